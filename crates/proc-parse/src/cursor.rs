@@ -1,0 +1,134 @@
+//! A place in a text, and what can be read there. Every parser walks with one.
+
+use nom::Parser;
+
+use crate::error::{Error, Expected, File};
+use crate::number;
+
+/// The rest of a text that began `len` bytes long.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor<'a> {
+    file: File,
+    len: usize,
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    #[inline(always)]
+    pub(crate) const fn new(file: File, text: &'a [u8]) -> Self {
+        Self { file, len: text.len(), rest: text }
+    }
+
+    /// The error that `field` stops at this place.
+    #[cold]
+    pub(crate) fn error(&self, field: u8, expected: Expected) -> Error {
+        Error::new(self.file, field, self.len - self.rest.len(), expected)
+    }
+
+    #[inline(always)]
+    pub(crate) fn number<T>(
+        &mut self,
+        field: u8,
+        parse: impl FnOnce(&'a [u8]) -> number::Parsed<'a, T>,
+    ) -> Result<T, Error> {
+        match parse(self.rest) {
+            Ok((value, rest)) => {
+                self.rest = rest;
+                Ok(value)
+            }
+            Err(expected) => Err(self.error(field, expected)),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn u64(&mut self, field: u8) -> Result<u64, Error> {
+        self.number(field, number::decimal)
+    }
+
+    #[inline(always)]
+    pub(crate) fn i64(&mut self, field: u8) -> Result<i64, Error> {
+        self.number(field, number::signed)
+    }
+
+    /// A number of a narrower type; one that does not fit is an error.
+    #[inline(always)]
+    pub(crate) fn narrow<T: TryFrom<i64>>(&mut self, field: u8) -> Result<T, Error> {
+        let before = *self;
+        let wide = self.i64(field)?;
+        match T::try_from(wide) {
+            Ok(value) => Ok(value),
+            Err(_) => Err(before.error(field, Expected::Range)),
+        }
+    }
+
+    /// Steps over `byte`, which must stand here.
+    #[inline(always)]
+    pub(crate) fn byte(&mut self, field: u8, byte: u8, expected: Expected) -> Result<(), Error> {
+        match self.rest.split_first() {
+            Some((&first, rest)) if first == byte => {
+                self.rest = rest;
+                Ok(())
+            }
+            _ => Err(self.error(field, expected)),
+        }
+    }
+
+    /// Steps over `word`, which must stand here.
+    #[inline(always)]
+    pub(crate) fn keyword(&mut self, field: u8, word: &[u8]) -> Result<(), Error> {
+        match self.rest.strip_prefix(word) {
+            Some(rest) => {
+                self.rest = rest;
+                Ok(())
+            }
+            None => Err(self.error(field, Expected::Keyword)),
+        }
+    }
+
+    /// What `parser` reads here. Where it fails, the error stands at the byte
+    /// that it could not take.
+    pub(crate) fn nom<T>(
+        &mut self,
+        field: u8,
+        expected: Expected,
+        mut parser: impl Parser<&'a [u8], Output = T, Error = nom::error::Error<&'a [u8]>>,
+    ) -> Result<T, Error> {
+        match parser.parse(self.rest) {
+            Ok((rest, value)) => {
+                self.rest = rest;
+                Ok(value)
+            }
+            Err(error) => {
+                let mut place = *self;
+                if let nom::Err::Error(error) | nom::Err::Failure(error) = error {
+                    place.rest = error.input;
+                }
+                Err(place.error(field, expected))
+            }
+        }
+    }
+
+    /// The next `N` bytes, if there are as many.
+    #[inline(always)]
+    pub(crate) fn chunk<const N: usize>(
+        &mut self,
+        field: u8,
+        expected: Expected,
+    ) -> Result<&'a [u8; N], Error> {
+        match self.rest.split_first_chunk::<N>() {
+            Some((chunk, rest)) => {
+                self.rest = rest;
+                Ok(chunk)
+            }
+            None => Err(self.error(field, expected)),
+        }
+    }
+
+    /// Steps over any number of spaces.
+    #[inline(always)]
+    pub(crate) fn skip_spaces(&mut self) {
+        while let Some((b' ', rest)) = self.rest.split_first() {
+            self.rest = rest;
+        }
+    }
+}

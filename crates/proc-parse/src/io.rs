@@ -1,0 +1,85 @@
+//! `/proc/PID/io`: what a process read and wrote. See proc_pid_io(5).
+
+use crate::cursor::Cursor;
+use crate::error::{Error, Expected, File};
+use crate::number;
+
+pub(crate) const FIELDS: [&str; 7] =
+    ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"];
+
+/// A process's input and output since it began, its exited threads and its
+/// reaped children included.
+///
+/// The file is there since Linux 2.6.20, with all seven lines, if the kernel
+/// has `CONFIG_TASK_IO_ACCOUNTING`.
+///
+/// ```
+/// use psstat_proc_parse::Io;
+///
+/// let io = Io::parse(
+///     b"rchar: 6976\nwchar: 12\nsyscr: 10\nsyscw: 1\n\
+///       read_bytes: 4096\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+/// )?;
+/// assert_eq!((io.rchar, io.read_bytes), (6976, 4096));
+/// # Ok::<(), psstat_proc_parse::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Io {
+    /// Bytes that read(2) and its like returned, from whatever source.
+    pub rchar: u64,
+    /// Bytes that write(2) and its like took, to whatever target.
+    pub wchar: u64,
+    /// Calls of read(2) and its like.
+    pub syscr: u64,
+    /// Calls of write(2) and its like.
+    pub syscw: u64,
+    /// Bytes fetched from the storage layer.
+    pub read_bytes: u64,
+    /// Bytes sent to the storage layer, or meant to be.
+    pub write_bytes: u64,
+    /// Bytes of `write_bytes` that never went out because pages were
+    /// truncated. May be negative: pages that another process dirtied count for
+    /// the one that truncates them. Kernels print it as an unsigned number
+    /// that wraps round or with its sign; both are read.
+    pub cancelled_write_bytes: i64,
+}
+
+impl Io {
+    /// Reads the seven lines. Lines that a later kernel might add behind them
+    /// are not looked at.
+    ///
+    /// # Errors
+    /// If a line is missing or in another order, if its value is no number or
+    /// does not fit 64 bits, or if it has no line end, as when it was cut off.
+    #[inline]
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        let mut at = Cursor::new(File::Io, text);
+        let mut line = |field, key: &[u8]| {
+            at.keyword(field, key)?;
+            let value = at.u64(field)?;
+            at.byte(field, b'\n', Expected::LineEnd)?;
+            Ok(value)
+        };
+        let rchar = line(1, b"rchar: ")?;
+        let wchar = line(2, b"wchar: ")?;
+        let syscr = line(3, b"syscr: ")?;
+        let syscw = line(4, b"syscw: ")?;
+        let read_bytes = line(5, b"read_bytes: ")?;
+        let write_bytes = line(6, b"write_bytes: ")?;
+        at.keyword(7, b"cancelled_write_bytes: ")?;
+        let cancelled_write_bytes = at.number(7, wrapped)?;
+        at.byte(7, b'\n', Expected::LineEnd)?;
+        Ok(Self { rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes })
+    }
+}
+
+/// A signed number, printed with its sign or as the unsigned one of the same
+/// 64 bits.
+#[inline(always)]
+fn wrapped(text: &[u8]) -> number::Parsed<'_, i64> {
+    if text.first() == Some(&b'-') {
+        return number::signed(text);
+    }
+    let (value, rest) = number::decimal(text)?;
+    Ok((value.cast_signed(), rest))
+}

@@ -1,0 +1,350 @@
+//! `/proc/PID/net/tcp`, `tcp6`, `udp` and `udp6`, which share one format. See
+//! proc_pid_net(5) and the kernel's `networking/proc_net_tcp.rst`.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::cursor::Cursor;
+use crate::error::{Error, Expected, File};
+use crate::number;
+
+use super::Lines;
+
+#[rustfmt::skip]
+pub(crate) const FIELDS: [&str; 10] = [
+    "sl", "local_address", "rem_address", "st", "tx_queue:rx_queue", "tr:when", "retrnsmt", "uid",
+    "timeout", "inode",
+];
+const SL: u8 = 1;
+const LOCAL_ADDRESS: u8 = 2;
+const REM_ADDRESS: u8 = 3;
+const ST: u8 = 4;
+const QUEUES: u8 = 5;
+const TR_WHEN: u8 = 6;
+const RETRNSMT: u8 = 7;
+const UID: u8 = 8;
+const TIMEOUT: u8 = 9;
+const INODE: u8 = 10;
+
+/// One end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The address; unspecified (`0.0.0.0`, `::`) where there is none. In tcp6
+    /// and udp6 the peers of a dual-stack socket are `::ffff:a.b.c.d`.
+    pub ip: IpAddr,
+    /// The port; 0 where there is none.
+    pub port: u16,
+}
+
+/// A socket's state. udp has [`Established`](Self::Established) for a connected
+/// socket and [`Close`](Self::Close) for any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TcpState {
+    /// `01`
+    Established,
+    /// `02`
+    SynSent,
+    /// `03`
+    SynRecv,
+    /// `04`
+    FinWait1,
+    /// `05`
+    FinWait2,
+    /// `06`; its inode is 0.
+    TimeWait,
+    /// `07`
+    Close,
+    /// `08`
+    CloseWait,
+    /// `09`
+    LastAck,
+    /// `0A`
+    Listen,
+    /// `0B`
+    Closing,
+    /// `0C`: a connection not yet accepted in full (Linux 4.1); printed as
+    /// `03` by most kernels.
+    NewSynRecv,
+    /// A number of another kernel.
+    Other(u8),
+}
+
+impl TcpState {
+    /// The state of this number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 => Self::SynRecv,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            7 => Self::Close,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            12 => Self::NewSynRecv,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// A row of the table: a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// This end.
+    pub local: Address,
+    /// The other end.
+    pub remote: Address,
+    /// The state.
+    pub state: TcpState,
+    /// Bytes that were sent and not yet acknowledged, or wait to be sent.
+    pub tx_queue: u32,
+    /// Bytes that wait to be read; connections to be accepted for a listener.
+    pub rx_queue: u32,
+    /// The user that made the socket.
+    pub uid: u32,
+    /// The socket's inode, as in `socket:[inode]`. 0 where nobody owns it.
+    pub inode: u64,
+}
+
+impl Row {
+    /// Reads one row, with or without its line end. The columns behind the
+    /// inode, which differ between the tables, are not looked at.
+    ///
+    /// Addresses are printed as the machine's own 32-bit words, so a table
+    /// reads rightly on a machine of the byte order that printed it.
+    ///
+    /// # Errors
+    /// If a column is missing or has another form, or if the row ends with the
+    /// inode's last digit: more columns follow in every table, and a row cut
+    /// off there may have lost digits.
+    #[inline]
+    pub fn parse(line: &[u8]) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(File::Inet, line);
+        let at = &mut cursor;
+        skip_slot(at)?;
+        at.byte(LOCAL_ADDRESS, b' ', Expected::Separator)?;
+        let (local, remote) = if at.rest.get(8) == Some(&b':') {
+            let local = Address { ip: ipv4(at, LOCAL_ADDRESS)?, port: port(at, LOCAL_ADDRESS)? };
+            at.byte(REM_ADDRESS, b' ', Expected::Separator)?;
+            (local, Address { ip: ipv4(at, REM_ADDRESS)?, port: port(at, REM_ADDRESS)? })
+        } else {
+            let local = Address { ip: ipv6(at, LOCAL_ADDRESS)?, port: port(at, LOCAL_ADDRESS)? };
+            at.byte(REM_ADDRESS, b' ', Expected::Separator)?;
+            (local, Address { ip: ipv6(at, REM_ADDRESS)?, port: port(at, REM_ADDRESS)? })
+        };
+        let state = TcpState::from_number(state(at)?);
+        at.byte(QUEUES, b' ', Expected::Separator)?;
+        let tx_queue = hex8(at, QUEUES)?;
+        at.byte(QUEUES, b':', Expected::Separator)?;
+        let rx_queue = hex8(at, QUEUES)?;
+        let (uid, inode) = uid_and_inode(at)?;
+        Ok(Self { local, remote, state, tx_queue, rx_queue, uid, inode })
+    }
+}
+
+/// The inode of a row whose socket is [`Established`](TcpState::Established);
+/// `None` for a row in another state and for the table's header.
+///
+/// This reads the state and, only if it is the wanted one, the inode; addresses
+/// and queues are stepped over unread.
+///
+/// # Errors
+/// As [`Row::parse`], for the columns that are read.
+#[inline]
+pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
+    let mut cursor = Cursor::new(File::Inet, line);
+    let at = &mut cursor;
+    if is_header(line) {
+        return Ok(None);
+    }
+    skip_slot(at)?;
+    // " 0100007F:0277 00000000:0000", and four words an address in IPv6.
+    let width = if at.rest.get(9) == Some(&b':') { 28 } else { 76 };
+    match at.rest.get(width..) {
+        Some(rest) => at.rest = rest,
+        None => return Err(at.error(LOCAL_ADDRESS, Expected::Hex)),
+    }
+    if state(at)? != 1 {
+        return Ok(None);
+    }
+    match at.rest.get(18..) {
+        Some(rest) => at.rest = rest,
+        None => return Err(at.error(QUEUES, Expected::Hex)),
+    }
+    Ok(Some(uid_and_inode(at)?.1))
+}
+
+/// The rows of a chunk of one of the four tables, as an iterator.
+///
+/// ```
+/// use psstat_proc_parse::net::inet::{Rows, TcpState};
+///
+/// let table = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+///     uid  timeout inode\n   \
+///     0: 0100007F:0277 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        \
+///     0 1145 1 00000000a8ab655e 100 0 0 10 0\n";
+/// let mut rows = Rows::new(table);
+/// let row = rows.next().unwrap()?;
+/// assert_eq!((row.local.port, row.state, row.inode), (631, TcpState::Listen, 1145));
+/// assert!(rows.next().is_none() && rows.rest().is_empty());
+/// # Ok::<(), psstat_proc_parse::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rows<'a> {
+    lines: Lines<'a>,
+}
+
+impl<'a> Rows<'a> {
+    /// Over the complete lines of `chunk`.
+    #[must_use]
+    pub fn new(chunk: &'a [u8]) -> Self {
+        Self { lines: Lines::new(chunk) }
+    }
+
+    /// What has not been read: behind the last row, an unfinished line.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.lines.rest
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Row, Error>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let offset = self.lines.offset();
+            let line = self.lines.next()?;
+            if offset > 0 || !is_header(line) {
+                return Some(Row::parse(line).map_err(|error| error.behind(offset)));
+            }
+        }
+    }
+}
+
+/// The inodes of a chunk's established sockets, as an iterator: [`established`]
+/// over every complete line. Those that nobody owns, 0, are among them.
+#[derive(Clone, Debug)]
+pub struct Established<'a> {
+    lines: Lines<'a>,
+}
+
+impl<'a> Established<'a> {
+    /// Over the complete lines of `chunk`.
+    #[must_use]
+    pub fn new(chunk: &'a [u8]) -> Self {
+        Self { lines: Lines::new(chunk) }
+    }
+
+    /// What has not been read: behind the last row, an unfinished line.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.lines.rest
+    }
+}
+
+impl Iterator for Established<'_> {
+    type Item = Result<u64, Error>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let offset = self.lines.offset();
+            match established(self.lines.next()?) {
+                Ok(None) => {}
+                Ok(Some(inode)) => return Some(Ok(inode)),
+                Err(error) => return Some(Err(error.behind(offset))),
+            }
+        }
+    }
+}
+
+/// `  sl  local_address …`; rows begin with spaces and a digit.
+#[inline(always)]
+fn is_header(line: &[u8]) -> bool {
+    matches!(line, [b' ', b' ', b's', b'l', ..] | [b' ', b' ', b' ', b's', b'l', ..])
+}
+
+/// `   0:`, the row's number, which says nothing.
+#[inline(always)]
+fn skip_slot(at: &mut Cursor<'_>) -> Result<(), Error> {
+    at.skip_spaces();
+    at.u64(SL)?;
+    at.byte(SL, b':', Expected::Separator)
+}
+
+#[inline(always)]
+fn hex8(at: &mut Cursor<'_>, field: u8) -> Result<u32, Error> {
+    let before = *at;
+    let digits = at.chunk(field, Expected::Hex)?;
+    number::hex8(digits).ok_or_else(|| before.error(field, Expected::Hex))
+}
+
+#[inline(always)]
+fn ipv4(at: &mut Cursor<'_>, field: u8) -> Result<IpAddr, Error> {
+    Ok(IpAddr::V4(Ipv4Addr::from(hex8(at, field)?.to_ne_bytes())))
+}
+
+#[inline(always)]
+fn ipv6(at: &mut Cursor<'_>, field: u8) -> Result<IpAddr, Error> {
+    let mut octets = [0; 16];
+    let (words, _) = octets.as_chunks_mut::<4>();
+    for word in words {
+        *word = hex8(at, field)?.to_ne_bytes();
+    }
+    Ok(IpAddr::V6(Ipv6Addr::from(octets)))
+}
+
+/// `:%04X`; ports are printed as numbers, whatever the byte order.
+#[inline(always)]
+fn port(at: &mut Cursor<'_>, field: u8) -> Result<u16, Error> {
+    at.byte(field, b':', Expected::Separator)?;
+    let before = *at;
+    let digits = at.chunk::<4>(field, Expected::Hex)?;
+    number::hex_digits(digits)
+        .and_then(|port| u16::try_from(port).ok())
+        .ok_or_else(|| before.error(field, Expected::Hex))
+}
+
+/// ` %02X`.
+#[inline(always)]
+fn state(at: &mut Cursor<'_>) -> Result<u8, Error> {
+    at.byte(ST, b' ', Expected::Separator)?;
+    let before = *at;
+    let digits = at.chunk::<2>(ST, Expected::Hex)?;
+    number::hex_digits(digits)
+        .and_then(|state| u8::try_from(state).ok())
+        .ok_or_else(|| before.error(ST, Expected::Hex))
+}
+
+/// ` %02X:%08lX %08X %5u %8d %lu `: from the timer to the inode.
+#[inline(always)]
+fn uid_and_inode(at: &mut Cursor<'_>) -> Result<(u32, u64), Error> {
+    at.byte(TR_WHEN, b' ', Expected::Separator)?;
+    at.chunk::<2>(TR_WHEN, Expected::Hex)?;
+    at.byte(TR_WHEN, b':', Expected::Separator)?;
+    // The time left is a long: eight digits or, in theory, more.
+    at.chunk::<8>(TR_WHEN, Expected::Hex)?;
+    while let Some((byte, rest)) = at.rest.split_first()
+        && byte.is_ascii_hexdigit()
+    {
+        at.rest = rest;
+    }
+    at.byte(RETRNSMT, b' ', Expected::Separator)?;
+    at.chunk::<8>(RETRNSMT, Expected::Hex)?;
+    at.byte(UID, b' ', Expected::Separator)?;
+    at.skip_spaces();
+    let uid = at.narrow(UID)?;
+    at.byte(TIMEOUT, b' ', Expected::Separator)?;
+    at.skip_spaces();
+    at.i64(TIMEOUT)?;
+    at.byte(INODE, b' ', Expected::Separator)?;
+    let inode = at.u64(INODE)?;
+    at.byte(INODE, b' ', Expected::Separator)?;
+    Ok((uid, inode))
+}

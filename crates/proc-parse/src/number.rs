@@ -1,0 +1,164 @@
+//! Leaf parsers: decimal and hexadecimal numbers, eight digits at a time.
+//!
+//! The kernel's files are numbers for the most part, so this is where parsing
+//! spends its time. Eight bytes are taken as one word, the digits at its head
+//! are counted with one mask, and two multiplications add them up; there is no
+//! branch a digit, whose number differs from field to field.
+
+use crate::error::Expected;
+
+/// A number and what follows it.
+pub(crate) type Parsed<'a, T> = Result<(T, &'a [u8]), Expected>;
+
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// The bytes of `word` (first character lowest) as digits, and how many of
+/// them, from the first one on, are digits: 0 to 8.
+#[inline(always)]
+const fn leading_digits(word: u64) -> (u64, u32) {
+    // '0'..='9' become 0..=9; anything else becomes 10 or more, which shows in
+    // the high bit after adding 0x76. A carry out of such a byte disturbs only
+    // bytes behind the first one that is no digit.
+    let digits = word ^ 0x3030_3030_3030_3030;
+    let others = (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & HIGH_BITS;
+    (digits, others.trailing_zeros() / 8)
+}
+
+/// The number that eight digits make, first digit in the lowest byte.
+#[inline(always)]
+const fn sum_of_eight(digits: u64) -> u64 {
+    const PAIRS: u64 = 0x0000_00FF_0000_00FF;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let high = (pairs & PAIRS).wrapping_mul(0x000F_4240_0000_0064);
+    let low = ((pairs >> 16) & PAIRS).wrapping_mul(0x0000_2710_0000_0001);
+    high.wrapping_add(low) >> 32
+}
+
+/// An unsigned decimal number at the head of `text`. Fails with
+/// [`Expected::Decimal`] where no digit stands and with [`Expected::Range`]
+/// above `u64::MAX`.
+#[inline(always)]
+pub(crate) fn decimal(text: &[u8]) -> Parsed<'_, u64> {
+    let Some((head, rest)) = text.split_first_chunk::<8>() else {
+        return decimal_at_end(text, 0, 0);
+    };
+    let (digits, count) = leading_digits(u64::from_le_bytes(*head));
+    match count {
+        0 => Err(Expected::Decimal),
+        8 => decimal_tail(rest, sum_of_eight(digits)),
+        _ => {
+            // Move the digits to the top, so that zeros lead them.
+            let value = sum_of_eight(digits << (64 - 8 * count));
+            let rest = text.get(count as usize..).unwrap_or_default();
+            Ok((value, rest))
+        }
+    }
+}
+
+/// What follows the first eight digits.
+#[inline]
+fn decimal_tail(text: &[u8], first: u64) -> Parsed<'_, u64> {
+    const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+    let Some((head, rest)) = text.split_first_chunk::<8>() else {
+        return decimal_at_end(text, first, 8);
+    };
+    let (digits, count) = leading_digits(u64::from_le_bytes(*head));
+    match POWERS.get(count as usize) {
+        // No overflow: 15 digits at most.
+        Some(&1) => Ok((first, text)),
+        Some(power) => {
+            let value = first * power + sum_of_eight(digits << (64 - 8 * count));
+            Ok((value, text.get(count as usize..).unwrap_or_default()))
+        }
+        None => decimal_at_end(rest, first * 100_000_000 + sum_of_eight(digits), 16),
+    }
+}
+
+/// Digit by digit, with each step checked: for the end of a text and for the
+/// seventeenth digit on. `before` digits have been read already.
+fn decimal_at_end(text: &[u8], first: u64, before: usize) -> Parsed<'_, u64> {
+    let mut value = first;
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        value = value
+            .checked_mul(10)
+            .and_then(|value| value.checked_add(u64::from(digit)))
+            .ok_or(Expected::Range)?;
+        rest = after;
+    }
+    if before == 0 && rest.len() == text.len() {
+        return Err(Expected::Decimal);
+    }
+    Ok((value, rest))
+}
+
+/// A decimal number that may carry a minus sign.
+#[inline(always)]
+pub(crate) fn signed(text: &[u8]) -> Parsed<'_, i64> {
+    if let Some((b'-', after)) = text.split_first() {
+        let (value, rest) = decimal(after)?;
+        return match 0_i64.checked_sub_unsigned(value) {
+            Some(value) => Ok((value, rest)),
+            None => Err(Expected::Range),
+        };
+    }
+    let (value, rest) = decimal(text)?;
+    match i64::try_from(value) {
+        Ok(value) => Ok((value, rest)),
+        Err(_) => Err(Expected::Range),
+    }
+}
+
+/// Exactly eight hexadecimal digits of either case, as `%08X` prints a u32.
+#[inline(always)]
+pub(crate) const fn hex8(text: &[u8; 8]) -> Option<u32> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_le_bytes(*text);
+    if word & HIGH_BITS != 0 {
+        return None;
+    }
+    // Per byte, with bytes below 0x80: bit 7 of (b + 0x80 - low) says
+    // "at least low", and no sum carries into the next byte.
+    let lower = word | (ONES * 0x20);
+    let digit = (word + ONES * (0x80 - 0x30)) & !(word + ONES * (0x80 - 0x3A));
+    let letter = (lower + ONES * (0x80 - 0x61)) & !(lower + ONES * (0x80 - 0x67));
+    if (digit | letter) & HIGH_BITS != HIGH_BITS {
+        return None;
+    }
+    // The low four bits, plus 9 for letters, whose bit 6 is set.
+    let nibbles = (word & (ONES * 0x0F)) + ((word >> 6) & ONES) * 9;
+    // Join neighbours: nibbles to bytes, bytes to words, words to the number.
+    let bytes = ((nibbles << 4) | (nibbles >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let words = ((bytes << 8) | (bytes >> 16)) & 0x0000_FFFF_0000_FFFF;
+    // The lower half is the number.
+    Some(((words << 16) | (words >> 32)) as u32)
+}
+
+/// Exactly `N` hexadecimal digits, `N` at most 8.
+#[inline(always)]
+pub(crate) fn hex_digits<const N: usize>(text: &[u8; N]) -> Option<u32> {
+    let mut value = 0;
+    for &byte in text {
+        value = (value << 4) | (byte as char).to_digit(16)?;
+    }
+    Some(value)
+}
+
+/// A hexadecimal number of one digit or more that fits 64 bits.
+pub(crate) fn hex(text: &[u8]) -> Parsed<'_, u64> {
+    let mut value = 0_u64;
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let Some(digit) = (byte as char).to_digit(16) else { break };
+        if value >> 60 != 0 {
+            return Err(Expected::Range);
+        }
+        value = (value << 4) | u64::from(digit);
+        rest = after;
+    }
+    if rest.len() == text.len() { Err(Expected::Hex) } else { Ok((value, rest)) }
+}
