@@ -1,1 +1,52 @@
-//! Placeholder.
+//! Reads live processes and turns two readings one second apart into numbers
+//! an image: io, descriptors, threads, connections, CPU, memory.
+//!
+//! An image is any group of processes that you choose by their command line.
+//! The sampler asks a closure which images a process belongs to, so it needs
+//! no conf; it never sleeps, so the waiting is yours:
+//!
+//! ```
+//! use psstat_sampler::{ImageId, Options, Sampler};
+//!
+//! let mut sampler = Sampler::new(Options::default())?;
+//! let due = sampler.open(&mut |process, images| {
+//!     if process.text.starts_with(b"/usr/sbin/") {
+//!         images.push(ImageId(0));
+//!     }
+//! });
+//! std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
+//! let daemons = sampler.close().image(ImageId(0));
+//! println!("{} processes use {:?} % of a core", daemons.procs, daemons.pcpu);
+//! # Ok::<(), psstat_sampler::Error>(())
+//! ```
+//!
+//! What the numbers are: each is the sum over the image's processes. One that
+//! could not be read of any of them is `None`, never 0. io is continuous:
+//! what a process did stays in its image's sum when it ends, and is not counted
+//! again when its parent inherits it. Sockets are counted once an image,
+//! however many processes hold them, in the network namespaces that the
+//! processes live in.
+//!
+//! What it does not do: it sends no signal, stops nothing with ptrace, and
+//! never reads `maps`, `smaps`, `numa_maps`, `environ` or `exe`. One thread
+//! reads; a second one only waits for command lines, which can block.
+#![deny(unsafe_code)]
+
+mod cycle;
+mod image;
+mod keep;
+mod options;
+mod outcome;
+mod read;
+mod reckon;
+mod sample;
+mod sampler;
+
+pub use image::ImageId;
+pub use keep::schedule::{COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE};
+pub use options::{FastPaths, Options};
+pub use outcome::{Failure, Outcome};
+pub use read::tables::Protocol;
+pub use reckon::counters::Counters;
+pub use sample::{ByFile, Health, ImageSample, ProcessSample, Sample};
+pub use sampler::{Candidate, Classify, Error, Sampler};

@@ -1,0 +1,215 @@
+//! Whose sockets are ESTABLISHED.
+//!
+//! Which socket belongs to whom is the dearest thing to find out, so it is
+//! remembered. A process's descriptors are looked at again when something
+//! points to a change: their number is another one, a socket that it held is
+//! ESTABLISHED no more (another may have its descriptor), or it is another
+//! program; and each process in turn, for what leaves no trace.
+
+use std::time::Instant;
+
+use crate::keep::schedule::{DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE};
+use crate::keep::tracked::{FileState, Life};
+use crate::outcome::Outcome;
+use crate::read::procfs::Where;
+use crate::read::tables::Protocol;
+use crate::reckon::ledger::Slot;
+use crate::sampler::Sampler;
+
+/// The members that live in a network namespace; their tables are the same.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    /// (namespace, member), sorted.
+    members: Vec<(u64, Slot)>,
+    /// Some member, or its namespace, is another.
+    pub(crate) changed: bool,
+}
+
+impl Sampler {
+    /// Looks at some processes' descriptors although nothing points to a
+    /// change; all have their turn within [`DESCRIPTOR_TURN`] cycles. Those
+    /// never looked at come too, as long as `until` allows.
+    pub(crate) fn look_at_sockets_in_turn(&mut self, until: Instant) {
+        let total: u64 = self.roll.iter().map(|(_, tracked)| tracked.sockets.descriptors + 1).sum();
+        let mut left = (total / DESCRIPTOR_TURN).max(DESCRIPTORS_A_CYCLE);
+        let end = self.roll.end();
+        for _ in 0..end {
+            if left == 0 || Instant::now() >= until {
+                break;
+            }
+            self.socket_turn = if self.socket_turn + 1 < end { self.socket_turn + 1 } else { 0 };
+            let slot = self.socket_turn;
+            left = left.saturating_sub(self.look_at_sockets(slot));
+        }
+        for slot in 0..end {
+            let first = self.roll.get(slot).is_some_and(|tracked| {
+                tracked.is_running_member() && tracked.sockets.state == FileState::Unread
+            });
+            if first {
+                if Instant::now() >= until {
+                    break;
+                }
+                self.look_at_sockets(slot);
+            }
+        }
+    }
+
+    /// Looks at the descriptors of those that something points to.
+    pub(crate) fn look_at_suspects(&mut self) {
+        for slot in 0..self.roll.end() {
+            let Some(tracked) = self.roll.get(slot) else { continue };
+            let sockets = &tracked.sockets;
+            let count = tracked.descriptors.there();
+            if sockets.suspect || count.is_some_and(|count| count != sockets.descriptors) {
+                self.look_at_sockets(slot);
+            }
+        }
+    }
+
+    /// Reads the tables and counts.
+    pub(crate) fn read_tables(&mut self) {
+        self.renew_namespaces();
+        let cycle = self.cycle;
+        let mut strangers = std::mem::take(&mut self.strangers);
+        strangers.clear();
+        for protocol in Protocol::ALL {
+            self.tables_read[protocol as usize] = self.read_table(protocol, &mut strangers);
+        }
+        if self.owners.any_lost(cycle) {
+            self.look_at_losers();
+            // A socket that took a lost one's place was a stranger until now.
+            for &(protocol, inode) in &strangers {
+                self.owners.established(inode, protocol, cycle);
+            }
+        }
+        self.strangers = strangers;
+    }
+
+    /// Reads one protocol's table in each namespace, by way of any member.
+    /// Tells whether none failed.
+    fn read_table(&mut self, protocol: Protocol, strangers: &mut Vec<(Protocol, u64)>) -> bool {
+        let mut complete = true;
+        let mut done = None;
+        for &(netns, slot) in &self.namespaces.members {
+            if done == Some(netns) {
+                continue;
+            }
+            let Some(tracked) = self.roll.get(slot).filter(|t| t.life != Life::Gone) else {
+                continue;
+            };
+            let (own, owners, cycle) =
+                (self.procfs.own_netns == Some(netns), &mut self.owners, self.cycle);
+            let outcome = self.tables.established(
+                &self.procfs,
+                Where::Pid(tracked.who.pid),
+                own,
+                protocol,
+                &mut |inode| {
+                    if !owners.established(inode, protocol, cycle) {
+                        strangers.push((protocol, inode));
+                    }
+                },
+            );
+            match outcome {
+                Outcome::There(()) => done = Some(netns),
+                // Another member's will do.
+                Outcome::Gone => {}
+                Outcome::Denied | Outcome::Failed(_) => {
+                    self.health.failed.net += 1;
+                    complete = false;
+                    done = Some(netns);
+                }
+            }
+        }
+        complete
+    }
+
+    /// Looks at those that held a socket which is ESTABLISHED no more.
+    fn look_at_losers(&mut self) {
+        for slot in 0..self.roll.end() {
+            let Some(tracked) = self.roll.get(slot) else { continue };
+            let fresh = tracked.sockets.looked == self.cycle && !tracked.sockets.suspect;
+            let inodes = &tracked.sockets.inodes;
+            if !fresh && inodes.iter().any(|&inode| self.owners.is_lost(inode, self.cycle)) {
+                self.look_at_sockets(slot);
+            }
+        }
+    }
+
+    /// Looks at a member's descriptors; gives how many they were.
+    fn look_at_sockets(&mut self, slot: Slot) -> u64 {
+        let cycle = self.cycle;
+        let Some(tracked) = self.roll.get_mut(slot) else { return 0 };
+        if !tracked.is_running_member() || !tracked.sockets.state.is_due(cycle) {
+            return 0;
+        }
+        let (procfs, finder) = (&self.procfs, &mut self.socket_finder);
+        let found = match tracked.living_thread {
+            None => finder.find(procfs, tracked.who),
+            Some(tid) => finder.find_at(procfs, Where::Thread(tracked.who.pid, tid)),
+        };
+        let sockets = &mut tracked.sockets;
+        sockets.looked = cycle;
+        sockets.suspect = false;
+        match found {
+            Outcome::There(()) => {
+                sockets.state = FileState::Read;
+                sockets.descriptors = finder.descriptors as u64;
+                if sockets.inodes != finder.sockets {
+                    for &image in &tracked.images {
+                        // The new ones first, so that what stays is not
+                        // forgotten in between.
+                        self.owners.add(image, &finder.sockets);
+                        self.owners.remove(image, &sockets.inodes);
+                    }
+                    sockets.inodes.clear();
+                    sockets.inodes.extend_from_slice(&finder.sockets);
+                    sockets.inodes.shrink_to(2 * finder.sockets.len());
+                }
+            }
+            // The next listing will tell.
+            Outcome::Gone => return 1,
+            Outcome::Denied => {
+                sockets.state = FileState::Denied { until: cycle + DENIED_TURN };
+                return 1;
+            }
+            Outcome::Failed(_) => {
+                sockets.state = FileState::Failed;
+                sockets.suspect = true;
+                return 1;
+            }
+        }
+        let netns = match procfs.read_netns(Where::Pid(tracked.who.pid)) {
+            Outcome::There(netns) => Some(netns),
+            Outcome::Gone => return 1,
+            Outcome::Denied | Outcome::Failed(_) => None,
+        };
+        if sockets.netns != netns {
+            sockets.netns = netns;
+            self.namespaces.changed = true;
+        }
+        sockets.descriptors + 1
+    }
+
+    /// A process ended: its sockets are nobody's, or those of the others that
+    /// hold them.
+    pub(crate) fn forget_sockets(&mut self, slot: Slot) {
+        let Some(tracked) = self.roll.get_mut(slot) else { return };
+        for &image in &tracked.images {
+            self.owners.remove(image, &tracked.sockets.inodes);
+        }
+        tracked.sockets.inodes.clear();
+        self.namespaces.changed = true;
+    }
+
+    fn renew_namespaces(&mut self) {
+        if std::mem::take(&mut self.namespaces.changed) {
+            let members = &mut self.namespaces.members;
+            members.clear();
+            let living = self.roll.iter().filter(|(_, tracked)| tracked.is_running_member());
+            members
+                .extend(living.filter_map(|(slot, tracked)| Some((tracked.sockets.netns?, slot))));
+            members.sort_unstable();
+        }
+    }
+}

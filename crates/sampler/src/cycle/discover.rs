@@ -1,0 +1,261 @@
+//! Finding the processes: who came, who went, who became another program.
+
+use psstat_proc_parse::{Cmdline, State};
+
+use crate::image::ImageId;
+use crate::keep::schedule::DENIED_TURN;
+use crate::keep::seen::Seen;
+use crate::keep::tracked::Life;
+use crate::outcome::Outcome;
+use crate::read::command_line::Answer;
+use crate::read::process;
+use crate::reckon::counters::Counters;
+use crate::reckon::ledger::Slot;
+use crate::sampler::{Candidate, Classify, Sampler};
+
+/// Which looks at command lines are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Those that decide who takes part in the coming window: the new, the
+    /// young, and whoever is suspected of an exec.
+    Pressing,
+    /// Everyone's in turn.
+    InTurn,
+}
+
+impl Sampler {
+    /// Brings the census up to date.
+    pub(crate) fn take_census(&mut self) {
+        match self.lister.list(&self.procfs.dir) {
+            Ok(listed) => self.census.update(listed, self.cycle),
+            Err(_) => {
+                self.health.listing_failed = true;
+                self.census.vanished.clear();
+                return;
+            }
+        }
+        self.health.listing_failed = false;
+        self.part_from_vanished();
+        self.meet_the_new();
+        if !self.census.vanished.is_empty() {
+            self.find_new_parents();
+        }
+        let cycle = self.cycle;
+        self.young.retain(|pid, _| self.census.find(*pid).is_some_and(|seen| seen.is_young(cycle)));
+    }
+
+    /// Hands the accounts of those that are gone to the ledger.
+    fn part_from_vanished(&mut self) {
+        for at in 0..self.census.vanished.len() {
+            let Some(&seen) = self.census.vanished.get(at) else { break };
+            let Some(slot) = seen.slot else { continue };
+            self.kin_changed = true;
+            // One that was found gone in the last cycle has departed already.
+            if self.roll.get(slot).is_some_and(|tracked| tracked.life != Life::Gone) {
+                let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
+                self.bury(slot, parent);
+            }
+        }
+    }
+
+    /// A tracked process has ended: its descriptors are closed, its sockets
+    /// are nobody's, its account waits to be settled.
+    pub(crate) fn bury(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.kin_changed = true;
+        self.ledger.depart(slot, parent);
+        self.forget_sockets(slot);
+        if let Some(tracked) = self.roll.get_mut(slot) {
+            tracked.life = Life::Gone;
+            tracked.handles = process::Handles::default();
+        }
+    }
+
+    /// Reads `stat` of those that came.
+    fn meet_the_new(&mut self) {
+        let mut buffer = [0; 1024];
+        for seen in self.census.all.iter_mut().filter(|seen| seen.born == self.cycle) {
+            if let Outcome::There(stat) = process::stat(&self.procfs, seen.pid, &mut buffer) {
+                seen.starttime = stat.starttime;
+                seen.ppid = stat.ppid.unsigned_abs();
+                if stat.state == State::Zombie && stat.num_threads > 1 {
+                    seen.living_thread =
+                        process::living_thread(&self.procfs, seen.listed(), &mut self.threads);
+                }
+            }
+        }
+    }
+
+    /// Whose parent is gone has another one now.
+    fn find_new_parents(&mut self) {
+        let mut buffer = [0; 1024];
+        for at in 0..self.census.all.len() {
+            let seen = self.census.all[at];
+            if !self.census.has_vanished(seen.ppid) {
+                continue;
+            }
+            if let Outcome::There(stat) = process::stat(&self.procfs, seen.pid, &mut buffer) {
+                self.census.all[at].ppid = stat.ppid.unsigned_abs();
+            }
+        }
+    }
+
+    /// Reads the command lines that are due and takes the processes into their
+    /// images, or out of them.
+    pub(crate) fn look(&mut self, due: Due, classify: &mut Classify<'_>) {
+        let Some(command_lines) = &mut self.command_lines else { return };
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.clear();
+        for (at, seen) in (0..).zip(&mut self.census.all) {
+            let pressing = seen.is_young(self.cycle) || seen.look < self.cycle;
+            if seen.look > self.cycle || pressing != (due == Due::Pressing) {
+                continue;
+            }
+            if seen.blocked && command_lines.still_hangs(seen.pid) {
+                continue;
+            }
+            asked.push(at);
+            command_lines.asked.push(seen.living_thread.unwrap_or(seen.pid));
+        }
+        // Out of its place while its answers change everything else.
+        if let Some(mut command_lines) = self.command_lines.take() {
+            command_lines.run(&mut |index, answer| {
+                let Some(&at) = asked.get(index) else { return };
+                self.hear(at, answer, classify);
+            });
+            self.command_lines = Some(command_lines);
+        }
+        self.asked = asked;
+    }
+
+    fn hear(&mut self, at: usize, answer: Answer<'_>, classify: &mut Classify<'_>) {
+        let cycle = self.cycle;
+        let Some(seen) = self.census.all.get_mut(at) else { return };
+        match answer {
+            Answer::Read(Outcome::There(raw)) => {
+                seen.looked(cycle);
+                let seen = *seen;
+                self.place(at, seen, raw, classify);
+            }
+            // The next listing will tell.
+            Answer::Read(Outcome::Gone) => {}
+            Answer::Read(Outcome::Denied) => {
+                seen.denied = true;
+                seen.look = cycle + DENIED_TURN;
+            }
+            Answer::Read(Outcome::Failed(_)) => {
+                self.health.failed.command_line += 1;
+                seen.look = cycle + 1;
+            }
+            Answer::Blocks => {
+                seen.blocked = true;
+                seen.look = cycle + 1;
+            }
+            // Still due.
+            Answer::Later => {}
+        }
+    }
+
+    /// Finds the images for a command line and notes the changes.
+    fn place(&mut self, at: usize, seen: Seen, raw: &[u8], classify: &mut Classify<'_>) {
+        let cmdline = Cmdline(raw);
+        let mut images = std::mem::take(&mut self.images_found);
+        images.clear();
+        if !cmdline.is_empty() {
+            self.text.clear();
+            self.text.extend(cmdline.text());
+            let candidate =
+                Candidate { pid: seen.pid, ppid: seen.ppid, command_line: raw, text: &self.text };
+            classify(&candidate, &mut images);
+            images.sort_unstable();
+            images.dedup();
+        } else if let Some(tracked) = seen.slot.and_then(|slot| self.roll.get(slot)) {
+            // A zombie has none, nor has a process in the middle of an exec:
+            // it stays what it was.
+            images.extend_from_slice(&tracked.images);
+        }
+        if let Some(&last) = images.last() {
+            self.know_images(last.index() + 1, self.cycle);
+        }
+        match seen.slot.and_then(|slot| Some((slot, self.roll.get(slot)?.images == images))) {
+            Some((_, true)) => {}
+            Some((slot, false)) => self.move_to(slot, &seen, &images),
+            None if images.is_empty() => self.remember_young(&seen),
+            None => {
+                let slot = self.track(&seen);
+                self.census.all[at].slot = Some(slot);
+                self.kin_changed = true;
+                self.move_to(slot, &seen, &images);
+            }
+        }
+        self.images_found = images;
+    }
+
+    /// Opens the books for a process.
+    fn track(&mut self, seen: &Seen) -> Slot {
+        let slot = self.roll.add(seen.listed(), seen.starttime);
+        self.ledger.open(slot);
+        slot
+    }
+
+    /// A process that stays in no image may be about to become a program that
+    /// does: what it has done until then is not that image's.
+    fn remember_young(&mut self, seen: &Seen) {
+        if seen.is_young(self.cycle) && !self.starting {
+            let io = process::Handles::default().io(&self.procfs, seen.listed(), self.keep);
+            if let Outcome::There(io) = io {
+                self.young.insert(seen.pid, io.into());
+            }
+        }
+    }
+
+    /// Takes a tracked process out of its images and into others.
+    fn move_to(&mut self, slot: Slot, seen: &Seen, images: &[ImageId]) {
+        let Some(tracked) = self.roll.get_mut(slot) else { return };
+        let before = std::mem::replace(&mut tracked.images, images.to_vec());
+        tracked.sockets.suspect = true;
+        self.namespaces.changed = true;
+        let left = before.iter().filter(|image| !images.contains(image));
+        let joined = images.iter().filter(|image| !before.contains(image));
+        for &image in left {
+            self.ledger.leave(slot, image);
+            self.owners.remove(image, &tracked.sockets.inodes);
+        }
+        let mut done_elsewhere = None;
+        for &image in joined {
+            self.owners.add(image, &tracked.sockets.inodes);
+            let is_new = self.image_born.get(image.index()) == Some(&self.cycle);
+            let offset = if seen.born == self.cycle || is_new {
+                Counters::ZERO
+            } else {
+                *done_elsewhere.get_or_insert_with(|| {
+                    let known =
+                        self.ledger.last(slot).or_else(|| self.young.get(&seen.pid).copied());
+                    known.unwrap_or_else(|| {
+                        let io = tracked.handles.io(&self.procfs, tracked.who, self.keep);
+                        io.there().map_or(Counters::ZERO, Counters::from)
+                    })
+                })
+            };
+            self.ledger.join(slot, image, offset);
+        }
+    }
+
+    /// Links the tracked processes anew, if any came, went or got another
+    /// parent.
+    pub(crate) fn renew_kinship(&mut self) {
+        if !self.kin_changed {
+            return;
+        }
+        self.kin_changed = false;
+        let ledger = &mut self.ledger;
+        self.forest.grow(&mut self.census, &mut self.roll, |seen, roll| {
+            let slot = roll.add(seen.listed(), seen.starttime);
+            ledger.open(slot);
+            slot
+        });
+        self.keep = process::Keep::within(self.budget, self.roll.count());
+        for (_, tracked) in self.roll.iter_mut() {
+            tracked.handles.limit(self.keep);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Reading the tracked processes: CPU at both ends of the window, the rest at
+//! its end.
+
+use std::time::Instant;
+
+use psstat_proc_parse::{State, Statm};
+
+use crate::keep::schedule::DENIED_TURN;
+use crate::keep::tracked::{Cpu, FileState, Life, Tracked};
+use crate::outcome::Outcome;
+use crate::read::listing::Lister;
+use crate::read::procfs::{Procfs, Where};
+use crate::read::{process, sys};
+use crate::reckon::ledger::Slot;
+use crate::sampler::Sampler;
+
+impl Sampler {
+    /// Reads every member's CPU time at the start of the window.
+    pub(crate) fn open_cpu_window(&mut self) {
+        for (_, tracked) in self.roll.iter_mut() {
+            tracked.cpu = Cpu::default();
+            if tracked.is_running_member() {
+                let reading = cpu_time(&self.procfs, tracked.who.pid);
+                tracked.cpu.denied = matches!(reading, Outcome::Denied | Outcome::Failed(_));
+                tracked.cpu.opened = reading.there();
+            }
+        }
+    }
+
+    /// Reads them at its end.
+    pub(crate) fn close_cpu_window(&mut self) {
+        for (_, tracked) in self.roll.iter_mut() {
+            let Some((cpu, since)) = tracked.cpu.opened.take() else { continue };
+            if let Outcome::There((now, at)) = cpu_time(&self.procfs, tracked.who.pid) {
+                // Whether it was the same process at both ends is told by what
+                // is read of it after this.
+                let elapsed = at.duration_since(since).as_nanos();
+                let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+                tracked.cpu.used = Some((now.saturating_sub(cpu), elapsed));
+            }
+        }
+    }
+
+    /// Reads io in families, children before parents, and checks after each
+    /// parent that its children are still there: the ledger's invariant.
+    pub(crate) fn read_io(&mut self) {
+        let forest = std::mem::take(&mut self.forest);
+        for family in &forest.families {
+            self.read_io_of(family.slot);
+            let mut settled = false;
+            // A second reading, when a child went meanwhile, is after its end;
+            // a third when another did.
+            for _ in 0..3 {
+                let mut lost = false;
+                for child in forest.children(family) {
+                    lost |= self.is_lost(child, family.slot);
+                }
+                if !lost {
+                    settled = true;
+                    break;
+                }
+                self.read_io_of(family.slot);
+            }
+            if !settled {
+                self.ledger.withdraw(family.slot);
+            }
+        }
+        self.forest = forest;
+    }
+
+    /// Whether a child that was there has gone.
+    fn is_lost(&mut self, child: Slot, parent: Slot) -> bool {
+        let Some(tracked) = self.roll.get_mut(child) else { return false };
+        if tracked.life == Life::Gone {
+            return false;
+        }
+        let gone = if self.procfs.fast.fd_size {
+            tracked.descriptors =
+                tracked.handles.descriptors(&self.procfs, tracked.who, self.keep, &mut self.lister);
+            tracked.descriptors.is_gone()
+        } else {
+            !process::is_there(&self.procfs, tracked.who)
+        };
+        if gone {
+            self.bury(child, Some(parent));
+        }
+        gone
+    }
+
+    fn read_io_of(&mut self, slot: Slot) {
+        let Some(tracked) = self.roll.get_mut(slot) else { return };
+        let wanted = tracked.is_member() && tracked.io.is_due(self.cycle);
+        if tracked.life == Life::Gone || !wanted {
+            return;
+        }
+        match tracked.handles.io(&self.procfs, tracked.who, self.keep) {
+            Outcome::There(io) => {
+                tracked.io = FileState::Read;
+                self.ledger.accept(slot, io.into());
+            }
+            Outcome::Gone => {
+                let parent = tracked.parent;
+                self.bury(slot, parent);
+            }
+            Outcome::Denied => tracked.io = FileState::Denied { until: self.cycle + DENIED_TURN },
+            Outcome::Failed(_) => tracked.io = FileState::Failed,
+        }
+    }
+
+    /// Reads what a member has now: memory, descriptors, threads.
+    pub(crate) fn read_gauges(&mut self) {
+        for slot in 0..self.roll.end() {
+            let Some(tracked) = self.roll.get_mut(slot) else { continue };
+            if tracked.life == Life::Gone || !tracked.is_member() {
+                continue;
+            }
+            let (procfs, who, keep) = (&self.procfs, tracked.who, self.keep);
+            let before = tracked.memory;
+            tracked.memory = tracked.handles.statm(procfs, who, keep);
+            // A child's were read when it was checked on.
+            if tracked.parent.is_none() || !procfs.fast.fd_size {
+                tracked.descriptors =
+                    tracked.handles.descriptors(procfs, who, keep, &mut self.lister);
+            }
+            tracked.threads = tracked.handles.threads(procfs, who, keep);
+            let gone = tracked.memory.is_gone()
+                || tracked.descriptors.is_gone()
+                || tracked.threads.is_gone();
+            if gone {
+                let parent = tracked.parent;
+                self.bury(slot, parent);
+                continue;
+            }
+            tracked.life = Life::Running;
+            tracked.living_thread = None;
+            if let Outcome::There(Statm { size: 0, .. }) = tracked.memory {
+                look_closer(tracked, procfs, &mut self.lister);
+            } else if has_exec_trace(before, tracked.memory) {
+                // Another program, or the young one's first.
+                if let Some(seen) = self.census.find_mut(who.pid) {
+                    seen.look = self.cycle;
+                }
+                tracked.sockets.suspect = true;
+                tracked.io = FileState::Unread;
+            }
+        }
+    }
+}
+
+/// Another size of the program's code means another program.
+fn has_exec_trace(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
+    match (before, now) {
+        (Outcome::There(before), Outcome::There(now)) => before.text != now.text,
+        _ => false,
+    }
+}
+
+/// A process without memory: a zombie, or one whose leader has ended while
+/// other threads live; these have its memory and descriptors.
+fn look_closer(tracked: &mut Tracked, procfs: &Procfs, lister: &mut Lister) {
+    let mut buffer = [0; 1024];
+    let who = tracked.who;
+    let Outcome::There(stat) = process::stat(procfs, who.pid, &mut buffer) else { return };
+    if !matches!(stat.state, State::Zombie | State::Dead) {
+        return;
+    }
+    tracked.living_thread = process::living_thread(procfs, who, lister);
+    let Some(tid) = tracked.living_thread else {
+        tracked.life = Life::Zombie;
+        return;
+    };
+    let thread = Where::Thread(who.pid, tid);
+    tracked.memory = process::statm_at(procfs, thread);
+    tracked.descriptors = process::descriptors_at(procfs, thread, lister);
+}
+
+/// CPU time in nanoseconds, and when it was read.
+fn cpu_time(procfs: &Procfs, pid: u32) -> Outcome<(u64, Instant)> {
+    if procfs.fast.cpu_clock {
+        let at = Instant::now();
+        return match sys::process_cpu_nanoseconds(pid) {
+            Ok(nanoseconds) => Outcome::There((nanoseconds, at)),
+            Err(_) => Outcome::Gone,
+        };
+    }
+    let mut buffer = [0; 1024];
+    let at = Instant::now();
+    process::stat(procfs, pid, &mut buffer)
+        .map(|stat| ((stat.utime + stat.stime).saturating_mul(procfs.tick_nanoseconds), at))
+}

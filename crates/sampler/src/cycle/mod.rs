@@ -1,0 +1,6 @@
+//! The steps of a cycle, in the order in which [`Sampler`](crate::Sampler)
+//! takes them: discover, measure, connect.
+
+pub(crate) mod connect;
+pub(crate) mod discover;
+mod measure;

@@ -1,0 +1,223 @@
+//! Whose socket: the sockets of all tracked processes, with the images that
+//! hold each.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::image::ImageId;
+use crate::read::tables::Protocol;
+
+/// Hashes one `u64` by one multiplication (Fibonacci hashing): 18,000 look-ups
+/// a cycle are a good part of its cost, and the kernel, no stranger, gives the
+/// inodes out.
+#[derive(Default)]
+pub(crate) struct InodeHasher(u64);
+
+impl Hasher for InodeHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(self.0 ^ u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, inode: u64) {
+        let product = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The table takes the low bits for the place, the top ones as a tag.
+        self.0 = product ^ (product >> 32);
+    }
+}
+
+type ByInode<T> = HashMap<u64, T, BuildHasherDefault<InodeHasher>>;
+
+/// Sockets by inode.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    sockets: ByInode<Socket>,
+    /// Further images of the sockets that more than one holds.
+    more: ByInode<Vec<Holder>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Socket {
+    first: Holder,
+    shared: bool,
+    /// The last cycle in which a table had it as ESTABLISHED, and which.
+    established: u32,
+    protocol: Protocol,
+}
+
+/// An image and how many of its processes hold the socket.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    image: ImageId,
+    processes: u32,
+}
+
+impl Owners {
+    /// A process of an image holds these sockets.
+    pub(crate) fn add(&mut self, image: ImageId, inodes: &[u64]) {
+        for &inode in inodes {
+            let holder = Holder { image, processes: 1 };
+            let socket = self.sockets.entry(inode).or_insert(Socket {
+                first: Holder { image, processes: 0 },
+                shared: false,
+                established: 0,
+                protocol: Protocol::Tcp,
+            });
+            if socket.first.image == image {
+                socket.first.processes += 1;
+                continue;
+            }
+            socket.shared = true;
+            let more = self.more.entry(inode).or_default();
+            match more.iter_mut().find(|holder| holder.image == image) {
+                Some(holder) => holder.processes += 1,
+                None => more.push(holder),
+            }
+        }
+    }
+
+    /// A process of an image holds these sockets no more.
+    pub(crate) fn remove(&mut self, image: ImageId, inodes: &[u64]) {
+        for &inode in inodes {
+            let Some(socket) = self.sockets.get_mut(&inode) else { continue };
+            let mut empty = false;
+            if socket.first.image == image {
+                socket.first.processes = socket.first.processes.saturating_sub(1);
+                empty = socket.first.processes == 0;
+            }
+            if socket.shared {
+                let more = self.more.entry(inode).or_default();
+                if !empty {
+                    if let Some(holder) = more.iter_mut().find(|holder| holder.image == image) {
+                        holder.processes = holder.processes.saturating_sub(1);
+                    }
+                    more.retain(|holder| holder.processes > 0);
+                }
+                if empty && let Some(next) = more.pop() {
+                    socket.first = next;
+                    empty = false;
+                }
+                if more.is_empty() {
+                    self.more.remove(&inode);
+                    socket.shared = false;
+                }
+            }
+            if empty {
+                self.sockets.remove(&inode);
+            }
+        }
+        shrink(&mut self.sockets);
+        shrink(&mut self.more);
+    }
+
+    /// A table has this socket as ESTABLISHED. Tells whether it is one of ours.
+    pub(crate) fn established(&mut self, inode: u64, protocol: Protocol, cycle: u32) -> bool {
+        match self.sockets.get_mut(&inode) {
+            Some(socket) => {
+                socket.established = cycle;
+                socket.protocol = protocol;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether some socket was ESTABLISHED in the cycle before this one and is
+    /// no more.
+    pub(crate) fn any_lost(&self, cycle: u32) -> bool {
+        self.sockets.values().any(|socket| socket.established == cycle - 1)
+    }
+
+    /// Whether this one was.
+    pub(crate) fn is_lost(&self, inode: u64, cycle: u32) -> bool {
+        self.sockets.get(&inode).is_some_and(|socket| socket.established == cycle - 1)
+    }
+
+    /// The protocol of a socket that is ESTABLISHED in this cycle.
+    pub(crate) fn protocol(&self, inode: u64, cycle: u32) -> Option<Protocol> {
+        let socket = self.sockets.get(&inode)?;
+        (socket.established == cycle).then_some(socket.protocol)
+    }
+
+    /// Calls `count` for each image and each distinct socket that it holds and
+    /// that is ESTABLISHED in this cycle.
+    pub(crate) fn count(&self, cycle: u32, mut count: impl FnMut(ImageId, Protocol)) {
+        for (inode, socket) in &self.sockets {
+            if socket.established == cycle {
+                count(socket.first.image, socket.protocol);
+                if socket.shared {
+                    for holder in self.more.get(inode).into_iter().flatten() {
+                        count(holder.image, socket.protocol);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// After a storm the memory goes back; in steady state nothing moves.
+fn shrink<T>(map: &mut ByInode<T>) {
+    if map.capacity() > 1024 && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len() * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        /// Against the obvious: for each socket and image a count of holders.
+        #[test]
+        fn holders_are_counted(
+            steps in proptest::collection::vec((0u32..4, 0u64..6, any::<bool>()), 0..80)
+        ) {
+            let mut owners = Owners::default();
+            let mut plain: BTreeMap<(u64, u32), u32> = BTreeMap::new();
+            for (image, inode, add) in steps {
+                let held = plain.entry((inode, image)).or_default();
+                if add {
+                    owners.add(ImageId(image), &[inode]);
+                    *held += 1;
+                } else if *held > 0 {
+                    owners.remove(ImageId(image), &[inode]);
+                    *held -= 1;
+                }
+                for inode in 0..6 {
+                    let ours = plain.iter().any(|(&(i, _), &n)| i == inode && n > 0);
+                    prop_assert_eq!(owners.established(inode, Protocol::Udp, 3), ours);
+                }
+                let mut counted: BTreeMap<u32, usize> = BTreeMap::new();
+                owners.count(3, |image, _| *counted.entry(image.0).or_default() += 1);
+                let mut expected: BTreeMap<u32, usize> = BTreeMap::new();
+                for (&(_, image), &n) in &plain {
+                    if n > 0 {
+                        *expected.entry(image).or_default() += 1;
+                    }
+                }
+                prop_assert_eq!(counted, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_one_is_lost_once() {
+        let mut owners = Owners::default();
+        owners.add(ImageId(0), &[7, 8]);
+        owners.established(7, Protocol::Tcp, 4);
+        owners.established(8, Protocol::Tcp, 4);
+        owners.established(8, Protocol::Tcp, 5);
+        assert!(owners.any_lost(5) && owners.is_lost(7, 5) && !owners.is_lost(8, 5));
+        owners.established(8, Protocol::Tcp, 6);
+        assert!(!owners.any_lost(6));
+        assert_eq!(owners.protocol(8, 6), Some(Protocol::Tcp));
+        assert_eq!(owners.protocol(7, 6), None);
+    }
+}

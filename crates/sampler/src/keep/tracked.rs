@@ -1,0 +1,198 @@
+//! The processes that belong to an image, and those that stand between two of
+//! them.
+
+use psstat_proc_parse::Statm;
+use std::time::Instant;
+
+use crate::image::ImageId;
+use crate::outcome::Outcome;
+use crate::read::listing::Listed;
+use crate::read::process::Handles;
+use crate::reckon::ledger::Slot;
+
+/// What is kept of a tracked process.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    pub(crate) who: Listed,
+    pub(crate) starttime: u64,
+    /// The images that it belongs to, sorted. None: it stands between a member
+    /// and an ancestor that is one (see the ledger), or was one before.
+    pub(crate) images: Vec<ImageId>,
+    pub(crate) handles: Handles,
+    pub(crate) life: Life,
+    /// Its leader has ended: another of its threads, which has its memory and
+    /// descriptors.
+    pub(crate) living_thread: Option<u32>,
+    /// Its parent's place, if that is tracked.
+    pub(crate) parent: Option<Slot>,
+    pub(crate) cpu: Cpu,
+    pub(crate) io: FileState,
+    pub(crate) memory: Outcome<Statm>,
+    pub(crate) descriptors: Outcome<u64>,
+    pub(crate) threads: Outcome<u64>,
+    pub(crate) sockets: Sockets,
+}
+
+/// How much of a process is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It runs, if only in threads other than its first.
+    Running,
+    /// Only its entry is left, until its parent waits for it.
+    Zombie,
+    /// It has ended; its account waits to be settled.
+    Gone,
+}
+
+/// CPU time at both ends of a window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cpu {
+    /// Nanoseconds of CPU time when the window was opened, and when that was.
+    pub(crate) opened: Option<(u64, Instant)>,
+    /// Nanoseconds of CPU time used in the window, and how long it was.
+    pub(crate) used: Option<(u64, u64)>,
+    /// Neither clock nor `stat` could be read.
+    pub(crate) denied: bool,
+}
+
+/// How the last read of a file ended, where its value is kept elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileState {
+    Unread,
+    Read,
+    /// Not to be tried before this cycle.
+    Denied {
+        until: u32,
+    },
+    Failed,
+}
+
+impl FileState {
+    /// Whether to try in this cycle.
+    pub(crate) fn is_due(self, cycle: u32) -> bool {
+        !matches!(self, FileState::Denied { until } if cycle < until)
+    }
+
+    pub(crate) fn is_denied(self) -> bool {
+        matches!(self, FileState::Denied { .. })
+    }
+}
+
+/// What is known of a process's sockets.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) state: FileState,
+    /// All its sockets at the last look, sorted.
+    pub(crate) inodes: Vec<u64>,
+    /// How many descriptors it had then.
+    pub(crate) descriptors: u64,
+    /// Its network namespace then, by inode.
+    pub(crate) netns: Option<u64>,
+    /// Something points to a change.
+    pub(crate) suspect: bool,
+    /// The cycle of the last look.
+    pub(crate) looked: u32,
+}
+
+impl Tracked {
+    fn new(who: Listed, starttime: u64) -> Tracked {
+        Tracked {
+            who,
+            starttime,
+            images: Vec::new(),
+            handles: Handles::default(),
+            life: Life::Running,
+            living_thread: None,
+            parent: None,
+            cpu: Cpu::default(),
+            io: FileState::Unread,
+            memory: Outcome::Gone,
+            descriptors: Outcome::Gone,
+            threads: Outcome::Gone,
+            sockets: Sockets {
+                state: FileState::Unread,
+                inodes: Vec::new(),
+                descriptors: 0,
+                netns: None,
+                suspect: true,
+                looked: 0,
+            },
+        }
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        !self.images.is_empty()
+    }
+
+    /// A member that counts as a process of its images.
+    pub(crate) fn is_running_member(&self) -> bool {
+        self.life == Life::Running && self.is_member()
+    }
+}
+
+/// Tracked processes by slot; a freed slot is used again.
+#[derive(Debug, Default)]
+pub(crate) struct Roll {
+    slots: Vec<Option<Tracked>>,
+    free: Vec<Slot>,
+    count: usize,
+}
+
+impl Roll {
+    pub(crate) fn add(&mut self, who: Listed, starttime: u64) -> Slot {
+        self.count += 1;
+        let tracked = Some(Tracked::new(who, starttime));
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = tracked;
+            return slot;
+        }
+        self.slots.push(tracked);
+        // Pids are 22 bits wide at most, and so is the number of slots.
+        (self.slots.len() - 1) as Slot
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        if let Some(place) = self.slots.get_mut(slot as usize)
+            && place.take().is_some()
+        {
+            self.free.push(slot);
+            self.count -= 1;
+        }
+        // After a storm the memory goes back.
+        if self.count == 0 {
+            *self = Roll::default();
+        } else {
+            while self.slots.last().is_some_and(Option::is_none) {
+                self.slots.pop();
+            }
+            if self.free.len() > self.slots.len() {
+                self.free.retain(|&free| (free as usize) < self.slots.len());
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Tracked> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Tracked> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Tracked)> {
+        (0..).zip(&self.slots).filter_map(|(slot, place)| Some((slot, place.as_ref()?)))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Tracked)> {
+        (0..).zip(&mut self.slots).filter_map(|(slot, place)| Some((slot, place.as_mut()?)))
+    }
+
+    /// One past the highest slot in use.
+    pub(crate) fn end(&self) -> Slot {
+        self.slots.len() as Slot
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}

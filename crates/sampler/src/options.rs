@@ -1,0 +1,64 @@
+//! What a user of the sampler can choose.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a [`Sampler`](crate::Sampler) works. `Options::default()` is right for
+/// a collector on a real machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The procfs to read; `/proc`. A copy of one in a folder works too, with
+    /// the slower ways of reading.
+    pub proc: PathBuf,
+    /// How much time lies between the two readings of CPU time; 1 s.
+    pub window: Duration,
+    /// How many descriptors may be kept open, four a process; with fewer, some
+    /// files are opened at each reading. `None`: what the process's soft limit
+    /// (`RLIMIT_NOFILE`) leaves, less 64 for everything else.
+    pub descriptors: Option<usize>,
+    /// Which of the kernel's faster answers to use where they are to be had.
+    pub fast: FastPaths,
+    /// How long one command line may take to be read before its process is set
+    /// aside; 100 ms. The kernel holds a reader up while the process has its
+    /// memory map locked.
+    pub command_line_patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            proc: PathBuf::from("/proc"),
+            window: Duration::from_secs(1),
+            descriptors: None,
+            fast: FastPaths::ALL,
+            command_line_patience: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Faster ways to the same numbers. In [`Options`]: which are wanted; from
+/// [`Sampler::fast_paths`](crate::Sampler::fast_paths): which are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FastPaths {
+    /// CPU time from the process's CPU clock (nanoseconds) instead of `stat`
+    /// (ticks). Needs the procfs of the own pid namespace.
+    pub cpu_clock: bool,
+    /// The number of descriptors from the size of `/proc/PID/fd` instead of a
+    /// listing. Linux 6.2 and later.
+    pub fd_size: bool,
+    /// The number of threads from the link count of `/proc/PID/task` instead
+    /// of `stat`.
+    pub task_links: bool,
+    /// The own network namespace's sockets by netlink (`sock_diag`), filtered
+    /// in the kernel, instead of the text tables.
+    pub sock_diag: bool,
+}
+
+impl FastPaths {
+    /// All of them.
+    pub const ALL: FastPaths =
+        FastPaths { cpu_clock: true, fd_size: true, task_links: true, sock_diag: true };
+    /// None of them: every number the plain way.
+    pub const NONE: FastPaths =
+        FastPaths { cpu_clock: false, fd_size: false, task_links: false, sock_diag: false };
+}

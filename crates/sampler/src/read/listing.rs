@@ -1,0 +1,84 @@
+//! Listing `/proc`: which processes there are, and who each is.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{RawDir, SeekFrom};
+use rustix::io::Errno;
+
+/// An entry of `/proc` with a number for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) pid: u32,
+    /// The entry's inode (`d_ino`): the same for a process's life as long as
+    /// the kernel caches the entry, another one for the next process that has
+    /// this pid, even if both started within one clock tick.
+    pub(crate) inode: u64,
+}
+
+/// Reads the numeric entries of a directory, by ascending number. The buffers
+/// are kept from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct Lister {
+    buffer: Vec<u8>,
+    pub(crate) listed: Vec<Listed>,
+}
+
+impl Lister {
+    pub(crate) fn new() -> Lister {
+        // 32 KiB hold about 1,000 entries a system call.
+        Lister { buffer: Vec::with_capacity(32 * 1024), listed: Vec::new() }
+    }
+
+    /// Lists anew from the start of `dir`.
+    pub(crate) fn list(&mut self, dir: &OwnedFd) -> Result<&[Listed], Errno> {
+        self.listed.clear();
+        rustix::fs::seek(dir, SeekFrom::Start(0))?;
+        let mut entries = RawDir::new(dir, self.buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if let Some(pid) = number(entry.file_name().to_bytes()) {
+                self.listed.push(Listed { pid, inode: entry.ino() });
+            }
+        }
+        // procfs lists by ascending pid; a folder in any order.
+        if !self.listed.is_sorted_by_key(|listed| listed.pid) {
+            self.listed.sort_unstable_by_key(|listed| listed.pid);
+        }
+        Ok(&self.listed)
+    }
+}
+
+fn number(name: &[u8]) -> Option<u32> {
+    if name.is_empty() {
+        return None;
+    }
+    name.iter().try_fold(0u32, |number, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{Mode, OFlags};
+
+    #[test]
+    fn only_numbers_count() {
+        assert_eq!(number(b"1"), Some(1));
+        assert_eq!(number(b"4294967295"), Some(u32::MAX));
+        for not in [&b""[..], b"self", b"1a", b"4294967296", b"-1", b"+1"] {
+            assert_eq!(number(not), None);
+        }
+    }
+
+    #[test]
+    fn own_process_is_listed_and_twice_the_same() {
+        let dir = rustix::fs::open("/proc", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let mut lister = Lister::new();
+        let own = std::process::id();
+        let find = |listed: &[Listed]| listed.iter().copied().find(|l| l.pid == own);
+        let first = find(lister.list(&dir).unwrap());
+        assert!(first.is_some());
+        assert_eq!(first, find(lister.list(&dir).unwrap()));
+    }
+}

@@ -1,0 +1,13 @@
+//! Reading: every system call that this crate makes to learn of processes.
+//!
+//! Nothing here remembers anything but open descriptors and buffers, and
+//! nothing here reckons.
+
+pub(crate) mod command_line;
+pub(crate) mod descriptors;
+pub(crate) mod listing;
+pub(crate) mod process;
+pub(crate) mod procfs;
+pub(crate) mod sock_diag;
+pub(crate) mod sys;
+pub(crate) mod tables;

@@ -1,0 +1,238 @@
+//! Reading one process: the files that a cycle needs, through descriptors
+//! that are kept where the budget allows.
+
+use std::ffi::CStr;
+
+use psstat_proc_parse::{Io, Statm, Status, stat};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+
+use super::listing::{Listed, Lister};
+use super::procfs::{NAME_ONLY, Name, Procfs, READ, Where, read_at_start};
+use crate::outcome::Outcome;
+
+/// What may be kept open of each process, most useful first: `io`, `statm`,
+/// `fd`, `task`.
+///
+/// A descriptor saves opening the file each cycle, and it belongs to its
+/// process for ever: once that has ended, reads fail instead of telling of the
+/// next process with the same pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Keep(u8);
+
+impl Keep {
+    /// Descriptors a process when everything is kept.
+    const FULL: usize = 4;
+
+    /// Shares a budget of descriptors out among so many processes.
+    pub(crate) fn within(budget: usize, processes: usize) -> Keep {
+        let each = budget / processes.max(1);
+        // At most 4.
+        Keep(each.min(Self::FULL) as u8)
+    }
+
+    fn covers(self, file: File) -> bool {
+        (file as u8) < self.0
+    }
+}
+
+/// The files of a process that may be kept open, by the order in which
+/// [`Keep`] grants them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum File {
+    Io,
+    Statm,
+    Fd,
+    Task,
+}
+
+impl File {
+    fn name(self) -> (&'static CStr, OFlags) {
+        match self {
+            File::Io => (c"io", READ),
+            File::Statm => (c"statm", READ),
+            File::Fd => (c"fd", NAME_ONLY),
+            File::Task => (c"task", NAME_ONLY),
+        }
+    }
+}
+
+/// The kept descriptors of one process.
+#[derive(Debug, Default)]
+pub(crate) struct Handles([Option<OwnedFd>; Keep::FULL]);
+
+impl Handles {
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    /// Closes what may no longer be kept.
+    pub(crate) fn limit(&mut self, keep: Keep) {
+        for handle in self.0.iter_mut().skip(usize::from(keep.0)) {
+            *handle = None;
+        }
+    }
+
+    /// `/proc/PID/io`.
+    pub(crate) fn io(&mut self, procfs: &Procfs, who: Listed, keep: Keep) -> Outcome<Io> {
+        let mut buffer = [0; 512];
+        self.with(procfs, who, keep, File::Io, |file| {
+            read_at_start(file, &mut buffer).and_then(|bytes| parsed(Io::parse(bytes)))
+        })
+    }
+
+    /// `/proc/PID/statm`, in pages; all zero for a zombie and for a leader
+    /// that has ended while other threads live.
+    pub(crate) fn statm(&mut self, procfs: &Procfs, who: Listed, keep: Keep) -> Outcome<Statm> {
+        let mut buffer = [0; 256];
+        self.with(procfs, who, keep, File::Statm, |file| {
+            read_at_start(file, &mut buffer).and_then(|bytes| parsed(Statm::parse(bytes)))
+        })
+    }
+
+    /// The number of open descriptors: the size of `/proc/PID/fd` where the
+    /// kernel tells it, else by listing.
+    pub(crate) fn descriptors(
+        &mut self,
+        procfs: &Procfs,
+        who: Listed,
+        keep: Keep,
+        lister: &mut Lister,
+    ) -> Outcome<u64> {
+        if procfs.fast.fd_size {
+            return self.with(procfs, who, keep, File::Fd, |fd| {
+                Outcome::from(rustix::fs::fstat(fd)).map(|stat| stat.st_size.cast_unsigned())
+            });
+        }
+        open_folder(procfs, who, c"fd")
+            .and_then(|dir| Outcome::from(lister.list(&dir).map(<[Listed]>::len)).map(|n| n as u64))
+    }
+
+    /// The number of threads: from the link count of `/proc/PID/task` where
+    /// that is to be trusted, else from `stat`.
+    pub(crate) fn threads(&mut self, procfs: &Procfs, who: Listed, keep: Keep) -> Outcome<u64> {
+        if procfs.fast.task_links {
+            return self.with(procfs, who, keep, File::Task, |task| {
+                // The folder itself and `.` are links too.
+                Outcome::from(rustix::fs::fstat(task)).map(|stat| stat.st_nlink.saturating_sub(2))
+            });
+        }
+        let mut buffer = [0; 1024];
+        stat(procfs, who.pid, &mut buffer).map(|stat| stat.num_threads)
+    }
+
+    /// Reads through the kept descriptor, or through one opened for this read.
+    fn with<T>(
+        &mut self,
+        procfs: &Procfs,
+        who: Listed,
+        keep: Keep,
+        file: File,
+        read: impl FnOnce(BorrowedFd<'_>) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let slot = &mut self.0[file as usize];
+        if let Some(kept) = slot {
+            return read(kept.as_fd());
+        }
+        let (name, flags) = file.name();
+        open_in(procfs, who, name, flags).and_then(|opened| {
+            let outcome = read(opened.as_fd());
+            // A denied one is not worth its place.
+            if keep.covers(file) && matches!(outcome, Outcome::There(_)) {
+                *slot = Some(opened);
+            }
+            outcome
+        })
+    }
+}
+
+/// Opens a file of a process and of no other: the folder is opened first and
+/// its inode held against the listed one, then the file in that folder. A
+/// reused pid is `Gone`.
+fn open_in(procfs: &Procfs, who: Listed, name: &CStr, flags: OFlags) -> Outcome<OwnedFd> {
+    let mut folder = Name::new();
+    let folder = folder.of(Where::Pid(who.pid), c"");
+    Outcome::from(rustix::fs::openat(&procfs.dir, folder, NAME_ONLY, Mode::empty())).and_then(
+        |folder| match rustix::fs::fstat(&folder) {
+            Ok(stat) if stat.st_ino == who.inode => {
+                rustix::fs::openat(&folder, name, flags, Mode::empty()).into()
+            }
+            Ok(_) => Outcome::Gone,
+            Err(errno) => errno.into(),
+        },
+    )
+}
+
+/// Opens a folder of a process for listing.
+pub(crate) fn open_folder(procfs: &Procfs, who: Listed, name: &CStr) -> Outcome<OwnedFd> {
+    open_in(procfs, who, name, READ.union(OFlags::DIRECTORY))
+}
+
+/// Whether the process is still there; a zombie is.
+pub(crate) fn is_there(procfs: &Procfs, who: Listed) -> bool {
+    let mut name = Name::new();
+    let name = name.of(Where::Pid(who.pid), c"");
+    rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty())
+        .is_ok_and(|stat| stat.st_ino == who.inode)
+}
+
+/// The better part of `/proc/PID/stat`, opened for this read.
+pub(crate) fn stat<'b>(
+    procfs: &Procfs,
+    pid: u32,
+    buffer: &'b mut [u8; 1024],
+) -> Outcome<stat::Core<'b>> {
+    procfs.read_of(pid, c"stat", buffer).and_then(|bytes| parsed(stat::Core::parse(bytes)))
+}
+
+/// Whether a process ignores `SIGCHLD`: then the kernel does not add its
+/// children's counters to its own.
+pub(crate) fn ignores_children(procfs: &Procfs, pid: u32) -> bool {
+    // SIGCHLD is 17 everywhere but on MIPS, Alpha, SPARC and PA-RISC.
+    const SIGCHLD: u64 = 1 << (libc::SIGCHLD - 1);
+    let mut buffer = [0; 4096];
+    let status = procfs.read_of(pid, c"status", &mut buffer);
+    status
+        .and_then(|bytes| parsed(Status::parse(bytes)))
+        .there()
+        .and_then(|status| status.sig_ign)
+        .is_some_and(|ignored| ignored & SIGCHLD != 0)
+}
+
+/// A thread of a process other than its leader, for a process whose leader has
+/// ended: the others have its memory and descriptors.
+pub(crate) fn living_thread(procfs: &Procfs, who: Listed, lister: &mut Lister) -> Option<u32> {
+    let dir = open_folder(procfs, who, c"task").there()?;
+    let threads = lister.list(&dir).ok()?;
+    threads.iter().map(|thread| thread.pid).find(|&tid| tid != who.pid)
+}
+
+/// `statm` by way of a thread.
+pub(crate) fn statm_at(procfs: &Procfs, thread: Where) -> Outcome<Statm> {
+    let mut name = Name::new();
+    let mut buffer = [0; 256];
+    let bytes = procfs.read(name.of(thread, c"statm"), &mut buffer);
+    bytes.and_then(|bytes| parsed(Statm::parse(bytes)))
+}
+
+/// The number of descriptors by way of a thread.
+pub(crate) fn descriptors_at(procfs: &Procfs, thread: Where, lister: &mut Lister) -> Outcome<u64> {
+    let mut name = Name::new();
+    let name = name.of(thread, c"fd");
+    if procfs.fast.fd_size {
+        let stat = rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty());
+        return Outcome::from(stat).map(|stat| stat.st_size.cast_unsigned());
+    }
+    let dir = rustix::fs::openat(&procfs.dir, name, READ.union(OFlags::DIRECTORY), Mode::empty());
+    Outcome::from(dir)
+        .and_then(|dir| Outcome::from(lister.list(&dir).map(<[Listed]>::len)))
+        .map(|n| n as u64)
+}
+
+fn parsed<T>(result: Result<T, psstat_proc_parse::Error>) -> Outcome<T> {
+    match result {
+        Ok(value) => Outcome::There(value),
+        Err(error) => error.into(),
+    }
+}

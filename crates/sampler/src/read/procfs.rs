@@ -1,0 +1,246 @@
+//! The procfs as a whole: where it is, what it can do, its units.
+
+use std::ffi::CStr;
+use std::path::Path;
+
+use psstat_proc_parse::{FdTarget, Status, stat};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::options::FastPaths;
+use crate::outcome::Outcome;
+
+/// An open procfs, or a copy of one in a folder.
+#[derive(Debug)]
+pub(crate) struct Procfs {
+    pub(crate) dir: OwnedFd,
+    /// Which faster ways are wanted and work here.
+    pub(crate) fast: FastPaths,
+    /// The inode of the own network namespace, where this is a real procfs.
+    pub(crate) own_netns: Option<u64>,
+    /// Bytes a page, for `statm`.
+    pub(crate) page_size: u64,
+    /// Nanoseconds a clock tick, for `stat`.
+    pub(crate) tick_nanoseconds: u64,
+}
+
+impl Procfs {
+    pub(crate) fn open(path: &Path, wanted: FastPaths) -> Result<Procfs, Errno> {
+        let dir = rustix::fs::open(
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let page_size = rustix::param::page_size() as u64;
+        let tick_nanoseconds = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+        let mut procfs =
+            Procfs { dir, fast: FastPaths::NONE, own_netns: None, page_size, tick_nanoseconds };
+        procfs.fast = procfs.probe(wanted);
+        Ok(procfs)
+    }
+
+    /// Tries each faster way on the own process, whose answers are known.
+    fn probe(&mut self, wanted: FastPaths) -> FastPaths {
+        // A copy in a folder has sizes and link counts of its own meaning.
+        let real = rustix::fs::fstatfs(&self.dir)
+            .is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
+        if !real {
+            return FastPaths::NONE;
+        }
+        self.own_netns = self.netns(Where::Own);
+        let fd = self.stat_of(c"self/fd");
+        let task = self.stat_of(c"self/task");
+        FastPaths {
+            cpu_clock: wanted.cpu_clock && self.is_own_pid_namespace(),
+            // 0 before Linux 6.2; this process has descriptors.
+            fd_size: wanted.fd_size && fd.is_some_and(|stat| stat.st_size > 0),
+            task_links: wanted.task_links
+                && task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.own_threads()),
+            sock_diag: wanted.sock_diag && self.own_netns.is_some(),
+        }
+    }
+
+    /// Whether pids in this procfs are those that the own system calls take.
+    ///
+    /// `NSpid` in `status` lists a process's pid in each namespace from that
+    /// of the procfs down to its own: one number means that they are the same.
+    fn is_own_pid_namespace(&self) -> bool {
+        let mut buffer = [0; 4096];
+        let Outcome::There(bytes) = self.read(c"self/status", &mut buffer) else { return false };
+        let Ok(status) = Status::parse(bytes) else { return false };
+        let Some(mut pids) = status.ns_pid else { return false };
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        pids.next() == Some(own) && pids.next().is_none()
+    }
+
+    fn own_threads(&self) -> Option<u64> {
+        let mut buffer = [0; 1024];
+        let bytes = self.read(c"self/stat", &mut buffer).there()?;
+        Some(stat::Core::parse(bytes).ok()?.num_threads)
+    }
+
+    fn stat_of(&self, name: &CStr) -> Option<rustix::fs::Stat> {
+        rustix::fs::statat(&self.dir, name, rustix::fs::AtFlags::empty()).ok()
+    }
+
+    /// The inode of a process's network namespace, from `ns/net`. Needs the
+    /// rights of ptrace (`PTRACE_MODE_READ`).
+    fn netns(&self, process: Where) -> Option<u64> {
+        self.read_netns(process).there()
+    }
+
+    /// As [`netns`](Self::netns), with the reason when there is none.
+    pub(crate) fn read_netns(&self, process: Where) -> Outcome<u64> {
+        let mut name = Name::new();
+        let mut buffer = [0; 64];
+        let link = read_link(&self.dir, name.of(process, c"ns/net"), &mut buffer);
+        link.and_then(|link| match FdTarget::parse(link) {
+            FdTarget::Namespace { inode, .. } => Outcome::There(inode),
+            _ => Errno::INVAL.into(),
+        })
+    }
+
+    /// Reads a whole small file; an empty one means that its process is gone.
+    pub(crate) fn read<'b>(&self, name: &CStr, buffer: &'b mut [u8]) -> Outcome<&'b [u8]> {
+        match rustix::fs::openat(&self.dir, name, READ, Mode::empty()) {
+            Ok(file) => read_at_start(&file, buffer),
+            Err(errno) => errno.into(),
+        }
+    }
+
+    /// Reads a small file of a process.
+    pub(crate) fn read_of<'b>(
+        &self,
+        pid: u32,
+        file: &CStr,
+        buffer: &'b mut [u8],
+    ) -> Outcome<&'b [u8]> {
+        let mut name = Name::new();
+        self.read(name.of(Where::Pid(pid), file), buffer)
+    }
+}
+
+/// Flags for reading a file of procfs.
+pub(crate) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+/// Flags for a descriptor that only names a directory: no right to it is
+/// needed, and `fstat` and `openat` work on it.
+pub(crate) const NAME_ONLY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Reads a file that is generated anew at each read from its start.
+pub(crate) fn read_at_start(file: impl AsFd, buffer: &mut [u8]) -> Outcome<&[u8]> {
+    loop {
+        match rustix::io::pread(&file, &mut *buffer, 0) {
+            Ok(0) => return Outcome::Gone,
+            Ok(n) => return Outcome::There(buffer.get(..n).unwrap_or_default()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return errno.into(),
+        }
+    }
+}
+
+/// Reads a link of `/proc/PID/fd` or `/proc/PID/ns`. Never blocks. A link
+/// longer than the buffer is cut.
+pub(crate) fn read_link<'b>(
+    dir: impl AsFd,
+    name: &CStr,
+    buffer: &'b mut [u8],
+) -> Outcome<&'b [u8]> {
+    let result = rustix::fs::readlinkat_raw(dir, name, &mut *buffer);
+    Outcome::from(result).map(|n| buffer.get(..n).unwrap_or_default())
+}
+
+/// Whose folder in `/proc`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Where {
+    /// `/proc/self`
+    Own,
+    /// `/proc/PID`
+    Pid(u32),
+    /// `/proc/PID/task/TID`
+    Thread(u32, u32),
+}
+
+/// A buffer for names such as `1234/ns/net`, relative to `/proc`, so that
+/// building one allocates nothing.
+pub(crate) struct Name([u8; 64]);
+
+impl Name {
+    pub(crate) fn new() -> Name {
+        Name([0; 64])
+    }
+
+    /// The name of `file` in a process's folder; of the folder itself when
+    /// `file` is empty.
+    pub(crate) fn of(&mut self, process: Where, file: &CStr) -> &CStr {
+        let mut end = 0;
+        match process {
+            Where::Own => self.push(&mut end, b"self"),
+            Where::Pid(pid) => self.push_number(&mut end, pid),
+            Where::Thread(pid, tid) => {
+                self.push_number(&mut end, pid);
+                self.push(&mut end, b"/task/");
+                self.push_number(&mut end, tid);
+            }
+        }
+        if !file.is_empty() {
+            self.push(&mut end, b"/");
+            self.push(&mut end, file.to_bytes());
+        }
+        self.push(&mut end, b"\0");
+        // 10 digits, "/task/", 10 digits and a file's name of at most 20 bytes
+        // leave room; were there none, the empty name is an error at open.
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+
+    fn push(&mut self, end: &mut usize, bytes: &[u8]) {
+        if let Some(room) = self.0.get_mut(*end..*end + bytes.len()) {
+            room.copy_from_slice(bytes);
+            *end += bytes.len();
+        }
+    }
+
+    fn push_number(&mut self, end: &mut usize, number: u32) {
+        let mut digits = [0; 10];
+        let mut first = digits.len();
+        let mut rest = number;
+        loop {
+            first -= 1;
+            // A digit fits a byte.
+            digits[first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.push(end, &digits[first..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_relative_to_proc() {
+        let mut name = Name::new();
+        assert_eq!(name.of(Where::Pid(1), c"io"), c"1/io");
+        assert_eq!(name.of(Where::Own, c"ns/net"), c"self/ns/net");
+        assert_eq!(
+            name.of(Where::Thread(u32::MAX, u32::MAX), c"statm"),
+            c"4294967295/task/4294967295/statm"
+        );
+        assert_eq!(name.of(Where::Pid(4194304), c""), c"4194304");
+    }
+
+    #[test]
+    fn own_machine_is_probed() {
+        let procfs = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
+        assert!(procfs.own_netns.is_some());
+        assert!(procfs.fast.task_links);
+        let none = Procfs::open(Path::new("/proc"), FastPaths::NONE).unwrap();
+        assert_eq!(none.fast, FastPaths::NONE);
+        let folder = Procfs::open(Path::new("/"), FastPaths::ALL).unwrap();
+        assert_eq!(folder.fast, FastPaths::NONE);
+    }
+}

@@ -1,0 +1,44 @@
+//! The system calls that have no safe wrapper. All unsafe code of this crate
+//! is in this file.
+#![allow(unsafe_code)]
+
+use rustix::io::Errno;
+
+/// CPU time of a process in nanoseconds: user and system time of all its
+/// threads, those that have ended included; not of its children.
+///
+/// Reads the clock `(~pid << 3) | 2` (`CPUCLOCK_SCHED` of a process), which
+/// needs no right and opens nothing. `pid` is a number of the *caller's* pid
+/// namespace. Linux 2.6.12 and later.
+///
+/// # Errors
+/// `EINVAL` when there is no such process.
+pub(crate) fn process_cpu_nanoseconds(pid: u32) -> Result<u64, Errno> {
+    let clock = (!(pid.cast_signed()) << 3) | 2;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec that lives across the call, and the
+    // kernel checks the clock's number.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    if result != 0 {
+        return Err(Errno::INVAL);
+    }
+    // CPU clocks start at 0 and never pass 2^63 ns (292 years).
+    Ok((time.tv_sec.cast_unsigned()) * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+}
+
+/// Gives the calling thread a descriptor table of its own that holds only
+/// stdin, stdout and stderr (Linux 5.9 and later; before, a full copy).
+///
+/// A process whose threads share one table pays for it at each descriptor
+/// look-up, and a thread that hangs would keep all descriptors open.
+pub(crate) fn leave_descriptor_table() {
+    const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
+    // SAFETY: the calling thread has only just started and owns no descriptor;
+    // with the table unshared, the other threads' ones stay open in theirs.
+    // `unshare` is the same step for kernels without close_range.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_UNSHARE) != 0 {
+            libc::unshare(libc::CLONE_FILES);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The socket tables: which sockets are ESTABLISHED, by namespace.
+
+use psstat_proc_parse::net::{inet, unix};
+use rustix::fd::OwnedFd;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::procfs::{Name, Procfs, READ, Where};
+use super::sock_diag::SockDiag;
+use crate::outcome::Outcome;
+
+/// A kind of socket, both address families together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// tcp and tcp6; an IPv4 client of a dual-stack server is in tcp6.
+    Tcp,
+    /// udp and udp6.
+    Udp,
+    /// unix domain sockets of every type.
+    Unix,
+}
+
+impl Protocol {
+    /// All of them; a protocol's place here is its index elsewhere.
+    pub const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Unix];
+}
+
+/// Reads the tables, by netlink where it is to be had.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    sock_diag: Option<SockDiag>,
+    /// The protocols for which this kernel has no sock_diag (indexed as
+    /// [`Protocol::ALL`]); asked once.
+    without: [bool; 3],
+    buffer: Vec<u8>,
+}
+
+impl Tables {
+    pub(crate) fn new(procfs: &Procfs) -> Tables {
+        let sock_diag = if procfs.fast.sock_diag { SockDiag::open().ok() } else { None };
+        Tables { sock_diag, without: [false; 3], buffer: vec![0; 16 * 1024] }
+    }
+
+    /// Whether sock_diag is in use for every protocol.
+    pub(crate) fn uses_sock_diag(&self) -> bool {
+        self.sock_diag.is_some() && self.without == [false; 3]
+    }
+
+    /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in
+    /// a process's network namespace; possibly twice with the same when the
+    /// table changes meanwhile. `own` says that it is the collector's own.
+    pub(crate) fn established(
+        &mut self,
+        procfs: &Procfs,
+        process: Where,
+        own: bool,
+        protocol: Protocol,
+        found: &mut dyn FnMut(u64),
+    ) -> Outcome<()> {
+        let without = &mut self.without[protocol as usize];
+        if let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| own && !*without) {
+            match sock_diag.established(protocol, found) {
+                Ok(()) => return Outcome::There(()),
+                // What was found already is found again, which does no harm.
+                Err(_) => *without = true,
+            }
+        }
+        self.from_text(procfs, process, protocol, found)
+    }
+
+    fn from_text(
+        &mut self,
+        procfs: &Procfs,
+        process: Where,
+        protocol: Protocol,
+        found: &mut dyn FnMut(u64),
+    ) -> Outcome<()> {
+        let (first, second) = match protocol {
+            Protocol::Tcp => (c"net/tcp", Some(c"net/tcp6")),
+            Protocol::Udp => (c"net/udp", Some(c"net/udp6")),
+            Protocol::Unix => (c"net/unix", None),
+        };
+        let mut name = Name::new();
+        let open = |name: &mut Name, file| {
+            rustix::fs::openat(&procfs.dir, name.of(process, file), READ, Mode::empty())
+        };
+        Outcome::from(open(&mut name, first))
+            .and_then(|file| self.rows(&file, protocol, found))
+            .and_then(|()| match second.map(|second| open(&mut name, second)) {
+                // A kernel with IPv6 off has no such file.
+                None | Some(Err(Errno::NOENT)) => Outcome::There(()),
+                Some(Err(errno)) => errno.into(),
+                Some(Ok(file)) => self.rows(&file, protocol, found),
+            })
+    }
+
+    /// Reads a table page by page. What is no row (the heading, a row of a form
+    /// unknown) is passed over.
+    fn rows(
+        &mut self,
+        file: &OwnedFd,
+        protocol: Protocol,
+        found: &mut dyn FnMut(u64),
+    ) -> Outcome<()> {
+        let mut held = 0;
+        loop {
+            if held == self.buffer.len() {
+                // A line longer than the buffer is none of the kernel's.
+                held = 0;
+            }
+            let read = match rustix::io::read(file, &mut self.buffer[held..]) {
+                Ok(0) => return Outcome::There(()),
+                Ok(read) => read,
+                Err(Errno::INTR) => continue,
+                Err(errno) => return errno.into(),
+            };
+            let bytes = &self.buffer[..held + read];
+            // 0 is a socket without an owner.
+            let mut row = |inode: u64| {
+                if inode != 0 {
+                    found(inode)
+                }
+            };
+            let rest = match protocol {
+                Protocol::Tcp | Protocol::Udp => {
+                    let mut rows = inet::Established::new(bytes);
+                    rows.by_ref().flatten().for_each(&mut row);
+                    rows.rest().len()
+                }
+                Protocol::Unix => {
+                    let mut rows = unix::Established::new(bytes);
+                    rows.by_ref().flatten().for_each(&mut row);
+                    rows.rest().len()
+                }
+            };
+            let end = bytes.len();
+            self.buffer.copy_within(end - rest..end, 0);
+            held = rest;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The seven io counters as one value to reckon with.
+
+use psstat_proc_parse::Io;
+
+/// The counters of `/proc/PID/io` (bytes; `syscr` and `syscw`: calls), or sums
+/// and differences of such.
+///
+/// Signed, because `cancelled_write_bytes` may be negative and because
+/// differences are taken; sums saturate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes passed to read(2) and its like.
+    pub rchar: i64,
+    /// Bytes passed to write(2) and its like.
+    pub wchar: i64,
+    /// Calls of read(2) and its like.
+    pub syscr: i64,
+    /// Calls of write(2) and its like.
+    pub syscw: i64,
+    /// Bytes fetched from the storage layer.
+    pub read_bytes: i64,
+    /// Bytes sent to the storage layer.
+    pub write_bytes: i64,
+    /// Bytes that a truncation kept from being written.
+    pub cancelled_write_bytes: i64,
+}
+
+impl Counters {
+    /// All zero.
+    pub const ZERO: Counters = Counters {
+        rchar: 0,
+        wchar: 0,
+        syscr: 0,
+        syscw: 0,
+        read_bytes: 0,
+        write_bytes: 0,
+        cancelled_write_bytes: 0,
+    };
+
+    fn zip(self, other: Counters, with: impl Fn(i64, i64) -> i64) -> Counters {
+        Counters {
+            rchar: with(self.rchar, other.rchar),
+            wchar: with(self.wchar, other.wchar),
+            syscr: with(self.syscr, other.syscr),
+            syscw: with(self.syscw, other.syscw),
+            read_bytes: with(self.read_bytes, other.read_bytes),
+            write_bytes: with(self.write_bytes, other.write_bytes),
+            cancelled_write_bytes: with(self.cancelled_write_bytes, other.cancelled_write_bytes),
+        }
+    }
+
+    /// The sum, counter by counter.
+    #[must_use]
+    pub fn plus(self, other: Counters) -> Counters {
+        self.zip(other, i64::saturating_add)
+    }
+
+    /// The difference, counter by counter.
+    #[must_use]
+    pub fn minus(self, other: Counters) -> Counters {
+        self.zip(other, i64::saturating_sub)
+    }
+
+    /// The larger of both, counter by counter.
+    #[must_use]
+    pub(crate) fn max(self, other: Counters) -> Counters {
+        self.zip(other, i64::max)
+    }
+
+    /// The smaller of both, counter by counter.
+    #[must_use]
+    pub(crate) fn min(self, other: Counters) -> Counters {
+        self.zip(other, i64::min)
+    }
+
+    /// Whether every counter is at least the other's.
+    pub(crate) fn covers(self, other: Counters) -> bool {
+        self.max(other) == self
+    }
+}
+
+impl From<Io> for Counters {
+    fn from(io: Io) -> Counters {
+        let signed = |counter| i64::try_from(counter).unwrap_or(i64::MAX);
+        Counters {
+            rchar: signed(io.rchar),
+            wchar: signed(io.wchar),
+            syscr: signed(io.syscr),
+            syscw: signed(io.syscw),
+            read_bytes: signed(io.read_bytes),
+            write_bytes: signed(io.write_bytes),
+            cancelled_write_bytes: io.cancelled_write_bytes,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Reckoning: pure functions of readings. Nothing here reads anything.
+
+pub(crate) mod counters;
+pub(crate) mod ledger;

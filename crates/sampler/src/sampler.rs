@@ -1,0 +1,288 @@
+//! The sampler: one cycle after the other.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::Resource;
+
+use crate::cycle::connect::Namespaces;
+use crate::cycle::discover::Due;
+use crate::image::ImageId;
+use crate::keep::forest::Forest;
+use crate::keep::seen::Census;
+use crate::keep::sockets::Owners;
+use crate::keep::tracked::{Life, Roll};
+use crate::options::{FastPaths, Options};
+use crate::read::command_line::CommandLines;
+use crate::read::descriptors::SocketFinder;
+use crate::read::listing::Lister;
+use crate::read::process::{self, Keep};
+use crate::read::procfs::Procfs;
+use crate::read::tables::{Protocol, Tables};
+use crate::reckon::counters::Counters;
+use crate::reckon::ledger::Ledger;
+use crate::sample::{Health, ProcessSample, Reckoner, Sample, process_sample};
+
+/// A process that may belong to images.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its pid in the procfs that is read.
+    pub pid: u32,
+    /// Its parent's pid; 0 when there is none to be seen.
+    pub ppid: u32,
+    /// `/proc/PID/cmdline` as it is, arguments ended by NUL. Never empty.
+    pub command_line: &'a [u8],
+    /// The arguments joined by one space, without a closing one.
+    pub text: &'a [u8],
+}
+
+/// Tells which images a process belongs to, by adding them to the list. Called
+/// for new processes and again from time to time, since a process can become
+/// another program.
+pub type Classify<'c> = dyn FnMut(&Candidate<'_>, &mut Vec<ImageId>) + 'c;
+
+/// Reads live processes and turns two readings into numbers an image.
+///
+/// A cycle is [`open`](Sampler::open), some waiting by the caller, and
+/// [`close`](Sampler::close). What is remembered from cycle to cycle makes
+/// both cheap and io counters continuous, so keep one sampler for as long as
+/// numbers are wanted.
+#[derive(Debug)]
+pub struct Sampler {
+    pub(crate) procfs: Procfs,
+    window: Duration,
+    /// Counts from 1.
+    pub(crate) cycle: u32,
+    /// In the first cycle every process counts as having been there before.
+    pub(crate) starting: bool,
+    /// When the open window is to be closed.
+    due: Option<Instant>,
+
+    pub(crate) lister: Lister,
+    pub(crate) threads: Lister,
+    pub(crate) command_lines: Option<CommandLines>,
+    pub(crate) socket_finder: SocketFinder,
+    pub(crate) tables: Tables,
+    pub(crate) budget: usize,
+    pub(crate) keep: Keep,
+
+    pub(crate) census: Census,
+    pub(crate) roll: Roll,
+    pub(crate) forest: Forest,
+    pub(crate) kin_changed: bool,
+    /// io of those that belong to no image yet, by pid, while they are young.
+    pub(crate) young: HashMap<u32, Counters>,
+    pub(crate) owners: Owners,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) socket_turn: u32,
+    pub(crate) tables_read: [bool; 3],
+    /// The cycle in which each image was first heard of.
+    pub(crate) image_born: Vec<u32>,
+    pub(crate) ledger: Ledger,
+    reckoner: Reckoner,
+    sample: Sample,
+    pub(crate) health: Health,
+
+    // Buffers, empty between the steps.
+    pub(crate) asked: Vec<usize>,
+    pub(crate) images_found: Vec<ImageId>,
+    pub(crate) text: Vec<u8>,
+    pub(crate) strangers: Vec<(Protocol, u64)>,
+}
+
+/// Why there is no sampler.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The procfs cannot be opened.
+    #[error("cannot read {}: {source}", path.display())]
+    Procfs {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The thread that reads command lines cannot be started.
+    #[error("cannot start the thread that reads command lines: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Descriptors left for everything but processes' files.
+const RESERVE: usize = 64;
+
+impl Sampler {
+    /// Opens the procfs and finds out which faster ways of reading work.
+    ///
+    /// # Errors
+    /// When the procfs cannot be opened, or a thread not started.
+    pub fn new(options: Options) -> Result<Sampler, Error> {
+        let procfs = Procfs::open(&options.proc, options.fast)
+            .map_err(|errno| Error::Procfs { path: options.proc.clone(), source: errno.into() })?;
+        let command_lines = CommandLines::new(&options.proc, options.command_line_patience)
+            .map_err(|errno| Error::Thread(errno.into()))?;
+        let tables = Tables::new(&procfs);
+        let budget = options.descriptors.unwrap_or_else(descriptor_budget);
+        Ok(Sampler {
+            procfs,
+            window: options.window,
+            cycle: 0,
+            starting: true,
+            due: None,
+            lister: Lister::new(),
+            threads: Lister::new(),
+            command_lines: Some(command_lines),
+            socket_finder: SocketFinder::new(),
+            tables,
+            budget,
+            keep: Keep::within(budget, 0),
+            census: Census::default(),
+            roll: Roll::default(),
+            forest: Forest::default(),
+            kin_changed: true,
+            young: HashMap::new(),
+            owners: Owners::default(),
+            namespaces: Namespaces::default(),
+            socket_turn: 0,
+            tables_read: [true; 3],
+            image_born: Vec::new(),
+            ledger: Ledger::default(),
+            reckoner: Reckoner::default(),
+            sample: Sample::default(),
+            health: Health::default(),
+            asked: Vec::new(),
+            images_found: Vec::new(),
+            text: Vec::new(),
+            strangers: Vec::new(),
+        })
+    }
+
+    /// Begins a cycle: finds the processes, asks `classify` about those that
+    /// are due, and reads everyone's CPU time. Gives the moment at which the
+    /// window is to be closed.
+    pub fn open(&mut self, classify: &mut Classify<'_>) -> Instant {
+        // 15 s cycles come to the end of u32 after 2,000 years.
+        self.cycle = self.cycle.saturating_add(1);
+        self.health = Health::default();
+        self.take_census();
+        self.look(Due::Pressing, classify);
+        self.renew_kinship();
+        let due = Instant::now() + self.window;
+        self.open_cpu_window();
+        // The second that has to pass anyway serves what can be done in it.
+        self.look(Due::InTurn, classify);
+        self.renew_kinship();
+        self.look_at_sockets_in_turn(due - self.window / 10);
+        self.starting = false;
+        self.due = Some(due);
+        due
+    }
+
+    /// Ends a cycle: reads everyone's CPU time again and all that counts at one
+    /// moment, and reckons. Call it when the window is due; later, and CPU is
+    /// averaged over the longer time.
+    ///
+    /// Without [`open`](Sampler::open) before, it gives the last sample again.
+    pub fn close(&mut self) -> &Sample {
+        if self.due.take().is_none() {
+            return &self.sample;
+        }
+        self.close_cpu_window();
+        self.read_io();
+        self.read_gauges();
+        self.look_at_suspects();
+        self.read_tables();
+        self.settle();
+        self.renew_kinship();
+        self.health.seen = self.census.all.len() as u64;
+        self.health.denied.command_line =
+            self.census.all.iter().filter(|seen| seen.denied).count() as u64;
+        self.health.blocked = self.census.all.iter().filter(|seen| seen.blocked).count() as u64;
+        self.sample.health = self.health;
+        self.reckoner.reckon(
+            &mut self.sample,
+            self.image_born.len(),
+            &self.procfs,
+            &self.roll,
+            &self.ledger,
+            &self.owners,
+            self.cycle,
+            self.tables_read,
+        );
+        &self.sample
+    }
+
+    /// Makes every process be classified anew in the next cycle, because the
+    /// rules have changed. `images` is how many there are now; images of before
+    /// keep their numbers and their counters.
+    pub fn classify_anew(&mut self, images: usize) {
+        for seen in &mut self.census.all {
+            // Before the coming cycle: pressing.
+            seen.look = self.cycle;
+        }
+        self.know_images(images, self.cycle.saturating_add(1));
+    }
+
+    /// The processes of the last sample, in no particular order.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessSample<'_>> {
+        self.roll.iter().filter(|(_, tracked)| tracked.is_running_member()).map(
+            |(slot, tracked)| {
+                let io = self.ledger.last(slot);
+                process_sample(tracked, &self.procfs, io, &self.owners, self.cycle)
+            },
+        )
+    }
+
+    /// Which of the faster ways of reading are in use.
+    pub fn fast_paths(&self) -> FastPaths {
+        FastPaths { sock_diag: self.tables.uses_sock_diag(), ..self.procfs.fast }
+    }
+
+    /// How many descriptors may be kept open.
+    pub fn descriptor_budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Makes room for so many images; the new ones begin in cycle `born`.
+    pub(crate) fn know_images(&mut self, count: usize, born: u32) {
+        if self.image_born.len() < count {
+            self.image_born.resize(count, born);
+            self.ledger.ensure_images(count);
+        }
+    }
+
+    /// Decides on those that are gone, and frees their places.
+    fn settle(&mut self) {
+        let (roll, procfs) = (&self.roll, &self.procfs);
+        let mut closed = std::mem::take(&mut self.asked);
+        closed.clear();
+        self.ledger.settle(
+            |parent| {
+                let living = roll.get(parent).filter(|parent| parent.life != Life::Gone);
+                living.is_some_and(|parent| !process::ignores_children(procfs, parent.who.pid))
+            },
+            |slot| closed.push(slot as usize),
+        );
+        for &slot in &closed {
+            let slot = slot as u32;
+            if let Some(tracked) = self.roll.get(slot) {
+                let pid = tracked.who.pid;
+                if let Some(seen) = self.census.find_mut(pid).filter(|s| s.slot == Some(slot)) {
+                    seen.slot = None;
+                    // It was found gone after the listing; the next one tells.
+                    seen.look = u32::MAX;
+                }
+            }
+            self.roll.remove(slot);
+            self.kin_changed = true;
+        }
+        closed.clear();
+        self.asked = closed;
+    }
+}
+
+/// The soft limit of descriptors, less a reserve.
+fn descriptor_budget() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    limit.saturating_sub(RESERVE)
+}
