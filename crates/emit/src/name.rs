@@ -1,0 +1,147 @@
+//! Image names and tags: the texts that a TSD takes, and no others.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest image name, tag key or tag value, in bytes.
+///
+/// OpenTSDB limits the line, not its parts. This limit leaves two thirds of a
+/// line of 1,000 bytes to the extra tags, whatever the image is called.
+pub const MAX_NAME: usize = 255;
+
+/// Why a text can't be an image name, a tag key or a tag value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("is empty")]
+    Empty,
+    /// The text has a character outside `[-_./a-zA-Z0-9]`.
+    #[error("has {found:?} at byte {at}; only letters, digits and - _ . / are possible")]
+    Character {
+        /// Where the character begins, in bytes, from 0.
+        at: usize,
+        /// The character.
+        found: char,
+    },
+    /// The text is longer than [`MAX_NAME`].
+    #[error("is {length} bytes long; at most {MAX_NAME} are possible")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+}
+
+/// `[-_./a-zA-Z0-9]+`, at most [`MAX_NAME`] bytes.
+fn check(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if let Some((at, found)) = text.char_indices().find(|&(_, c)| !allowed(c)) {
+        return Err(NameError::Character { at, found });
+    }
+    if text.len() > MAX_NAME {
+        return Err(NameError::TooLong { length: text.len() });
+    }
+    Ok(())
+}
+
+/// The name of an image, the value of a point's `image` tag.
+///
+/// Images order by their bytes, which is the order that
+/// [`Cycle::point`](crate::Cycle::point) wants them in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Image(Box<str>);
+
+impl Image {
+    /// Takes a name of `[-_./a-zA-Z0-9]+`.
+    ///
+    /// # Errors
+    /// The name is empty, has another character, or is longer than
+    /// [`MAX_NAME`].
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        check(name)?;
+        Ok(Image(name.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Image {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A tag that every point gets besides `image` and `type`, such as
+/// `cluster=ams3`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tag {
+    key: Box<str>,
+    value: Box<str>,
+}
+
+impl Tag {
+    /// Takes a key and a value, both of `[-_./a-zA-Z0-9]+`.
+    ///
+    /// # Errors
+    /// One of them is empty, has another character, or is longer than
+    /// [`MAX_NAME`].
+    pub fn new(key: &str, value: &str) -> Result<Self, TagError> {
+        check(key).map_err(TagError::Key)?;
+        check(value).map_err(TagError::Value)?;
+        Ok(Tag { key: key.into(), value: value.into() })
+    }
+
+    /// What is left of the `=`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What is right of the `=`.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// `KEY=VALUE`, as on a command line.
+impl FromStr for Tag {
+    type Err = TagError;
+
+    fn from_str(text: &str) -> Result<Self, TagError> {
+        let (key, value) = text.split_once('=').ok_or(TagError::NoEquals)?;
+        Tag::new(key, value)
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.value)
+    }
+}
+
+/// Why a text can't be a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TagError {
+    /// The text has no `=`.
+    #[error("a tag is KEY=VALUE")]
+    NoEquals,
+    /// The key can't be one.
+    #[error("the tag's key {0}")]
+    Key(NameError),
+    /// The value can't be one.
+    #[error("the tag's value {0}")]
+    Value(NameError),
+}

@@ -1,0 +1,101 @@
+//! The parts of a point that are the same in each cycle, rendered once.
+//!
+//! A point of a series is, in tcollector lines and in JSON,
+//! `head` time value `middle` image `tail`, and in OpenMetrics
+//! `head` image `middle` value `tail`. The texts that go in have no character
+//! that JSON or OpenMetrics would want escaped: images, tags and names are
+//! `[-_./a-zA-Z0-9]+`, and a test holds the catalogue's help to it.
+
+use crate::catalogue::{Kind, Metric};
+use crate::encoder::Format;
+use crate::name::Tag;
+
+/// The rendered parts of one series.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    /// What an OpenMetrics family begins with; empty in the other formats.
+    pub(crate) family: String,
+    pub(crate) head: String,
+    pub(crate) middle: String,
+    pub(crate) tail: String,
+}
+
+impl Template {
+    /// The template of the series of `metric` that has `type_value`. Its tags
+    /// are `image`, `type` and the extra ones, in this order, each where
+    /// there is one.
+    pub(crate) fn new(
+        format: Format,
+        metric: &Metric,
+        type_value: Option<&str>,
+        extra: &[Tag],
+    ) -> Self {
+        let typed = type_value.map(|value| ("type", value));
+        let extra = extra.iter().map(|tag| (tag.key(), tag.value()));
+        let tags: Vec<(&str, &str)> = typed.into_iter().chain(extra).collect();
+        match format {
+            Format::Tcollector => tcollector(metric, &tags),
+            Format::Json => json(metric, &tags),
+            Format::OpenMetrics => open_metrics(metric, &tags),
+        }
+    }
+
+    /// The bytes of a point, without its image, time and value.
+    pub(crate) fn fixed_length(&self) -> usize {
+        self.head.len() + self.middle.len() + self.tail.len()
+    }
+}
+
+/// `metric time value image=… type=… key=value`
+fn tcollector(metric: &Metric, tags: &[(&str, &str)]) -> Template {
+    let tags: String = tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    Template {
+        family: String::new(),
+        head: format!("{} ", metric.name),
+        middle: if metric.per_image { " image=".into() } else { String::new() },
+        tail: tags + "\n",
+    }
+}
+
+/// `{"metric":"…","timestamp":time,"value":value,"tags":{"image":"…",…}}`
+fn json(metric: &Metric, tags: &[(&str, &str)]) -> Template {
+    let tags: Vec<String> =
+        tags.iter().map(|(key, value)| format!(r#""{key}":"{value}""#)).collect();
+    let tags = tags.join(",");
+    let (middle, tail) = match (metric.per_image, tags.is_empty()) {
+        (true, false) => (r#","tags":{"image":""#, format!(r#"",{tags}}}}}"#)),
+        (true, true) => (r#","tags":{"image":""#, r#""}}"#.into()),
+        (false, _) => (r#","tags":{"#, format!("{tags}}}}}")),
+    };
+    Template {
+        family: String::new(),
+        head: format!(r#"{{"metric":"{}","timestamp":"#, metric.name),
+        middle: middle.into(),
+        tail,
+    }
+}
+
+/// `family{image="…",type="…",key="value"} value`, without a time.
+fn open_metrics(metric: &Metric, tags: &[(&str, &str)]) -> Template {
+    let family = metric.family;
+    let kind = metric.kind.as_str();
+    let mut header = format!("# HELP {family} {}\n# TYPE {family} {kind}\n", metric.help);
+    if let Some(unit) = metric.unit.openmetrics() {
+        header += &format!("# UNIT {family} {unit}\n");
+    }
+
+    let suffix = match metric.kind {
+        Kind::Counter => "_total",
+        Kind::Gauge => "",
+    };
+    let labels: Vec<String> =
+        tags.iter().map(|(key, value)| format!(r#"{key}="{value}""#)).collect();
+    let labels = labels.join(",");
+    let (head, middle) = match (metric.per_image, labels.is_empty()) {
+        (true, false) => (r#"{image=""#.into(), format!(r#"",{labels}}} "#)),
+        (true, true) => (r#"{image=""#.into(), r#""} "#.into()),
+        (false, false) => (format!("{{{labels}}} "), String::new()),
+        (false, true) => (" ".to_owned(), String::new()),
+    };
+    Template { family: header, head: format!("{family}{suffix}{head}"), middle, tail: "\n".into() }
+}
