@@ -16,8 +16,8 @@ pub const MAX_LINE: usize = 1000;
 /// and `image`, `type` and `host` are three.
 pub const MAX_TAGS: usize = 5;
 
-/// The most digits of a time.
-const MAX_TIME: usize = 10;
+/// The most bytes of a time: ten digits and a space.
+const MAX_TIME: usize = 11;
 
 /// How points are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,9 +164,10 @@ impl Encoder {
         let health: Vec<_> =
             Health::ALL.iter().map(|h| render(h.metric(), h.type_value())).collect();
         if format == Format::Tcollector {
-            let variable = MAX_TIME + " ".len() + MAX_VALUE + MAX_NAME;
-            let lines = series.iter().chain(&health).map(|t| t.fixed_length() + variable);
-            let longest = lines.max().unwrap_or(0);
+            let fixed = |templates: &[Template]| {
+                templates.iter().map(Template::fixed_length).max().unwrap_or(0)
+            };
+            let longest = fixed(&health).max(fixed(&series) + MAX_NAME) + MAX_TIME + MAX_VALUE;
             if longest >= MAX_LINE {
                 return Err(EncoderError::TooLong { excess: longest - MAX_LINE + 1 });
             }

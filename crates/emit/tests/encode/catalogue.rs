@@ -1,0 +1,179 @@
+//! The catalogue itself, and each format as it looks.
+
+use std::collections::BTreeSet;
+
+use psstat_emit::catalogue::{ALL, Kind, Metric};
+use psstat_emit::{Encoder, Format, Health, Image, Series, Tag, Timestamp, Value};
+
+use crate::in_alphabet;
+
+/// What users have built graphs and alerts on: it may grow, never change.
+const PROMISED: &[(&str, &[&str])] = &[
+    (
+        "proc.stat.ps.io",
+        &["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"],
+    ),
+    ("proc.stat.ps.fd", &["open"]),
+    ("proc.stat.ps.threads", &[]),
+    ("proc.stat.ps.net", &["tcp", "udp", "unix"]),
+    ("proc.stat.ps.pcpu", &[]),
+    ("proc.stat.ps.mem", &["total", "resident"]),
+    ("proc.stat.ps.procs", &[]),
+];
+
+#[test]
+fn promised_series_are_there() {
+    let has = |name: &str, kind: Option<&str>| {
+        Series::ALL.iter().any(|s| s.metric().name == name && s.type_value() == kind)
+    };
+    for &(name, types) in PROMISED {
+        assert_eq!(has(name, None), types.is_empty(), "{name}");
+        for &kind in types {
+            assert!(has(name, Some(kind)), "{name} {kind}");
+        }
+    }
+}
+
+#[test]
+fn entries_agree_with_their_series() {
+    let mut of_series: Vec<&Metric> = Vec::new();
+    let mut types: Vec<Vec<&str>> = Vec::new();
+    let own = Health::ALL.iter().map(|h| (h.metric(), h.type_value(), false));
+    let per_image = Series::ALL.iter().map(|s| (s.metric(), s.type_value(), true));
+    for (metric, kind, per_image) in per_image.chain(own) {
+        assert_eq!(metric.per_image, per_image, "{metric:?}");
+        if of_series.last() != Some(&metric) {
+            of_series.push(metric);
+            types.push(Vec::new());
+        }
+        types.last_mut().unwrap().extend(kind);
+    }
+    // The series of a metric stand together, and the metrics in ALL's order.
+    assert_eq!(of_series, ALL);
+    for (metric, types) in ALL.iter().zip(types) {
+        assert_eq!(metric.types, types);
+    }
+}
+
+#[test]
+fn no_series_is_there_twice() {
+    let own = Health::ALL.iter().map(|h| (h.metric().name, h.type_value()));
+    let series: Vec<_> =
+        Series::ALL.iter().map(|s| (s.metric().name, s.type_value())).chain(own).collect();
+    let distinct: BTreeSet<_> = series.iter().collect();
+    assert_eq!(distinct.len(), series.len());
+    // A series without a type would be the total of those with one, and a
+    // query sums all series of a metric.
+    for &(name, kind) in &series {
+        if kind.is_none() {
+            assert_eq!(series.iter().filter(|(other, _)| *other == name).count(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn names_families_and_help() {
+    let mut families = BTreeSet::new();
+    for metric in ALL {
+        let own = metric.name.starts_with("proc.stat.ps.collector.");
+        assert!(metric.name.starts_with("proc.stat.ps.") && own != metric.per_image, "{metric:?}");
+        assert!(in_alphabet(metric.name));
+        assert!(metric.types.iter().all(|kind| in_alphabet(kind)));
+
+        assert!(families.insert(metric.family), "{metric:?}");
+        assert!(metric.family.starts_with(&metric.name.replace('.', "_")), "{metric:?}");
+        assert!(!metric.family.ends_with("_total"), "{metric:?}");
+        if let Some(unit) = metric.unit.openmetrics() {
+            assert!(metric.family.ends_with(&format!("_{unit}")), "{metric:?}");
+        }
+
+        let plain = |c: char| c == ' ' || c.is_ascii_graphic() && c != '\\' && c != '"';
+        assert!(metric.help.chars().all(plain) && metric.help.ends_with('.'), "{metric:?}");
+    }
+    // Samples of counters have a suffix; it must not lead to another family.
+    for metric in ALL.iter().filter(|metric| metric.kind == Kind::Counter) {
+        assert!(!families.contains(format!("{}_total", metric.family).as_str()));
+    }
+}
+
+/// A small cycle, with a series or two of each shape.
+fn small_cycle(format: Format) -> String {
+    let mut encoder = Encoder::new(format, &[Tag::new("cluster", "ams3").unwrap()]).unwrap();
+    let images = ["fi/lrh", "java"].map(|name| Image::new(name).unwrap());
+    let mut out = Vec::new();
+    let time = Timestamp::from_unix(1_700_000_000).unwrap();
+    let mut cycle = encoder.begin(&mut out, time).unwrap();
+    for image in &images {
+        cycle.point(Series::IoRchar, image, Value::Integer(4096)).unwrap();
+    }
+    cycle.point(Series::IoWchar, &images[0], Value::integer(u64::MAX)).unwrap();
+    cycle.point(Series::IoCancelledWriteBytes, &images[0], Value::Integer(-1)).unwrap();
+    cycle.point(Series::Pcpu, &images[1], Value::Milli(199_003)).unwrap();
+    cycle.health(Health::Cpu, Value::Milli(-20)).unwrap();
+    cycle.health(Health::DeniedNs, Value::Integer(0)).unwrap();
+    cycle.end();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn tcollector_looks_like_this() {
+    assert_eq!(
+        small_cycle(Format::Tcollector),
+        "\
+proc.stat.ps.io 1700000000 4096 image=fi/lrh type=rchar cluster=ams3
+proc.stat.ps.io 1700000000 4096 image=java type=rchar cluster=ams3
+proc.stat.ps.io 1700000000 9223372036854775807 image=fi/lrh type=wchar cluster=ams3
+proc.stat.ps.io 1700000000 -1 image=fi/lrh type=cancelled_write_bytes cluster=ams3
+proc.stat.ps.pcpu 1700000000 199.003 image=java cluster=ams3
+proc.stat.ps.collector.cpu 1700000000 -0.02 cluster=ams3
+proc.stat.ps.collector.denied 1700000000 0 type=ns cluster=ams3
+"
+    );
+}
+
+#[test]
+fn json_looks_like_this() {
+    let [first, second, rest] = {
+        let text = small_cycle(Format::Json);
+        let mut points = text.splitn(3, "},{").map(str::to_owned);
+        std::array::from_fn(|_| points.next().unwrap())
+    };
+    assert_eq!(
+        first,
+        r#"[{"metric":"proc.stat.ps.io","timestamp":1700000000,"value":4096,"tags":{"image":"fi/lrh","type":"rchar","cluster":"ams3"}"#
+    );
+    assert_eq!(second, first.replace("[{", "").replace("fi/lrh", "java"));
+    assert!(
+        rest.ends_with(
+            r#"{"metric":"proc.stat.ps.collector.denied","timestamp":1700000000,"value":0,"tags":{"type":"ns","cluster":"ams3"}}]
+"#
+        ),
+        "{rest}"
+    );
+}
+
+#[test]
+fn openmetrics_looks_like_this() {
+    let text = small_cycle(Format::OpenMetrics);
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
+    assert_eq!(
+        samples.join("\n"),
+        r#"# TYPE proc_stat_ps_io_bytes counter
+# UNIT proc_stat_ps_io_bytes bytes
+proc_stat_ps_io_bytes_total{image="fi/lrh",type="rchar",cluster="ams3"} 4096
+proc_stat_ps_io_bytes_total{image="java",type="rchar",cluster="ams3"} 4096
+proc_stat_ps_io_bytes_total{image="fi/lrh",type="wchar",cluster="ams3"} 9223372036854775807
+# TYPE proc_stat_ps_io_cancelled_bytes gauge
+# UNIT proc_stat_ps_io_cancelled_bytes bytes
+proc_stat_ps_io_cancelled_bytes{image="fi/lrh",type="cancelled_write_bytes",cluster="ams3"} -1
+# TYPE proc_stat_ps_pcpu_percent gauge
+# UNIT proc_stat_ps_pcpu_percent percent
+proc_stat_ps_pcpu_percent{image="java",cluster="ams3"} 199.003
+# TYPE proc_stat_ps_collector_cpu_milliseconds gauge
+# UNIT proc_stat_ps_collector_cpu_milliseconds milliseconds
+proc_stat_ps_collector_cpu_milliseconds{cluster="ams3"} -0.02
+# TYPE proc_stat_ps_collector_denied gauge
+proc_stat_ps_collector_denied{type="ns",cluster="ams3"} 0
+# EOF"#
+    );
+}

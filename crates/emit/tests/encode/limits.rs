@@ -1,0 +1,137 @@
+//! What a TSD would refuse of the extra tags is refused when the encoder is
+//! made; what passes can be encoded whatever the points are.
+
+use proptest::prelude::*;
+use psstat_emit::catalogue::{ALL, Kind};
+use psstat_emit::{
+    Encoder, EncoderError, Format, Health, Image, MAX_NAME, Series, Tag, Timestamp, Value,
+};
+
+use crate::tsd;
+
+const FORMATS: [Format; 3] = [Format::Tcollector, Format::Json, Format::OpenMetrics];
+
+fn tags(texts: &[&str]) -> Vec<Tag> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// The longest line that a point with these tags can have, written out.
+fn longest_line(tags: &[Tag]) -> usize {
+    let image = "i".repeat(MAX_NAME);
+    let extra: String = tags.iter().map(|tag| format!(" {tag}")).collect();
+    let mut longest = 0;
+    for metric in ALL {
+        for kind in metric.types.iter().map(|t| format!(" type={t}")).chain([String::new()]) {
+            let image = if metric.per_image { format!(" image={image}") } else { String::new() };
+            let line =
+                format!("{} 4294967295 -9223372036854775.808{image}{kind}{extra}\n", metric.name);
+            longest = longest.max(line.len());
+        }
+    }
+    longest
+}
+
+/// A cycle of every series with the longest image, time and values.
+fn widest_cycle(format: Format, tags: &[Tag]) -> Vec<u8> {
+    let mut encoder = Encoder::new(format, tags).unwrap();
+    let image = Image::new(&"i".repeat(MAX_NAME)).unwrap();
+    let mut out = Vec::new();
+    let mut cycle = encoder.begin(&mut out, Timestamp::MAX).unwrap();
+    let widest = |kind| match kind {
+        Kind::Counter => Value::Milli(i64::MAX),
+        Kind::Gauge => Value::Milli(i64::MIN),
+    };
+    for &series in Series::ALL {
+        cycle.point(series, &image, widest(series.metric().kind)).unwrap();
+    }
+    for &health in Health::ALL {
+        cycle.health(health, widest(health.metric().kind)).unwrap();
+    }
+    cycle.end();
+    out
+}
+
+proptest! {
+    /// Long tags: either the encoder is refused and some line could be too
+    /// long, or none can.
+    #[test]
+    fn length(values in prop::collection::vec("[a-z]{80,255}", 1..=5)) {
+        let tags: Vec<Tag> =
+            values.iter().zip(0..).map(|(v, n)| Tag::new(&format!("k{n}"), v).unwrap()).collect();
+        let longest = longest_line(&tags);
+        match Encoder::new(Format::Tcollector, &tags) {
+            Ok(_) => {
+                prop_assert!(longest < 1000);
+                tsd::accept(&widest_cycle(Format::Tcollector, &tags)).unwrap();
+            }
+            Err(why) => prop_assert_eq!(why, EncoderError::TooLong { excess: longest - 999 }),
+        }
+    }
+}
+
+#[test]
+fn length_to_the_byte() {
+    // Three tags, the last of which takes what is left of 999 bytes.
+    let with = |last: usize| {
+        [("a", MAX_NAME), ("b", MAX_NAME), ("c", last)]
+            .map(|(key, length)| Tag::new(key, &key.repeat(length)).unwrap())
+    };
+    let left = 999 - longest_line(&with(1)) + 1;
+    assert_eq!(longest_line(&with(left)), 999);
+
+    let cycle = widest_cycle(Format::Tcollector, &with(left));
+    tsd::accept(&cycle).unwrap();
+    let printed = cycle.split(|&byte| byte == b'\n').map(|line| line.len() + 1).max();
+    assert_eq!(printed, Some(999));
+    let refused = Encoder::new(Format::Tcollector, &with(left + 1)).unwrap_err();
+    assert_eq!(refused, EncoderError::TooLong { excess: 1 });
+}
+
+#[test]
+fn number_of_tags() {
+    let five = tags(&["a=1", "b=1", "c=1", "d=1", "e=1"]);
+    let with_host = [five.clone(), tags(&["host=h"])].concat();
+    let six = [five.clone(), tags(&["f=1"])].concat();
+    for format in FORMATS {
+        assert!(Encoder::new(format, &five).is_ok());
+        assert!(Encoder::new(format, &with_host).is_ok());
+        let refused = Encoder::new(format, &six).unwrap_err();
+        assert_eq!(refused, EncoderError::TooMany { given: 6 });
+    }
+    tsd::accept(&widest_cycle(Format::Tcollector, &with_host)).unwrap();
+    tsd::accept(&widest_cycle(Format::Tcollector, &five)).unwrap();
+}
+
+#[test]
+fn keys() {
+    for format in FORMATS {
+        let refused = |texts: &[&str]| Encoder::new(format, &tags(texts)).unwrap_err();
+        let image = "image=x".parse().unwrap();
+        assert_eq!(refused(&["a=b", "image=x"]), EncoderError::Reserved(image));
+        let kind = "type=x".parse().unwrap();
+        assert_eq!(refused(&["type=x"]), EncoderError::Reserved(kind));
+        let second = "a=c".parse().unwrap();
+        assert_eq!(refused(&["a=b", "d=e", "a=c"]), EncoderError::Twice(second));
+    }
+}
+
+#[test]
+fn json_needs_a_tag() {
+    assert_eq!(Encoder::new(Format::Json, &[]).unwrap_err(), EncoderError::NoTag);
+    assert!(Encoder::new(Format::Tcollector, &[]).is_ok());
+    assert!(Encoder::new(Format::OpenMetrics, &[]).is_ok());
+}
+
+#[test]
+fn openmetrics_needs_label_names() {
+    for key in ["a-b", "a.b", "a/b", "1a", "__a", "-"] {
+        let tag = Tag::new(key, "v").unwrap();
+        let only = [tag.clone()];
+        let refused = Encoder::new(Format::OpenMetrics, &only).unwrap_err();
+        assert_eq!(refused, EncoderError::NotALabel(tag));
+        assert!(Encoder::new(Format::Tcollector, &only).is_ok());
+    }
+    for key in ["a", "_a", "A1_", "_"] {
+        assert!(Encoder::new(Format::OpenMetrics, &[Tag::new(key, "v").unwrap()]).is_ok());
+    }
+}

@@ -1,0 +1,99 @@
+//! What the constructors take and what they refuse.
+
+use proptest::prelude::*;
+use psstat_emit::{Format, Image, MAX_NAME, NameError, Tag, TagError, Timestamp, Value};
+
+use crate::in_alphabet;
+
+/// Texts at random, near the border of what is possible and far from it.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[ -~]{0,8}",
+        "[-_./a-zA-Z0-9]{0,6}",
+        "[-_./a-zA-Z0-9]{254,257}",
+        "[-_./a-zA-Z0-9]{1,3}[ \n=\"\\\\,é@\\[`{^:]?[a-z]{0,3}",
+    ]
+}
+
+fn possible(text: &str) -> bool {
+    in_alphabet(text) && text.len() <= 255
+}
+
+proptest! {
+    #[test]
+    fn images(text in text()) {
+        match Image::new(&text) {
+            Ok(image) => {
+                prop_assert!(possible(&text));
+                prop_assert_eq!(image.as_str(), text.as_str());
+                prop_assert_eq!(image.to_string(), text);
+            }
+            Err(_) => prop_assert!(!possible(&text)),
+        }
+    }
+
+    #[test]
+    fn tags(key in text(), value in text()) {
+        let tag = Tag::new(&key, &value);
+        prop_assert_eq!(tag.is_ok(), possible(&key) && possible(&value));
+        if let Ok(tag) = tag {
+            prop_assert_eq!((tag.key(), tag.value()), (key.as_str(), value.as_str()));
+            prop_assert_eq!(tag.to_string().parse(), Ok(tag));
+        }
+    }
+
+    #[test]
+    fn tags_of_one_text(text in text()) {
+        let parts: Vec<&str> = text.split('=').collect();
+        let good = parts.len() == 2 && parts.iter().all(|part| possible(part));
+        prop_assert_eq!(text.parse::<Tag>().is_ok(), good);
+    }
+
+    #[test]
+    fn times(seconds in prop_oneof![any::<i64>(), 0..20_i64, 4_294_967_290..4_294_967_300_i64]) {
+        let time = Timestamp::from_unix(seconds);
+        prop_assert_eq!(time.is_ok(), (10..=4_294_967_295).contains(&seconds));
+        if let Ok(time) = time {
+            prop_assert_eq!(i64::from(time.as_unix()), seconds);
+        }
+    }
+
+    #[test]
+    fn values_saturate(number: u64) {
+        let stored = i64::try_from(number).unwrap_or(i64::MAX);
+        prop_assert_eq!(Value::integer(number), Value::Integer(stored));
+        prop_assert_eq!(Value::milli(number), Value::Milli(stored));
+    }
+}
+
+#[test]
+fn a_name_says_what_is_wrong() {
+    assert_eq!(Image::new(""), Err(NameError::Empty));
+    assert_eq!(Image::new("héé"), Err(NameError::Character { at: 1, found: 'é' }));
+    let long = "x".repeat(MAX_NAME + 1);
+    assert_eq!(Image::new(&long), Err(NameError::TooLong { length: MAX_NAME + 1 }));
+    assert_eq!("host".parse::<Tag>(), Err(TagError::NoEquals));
+    assert_eq!(
+        "a b=c".parse::<Tag>(),
+        Err(TagError::Key(NameError::Character { at: 1, found: ' ' }))
+    );
+    assert_eq!("a=".parse::<Tag>(), Err(TagError::Value(NameError::Empty)));
+    assert_eq!(
+        "a=b=c".parse::<Tag>().unwrap_err().to_string(),
+        "the tag's value has '=' at byte 1; only letters, digits and - _ . / are possible"
+    );
+}
+
+#[test]
+fn yes_is_1_and_no_is_0() {
+    assert_eq!((Value::from(true), Value::from(false)), (Value::Integer(1), Value::Integer(0)));
+}
+
+#[test]
+fn formats_by_name() {
+    for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
+        assert_eq!(format.to_string().parse(), Ok(format));
+    }
+    assert!("JSON".parse::<Format>().is_err());
+}
