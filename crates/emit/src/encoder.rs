@@ -29,7 +29,8 @@ pub enum Format {
     Json,
     /// An OpenMetrics text exposition, for a scraper or node_exporter's
     /// textfile collector. Its samples have no time: the textfile collector
-    /// refuses them, and a scraper has its own.
+    /// refuses times, and a scraper has its own. The textfile collector reads
+    /// an older format, to which counters are of unknown type.
     OpenMetrics,
 }
 
@@ -262,6 +263,7 @@ impl<'a> Cycle<'a> {
         image: &'a Image,
         value: Value,
     ) -> Result<(), PointError> {
+        // `series` and `health` have a template for each variant, in order.
         let slot = series as usize;
         self.write(slot, &self.encoder.series[slot], series.metric(), Some(image), value)
     }

@@ -56,3 +56,8 @@ pub use encoder::{BeginError, Cycle, Encoder, EncoderError, Format, FormatError,
 pub use encoder::{MAX_LINE, MAX_TAGS};
 pub use name::{Image, MAX_NAME, NameError, Tag, TagError};
 pub use value::{Timestamp, TimestampError, Value};
+
+/// Compiles the example in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
