@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Rules that pick processes by their command line.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod conf;
+mod diagnostic;
+mod image;
+mod pattern_error;
+mod python;
+mod render;
+mod rules;
+
+pub use conf::Conf;
+pub use diagnostic::{Diagnostic, Severity};
+pub use image::{ImageName, ImageNameError};
+pub use pattern_error::PatternError;
+pub use rules::{Rule, Rules, Verdict};
