@@ -4,11 +4,15 @@
 
 pub mod conf;
 mod diagnostic;
+pub mod file;
 mod image;
+pub mod live;
+pub mod ownership;
 mod pattern_error;
 mod python;
 mod render;
 mod rules;
+mod watch;
 
 pub use conf::Conf;
 pub use diagnostic::{Diagnostic, Severity};

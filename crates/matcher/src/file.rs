@@ -1,0 +1,147 @@
+//! The conf as a file: reading it whole, and telling one state of it from
+//! another.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::conf::{Conf, MAX_FILE_LEN};
+use crate::diagnostic::Diagnostic;
+
+/// What tells one state of a file from another: `stat(2)` of it, links
+/// followed.
+///
+/// Two states are compared for equality only. A strict "newer than" would miss
+/// an older file that is moved into place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// Device.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of the content: seconds and nanoseconds.
+    pub mtime: (i64, i64),
+    /// Last change of content or attributes: seconds and nanoseconds.
+    pub ctime: (i64, i64),
+    /// Owner's user number.
+    pub uid: u32,
+    /// Owner's group number.
+    pub gid: u32,
+    /// Type and permissions, as `st_mode` has them.
+    pub mode: u32,
+}
+
+impl Identity {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        std::fs::metadata(path).map(|m| Self::from(&m))
+    }
+}
+
+impl From<&Metadata> for Identity {
+    fn from(m: &Metadata) -> Self {
+        Self {
+            dev: m.dev(),
+            ino: m.ino(),
+            size: m.size(),
+            mtime: (m.mtime(), m.mtime_nsec()),
+            ctime: (m.ctime(), m.ctime_nsec()),
+            uid: m.uid(),
+            gid: m.gid(),
+            mode: m.mode(),
+        }
+    }
+}
+
+/// A conf that was read from a file and has at least one good line.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// Its rules and diagnostics.
+    pub conf: Conf,
+    /// The file's state at the reading; see
+    /// [`ownership`](crate::ownership::ownership) for what it should be.
+    pub identity: Identity,
+}
+
+/// Why a file gives no rules.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It cannot be opened or read: it is missing, or permission is denied, or
+    /// a link leads nowhere.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// It is a directory, a pipe or a device.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// It changed while it was read; reading it again will do.
+    #[error("changed while it was read")]
+    Changing,
+    /// No line of it is good. What is wrong with them is inside; nothing is
+    /// where the file has only comments and blank lines.
+    #[error("has no rule")]
+    NoRule(Vec<Diagnostic>),
+}
+
+impl Unusable {
+    /// What it takes to tell two reasons apart, so that each is told once.
+    pub(crate) fn kind(&self) -> (u8, Option<i32>) {
+        match self {
+            Self::Unreadable(e) => (0, e.raw_os_error()),
+            Self::NotAFile => (1, None),
+            Self::Changing => (2, None),
+            Self::NoRule(_) => (3, None),
+        }
+    }
+}
+
+/// Reads the conf at `path`, once and now.
+///
+/// A file of more than [`MAX_FILE_LEN`] bytes is not read; it has no rule, and
+/// a diagnostic says why.
+///
+/// # Errors
+/// Where there is no rule to be had; see [`Unusable`].
+pub fn load(path: &Path) -> Result<Loaded, Unusable> {
+    let (bytes, identity) = read(path)?;
+    understand(&bytes, identity)
+}
+
+pub(crate) fn understand(bytes: &[u8], identity: Identity) -> Result<Loaded, Unusable> {
+    let conf = Conf::parse(bytes);
+    if conf.rules.is_empty() {
+        return Err(Unusable::NoRule(conf.diagnostics));
+    }
+    Ok(Loaded { conf, identity })
+}
+
+/// The whole content, up to one byte beyond the limit, and the state that it
+/// belongs to.
+pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unusable> {
+    let mut file = open(path).map_err(Unusable::Unreadable)?;
+    let before = file.metadata().map_err(Unusable::Unreadable)?;
+    if !before.is_file() {
+        return Err(Unusable::NotAFile);
+    }
+    let identity = Identity::from(&before);
+    let mut bytes = Vec::new();
+    let limit = MAX_FILE_LEN as u64 + 1;
+    file.by_ref().take(limit).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
+    let after = file.metadata().map_err(Unusable::Unreadable)?;
+    if Identity::from(&after) != identity {
+        return Err(Unusable::Changing);
+    }
+    Ok((bytes, identity))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK a named pipe in the place of the conf would block.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}

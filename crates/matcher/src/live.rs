@@ -1,0 +1,271 @@
+//! A conf that is followed while it changes.
+//!
+//! When a change is in force: a new state of the file is taken once it has
+//! been still for [`QUIET`], or, where events tell that somebody has written
+//! and not yet closed it, for [`QUIET_OPEN`], and did not change while it was
+//! read. So a file that is written in pieces is taken when it is
+//! complete, as long as the pauses are shorter than that, and a change is in
+//! force well within a second of the last write. Without events (no inotify,
+//! or a network file system) a change is seen at the next look, at most
+//! [`LOOK`] later, and taken at the one after it.
+//!
+//! A file that is missing, unreadable or without a good line is told once;
+//! whoever follows it keeps the rules it had.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::file::{self, Identity, Loaded, Unusable};
+use crate::watch::Watch;
+
+/// How long a changed file must be still before it is taken.
+pub const QUIET: Duration = Duration::from_millis(400);
+/// The same while a writer has it open.
+pub const QUIET_OPEN: Duration = Duration::from_millis(700);
+/// How often it is looked at without an event.
+pub const LOOK: Duration = Duration::from_secs(2);
+/// The shortest time between two looks that events cause.
+const GAP: Duration = Duration::from_millis(20);
+/// Timestamps of some file systems have a step of 2 s; a file that was
+/// younger than this when it was taken is read once more when it is not.
+const COARSE: Duration = Duration::from_millis(2_500);
+
+/// What [`LiveConf::poll`] tells.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// There are rules, new or changed. They replace the ones before.
+    Loaded(Loaded),
+    /// The file gives no rules any more, or none yet. The ones before stay.
+    Unusable(Unusable),
+}
+
+/// Follows a conf file through every way of changing it.
+///
+/// Wait with `poll(2)` on [`fd`](Self::fd) until [`deadline`](Self::deadline),
+/// then call [`poll`](Self::poll); or just call `poll` often.
+///
+/// Reading the file may block where it lies on a network file system whose
+/// server is gone.
+///
+/// ```no_run
+/// use psstat_matcher::live::{Event, LiveConf};
+/// use std::time::{Duration, Instant};
+///
+/// let mut live = LiveConf::new("/pxy/shared/conf/psstat.conf");
+/// loop {
+///     match live.poll(Instant::now()) {
+///         Some(Event::Loaded(loaded)) => println!("{} rules", loaded.conf.rules.rules().len()),
+///         Some(Event::Unusable(reason)) => eprintln!("the conf {reason}"),
+///         _ => std::thread::sleep(Duration::from_millis(100)),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct LiveConf {
+    path: PathBuf,
+    watch: Watch,
+    /// The state that was dealt with last.
+    known: Option<State>,
+    /// A state that is not yet dealt with, and since when it is still.
+    pending: Option<(State, Instant)>,
+    /// The last event that is not yet followed by a look.
+    touched: Option<Instant>,
+    last_look: Option<Instant>,
+    /// What was told last.
+    told: Option<Told>,
+    next_look: Option<Instant>,
+    /// When to read a young file once more.
+    recheck: Option<Instant>,
+}
+
+/// What a look at the path gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    File(Identity),
+    /// The number of the error.
+    Failed(Option<i32>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Loaded { content: u64, uid: u32, gid: u32, mode: u32 },
+    NoRule { content: u64 },
+    Unusable((u8, Option<i32>)),
+}
+
+impl LiveConf {
+    /// Follows `path`, which need not exist yet, nor its directories. Nothing
+    /// is read before the first [`poll`](Self::poll).
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        // A later chdir must not lead to another file.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Self {
+            watch: Watch::new(path.clone()),
+            path,
+            known: None,
+            pending: None,
+            touched: None,
+            last_look: None,
+            told: None,
+            next_look: None,
+            recheck: None,
+        }
+    }
+
+    /// The file that is followed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What becomes readable when something may have changed; `None` where
+    /// there are no events. It may be another one after each
+    /// [`poll`](Self::poll).
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.fd()
+    }
+
+    /// When to [`poll`](Self::poll) at the latest; `None` before the first
+    /// time, which is now.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.next_look
+    }
+
+    /// Lets the next [`poll`](Self::poll) read the file and tell what it
+    /// gives, changed or not (SIGHUP).
+    pub fn reload(&mut self) {
+        self.told = None;
+        self.known = None;
+        self.pending = None;
+        self.next_look = None;
+    }
+
+    /// Looks whether something has changed and tells it, each change once.
+    ///
+    /// Cheap where there was no event and [`deadline`](Self::deadline) is not
+    /// reached.
+    pub fn poll(&mut self, now: Instant) -> Option<Event> {
+        if self.watch.drain() {
+            self.touched = Some(now);
+            // Somebody who writes in small pieces makes thousands of events.
+            let soon = self.last_look.map_or(now, |at| now.max(at + GAP));
+            self.next_look = Some(self.next_look.map_or(soon, |at| at.min(soon)));
+        }
+        if self.next_look.is_some_and(|at| now < at) {
+            return None;
+        }
+        // First the watches, then the look: what changes after the look makes
+        // an event.
+        self.watch.arm();
+        self.last_look = Some(now);
+        let state = match Identity::of(&self.path) {
+            Ok(identity) => State::File(identity),
+            Err(e) => State::Failed(e.raw_os_error()),
+        };
+        let recheck = self.recheck.is_some_and(|at| at <= now);
+        let touched = self.touched.take();
+        if touched.is_none() && !recheck && self.pending.is_none() && self.known == Some(state) {
+            self.next_look = Some(self.recheck.map_or(now + LOOK, |at| at.min(now + LOOK)));
+            return None;
+        }
+        let quiet = if self.watch.is_being_written() { QUIET_OPEN } else { QUIET };
+        let since = match (touched, self.pending.take()) {
+            (Some(at), _) => at,
+            (None, Some((earlier, since))) if earlier == state => since,
+            (None, Some(_)) => now,
+            // At the start, and where a file that was taken is read once
+            // more, one that was changed a while ago needs no wait.
+            (None, None) if (recheck || self.known.is_none()) && is_older(&state, quiet) => {
+                now.checked_sub(quiet).unwrap_or(now)
+            }
+            (None, None) => now,
+        };
+        if now.saturating_duration_since(since) < quiet {
+            return self.wait(state, since, since + quiet);
+        }
+        let read = file::read(&self.path);
+        if !belongs_to(&read, &state) {
+            return self.wait(state, now, now + quiet);
+        }
+        self.known = Some(state);
+        self.recheck = (!is_older(&state, COARSE)).then(|| now + COARSE);
+        self.next_look = Some(now + LOOK);
+        self.tell(read)
+    }
+
+    fn wait(&mut self, state: State, since: Instant, until: Instant) -> Option<Event> {
+        self.pending = Some((state, since));
+        self.next_look = Some(until);
+        None
+    }
+
+    /// Tells what was read, unless it is what was told last.
+    fn tell(&mut self, read: Result<(Vec<u8>, Identity), Unusable>) -> Option<Event> {
+        let (told, event) = match read {
+            Ok((bytes, identity)) => {
+                let content = fingerprint(&bytes);
+                let Identity { uid, gid, mode, .. } = identity;
+                let loaded = Told::Loaded { content, uid, gid, mode };
+                let without = Told::NoRule { content };
+                if self.told.as_ref().is_some_and(|t| *t == loaded || *t == without) {
+                    return None;
+                }
+                match file::understand(&bytes, identity) {
+                    Ok(conf) => (loaded, Event::Loaded(conf)),
+                    Err(reason) => (without, Event::Unusable(reason)),
+                }
+            }
+            Err(reason) => (Told::Unusable(reason.kind()), Event::Unusable(reason)),
+        };
+        if self.told.as_ref() == Some(&told) {
+            return None;
+        }
+        self.told = Some(told);
+        Some(event)
+    }
+}
+
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether what was read is the state that was waited for.
+fn belongs_to(read: &Result<(Vec<u8>, Identity), Unusable>, state: &State) -> bool {
+    match (read, state) {
+        (Ok((_, read)), State::File(seen)) => read == seen,
+        (Ok(_), State::Failed(_)) | (Err(Unusable::Changing), _) => false,
+        // It may have another reason than the look had: EACCES is one of
+        // opening only.
+        (Err(_), _) => true,
+    }
+}
+
+/// Whether the last change lies further back than that, by the clock that
+/// stamps files. What cannot be told counts as young, what is missing as old.
+fn is_older(state: &State, age: Duration) -> bool {
+    let State::File(identity) = state else { return true };
+    let (seconds, nanoseconds) = identity.ctime.max(identity.mtime);
+    let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds))
+    else {
+        return false;
+    };
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::new(seconds, nanoseconds))
+        .and_then(|then| SystemTime::now().duration_since(then).ok())
+        .is_some_and(|passed| passed >= age)
+}
+
+impl From<Unusable> for io::Error {
+    fn from(reason: Unusable) -> Self {
+        match reason {
+            Unusable::Unreadable(e) => e,
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Every way of changing a conf is noticed, and half a file never is.
+
+#![cfg(feature = "inotify")]
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use psstat_matcher::file::Unusable;
+use psstat_matcher::live::{Event, LiveConf};
+
+/// A directory that is removed at the end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("psstat-reload-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Polls until an event comes; the limit is far beyond any that is promised,
+/// so that a slow machine does not fail.
+fn next(live: &mut LiveConf) -> Event {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        if let Some(event) = live.poll(Instant::now()) {
+            return event;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    panic!("no event");
+}
+
+fn images(event: &Event) -> Vec<String> {
+    match event {
+        Event::Loaded(l) => l.conf.rules.images().iter().map(ToString::to_string).collect(),
+        other => panic!("not loaded: {other:?}"),
+    }
+}
+
+/// The next event is a conf with this one image.
+fn expect(live: &mut LiveConf, image: &str) {
+    assert_eq!(images(&next(live)), [image]);
+}
+
+/// Nothing is told for a while.
+fn expect_silence(live: &mut LiveConf, time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        let event = live.poll(Instant::now());
+        assert!(event.is_none(), "{event:?}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+fn write(path: &Path, image: &str) {
+    fs::write(path, format!("{image} x\n")).unwrap();
+}
+
+#[test]
+fn written_in_place() {
+    let dir = Dir::new("in-place");
+    let path = dir.at("conf");
+    write(&path, "one");
+    let mut live = LiveConf::new(&path);
+    expect(&mut live, "one");
+    write(&path, "two");
+    expect(&mut live, "two");
+    // The same content again is no news.
+    write(&path, "two");
+    expect_silence(&mut live, Duration::from_secs(1));
+}
+
+#[test]
+fn renamed_over_and_an_older_file_moved_in() {
+    let dir = Dir::new("rename");
+    let path = dir.at("conf");
+    write(&path, "one");
+    let mut live = LiveConf::new(&path);
+    expect(&mut live, "one");
+    write(&dir.at("new"), "two");
+    fs::rename(dir.at("new"), &path).unwrap();
+    expect(&mut live, "two");
+    write(&dir.at("old"), "old");
+    let file = fs::File::options().write(true).open(dir.at("old")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
+    fs::rename(dir.at("old"), &path).unwrap();
+    expect(&mut live, "old");
+}
+
+#[test]
+fn a_directory_swapped_by_its_link() {
+    // As Kubernetes does it: conf -> ..data/conf, ..data -> a directory.
+    let dir = Dir::new("swap");
+    for (name, image) in [("v1", "one"), ("v2", "two")] {
+        fs::create_dir(dir.at(name)).unwrap();
+        write(&dir.at(name).join("conf"), image);
+    }
+    symlink("v1", dir.at("..data")).unwrap();
+    symlink("..data/conf", dir.at("conf")).unwrap();
+    let mut live = LiveConf::new(dir.at("conf"));
+    expect(&mut live, "one");
+    symlink("v2", dir.at("..data_tmp")).unwrap();
+    fs::rename(dir.at("..data_tmp"), dir.at("..data")).unwrap();
+    fs::remove_dir_all(dir.at("v1")).unwrap();
+    expect(&mut live, "two");
+    write(&dir.at("v2/conf"), "three");
+    expect(&mut live, "three");
+}
+
+#[test]
+fn parents_that_come_and_go() {
+    let dir = Dir::new("parents");
+    let path = dir.at("a/b/conf");
+    let mut live = LiveConf::new(&path);
+    assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
+    fs::create_dir_all(dir.at("a/b")).unwrap();
+    write(&path, "one");
+    expect(&mut live, "one");
+    fs::rename(dir.at("a"), dir.at("z")).unwrap();
+    assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
+    // Told once.
+    expect_silence(&mut live, Duration::from_secs(3));
+    fs::create_dir_all(dir.at("a/b")).unwrap();
+    write(&path, "two");
+    expect(&mut live, "two");
+    fs::remove_dir_all(dir.at("a")).unwrap();
+    assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
+    // The same as the last good one, but it was gone in between.
+    fs::rename(dir.at("z"), dir.at("a")).unwrap();
+    expect(&mut live, "one");
+}
+
+#[test]
+fn written_in_pieces_is_taken_whole() {
+    let dir = Dir::new("pieces");
+    let path = dir.at("conf");
+    write(&path, "one");
+    let mut live = LiveConf::new(&path);
+    expect(&mut live, "one");
+    // Held open: pauses up to QUIET_OPEN; reopened: up to QUIET.
+    let mut file = fs::File::create(&path).unwrap();
+    for image in ["a", "b", "c"] {
+        writeln!(file, "{image} x").unwrap();
+        expect_silence(&mut live, Duration::from_millis(450));
+    }
+    drop(file);
+    assert_eq!(images(&next(&mut live)), ["a", "b", "c"]);
+    fs::write(&path, "").unwrap();
+    for image in ["d", "e", "f"] {
+        let mut file = fs::File::options().append(true).open(&path).unwrap();
+        writeln!(file, "{image} x").unwrap();
+        drop(file);
+        expect_silence(&mut live, Duration::from_millis(150));
+    }
+    assert_eq!(images(&next(&mut live)), ["d", "e", "f"]);
+}
+
+#[test]
+fn without_a_good_line_is_told_and_mended() {
+    let dir = Dir::new("no-rule");
+    let path = dir.at("conf");
+    write(&path, "one");
+    let mut live = LiveConf::new(&path);
+    expect(&mut live, "one");
+    fs::write(&path, "bad (\n").unwrap();
+    match next(&mut live) {
+        Event::Unusable(Unusable::NoRule(diagnostics)) => assert_eq!(diagnostics.len(), 1),
+        other => panic!("{other:?}"),
+    }
+    expect_silence(&mut live, Duration::from_secs(3));
+    write(&path, "one");
+    expect(&mut live, "one");
+    // A change of mode matters to whoever checks it.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    expect(&mut live, "one");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(next(&mut live), Event::Unusable(Unusable::NotAFile)));
+    // Asked for, it is told again.
+    live.reload();
+    assert!(matches!(next(&mut live), Event::Unusable(Unusable::NotAFile)));
+}
