@@ -114,7 +114,6 @@ fn is_below_another(census: &Census, pid: u32, between: &mut Vec<u32>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::listing::Listed;
 
     /// (pid, ppid, tracked)
     fn forest(processes: &[(u32, u32, bool)]) -> (Census, Roll, Forest) {

@@ -65,10 +65,10 @@ impl Tables {
                 Err(_) => *without = true,
             }
         }
-        self.from_text(procfs, process, protocol, found)
+        self.read_text(procfs, process, protocol, found)
     }
 
-    fn from_text(
+    fn read_text(
         &mut self,
         procfs: &Procfs,
         process: Where,
