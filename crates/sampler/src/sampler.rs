@@ -51,7 +51,9 @@ pub type Classify<'c> = dyn FnMut(&Candidate<'_>, &mut Vec<ImageId>) + 'c;
 #[derive(Debug)]
 pub struct Sampler {
     pub(crate) procfs: Procfs,
+    proc: PathBuf,
     window: Duration,
+    patience: Duration,
     /// Counts from 1.
     pub(crate) cycle: u32,
     /// In the first cycle every process counts as having been there before.
@@ -124,7 +126,9 @@ impl Sampler {
         let budget = options.descriptors.unwrap_or_else(descriptor_budget);
         Ok(Sampler {
             procfs,
+            proc: options.proc,
             window: options.window,
+            patience: options.command_line_patience,
             cycle: 0,
             starting: true,
             due: None,
@@ -163,6 +167,10 @@ impl Sampler {
         // 15 s cycles come to the end of u32 after 2,000 years.
         self.cycle = self.cycle.saturating_add(1);
         self.health = Health::default();
+        if self.command_lines.is_none() {
+            // Lost in a cycle that panicked.
+            self.command_lines = CommandLines::new(&self.proc, self.patience).ok();
+        }
         self.take_census();
         self.look(Due::Pressing, classify);
         self.renew_kinship();
@@ -220,6 +228,29 @@ impl Sampler {
             seen.look = self.cycle;
         }
         self.know_images(images, self.cycle.saturating_add(1));
+    }
+
+    /// The last cycle's numbers again.
+    pub fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// Puts the sampler in order after a panic in the middle of a cycle, a
+    /// defect of its own or of `classify`. Counters are kept; what the lost
+    /// cycle had begun is done again in the next one.
+    pub fn recover(&mut self) {
+        self.due = None;
+        self.kin_changed = true;
+        self.namespaces.changed = true;
+        for (_, tracked) in self.roll.iter_mut() {
+            tracked.sockets.suspect = true;
+        }
+        self.classify_anew(self.image_born.len());
+    }
+
+    /// The processes whose command line blocks its reader.
+    pub fn blocked(&self) -> impl Iterator<Item = u32> {
+        self.census.all.iter().filter(|seen| seen.blocked).map(|seen| seen.pid)
     }
 
     /// The processes of the last sample, in no particular order.

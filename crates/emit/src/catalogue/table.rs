@@ -131,6 +131,8 @@ catalogue! {
             DeniedStatm = "statm",
             /// `/proc/PID/stat` is denied.
             DeniedStat = "stat",
+            /// Socket tables that are denied.
+            DeniedNet = "net",
         }
         FAILED: "proc.stat.ps.collector.failed", Gauge, Reads,
         family "proc_stat_ps_collector_failed",
@@ -148,6 +150,8 @@ catalogue! {
             FailedStatm = "statm",
             /// Failed reads of `/proc/PID/stat`.
             FailedStat = "stat",
+            /// Failed reads of a socket table.
+            FailedNet = "net",
         }
         BLOCKED: "proc.stat.ps.collector.blocked", Gauge, Processes,
         family "proc_stat_ps_collector_blocked",

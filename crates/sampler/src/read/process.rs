@@ -115,7 +115,11 @@ impl Handles {
         if procfs.fast.task_links {
             return self.with(procfs, who, keep, File::Task, |task| {
                 // The folder itself and `.` are links too.
-                Outcome::from(rustix::fs::fstat(task)).map(|stat| stat.st_nlink.saturating_sub(2))
+                // Nothing else says that the process is gone.
+                Outcome::from(rustix::fs::fstat(task)).and_then(|stat| match stat.st_nlink {
+                    0..=2 => Outcome::Gone,
+                    links => Outcome::There(links - 2),
+                })
             });
         }
         let mut buffer = [0; 1024];

@@ -118,7 +118,7 @@ impl Tables {
             // 0 is a socket without an owner.
             let mut row = |inode: u64| {
                 if inode != 0 {
-                    found(inode)
+                    found(inode);
                 }
             };
             let rest = match protocol {

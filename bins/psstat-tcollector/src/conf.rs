@@ -1,0 +1,276 @@
+//! The conf in force: from its file to the rules that the sampler asks.
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use psstat_emit::Image;
+use psstat_matcher::file::{Identity, Loaded, Unusable, load};
+use psstat_matcher::live::{Event, LiveConf};
+use psstat_matcher::ownership::{Complaint, ownership};
+use psstat_matcher::{Diagnostic, Rules, Severity};
+use psstat_sampler::{Candidate, ImageId};
+
+use crate::log;
+use crate::{EXIT_BAD_CONF, EXIT_OK};
+
+/// Whom the conf should belong to, and what follows if it does not.
+#[derive(Debug)]
+pub struct OwnerRule {
+    user: String,
+    uid: Option<u32>,
+    strict: bool,
+}
+
+impl OwnerRule {
+    /// `user` is a name or a number.
+    pub fn new(user: &str, strict: bool) -> OwnerRule {
+        OwnerRule { user: user.to_owned(), uid: uid_of(user), strict }
+    }
+
+    fn complaints(&self, identity: &Identity) -> Vec<String> {
+        let complaints = ownership(identity, self.uid);
+        complaints.iter().map(|complaint| self.describe(complaint)).collect()
+    }
+
+    fn describe(&self, complaint: &Complaint) -> String {
+        match complaint {
+            Complaint::Owner { uid } => format!(
+                "belongs to uid {uid}, not to {user}, root or the collector's own user; `chown {user}` mends that",
+                user = self.user
+            ),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The number of a user: given as one, in /etc/passwd, or known to the name
+/// service.
+fn uid_of(user: &str) -> Option<u32> {
+    let field = |passwd: &str| {
+        let entry = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
+        entry.split(':').nth(2)?.parse().ok()
+    };
+    let from_file = || field(&std::fs::read_to_string("/etc/passwd").ok()?);
+    let from_service = || {
+        let known = std::process::Command::new("getent").args(["passwd", "--", user]).output();
+        field(&String::from_utf8_lossy(&known.ok()?.stdout))
+    };
+    user.parse().ok().or_else(from_file).or_else(from_service)
+}
+
+/// The rules in force, with the images' numbers and names.
+#[derive(Debug, Default)]
+pub struct RulesInForce {
+    rules: Rules,
+    /// The sampler's number for each of the rules' images. A name keeps its
+    /// number for ever, and with it its counters.
+    numbers: Vec<ImageId>,
+    /// All names that ever were.
+    known: HashMap<Image, ImageId>,
+    /// The images in force, by ascending name: the order of the points.
+    images: Vec<(Image, ImageId)>,
+    /// Rules that have hit their step limit since they came into force.
+    limited: usize,
+}
+
+impl RulesInForce {
+    fn replace(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.numbers.clear();
+        self.images.clear();
+        self.limited = 0;
+        for name in self.rules.images() {
+            let next = ImageId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
+            // The matcher's names are as strict as the encoder's; were one
+            // not, its processes would be counted and not printed.
+            let number = match Image::new(name.as_str()) {
+                Ok(image) => {
+                    let number = *self.known.entry(image.clone()).or_insert(next);
+                    self.images.push((image, number));
+                    number
+                }
+                Err(error) => {
+                    log::line(&format!("image {name}: {error}; it is left out"));
+                    next
+                }
+            };
+            self.numbers.push(number);
+        }
+        self.images.sort_unstable();
+    }
+
+    /// The images in force with their numbers, by ascending name.
+    pub fn images(&self) -> &[(Image, ImageId)] {
+        &self.images
+    }
+
+    /// How many names there ever were: numbers are below that.
+    pub fn known(&self) -> usize {
+        self.known.len()
+    }
+
+    /// How many rules are in force.
+    pub fn count(&self) -> usize {
+        self.rules.rules().len()
+    }
+
+    /// How many rules have hit their step limit.
+    pub fn limited(&self) -> usize {
+        self.limited
+    }
+
+    /// Which images a process belongs to.
+    pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
+        let numbers = &self.numbers;
+        let verdict = self.rules.classify(candidate.text, &mut |index| {
+            images.extend(numbers.get(index));
+        });
+        if verdict.limited > 0 {
+            self.limited = self.limited.max(verdict.limited);
+        }
+    }
+}
+
+/// Follows the conf's file and keeps the rules of its last good state.
+#[derive(Debug)]
+pub struct Conf {
+    live: LiveConf,
+    owner: OwnerRule,
+    /// The rules in force.
+    pub rules: RulesInForce,
+    /// Bad lines of the file as it was last read.
+    pub bad_lines: usize,
+    /// The rules in force are those of the file as it is.
+    pub loaded: bool,
+}
+
+impl Conf {
+    /// Reads nothing yet: [`follow`](Conf::follow) does.
+    pub fn new(path: PathBuf, owner: OwnerRule) -> Conf {
+        let live = LiveConf::new(path);
+        Conf { live, owner, rules: RulesInForce::default(), bad_lines: 0, loaded: false }
+    }
+
+    /// What becomes readable when the file changes.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.live.fd()
+    }
+
+    /// When to look at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.live.deadline()
+    }
+
+    /// Reads the file anew at the next look, changed or not.
+    pub fn reload(&mut self) {
+        self.live.reload();
+    }
+
+    /// Looks for changes and logs what they bring. Tells whether other rules
+    /// are in force now.
+    pub fn follow(&mut self) -> bool {
+        match self.live.poll(Instant::now()) {
+            Some(Event::Loaded(loaded)) => self.take(loaded),
+            Some(Event::Unusable(reason)) => {
+                self.give_up(&reason);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn take(&mut self, Loaded { conf, identity, .. }: Loaded) -> bool {
+        let path = self.live.path().display().to_string();
+        self.report(&path, &conf.diagnostics);
+        let complaints = self.owner.complaints(&identity);
+        if !complaints.is_empty() {
+            let consequence = if self.owner.strict {
+                ": it is not used (--strict-owner); the rules in force stay"
+            } else {
+                ""
+            };
+            log::line(&format!("{path} {}{consequence}", complaints.join(", and it ")));
+            if self.owner.strict {
+                self.loaded = false;
+                return false;
+            }
+        }
+        let (rules, images) = (conf.rules.rules().len(), conf.rules.images().len());
+        log::line(&format!("{path}: {rules} rules for {images} images are in force"));
+        self.rules.replace(conf.rules);
+        self.loaded = true;
+        true
+    }
+
+    fn give_up(&mut self, reason: &Unusable) {
+        let path = self.live.path().display().to_string();
+        let diagnostics: &[Diagnostic] = match reason {
+            Unusable::NoRule(diagnostics) => diagnostics,
+            _ => &[],
+        };
+        self.report(&path, diagnostics);
+        let rules = match self.rules.count() {
+            0 => "no rules are in force until it can be used".to_owned(),
+            count => format!("the last {count} good rules stay in force"),
+        };
+        log::line(&format!("{path} {reason}; {rules}"));
+        self.loaded = false;
+    }
+
+    fn report(&mut self, path: &str, diagnostics: &[Diagnostic]) {
+        self.bad_lines = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        for diagnostic in diagnostics {
+            log::line(&in_one_line(path, diagnostic));
+        }
+    }
+}
+
+/// A diagnostic for the log: `file:line:column: severity: message; remedy`.
+fn in_one_line(path: &str, diagnostic: &Diagnostic) -> String {
+    let Diagnostic { severity, line, column, message, remedy, .. } = diagnostic;
+    let place = if *line == 0 { path.to_owned() } else { format!("{path}:{line}:{column}") };
+    let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
+    format!("{place}: {severity}: {message}{remedy}")
+}
+
+/// `--check`: prints to stderr what is wrong with the conf, as a compiler does.
+pub fn check(path: &std::path::Path, owner: &OwnerRule) -> u8 {
+    let name = path.display().to_string();
+    let mut status = EXIT_OK;
+    let show = |diagnostics: &[Diagnostic]| {
+        for diagnostic in diagnostics {
+            eprintln!("{}\n", diagnostic.display(&name));
+        }
+    };
+    match load(path) {
+        Ok(loaded) => {
+            show(&loaded.conf.diagnostics);
+            for complaint in owner.complaints(&loaded.identity) {
+                eprintln!("{name} {complaint}");
+                if owner.strict {
+                    status = EXIT_BAD_CONF;
+                }
+            }
+            let (conf, rules) = (&loaded.conf, &loaded.conf.rules);
+            let bad = conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+            eprintln!(
+                "{name}: {} rules for {} images, {bad} bad lines",
+                rules.rules().len(),
+                rules.images().len()
+            );
+            if conf.has_errors() {
+                status = EXIT_BAD_CONF;
+            }
+        }
+        Err(reason) => {
+            if let Unusable::NoRule(diagnostics) = &reason {
+                show(diagnostics);
+            }
+            eprintln!("{name} {reason}");
+            status = EXIT_BAD_CONF;
+        }
+    }
+    status
+}

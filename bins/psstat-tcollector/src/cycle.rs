@@ -1,0 +1,152 @@
+//! One cycle: a sample, and its points in the buffer.
+
+use std::time::Instant;
+
+use psstat_sampler::{Health, Sampler};
+
+use crate::conf::{Conf, RulesInForce};
+use crate::fault;
+use crate::log::{self, Told};
+use crate::wait::Signals;
+
+/// The sampler with the rules it asks.
+#[derive(Debug)]
+pub struct Sampling {
+    /// Reads the processes.
+    pub sampler: Sampler,
+    told: Told,
+}
+
+impl Sampling {
+    /// Around a new sampler.
+    pub fn new(sampler: Sampler) -> Sampling {
+        Sampling { sampler, told: Told::default() }
+    }
+
+    /// Other rules are in force: every process is asked about anew.
+    pub fn rules_changed(&mut self, rules: &RulesInForce) {
+        self.sampler.classify_anew(rules.known());
+    }
+
+    /// Takes a sample: opens the window, waits, closes it. Rules that change
+    /// meanwhile count from the next cycle on; tells whether they did.
+    pub fn sample(&mut self, conf: &mut Conf, signals: &Signals, cycle: u64) -> bool {
+        let rules = &mut conf.rules;
+        let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
+        fault::perhaps(cycle);
+        let changed = signals.wait(due, conf);
+        let health = self.sampler.close().health;
+        self.tell(&health);
+        changed
+    }
+
+    /// Names what is missing, and its remedy, once.
+    fn tell(&mut self, health: &Health) {
+        let denied = &health.denied;
+        for (file, count) in [
+            ("io", denied.io),
+            ("fd", denied.fd),
+            ("ns/net", denied.netns),
+            ("cmdline", denied.command_line),
+            ("statm", denied.statm),
+            ("stat", denied.stat),
+        ] {
+            if count > 0 {
+                self.told.once(file, || {
+                    format!(
+                        "/proc/PID/{file} of {count} processes may not be read, and their values are missing: \
+                         run as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the program"
+                    )
+                });
+            }
+        }
+        if health.listing_failed {
+            self.told.once("listing", || {
+                "the procfs cannot be listed; the processes known before are still read".into()
+            });
+        } else {
+            self.told.settled("listing");
+        }
+        for pid in self.sampler.blocked() {
+            self.told.once(&format!("blocked {pid}"), || {
+                format!("the command line of process {pid} blocks its reader; it is set aside until it does not")
+            });
+        }
+    }
+}
+
+/// The moments at which cycles begin.
+#[derive(Debug)]
+pub struct Schedule {
+    interval: std::time::Duration,
+    next: Instant,
+}
+
+impl Schedule {
+    /// The first cycle begins now.
+    pub fn new(interval: std::time::Duration) -> Schedule {
+        Schedule { interval, next: Instant::now() }
+    }
+
+    /// When the next cycle begins, and how many were missed because this one
+    /// came to its end so late. They are not made up for.
+    pub fn next(&mut self, now: Instant) -> (Instant, u64) {
+        self.next += self.interval;
+        let mut missed = 0;
+        if self.next + self.interval <= now {
+            let late = now.duration_since(self.next).as_nanos() / self.interval.as_nanos().max(1);
+            missed = u64::try_from(late).unwrap_or(u64::MAX);
+        }
+        // A cycle that only takes a little longer than the interval is
+        // followed by the next one at once.
+        if self.next < now {
+            self.next = now;
+        }
+        (self.next, missed)
+    }
+}
+
+/// Runs a step in which a defect may show; `None` if one did, and it is logged.
+pub fn protected<T>(step: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).ok()
+}
+
+/// Logs how the numbers are read.
+pub fn describe(sampler: &Sampler) {
+    let fast = sampler.fast_paths();
+    let way = |fast: bool, yes: &'static str, no: &'static str| if fast { yes } else { no };
+    log::line(&format!(
+        "debug: CPU from {}, descriptor counts from {}, thread counts from {}, sockets from {}; up to {} descriptors are kept open",
+        way(fast.cpu_clock, "the CPU clock (nanoseconds)", "stat (ticks)"),
+        way(fast.fd_size, "the size of fd", "listings of fd"),
+        way(fast.task_links, "the links of task", "stat"),
+        way(fast.sock_diag, "sock_diag", "the text tables"),
+        sampler.descriptor_budget(),
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn missed_cycles_are_counted_and_not_made_up_for() {
+        let second = Duration::from_secs(1);
+        let mut schedule = Schedule::new(15 * second);
+        let start = schedule.next;
+        assert_eq!(schedule.next(start + second), (start + 15 * second, 0));
+        // A little late: at once.
+        assert_eq!(schedule.next(start + 31 * second), (start + 31 * second, 0));
+        // A stopped reader: one now, and then by the new beat.
+        let (next, missed) = schedule.next(start + 600 * second);
+        assert_eq!((next, missed), (start + 600 * second, 36));
+        assert_eq!(schedule.next(next + second), (next + 15 * second, 0));
+    }
+
+    #[test]
+    fn a_defect_is_caught() {
+        assert_eq!(protected(|| 1), Some(1));
+        assert_eq!(protected(|| -> i32 { panic!("on purpose") }), None);
+    }
+}

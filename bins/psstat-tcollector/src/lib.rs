@@ -1,0 +1,43 @@
+//! The collector: a conf in, every metric of the machine's processes out, every
+//! 15 seconds, for tcollector.
+//!
+//! Here the crates are put together; nothing is parsed, matched or reckoned.
+//! The way of the data: [`conf`] gives rules, [`cycle`] takes a sample with
+//! them, [`points`] says which number goes under which name, [`output`] writes
+//! the lines.
+#![forbid(unsafe_code)]
+
+pub mod conf;
+pub mod cycle;
+pub mod fault;
+pub mod health;
+pub mod log;
+pub mod options;
+pub mod output;
+pub mod points;
+pub mod rights;
+pub mod run;
+pub mod timeline;
+pub mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Success, and every way of being told to end: tcollector starts a collector
+/// that exits with 0 again at once, and leaves it out for an hour otherwise.
+pub const EXIT_OK: u8 = 0;
+/// `--check` found a bad line, or no conf.
+pub const EXIT_BAD_CONF: u8 = 1;
+/// Wrong options.
+pub const EXIT_USAGE: u8 = 2;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let options = options::Options::parse();
+    let settings = match options.settle() {
+        Ok(settings) => settings,
+        Err(error) => error.exit(),
+    };
+    ExitCode::from(run::run(settings))
+}

@@ -1,0 +1,56 @@
+//! Log lines on stderr, which end in tcollector's log: whole, one a matter, and
+//! each matter once.
+
+use std::io::Write as _;
+
+/// Writes a line. A stderr that is closed or full is no reason to stop.
+pub fn line(message: &str) {
+    let mut line = String::with_capacity(message.len() + 16);
+    line.push_str("psstat: ");
+    for c in message.chars() {
+        // Strangers' text never begins a line of its own or moves a cursor.
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Makes a panic one log line.
+pub fn panics_in_one_line() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let payload = info.payload();
+        let reason = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no reason given");
+        line(&format!("defect at {place}: {reason}; please report it"));
+    }));
+}
+
+/// Which matters have been told, so that none is told again and again.
+#[derive(Debug, Default)]
+pub struct Told(std::collections::HashSet<String>);
+
+/// More different matters than that are not told; something else is wrong then.
+const MATTERS: usize = 1_000;
+
+impl Told {
+    /// Logs a matter the first time.
+    pub fn once(&mut self, matter: &str, message: impl FnOnce() -> String) {
+        if self.0.len() < MATTERS && !self.0.contains(matter) {
+            self.0.insert(matter.to_owned());
+            line(&message());
+        }
+    }
+
+    /// The matter is settled: should it come up again, it is told again.
+    pub fn settled(&mut self, matter: &str) {
+        self.0.remove(matter);
+    }
+}

@@ -1,0 +1,80 @@
+//! Writing a cycle to stdout.
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+/// Stdout, for whole cycles.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// The last write ended in the middle of a line.
+    torn: bool,
+}
+
+/// How writing a cycle ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Whole.
+    Whole,
+    /// The reader has closed its end: nobody wants more.
+    Closed,
+    /// It could not be written, and is lost: the disk is full, say.
+    Failed(Errno),
+}
+
+impl Output {
+    /// Writes a cycle's lines, in one write where the reader keeps up. Blocks
+    /// while it does not, which is what holds the next cycle back; SIGTERM
+    /// ends the program all the same.
+    pub fn write(&mut self, cycle: &[u8]) -> Written {
+        if self.torn {
+            match write_all(b"\n") {
+                Written::Whole => self.torn = false,
+                other => return other,
+            }
+        }
+        let mut rest = cycle;
+        while !rest.is_empty() {
+            match rustix::io::write(rustix::stdio::stdout(), rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(errno) => match after(errno) {
+                    Some(ended) => {
+                        let done = cycle.get(..cycle.len() - rest.len()).unwrap_or_default();
+                        self.torn = done.last().is_some_and(|&byte| byte != b'\n');
+                        return ended;
+                    }
+                    None => continue,
+                },
+            }
+        }
+        Written::Whole
+    }
+}
+
+fn write_all(mut bytes: &[u8]) -> Written {
+    while !bytes.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(errno) => {
+                if let Some(ended) = after(errno) {
+                    return ended;
+                }
+            }
+        }
+    }
+    Written::Whole
+}
+
+/// What an error of write(2) means; `None` is to try again.
+fn after(errno: Errno) -> Option<Written> {
+    match errno {
+        Errno::INTR => None,
+        Errno::AGAIN => {
+            // Somebody made the pipe non-blocking: wait here instead.
+            let stdout = rustix::stdio::stdout();
+            let _ = rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None);
+            None
+        }
+        Errno::PIPE => Some(Written::Closed),
+        errno => Some(Written::Failed(errno)),
+    }
+}

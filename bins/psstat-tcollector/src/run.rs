@@ -1,0 +1,184 @@
+//! The collector's life: start, cycle after cycle, end.
+
+use std::time::{Duration, Instant};
+
+use psstat_sampler::{FastPaths, Options, Sampler};
+
+use crate::conf::{Conf, OwnerRule, check};
+use crate::cycle::{Sampling, Schedule, describe, protected};
+use crate::health::{Meter, OwnHealth, own_rss};
+use crate::log;
+use crate::options::Settings;
+use crate::output::{Output, Written};
+use crate::points::{self, Memory};
+use crate::rights;
+use crate::timeline::Timeline;
+use crate::wait::Signals;
+use crate::{EXIT_OK, EXIT_USAGE};
+
+/// Does what the settings say, and gives the exit status.
+pub fn run(settings: Settings) -> u8 {
+    let owner = OwnerRule::new(&settings.conf_owner, settings.strict_owner);
+    if settings.check {
+        return check(&settings.conf, &owner);
+    }
+    log::panics_in_one_line();
+    rights::shrink();
+    rights::raise_descriptor_limit();
+    if let (Some(missing), true) = (rights::missing(), settings.debug) {
+        log::line(&format!("debug: runs without {missing}"));
+    }
+    let signals = match Signals::heed() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log::line(&format!("signals cannot be heeded: {error}"));
+            return EXIT_OK;
+        }
+    };
+    let options = Options {
+        proc: settings.proc.clone(),
+        descriptors: settings.descriptors,
+        fast: FastPaths::ALL,
+        ..Options::default()
+    };
+    let sampler = match Sampler::new(options.clone()) {
+        Ok(sampler) => sampler,
+        Err(error @ psstat_sampler::Error::Procfs { .. }) => {
+            log::line(&format!("{error}; give --proc DIR"));
+            return EXIT_USAGE;
+        }
+        // A shortage that passes: tcollector starts the collector again.
+        Err(error) => {
+            log::line(&error.to_string());
+            return EXIT_OK;
+        }
+    };
+    if settings.debug {
+        describe(&sampler);
+    }
+    let conf = Conf::new(settings.conf.clone(), owner);
+    Collector {
+        signals,
+        conf,
+        options,
+        sampling: Sampling::new(sampler),
+        timeline: Timeline::default(),
+        output: Output::default(),
+        buffer: Vec::new(),
+        health: OwnHealth::default(),
+        failed_before: false,
+        settings,
+    }
+    .run()
+}
+
+struct Collector {
+    settings: Settings,
+    options: Options,
+    signals: Signals,
+    conf: Conf,
+    sampling: Sampling,
+    timeline: Timeline,
+    output: Output,
+    buffer: Vec<u8>,
+    health: OwnHealth,
+    /// The last cycle was lost to a defect, or its output was.
+    failed_before: bool,
+}
+
+impl Collector {
+    fn run(mut self) -> u8 {
+        let mut schedule = Schedule::new(Duration::from_secs(self.settings.interval));
+        let mut rules_changed = self.conf.follow();
+        let mut cycle = 0;
+        loop {
+            cycle += 1;
+            if rules_changed {
+                self.sampling.rules_changed(&self.conf.rules);
+            }
+            let meter = Meter::start();
+            match protected(|| self.cycle(cycle, meter)) {
+                Some(changed) => rules_changed = changed,
+                None => {
+                    self.health.panics += 1;
+                    rules_changed = true;
+                    self.recover();
+                }
+            }
+            if !self.buffer.is_empty() {
+                match self.output.write(&self.buffer) {
+                    Written::Whole => self.failed_before = false,
+                    Written::Closed => return EXIT_OK,
+                    Written::Failed(errno) => {
+                        if !std::mem::replace(&mut self.failed_before, true) {
+                            log::line(&format!(
+                                "stdout cannot be written: {errno}; cycles are lost until it can"
+                            ));
+                        }
+                    }
+                }
+            }
+            if self.settings.cycles.is_some_and(|cycles| cycle >= cycles) {
+                return EXIT_OK;
+            }
+            let (next, missed) = schedule.next(Instant::now());
+            self.health.late += missed;
+            rules_changed |= self.signals.wait(next, &mut self.conf);
+        }
+    }
+
+    /// A sample and its points in the buffer; tells whether the rules changed.
+    fn cycle(&mut self, cycle: u64, meter: Meter) -> bool {
+        self.buffer.clear();
+        let changed = self.sampling.sample(&mut self.conf, &self.signals, cycle);
+        let stamp = self.timeline.now();
+        if let Some(seconds) = stamp.clock_set_back {
+            log::line(&format!(
+                "the clock was set back by {seconds} s; points go on from the time before, \
+                 and follow the clock again when it has caught up or after a restart"
+            ));
+        }
+        let rules = &self.conf.rules;
+        self.health.bad_lines = self.conf.bad_lines as u64;
+        self.health.conf_loaded = self.conf.loaded;
+        self.health.rules = rules.count() as u64;
+        self.health.limited_rules = rules.limited() as u64;
+        self.health.rss = own_rss();
+        (self.health.cpu_milliseconds, self.health.wall_milliseconds) = meter.read();
+        let memory =
+            Memory { unit: self.settings.mem_unit, page_size: rustix::param::page_size() as u64 };
+        match self.settings.encoder.begin(&mut self.buffer, stamp.time) {
+            Ok(mut points) => {
+                let sample = self.sampling.sampler.sample();
+                points::write(&mut points, sample, rules.images(), &self.health, memory);
+                points.end();
+            }
+            // The time line never stands still but in 2106.
+            Err(error) => log::line(&error.to_string()),
+        }
+        if self.settings.debug {
+            let OwnHealth { cpu_milliseconds: cpu, wall_milliseconds: wall, .. } = self.health;
+            let health = &self.sampling.sampler.sample().health;
+            log::line(&format!(
+                "debug: cycle {cycle}: {cpu:.3} ms of CPU, {wall:.0} ms, {} processes seen, {} matched, {} descriptors kept",
+                health.seen, health.matched, health.kept
+            ));
+        }
+        changed
+    }
+
+    /// After a defect: the cycle is lost. What the sampler knows is kept the
+    /// first time, for the counters' sake; should the next cycle fail too, it
+    /// begins anew.
+    fn recover(&mut self) {
+        self.buffer.clear();
+        if std::mem::replace(&mut self.failed_before, true) {
+            match Sampler::new(self.options.clone()) {
+                Ok(sampler) => self.sampling = Sampling::new(sampler),
+                Err(error) => log::line(&error.to_string()),
+            }
+        } else {
+            self.sampling.sampler.recover();
+        }
+    }
+}

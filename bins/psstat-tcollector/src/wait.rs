@@ -1,0 +1,81 @@
+//! Waiting for the next step, with an eye on the conf and on SIGHUP.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::conf::Conf;
+
+/// The signals that the collector heeds.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: UnixStream,
+}
+
+impl Signals {
+    /// From here on, SIGTERM and SIGINT end the program with status 0 at once,
+    /// wherever it is, a blocked write included; SIGHUP is noted.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn heed() -> io::Result<Signals> {
+        for signal in [SIGTERM, SIGINT] {
+            let always = Arc::new(AtomicBool::new(true));
+            signal_hook::flag::register_conditional_shutdown(signal, 0, always)?;
+        }
+        let (hangup, theirs) = UnixStream::pair()?;
+        hangup.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGHUP, theirs)?;
+        Ok(Signals { hangup })
+    }
+
+    /// Waits until `until`, and meanwhile follows the conf. Tells whether
+    /// other rules are in force now.
+    pub fn wait(&self, until: Instant, conf: &mut Conf) -> bool {
+        let mut changed = false;
+        loop {
+            if self.hung_up() {
+                conf.reload();
+            }
+            changed |= conf.follow();
+            let now = Instant::now();
+            if now >= until {
+                return changed;
+            }
+            let next = conf.deadline().map_or(until, |deadline| deadline.min(until));
+            self.sleep(next.saturating_duration_since(now), conf);
+        }
+    }
+
+    /// Whether SIGHUP has come since the last time.
+    fn hung_up(&self) -> bool {
+        let mut buffer = [0; 64];
+        let mut hung_up = false;
+        while matches!(rustix::io::read(&self.hangup, &mut buffer), Ok(1..)) {
+            hung_up = true;
+        }
+        hung_up
+    }
+
+    fn sleep(&self, time: std::time::Duration, conf: &Conf) {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(time.subsec_nanos()),
+        };
+        let hangup = PollFd::from_borrowed_fd(self.hangup.as_fd(), PollFlags::IN);
+        // An interrupted sleep is looked into by the caller.
+        let _ = match conf.fd() {
+            Some(events) => {
+                let events = PollFd::from_borrowed_fd(events, PollFlags::IN);
+                rustix::event::poll(&mut [hangup, events], Some(&timeout))
+            }
+            None => rustix::event::poll(&mut [hangup], Some(&timeout)),
+        };
+    }
+}
