@@ -312,7 +312,8 @@ pub(crate) fn process_sample<'a>(
     let sockets = (tracked.sockets.state == FileState::Read).then(|| {
         let mut counts = [0; 3];
         for &inode in &tracked.sockets.inodes {
-            if let Some(protocol) = owners.protocol(inode, cycle) {
+            let netns = tracked.sockets.netns.unwrap_or_default();
+            if let Some(protocol) = owners.protocol(inode, netns, cycle) {
                 counts[protocol as usize] += 1;
             }
         }

@@ -11,7 +11,7 @@ use crate::cycle::discover::Due;
 use crate::image::ImageId;
 use crate::keep::forest::Forest;
 use crate::keep::seen::Census;
-use crate::keep::sockets::Owners;
+use crate::keep::sockets::{Found, Owners};
 use crate::keep::tracked::{Life, Roll};
 use crate::options::{FastPaths, Options};
 use crate::read::command_line::CommandLines;
@@ -19,7 +19,7 @@ use crate::read::descriptors::SocketFinder;
 use crate::read::listing::Lister;
 use crate::read::process::{self, Keep};
 use crate::read::procfs::Procfs;
-use crate::read::tables::{Protocol, Tables};
+use crate::read::tables::Tables;
 use crate::reckon::counters::Counters;
 use crate::reckon::ledger::Ledger;
 use crate::sample::{Health, ProcessSample, Reckoner, Sample, process_sample};
@@ -90,7 +90,7 @@ pub struct Sampler {
     pub(crate) asked: Vec<usize>,
     pub(crate) images_found: Vec<ImageId>,
     pub(crate) text: Vec<u8>,
-    pub(crate) strangers: Vec<(Protocol, u64)>,
+    pub(crate) strangers: Vec<Found>,
 }
 
 /// Why there is no sampler.

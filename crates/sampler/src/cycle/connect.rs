@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use crate::keep::schedule::{DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE};
+use crate::keep::sockets::{Found, Group};
 use crate::keep::tracked::{FileState, Life};
 use crate::outcome::Outcome;
 use crate::read::procfs::Where;
@@ -78,8 +79,8 @@ impl Sampler {
         if self.owners.any_lost(cycle) {
             self.look_at_losers();
             // A socket that took a lost one's place was a stranger until now.
-            for &(protocol, inode) in &strangers {
-                self.owners.established(inode, protocol, cycle);
+            for &stranger in &strangers {
+                self.owners.established(stranger, cycle);
             }
         }
         self.strangers = strangers;
@@ -87,7 +88,7 @@ impl Sampler {
 
     /// Reads one protocol's table in each namespace, by way of any member.
     /// Tells whether none failed.
-    fn read_table(&mut self, protocol: Protocol, strangers: &mut Vec<(Protocol, u64)>) -> bool {
+    fn read_table(&mut self, protocol: Protocol, strangers: &mut Vec<Found>) -> bool {
         let mut complete = true;
         let mut done = None;
         for &(netns, slot) in &self.namespaces.members {
@@ -105,8 +106,9 @@ impl Sampler {
                 own,
                 protocol,
                 &mut |inode| {
-                    if !owners.established(inode, protocol, cycle) {
-                        strangers.push((protocol, inode));
+                    let row = Found { inode, protocol, netns };
+                    if !owners.established(row, cycle) {
+                        strangers.push(row);
                     }
                 },
             );
@@ -144,59 +146,66 @@ impl Sampler {
             return 0;
         }
         let (procfs, finder) = (&self.procfs, &mut self.socket_finder);
+        let place = match tracked.living_thread {
+            None => Where::Pid(tracked.who.pid),
+            Some(tid) => Where::Thread(tracked.who.pid, tid),
+        };
         let found = match tracked.living_thread {
             None => finder.find(procfs, tracked.who),
-            Some(tid) => finder.find_at(procfs, Where::Thread(tracked.who.pid, tid)),
+            Some(_) => finder.find_at(procfs, place),
         };
-        let sockets = &mut tracked.sockets;
-        sockets.looked = cycle;
-        sockets.suspect = false;
-        match found {
-            Outcome::There(()) => {
-                sockets.state = FileState::Read;
-                sockets.descriptors = finder.descriptors as u64;
-                if sockets.inodes != finder.sockets {
-                    for &image in &tracked.images {
-                        // The new ones first, so that what stays is not
-                        // forgotten in between.
-                        self.owners.add(image, &finder.sockets);
-                        self.owners.remove(image, &sockets.inodes);
-                    }
-                    sockets.inodes.clear();
-                    sockets.inodes.extend_from_slice(&finder.sockets);
-                    sockets.inodes.shrink_to(2 * finder.sockets.len());
-                }
-            }
-            // The next listing will tell.
-            Outcome::Gone => return 1,
-            Outcome::Denied => {
-                sockets.state = FileState::Denied { until: cycle + DENIED_TURN };
-                return 1;
-            }
-            Outcome::Failed(_) => {
-                sockets.state = FileState::Failed;
-                sockets.suspect = true;
-                return 1;
-            }
-        }
-        let netns = match procfs.read_netns(Where::Pid(tracked.who.pid)) {
+        let netns = match procfs.read_netns(place) {
             Outcome::There(netns) => Some(netns),
+            // The next listing will tell.
             Outcome::Gone => return 1,
             Outcome::Denied | Outcome::Failed(_) => None,
         };
-        if sockets.netns != netns {
-            sockets.netns = netns;
-            self.namespaces.changed = true;
+        tracked.sockets.looked = cycle;
+        tracked.sockets.suspect = false;
+        match found {
+            Outcome::There(()) => {
+                tracked.sockets.state = FileState::Read;
+                tracked.sockets.descriptors = finder.descriptors as u64;
+            }
+            Outcome::Gone => return 1,
+            Outcome::Denied => {
+                tracked.sockets.state = FileState::Denied { until: cycle + DENIED_TURN };
+                return 1;
+            }
+            Outcome::Failed(_) => {
+                tracked.sockets.state = FileState::Failed;
+                tracked.sockets.suspect = true;
+                return 1;
+            }
         }
-        sockets.descriptors + 1
+        let moved = tracked.sockets.netns != netns;
+        if moved || tracked.sockets.inodes != finder.sockets {
+            // The new ones first, so that what stays is not forgotten in
+            // between.
+            for group in
+                tracked.images.iter().filter_map(|&image| Some(Group { image, netns: netns? }))
+            {
+                self.owners.add(group, &finder.sockets);
+            }
+            for group in tracked.groups() {
+                self.owners.remove(group, &tracked.sockets.inodes);
+            }
+            self.namespaces.changed |= moved;
+            let sockets = &mut tracked.sockets;
+            sockets.netns = netns;
+            sockets.inodes.clear();
+            sockets.inodes.extend_from_slice(&finder.sockets);
+            sockets.inodes.shrink_to(2 * finder.sockets.len());
+        }
+        tracked.sockets.descriptors + 1
     }
 
     /// A process ended: its sockets are nobody's, or those of the others that
     /// hold them.
     pub(crate) fn forget_sockets(&mut self, slot: Slot) {
         let Some(tracked) = self.roll.get_mut(slot) else { return };
-        for &image in &tracked.images {
-            self.owners.remove(image, &tracked.sockets.inodes);
+        for group in tracked.groups() {
+            self.owners.remove(group, &tracked.sockets.inodes);
         }
         tracked.sockets.inodes.clear();
         self.namespaces.changed = true;

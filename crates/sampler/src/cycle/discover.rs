@@ -211,18 +211,22 @@ impl Sampler {
     /// Takes a tracked process out of its images and into others.
     fn move_to(&mut self, slot: Slot, seen: &Seen, images: &[ImageId]) {
         let Some(tracked) = self.roll.get_mut(slot) else { return };
+        for group in tracked.groups() {
+            self.owners.remove(group, &tracked.sockets.inodes);
+        }
         let before = std::mem::replace(&mut tracked.images, images.to_vec());
+        for group in tracked.groups() {
+            self.owners.add(group, &tracked.sockets.inodes);
+        }
         tracked.sockets.suspect = true;
         self.namespaces.changed = true;
         let left = before.iter().filter(|image| !images.contains(image));
         let joined = images.iter().filter(|image| !before.contains(image));
         for &image in left {
             self.ledger.leave(slot, image);
-            self.owners.remove(image, &tracked.sockets.inodes);
         }
         let mut done_elsewhere = None;
         for &image in joined {
-            self.owners.add(image, &tracked.sockets.inodes);
             let is_new = self.image_born.get(image.index()) == Some(&self.cycle);
             let offset = if seen.born == self.cycle || is_new {
                 Counters::ZERO

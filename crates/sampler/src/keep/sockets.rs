@@ -33,6 +33,14 @@ impl Hasher for InodeHasher {
 
 type ByInode<T> = HashMap<u64, T, BuildHasherDefault<InodeHasher>>;
 
+/// A row of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) inode: u64,
+    pub(crate) protocol: Protocol,
+    pub(crate) netns: u64,
+}
+
 /// Sockets by inode.
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
@@ -48,52 +56,63 @@ struct Socket {
     /// The last cycle in which a table had it as ESTABLISHED, and which.
     established: u32,
     protocol: Protocol,
+    netns: u64,
 }
 
-/// An image and how many of its processes hold the socket.
+/// The processes of an image in a network namespace. A process sees only the
+/// sockets of its own namespace, though it may hold one of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) image: ImageId,
+    /// The namespace's inode.
+    pub(crate) netns: u64,
+}
+
+/// A group and how many of its processes hold the socket.
 #[derive(Clone, Copy, Debug)]
 struct Holder {
-    image: ImageId,
+    group: Group,
     processes: u32,
 }
 
 impl Owners {
-    /// A process of an image holds these sockets.
-    pub(crate) fn add(&mut self, image: ImageId, inodes: &[u64]) {
+    /// A process of a group holds these sockets.
+    pub(crate) fn add(&mut self, group: Group, inodes: &[u64]) {
         for &inode in inodes {
-            let holder = Holder { image, processes: 1 };
+            let holder = Holder { group, processes: 1 };
             let socket = self.sockets.entry(inode).or_insert(Socket {
-                first: Holder { image, processes: 0 },
+                first: Holder { group, processes: 0 },
                 shared: false,
                 established: 0,
                 protocol: Protocol::Tcp,
+                netns: 0,
             });
-            if socket.first.image == image {
+            if socket.first.group == group {
                 socket.first.processes += 1;
                 continue;
             }
             socket.shared = true;
             let more = self.more.entry(inode).or_default();
-            match more.iter_mut().find(|holder| holder.image == image) {
+            match more.iter_mut().find(|holder| holder.group == group) {
                 Some(holder) => holder.processes += 1,
                 None => more.push(holder),
             }
         }
     }
 
-    /// A process of an image holds these sockets no more.
-    pub(crate) fn remove(&mut self, image: ImageId, inodes: &[u64]) {
+    /// A process of a group holds these sockets no more.
+    pub(crate) fn remove(&mut self, group: Group, inodes: &[u64]) {
         for &inode in inodes {
             let Some(socket) = self.sockets.get_mut(&inode) else { continue };
             let mut empty = false;
-            if socket.first.image == image {
+            if socket.first.group == group {
                 socket.first.processes = socket.first.processes.saturating_sub(1);
                 empty = socket.first.processes == 0;
             }
             if socket.shared {
                 let more = self.more.entry(inode).or_default();
                 if !empty {
-                    if let Some(holder) = more.iter_mut().find(|holder| holder.image == image) {
+                    if let Some(holder) = more.iter_mut().find(|holder| holder.group == group) {
                         holder.processes = holder.processes.saturating_sub(1);
                     }
                     more.retain(|holder| holder.processes > 0);
@@ -115,12 +134,14 @@ impl Owners {
         shrink(&mut self.more);
     }
 
-    /// A table has this socket as ESTABLISHED. Tells whether it is one of ours.
-    pub(crate) fn established(&mut self, inode: u64, protocol: Protocol, cycle: u32) -> bool {
-        match self.sockets.get_mut(&inode) {
+    /// A namespace's table has this socket as ESTABLISHED. Tells whether it is
+    /// one of ours.
+    pub(crate) fn established(&mut self, found: Found, cycle: u32) -> bool {
+        match self.sockets.get_mut(&found.inode) {
             Some(socket) => {
                 socket.established = cycle;
-                socket.protocol = protocol;
+                socket.protocol = found.protocol;
+                socket.netns = found.netns;
                 true
             }
             None => false,
@@ -138,22 +159,26 @@ impl Owners {
         self.sockets.get(&inode).is_some_and(|socket| socket.established == cycle - 1)
     }
 
-    /// The protocol of a socket that is ESTABLISHED in this cycle.
-    pub(crate) fn protocol(&self, inode: u64, cycle: u32) -> Option<Protocol> {
+    /// The protocol of a socket that is ESTABLISHED in a namespace in this
+    /// cycle.
+    pub(crate) fn protocol(&self, inode: u64, netns: u64, cycle: u32) -> Option<Protocol> {
         let socket = self.sockets.get(&inode)?;
-        (socket.established == cycle).then_some(socket.protocol)
+        (socket.established == cycle && socket.netns == netns).then_some(socket.protocol)
     }
 
     /// Calls `count` for each image and each distinct socket that it holds and
-    /// that is ESTABLISHED in this cycle.
+    /// that is ESTABLISHED in this cycle. In an image and a namespace there is
+    /// one holder, so none is counted twice.
     pub(crate) fn count(&self, cycle: u32, mut count: impl FnMut(ImageId, Protocol)) {
         for (inode, socket) in &self.sockets {
-            if socket.established == cycle {
-                count(socket.first.image, socket.protocol);
-                if socket.shared {
-                    for holder in self.more.get(inode).into_iter().flatten() {
-                        count(holder.image, socket.protocol);
-                    }
+            if socket.established != cycle {
+                continue;
+            }
+            let further = if socket.shared { self.more.get(inode) } else { None };
+            let holders = std::iter::once(&socket.first).chain(further.into_iter().flatten());
+            for Holder { group, .. } in holders {
+                if group.netns == socket.netns {
+                    count(group.image, socket.protocol);
                 }
             }
         }
@@ -173,32 +198,41 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    fn group(image: u32, netns: u64) -> Group {
+        Group { image: ImageId(image), netns }
+    }
+
+    fn found(inode: u64, netns: u64) -> Found {
+        Found { inode, protocol: Protocol::Tcp, netns }
+    }
+
     proptest! {
-        /// Against the obvious: for each socket and image a count of holders.
+        /// Against the obvious: for each socket, image and namespace a count
+        /// of holders.
         #[test]
         fn holders_are_counted(
-            steps in proptest::collection::vec((0u32..4, 0u64..6, any::<bool>()), 0..80)
+            steps in proptest::collection::vec((0u32..4, 0u64..2, 0u64..6, any::<bool>()), 0..80)
         ) {
             let mut owners = Owners::default();
-            let mut plain: BTreeMap<(u64, u32), u32> = BTreeMap::new();
-            for (image, inode, add) in steps {
-                let held = plain.entry((inode, image)).or_default();
+            let mut plain: BTreeMap<(u64, u32, u64), u32> = BTreeMap::new();
+            for (image, netns, inode, add) in steps {
+                let held = plain.entry((inode, image, netns)).or_default();
                 if add {
-                    owners.add(ImageId(image), &[inode]);
+                    owners.add(group(image, netns), &[inode]);
                     *held += 1;
                 } else if *held > 0 {
-                    owners.remove(ImageId(image), &[inode]);
+                    owners.remove(group(image, netns), &[inode]);
                     *held -= 1;
                 }
                 for inode in 0..6 {
-                    let ours = plain.iter().any(|(&(i, _), &n)| i == inode && n > 0);
-                    prop_assert_eq!(owners.established(inode, Protocol::Udp, 3), ours);
+                    let ours = plain.iter().any(|(&(i, ..), &n)| i == inode && n > 0);
+                    prop_assert_eq!(owners.established(found(inode, 1), 3), ours);
                 }
                 let mut counted: BTreeMap<u32, usize> = BTreeMap::new();
                 owners.count(3, |image, _| *counted.entry(image.0).or_default() += 1);
                 let mut expected: BTreeMap<u32, usize> = BTreeMap::new();
-                for (&(_, image), &n) in &plain {
-                    if n > 0 {
+                for (&(_, image, netns), &n) in &plain {
+                    if n > 0 && netns == 1 {
                         *expected.entry(image).or_default() += 1;
                     }
                 }
@@ -210,14 +244,15 @@ mod tests {
     #[test]
     fn a_lost_one_is_lost_once() {
         let mut owners = Owners::default();
-        owners.add(ImageId(0), &[7, 8]);
-        owners.established(7, Protocol::Tcp, 4);
-        owners.established(8, Protocol::Tcp, 4);
-        owners.established(8, Protocol::Tcp, 5);
+        owners.add(group(0, 1), &[7, 8]);
+        owners.established(found(7, 1), 4);
+        owners.established(found(8, 1), 4);
+        owners.established(found(8, 1), 5);
         assert!(owners.any_lost(5) && owners.is_lost(7, 5) && !owners.is_lost(8, 5));
-        owners.established(8, Protocol::Tcp, 6);
+        owners.established(found(8, 1), 6);
         assert!(!owners.any_lost(6));
-        assert_eq!(owners.protocol(8, 6), Some(Protocol::Tcp));
-        assert_eq!(owners.protocol(7, 6), None);
+        assert_eq!(owners.protocol(8, 1, 6), Some(Protocol::Tcp));
+        assert_eq!(owners.protocol(8, 2, 6), None);
+        assert_eq!(owners.protocol(7, 1, 6), None);
     }
 }

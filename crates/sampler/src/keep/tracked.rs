@@ -4,6 +4,7 @@
 use psstat_proc_parse::Statm;
 use std::time::Instant;
 
+use super::sockets::Group;
 use crate::image::ImageId;
 use crate::outcome::Outcome;
 use crate::read::listing::Listed;
@@ -86,7 +87,8 @@ pub(crate) struct Sockets {
     pub(crate) inodes: Vec<u64>,
     /// How many descriptors it had then.
     pub(crate) descriptors: u64,
-    /// Its network namespace then, by inode.
+    /// Its network namespace then, by inode; `None` where it could not be read,
+    /// and then none of its sockets count.
     pub(crate) netns: Option<u64>,
     /// Something points to a change.
     pub(crate) suspect: bool,
@@ -118,6 +120,12 @@ impl Tracked {
                 looked: 0,
             },
         }
+    }
+
+    /// Its images in its network namespace: who holds its sockets.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = Group> {
+        let netns = self.sockets.netns;
+        self.images.iter().filter_map(move |&image| Some(Group { image, netns: netns? }))
     }
 
     pub(crate) fn is_member(&self) -> bool {
