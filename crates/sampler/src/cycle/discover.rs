@@ -8,7 +8,7 @@ use crate::keep::seen::Seen;
 use crate::keep::tracked::Life;
 use crate::outcome::Outcome;
 use crate::read::command_line::Answer;
-use crate::read::process;
+use crate::read::process::{self, KeepFiles};
 use crate::reckon::counters::Counters;
 use crate::reckon::ledger::Slot;
 use crate::sampler::{Candidate, Classify, Sampler};
@@ -35,8 +35,8 @@ impl Sampler {
             }
         }
         self.health.listing_failed = false;
-        self.part_from_vanished();
         self.meet_the_new();
+        self.part_from_vanished();
         if !self.census.vanished.is_empty() {
             self.find_new_parents();
         }
@@ -50,12 +50,32 @@ impl Sampler {
             let Some(&seen) = self.census.vanished.get(at) else { break };
             let Some(slot) = seen.slot else { continue };
             self.kin_changed = true;
+            if self.has_another_inode(&seen, slot) {
+                continue;
+            }
             // One that was found gone in the last cycle has departed already.
             if self.roll.get(slot).is_some_and(|tracked| tracked.life != Life::Gone) {
                 let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
                 self.bury(slot, parent);
             }
         }
+    }
+
+    /// Whether a tracked process is still there under another inode, because
+    /// the kernel has dropped its caches meanwhile. A kept descriptor holds the
+    /// entry in the cache, so it is that only where nothing is kept; then the
+    /// start time has to do.
+    fn has_another_inode(&mut self, vanished: &Seen, slot: Slot) -> bool {
+        let Some(tracked) = self.roll.get_mut(slot) else { return false };
+        let Some(seen) = self.census.find_mut(vanished.pid) else { return false };
+        let same = tracked.life != Life::Gone
+            && tracked.handles.count() == 0
+            && seen.starttime == vanished.starttime;
+        if same {
+            *seen = Seen { inode: seen.inode, ..*vanished };
+            tracked.who = seen.listed();
+        }
+        same
     }
 
     /// A tracked process has ended: its descriptors are closed, its sockets
@@ -201,7 +221,7 @@ impl Sampler {
     /// does: what it has done until then is not that image's.
     fn remember_young(&mut self, seen: &Seen) {
         if seen.is_young(self.cycle) && !self.starting {
-            let io = process::Handles::default().io(&self.procfs, seen.listed(), self.keep);
+            let io = process::Handles::default().io(&self.procfs, seen.listed(), KeepFiles::NONE);
             if let Outcome::There(io) = io {
                 self.young.insert(seen.pid, io.into());
             }
@@ -235,7 +255,7 @@ impl Sampler {
                     let known =
                         self.ledger.last(slot).or_else(|| self.young.get(&seen.pid).copied());
                     known.unwrap_or_else(|| {
-                        let io = tracked.handles.io(&self.procfs, tracked.who, self.keep);
+                        let io = tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot));
                         io.there().map_or(Counters::ZERO, Counters::from)
                     })
                 })
@@ -258,8 +278,8 @@ impl Sampler {
             slot
         });
         self.keep = process::Keep::within(self.budget, self.roll.count());
-        for (_, tracked) in self.roll.iter_mut() {
-            tracked.handles.limit(self.keep);
+        for (slot, tracked) in self.roll.iter_mut() {
+            tracked.handles.limit(self.keep.at(slot));
         }
     }
 }

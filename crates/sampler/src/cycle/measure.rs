@@ -74,9 +74,10 @@ impl Sampler {
         if tracked.life == Life::Gone {
             return false;
         }
-        let gone = if self.procfs.fast.fd_size {
+        let gone = if self.procfs.fast.fd_size && tracked.handles.keeps_fd() {
+            let keep = self.keep.at(child);
             tracked.descriptors =
-                tracked.handles.descriptors(&self.procfs, tracked.who, self.keep, &mut self.lister);
+                tracked.handles.descriptors(&self.procfs, tracked.who, keep, &mut self.lister);
             tracked.descriptors.is_gone()
         } else {
             !process::is_there(&self.procfs, tracked.who)
@@ -93,7 +94,7 @@ impl Sampler {
         if tracked.life == Life::Gone || !wanted {
             return;
         }
-        match tracked.handles.io(&self.procfs, tracked.who, self.keep) {
+        match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
             Outcome::There(io) => {
                 tracked.io = FileState::Read;
                 self.ledger.accept(slot, io.into());
@@ -114,15 +115,18 @@ impl Sampler {
             if tracked.life == Life::Gone || !tracked.is_member() {
                 continue;
             }
-            let (procfs, who, keep) = (&self.procfs, tracked.who, self.keep);
-            let before = tracked.memory;
-            tracked.memory = tracked.handles.statm(procfs, who, keep);
+            let (procfs, who, keep) = (&self.procfs, tracked.who, self.keep.at(slot));
             // A child's were read when it was checked on.
-            if tracked.parent.is_none() || !procfs.fast.fd_size {
+            let read =
+                tracked.parent.is_some() && procfs.fast.fd_size && tracked.handles.keeps_fd();
+            if !read {
                 tracked.descriptors =
                     tracked.handles.descriptors(procfs, who, keep, &mut self.lister);
             }
             tracked.threads = tracked.handles.threads(procfs, who, keep);
+            // Last: it tells that all of these were this process's.
+            let before = tracked.memory;
+            tracked.memory = tracked.handles.statm(procfs, who, keep);
             let gone = tracked.memory.is_gone()
                 || tracked.descriptors.is_gone()
                 || tracked.threads.is_gone();

@@ -11,14 +11,19 @@ use super::listing::{Listed, Lister};
 use super::procfs::{NAME_ONLY, Name, Procfs, READ, Where, read_at_start};
 use crate::outcome::Outcome;
 
-/// What may be kept open of each process, most useful first: `io`, `statm`,
-/// `fd`, `task`.
+/// What may be kept open, most useful first: everyone's `io`, then everyone's
+/// `statm`, `fd`, `task`, as far as the budget goes.
 ///
 /// A descriptor saves opening the file each cycle, and it belongs to its
 /// process for ever: once that has ended, reads fail instead of telling of the
 /// next process with the same pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Keep(u8);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// So many files of every process,
+    files: usize,
+    /// and one more of so many processes, those in the lowest places.
+    further: usize,
+}
 
 impl Keep {
     /// Descriptors a process when everything is kept.
@@ -26,13 +31,25 @@ impl Keep {
 
     /// Shares a budget of descriptors out among so many processes.
     pub(crate) fn within(budget: usize, processes: usize) -> Keep {
-        let each = budget / processes.max(1);
-        // At most 4.
-        Keep(each.min(Self::FULL) as u8)
+        let processes = processes.max(1);
+        Keep { files: (budget / processes).min(Self::FULL), further: budget % processes }
     }
 
+    /// How many files of the process in this place.
+    pub(crate) fn at(self, place: u32) -> KeepFiles {
+        KeepFiles(self.files + usize::from((place as usize) < self.further))
+    }
+}
+
+/// How many files of a process may be kept open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeepFiles(usize);
+
+impl KeepFiles {
+    pub(crate) const NONE: KeepFiles = KeepFiles(0);
+
     fn covers(self, file: File) -> bool {
-        (file as u8) < self.0
+        (file as usize) < self.0
     }
 }
 
@@ -68,14 +85,14 @@ impl Handles {
     }
 
     /// Closes what may no longer be kept.
-    pub(crate) fn limit(&mut self, keep: Keep) {
-        for handle in self.0.iter_mut().skip(usize::from(keep.0)) {
+    pub(crate) fn limit(&mut self, keep: KeepFiles) {
+        for handle in self.0.iter_mut().skip(keep.0) {
             *handle = None;
         }
     }
 
     /// `/proc/PID/io`.
-    pub(crate) fn io(&mut self, procfs: &Procfs, who: Listed, keep: Keep) -> Outcome<Io> {
+    pub(crate) fn io(&mut self, procfs: &Procfs, who: Listed, keep: KeepFiles) -> Outcome<Io> {
         let mut buffer = [0; 512];
         self.with(procfs, who, keep, File::Io, |file| {
             read_at_start(file, &mut buffer).and_then(|bytes| parsed(Io::parse(bytes)))
@@ -84,7 +101,12 @@ impl Handles {
 
     /// `/proc/PID/statm`, in pages; all zero for a zombie and for a leader
     /// that has ended while other threads live.
-    pub(crate) fn statm(&mut self, procfs: &Procfs, who: Listed, keep: Keep) -> Outcome<Statm> {
+    pub(crate) fn statm(
+        &mut self,
+        procfs: &Procfs,
+        who: Listed,
+        keep: KeepFiles,
+    ) -> Outcome<Statm> {
         let mut buffer = [0; 256];
         self.with(procfs, who, keep, File::Statm, |file| {
             read_at_start(file, &mut buffer).and_then(|bytes| parsed(Statm::parse(bytes)))
@@ -92,12 +114,13 @@ impl Handles {
     }
 
     /// The number of open descriptors: the size of `/proc/PID/fd` where the
-    /// kernel tells it, else by listing.
+    /// kernel tells it, else by listing. To be followed by
+    /// [`statm`](Self::statm), which tells whose it was.
     pub(crate) fn descriptors(
         &mut self,
         procfs: &Procfs,
         who: Listed,
-        keep: Keep,
+        keep: KeepFiles,
         lister: &mut Lister,
     ) -> Outcome<u64> {
         if procfs.fast.fd_size {
@@ -110,20 +133,49 @@ impl Handles {
     }
 
     /// The number of threads: from the link count of `/proc/PID/task` where
-    /// that is to be trusted, else from `stat`.
-    pub(crate) fn threads(&mut self, procfs: &Procfs, who: Listed, keep: Keep) -> Outcome<u64> {
+    /// that is to be trusted, else from `stat`. To be followed by
+    /// [`statm`](Self::statm), which tells whose it was.
+    pub(crate) fn threads(
+        &mut self,
+        procfs: &Procfs,
+        who: Listed,
+        keep: KeepFiles,
+    ) -> Outcome<u64> {
         if procfs.fast.task_links {
-            return self.with(procfs, who, keep, File::Task, |task| {
-                // The folder itself and `.` are links too.
-                // Nothing else says that the process is gone.
-                Outcome::from(rustix::fs::fstat(task)).and_then(|stat| match stat.st_nlink {
+            // The folder itself and `.` are links too. Nothing else says that
+            // the process is gone.
+            return self.stat_of(procfs, who, keep, File::Task).and_then(|stat| {
+                match stat.st_nlink {
                     0..=2 => Outcome::Gone,
                     links => Outcome::There(links - 2),
-                })
+                }
             });
         }
         let mut buffer = [0; 1024];
         stat(procfs, who.pid, &mut buffer).map(|stat| stat.num_threads)
+    }
+
+    /// Whether `fd` is kept: then it tells by itself that its process is gone.
+    pub(crate) fn keeps_fd(&self) -> bool {
+        self.0[File::Fd as usize].is_some()
+    }
+
+    /// What stat(2) says of a folder: through the kept descriptor, or by its
+    /// path where nothing is to be kept. A path may lead to the next process
+    /// with this pid, but then the kept `statm` tells that this one is gone.
+    fn stat_of(
+        &mut self,
+        procfs: &Procfs,
+        who: Listed,
+        keep: KeepFiles,
+        file: File,
+    ) -> Outcome<rustix::fs::Stat> {
+        if self.0[File::Statm as usize].is_some() && !keep.covers(file) {
+            let mut name = Name::new();
+            let name = name.of(Where::Pid(who.pid), file.name().0);
+            return rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty()).into();
+        }
+        self.with(procfs, who, keep, file, |folder| rustix::fs::fstat(folder).into())
     }
 
     /// Reads through the kept descriptor, or through one opened for this read.
@@ -131,7 +183,7 @@ impl Handles {
         &mut self,
         procfs: &Procfs,
         who: Listed,
-        keep: Keep,
+        keep: KeepFiles,
         file: File,
         read: impl FnOnce(BorrowedFd<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
