@@ -151,8 +151,10 @@ impl Roll {
         self.count += 1;
         let tracked = Some(Tracked::new(who, starttime));
         if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = tracked;
-            return slot;
+            if let Some(place) = self.slots.get_mut(slot as usize) {
+                *place = tracked;
+                return slot;
+            }
         }
         self.slots.push(tracked);
         // Pids are 22 bits wide at most, and so is the number of slots.
@@ -170,10 +172,12 @@ impl Roll {
         if self.count == 0 {
             *self = Roll::default();
         } else {
+            let end = self.slots.len();
             while self.slots.last().is_some_and(Option::is_none) {
                 self.slots.pop();
             }
-            if self.free.len() > self.slots.len() {
+            if self.slots.len() < end {
+                // A place that is no more is not given out.
                 self.free.retain(|&free| (free as usize) < self.slots.len());
             }
         }
@@ -202,5 +206,60 @@ impl Roll {
 
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pids(roll: &Roll) -> Vec<(Slot, u32)> {
+        roll.iter().map(|(slot, tracked)| (slot, tracked.who.pid)).collect()
+    }
+
+    fn add(roll: &mut Roll, pid: u32) -> Slot {
+        roll.add(Listed { pid, inode: u64::from(pid) }, 0)
+    }
+
+    /// The last of several went and another came: its place was given out
+    /// although it was no more, and the collector panicked.
+    #[test]
+    fn the_last_place_is_freed_and_used_again() {
+        let mut roll = Roll::default();
+        assert_eq!((add(&mut roll, 10), add(&mut roll, 11)), (0, 1));
+        roll.remove(1);
+        assert_eq!(add(&mut roll, 12), 1);
+        assert_eq!(pids(&roll), [(0, 10), (1, 12)]);
+    }
+
+    #[test]
+    fn a_place_is_given_to_one_at_a_time() {
+        let mut roll = Roll::default();
+        for pid in 0..6 {
+            add(&mut roll, pid);
+        }
+        for slot in [1, 4, 5, 3] {
+            roll.remove(slot);
+        }
+        assert_eq!((roll.end(), roll.count()), (3, 2));
+        for pid in 10..14 {
+            add(&mut roll, pid);
+        }
+        let mut found: Vec<u32> = pids(&roll).into_iter().map(|(_, pid)| pid).collect();
+        found.sort_unstable();
+        assert_eq!(found, [0, 2, 10, 11, 12, 13]);
+        assert_eq!(roll.count(), 6);
+    }
+
+    #[test]
+    fn after_a_storm_the_memory_goes_back() {
+        let mut roll = Roll::default();
+        for pid in 0..1000 {
+            add(&mut roll, pid);
+        }
+        for slot in 1..1000 {
+            roll.remove(slot);
+        }
+        assert_eq!((roll.end(), roll.count(), roll.free.len()), (1, 1, 0));
     }
 }
