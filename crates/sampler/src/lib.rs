@@ -35,6 +35,7 @@
 mod cycle;
 mod image;
 mod keep;
+mod memory;
 mod options;
 mod outcome;
 mod read;

@@ -306,6 +306,7 @@ impl Sampler {
             self.roll.remove(slot);
             self.kin_changed = true;
         }
+        self.ledger.end_at(self.roll.end());
         closed.clear();
         self.asked = closed;
     }

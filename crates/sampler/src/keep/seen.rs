@@ -1,6 +1,7 @@
 //! Every process of the machine: a few bytes each, by pid.
 
 use super::schedule;
+use crate::memory::give_back;
 use crate::read::listing::Listed;
 use crate::reckon::ledger::Slot;
 
@@ -92,6 +93,9 @@ impl Census {
         }
         self.vanished.extend(old);
         std::mem::swap(&mut self.all, &mut self.next);
+        for list in [&mut self.all, &mut self.next, &mut self.vanished] {
+            give_back(list);
+        }
     }
 
     pub(crate) fn find(&self, pid: u32) -> Option<&Seen> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::sockets::Group;
 use crate::image::ImageId;
+use crate::memory::give_back;
 use crate::outcome::Outcome;
 use crate::read::listing::Listed;
 use crate::read::process::Handles;
@@ -138,10 +139,11 @@ impl Tracked {
     }
 }
 
-/// Tracked processes by slot; a freed slot is used again.
+/// Tracked processes by slot; a freed slot is used again. Boxed, so that an
+/// empty slot below one in use costs a pointer.
 #[derive(Debug, Default)]
 pub(crate) struct Roll {
-    slots: Vec<Option<Tracked>>,
+    slots: Vec<Option<Box<Tracked>>>,
     free: Vec<Slot>,
     count: usize,
 }
@@ -149,7 +151,7 @@ pub(crate) struct Roll {
 impl Roll {
     pub(crate) fn add(&mut self, who: Listed, starttime: u64) -> Slot {
         self.count += 1;
-        let tracked = Some(Tracked::new(who, starttime));
+        let tracked = Some(Box::new(Tracked::new(who, starttime)));
         if let Some(slot) = self.free.pop() {
             if let Some(place) = self.slots.get_mut(slot as usize) {
                 *place = tracked;
@@ -179,24 +181,26 @@ impl Roll {
             if self.slots.len() < end {
                 // A place that is no more is not given out.
                 self.free.retain(|&free| (free as usize) < self.slots.len());
+                give_back(&mut self.slots);
+                give_back(&mut self.free);
             }
         }
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Tracked> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.slots.get(slot as usize)?.as_deref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Tracked> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Tracked)> {
-        (0..).zip(&self.slots).filter_map(|(slot, place)| Some((slot, place.as_ref()?)))
+        (0..).zip(&self.slots).filter_map(|(slot, place)| Some((slot, place.as_deref()?)))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Tracked)> {
-        (0..).zip(&mut self.slots).filter_map(|(slot, place)| Some((slot, place.as_mut()?)))
+        (0..).zip(&mut self.slots).filter_map(|(slot, place)| Some((slot, place.as_deref_mut()?)))
     }
 
     /// One past the highest slot in use.

@@ -1,5 +1,6 @@
 //! Listing `/proc`: which processes there are, and who each is.
 
+use crate::memory::give_back;
 use rustix::fd::OwnedFd;
 use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::Errno;
@@ -39,6 +40,7 @@ impl Lister {
                 self.listed.push(Listed { pid, inode: entry.ino() });
             }
         }
+        give_back(&mut self.listed);
         // procfs lists by ascending pid; a folder in any order.
         if !self.listed.is_sorted_by_key(|listed| listed.pid) {
             self.listed.sort_unstable_by_key(|listed| listed.pid);

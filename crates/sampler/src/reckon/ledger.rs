@@ -34,6 +34,7 @@
 
 use super::counters::Counters;
 use crate::image::ImageId;
+use crate::memory::give_back;
 
 /// The index of an account; given by the caller, reused after it was settled.
 pub(crate) type Slot = u32;
@@ -227,6 +228,14 @@ impl Ledger {
         for account in &mut self.accounts {
             account.settled = account.last;
             account.fresh = false;
+        }
+    }
+
+    /// Gives the memory of accounts back that nobody has: all from this slot on.
+    pub(crate) fn end_at(&mut self, end: Slot) {
+        if self.accounts.len() > end as usize {
+            self.accounts.truncate(end as usize);
+            give_back(&mut self.accounts);
         }
     }
 
