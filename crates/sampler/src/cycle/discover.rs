@@ -13,6 +13,9 @@ use crate::reckon::counters::Counters;
 use crate::reckon::ledger::Slot;
 use crate::sampler::{Candidate, Classify, Sampler};
 
+/// Command lines are seldom longer, in bytes.
+const LONG: usize = 1 << 16;
+
 /// Which looks at command lines are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -182,6 +185,8 @@ impl Sampler {
         images.clear();
         if !cmdline.is_empty() {
             self.text.clear();
+            // A rare huge one does not stay in memory for ever.
+            self.text.shrink_to(LONG);
             self.text.extend(cmdline.text());
             let candidate =
                 Candidate { pid: seen.pid, ppid: seen.ppid, command_line: raw, text: &self.text };

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::seen::{Census, Seen};
 use super::tracked::Roll;
+use crate::memory::give_back;
 use crate::reckon::ledger::Slot;
 
 /// A process, to be read after all its descendants, and its children.
@@ -88,6 +89,9 @@ impl Forest {
                 }
             }
         }
+        give_back(&mut self.families);
+        give_back(&mut self.links);
+        give_back(&mut self.walk);
     }
 
     fn links_of(&self, parent: Slot) -> Range<usize> {

@@ -152,11 +152,11 @@ impl Roll {
     pub(crate) fn add(&mut self, who: Listed, starttime: u64) -> Slot {
         self.count += 1;
         let tracked = Some(Box::new(Tracked::new(who, starttime)));
-        if let Some(slot) = self.free.pop() {
-            if let Some(place) = self.slots.get_mut(slot as usize) {
-                *place = tracked;
-                return slot;
-            }
+        if let Some(slot) = self.free.pop()
+            && let Some(place) = self.slots.get_mut(slot as usize)
+        {
+            *place = tracked;
+            return slot;
         }
         self.slots.push(tracked);
         // Pids are 22 bits wide at most, and so is the number of slots.
