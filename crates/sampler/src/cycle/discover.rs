@@ -38,6 +38,11 @@ impl Sampler {
             }
         }
         self.health.listing_failed = false;
+        let roll = &self.roll;
+        self.census.take_back(|seen| {
+            let tracked = seen.slot.and_then(|slot| roll.get(slot));
+            tracked.is_some_and(|tracked| tracked.handles.say_it_is_there())
+        });
         self.meet_the_new();
         self.part_from_vanished();
         if !self.census.vanished.is_empty() {

@@ -98,6 +98,22 @@ impl Census {
         }
     }
 
+    /// Takes those back that vanished from the listing and are still there,
+    /// hidden: a procfs that was remounted with `hidepid`, say.
+    pub(crate) fn take_back(&mut self, mut is_there: impl FnMut(&Seen) -> bool) {
+        let all = &mut self.all;
+        self.vanished.retain(|seen| {
+            let Err(place) = all.binary_search_by_key(&seen.pid, |seen| seen.pid) else {
+                return true;
+            };
+            let hidden = is_there(seen);
+            if hidden {
+                all.insert(place, *seen);
+            }
+            !hidden
+        });
+    }
+
     pub(crate) fn find(&self, pid: u32) -> Option<&Seen> {
         find(&self.all, pid)
     }
@@ -150,5 +166,8 @@ mod tests {
         census.update(&[], 3);
         assert_eq!(census.vanished.len(), 4);
         assert!(census.all.is_empty());
+        census.take_back(|seen| seen.pid == 9 || seen.pid == 3);
+        assert_eq!(pids(&census.all), [(3, 13), (9, 19)]);
+        assert_eq!(pids(&census.vanished), [(1, 11), (5, 99)]);
     }
 }

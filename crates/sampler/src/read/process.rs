@@ -160,6 +160,12 @@ impl Handles {
         self.0[File::Fd as usize].is_some()
     }
 
+    /// Whether the process is still there, as far as a kept descriptor tells.
+    pub(crate) fn say_it_is_there(&self) -> bool {
+        let io = self.0[File::Io as usize].as_ref();
+        io.is_some_and(|io| matches!(read_at_start(io, &mut [0; 512]), Outcome::There(_)))
+    }
+
     /// What stat(2) says of a folder: through the kept descriptor, or by its
     /// path where nothing is to be kept. A path may lead to the next process
     /// with this pid, but then the kept `statm` tells that this one is gone.
