@@ -124,9 +124,50 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A number of exactly eight hexadecimal digits.
+    #[inline(always)]
+    pub(crate) fn hex8(&mut self, field: u8) -> Result<u32, Error> {
+        self.hex(field, number::hex8)
+    }
+
+    /// A number of exactly four hexadecimal digits.
+    #[inline(always)]
+    pub(crate) fn hex4(&mut self, field: u8) -> Result<u16, Error> {
+        self.hex(field, number::hex4)
+    }
+
+    /// A number of exactly two hexadecimal digits.
+    #[inline(always)]
+    pub(crate) fn hex2(&mut self, field: u8) -> Result<u8, Error> {
+        self.hex(field, number::hex2)
+    }
+
+    #[inline(always)]
+    fn hex<const N: usize, T>(
+        &mut self,
+        field: u8,
+        parse: impl FnOnce([u8; N]) -> Option<T>,
+    ) -> Result<T, Error> {
+        let read = self.rest.split_first_chunk::<N>();
+        let Some((value, rest)) = read.and_then(|(digits, rest)| Some((parse(*digits)?, rest)))
+        else {
+            return Err(self.error(field, Expected::Hex));
+        };
+        self.rest = rest;
+        Ok(value)
+    }
+
     /// Steps over any number of spaces.
     #[inline(always)]
     pub(crate) fn skip_spaces(&mut self) {
+        const SPACES: u64 = 0x2020_2020_2020_2020;
+        while let Some(head) = self.rest.first_chunk::<8>() {
+            let count = (u64::from_le_bytes(*head) ^ SPACES).trailing_zeros() / 8;
+            self.rest = self.rest.get(count as usize..).unwrap_or_default();
+            if count < 8 {
+                return;
+            }
+        }
         while let Some((b' ', rest)) = self.rest.split_first() {
             self.rest = rest;
         }

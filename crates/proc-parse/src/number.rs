@@ -42,30 +42,38 @@ pub(crate) fn decimal(text: &[u8]) -> Parsed<'_, u64> {
     let Some((head, rest)) = text.split_first_chunk::<8>() else {
         return decimal_at_end(text, 0, 0);
     };
-    let (digits, count) = leading_digits(u64::from_le_bytes(*head));
+    let word = u64::from_le_bytes(*head);
+    // Half of what `stat` prints is a single 0. A branch for one digit lets
+    // the processor go on with the next field before this one is done.
+    let first = (word & 0xFF) ^ 0x30;
+    if first <= 9 && (word >> 8) & 0x10 == 0 {
+        return Ok((first, text.get(1..).unwrap_or_default()));
+    }
+    let (digits, count) = leading_digits(word);
     match count {
         0 => Err(Expected::Decimal),
         8 => decimal_tail(rest, sum_of_eight(digits)),
         _ => {
             // Move the digits to the top, so that zeros lead them.
             let value = sum_of_eight(digits << (64 - 8 * count));
-            let rest = text.get(count as usize..).unwrap_or_default();
-            Ok((value, rest))
+            Ok((value, text.get(count as usize..).unwrap_or_default()))
         }
     }
 }
 
 /// What follows the first eight digits.
-#[inline]
+#[inline(always)]
 fn decimal_tail(text: &[u8], first: u64) -> Parsed<'_, u64> {
     const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
     let Some((head, rest)) = text.split_first_chunk::<8>() else {
         return decimal_at_end(text, first, 8);
     };
     let (digits, count) = leading_digits(u64::from_le_bytes(*head));
+    if count == 0 {
+        return Ok((first, text));
+    }
     match POWERS.get(count as usize) {
         // No overflow: 15 digits at most.
-        Some(&1) => Ok((first, text)),
         Some(power) => {
             let value = first * power + sum_of_eight(digits << (64 - 8 * count));
             Ok((value, text.get(count as usize..).unwrap_or_default()))
@@ -76,6 +84,7 @@ fn decimal_tail(text: &[u8], first: u64) -> Parsed<'_, u64> {
 
 /// Digit by digit, with each step checked: for the end of a text and for the
 /// seventeenth digit on. `before` digits have been read already.
+#[inline(never)]
 fn decimal_at_end(text: &[u8], first: u64, before: usize) -> Parsed<'_, u64> {
     let mut value = first;
     let mut rest = text;
@@ -99,25 +108,31 @@ fn decimal_at_end(text: &[u8], first: u64, before: usize) -> Parsed<'_, u64> {
 /// A decimal number that may carry a minus sign.
 #[inline(always)]
 pub(crate) fn signed(text: &[u8]) -> Parsed<'_, i64> {
-    if let Some((b'-', after)) = text.split_first() {
-        let (value, rest) = decimal(after)?;
-        return match 0_i64.checked_sub_unsigned(value) {
-            Some(value) => Ok((value, rest)),
-            None => Err(Expected::Range),
-        };
+    match decimal(text) {
+        Ok((value, rest)) => match i64::try_from(value) {
+            Ok(value) => Ok((value, rest)),
+            Err(_) => Err(Expected::Range),
+        },
+        Err(Expected::Decimal) => negative(text),
+        Err(expected) => Err(expected),
     }
-    let (value, rest) = decimal(text)?;
-    match i64::try_from(value) {
-        Ok(value) => Ok((value, rest)),
-        Err(_) => Err(Expected::Range),
+}
+
+/// A minus sign and a decimal number.
+#[inline(never)]
+pub(crate) fn negative(text: &[u8]) -> Parsed<'_, i64> {
+    let (value, rest) = decimal(text.strip_prefix(b"-").ok_or(Expected::Decimal)?)?;
+    match 0_i64.checked_sub_unsigned(value) {
+        Some(value) => Ok((value, rest)),
+        None => Err(Expected::Range),
     }
 }
 
 /// Exactly eight hexadecimal digits of either case, as `%08X` prints a u32.
 #[inline(always)]
-pub(crate) const fn hex8(text: &[u8; 8]) -> Option<u32> {
+pub(crate) const fn hex8(text: [u8; 8]) -> Option<u32> {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let word = u64::from_le_bytes(*text);
+    let word = u64::from_le_bytes(text);
     if word & HIGH_BITS != 0 {
         return None;
     }
@@ -138,14 +153,24 @@ pub(crate) const fn hex8(text: &[u8; 8]) -> Option<u32> {
     Some(((words << 16) | (words >> 32)) as u32)
 }
 
-/// Exactly `N` hexadecimal digits, `N` at most 8.
+/// Exactly four hexadecimal digits, as `%04X` prints a u16.
 #[inline(always)]
-pub(crate) fn hex_digits<const N: usize>(text: &[u8; N]) -> Option<u32> {
-    let mut value = 0;
-    for &byte in text {
-        value = (value << 4) | (byte as char).to_digit(16)?;
+pub(crate) const fn hex4(text: [u8; 4]) -> Option<u16> {
+    let [a, b, c, d] = text;
+    match hex8([b'0', b'0', b'0', b'0', a, b, c, d]) {
+        Some(value) => Some(value as u16),
+        None => None,
     }
-    Some(value)
+}
+
+/// Exactly two hexadecimal digits, as `%02X` prints a u8.
+#[inline(always)]
+pub(crate) const fn hex2(text: [u8; 2]) -> Option<u8> {
+    let [a, b] = text;
+    match hex4([b'0', b'0', a, b]) {
+        Some(value) => Some(value as u8),
+        None => None,
+    }
 }
 
 /// A hexadecimal number of one digit or more that fits 64 bits.

@@ -2,6 +2,7 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
+use crate::number;
 use crate::state::State;
 
 #[rustfmt::skip]
@@ -170,32 +171,6 @@ pub struct Core<'a> {
     pub starttime: u64,
 }
 
-/// Fields 1 to 22, as both readings begin.
-struct Head<'a> {
-    pid: i32,
-    comm: &'a [u8],
-    state: State,
-    ppid: i32,
-    pgrp: i32,
-    session: i32,
-    tty_nr: i32,
-    tpgid: i32,
-    flags: u32,
-    minflt: u64,
-    cminflt: u64,
-    majflt: u64,
-    cmajflt: u64,
-    utime: u64,
-    stime: u64,
-    cutime: i64,
-    cstime: i64,
-    priority: i64,
-    nice: i64,
-    num_threads: u64,
-    itrealvalue: i64,
-    starttime: u64,
-}
-
 impl<'a> Stat<'a> {
     /// Reads the whole line.
     ///
@@ -209,60 +184,115 @@ impl<'a> Stat<'a> {
     #[inline]
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
         let (head, mut at) = Head::parse(text)?;
-        let at = &mut at;
+        let mut numbers = Numbers::new(text);
+        let mut values = [0; 49];
+        let count = numbers.read(&mut at, &mut values, 38)?;
+        // Whether the kernel printed this field.
+        let there = |field: usize| field < 4 + count;
+        let [
+            ppid,
+            pgrp,
+            session,
+            tty_nr,
+            tpgid,
+            flags,
+            minflt,
+            cminflt,
+            majflt,
+            cmajflt,
+            utime,
+            stime,
+            cutime,
+            cstime,
+            priority,
+            nice,
+            num_threads,
+            itrealvalue,
+            starttime,
+            vsize,
+            rss,
+            rsslim,
+            startcode,
+            endcode,
+            startstack,
+            kstkesp,
+            kstkeip,
+            signal,
+            blocked,
+            sigignore,
+            sigcatch,
+            wchan,
+            nswap,
+            cnswap,
+            exit_signal,
+            processor,
+            rt_priority,
+            policy,
+            delayacct_blkio_ticks,
+            guest_time,
+            cguest_time,
+            start_data,
+            end_data,
+            start_brk,
+            arg_start,
+            arg_end,
+            env_start,
+            env_end,
+            exit_code,
+        ] = values;
         let stat = Self {
             pid: head.pid,
             comm: head.comm,
             state: head.state,
-            ppid: head.ppid,
-            pgrp: head.pgrp,
-            session: head.session,
-            tty_nr: head.tty_nr,
-            tpgid: head.tpgid,
-            flags: head.flags,
-            minflt: head.minflt,
-            cminflt: head.cminflt,
-            majflt: head.majflt,
-            cmajflt: head.cmajflt,
-            utime: head.utime,
-            stime: head.stime,
-            cutime: head.cutime,
-            cstime: head.cstime,
-            priority: head.priority,
-            nice: head.nice,
-            num_threads: head.num_threads,
-            itrealvalue: head.itrealvalue,
-            starttime: head.starttime,
-            vsize: unsigned(at, 23)?,
-            rss: unsigned(at, 24)?,
-            rsslim: unsigned(at, 25)?,
-            startcode: unsigned(at, 26)?,
-            endcode: unsigned(at, 27)?,
-            startstack: unsigned(at, 28)?,
-            kstkesp: unsigned(at, 29)?,
-            kstkeip: unsigned(at, 30)?,
-            signal: unsigned(at, 31)?,
-            blocked: unsigned(at, 32)?,
-            sigignore: unsigned(at, 33)?,
-            sigcatch: unsigned(at, 34)?,
-            wchan: unsigned(at, 35)?,
-            nswap: unsigned(at, 36)?,
-            cnswap: unsigned(at, 37)?,
-            exit_signal: narrow(at, 38)?,
-            processor: narrow(at, 39)?,
-            rt_priority: narrow(at, 40)?,
-            policy: narrow(at, 41)?,
-            delayacct_blkio_ticks: optional(at, 42, unsigned)?,
-            guest_time: optional(at, 43, unsigned)?,
-            cguest_time: optional(at, 44, signed)?,
-            start_data: optional(at, 45, unsigned)?,
-            end_data: optional(at, 46, unsigned)?,
-            start_brk: optional(at, 47, unsigned)?,
-            arg_start: optional(at, 48, unsigned)?,
-            arg_end: optional(at, 49, unsigned)?,
-            env_start: optional(at, 50, unsigned)?,
-            env_end: optional(at, 51, unsigned)?,
-            exit_code: optional(at, 52, narrow)?,
+            ppid: numbers.signed(4, ppid)?,
+            pgrp: numbers.signed(5, pgrp)?,
+            session: numbers.signed(6, session)?,
+            tty_nr: numbers.signed(7, tty_nr)?,
+            tpgid: numbers.signed(8, tpgid)?,
+            flags: numbers.narrow(9, flags)?,
+            minflt,
+            cminflt,
+            majflt,
+            cmajflt,
+            utime,
+            stime,
+            cutime: numbers.signed(16, cutime)?,
+            cstime: numbers.signed(17, cstime)?,
+            priority: numbers.signed(18, priority)?,
+            nice: numbers.signed(19, nice)?,
+            num_threads,
+            itrealvalue: numbers.signed(21, itrealvalue)?,
+            starttime,
+            vsize,
+            rss,
+            rsslim,
+            startcode,
+            endcode,
+            startstack,
+            kstkesp,
+            kstkeip,
+            signal,
+            blocked,
+            sigignore,
+            sigcatch,
+            wchan,
+            nswap,
+            cnswap,
+            exit_signal: numbers.signed(38, exit_signal)?,
+            processor: numbers.signed(39, processor)?,
+            rt_priority: numbers.narrow(40, rt_priority)?,
+            policy: numbers.narrow(41, policy)?,
+            delayacct_blkio_ticks: there(42).then_some(delayacct_blkio_ticks),
+            guest_time: there(43).then_some(guest_time),
+            cguest_time: there(44).then_some(numbers.signed(44, cguest_time)?),
+            start_data: there(45).then_some(start_data),
+            end_data: there(46).then_some(end_data),
+            start_brk: there(47).then_some(start_brk),
+            arg_start: there(48).then_some(arg_start),
+            arg_end: there(49).then_some(arg_end),
+            env_start: there(50).then_some(env_start),
+            env_end: there(51).then_some(env_end),
+            exit_code: there(52).then_some(numbers.signed(52, exit_code)?),
         };
         match at.rest {
             [b'\n', ..] => Ok(stat),
@@ -281,13 +311,23 @@ impl<'a> Core<'a> {
     /// As [`Stat::parse`], for these fields.
     #[inline]
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
-        let (head, at) = Head::parse(text)?;
-        if at.rest.first() != Some(&b' ') {
-            return Err(at.error(22, Expected::Separator));
-        }
-        let Head { pid, comm, state, ppid, utime, stime, num_threads, starttime, .. } = head;
+        let (Head { pid, comm, state }, mut at) = Head::parse(text)?;
+        let mut numbers = Numbers::new(text);
+        let mut values = [0; 19];
+        numbers.read(&mut at, &mut values, 19)?;
+        at.byte(22, b' ', Expected::Separator)?;
+        let [ppid, _, _, _, _, _, _, _, _, _, utime, stime, _, _, _, _, num_threads, _, starttime] =
+            values;
+        let ppid = numbers.signed(4, ppid)?;
         Ok(Self { pid, comm, state, ppid, utime, stime, num_threads, starttime })
     }
+}
+
+/// Fields 1 to 3.
+struct Head<'a> {
+    pid: i32,
+    comm: &'a [u8],
+    state: State,
 }
 
 impl<'a> Head<'a> {
@@ -306,61 +346,92 @@ impl<'a> Head<'a> {
         at.byte(2, b')', Expected::Bracket)?;
         at.byte(3, b' ', Expected::Separator)?;
         let &[state] = at.chunk(3, Expected::Character)?;
-        let head = Self {
-            pid,
-            comm,
-            state: State::from_byte(state),
-            ppid: narrow(at, 4)?,
-            pgrp: narrow(at, 5)?,
-            session: narrow(at, 6)?,
-            tty_nr: narrow(at, 7)?,
-            tpgid: narrow(at, 8)?,
-            flags: narrow(at, 9)?,
-            minflt: unsigned(at, 10)?,
-            cminflt: unsigned(at, 11)?,
-            majflt: unsigned(at, 12)?,
-            cmajflt: unsigned(at, 13)?,
-            utime: unsigned(at, 14)?,
-            stime: unsigned(at, 15)?,
-            cutime: signed(at, 16)?,
-            cstime: signed(at, 17)?,
-            priority: signed(at, 18)?,
-            nice: signed(at, 19)?,
-            num_threads: unsigned(at, 20)?,
-            itrealvalue: signed(at, 21)?,
-            starttime: unsigned(at, 22)?,
-        };
-        Ok((head, cursor))
+        Ok((Self { pid, comm, state: State::from_byte(state) }, cursor))
     }
 }
 
-#[inline(always)]
-fn unsigned(at: &mut Cursor<'_>, field: u8) -> Result<u64, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    at.u64(field)
+/// The fields from 4 on: numbers, a space before each. They are read in one
+/// loop, whatever their types, which is twice as fast as one after the other;
+/// the types are looked at afterwards.
+struct Numbers<'a> {
+    text: &'a [u8],
+    /// Which fields stood there with a minus sign: bit N for field N.
+    negative: u64,
 }
 
-#[inline(always)]
-fn signed(at: &mut Cursor<'_>, field: u8) -> Result<i64, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    at.i64(field)
-}
+impl<'a> Numbers<'a> {
+    #[inline(always)]
+    fn new(text: &'a [u8]) -> Self {
+        Self { text, negative: 0 }
+    }
 
-#[inline(always)]
-fn narrow<T: TryFrom<i64>>(at: &mut Cursor<'_>, field: u8) -> Result<T, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    at.narrow(field)
-}
+    /// Reads as many `values` as there are and gives their number, which must
+    /// not be below `required`. A negative one is stored as its 64 bits.
+    #[inline(always)]
+    fn read(
+        &mut self,
+        at: &mut Cursor<'a>,
+        values: &mut [u64],
+        required: usize,
+    ) -> Result<usize, Error> {
+        for ((count, value), field) in values.iter_mut().enumerate().zip(4..) {
+            match at.rest.split_first() {
+                Some((b' ', rest)) => at.rest = rest,
+                Some((b'\n', _)) if count >= required => return Ok(count),
+                _ => return Err(at.error(field, Expected::Separator)),
+            }
+            match number::decimal(at.rest) {
+                Ok((number, rest)) => {
+                    *value = number;
+                    at.rest = rest;
+                }
+                Err(Expected::Decimal) if SIGNED & (1 << field) != 0 => {
+                    *value = at.number(field, number::negative)?.cast_unsigned();
+                    self.negative |= 1 << field;
+                }
+                Err(expected) => return Err(at.error(field, expected)),
+            }
+        }
+        Ok(values.len())
+    }
 
-/// A field that older kernels end the line before.
-#[inline(always)]
-fn optional<'a, T>(
-    at: &mut Cursor<'a>,
-    field: u8,
-    parse: impl FnOnce(&mut Cursor<'a>, u8) -> Result<T, Error>,
-) -> Result<Option<T>, Error> {
-    match at.rest.first() {
-        Some(b'\n') => Ok(None),
-        _ => parse(at, field).map(Some),
+    /// `value` as the type of a signed field.
+    #[inline(always)]
+    fn signed<T: TryFrom<i64>>(&self, field: u8, value: u64) -> Result<T, Error> {
+        let signed = value.cast_signed();
+        // Bits that only look like a sign: the number is above i64::MAX.
+        if signed < 0 && self.negative & (1 << field) == 0 {
+            return Err(self.out_of_range(field));
+        }
+        T::try_from(signed).map_err(|_| self.out_of_range(field))
+    }
+
+    /// `value` as the type of a narrow field without a sign.
+    #[inline(always)]
+    fn narrow(&self, field: u8, value: u64) -> Result<u32, Error> {
+        u32::try_from(value).map_err(|_| self.out_of_range(field))
+    }
+
+    /// The error for a field that has been read; its place is looked for now.
+    #[cold]
+    fn out_of_range(&self, field: u8) -> Error {
+        let state = memchr::memrchr(b')', self.text).map_or(0, |bracket| bracket + 2);
+        // The state's space is the one before field 3.
+        let place = memchr::memchr_iter(b' ', self.text.get(state..).unwrap_or_default())
+            .nth(usize::from(field).saturating_sub(4))
+            .map_or(0, |space| state + space + 1);
+        Error::new(File::Stat, field, place, Expected::Range)
     }
 }
+
+/// The fields that may be negative: bit N for field N.
+const SIGNED: u64 = {
+    let fields = [4, 5, 6, 7, 8, 16, 17, 18, 19, 21, 38, 39, 44, 52];
+    let mut mask = 0;
+    let mut index = 0;
+    while index < fields.len() {
+        mask |= 1 << fields[index];
+        index += 1;
+    }
+    mask
+};

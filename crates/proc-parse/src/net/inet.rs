@@ -5,7 +5,6 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
-use crate::number;
 
 use super::Lines;
 
@@ -123,24 +122,23 @@ impl Row {
     /// off there may have lost digits.
     #[inline]
     pub fn parse(line: &[u8]) -> Result<Self, Error> {
-        let mut cursor = Cursor::new(File::Inet, line);
-        let at = &mut cursor;
+        Self::read(&mut Cursor::new(File::Inet, line))
+    }
+
+    /// Reads to the space behind the inode.
+    #[inline(always)]
+    fn read(at: &mut Cursor<'_>) -> Result<Self, Error> {
         skip_slot(at)?;
-        at.byte(LOCAL_ADDRESS, b' ', Expected::Separator)?;
-        let (local, remote) = if at.rest.get(8) == Some(&b':') {
-            let local = Address { ip: ipv4(at, LOCAL_ADDRESS)?, port: port(at, LOCAL_ADDRESS)? };
-            at.byte(REM_ADDRESS, b' ', Expected::Separator)?;
-            (local, Address { ip: ipv4(at, REM_ADDRESS)?, port: port(at, REM_ADDRESS)? })
+        let (local, remote) = if at.rest.get(9) == Some(&b':') {
+            (address(at, LOCAL_ADDRESS, ipv4)?, address(at, REM_ADDRESS, ipv4)?)
         } else {
-            let local = Address { ip: ipv6(at, LOCAL_ADDRESS)?, port: port(at, LOCAL_ADDRESS)? };
-            at.byte(REM_ADDRESS, b' ', Expected::Separator)?;
-            (local, Address { ip: ipv6(at, REM_ADDRESS)?, port: port(at, REM_ADDRESS)? })
+            (address(at, LOCAL_ADDRESS, ipv6)?, address(at, REM_ADDRESS, ipv6)?)
         };
         let state = TcpState::from_number(state(at)?);
         at.byte(QUEUES, b' ', Expected::Separator)?;
-        let tx_queue = hex8(at, QUEUES)?;
+        let tx_queue = at.hex8(QUEUES)?;
         at.byte(QUEUES, b':', Expected::Separator)?;
-        let rx_queue = hex8(at, QUEUES)?;
+        let rx_queue = at.hex8(QUEUES)?;
         let (uid, inode) = uid_and_inode(at)?;
         Ok(Self { local, remote, state, tx_queue, rx_queue, uid, inode })
     }
@@ -156,25 +154,28 @@ impl Row {
 /// As [`Row::parse`], for the columns that are read.
 #[inline]
 pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
-    let mut cursor = Cursor::new(File::Inet, line);
-    let at = &mut cursor;
     if is_header(line) {
         return Ok(None);
     }
+    read_established(&mut Cursor::new(File::Inet, line))
+}
+
+/// [`established`] for a row; reads to the state, or to the space behind the
+/// inode.
+#[inline(always)]
+fn read_established(at: &mut Cursor<'_>) -> Result<Option<u64>, Error> {
     skip_slot(at)?;
     // " 0100007F:0277 00000000:0000", and four words an address in IPv6.
-    let width = if at.rest.get(9) == Some(&b':') { 28 } else { 76 };
-    match at.rest.get(width..) {
-        Some(rest) => at.rest = rest,
-        None => return Err(at.error(LOCAL_ADDRESS, Expected::Hex)),
+    if at.rest.get(9) == Some(&b':') {
+        at.chunk::<28>(LOCAL_ADDRESS, Expected::Hex)?;
+    } else {
+        at.chunk::<76>(LOCAL_ADDRESS, Expected::Hex)?;
     }
     if state(at)? != 1 {
         return Ok(None);
     }
-    match at.rest.get(18..) {
-        Some(rest) => at.rest = rest,
-        None => return Err(at.error(QUEUES, Expected::Hex)),
-    }
+    // " 00000000:00000000"
+    at.chunk::<18>(QUEUES, Expected::Hex)?;
     Ok(Some(uid_and_inode(at)?.1))
 }
 
@@ -217,13 +218,8 @@ impl Iterator for Rows<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let offset = self.lines.offset();
-            let line = self.lines.next()?;
-            if offset > 0 || !is_header(line) {
-                return Some(Row::parse(line).map_err(|error| error.behind(offset)));
-            }
-        }
+        self.lines.skip_header(is_header);
+        self.lines.read(File::Inet, Row::read)
     }
 }
 
@@ -253,12 +249,12 @@ impl Iterator for Established<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        self.lines.skip_header(is_header);
         loop {
-            let offset = self.lines.offset();
-            match established(self.lines.next()?) {
+            match self.lines.read(File::Inet, read_established)? {
                 Ok(None) => {}
                 Ok(Some(inode)) => return Some(Ok(inode)),
-                Err(error) => return Some(Err(error.behind(offset))),
+                Err(error) => return Some(Err(error)),
             }
         }
     }
@@ -278,16 +274,22 @@ fn skip_slot(at: &mut Cursor<'_>) -> Result<(), Error> {
     at.byte(SL, b':', Expected::Separator)
 }
 
+/// ` ADDRESS:%04X`. Ports are printed as numbers, whatever the byte order.
 #[inline(always)]
-fn hex8(at: &mut Cursor<'_>, field: u8) -> Result<u32, Error> {
-    let before = *at;
-    let digits = at.chunk(field, Expected::Hex)?;
-    number::hex8(digits).ok_or_else(|| before.error(field, Expected::Hex))
+fn address(
+    at: &mut Cursor<'_>,
+    field: u8,
+    ip: impl FnOnce(&mut Cursor<'_>, u8) -> Result<IpAddr, Error>,
+) -> Result<Address, Error> {
+    at.byte(field, b' ', Expected::Separator)?;
+    let ip = ip(at, field)?;
+    at.byte(field, b':', Expected::Separator)?;
+    Ok(Address { ip, port: at.hex4(field)? })
 }
 
 #[inline(always)]
 fn ipv4(at: &mut Cursor<'_>, field: u8) -> Result<IpAddr, Error> {
-    Ok(IpAddr::V4(Ipv4Addr::from(hex8(at, field)?.to_ne_bytes())))
+    Ok(IpAddr::V4(Ipv4Addr::from(at.hex8(field)?.to_ne_bytes())))
 }
 
 #[inline(always)]
@@ -295,31 +297,16 @@ fn ipv6(at: &mut Cursor<'_>, field: u8) -> Result<IpAddr, Error> {
     let mut octets = [0; 16];
     let (words, _) = octets.as_chunks_mut::<4>();
     for word in words {
-        *word = hex8(at, field)?.to_ne_bytes();
+        *word = at.hex8(field)?.to_ne_bytes();
     }
     Ok(IpAddr::V6(Ipv6Addr::from(octets)))
-}
-
-/// `:%04X`; ports are printed as numbers, whatever the byte order.
-#[inline(always)]
-fn port(at: &mut Cursor<'_>, field: u8) -> Result<u16, Error> {
-    at.byte(field, b':', Expected::Separator)?;
-    let before = *at;
-    let digits = at.chunk::<4>(field, Expected::Hex)?;
-    number::hex_digits(digits)
-        .and_then(|port| u16::try_from(port).ok())
-        .ok_or_else(|| before.error(field, Expected::Hex))
 }
 
 /// ` %02X`.
 #[inline(always)]
 fn state(at: &mut Cursor<'_>) -> Result<u8, Error> {
     at.byte(ST, b' ', Expected::Separator)?;
-    let before = *at;
-    let digits = at.chunk::<2>(ST, Expected::Hex)?;
-    number::hex_digits(digits)
-        .and_then(|state| u8::try_from(state).ok())
-        .ok_or_else(|| before.error(ST, Expected::Hex))
+    at.hex2(ST)
 }
 
 /// ` %02X:%08lX %08X %5u %8d %lu `: from the timer to the inode.

@@ -2,7 +2,6 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
-use crate::number;
 
 use super::Lines;
 
@@ -75,11 +74,16 @@ impl<'a> Row<'a> {
         let mut cursor = Cursor::new(File::Unix, line);
         let at = &mut cursor;
         skip_number(at)?;
-        let ref_count = hex8(at, REF_COUNT)?;
-        hex8(at, PROTOCOL)?;
-        let flags = hex8(at, FLAGS)?;
-        let type_ = hex::<4, u16>(at, TYPE)?;
-        let state = UnixState::from_number(hex::<2, u8>(at, ST)?);
+        at.byte(REF_COUNT, b' ', Expected::Separator)?;
+        let ref_count = at.hex8(REF_COUNT)?;
+        at.byte(PROTOCOL, b' ', Expected::Separator)?;
+        at.hex8(PROTOCOL)?;
+        at.byte(FLAGS, b' ', Expected::Separator)?;
+        let flags = at.hex8(FLAGS)?;
+        at.byte(TYPE, b' ', Expected::Separator)?;
+        let type_ = at.hex4(TYPE)?;
+        at.byte(ST, b' ', Expected::Separator)?;
+        let state = UnixState::from_number(at.hex2(ST)?);
         let inode = inode(at)?;
         let path = match at.rest.split_first() {
             None => None,
@@ -106,7 +110,8 @@ pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
         Some(behind) => at.rest = behind,
         None => return Err(at.error(NUM, Expected::Separator)),
     }
-    if hex::<2, u8>(at, ST)? != 3 {
+    at.byte(ST, b' ', Expected::Separator)?;
+    if at.hex2(ST)? != 3 {
         return Ok(None);
     }
     inode(at).map(Some)
@@ -262,24 +267,6 @@ fn skip_number(at: &mut Cursor<'_>) -> Result<(), Error> {
         }
     }
     Err(at.error(NUM, Expected::Separator))
-}
-
-#[inline(always)]
-fn hex8(at: &mut Cursor<'_>, field: u8) -> Result<u32, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    let before = *at;
-    let digits = at.chunk(field, Expected::Hex)?;
-    number::hex8(digits).ok_or_else(|| before.error(field, Expected::Hex))
-}
-
-#[inline(always)]
-fn hex<const N: usize, T: TryFrom<u32>>(at: &mut Cursor<'_>, field: u8) -> Result<T, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    let before = *at;
-    let digits = at.chunk::<N>(field, Expected::Hex)?;
-    number::hex_digits(digits)
-        .and_then(|value| T::try_from(value).ok())
-        .ok_or_else(|| before.error(field, Expected::Hex))
 }
 
 /// ` %5lu`.

@@ -10,8 +10,9 @@ use super::{Name, NsPids, Status};
 /// Reads a value and stores it; the `u8` is the field's number, for errors.
 type Store = for<'a> fn(&mut Status<'a>, &mut Cursor<'a>, u8) -> Result<(), Error>;
 
-/// Every known key, in the order in which the kernel prints them.
-const LINES: [(&str, Store); 48] = [
+/// Every known key, in the order in which the kernel prints them. Those whose
+/// value is skipped are here so that the search for a key stays short.
+const LINES: [(&str, Store); 61] = [
     ("Name", |s, at, _| {
         s.name = Some(Name(to_line_end(at)));
         Ok(())
@@ -35,7 +36,12 @@ const LINES: [(&str, Store); 48] = [
     ("Uid", |s, at, n| four(at, n).map(|v| s.uid = Some(v))),
     ("Gid", |s, at, n| four(at, n).map(|v| s.gid = Some(v))),
     ("FDSize", |s, at, n| at.u64(n).map(|v| s.fd_size = Some(v))),
+    ("Groups", skip),
+    ("NStgid", skip),
     ("NSpid", |s, at, n| ns_pids(at, n).map(|v| s.ns_pid = Some(v))),
+    ("NSpgid", skip),
+    ("NSsid", skip),
+    ("Kthread", skip),
     ("VmPeak", |s, at, n| kb(at, n).map(|v| s.vm_peak = Some(v))),
     ("VmSize", |s, at, n| kb(at, n).map(|v| s.vm_size = Some(v))),
     ("VmLck", |s, at, n| kb(at, n).map(|v| s.vm_lck = Some(v))),
@@ -53,6 +59,9 @@ const LINES: [(&str, Store); 48] = [
     ("VmPMD", |s, at, n| kb(at, n).map(|v| s.vm_pmd = Some(v))),
     ("VmSwap", |s, at, n| kb(at, n).map(|v| s.vm_swap = Some(v))),
     ("HugetlbPages", |s, at, n| kb(at, n).map(|v| s.hugetlb_pages = Some(v))),
+    ("CoreDumping", skip),
+    ("THP_enabled", skip),
+    ("untag_mask", skip),
     ("Threads", |s, at, n| at.u64(n).map(|v| s.threads = Some(v))),
     ("SigQ", |s, at, n| {
         let queued = at.u64(n)?;
@@ -71,10 +80,15 @@ const LINES: [(&str, Store); 48] = [
     ("CapAmb", |s, at, n| at.number(n, number::hex).map(|v| s.cap_amb = Some(v))),
     ("NoNewPrivs", |s, at, n| flag(at, n).map(|v| s.no_new_privs = Some(v))),
     ("Seccomp", |s, at, n| at.narrow(n).map(|v| s.seccomp = Some(v))),
+    ("Seccomp_filters", skip),
+    ("Speculation_Store_Bypass", skip),
+    ("SpeculationIndirectBranch", skip),
+    ("Cpus_allowed", skip),
     ("Cpus_allowed_list", |s, at, _| {
         s.cpus_allowed_list = Some(to_line_end(at));
         Ok(())
     }),
+    ("Mems_allowed", skip),
     ("Mems_allowed_list", |s, at, _| {
         s.mems_allowed_list = Some(to_line_end(at));
         Ok(())
@@ -84,10 +98,7 @@ const LINES: [(&str, Store); 48] = [
         at.u64(n).map(|v| s.nonvoluntary_ctxt_switches = Some(v))
     }),
     // Not a key of the kernel's: the name that errors give a line nobody knows.
-    (UNKNOWN, |_, at, _| {
-        to_line_end(at);
-        Ok(())
-    }),
+    (UNKNOWN, skip),
 ];
 
 /// No key of a line holds a space, so this matches none.
@@ -103,6 +114,12 @@ pub(crate) const FIELDS: [&str; LINES.len()] = {
     }
     names
 };
+
+/// For a value that nobody asks for.
+fn skip<'a>(_: &mut Status<'a>, at: &mut Cursor<'a>, _: u8) -> Result<(), Error> {
+    to_line_end(at);
+    Ok(())
+}
 
 /// Reads one line. `next` is where the search for its key begins: behind the
 /// key of the line before, since the kernel's order is that of [`LINES`].
@@ -123,7 +140,7 @@ pub(super) fn line<'a>(
             break;
         }
     }
-    // 48 lines: a u8 will do.
+    // Fewer than 256 lines.
     let number = found.0 as u8 + 1;
     match found.1 {
         Some(store) => store(status, at, number)?,
