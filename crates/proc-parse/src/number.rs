@@ -187,3 +187,79 @@ pub(crate) fn hex(text: &[u8]) -> Parsed<'_, u64> {
     }
     if rest.len() == text.len() { Err(Expected::Hex) } else { Ok((value, rest)) }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::format;
+    use std::string::String;
+
+    use super::*;
+
+    /// Digit by digit with `str::parse`.
+    fn slow(text: &str) -> Result<u64, Expected> {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        if digits.is_empty() {
+            return Err(Expected::Decimal);
+        }
+        digits.parse().map_err(|_| Expected::Range)
+    }
+
+    #[test]
+    fn decimals_of_every_length_end_at_every_byte() {
+        let digits = "98765432109876543210987654";
+        for start in 0..digits.len() {
+            for end in start..=digits.len() {
+                for behind in [0_u8, b' ', b'\n', b'/', b':', b'-', b'0' + 0x40, 0x7F] {
+                    for more in ["", "1234567", "        9", "00000000000000000000"] {
+                        let text = format!("{}{}{more}", &digits[start..end], behind as char);
+                        let read = decimal(text.as_bytes());
+                        assert_eq!(read.map(|(value, _)| value), slow(&text), "{text:?}");
+                        if let Ok((_, rest)) = read {
+                            assert_eq!(rest.len(), text.len() - (end - start), "{text:?}");
+                        }
+                    }
+                }
+                let text = &digits[start..end];
+                assert_eq!(decimal(text.as_bytes()).map(|(value, _)| value), slow(text));
+            }
+        }
+    }
+
+    #[test]
+    fn decimals_at_the_edge_of_their_range() {
+        let ok = |value| Ok((value, &b" "[..]));
+        assert_eq!(decimal(b"18446744073709551615 "), ok(u64::MAX));
+        assert_eq!(decimal(b"18446744073709551616 "), Err(Expected::Range));
+        assert_eq!(decimal(b"0000000000000000000000018 "), ok(18));
+        let ok = |value| Ok((value, &b" "[..]));
+        assert_eq!(signed(b"9223372036854775807 "), ok(i64::MAX));
+        assert_eq!(signed(b"9223372036854775808 "), Err(Expected::Range));
+        assert_eq!(signed(b"-9223372036854775808 "), ok(i64::MIN));
+        assert_eq!(signed(b"-9223372036854775809 "), Err(Expected::Range));
+        assert_eq!(signed(b"--1 "), Err(Expected::Decimal));
+        assert_eq!(signed(b"- "), Err(Expected::Decimal));
+    }
+
+    #[test]
+    fn hexadecimals_take_these_digits_and_no_other_byte() {
+        for place in 0..8 {
+            for byte in 0..=255_u8 {
+                let mut text = *b"12aB0fF9";
+                text[place] = byte;
+                let slow = std::str::from_utf8(&text)
+                    .ok()
+                    .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                    .map(|text| u32::from_str_radix(text, 16).unwrap());
+                assert_eq!(hex8(text), slow, "{:?}", text.escape_ascii());
+            }
+        }
+        assert_eq!((hex4(*b"1F90"), hex2(*b"0A")), (Some(8080), Some(10)));
+        assert_eq!((hex4(*b"1F9 "), hex2(*b":A")), (None, None));
+        assert_eq!(hex(b"000001fffeffffff\n"), Ok((0x01ff_feff_ffff, &b"\n"[..])));
+        assert_eq!(hex(b"ffffffffffffffff"), Ok((u64::MAX, &b""[..])));
+        assert_eq!(hex(b"1ffffffffffffffff"), Err(Expected::Range));
+        assert_eq!(hex(b"g"), Err(Expected::Hex));
+    }
+}

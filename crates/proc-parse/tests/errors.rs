@@ -1,0 +1,154 @@
+//! What errors say, and the odd cases that the fixtures do not have.
+
+// Clippy knows only functions marked as tests to be tests.
+#![allow(clippy::unwrap_used)]
+
+use psstat_proc_parse::net::{inet, unix};
+use psstat_proc_parse::{Expected, FdTarget, File, Io, Limits, Stat, State, Statm, Status};
+
+/// Linux 2.6.9 printed 41 fields, 2.6.18 one more.
+const OLD: &str = "7 (x) S 1 7 7 0 -1 64 1 0 0 0 5 6 0 0 15 0 1 0 99 1024 25 4294967295 1 2 3 4 5 \
+                   0 0 0 0 0 0 0 17 0 0 0";
+
+fn says<T: std::fmt::Debug>(read: Result<T, psstat_proc_parse::Error>, message: &str) {
+    assert_eq!(read.unwrap_err().to_string(), message);
+}
+
+#[test]
+fn errors_name_file_field_byte_and_what_was_expected() {
+    says(
+        Stat::parse(OLD.replacen(" 5 6 ", " x 6 ", 1).as_bytes()),
+        "stat: field 14 (utime) at byte 30: expected a decimal number",
+    );
+    says(
+        Stat::parse(b"7 (x S 1"),
+        "stat: field 2 (comm) at byte 3: expected a bracket around the name",
+    );
+    says(
+        Stat::parse(OLD.as_bytes()),
+        "stat: field 42 (delayacct_blkio_ticks) at byte 101: expected a separator",
+    );
+    says(
+        Stat::parse(format!("{}\n", OLD.replacen(" 64 ", " 4294967296 ", 1)).as_bytes()),
+        "stat: field 9 (flags) at byte 19: expected a number in the field's range",
+    );
+    says(Statm::parse(b""), "statm: field 1 (size) at byte 0: expected a decimal number");
+    says(
+        Io::parse(b"rchar: 1\nwhar: 2\n"),
+        "io: field 2 (wchar) at byte 9: expected the field's keyword",
+    );
+    says(
+        Status::parse(b"Name:\tx\nVmRSS:\t   12 MB\n"),
+        "status: field VmRSS at byte 20: expected the field's keyword",
+    );
+    says(
+        Status::parse(b"Name:\tx\nNewer:\t1"),
+        "status: field of an unknown line at byte 16: expected the end of the line",
+    );
+    says(Limits::parse(b"x"), "limits: field 5 (header) at byte 0: expected the field's keyword");
+    says(
+        inet::Row::parse(b"   0: 0100007F:0G77 "),
+        "inet: field 2 (local_address) at byte 15: expected a hexadecimal number",
+    );
+    says(
+        unix::Row::parse(b"0000000000000000: 0000000x 0"),
+        "unix: field 2 (RefCount) at byte 18: expected a hexadecimal number",
+    );
+}
+
+#[test]
+fn an_error_is_small_and_takes_apart() {
+    let error = Statm::parse(b"1 2 3 4 5 6 7").unwrap_err();
+    assert_eq!((error.file(), error.field(), error.field_number()), (File::Statm, "dt", Some(7)));
+    assert_eq!((error.offset(), error.expected()), (13, Expected::LineEnd));
+    assert_eq!(size_of_val(&error), 8);
+}
+
+#[test]
+fn an_old_kernels_stat_has_none_for_what_it_did_not_print() {
+    let text = format!("{OLD}\n");
+    let stat = Stat::parse(text.as_bytes()).unwrap();
+    assert_eq!((stat.pid, stat.tpgid, stat.utime, stat.policy), (7, -1, 5, 0));
+    assert_eq!((stat.delayacct_blkio_ticks, stat.exit_code), (None, None));
+    let text = format!("{OLD} 12\n");
+    let stat = Stat::parse(text.as_bytes()).unwrap();
+    assert_eq!((stat.delayacct_blkio_ticks, stat.guest_time), (Some(12), None));
+}
+
+#[test]
+fn a_later_kernels_stat_may_have_more_fields() {
+    let text = format!("{OLD} 1 2 3 4 5 6 7 8 9 10 11 12 13\n");
+    assert_eq!(Stat::parse(text.as_bytes()).unwrap().exit_code, Some(11));
+    assert!(Stat::parse(text.trim_end().as_bytes()).is_err());
+}
+
+#[test]
+fn a_letter_nobody_knows_is_kept() {
+    assert_eq!(State::from_byte(b'W'), State::Other(b'W'));
+    assert_eq!(State::Other(b'W').as_byte(), b'W');
+}
+
+#[test]
+fn a_wrapped_cancelled_write_bytes_is_negative() {
+    let lines = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\n";
+    for printed in ["18446744073709547520", "-4096"] {
+        let text = format!("{lines}cancelled_write_bytes: {printed}\n");
+        assert_eq!(Io::parse(text.as_bytes()).unwrap().cancelled_write_bytes, -4096);
+    }
+}
+
+#[test]
+fn links_that_look_alike_are_told_apart() {
+    let same = |link| assert_eq!(FdTarget::parse(link), FdTarget::Other(link));
+    for link in [
+        &b"socket:[]"[..],
+        b"socket:[1",
+        b"socket:[1]x",
+        b"socket:[-1]",
+        b"pipe:[1]]",
+        b"pipe:1",
+        b"disk:[1]",
+        b"net:[18446744073709551616]",
+        b"",
+        b"(unreachable)/x",
+    ] {
+        same(link);
+    }
+    assert_eq!(FdTarget::parse(b"/dev/pts/0"), FdTarget::Device(b"/dev/pts/0"));
+    assert_eq!(
+        FdTarget::parse(b"/socket:[1]"),
+        FdTarget::File { path: b"/socket:[1]", deleted: false }
+    );
+}
+
+#[test]
+fn a_bad_row_does_not_hide_the_next() {
+    let good = "   1: 0100007F:0277 00000000:0000 01 00000000:00000000 00:00000000 00000000     \
+                0        0 1145 1 00000000a8ab655e 100 0 0 10 0\n";
+    let table = format!("{}{good}{}", good.replace("0277", "02G7"), &good[..40]);
+    let mut rows = inet::Rows::new(table.as_bytes());
+    assert_eq!(rows.next().unwrap().unwrap_err().field(), "local_address");
+    assert_eq!(rows.next().unwrap().unwrap().inode, 1145);
+    assert!(rows.next().is_none());
+    assert_eq!(rows.rest(), &good.as_bytes()[..40]);
+
+    // Its state is bad in the second row; the offset is the chunk's.
+    let table = format!("{good}{}{good}", good.replace(" 01 ", " 0x "));
+    let inodes: Vec<_> = inet::Established::new(table.as_bytes()).collect();
+    assert_eq!((inodes[0], inodes[2]), (Ok(1145), Ok(1145)));
+    assert_eq!(inodes[1].unwrap_err().offset(), good.len() + 34);
+}
+
+#[test]
+fn a_unix_path_may_hold_line_ends_and_a_pointer_may_be_none() {
+    let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
+        (____ptrval____): 00000003 00000000 00000000 0001 03   42 /a\n\n b: c\n\
+        c5541c8b: 00000003 00000000 00000000 0002 01 43 @x y\n";
+    let rows: Vec<_> = unix::Rows::new(table).map(Result::unwrap).collect();
+    assert_eq!((rows[0].inode, rows[0].path), (42, Some(&b"/a\n\n b: c"[..])));
+    assert_eq!((rows[1].inode, rows[1].path), (43, Some(&b"@x y"[..])));
+    assert_eq!(unix::Established::new(table).collect::<Vec<_>>(), [Ok(42)]);
+    // Without a row before it, such a line is an error.
+    assert!(unix::Rows::new(b" b: c\n").next().unwrap().is_err());
+    assert!(unix::Established::new(b" b: c\n").next().unwrap().is_err());
+}

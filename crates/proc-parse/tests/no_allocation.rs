@@ -1,0 +1,85 @@
+//! No parser allocates: an allocator that counts, and every parser run once.
+
+// Clippy knows only functions marked as tests to be tests.
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use psstat_proc_parse::net::{inet, unix};
+use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, Statm, Status, stat};
+
+thread_local! {
+    /// Allocations of this thread; the test harness has others.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+#[allow(unsafe_code)] // a global allocator can't be written without
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's own promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's own promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../fixtures/proc/6.18/", $name))
+    };
+}
+
+fn everything() {
+    black_box(Stat::parse(fixture!("worker/stat"))).unwrap();
+    black_box(stat::Core::parse(fixture!("worker/stat"))).unwrap();
+    black_box(Statm::parse(fixture!("worker/statm"))).unwrap();
+    black_box(Io::parse(fixture!("worker/io"))).unwrap();
+
+    let status = Status::parse(fixture!("worker/status")).unwrap();
+    black_box(status.name.unwrap().unescaped().count());
+    black_box(status.ns_pid.unwrap().count());
+
+    let cmdline = Cmdline(fixture!("worker/cmdline"));
+    let mut buffer = [0; 64];
+    black_box((cmdline.args().count(), cmdline.text().count(), cmdline.copy_text(&mut buffer)));
+
+    let limits = Limits::parse(fixture!("worker/limits")).unwrap();
+    black_box((limits.rows().count(), limits.max_open_files().unwrap()));
+
+    for line in fixture!("worker/fd.txt").split(|&byte| byte == b'\n') {
+        black_box(FdTarget::parse(line.splitn(3, |&byte| byte == b' ').last().unwrap()));
+    }
+    for table in
+        [&fixture!("net/tcp")[..], fixture!("net/tcp6"), fixture!("net/udp"), fixture!("net/udp6")]
+    {
+        assert!(inet::Rows::new(table).all(|row| row.is_ok()));
+        assert!(inet::Established::new(table).all(|row| row.is_ok()));
+    }
+    assert!(unix::Rows::new(fixture!("net/unix")).all(|row| row.is_ok()));
+    assert!(unix::Established::new(fixture!("net/unix")).all(|row| row.is_ok()));
+
+    // Errors cost none either.
+    black_box(Stat::parse(b"1 (a) R 2 3").unwrap_err());
+    black_box(Limits::parse(b"Limit").unwrap_err());
+}
+
+#[test]
+fn no_parser_allocates() {
+    let before = ALLOCATIONS.get();
+    drop(black_box(Box::new(1)));
+    assert_eq!(ALLOCATIONS.get(), before + 1, "the counter counts");
+    everything();
+    assert_eq!(ALLOCATIONS.get(), before + 1);
+}
