@@ -109,6 +109,7 @@ pub struct Error {
 impl Error {
     /// `field` counts from 1, as proc(5) does.
     #[cold]
+    #[inline(never)]
     pub(crate) fn new(file: File, field: u8, offset: usize, expected: Expected) -> Self {
         Self { offset: u32::try_from(offset).unwrap_or(u32::MAX), file, field, expected }
     }

@@ -54,23 +54,29 @@ impl Io {
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let mut at = Cursor::new(File::Io, text);
-        let mut line = |field, key: &[u8]| {
-            at.keyword(field, key)?;
-            let value = at.u64(field)?;
-            at.byte(field, b'\n', Expected::LineEnd)?;
-            Ok(value)
+        let io = Self {
+            rchar: line(&mut at, 1, b"rchar: ")?,
+            wchar: line(&mut at, 2, b"wchar: ")?,
+            syscr: line(&mut at, 3, b"syscr: ")?,
+            syscw: line(&mut at, 4, b"syscw: ")?,
+            read_bytes: line(&mut at, 5, b"read_bytes: ")?,
+            write_bytes: line(&mut at, 6, b"write_bytes: ")?,
+            cancelled_write_bytes: {
+                at.keyword(7, b"cancelled_write_bytes: ")?;
+                at.number(7, wrapped)?
+            },
         };
-        let rchar = line(1, b"rchar: ")?;
-        let wchar = line(2, b"wchar: ")?;
-        let syscr = line(3, b"syscr: ")?;
-        let syscw = line(4, b"syscw: ")?;
-        let read_bytes = line(5, b"read_bytes: ")?;
-        let write_bytes = line(6, b"write_bytes: ")?;
-        at.keyword(7, b"cancelled_write_bytes: ")?;
-        let cancelled_write_bytes = at.number(7, wrapped)?;
         at.byte(7, b'\n', Expected::LineEnd)?;
-        Ok(Self { rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes })
+        Ok(io)
     }
+}
+
+#[inline(always)]
+fn line(at: &mut Cursor<'_>, field: u8, key: &[u8]) -> Result<u64, Error> {
+    at.keyword(field, key)?;
+    let value = at.u64(field)?;
+    at.byte(field, b'\n', Expected::LineEnd)?;
+    Ok(value)
 }
 
 /// A signed number, printed with its sign or as the unsigned one of the same

@@ -43,21 +43,22 @@ impl Statm {
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let mut at = Cursor::new(File::Statm, text);
-        let size = at.u64(1)?;
-        let mut next = |field| {
-            at.byte(field, b' ', Expected::Separator)?;
-            at.u64(field)
-        };
         let statm = Self {
-            size,
-            resident: next(2)?,
-            shared: next(3)?,
-            text: next(4)?,
-            lib: next(5)?,
-            data: next(6)?,
-            dt: next(7)?,
+            size: at.u64(1)?,
+            resident: next(&mut at, 2)?,
+            shared: next(&mut at, 3)?,
+            text: next(&mut at, 4)?,
+            lib: next(&mut at, 5)?,
+            data: next(&mut at, 6)?,
+            dt: next(&mut at, 7)?,
         };
         at.byte(7, b'\n', Expected::LineEnd)?;
         Ok(statm)
     }
+}
+
+#[inline(always)]
+fn next(at: &mut Cursor<'_>, field: u8) -> Result<u64, Error> {
+    at.byte(field, b' ', Expected::Separator)?;
+    at.u64(field)
 }

@@ -130,16 +130,19 @@ impl Row {
     fn read(at: &mut Cursor<'_>) -> Result<Self, Error> {
         skip_slot(at)?;
         let (local, remote) = if at.rest.get(9) == Some(&b':') {
-            (address(at, LOCAL_ADDRESS, ipv4)?, address(at, REM_ADDRESS, ipv4)?)
+            (address_v4(at, LOCAL_ADDRESS)?, address_v4(at, REM_ADDRESS)?)
         } else {
-            (address(at, LOCAL_ADDRESS, ipv6)?, address(at, REM_ADDRESS, ipv6)?)
+            (address_v6(at, LOCAL_ADDRESS)?, address_v6(at, REM_ADDRESS)?)
         };
         let state = TcpState::from_number(state(at)?);
         at.byte(QUEUES, b' ', Expected::Separator)?;
         let tx_queue = at.hex8(QUEUES)?;
         at.byte(QUEUES, b':', Expected::Separator)?;
         let rx_queue = at.hex8(QUEUES)?;
-        let (uid, inode) = uid_and_inode(at)?;
+        to_uid(at)?;
+        let before = *at;
+        let uid = u32::try_from(at.u64(UID)?).map_err(|_| before.error(UID, Expected::Range))?;
+        let inode = inode(at)?;
         Ok(Self { local, remote, state, tx_queue, rx_queue, uid, inode })
     }
 }
@@ -171,12 +174,17 @@ fn read_established(at: &mut Cursor<'_>) -> Result<Option<u64>, Error> {
     } else {
         at.chunk::<76>(LOCAL_ADDRESS, Expected::Hex)?;
     }
-    if state(at)? != 1 {
-        return Ok(None);
+    if let Some(rest) = at.rest.strip_prefix(b" 01") {
+        at.rest = rest;
+    } else {
+        // Another state, or none at all.
+        return state(at).map(|_| None);
     }
     // " 00000000:00000000"
     at.chunk::<18>(QUEUES, Expected::Hex)?;
-    Ok(Some(uid_and_inode(at)?.1))
+    to_uid(at)?;
+    at.skip_word();
+    inode(at).map(Some)
 }
 
 /// The rows of a chunk of one of the four tables, as an iterator.
@@ -269,37 +277,39 @@ fn is_header(line: &[u8]) -> bool {
 /// `   0:`, the row's number, which says nothing.
 #[inline(always)]
 fn skip_slot(at: &mut Cursor<'_>) -> Result<(), Error> {
+    // Up to 9,999 rows of tcp, and any of udp's slots.
+    for width in [4, 5] {
+        if let Some((b':', rest)) = at.rest.get(width..).and_then(<[u8]>::split_first) {
+            at.rest = rest;
+            return Ok(());
+        }
+    }
     at.skip_spaces();
     at.u64(SL)?;
     at.byte(SL, b':', Expected::Separator)
 }
 
-/// ` ADDRESS:%04X`. Ports are printed as numbers, whatever the byte order.
+/// ` %08X:%04X`. Ports are printed as numbers, whatever the byte order.
 #[inline(always)]
-fn address(
-    at: &mut Cursor<'_>,
-    field: u8,
-    ip: impl FnOnce(&mut Cursor<'_>, u8) -> Result<IpAddr, Error>,
-) -> Result<Address, Error> {
+fn address_v4(at: &mut Cursor<'_>, field: u8) -> Result<Address, Error> {
     at.byte(field, b' ', Expected::Separator)?;
-    let ip = ip(at, field)?;
+    let ip = IpAddr::V4(Ipv4Addr::from(at.hex8(field)?.to_ne_bytes()));
     at.byte(field, b':', Expected::Separator)?;
     Ok(Address { ip, port: at.hex4(field)? })
 }
 
+/// ` %08X%08X%08X%08X:%04X`.
 #[inline(always)]
-fn ipv4(at: &mut Cursor<'_>, field: u8) -> Result<IpAddr, Error> {
-    Ok(IpAddr::V4(Ipv4Addr::from(at.hex8(field)?.to_ne_bytes())))
-}
-
-#[inline(always)]
-fn ipv6(at: &mut Cursor<'_>, field: u8) -> Result<IpAddr, Error> {
+fn address_v6(at: &mut Cursor<'_>, field: u8) -> Result<Address, Error> {
+    at.byte(field, b' ', Expected::Separator)?;
     let mut octets = [0; 16];
     let (words, _) = octets.as_chunks_mut::<4>();
     for word in words {
         *word = at.hex8(field)?.to_ne_bytes();
     }
-    Ok(IpAddr::V6(Ipv6Addr::from(octets)))
+    let ip = IpAddr::V6(Ipv6Addr::from(octets));
+    at.byte(field, b':', Expected::Separator)?;
+    Ok(Address { ip, port: at.hex4(field)? })
 }
 
 /// ` %02X`.
@@ -309,29 +319,27 @@ fn state(at: &mut Cursor<'_>) -> Result<u8, Error> {
     at.hex2(ST)
 }
 
-/// ` %02X:%08lX %08X %5u %8d %lu `: from the timer to the inode.
+/// ` %02X:%08lX %08X `: over the timer, to the user's first digit.
 #[inline(always)]
-fn uid_and_inode(at: &mut Cursor<'_>) -> Result<(u32, u64), Error> {
-    at.byte(TR_WHEN, b' ', Expected::Separator)?;
-    at.chunk::<2>(TR_WHEN, Expected::Hex)?;
-    at.byte(TR_WHEN, b':', Expected::Separator)?;
+fn to_uid(at: &mut Cursor<'_>) -> Result<(), Error> {
     // The time left is a long: eight digits or, in theory, more.
-    at.chunk::<8>(TR_WHEN, Expected::Hex)?;
-    while let Some((byte, rest)) = at.rest.split_first()
-        && byte.is_ascii_hexdigit()
-    {
-        at.rest = rest;
-    }
-    at.byte(RETRNSMT, b' ', Expected::Separator)?;
-    at.chunk::<8>(RETRNSMT, Expected::Hex)?;
+    at.chunk::<12>(TR_WHEN, Expected::Hex)?;
+    at.skip_word();
+    at.chunk::<9>(RETRNSMT, Expected::Hex)?;
     at.byte(UID, b' ', Expected::Separator)?;
     at.skip_spaces();
-    let uid = at.narrow(UID)?;
+    Ok(())
+}
+
+/// ` %8d %lu `: from behind the user over the timeout to the inode, which has
+/// more columns behind it in each table.
+#[inline(always)]
+fn inode(at: &mut Cursor<'_>) -> Result<u64, Error> {
     at.byte(TIMEOUT, b' ', Expected::Separator)?;
     at.skip_spaces();
-    at.i64(TIMEOUT)?;
+    at.skip_word();
     at.byte(INODE, b' ', Expected::Separator)?;
     let inode = at.u64(INODE)?;
     at.byte(INODE, b' ', Expected::Separator)?;
-    Ok((uid, inode))
+    Ok(inode)
 }

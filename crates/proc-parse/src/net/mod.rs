@@ -37,22 +37,16 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// What `read` makes of the next line. It is given the text from the
-    /// line's start on and must not go beyond the line's end; the end is then
-    /// looked for from where it stopped, which is less to look through.
+    /// What `read` makes of the next line.
     #[inline(always)]
     pub(crate) fn read<T>(
         &mut self,
         file: File,
         read: impl FnOnce(&mut Cursor<'a>) -> Result<T, Error>,
     ) -> Option<Result<T, Error>> {
-        let mut at = Cursor::new(file, self.rest);
-        let row = read(&mut at);
-        let from = if row.is_ok() { at.rest } else { self.rest };
-        let end = memchr::memchr(b'\n', from)?;
-        let row = row.map_err(|error| error.behind(self.offset()));
-        self.rest = from.get(end + 1..)?;
-        Some(row)
+        let offset = self.offset();
+        let line = self.next()?;
+        Some(read(&mut Cursor::new(file, line)).map_err(|error| error.behind(offset)))
     }
 }
 
