@@ -5,6 +5,7 @@
 pub mod conf;
 mod diagnostic;
 pub mod file;
+mod filter;
 mod image;
 pub mod live;
 pub mod ownership;
@@ -12,10 +13,11 @@ mod pattern_error;
 mod python;
 mod render;
 mod rules;
+mod text;
 mod watch;
 
 pub use conf::Conf;
 pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
 pub use pattern_error::PatternError;
-pub use rules::{Rule, Rules, Verdict};
+pub use rules::{MAX_STEPS, MAX_STEPS_TEXT, Rule, Rules, Verdict};

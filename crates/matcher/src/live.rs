@@ -38,7 +38,7 @@ const COARSE: Duration = Duration::from_millis(2_500);
 #[non_exhaustive]
 pub enum Event {
     /// There are rules, new or changed. They replace the ones before.
-    Loaded(Loaded),
+    Loaded(Box<Loaded>),
     /// The file gives no rules any more, or none yet. The ones before stay.
     Unusable(Unusable),
 }
@@ -215,7 +215,7 @@ impl LiveConf {
                     return None;
                 }
                 match file::understand(&bytes, identity) {
-                    Ok(conf) => (loaded, Event::Loaded(conf)),
+                    Ok(conf) => (loaded, Event::Loaded(Box::new(conf))),
                     Err(reason) => (without, Event::Unusable(reason)),
                 }
             }

@@ -1,10 +1,25 @@
 //! Rules, and the images that a command line belongs to.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::filter::Filter;
 use crate::image::ImageName;
 use crate::pattern_error::PatternError;
-use crate::python::Pattern;
+use crate::python::{Limit, Machine, Pattern, Text};
+use crate::text::{Kind, encode};
+
+/// How many steps the backtracking engine may take for one rule and one text;
+/// some ten milliseconds.
+pub const MAX_STEPS: u64 = 1_000_000;
+/// How many steps it may take for one text, all rules together.
+pub const MAX_STEPS_TEXT: u64 = 4_000_000;
+/// The largest sum of the sizes of all patterns, in characters with repeats
+/// written out.
+const MAX_TOTAL_SIZE: u64 = 1_000_000;
+/// What is kept of the buffers between two texts, in bytes.
+const KEPT: usize = 256 << 10;
 
 /// One line of a conf: the image and its pattern.
 #[derive(Debug)]
@@ -13,6 +28,7 @@ pub struct Rule {
     source: Vec<u8>,
     line: Option<usize>,
     pattern: Pattern,
+    limits: AtomicU64,
 }
 
 impl Rule {
@@ -31,11 +47,49 @@ impl Rule {
         self.line
     }
 
-    /// Where it first matches in `text`, in bytes of `text`; `None` where it
-    /// does not. Where it matches only with the closing space, the end is at
-    /// most `text.len() + 1`.
+    /// How often it gave up because of its step limit.
+    pub fn limits(&self) -> u64 {
+        self.limits.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is matched in time linear to the text. Others backtrack,
+    /// and have a step limit.
+    pub fn is_linear(&self) -> bool {
+        self.pattern.is_linear()
+    }
+
+    /// Whether it matches the empty string, and so every command line.
+    pub fn matches_empty(&self) -> bool {
+        self.pattern.matches_empty()
+            && matches!(self.find_in(b" x "), Ok(Some(found)) if found.is_empty())
+    }
+
+    /// Where it first matches in `text`, in bytes; `None` where it does not,
+    /// or where it gave up. It is the place that Python's `re.search` gives.
+    ///
+    /// Where it matches with the closing space only, that is at most one more
+    /// than the length of `text`. Not meant for the fast path: it allocates.
     pub fn find(&self, text: &[u8]) -> Option<Range<usize>> {
-        self.pattern.find(text)
+        if text.is_empty() {
+            return None;
+        }
+        if let found @ Some(_) = self.find_in(text).ok().flatten() {
+            return found;
+        }
+        if !self.pattern.wants_space() {
+            return None;
+        }
+        let mut closed = text.to_vec();
+        closed.push(b' ');
+        self.find_in(&closed).ok().flatten()
+    }
+
+    fn find_in(&self, text: &[u8]) -> Result<Option<Range<usize>>, Limit> {
+        self.pattern.find(text, &mut Machine::default(), MAX_STEPS)
+    }
+
+    pub(crate) fn literal(&self) -> &[u8] {
+        self.pattern.literal()
     }
 }
 
@@ -45,8 +99,8 @@ impl Rule {
 pub struct Verdict {
     /// How many images the text belongs to.
     pub images: usize,
-    /// How many rules gave up because they hit their step limit. Whether
-    /// these match is not known; they count as not matching.
+    /// How many rules gave up because of their step limit. Whether these match
+    /// is not known; they count as not matching. [`Rule::limits`] tells which.
     pub limited: usize,
 }
 
@@ -55,6 +109,24 @@ pub struct Verdict {
 pub struct Rules {
     images: Vec<ImageName>,
     rules: Vec<Rule>,
+    size: u64,
+    /// Made at the first text after the last change.
+    filter: OnceLock<Filter>,
+    scratch: Mutex<Scratch>,
+}
+
+/// Memory that is kept from one text to the next.
+#[derive(Debug, Default)]
+struct Scratch {
+    machine: Machine,
+    /// The text and its closing space.
+    closed: Vec<u8>,
+    /// The same, encoded.
+    encoded: Vec<u8>,
+    /// Rules that may match.
+    candidates: Vec<bool>,
+    /// Images that were found.
+    found: Vec<bool>,
 }
 
 impl Rules {
@@ -65,6 +137,15 @@ impl Rules {
     /// cannot be kept, or it is too large.
     pub fn push(&mut self, image: ImageName, pattern: &str) -> Result<(), PatternError> {
         self.add(image, pattern.as_bytes(), None)
+    }
+
+    /// Adds a rule whose pattern need not be UTF-8: a byte that is not
+    /// matches that byte.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_bytes(&mut self, image: ImageName, pattern: &[u8]) -> Result<(), PatternError> {
+        self.add(image, pattern, None)
     }
 
     pub(crate) fn push_line(
@@ -83,6 +164,13 @@ impl Rules {
         line: Option<usize>,
     ) -> Result<(), PatternError> {
         let pattern = Pattern::new(source)?;
+        let size = self.size.saturating_add(pattern.size());
+        if size > MAX_TOTAL_SIZE {
+            let message = "the patterns of all rules together are too large";
+            let remedy = "repeat less, or have fewer rules";
+            return Err(PatternError::new(message, 0, source.len(), remedy));
+        }
+        self.size = size;
         let image = match self.images.iter().position(|i| *i == image) {
             Some(index) => index,
             None => {
@@ -90,7 +178,9 @@ impl Rules {
                 self.images.len() - 1
             }
         };
-        self.rules.push(Rule { image, source: source.to_vec(), line, pattern });
+        let limits = AtomicU64::new(0);
+        self.rules.push(Rule { image, source: source.to_vec(), line, pattern, limits });
+        self.filter = OnceLock::new();
         Ok(())
     }
 
@@ -114,18 +204,95 @@ impl Rules {
     /// most once an image.
     ///
     /// `text` is the command line: the arguments joined by one space, without
-    /// a closing space. An empty text matches nothing.
+    /// a closing space. A rule matches if it matches this, or this and one
+    /// space. An empty text matches nothing.
+    ///
+    /// After some texts of each kind (ASCII, other UTF-8, not UTF-8) it does
+    /// not allocate, unless a text is longer than 256 KiB.
     pub fn classify(&self, text: &[u8], found: &mut dyn FnMut(usize)) -> Verdict {
         let mut verdict = Verdict::default();
-        if text.is_empty() {
+        if text.is_empty() || self.rules.is_empty() {
             return verdict;
         }
-        for (number, _) in self.images.iter().enumerate() {
-            if self.rules.iter().any(|r| r.image == number && r.find(text).is_some()) {
-                verdict.images += 1;
-                found(number);
+        let filter = self.filter.get_or_init(|| Filter::new(&self.rules));
+        let mut guard = self.scratch();
+        let Scratch { machine, closed, encoded, candidates, found: seen } = &mut *guard;
+        seen.clear();
+        seen.resize(self.images.len(), false);
+        filter.candidates(text, candidates);
+        let kind = Kind::of(text);
+        closed.clear();
+        encoded.clear();
+        if kind == Kind::Other {
+            encode(text, encoded);
+            encoded.push(b' ');
+        }
+        let mut budget = MAX_STEPS_TEXT;
+        for (rule, may) in self.rules.iter().zip(candidates.iter()) {
+            if !may || seen.get(rule.image).is_none_or(|s| *s) {
+                continue;
             }
+            let first = if kind == Kind::Other { without_space(encoded) } else { text };
+            let mut result =
+                rule.matches(Text { bytes: text, encoded: first, kind }, machine, &mut budget);
+            if result == Ok(false) && rule.pattern.wants_space() {
+                if closed.is_empty() {
+                    closed.extend_from_slice(text);
+                    closed.push(b' ');
+                }
+                let second = if kind == Kind::Other { &*encoded } else { &*closed };
+                result = rule.matches(
+                    Text { bytes: closed, encoded: second, kind },
+                    machine,
+                    &mut budget,
+                );
+            }
+            match result {
+                Ok(true) => {
+                    if let Some(seen) = seen.get_mut(rule.image) {
+                        *seen = true;
+                    }
+                    verdict.images += 1;
+                }
+                Ok(false) => {}
+                Err(Limit) => {
+                    rule.limits.fetch_add(1, Ordering::Relaxed);
+                    verdict.limited += 1;
+                }
+            }
+        }
+        for buffer in [&mut *closed, &mut *encoded] {
+            if buffer.capacity() > KEPT {
+                *buffer = Vec::new();
+            }
+        }
+        for (image, _) in seen.iter().enumerate().filter(|s| *s.1) {
+            found(image);
         }
         verdict
     }
+
+    fn scratch(&self) -> MutexGuard<'_, Scratch> {
+        // Whatever a panic left there is cleared before it is used.
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rule {
+    fn matches(
+        &self,
+        text: Text<'_>,
+        machine: &mut Machine,
+        budget: &mut u64,
+    ) -> Result<bool, Limit> {
+        let granted = MAX_STEPS.min(*budget);
+        let mut left = granted;
+        let result = self.pattern.is_match(text, machine, &mut left);
+        *budget -= granted - left;
+        result
+    }
+}
+
+fn without_space(closed: &[u8]) -> &[u8] {
+    closed.strip_suffix(b" ").unwrap_or(closed)
 }

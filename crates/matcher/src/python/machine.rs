@@ -1,0 +1,466 @@
+//! The backtracking machine: CPython's way of matching, with a step limit.
+//!
+//! It takes what no automaton can say: look-around, back-references,
+//! conditionals, atomic groups, possessive quantifiers. It decodes the text in
+//! place, keeps its stack from one match to the next, and gives up after a
+//! number of steps.
+
+use std::ops::Range;
+
+use super::ast::{Assert, Fold, Kind};
+use super::class::{is_word, lower};
+use super::program::{Inst, Program};
+use crate::text::{decode, decode_before};
+
+/// It took too many steps to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit;
+
+/// Entries of the stack; more than this is a limit too (24 MiB).
+const MAX_STACK: usize = 1 << 20;
+const NONE: usize = usize::MAX;
+
+/// What remains between two matches: memory.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    stack: Vec<Frame>,
+    slots: Vec<usize>,
+    repeats: Vec<Repeat>,
+    steps: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Repeat {
+    count: u32,
+    /// Where the last turn began that was not owed to the minimum.
+    last: usize,
+}
+
+/// What to do when a way turns out to lead nowhere.
+#[derive(Debug)]
+enum Frame {
+    /// Go on here.
+    Try {
+        pc: u32,
+        at: usize,
+    },
+    /// One character less, down to `low`; then on at `pc`.
+    Less {
+        pc: u32,
+        low: usize,
+        at: usize,
+    },
+    /// One character more of the instruction at `pc`, at most `left`.
+    More {
+        pc: u32,
+        at: usize,
+        left: u32,
+    },
+    /// One turn more of the repeat at `pc`.
+    TurnMore {
+        pc: u32,
+        at: usize,
+    },
+    /// Put back what was there.
+    Slot {
+        slot: u32,
+        old: usize,
+    },
+    Repeat {
+        repeat: u32,
+        count: u32,
+        last: usize,
+    },
+}
+
+impl Machine {
+    /// Where the program first matches. `steps` is what it may take and is
+    /// less by what it took.
+    pub(super) fn find(
+        &mut self,
+        program: &Program,
+        text: &[u8],
+        steps: &mut u64,
+    ) -> Result<Option<Range<usize>>, Limit> {
+        let mut at = 0;
+        self.steps = *steps;
+        let result = loop {
+            let may = match (&program.first, text.get(at)) {
+                (Some(first), Some(byte)) => first[usize::from(*byte)],
+                (Some(_), None) => false,
+                (None, _) => true,
+            };
+            if may {
+                match self.match_at(program, text, at) {
+                    Ok(None) => {}
+                    Ok(Some(end)) => break Ok(Some(at..end)),
+                    Err(limit) => break Err(limit),
+                }
+            }
+            match decode(text, at) {
+                Some((_, len)) if !program.anchored => at += len,
+                _ => break Ok(None),
+            }
+        };
+        *steps = self.steps;
+        result
+    }
+
+    /// The end of the match that begins at `at`.
+    pub(super) fn find_at(
+        &mut self,
+        program: &Program,
+        text: &[u8],
+        at: usize,
+        steps: u64,
+    ) -> Result<Option<usize>, Limit> {
+        self.steps = steps;
+        self.match_at(program, text, at)
+    }
+
+    fn match_at(
+        &mut self,
+        program: &Program,
+        text: &[u8],
+        at: usize,
+    ) -> Result<Option<usize>, Limit> {
+        self.stack.clear();
+        self.slots.clear();
+        self.slots.resize(program.slots, NONE);
+        self.repeats.clear();
+        self.repeats.resize(program.repeats, Repeat { count: 0, last: NONE });
+        let mut run = Run { machine: self, insts: &program.insts, text };
+        run.run(0, at)
+    }
+}
+
+struct Run<'a> {
+    machine: &'a mut Machine,
+    insts: &'a [Inst],
+    text: &'a [u8],
+}
+
+impl Run<'_> {
+    /// Runs from `pc` up to an `Accept`, and gives the position there. Nested
+    /// as deep as groups are.
+    fn run(&mut self, pc: usize, at: usize) -> Result<Option<usize>, Limit> {
+        let base = self.machine.stack.len();
+        let mut state = Some((pc, at));
+        loop {
+            let Some((pc, at)) = state else {
+                if self.machine.stack.len() <= base {
+                    return Ok(None);
+                }
+                state = self.backtrack()?;
+                continue;
+            };
+            self.spend(1)?;
+            let Some(inst) = self.insts.get(pc) else { return Ok(None) };
+            if matches!(inst, Inst::Accept) {
+                return Ok(Some(at));
+            }
+            state = self.step(inst, pc, at)?;
+        }
+    }
+
+    fn spend(&mut self, steps: u64) -> Result<(), Limit> {
+        self.machine.steps = self.machine.steps.checked_sub(steps).ok_or(Limit)?;
+        Ok(())
+    }
+
+    fn push(&mut self, frame: Frame) -> Result<(), Limit> {
+        if self.machine.stack.len() >= MAX_STACK {
+            return Err(Limit);
+        }
+        self.machine.stack.push(frame);
+        Ok(())
+    }
+
+    /// Does one instruction; gives where to go on, or nothing where it fails.
+    fn step(&mut self, inst: &Inst, pc: usize, at: usize) -> Result<Option<(usize, usize)>, Limit> {
+        let next = pc + 1;
+        Ok(match inst {
+            Inst::Set(set) => {
+                decode(self.text, at).filter(|d| set.contains(d.0)).map(|d| (next, at + d.1))
+            }
+            Inst::Many { .. } => self.many(inst, pc, at)?,
+            Inst::Assert(assert) => self.holds(*assert, at).then_some((next, at)),
+            Inst::Split(first, second) => {
+                self.push(Frame::Try { pc: index(*second), at })?;
+                Some((*first, at))
+            }
+            Inst::Jump(to) => Some((*to, at)),
+            Inst::Save(slot) => {
+                if let Some(value) = self.machine.slots.get_mut(*slot) {
+                    let old = std::mem::replace(value, at);
+                    self.push(Frame::Slot { slot: index(*slot), old })?;
+                }
+                Some((next, at))
+            }
+            Inst::Enter(repeat) => {
+                self.set_repeat(*repeat, Repeat { count: 0, last: NONE })?;
+                Some((next, at))
+            }
+            Inst::Turn { repeat, min, max, lazy, exit } => {
+                let now = self.repeat(*repeat);
+                if now.count < *min {
+                    self.set_repeat(*repeat, Repeat { count: now.count + 1, ..now })?;
+                    Some((next, at))
+                } else if *lazy {
+                    self.push(Frame::TurnMore { pc: index(pc), at })?;
+                    Some((*exit, at))
+                } else if max.is_none_or(|max| now.count < max) && now.last != at {
+                    self.push(Frame::Try { pc: index(*exit), at })?;
+                    let count = now.count.saturating_add(1);
+                    self.set_repeat(*repeat, Repeat { count, last: at })?;
+                    Some((next, at))
+                } else {
+                    Some((*exit, at))
+                }
+            }
+            Inst::Look { negate, behind, exit } => {
+                self.look(next, at, *negate, *behind)?.then_some((*exit, at))
+            }
+            Inst::Atomic { exit } => self.alone(next, at)?.map(|end| (*exit, end)),
+            Inst::Possessive { min, max, exit } => {
+                self.possessive(next, at, *min, *max)?.map(|end| (*exit, end))
+            }
+            Inst::Back { group, fold } => self.back(*group, *fold, at)?.map(|end| (next, end)),
+            Inst::IfGroup { group, no } => {
+                Some((if self.group(*group).is_some() { next } else { *no }, at))
+            }
+            Inst::Accept => None,
+        })
+    }
+
+    fn backtrack(&mut self) -> Result<Option<(usize, usize)>, Limit> {
+        let Some(frame) = self.machine.stack.pop() else { return Ok(None) };
+        Ok(match frame {
+            Frame::Try { pc, at } => Some((pc as usize, at)),
+            Frame::Less { pc, low, at } => {
+                self.spend(1)?;
+                let at = decode_before(self.text, at).map_or(low, |d| at - d.1);
+                if at > low {
+                    self.push(Frame::Less { pc, low, at })?;
+                }
+                Some((pc as usize, at))
+            }
+            Frame::More { pc, at, left } => {
+                let Some(Inst::Many { set, .. }) = self.insts.get(pc as usize) else {
+                    return Ok(None);
+                };
+                let Some((_, len)) = decode(self.text, at).filter(|d| set.contains(d.0)) else {
+                    return Ok(None);
+                };
+                self.spend(1)?;
+                if left > 1 {
+                    self.push(Frame::More { pc, at: at + len, left: left - 1 })?;
+                }
+                Some((pc as usize + 1, at + len))
+            }
+            Frame::TurnMore { pc, at } => {
+                let Some(Inst::Turn { repeat, max, .. }) = self.insts.get(pc as usize) else {
+                    return Ok(None);
+                };
+                let now = self.repeat(*repeat);
+                if max.is_some_and(|max| now.count >= max) || now.last == at {
+                    return Ok(None);
+                }
+                let count = now.count.saturating_add(1);
+                self.set_repeat(*repeat, Repeat { count, last: at })?;
+                Some((pc as usize + 1, at))
+            }
+            Frame::Slot { slot, old } => {
+                if let Some(value) = self.machine.slots.get_mut(slot as usize) {
+                    *value = old;
+                }
+                None
+            }
+            Frame::Repeat { repeat, count, last } => {
+                if let Some(value) = self.machine.repeats.get_mut(repeat as usize) {
+                    *value = Repeat { count, last };
+                }
+                None
+            }
+        })
+    }
+
+    /// A repeat of one character.
+    fn many(&mut self, inst: &Inst, pc: usize, at: usize) -> Result<Option<(usize, usize)>, Limit> {
+        let Inst::Many { set, min, max, kind } = inst else { return Ok(None) };
+        let wanted = if *kind == Kind::Lazy { *min } else { max.unwrap_or(u32::MAX) };
+        let (mut end, mut low, mut count) = (at, at, 0);
+        while count < wanted {
+            let Some((_, len)) = decode(self.text, end).filter(|d| set.contains(d.0)) else {
+                break;
+            };
+            self.spend(1)?;
+            end += len;
+            count += 1;
+            if count == *min {
+                low = end;
+            }
+        }
+        if count < *min {
+            return Ok(None);
+        }
+        match kind {
+            Kind::Greedy if end > low => {
+                self.push(Frame::Less { pc: index(pc + 1), low, at: end })?;
+            }
+            Kind::Lazy => {
+                let left = max.unwrap_or(u32::MAX) - min;
+                if left > 0 {
+                    self.push(Frame::More { pc: index(pc), at: end, left })?;
+                }
+            }
+            _ => {}
+        }
+        Ok(Some((pc + 1, end)))
+    }
+
+    /// Matches the part at `pc` for itself: once it has matched, no other way
+    /// of matching it is tried.
+    fn alone(&mut self, pc: usize, at: usize) -> Result<Option<usize>, Limit> {
+        let base = self.machine.stack.len();
+        let end = self.run(pc, at)?;
+        if end.is_some() {
+            // What it set stays, and is still put back when all of it turns
+            // out to lead nowhere.
+            let stack = &mut self.machine.stack;
+            let mut kept = base;
+            for index in base..stack.len() {
+                if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = stack.get(index) {
+                    stack.swap(kept, index);
+                    kept += 1;
+                }
+            }
+            stack.truncate(kept);
+        }
+        Ok(end)
+    }
+
+    fn look(
+        &mut self,
+        pc: usize,
+        at: usize,
+        negate: bool,
+        behind: Option<u32>,
+    ) -> Result<bool, Limit> {
+        let mut start = at;
+        for _ in 0..behind.unwrap_or(0) {
+            self.spend(1)?;
+            match decode_before(self.text, start) {
+                Some((_, len)) => start -= len,
+                None => return Ok(negate),
+            }
+        }
+        if !negate {
+            return Ok(self.alone(pc, start)?.is_some());
+        }
+        let base = self.machine.stack.len();
+        if self.run(pc, start)?.is_none() {
+            return Ok(true);
+        }
+        // What it set must not stay: undo it, and try nothing else of it.
+        while self.machine.stack.len() > base {
+            if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = self.machine.stack.last() {
+                self.backtrack()?;
+            } else {
+                self.machine.stack.pop();
+            }
+        }
+        Ok(false)
+    }
+
+    /// Each turn is matched for itself, as CPython does it.
+    fn possessive(
+        &mut self,
+        pc: usize,
+        at: usize,
+        min: u32,
+        max: Option<u32>,
+    ) -> Result<Option<usize>, Limit> {
+        let mut at = at;
+        let mut last = NONE;
+        let mut count = 0;
+        while count < min || (max.is_none_or(|max| count < max) && last != at) {
+            if count >= min {
+                last = at;
+            }
+            self.spend(1)?;
+            match self.alone(pc, at)? {
+                Some(end) => at = end,
+                None if count < min => return Ok(None),
+                None => break,
+            }
+            count = count.saturating_add(1);
+        }
+        Ok(Some(at))
+    }
+
+    fn repeat(&self, repeat: usize) -> Repeat {
+        self.machine.repeats.get(repeat).copied().unwrap_or(Repeat { count: 0, last: NONE })
+    }
+
+    fn set_repeat(&mut self, repeat: usize, to: Repeat) -> Result<(), Limit> {
+        let Some(value) = self.machine.repeats.get_mut(repeat) else { return Ok(()) };
+        let Repeat { count, last } = std::mem::replace(value, to);
+        self.push(Frame::Repeat { repeat: index(repeat), count, last })
+    }
+
+    /// What a group has matched, if it has.
+    fn group(&self, group: usize) -> Option<&[u8]> {
+        let start = *self.machine.slots.get(group * 2)?;
+        let end = *self.machine.slots.get(group * 2 + 1)?;
+        if start == NONE || end == NONE { None } else { self.text.get(start..end) }
+    }
+
+    fn back(&mut self, group: usize, fold: Fold, at: usize) -> Result<Option<usize>, Limit> {
+        let Some(wanted) = self.group(group) else { return Ok(None) };
+        let (mut end, mut seen) = (at, 0);
+        while let Some((c, len)) = decode(wanted, seen) {
+            let Some((found, found_len)) = decode(self.text, end) else { return Ok(None) };
+            let same = match fold {
+                Fold::Exact => c == found,
+                Fold::Ascii => lower(c, true) == lower(found, true),
+                Fold::Unicode => lower(c, false) == lower(found, false),
+            };
+            if !same {
+                return Ok(None);
+            }
+            seen += len;
+            end += found_len;
+        }
+        self.spend(seen as u64)?;
+        Ok(Some(end))
+    }
+
+    fn holds(&self, assert: Assert, at: usize) -> bool {
+        let text = self.text;
+        match assert {
+            Assert::Start => at == 0,
+            Assert::LineStart => at == 0 || text.get(at - 1) == Some(&b'\n'),
+            Assert::End => at == text.len(),
+            Assert::BeforeLastNewline => {
+                at == text.len() || (at + 1 == text.len() && text.last() == Some(&b'\n'))
+            }
+            Assert::LineEnd => at == text.len() || text.get(at) == Some(&b'\n'),
+            Assert::Word { ascii, negate } => {
+                // Python before 3.14: an empty text has neither.
+                if text.is_empty() {
+                    return false;
+                }
+                let before = decode_before(text, at).is_some_and(|d| is_word(d.0, ascii));
+                let after = decode(text, at).is_some_and(|d| is_word(d.0, ascii));
+                (before != after) != negate
+            }
+        }
+    }
+}
+
+/// Programs are far smaller than 4 Gi instructions: a pattern has at most
+/// 64 KiB.
+fn index(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,351 @@
+//! The parser: sequences, alternatives and quantifiers. Groups are in
+//! `group.rs`, classes in `bracket.rs`, escapes in `escape.rs`.
+//!
+//! It takes what CPython 3.11's `re.compile` takes of a `str` pattern and
+//! refuses what that refuses, with four exceptions that it refuses although
+//! CPython does not: the undocumented flag `t`, group names beyond ASCII,
+//! group numbers written other than in digits, and names in `\N{…}` that it
+//! has no table of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
+use super::class::{Class, Item};
+use super::set::CharSet;
+use super::token::{TokenKind, Tokens};
+use crate::pattern_error::PatternError;
+
+/// How deep groups may nest.
+const MAX_DEPTH: usize = 100;
+/// CPython's limit of a repeat count.
+const MAX_REPEAT: u64 = 0xffff_ffff;
+
+pub(super) type Result<T> = std::result::Result<T, PatternError>;
+
+/// A pattern that was parsed.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) node: Node,
+    /// Number of groups, the whole match (0) included.
+    pub(super) groups: usize,
+}
+
+/// What is known while parsing.
+pub(super) struct Parser {
+    pub(super) tokens: Tokens,
+    /// Flags of the whole pattern. They can be set at its start only, so they
+    /// are known before the first character that they matter for.
+    pub(super) global: Flags,
+    /// `(?u)` was given: it excludes `(?a)`.
+    pub(super) unicode: bool,
+    pub(super) names: HashMap<String, usize>,
+    /// The width of each group, `None` while it is open.
+    pub(super) widths: Vec<Option<(u64, u64)>>,
+    /// In a look-behind: the number of groups before it.
+    pub(super) behind: Option<usize>,
+    /// Groups that conditionals name by number, and where.
+    pub(super) conditions: Vec<(usize, usize)>,
+    pub(super) depth: usize,
+}
+
+/// One item of a sequence.
+struct Part {
+    node: Node,
+    /// `^`, `$`, `\b` and the like cannot be repeated.
+    is_assertion: bool,
+    is_repeat: bool,
+}
+
+pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
+    let mut parser = Parser {
+        tokens: Tokens::new(source)?,
+        global: Flags::default(),
+        unicode: false,
+        names: HashMap::new(),
+        widths: vec![None],
+        behind: None,
+        conditions: Vec::new(),
+        depth: 0,
+    };
+    let node = parser.alternatives(Flags::default(), true)?;
+    if parser.global.ascii && parser.unicode {
+        return Err(err("flags `a` and `u` exclude each other", 0, 1, "keep one of them"));
+    }
+    if parser.tokens.peek().is_some() {
+        let at = parser.tokens.at();
+        return Err(err("unbalanced parenthesis", at, 1, "write `\\)` for the character"));
+    }
+    let groups = parser.widths.len();
+    if let Some((group, at)) = parser.conditions.iter().find(|c| c.0 >= groups) {
+        let message = format!("invalid group reference {group}: there is no such group");
+        return Err(err(message, *at, 1, "name a group of this pattern"));
+    }
+    Ok(Parsed { node, groups })
+}
+
+pub(super) fn err(
+    message: impl Into<String>,
+    at: usize,
+    span: usize,
+    remedy: impl Into<String>,
+) -> PatternError {
+    PatternError::new(message, at, span, remedy)
+}
+
+pub(super) fn leaf(class: Class, flags: Flags) -> Node {
+    let set = Arc::new(class.resolve(flags));
+    Node::Leaf(Leaf { class, set })
+}
+
+fn literal(c: u32, flags: Flags) -> Node {
+    leaf(Class { items: vec![Item::Char(c)], negate: false }, flags)
+}
+
+impl Parser {
+    /// `a|b|c`, up to a closing parenthesis or the end.
+    pub(super) fn alternatives(&mut self, flags: Flags, top: bool) -> Result<Node> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let message = format!("groups nest deeper than {MAX_DEPTH}");
+            return Err(err(message, self.tokens.at(), 1, "nest less, or split the rule"));
+        }
+        let mut flags = flags;
+        let mut nodes = Vec::new();
+        loop {
+            nodes.push(self.sequence(&mut flags, top && nodes.is_empty())?);
+            if !self.tokens.eat('|') {
+                break;
+            }
+        }
+        self.depth -= 1;
+        Ok(join_alternatives(nodes, flags))
+    }
+
+    /// Items one after another. `first` where the flags of the whole pattern
+    /// may be set; they change `flags`.
+    pub(super) fn sequence(&mut self, flags: &mut Flags, first: bool) -> Result<Node> {
+        let mut parts: Vec<Part> = Vec::new();
+        while let Some(token) = self.tokens.peek() {
+            if let TokenKind::Char(c) = token.kind
+                && (c == u32::from('|') || c == u32::from(')'))
+            {
+                break;
+            }
+            self.tokens.get();
+            let at = token.at;
+            let node = match token.kind {
+                TokenKind::Escape(c) => self.escape(c, at, *flags)?,
+                TokenKind::Char(c) => match char::from_u32(c) {
+                    Some(c) if flags.verbose && is_white_space(c) => continue,
+                    Some('#') if flags.verbose => {
+                        self.skip_comment_line();
+                        continue;
+                    }
+                    Some('[') => self.bracket(at, *flags)?,
+                    Some('.') => {
+                        let newline = if flags.dot_all { vec![] } else { vec![(10, 10)] };
+                        any_but(CharSet::new(newline))
+                    }
+                    Some('^') if flags.multi_line => Node::Assert(Assert::LineStart),
+                    Some('^') => Node::Assert(Assert::Start),
+                    Some('$') if flags.multi_line => Node::Assert(Assert::LineEnd),
+                    Some('$') => Node::Assert(Assert::BeforeLastNewline),
+                    Some('(') => match self.group(at, flags, first && parts.is_empty())? {
+                        Some(node) => {
+                            // A group may be repeated whatever is in it.
+                            parts.push(Part { node, is_assertion: false, is_repeat: false });
+                            continue;
+                        }
+                        None => continue,
+                    },
+                    Some(c @ ('*' | '+' | '?' | '{')) => match self.quantifier(c, at)? {
+                        Some((min, max)) => {
+                            self.repeat(&mut parts, at, min, max)?;
+                            continue;
+                        }
+                        None => literal(u32::from('{'), *flags),
+                    },
+                    _ => literal(c, *flags),
+                },
+            };
+            let is_assertion = matches!(node, Node::Assert(_));
+            parts.push(Part { node, is_assertion, is_repeat: false });
+        }
+        let mut nodes: Vec<Node> = parts.into_iter().map(|p| p.node).collect();
+        Ok(match nodes.len() {
+            0 => Node::Empty,
+            1 => nodes.remove(0),
+            _ => Node::Concat(nodes),
+        })
+    }
+
+    fn skip_comment_line(&mut self) {
+        while let Some(token) = self.tokens.get() {
+            if token.kind == TokenKind::Char(10) {
+                break;
+            }
+        }
+    }
+
+    /// The bounds of a quantifier, or `None` for a brace that is none.
+    fn quantifier(&mut self, c: char, at: usize) -> Result<Option<(u32, Option<u32>)>> {
+        match c {
+            '?' => return Ok(Some((0, Some(1)))),
+            '*' => return Ok(Some((0, None))),
+            '+' => return Ok(Some((1, None))),
+            _ => {}
+        }
+        if self.tokens.peek_char() == Some('}') {
+            return Ok(None);
+        }
+        let here = self.tokens.tell();
+        let digits = |c: char| c.is_ascii_digit();
+        let low = self.tokens.take_while(usize::MAX, digits);
+        let high = if self.tokens.eat(',') {
+            self.tokens.take_while(usize::MAX, digits)
+        } else {
+            low.clone()
+        };
+        if !self.tokens.eat('}') {
+            self.tokens.seek(here);
+            return Ok(None);
+        }
+        let span = self.tokens.at() - at;
+        let number = |digits: &str| -> Result<Option<u32>> {
+            if digits.is_empty() {
+                return Ok(None);
+            }
+            digits
+                .parse::<u64>()
+                .ok()
+                .filter(|n| *n < MAX_REPEAT)
+                .and_then(|n| u32::try_from(n).ok())
+                .map(Some)
+                .ok_or_else(|| err("the repetition number is too large", at, span, "write `*`"))
+        };
+        let (min, max) = (number(&low)?.unwrap_or(0), number(&high)?);
+        if max.is_some_and(|max| max < min) {
+            let remedy = format!("write `{{{high},{low}}}`");
+            return Err(err("min repeat greater than max repeat", at, span, remedy));
+        }
+        Ok(Some((min, max)))
+    }
+
+    /// Repeats the last item, with what may follow the quantifier.
+    fn repeat(
+        &mut self,
+        parts: &mut Vec<Part>,
+        at: usize,
+        min: u32,
+        max: Option<u32>,
+    ) -> Result<()> {
+        let span = self.tokens.at() - at;
+        let Some(part) = parts.pop().filter(|p| !p.is_assertion) else {
+            let remedy = "put what is to be repeated before it, or a backslash to mean the \
+                          character";
+            return Err(err("nothing to repeat", at, span, remedy));
+        };
+        if part.is_repeat {
+            let remedy = "put the repeated item in a group: `(?:a*)*`";
+            return Err(err("multiple repeat", at, span, remedy));
+        }
+        let kind = if self.tokens.eat('?') {
+            Kind::Lazy
+        } else if self.tokens.eat('+') {
+            Kind::Possessive
+        } else {
+            Kind::Greedy
+        };
+        let node = Node::Repeat { node: Box::new(part.node), min, max, kind };
+        parts.push(Part { node, is_assertion: false, is_repeat: true });
+        Ok(())
+    }
+
+    pub(super) fn fold(flags: Flags) -> Fold {
+        match (flags.ignore_case, flags.ascii) {
+            (false, _) => Fold::Exact,
+            (true, true) => Fold::Ascii,
+            (true, false) => Fold::Unicode,
+        }
+    }
+}
+
+/// What `re` skips in verbose mode.
+fn is_white_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
+}
+
+fn any_but(set: CharSet) -> Node {
+    let items = set.ranges().iter().map(|r| Item::Range(r.0, r.1)).collect();
+    // Negated, so that it is not joined with other alternatives.
+    Node::Leaf(Leaf { class: Class { items, negate: true }, set: Arc::new(set.negated()) })
+}
+
+/// CPython takes a common beginning out of alternatives, and makes a class of
+/// alternatives that are a character each. With case ignored the class can
+/// match what none of its characters alone would.
+fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
+    if nodes.len() == 1 {
+        return nodes.pop().unwrap_or(Node::Empty);
+    }
+    if !flags.ignore_case {
+        return Node::Alternation(nodes);
+    }
+    let mut prefix: Vec<Node> = Vec::new();
+    while let Some(Node::Leaf(first)) = nodes.first().and_then(head).cloned() {
+        let same = |n: &Node| matches!(head(n), Some(Node::Leaf(l)) if l.class == first.class);
+        if !nodes.iter().all(same) {
+            break;
+        }
+        for node in &mut nodes {
+            behead(node);
+        }
+        prefix.push(Node::Leaf(first));
+    }
+    let mut items: Vec<Item> = Vec::new();
+    let single = nodes.iter().all(|n| match n {
+        Node::Leaf(leaf) if !leaf.class.negate => {
+            items.extend(&leaf.class.items);
+            true
+        }
+        _ => false,
+    });
+    let rest = if single {
+        let mut unique: Vec<Item> = Vec::with_capacity(items.len());
+        for item in items {
+            if !unique.contains(&item) {
+                unique.push(item);
+            }
+        }
+        leaf_of_many(unique, flags)
+    } else {
+        Node::Alternation(nodes)
+    };
+    prefix.push(rest);
+    if prefix.len() == 1 { prefix.pop().unwrap_or(Node::Empty) } else { Node::Concat(prefix) }
+}
+
+/// A class that is one even where only one character is left: CPython makes
+/// no literal of it.
+fn leaf_of_many(items: Vec<Item>, flags: Flags) -> Node {
+    leaf(Class { items, negate: false }, flags)
+}
+
+fn head(node: &Node) -> Option<&Node> {
+    match node {
+        Node::Concat(nodes) => nodes.first(),
+        Node::Leaf(_) => Some(node),
+        _ => None,
+    }
+}
+
+fn behead(node: &mut Node) {
+    match node {
+        Node::Concat(nodes) if nodes.len() > 2 => {
+            nodes.remove(0);
+        }
+        Node::Concat(nodes) => *node = nodes.pop().unwrap_or(Node::Empty),
+        _ => *node = Node::Empty,
+    }
+}

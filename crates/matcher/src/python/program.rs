@@ -1,0 +1,233 @@
+//! A pattern as a program for the backtracking machine.
+
+use std::sync::Arc;
+
+use super::ast::{Assert, Fold, Kind, Node};
+use super::set::CharSet;
+
+/// An instruction; those without a target go on to the next one.
+#[derive(Debug)]
+pub(super) enum Inst {
+    Set(Arc<CharSet>),
+    /// A repeat of one character.
+    Many {
+        set: Arc<CharSet>,
+        min: u32,
+        max: Option<u32>,
+        kind: Kind,
+    },
+    Assert(Assert),
+    /// This one first, then that.
+    Split(usize, usize),
+    Jump(usize),
+    /// Notes the position in a slot: 2 a group.
+    Save(usize),
+    /// Enters a repeat.
+    Enter(usize),
+    /// Begins or ends a turn of a repeat; its body follows.
+    Turn {
+        repeat: usize,
+        min: u32,
+        max: Option<u32>,
+        lazy: bool,
+        exit: usize,
+    },
+    /// What follows up to `Accept` is matched for itself, from `behind`
+    /// characters back; then it goes on at `exit`.
+    Look {
+        negate: bool,
+        behind: Option<u32>,
+        exit: usize,
+    },
+    Atomic {
+        exit: usize,
+    },
+    /// As `Atomic`, over and over.
+    Possessive {
+        min: u32,
+        max: Option<u32>,
+        exit: usize,
+    },
+    Back {
+        group: usize,
+        fold: Fold,
+    },
+    /// Goes on where the group has matched, else at `no`.
+    IfGroup {
+        group: usize,
+        no: usize,
+    },
+    Accept,
+}
+
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) insts: Vec<Inst>,
+    /// Number of slots.
+    pub(super) slots: usize,
+    /// Number of repeats.
+    pub(super) repeats: usize,
+    /// The first bytes that a match can have; `None` where it may be empty.
+    pub(super) first: Option<Box<[bool; 256]>>,
+    /// Whether it can match at the start only.
+    pub(super) anchored: bool,
+}
+
+impl Program {
+    pub(super) fn new(node: &Node, groups: usize) -> Self {
+        let mut compiler = Compiler { insts: Vec::new(), repeats: 0 };
+        compiler.node(node);
+        compiler.insts.push(Inst::Accept);
+        let mut bytes = Box::new([false; 256]);
+        let empty = first_bytes(node, &mut bytes);
+        Self {
+            insts: compiler.insts,
+            slots: groups * 2,
+            repeats: compiler.repeats,
+            first: (!empty).then_some(bytes),
+            anchored: is_anchored(node),
+        }
+    }
+}
+
+struct Compiler {
+    insts: Vec<Inst>,
+    repeats: usize,
+}
+
+impl Compiler {
+    fn node(&mut self, node: &Node) {
+        match node {
+            Node::Empty => {}
+            Node::Leaf(leaf) => self.push(Inst::Set(Arc::clone(&leaf.set))),
+            Node::Concat(nodes) => nodes.iter().for_each(|n| self.node(n)),
+            Node::Alternation(nodes) => self.alternation(nodes),
+            Node::Repeat { node, min, max, kind } => self.repeat(node, *min, *max, *kind),
+            Node::Group { index, node } => {
+                self.push(Inst::Save(index * 2));
+                self.node(node);
+                self.push(Inst::Save(index * 2 + 1));
+            }
+            Node::Atomic(node) => {
+                self.apart(node, |exit| Inst::Atomic { exit });
+            }
+            Node::Look { node, negate, behind } => {
+                let (negate, behind) = (*negate, *behind);
+                self.apart(node, |exit| Inst::Look { negate, behind, exit });
+            }
+            Node::Backreference { group, fold } => {
+                self.push(Inst::Back { group: *group, fold: *fold });
+            }
+            Node::Conditional { group, yes, no } => {
+                let check = self.hole();
+                self.node(yes);
+                let jump = self.hole();
+                self.set(check, Inst::IfGroup { group: *group, no: self.insts.len() });
+                self.node(no);
+                self.set(jump, Inst::Jump(self.insts.len()));
+            }
+            Node::Assert(assert) => self.push(Inst::Assert(*assert)),
+        }
+    }
+
+    fn push(&mut self, inst: Inst) {
+        self.insts.push(inst);
+    }
+
+    /// A place for an instruction whose target is not yet known.
+    fn hole(&mut self) -> usize {
+        self.push(Inst::Accept);
+        self.insts.len() - 1
+    }
+
+    fn set(&mut self, at: usize, inst: Inst) {
+        if let Some(slot) = self.insts.get_mut(at) {
+            *slot = inst;
+        }
+    }
+
+    /// A part that ends in an `Accept` of its own.
+    fn apart(&mut self, node: &Node, inst: impl Fn(usize) -> Inst) {
+        let start = self.hole();
+        self.node(node);
+        self.push(Inst::Accept);
+        self.set(start, inst(self.insts.len()));
+    }
+
+    fn alternation(&mut self, nodes: &[Node]) {
+        let mut jumps = Vec::new();
+        for (index, node) in nodes.iter().enumerate() {
+            if index + 1 == nodes.len() {
+                self.node(node);
+            } else {
+                let split = self.hole();
+                self.node(node);
+                jumps.push(self.hole());
+                self.set(split, Inst::Split(split + 1, self.insts.len()));
+            }
+        }
+        for jump in jumps {
+            self.set(jump, Inst::Jump(self.insts.len()));
+        }
+    }
+
+    fn repeat(&mut self, node: &Node, min: u32, max: Option<u32>, kind: Kind) {
+        if let Node::Leaf(leaf) = node {
+            self.push(Inst::Many { set: Arc::clone(&leaf.set), min, max, kind });
+            return;
+        }
+        if kind == Kind::Possessive {
+            self.apart(node, |exit| Inst::Possessive { min, max, exit });
+            return;
+        }
+        let repeat = self.repeats;
+        self.repeats += 1;
+        self.push(Inst::Enter(repeat));
+        let turn = self.hole();
+        self.node(node);
+        self.push(Inst::Jump(turn));
+        let exit = self.insts.len();
+        self.set(turn, Inst::Turn { repeat, min, max, lazy: kind == Kind::Lazy, exit });
+    }
+}
+
+/// Collects the bytes that a match can begin with; returns whether it can be
+/// empty, or begins with something that is not known.
+fn first_bytes(node: &Node, bytes: &mut [bool; 256]) -> bool {
+    match node {
+        Node::Leaf(leaf) => {
+            for (byte, slot) in (0_u32..).zip(bytes.iter_mut()) {
+                *slot |=
+                    if byte < 128 { leaf.set.contains(byte) } else { leaf.set.has_non_ascii() };
+            }
+            false
+        }
+        Node::Concat(nodes) => nodes.iter().all(|n| first_bytes(n, bytes)),
+        Node::Alternation(nodes) => {
+            // Each one adds its bytes: no shortcut.
+            let empty: Vec<bool> = nodes.iter().map(|n| first_bytes(n, bytes)).collect();
+            empty.contains(&true)
+        }
+        Node::Repeat { node, min, .. } => first_bytes(node, bytes) || *min == 0,
+        Node::Group { node, .. } | Node::Atomic(node) => first_bytes(node, bytes),
+        Node::Conditional { yes, no, .. } => {
+            let empty = first_bytes(yes, bytes);
+            first_bytes(no, bytes) || empty
+        }
+        Node::Backreference { .. } => {
+            bytes.fill(true);
+            true
+        }
+        Node::Empty | Node::Look { .. } | Node::Assert(_) => true,
+    }
+}
+
+fn is_anchored(node: &Node) -> bool {
+    match node {
+        Node::Assert(Assert::Start) => true,
+        Node::Concat(nodes) => nodes.first().is_some_and(is_anchored),
+        Node::Alternation(nodes) => nodes.iter().all(is_anchored),
+        Node::Group { node, .. } | Node::Atomic(node) => is_anchored(node),
+        _ => false,
+    }
+}
