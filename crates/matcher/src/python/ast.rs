@@ -35,6 +35,7 @@ pub(super) enum Node {
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) class: Class,
+    pub(super) flags: Flags,
     pub(super) set: Arc<CharSet>,
 }
 

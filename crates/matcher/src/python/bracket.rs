@@ -5,6 +5,7 @@
 
 use super::ast::{Flags, Node};
 use super::class::{Class, Item};
+use super::join::unique;
 use super::parse::{Parser, Result, err, leaf};
 use super::token::{Token, TokenKind};
 
@@ -47,13 +48,7 @@ impl Parser {
                 }
             }
         }
-        let mut unique: Vec<Item> = Vec::with_capacity(items.len());
-        for item in items {
-            if !unique.contains(&item) {
-                unique.push(item);
-            }
-        }
-        Ok(leaf(Class { items: unique, negate }, flags))
+        Ok(leaf(Class { items: unique(items), negate }, flags))
     }
 
     fn class_token(&mut self, at: usize) -> Result<Token> {

@@ -45,6 +45,19 @@ impl Class {
     }
 }
 
+impl Class {
+    /// Whether a character of it has case.
+    pub(super) fn has_case(&self, ascii: bool) -> bool {
+        self.items.iter().any(|item| match *item {
+            Item::Char(c) => has_case(c, ascii),
+            Item::Range(first, last) => {
+                last > 0xffff || cased().any(|c| (first..=last).contains(&c) && has_case(c, ascii))
+            }
+            Item::Category(..) => false,
+        })
+    }
+}
+
 /// Whether `c` is a word character; bytes that are not UTF-8 are none.
 pub(crate) fn is_word(c: u32, ascii: bool) -> bool {
     match u8::try_from(c) {

@@ -95,7 +95,8 @@ impl Parser {
                 let Some(change) = self.flags(letter, at)? else {
                     return self.global(at, flags, first).map(|()| None);
                 };
-                self.rest(at, change.apply(*flags))?
+                // Not joined with what stands beside it: other flags hold there.
+                Node::Alternation(vec![self.rest(at, change.apply(*flags))?])
             }
             _ => {
                 let remedy = match c {

@@ -13,6 +13,7 @@ mod class;
 mod escape;
 mod facts;
 mod group;
+mod join;
 #[cfg(test)]
 mod judged;
 mod machine;

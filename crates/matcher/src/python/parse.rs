@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
 use super::class::{Class, Item};
+use super::join::{join_alternatives, search_prefix};
 use super::set::CharSet;
 use super::token::{TokenKind, Tokens};
 use crate::pattern_error::PatternError;
@@ -68,7 +69,7 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
         conditions: Vec::new(),
         depth: 0,
     };
-    let node = parser.alternatives(Flags::default(), true)?;
+    let mut node = parser.alternatives(Flags::default(), true)?;
     if parser.global.ascii && parser.unicode {
         return Err(err("flags `a` and `u` exclude each other", 0, 1, "keep one of them"));
     }
@@ -76,6 +77,7 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
         let at = parser.tokens.at();
         return Err(err("unbalanced parenthesis", at, 1, "write `\\)` for the character"));
     }
+    search_prefix(&mut node, parser.global.ascii);
     let groups = parser.widths.len();
     if let Some((group, at)) = parser.conditions.iter().find(|c| c.0 >= groups) {
         let message = format!("invalid group reference {group}: there is no such group");
@@ -95,7 +97,7 @@ pub(super) fn err(
 
 pub(super) fn leaf(class: Class, flags: Flags) -> Node {
     let set = Arc::new(class.resolve(flags));
-    Node::Leaf(Leaf { class, set })
+    Node::Leaf(Leaf { class, flags, set })
 }
 
 fn literal(c: u32, flags: Flags) -> Node {
@@ -172,7 +174,15 @@ impl Parser {
             let is_assertion = matches!(node, Node::Assert(_));
             parts.push(Part { node, is_assertion, is_repeat: false });
         }
-        let mut nodes: Vec<Node> = parts.into_iter().map(|p| p.node).collect();
+        let mut nodes: Vec<Node> = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part.node {
+                // A group that only groups is no more than what is in it.
+                Node::Concat(inner) => nodes.extend(inner),
+                Node::Empty => {}
+                node => nodes.push(node),
+            }
+        }
         Ok(match nodes.len() {
             0 => Node::Empty,
             1 => nodes.remove(0),
@@ -279,73 +289,6 @@ fn is_white_space(c: char) -> bool {
 fn any_but(set: CharSet) -> Node {
     let items = set.ranges().iter().map(|r| Item::Range(r.0, r.1)).collect();
     // Negated, so that it is not joined with other alternatives.
-    Node::Leaf(Leaf { class: Class { items, negate: true }, set: Arc::new(set.negated()) })
-}
-
-/// CPython takes a common beginning out of alternatives, and makes a class of
-/// alternatives that are a character each. With case ignored the class can
-/// match what none of its characters alone would.
-fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
-    if nodes.len() == 1 {
-        return nodes.pop().unwrap_or(Node::Empty);
-    }
-    if !flags.ignore_case {
-        return Node::Alternation(nodes);
-    }
-    let mut prefix: Vec<Node> = Vec::new();
-    while let Some(Node::Leaf(first)) = nodes.first().and_then(head).cloned() {
-        let same = |n: &Node| matches!(head(n), Some(Node::Leaf(l)) if l.class == first.class);
-        if !nodes.iter().all(same) {
-            break;
-        }
-        for node in &mut nodes {
-            behead(node);
-        }
-        prefix.push(Node::Leaf(first));
-    }
-    let mut items: Vec<Item> = Vec::new();
-    let single = nodes.iter().all(|n| match n {
-        Node::Leaf(leaf) if !leaf.class.negate => {
-            items.extend(&leaf.class.items);
-            true
-        }
-        _ => false,
-    });
-    let rest = if single {
-        let mut unique: Vec<Item> = Vec::with_capacity(items.len());
-        for item in items {
-            if !unique.contains(&item) {
-                unique.push(item);
-            }
-        }
-        leaf_of_many(unique, flags)
-    } else {
-        Node::Alternation(nodes)
-    };
-    prefix.push(rest);
-    if prefix.len() == 1 { prefix.pop().unwrap_or(Node::Empty) } else { Node::Concat(prefix) }
-}
-
-/// A class that is one even where only one character is left: CPython makes
-/// no literal of it.
-fn leaf_of_many(items: Vec<Item>, flags: Flags) -> Node {
-    leaf(Class { items, negate: false }, flags)
-}
-
-fn head(node: &Node) -> Option<&Node> {
-    match node {
-        Node::Concat(nodes) => nodes.first(),
-        Node::Leaf(_) => Some(node),
-        _ => None,
-    }
-}
-
-fn behead(node: &mut Node) {
-    match node {
-        Node::Concat(nodes) if nodes.len() > 2 => {
-            nodes.remove(0);
-        }
-        Node::Concat(nodes) => *node = nodes.pop().unwrap_or(Node::Empty),
-        _ => *node = Node::Empty,
-    }
+    let class = Class { items, negate: true };
+    Node::Leaf(Leaf { class, flags: Flags::default(), set: Arc::new(set.negated()) })
 }

@@ -50,6 +50,12 @@ impl CharSet {
         self.ranges.last().is_some_and(|r| r.1 > 127)
     }
 
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
+        let mut outside = negate(&self.ranges);
+        outside.extend(negate(&other.ranges));
+        Self::new(outside).negated()
+    }
+
     pub(crate) fn negated(&self) -> Self {
         Self::new(negate(&self.ranges))
     }

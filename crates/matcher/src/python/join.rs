@@ -1,0 +1,114 @@
+//! What CPython does to a pattern before it matches, where that shows.
+
+use std::sync::Arc;
+
+use super::ast::{Flags, Leaf, Node};
+use super::class::{Class, Item};
+use super::parse::leaf;
+
+/// CPython takes a common beginning out of alternatives, and makes a class of
+/// alternatives that are a character each. With case ignored the class can
+/// match what none of its characters alone would.
+pub(super) fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
+    if nodes.len() == 1 {
+        return nodes.pop().unwrap_or(Node::Empty);
+    }
+    let mut prefix: Vec<Node> = Vec::new();
+    while let Some(first) = nodes.first().and_then(head).cloned() {
+        if !nodes.iter().all(|n| head(n).is_some_and(|h| is_same(h, &first))) {
+            break;
+        }
+        nodes.iter_mut().for_each(behead);
+        prefix.push(first);
+    }
+    let mut items: Vec<Item> = Vec::new();
+    let single = nodes.iter().all(|n| match n {
+        Node::Leaf(leaf) if !leaf.class.negate => {
+            items.extend(&leaf.class.items);
+            true
+        }
+        _ => false,
+    });
+    let rest = if single {
+        leaf(Class { items: unique(items), negate: false }, flags)
+    } else {
+        Node::Alternation(nodes)
+    };
+    if prefix.is_empty() {
+        return rest;
+    }
+    prefix.push(rest);
+    Node::Concat(prefix)
+}
+
+/// Each item once, in the order of its first mention.
+pub(super) fn unique(items: Vec<Item>) -> Vec<Item> {
+    let mut unique: Vec<Item> = Vec::with_capacity(items.len());
+    for item in items {
+        if !unique.contains(&item) {
+            unique.push(item);
+        }
+    }
+    unique
+}
+
+fn head(node: &Node) -> Option<&Node> {
+    match node {
+        Node::Concat(nodes) => nodes.first(),
+        Node::Empty => None,
+        _ => Some(node),
+    }
+}
+
+/// Whether CPython sees that two items are the same: of those that hold
+/// others it does not.
+fn is_same(a: &Node, b: &Node) -> bool {
+    match (a, b) {
+        (Node::Leaf(a), Node::Leaf(b)) => a.class == b.class,
+        (Node::Assert(a), Node::Assert(b)) => a == b,
+        (Node::Backreference { group: a, .. }, Node::Backreference { group: b, .. }) => a == b,
+        _ => false,
+    }
+}
+
+fn behead(node: &mut Node) {
+    match node {
+        Node::Concat(nodes) if nodes.len() > 2 => {
+            nodes.remove(0);
+        }
+        Node::Concat(nodes) => *node = nodes.pop().unwrap_or(Node::Empty),
+        _ => *node = Node::Empty,
+    }
+}
+
+/// Where a pattern begins with a class, CPython searches for its characters
+/// first, and takes `\d`, `\s` and `\w` there with the flags of the whole
+/// pattern even where the class stands in `(?a:…)` or `(?u:…)`. So a match
+/// begins with a character that is in both readings.
+pub(super) fn search_prefix(node: &mut Node, ascii: bool) {
+    match node {
+        Node::Concat(nodes) => {
+            if let Some(first) = nodes.first_mut() {
+                search_prefix(first, ascii);
+            }
+        }
+        Node::Group { node, .. } => search_prefix(node, ascii),
+        // A group with flags.
+        Node::Alternation(nodes) if nodes.len() == 1 => {
+            if let Some(first) = nodes.first_mut() {
+                search_prefix(first, ascii);
+            }
+        }
+        Node::Leaf(leaf) if leaf.flags.ascii != ascii => narrow(leaf, ascii),
+        _ => {}
+    }
+}
+
+fn narrow(leaf: &mut Leaf, ascii: bool) {
+    let has_category = leaf.class.items.iter().any(|i| matches!(i, Item::Category(..)));
+    if !has_category || (leaf.flags.ignore_case && leaf.class.has_case(leaf.flags.ascii)) {
+        return;
+    }
+    let searched = leaf.class.resolve(Flags { ascii, ..Flags::default() });
+    leaf.set = Arc::new(leaf.set.intersection(&searched));
+}

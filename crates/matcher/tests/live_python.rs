@@ -1,0 +1,241 @@
+//! Generated patterns and texts, matched by this crate and by the python3 of
+//! this machine.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+use psstat_matcher::{ImageName, Rules};
+
+/// A python3 that answers one question after the other.
+struct Python {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Python {
+    /// `None` where there is no python3 of the dialect that this crate has:
+    /// 3.11 and later know possessive quantifiers, and 3.14 has another `\B`.
+    fn start() -> Option<Self> {
+        let version = "import sys, re, unicodedata; \
+                       sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))";
+        let known = Command::new("python3").args(["-c", version]).output().ok()?;
+        if !known.status.success() {
+            return None;
+        }
+        let judge = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/python/judge.py");
+        let mut child = Command::new("python3")
+            .args([judge, "--serve"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let questions = child.stdin.take()?;
+        let answers = BufReader::new(child.stdout.take()?);
+        Some(Self { child, questions, answers })
+    }
+
+    fn ask(&mut self, pattern: &[u8], text: &[u8]) -> String {
+        let line = format!("{}\t{}\n", escape(pattern), escape(text));
+        self.questions.write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        answer.trim_end().to_owned()
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn escape(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    for &b in bytes {
+        if (0x20..0x7f).contains(&b) && b != b'\\' {
+            out.push(char::from(b));
+        } else {
+            let _ = write!(out, "\\x{b:02x}");
+        }
+    }
+    out
+}
+
+/// Pieces of which texts and literals are made: few, so that they meet.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: &[&[u8]] = &[
+        b"a",
+        b"b",
+        b"a",
+        b"b",
+        b"A",
+        b"B",
+        b"1",
+        b"_",
+        b"-",
+        b" ",
+        b"\n",
+        b"k",
+        b"S",
+        "é".as_bytes(),
+        "É".as_bytes(),
+        "ß".as_bytes(),
+        "ſ".as_bytes(),
+        "\u{212a}".as_bytes(),
+        "\u{301}".as_bytes(),
+        "中".as_bytes(),
+        "😀".as_bytes(),
+        "²".as_bytes(),
+        "\u{a0}".as_bytes(),
+        b"\xff",
+        b"\xc3",
+        b"\xe2\x82",
+        b"\xed\xb2\x80",
+        b"\x1c",
+    ];
+    prop::sample::select(pieces.to_vec()).prop_map(<[u8]>::to_vec)
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => prop::collection::vec(prop::sample::select(b"abAB1_- \n".to_vec()), 0..12),
+        2 => prop::collection::vec(piece(), 0..10).prop_map(|p| p.concat()),
+    ]
+}
+
+/// Patterns that are mostly well-formed.
+fn pattern() -> impl Strategy<Value = Vec<u8>> {
+    let s = |t: &'static str| Just(t.as_bytes().to_vec());
+    let class_part = prop_oneof![
+        piece(),
+        s("a-b"),
+        s("A-Z"),
+        s("a-z"),
+        s("\\d"),
+        s("\\w"),
+        s("\\s"),
+        s("\\W"),
+        s("\\S"),
+        s("\\D"),
+        s("\\x00-\\x7f"),
+        s("\\u0080-\\uffff"),
+        s("\\udc80-\\udcff"),
+        s("\\-"),
+        s("&&"),
+        s("["),
+        s("\u{e0}-\u{ff}"),
+    ];
+    let class = (any::<bool>(), prop::collection::vec(class_part, 1..4))
+        .prop_map(|(n, parts)| [if n { &b"[^"[..] } else { b"[" }, &parts.concat(), b"]"].concat());
+    let leaf = prop_oneof![
+        6 => prop::sample::select(&b"aabbAB1_- "[..]).prop_map(|b| vec![b]),
+        3 => piece(),
+        2 => class,
+        2 => prop::sample::select(vec![
+            ".", "\\w", "\\W", "\\d", "\\s", "\\S", "\\D", "\\b", "\\B", "^", "$", "\\A", "\\Z",
+            "\\1", "\\2", "(?P=n)", "\\x41", "\\101", "\\u00e9", "{", "}", "]", "\\.", "\\n",
+            "(?#c)", "",
+        ]).prop_map(|t| t.as_bytes().to_vec()),
+    ];
+    let tree = leaf.prop_recursive(4, 24, 4, move |inner| {
+        let quantifier = prop::sample::select(vec![
+            "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{,2}", "{1,}", "{0,2}?", "*+", "++",
+            "?+", "{1,2}+", "{0}",
+        ]);
+        let group = prop::sample::select(vec![
+            "(", "(", "(", "(?:", "(?:", "(?P<n>", "(?i:", "(?s:", "(?m:", "(?a:", "(?u:", "(?-i:",
+            "(?x:", "(?ai-s:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?(1)", "(?(2)",
+        ]);
+        prop_oneof![
+            4 => prop::collection::vec(inner.clone(), 1..4).prop_map(|v| v.concat()),
+            2 => prop::collection::vec(inner.clone(), 2..4).prop_map(|v| v.join(&b'|')),
+            4 => (group.clone(), inner.clone())
+                .prop_map(|(g, i)| [g.as_bytes(), &i, b")"].concat()),
+            4 => (group, inner.clone(), quantifier.clone())
+                .prop_map(|(g, i, q)| [g.as_bytes(), &i, b")", q.as_bytes()].concat()),
+            1 => (inner, quantifier).prop_map(|(i, q)| [&i[..], q.as_bytes()].concat()),
+        ]
+    });
+    (prop::sample::select(vec!["", "", "", "(?i)", "(?m)", "(?s)", "(?ai)", "(?im)", "(?x)"]), tree)
+        .prop_map(|(flags, tree)| [flags.as_bytes(), &tree].concat())
+}
+
+/// How the questions of a run were answered.
+#[derive(Debug, Default)]
+struct Count {
+    matched: usize,
+    unmatched: usize,
+    both_refuse: usize,
+    refused: usize,
+    gave_up: usize,
+}
+
+fn cases() -> u32 {
+    std::env::var("PSSTAT_PYTHON_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500)
+}
+
+#[test]
+fn as_python_has_it() {
+    let Some(python) = Python::start() else {
+        println!("skipped: no python3 from 3.11 to 3.13 to compare with");
+        return;
+    };
+    let python = Mutex::new((python, Count::default()));
+    let config = ProptestConfig { cases: cases(), failure_persistence: None, ..Default::default() };
+    let texts = prop::collection::vec(text(), 4);
+    proptest!(config, |(source in pattern(), texts in texts)| {
+        let (python, count) = &mut *python.lock().unwrap();
+        let mut rules = Rules::default();
+        let taken = rules.push_bytes("image".parse::<ImageName>().unwrap(), &source);
+        for text in texts {
+            if text.is_empty() {
+                continue;
+            }
+            let mut closed = text.clone();
+            closed.push(b' ');
+            let mut expected = python.ask(&source, &text);
+            if expected == "no" {
+                expected = python.ask(&source, &closed);
+            }
+            let question = || format!("{} on {}", source.escape_ascii(), text.escape_ascii());
+            if taken.is_err() {
+                if expected == "error" {
+                    count.both_refuse += 1;
+                } else {
+                    count.refused += 1;
+                }
+                continue;
+            }
+            prop_assert_ne!(&expected, "error", "{}: {}", question(), "taken");
+            let mut is_match = false;
+            let verdict = rules.classify(&text, &mut |_| is_match = true);
+            if verdict.limited > 0 {
+                count.gave_up += 1;
+                continue;
+            }
+            let found = rules.rules()[0]
+                .find(&text)
+                .map_or_else(|| "no".to_owned(), |r| format!("{} {}", r.start, r.end));
+            prop_assert_eq!(&found, &expected, "{}", question());
+            prop_assert_eq!(is_match, expected != "no", "{}", question());
+            if is_match {
+                count.matched += 1;
+            } else {
+                count.unmatched += 1;
+            }
+        }
+    });
+    let (_, count) = &*python.lock().unwrap();
+    println!("{count:?}");
+    // Refusing all would be right, too, and useless.
+    assert!(count.refused * 50 < count.matched + count.unmatched);
+    assert!(count.gave_up * 50 < count.matched + count.unmatched);
+}
