@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::image::{ImageName, ImageNameError};
+use crate::lint;
 use crate::render::characters;
 use crate::rules::Rules;
 
@@ -120,7 +121,7 @@ impl Reader {
             let remedy = "join rules of one image with `|`";
             return Err(error(number, line, start, name.len(), message, remedy));
         }
-        self.conf.rules.push_line(image, pattern, number).map_err(|e| {
+        self.conf.rules.add(image, line, at..at + pattern.len(), Some(number)).map_err(|e| {
             let before = characters(line.get(..at).unwrap_or_default()).count();
             Diagnostic {
                 severity: Severity::Error,
@@ -143,6 +144,10 @@ impl Reader {
     }
 
     fn finish(mut self) -> Conf {
+        for warning in lint::warnings(&self.conf.rules) {
+            self.complain(warning);
+        }
+        self.conf.diagnostics.sort_by_key(|d| d.line);
         if self.more > 0 {
             self.conf.diagnostics.push(Diagnostic {
                 severity: Severity::Error,

@@ -4,10 +4,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter::Filter;
 use crate::image::ImageName;
 use crate::pattern_error::PatternError;
-use crate::python::{Limit, Machine, Pattern, Text};
+use crate::python::{Limit, Literal, Machine, Pattern, Text};
+use crate::render::characters;
 use crate::text::{Kind, encode};
 
 /// How many steps the backtracking engine may take for one rule and one text;
@@ -25,7 +27,10 @@ const KEPT: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Rule {
     image: usize,
-    source: Vec<u8>,
+    /// The line; the pattern alone where it comes from code.
+    text: Vec<u8>,
+    /// Where in it the pattern is.
+    source: Range<usize>,
     line: Option<usize>,
     pattern: Pattern,
     limits: AtomicU64,
@@ -39,7 +44,37 @@ impl Rule {
 
     /// The pattern as it was written. It need not be UTF-8.
     pub fn source(&self) -> &[u8] {
-        &self.source
+        self.text.get(self.source.clone()).unwrap_or_default()
+    }
+
+    /// A warning about this rule, with its image's name marked.
+    pub(crate) fn warning_at_name(
+        &self,
+        name: &str,
+        message: String,
+        remedy: String,
+    ) -> Diagnostic {
+        let start = self.text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
+        let mut warning = self.warning(message, remedy);
+        if self.line.is_some() {
+            // Only white space is before it.
+            (warning.column, warning.span) = (start + 1, name.len());
+        }
+        warning
+    }
+
+    /// A warning about this rule, with its pattern marked.
+    pub(crate) fn warning(&self, message: String, remedy: String) -> Diagnostic {
+        let before = self.text.get(..self.source.start).unwrap_or_default();
+        Diagnostic {
+            severity: Severity::Warning,
+            line: self.line.unwrap_or(0),
+            column: characters(before).count() + 1,
+            span: characters(self.source()).count().max(1),
+            text: self.text.clone(),
+            message,
+            remedy,
+        }
     }
 
     /// 1-based number of its line in the conf, where it comes from one.
@@ -60,8 +95,8 @@ impl Rule {
 
     /// Whether it matches the empty string, and so every command line.
     pub fn matches_empty(&self) -> bool {
-        self.pattern.matches_empty()
-            && matches!(self.find_in(b" x "), Ok(Some(found)) if found.is_empty())
+        let found_empty = |text| matches!(self.find_in(text), Ok(Some(r)) if r.is_empty());
+        self.pattern.matches_empty() && found_empty(b"") && found_empty(b"x")
     }
 
     /// Where it first matches in `text`, in bytes; `None` where it does not,
@@ -88,7 +123,7 @@ impl Rule {
         self.pattern.find(text, &mut Machine::default(), MAX_STEPS)
     }
 
-    pub(crate) fn literal(&self) -> &[u8] {
+    pub(crate) fn literal(&self) -> &Literal {
         self.pattern.literal()
     }
 }
@@ -136,7 +171,7 @@ impl Rules {
     /// Where the pattern is not one that Python's `re` takes, or its meaning
     /// cannot be kept, or it is too large.
     pub fn push(&mut self, image: ImageName, pattern: &str) -> Result<(), PatternError> {
-        self.add(image, pattern.as_bytes(), None)
+        self.push_bytes(image, pattern.as_bytes())
     }
 
     /// Adds a rule whose pattern need not be UTF-8: a byte that is not
@@ -145,25 +180,18 @@ impl Rules {
     /// # Errors
     /// As for [`push`](Self::push).
     pub fn push_bytes(&mut self, image: ImageName, pattern: &[u8]) -> Result<(), PatternError> {
-        self.add(image, pattern, None)
+        self.add(image, pattern, 0..pattern.len(), None)
     }
 
-    pub(crate) fn push_line(
+    /// Adds the rule of a line, whose pattern is at `source`.
+    pub(crate) fn add(
         &mut self,
         image: ImageName,
-        pattern: &[u8],
-        line: usize,
-    ) -> Result<(), PatternError> {
-        self.add(image, pattern, Some(line))
-    }
-
-    fn add(
-        &mut self,
-        image: ImageName,
-        source: &[u8],
+        text: &[u8],
+        source: Range<usize>,
         line: Option<usize>,
     ) -> Result<(), PatternError> {
-        let pattern = Pattern::new(source)?;
+        let pattern = Pattern::new(text.get(source.clone()).unwrap_or_default())?;
         let size = self.size.saturating_add(pattern.size());
         if size > MAX_TOTAL_SIZE {
             let message = "the patterns of all rules together are too large";
@@ -179,7 +207,7 @@ impl Rules {
             }
         };
         let limits = AtomicU64::new(0);
-        self.rules.push(Rule { image, source: source.to_vec(), line, pattern, limits });
+        self.rules.push(Rule { image, text: text.to_vec(), source, line, pattern, limits });
         self.filter = OnceLock::new();
         Ok(())
     }

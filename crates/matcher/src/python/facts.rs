@@ -12,7 +12,7 @@ pub(super) fn size(node: &Node) -> u64 {
         }
         Node::Repeat { node, min, max, .. } => {
             let times = max.map_or(u64::from(*min) + 1, u64::from);
-            size(node).saturating_add(1).saturating_mul(times.max(1))
+            size(node).saturating_mul(times.max(1)).saturating_add(1)
         }
         Node::Group { node, .. } | Node::Atomic(node) | Node::Look { node, .. } => {
             size(node).saturating_add(1)
@@ -66,26 +66,52 @@ pub(super) fn can_be_empty(node: &Node) -> bool {
     }
 }
 
-/// The longest run of characters that every match has, as bytes, ASCII
-/// letters in lower case; empty where there is none.
-pub(super) fn literal(node: &Node) -> Vec<u8> {
-    let mut finder = Finder::default();
-    finder.node(node);
-    finder.end();
-    finder.best
+/// A run of characters that every match has, as bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Literal {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether it must be there in this case; else in any.
+    pub(crate) exact: bool,
+    /// Whether the pattern is nothing else.
+    pub(crate) whole: bool,
 }
 
-#[derive(Default)]
+/// The longest one; empty where there is none.
+pub(super) fn literal(node: &Node) -> Literal {
+    let mut finder = Finder { run: Vec::new(), folded: false, best: Literal::default() };
+    finder.node(node);
+    finder.end();
+    let single = |n: &Node| matches!(n, Node::Leaf(l) if byte_of(l.set.ranges()).is_some());
+    let all = match node {
+        Node::Concat(nodes) => nodes.iter().all(single),
+        node => single(node),
+    };
+    let mut best = finder.best;
+    best.whole = all && !best.bytes.is_empty() && !ends_in_space(node);
+    best
+}
+
+fn ends_in_space(node: &Node) -> bool {
+    match node {
+        Node::Concat(nodes) => nodes.last().is_some_and(ends_in_space),
+        Node::Leaf(leaf) => leaf.set.ranges().iter().any(|r| (9..=32).contains(&r.0)),
+        _ => false,
+    }
+}
+
 struct Finder {
     run: Vec<u8>,
-    best: Vec<u8>,
+    /// Whether a letter of the run may be in either case.
+    folded: bool,
+    best: Literal,
 }
 
 impl Finder {
     fn node(&mut self, node: &Node) {
         match node {
             Node::Leaf(leaf) => match byte_of(leaf.set.ranges()) {
-                Some(c) => {
+                Some((c, folded)) => {
+                    self.folded |= folded;
                     let mut utf8 = [0; 4];
                     match char::from_u32(c) {
                         Some(c) => self.run.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()),
@@ -113,23 +139,26 @@ impl Finder {
     fn end(&mut self) {
         let trimmed = self.run.trim_ascii_end();
         // The closing space is not in every text that is looked through.
-        if trimmed.len() > self.best.len() {
-            self.best = trimmed.to_vec();
+        if trimmed.len() > self.best.bytes.len() {
+            self.best = Literal { bytes: trimmed.to_vec(), exact: !self.folded, whole: false };
         }
         self.run.clear();
+        self.folded = false;
     }
 }
 
-/// The character of a set that has one, or the same letter in both cases.
-fn byte_of(ranges: &[(u32, u32)]) -> Option<u32> {
+/// The character of a set that has one, or the same ASCII letter in both
+/// cases; and whether it is the latter.
+fn byte_of(ranges: &[(u32, u32)]) -> Option<(u32, bool)> {
     match *ranges {
         [(a, b)] if a == b => {
             // Other surrogates are in no text.
             let may_be = char::from_u32(a).is_some() || (0xdc80..=0xdcff).contains(&a);
-            let ascii = u8::try_from(a).ok().filter(u8::is_ascii);
-            may_be.then(|| ascii.map_or(a, |byte| u32::from(byte.to_ascii_lowercase())))
+            may_be.then_some((a, false))
         }
-        [(a, b), (c, d)] if a == b && c == d && a + 32 == c && (65..=90).contains(&a) => Some(c),
+        [(a, b), (c, d)] if a == b && c == d && a + 32 == c && (65..=90).contains(&a) => {
+            Some((c, true))
+        }
         _ => None,
     }
 }

@@ -35,6 +35,7 @@ use crate::pattern_error::PatternError;
 use crate::text::{Kind, decoded_offset, encode};
 
 pub(crate) use class::is_word;
+pub(crate) use facts::Literal;
 pub(crate) use machine::{Limit, Machine};
 
 use program::Program;
@@ -65,7 +66,7 @@ pub(crate) struct Pattern {
     /// What the linear engine has; `None` where it has no way to say it.
     linear: Option<Linear>,
     program: Program,
-    literal: Vec<u8>,
+    literal: Literal,
     wants_space: bool,
     matches_empty: bool,
     size: u64,
@@ -175,8 +176,8 @@ impl Pattern {
         Ok(Some(found.start..end.ok().flatten().unwrap_or(found.end)))
     }
 
-    /// What every match holds, ASCII letters in lower case; may be empty.
-    pub(crate) fn literal(&self) -> &[u8] {
+    /// What every match holds; may be empty.
+    pub(crate) fn literal(&self) -> &Literal {
         &self.literal
     }
 

@@ -1,0 +1,70 @@
+//! Matching does not allocate once it has seen texts of each kind.
+
+// The allocator's interface is unsafe, and a test that cannot go on panics.
+#![allow(unsafe_code, clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use psstat_matcher::Conf;
+
+struct Counting;
+
+thread_local! {
+    /// Allocations of this thread alone: others belong to the test harness.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: all work is the system allocator's; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|c| c.set(c.get() + 1));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let _ = COUNT.try_with(|c| c.set(c.get() + 1));
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn steady_matching_allocates_nothing() {
+    let conf = Conf::parse(
+        "a lrh.*fi/\nb java.*-jar \\S+$\nc \\bpython\\d?\\b\nd (\\w)\\1\ne (?<!x)foo(?=\\s)\n\
+         f (?i)\u{e9}t\u{e9}\ng \\w+\\s\nh ^.$\ni (?:(a)|b)*?\\Bc\n"
+            .as_bytes(),
+    );
+    assert_eq!(conf.diagnostics, []);
+    let texts: [&[u8]; 8] = [
+        b"/opt/lrh -c fi/x",
+        b"java -jar x.jar",
+        b"python3 foo bar",
+        "\u{c9}T\u{c9} python \u{301} foo".as_bytes(),
+        b"\xff\xfe foo aab",
+        b"foo",
+        b"\xff",
+        b"ababababababcc foo\n",
+    ];
+    let mut images = 0;
+    let mut run = || {
+        for text in texts {
+            conf.rules.classify(text, &mut |_| images += 1);
+        }
+    };
+    (0..20).for_each(|_| run());
+    let before = COUNT.get();
+    (0..100).for_each(|_| run());
+    assert_eq!(COUNT.get() - before, 0);
+    assert!(images > 120);
+}

@@ -1,0 +1,127 @@
+//! Command lines and the images that they belong to.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
+
+use psstat_matcher::{Conf, Rules};
+
+fn images(conf: &[u8], text: &[u8]) -> Vec<String> {
+    let conf = Conf::parse(conf);
+    assert_eq!(conf.diagnostics, [], "the conf is good");
+    let mut found = Vec::new();
+    let verdict = conf.rules.classify(text, &mut |i| found.push(i));
+    assert_eq!((verdict.images, verdict.limited), (found.len(), 0));
+    found.into_iter().map(|i| conf.rules.images()[i].to_string()).collect()
+}
+
+#[test]
+fn an_image_is_the_union_of_its_rules() {
+    let conf = b"web nginx\nweb httpd\nall x|nginx|httpd\nnone foo\n";
+    assert_eq!(images(conf, b"nginx httpd"), ["web", "all"]);
+    assert_eq!(images(conf, b"httpd -k start"), ["web", "all"]);
+    assert_eq!(images(conf, b"foo"), ["none"]);
+    assert!(images(conf, b"bash").is_empty());
+}
+
+#[test]
+fn with_and_without_the_closing_space() {
+    let conf = b"dollar lrh$\nspace lrh\\s\nend lrh \\Z\nword lrh\\b\nclass lrh[ x]\nany lrh.\n";
+    assert_eq!(images(conf, b"/opt/lrh"), ["dollar", "space", "end", "word", "class", "any"]);
+    assert_eq!(images(conf, b"/opt/lrh -d"), ["space", "word", "class", "any"]);
+    // Not twice: a closing space that is there already counts as text.
+    assert_eq!(images(b"two lrh\\s\\s\n", b"lrh "), ["two"]);
+    assert!(images(b"two lrh\\s\\s\n", b"lrh").is_empty());
+    // Look-around sees it too.
+    assert_eq!(images(b"ahead lrh(?= )\n", b"lrh"), ["ahead"]);
+    assert_eq!(images(b"ahead lrh(?= )\n", b"\xfflrh"), ["ahead"]);
+    assert_eq!(images(b"ahead lrh\\s$\n", b"\xfflrh"), ["ahead"]);
+}
+
+#[test]
+fn an_empty_text_matches_nothing() {
+    let mut rules = Rules::default();
+    rules.push("a".parse().unwrap(), "").unwrap();
+    rules.push("b".parse().unwrap(), "^$").unwrap();
+    rules.push("c".parse().unwrap(), "(?=)").unwrap();
+    assert_eq!(rules.classify(b"", &mut |_| unreachable!("nothing matches")).images, 0);
+    assert_eq!(rules.rules()[0].find(b""), None);
+    assert_eq!(rules.classify(b"x", &mut |_| ()).images, 2);
+}
+
+#[test]
+fn bytes_of_any_kind() {
+    assert_eq!(images(b"a lrh.*fi/\n", b"lrh \xff\xfe\x80 fi/x"), ["a"]);
+    assert_eq!(images(b"a ^.$\n", "\u{20ac}".as_bytes()), ["a"]);
+    // The character and the closing space, and no third.
+    assert_eq!(images(b"a ^..$\n", "\u{20ac}".as_bytes()), ["a"]);
+    assert!(images(b"a ^...$\n", "\u{20ac}".as_bytes()).is_empty());
+    assert_eq!(images(b"a ^...$\n", b"\xe2\x82x"), ["a"]);
+    assert_eq!(images(b"a \xff\n", b"x\xffy"), ["a"]);
+    assert_eq!(images(b"a (?i)STRASSE-\xc3\x84\n", "stra\u{df}e strasse-\u{e4}".as_bytes()), ["a"]);
+    // Empty arguments and newlines are text like any other.
+    assert_eq!(images(b"a sh -c  x\n", b"sh -c  x"), ["a"]);
+    assert_eq!(images(b"a one$\n", b"one\n"), ["a"]);
+    assert!(images(b"a one$\n", b"one\ntwo").is_empty());
+    assert_eq!(images(b"a one.two\nb (?s)one.two\n", b"one\ntwo"), ["b"]);
+}
+
+#[test]
+fn two_megabytes_of_arguments() {
+    let conf = b"end needle$\nlook (?<=y)needle\nback (n)eedle.?\\1?$\nno x{3}needle\nbol ^yyy\n";
+    for filler in ["y", "\u{e9}", "y\u{301}"] {
+        let mut text = b"yyy".to_vec();
+        while text.len() < 2 << 20 {
+            text.extend_from_slice(filler.as_bytes());
+        }
+        text.extend_from_slice(b"yneedle");
+        assert_eq!(images(conf, &text), ["end", "look", "back", "bol"]);
+    }
+}
+
+#[test]
+fn no_rule_can_stall() {
+    let conf = Conf::parse(
+        b"linear (a+)+$\nback (a+)+\\1$\nlook (?=(a+)+$)x\nfine java\npossessive (?:a++)++$\n\
+          ahead (?!(?:a|aa)+$).*b$\nlazy (?:a*?)*?\\Bb(?=c)\n",
+    );
+    assert_eq!(conf.diagnostics, []);
+    let rules = &conf.rules;
+    for end in [&b"!"[..], b"\xff", b"\n\n", "\u{e9}".as_bytes()] {
+        let mut text = vec![b'a'; 5_000];
+        text.extend_from_slice(end);
+        text.extend_from_slice(b" java bab");
+        let mut found = Vec::new();
+        let verdict = rules.classify(&text, &mut |i| found.push(rules.images()[i].as_str()));
+        assert!(found.contains(&"fine"), "{found:?}");
+        assert!(!found.contains(&"linear"));
+        assert!(verdict.limited > 0);
+    }
+    let limited: Vec<usize> =
+        rules.rules().iter().filter(|r| r.limits() > 0).map(psstat_matcher::Rule::image).collect();
+    assert!(limited.contains(&1), "{limited:?}");
+    assert!(!limited.contains(&0) && !limited.contains(&3), "{limited:?}");
+    assert!(rules.rules()[0].is_linear() && !rules.rules()[1].is_linear());
+}
+
+#[test]
+fn many_rules_that_backtrack_share_a_budget() {
+    let mut rules = Rules::default();
+    for i in 0..200 {
+        rules.push(format!("i{i}").parse().unwrap(), &format!("(a|a)+\\1[yz]{{{i}}}b$")).unwrap();
+    }
+    let verdict = rules.classify(&vec![b'a'; 3_000], &mut |_| ());
+    assert!(verdict.limited > 0);
+    // Those after the budget ran out gave up at once.
+    assert!(rules.rules().iter().all(|r| r.limits() <= 1));
+}
+
+#[test]
+fn find_gives_the_place_in_bytes() {
+    let conf = Conf::parse("a b.$\nb (\\w)\\1\nc \u{e9}\nd x\\s\n".as_bytes());
+    let find = |n: usize, text: &[u8]| conf.rules.rules()[n].find(text);
+    assert_eq!(find(0, b"\xff\xc3\xa9ab\xc3\xa9\n"), Some(4..7));
+    assert_eq!(find(1, b"\xff\xff \xc3\xa9\xc3\xa9"), Some(3..7));
+    assert_eq!(find(2, b"\xff\xc3\xa9"), Some(1..3));
+    assert_eq!(find(3, b"ax"), Some(1..3));
+    assert_eq!(find(3, b"a"), None);
+}

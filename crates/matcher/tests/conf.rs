@@ -1,0 +1,204 @@
+//! Confs, good and bad, and what is said of them.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
+
+use psstat_matcher::conf::{MAX_DIAGNOSTICS, MAX_FILE_LEN, MAX_LINE_LEN, MAX_RULES};
+use psstat_matcher::{Conf, Severity, Survey};
+
+/// Image and pattern of each rule, with its line.
+fn rules(conf: &[u8]) -> Vec<(String, String, usize)> {
+    let conf = Conf::parse(conf);
+    let image = |n: usize| conf.rules.images()[n].to_string();
+    let rules = conf.rules.rules().iter();
+    rules
+        .map(|r| (image(r.image()), r.source().escape_ascii().to_string(), r.line().unwrap()))
+        .collect()
+}
+
+/// Severity, line, column, span and message of each diagnostic.
+fn complaints(conf: &[u8]) -> Vec<(Severity, usize, usize, usize, String)> {
+    let conf = Conf::parse(conf);
+    conf.diagnostics
+        .into_iter()
+        .map(|d| (d.severity, d.line, d.column, d.span, d.message))
+        .collect()
+}
+
+#[test]
+fn lines_of_all_kinds() {
+    let conf = b"\xef\xbb\xbffi/lrh          lrh.*fi/\r\n# comment\n\n   \t\n  # too\n\
+                 \tjava\t java .* -jar  \na  \xff+\nb #no comment\nlast x";
+    let expected = [
+        ("fi/lrh", "lrh.*fi/", 1),
+        ("java", "java .* -jar", 6),
+        ("a", "\\xff+", 7),
+        ("b", "#no comment", 8),
+        ("last", "x", 9),
+    ];
+    let expected: Vec<_> =
+        expected.iter().map(|(i, p, l)| ((*i).to_owned(), (*p).to_owned(), *l)).collect();
+    assert_eq!(rules(conf), expected);
+    assert_eq!(complaints(conf), []);
+}
+
+#[test]
+fn bad_lines_are_told_and_the_others_count() {
+    let conf = "ok1 x\nbild:er y\nonly\na\0b z\n\u{e9}\u{e9} q\npa (a\nok2 y\n x  \u{e9}\\y\n";
+    assert_eq!(rules(conf.as_bytes()).len(), 2);
+    let error = |line, column, span, message: &str| {
+        (Severity::Error, line, column, span, message.to_owned())
+    };
+    let name = "the image name has a character other than a-z A-Z 0-9 - _ . /";
+    assert_eq!(
+        complaints(conf.as_bytes()),
+        [
+            error(2, 5, 1, name),
+            error(3, 1, 4, "image `only` has no regex"),
+            error(4, 2, 1, "the line has a NUL byte"),
+            error(5, 1, 1, name),
+            error(6, 4, 1, "missing ), unterminated subpattern"),
+            error(8, 6, 2, "bad escape \\y: Python knows none of that name"),
+        ]
+    );
+}
+
+#[test]
+fn shown_as_a_compiler_does() {
+    let conf = Conf::parse("\n\tjava  \u{4e2d}\u{1b}[(?<n>a)\n".as_bytes());
+    let shown = conf.diagnostics[0].display("/pxy/psstat.conf").to_string();
+    let expected = "error: unterminated character set\n \
+                    --> /pxy/psstat.conf:2:10\n  |\n\
+                    2 |  java  \u{4e2d}\\x1b[(?<n>a)\n  |              ^^^^^^^^\n  \
+                    = help: close it with `]`, or write `\\[` for the character; a `]` that \
+                    stands first in a class is a character of it";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_long_line_is_cut_around_the_spot() {
+    let line = format!("image {}(?<n>x){}", "a".repeat(5_000), "b".repeat(5_000));
+    let conf = Conf::parse(line.as_bytes());
+    let shown = conf.diagnostics[0].display("conf").to_string();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.iter().all(|l| l.len() < 130), "{shown}");
+    let caret = lines[4].find('^').unwrap();
+    assert_eq!(&lines[3][caret..caret + 3], "(?<");
+    assert!(lines[3].ends_with("..."));
+}
+
+#[test]
+fn escapes_of_a_terminal_never_get_through() {
+    let conf = Conf::parse(b"\x1b]0;x\x07 a\nb \xe2\x80\xae(\n\xffx y\n");
+    for diagnostic in &conf.diagnostics {
+        let shown = diagnostic.display("a\x1bb").to_string();
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+        assert!(!shown.contains('\u{202e}'));
+    }
+    assert_eq!(conf.diagnostics.len(), 3);
+}
+
+#[test]
+fn likely_mistakes() {
+    let conf =
+        "web a*\nfi-lrh x1\nFI_lrh x2\nz foo\nz foobar\nz foo\nz (?i)FOO\nq foo\nq a.*xfoo\n";
+    let warning = |line, column, span, message: &str| {
+        (Severity::Warning, line, column, span, message.to_owned())
+    };
+    assert_eq!(
+        complaints(conf.as_bytes()),
+        [
+            warning(1, 5, 2, "this matches the empty string, and so every process"),
+            warning(3, 1, 6, "the image `FI_lrh` is written `fi-lrh` elsewhere"),
+            warning(5, 3, 6, "whatever this matches, the rule in line 4 matches too"),
+            warning(6, 3, 3, "whatever this matches, the rule in line 4 matches too"),
+            warning(9, 3, 7, "whatever this matches, the rule in line 8 matches too"),
+        ]
+    );
+    // None of these is one.
+    for good in ["a (?!x)|", "a \\b", "a ^\nb ^", "a $x", "a Foo\na foobar", "a (?=x)"] {
+        let empty = "matches the empty string";
+        let all = complaints(good.as_bytes());
+        let told = all.iter().any(|c| c.4.contains(empty));
+        assert_eq!(told, good.starts_with("a ^") || good == "a (?!x)|", "{good}: {all:?}");
+    }
+}
+
+#[test]
+fn a_survey_of_the_machine() {
+    let conf = Conf::parse(b"a nothing\nb .\nc psstat\nd cron\n");
+    let mut survey = Survey::new(&conf.rules);
+    for text in ["init", "cron", "sshd", "psstat-dump", "top", ""] {
+        survey.see(text.as_bytes(), text.starts_with("psstat"));
+    }
+    assert_eq!(survey.matched(), [0, 5, 1, 1]);
+    let warnings: Vec<_> = survey.warnings().into_iter().map(|w| (w.line, w.message)).collect();
+    assert_eq!(
+        warnings,
+        [
+            (1, "this matches nothing among the 5 processes here".to_owned()),
+            (2, "this matches all 5 processes here".to_owned()),
+            (3, "this matches the collector itself".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn too_much_is_refused() {
+    // A line of 10 MB within a file that is too large, and within one that
+    // is not.
+    let mut long = b"ok x\nlong ".to_vec();
+    long.resize(10 << 20, b'a');
+    let all = complaints(&long);
+    assert_eq!(all.len(), 1);
+    assert_eq!((all[0].0, all[0].1), (Severity::Error, 0));
+    assert_eq!(rules(&long), []);
+    long.truncate(MAX_FILE_LEN);
+    let all = complaints(&long);
+    assert_eq!((all.len(), all[0].1, all[0].2), (1, 2, 1));
+    assert_eq!(rules(&long).len(), 1);
+    let conf = Conf::parse(&long);
+    assert_eq!(conf.diagnostics[0].text.len(), MAX_LINE_LEN);
+    // A hundred MB of nothing.
+    assert_eq!(complaints(&vec![b'\n'; 100 << 20]).len(), 1);
+    // All lines bad.
+    let bad = "(\n".repeat(10_000);
+    assert_eq!(complaints(bad.as_bytes()).len(), MAX_DIAGNOSTICS + 1);
+}
+
+#[test]
+fn rules_without_number() {
+    let many: String = (0..MAX_RULES + 50).map(|i| format!("image{i} w{i}\n")).collect();
+    let conf = Conf::parse(many.as_bytes());
+    assert_eq!(conf.rules.rules().len(), MAX_RULES);
+    assert_eq!(conf.diagnostics.len(), 1);
+    let mut found = Vec::new();
+    conf.rules.classify(b"x w9998 y", &mut |i| found.push(i));
+    // w9, w99, w999 and w9998 are all in it.
+    assert_eq!(found, [9, 99, 999, 9998]);
+}
+
+#[test]
+fn patterns_that_would_be_huge() {
+    for (pattern, taken) in [
+        ("a{1000}", true),
+        ("(?:a{1000}){10}", true),
+        ("(?:a{1000}){1000}", false),
+        ("a{4294967294}", false),
+        ("(?:(?:(?:(?:a{99}){99}){99}){99}){99}", false),
+        (r"\w{2000}", true),
+        (r"(?:\w+\s+){1,300}", true),
+        // Counted, not written out.
+        (r"(?=x)(?:a{1000}){1000}", true),
+    ] {
+        let conf = Conf::parse(format!("image {pattern}").as_bytes());
+        assert_eq!(!conf.has_errors(), taken, "{pattern}: {:?}", conf.diagnostics);
+    }
+    let deep = format!("image {}a{}", "(".repeat(200), ")".repeat(200));
+    assert!(Conf::parse(deep.as_bytes()).has_errors());
+    let deep = format!("image {}a{}", "(".repeat(30_000), ")".repeat(30_000));
+    assert!(Conf::parse(deep.as_bytes()).has_errors());
+    // Each is small enough, all together are not.
+    let many: String = (0..400).map(|i| format!("image{i} (?:ab{i}c){{3000}}\n")).collect();
+    assert!(Conf::parse(many.as_bytes()).has_errors());
+}
