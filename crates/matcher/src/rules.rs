@@ -1,5 +1,6 @@
 //! Rules, and the images that a command line belongs to.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -143,6 +144,8 @@ pub struct Verdict {
 #[derive(Debug, Default)]
 pub struct Rules {
     images: Vec<ImageName>,
+    /// The number of each image.
+    numbers: HashMap<ImageName, usize>,
     rules: Vec<Rule>,
     size: u64,
     /// Made at the first text after the last change.
@@ -199,13 +202,11 @@ impl Rules {
             return Err(PatternError::new(message, 0, source.len(), remedy));
         }
         self.size = size;
-        let image = match self.images.iter().position(|i| *i == image) {
-            Some(index) => index,
-            None => {
-                self.images.push(image);
-                self.images.len() - 1
-            }
-        };
+        let next = self.images.len();
+        let image = *self.numbers.entry(image).or_insert_with_key(|image| {
+            self.images.push(image.clone());
+            next
+        });
         let limits = AtomicU64::new(0);
         self.rules.push(Rule { image, text: text.to_vec(), source, line, pattern, limits });
         self.filter = OnceLock::new();
