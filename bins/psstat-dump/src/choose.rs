@@ -1,0 +1,237 @@
+//! Which processes are looked at, and which images they make.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use psstat_matcher::{ImageName, PatternError, Rules};
+use psstat_sampler::{Candidate, ImageId};
+
+use crate::executable;
+use crate::row::Who;
+
+/// The image of an ad-hoc rule.
+pub const AD_HOC: &str = "match";
+
+/// The image to which every chosen process belongs, so that its sums count a
+/// process, or a socket, of several images once.
+pub const TOTAL: ImageId = ImageId(0);
+
+/// What makes an image.
+#[derive(Debug)]
+pub enum Source {
+    /// The executable's name; see [`executable::image`].
+    Executable,
+    /// The rules of a conf.
+    Conf {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        rules: Rules,
+    },
+    /// Patterns from the command line, all of one image, [`AD_HOC`].
+    Regex(Rules),
+}
+
+/// Sorts processes into images.
+#[derive(Debug)]
+pub struct Chooser {
+    source: Source,
+    /// The images that were asked for; empty: all.
+    wanted: Vec<String>,
+    /// The images by number, less one for the total.
+    names: Vec<String>,
+    by_name: HashMap<String, ImageId>,
+    /// Number of the source's image → its number here; `None`: not wanted.
+    of_rules: Vec<Option<ImageId>>,
+    /// This very process, which is no part of what is looked at.
+    own: Option<u32>,
+    who: HashMap<u32, (u32, Vec<u8>)>,
+    limited: u64,
+}
+
+impl Chooser {
+    /// Makes images by `source`, of which only those `wanted` are taken where
+    /// any are named. A wanted image is there even with no process.
+    pub fn new(source: Source, wanted: &[ImageName], own: Option<u32>) -> Chooser {
+        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        let mut chooser = Chooser {
+            source,
+            wanted: wanted.clone(),
+            names: Vec::new(),
+            by_name: HashMap::new(),
+            of_rules: Vec::new(),
+            own,
+            who: HashMap::new(),
+            limited: 0,
+        };
+        let of_rules: Vec<String> = match &chooser.source {
+            Source::Executable => Vec::new(),
+            Source::Conf { rules, .. } | Source::Regex(rules) => {
+                rules.images().iter().map(ToString::to_string).collect()
+            }
+        };
+        for name in of_rules {
+            let number = chooser.is_wanted(&name).then(|| chooser.number(&name));
+            chooser.of_rules.push(number);
+        }
+        for name in &wanted {
+            chooser.number(name);
+        }
+        chooser
+    }
+
+    /// What makes the images.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The images that are known, by number; the total is none of them.
+    pub fn images(&self) -> impl Iterator<Item = (ImageId, &str)> {
+        (1..).map(ImageId).zip(self.names.iter().map(String::as_str))
+    }
+
+    /// The name of an image; `None` for the total.
+    pub fn name(&self, image: ImageId) -> Option<&str> {
+        self.names.get(image.index().checked_sub(1)?).map(String::as_str)
+    }
+
+    /// How often a rule gave up because it hit its step limit.
+    pub fn limited(&self) -> u64 {
+        self.limited
+    }
+
+    /// Puts a process into its images, and notes who it is.
+    pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
+        if Some(candidate.pid) == self.own {
+            return;
+        }
+        match &self.source {
+            Source::Executable => {
+                let name = executable::image(candidate.command_line);
+                if self.is_wanted(&name) {
+                    images.push(self.number(&name));
+                }
+            }
+            Source::Conf { rules, .. } | Source::Regex(rules) => {
+                let of_rules = &self.of_rules;
+                let verdict = rules.classify(candidate.text, &mut |number| {
+                    images.extend(of_rules.get(number).copied().flatten());
+                });
+                self.limited = self.limited.saturating_add(verdict.limited as u64);
+            }
+        }
+        if !images.is_empty() {
+            images.push(TOTAL);
+            self.who.insert(candidate.pid, (candidate.ppid, candidate.text.to_vec()));
+        }
+    }
+
+    /// Who a chosen process is, as it was when it was last looked at.
+    pub fn who(&self, pid: u32, starttime: u64) -> Who {
+        let (ppid, command_line) = self.who.get(&pid).cloned().unwrap_or_default();
+        Who { pid, ppid, starttime, command_line }
+    }
+
+    /// Forgets the processes that are not among these.
+    pub fn keep_only(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.who.retain(|pid, _| is_there(*pid));
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted == name)
+    }
+
+    fn number(&mut self, name: &str) -> ImageId {
+        if let Some(&number) = self.by_name.get(name) {
+            return number;
+        }
+        self.names.push(name.to_owned());
+        // There are fewer images than processes, whose pids fit.
+        let number = ImageId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.by_name.insert(name.to_owned(), number);
+        number
+    }
+}
+
+/// Rules from patterns of the command line.
+///
+/// # Errors
+/// The first pattern that is not taken, and why.
+pub fn ad_hoc(patterns: &[String]) -> Result<Rules, (&str, PatternError)> {
+    let mut rules = Rules::default();
+    for pattern in patterns {
+        // The name is one that can be an image's: a test holds it.
+        let Ok(image) = AD_HOC.parse::<ImageName>() else { break };
+        rules.push(image, pattern).map_err(|error| (pattern.as_str(), error))?;
+    }
+    Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate<'a>(pid: u32, command_line: &'a [u8], text: &'a [u8]) -> Candidate<'a> {
+        Candidate { pid, ppid: 1, command_line, text }
+    }
+
+    fn images_of(chooser: &mut Chooser, pid: u32, words: &str) -> Vec<String> {
+        let raw = words.replace(' ', "\0") + "\0";
+        let mut images = Vec::new();
+        chooser.classify(&candidate(pid, raw.as_bytes(), words.as_bytes()), &mut images);
+        let (total, rest): (Vec<_>, Vec<_>) = images.into_iter().partition(|i| *i == TOTAL);
+        assert_eq!(total.len(), usize::from(!rest.is_empty()));
+        rest.into_iter().map(|image| chooser.name(image).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn by_executable() {
+        let mut chooser = Chooser::new(Source::Executable, &[], Some(7));
+        assert_eq!(images_of(&mut chooser, 1, "/bin/cat x"), ["cat"]);
+        assert_eq!(images_of(&mut chooser, 2, "dog"), ["dog"]);
+        assert_eq!(images_of(&mut chooser, 3, "cat"), ["cat"]);
+        assert!(images_of(&mut chooser, 7, "cat").is_empty());
+        assert_eq!(chooser.images().count(), 2);
+        assert_eq!(chooser.who(1, 5).command_line, b"/bin/cat x");
+        chooser.keep_only(|pid| pid != 1);
+        assert_eq!(chooser.who(1, 5).command_line, b"");
+    }
+
+    #[test]
+    fn wanted_only() {
+        let wanted = ["dog".parse().unwrap(), "bird".parse().unwrap()];
+        let mut chooser = Chooser::new(Source::Executable, &wanted, None);
+        assert!(images_of(&mut chooser, 1, "cat").is_empty());
+        assert_eq!(images_of(&mut chooser, 2, "dog"), ["dog"]);
+        assert_eq!(chooser.images().map(|(_, name)| name).collect::<Vec<_>>(), ["dog", "bird"]);
+    }
+
+    #[test]
+    fn by_rules() {
+        let conf = psstat_matcher::Conf::parse(b"c cat\nanimal cat|dog\nb bird\n");
+        let source = || Source::Conf {
+            path: PathBuf::from("x"),
+            rules: psstat_matcher::Conf::parse(b"c cat\nanimal cat|dog\nb bird\n").rules,
+        };
+        assert_eq!(conf.diagnostics, []);
+        let mut all = Chooser::new(source(), &[], None);
+        assert_eq!(images_of(&mut all, 1, "a cat"), ["c", "animal"]);
+        assert_eq!(all.images().count(), 3);
+        let wanted = ["animal".parse().unwrap(), "none".parse().unwrap()];
+        let mut some = Chooser::new(source(), &wanted, None);
+        assert_eq!(images_of(&mut some, 1, "a cat"), ["animal"]);
+        assert!(images_of(&mut some, 1, "bird").is_empty());
+        assert_eq!(some.images().map(|(_, name)| name).collect::<Vec<_>>(), ["animal", "none"]);
+    }
+
+    #[test]
+    fn by_patterns() {
+        let patterns = ["^x".to_owned(), "y$".to_owned()];
+        let mut chooser = Chooser::new(Source::Regex(ad_hoc(&patterns).unwrap()), &[], None);
+        assert_eq!(images_of(&mut chooser, 1, "x y"), [AD_HOC]);
+        assert_eq!(images_of(&mut chooser, 2, "z y"), [AD_HOC]);
+        assert!(images_of(&mut chooser, 3, "z").is_empty());
+        let bad = ["(".to_owned()];
+        assert_eq!(ad_hoc(&bad).unwrap_err().0, "(");
+    }
+}

@@ -1,0 +1,80 @@
+//! The image of a process where no rule names one: its executable's name.
+
+use psstat_matcher::ImageName;
+use psstat_proc_parse::Cmdline;
+
+/// The name for a process whose first argument says nothing.
+pub const UNNAMED: &str = "unnamed";
+
+/// The executable's name as its process tells it: the base name of `argv[0]`,
+/// without the `-` of a login shell.
+///
+/// A process that wrote a title over its command line (`nginx: worker
+/// process`, `sshd: root@pts/0`) has the name before the colon; a title
+/// without a colon (browsers) that before the first space. What an image's
+/// name may not hold becomes `_`.
+pub fn image(command_line: &[u8]) -> String {
+    let mut args = Cmdline(command_line).args();
+    let mut program = args.next().unwrap_or_default();
+    // Titles leave the old arguments' place behind as NULs.
+    let alone = args.all(<[u8]>::is_empty);
+    if let Some(end) = title_end(program) {
+        program = program.get(..end).unwrap_or_default();
+    } else if alone {
+        program = program.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    }
+    let base = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let base = base.strip_prefix(b"-").unwrap_or(base);
+    let name: String = String::from_utf8_lossy(base)
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .take(ImageName::MAX_LEN)
+        .collect();
+    if name.is_empty() { UNNAMED.to_owned() } else { name }
+}
+
+/// Where a title's colon stands: one that ends the text or has a space behind.
+fn title_end(program: &[u8]) -> Option<usize> {
+    (0..program.len()).find(|&at| {
+        program.get(at) == Some(&b':') && matches!(program.get(at + 1), None | Some(b' '))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let cases: [(&[u8], &str); 16] = [
+            (b"/usr/sbin/cron\0-f\0", "cron"),
+            (b"java\0-cp\0/a/b\0Main\0", "java"),
+            (b"-bash\0", "bash"),
+            (b"nginx: worker process\0", "nginx"),
+            (b"nginx: master process /usr/sbin/nginx -g daemon off;\0\0\0", "nginx"),
+            (b"sshd: root@pts/0", "sshd"),
+            (b"postgres: 14/main: checkpointer \0\0", "postgres"),
+            (b"/opt/chrome/chrome --type=renderer --url=a/b", "chrome"),
+            (b"/opt/My App/run it\0-x\0", "run_it"),
+            (b"C:\\Games\\x.exe\0", "C__Games_x.exe"),
+            (b"/\0", UNNAMED),
+            (b"\0\0x\0", UNNAMED),
+            (b"", UNNAMED),
+            (b"\x1b]0;evil\x07\0", "_]0_evil_"),
+            (b"caf\xc3\xa9\xff\0", "caf__"),
+            (b"a:b\0", "a_b"),
+        ];
+        for (given, want) in cases {
+            let want = want.replace(']', "_");
+            assert_eq!(image(given), want, "{}", String::from_utf8_lossy(given));
+        }
+    }
+
+    #[test]
+    fn every_name_is_one_that_a_conf_could_have() {
+        let long = vec![b'x'; 4096];
+        for given in [&long[..], b"a b\0c", b"\xff/\xff\0", b": x"] {
+            image(given).parse::<ImageName>().unwrap();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How the program ends.
+
+use std::io;
+
+use crate::harmless;
+
+/// Everything went well.
+pub const SUCCESS: u8 = 0;
+/// Nothing matched: no process of what was asked for, or, for `check`, a bad
+/// line in the conf.
+pub const NOTHING: u8 = 1;
+/// Wrong use: options that do not exist or do not go together, a file that
+/// cannot be read.
+pub const USAGE: u8 = 2;
+
+/// Whether what was asked for is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is: status [`SUCCESS`].
+    Something,
+    /// It is not: status [`NOTHING`].
+    Nothing,
+}
+
+impl Found {
+    /// Something where `condition` holds.
+    pub fn when(condition: bool) -> Found {
+        if condition { Found::Something } else { Found::Nothing }
+    }
+}
+
+/// Why the program could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What the option parser has to say; `--help` comes this way too.
+    #[error("{0}")]
+    Arguments(#[from] clap::Error),
+    /// Options that do not go together, or a value that does not do.
+    #[error("{0}")]
+    Usage(String),
+    /// No processes can be read.
+    #[error(transparent)]
+    Sampler(#[from] psstat_sampler::Error),
+    /// The result cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// The exit status. A reader that has seen enough and closed the pipe is
+    /// no failure.
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => SUCCESS,
+            Failure::Arguments(error) if !error.use_stderr() => SUCCESS,
+            _ => USAGE,
+        }
+    }
+
+    /// What to print on stderr, if there is anything to say.
+    pub fn for_stderr(&self) -> Option<String> {
+        match self {
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Failure::Arguments(error) if !error.use_stderr() => None,
+            Failure::Arguments(error) => {
+                // What was typed is quoted in it and may hold anything.
+                let text = error.render().to_string();
+                Some(text.trim_end().lines().map(harmless::text).collect::<Vec<_>>().join("\n"))
+            }
+            other => Some(format!("psstat-dump: {other}")),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Strangers' text, fit to be shown.
+//!
+//! Whoever starts a process chooses its command line, so it may hold escape
+//! sequences that drive a terminal, characters that reorder or hide what
+//! follows, and bytes that are no text at all. Everything of that kind is
+//! shown by number: `\x1b`, `\u{202e}`, `\xff`. A backslash stays what it is,
+//! so this is for looking at; JSON carries the text itself.
+
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthChar as _;
+
+/// A text without anything that could do harm on a terminal.
+pub fn text(text: &str) -> String {
+    bytes(text.as_bytes())
+}
+
+/// Bytes as a text without anything that could do harm on a terminal.
+pub fn bytes(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            push(&mut shown, character);
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+/// Adds one character, by number where it is not harmless.
+pub fn push(shown: &mut String, character: char) {
+    if character.is_ascii_control() {
+        let _ = write!(shown, "\\x{:02x}", u32::from(character));
+    } else if is_harmless(character) {
+        shown.push(character);
+    } else {
+        let _ = write!(shown, "\\u{{{:x}}}", u32::from(character));
+    }
+}
+
+/// Whether a character neither controls a terminal nor reorders or hides text.
+pub fn is_harmless(character: char) -> bool {
+    if character.is_control() {
+        return false;
+    }
+    !matches!(character,
+        // soft hyphen, joiners, marks of direction, embeddings, isolates
+        '\u{ad}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+        // blanks that look like nothing
+        | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
+        // selectors of variants and tags
+        | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}'
+        // music and shorthand that have no form of their own
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}')
+}
+
+/// How many columns of a terminal a harmless text takes.
+pub fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+fn char_width(character: char) -> usize {
+    character.width().unwrap_or(0)
+}
+
+/// The start of a text, at most so many columns wide; where something was left
+/// out, its last character is `…`.
+pub fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut room = columns.saturating_sub(1);
+    let mut kept = String::new();
+    for character in text.chars() {
+        let wide = char_width(character);
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        kept.push(character);
+    }
+    if columns > 0 {
+        kept.push('…');
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_harm_is_shown_by_number() {
+        let cases: [(&[u8], &str); 8] = [
+            (b"plain text", "plain text"),
+            (b"\x1b[2Jgone", "\\x1b[2Jgone"),
+            (b"a\nb\tc\x7f", "a\\x0ab\\x09c\\x7f"),
+            ("\u{9b}31m".as_bytes(), "\\u{9b}31m"),
+            ("a\u{202e}txt.exe".as_bytes(), "a\\u{202e}txt.exe"),
+            (b"\xff\xfe\xc3", "\\xff\\xfe\\xc3"),
+            ("é 日本 🦀".as_bytes(), "é 日本 🦀"),
+            ("a\u{200d}b\u{fe0f}".as_bytes(), "a\\u{200d}b\\u{fe0f}"),
+        ];
+        for (given, want) in cases {
+            assert_eq!(bytes(given), want);
+        }
+    }
+
+    #[test]
+    fn width_is_that_of_a_terminal() {
+        assert_eq!(width("abc"), 3);
+        assert_eq!(width("日本"), 4);
+        assert_eq!(width("e\u{301}"), 1);
+    }
+
+    #[test]
+    fn cut_never_exceeds() {
+        for text in ["", "a", "abcdef", "日本語", "a日b本c", "e\u{301}e\u{301}e\u{301}"] {
+            for columns in 0..10 {
+                let kept = cut(text, columns);
+                assert!(width(&kept) <= columns, "{text} {columns}: {kept}");
+                assert_eq!(kept == text, width(text) <= columns, "{text} {columns}: {kept}");
+            }
+        }
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("日本語", 4), "日…");
+    }
+}

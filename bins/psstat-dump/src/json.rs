@@ -1,0 +1,155 @@
+//! Rows as JSON, and JSON that is harmless on a terminal.
+//!
+//! A document of the table:
+//!
+//! ```json
+//! {"format": "psstat-dump", "version": 1, "kind": "images",
+//!  "images_from": {"source": "executable"},
+//!  "time_unix_seconds": 1700000000.5, "window_seconds": 1.0,
+//!  "rows": [{"image": "cron", "procs": 1, "pcpu_percent": 0.0}],
+//!  "total": {"procs": 1, "pcpu_percent": 0.0},
+//!  "unread": {"io": 0}}
+//! ```
+//!
+//! `kind` is `images` or `processes` and says what a row is; a row's fields
+//! are those of [`COLUMNS`](crate::columns::COLUMNS). What could not be read
+//! is `null`. `window_seconds` is `null` for a copy of a procfs. `unread` says
+//! of how many processes a file could not be read. A command line that is not
+//! UTF-8 has U+FFFD where it is not, and its bytes in `command_line_hex`.
+//! `version` is raised when a field changes its meaning or goes; new fields
+//! may come at any time.
+
+use std::fmt::Write as _;
+
+use psstat_sampler::Health;
+use serde_json::{Map, Value, json};
+
+use crate::choose::Source;
+use crate::columns::{Cell, Column};
+use crate::harmless;
+use crate::row::Row;
+
+/// The version of the documents' form.
+pub const VERSION: u64 = 1;
+
+/// The beginning of each document.
+pub fn document(kind: &str) -> Map<String, Value> {
+    let mut document = Map::new();
+    document.insert("format".to_owned(), json!("psstat-dump"));
+    document.insert("version".to_owned(), json!(VERSION));
+    document.insert("kind".to_owned(), json!(kind));
+    document
+}
+
+/// What makes the images.
+pub fn source(source: &Source) -> Value {
+    match source {
+        Source::Executable => json!({"source": "executable"}),
+        Source::Conf { path, .. } => {
+            json!({"source": "conf", "conf": path.to_string_lossy()})
+        }
+        Source::Regex(rules) => {
+            let regex: Vec<_> =
+                rules.rules().iter().map(|rule| String::from_utf8_lossy(rule.source())).collect();
+            json!({"source": "regex", "regex": regex})
+        }
+    }
+}
+
+/// A row's fields.
+pub fn row(columns: &[&Column], row: &Row) -> Value {
+    let mut fields = Map::new();
+    for column in columns {
+        let cell = (column.get)(row);
+        if let Cell::Text(text) = cell {
+            let hex = std::str::from_utf8(text).is_err().then(|| hex(text));
+            fields.insert(column.field.to_owned(), json!(String::from_utf8_lossy(text)));
+            fields.insert(format!("{}_hex", column.field), json!(hex));
+        } else {
+            fields.insert(column.field.to_owned(), value(&cell));
+        }
+    }
+    Value::Object(fields)
+}
+
+/// The total's fields: those of a row that are numbers.
+pub fn total(columns: &[&Column], total: &Row) -> Value {
+    let mut fields = Map::new();
+    fields.insert("procs".to_owned(), json!(total.procs));
+    let of_rows = ["image", "pid", "ppid", "starttime", "command", "procs"];
+    for column in columns.iter().filter(|column| !of_rows.contains(&column.key)) {
+        fields.insert(column.field.to_owned(), value(&(column.get)(total)));
+    }
+    Value::Object(fields)
+}
+
+/// Of how many processes each file could not be read.
+pub fn unread(health: &Health) -> Value {
+    let (denied, failed) = (health.denied, health.failed);
+    json!({
+        "cmdline": denied.command_line + failed.command_line + health.blocked,
+        "io": denied.io + failed.io,
+        "fd": denied.fd + failed.fd,
+        "ns_net": denied.netns + failed.netns,
+        "statm": denied.statm + failed.statm,
+        "stat": denied.stat + failed.stat,
+    })
+}
+
+fn value(cell: &Cell<'_>) -> Value {
+    match *cell {
+        Cell::Absent => Value::Null,
+        Cell::Name(name) => json!(name),
+        Cell::Names(names) => json!(names),
+        Cell::Text(text) => json!(String::from_utf8_lossy(text)),
+        Cell::Count(value) => json!(value),
+        Cell::Bytes(value) | Cell::Calls(value) => json!(value),
+        Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {
+            json!((value * 1000.0).round() / 1000.0)
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// A document as one line, ended by a newline. What could do harm on a terminal
+/// is escaped, so that the text stays the same for whoever parses it.
+pub fn line(document: &Value) -> Vec<u8> {
+    let printed = document.to_string();
+    let mut line = String::with_capacity(printed.len() + 1);
+    // serde_json has escaped quotes, backslashes and the ASCII control
+    // characters but DEL; what else does harm can stand in strings only.
+    for character in printed.chars() {
+        if harmless::is_harmless(character) {
+            line.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        }
+    }
+    line.push('\n');
+    line.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_harm_is_escaped_and_comes_back() {
+        let text = "a\x1b[2J\u{9b}\u{7f}\u{202e}\u{e0041}\"\\\n日本 é";
+        let printed = String::from_utf8(line(&json!({ "x": text }))).unwrap();
+        let want = r#"{"x":"a\u001b[2J\u009b\u007f\u202e\udb40\udc41\"\\\n日本 é"}"#;
+        assert_eq!(printed.trim_end(), want);
+        let back: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(back["x"], text);
+    }
+}

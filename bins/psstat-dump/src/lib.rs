@@ -1,0 +1,52 @@
+//! The inspector of psstat as a library, so that tests, man pages and shell
+//! completions use the same definitions as the program.
+//!
+//! ```
+//! let command = psstat_dump::args::command();
+//! assert_eq!(command.get_name(), "psstat-dump");
+//! ```
+//!
+//! One way through it: [`args`] says what was typed, [`choose`] which
+//! processes that means, [`measure`] gives the numbers of one window as rows,
+//! and [`table`], [`csv`] and [`json`] print rows by way of the [`columns`]
+//! that were chosen. [`harmless`] stands between strangers' text and a
+//! terminal.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod choose;
+pub mod columns;
+pub mod conf;
+pub mod csv;
+pub mod executable;
+pub mod exit;
+pub mod harmless;
+pub mod json;
+pub mod measure;
+pub mod row;
+pub mod table;
+pub mod terminal;
+pub mod time;
+pub mod units;
+pub mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use exit::Found;
+
+/// Runs the program with these arguments, the first being its own name, and
+/// gives its exit status. The one place that prints errors.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = args::parse(arguments).and_then(verbs::run);
+    match outcome {
+        Ok(Found::Something) => ExitCode::from(exit::SUCCESS),
+        Ok(Found::Nothing) => ExitCode::from(exit::NOTHING),
+        Err(failure) => {
+            if let Some(text) = failure.for_stderr() {
+                terminal::say(&text);
+            }
+            ExitCode::from(failure.status())
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! From processes to rows: one window after the other.
+//!
+//! CPU is averaged over a window, between two readings of each process's CPU
+//! time. io is read at the end of each window, so that a rate needs the end
+//! of the window before: a first cycle without any waiting gives the one that
+//! the first rates start from. A process that came between the two has no
+//! rates and no CPU yet; its image's rates include what it did.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use psstat_sampler::{Counters, Error, Health, ImageId, ImageSample, Options, Sampler};
+
+use crate::choose::{Chooser, TOTAL};
+use crate::row::{Numbers, Row};
+
+/// What one window gave.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// When it ended.
+    pub time: SystemTime,
+    /// How long it was: what lay between the readings of CPU time. `None` for
+    /// a copy of a procfs, in which no time passes.
+    pub window: Option<Duration>,
+    /// One row an image, by its number.
+    pub images: Vec<Row>,
+    /// One row a process, by pid.
+    pub processes: Vec<Row>,
+    /// All of them together, nothing counted twice.
+    pub total: Row,
+    /// What could not be read.
+    pub health: Health,
+}
+
+/// Measures, as often as it is asked to.
+#[derive(Debug)]
+pub struct Measurer {
+    sampler: Sampler,
+    chooser: Chooser,
+    /// Whether the procfs is a copy in a folder.
+    still: bool,
+    opened: Option<Instant>,
+    before: Option<Before>,
+}
+
+/// io at the end of a window, by image and by process (pid, start time).
+#[derive(Debug, Default)]
+struct Before {
+    at: Option<Instant>,
+    images: Vec<Option<Counters>>,
+    processes: HashMap<(u32, u64), Counters>,
+}
+
+impl Measurer {
+    /// Reads the procfs `proc` in windows of this length, and takes from it
+    /// what `chooser` chooses.
+    ///
+    /// # Errors
+    /// When the procfs cannot be opened.
+    pub fn new(proc: &Path, window: Duration, chooser: Chooser) -> Result<Measurer, Error> {
+        let options = Options { proc: proc.to_owned(), window, ..Options::default() };
+        let mut sampler = Sampler::new(options)?;
+        // Known from the start, they begin at 0 even if their first process
+        // comes to them by exec.
+        sampler.classify_anew(chooser.images().count() + 1);
+        let mut measurer =
+            Measurer { sampler, chooser, still: is_copy(proc), opened: None, before: None };
+        if !measurer.still {
+            measurer.open();
+            measurer.close();
+        }
+        Ok(measurer)
+    }
+
+    /// What is chosen.
+    pub fn chooser(&self) -> &Chooser {
+        &self.chooser
+    }
+
+    /// Whether what is read is a copy of a procfs, in which no time passes: a
+    /// window need not be waited for.
+    pub fn is_still(&self) -> bool {
+        self.still
+    }
+
+    /// Opens a window, and gives the moment at which it is to be closed.
+    pub fn open(&mut self) -> Instant {
+        self.opened = Some(Instant::now());
+        self.sampler.open(&mut |candidate, images| self.chooser.classify(candidate, images))
+    }
+
+    /// Closes the window and gives its rows.
+    pub fn close(&mut self) -> Snapshot {
+        let now = Instant::now();
+        let sample = self.sampler.close();
+        let time = SystemTime::now();
+        let before = self.before.take().unwrap_or_default();
+        let seconds = before.at.map(|at| now.saturating_duration_since(at).as_secs_f64());
+        let rates = |was: Option<Counters>, is: Option<Counters>| {
+            let seconds = seconds.filter(|seconds| *seconds > 0.0)?;
+            Some((is?.minus(was?), seconds))
+        };
+        let image = |id: ImageId| {
+            let sample = sample.image(id);
+            let was = before.images.get(id.index()).copied().flatten();
+            let mut numbers = of_image(&sample);
+            numbers.io_done = rates(was, sample.io);
+            if self.still {
+                numbers.pcpu = None;
+            }
+            Row {
+                images: self.chooser.name(id).map(str::to_owned).into_iter().collect(),
+                who: None,
+                procs: sample.procs,
+                numbers,
+            }
+        };
+        let images: Vec<Row> = self.chooser.images().map(|(id, _)| image(id)).collect();
+        let total = image(TOTAL);
+        let health = sample.health;
+
+        let mut after = Before { at: Some(now), ..Before::default() };
+        // The known ones, with or without a process, so that one that was
+        // there without processes has rates from its first process on.
+        after.images.push(total.numbers.io);
+        after.images.extend(images.iter().map(|row| row.numbers.io));
+        let mut processes = Vec::new();
+        for process in self.sampler.processes() {
+            let key = (process.pid, process.starttime);
+            if let Some(io) = process.io {
+                after.processes.insert(key, io);
+            }
+            let [tcp, udp, unix] = process.sockets.map_or([None; 3], |counts| counts.map(Some));
+            processes.push(Row {
+                images: process
+                    .images
+                    .iter()
+                    .filter_map(|image| self.chooser.name(*image).map(str::to_owned))
+                    .collect(),
+                who: Some(self.chooser.who(process.pid, process.starttime)),
+                procs: 1,
+                numbers: Numbers {
+                    pcpu: process.pcpu.filter(|_| !self.still),
+                    rss: process.rss,
+                    vsize: process.vsize,
+                    descriptors: process.descriptors,
+                    threads: process.threads,
+                    tcp,
+                    udp,
+                    unix,
+                    io: process.io,
+                    io_done: rates(before.processes.get(&key).copied(), process.io),
+                },
+            });
+        }
+        processes.sort_by_key(|row| row.who.as_ref().map(|who| who.pid));
+        let pid_of = |row: &Row| row.who.as_ref().map(|who| who.pid);
+        self.chooser.keep_only(|pid| processes.binary_search_by_key(&Some(pid), pid_of).is_ok());
+        self.before = Some(after);
+        let window = self.opened.take().map(|opened| now.saturating_duration_since(opened));
+        let window = window.filter(|_| !self.still);
+        Snapshot { time, window, images, processes, total, health }
+    }
+}
+
+fn of_image(sample: &ImageSample) -> Numbers {
+    Numbers {
+        pcpu: sample.pcpu,
+        rss: sample.rss,
+        vsize: sample.vsize,
+        descriptors: sample.descriptors,
+        threads: sample.threads,
+        tcp: sample.tcp,
+        udp: sample.udp,
+        unix: sample.unix,
+        io: sample.io,
+        io_done: None,
+    }
+}
+
+/// Whether a folder is no procfs but, it seems, a copy of one.
+pub fn is_copy(proc: &Path) -> bool {
+    rustix::fs::statfs(proc).is_ok_and(|fs| fs.f_type != rustix::fs::PROC_SUPER_MAGIC)
+}
+
+/// This process's pid as a procfs knows it, which may be that of another pid
+/// namespace. A copy of a procfs knows none.
+pub fn own_pid(proc: &Path) -> Option<u32> {
+    if is_copy(proc) {
+        return None;
+    }
+    std::fs::read_link(proc.join("self")).ok()?.to_str()?.parse().ok()
+}

@@ -1,0 +1,183 @@
+//! Rows as an aligned table.
+
+use crate::columns::{Cell, Column};
+use crate::harmless;
+use crate::row::Row;
+use crate::terminal::Paint;
+use crate::units::{self, Style};
+
+/// The narrowest that a column of text is made so that a line fits.
+const NARROWEST: usize = 8;
+/// What stands for a value that is not there.
+const ABSENT: &str = "-";
+
+/// How a table looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// How numbers are written.
+    pub style: Style,
+    /// How wide a line may be; `None`: as wide as need be.
+    pub width: Option<usize>,
+    /// Colour for headings and the total.
+    pub paint: Paint,
+}
+
+/// A cell as text for people.
+pub fn cell(cell: &Cell<'_>, style: Style) -> String {
+    match *cell {
+        Cell::Absent => ABSENT.to_owned(),
+        Cell::Name(name) => harmless::text(name),
+        Cell::Names(names) => harmless::text(&names.join(",")),
+        Cell::Text(text) => harmless::bytes(text),
+        Cell::Count(value) => value.to_string(),
+        Cell::Bytes(value) => units::bytes(value, style),
+        Cell::Calls(value) => units::calls(value, style),
+        Cell::ByteRate(value) => units::byte_rate(value, style),
+        Cell::CallRate(value) => units::call_rate(value, style),
+        Cell::Percent(value) => units::percent(value, style),
+    }
+}
+
+/// The table with its heading, and the total below if there is one. Each line
+/// ends in a newline.
+pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: Look) -> String {
+    let headings = columns.iter().map(|column| column.heading.to_owned()).collect();
+    let mut lines: Vec<Vec<String>> = vec![headings];
+    let mut is_text = vec![false; columns.len()];
+    for row in rows {
+        let cells: Vec<Cell<'_>> = columns.iter().map(|column| (column.get)(row)).collect();
+        for (is_text, cell) in is_text.iter_mut().zip(&cells) {
+            *is_text |= cell.is_text();
+        }
+        lines.push(cells.iter().map(|value| cell(value, look.style)).collect());
+    }
+    if let Some(total) = total {
+        lines.push(total_line(columns, total, look.style));
+    }
+    let mut widths: Vec<usize> = vec![0; columns.len()];
+    for line in &lines {
+        for (width, text) in widths.iter_mut().zip(line) {
+            *width = (*width).max(harmless::width(text));
+        }
+    }
+    if let Some(room) = look.width {
+        narrow(&mut widths, &is_text, room);
+    }
+    let last = lines.len().saturating_sub(1);
+    let mut table = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        let mut text = aligned(line, &widths, &is_text);
+        if let Some(room) = look.width {
+            text = harmless::cut(&text, room);
+        }
+        let is_bold = number == 0 || (total.is_some() && number == last);
+        table.push_str(&if is_bold { look.paint.bold(&text) } else { text });
+        table.push('\n');
+    }
+    table
+}
+
+/// The total's cells; its first column of text says what it is.
+fn total_line(columns: &[&Column], total: &Row, style: Style) -> Vec<String> {
+    let mut named = false;
+    let cells = columns.iter().map(|column| match column.key {
+        "image" => {
+            named = true;
+            "total".to_owned()
+        }
+        "pid" | "ppid" | "starttime" | "command" => String::new(),
+        _ => cell(&(column.get)(total), style),
+    });
+    let mut cells: Vec<String> = cells.collect();
+    if !named && let Some(first) = cells.iter_mut().find(|cell| cell.is_empty()) {
+        *first = "total".to_owned();
+    }
+    cells
+}
+
+/// Takes from columns of text what the line is too wide, from the widest
+/// first.
+fn narrow(widths: &mut [usize], is_text: &[bool], room: usize) {
+    let gaps = widths.len().saturating_sub(1);
+    loop {
+        let total = widths.iter().sum::<usize>() + gaps;
+        if total <= room {
+            return;
+        }
+        let widest = widths
+            .iter_mut()
+            .zip(is_text)
+            .filter(|(width, is_text)| **is_text && **width > NARROWEST);
+        let Some((width, _)) = widest.max_by_key(|(width, _)| **width) else { return };
+        *width = NARROWEST.max(width.saturating_sub((total - room).div_ceil(2)));
+    }
+}
+
+fn aligned(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
+    let mut text = String::new();
+    for ((cell, &width), &is_text) in line.iter().zip(widths).zip(is_text) {
+        let cell = harmless::cut(cell, width);
+        let padding = " ".repeat(width.saturating_sub(harmless::width(&cell)));
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        let (before, behind) = if is_text { ("", &padding[..]) } else { (&padding[..], "") };
+        text.push_str(before);
+        text.push_str(&cell);
+        text.push_str(behind);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{self, Level};
+    use crate::row::{Numbers, Who};
+
+    fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {
+        let who = Who { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+        let numbers = Numbers { rss: Some(1536), ..Numbers::default() };
+        Row { images: vec![image.to_owned()], who: Some(who), procs: 1, numbers }
+    }
+
+    fn shown(width: Option<usize>) -> String {
+        let columns: Vec<_> = ["pid", "image", "rss", "pcpu", "command"]
+            .iter()
+            .map(|key| columns::find(key, Level::Process).unwrap())
+            .collect();
+        let rows = [
+            process(7, "cat", b"cat \x1b[31mred"),
+            process(12345, "a-rather-long-name", "日本 \u{202e}x".as_bytes()),
+        ];
+        let total = Row { images: Vec::new(), who: None, ..process(0, "", b"") };
+        let look = Look { style: Style::Human, width, paint: Paint::PLAIN };
+        render(&columns, &rows, Some(&total), look)
+    }
+
+    #[test]
+    fn as_wide_as_need_be() {
+        let want = "  PID IMAGE               RSS %CPU COMMAND
+    7 cat                1.5K    - cat \\x1b[31mred
+12345 a-rather-long-name 1.5K    - 日本 \\u{202e}x
+      total              1.5K    -
+";
+        assert_eq!(shown(None), want);
+    }
+
+    #[test]
+    fn cut_to_the_terminal() {
+        let want = "  PID IMAGE        RSS %CPU COMMAND
+    7 cat         1.5K    - cat \\x1b[3…
+12345 a-rather-l… 1.5K    - 日本 \\u{20…
+      total       1.5K    -
+";
+        assert_eq!(shown(Some(39)), want);
+        for width in 0..80 {
+            for line in shown(Some(width)).lines() {
+                assert!(harmless::width(line) <= width, "{width}: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Moments as text.
+
+use std::time::{Duration, SystemTime};
+
+/// Seconds since 1970; 0 before it.
+pub fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// A moment in UTC, to the second: `2026-01-31T23:59:59Z`.
+pub fn utc(time: SystemTime) -> String {
+    let passed: Duration = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (days, seconds) = (passed.as_secs() / 86_400, passed.as_secs() % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of the day that comes so many days after 1970-01-01.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Years that begin in March end with the leap day. The calendar repeats
+    // after 400 years, which are 146,097 days; 0000-03-01 lies 719,468 days
+    // before 1970.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months from March on have 153 days, whichever five.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_day_of_500_years_follows_the_one_before() {
+        let leap = |year: u64| {
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+        };
+        let mut want = (1970, 1, 1);
+        for days in 0..500 * 365 {
+            assert_eq!(date(days), want, "{days}");
+            let last = match want.1 {
+                2 => 28 + u64::from(leap(want.0)),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            want = match want {
+                (year, 12, 31) => (year + 1, 1, 1),
+                (year, month, day) if day == last => (year, month + 1, 1),
+                (year, month, day) => (year, month, day + 1),
+            };
+        }
+    }
+
+    #[test]
+    fn as_text() {
+        let at = |seconds| utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(1_700_000_000), "2023-11-14T22:13:20Z");
+    }
+}

@@ -1,0 +1,109 @@
+//! Numbers as people read them.
+
+/// How numbers are written in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// `1.5M`: multiples of 1024 for bytes and of 1000 for everything else.
+    Human,
+    /// Every digit.
+    Exact,
+}
+
+/// Bytes, which a difference or `cancelled_write_bytes` may make negative.
+pub fn bytes(value: i64, style: Style) -> String {
+    match style {
+        Style::Exact => value.to_string(),
+        Style::Human => scaled(value as f64, 1024.0, "BKMGTPE"),
+    }
+}
+
+/// Calls, or another number of things that grows without end.
+pub fn calls(value: i64, style: Style) -> String {
+    match style {
+        Style::Exact => value.to_string(),
+        Style::Human => scaled(value as f64, 1000.0, " kMGTPE"),
+    }
+}
+
+/// Bytes a second.
+pub fn byte_rate(value: f64, style: Style) -> String {
+    match style {
+        Style::Exact => format!("{value:.3}"),
+        Style::Human => scaled(value, 1024.0, "BKMGTPE"),
+    }
+}
+
+/// Calls a second.
+pub fn call_rate(value: f64, style: Style) -> String {
+    match style {
+        Style::Exact => format!("{value:.3}"),
+        Style::Human => scaled(value, 1000.0, " kMGTPE"),
+    }
+}
+
+/// Percent of one core.
+pub fn percent(value: f64, style: Style) -> String {
+    match style {
+        Style::Exact => format!("{value:.3}"),
+        Style::Human => format!("{value:.1}"),
+    }
+}
+
+/// At most three digits before the unit, one behind the point where there are
+/// fewer: `0`, `1023B`, `1.0K`, `17.3M`, `512G`.
+fn scaled(value: f64, base: f64, units: &str) -> String {
+    let mut rest = value.abs();
+    let mut units = units.chars();
+    let mut unit = units.next().unwrap_or(' ');
+    let plain = unit;
+    for next in units {
+        // Where rounding would give four digits the next unit is right.
+        if rest < base - 0.5 {
+            break;
+        }
+        rest /= base;
+        unit = next;
+    }
+    let sign = if value < 0.0 && rest.round() > 0.0 { "-" } else { "" };
+    let digits =
+        if unit == plain || rest >= 99.95 { format!("{rest:.0}") } else { format!("{rest:.1}") };
+    format!("{sign}{digits}{unit}").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_people() {
+        let cases = [
+            (0, "0B"),
+            (1, "1B"),
+            (1023, "1023B"),
+            (1024, "1.0K"),
+            (1536, "1.5K"),
+            (102_350, "100K"),
+            (1_048_575, "1.0M"),
+            (17 << 20, "17.0M"),
+            (512 << 30, "512G"),
+            (i64::MAX, "8.0E"),
+            (-2048, "-2.0K"),
+        ];
+        for (value, want) in cases {
+            assert_eq!(bytes(value, Style::Human), want, "{value}");
+        }
+        assert_eq!(calls(999, Style::Human), "999");
+        assert_eq!(calls(1000, Style::Human), "1.0k");
+        assert_eq!(call_rate(0.2, Style::Human), "0");
+        assert_eq!(byte_rate(-0.2, Style::Human), "0B");
+        assert_eq!(percent(12.345, Style::Human), "12.3");
+    }
+
+    #[test]
+    fn to_the_digit() {
+        assert_eq!(bytes(i64::MIN, Style::Exact), "-9223372036854775808");
+        assert_eq!(calls(1_234_567, Style::Exact), "1234567");
+        assert_eq!(byte_rate(1.5, Style::Exact), "1.500");
+        assert_eq!(percent(12.345, Style::Exact), "12.345");
+    }
+}

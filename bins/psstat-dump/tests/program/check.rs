@@ -1,0 +1,89 @@
+//! `check`.
+
+use psstat_actor::TempDir;
+use serde_json::json;
+
+use crate::run::{actor, csv, json as json_of, run, stdout, unique};
+
+#[test]
+fn says_what_is_wrong_and_what_matches_here() {
+    let name = unique("checked");
+    let _actors = (actor(&name), actor(&name));
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    let path = conf.to_str().unwrap();
+    let lines = format!("# rules\nb@d x\n\nhere ^{name}$\nnowhere ^{name}-no$\nall .\nbroken (x\n");
+    std::fs::write(&conf, lines).unwrap();
+
+    let output = run(&["check", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    for want in [
+        &format!("{path}:2:2\n  |\n2 | b@d x\n  |  ^\n"),
+        &format!("{path}:7:8\n  |\n7 | broken (x\n  |        ^\n"),
+        &format!("{path}:5\n  | nowhere ^{name}-no$\n"),
+        &format!("{path}:6\n  | all .\n"),
+        &format!("{path}: 3 rules of 3 images, 2 errors, 1 warning; "),
+    ] {
+        assert!(text.contains(want), "{want}\n--\n{text}");
+    }
+    assert!(!text.contains(&format!("{path}:4")), "{text}");
+
+    let (status, document) = json_of(&["check", "--json", "--conf", path]);
+    assert_eq!((status, &document["ok"], &document["kind"]), (1, &json!(false), &json!("check")));
+    let rules = document["rules"].as_array().unwrap();
+    assert_eq!(rules[0]["image"], "here");
+    assert_eq!(rules[0]["line"], 4);
+    assert_eq!(rules[0]["procs"], 2);
+    assert_eq!(rules[1]["procs"], 0);
+    assert_eq!(rules[2]["procs"], document["procs_here"]);
+    let severities: Vec<_> = document["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| (finding["severity"].clone(), finding["line"].clone()))
+        .collect();
+    let want = [("error", 2), ("error", 7), ("note", 5), ("warning", 6)];
+    assert_eq!(severities, want.map(|(severity, line)| (json!(severity), json!(line))));
+
+    let records = csv(&stdout(&run(&["--csv", "check", path])));
+    assert_eq!(records[0], ["severity", "line", "column", "message", "remedy"]);
+    assert_eq!(records[1][..3], ["error", "2", "2"]);
+    assert_eq!(records.len(), 5);
+}
+
+#[test]
+fn a_good_conf_is_good() {
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, "nothing ^nothing-of-this-name$\n").unwrap();
+    let output = run(&["check", conf.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).starts_with("note: matches none of the "));
+}
+
+#[test]
+fn whoever_may_write_it_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, "a b\n").unwrap();
+    std::fs::set_permissions(&conf, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let output = run(&["check", conf.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("warning: the file is writable by others"));
+}
+
+#[test]
+fn a_conf_without_a_rule_is_bad() {
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    let path = conf.to_str().unwrap();
+    let output = run(&["check", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).starts_with("error: the file cannot be read: "));
+    std::fs::write(&conf, "# nothing\n").unwrap();
+    let output = run(&["check", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).starts_with("error: the file has no rule\n"));
+}

@@ -1,0 +1,62 @@
+//! A copy of a procfs in a folder.
+
+use std::fs;
+use std::path::Path;
+
+use psstat_actor::{TempDir, truth};
+use serde_json::Value;
+
+use crate::run::{actor, json, unique};
+
+/// Copies what the table reads of one process.
+fn copy(pid: u32, to: &Path) {
+    let (from, to) = (Path::new("/proc").join(pid.to_string()), to.join(pid.to_string()));
+    for folder in ["fd", "net", "ns"] {
+        fs::create_dir_all(to.join(folder)).unwrap();
+    }
+    for file in ["stat", "statm", "status", "io", "cmdline", "comm"] {
+        fs::write(to.join(file), fs::read(from.join(file)).unwrap()).unwrap();
+    }
+    for table in ["tcp", "tcp6", "udp", "udp6", "unix"] {
+        if let Ok(bytes) = fs::read(from.join("net").join(table)) {
+            fs::write(to.join("net").join(table), bytes).unwrap();
+        }
+    }
+    let net = fs::read_link(from.join("ns/net")).unwrap();
+    std::os::unix::fs::symlink(net, to.join("ns/net")).unwrap();
+    for entry in fs::read_dir(from.join("fd")).unwrap() {
+        let entry = entry.unwrap();
+        let target = fs::read_link(entry.path()).unwrap();
+        std::os::unix::fs::symlink(target, to.join("fd").join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn gives_the_same_numbers_without_any_time() {
+    let name = unique("copied");
+    let mut actor = actor(&name);
+    actor.open_files(5).unwrap();
+    actor.tcp_pairs(2).unwrap();
+    actor.threads(2).unwrap();
+    actor.quiesce().unwrap();
+    let pid = actor.pid();
+    let temp = TempDir::new().unwrap();
+    copy(pid, temp.path());
+    let (fds, threads) = (truth::fds(pid).unwrap(), truth::threads(pid).unwrap());
+    let (io, memory) = (truth::io(pid).unwrap(), truth::memory(pid).unwrap());
+    drop(actor);
+
+    let proc = temp.path().to_str().unwrap();
+    let (status, document) = json(&["--no-conf", "--json", "--proc", proc]);
+    assert_eq!(status, 0);
+    assert_eq!(document["window_seconds"], Value::Null);
+    let row = &document["rows"][0];
+    assert_eq!(row["image"], name);
+    assert_eq!(row["fds"], fds);
+    assert_eq!(row["threads"], threads);
+    assert_eq!(row["tcp_established"], 4);
+    assert_eq!(row["rss_bytes"], memory.resident);
+    assert_eq!(row["wchar_bytes"], io["wchar"]);
+    assert_eq!(row["pcpu_percent"], Value::Null);
+    assert_eq!(row["wchar_bytes_per_second"], Value::Null);
+}

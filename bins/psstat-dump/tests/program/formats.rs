@@ -1,0 +1,88 @@
+//! The forms of the output, and how often it comes.
+
+use crate::run::{actor, csv, json, run, stderr, stdout, unique};
+
+#[test]
+fn plain_and_aligned_in_a_pipe() {
+    let name = unique("plain");
+    let _actor = actor(&name);
+    let output = run(&["--no-conf", "-p", &name]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "");
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2);
+    let heading: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!((heading[0], heading[1], *heading.last().unwrap()), ("PID", "IMAGE", "COMMAND"));
+    assert_eq!(lines[1].find(&name), lines[0].find("IMAGE"));
+    assert_eq!(lines[1].rfind(&name), lines[0].find("COMMAND"));
+    assert!(!text.contains('\x1b'));
+}
+
+#[test]
+fn the_total_is_the_last_line() {
+    let name = unique("sum");
+    let _actors = (actor(&name), actor(&name), actor(&name));
+    let output = run(&["--no-conf", "-p", "--columns", "pid,image,threads", &name]);
+    let text = stdout(&output);
+    let last: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last, ["total", "3"]);
+    assert_eq!(text.lines().count(), 5);
+}
+
+#[test]
+fn sorted_and_with_chosen_columns() {
+    let (a, b) = (unique("sort-a"), unique("sort-b"));
+    let (mut one, mut other) = (actor(&a), actor(&b));
+    one.open_files(3).unwrap();
+    other.open_files(9).unwrap();
+    let order = |args: &[&str]| {
+        let all = [&["--no-conf", "--csv", "--columns", "image,fds", &a, &b], args].concat();
+        let records = csv(&stdout(&run(&all)));
+        assert_eq!(records[0], ["time_unix_seconds", "image", "fds"]);
+        records[1..].iter().map(|record| record[1].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&["--sort", "fds"]), [&*b, &*a]);
+    assert_eq!(order(&["--sort", "fds", "--reverse"]), [&*a, &*b]);
+    assert_eq!(order(&["--sort", "image"]), [&*a, &*b]);
+}
+
+#[test]
+fn colour_only_where_it_is_wanted() {
+    let name = unique("colour");
+    let _actor = actor(&name);
+    let text = stdout(&run(&["--no-conf", "--color", "always", &name]));
+    assert!(text.starts_with("\x1b[1mIMAGE"), "{text}");
+    assert!(!stdout(&run(&["--no-conf", "--color", "never", &name])).contains('\x1b'));
+}
+
+#[test]
+fn as_often_as_it_is_asked_for() {
+    let name = unique("again");
+    let _actor = actor(&name);
+    let args = ["--no-conf", "--interval", "0.2", "--count", "3", &name];
+    let output = run(&[&args[..], &["--json"]].concat());
+    let documents: Vec<serde_json::Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(documents.len(), 3);
+    let times: Vec<f64> =
+        documents.iter().map(|d| d["time_unix_seconds"].as_f64().unwrap()).collect();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 0.19), "{times:?}");
+    assert!(documents.iter().all(|d| d["rows"][0]["rchar_bytes_per_second"] == 0.0));
+
+    let records = csv(&stdout(&run(&[&args[..], &["--csv"]].concat())));
+    assert_eq!(records.len(), 4);
+    let text = stdout(&run(&args));
+    assert_eq!(text.lines().filter(|line| line.starts_with("IMAGE")).count(), 3);
+    assert_eq!(text.lines().filter(|line| line.ends_with('Z')).count(), 3);
+}
+
+#[test]
+fn an_absent_image_is_zero_and_nothing_matched() {
+    let name = unique("absent");
+    let (status, document) = json(&["--no-conf", "--json", &name]);
+    assert_eq!(status, 1);
+    assert_eq!(document["rows"][0]["procs"], 0);
+    assert_eq!(document["rows"][0]["fds"], 0);
+    assert_eq!(stderr(&run(&["--no-conf", &name])), "psstat-dump: no process matches\n");
+}

@@ -1,0 +1,12 @@
+//! The program itself, on processes whose behaviour is known.
+// The permission for tests does not reach the functions beside them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod check;
+mod copies;
+mod formats;
+mod numbers;
+mod run;
+mod screen;
+mod strangers;
+mod wrong_use;

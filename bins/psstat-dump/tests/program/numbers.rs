@@ -1,0 +1,240 @@
+//! Every number is what the kernel's files say.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use psstat_actor::{Actor, TempDir, truth};
+use psstat_dump::choose::{Chooser, Source};
+use psstat_dump::measure::Measurer;
+use psstat_dump::row::Row;
+use serde_json::{Value, json};
+
+use crate::run::{actor, csv, json as json_of, run, stdout, unique};
+
+/// An actor with some of everything.
+fn busy(name: &str) -> Actor {
+    let mut actor = actor(name);
+    actor.open_files(7).unwrap();
+    actor.tcp_pairs(2).unwrap();
+    actor.tcp6_mapped_pairs(1).unwrap();
+    actor.udp_connected(3).unwrap();
+    actor.unix_pairs(2).unwrap();
+    actor.decoys(1).unwrap();
+    actor.threads(4).unwrap();
+    actor.mmap_touch(3 << 20).unwrap();
+    actor.write_bytes(123_456, 7).unwrap();
+    actor.read_bytes(7_890, 5).unwrap();
+    actor.quiesce().unwrap();
+    actor
+}
+
+/// What the slow obvious reading says of a process, under the names of JSON.
+fn known(pid: u32) -> Vec<(&'static str, i64)> {
+    let sockets = truth::established(pid).unwrap();
+    let memory = truth::memory(pid).unwrap();
+    let io = truth::io(pid).unwrap();
+    let int = |value: u64| i64::try_from(value).unwrap();
+    vec![
+        ("fds", int(truth::fds(pid).unwrap())),
+        ("threads", int(truth::threads(pid).unwrap())),
+        ("tcp_established", int(sockets.all_tcp())),
+        ("udp_established", int(sockets.all_udp())),
+        ("unix_established", int(sockets.unix.len() as u64)),
+        ("vsize_bytes", int(memory.total)),
+        ("rss_bytes", int(memory.resident)),
+        ("rchar_bytes", io["rchar"]),
+        ("wchar_bytes", io["wchar"]),
+        ("syscr_calls", io["syscr"]),
+        ("syscw_calls", io["syscw"]),
+        ("read_bytes", io["read_bytes"]),
+        ("write_bytes", io["write_bytes"]),
+        ("cancelled_write_bytes", io["cancelled_write_bytes"]),
+    ]
+}
+
+fn assert_equal(row: &Value, known: &[(&str, i64)]) {
+    for (field, want) in known {
+        assert_eq!(row[field], json!(want), "{field} of {row}");
+    }
+}
+
+#[test]
+fn of_an_image_and_of_its_processes() {
+    let name = unique("numbers");
+    let (one, other) = (busy(&name), busy(&name));
+    let (a, b) = (known(one.pid()), known(other.pid()));
+    let both: Vec<(&str, i64)> =
+        a.iter().zip(&b).map(|((field, a), (_, b))| (*field, a + b)).collect();
+
+    let (status, document) = json_of(&["--no-conf", "--json", &name]);
+    assert_eq!(status, 0);
+    assert_eq!(document["format"], "psstat-dump");
+    assert_eq!(document["version"], 1);
+    assert_eq!(document["kind"], "images");
+    assert_eq!(document["images_from"]["source"], "executable");
+    let window = document["window_seconds"].as_f64().unwrap();
+    assert!((1.0..5.0).contains(&window), "{window}");
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["image"], name);
+    assert_eq!(rows[0]["procs"], 2);
+    assert_equal(&rows[0], &both);
+    assert_equal(&document["total"], &both);
+    assert_eq!(rows[0]["rchar_bytes_per_second"], 0.0);
+
+    let (_, document) = json_of(&["--no-conf", "--json", "-p", "--sort", "pid", "-r", &name]);
+    assert_eq!(document["kind"], "processes");
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for (row, (actor, known)) in rows.iter().zip([(&one, &a), (&other, &b)]) {
+        let pid = actor.pid();
+        assert_eq!(row["pid"], pid);
+        assert_eq!(row["ppid"], std::process::id());
+        assert_eq!(row["starttime_ticks"], truth::starttime(pid).unwrap());
+        assert_eq!(row["images"], json!([name]));
+        assert_eq!(row["command_line"], name);
+        assert_equal(row, known);
+    }
+    assert_equal(&document["total"], &both);
+
+    let output = run(&["--no-conf", "--csv", "-p", "--sort", "pid", "-r", &name]);
+    let records = csv(&stdout(&output));
+    assert_eq!(records.len(), 3);
+    for (record, known) in records[1..].iter().zip([&a, &b]) {
+        for (field, want) in known {
+            let at = records[0].iter().position(|heading| heading == field).unwrap();
+            assert_eq!(record[at], want.to_string(), "{field}");
+        }
+    }
+
+    let columns = "fds,threads,tcp,udp,unix,vsize,rss,rchar,wchar,syscr,syscw,read_bytes";
+    let output = run(&["--no-conf", "--exact", "--columns", columns, &name]);
+    let text = stdout(&output);
+    let words: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    let want: Vec<String> = both.iter().take(12).map(|(_, value)| value.to_string()).collect();
+    assert_eq!(words, want);
+}
+
+#[test]
+fn the_total_counts_nothing_twice() {
+    let name = unique("total");
+    let (mut one, mut other) = (actor(&name), actor(&name));
+    one.tcp_pairs(3).unwrap();
+    one.share_socket(psstat_actor::Kind::Tcp, &mut other).unwrap();
+    one.quiesce().unwrap();
+    other.quiesce().unwrap();
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("one ^{name}\nother {name}$\nnobody ^{name}x\n")).unwrap();
+
+    let (status, document) = json_of(&["--json", "--conf", conf.to_str().unwrap()]);
+    assert_eq!(status, 0);
+    assert_eq!(document["images_from"]["conf"], conf.to_str().unwrap());
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    for row in rows.iter().filter(|row| row["image"] != "nobody") {
+        assert_eq!((&row["procs"], &row["tcp_established"]), (&json!(2), &json!(6)));
+    }
+    let nobody = rows.iter().find(|row| row["image"] == "nobody").unwrap();
+    assert_eq!((&nobody["procs"], &nobody["rchar_bytes"]), (&json!(0), &json!(0)));
+    let fds = truth::fds(one.pid()).unwrap() + truth::fds(other.pid()).unwrap();
+    let total = &document["total"];
+    assert_eq!(total["procs"], 2);
+    assert_eq!(total["tcp_established"], 6);
+    assert_eq!(total["fds"], fds);
+
+    let (_, document) = json_of(&["--json", "-p", "--conf", conf.to_str().unwrap(), "one"]);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row["images"] == json!(["one"])));
+}
+
+#[test]
+fn by_a_regex() {
+    let name = unique("regex");
+    let (one, _other) = (actor(&format!("{name}-a")), actor(&format!("{name}-b")));
+    let (status, document) = json_of(&["--json", "-e", &format!("^{name}-[ac]$")]);
+    assert_eq!(status, 0);
+    assert_eq!(document["rows"][0]["image"], "match");
+    assert_eq!(document["rows"][0]["procs"], 1);
+    let both = ["--json", "-p", "-e", &format!("^{name}-a$"), "-e", &format!("^{name}-b$")];
+    let (_, document) = json_of(&both);
+    assert_eq!(document["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(document["rows"][0]["pid"], one.pid());
+    // The program's own command line would match.
+    let (status, document) = json_of(&["--json", "-e", &format!("{name}-c")]);
+    assert_eq!((status, &document["total"]["procs"]), (1, &json!(0)));
+}
+
+fn window(measurer: &mut Measurer) -> Row {
+    let due = measurer.open();
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    measurer.close().images.remove(0)
+}
+
+#[test]
+fn rates_are_what_was_done_between_two_ends() {
+    let name = unique("rates");
+    let mut actor = actor(&name);
+    actor.quiesce().unwrap();
+    let before = truth::io(actor.pid()).unwrap();
+    let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
+    let window_length = Duration::from_millis(200);
+    let mut measurer = Measurer::new(Path::new("/proc"), window_length, chooser).unwrap();
+    let begin = Instant::now();
+    actor.write_bytes(5_000_000, 50).unwrap();
+    actor.read_bytes(77_000, 7).unwrap();
+    actor.quiesce().unwrap();
+    let after = truth::io(actor.pid()).unwrap();
+    let (done, seconds) = window(&mut measurer).numbers.io_done.unwrap();
+    assert_eq!(done.rchar, after["rchar"] - before["rchar"]);
+    assert_eq!(done.wchar, after["wchar"] - before["wchar"]);
+    assert_eq!(done.syscr, after["syscr"] - before["syscr"]);
+    assert_eq!(done.syscw, after["syscw"] - before["syscw"]);
+    assert!(done.wchar >= 5_000_000);
+    assert!(seconds >= 0.2 && seconds <= begin.elapsed().as_secs_f64() + 1.0, "{seconds}");
+    let (done, _) = window(&mut measurer).numbers.io_done.unwrap();
+    assert_eq!((done.rchar, done.wchar), (0, 0));
+}
+
+#[test]
+fn pcpu_is_near_the_load() {
+    let name = unique("pcpu");
+    let mut actor = actor(&name);
+    let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
+    let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), chooser).unwrap();
+    actor.burn_until_stopped(30.0, 1).unwrap();
+    let used_before = truth::cpu_time(actor.pid()).unwrap();
+    let begin = Instant::now();
+    let pcpu = window(&mut measurer).numbers.pcpu.unwrap();
+    let used = truth::cpu_time(actor.pid()).unwrap() - used_before;
+    let want = used.as_secs_f64() / begin.elapsed().as_secs_f64() * 100.0;
+    actor.stop_burning().unwrap();
+    assert!((pcpu - want).abs() < 5.0, "{pcpu} {want}");
+}
+
+#[test]
+fn what_may_not_be_read_is_absent() {
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let name = unique("denied");
+    let actor = busy(&name);
+    let temp = TempDir::new().unwrap();
+    // Where it was built may be closed to others.
+    let program = temp.join("psstat-dump");
+    std::fs::copy(env!("CARGO_BIN_EXE_psstat-dump"), &program).unwrap();
+    let mut command = std::process::Command::new(&program);
+    command.args(["--no-conf", "--json", &name]).uid(65534).gid(65534).current_dir("/");
+    let output = command.output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = &document["rows"][0];
+    assert_eq!(row["procs"], 1);
+    for field in ["rchar_bytes", "rchar_bytes_per_second", "tcp_established"] {
+        assert_eq!(row[field], Value::Null, "{field}");
+    }
+    assert_eq!(row["threads"], truth::threads(actor.pid()).unwrap());
+    assert_eq!(document["unread"]["io"], 1);
+    assert_eq!(document["unread"]["fd"], 1);
+}

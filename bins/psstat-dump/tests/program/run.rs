@@ -1,0 +1,69 @@
+//! Running the program and reading what it prints.
+
+use std::process::{Command, Output, Stdio};
+
+use psstat_actor::{Actor, Config};
+use serde_json::Value;
+
+/// The program with these arguments, and nothing in its environment that
+/// would change what it does.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_psstat-dump"));
+    command.args(args).stdin(Stdio::null());
+    let ours = ["PSSTAT_CONF", "PSSTAT_CLASS", "PSSTAT_PROC", "PSSTAT_CONF_OWNER", "NO_COLOR"];
+    for name in ours {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The status and the one JSON document that was printed.
+pub(crate) fn json(args: &[&str]) -> (i32, Value) {
+    let output = run(args);
+    let text = stdout(&output);
+    assert_eq!(text.matches('\n').count(), 1, "{text}{}", stderr(&output));
+    (output.status.code().unwrap(), serde_json::from_str(&text).unwrap())
+}
+
+/// A name that no other process has.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+pub(crate) fn actor(name: &str) -> Actor {
+    Actor::spawn(&Config::new(name)).unwrap()
+}
+
+/// The records of comma-separated values, character by character after
+/// RFC 4180.
+pub(crate) fn csv(text: &str) -> Vec<Vec<String>> {
+    let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
+    let mut quoted = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => record.push(std::mem::take(&mut field)),
+            '\n' if !quoted => {
+                record.push(std::mem::take(&mut field));
+                records.push(std::mem::take(&mut record));
+            }
+            other => field.push(other),
+        }
+    }
+    assert!(!quoted && field.is_empty() && record.is_empty(), "not ended: {text}");
+    records
+}

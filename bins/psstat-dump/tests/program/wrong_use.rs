@@ -1,0 +1,84 @@
+//! Wrong use, and readers that go away.
+
+use std::process::Stdio;
+
+use crate::run::{command, run, stderr, stdout, unique};
+
+#[test]
+fn is_told_on_stderr_with_status_2() {
+    let cases: [(&[&str], &str); 14] = [
+        (&["--nonsense"], "--nonsense"),
+        (&["--columns", "pid"], "images have no column `pid`"),
+        (&["-p", "--columns", "procs"], "processes have no column `procs`"),
+        (&["--sort", "size"], "images have no column `size`"),
+        (&["--columns", "\x1b[31m"], "\\x1b[31m"),
+        (&["--interval", "0"], "--interval"),
+        (&["--count", "0"], "--count"),
+        (&["--json", "--csv"], "--csv"),
+        (&["-e", "x", "image"], "--regex"),
+        (&["not an image"], "image name"),
+        (&["--proc", "/nowhere"], "cannot read /nowhere"),
+        (&["--conf", "/nowhere"], "/nowhere cannot be read"),
+        (&["--class", "a/b"], "no class"),
+        (&["-p", "check"], "--processes"),
+    ];
+    for (args, want) in cases {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(stdout(&output), "", "{args:?}");
+        let said = stderr(&output);
+        assert!(said.contains(want) && !said.contains('\x1b'), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_bad_regex_is_marked() {
+    let output = run(&["-e", "日本(x"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    let lines: Vec<&str> = said.lines().collect();
+    let at = lines.iter().position(|line| line.ends_with("| 日本(x")).unwrap();
+    assert!(lines[at + 1].contains('^'));
+    assert!(lines[at + 2].contains("= help: "));
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    for args in [&["--help"][..], &["--no-conf"], &["--no-conf", "--interval", "0.1", "--json"]] {
+        let mut child =
+            command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(stderr(&output), "", "{args:?}");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_not() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command(&["--no-conf"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot write the output"));
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    for (args, want) in [(["--help"], "write_bytes/s"), (["--version"], "psstat-dump 0.")] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stdout(&output).contains(want));
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+#[test]
+fn the_environment_names_what_options_name() {
+    let output = command(&["--no-conf"]).env("PSSTAT_PROC", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let name = unique("nobody");
+    let output = command(&["-e", &name]).env("PSSTAT_CONF", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let output = command(&[]).env("PSSTAT_CONF", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
