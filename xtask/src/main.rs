@@ -1,2 +1,44 @@
-//! Placeholder.
-fn main() {}
+//! Chores of the workspace: `cargo xtask --help` names them.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod compare;
+mod helpers;
+mod stop;
+mod sys;
+
+/// Why a verb could not do its work.
+type Error = Box<dyn std::error::Error>;
+type Result<T> = std::result::Result<T, Error>;
+
+/// Chores of the psstat workspace.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", max_term_width = 100)]
+struct Xtask {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Compare(compare::options::Options),
+}
+
+fn main() -> ExitCode {
+    // The processes that a verb makes of this program begin here.
+    if let Some(code) = helpers::run_if_asked() {
+        return code;
+    }
+    let done = match Xtask::parse().verb {
+        Verb::Compare(options) => compare::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

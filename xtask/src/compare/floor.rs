@@ -1,0 +1,160 @@
+//! The kernel's floor: a bare loop over the reads that a cycle cannot do
+//! without, in their cheapest form, with nothing parsed, kept or reckoned.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::diag::{Diag, Table};
+use crate::stop::Stop;
+use crate::{Result, sys};
+
+/// CPU time of a cycle, or of several.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    /// Listing `/proc`, and all reads of all processes.
+    pub(crate) processes: Duration,
+    pub(crate) tcp: Duration,
+    pub(crate) udp: Duration,
+    pub(crate) unix: Duration,
+}
+
+impl Cost {
+    pub(crate) fn tables(self) -> Duration {
+        self.tcp + self.udp + self.unix
+    }
+
+    pub(crate) fn total(self) -> Duration {
+        self.processes + self.tables()
+    }
+
+    /// The mean of some.
+    pub(crate) fn mean(costs: &[Cost]) -> Cost {
+        let count = u32::try_from(costs.len()).unwrap_or(u32::MAX).max(1);
+        let mean = |part: fn(&Cost) -> Duration| costs.iter().map(part).sum::<Duration>() / count;
+        Cost {
+            processes: mean(|cost| cost.processes),
+            tcp: mean(|cost| cost.tcp),
+            udp: mean(|cost| cost.udp),
+            unix: mean(|cost| cost.unix),
+        }
+    }
+}
+
+/// The kept descriptors of one process.
+#[derive(Debug)]
+struct Kept {
+    pid: u32,
+    io: OwnedFd,
+    statm: OwnedFd,
+    fd: OwnedFd,
+    task: OwnedFd,
+}
+
+/// The bare loop.
+#[derive(Debug)]
+pub(crate) struct Floor {
+    proc: OwnedFd,
+    listing: Vec<u8>,
+    kept: Vec<Kept>,
+    diag: Diag,
+    /// Rows of the last dumps: tcp, udp, unix; of the whole network namespace.
+    pub(crate) rows: [u64; 3],
+}
+
+/// Descriptors that it needs a process.
+pub(crate) const DESCRIPTORS: u64 = 4;
+
+impl Floor {
+    pub(crate) fn new(pids: &[u32]) -> Result<Floor> {
+        let open = |name: &str, flags| {
+            rustix::fs::openat(CWD, CString::new(name)?, flags | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|error| crate::Error::from(format!("{name}: {error}")))
+        };
+        let folder = OFlags::PATH | OFlags::DIRECTORY;
+        let kept = pids.iter().map(|pid| {
+            Ok(Kept {
+                pid: *pid,
+                io: open(&format!("/proc/{pid}/io"), OFlags::RDONLY)?,
+                statm: open(&format!("/proc/{pid}/statm"), OFlags::RDONLY)?,
+                fd: open(&format!("/proc/{pid}/fd"), folder)?,
+                task: open(&format!("/proc/{pid}/task"), folder)?,
+            })
+        });
+        Ok(Floor {
+            kept: kept.collect::<Result<_>>()?,
+            proc: open("/proc", OFlags::RDONLY | OFlags::DIRECTORY)?,
+            listing: Vec::with_capacity(32 * 1024),
+            diag: Diag::open()?,
+            rows: [0; 3],
+        })
+    }
+
+    /// One cycle, with a pause of `window` between its two readings of CPU
+    /// time, as an observer has it: the caches are as cold.
+    fn cycle(&mut self, window: Duration, stop: &Stop) -> Result<Cost> {
+        let began = own_cpu();
+        rustix::fs::seek(&self.proc, SeekFrom::Start(0))?;
+        let mut entries = RawDir::new(&self.proc, self.listing.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            entry?;
+        }
+        for kept in &self.kept {
+            sys::cpu_nanoseconds(kept.pid)?;
+        }
+        let opened = own_cpu() - began;
+        stop.sleep(window)?;
+        let began = own_cpu();
+        let mut buffer = [0; 512];
+        for kept in &self.kept {
+            sys::cpu_nanoseconds(kept.pid)?;
+        }
+        for kept in &self.kept {
+            rustix::io::pread(&kept.io, &mut buffer, 0)?;
+            rustix::io::pread(&kept.statm, &mut buffer, 0)?;
+            rustix::fs::fstat(&kept.fd)?;
+            rustix::fs::fstat(&kept.task)?;
+        }
+        let read = own_cpu();
+        let tcp_rows = self.diag.dump(Table::Tcp)?;
+        let tcp = own_cpu();
+        let udp_rows = self.diag.dump(Table::Udp4)? + self.diag.dump(Table::Udp6)?;
+        let udp = own_cpu();
+        let unix_rows = self.diag.dump(Table::Unix)?;
+        let unix = own_cpu();
+        self.rows = [tcp_rows, udp_rows, unix_rows];
+        Ok(Cost {
+            processes: opened + (read - began),
+            tcp: tcp - read,
+            udp: udp - tcp,
+            unix: unix - udp,
+        })
+    }
+
+    /// So many cycles, one every `interval`.
+    pub(crate) fn cycles(
+        &mut self,
+        count: u32,
+        window: Duration,
+        interval: Duration,
+        stop: &Stop,
+    ) -> Result<Vec<Cost>> {
+        // The first meets cold caches and fills them.
+        self.cycle(window, stop)?;
+        let mut costs = Vec::new();
+        for _ in 0..count {
+            stop.sleep(interval.saturating_sub(window))?;
+            costs.push(self.cycle(window, stop)?);
+        }
+        Ok(costs)
+    }
+}
+
+/// CPU time of this thread.
+fn own_cpu() -> Duration {
+    // A CPU clock is never negative.
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}

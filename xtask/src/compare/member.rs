@@ -1,0 +1,97 @@
+//! A process of the population: so many descriptors and sockets, and then it
+//! sleeps. It is this program under another name, and touches little memory,
+//! since there are thousands.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use crate::Result;
+use crate::helpers;
+use crate::sys::close_from;
+
+/// What a process of the population holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    /// Descriptors in all, sockets and the standard ones included. 0 closes
+    /// even those.
+    pub(crate) descriptors: u64,
+    /// Established connections to itself, two sockets each.
+    pub(crate) tcp_pairs: u64,
+    /// Connected udp sockets.
+    pub(crate) udp: u64,
+    /// Pairs of unix sockets.
+    pub(crate) unix_pairs: u64,
+}
+
+impl Holdings {
+    /// How many sockets these are.
+    pub(crate) fn sockets(self) -> u64 {
+        2 * self.tcp_pairs + self.udp + 2 * self.unix_pairs
+    }
+
+    /// The command of such a process; `number` is its own among all.
+    pub(crate) fn command(self, number: u64) -> Command {
+        let mut command = helpers::command(helpers::MEMBER);
+        let Holdings { descriptors, tcp_pairs, udp, unix_pairs } = self;
+        for field in [number, descriptors, tcp_pairs, udp, unix_pairs] {
+            command.arg(field.to_string());
+        }
+        command
+    }
+}
+
+/// The process's life: takes what it is to hold, says so with one byte on
+/// stdout, and sleeps.
+pub(crate) fn live(fields: &[u64]) -> Result<()> {
+    let &[number, descriptors, tcp_pairs, udp, unix_pairs] = fields else {
+        return Err("wrong number of fields".into());
+    };
+    let holdings = Holdings { descriptors, tcp_pairs, udp, unix_pairs };
+    // Whatever came down from the one who started xtask.
+    close_from(3);
+    let address = own_address(number);
+    let mut held: Vec<OwnedFd> = Vec::new();
+    if tcp_pairs > 0 {
+        let listener = TcpListener::bind(address)?;
+        for _ in 0..tcp_pairs {
+            held.push(TcpStream::connect(listener.local_addr()?)?.into());
+            held.push(listener.accept()?.0.into());
+        }
+    }
+    for _ in 0..udp {
+        let socket = UdpSocket::bind(address)?;
+        socket.connect(socket.local_addr()?)?;
+        held.push(socket.into());
+    }
+    for _ in 0..unix_pairs {
+        let (one, other) = UnixStream::pair()?;
+        held.extend([OwnedFd::from(one), other.into()]);
+    }
+    let null = File::open("/dev/null")?;
+    // stdin, stdout, stderr and `null` are there.
+    for _ in 4 + holdings.sockets()..descriptors {
+        held.push(null.try_clone()?.into());
+    }
+    std::io::stdout().write_all(b".")?;
+    std::io::stdout().flush()?;
+    if descriptors == 0 {
+        close_from(0);
+    } else {
+        // The pipe to xtask is no longer needed.
+        rustix::stdio::dup2_stdout(&null)?;
+    }
+    loop {
+        rustix::event::pause();
+    }
+}
+
+/// A loopback address of its own, so that no number of connections uses up
+/// the ports of one address.
+fn own_address(number: u64) -> SocketAddr {
+    let [.., high, low] = number.to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, 1, high, low), 0))
+}

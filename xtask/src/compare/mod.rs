@@ -1,0 +1,184 @@
+//! `cargo xtask compare`: what a cycle of psstat costs, beside the kernel's
+//! floor and other tools, all on the same processes and in the same run.
+
+pub(crate) mod churn;
+mod diag;
+mod floor;
+pub(crate) mod member;
+mod meter;
+pub(crate) mod options;
+mod peers;
+pub(crate) mod population;
+mod psstat;
+mod release;
+pub(crate) mod sample;
+mod scale;
+mod scratch;
+mod syscalls;
+mod table;
+
+use std::process::Command;
+use std::time::Duration;
+
+use self::churn::Churn;
+use self::floor::{Cost, Floor};
+use self::options::{Options, Part};
+use self::population::{Population, Spec, raise_descriptor_limit};
+use self::psstat::Measured;
+use self::scratch::Scratch;
+use self::table::{Table, machine, mib, ms, ratio};
+use crate::Result;
+use crate::stop::Stop;
+
+/// Runs the comparison and prints its tables.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    release::hand_over()?;
+    let stop = Stop::on_signals()?;
+    let scratch = Scratch::new()?;
+    if options.scale {
+        return scale::run(options, &scratch, &stop);
+    }
+    let stage = Stage::set(&options.spec(), options.churn, &stop)?;
+    let mut table = Table::new(&[
+        "observer",
+        "CPU a cycle, ms",
+        "to psstat",
+        "to the floor",
+        "calls a cycle",
+        "resident, MiB",
+        "lacks",
+    ]);
+    eprintln!("the kernel's floor");
+    let mut costs = stage.floor(options, &stop)?;
+    let mut own = Vec::new();
+    for (name, command) in own_commands(options, &scratch)? {
+        eprintln!("{name}");
+        own.push((name, psstat::measure(&command, options, stage.population.truth, &stop)?));
+    }
+    costs.extend(stage.floor(options, &stop)?);
+    let floor = Cost::mean(&costs);
+    let psstat = own.last().map(|(_, measured)| measured.cpu);
+    let to_psstat = |cpu| psstat.map_or_else(String::new, |psstat| ratio(cpu, psstat));
+    let empty = String::new;
+    let parts = [
+        ("floor: listing and processes", floor.processes),
+        ("floor: tcp table", floor.tcp),
+        ("floor: udp tables", floor.udp),
+        ("floor: unix table", floor.unix),
+        ("floor in all", floor.total()),
+    ];
+    for (name, cpu) in parts {
+        let to_floor = ratio(cpu, floor.total());
+        table.row([name.into(), ms(cpu), to_psstat(cpu), to_floor, empty(), empty(), empty()]);
+    }
+    for (name, measured) in &own {
+        let Measured { cpu, calls, resident } = measured;
+        let calls =
+            calls.as_ref().map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
+        let to_floor = ratio(*cpu, floor.total());
+        let cells = [(*name).into(), ms(*cpu), to_psstat(*cpu), to_floor, calls, mib(*resident)];
+        let [a, b, c, d, e, f] = cells;
+        table.row([a, b, c, d, e, f, empty()]);
+    }
+    let mut absent = Vec::new();
+    for peer in peers::PEERS {
+        eprintln!("{}", peer.name);
+        match peer.measure(options, &scratch, &stop) {
+            Ok(cpu) => table.row([
+                peer.name.into(),
+                ms(cpu),
+                to_psstat(cpu),
+                ratio(cpu, floor.total()),
+                empty(),
+                empty(),
+                peer.lacks.into(),
+            ]),
+            Err(error) => {
+                stop.check()?;
+                absent.push(format!("{}: {error}", peer.name));
+            }
+        }
+    }
+    println!("{}. {}\n", machine(), stage.describe());
+    println!("{}", table.text());
+    for line in absent {
+        println!("- {line}");
+    }
+    print_calls(&own);
+    if let Some(cpu) = psstat {
+        let beyond = cpu.saturating_sub(floor.tables());
+        println!("\npsstat less the socket tables: {} ms", ms(beyond));
+    }
+    Ok(())
+}
+
+/// psstat's own: the sampler, the collector.
+fn own_commands(options: &Options, scratch: &Scratch) -> Result<Vec<(&'static str, Command)>> {
+    let mut commands = Vec::new();
+    if options.has(Part::Sampler) {
+        commands.push(("psstat, the sampler alone", psstat::sampler(options)));
+    }
+    if options.has(Part::Collector) {
+        let path = psstat::collector_path(options)?;
+        commands.push(("psstat-tcollector", psstat::collector(&path, options, scratch)?));
+    }
+    Ok(commands)
+}
+
+fn print_calls(own: &[(&'static str, Measured)]) {
+    for (name, measured) in own {
+        let Some(calls) = &measured.calls else { continue };
+        let calls = calls.0.iter().map(|(call, count)| format!("{call} {count:.1}"));
+        println!("\nSystem calls a cycle, {name}: {}", calls.collect::<Vec<_>>().join(", "));
+    }
+}
+
+/// A population, with what else lives beside it.
+#[derive(Debug)]
+struct Stage {
+    spec: Spec,
+    population: Population,
+    churning: u64,
+    /// Ended when the stage is.
+    _churn: Option<Churn>,
+}
+
+impl Stage {
+    fn set(spec: &Spec, churn: u64, stop: &Stop) -> Result<Stage> {
+        raise_descriptor_limit(floor::DESCRIPTORS * spec.processes + 1000)?;
+        eprintln!("{} processes", spec.processes);
+        let population = Population::start(spec, stop)?;
+        let running = if churn > 0 { Some(Churn::start(churn)?) } else { None };
+        Ok(Stage { spec: *spec, population, churning: churn, _churn: running })
+    }
+
+    /// A quarter of the cycles; it is measured twice.
+    fn floor(&self, options: &Options, stop: &Stop) -> Result<Vec<Cost>> {
+        let mut floor = Floor::new(&self.population.matched)?;
+        let cycles = (options.cycles / 4).max(2);
+        let costs = floor.cycles(cycles, psstat::WINDOW, options.interval(), stop)?;
+        let wanted = [self.spec.tcp, self.spec.udp, self.spec.unix];
+        if floor.rows.iter().zip(wanted).any(|(&rows, wanted)| rows < wanted / 2 * 2) {
+            let rows = floor.rows;
+            return Err(format!("the tables have {rows:?} rows where {wanted:?} are made").into());
+        }
+        Ok(costs)
+    }
+
+    fn describe(&self) -> String {
+        let Spec { processes, matched, images, descriptors, tcp, udp, unix } = self.spec;
+        let churn = match self.churning {
+            0 => String::new(),
+            churn => format!(", {churn} short processes a second"),
+        };
+        format!(
+            "{processes} processes of {descriptors} descriptors, {matched} of them in {images} \
+             images; {tcp} tcp, {udp} udp and {unix} unix sockets{churn}."
+        )
+    }
+}
+
+/// CPU time a process.
+fn each(time: Duration, processes: u64) -> String {
+    format!("{:.2}", time.as_secs_f64() * 1e6 / processes.max(1) as f64)
+}

@@ -1,0 +1,116 @@
+//! What can be chosen.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::population::Spec;
+
+/// Measure psstat beside the kernel's floor and other tools, on processes made for it.
+///
+/// Needs root, to read all that psstat reads, and nothing else that keeps the machine busy. The
+/// tools are run where they are installed: prometheus-process-exporter, netdata's apps.plugin,
+/// pidstat, python3-psutil; system calls are counted by strace.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Processes to make
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) processes: u64,
+
+    /// How many of them belong to an image [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) matched: Option<u64>,
+
+    /// Images, each with a rule
+    #[arg(long, default_value_t = 50)]
+    pub(crate) images: u64,
+
+    /// Descriptors of each process
+    #[arg(long, default_value_t = 34)]
+    pub(crate) descriptors: u64,
+
+    /// Established tcp sockets in all
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) tcp: u64,
+
+    /// Connected udp sockets in all
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) udp: u64,
+
+    /// Connected unix sockets in all
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) unix: u64,
+
+    /// Further processes, of no image, that start each second and live for one
+    #[arg(long, value_name = "PER-SECOND", default_value_t = 0)]
+    pub(crate) churn: u64,
+
+    /// Cycles to measure; 40 see every process's descriptors once
+    #[arg(long, default_value_t = 40)]
+    pub(crate) cycles: u32,
+
+    /// Cycles before these
+    #[arg(long, default_value_t = 12)]
+    pub(crate) warm_up: u32,
+
+    /// Seconds from one cycle to the next
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(2..))]
+    pub(crate) interval: u64,
+
+    /// The collector to measure [default: psstat-tcollector beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) psstat: Option<PathBuf>,
+
+    /// Leave something out; may be repeated
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) without: Vec<Part>,
+
+    /// Instead of the other tools, the curve of psstat and the floor: from 500 to 8,000 processes,
+    /// from 0 to 100,000 descriptors, and by churn
+    #[arg(long)]
+    pub(crate) scale: bool,
+}
+
+/// What can be left out of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The sampler by itself
+    Sampler,
+    /// The collector
+    Collector,
+    /// The counting of system calls
+    Syscalls,
+    /// prometheus-process-exporter
+    ProcessExporter,
+    /// netdata's apps.plugin
+    Netdata,
+    /// pidstat
+    Pidstat,
+    /// A plain Python script
+    Python,
+    /// A Python script with psutil: minutes a cycle
+    Psutil,
+}
+
+impl Options {
+    pub(crate) fn spec(&self) -> Spec {
+        Spec {
+            processes: self.processes,
+            matched: self.matched.unwrap_or(self.processes),
+            images: self.images,
+            descriptors: self.descriptors,
+            tcp: self.tcp,
+            udp: self.udp,
+            unix: self.unix,
+        }
+    }
+
+    pub(crate) fn has(&self, part: Part) -> bool {
+        !self.without.contains(&part)
+    }
+
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_secs(self.interval)
+    }
+}

@@ -1,0 +1,212 @@
+//! The other tools, each as cheap as it can be set to give its numbers.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::meter::{self, Running};
+use super::options::{Options, Part};
+use super::scratch::Scratch;
+use crate::stop::Stop;
+use crate::{Result, sys};
+
+/// A tool and what it lacks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) lacks: &'static str,
+    part: Part,
+    run: fn(&Scratch, &Stop) -> Result<Duration>,
+}
+
+/// All of them, the cheap ones first.
+pub(crate) const PEERS: [Peer; 6] = [
+    Peer { name: "netdata apps.plugin", lacks: "connections", part: Part::Netdata, run: netdata },
+    Peer {
+        name: "pidstat -p ALL -d -r -u -v",
+        lacks: "connections, images",
+        part: Part::Pidstat,
+        run: pidstat,
+    },
+    Peer { name: "plain Python", lacks: "", part: Part::Python, run: python },
+    Peer {
+        name: "process-exporter, without smaps and thread names",
+        lacks: "connections",
+        part: Part::ProcessExporter,
+        run: process_exporter,
+    },
+    Peer {
+        name: "process-exporter as it comes",
+        lacks: "connections",
+        part: Part::ProcessExporter,
+        run: process_exporter_as_it_comes,
+    },
+    Peer { name: "psutil", lacks: "", part: Part::Psutil, run: psutil },
+];
+
+impl Peer {
+    /// CPU time of one of its cycles.
+    ///
+    /// # Errors
+    /// It is left out or not installed, or does not work here.
+    pub(crate) fn measure(
+        &self,
+        options: &Options,
+        scratch: &Scratch,
+        stop: &Stop,
+    ) -> Result<Duration> {
+        if !options.has(self.part) {
+            return Err("left out".into());
+        }
+        (self.run)(scratch, stop)
+    }
+}
+
+/// Cycles before those that are measured, and these.
+const WARM_UP: u32 = 3;
+const CYCLES: u32 = 10;
+
+/// Its messages are of no interest here.
+fn quiet(command: &Command) -> Command {
+    let mut command = meter::bound(command);
+    command.stderr(Stdio::null());
+    command
+}
+
+/// One that writes each cycle's numbers to stdout.
+fn written(command: &Command, marker: &'static str, stop: &Stop) -> Result<Duration> {
+    let patience = Duration::from_secs(60);
+    let running = Running::start(quiet(command), marker)?;
+    let before = running.pass(WARM_UP, patience, stop)?;
+    let after = running.pass(CYCLES, patience, stop)?;
+    Ok((after.cpu - before.cpu) / CYCLES)
+}
+
+fn netdata(_: &Scratch, stop: &Stop) -> Result<Duration> {
+    let folders = ["/usr/libexec/netdata", "/usr/lib/netdata", "/opt/netdata/usr/libexec/netdata"];
+    let mut paths = folders.iter().map(|folder| Path::new(folder).join("plugins.d/apps.plugin"));
+    let path = paths.find(|path| path.exists()).ok_or("not installed")?;
+    let mut command = Command::new(path);
+    // One cycle a second.
+    command.arg("1");
+    written(&command, "BEGIN apps.cpu ", stop)
+}
+
+fn pidstat(_: &Scratch, stop: &Stop) -> Result<Duration> {
+    let mut command = Command::new(installed("pidstat")?);
+    command.args(["-p", "ALL", "-d", "-r", "-u", "-v", "1"]);
+    // In the heading of the CPU part, the first of a report.
+    written(&command, "%usr", stop)
+}
+
+fn python(_: &Scratch, stop: &Stop) -> Result<Duration> {
+    written(&script("plain.py")?, "cycle", stop)
+}
+
+fn psutil(_: &Scratch, stop: &Stop) -> Result<Duration> {
+    let found =
+        Command::new(PYTHON).args(["-c", "import psutil"]).stderr(Stdio::null()).status()?;
+    if !found.success() {
+        return Err("not installed".into());
+    }
+    // It takes about a minute a cycle, so one has to do.
+    let patience = Duration::from_secs(900);
+    let running = Running::start(quiet(&script("with_psutil.py")?), "cycle")?;
+    let before = running.pass(1, patience, stop)?;
+    let after = running.pass(1, patience, stop)?;
+    Ok(after.cpu - before.cpu)
+}
+
+/// Debian's, for which python3-psutil is.
+const PYTHON: &str = "/usr/bin/python3";
+
+fn script(name: &str) -> Result<Command> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name);
+    let mut command = Command::new(installed("python3").map(|_| PYTHON)?);
+    command.arg(path);
+    Ok(command)
+}
+
+/// A program in PATH.
+fn installed(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").ok_or("no PATH")?;
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(name));
+    places.find(|place| place.is_file()).ok_or_else(|| "not installed".into())
+}
+
+fn process_exporter(scratch: &Scratch, stop: &Stop) -> Result<Duration> {
+    scraped(scratch, &["-gather-smaps=false", "-threads=false"], stop)
+}
+
+fn process_exporter_as_it_comes(scratch: &Scratch, stop: &Stop) -> Result<Duration> {
+    scraped(scratch, &[], stop)
+}
+
+/// process-exporter reads when it is asked, over HTTP.
+fn scraped(scratch: &Scratch, flags: &[&str], stop: &Stop) -> Result<Duration> {
+    let names = ["process-exporter", "prometheus-process-exporter"];
+    let path = names.iter().find_map(|name| installed(name).ok()).ok_or("not installed")?;
+    let rule = "process_names:\n  - name: \"{{.Matches.Name}}\"\n    cmdline:\n      \
+                - '^(?P<Name>member-\\d+) '\n";
+    let conf = scratch.write("process-exporter.yml", rule)?;
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let mut command = Command::new(path);
+    command.arg("-config.path").arg(conf).args(flags);
+    command.arg(format!("-web.listen-address=127.0.0.1:{port}"));
+    let exporter = Exporter(quiet(&command).stdout(Stdio::null()).spawn()?);
+    exporter.wait_until_up(port, stop)?;
+    for _ in 0..WARM_UP {
+        exporter.scrape(port)?;
+        stop.sleep(Duration::from_secs(1))?;
+    }
+    let before = exporter.cpu()?;
+    for _ in 0..CYCLES {
+        exporter.scrape(port)?;
+        // What it clears up afterwards belongs to it.
+        stop.sleep(Duration::from_secs(1))?;
+    }
+    Ok((exporter.cpu()? - before) / CYCLES)
+}
+
+/// Ended when dropped.
+#[derive(Debug)]
+struct Exporter(Child);
+
+impl Exporter {
+    fn wait_until_up(&self, port: u16, stop: &Stop) -> Result<()> {
+        for _ in 0..200 {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(());
+            }
+            stop.sleep(Duration::from_millis(50))?;
+        }
+        Err("does not come up".into())
+    }
+
+    fn scrape(&self, port: u16) -> Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let needle = b"namedprocess_namegroup_num_procs{groupname=\"member-0\"}";
+        if answer.windows(needle.len()).any(|part| part == needle) {
+            Ok(())
+        } else {
+            Err("does not see the population".into())
+        }
+    }
+
+    fn cpu(&self) -> Result<Duration> {
+        Ok(Duration::from_nanos(sys::cpu_nanoseconds(self.0.id())?))
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,77 @@
+//! How many system calls a cycle makes, counted by strace.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use super::meter::Running;
+use crate::Result;
+use crate::stop::Stop;
+
+/// Calls a cycle, by name, the most frequent first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls(pub(crate) Vec<(String, f64)>);
+
+impl Calls {
+    pub(crate) fn total(&self) -> f64 {
+        self.0.iter().map(|(_, calls)| calls).sum()
+    }
+}
+
+/// Counts over so many whole cycles: attached and detached between two, while
+/// the observer sleeps.
+pub(crate) fn count(
+    observer: &Running,
+    cycles: u32,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<Calls> {
+    observer.pass(1, patience, stop)?;
+    let mut strace = Command::new("strace")
+        .args(["-f", "-c", "-U", "calls,name", "-p", &observer.pid().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let passed = observer.pass(cycles, patience, stop);
+    // strace lets its process go, and writes the table.
+    let pid = Pid::from_child(&strace);
+    rustix::process::kill_process(pid, Signal::INT)?;
+    let table = strace.stderr.take().ok_or("no stderr")?;
+    let lines = BufReader::new(table).lines().collect::<std::io::Result<Vec<_>>>()?;
+    strace.wait()?;
+    passed?;
+    Ok(parse(&lines, f64::from(cycles)))
+}
+
+/// Reads strace's summary: rows of two columns between two rules.
+fn parse(lines: &[String], cycles: f64) -> Calls {
+    let rule = |line: &&String| line.starts_with("---");
+    let rows = lines.iter().skip_while(|line| !rule(line)).skip(1).take_while(|line| !rule(line));
+    let mut calls: Vec<_> = rows
+        .filter_map(|row| {
+            let (count, name) = row.trim().split_once(' ')?;
+            Some((name.trim().to_owned(), count.parse::<f64>().ok()? / cycles))
+        })
+        .collect();
+    calls.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Calls(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_is_read() {
+        let text = "strace: Process 7 attached with 2 threads\nstrace: Process 7 detached\n    \
+                    calls syscall\n--------- ----------------\n        4 getdents64\n      \
+                    400 pread64\n--------- ----------------\n      404 total\n";
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let calls = parse(&lines, 2.0);
+        assert_eq!(calls.0, [("pread64".to_owned(), 200.0), ("getdents64".to_owned(), 2.0)]);
+        assert_eq!(calls.total(), 202.0);
+    }
+}

@@ -1,0 +1,44 @@
+//! Ctrl-C and SIGTERM as a flag, so that a verb ends by the ordinary way and
+//! what it made is taken down.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::Result;
+
+/// Whether someone asked for the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Takes the signals over. A second one ends the program at once; its
+    /// children end with it (see [`helpers`](crate::helpers)).
+    pub(crate) fn on_signals() -> Result<Stop> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            // In this order: the first signal finds the flag unset.
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))?;
+            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+        }
+        Ok(Stop(flag))
+    }
+
+    /// An error once the end was asked for.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(()) }
+    }
+
+    /// Sleeps, and wakes up early for the end.
+    pub(crate) fn sleep(&self, time: Duration) -> Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            self.check()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+}
