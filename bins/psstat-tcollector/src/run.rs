@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{FastPaths, Options, Sampler};
+use psstat_emit::Image;
+use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
 
 use crate::conf::{Conf, OwnerRule, check};
 use crate::cycle::{Sampling, Schedule, describe, protected};
@@ -65,6 +66,7 @@ pub fn run(settings: Settings) -> u8 {
         timeline: Timeline::default(),
         output: Output::default(),
         buffer: Vec::new(),
+        images: Vec::new(),
         health: OwnHealth::default(),
         failed_before: false,
         settings,
@@ -81,6 +83,9 @@ struct Collector {
     timeline: Timeline,
     output: Output,
     buffer: Vec<u8>,
+    /// The images that the cycle is about: those in force when it began. Of one
+    /// that came since, nothing is known yet, and a 0 would be made up.
+    images: Vec<(Image, ImageId)>,
     health: OwnHealth,
     /// The last cycle was lost to a defect, or its output was.
     failed_before: bool,
@@ -95,6 +100,8 @@ impl Collector {
             cycle += 1;
             if rules_changed {
                 self.sampling.rules_changed(&self.conf.rules);
+                self.images.clear();
+                self.images.extend_from_slice(self.conf.rules.images());
             }
             let meter = Meter::start();
             match protected(|| self.cycle(cycle, meter)) {
@@ -150,7 +157,7 @@ impl Collector {
         match self.settings.encoder.begin(&mut self.buffer, stamp.time) {
             Ok(mut points) => {
                 let sample = self.sampling.sampler.sample();
-                points::write(&mut points, sample, rules.images(), &self.health, memory);
+                points::write(&mut points, sample, &self.images, &self.health, memory);
                 points.end();
             }
             // The time line never stands still but in 2106.
