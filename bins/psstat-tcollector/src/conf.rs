@@ -138,6 +138,8 @@ impl RulesInForce {
 pub struct Conf {
     live: LiveConf,
     owner: OwnerRule,
+    /// The file was taken or found to be unusable, at least once.
+    pub decided: bool,
     /// The rules in force.
     pub rules: RulesInForce,
     /// Bad lines of the file as it was last read.
@@ -150,7 +152,14 @@ impl Conf {
     /// Reads nothing yet: [`follow`](Conf::follow) does.
     pub fn new(path: PathBuf, owner: OwnerRule) -> Conf {
         let live = LiveConf::new(path);
-        Conf { live, owner, rules: RulesInForce::default(), bad_lines: 0, loaded: false }
+        Conf {
+            live,
+            owner,
+            decided: false,
+            rules: RulesInForce::default(),
+            bad_lines: 0,
+            loaded: false,
+        }
     }
 
     /// What becomes readable when the file changes.
@@ -171,7 +180,9 @@ impl Conf {
     /// Looks for changes and logs what they bring. Tells whether other rules
     /// are in force now.
     pub fn follow(&mut self) -> bool {
-        match self.live.poll(Instant::now()) {
+        let event = self.live.poll(Instant::now());
+        self.decided |= event.is_some();
+        match event {
             Some(Event::Loaded(loaded)) => self.take(loaded),
             Some(Event::Unusable(reason)) => {
                 self.give_up(&reason);

@@ -17,6 +17,9 @@ use crate::timeline::Timeline;
 use crate::wait::Signals;
 use crate::{EXIT_OK, EXIT_USAGE};
 
+/// How long the first cycle waits for a conf that is being written.
+const CONF_AT_START: Duration = Duration::from_secs(1);
+
 /// Does what the settings say, and gives the exit status.
 pub fn run(settings: Settings) -> u8 {
     let owner = OwnerRule::new(&settings.conf_owner, settings.strict_owner);
@@ -93,8 +96,9 @@ struct Collector {
 
 impl Collector {
     fn run(mut self) -> u8 {
+        let at_latest = Instant::now() + CONF_AT_START;
+        let mut rules_changed = self.signals.wait_for_conf(at_latest, &mut self.conf);
         let mut schedule = Schedule::new(Duration::from_secs(self.settings.interval));
-        let mut rules_changed = self.conf.follow();
         let mut cycle = 0;
         loop {
             cycle += 1;

@@ -38,6 +38,16 @@ impl Signals {
     /// Waits until `until`, and meanwhile follows the conf. Tells whether
     /// other rules are in force now.
     pub fn wait(&self, until: Instant, conf: &mut Conf) -> bool {
+        self.wait_unless(|_| false, until, conf)
+    }
+
+    /// The same until the conf was taken or found to be unusable, at most until
+    /// `until`: one that has just been written is given a moment to be still.
+    pub fn wait_for_conf(&self, until: Instant, conf: &mut Conf) -> bool {
+        self.wait_unless(|conf| conf.decided, until, conf)
+    }
+
+    fn wait_unless(&self, enough: fn(&Conf) -> bool, until: Instant, conf: &mut Conf) -> bool {
         let mut changed = false;
         loop {
             if self.hung_up() {
@@ -45,7 +55,7 @@ impl Signals {
             }
             changed |= conf.follow();
             let now = Instant::now();
-            if now >= until {
+            if now >= until || enough(conf) {
                 return changed;
             }
             let next = conf.deadline().map_or(until, |deadline| deadline.min(until));
