@@ -47,7 +47,6 @@ pub struct Options {
 
     /// Print one cycle and exit
     #[arg(long, env = "PSSTAT_ONCE", value_parser = BoolishValueParser::new())]
-    #[arg(conflicts_with = "cycles")]
     pub once: bool,
 
     /// Print so many cycles and exit
@@ -142,6 +141,11 @@ impl Options {
     pub fn settle(self) -> Result<Settings, clap::Error> {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let usage = |kind, message: String| Options::command().error(kind, message);
+        // Not left to clap, which takes PSSTAT_ONCE=false for the option given.
+        if self.once && self.cycles.is_some() {
+            let message = "--once and --cycles do not go together";
+            return Err(usage(ErrorKind::ArgumentConflict, message.into()));
+        }
         let conf = match (self.conf, self.class) {
             (Some(conf), _) => conf,
             (None, Some(class)) => default_conf(&class),
