@@ -1,6 +1,7 @@
 //! The conf in force: from its file to the rules that the sampler asks.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -252,25 +253,25 @@ pub fn check(path: &std::path::Path, owner: &OwnerRule) -> u8 {
     let mut status = EXIT_OK;
     let show = |diagnostics: &[Diagnostic]| {
         for diagnostic in diagnostics {
-            eprintln!("{}\n", diagnostic.display(&name));
+            say(&format!("{}\n", diagnostic.display(&name)));
         }
     };
     match load(path) {
         Ok(loaded) => {
             show(&loaded.conf.diagnostics);
             for complaint in owner.complaints(&loaded.identity) {
-                eprintln!("{name} {complaint}");
+                say(&format!("{name} {complaint}"));
                 if owner.strict {
                     status = EXIT_BAD_CONF;
                 }
             }
             let (conf, rules) = (&loaded.conf, &loaded.conf.rules);
             let bad = conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-            eprintln!(
+            say(&format!(
                 "{name}: {} rules for {} images, {bad} bad lines",
                 rules.rules().len(),
                 rules.images().len()
-            );
+            ));
             if conf.has_errors() {
                 status = EXIT_BAD_CONF;
             }
@@ -279,9 +280,14 @@ pub fn check(path: &std::path::Path, owner: &OwnerRule) -> u8 {
             if let Unusable::NoRule(diagnostics) = &reason {
                 show(diagnostics);
             }
-            eprintln!("{name} {reason}");
+            say(&format!("{name} {reason}"));
             status = EXIT_BAD_CONF;
         }
     }
     status
+}
+
+/// Prints to stderr; if nobody listens, the status still tells.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
