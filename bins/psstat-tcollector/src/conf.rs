@@ -72,8 +72,11 @@ pub struct RulesInForce {
     known: HashMap<Image, ImageId>,
     /// The images in force, by ascending name: the order of the points.
     images: Vec<(Image, ImageId)>,
-    /// Rules that have hit their step limit since they came into force.
-    limited: usize,
+    /// Rules, by place, that have hit their step limit since they came into
+    /// force.
+    limited: Vec<usize>,
+    /// One of them did so in this cycle.
+    limit_hit: bool,
 }
 
 impl RulesInForce {
@@ -81,7 +84,7 @@ impl RulesInForce {
         self.rules = rules;
         self.numbers.clear();
         self.images.clear();
-        self.limited = 0;
+        self.limited.clear();
         for name in self.rules.images() {
             let next = ImageId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
             // The matcher's names are as strict as the encoder's; were one
@@ -119,7 +122,23 @@ impl RulesInForce {
 
     /// How many rules have hit their step limit.
     pub fn limited(&self) -> usize {
-        self.limited
+        self.limited.len()
+    }
+
+    /// Names each rule that has hit its step limit for the first time.
+    pub fn newly_limited(&mut self, mut name: impl FnMut(String)) {
+        if !std::mem::take(&mut self.limit_hit) {
+            return;
+        }
+        for (place, rule) in self.rules.rules().iter().enumerate() {
+            if rule.limits() > 0 && !self.limited.contains(&place) {
+                self.limited.push(place);
+                let image = self.rules.images().get(rule.image());
+                let image = image.map_or("", |image| image.as_str());
+                let line = rule.line().unwrap_or(0);
+                name(format!("the rule of image {image} in line {line}"));
+            }
+        }
     }
 
     /// Which images a process belongs to.
@@ -128,9 +147,7 @@ impl RulesInForce {
         let verdict = self.rules.classify(candidate.text, &mut |index| {
             images.extend(numbers.get(index));
         });
-        if verdict.limited > 0 {
-            self.limited = self.limited.max(verdict.limited);
-        }
+        self.limit_hit |= verdict.limited > 0;
     }
 }
 
@@ -184,7 +201,7 @@ impl Conf {
         let event = self.live.poll(Instant::now());
         self.decided |= event.is_some();
         match event {
-            Some(Event::Loaded(loaded)) => self.take(loaded),
+            Some(Event::Loaded(loaded)) => self.take(*loaded),
             Some(Event::Unusable(reason)) => {
                 self.give_up(&reason);
                 false

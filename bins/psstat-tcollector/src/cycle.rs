@@ -35,6 +35,12 @@ impl Sampling {
         let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
         fault::perhaps(cycle);
         let changed = signals.wait(due, conf);
+        conf.rules.newly_limited(|rule| {
+            log::line(&format!(
+                "{rule} gave up on a command line after its step limit, and counts as not matching \
+                 there; make it simpler: nested repeats and back-references cost most"
+            ));
+        });
         let health = self.sampler.close().health;
         self.tell(&health);
         changed
