@@ -1,9 +1,9 @@
 //! Leaf parsers: decimal and hexadecimal numbers, eight digits at a time.
 //!
 //! The kernel's files are numbers for the most part, so this is where parsing
-//! spends its time. Eight bytes are taken as one word, the digits at its head
-//! are counted with one mask, and two multiplications add them up; there is no
-//! branch a digit, whose number differs from field to field.
+//! spends its time. Eight bytes are taken as one word, the end of the number in
+//! it is found with one mask, and two multiplications add the digits up; there
+//! is no branch a digit, whose number differs from field to field.
 
 use crate::error::Expected;
 
@@ -11,17 +11,24 @@ use crate::error::Expected;
 pub(crate) type Parsed<'a, T> = Result<(T, &'a [u8]), Expected>;
 
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+/// Eight times the character `0`.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// The bytes of `word` (first character lowest) as digits, and how many of
-/// them, from the first one on, are digits: 0 to 8.
+/// How many bytes of `word`, from the first (lowest) one on, may be digits: 0 to
+/// 8. What the kernel puts behind a number (space, tab, line end) lacks the bit that all digits have. Where the next field begins
+/// hangs on this alone, so it is as short as can be; whether they *are* digits,
+/// [`all_digits`] says meanwhile.
 #[inline(always)]
-const fn leading_digits(word: u64) -> (u64, u32) {
-    // '0'..='9' become 0..=9; anything else becomes 10 or more, which shows in
-    // the high bit after adding 0x76. A carry out of such a byte disturbs only
-    // bytes behind the first one that is no digit.
-    let digits = word ^ 0x3030_3030_3030_3030;
-    let others = (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & HIGH_BITS;
-    (digits, others.trailing_zeros() / 8)
+const fn length(word: u64) -> u32 {
+    (!word & 0x1010_1010_1010_1010).trailing_zeros() / 8
+}
+
+/// Whether each byte is 0 to 9.
+#[inline(always)]
+const fn all_digits(digits: u64) -> bool {
+    // From 10 on the high bit is set, in the byte or by adding 0x76. A carry
+    // comes only out of a byte that is too large anyway.
+    (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & HIGH_BITS == 0
 }
 
 /// The number that eight digits make, first digit in the lowest byte.
@@ -49,14 +56,18 @@ pub(crate) fn decimal(text: &[u8]) -> Parsed<'_, u64> {
     if first <= 9 && (word >> 8) & 0x10 == 0 {
         return Ok((first, text.get(1..).unwrap_or_default()));
     }
-    let (digits, count) = leading_digits(word);
-    match count {
+    let digits = word ^ ZEROS;
+    match length(word) {
         0 => Err(Expected::Decimal),
-        8 => decimal_tail(rest, sum_of_eight(digits)),
-        _ => {
+        8 if all_digits(digits) => decimal_tail(rest, sum_of_eight(digits)),
+        8 => decimal_at_end(text, 0, 0),
+        count => {
             // Move the digits to the top, so that zeros lead them.
-            let value = sum_of_eight(digits << (64 - 8 * count));
-            Ok((value, text.get(count as usize..).unwrap_or_default()))
+            let digits = digits << (64 - 8 * count);
+            if !all_digits(digits) {
+                return decimal_at_end(text, 0, 0);
+            }
+            Ok((sum_of_eight(digits), text.get(count as usize..).unwrap_or_default()))
         }
     }
 }
@@ -65,25 +76,28 @@ pub(crate) fn decimal(text: &[u8]) -> Parsed<'_, u64> {
 #[inline(always)]
 fn decimal_tail(text: &[u8], first: u64) -> Parsed<'_, u64> {
     const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
-    let Some((head, rest)) = text.split_first_chunk::<8>() else {
+    let Some((head, _)) = text.split_first_chunk::<8>() else {
         return decimal_at_end(text, first, 8);
     };
-    let (digits, count) = leading_digits(u64::from_le_bytes(*head));
+    let word = u64::from_le_bytes(*head);
+    let count = length(word);
     if count == 0 {
         return Ok((first, text));
     }
+    let digits = (word ^ ZEROS) << (64 - 8 * count);
     match POWERS.get(count as usize) {
         // No overflow: 15 digits at most.
-        Some(power) => {
-            let value = first * power + sum_of_eight(digits << (64 - 8 * count));
-            Ok((value, text.get(count as usize..).unwrap_or_default()))
-        }
-        None => decimal_at_end(rest, first * 100_000_000 + sum_of_eight(digits), 16),
+        Some(power) if all_digits(digits) => Ok((
+            first * power + sum_of_eight(digits),
+            text.get(count as usize..).unwrap_or_default(),
+        )),
+        _ => decimal_at_end(text, first, 8),
     }
 }
 
-/// Digit by digit, with each step checked: for the end of a text and for the
-/// seventeenth digit on. `before` digits have been read already.
+/// Digit by digit, with each step checked: for the end of a text, for numbers of
+/// 16 digits and more, and for those that an unusual byte follows. `before`
+/// digits have been read already.
 #[inline(never)]
 fn decimal_at_end(text: &[u8], first: u64, before: usize) -> Parsed<'_, u64> {
     let mut value = first;
