@@ -20,7 +20,9 @@ fn main() {
         "io" => assert!(black_box(Io::parse(black_box(files::IO))).is_ok()),
         "status" => assert!(black_box(Status::parse(black_box(&status))).is_ok()),
         "limits" => assert!(black_box(Limits::parse(black_box(files::LIMITS))).is_ok()),
-        "fd" => assert!(matches!(FdTarget::parse(black_box(b"socket:[1234567]")), FdTarget::Socket(_))),
+        "fd" => {
+            assert!(matches!(FdTarget::parse(black_box(b"socket:[1234567]")), FdTarget::Socket(_)))
+        }
         "tcp100" => inet::Rows::new(&tcp).for_each(|row| assert!(black_box(row).is_ok())),
         "tcp100-established" => inet::Established::new(&tcp).for_each(|row| assert!(row.is_ok())),
         "unix100" => unix::Rows::new(&unix_table).for_each(|row| assert!(black_box(row).is_ok())),

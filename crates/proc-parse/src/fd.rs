@@ -68,8 +68,8 @@ impl<'a> FdTarget<'a> {
     pub fn parse(link: &'a [u8]) -> Self {
         // Sockets are what is asked for most; they get by without nom.
         if let Some(rest) = link.strip_prefix(b"socket:[") {
-            return match number::decimal(rest) {
-                Ok((inode, b"]")) => Self::Socket(inode),
+            return match rest.strip_suffix(b"]").map(number::decimal) {
+                Some(Ok((inode, b""))) => Self::Socket(inode),
                 _ => Self::Other(link),
             };
         }

@@ -60,3 +60,8 @@ pub use stat::Stat;
 pub use state::State;
 pub use statm::Statm;
 pub use status::Status;
+
+/// The README's example, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
