@@ -1,35 +1,126 @@
-//! Parses one file so many times, for a count of instructions:
-//! `parse stat 1000` under `valgrind --tool=callgrind`. The count of zero
-//! rounds, taken away, leaves the parser's own.
+//! Each parser and its peer without criterion, in two ways that a busy machine
+//! does not disturb.
+//!
+//! `parse` prints, for each, the nanoseconds of its quickest batch of many.
+//! `parse NAME ROUNDS` runs one so many times, for a count of instructions
+//! under `valgrind --tool=callgrind`; the difference between two counts is the
+//! parser's own.
 
 use std::hint::black_box;
+use std::time::Instant;
 
+use procfs::process as peer;
+use procfs::{ExplicitSystemInfo, FromBufReadSI as _, FromRead as _};
 use psstat_benches::{files, tables};
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{FdTarget, Io, Limits, Stat, Statm, Status, stat};
 
+const INFO: ExplicitSystemInfo = ExplicitSystemInfo {
+    boot_time_secs: 0,
+    ticks_per_second: 100,
+    page_size: 4096,
+    is_little_endian: cfg!(target_endian = "little"),
+};
+
+/// Rows of a table that one run goes over.
+const ROWS: u32 = 100;
+
+type Parser<'a> = (&'static str, u32, Box<dyn Fn() + 'a>);
+
+/// `black_box` on the way in and on the way out.
+fn run<'a, T>(text: &'a [u8], parse: impl FnOnce(&'a [u8]) -> T) {
+    black_box(parse(black_box(text)));
+}
+
+fn parsers<'a>(status: &'a [u8], tcp: &'a [u8], unix_table: &'a [u8]) -> Vec<Parser<'a>> {
+    let link = b"socket:[1234567]";
+    vec![
+        ("stat", 1, Box::new(|| run(files::STAT, Stat::parse))),
+        ("stat-core", 1, Box::new(|| run(files::STAT, stat::Core::parse))),
+        ("stat-procfs", 1, Box::new(|| run(files::STAT, peer::Stat::from_read))),
+        ("statm", 1, Box::new(|| run(files::STATM, Statm::parse))),
+        ("statm-procfs", 1, Box::new(|| run(files::STATM, peer::StatM::from_read))),
+        ("io", 1, Box::new(|| run(files::IO, Io::parse))),
+        ("io-procfs", 1, Box::new(|| run(files::IO, peer::Io::from_read))),
+        ("status", 1, Box::new(|| run(status, Status::parse))),
+        ("status-procfs", 1, Box::new(|| run(status, peer::Status::from_read))),
+        ("limits", 1, Box::new(|| run(files::LIMITS, Limits::parse))),
+        ("limits-procfs", 1, Box::new(|| run(files::LIMITS, peer::Limits::from_read))),
+        ("fd", 1, Box::new(|| run(link, FdTarget::parse))),
+        (
+            "fd-procfs",
+            1,
+            Box::new(|| {
+                run(link, |text| std::str::from_utf8(text).map(str::parse::<peer::FDTarget>))
+            }),
+        ),
+        (
+            "tcp",
+            ROWS,
+            Box::new(|| {
+                run(tcp, |text| inet::Rows::new(text).filter(|row| black_box(row).is_ok()).count());
+            }),
+        ),
+        (
+            "tcp-established",
+            ROWS,
+            Box::new(|| run(tcp, |text| inet::Established::new(text).flatten().sum::<u64>())),
+        ),
+        (
+            "tcp-procfs",
+            ROWS,
+            Box::new(|| run(tcp, |text| procfs::net::TcpNetEntries::from_buf_read(text, &INFO))),
+        ),
+        (
+            "unix",
+            ROWS,
+            Box::new(|| {
+                run(unix_table, |text| {
+                    unix::Rows::new(text).filter(|row| black_box(row).is_ok()).count()
+                });
+            }),
+        ),
+        (
+            "unix-established",
+            ROWS,
+            Box::new(|| {
+                run(unix_table, |text| unix::Established::new(text).flatten().sum::<u64>())
+            }),
+        ),
+        ("unix-procfs", ROWS, Box::new(|| run(unix_table, procfs::net::UnixNetEntries::from_read))),
+    ]
+}
+
+/// Nanoseconds a run (a row, for tables) in the quickest batch.
+fn quickest(rows: u32, parse: &dyn Fn()) -> f64 {
+    let runs = (200 / rows).max(1);
+    (0..3_000)
+        .map(|_| {
+            let start = Instant::now();
+            (0..runs).for_each(|_| parse());
+            start.elapsed().as_nanos() as f64 / f64::from(runs * rows)
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let what = arguments.next().unwrap_or_default();
-    let rounds: u32 = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(0);
-    let (tcp, unix_table, status) = (tables::tcp(100), tables::unix(100), files::status());
-    let one = || match what.as_str() {
-        "stat" => assert!(black_box(Stat::parse(black_box(files::STAT))).is_ok()),
-        "core" => assert!(black_box(stat::Core::parse(black_box(files::STAT))).is_ok()),
-        "statm" => assert!(black_box(Statm::parse(black_box(files::STATM))).is_ok()),
-        "io" => assert!(black_box(Io::parse(black_box(files::IO))).is_ok()),
-        "status" => assert!(black_box(Status::parse(black_box(&status))).is_ok()),
-        "limits" => assert!(black_box(Limits::parse(black_box(files::LIMITS))).is_ok()),
-        "fd" => {
-            assert!(matches!(FdTarget::parse(black_box(b"socket:[1234567]")), FdTarget::Socket(_)))
+    let (status, tcp, unix_table) = (files::status(), tables::tcp(ROWS), tables::unix(ROWS));
+    let parsers = parsers(&status, &tcp, &unix_table);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [] => {
+            for (name, rows, parse) in &parsers {
+                println!("{name:18} {:8.1} ns", quickest(*rows, parse));
+            }
         }
-        "tcp100" => inet::Rows::new(&tcp).for_each(|row| assert!(black_box(row).is_ok())),
-        "tcp100-established" => inet::Established::new(&tcp).for_each(|row| assert!(row.is_ok())),
-        "unix100" => unix::Rows::new(&unix_table).for_each(|row| assert!(black_box(row).is_ok())),
-        "unix100-established" => {
-            unix::Established::new(&unix_table).for_each(|row| assert!(row.is_ok()));
+        [name, rounds] => {
+            let rounds: u32 = rounds.parse().expect("a number of rounds");
+            let (_, _, parse) = parsers
+                .iter()
+                .find(|parser| parser.0 == name)
+                .unwrap_or_else(|| panic!("no parser is called {name:?}"));
+            (0..rounds).for_each(|_| parse());
         }
-        other => panic!("no parser is called {other:?}"),
-    };
-    (0..rounds).for_each(|_| one());
+        _ => panic!("give nothing, or a parser's name and a number of rounds"),
+    }
 }
