@@ -5,8 +5,8 @@ use crate::error::{Error, Expected, File};
 use crate::number;
 
 /// The fields from 4 on: numbers, a space before each. They are read in one
-/// loop, whatever their types, which is twice as fast as one after the other;
-/// the types are looked at afterwards.
+/// loop, whatever their types, and the types are looked at afterwards: that is
+/// a sixth fewer instructions than a parser for each field in turn.
 pub(super) struct Numbers<'a> {
     text: &'a [u8],
     /// Which fields stood there with a minus sign: bit N for field N.
