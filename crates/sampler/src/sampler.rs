@@ -291,6 +291,11 @@ impl Sampler {
                 let living = roll.get(parent).filter(|parent| parent.life != Life::Gone);
                 living.is_some_and(|parent| !process::ignores_children(procfs, parent.who.pid))
             },
+            |slot| {
+                roll.get(slot)?.parent.filter(|&parent| {
+                    roll.get(parent).is_some_and(|parent| parent.life != Life::Gone)
+                })
+            },
             |slot| closed.push(slot as usize),
         );
         for &slot in &closed {

@@ -89,8 +89,18 @@ impl Sampler {
     /// A tracked process has ended: its descriptors are closed, its sockets
     /// are nobody's, its account waits to be settled.
     pub(crate) fn bury(&mut self, slot: Slot, parent: Option<Slot>) {
-        self.kin_changed = true;
         self.ledger.depart(slot, parent);
+        self.clear_away(slot);
+    }
+
+    /// The same after everyone's io was read.
+    pub(crate) fn bury_late(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.ledger.depart_late(slot, parent);
+        self.clear_away(slot);
+    }
+
+    fn clear_away(&mut self, slot: Slot) {
+        self.kin_changed = true;
         self.forget_sockets(slot);
         if let Some(tracked) = self.roll.get_mut(slot) {
             tracked.life = Life::Gone;
@@ -123,6 +133,7 @@ impl Sampler {
             }
             if let Outcome::There(stat) = process::stat(&self.procfs, seen.pid, &mut buffer) {
                 self.census.all[at].ppid = stat.ppid.unsigned_abs();
+                self.kin_changed = true;
             }
         }
     }
@@ -204,7 +215,9 @@ impl Sampler {
             images.extend_from_slice(&tracked.images);
         }
         if let Some(&last) = images.last() {
-            self.know_images(last.index() + 1, self.cycle);
+            // Not by a change of the rules, so what its first process did
+            // before is not the image's.
+            self.know_images(last.index() + 1, 0);
         }
         match seen.slot.and_then(|slot| Some((slot, self.roll.get(slot)?.images == images))) {
             Some((_, true)) => {}
@@ -255,22 +268,27 @@ impl Sampler {
         for &image in left {
             self.ledger.leave(slot, image);
         }
-        let mut done_elsewhere = None;
+        let is_born = seen.born == self.cycle;
+        if before.is_empty() && !is_born {
+            // What it has done until now. While it belongs to no image it is
+            // not read, so an earlier reading is no help, but for the young.
+            let young = self.young.get(&seen.pid).copied();
+            let done = young.or_else(|| {
+                let io = tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot));
+                io.there().map(Counters::from)
+            });
+            if let Some(done) = done {
+                self.ledger.begin(slot, done);
+            }
+        }
         for &image in joined {
             let is_new = self.image_born.get(image.index()) == Some(&self.cycle);
-            let offset = if seen.born == self.cycle || is_new {
-                Counters::ZERO
-            } else {
-                *done_elsewhere.get_or_insert_with(|| {
-                    let known =
-                        self.ledger.last(slot).or_else(|| self.young.get(&seen.pid).copied());
-                    known.unwrap_or_else(|| {
-                        let io = tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot));
-                        io.there().map_or(Counters::ZERO, Counters::from)
-                    })
-                })
-            };
-            self.ledger.join(slot, image, offset);
+            let done_elsewhere = if is_born || is_new { None } else { self.ledger.last(slot) };
+            self.ledger.join(slot, image, done_elsewhere.unwrap_or(Counters::ZERO));
+        }
+        if images.is_empty() {
+            // Not read any more.
+            tracked.handles = process::Handles::default();
         }
     }
 

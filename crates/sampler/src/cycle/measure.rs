@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use psstat_proc_parse::{State, Statm};
 
+use crate::cycle::families::{self, Household};
 use crate::keep::schedule::DENIED_TURN;
 use crate::keep::tracked::{Cpu, FileState, Life, Tracked};
 use crate::outcome::Outcome;
@@ -41,71 +42,11 @@ impl Sampler {
         }
     }
 
-    /// Reads io in families, children before parents, and checks after each
-    /// parent that its children are still there: the ledger's invariant.
+    /// Reads everyone's io, families together.
     pub(crate) fn read_io(&mut self) {
         let forest = std::mem::take(&mut self.forest);
-        for family in &forest.families {
-            self.read_io_of(family.slot);
-            let mut settled = false;
-            // A second reading, when a child went meanwhile, is after its end;
-            // a third when another did.
-            for _ in 0..3 {
-                let mut lost = false;
-                for child in forest.children(family) {
-                    lost |= self.is_lost(child, family.slot);
-                }
-                if !lost {
-                    settled = true;
-                    break;
-                }
-                self.read_io_of(family.slot);
-            }
-            if !settled {
-                self.ledger.withdraw(family.slot);
-            }
-        }
+        families::read(&forest, self);
         self.forest = forest;
-    }
-
-    /// Whether a child that was there has gone.
-    fn is_lost(&mut self, child: Slot, parent: Slot) -> bool {
-        let Some(tracked) = self.roll.get_mut(child) else { return false };
-        if tracked.life == Life::Gone {
-            return false;
-        }
-        let gone = if self.procfs.fast.fd_size && tracked.handles.keeps_fd() {
-            let keep = self.keep.at(child);
-            tracked.descriptors =
-                tracked.handles.descriptors(&self.procfs, tracked.who, keep, &mut self.lister);
-            tracked.descriptors.is_gone()
-        } else {
-            !process::is_there(&self.procfs, tracked.who)
-        };
-        if gone {
-            self.bury(child, Some(parent));
-        }
-        gone
-    }
-
-    fn read_io_of(&mut self, slot: Slot) {
-        let Some(tracked) = self.roll.get_mut(slot) else { return };
-        let wanted = tracked.is_member() && tracked.io.is_due(self.cycle);
-        if tracked.life == Life::Gone || !wanted {
-            return;
-        }
-        match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
-            Outcome::There(io) => {
-                tracked.io = FileState::Read;
-                self.ledger.accept(slot, io.into());
-            }
-            Outcome::Gone => {
-                let parent = tracked.parent;
-                self.bury(slot, parent);
-            }
-            Outcome::Denied => tracked.io = FileState::Denied { until: self.cycle + DENIED_TURN },
-            Outcome::Failed(_) => tracked.io = FileState::Failed,
-        }
     }
 
     /// Reads what a member has now: memory, descriptors, threads.
@@ -132,7 +73,7 @@ impl Sampler {
                 || tracked.threads.is_gone();
             if gone {
                 let parent = tracked.parent;
-                self.bury(slot, parent);
+                self.bury_late(slot, parent);
                 continue;
             }
             tracked.life = Life::Running;
@@ -148,6 +89,52 @@ impl Sampler {
                 tracked.io = FileState::Unread;
             }
         }
+    }
+}
+
+impl Household for Sampler {
+    fn read(&mut self, slot: Slot) {
+        let Some(tracked) = self.roll.get_mut(slot) else { return };
+        let wanted = tracked.is_member() && tracked.io.is_due(self.cycle);
+        if tracked.life == Life::Gone || !wanted {
+            return;
+        }
+        match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
+            Outcome::There(io) => {
+                tracked.io = FileState::Read;
+                self.ledger.accept(slot, io.into());
+            }
+            Outcome::Gone => {
+                let parent = tracked.parent;
+                self.bury(slot, parent);
+            }
+            Outcome::Denied => tracked.io = FileState::Denied { until: self.cycle + DENIED_TURN },
+            Outcome::Failed(_) => tracked.io = FileState::Failed,
+        }
+    }
+
+    fn look(&mut self, slot: Slot) {
+        let Some(tracked) = self.roll.get_mut(slot) else { return };
+        let gone = if self.procfs.fast.fd_size && tracked.handles.keeps_fd() {
+            let keep = self.keep.at(slot);
+            tracked.descriptors =
+                tracked.handles.descriptors(&self.procfs, tracked.who, keep, &mut self.lister);
+            tracked.descriptors.is_gone()
+        } else {
+            !process::is_there(&self.procfs, tracked.who)
+        };
+        if gone {
+            let parent = tracked.parent;
+            self.bury(slot, parent);
+        }
+    }
+
+    fn is_gone(&self, slot: Slot) -> bool {
+        self.roll.get(slot).is_none_or(|tracked| tracked.life == Life::Gone)
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        self.ledger.withdraw(slot);
     }
 }
 

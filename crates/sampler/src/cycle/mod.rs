@@ -3,4 +3,5 @@
 
 pub(crate) mod connect;
 pub(crate) mod discover;
+pub(crate) mod families;
 mod measure;

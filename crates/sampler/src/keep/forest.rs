@@ -18,6 +18,8 @@ use crate::reckon::ledger::Slot;
 pub(crate) struct Family {
     pub(crate) slot: Slot,
     children: Range<usize>,
+    /// Where its descendants begin among the families; they end before itself.
+    pub(crate) first: usize,
 }
 
 /// All tracked processes in the order of reading.
@@ -27,7 +29,7 @@ pub(crate) struct Forest {
     /// (parent, child), sorted.
     links: Vec<(Slot, Slot)>,
     /// For walking without recursion: a chain of parents can be long.
-    walk: Vec<(Slot, Range<usize>)>,
+    walk: Vec<(Slot, Range<usize>, usize)>,
 }
 
 /// More generations than that between two tracked processes are not followed.
@@ -36,7 +38,16 @@ const GENERATIONS: usize = 64;
 impl Forest {
     /// The children of a family's head.
     pub(crate) fn children(&self, family: &Family) -> impl Iterator<Item = Slot> {
-        let links = self.links.get(family.children.clone()).unwrap_or_default();
+        self.linked(family.children.clone())
+    }
+
+    /// The children of any tracked process.
+    pub(crate) fn children_of(&self, parent: Slot) -> impl Iterator<Item = Slot> {
+        self.linked(self.links_of(parent))
+    }
+
+    fn linked(&self, range: Range<usize>) -> impl Iterator<Item = Slot> {
+        let links = self.links.get(range).unwrap_or_default();
         links.iter().map(|&(_, child)| child)
     }
 
@@ -75,16 +86,16 @@ impl Forest {
         self.links.sort_unstable();
         self.families.clear();
         for (slot, _) in roll.iter().filter(|(_, tracked)| tracked.parent.is_none()) {
-            self.walk.push((slot, self.links_of(slot)));
-            while let Some((slot, unwalked)) = self.walk.last_mut() {
+            self.walk.push((slot, self.links_of(slot), self.families.len()));
+            while let Some((slot, unwalked, first)) = self.walk.last_mut() {
                 if let Some(link) = unwalked.next() {
                     let child = self.links[link].1;
                     let links = self.links_of(child);
-                    self.walk.push((child, links));
+                    self.walk.push((child, links, self.families.len()));
                 } else {
-                    let slot = *slot;
+                    let (slot, first) = (*slot, *first);
                     let children = self.links_of(slot);
-                    self.families.push(Family { slot, children });
+                    self.families.push(Family { slot, children, first });
                     self.walk.pop();
                 }
             }

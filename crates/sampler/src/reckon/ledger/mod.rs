@@ -31,6 +31,11 @@
 //! one, each of its counters grew by at least the child's last reading; if one
 //! grew by less, it did not. Where the growth allows both, absorption is
 //! assumed: then the sum can miss something, but never falls or counts twice.
+//!
+//! Who of several ancestors? The parent, while that lives. If the parent ended
+//! in the same interval, it may have had the child before its own last reading;
+//! or else the next ancestor has both; or the child was adopted by one further
+//! up. The nearest whose growth allows it is taken.
 
 use super::counters::Counters;
 use crate::image::ImageId;
@@ -85,6 +90,8 @@ struct Departed {
     age: u8,
     /// How many of its ancestors in a row are gone too; set while settling.
     depth: u32,
+    /// It went after its heir's reading, which therefore does not hold it.
+    late: bool,
     verdict: Verdict,
 }
 
@@ -95,7 +102,7 @@ const PATIENCE: u8 = 8;
 /// What became of a departed process's counters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
-    /// They are in this living account's counters.
+    /// They are in this account's counters.
     AbsorbedBy(Slot),
     /// Nobody's of ours.
     Lost,
@@ -128,6 +135,19 @@ impl Ledger {
         let standing = self.account(slot).standing(image);
         standing.member = true;
         standing.offset = offset;
+    }
+
+    /// Begins an account that was not read (any more) with a reading, for a
+    /// process that is about to join an image: what grows from here may be its
+    /// children's.
+    pub(crate) fn begin(&mut self, slot: Slot, reading: Counters) {
+        let account = self.account(slot);
+        account.last = Some(reading);
+        account.settled = Some(reading);
+        account.fresh = false;
+        for standing in &mut account.standings {
+            standing.offset = standing.offset.min(reading);
+        }
     }
 
     /// Takes a process out of an image; what it did there stays.
@@ -174,19 +194,31 @@ impl Ledger {
     }
 
     /// A process is gone; `parent` is the account of its parent when it was
-    /// last seen, gone itself or not.
+    /// last seen, gone itself or not. It went before its parent's reading, or
+    /// that one was withdrawn.
     pub(crate) fn depart(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.part(slot, parent, false);
+    }
+
+    /// The same for one that may have gone after its parent's reading: the next
+    /// one will tell.
+    pub(crate) fn depart_late(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.part(slot, parent, true);
+    }
+
+    fn part(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
         self.account(slot).departed = Some(parent);
-        self.gone.push(Departed { slot, age: 0, depth: 0, verdict: Verdict::Open });
+        self.gone.push(Departed { slot, age: 0, depth: 0, late, verdict: Verdict::Open });
     }
 
     /// Decides what became of those that departed, after the readings of a
     /// cycle. `absorbs` tells whether a process takes its children's counters
-    /// at all. `closed` is called with each account that is settled and whose
-    /// slot is free.
+    /// at all, `parent` who a living one's parent is. `closed` is called with
+    /// each account that is settled and whose slot is free.
     pub(crate) fn settle(
         &mut self,
         mut absorbs: impl FnMut(Slot) -> bool,
+        parent: impl Fn(Slot) -> Option<Slot>,
         mut closed: impl FnMut(Slot),
     ) {
         let mut gone = std::mem::take(&mut self.gone);
@@ -194,8 +226,9 @@ impl Ledger {
             for account in &mut self.accounts {
                 account.budget = match (account.last, account.settled) {
                     (Some(last), Some(settled)) => last.minus(settled),
-                    // A first reading holds no growth that we could tell.
-                    _ => Counters::ZERO,
+                    // All that it ever did may be its children's.
+                    (Some(last), None) => last,
+                    (None, _) => Counters::ZERO,
                 };
             }
             // Parents first: a grandparent that has the child has the parent too.
@@ -204,8 +237,11 @@ impl Ledger {
             }
             gone.sort_unstable_by_key(|departed| (departed.depth, departed.slot));
             for departed in &mut gone {
-                departed.age += 1;
-                departed.verdict = self.judge(*departed, &mut absorbs);
+                departed.age = departed.age.saturating_add(1);
+                departed.verdict = match std::mem::take(&mut departed.late) {
+                    true => Verdict::Open,
+                    false => self.judge(*departed, &mut absorbs, &parent),
+                };
             }
             // An ancestor may be settled, and its slot reused, before one that
             // is still open: link that one to who is left.
@@ -213,7 +249,9 @@ impl Ledger {
                 let heir = self.ancestors_gone(departed.slot).1;
                 self.account(departed.slot).departed = Some(heir);
             }
-            for departed in &gone {
+            // Children first: what a child leaves to a parent that is gone too
+            // goes on with the parent's.
+            for departed in gone.iter().rev() {
                 self.close(departed.slot, departed.verdict);
             }
             gone.retain(|departed| {
@@ -258,37 +296,67 @@ impl Ledger {
 
     /// How many ancestors in a row are gone, and the nearest that is not.
     fn ancestors_gone(&self, slot: Slot) -> (u32, Option<Slot>) {
+        let departed = |slot: Slot| self.accounts.get(slot as usize).and_then(|a| a.departed);
         let mut depth = 0;
-        let mut at = slot;
-        while let Some(Some(parent)) = self.accounts.get(at as usize).map(|a| a.departed) {
-            let Some(parent) = parent else { return (depth, None) };
-            at = parent;
+        let mut parent = departed(slot).flatten();
+        while let Some(at) = parent {
+            let Some(above) = departed(at) else { break };
+            parent = above;
             depth += 1;
             // A ring of parents cannot be; were there one, this ends it.
             if depth as usize > self.accounts.len() {
                 return (depth, None);
             }
         }
-        (depth, Some(at))
+        (depth, parent)
     }
 
-    fn judge(&mut self, departed: Departed, absorbs: &mut impl FnMut(Slot) -> bool) -> Verdict {
-        let Some(heir) = self.ancestors_gone(departed.slot).1 else { return Verdict::Lost };
+    fn judge(
+        &mut self,
+        departed: Departed,
+        absorbs: &mut impl FnMut(Slot) -> bool,
+        parent: &impl Fn(Slot) -> Option<Slot>,
+    ) -> Verdict {
         let needed = self.account(departed.slot).weight();
-        let account = self.account(heir);
-        if account.last.is_none() {
-            // Nothing to test against; it carries what is already counted.
-            return if absorbs(heir) { Verdict::AbsorbedBy(heir) } else { Verdict::Lost };
+        // A parent that is gone too, but was read after the child's end.
+        let mut at = departed.slot;
+        for _ in 0..departed.depth {
+            let Some(Some(above)) = self.account(at).departed else { break };
+            if self.account(above).fresh && self.charge(above, needed) {
+                return Verdict::AbsorbedBy(above);
+            }
+            at = above;
         }
-        if !account.fresh {
-            return if departed.age < PATIENCE { Verdict::Open } else { Verdict::Lost };
+        let mut heir = self.ancestors_gone(departed.slot).1;
+        while let Some(slot) = heir {
+            let account = self.account(slot);
+            if !account.is_read() {
+                // Nothing to test against; it carries what is already counted.
+                if absorbs(slot) {
+                    return Verdict::AbsorbedBy(slot);
+                }
+            } else if !account.fresh {
+                if departed.age < PATIENCE {
+                    return Verdict::Open;
+                }
+            } else if account.budget.covers(needed) && absorbs(slot) {
+                self.charge(slot, needed);
+                return Verdict::AbsorbedBy(slot);
+            }
+            // While its parent lives, it is nobody else's.
+            heir = if departed.depth > 0 { parent(slot) } else { None };
         }
-        if !account.budget.covers(needed) || !absorbs(heir) {
-            return Verdict::Lost;
+        Verdict::Lost
+    }
+
+    /// Explains a part of an account's growth, if there is so much.
+    fn charge(&mut self, slot: Slot, needed: Counters) -> bool {
+        let account = self.account(slot);
+        let covers = account.budget.covers(needed);
+        if covers {
+            account.budget = account.budget.minus(needed);
         }
-        let account = self.account(heir);
-        account.budget = account.budget.minus(needed);
-        Verdict::AbsorbedBy(heir)
+        covers
     }
 
     fn close(&mut self, slot: Slot, verdict: Verdict) {
@@ -348,10 +416,14 @@ impl Account {
 
     /// The least that whoever absorbed this process has grown by.
     fn weight(&self) -> Counters {
-        self.last.unwrap_or_else(|| {
-            let offsets = self.standings.iter().map(|standing| standing.offset);
-            offsets.fold(Counters::ZERO, Counters::max)
-        })
+        // One that is not read (any more) can carry more than its last reading.
+        let offsets = self.standings.iter().map(|standing| standing.offset);
+        offsets.fold(self.last.unwrap_or_default(), Counters::max)
+    }
+
+    /// Whether its growth is known: those that belong to no image are not read.
+    fn is_read(&self) -> bool {
+        self.last.is_some() && self.standings.iter().any(|standing| standing.member)
     }
 
     fn member(&mut self, image: ImageId) -> Option<&mut Standing> {
@@ -368,3 +440,6 @@ impl Account {
         &mut self.standings[at]
     }
 }
+
+#[cfg(test)]
+mod tests;

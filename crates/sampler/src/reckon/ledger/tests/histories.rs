@@ -1,0 +1,107 @@
+//! Random histories. What fails is shrunk to the shortest one that does.
+
+use proptest::prelude::*;
+
+use super::kernel::{Event, Limits, State};
+use super::observer::{IMAGES, Observer};
+use crate::reckon::counters::Counters;
+
+/// Cycles after the last event: more than an open case is waited for.
+const QUIET: usize = 12;
+
+fn event(moves: bool) -> impl Strategy<Value = Event> {
+    let number = || 0..24usize;
+    let images = 0u8..(1 << IMAGES);
+    let amounts = prop_oneof![
+        // All of a kind, as real work is, or anything.
+        (0u16..1000).prop_map(|amount| [amount; 7]),
+        proptest::array::uniform7(0u16..1000),
+    ];
+    prop_oneof![
+        3 => (number(), images.clone(), proptest::bool::weighted(0.15), proptest::bool::weighted(0.2))
+            .prop_map(|(parent, images, ignores, subreaper)| Event::Fork {
+                parent, images, ignores, subreaper
+            }),
+        4 => (number(), amounts).prop_map(|(who, amounts)| Event::Write { who, amounts }),
+        2 => number().prop_map(|who| Event::Exit { who }),
+        2 => number().prop_map(|parent| Event::Wait { parent }),
+        u32::from(moves) => (number(), images).prop_map(move |(who, images)| {
+            if moves { Event::Move { who, images } } else { Event::Wait { parent: who } }
+        }),
+    ]
+}
+
+fn history(moves: bool) -> impl Strategy<Value = Vec<(u8, Event)>> {
+    proptest::collection::vec((0u8..12, event(moves)), 1..60)
+}
+
+/// Watches a history to its end and beyond; the observer for a last look.
+fn watch(limits: Limits, history: Vec<(u8, Event)>) -> Result<Observer, TestCaseError> {
+    let mut observer = Observer::new(limits, history);
+    let mut before = vec![Counters::ZERO; IMAGES];
+    let mut quiet = 0;
+    while quiet < QUIET {
+        quiet += usize::from(observer.is_over());
+        let now = observer.cycle();
+        for image in 0..IMAGES {
+            let (now, before) = (now[image], before[image]);
+            prop_assert!(now.covers(before), "image {image} fell from {before:?} to {now:?}");
+            let truth = observer.world.kernel.truth(image);
+            prop_assert!(truth.covers(now), "image {image} has {now:?}, truth is {truth:?}");
+        }
+        before = now;
+    }
+    Ok(observer)
+}
+
+/// What may be missing: what ended processes did after the last look at them,
+/// if no member of the image inherited it. A zombie that was one when it was first
+/// seen has no command line and so no image.
+fn unseen(observer: &Observer, image: usize) -> Counters {
+    let kernel = &observer.world.kernel;
+    let belongs = |id: usize| kernel.processes[id].ever & (1 << image) != 0;
+    let mut unseen = Counters::ZERO;
+    for (id, process) in kernel.processes.iter().enumerate() {
+        if process.state != State::Running
+            && belongs(id)
+            && !kernel.heirs(id).into_iter().any(belongs)
+        {
+            let read = observer.read.get(&id).copied().unwrap_or_default();
+            unseen = unseen.plus(process.counters.minus(read));
+        }
+    }
+    unseen
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Processes of several images, waited for or left as zombies, by parents
+    /// of any image or none, some of which ignore SIGCHLD, at any depth: what
+    /// is missing in the end is what nobody could see.
+    #[test]
+    fn nothing_is_missing_but_the_unseen(history in history(false)) {
+        let observer = watch(Limits { orphans: false, subreapers: false }, history)?;
+        for (image, total) in observer.totals().into_iter().enumerate() {
+            let truth = observer.world.kernel.truth(image);
+            let (missing, unseen) = (truth.minus(total), unseen(&observer, image));
+            prop_assert!(unseen.covers(missing), "image {image} misses {missing:?} of {unseen:?}");
+        }
+    }
+
+    /// With parents that end first, and processes that change their images.
+    #[test]
+    fn nothing_falls_or_counts_twice(history in history(true)) {
+        watch(Limits { orphans: true, subreapers: false }, history)?;
+    }
+
+    /// With adoption by other ancestors than init.
+    #[test]
+    fn nothing_falls_or_counts_twice_under_subreapers(history in history(true)) {
+        watch(Limits { orphans: true, subreapers: true }, history)?;
+    }
+}

@@ -1,0 +1,267 @@
+//! Drives the ledger as the sampler's cycle does, over the model of the kernel,
+//! which goes on at any moment between two of the observer's looks.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::kernel::{Event, Id, Images, Kernel, Limits, Process, State};
+use crate::cycle::families::{self, Household};
+use crate::image::ImageId;
+use crate::keep::forest::Forest;
+use crate::keep::seen::{Census, Seen};
+use crate::keep::tracked::{Life, Roll};
+use crate::read::listing::Listed;
+use crate::reckon::counters::Counters;
+use crate::reckon::ledger::{Ledger, Slot};
+
+/// How many images there are.
+pub(super) const IMAGES: usize = 3;
+
+/// The kernel with what is still to happen: each event after so many looks.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) kernel: Kernel,
+    to_come: VecDeque<(u8, Event)>,
+}
+
+impl World {
+    /// The observer looks: what was to happen before has happened.
+    fn look(&mut self) -> &Kernel {
+        while let Some((looks, event)) = self.to_come.front_mut() {
+            if *looks > 0 {
+                *looks -= 1;
+                break;
+            }
+            let event = event.clone();
+            self.to_come.pop_front();
+            self.kernel.happen(&event);
+        }
+        &self.kernel
+    }
+
+    fn stat(&mut self, who: Listed) -> Option<Process> {
+        self.look().get(who.inode as Id).cloned()
+    }
+}
+
+pub(super) struct Observer {
+    pub(super) world: World,
+    census: Census,
+    roll: Roll,
+    forest: Forest,
+    pub(super) ledger: Ledger,
+    cycle: u32,
+    kin_changed: bool,
+    /// The last accepted reading of everyone ever tracked.
+    pub(super) read: BTreeMap<Id, Counters>,
+}
+
+impl Observer {
+    pub(super) fn new(limits: Limits, history: Vec<(u8, Event)>) -> Observer {
+        Observer {
+            world: World { kernel: Kernel::new(limits), to_come: history.into() },
+            census: Census::default(),
+            roll: Roll::default(),
+            forest: Forest::default(),
+            ledger: Ledger::default(),
+            cycle: 0,
+            kin_changed: true,
+            read: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.world.to_come.is_empty()
+    }
+
+    /// One cycle; gives each image's counters.
+    pub(super) fn cycle(&mut self) -> Vec<Counters> {
+        self.open();
+        self.close();
+        self.totals()
+    }
+
+    pub(super) fn open(&mut self) {
+        self.cycle += 1;
+        self.take_census();
+        for at in 0..self.census.all.len() {
+            self.classify(at);
+        }
+        self.renew_kinship();
+    }
+
+    pub(super) fn close(&mut self) {
+        let forest = std::mem::take(&mut self.forest);
+        families::read(&forest, self);
+        self.forest = forest;
+        self.read_gauges();
+        for (slot, tracked) in self.roll.iter() {
+            if let Some(last) = self.ledger.last(slot) {
+                self.read.insert(tracked.who.inode as Id, last);
+            }
+        }
+        self.settle();
+        self.renew_kinship();
+    }
+
+    pub(super) fn totals(&self) -> Vec<Counters> {
+        let mut totals = vec![None; IMAGES];
+        self.ledger.totals(&mut totals);
+        totals.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    fn take_census(&mut self) {
+        let listing = self.world.look().listing();
+        let listed: Vec<Listed> =
+            listing.into_iter().map(|(pid, id)| Listed { pid, inode: id as u64 }).collect();
+        self.census.update(&listed, self.cycle);
+        for seen in self.census.vanished.clone() {
+            let Some(slot) = seen.slot else { continue };
+            self.kin_changed = true;
+            if self.roll.get(slot).is_some_and(|tracked| tracked.life != Life::Gone) {
+                let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
+                self.bury(slot, parent, false);
+            }
+        }
+        for at in 0..self.census.all.len() {
+            let seen = self.census.all[at];
+            let is_new = seen.born == self.cycle;
+            if !is_new && !self.has_lost_its_parent(&seen) {
+                continue;
+            }
+            if let Some(process) = self.world.stat(seen.listed()) {
+                self.census.all[at].ppid = self.world.kernel.processes[process.parent].pid;
+                self.kin_changed = true;
+            }
+        }
+    }
+
+    fn has_lost_its_parent(&self, seen: &Seen) -> bool {
+        self.census.has_vanished(seen.ppid)
+    }
+
+    fn bury(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
+        self.kin_changed = true;
+        match late {
+            true => self.ledger.depart_late(slot, parent),
+            false => self.ledger.depart(slot, parent),
+        }
+        self.roll.get_mut(slot).unwrap().life = Life::Gone;
+    }
+
+    /// Looks at a command line and takes the process into its images.
+    fn classify(&mut self, at: usize) {
+        let seen = self.census.all[at];
+        let Some(process) = self.world.stat(seen.listed()) else { return };
+        if process.state == State::Zombie {
+            return;
+        }
+        let images = image_list(process.images);
+        let slot = match seen.slot {
+            Some(slot) => slot,
+            None if images.is_empty() => return,
+            None => {
+                let slot = self.roll.add(seen.listed(), 0);
+                self.ledger.open(slot);
+                self.census.all[at].slot = Some(slot);
+                self.kin_changed = true;
+                slot
+            }
+        };
+        let tracked = self.roll.get_mut(slot).unwrap();
+        let before = std::mem::replace(&mut tracked.images, images.clone());
+        for &image in before.iter().filter(|image| !images.contains(image)) {
+            self.ledger.leave(slot, image);
+        }
+        let is_born = seen.born == self.cycle;
+        let joined: Vec<ImageId> =
+            images.into_iter().filter(|image| !before.contains(image)).collect();
+        if before.is_empty()
+            && !joined.is_empty()
+            && !is_born
+            && let Some(now) = self.world.stat(seen.listed())
+        {
+            self.ledger.begin(slot, now.counters);
+        }
+        for image in joined {
+            let done_elsewhere = if is_born { None } else { self.ledger.last(slot) };
+            self.ledger.join(slot, image, done_elsewhere.unwrap_or_default());
+        }
+    }
+
+    fn renew_kinship(&mut self) {
+        if std::mem::take(&mut self.kin_changed) {
+            let ledger = &mut self.ledger;
+            self.forest.grow(&mut self.census, &mut self.roll, |seen, roll| {
+                let slot = roll.add(seen.listed(), 0);
+                ledger.open(slot);
+                slot
+            });
+        }
+    }
+
+    fn read_gauges(&mut self) {
+        for slot in 0..self.roll.end() {
+            let Some(tracked) = self.roll.get(slot) else { continue };
+            if tracked.life == Life::Gone || !tracked.is_member() {
+                continue;
+            }
+            let (who, parent) = (tracked.who, tracked.parent);
+            if self.world.stat(who).is_none() {
+                self.bury(slot, parent, true);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let (roll, kernel) = (&self.roll, &self.world.kernel);
+        let living = |slot: Slot| roll.get(slot).filter(|tracked| tracked.life != Life::Gone);
+        let mut closed = Vec::new();
+        self.ledger.settle(
+            |slot| living(slot).is_some_and(|heir| !kernel.ignores(heir.who.inode as Id)),
+            |slot| roll.get(slot)?.parent.filter(|&parent| living(parent).is_some()),
+            |slot| closed.push(slot),
+        );
+        for slot in closed {
+            let pid = self.roll.get(slot).unwrap().who.pid;
+            if let Some(seen) = self.census.find_mut(pid).filter(|seen| seen.slot == Some(slot)) {
+                seen.slot = None;
+            }
+            self.roll.remove(slot);
+            self.kin_changed = true;
+        }
+    }
+}
+
+impl Household for Observer {
+    fn read(&mut self, slot: Slot) {
+        let Some(tracked) = self.roll.get(slot) else { return };
+        if tracked.life == Life::Gone || !tracked.is_member() {
+            return;
+        }
+        let (who, parent) = (tracked.who, tracked.parent);
+        match self.world.stat(who) {
+            Some(process) => self.ledger.accept(slot, process.counters),
+            None => self.bury(slot, parent, false),
+        }
+    }
+
+    fn look(&mut self, slot: Slot) {
+        let Some(tracked) = self.roll.get(slot) else { return };
+        let (who, parent) = (tracked.who, tracked.parent);
+        if self.world.stat(who).is_none() {
+            self.bury(slot, parent, false);
+        }
+    }
+
+    fn is_gone(&self, slot: Slot) -> bool {
+        self.roll.get(slot).is_none_or(|tracked| tracked.life == Life::Gone)
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        self.ledger.withdraw(slot);
+    }
+}
+
+fn image_list(images: Images) -> Vec<ImageId> {
+    (0..IMAGES as u32).filter(|image| images & (1 << image) != 0).map(ImageId).collect()
+}

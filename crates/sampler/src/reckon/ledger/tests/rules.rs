@@ -1,0 +1,274 @@
+//! One small history for each rule of the ledger.
+
+use super::kernel::{INIT, Id, Images, Limits};
+use super::observer::Observer;
+use crate::image::ImageId;
+use crate::reckon::counters::Counters;
+use crate::reckon::ledger::Ledger;
+
+const A: Images = 1;
+const NONE: Images = 0;
+
+fn observer() -> Observer {
+    Observer::new(Limits { orphans: true, subreapers: true }, Vec::new())
+}
+
+impl Observer {
+    fn fork(&mut self, parent: Id, images: Images) -> Id {
+        self.world.kernel.fork(parent, images, false, false)
+    }
+
+    fn write(&mut self, who: Id, bytes: u16) {
+        self.world.kernel.write(who, [bytes; 7]);
+    }
+
+    fn exit_and_wait(&mut self, child: Id, parent: Id) {
+        self.world.kernel.exit(child);
+        self.world.kernel.wait(parent);
+    }
+
+    /// The bytes read by image A, after one more cycle.
+    fn bytes(&mut self) -> i64 {
+        self.cycle()[0].rchar
+    }
+}
+
+#[test]
+fn a_reaped_child_counts_once() {
+    let mut o = observer();
+    let parent = o.fork(INIT, A);
+    let child = o.fork(parent, A);
+    o.write(parent, 10);
+    o.write(child, 100);
+    assert_eq!(o.bytes(), 110);
+    o.write(child, 1);
+    o.exit_and_wait(child, parent);
+    assert_eq!(o.bytes(), 111, "with what the child did after the last look");
+    assert_eq!(o.bytes(), 111);
+}
+
+#[test]
+fn a_zombie_counts_until_it_is_reaped_and_after() {
+    let mut o = observer();
+    let parent = o.fork(INIT, A);
+    let child = o.fork(parent, A);
+    o.bytes();
+    o.write(child, 100);
+    o.world.kernel.exit(child);
+    assert_eq!([o.bytes(), o.bytes(), o.bytes()], [100; 3]);
+    o.world.kernel.wait(parent);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+}
+
+#[test]
+fn a_child_that_nobody_waits_for_stays_in_the_sum() {
+    let mut o = observer();
+    let parent = o.world.kernel.fork(INIT, A, true, false);
+    let child = o.fork(parent, A);
+    o.write(child, 100);
+    // As much as the child's: only the ignored signal tells.
+    o.bytes();
+    o.write(parent, 100);
+    o.world.kernel.exit(child);
+    assert_eq!([o.bytes(), o.bytes()], [200; 2]);
+}
+
+#[test]
+fn a_child_of_a_stranger_stays_in_the_sum() {
+    let mut o = observer();
+    let shell = o.fork(INIT, NONE);
+    let child = o.fork(shell, A);
+    o.write(child, 100);
+    assert_eq!(o.bytes(), 100);
+    o.exit_and_wait(child, shell);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+}
+
+#[test]
+fn what_comes_back_by_way_of_a_stranger_is_not_counted_again() {
+    let mut o = observer();
+    let server = o.fork(INIT, A);
+    let shell = o.fork(server, NONE);
+    let worker = o.fork(shell, A);
+    o.write(worker, 100);
+    assert_eq!(o.bytes(), 100);
+    o.exit_and_wait(worker, shell);
+    assert_eq!(o.bytes(), 100);
+    o.write(shell, 7);
+    o.exit_and_wait(shell, server);
+    assert_eq!(o.bytes(), 107, "the stranger's own is the server's now");
+}
+
+/// The one in between was a member once, so it has a reading, but an old one:
+/// the worker was taken for lost after a while and counted again in the server.
+#[test]
+fn what_comes_back_by_way_of_one_that_left_is_not_counted_again() {
+    let mut o = observer();
+    let server = o.fork(INIT, A);
+    let between = o.fork(server, A);
+    let worker = o.fork(between, A);
+    o.write(between, 5);
+    o.write(worker, 100);
+    o.bytes();
+    o.world.kernel.change_image(between, NONE);
+    o.bytes();
+    o.exit_and_wait(worker, between);
+    for _ in 0..12 {
+        assert_eq!(o.bytes(), 105);
+    }
+    o.exit_and_wait(between, server);
+    assert_eq!([o.bytes(), o.bytes()], [105; 2]);
+}
+
+/// What was done outside was counted as the image's on the way back.
+#[test]
+fn who_comes_back_does_not_bring_what_it_did_elsewhere() {
+    let mut o = observer();
+    let process = o.fork(INIT, A);
+    o.write(process, 10);
+    assert_eq!(o.bytes(), 10);
+    o.world.kernel.change_image(process, NONE);
+    assert_eq!(o.bytes(), 10);
+    o.write(process, 1000);
+    assert_eq!(o.bytes(), 10);
+    o.world.kernel.change_image(process, A);
+    assert_eq!(o.bytes(), 10);
+    o.write(process, 3);
+    assert_eq!(o.bytes(), 13);
+}
+
+#[test]
+fn a_reused_pid_is_another_process() {
+    let mut o = observer();
+    let first = o.fork(INIT, A);
+    o.write(first, 100);
+    o.bytes();
+    o.world.kernel.exit(first);
+    let second = o.fork(INIT, A);
+    let pid = |id: Id| o.world.kernel.processes[id].pid;
+    assert_eq!(pid(first), pid(second));
+    o.write(second, 5);
+    assert_eq!(o.bytes(), 105);
+}
+
+#[test]
+fn an_orphan_that_its_grandparent_adopted_counts_once() {
+    let mut o = observer();
+    let manager = o.world.kernel.fork(INIT, A, false, true);
+    let between = o.fork(manager, A);
+    let worker = o.fork(between, A);
+    o.write(worker, 100);
+    assert_eq!(o.bytes(), 100);
+    o.exit_and_wait(between, manager);
+    o.exit_and_wait(worker, manager);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+}
+
+// From here on the ledger itself, for what happens between two reads.
+
+fn bytes(n: i64) -> Counters {
+    Counters { rchar: n, wchar: n, ..Counters::ZERO }
+}
+
+fn total(ledger: &Ledger) -> i64 {
+    let mut totals = [None];
+    ledger.totals(&mut totals);
+    totals[0].unwrap_or_default().rchar
+}
+
+/// Accounts 0, 1, 2: grandparent, parent, child, all of one image, read once.
+fn family() -> Ledger {
+    let mut ledger = Ledger::default();
+    for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
+        ledger.open(slot);
+        ledger.join(slot, ImageId(0), Counters::ZERO);
+        ledger.accept(slot, bytes(n));
+    }
+    settle(&mut ledger);
+    ledger
+}
+
+fn settle(ledger: &mut Ledger) {
+    ledger.settle(|_| true, |slot| slot.checked_sub(1), |_| ());
+}
+
+/// It went between its parent's reading and the end of the cycle: it was taken
+/// for lost, and counted again when its parent was read the next time.
+#[test]
+fn who_goes_after_its_parents_reading_is_judged_by_the_next() {
+    let mut ledger = family();
+    for (slot, n) in [(2, 100), (1, 11), (0, 1)] {
+        ledger.accept(slot, bytes(n));
+    }
+    ledger.depart_late(2, Some(1));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 112);
+    ledger.accept(1, bytes(113));
+    ledger.accept(0, bytes(1));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 114);
+}
+
+/// The child was in its parent's last reading already, and then both were in
+/// the grandparent's, or in nobody's.
+#[test]
+fn a_parent_that_goes_too_had_the_child_before() {
+    for absorbed in [true, false] {
+        let mut ledger = family();
+        ledger.accept(1, bytes(110));
+        ledger.accept(0, bytes(if absorbed { 111 } else { 1 }));
+        ledger.depart(2, Some(1));
+        ledger.depart(1, Some(0));
+        settle(&mut ledger);
+        assert_eq!(total(&ledger), 111);
+    }
+}
+
+#[test]
+fn a_child_and_its_parent_go_unread() {
+    let mut ledger = family();
+    ledger.depart(2, Some(1));
+    ledger.depart(1, Some(0));
+    ledger.accept(0, bytes(111));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 111);
+}
+
+#[test]
+fn a_reading_that_was_taken_back_decides_nothing() {
+    let mut ledger = family();
+    ledger.accept(1, bytes(500));
+    ledger.withdraw(1);
+    ledger.depart(2, Some(1));
+    ledger.accept(0, bytes(1));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 111);
+    ledger.accept(1, bytes(110));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 111);
+}
+
+/// Both new: the first reading of the parent held the child's already.
+#[test]
+fn a_child_can_be_in_a_first_reading() {
+    let mut ledger = Ledger::default();
+    for slot in [0, 1] {
+        ledger.open(slot);
+        ledger.join(slot, ImageId(0), Counters::ZERO);
+    }
+    ledger.accept(1, bytes(100));
+    ledger.depart(1, Some(0));
+    ledger.accept(0, bytes(110));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 110);
+}
+
+#[test]
+fn one_counter_that_grew_by_less_disproves_it() {
+    let mut ledger = family();
+    ledger.depart(2, Some(1));
+    ledger.accept(1, Counters { rchar: 1000, wchar: 109, ..Counters::ZERO });
+    ledger.accept(0, bytes(1));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 1000 + 100 + 1);
+}
