@@ -1,0 +1,201 @@
+//! Descriptors, threads, memory, sockets and CPU of live processes, against
+//! slow readings.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use common::{A, B, Watch, actor, assert_true, every_way, options, word};
+use psstat_actor::{Kind, truth};
+use psstat_sampler::Options;
+
+#[test]
+fn every_number_in_every_way() {
+    let word = word("every");
+    let (mut one, mut two) = (actor(&word), actor(&word));
+    one.open_files(700).unwrap();
+    one.threads(20).unwrap();
+    one.mmap_touch(8 << 20).unwrap();
+    one.write_bytes(1_000_000, 10).unwrap();
+    two.read_bytes(5000, 3).unwrap();
+    for (n, kind) in (2..).zip([Kind::Tcp, Kind::Udp, Kind::UnixStream, Kind::UnixDgram]) {
+        one.open_sockets(kind, n).unwrap();
+        two.open_sockets(kind, 1).unwrap();
+    }
+    if std::net::UdpSocket::bind("[::1]:0").is_ok() {
+        for kind in [Kind::Tcp6, Kind::Tcp6Mapped, Kind::Udp6] {
+            one.open_sockets(kind, 3).unwrap();
+        }
+    }
+    two.decoys(2).unwrap();
+    one.quiesce().unwrap();
+    two.quiesce().unwrap();
+    let mut samples = Vec::new();
+    for options in every_way() {
+        let image = Watch::with(options, &[&word]).cycles(2).image(A);
+        assert_true(image, &[&one, &two]);
+        samples.push(image);
+    }
+    for mut sample in samples.clone() {
+        // The one number that wavers, held against the truth above.
+        sample.rss = samples[0].rss;
+        assert_eq!(sample, samples[0]);
+    }
+}
+
+#[test]
+fn numbers_follow_changes() {
+    let word = word("follow");
+    let mut one = actor(&word);
+    let mut watch = Watch::new(&[&word]);
+    assert_true(watch.cycle().image(A), &[&one]);
+    one.open_files(5).unwrap();
+    one.tcp_pairs(3).unwrap();
+    one.unix_pairs(2).unwrap();
+    one.quiesce().unwrap();
+    assert_true(watch.cycle().image(A), &[&one]);
+    one.close_sockets(Kind::Tcp, 2).unwrap();
+    one.close_files(4).unwrap();
+    one.quiesce().unwrap();
+    assert_true(watch.cycle().image(A), &[&one]);
+    // As many descriptors as before, one socket less.
+    one.replace_socket(Kind::Tcp, Kind::UnixStream).unwrap();
+    one.quiesce().unwrap();
+    assert_true(watch.cycles(2).image(A), &[&one]);
+    one.threads(4).unwrap();
+    one.end_threads(1).unwrap();
+    one.quiesce().unwrap();
+    assert_true(watch.cycle().image(A), &[&one]);
+}
+
+#[test]
+fn a_shared_socket_counts_once_an_image() {
+    let (a, b) = (word("shared-a"), word("shared-b"));
+    let (mut one, mut two, mut other) = (actor(&a), actor(&a), actor(&b));
+    one.tcp_pairs(2).unwrap();
+    one.unix_pairs(1).unwrap();
+    let fd = one.share_socket(Kind::Tcp, &mut two).unwrap();
+    one.share_socket(Kind::Tcp, &mut other).unwrap();
+    let copy = one.fork_copy().unwrap();
+    one.quiesce().unwrap();
+    let mut watch = Watch::new(&[&a, &b]);
+    let sample = watch.cycles(2);
+    assert_true(sample.image(A), &[&one, &two, &copy]);
+    assert_eq!(sample.image(A).tcp, Some(4));
+    assert_true(sample.image(B), &[&other]);
+    assert_eq!(sample.image(B).tcp, Some(1));
+    // Closed here, kept by the others.
+    one.close_fd(fd).unwrap();
+    one.quiesce().unwrap();
+    let sample = watch.cycles(2);
+    assert_eq!((sample.image(A).tcp, sample.image(B).tcp), (Some(4), Some(1)));
+    assert_true(sample.image(A), &[&one, &two, &copy]);
+}
+
+#[test]
+fn a_network_namespace_of_its_own() {
+    let word = word("netns");
+    let (mut inside, mut outside) = (actor(&word), actor(&word));
+    match inside.unshare_net() {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return println!("skipped: no right to make a network namespace");
+        }
+        result => result.unwrap(),
+    }
+    inside.tcp_pairs(3).unwrap();
+    inside.unix_pairs(1).unwrap();
+    outside.tcp_pairs(2).unwrap();
+    inside.quiesce().unwrap();
+    outside.quiesce().unwrap();
+    for options in every_way() {
+        let mut watch = Watch::with(options, &[&word]);
+        assert_true(watch.cycles(2).image(A), &[&inside, &outside]);
+    }
+    let mut watch = Watch::new(&[&word]);
+    assert_eq!(watch.cycles(2).image(A).tcp, Some(10));
+    drop(inside);
+    assert_eq!(watch.cycles(2).image(A).tcp, Some(4));
+}
+
+#[test]
+fn a_leader_that_exited_is_still_a_process() {
+    let word = word("leader");
+    let mut one = actor(&word);
+    one.open_files(30).unwrap();
+    one.tcp_pairs(2).unwrap();
+    let before = Watch::new(&[&word]).cycles(2).image(A);
+    let mut watch = Watch::new(&[&word]);
+    watch.cycle();
+    one.leader_exit().unwrap();
+    one.quiesce().unwrap();
+    for (case, mut watch) in [("seen before", watch), ("new", Watch::new(&[&word]))] {
+        let image = watch.cycles(3).image(A);
+        assert_eq!(image.procs, 1, "{case}");
+        assert_eq!(image.descriptors, before.descriptors, "{case}");
+        assert_eq!(image.tcp, Some(4), "{case}");
+        assert_eq!(image.threads, Some(truth::threads(one.pid()).unwrap()), "{case}");
+        assert!(image.vsize >= before.vsize, "{case}: {:?}", image.vsize);
+    }
+}
+
+#[test]
+fn a_zombie_is_no_process() {
+    let word = word("zombie");
+    let (mut parent, other) = (actor("zombies-parent"), actor(&word));
+    let mut child = parent.fork_child(&psstat_actor::Config::new(&word)).unwrap();
+    let mut watch = Watch::new(&[&word]);
+    assert_eq!(watch.cycle().image(A).procs, 2);
+    child.exit(0).unwrap();
+    for _ in 0..3 {
+        let image = watch.cycle().image(A);
+        assert_eq!(image.procs, 1);
+        assert_eq!(image.threads, Some(1));
+        assert_eq!(image.descriptors, Some(truth::fds(other.pid()).unwrap()));
+    }
+}
+
+#[test]
+fn cpu_is_what_the_process_used() {
+    let word = word("burn");
+    let mut one = actor(&word);
+    one.burn_until_stopped(30.0, 1).unwrap();
+    let options = Options { window: Duration::from_millis(200), ..options() };
+    let mut watch = Watch::with(options, &[&word]);
+    watch.cycle();
+    let mut near = 0;
+    for _ in 0..6 {
+        let (at, before) = (std::time::Instant::now(), truth::cpu_time(one.pid()).unwrap());
+        let due = watch.open();
+        let sample = watch.close(due);
+        let used = truth::cpu_time(one.pid()).unwrap() - before;
+        let measured = sample.image(A).pcpu.unwrap();
+        let ran = used.as_secs_f64() / at.elapsed().as_secs_f64() * 100.0;
+        near += usize::from((measured - ran).abs() < 5.0);
+        // No more than was used around it: the window is within.
+        assert!(measured * 0.2 / 100.0 <= used.as_secs_f64() + 0.001, "{measured} of {used:?}");
+    }
+    assert!(near >= 3, "{near} of 6 windows");
+    assert!(one.stop_burning().unwrap().cpu > Duration::ZERO);
+}
+
+#[test]
+fn who_comes_or_goes_in_a_window_neither_spikes_nor_counts_down() {
+    let word = word("comes");
+    let (steady, mut busy) = (actor(&word), actor(&word));
+    busy.burn(100.0, Duration::from_millis(100)).unwrap();
+    steady.quiesce().unwrap();
+    let mut watch = Watch::new(&[&word]);
+    watch.cycle();
+    let due = watch.open();
+    busy.kill().unwrap();
+    drop(busy);
+    let mut late = actor(&word);
+    late.burn(100.0, Duration::from_millis(50)).unwrap();
+    let image = watch.close(due).image(A);
+    assert_eq!(image.pcpu, Some(0.0));
+    assert_eq!(image.procs, 1);
+    let image = watch.cycle().image(A);
+    assert!(image.pcpu.unwrap() < 50.0, "{:?}", image.pcpu);
+    assert_eq!(image.procs, 2);
+}
