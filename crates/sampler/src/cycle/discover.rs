@@ -44,6 +44,7 @@ impl Sampler {
             tracked.is_some_and(|tracked| tracked.handles.say_it_is_there())
         });
         self.meet_the_new();
+        self.recognise_the_old();
         self.part_from_vanished();
         if !self.census.vanished.is_empty() {
             self.find_new_parents();
@@ -52,38 +53,35 @@ impl Sampler {
         self.young.retain(|pid, _| self.census.find(*pid).is_some_and(|seen| seen.is_young(cycle)));
     }
 
+    /// Memory pressure makes the kernel forget entries of `/proc`, which then
+    /// come back with another inode.
+    fn recognise_the_old(&mut self) {
+        let roll = &mut self.roll;
+        self.census.recognise(self.cycle, |before, now| {
+            let Some(tracked) = before.slot.and_then(|slot| roll.get_mut(slot)) else {
+                return true;
+            };
+            // A kept descriptor would have kept the entry in the cache.
+            let may_be = tracked.life != Life::Gone && tracked.handles.count() == 0;
+            if may_be {
+                tracked.who.inode = now.inode;
+            }
+            may_be
+        });
+    }
+
     /// Hands the accounts of those that are gone to the ledger.
     fn part_from_vanished(&mut self) {
         for at in 0..self.census.vanished.len() {
             let Some(&seen) = self.census.vanished.get(at) else { break };
             let Some(slot) = seen.slot else { continue };
             self.kin_changed = true;
-            if self.has_another_inode(&seen, slot) {
-                continue;
-            }
             // One that was found gone in the last cycle has departed already.
             if self.roll.get(slot).is_some_and(|tracked| tracked.life != Life::Gone) {
                 let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
                 self.bury(slot, parent);
             }
         }
-    }
-
-    /// Whether a tracked process is still there under another inode, because
-    /// the kernel has dropped its caches meanwhile. A kept descriptor holds the
-    /// entry in the cache, so it is that only where nothing is kept; then the
-    /// start time has to do.
-    fn has_another_inode(&mut self, vanished: &Seen, slot: Slot) -> bool {
-        let Some(tracked) = self.roll.get_mut(slot) else { return false };
-        let Some(seen) = self.census.find_mut(vanished.pid) else { return false };
-        let same = tracked.life != Life::Gone
-            && tracked.handles.count() == 0
-            && seen.starttime == vanished.starttime;
-        if same {
-            *seen = Seen { inode: seen.inode, ..*vanished };
-            tracked.who = seen.listed();
-        }
-        same
     }
 
     /// A tracked process has ended: its descriptors are closed, its sockets

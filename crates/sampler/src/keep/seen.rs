@@ -46,7 +46,7 @@ impl Seen {
     }
 
     pub(crate) fn listed(&self) -> Listed {
-        Listed { pid: self.pid, inode: self.inode }
+        Listed { pid: self.pid, inode: self.inode, starttime: self.starttime }
     }
 
     /// First seen in this or the last cycle but one: it may not have its own
@@ -79,7 +79,7 @@ impl Census {
         self.vanished.clear();
         self.next.clear();
         let mut old = self.all.iter().peekable();
-        for &Listed { pid, inode } in listed {
+        for &Listed { pid, inode, .. } in listed {
             while let Some(before) = old.next_if(|before| before.pid < pid) {
                 self.vanished.push(*before);
             }
@@ -114,6 +114,28 @@ impl Census {
         });
     }
 
+    /// Takes those for the same that only got another inode because the kernel
+    /// dropped their entry from its cache. `may_be` is asked about one with the
+    /// same pid and start time, old and new.
+    pub(crate) fn recognise(&mut self, cycle: u32, mut may_be: impl FnMut(&Seen, &Seen) -> bool) {
+        let Census { all, vanished, .. } = self;
+        vanished.retain(|before| {
+            let Ok(at) = all.binary_search_by_key(&before.pid, |seen| seen.pid) else {
+                return true;
+            };
+            let Some(now) = all.get_mut(at) else { return true };
+            // It was there in two listings at least, so its start lies further
+            // back than a tick, and a process that took its pid since has
+            // another start time.
+            let is_old = before.born.saturating_add(1) < cycle;
+            if !is_old || before.starttime != now.starttime || !may_be(before, now) {
+                return true;
+            }
+            *now = Seen { inode: now.inode, ppid: now.ppid, ..*before };
+            false
+        });
+    }
+
     pub(crate) fn find(&self, pid: u32) -> Option<&Seen> {
         find(&self.all, pid)
     }
@@ -145,7 +167,7 @@ mod tests {
     use super::*;
 
     fn listing(entries: &[(u32, u64)]) -> Vec<Listed> {
-        entries.iter().map(|&(pid, inode)| Listed { pid, inode }).collect()
+        entries.iter().map(|&(pid, inode)| Listed { pid, inode, starttime: 0 }).collect()
     }
 
     #[test]

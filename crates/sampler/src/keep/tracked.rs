@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn add(roll: &mut Roll, pid: u32) -> Slot {
-        roll.add(Listed { pid, inode: u64::from(pid) }, 0)
+        roll.add(Listed { pid, inode: u64::from(pid), starttime: 0 }, 0)
     }
 
     /// The last of several went and another came: its place was given out

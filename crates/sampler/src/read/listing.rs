@@ -13,6 +13,9 @@ pub(crate) struct Listed {
     /// the kernel caches the entry, another one for the next process that has
     /// this pid, even if both started within one clock tick.
     pub(crate) inode: u64,
+    /// Its start time in ticks since boot (`stat`, field 22), 0 before that was
+    /// read: tells it when the kernel has dropped the entry from its cache.
+    pub(crate) starttime: u64,
 }
 
 /// Reads the numeric entries of a directory, by ascending number. The buffers
@@ -37,7 +40,7 @@ impl Lister {
         while let Some(entry) = entries.next() {
             let entry = entry?;
             if let Some(pid) = number(entry.file_name().to_bytes()) {
-                self.listed.push(Listed { pid, inode: entry.ino() });
+                self.listed.push(Listed { pid, inode: entry.ino(), starttime: 0 });
             }
         }
         give_back(&mut self.listed);

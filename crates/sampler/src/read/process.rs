@@ -210,20 +210,37 @@ impl Handles {
 }
 
 /// Opens a file of a process and of no other: the folder is opened first and
-/// its inode held against the listed one, then the file in that folder. A
-/// reused pid is `Gone`.
+/// held against who was listed, then the file in that folder. A reused pid is
+/// `Gone`.
 fn open_in(procfs: &Procfs, who: Listed, name: &CStr, flags: OFlags) -> Outcome<OwnedFd> {
-    let mut folder = Name::new();
-    let folder = folder.of(Where::Pid(who.pid), c"");
-    Outcome::from(rustix::fs::openat(&procfs.dir, folder, NAME_ONLY, Mode::empty())).and_then(
-        |folder| match rustix::fs::fstat(&folder) {
-            Ok(stat) if stat.st_ino == who.inode => {
-                rustix::fs::openat(&folder, name, flags, Mode::empty()).into()
-            }
-            Ok(_) => Outcome::Gone,
-            Err(errno) => errno.into(),
-        },
-    )
+    folder_of(procfs, who)
+        .and_then(|folder| rustix::fs::openat(&folder, name, flags, Mode::empty()).into())
+}
+
+/// A process's folder. Another inode is another process, unless the start time
+/// is the same: then the kernel had dropped the entry from its cache.
+fn folder_of(procfs: &Procfs, who: Listed) -> Outcome<OwnedFd> {
+    let mut name = Name::new();
+    let name = name.of(Where::Pid(who.pid), c"");
+    let folder = rustix::fs::openat(&procfs.dir, name, NAME_ONLY, Mode::empty());
+    Outcome::from(folder).and_then(|folder| match rustix::fs::fstat(&folder) {
+        Ok(stat) if stat.st_ino == who.inode => Outcome::There(folder),
+        Ok(_) if who.starttime != 0 => {
+            let mut buffer = [0; 1024];
+            Outcome::from(rustix::fs::openat(&folder, c"stat", READ, Mode::empty()))
+                .and_then(|file: OwnedFd| read_at_start(&file, &mut buffer).map(<[u8]>::len))
+                .and_then(|length| {
+                    parsed(stat::Core::parse(buffer.get(..length).unwrap_or_default()))
+                        .map(|stat| stat.starttime)
+                })
+                .and_then(|starttime| match starttime == who.starttime {
+                    true => Outcome::There(folder),
+                    false => Outcome::Gone,
+                })
+        }
+        Ok(_) => Outcome::Gone,
+        Err(errno) => errno.into(),
+    })
 }
 
 /// Opens a folder of a process for listing.
@@ -233,10 +250,7 @@ pub(crate) fn open_folder(procfs: &Procfs, who: Listed, name: &CStr) -> Outcome<
 
 /// Whether the process is still there; a zombie is.
 pub(crate) fn is_there(procfs: &Procfs, who: Listed) -> bool {
-    let mut name = Name::new();
-    let name = name.of(Where::Pid(who.pid), c"");
-    rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty())
-        .is_ok_and(|stat| stat.st_ino == who.inode)
+    !folder_of(procfs, who).is_gone()
 }
 
 /// The better part of `/proc/PID/stat`, opened for this read.

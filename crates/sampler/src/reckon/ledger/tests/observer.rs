@@ -111,8 +111,10 @@ impl Observer {
 
     fn take_census(&mut self) {
         let listing = self.world.look().listing();
-        let listed: Vec<Listed> =
-            listing.into_iter().map(|(pid, id)| Listed { pid, inode: id as u64 }).collect();
+        let listed: Vec<Listed> = listing
+            .into_iter()
+            .map(|(pid, id)| Listed { pid, inode: id as u64, starttime: 0 })
+            .collect();
         self.census.update(&listed, self.cycle);
         for seen in self.census.vanished.clone() {
             let Some(slot) = seen.slot else { continue };
