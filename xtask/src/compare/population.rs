@@ -64,7 +64,7 @@ pub(crate) fn image_of(text: &[u8]) -> Option<u32> {
 
 /// The conf by which the collector finds the same images.
 pub(crate) fn conf(images: u64) -> String {
-    (0..images).map(|image| format!("image-{image:03} ^{MATCHED}{image} \n")).collect()
+    (0..images).map(|image| format!("image-{image:03} ^{MATCHED}{image}\\s\n")).collect()
 }
 
 impl Spec {
@@ -229,6 +229,6 @@ mod tests {
     fn a_command_line_tells_its_image() {
         assert_eq!(image_of(b"member-12 be-a-process 1"), Some(12));
         assert_eq!(image_of(b"stranger be-a-process member-1"), None);
-        assert_eq!(conf(2), "image-000 ^member-0 \nimage-001 ^member-1 \n");
+        assert_eq!(conf(2), "image-000 ^member-0\\s\nimage-001 ^member-1\\s\n");
     }
 }
