@@ -49,16 +49,30 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "lacks",
     ]);
     eprintln!("the kernel's floor");
-    let mut costs = stage.floor(options, &stop)?;
+    let mut beside = Beside::new(&stage, options, &stop)?;
     let mut own = Vec::new();
     for (name, command) in own_commands(options, &scratch)? {
         eprintln!("{name}");
-        own.push((name, psstat::measure(&command, options, stage.population.truth, &stop)?));
+        let measured = psstat::measure(&command, options, stage.population.truth, &stop)?;
+        own.push((name, beside.place(measured.cpu)?, measured));
     }
-    costs.extend(stage.floor(options, &stop)?);
-    let floor = Cost::mean(&costs);
-    let psstat = own.last().map(|(_, measured)| measured.cpu);
-    let to_psstat = |cpu| psstat.map_or_else(String::new, |psstat| ratio(cpu, psstat));
+    let mut others = Vec::new();
+    let mut absent = Vec::new();
+    for peer in peers::PEERS {
+        eprintln!("{}", peer.name);
+        match peer.measure(options, &scratch, &stop) {
+            Ok(cpu) => others.push((peer, beside.place(cpu)?)),
+            Err(error) => {
+                stop.check()?;
+                absent.push(format!("{}: {error}", peer.name));
+            }
+        }
+    }
+    let floor = Cost::mean(&beside.all);
+    let psstat = own.last().map(|(_, placed, _)| placed.to_floor);
+    let to_psstat = |to_floor: f64| {
+        psstat.map_or_else(String::new, |psstat| format!("{:.2}", to_floor / psstat))
+    };
     let empty = String::new;
     let parts = [
         ("floor: listing and processes", floor.processes),
@@ -69,35 +83,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ];
     for (name, cpu) in parts {
         let to_floor = ratio(cpu, floor.total());
-        table.row([name.into(), ms(cpu), to_psstat(cpu), to_floor, empty(), empty(), empty()]);
+        let cells = [to_psstat(to_floor), format!("{to_floor:.2}")];
+        let [to_psstat, to_floor] = cells;
+        table.row([name.into(), ms(cpu), to_psstat, to_floor, empty(), empty(), empty()]);
     }
-    for (name, measured) in &own {
+    for (name, placed, measured) in &own {
         let Measured { cpu, calls, resident } = measured;
         let calls =
             calls.as_ref().map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
-        let to_floor = ratio(*cpu, floor.total());
-        let cells = [(*name).into(), ms(*cpu), to_psstat(*cpu), to_floor, calls, mib(*resident)];
-        let [a, b, c, d, e, f] = cells;
-        table.row([a, b, c, d, e, f, empty()]);
+        let (to_psstat, to_floor) = (to_psstat(placed.to_floor), placed.text());
+        let resident = mib(*resident);
+        table.row([(*name).into(), ms(*cpu), to_psstat, to_floor, calls, resident, empty()]);
     }
-    let mut absent = Vec::new();
-    for peer in peers::PEERS {
-        eprintln!("{}", peer.name);
-        match peer.measure(options, &scratch, &stop) {
-            Ok(cpu) => table.row([
-                peer.name.into(),
-                ms(cpu),
-                to_psstat(cpu),
-                ratio(cpu, floor.total()),
-                empty(),
-                empty(),
-                peer.lacks.into(),
-            ]),
-            Err(error) => {
-                stop.check()?;
-                absent.push(format!("{}: {error}", peer.name));
-            }
-        }
+    for (peer, placed) in &others {
+        let (to_psstat, to_floor) = (to_psstat(placed.to_floor), placed.text());
+        let (cpu, lacks) = (ms(placed.cpu), peer.lacks.into());
+        table.row([peer.name.into(), cpu, to_psstat, to_floor, empty(), empty(), lacks]);
     }
     println!("{}. {}\n", machine(), stage.describe());
     println!("{}", table.text());
@@ -105,9 +106,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("- {line}");
     }
     print_calls(&own);
-    if let Some(cpu) = psstat {
-        let beyond = cpu.saturating_sub(floor.tables());
-        println!("\npsstat less the socket tables: {} ms", ms(beyond));
+    if let Some((name, placed, _)) = own.last() {
+        let beyond = placed.cpu.saturating_sub(placed.floor.tables());
+        println!("\n{name} less the socket tables: {} ms", ms(beyond));
     }
     Ok(())
 }
@@ -125,11 +126,54 @@ fn own_commands(options: &Options, scratch: &Scratch) -> Result<Vec<(&'static st
     Ok(commands)
 }
 
-fn print_calls(own: &[(&'static str, Measured)]) {
-    for (name, measured) in own {
+fn print_calls(own: &[(&'static str, Placed, Measured)]) {
+    for (name, _, measured) in own {
         let Some(calls) = &measured.calls else { continue };
         let calls = calls.0.iter().map(|(call, count)| format!("{call} {count:.1}"));
         println!("\nSystem calls a cycle, {name}: {}", calls.collect::<Vec<_>>().join(", "));
+    }
+}
+
+/// Measures the floor again after each observer, so that each is held against
+/// the floor right before and right after it: a machine's speed drifts.
+#[derive(Debug)]
+struct Beside<'a> {
+    stage: &'a Stage,
+    options: &'a Options,
+    stop: &'a Stop,
+    /// Of the last measurement.
+    last: Cost,
+    /// Of all.
+    all: Vec<Cost>,
+}
+
+/// What an observer costs, and the floor beside it.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    cpu: Duration,
+    floor: Cost,
+    to_floor: f64,
+}
+
+impl<'a> Beside<'a> {
+    fn new(stage: &'a Stage, options: &'a Options, stop: &'a Stop) -> Result<Beside<'a>> {
+        let last = Cost::mean(&stage.floor(options, stop)?);
+        Ok(Beside { stage, options, stop, last, all: vec![last] })
+    }
+
+    /// For an observer that was measured since the last floor.
+    fn place(&mut self, cpu: Duration) -> Result<Placed> {
+        let after = Cost::mean(&self.stage.floor(self.options, self.stop)?);
+        let floor = Cost::mean(&[self.last, after]);
+        self.last = after;
+        self.all.push(after);
+        Ok(Placed { cpu, floor, to_floor: ratio(cpu, floor.total()) })
+    }
+}
+
+impl Placed {
+    fn text(&self) -> String {
+        format!("{:.2}", self.to_floor)
     }
 }
 
@@ -152,7 +196,7 @@ impl Stage {
         Ok(Stage { spec: *spec, population, churning: churn, _churn: running })
     }
 
-    /// A quarter of the cycles; it is measured twice.
+    /// A quarter of the cycles; it is measured at least twice.
     fn floor(&self, options: &Options, stop: &Stop) -> Result<Vec<Cost>> {
         let mut floor = Floor::new(&self.population.matched)?;
         let cycles = (options.cycles / 4).max(2);

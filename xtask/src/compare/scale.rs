@@ -86,7 +86,7 @@ fn curve(
             value.to_string(),
             ms(floor),
             ms(measured.cpu),
-            ratio(measured.cpu, floor),
+            format!("{:.2}", ratio(measured.cpu, floor)),
             each(measured.cpu, spec.matched),
             calls,
             mib(measured.resident),
