@@ -140,7 +140,33 @@ pub struct Verdict {
     pub limited: usize,
 }
 
-/// A list of rules.
+/// A list of rules, and what it takes to match them all.
+///
+/// # How a text is matched
+/// One pass over it (Aho-Corasick) finds which of the literals occur that
+/// rules cannot do without; only those rules are tried, and the ones without a
+/// literal. Each is a `regex` of its own in linear time, or, where that cannot
+/// say it, a program of the backtracking engine with a step limit:
+/// [`MAX_STEPS`] a rule, [`MAX_STEPS_TEXT`] a text.
+///
+/// Measured on an AMD EPYC with 2 cores and Linux 6.18, microseconds a command
+/// line. "Distinct": six command lines of 20 to 1,900 bytes, each rule for a
+/// program of its own. "Alike": Java command lines of 900 bytes, all rules
+/// begin with `java.*` and differ in a later word.
+///
+/// | rules | | this | one `Regex` a rule | one `RegexSet` |
+/// |---|---|---|---|---|
+/// | 5 | distinct | 1.1 | 0.7 | 0.7 |
+/// | 50 | distinct | 0.8 | 7.5 | 0.7 |
+/// | 500 | distinct | 0.9 | 87 | 0.8 |
+/// | 5 | alike | 24 | 16 | 1.8 |
+/// | 50 | alike | 43 | 188 | 1.9 |
+/// | 500 | alike | 22 | 5,060 | 1,250 |
+///
+/// A set is quickest until its rules are so many and so alike that its states
+/// no longer fit its cache, and then it falls off a cliff; it also knows
+/// neither the rules that backtrack nor the two readings with and without the
+/// closing space. The pass for literals costs the same whatever the rules are.
 #[derive(Debug, Default)]
 pub struct Rules {
     images: Vec<ImageName>,

@@ -22,8 +22,16 @@ impl Python {
     /// `None` where there is no python3 of the dialect that this crate has:
     /// 3.11 and later know possessive quantifiers, and 3.14 has another `\B`.
     fn start() -> Option<Self> {
-        let version = "import sys, re, unicodedata; \
-                       sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))";
+        Self::start_if("(3, 11) <= sys.version_info < (3, 14)")
+    }
+
+    /// Only one that has the tables that this crate has.
+    fn start_of_unicode_14() -> Option<Self> {
+        Self::start_if("unicodedata.unidata_version == '14.0.0'")
+    }
+
+    fn start_if(condition: &str) -> Option<Self> {
+        let version = &format!("import sys, unicodedata; sys.exit(not ({condition}))");
         let known = Command::new("python3").args(["-c", version]).output().ok()?;
         if !known.status.success() {
             return None;
@@ -179,7 +187,7 @@ struct Count {
 }
 
 fn cases() -> u32 {
-    std::env::var("PSSTAT_PYTHON_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500)
+    std::env::var("PSSTAT_PYTHON_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000)
 }
 
 #[test]
@@ -238,4 +246,89 @@ fn as_python_has_it() {
     // Refusing all would be right, too, and useless.
     assert!(count.refused * 50 < count.matched + count.unmatched);
     assert!(count.gave_up * 50 < count.matched + count.unmatched);
+}
+
+fn one_rule(pattern: &str) -> Rules {
+    let mut rules = Rules::default();
+    rules.push("image".parse::<ImageName>().unwrap(), pattern).unwrap();
+    rules
+}
+
+/// How many characters of all to pass over: none where the number of cases
+/// is set.
+fn step() -> usize {
+    if std::env::var_os("PSSTAT_PYTHON_CASES").is_some() { 1 } else { 6 }
+}
+
+/// Characters of all of Unicode, in `\w`, `\d` and `\s`: the runs of each in
+/// the text of all of them.
+#[test]
+fn classes_of_all_characters() {
+    let Some(mut python) = Python::start_of_unicode_14() else {
+        println!("skipped: no python3 with Unicode 14 to compare with");
+        return;
+    };
+    let all: Vec<char> = (1..=0x10_ffff).filter_map(char::from_u32).collect();
+    for pattern in [r"\w+", r"\d+", r"\s+"] {
+        let rules = one_rule(pattern);
+        for chunk in all.chunks(256).step_by(step()) {
+            // A last character that is in none of them hides the closing
+            // space.
+            let mut text: String = chunk.iter().collect();
+            text.push('-');
+            let mut rest = text.as_bytes();
+            loop {
+                let found = rules.rules()[0].find(rest).filter(|r| r.end <= rest.len());
+                let ours = found.clone().map_or("no".into(), |r| format!("{} {}", r.start, r.end));
+                let theirs = python.ask(pattern.as_bytes(), rest);
+                assert_eq!(ours, theirs, "{pattern} in the characters from {:?}", chunk[0]);
+                let Some(found) = found else { break };
+                rest = &rest[found.end..];
+            }
+        }
+    }
+}
+
+/// Characters with case, against their relatives.
+#[test]
+fn all_characters_with_case() {
+    let Some(mut python) = Python::start_of_unicode_14() else {
+        println!("skipped: no python3 with Unicode 14 to compare with");
+        return;
+    };
+    let (mut asked, mut number) = (0, 0);
+    for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+        let mut relatives = vec![c];
+        for _ in 0..2 {
+            let more: Vec<char> =
+                relatives.iter().flat_map(|r| r.to_uppercase().chain(r.to_lowercase())).collect();
+            relatives.extend(more);
+            relatives.sort_unstable();
+            relatives.dedup();
+        }
+        if relatives.len() == 1 {
+            continue;
+        }
+        number += 1;
+        if number % step() != 0 {
+            continue;
+        }
+        let next = char::from_u32(u32::from(c) + 1).unwrap_or(c);
+        let escaped = if c.is_ascii() { String::new() } else { format!("(?i)[{c}-{next}]") };
+        for pattern in [format!("(?i){c}"), format!("(?i)[^{c}_]"), escaped] {
+            if pattern.is_empty() {
+                continue;
+            }
+            let rules = one_rule(&pattern);
+            for relative in &relatives {
+                let text = relative.to_string();
+                let ours = rules.rules()[0].find(text.as_bytes()).is_some_and(|r| r.start == 0);
+                let theirs = python.ask(pattern.as_bytes(), text.as_bytes()) != "no";
+                assert_eq!(ours, theirs, "{pattern} on {text} ({:x})", u32::from(*relative));
+                asked += 1;
+            }
+        }
+    }
+    println!("{asked} questions about case");
+    assert!(asked > 1_000);
 }

@@ -7,8 +7,7 @@
 
 use std::ops::Range;
 
-use super::ast::{Assert, Fold, Kind};
-use super::class::{is_word, lower};
+use super::ast::Kind;
 use super::program::{Inst, Program};
 use crate::text::{decode, decode_before};
 
@@ -18,13 +17,14 @@ pub(crate) struct Limit;
 
 /// Entries of the stack; more than this is a limit too (24 MiB).
 const MAX_STACK: usize = 1 << 20;
-const NONE: usize = usize::MAX;
+/// No position.
+pub(super) const NONE: usize = usize::MAX;
 
 /// What remains between two matches: memory.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
-    stack: Vec<Frame>,
-    slots: Vec<usize>,
+    pub(super) stack: Vec<Frame>,
+    pub(super) slots: Vec<usize>,
     repeats: Vec<Repeat>,
     steps: u64,
 }
@@ -38,7 +38,7 @@ struct Repeat {
 
 /// What to do when a way turns out to lead nowhere.
 #[derive(Debug)]
-enum Frame {
+pub(super) enum Frame {
     /// Go on here.
     Try {
         pc: u32,
@@ -134,16 +134,17 @@ impl Machine {
     }
 }
 
-struct Run<'a> {
-    machine: &'a mut Machine,
+/// One attempt to match.
+pub(super) struct Run<'a> {
+    pub(super) machine: &'a mut Machine,
     insts: &'a [Inst],
-    text: &'a [u8],
+    pub(super) text: &'a [u8],
 }
 
 impl Run<'_> {
     /// Runs from `pc` up to an `Accept`, and gives the position there. Nested
     /// as deep as groups are.
-    fn run(&mut self, pc: usize, at: usize) -> Result<Option<usize>, Limit> {
+    pub(super) fn run(&mut self, pc: usize, at: usize) -> Result<Option<usize>, Limit> {
         let base = self.machine.stack.len();
         let mut state = Some((pc, at));
         loop {
@@ -163,7 +164,7 @@ impl Run<'_> {
         }
     }
 
-    fn spend(&mut self, steps: u64) -> Result<(), Limit> {
+    pub(super) fn spend(&mut self, steps: u64) -> Result<(), Limit> {
         self.machine.steps = self.machine.steps.checked_sub(steps).ok_or(Limit)?;
         Ok(())
     }
@@ -233,7 +234,7 @@ impl Run<'_> {
         })
     }
 
-    fn backtrack(&mut self) -> Result<Option<(usize, usize)>, Limit> {
+    pub(super) fn backtrack(&mut self) -> Result<Option<(usize, usize)>, Limit> {
         let Some(frame) = self.machine.stack.pop() else { return Ok(None) };
         Ok(match frame {
             Frame::Try { pc, at } => Some((pc as usize, at)),
@@ -319,86 +320,6 @@ impl Run<'_> {
         Ok(Some((pc + 1, end)))
     }
 
-    /// Matches the part at `pc` for itself: once it has matched, no other way
-    /// of matching it is tried.
-    fn alone(&mut self, pc: usize, at: usize) -> Result<Option<usize>, Limit> {
-        let base = self.machine.stack.len();
-        let end = self.run(pc, at)?;
-        if end.is_some() {
-            // What it set stays, and is still put back when all of it turns
-            // out to lead nowhere.
-            let stack = &mut self.machine.stack;
-            let mut kept = base;
-            for index in base..stack.len() {
-                if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = stack.get(index) {
-                    stack.swap(kept, index);
-                    kept += 1;
-                }
-            }
-            stack.truncate(kept);
-        }
-        Ok(end)
-    }
-
-    fn look(
-        &mut self,
-        pc: usize,
-        at: usize,
-        negate: bool,
-        behind: Option<u32>,
-    ) -> Result<bool, Limit> {
-        let mut start = at;
-        for _ in 0..behind.unwrap_or(0) {
-            self.spend(1)?;
-            match decode_before(self.text, start) {
-                Some((_, len)) => start -= len,
-                None => return Ok(negate),
-            }
-        }
-        if !negate {
-            return Ok(self.alone(pc, start)?.is_some());
-        }
-        let base = self.machine.stack.len();
-        if self.run(pc, start)?.is_none() {
-            return Ok(true);
-        }
-        // What it set must not stay: undo it, and try nothing else of it.
-        while self.machine.stack.len() > base {
-            if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = self.machine.stack.last() {
-                self.backtrack()?;
-            } else {
-                self.machine.stack.pop();
-            }
-        }
-        Ok(false)
-    }
-
-    /// Each turn is matched for itself, as CPython does it.
-    fn possessive(
-        &mut self,
-        pc: usize,
-        at: usize,
-        min: u32,
-        max: Option<u32>,
-    ) -> Result<Option<usize>, Limit> {
-        let mut at = at;
-        let mut last = NONE;
-        let mut count = 0;
-        while count < min || (max.is_none_or(|max| count < max) && last != at) {
-            if count >= min {
-                last = at;
-            }
-            self.spend(1)?;
-            match self.alone(pc, at)? {
-                Some(end) => at = end,
-                None if count < min => return Ok(None),
-                None => break,
-            }
-            count = count.saturating_add(1);
-        }
-        Ok(Some(at))
-    }
-
     fn repeat(&self, repeat: usize) -> Repeat {
         self.machine.repeats.get(repeat).copied().unwrap_or(Repeat { count: 0, last: NONE })
     }
@@ -407,55 +328,6 @@ impl Run<'_> {
         let Some(value) = self.machine.repeats.get_mut(repeat) else { return Ok(()) };
         let Repeat { count, last } = std::mem::replace(value, to);
         self.push(Frame::Repeat { repeat: index(repeat), count, last })
-    }
-
-    /// What a group has matched, if it has.
-    fn group(&self, group: usize) -> Option<&[u8]> {
-        let start = *self.machine.slots.get(group * 2)?;
-        let end = *self.machine.slots.get(group * 2 + 1)?;
-        if start == NONE || end == NONE { None } else { self.text.get(start..end) }
-    }
-
-    fn back(&mut self, group: usize, fold: Fold, at: usize) -> Result<Option<usize>, Limit> {
-        let Some(wanted) = self.group(group) else { return Ok(None) };
-        let (mut end, mut seen) = (at, 0);
-        while let Some((c, len)) = decode(wanted, seen) {
-            let Some((found, found_len)) = decode(self.text, end) else { return Ok(None) };
-            let same = match fold {
-                Fold::Exact => c == found,
-                Fold::Ascii => lower(c, true) == lower(found, true),
-                Fold::Unicode => lower(c, false) == lower(found, false),
-            };
-            if !same {
-                return Ok(None);
-            }
-            seen += len;
-            end += found_len;
-        }
-        self.spend(seen as u64)?;
-        Ok(Some(end))
-    }
-
-    fn holds(&self, assert: Assert, at: usize) -> bool {
-        let text = self.text;
-        match assert {
-            Assert::Start => at == 0,
-            Assert::LineStart => at == 0 || text.get(at - 1) == Some(&b'\n'),
-            Assert::End => at == text.len(),
-            Assert::BeforeLastNewline => {
-                at == text.len() || (at + 1 == text.len() && text.last() == Some(&b'\n'))
-            }
-            Assert::LineEnd => at == text.len() || text.get(at) == Some(&b'\n'),
-            Assert::Word { ascii, negate } => {
-                // Python before 3.14: an empty text has neither.
-                if text.is_empty() {
-                    return false;
-                }
-                let before = decode_before(text, at).is_some_and(|d| is_word(d.0, ascii));
-                let after = decode(text, at).is_some_and(|d| is_word(d.0, ascii));
-                (before != after) != negate
-            }
-        }
     }
 }
 

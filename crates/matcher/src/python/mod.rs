@@ -9,6 +9,7 @@
 
 mod ast;
 mod bracket;
+mod checks;
 mod class;
 mod escape;
 mod facts;
