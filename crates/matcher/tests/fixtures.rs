@@ -1,0 +1,55 @@
+//! The confs in fixtures/conf.
+
+use psstat_matcher::{Conf, Severity};
+
+#[test]
+fn the_example_is_clean() {
+    let conf = Conf::parse(include_bytes!("../../../fixtures/conf/example.conf"));
+    assert_eq!(conf.diagnostics, []);
+    let images = |text: &[u8]| {
+        let mut found = Vec::new();
+        conf.rules.classify(text, &mut |i| found.push(conf.rules.images()[i].as_str()));
+        found
+    };
+    for (text, expected) in [
+        ("/sbin/init splash", &["init"][..]),
+        ("/usr/lib/systemd/systemd --switched-root", &["init"]),
+        ("/usr/lib/systemd/systemd-journald", &[]),
+        ("-bash", &["shell"]),
+        ("/bin/sh -c true", &["shell"]),
+        ("/usr/sbin/sshd -D", &["ssh"]),
+        ("sshd: root@pts/0", &["ssh"]),
+        ("target/release/psstat-tcollector", &["psstat"]),
+        ("cargo run", &["cargo"]),
+        ("/usr/bin/java -Xmx1g -Dapp=shop -jar x.jar", &["java/app"]),
+        ("/usr/bin/python3.11 -m http.server", &["python"]),
+        ("python3 -m pip install x", &[]),
+    ] {
+        assert_eq!(images(text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[test]
+fn each_bad_line_is_told() {
+    let text = include_str!("../../../fixtures/conf/bad.conf");
+    let conf = Conf::parse(text.as_bytes());
+    let number = |start: &str| text.lines().position(|l| l.starts_with(start)).map(|n| n + 1);
+    let warnings: Vec<usize> = conf
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Warning)
+        .map(|d| d.line)
+        .collect();
+    let errors: Vec<usize> =
+        conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(|d| d.line).collect();
+    // From the first bad line to the last, and the one at the end.
+    let (first, last) = (number("bad:name"), number("size"));
+    let expected: Vec<usize> =
+        (first.unwrap_or(0)..=last.unwrap_or(0)).chain(number("space")).collect();
+    assert_eq!(errors, expected);
+    // The first and the third of its image say nothing that its last does not.
+    let expected =
+        [number("good  "), number("empty"), number("Good"), number("good            lrh x")];
+    assert_eq!(warnings, expected.map(|n| n.unwrap_or(0)));
+    assert!(conf.diagnostics.iter().all(|d| !d.remedy.is_empty() && !d.message.is_empty()));
+}
