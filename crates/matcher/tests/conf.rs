@@ -202,3 +202,21 @@ fn patterns_that_would_be_huge() {
     let many: String = (0..400).map(|i| format!("image{i} (?:ab{i}c){{3000}}\n")).collect();
     assert!(Conf::parse(many.as_bytes()).has_errors());
 }
+
+#[test]
+fn patterns_that_would_be_slow_to_read() {
+    // Each of these once took time by the square of its length.
+    let characters: String = (0x4e00..0x9000).filter_map(char::from_u32).collect();
+    let alike = "a".repeat(15_000);
+    for pattern in [
+        format!("[{characters}]"),
+        format!("{alike}|{alike}"),
+        vec!["a"; 15_000].join("|"),
+        format!("(?i){}", "ab".repeat(9_000)),
+        format!("(?i){}", "[a-z]".repeat(5_000)),
+        "(".repeat(90) + &"x|".repeat(9_000) + &")".repeat(90),
+    ] {
+        let conf = Conf::parse(format!("image {pattern}").as_bytes());
+        assert!(!conf.has_errors(), "{}", conf.diagnostics[0].message);
+    }
+}

@@ -5,12 +5,14 @@
 //! added, and then the *lowered* character of the text is looked up; unless no
 //! character of the class has case, then the text is looked up as it is.
 
+use std::sync::OnceLock;
+
 use super::ast::Flags;
 use super::set::{CharSet, MAX, contains, negate};
 use super::tables::{DIGIT, EXTRA, LOWER, SPACE, UPPER, WORD};
 
 /// `\d`, `\s` or `\w`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Category {
     Digit,
     Space,
@@ -18,7 +20,7 @@ pub(super) enum Category {
 }
 
 /// A part of a class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Item {
     Char(u32),
     Range(u32, u32),
@@ -51,7 +53,7 @@ impl Class {
         self.items.iter().any(|item| match *item {
             Item::Char(c) => has_case(c, ascii),
             Item::Range(first, last) => {
-                last > 0xffff || cased().any(|c| (first..=last).contains(&c) && has_case(c, ascii))
+                last > 0xffff || cased_between(first, last).iter().any(|c| has_case(*c, ascii))
             }
             Item::Category(..) => false,
         })
@@ -126,11 +128,47 @@ fn category_ranges(category: Category, ascii: bool) -> &'static [(u32, u32)] {
     }
 }
 
-/// All characters whose case changes.
-fn cased() -> impl Iterator<Item = u32> {
-    LOWER.iter().chain(UPPER).flat_map(|&(first, last, step, _)| {
-        (first..=last).step_by(usize::try_from(step).unwrap_or(1))
+/// What ignoring case looks up, made once.
+struct Cased {
+    /// All characters whose case changes, sorted.
+    all: Vec<u32>,
+    /// Those that are not their own lower case: it and the character, sorted.
+    by_lower: Vec<(u32, u32)>,
+    /// `all` as a set.
+    set: CharSet,
+}
+
+fn cased() -> &'static Cased {
+    static CASED: OnceLock<Cased> = OnceLock::new();
+    CASED.get_or_init(|| {
+        let runs = LOWER.iter().chain(UPPER).flat_map(|&(first, last, step, _)| {
+            (first..=last).step_by(usize::try_from(step).unwrap_or(1))
+        });
+        let mut all: Vec<u32> = runs.collect();
+        all.sort_unstable();
+        all.dedup();
+        let changed = all.iter().filter(|c| lower(**c, false) != **c);
+        let mut by_lower: Vec<(u32, u32)> = changed.map(|c| (lower(*c, false), *c)).collect();
+        by_lower.sort_unstable();
+        let set = CharSet::new(all.iter().map(|c| (*c, *c)).collect());
+        Cased { all, by_lower, set }
     })
+}
+
+/// The characters with case from `first` to `last`.
+fn cased_between(first: u32, last: u32) -> &'static [u32] {
+    let all = &cased().all;
+    let start = all.partition_point(|c| *c < first);
+    let end = all.partition_point(|c| *c <= last);
+    all.get(start..end).unwrap_or_default()
+}
+
+/// The characters that have this lower case, itself left out.
+fn with_lower(low: u32, ascii: bool) -> Vec<u32> {
+    let by_lower = &cased().by_lower;
+    let start = by_lower.partition_point(|pair| pair.0 < low);
+    let same = by_lower.iter().skip(start).take_while(|pair| pair.0 == low);
+    same.map(|pair| pair.1).filter(|c| lower(*c, ascii) == low).collect()
 }
 
 fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
@@ -158,7 +196,7 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
                 add(c, &mut lowered);
             }
             Item::Range(first, last) => {
-                let inside: Vec<u32> = cased().filter(|c| (first..=last).contains(c)).collect();
+                let inside = cased_between(first, last);
                 any_cased |= last > 0xffff || inside.iter().any(|c| has_case(*c, ascii));
                 // A character without case is its own lower case, and one
                 // that is not its own must not stay.
@@ -166,8 +204,8 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
                 for (from, to) in without_lowered(first, narrow, ascii) {
                     lowered.push((from, to));
                 }
-                for c in inside.into_iter().filter(|c| *c <= 0xffff) {
-                    add(c, &mut lowered);
+                for c in inside.iter().filter(|c| **c <= 0xffff) {
+                    add(*c, &mut lowered);
                 }
                 if last > 0xffff {
                     wide.push((first, last));
@@ -194,11 +232,7 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
 fn without_lowered(first: u32, last: u32, ascii: bool) -> Vec<(u32, u32)> {
     let mut out = Vec::new();
     let mut next = first;
-    let mut changed: Vec<u32> =
-        cased().filter(|c| (first..=last).contains(c) && lower(*c, ascii) != *c).collect();
-    changed.sort_unstable();
-    changed.dedup();
-    for c in changed {
+    for &c in cased_between(first, last).iter().filter(|c| lower(**c, ascii) != **c) {
         if c > next {
             out.push((next, c - 1));
         }
@@ -218,15 +252,11 @@ fn closed_under_case(
     matches: impl Fn(u32) -> bool,
 ) -> CharSet {
     let all = CharSet::new(wanted.ranges().iter().chain(wide).copied().collect());
-    let mut with_case: Vec<u32> = cased().collect();
-    with_case.sort_unstable();
-    with_case.dedup();
-    let case_set = CharSet::new(with_case.iter().map(|c| (*c, *c)).collect());
-    // Without case: in `all` and not in `case_set`.
+    // Without case: in `all` and not in the set of those with it.
     let mut outside = negate(all.ranges());
-    outside.extend_from_slice(case_set.ranges());
+    outside.extend_from_slice(cased().set.ranges());
     let mut out = CharSet::new(outside).negated().ranges().to_vec();
-    out.extend(with_case.into_iter().filter(|c| matches(*c)).map(|c| (c, c)));
+    out.extend(cased().all.iter().filter(|c| matches(**c)).map(|c| (*c, *c)));
     debug_assert!(out.iter().all(|r| r.1 <= MAX));
     CharSet::new(out)
 }
@@ -237,7 +267,7 @@ fn literal_ignoring_case(c: u32, ascii: bool) -> CharSet {
     }
     let low = lower(c, ascii);
     let wanted: Vec<u32> = std::iter::once(low).chain(extra(low, ascii).iter().copied()).collect();
-    let mut out: Vec<u32> = cased().filter(|t| wanted.contains(&lower(*t, ascii))).collect();
+    let mut out: Vec<u32> = wanted.iter().flat_map(|w| with_lower(*w, ascii)).collect();
     out.extend(wanted.iter().filter(|t| lower(**t, ascii) == **t));
     CharSet::new(out.into_iter().map(|t| (t, t)).collect())
 }

@@ -1,5 +1,6 @@
 //! What CPython does to a pattern before it matches, where that shows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::ast::{Flags, Leaf, Node};
@@ -14,12 +15,15 @@ pub(super) fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
         return nodes.pop().unwrap_or(Node::Empty);
     }
     let mut prefix: Vec<Node> = Vec::new();
-    while let Some(first) = nodes.first().and_then(head).cloned() {
-        if !nodes.iter().all(|n| head(n).is_some_and(|h| is_same(h, &first))) {
+    while let Some(first) = nodes.first().and_then(|n| item(n, prefix.len())) {
+        let index = prefix.len();
+        if !nodes.iter().all(|n| item(n, index).is_some_and(|other| is_same(other, first))) {
             break;
         }
-        nodes.iter_mut().for_each(behead);
-        prefix.push(first);
+        prefix.push(first.clone());
+    }
+    for node in &mut nodes {
+        drop_items(node, prefix.len());
     }
     let mut items: Vec<Item> = Vec::new();
     let single = nodes.iter().all(|n| match n {
@@ -42,21 +46,34 @@ pub(super) fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
 }
 
 /// Each item once, in the order of its first mention.
-pub(super) fn unique(items: Vec<Item>) -> Vec<Item> {
-    let mut unique: Vec<Item> = Vec::with_capacity(items.len());
-    for item in items {
-        if !unique.contains(&item) {
-            unique.push(item);
-        }
-    }
-    unique
+pub(super) fn unique(mut items: Vec<Item>) -> Vec<Item> {
+    let mut seen = HashSet::with_capacity(items.len());
+    items.retain(|item| seen.insert(*item));
+    items
 }
 
-fn head(node: &Node) -> Option<&Node> {
+/// An item of a sequence, by its number.
+fn item(node: &Node, index: usize) -> Option<&Node> {
     match node {
-        Node::Concat(nodes) => nodes.first(),
+        Node::Concat(nodes) => nodes.get(index),
         Node::Empty => None,
-        _ => Some(node),
+        _ => (index == 0).then_some(node),
+    }
+}
+
+/// Takes the first `count` items out of a sequence that has them.
+fn drop_items(node: &mut Node, count: usize) {
+    match node {
+        _ if count == 0 => {}
+        Node::Concat(nodes) => {
+            nodes.drain(..count.min(nodes.len()));
+            match nodes.len() {
+                0 => *node = Node::Empty,
+                1 => *node = nodes.pop().unwrap_or(Node::Empty),
+                _ => {}
+            }
+        }
+        _ => *node = Node::Empty,
     }
 }
 
@@ -68,16 +85,6 @@ fn is_same(a: &Node, b: &Node) -> bool {
         (Node::Assert(a), Node::Assert(b)) => a == b,
         (Node::Backreference { group: a, .. }, Node::Backreference { group: b, .. }) => a == b,
         _ => false,
-    }
-}
-
-fn behead(node: &mut Node) {
-    match node {
-        Node::Concat(nodes) if nodes.len() > 2 => {
-            nodes.remove(0);
-        }
-        Node::Concat(nodes) => *node = nodes.pop().unwrap_or(Node::Empty),
-        _ => *node = Node::Empty,
     }
 }
 
