@@ -6,7 +6,7 @@ use super::class::Class;
 use super::set::CharSet;
 
 /// The flags that hold at a spot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Flags {
     pub(super) ignore_case: bool,
     pub(super) multi_line: bool,

@@ -3,10 +3,12 @@
 //! Python knows no sets within sets: `[[a]`, `[a&&b]`, `[a--b]` and `[a~~b]`
 //! are the characters that stand there.
 
-use super::ast::{Flags, Node};
+use std::sync::Arc;
+
+use super::ast::{Flags, Leaf, Node};
 use super::class::{Class, Item};
 use super::join::unique;
-use super::parse::{Parser, Result, err, leaf};
+use super::parse::{Parser, Result, err};
 use super::token::{Token, TokenKind};
 
 impl Parser {
@@ -48,7 +50,16 @@ impl Parser {
                 }
             }
         }
-        Ok(leaf(Class { items: unique(items), negate }, flags))
+        let class = Class { items: unique(items), negate };
+        let set = match self.classes.get(&(class.clone(), flags)) {
+            Some(set) => Arc::clone(set),
+            None => {
+                let set = Arc::new(class.resolve(flags));
+                self.classes.insert((class.clone(), flags), Arc::clone(&set));
+                set
+            }
+        };
+        Ok(Node::Leaf(Leaf { class, flags, set }))
     }
 
     fn class_token(&mut self, at: usize) -> Result<Token> {

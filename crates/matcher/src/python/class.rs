@@ -29,7 +29,7 @@ pub(super) enum Item {
 }
 
 /// A class as it is written, before flags give it a meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Class {
     pub(super) items: Vec<Item>,
     pub(super) negate: bool,

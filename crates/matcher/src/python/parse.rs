@@ -48,6 +48,9 @@ pub(super) struct Parser {
     /// Groups that conditionals name by number, and where.
     pub(super) conditions: Vec<(usize, usize)>,
     pub(super) depth: usize,
+    /// Classes in brackets that were met before: to work out what one means
+    /// takes a while, and patterns repeat them.
+    pub(super) classes: HashMap<(Class, Flags), Arc<CharSet>>,
 }
 
 /// One item of a sequence.
@@ -68,6 +71,7 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
         behind: None,
         conditions: Vec::new(),
         depth: 0,
+        classes: HashMap::new(),
     };
     let mut node = parser.alternatives(Flags::default(), true)?;
     if parser.global.ascii && parser.unicode {
