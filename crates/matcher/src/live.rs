@@ -148,6 +148,9 @@ impl LiveConf {
     ///
     /// Cheap where there was no event and [`deadline`](Self::deadline) is not
     /// reached.
+    ///
+    /// The first call tells at once what is there, unless the file was changed
+    /// within the last [`QUIET`]; [`file::load`] waits for nothing.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
         if self.watch.drain() {
             self.touched = Some(now);
