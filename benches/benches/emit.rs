@@ -1,0 +1,90 @@
+//! Encoding a cycle of 50 images in each format. Before anything is timed, the
+//! output has to hold each point, with its value.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use psstat_emit::{Encoder, Format, Health, Image, Series, Tag, Timestamp, Value};
+
+const IMAGES: usize = 50;
+const POINTS: usize = IMAGES * Series::ALL.len() + Health::ALL.len();
+
+fn images() -> Vec<Image> {
+    (0..IMAGES).map(|number| Image::new(&format!("service/image-{number:02}")).unwrap()).collect()
+}
+
+/// A value of its own for each point, of the size that such values have.
+fn value(series: usize, image: usize) -> u64 {
+    (series as u64 + 1) * 1_000_003 * (image as u64 + 7)
+}
+
+fn cycle(encoder: &mut Encoder, images: &[Image], out: &mut Vec<u8>, time: i64) {
+    out.clear();
+    let mut cycle = encoder.begin(out, Timestamp::from_unix(time).unwrap()).unwrap();
+    for (number, &series) in Series::ALL.iter().enumerate() {
+        for (at, image) in images.iter().enumerate() {
+            let value = match series {
+                Series::Pcpu => Value::milli(value(number, at)),
+                _ => Value::integer(value(number, at)),
+            };
+            cycle.point(series, image, value).unwrap();
+        }
+    }
+    for &health in Health::ALL {
+        cycle.health(health, Value::integer(7)).unwrap();
+    }
+    cycle.end();
+}
+
+fn count(text: &str, what: &str) -> usize {
+    text.matches(what).count()
+}
+
+fn check(format: Format, out: &[u8]) {
+    let text = str::from_utf8(out).unwrap();
+    let fd = Series::ALL.iter().position(|&series| series == Series::FdOpen).unwrap();
+    let fd = value(fd, 31);
+    let (points, line) = match format {
+        Format::Tcollector => (
+            text.lines().count(),
+            format!("proc.stat.ps.fd 1700000000 {fd} image=service/image-31 type=open host=h\n"),
+        ),
+        Format::Json => (
+            count(text, r#""metric":"#),
+            format!(
+                r#"{{"metric":"proc.stat.ps.fd","timestamp":1700000000,"value":{fd},"tags":{{"image":"service/image-31","type":"open","host":"h"}}}}"#
+            ),
+        ),
+        Format::OpenMetrics => (
+            text.lines().filter(|line| !line.starts_with('#')).count(),
+            format!("{{image=\"service/image-31\",type=\"open\",host=\"h\"}} {fd}\n"),
+        ),
+    };
+    assert_eq!(points, POINTS);
+    assert_eq!(count(text, &line), 1, "{line}");
+}
+
+fn encode(criterion: &mut Criterion) {
+    let images = images();
+    let tags = ["host=h".parse::<Tag>().unwrap()];
+    let mut group = criterion.benchmark_group("encode a cycle of 50 images");
+    group.throughput(Throughput::Elements(POINTS as u64));
+    for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
+        let mut encoder = Encoder::new(format, &tags).unwrap();
+        let mut out = Vec::new();
+        let mut time = 1_700_000_000;
+        cycle(&mut encoder, &images, &mut out, time);
+        check(format, &out);
+        group.bench_function(format.as_str(), |bencher| {
+            bencher.iter(|| {
+                time += 1;
+                cycle(&mut encoder, black_box(&images), &mut out, time);
+                out.len()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, encode);
+criterion_main!(benches);

@@ -1,0 +1,99 @@
+//! What it costs to tell the images of a new process, by the number of rules
+//! and by command line. Before anything is timed, each command line has to
+//! belong to the images that it was written for.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use psstat_matcher::{Conf, Rules};
+
+const RULES: [usize; 3] = [5, 50, 500];
+
+/// A conf as sites have it: daemons by their path, scripts and services by
+/// their arguments, in turn. The first five are those that the command lines
+/// below were written for.
+fn rules(count: usize) -> Rules {
+    let mut conf = String::new();
+    for number in 0..count {
+        let line = match number {
+            0 => r"httpd ^/usr/sbin/httpd\b".to_owned(),
+            1 => r"postgres/writer postgres: (?:\S+ )?background writer".to_owned(),
+            2 => r"worker python3? \S*/worker\.py(?: |$)".to_owned(),
+            3 => r"search/java java .*-Dservice\.name=search\b".to_owned(),
+            4 => r"fi/lrh lrh.*fi/".to_owned(),
+            n if n % 3 == 0 => format!(r"daemon-{n} ^/usr/s?bin/daemon{n}\b"),
+            n if n % 3 == 1 => format!(r"service-{n} java .*-Dservice\.name=service-{n}(?: |$)"),
+            n => format!(r"script-{n} python3? \S*/script_{n}\.py"),
+        };
+        let _ = writeln!(conf, "{line}");
+    }
+    let conf = Conf::parse(conf.as_bytes());
+    assert!(!conf.has_errors());
+    assert_eq!(conf.rules.rules().len(), count);
+    conf.rules
+}
+
+/// A JVM as an application server starts it: a class path of a hundred
+/// archives, and what tells its service near the end.
+fn java() -> String {
+    let mut line = String::from("/usr/lib/jvm/java-17/bin/java -server -Xms4g -Xmx4g -XX:+UseG1GC");
+    line.push_str(" -cp ");
+    let mut archive = 0;
+    while line.len() < 7_000 {
+        let _ = write!(line, "/opt/search/lib/component-{archive:03}-1.{}.0.jar:", archive % 40);
+        archive += 1;
+    }
+    line.push_str(" -Dservice.name=search -Dport=8080 com.example.search.Main --production");
+    line
+}
+
+/// (what, command line, the images that it belongs to with any of the confs)
+fn command_lines() -> [(&'static str, String, &'static [&'static str]); 6] {
+    let stranger = "/lib/systemd/systemd-logind --nothing --of --ours";
+    [
+        ("httpd", "/usr/sbin/httpd -k start -DFOREGROUND".into(), &["httpd"]),
+        ("postgres", "postgres: 15/main: background writer".into(), &["postgres/writer"]),
+        ("python", "/usr/bin/python3 /srv/app/worker.py --queue mail".into(), &["worker"]),
+        ("java of 7 KB", java(), &["search/java"]),
+        ("stranger", stranger.into(), &[]),
+        ("stranger of 7 KB", java().replace("service.name=search", "service.name=none"), &[]),
+    ]
+}
+
+fn classify(criterion: &mut Criterion) {
+    for (what, line, images) in command_lines() {
+        let mut group = criterion.benchmark_group(format!("classify {what}"));
+        group.throughput(Throughput::Bytes(line.len() as u64));
+        for count in RULES {
+            let rules = rules(count);
+            let text = line.as_bytes();
+            let mut found = Vec::new();
+            rules.classify(text, &mut |image| found.push(rules.images()[image].to_string()));
+            assert_eq!(found, images, "{what} by {count} rules");
+            group.bench_function(BenchmarkId::new("rules", count), |bencher| {
+                bencher.iter(|| {
+                    let mut images = 0;
+                    rules.classify(black_box(text), &mut |_| images += 1);
+                    images
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// What a reload costs.
+fn compile(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("compile");
+    group.sample_size(10);
+    for count in RULES {
+        group.bench_function(BenchmarkId::new("rules", count), |bencher| {
+            bencher.iter(|| rules(black_box(count)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, classify, compile);
+criterion_main!(benches);
