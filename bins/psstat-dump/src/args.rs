@@ -41,6 +41,12 @@ pub struct Args {
 /// What to do other than the table.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
+    /// Tell all that is known of a process
+    ///
+    /// Who it is, CPU, memory, io, limits and what is used of them,
+    /// descriptors by kind with their targets, sockets by state with both
+    /// ends. Exits 1 if there is none of these processes.
+    Pid(PidArgs),
     /// Say what is wrong with a conf, and what its rules match here
     ///
     /// Prints each bad line with the spot and what to write instead, warnings,
@@ -155,6 +161,17 @@ pub struct TableArgs {
     /// How many tables; with --interval alone, until it is ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+/// What `pid` takes.
+#[derive(Debug, clap::Args)]
+pub struct PidArgs {
+    /// Which processes
+    #[arg(value_name = "PID", required = true, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
+    /// Every digit instead of 1.5M
+    #[arg(long)]
+    pub exact: bool,
 }
 
 /// What `check` takes.

@@ -15,7 +15,8 @@
 //! are those of [`COLUMNS`](crate::columns::COLUMNS). What could not be read
 //! is `null`. `window_seconds` is `null` for a copy of a procfs. `unread` says
 //! of how many processes a file could not be read. A command line that is not
-//! UTF-8 has U+FFFD where it is not, and its bytes in `command_line_hex`.
+//! UTF-8 has U+FFFD where it is not, and its bytes in `command_line_hex`, which is
+//! not there otherwise; so it is with every text that a stranger chose.
 //! `version` is raised when a field changes its meaning or goes; new fields
 //! may come at any time.
 
@@ -62,9 +63,7 @@ pub fn row(columns: &[&Column], row: &Row) -> Value {
     for column in columns {
         let cell = (column.get)(row);
         if let Cell::Text(text) = cell {
-            let hex = std::str::from_utf8(text).is_err().then(|| hex(text));
-            fields.insert(column.field.to_owned(), json!(String::from_utf8_lossy(text)));
-            fields.insert(format!("{}_hex", column.field), json!(hex));
+            insert_text(&mut fields, column.field, text);
         } else {
             fields.insert(column.field.to_owned(), value(&cell));
         }
@@ -107,6 +106,15 @@ fn value(cell: &Cell<'_>) -> Value {
         Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {
             json!((value * 1000.0).round() / 1000.0)
         }
+    }
+}
+
+/// Adds a stranger's text: as text, and its bytes in hexadecimal where it is
+/// not UTF-8.
+pub fn insert_text(fields: &mut Map<String, Value>, field: &str, text: &[u8]) {
+    fields.insert(field.to_owned(), json!(String::from_utf8_lossy(text)));
+    if std::str::from_utf8(text).is_err() {
+        fields.insert(format!("{field}_hex"), json!(hex(text)));
     }
 }
 

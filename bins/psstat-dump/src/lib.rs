@@ -9,7 +9,7 @@
 //! One way through it: [`args`] says what was typed, [`choose`] which
 //! processes that means, [`measure`] gives the numbers of one window as rows,
 //! and [`table`], [`csv`] and [`json`] print rows by way of the [`columns`]
-//! that were chosen. [`harmless`] stands between strangers' text and a
+//! that were chosen. [`page`] is what is known of one process. [`harmless`] stands between strangers' text and a
 //! terminal.
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ pub mod exit;
 pub mod harmless;
 pub mod json;
 pub mod measure;
+pub mod page;
 pub mod row;
 pub mod table;
 pub mod terminal;

@@ -49,6 +49,19 @@ pub fn percent(value: f64, style: Style) -> String {
     }
 }
 
+/// A length of time by its two largest units: `3d 4h`, `5m 12s`, `0s`.
+pub fn age(seconds: f64) -> String {
+    // Negative and not-a-number become 0.
+    let all = seconds as u64;
+    let (days, hours, minutes) = (all / 86_400, all / 3600 % 24, all / 60 % 60);
+    match (days, hours, minutes) {
+        (1.., ..) => format!("{days}d {hours}h"),
+        (_, 1.., _) => format!("{hours}h {minutes}m"),
+        (_, _, 1..) => format!("{minutes}m {}s", all % 60),
+        _ => format!("{all}s"),
+    }
+}
+
 /// At most three digits before the unit, one behind the point where there are
 /// fewer: `0`, `1023B`, `1.0K`, `17.3M`, `512G`.
 fn scaled(value: f64, base: f64, units: &str) -> String {
@@ -97,6 +110,15 @@ mod tests {
         assert_eq!(call_rate(0.2, Style::Human), "0");
         assert_eq!(byte_rate(-0.2, Style::Human), "0B");
         assert_eq!(percent(12.345, Style::Human), "12.3");
+    }
+
+    #[test]
+    fn ages() {
+        let cases = [(-1.0, "0s"), (59.9, "59s"), (61.0, "1m 1s"), (7322.0, "2h 2m")];
+        for (seconds, want) in cases {
+            assert_eq!(age(seconds), want);
+        }
+        assert_eq!(age(86_400.0 * 3.5), "3d 12h");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod check;
 mod images;
+mod pid;
 
 use crate::args::{Args, Verb};
 use crate::exit::{Failure, Found};
@@ -13,6 +14,7 @@ use crate::exit::{Failure, Found};
 pub fn run(args: Args) -> Result<Found, Failure> {
     match args.verb {
         None => images::run(&args.common, &args.conf, &args.table),
+        Some(Verb::Pid(pid)) => pid::run(&args.common, &pid),
         Some(Verb::Check(check)) => check::run(&args.common, &args.conf, &check),
     }
 }

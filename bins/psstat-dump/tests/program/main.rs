@@ -6,6 +6,7 @@ mod check;
 mod copies;
 mod formats;
 mod numbers;
+mod pid;
 mod run;
 mod screen;
 mod strangers;

@@ -1,0 +1,43 @@
+//! What a process has had of the CPUs.
+
+use psstat_proc_parse::{Stat, Status};
+
+use super::{Machine, Section, Value};
+
+pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>, machine: &Machine) -> Section {
+    let mut section = Section::new("cpu");
+    let of_children = |ticks: i64| machine.seconds(u64::try_from(ticks).unwrap_or(0));
+    section.fact("utime_seconds", Value::Seconds(machine.seconds(stat.utime)));
+    section.fact("stime_seconds", Value::Seconds(machine.seconds(stat.stime)));
+    section.fact("children_utime_seconds", Value::Seconds(of_children(stat.cutime)));
+    section.fact("children_stime_seconds", Value::Seconds(of_children(stat.cstime)));
+    let used = machine.seconds(stat.utime.saturating_add(stat.stime));
+    let age = machine.up.map(|up| up - machine.seconds(stat.starttime));
+    let share = age.filter(|age| *age > 0.0).map(|age| used / age * 100.0);
+    section.fact("pcpu_since_start_percent", share.map_or(Value::Absent, Value::Percent));
+    section.fact("priority", Value::Signed(stat.priority));
+    section.fact("nice", Value::Signed(stat.nice));
+    section.fact("policy", Value::text(policy(stat.policy)));
+    section.fact("processor", Value::Signed(stat.processor.into()));
+    let delay = stat.delayacct_blkio_ticks.map(|ticks| Value::Seconds(machine.seconds(ticks)));
+    section.fact("blkio_delay_seconds", delay.unwrap_or(Value::Absent));
+    let Some(status) = status else { return section };
+    section.fact("voluntary_ctxt_switches", Value::number(status.voluntary_ctxt_switches));
+    section.fact("nonvoluntary_ctxt_switches", Value::number(status.nonvoluntary_ctxt_switches));
+    let cpus = status.cpus_allowed_list.map(|list| Value::Text(list.to_vec()));
+    section.fact("cpus_allowed", cpus.unwrap_or(Value::Absent));
+    section
+}
+
+fn policy(policy: u32) -> String {
+    match policy {
+        0 => "SCHED_OTHER".to_owned(),
+        1 => "SCHED_FIFO".to_owned(),
+        2 => "SCHED_RR".to_owned(),
+        3 => "SCHED_BATCH".to_owned(),
+        5 => "SCHED_IDLE".to_owned(),
+        6 => "SCHED_DEADLINE".to_owned(),
+        7 => "SCHED_EXT".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,86 @@
+//! What a process has open.
+
+use psstat_proc_parse::FdTarget;
+
+use super::files::Link;
+use super::{List, Section, Unread, Value};
+
+pub(super) fn section(links: &Result<Vec<Link>, Unread>) -> Section {
+    let mut section = Section::new("descriptors");
+    let links = match links {
+        Ok(links) => links,
+        Err(unread) => {
+            section.unread = Some(unread.clone());
+            return section;
+        }
+    };
+    section.fact("open", Value::Number(links.len() as u64));
+    for (field, kind) in KINDS {
+        let count = links.iter().filter(|(_, link)| self::kind(link) == kind).count();
+        section.fact(field, Value::Number(count as u64));
+    }
+    let row = |(number, link): &Link| {
+        let kind = Value::text(kind(link));
+        vec![Value::Number(u64::from(*number)), kind, Value::Text(link.clone())]
+    };
+    let rows = links.iter().map(row).collect();
+    section.list = Some(List { fields: &["fd", "kind", "target"], rows });
+    section
+}
+
+/// The kinds, and the facts that count them.
+const KINDS: [(&str, &str); 9] = [
+    ("files", "file"),
+    ("deleted_files", "deleted file"),
+    ("devices", "device"),
+    ("sockets", "socket"),
+    ("pipes", "pipe"),
+    ("anon_inodes", "anon inode"),
+    ("memfds", "memfd"),
+    ("namespaces", "namespace"),
+    ("others", "other"),
+];
+
+fn kind(link: &[u8]) -> &'static str {
+    match FdTarget::parse(link) {
+        FdTarget::Socket(_) => "socket",
+        FdTarget::Pipe(_) => "pipe",
+        FdTarget::AnonInode(_) => "anon inode",
+        FdTarget::Memfd(_) => "memfd",
+        FdTarget::Namespace { .. } => "namespace",
+        FdTarget::Device(_) => "device",
+        FdTarget::File { deleted: false, .. } => "file",
+        FdTarget::File { deleted: true, .. } => "deleted file",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_counted() {
+        let links: [(&[u8], &str); 9] = [
+            (b"/etc/hosts", "files"),
+            (b"/tmp/x (deleted)", "deleted_files"),
+            (b"/dev/null", "devices"),
+            (b"socket:[7]", "sockets"),
+            (b"pipe:[7]", "pipes"),
+            (b"anon_inode:[eventpoll]", "anon_inodes"),
+            (b"/memfd:x (deleted)", "memfds"),
+            (b"net:[4026531840]", "namespaces"),
+            (b"what is this", "others"),
+        ];
+        for (link, field) in links {
+            let section = section(&Ok(vec![(0, link.to_vec())]));
+            let ones: Vec<_> = section
+                .facts
+                .iter()
+                .filter(|fact| fact.value == Value::Number(1))
+                .map(|fact| fact.field)
+                .collect();
+            assert_eq!(ones, ["open", field]);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a process may use, and how much of it is used.
+
+use psstat_proc_parse::{Limit, Limits, Stat, Status};
+
+use super::{List, Machine, Section, Unread, Value};
+
+pub(super) fn section(
+    limits: Result<Vec<u8>, Unread>,
+    stat: &Stat<'_>,
+    status: Option<&Status<'_>>,
+    descriptors: Option<usize>,
+    machine: &Machine,
+) -> Section {
+    let mut section = Section::new("limits");
+    let bytes = match limits {
+        Ok(bytes) => bytes,
+        Err(unread) => {
+            section.unread = Some(unread);
+            return section;
+        }
+    };
+    let limits = match Limits::parse(&bytes) {
+        Ok(limits) => limits,
+        Err(error) => {
+            section.unread = Some(error.into());
+            return section;
+        }
+    };
+    let rows = limits.rows().map(|row| {
+        let used = used(row.name, stat, status, descriptors, machine);
+        let percent = match (used, row.soft) {
+            (Some(used), Limit::Value(limit @ 1..)) => {
+                Value::Percent(used as f64 / limit as f64 * 100.0)
+            }
+            _ => Value::Absent,
+        };
+        vec![
+            Value::Text(row.name.to_vec()),
+            side(row.soft),
+            side(row.hard),
+            row.units.map_or(Value::Absent, |units| Value::Text(units.to_vec())),
+            Value::number(used),
+            percent,
+        ]
+    });
+    let fields = &["name", "soft", "hard", "units", "used", "used_percent"];
+    section.list = Some(List { fields, rows: rows.collect() });
+    section
+}
+
+fn side(limit: Limit) -> Value {
+    match limit {
+        Limit::Unlimited => Value::text("unlimited"),
+        Limit::Value(value) => Value::Number(value),
+    }
+}
+
+/// How much is used, in the unit of the limit, where the process's files say
+/// so. What is counted a user and not a process is not known.
+fn used(
+    name: &[u8],
+    stat: &Stat<'_>,
+    status: Option<&Status<'_>>,
+    descriptors: Option<usize>,
+    machine: &Machine,
+) -> Option<u64> {
+    let kilobytes = |value: Option<u64>| Some(value?.saturating_mul(1024));
+    match name {
+        b"Max cpu time" => {
+            // Whole seconds, as the limit counts.
+            Some(machine.seconds(stat.utime.saturating_add(stat.stime)) as u64)
+        }
+        b"Max open files" => descriptors.map(|count| count as u64),
+        b"Max address space" => Some(stat.vsize),
+        b"Max data size" => kilobytes(status?.vm_data),
+        b"Max stack size" => kilobytes(status?.vm_stk),
+        b"Max resident set" => kilobytes(status?.vm_rss),
+        b"Max locked memory" => kilobytes(status?.vm_lck),
+        b"Max pending signals" => status?.sig_q.map(|(queued, _)| queued),
+        _ => None,
+    }
+}

@@ -1,0 +1,35 @@
+//! What a process has of the memory.
+
+use psstat_proc_parse::{Stat, Status};
+
+use super::{Section, Value};
+
+pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>) -> Section {
+    let mut section = Section::new("memory");
+    section.fact("vsize_bytes", Value::bytes(Some(stat.vsize)));
+    if let Some(status) = status {
+        let lines = [
+            ("vm_peak_bytes", status.vm_peak),
+            ("vm_rss_bytes", status.vm_rss),
+            ("vm_hwm_bytes", status.vm_hwm),
+            ("rss_anon_bytes", status.rss_anon),
+            ("rss_file_bytes", status.rss_file),
+            ("rss_shmem_bytes", status.rss_shmem),
+            ("vm_swap_bytes", status.vm_swap),
+            ("vm_data_bytes", status.vm_data),
+            ("vm_stk_bytes", status.vm_stk),
+            ("vm_exe_bytes", status.vm_exe),
+            ("vm_lib_bytes", status.vm_lib),
+            ("vm_pte_bytes", status.vm_pte),
+            ("vm_lck_bytes", status.vm_lck),
+            ("vm_pin_bytes", status.vm_pin),
+            ("hugetlb_bytes", status.hugetlb_pages),
+        ];
+        for (field, kilobytes) in lines {
+            section.fact(field, Value::kb(kilobytes));
+        }
+    }
+    section.fact("minor_faults", Value::Number(stat.minflt));
+    section.fact("major_faults", Value::Number(stat.majflt));
+    section
+}

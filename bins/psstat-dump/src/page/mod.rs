@@ -1,0 +1,194 @@
+//! All that is known of one process, as sections of facts that every form of
+//! output shows alike.
+
+mod cpu;
+mod descriptors;
+mod files;
+mod identity;
+mod limits;
+mod memory;
+mod render;
+mod sockets;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use psstat_proc_parse::{Io, Stat, Status};
+
+pub use files::{Files, Unread};
+pub use render::{as_csv, as_json, as_text, csv_heading};
+
+/// A value of a fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// The kernel did not print it, or it could not be read.
+    Absent,
+    /// Any bytes.
+    Text(Vec<u8>),
+    /// A number of things, or a number that names one.
+    Number(u64),
+    /// A number that may be negative.
+    Signed(i64),
+    /// Bytes.
+    Bytes(i64),
+    /// Seconds.
+    Seconds(f64),
+    /// Percent.
+    Percent(f64),
+    /// A moment.
+    Time(SystemTime),
+}
+
+impl Value {
+    fn text(text: impl Into<String>) -> Value {
+        Value::Text(text.into().into_bytes())
+    }
+
+    fn kb(kilobytes: Option<u64>) -> Value {
+        let bytes = kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024));
+        Value::bytes(bytes)
+    }
+
+    fn bytes(bytes: Option<u64>) -> Value {
+        bytes.map_or(Value::Absent, |bytes| Value::Bytes(i64::try_from(bytes).unwrap_or(i64::MAX)))
+    }
+
+    fn number(number: Option<impl Into<u64>>) -> Value {
+        number.map_or(Value::Absent, |number| Value::Number(number.into()))
+    }
+
+    fn signed(number: Option<impl Into<i64>>) -> Value {
+        number.map_or(Value::Absent, |number| Value::Signed(number.into()))
+    }
+}
+
+/// One fact: its name, with the unit where there is one, and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    /// The name, as JSON and CSV have it.
+    pub field: &'static str,
+    /// The value.
+    pub value: Value,
+}
+
+/// Several things of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct List {
+    /// Names of what is known of each, with the unit where there is one.
+    pub fields: &'static [&'static str],
+    /// One row a thing, one value a field.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// What belongs together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// Why nothing, or not all of it, is here.
+    pub unread: Option<Unread>,
+    /// What there is one of.
+    pub facts: Vec<Fact>,
+    /// What there are several of.
+    pub list: Option<List>,
+}
+
+impl Section {
+    fn new(name: &'static str) -> Section {
+        Section { name, unread: None, facts: Vec::new(), list: None }
+    }
+
+    fn fact(&mut self, field: &'static str, value: Value) {
+        self.facts.push(Fact { field, value });
+    }
+}
+
+/// All that is known of one process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Which process.
+    pub pid: u32,
+    /// What is known of it.
+    pub sections: Vec<Section>,
+}
+
+/// What the machine says that a process's page needs.
+#[derive(Clone, Copy, Debug)]
+struct Machine {
+    /// When it was booted: `btime` of `/proc/stat`.
+    booted: Option<SystemTime>,
+    /// How long that is ago: `/proc/uptime`.
+    up: Option<f64>,
+    ticks_per_second: f64,
+}
+
+impl Machine {
+    fn read(proc: &Path) -> Machine {
+        let stat = std::fs::read(proc.join("stat")).unwrap_or_default();
+        let btime = stat.split(|byte| *byte == b'\n').find_map(|line| {
+            let seconds = line.strip_prefix(b"btime ")?;
+            std::str::from_utf8(seconds).ok()?.trim().parse().ok()
+        });
+        let booted = btime
+            .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+        let uptime = std::fs::read_to_string(proc.join("uptime")).unwrap_or_default();
+        let up = uptime.split_whitespace().next().and_then(|up| up.parse().ok());
+        // At most a million; f64 has room.
+        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
+        Machine { booted, up, ticks_per_second }
+    }
+
+    fn seconds(&self, ticks: u64) -> f64 {
+        ticks as f64 / self.ticks_per_second
+    }
+}
+
+/// Reads all that is to be known of a process.
+///
+/// # Errors
+/// When there is no such process, or its folder cannot be opened.
+pub fn read(proc: &Path, pid: u32) -> Result<Page, Unread> {
+    let files = Files::open(proc, pid)?;
+    let machine = Machine::read(proc);
+    let stat = files.read("stat");
+    let status = files.read("status");
+    let command_line = files.command_line();
+    let limits = files.read("limits");
+    let links = files.descriptors();
+    // stat is what every process has and everyone may read.
+    let stat = Stat::parse(stat.as_deref().map_err(Unread::clone)?).map_err(Unread::from)?;
+    let status = match &status {
+        Ok(bytes) => Status::parse(bytes).map_err(Unread::from),
+        Err(unread) => Err(unread.clone()),
+    };
+    let known = status.as_ref().ok();
+    let mut identity = identity::section(proc, &stat, known, &command_line, &machine);
+    identity.unread = status.as_ref().err().cloned();
+    let sections = vec![
+        identity,
+        cpu::section(&stat, known, &machine),
+        memory::section(&stat, known),
+        io_section(files.read("io")),
+        limits::section(limits, &stat, known, links.as_ref().ok().map(Vec::len), &machine),
+        descriptors::section(&links),
+        sockets::section(&files, &links),
+    ];
+    Ok(Page { pid, sections })
+}
+
+fn io_section(io: Result<Vec<u8>, Unread>) -> Section {
+    let mut section = Section::new("io");
+    match io.and_then(|bytes| Io::parse(&bytes).map_err(Unread::from)) {
+        Ok(io) => {
+            section.fact("rchar_bytes", Value::bytes(Some(io.rchar)));
+            section.fact("wchar_bytes", Value::bytes(Some(io.wchar)));
+            section.fact("syscr_calls", Value::Number(io.syscr));
+            section.fact("syscw_calls", Value::Number(io.syscw));
+            section.fact("read_bytes", Value::bytes(Some(io.read_bytes)));
+            section.fact("write_bytes", Value::bytes(Some(io.write_bytes)));
+            section.fact("cancelled_write_bytes", Value::Bytes(io.cancelled_write_bytes));
+        }
+        Err(unread) => section.unread = Some(unread),
+    }
+    section
+}

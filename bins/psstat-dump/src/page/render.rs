@@ -1,0 +1,174 @@
+//! A page as text, JSON and CSV.
+
+use serde_json::{Map, json};
+
+use super::{List, Page, Section, Value};
+use crate::terminal::Paint;
+use crate::units::{self, Style};
+use crate::{csv, harmless, json, time};
+
+/// The page for people. Facts that the kernel does not tell are left out.
+pub fn as_text(page: &Page, style: Style, paint: Paint) -> String {
+    let mut text = format!("{}\n", paint.bold(&format!("process {}", page.pid)));
+    for section in &page.sections {
+        text.push_str(&format!("\n{}\n", paint.bold(section.name)));
+        if let Some(unread) = &section.unread {
+            let why = harmless::text(&unread.to_string());
+            text.push_str(&format!("  {}\n", paint.odd(&format!("cannot be read: {why}"))));
+        }
+        let told = || section.facts.iter().filter(|fact| fact.value != Value::Absent);
+        let label = |field: &str| field_label(field).replace('_', " ");
+        let width = told().map(|fact| label(fact.field).len()).max().unwrap_or(0);
+        for fact in told() {
+            let value = shown(fact.field, &fact.value, style);
+            text.push_str(&format!("  {:<width$}  {value}\n", label(fact.field)));
+        }
+        if let Some(list) = section.list.as_ref().filter(|list| !list.rows.is_empty()) {
+            text.push_str(&list_text(list, style));
+        }
+    }
+    text
+}
+
+/// A field's name without the unit, which the value shows.
+fn field_label(field: &str) -> &str {
+    let units = ["_unix_seconds", "_seconds", "_percent"];
+    let cut = units.iter().find_map(|unit| field.strip_suffix(unit));
+    // `read_bytes` and its like are the kernel's own names.
+    let keep = ["read_bytes", "write_bytes", "cancelled_write_bytes"].contains(&field);
+    cut.or_else(|| field.strip_suffix("_bytes").filter(|_| !keep)).unwrap_or(field)
+}
+
+fn shown(field: &str, value: &Value, style: Style) -> String {
+    match value {
+        Value::Absent => "-".to_owned(),
+        Value::Text(text) => harmless::bytes(text),
+        Value::Number(number) => number.to_string(),
+        Value::Signed(number) => number.to_string(),
+        Value::Bytes(bytes) => units::bytes(*bytes, style),
+        Value::Seconds(seconds) if field == "age_seconds" && style == Style::Human => {
+            units::age(*seconds)
+        }
+        Value::Seconds(seconds) => format!("{seconds:.2} s"),
+        Value::Percent(percent) => format!("{} %", units::percent(*percent, style)),
+        Value::Time(at) => time::utc(*at),
+    }
+}
+
+fn list_text(list: &List, style: Style) -> String {
+    let cells = |row: &Vec<Value>| -> Vec<String> {
+        let cells = list.fields.iter().zip(row).map(|(field, value)| match value {
+            // The heading has the unit.
+            Value::Percent(percent) => units::percent(*percent, style),
+            other => shown(field, other, style),
+        });
+        cells.collect()
+    };
+    let label = |field: &&str| {
+        let unit = if field.ends_with("_percent") { " %" } else { "" };
+        field_label(field).replace('_', " ").to_uppercase() + unit
+    };
+    let mut lines: Vec<Vec<String>> = vec![list.fields.iter().map(label).collect()];
+    lines.extend(list.rows.iter().map(cells));
+    let mut widths = vec![0; list.fields.len()];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = harmless::width(cell).max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in &lines {
+        let mut out = String::from(" ");
+        for (cell, width) in line.iter().zip(&widths) {
+            let padding = width.saturating_sub(harmless::width(cell));
+            out.push_str(&format!(" {cell}{}", " ".repeat(padding)));
+        }
+        text.push_str(out.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The page as a document: an object a section, with its facts, with what it
+/// lists under `list`, and with `unread` where something could not be read.
+pub fn as_json(page: &Page) -> serde_json::Value {
+    let mut document = json::document("process");
+    document.insert("pid".to_owned(), json!(page.pid));
+    for section in &page.sections {
+        document.insert(section.name.to_owned(), section_json(section));
+    }
+    document.into()
+}
+
+fn section_json(section: &Section) -> serde_json::Value {
+    let mut fields = Map::new();
+    let unread = section.unread.as_ref().map(ToString::to_string);
+    fields.insert("unread".to_owned(), json!(unread));
+    for fact in &section.facts {
+        insert(&mut fields, fact.field, &fact.value);
+    }
+    if let Some(list) = &section.list {
+        let row = |row: &Vec<Value>| {
+            let mut fields = Map::new();
+            for (field, value) in list.fields.iter().zip(row) {
+                insert(&mut fields, field, value);
+            }
+            serde_json::Value::Object(fields)
+        };
+        fields.insert("list".to_owned(), list.rows.iter().map(row).collect());
+    }
+    fields.into()
+}
+
+fn insert(fields: &mut Map<String, serde_json::Value>, field: &str, value: &Value) {
+    if let Value::Text(text) = value {
+        json::insert_text(fields, field, text);
+        return;
+    }
+    let value = match value {
+        Value::Absent | Value::Text(_) => serde_json::Value::Null,
+        Value::Number(number) => json!(number),
+        Value::Signed(number) | Value::Bytes(number) => json!(number),
+        Value::Seconds(number) | Value::Percent(number) => {
+            json!((number * 1000.0).round() / 1000.0)
+        }
+        Value::Time(at) => json!(time::unix_seconds(*at)),
+    };
+    fields.insert(field.to_owned(), value);
+}
+
+/// The names of the columns of [`as_csv`].
+pub fn csv_heading() -> String {
+    csv::line(["pid", "section", "number", "field", "value"].map(str::to_owned).into_iter())
+}
+
+/// One line a fact; what a section lists is numbered from 0.
+pub fn as_csv(page: &Page) -> String {
+    let mut text = String::new();
+    let mut line = |section: &str, number: String, field: &str, value: &Value| {
+        let value = match value {
+            Value::Absent => String::new(),
+            Value::Bytes(bytes) => bytes.to_string(),
+            Value::Seconds(number) | Value::Percent(number) => format!("{number:.3}"),
+            Value::Time(at) => format!("{:.3}", time::unix_seconds(*at)),
+            other => shown(field, other, Style::Exact),
+        };
+        let fields = [page.pid.to_string(), section.into(), number, field.into(), value];
+        text.push_str(&csv::line(fields.into_iter()));
+    };
+    for section in &page.sections {
+        if let Some(unread) = &section.unread {
+            line(section.name, String::new(), "unread", &Value::text(unread.to_string()));
+        }
+        for fact in &section.facts {
+            line(section.name, String::new(), fact.field, &fact.value);
+        }
+        let Some(list) = &section.list else { continue };
+        for (number, row) in list.rows.iter().enumerate() {
+            for (field, value) in list.fields.iter().zip(row) {
+                line(section.name, number.to_string(), field, value);
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,209 @@
+//! `pid`.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use psstat_actor::{Actor, Config, Kind, truth};
+use serde_json::{Value, json};
+
+use crate::run::{csv, json as json_of, run, stderr, stdout, unique};
+
+fn kilobytes(pid: u32, name: &str) -> i64 {
+    let line = truth::status_field(pid, name).unwrap();
+    line.strip_suffix(" kB").unwrap().trim().parse::<i64>().unwrap() * 1024
+}
+
+#[test]
+fn tells_what_the_kernel_tells() {
+    let name = unique("paged");
+    let started = SystemTime::now();
+    let mut actor = Actor::spawn(&Config::new(&name).arg("two words")).unwrap();
+    actor.open_files(4).unwrap();
+    actor.tcp_pairs(2).unwrap();
+    actor.udp_connected(1).unwrap();
+    actor.unix_pairs(1).unwrap();
+    actor.decoys(1).unwrap();
+    actor.threads(2).unwrap();
+    actor.write_bytes(10_000, 3).unwrap();
+    actor.quiesce().unwrap();
+    let pid = actor.pid();
+    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
+    assert_eq!((status, &page["kind"], &page["pid"]), (0, &json!("process"), &json!(pid)));
+
+    let who = &page["identity"];
+    assert_eq!(who["command_line"], format!("{name} two words"));
+    assert_eq!(who["name"].as_str().unwrap().as_bytes(), truth::comm(pid).unwrap());
+    assert_eq!(who["state"], "S (sleeping)");
+    assert_eq!(who["ppid"], std::process::id());
+    assert!(who["parents"].as_str().unwrap().starts_with(&format!("{} ", std::process::id())));
+    assert_eq!(who["starttime_ticks"], truth::starttime(pid).unwrap());
+    assert_eq!(who["threads"], 3);
+    let uid: u32 =
+        truth::status_field(pid, "Uid").unwrap().split('\t').next().unwrap().parse().unwrap();
+    assert_eq!(who["uid"], uid);
+    let began = Duration::from_secs_f64(who["started_unix_seconds"].as_f64().unwrap());
+    let want = started.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    // Boot time is in whole seconds.
+    assert!(began.abs_diff(want) < Duration::from_secs(3), "{began:?} {want:?}");
+
+    let memory = &page["memory"];
+    for (field, line) in [("vm_rss_bytes", "VmRSS"), ("vm_data_bytes", "VmData")] {
+        assert_eq!(memory[field], kilobytes(pid, line), "{field}");
+    }
+    assert_eq!(memory["vsize_bytes"], truth::memory(pid).unwrap().total);
+    for (key, value) in truth::io(pid).unwrap() {
+        let field = if key.starts_with("sysc") {
+            format!("{key}_calls")
+        } else if key.ends_with("bytes") {
+            key
+        } else {
+            format!("{key}_bytes")
+        };
+        assert_eq!(page["io"][&field], value, "{field}");
+    }
+
+    let fds = truth::fds(pid).unwrap();
+    let descriptors = page["descriptors"]["list"].as_array().unwrap();
+    assert_eq!(page["descriptors"]["open"], fds);
+    assert_eq!(descriptors.len() as u64, fds);
+    for descriptor in descriptors {
+        let link = format!("/proc/{pid}/fd/{}", descriptor["fd"]);
+        let target = std::fs::read_link(link).unwrap();
+        assert_eq!(descriptor["target"], target.to_str().unwrap());
+    }
+    let sockets = descriptors.iter().filter(|d| d["kind"] == "socket").count();
+    assert_eq!(page["descriptors"]["sockets"], sockets);
+
+    let open = page["limits"]["list"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|limit| limit["name"] == "Max open files")
+        .unwrap();
+    assert_eq!(open["used"], fds);
+    let soft = open["soft"].as_u64().unwrap();
+    let percent = open["used_percent"].as_f64().unwrap();
+    assert!((percent - fds as f64 / soft as f64 * 100.0).abs() < 0.001);
+
+    assert_sockets(pid, &page["sockets"]);
+}
+
+/// Those that are established are those that the slow reading finds, and each
+/// TCP connection, both of whose ends the actor has, is there from both sides.
+fn assert_sockets(pid: u32, section: &Value) {
+    let truth = truth::established(pid).unwrap();
+    let list = section["list"].as_array().unwrap();
+    let count = |protocol: &str, state: &str| {
+        list.iter().filter(|s| s["protocol"] == protocol && s["state"] == state).count()
+    };
+    assert_eq!(count("tcp", "ESTABLISHED"), truth.tcp.len());
+    assert_eq!(count("tcp6", "ESTABLISHED"), truth.tcp6.len());
+    assert_eq!(count("udp", "ESTABLISHED"), truth.udp.len());
+    let unix = list.iter().filter(|s| s["state"] == "CONNECTED").count();
+    assert_eq!(unix, truth.unix.len());
+    let all = truth.all_tcp() + truth.all_udp() + truth.unix.len() as u64;
+    assert_eq!(section["established"], all);
+    assert!(count("tcp", "LISTEN") >= 1);
+    let ends: BTreeSet<(String, String)> = list
+        .iter()
+        .filter(|s| s["protocol"] == "tcp" && s["state"] == "ESTABLISHED")
+        .map(|s| (s["local"].as_str().unwrap().into(), s["remote"].as_str().unwrap().into()))
+        .collect();
+    assert_eq!(ends.len(), 4);
+    for (local, remote) in &ends {
+        assert!(local.starts_with("127.0.0.1:"), "{local}");
+        assert!(ends.contains(&(remote.clone(), local.clone())), "{ends:?}");
+    }
+}
+
+#[test]
+fn is_readable_and_harmless() {
+    let name = unique("page-text");
+    let mut actor = Actor::spawn(&Config::new(&name).arg("\x1b[2J\u{202e}\n日本")).unwrap();
+    actor.set_comm("\x1b[31m\n)").unwrap();
+    actor.open_sockets(Kind::UnixStream, 1).unwrap();
+    actor.quiesce().unwrap();
+    let pid = actor.pid().to_string();
+    let text = stdout(&run(&["pid", &pid]));
+    for want in [
+        &format!("process {pid}\n"),
+        "  name             \\x1b[31m\\x0a)\n",
+        &format!("  command line     {name} \\x1b[2J\\u{{202e}}\\x0a日本\n"),
+        "\ndescriptors\n  open           5\n",
+        "unix stream CONNECTED ",
+        "  Max open files ",
+    ] {
+        assert!(text.contains(want), "{want}\n--\n{text}");
+    }
+    assert!(!text.contains(['\x1b', '\u{202e}']));
+    let exact = stdout(&run(&["pid", "--exact", &pid]));
+    let rss = kilobytes(actor.pid(), "VmRSS");
+    assert!(exact.contains(&format!("  vm rss        {rss}\n")), "{exact}");
+
+    let records = csv(&stdout(&run(&["pid", &pid, "--csv"])));
+    assert_eq!(records[0], ["pid", "section", "number", "field", "value"]);
+    assert!(records.contains(&vec![
+        pid.clone(),
+        "descriptors".into(),
+        String::new(),
+        "open".into(),
+        "5".into()
+    ]));
+    assert!(records.iter().all(|record| record.len() == 5));
+}
+
+#[test]
+fn of_several_and_of_none() {
+    let name = unique("pages");
+    let (one, other) = (crate::run::actor(&name), crate::run::actor(&name));
+    // Beyond what any kernel gives.
+    let none = "4194305";
+    let pids = [one.pid().to_string(), none.to_owned(), other.pid().to_string()];
+    let output = run(&["pid", &pids[0], &pids[1], &pids[2], "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), format!("psstat-dump: no process {none}\n"));
+    let found: Vec<Value> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["pid"].clone())
+        .collect();
+    assert_eq!(found, [json!(one.pid()), json!(other.pid())]);
+    let output = run(&["pid", none]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()));
+    for wrong in [&["pid"][..], &["pid", "x"], &["pid", "0"], &["pid", "1", "--proc", "/nowhere"]] {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn of_a_zombie() {
+    let mut actor = crate::run::actor(&unique("zombie"));
+    actor.exit(0).unwrap();
+    let (status, page) = json_of(&["pid", &actor.pid().to_string(), "--json"]);
+    assert_eq!((status, &page["identity"]["state"]), (0, &json!("Z (zombie)")));
+    assert_eq!(page["memory"]["vm_rss_bytes"], Value::Null);
+}
+
+#[test]
+fn what_may_not_be_read_is_said() {
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let actor = crate::run::actor(&unique("page-denied"));
+    let temp = psstat_actor::TempDir::new().unwrap();
+    let program = temp.join("psstat-dump");
+    std::fs::copy(env!("CARGO_BIN_EXE_psstat-dump"), &program).unwrap();
+    let mut command = std::process::Command::new(&program);
+    command
+        .args(["pid", &actor.pid().to_string(), "--json"])
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/");
+    let output = command.output().unwrap();
+    let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for section in ["io", "descriptors", "sockets"] {
+        assert_eq!(page[section]["unread"], "permission denied", "{section}");
+    }
+    assert_eq!(page["io"].get("rchar_bytes"), None);
+    assert_eq!(page["identity"]["threads"], 1);
+}
