@@ -47,6 +47,12 @@ pub enum Verb {
     /// descriptors by kind with their targets, sockets by state with both
     /// ends. Exits 1 if there is none of these processes.
     Pid(PidArgs),
+    /// Show which rules match a process and where, and how near the others come
+    ///
+    /// With --rule: which processes the rules of an image match, and which
+    /// come nearest to it. How near is told by the longest beginning of the
+    /// regex that matches by itself. Exits 1 if nothing matches.
+    Explain(ExplainArgs),
     /// Say what is wrong with a conf, and what its rules match here
     ///
     /// Prints each bad line with the spot and what to write instead, warnings,
@@ -172,6 +178,21 @@ pub struct PidArgs {
     /// Every digit instead of 1.5M
     #[arg(long)]
     pub exact: bool,
+}
+
+/// What `explain` takes.
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// Which processes
+    #[arg(value_name = "PID", required_unless_present = "rule", conflicts_with = "rule")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
+    /// The rules of this image against all processes
+    #[arg(long, value_name = "IMAGE")]
+    pub rule: Option<ImageName>,
+    /// This regex instead of a conf's rules; its image is `match`
+    #[arg(short = 'e', long = "pattern", value_name = "REGEX")]
+    pub patterns: Vec<String>,
 }
 
 /// What `check` takes.

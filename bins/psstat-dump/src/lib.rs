@@ -23,6 +23,7 @@ pub mod exit;
 pub mod harmless;
 pub mod json;
 pub mod measure;
+pub mod nearest;
 pub mod page;
 pub mod row;
 pub mod table;

@@ -6,7 +6,7 @@
 //! the first rates start from. A process that came between the two has no
 //! rates and no CPU yet; its image's rates include what it did.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -177,6 +177,23 @@ fn of_image(sample: &ImageSample) -> Numbers {
         io: sample.io,
         io_done: None,
     }
+}
+
+/// The command lines of all processes but this one, by pid; those that have
+/// none are left out.
+///
+/// # Errors
+/// When the procfs cannot be opened.
+pub fn command_lines(proc: &Path) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
+    let own = own_pid(proc);
+    let mut sampler = Sampler::new(Options { proc: proc.to_owned(), ..Options::default() })?;
+    let mut texts = BTreeMap::new();
+    sampler.open(&mut |process, _| {
+        if Some(process.pid) != own {
+            texts.insert(process.pid, process.text.to_vec());
+        }
+    });
+    Ok(texts)
 }
 
 /// Whether a folder is no procfs but, it seems, a copy of one.

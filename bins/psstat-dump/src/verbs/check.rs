@@ -1,12 +1,10 @@
 //! What is wrong with a conf, and what its rules match on this machine.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use psstat_matcher::file::{self, Unusable};
 use psstat_matcher::ownership::ownership;
 use psstat_matcher::{Diagnostic, Rules, Severity};
-use psstat_sampler::{Options, Sampler};
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, Common, ConfArgs, Format};
@@ -61,7 +59,7 @@ pub(super) fn run(
         }
     };
     let bad = findings.iter().any(|finding| finding.severity == "error");
-    let here = processes_here(&common.proc)?;
+    let here: Vec<Vec<u8>> = measure::command_lines(&common.proc)?.into_values().collect();
     let matched: Vec<usize> = rules
         .rules()
         .iter()
@@ -97,21 +95,6 @@ fn of_file(severity: &'static str, name: &str, what: &str) -> Finding {
     let message = format!("the file {what}");
     let shown = format!("{severity}: {}\n --> {name}", harmless::text(&message));
     Finding { severity, line: None, column: None, message, remedy: String::new(), shown }
-}
-
-/// The command lines of this machine's processes.
-fn processes_here(proc: &Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let own = measure::own_pid(proc);
-    let mut sampler = Sampler::new(Options { proc: proc.to_owned(), ..Options::default() })?;
-    let mut texts = Vec::new();
-    let mut seen = BTreeSet::new();
-    // A process may be asked about twice, when it is suspected of an exec.
-    sampler.open(&mut |process, _| {
-        if Some(process.pid) != own && seen.insert(process.pid) {
-            texts.push(process.text.to_vec());
-        }
-    });
-    Ok(texts)
 }
 
 /// What the processes here say about the rules. That a rule matches nothing is

@@ -2,18 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use psstat_matcher::PatternError;
-use psstat_matcher::file::{self, Unusable};
 use serde_json::{Value, json};
 
+use super::source;
 use crate::args::{Common, ConfArgs, Format, TableArgs};
-use crate::choose::{self, Chooser, Source};
+use crate::choose::Chooser;
 use crate::columns::{self, Column, Level};
 use crate::exit::{Failure, Found};
 use crate::measure::{self, Measurer, Snapshot};
 use crate::terminal::{self, Paint, Progress};
 use crate::units::Style;
-use crate::{conf, csv, harmless, json, table, time};
+use crate::{csv, harmless, json, table, time};
 
 /// The window where no interval is given.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -26,7 +25,7 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
     let level = if args.processes { Level::Process } else { Level::Image };
     let columns = chosen_columns(args, level, common.format())?;
     let sort = find_column(&args.sort, level)?;
-    let source = source(conf, args)?;
+    let source = source::of(conf, &args.regex, args.no_conf)?;
     let chooser = Chooser::new(source, &args.images, measure::own_pid(&common.proc));
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
@@ -63,68 +62,6 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
         terminal::say("psstat-dump: no process matches");
     }
     Ok(found)
-}
-
-/// What makes the images, from the options.
-fn source(conf: &ConfArgs, args: &TableArgs) -> Result<Source, Failure> {
-    if !args.regex.is_empty() {
-        let rules = choose::ad_hoc(&args.regex)
-            .map_err(|(pattern, error)| Failure::Usage(pattern_error(pattern, &error)))?;
-        return Ok(Source::Regex(rules));
-    }
-    if args.no_conf {
-        return Ok(Source::Executable);
-    }
-    let location = conf::locate(conf)?;
-    let path = conf::shown(&location.path);
-    match file::load(&location.path) {
-        Ok(loaded) => {
-            let diagnostics = loaded.conf.diagnostics.len();
-            if diagnostics > 0 {
-                let check = "`psstat-dump check` shows what is wrong";
-                terminal::say(&format!("psstat-dump: {path}: {diagnostics} complaints; {check}"));
-            } else if !location.named {
-                terminal::remark(&format!("images of {path}; --no-conf for executables"));
-            }
-            Ok(Source::Conf { path: location.path, rules: loaded.conf.rules })
-        }
-        Err(Unusable::Unreadable(error))
-            if !location.named && error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(Source::Executable)
-        }
-        Err(reason) => {
-            let instead = if location.named { "" } else { "; --no-conf does without" };
-            Err(Failure::Usage(format!("{path} {reason}{instead}")))
-        }
-    }
-}
-
-/// What is wrong with a pattern, with a caret under the spot.
-fn pattern_error(pattern: &str, error: &PatternError) -> String {
-    let (shown, marks) = marked(pattern, error.column(), error.span());
-    let (message, remedy) = (harmless::text(error.message()), harmless::text(error.remedy()));
-    format!("-e: {message}\n  |\n  | {shown}\n  | {marks}\n  = help: {remedy}")
-}
-
-/// A pattern made harmless, and the line of carets that belongs under it.
-/// `column` counts characters from 1.
-fn marked(pattern: &str, column: usize, span: usize) -> (String, String) {
-    let (mut shown, mut marks) = (String::new(), String::new());
-    let spot = column..column.saturating_add(span);
-    for (column, character) in (1..).zip(pattern.chars()) {
-        let start = shown.len();
-        harmless::push(&mut shown, character);
-        let width = harmless::width(shown.get(start..).unwrap_or_default());
-        let mark = if spot.contains(&column) { "^" } else { " " };
-        marks.push_str(&mark.repeat(width));
-    }
-    // The spot may be the end, as for a bracket that is never closed.
-    if !marks.contains('^') {
-        marks.push('^');
-    }
-    marks.truncate(marks.trim_end().len());
-    (shown, marks)
 }
 
 fn find_column(key: &str, level: Level) -> Result<&'static Column, Failure> {
@@ -226,23 +163,4 @@ fn remark(snapshot: &Snapshot, chooser: &Chooser) -> Option<String> {
         parts.push(format!("a rule gave up on {} command lines", chooser.limited()));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_caret_stands_under_the_spot() {
-        let cases = [
-            ("ab(c", 3, 1, "ab(c", "  ^"),
-            ("日本(x", 3, 1, "日本(x", "    ^"),
-            ("\x1b[日]", 3, 2, "\\x1b[日]", "     ^^^"),
-            ("ab", 3, 1, "ab", "  ^"),
-            ("", 1, 1, "", "^"),
-        ];
-        for (pattern, column, span, shown, marks) in cases {
-            assert_eq!(marked(pattern, column, span), (shown.to_owned(), marks.to_owned()));
-        }
-    }
 }

@@ -1,8 +1,10 @@
 //! What can be asked.
 
 mod check;
+mod explain;
 mod images;
 mod pid;
+mod source;
 
 use crate::args::{Args, Verb};
 use crate::exit::{Failure, Found};
@@ -15,6 +17,7 @@ pub fn run(args: Args) -> Result<Found, Failure> {
     match args.verb {
         None => images::run(&args.common, &args.conf, &args.table),
         Some(Verb::Pid(pid)) => pid::run(&args.common, &pid),
+        Some(Verb::Explain(explain)) => explain::run(&args.common, &args.conf, &explain),
         Some(Verb::Check(check)) => check::run(&args.common, &args.conf, &check),
     }
 }

@@ -1,0 +1,93 @@
+//! What makes the images, from the options.
+
+use psstat_matcher::PatternError;
+use psstat_matcher::file::{self, Unusable};
+
+use crate::args::ConfArgs;
+use crate::choose::{self, Source};
+use crate::exit::Failure;
+use crate::{conf, harmless, terminal};
+
+/// Patterns, or the conf, or the executables' names.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) fn of(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Source, Failure> {
+    if !regex.is_empty() {
+        let rules = choose::ad_hoc(regex)
+            .map_err(|(pattern, error)| Failure::Usage(pattern_error(pattern, &error)))?;
+        return Ok(Source::Regex(rules));
+    }
+    if no_conf {
+        return Ok(Source::Executable);
+    }
+    let location = conf::locate(conf)?;
+    let path = conf::shown(&location.path);
+    match file::load(&location.path) {
+        Ok(loaded) => {
+            let diagnostics = loaded.conf.diagnostics.len();
+            if diagnostics > 0 {
+                let check = "`psstat-dump check` shows what is wrong";
+                terminal::say(&format!("psstat-dump: {path}: {diagnostics} complaints; {check}"));
+            } else if !location.named {
+                terminal::remark(&format!("images of {path}; --no-conf for executables"));
+            }
+            Ok(Source::Conf { path: location.path, rules: loaded.conf.rules })
+        }
+        Err(Unusable::Unreadable(error))
+            if !location.named && error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(Source::Executable)
+        }
+        Err(reason) => {
+            let instead = if location.named { "" } else { "; --no-conf does without" };
+            Err(Failure::Usage(format!("{path} {reason}{instead}")))
+        }
+    }
+}
+
+/// What is wrong with a pattern, with a caret under the spot.
+fn pattern_error(pattern: &str, error: &PatternError) -> String {
+    let (shown, marks) = marked(pattern, error.column(), error.span());
+    let (message, remedy) = (harmless::text(error.message()), harmless::text(error.remedy()));
+    format!("-e: {message}\n  |\n  | {shown}\n  | {marks}\n  = help: {remedy}")
+}
+
+/// A pattern made harmless, and the line of carets that belongs under it.
+/// `column` counts characters from 1.
+fn marked(pattern: &str, column: usize, span: usize) -> (String, String) {
+    let (mut shown, mut marks) = (String::new(), String::new());
+    let spot = column..column.saturating_add(span);
+    for (column, character) in (1..).zip(pattern.chars()) {
+        let start = shown.len();
+        harmless::push(&mut shown, character);
+        let width = harmless::width(shown.get(start..).unwrap_or_default());
+        let mark = if spot.contains(&column) { "^" } else { " " };
+        marks.push_str(&mark.repeat(width));
+    }
+    // The spot may be the end, as for a bracket that is never closed.
+    if !marks.contains('^') {
+        marks.push('^');
+    }
+    marks.truncate(marks.trim_end().len());
+    (shown, marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_spot() {
+        let cases = [
+            ("ab(c", 3, 1, "ab(c", "  ^"),
+            ("日本(x", 3, 1, "日本(x", "    ^"),
+            ("\x1b[日]", 3, 2, "\\x1b[日]", "     ^^^"),
+            ("ab", 3, 1, "ab", "  ^"),
+            ("", 1, 1, "", "^"),
+        ];
+        for (pattern, column, span, shown, marks) in cases {
+            assert_eq!(marked(pattern, column, span), (shown.to_owned(), marks.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `explain`.
+
+use psstat_actor::{Actor, Config, TempDir};
+use serde_json::{Value, json};
+
+use crate::run::{csv, json as json_of, run, stderr, stdout, unique};
+
+fn conf(temp: &TempDir, text: &str) -> String {
+    let path = temp.join("psstat.conf");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn marks_where_rules_match_a_process() {
+    let name = unique("explained");
+    let actor =
+        Actor::spawn(&Config::new(&name).arg("日本").arg("lrh.jar").arg("\x1b[31m")).unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("lrh lrh\\.\nfi lrh.jar f\n# no\nother zzz\nlrh ^{name}\n"));
+    let pid = actor.pid().to_string();
+    let output = run(&["explain", &pid, "--conf", &path]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    let shown = format!("    {name} 日本 lrh.jar \\x1b[31m\n");
+    let under = |marks: &str| format!("{shown}    {}{marks}\n", " ".repeat(name.len() + 6));
+    for want in [
+        format!("process {pid}\nmatches  lrh  lrh\\. (line 1)\n{}", under("^^^^")),
+        format!(
+            "no match  fi  lrh.jar f (line 2)\n  matches as far as lrh.jar \n{}",
+            under("^^^^^^^^")
+        ),
+        "no match  other  zzz (line 4)\n  no beginning of it matches\n".to_owned(),
+        format!("matches  lrh  ^{name} (line 5)\n{shown}    {}\n", "^".repeat(name.len())),
+        "2 of 4 rules match\n".to_owned(),
+    ] {
+        assert!(text.contains(&want), "{want}\n--\n{text}");
+    }
+
+    let (_, document) = json_of(&["explain", &pid, "--conf", &path, "--json"]);
+    assert_eq!(document["command_line"], format!("{name} 日本 lrh.jar \x1b[31m"));
+    let start = name.len() + " 日本 ".len();
+    let rules = document["rules"].as_array().unwrap();
+    assert_eq!(
+        (&rules[0]["start_byte"], &rules[0]["end_byte"]),
+        (&json!(start), &json!(start + 4))
+    );
+    assert_eq!(rules[1]["matches"], false);
+    assert_eq!(rules[1]["matches_as_far_as"], "lrh.jar ");
+    assert_eq!(rules[2]["start_byte"], Value::Null);
+
+    let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
+    let matches: Vec<&str> = records.iter().map(|record| record[4].as_str()).collect();
+    assert_eq!(matches, ["matches", "true", "false", "false", "true"]);
+}
+
+#[test]
+fn tells_what_an_images_rules_match_and_what_nearly() {
+    let name = unique("spread");
+    let spawn = |arg: &str| Actor::spawn(&Config::new(&name).arg(arg)).unwrap();
+    let (hit, near, _far) = (spawn("fi/x"), spawn("fo/x"), spawn("zz"));
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("fi {name} fi/\nother .\n"));
+    let (status, document) = json_of(&["explain", "--rule", "fi", "--conf", &path, "--json"]);
+    assert_eq!((status, &document["kind"]), (0, &json!("explain_rule")));
+    assert_eq!(document["rules"].as_array().unwrap().len(), 1);
+    let rule = &document["rules"][0];
+    let pids = |list: &Value| -> Vec<Value> {
+        list.as_array().unwrap().iter().map(|hit| hit["pid"].clone()).collect()
+    };
+    assert_eq!(pids(&rule["matches"]), [json!(hit.pid())]);
+    assert_eq!(rule["matches_as_far_as"], format!("{name} f"));
+    assert_eq!(pids(&rule["nearly"]), [json!(near.pid())]);
+
+    let text = stdout(&run(&["explain", "--rule", "fi", "--conf", &path]));
+    assert!(text.contains("processes that match: 1\n"), "{text}");
+    assert!(text.contains(&format!("processes that match as far as {name} f: 1\n")), "{text}");
+    let records = csv(&stdout(&run(&["explain", "--rule", "fi", "--conf", &path, "--csv"])));
+    assert_eq!(records.len(), 3);
+    assert_eq!((&*records[1][3], &*records[2][3]), ("true", "false"));
+
+    let output = run(&["explain", "--rule", "nobody", "--conf", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no rule for the image nobody"));
+}
+
+#[test]
+fn without_a_conf_the_executables_name_is_the_image() {
+    let name = unique("plainly");
+    let actor = crate::run::actor(&name);
+    let pid = actor.pid().to_string();
+    let (status, document) = json_of(&["explain", &pid, "-e", "plainly", "--json"]);
+    assert_eq!((status, &document["first_image"]), (0, &json!("match")));
+    let output = run(&["explain", &pid]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains(&format!("is of image {name} by its executable's name")));
+}
+
+#[test]
+fn nothing_matches() {
+    let name = unique("unmatched");
+    let mut actor = crate::run::actor(&name);
+    let pid = actor.pid().to_string();
+    assert_eq!(run(&["explain", &pid, "-e", "^nothing$"]).status.code(), Some(1));
+    actor.exit(0).unwrap();
+    let output = run(&["explain", &pid, "-e", "."]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("has no command line"));
+    let output = run(&["explain", "4194305", "-e", "."]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "psstat-dump: 4194305: no such process\n");
+    for wrong in [&["explain"][..], &["explain", "1", "--rule", "x"], &["explain", "1", "-e", "("]]
+    {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
