@@ -53,6 +53,12 @@ pub enum Verb {
     /// come nearest to it. How near is told by the longest beginning of the
     /// regex that matches by itself. Exits 1 if nothing matches.
     Explain(ExplainArgs),
+    /// Tell what this user can read here, and what to do about the rest
+    ///
+    /// Tries the files of all processes; looks at the kernel, hidepid, the pid
+    /// namespace, limits, the conf and who collects. Exits 1 if something is
+    /// bad: numbers are missing, or will be.
+    Doctor(DoctorArgs),
     /// Say what is wrong with a conf, and what its rules match here
     ///
     /// Prints each bad line with the spot and what to write instead, warnings,
@@ -193,6 +199,14 @@ pub struct ExplainArgs {
     /// This regex instead of a conf's rules; its image is `match`
     #[arg(short = 'e', long = "pattern", value_name = "REGEX")]
     pub patterns: Vec<String>,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// To whom the conf should belong, beside root and this user
+    #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
+    pub conf_owner: String,
 }
 
 /// What `check` takes.

@@ -18,6 +18,7 @@ pub mod choose;
 pub mod columns;
 pub mod conf;
 pub mod csv;
+pub mod doctor;
 pub mod executable;
 pub mod exit;
 pub mod harmless;

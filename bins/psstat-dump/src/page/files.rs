@@ -110,6 +110,14 @@ impl Files {
         }
     }
 
+    /// What a link says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn link(&self, name: &str) -> Result<Vec<u8>, Unread> {
+        Ok(rustix::fs::readlinkat(&self.dir, name, Vec::new())?.into_bytes())
+    }
+
     /// The descriptors by number.
     ///
     /// # Errors

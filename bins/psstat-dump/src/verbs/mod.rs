@@ -1,6 +1,7 @@
 //! What can be asked.
 
 mod check;
+mod doctor;
 mod explain;
 mod images;
 mod pid;
@@ -18,6 +19,7 @@ pub fn run(args: Args) -> Result<Found, Failure> {
         None => images::run(&args.common, &args.conf, &args.table),
         Some(Verb::Pid(pid)) => pid::run(&args.common, &pid),
         Some(Verb::Explain(explain)) => explain::run(&args.common, &args.conf, &explain),
+        Some(Verb::Doctor(doctor)) => doctor::run(&args.common, &args.conf, &doctor),
         Some(Verb::Check(check)) => check::run(&args.common, &args.conf, &check),
     }
 }

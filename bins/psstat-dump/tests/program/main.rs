@@ -4,6 +4,7 @@
 
 mod check;
 mod copies;
+mod doctor;
 mod explain;
 mod formats;
 mod numbers;

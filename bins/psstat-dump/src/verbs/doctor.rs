@@ -1,0 +1,76 @@
+//! How this machine is, for who wants to read its processes.
+
+use serde_json::{Value, json};
+
+use crate::args::{Common, ConfArgs, DoctorArgs, Format};
+use crate::doctor::{self, Check, State};
+use crate::exit::{Failure, Found};
+use crate::terminal::{self, Paint};
+use crate::{conf, csv, harmless, json};
+
+/// Prints the checks.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) fn run(
+    common: &Common,
+    conf_args: &ConfArgs,
+    args: &DoctorArgs,
+) -> Result<Found, Failure> {
+    let location = conf::locate(conf_args)?;
+    let checks = doctor::examine(&common.proc, &location, conf::owner(&args.conf_owner))?;
+    let bytes = match common.format() {
+        Format::Text => text(&checks, Paint::new(common.color)).into_bytes(),
+        Format::Csv => as_csv(&checks).into_bytes(),
+        Format::Json => json::line(&as_json(&checks)),
+    };
+    terminal::print(&bytes)?;
+    Ok(Found::when(is_well(&checks)))
+}
+
+fn is_well(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.state != State::Bad)
+}
+
+fn text(checks: &[Check], paint: Paint) -> String {
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for check in checks {
+        let word = format!("{:<4}", check.state.word());
+        let word = match check.state {
+            State::Well => word,
+            State::Note => paint.odd(&word),
+            State::Bad => paint.bad(&word),
+        };
+        let found = harmless::text(&check.found);
+        text.push_str(&format!("{word}  {:<width$}  {found}\n", check.name));
+        if let Some(remedy) = &check.remedy {
+            text.push_str(&format!("{:6}{:width$}  -> {}\n", "", "", harmless::text(remedy)));
+        }
+    }
+    text
+}
+
+fn as_csv(checks: &[Check]) -> String {
+    let mut text = csv::line(["name", "state", "found", "remedy"].map(str::to_owned).into_iter());
+    for check in checks {
+        let remedy = check.remedy.as_deref().map(harmless::text).unwrap_or_default();
+        let fields = [check.name, check.state.word()].map(str::to_owned);
+        let fields = fields.into_iter().chain([harmless::text(&check.found), remedy]);
+        text.push_str(&csv::line(fields));
+    }
+    text
+}
+
+fn as_json(checks: &[Check]) -> Value {
+    let mut document = json::document("doctor");
+    document.insert("ok".to_owned(), json!(is_well(checks)));
+    let one = |check: &Check| {
+        json!({
+            "name": check.name, "state": check.state.word(),
+            "found": check.found, "remedy": check.remedy,
+        })
+    };
+    document.insert("checks".to_owned(), checks.iter().map(one).collect());
+    document.into()
+}
