@@ -59,6 +59,13 @@ pub enum Verb {
     /// namespace, limits, the conf and who collects. Exits 1 if something is
     /// bad: numbers are missing, or will be.
     Doctor(DoctorArgs),
+    /// Copy the /proc files that a bug report needs into a new folder
+    ///
+    /// Of the processes of all images, or of those that are named. Command
+    /// lines are scrubbed of what looks secret, and of socket tables only the
+    /// rows of these processes are taken. Every verb runs on such a folder
+    /// with --proc. Exits 1 if there is no such process.
+    Capture(CaptureArgs),
     /// Say what is wrong with a conf, and what its rules match here
     ///
     /// Prints each bad line with the spot and what to write instead, warnings,
@@ -197,7 +204,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "IMAGE")]
     pub rule: Option<ImageName>,
     /// This regex instead of a conf's rules; its image is `match`
-    #[arg(short = 'e', long = "pattern", value_name = "REGEX")]
+    #[arg(short = 'e', long = "regex", value_name = "REGEX")]
     pub patterns: Vec<String>,
 }
 
@@ -207,6 +214,24 @@ pub struct DoctorArgs {
     /// To whom the conf should belong, beside root and this user
     #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
     pub conf_owner: String,
+}
+
+/// What `capture` takes.
+#[derive(Debug, clap::Args)]
+pub struct CaptureArgs {
+    /// The folder; it is made, or is there and empty
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Only processes of these images
+    #[arg(value_name = "IMAGE", conflicts_with_all = ["patterns", "pids"])]
+    pub images: Vec<ImageName>,
+    /// Only processes whose command line matches
+    #[arg(short = 'e', long = "regex", value_name = "REGEX")]
+    pub patterns: Vec<String>,
+    /// Only these processes
+    #[arg(long = "pid", value_name = "PID", conflicts_with = "patterns")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), value_delimiter = ',')]
+    pub pids: Vec<u32>,
 }
 
 /// What `check` takes.

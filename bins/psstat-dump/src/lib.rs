@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod capture;
 pub mod choose;
 pub mod columns;
 pub mod conf;

@@ -1,5 +1,6 @@
 //! What can be asked.
 
+mod capture;
 mod check;
 mod doctor;
 mod explain;
@@ -20,6 +21,7 @@ pub fn run(args: Args) -> Result<Found, Failure> {
         Some(Verb::Pid(pid)) => pid::run(&args.common, &pid),
         Some(Verb::Explain(explain)) => explain::run(&args.common, &args.conf, &explain),
         Some(Verb::Doctor(doctor)) => doctor::run(&args.common, &args.conf, &doctor),
+        Some(Verb::Capture(capture)) => capture::run(&args.common, &args.conf, &capture),
         Some(Verb::Check(check)) => check::run(&args.common, &args.conf, &check),
     }
 }

@@ -2,6 +2,7 @@
 // The permission for tests does not reach the functions beside them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod capture;
 mod check;
 mod copies;
 mod doctor;

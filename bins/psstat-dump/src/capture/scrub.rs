@@ -1,0 +1,256 @@
+//! Command lines without what looks secret.
+//!
+//! What is taken out becomes [`MARK`]; the rest stays byte for byte, so that
+//! rules can be tried on it. It is a guess on the careful side: the value of
+//! whatever is named like a secret, what stands in the place of a password in
+//! a URL, the passwords of some well-known programs, and long words of
+//! letters and digits mixed, as keys and tokens are.
+
+use psstat_proc_parse::Cmdline;
+
+/// What stands where a secret was.
+pub const MARK: &str = "SCRUBBED";
+
+/// Parts of names that tell of a secret.
+const NAMES: [&str; 12] = [
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "api_key",
+    "credential",
+    "auth",
+    "private",
+    "accesskey",
+    "access-key",
+];
+
+/// Programs whose passwords come with an option that does not say so.
+const OPTIONS: [(&str, &str); 9] = [
+    ("mysql", "-p"),
+    ("mysqldump", "-p"),
+    ("mysqladmin", "-p"),
+    ("mariadb", "-p"),
+    ("curl", "-u"),
+    ("curl", "--user"),
+    ("sshpass", "-p"),
+    ("redis-cli", "-a"),
+    ("ldapsearch", "-w"),
+];
+
+/// The shortest word of letters and digits mixed that is taken for a key.
+const KEY_LEN: usize = 32;
+/// How words of well-known keys begin, the shorter ones included.
+const KEY_STARTS: [&str; 8] =
+    ["AKIA", "ghp_", "gho_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "eyJ"];
+
+/// The command line, as `/proc/PID/cmdline` has it, without what looks secret.
+pub fn command_line(raw: &[u8]) -> Vec<u8> {
+    let program = crate::executable::image(raw);
+    // A title is one text; its words are what arguments are elsewhere.
+    let is_title = Cmdline(raw).args().skip(1).all(<[u8]>::is_empty);
+    let is_end = |byte: &u8| *byte == 0 || (is_title && *byte == b' ');
+    let mut scrubbed = Vec::new();
+    let mut secret_next = false;
+    for argument in raw.split_inclusive(is_end) {
+        let (argument, end) = match argument.split_last() {
+            Some((end, rest)) if is_end(end) => (rest, Some(*end)),
+            _ => (argument, None),
+        };
+        if secret_next && !argument.is_empty() {
+            scrubbed.extend_from_slice(MARK.as_bytes());
+            secret_next = false;
+        } else {
+            secret_next = is_option_before_a_secret(&program, argument);
+            scrubbed.extend(one_argument(&program, argument));
+        }
+        scrubbed.extend(end);
+    }
+    scrubbed
+}
+
+/// `--password`, with the secret as the next argument.
+fn is_option_before_a_secret(program: &str, argument: &[u8]) -> bool {
+    let known = OPTIONS.iter().any(|(of, option)| *of == program && argument == option.as_bytes());
+    // A file of passwords is named, not shown.
+    let is_file = lower(argument).ends_with("file");
+    known
+        || (argument.starts_with(b"-")
+            && !argument.contains(&b'=')
+            && !is_file
+            && is_name(argument))
+}
+
+fn lower(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).to_ascii_lowercase()
+}
+
+/// Whether it is named like a secret.
+fn is_name(name: &[u8]) -> bool {
+    let name = lower(name);
+    NAMES.iter().any(|part| name.contains(part)) || name.ends_with("key") || name.ends_with("-pw")
+}
+
+fn one_argument(program: &str, argument: &[u8]) -> Vec<u8> {
+    for (of, option) in OPTIONS {
+        // `-pSECRET`; the long options have their own argument.
+        let is_short = option.len() == 2 && argument.len() > 2;
+        if of == program && is_short && argument.starts_with(option.as_bytes()) {
+            return [option.as_bytes(), MARK.as_bytes()].concat();
+        }
+    }
+    let argument = named_values(argument);
+    let argument = passwords_in_urls(&argument);
+    let argument = headers(&argument);
+    keys(&argument)
+}
+
+/// `name=value` and `name:value` anywhere in an argument. At its start the
+/// value is all of the rest; elsewhere it ends where such values do.
+fn named_values(argument: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = argument;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'=' | b':')) {
+        let (before, value) = (rest.get(..at).unwrap_or_default(), rest.get(at + 1..));
+        let value = value.unwrap_or_default();
+        let is_part =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        let start = before.iter().rposition(|byte| !is_part(byte)).map_or(0, |last| last + 1);
+        out.extend(rest.get(..=at).unwrap_or_default());
+        if value.is_empty()
+            || value.starts_with(b"//")
+            || !is_name(before.get(start..).unwrap_or_default())
+        {
+            rest = value;
+            continue;
+        }
+        out.extend_from_slice(MARK.as_bytes());
+        let first = out.len() == at + 1 + MARK.len() && start == 0;
+        let quote = value.first().copied().filter(|byte| matches!(byte, b'"' | b'\''));
+        let end = match quote {
+            _ if first => None,
+            Some(quote) => value.iter().skip(1).position(|byte| *byte == quote).map(|at| at + 2),
+            None => value.iter().position(|byte| b" \t\n;&,|\"'".contains(byte)),
+        };
+        rest = end.and_then(|end| value.get(end..)).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// `scheme://user:password@host`.
+fn passwords_in_urls(argument: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = argument;
+    while let Some(at) = rest.windows(3).position(|part| part == b"://") {
+        let (scheme, behind) = rest.split_at(at + 3);
+        out.extend_from_slice(scheme);
+        let end = behind.iter().position(|byte| b"/?# \t\n\"'".contains(byte));
+        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        let host = authority.iter().rposition(|byte| *byte == b'@');
+        let colon = authority.iter().position(|byte| *byte == b':');
+        match (colon, host) {
+            (Some(colon), Some(host)) if colon < host => {
+                out.extend_from_slice(authority.get(..=colon).unwrap_or_default());
+                out.extend_from_slice(MARK.as_bytes());
+                out.extend_from_slice(authority.get(host..).unwrap_or_default());
+            }
+            _ => out.extend_from_slice(authority),
+        }
+        rest = behind;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// What follows `Bearer` or `Basic`, as in a header.
+fn headers(argument: &[u8]) -> Vec<u8> {
+    let text = argument.to_ascii_lowercase();
+    for word in [&b"bearer "[..], b"basic "] {
+        if let Some(at) = text.windows(word.len()).position(|part| part == word) {
+            let before = argument.get(..at + word.len()).unwrap_or_default();
+            return [before, MARK.as_bytes()].concat();
+        }
+    }
+    argument.to_vec()
+}
+
+/// Words that look like keys themselves.
+fn keys(argument: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+".contains(&byte);
+    for word in argument.chunk_by(|one, other| is_part(*one) == is_part(*other)) {
+        if is_key(word) {
+            out.extend_from_slice(MARK.as_bytes());
+        } else {
+            out.extend_from_slice(word);
+        }
+    }
+    out
+}
+
+fn is_key(word: &[u8]) -> bool {
+    let known = KEY_STARTS.iter().any(|start| word.starts_with(start.as_bytes()));
+    let has = |what: fn(&u8) -> bool| word.iter().any(what);
+    let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    (known && word.len() >= 12 && is_mixed) || (word.len() >= KEY_LEN && is_mixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrubbed(words: &str) -> String {
+        let raw = words.replace('|', "\0");
+        String::from_utf8(command_line(raw.as_bytes())).unwrap().replace('\0', "|")
+    }
+
+    #[test]
+    fn what_looks_secret_is_gone() {
+        let cases = [
+            ("app|--password=hunter2|x|", "app|--password=SCRUBBED|x|"),
+            ("app|--password=a b c|x", "app|--password=SCRUBBED|x"),
+            ("app|--db-password|hunter2|-v", "app|--db-password|SCRUBBED|-v"),
+            ("app|-Dtoken=hunter2|Main", "app|-Dtoken=SCRUBBED|Main"),
+            ("app|DB_PASS=hunter2", "app|DB_PASS=SCRUBBED"),
+            ("sh|-c|run --secret='hunter 2' x", "sh|-c|run --secret=SCRUBBED x"),
+            ("sh|-c|A=1 TOKEN=hunter2; go", "sh|-c|A=1 TOKEN=SCRUBBED; go"),
+            ("app|postgres://me:hunter2@db:5432/x", "app|postgres://me:SCRUBBED@db:5432/x"),
+            (
+                "app|jdbc:x://db/y?user=a&password=hunter2&z=1",
+                "app|jdbc:x://db/y?user=a&password=SCRUBBED&z=1",
+            ),
+            ("curl|-H|X-Auth-Token: hunter2", "curl|-H|X-Auth-Token:SCRUBBED"),
+            ("curl|-H|Cookie; Bearer hunter2", "curl|-H|Cookie; Bearer SCRUBBED"),
+            ("curl|-u|me:hunter2|http://x/", "curl|-u|SCRUBBED|http://x/"),
+            ("/usr/bin/mysql|-phunter2|-h|db", "/usr/bin/mysql|-pSCRUBBED|-h|db"),
+            ("app|ghp_16C7e42F292c6912E7", "app|SCRUBBED"),
+            ("app|x=0123456789abcdef0123456789abcdef/y", "app|x=SCRUBBED/y"),
+            ("title --password hunter2 on", "title --password SCRUBBED on"),
+            ("app|--api-key|hunter2||", "app|--api-key|SCRUBBED||"),
+        ];
+        for (given, want) in cases {
+            assert_eq!(scrubbed(given), want);
+        }
+    }
+
+    #[test]
+    fn the_rest_stays_byte_for_byte() {
+        for same in [
+            "/usr/sbin/nginx|-g|daemon off;|",
+            "java|-Xmx4g|-cp|/a/lib.jar:/b/c.jar|com.example.Main|--port=8080|",
+            "nginx: worker process|||",
+            "postgres: 14/main: walwriter ",
+            "app|--config=/etc/app.conf|http://host:80/a?b=c|user@host",
+            "app|--password-file|/run/x|-v",
+            "",
+            "|||",
+        ] {
+            assert_eq!(scrubbed(same), same);
+        }
+        let raw = b"app\0\xff\xfe\x1b[31m\0";
+        assert_eq!(command_line(raw), raw);
+    }
+}

@@ -1,0 +1,84 @@
+//! A copy of what a bug report needs.
+
+use psstat_sampler::{Options, Sampler};
+use serde_json::{Value, json};
+
+use super::source;
+use crate::args::{CaptureArgs, Common, ConfArgs, Format};
+use crate::capture::{self, Captured};
+use crate::choose::Chooser;
+use crate::exit::{Failure, Found};
+use crate::{conf, csv, json, measure, terminal};
+
+/// Captures.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) fn run(
+    common: &Common,
+    conf_args: &ConfArgs,
+    args: &CaptureArgs,
+) -> Result<Found, Failure> {
+    let pids = if args.pids.is_empty() {
+        let source = source::of(conf_args, &args.patterns, false)?;
+        let chooser = Chooser::new(source, &args.images, measure::own_pid(&common.proc));
+        chosen(common, chooser)?
+    } else {
+        args.pids.clone()
+    };
+    let captured = capture::capture(&common.proc, &pids, &args.dir).map_err(|error| {
+        Failure::Usage(format!("cannot capture into {}: {error}", conf::shown(&args.dir)))
+    })?;
+    let bytes = match common.format() {
+        Format::Text => text(args, &captured).into_bytes(),
+        Format::Csv => as_csv(args, &captured).into_bytes(),
+        Format::Json => json::line(&as_json(args, &captured)),
+    };
+    terminal::print(&bytes)?;
+    Ok(Found::when(captured.procs > 0))
+}
+
+/// The processes that are chosen now, by pid.
+fn chosen(common: &Common, mut chooser: Chooser) -> Result<Vec<u32>, Failure> {
+    let options = Options { proc: common.proc.clone(), ..Options::default() };
+    let mut pids = std::collections::BTreeSet::new();
+    Sampler::new(options)?.open(&mut |candidate, images| {
+        chooser.classify(candidate, images);
+        if !images.is_empty() {
+            pids.insert(candidate.pid);
+        }
+    });
+    Ok(pids.into_iter().collect())
+}
+
+fn text(args: &CaptureArgs, captured: &Captured) -> String {
+    let dir = conf::shown(&args.dir);
+    let procs = captured.procs;
+    let mut text = format!("processes captured in {dir}: {procs}\n");
+    for (file, count) in &captured.unread {
+        text.push_str(&format!("  without {file}, which cannot be read: {count}\n"));
+    }
+    text.push_str(
+        "Command lines are scrubbed of what looks secret; look through them before you pass \
+         them on:\n",
+    );
+    text.push_str(&format!("  psstat-dump --no-conf -p --proc {dir}\n"));
+    text
+}
+
+fn as_csv(args: &CaptureArgs, captured: &Captured) -> String {
+    let mut text = csv::line(["dir", "procs", "unread"].map(str::to_owned).into_iter());
+    let unread: Vec<String> =
+        captured.unread.iter().map(|(file, count)| format!("{file}:{count}")).collect();
+    let fields = [conf::shown(&args.dir), captured.procs.to_string(), unread.join(" ")];
+    text.push_str(&csv::line(fields.into_iter()));
+    text
+}
+
+fn as_json(args: &CaptureArgs, captured: &Captured) -> Value {
+    let mut document = json::document("capture");
+    document.insert("dir".to_owned(), json!(args.dir.to_string_lossy()));
+    document.insert("procs".to_owned(), json!(captured.procs));
+    document.insert("unread".to_owned(), json!(captured.unread));
+    document.into()
+}

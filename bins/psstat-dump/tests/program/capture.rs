@@ -1,0 +1,134 @@
+//! `capture`, and every verb on what it gives.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use psstat_actor::{Actor, Config, TempDir, truth};
+use serde_json::{Value, json};
+
+use crate::run::{csv, json as json_of, run, stderr, stdout, unique};
+
+/// The bytes of all files and links below a folder.
+fn everything(folder: &Path, into: &mut Vec<u8>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            everything(&entry.path(), into);
+        } else if kind.is_symlink() {
+            into.extend(fs::read_link(entry.path()).unwrap().as_os_str().as_encoded_bytes());
+        } else {
+            into.extend(fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn holds(bytes: &[u8], part: &str) -> bool {
+    bytes.windows(part.len()).any(|window| window == part.as_bytes())
+}
+
+#[test]
+fn holds_what_is_needed_and_no_secret() {
+    let name = unique("captured");
+    let config = Config::new(&name).args(["--password=hunter2", "--token", "hunter3", "plain"]);
+    let mut actor = Actor::spawn(&config).unwrap();
+    actor.open_files(2).unwrap();
+    actor.tcp_pairs(2).unwrap();
+    actor.unix_pairs(1).unwrap();
+    actor.threads(3).unwrap();
+    actor.write_bytes(5_000, 2).unwrap();
+    let mut other = crate::run::actor(&name);
+    other.tcp_pairs(1).unwrap();
+    // Not chosen; its sockets are not to be in the tables.
+    let mut stranger = crate::run::actor(&unique("stranger"));
+    stranger.tcp_pairs(1).unwrap();
+    actor.quiesce().unwrap();
+    other.quiesce().unwrap();
+    let pid = actor.pid();
+    let (fds, io) = (truth::fds(pid).unwrap(), truth::io(pid).unwrap());
+    let (memory, sockets) = (truth::memory(pid).unwrap(), truth::established(pid).unwrap());
+    let strangers = truth::established(stranger.pid()).unwrap();
+
+    let temp = TempDir::new().unwrap();
+    let folder = temp.join("capture");
+    let dir = folder.to_str().unwrap();
+    let (status, document) = json_of(&["capture", dir, "-e", &format!("^{name}"), "--json"]);
+    assert_eq!((status, &document["procs"], &document["unread"]), (0, &json!(2), &json!({})));
+    drop((actor, other));
+
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    let cmdline = fs::read(folder.join(format!("{pid}/cmdline"))).unwrap();
+    let want = format!("{name}\0--password=SCRUBBED\0--token\0SCRUBBED\0plain\0");
+    assert_eq!(cmdline, want.as_bytes());
+    let mut bytes = Vec::new();
+    everything(&folder, &mut bytes);
+    assert!(!holds(&bytes, "hunter"));
+    for inode in &strangers.tcp {
+        assert!(!holds(&bytes, &format!(" {inode} ")), "{inode}");
+    }
+
+    // The processes are gone; all that is said comes from the folder.
+    let (status, document) = json_of(&["--no-conf", "--json", "-p", "--proc", dir]);
+    assert_eq!(status, 0);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    let row = rows.iter().find(|row| row["pid"] == pid).unwrap();
+    assert_eq!(row["fds"], fds);
+    assert_eq!(row["threads"], 4);
+    assert_eq!(row["tcp_established"], sockets.all_tcp());
+    assert_eq!(row["unix_established"], sockets.unix.len());
+    assert_eq!(row["rss_bytes"], memory.resident);
+    assert_eq!(row["wchar_bytes"], io["wchar"]);
+    assert_eq!(row["pcpu_percent"], Value::Null);
+
+    let (status, page) = json_of(&["pid", &pid.to_string(), "--json", "--proc", dir]);
+    assert_eq!(status, 0);
+    assert_eq!(page["descriptors"]["open"], fds);
+    assert_eq!(page["io"]["wchar_bytes"], io["wchar"]);
+    let open = sockets.all_tcp() + sockets.unix.len() as u64;
+    assert_eq!(page["sockets"]["established"], open);
+    assert!(page["identity"]["started_unix_seconds"].as_f64().unwrap() > 0.0);
+
+    let (status, document) =
+        json_of(&["explain", &pid.to_string(), "-e", "plain$", "--json", "--proc", dir]);
+    assert_eq!((status, &document["rules"][0]["matches"]), (0, &json!(true)));
+    let conf = temp.join("psstat.conf");
+    fs::write(&conf, format!("it ^{name}\n")).unwrap();
+    let path = conf.to_str().unwrap();
+    let (status, document) = json_of(&["check", path, "--json", "--proc", dir]);
+    assert_eq!((status, &document["rules"][0]["procs"]), (0, &json!(2)));
+    let (status, document) =
+        json_of(&["explain", "--rule", "it", "--conf", path, "--json", "--proc", dir]);
+    assert_eq!((status, document["rules"][0]["matches"].as_array().unwrap().len()), (0, 2));
+    let (status, document) = json_of(&["doctor", "--conf", path, "--json", "--proc", dir]);
+    assert_eq!((status, &document["ok"]), (0, &json!(true)));
+    let again = temp.join("again");
+    let (status, _) =
+        json_of(&["capture", again.to_str().unwrap(), "--json", "--proc", dir, &name]);
+    assert_eq!(status, 0);
+    let copied = fs::read(again.join(format!("{pid}/stat"))).unwrap();
+    assert_eq!(copied, fs::read(folder.join(format!("{pid}/stat"))).unwrap());
+}
+
+#[test]
+fn of_named_processes_and_never_over_something_else() {
+    let actor = crate::run::actor(&unique("captured-pid"));
+    let temp = TempDir::new().unwrap();
+    let folder = temp.join("capture");
+    let dir = folder.to_str().unwrap();
+    let pid = actor.pid().to_string();
+    let output = run(&["capture", dir, "--pid", &pid, "--csv"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(csv(&stdout(&output))[1], [dir, "1", ""]);
+    let output = run(&["capture", dir, "--pid", &pid]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("the folder is not empty"));
+    let empty = temp.join("empty");
+    let output = run(&["capture", empty.to_str().unwrap(), "--pid", "4194305"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains(&format!("captured in {}: 0\n", empty.display())));
+    for wrong in [&["capture"][..], &["capture", "/nowhere/x", "--pid", "1"]] {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
