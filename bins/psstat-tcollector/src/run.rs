@@ -71,7 +71,8 @@ pub fn run(settings: Settings) -> u8 {
         buffer: Vec::new(),
         images: Vec::new(),
         health: OwnHealth::default(),
-        failed_before: false,
+        defect_before: false,
+        unwritten_before: false,
         settings,
     }
     .run()
@@ -90,8 +91,10 @@ struct Collector {
     /// that came since, nothing is known yet, and a 0 would be made up.
     images: Vec<(Image, ImageId)>,
     health: OwnHealth,
-    /// The last cycle was lost to a defect, or its output was.
-    failed_before: bool,
+    /// The last cycle was lost to a defect.
+    defect_before: bool,
+    /// The last output could not be written.
+    unwritten_before: bool,
 }
 
 impl Collector {
@@ -109,7 +112,10 @@ impl Collector {
             }
             let meter = Meter::start();
             match protected(|| self.cycle(cycle, meter)) {
-                Some(changed) => rules_changed = changed,
+                Some(changed) => {
+                    rules_changed = changed;
+                    self.defect_before = false;
+                }
                 None => {
                     self.health.panics += 1;
                     rules_changed = true;
@@ -118,10 +124,10 @@ impl Collector {
             }
             if !self.buffer.is_empty() {
                 match self.output.write(&self.buffer) {
-                    Written::Whole => self.failed_before = false,
+                    Written::Whole => self.unwritten_before = false,
                     Written::Closed => return EXIT_OK,
                     Written::Failed(errno) => {
-                        if !std::mem::replace(&mut self.failed_before, true) {
+                        if !std::mem::replace(&mut self.unwritten_before, true) {
                             log::line(&format!(
                                 "stdout cannot be written: {errno}; cycles are lost until it can"
                             ));
@@ -183,7 +189,7 @@ impl Collector {
     /// begins anew.
     fn recover(&mut self) {
         self.buffer.clear();
-        if std::mem::replace(&mut self.failed_before, true) {
+        if std::mem::replace(&mut self.defect_before, true) {
             match Sampler::new(self.options.clone()) {
                 Ok(sampler) => self.sampling = Sampling::new(sampler),
                 Err(error) => log::line(&error.to_string()),
