@@ -13,6 +13,7 @@ use psstat_matcher::ownership::{Complaint, ownership};
 use psstat_matcher::{Diagnostic, Rules, Severity};
 use psstat_sampler::{Candidate, ImageId};
 
+use crate::fault;
 use crate::log;
 use crate::{EXIT_BAD_CONF, EXIT_OK};
 
@@ -199,7 +200,12 @@ impl Conf {
     /// are in force now.
     pub fn follow(&mut self) -> bool {
         let event = self.live.poll(Instant::now());
-        self.decided |= event.is_some();
+        if event.is_some() {
+            self.decided = true;
+            // Until it is in force, whatever comes between.
+            self.loaded = false;
+            fault::perhaps(format_args!("conf"));
+        }
         match event {
             Some(Event::Loaded(loaded)) => self.take(*loaded),
             Some(Event::Unusable(reason)) => {
@@ -222,7 +228,6 @@ impl Conf {
             };
             log::line(&format!("{path} {}{consequence}", complaints.join(", and it ")));
             if self.owner.strict {
-                self.loaded = false;
                 return false;
             }
         }
@@ -245,7 +250,6 @@ impl Conf {
             count => format!("the last {count} good rules stay in force"),
         };
         log::line(&format!("{path} {reason}; {rules}"));
-        self.loaded = false;
     }
 
     fn report(&mut self, path: &str, diagnostics: &[Diagnostic]) {

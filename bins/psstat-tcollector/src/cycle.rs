@@ -33,7 +33,7 @@ impl Sampling {
     pub fn sample(&mut self, conf: &mut Conf, signals: &Signals, cycle: u64) -> bool {
         let rules = &mut conf.rules;
         let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
-        fault::perhaps(cycle);
+        fault::perhaps(format_args!("panic:{cycle}"));
         let changed = signals.wait(due, conf);
         conf.rules.newly_limited(|rule| {
             log::line(&format!(

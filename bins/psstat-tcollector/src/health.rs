@@ -20,7 +20,8 @@ pub struct OwnHealth {
     pub rules: u64,
     /// Rules that have hit their step limit.
     pub limited_rules: u64,
-    /// Cycles lost to a defect since the start.
+    /// Defects since the start, each of which cost a cycle or a reading of the
+    /// conf.
     pub panics: u64,
     /// Resident memory, bytes.
     pub rss: u64,

@@ -100,7 +100,7 @@ struct Collector {
 impl Collector {
     fn run(mut self) -> u8 {
         let at_latest = Instant::now() + CONF_AT_START;
-        let mut rules_changed = self.signals.wait_for_conf(at_latest, &mut self.conf);
+        let mut rules_changed = self.wait(at_latest, Signals::wait_for_conf);
         let mut schedule = Schedule::new(Duration::from_secs(self.settings.interval));
         let mut cycle = 0;
         loop {
@@ -140,8 +140,19 @@ impl Collector {
             }
             let (next, missed) = schedule.next(Instant::now());
             self.health.late += missed;
-            rules_changed |= self.signals.wait(next, &mut self.conf);
+            rules_changed |= self.wait(next, Signals::wait);
         }
+    }
+
+    /// Waits with an eye on the conf, whose reading may have a defect too: then
+    /// without. Tells whether the rules changed, or may have.
+    fn wait(&mut self, until: Instant, wait: fn(&Signals, Instant, &mut Conf) -> bool) -> bool {
+        let changed = protected(|| wait(&self.signals, until, &mut self.conf));
+        changed.unwrap_or_else(|| {
+            self.health.panics += 1;
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            true
+        })
     }
 
     /// A sample and its points in the buffer; tells whether the rules changed.
