@@ -1,0 +1,103 @@
+//! A collector's output, cycle by cycle.
+
+use std::collections::BTreeMap;
+
+use psstat_actor::truth::{Parsed, check_stream};
+
+/// The points of a cycle.
+#[derive(Clone, Debug)]
+pub(crate) struct Cycle {
+    /// Seconds after 1970.
+    pub(crate) time: u64,
+    /// By metric, without its prefix, and tags: `io image=web type=rchar`.
+    values: BTreeMap<String, String>,
+}
+
+/// What the last line of each cycle has.
+const LAST: &str = "proc.stat.ps.collector.late ";
+
+impl Cycle {
+    /// A value as it was printed.
+    pub(crate) fn printed(&self, series: &str) -> Option<&str> {
+        self.values.get(series).map(String::as_str)
+    }
+
+    /// A whole number that must be there.
+    pub(crate) fn get(&self, series: &str) -> i64 {
+        let value = self.printed(series).unwrap_or_else(|| panic!("no {series} in {self:#?}"));
+        value.parse().unwrap()
+    }
+
+    /// A number that must be there.
+    pub(crate) fn number(&self, series: &str) -> f64 {
+        let value = self.printed(series).unwrap_or_else(|| panic!("no {series} in {self:#?}"));
+        value.parse().unwrap()
+    }
+
+    /// All series of an image.
+    pub(crate) fn series(&self, image: &str) -> Vec<&str> {
+        let tag = format!("image={image}");
+        let series = self.values.keys().filter(|series| series.split(' ').any(|word| word == tag));
+        series.map(String::as_str).collect()
+    }
+
+    /// All values of an image but pcpu.
+    pub(crate) fn image(&self, image: &str) -> BTreeMap<String, i64> {
+        let series = self.series(image).into_iter().filter(|series| !series.starts_with("pcpu "));
+        series.map(|series| (series.to_owned(), self.get(series))).collect()
+    }
+
+    /// The images that have points.
+    pub(crate) fn images(&self) -> Vec<&str> {
+        let procs = self.values.keys().filter_map(|series| series.strip_prefix("procs image="));
+        procs.collect()
+    }
+}
+
+/// How many cycles have come to their end.
+pub(crate) fn count<'l>(lines: impl Iterator<Item = &'l str>) -> usize {
+    lines.filter(|line| line.starts_with(LAST)).count()
+}
+
+/// Holds all lines against tcollector's rules, and gives the whole cycles.
+pub(crate) fn judge<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Cycle> {
+    let points = check_stream(lines).unwrap();
+    let mut cycles = Vec::new();
+    let mut values = BTreeMap::new();
+    let mut begun = 0;
+    for point in &points {
+        if values.is_empty() {
+            assert!(point.timestamp > begun, "two cycles in second {begun}");
+            begun = point.timestamp;
+        }
+        assert_eq!(point.timestamp, begun, "a cycle with two times");
+        let metric = point.metric.strip_prefix("proc.stat.ps.").expect("a strange metric");
+        values.insert(series(metric, point), point.value.clone());
+        if LAST.trim_end() == point.metric {
+            cycles.push(Cycle { time: begun, values: std::mem::take(&mut values) });
+        }
+    }
+    no_counter_falls(&cycles);
+    cycles
+}
+
+fn series(metric: &str, point: &Parsed) -> String {
+    let tags: Vec<String> = point.tags.iter().map(|(key, tag)| format!(" {key}={tag}")).collect();
+    format!("{metric}{}", tags.concat())
+}
+
+fn no_counter_falls(cycles: &[Cycle]) {
+    let mut highest: BTreeMap<&str, i64> = BTreeMap::new();
+    for cycle in cycles {
+        for series in cycle.values.keys() {
+            let counts = series.starts_with("io ") && !series.contains("cancelled")
+                || series.starts_with("collector.panics")
+                || series.starts_with("collector.late");
+            if counts {
+                let value = cycle.get(series);
+                let before = highest.insert(series, value).unwrap_or(0);
+                assert!(value >= before, "{series} fell from {before} to {value}");
+            }
+        }
+    }
+}

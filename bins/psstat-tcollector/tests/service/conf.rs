@@ -1,0 +1,242 @@
+//! Confs that are good in part, missing, or not to be trusted.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use psstat_actor::TempDir;
+
+use super::common::{
+    Collector, PROGRAM, Setup, actor, conf, is_root, outcome, truth_of, word, write_conf,
+};
+
+/// After `psstat: PATH`, what was logged of the conf.
+fn complaints(collector: &Collector, path: &Path) -> Vec<String> {
+    let prefix = format!("psstat: {}", path.display());
+    let lines = collector.log().into_iter();
+    lines.filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_bad_line_is_told_with_its_place_and_remedy_and_the_others_count() {
+    let word = word("good");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let long = "x".repeat(2_000);
+    let path = conf(
+        &temp,
+        &format!(
+            "# a comment\nbad! regex\n\nalone\nopen (bracket\ngood {word}\n{long} x\nmore {word}$\n"
+        ),
+    );
+    let mut collector = Setup::with(&path).args(&["--cycles", "2"]).spawn();
+    let cycles = collector.finish();
+    let told = complaints(&collector, &path);
+    let places: Vec<&str> = told.iter().filter_map(|line| line.split(": error: ").next()).collect();
+    assert_eq!(places[..4], [":2:4", ":4:1", ":5:6", ":7:1"], "{told:#?}");
+    for (line, what) in told.iter().zip(["character", "no regex", "group", "long"]) {
+        let (_, message) = line.split_once(": error: ").unwrap();
+        let (message, remedy) = message.rsplit_once("; ").expect("no remedy");
+        assert!(message.contains(what) && !remedy.is_empty(), "{line}");
+    }
+    assert_eq!(told[4..], [": 2 rules for 2 images are in force"], "each is told once");
+    for cycle in &cycles {
+        assert_eq!(cycle.images(), ["good", "more"]);
+        assert_eq!(cycle.image("good"), truth_of("good", &[actor.pid()]));
+        assert_eq!(cycle.get("collector.bad_lines"), 4);
+        assert_eq!(cycle.get("collector.rules"), 2);
+        assert_eq!(cycle.get("collector.conf_loaded"), 1);
+    }
+}
+
+#[test]
+fn a_missing_conf_is_told_once_and_taken_when_it_comes() {
+    let word = word("late");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = temp.join("not/yet/there.conf");
+    let collector = Setup::with(&path).spawn();
+    for cycle in collector.cycles(3) {
+        assert_eq!(cycle.images(), [""; 0]);
+        assert!(cycle.get("collector.seen") > 0);
+        assert_eq!(cycle.get("collector.conf_loaded"), 0);
+        assert_eq!(cycle.get("collector.rules"), 0);
+    }
+    let told = complaints(&collector, &path);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains("cannot be read") && told[0].contains("No such file"), "{told:?}");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    write_conf(&path, &format!("late {word}\n"));
+    collector.in_force(1);
+    let cycle = collector.fresh();
+    assert_eq!(cycle.image("late"), truth_of("late", &[actor.pid()]));
+    assert_eq!(cycle.get("collector.conf_loaded"), 1);
+    assert_eq!(complaints(&collector, &path).len(), 2);
+}
+
+/// No good line at first; good; then unusable in one way after the other while
+/// its last good rules stay.
+#[test]
+fn the_last_good_rules_stay_in_force() {
+    let word = word("stay");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, "");
+    let collector = Setup::with(&path).spawn();
+    collector.hear(1, "has no rule; no rules are in force");
+    assert_eq!(collector.cycles(1)[0].images(), [""; 0]);
+    write_conf(&path, &format!("stay {word}\n"));
+    collector.in_force(1);
+    let truth = truth_of("stay", &[actor.pid()]);
+    assert_eq!(collector.fresh().image("stay"), truth);
+
+    let stays = |what: &str, bad_lines: i64| {
+        collector.hear(1, what);
+        let cycle = collector.fresh();
+        assert_eq!(cycle.image("stay"), truth, "{what}");
+        assert_eq!(cycle.get("collector.conf_loaded"), 0, "{what}");
+        assert_eq!(cycle.get("collector.bad_lines"), bad_lines, "{what}");
+        assert_eq!(collector.logged(what).len(), 1, "{what}");
+    };
+    write_conf(&path, "# nothing but a comment\n");
+    stays("has no rule; the last 1 good rules stay in force", 0);
+    std::fs::remove_file(&path).unwrap();
+    stays("No such file or directory (os error 2); the last 1 good rules stay", 0);
+    std::fs::create_dir(&path).unwrap();
+    stays("is not a regular file; the last 1 good rules stay", 0);
+    std::fs::remove_dir(&path).unwrap();
+    write_conf(&path, "stay (\n");
+    collector.hear(2, "has no rule; the last 1 good rules stay");
+    assert_eq!(collector.fresh().get("collector.bad_lines"), 1);
+    write_conf(&path, &format!("stay {word}\nelse {word}\n"));
+    collector.in_force(2);
+    let cycle = collector.fresh();
+    assert_eq!(cycle.images(), ["else", "stay"]);
+    assert_eq!(cycle.get("collector.conf_loaded"), 1);
+}
+
+#[test]
+fn a_conf_that_may_not_be_read_is_told_once() {
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, "any .\n");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
+    // Root may read everything.
+    let program = temp.join("collector");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    let mut command = Command::new(&program);
+    if is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let setup = Setup::of(command).args(&["--interval", "1", "--conf"]).arg(&path);
+    let collector = setup.spawn();
+    collector.cycles(3);
+    let told = complaints(&collector, &path);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains("cannot be read: Permission denied"), "{told:?}");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    collector.in_force(1);
+    assert_eq!(collector.fresh().images(), ["any"]);
+}
+
+#[test]
+fn line_ends_and_byte_order_marks_of_other_systems_are_no_part_of_a_rule() {
+    let word = word("dos");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(
+        &temp,
+        &format!("\u{feff}dos {word}$\r\n# x\r\n\r\nalso\t {word} $| {word}|^{word}$\t \r\n"),
+    );
+    let mut collector = Setup::with(&path).arg("--once").spawn();
+    let cycle = collector.finish().remove(0);
+    assert_eq!(cycle.images(), ["also", "dos"]);
+    assert_eq!(cycle.image("dos"), truth_of("dos", &[actor.pid()]));
+    assert_eq!(cycle.get("procs image=also"), 1);
+    assert_eq!(cycle.get("collector.bad_lines"), 0);
+}
+
+#[test]
+fn an_owner_that_is_not_the_right_one_is_told_once() {
+    let word = word("owned");
+    let _actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("owned {word}\n"));
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let lax = Setup::with(&path).spawn();
+    let strict = Setup::with(&path).arg("--strict-owner").spawn();
+    assert_eq!(lax.cycles(3)[2].get("procs image=owned"), 1);
+    let told = lax.logged("writable by others");
+    assert_eq!(told.len(), 1, "{:#?}", lax.log());
+    let cycle = strict.cycles(3).remove(2);
+    assert_eq!((cycle.images().len(), cycle.get("collector.conf_loaded")), (0, 0));
+    assert_eq!(strict.logged("it is not used").len(), 1);
+
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    strict.in_force(1);
+    assert_eq!(strict.fresh().get("procs image=owned"), 1);
+
+    if !is_root() {
+        println!("skipped: giving the conf to another user needs root");
+        return;
+    }
+    std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
+    lax.hear(1, "belongs to uid 4321");
+    strict.hear(1, "belongs to uid 4321");
+    // What was in force stays.
+    let cycle = strict.fresh();
+    assert_eq!((cycle.get("procs image=owned"), cycle.get("collector.conf_loaded")), (1, 0));
+    assert_eq!(lax.fresh().get("collector.conf_loaded"), 1);
+    assert_eq!(lax.logged("4321").len(), 1);
+    // A number is a user too.
+    let mut theirs =
+        Setup::with(&path).args(&["--strict-owner", "--once", "--conf-owner", "4321"]).spawn();
+    assert_eq!(theirs.finish()[0].get("procs image=owned"), 1);
+    assert_eq!(theirs.logged("belongs").len(), 0);
+}
+
+#[test]
+fn check_tells_by_its_status() {
+    let temp = TempDir::new().unwrap();
+    let path = temp.join("psstat.conf");
+    let check = |mode: u32, more: &[&str]| {
+        let _ = std::fs::set_permissions(&path, PermissionsExt::from_mode(mode));
+        let mut command = Command::new(PROGRAM);
+        outcome(command.env_clear().arg("--check").arg("--conf").arg(&path).args(more))
+    };
+    let (status, out, log) = check(0, &[]);
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    assert!(log.contains("No such file"), "{log}");
+    for (text, status, says) in [
+        ("web nginx\ndb postgres\n", 0, "2 rules for 2 images, 0 bad lines"),
+        ("web nginx\nweb apache\n", 0, "2 rules for 1 images, 0 bad lines"),
+        ("web nginx\nbad! x\n", 1, "1 rules for 1 images, 1 bad lines"),
+        ("bad! x\n", 1, "has no rule"),
+        ("", 1, "has no rule"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let (found, out, log) = check(0o644, &[]);
+        assert_eq!((found, out.as_str()), (Some(status), ""), "{text:?}: {log}");
+        assert!(log.contains(says), "{text:?}: {log}");
+        let has_caret = log.contains("psstat.conf:") && log.contains("| ") && log.contains('^');
+        assert_eq!(has_caret, text.contains("bad!"), "{log}");
+    }
+    std::fs::write(&path, "web nginx\n").unwrap();
+    assert_eq!(check(0o666, &[]).0, Some(0));
+    let (status, _, log) = check(0o666, &["--strict-owner"]);
+    assert_eq!(status, Some(1));
+    assert!(log.contains("writable by others"), "{log}");
+}
+
+/// `--check | head` is no defect.
+#[test]
+fn check_does_not_mind_a_reader_that_went() {
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, "bad! x\ngood x\n");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(PROGRAM);
+    let status =
+        command.env_clear().arg("--check").arg("--conf").arg(&path).stderr(writer).status();
+    assert_eq!(status.unwrap().code(), Some(1));
+}

@@ -1,0 +1,252 @@
+//! The printed values are equal to what is known of the processes.
+
+use std::time::Instant;
+
+use psstat_actor::{Actor, Config, Io, Kind, TempDir, truth};
+
+use super::common::{Collector, Cycle, Setup, actor, conf, truth_of, word};
+
+fn has_ipv6() -> bool {
+    let there = std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| !text.is_empty());
+    if !there {
+        println!("skipped: IPv6, which is off here");
+    }
+    there
+}
+
+fn idle(cycle: &Cycle, image: &str) {
+    let pcpu = cycle.number(&format!("pcpu image={image}"));
+    assert!((0.0..1.0).contains(&pcpu), "{image} does nothing and has {pcpu} %");
+}
+
+#[test]
+fn every_value_is_equal_to_the_truth() {
+    let (web, db) = (word("web"), word("db"));
+    // Longer than what a page holds, and decided at its end.
+    let long = format!("--classpath={}", "lib/part.jar:".repeat(600));
+    let mut first = Actor::spawn(&Config::new(&web).arg(&long).arg("role=first")).unwrap();
+    let mut second = Actor::spawn(&Config::new(&web).arg("role=second")).unwrap();
+    let mut third =
+        Actor::spawn(&Config::new(&db).arg(b"\xff\xfe".escape_ascii().to_string())).unwrap();
+
+    first.tcp_pairs(3).unwrap();
+    if has_ipv6() {
+        first.tcp6_pairs(2).unwrap();
+        first.tcp6_mapped_pairs(2).unwrap();
+        second.udp6_connected(1).unwrap();
+    }
+    first.decoys(2).unwrap();
+    first.threads(4).unwrap();
+    first.write_bytes(1_000_003, 10).unwrap();
+    second.udp_connected(3).unwrap();
+    second.unix_pairs(4).unwrap();
+    second.unix_dgram_pairs(2).unwrap();
+    second.read_bytes(70_000, 7).unwrap();
+    // Both own it: one socket of their image, one of each image of their own.
+    first.share_socket(Kind::Tcp, &mut second).unwrap();
+    third.mmap_touch(20 << 20).unwrap();
+    third.open_files(300).unwrap();
+    let known = [first.sockets().unwrap(), second.sockets().unwrap(), third.sockets().unwrap()];
+    for actor in [&first, &second, &third] {
+        actor.quiesce().unwrap();
+    }
+    let (one, two, three) = (first.pid(), second.pid(), third.pid());
+    let images: [(&str, &[u32]); 5] = [
+        ("web", &[one, two]),
+        ("web/first", &[one]),
+        ("web/second", &[two]),
+        ("db", &[three]),
+        ("none", &[]),
+    ];
+    let truth = || images.map(|(image, pids)| truth_of(image, pids));
+    let before = truth();
+
+    let temp = TempDir::new().unwrap();
+    let text = format!(
+        "web {web}\nweb/first {web} .*role=first$\nweb/second {web} role=sec\n\
+         db ^{db} \nweb {web} .*role=fir\nnone {}\n",
+        word("nobody")
+    );
+    let mut collector = Setup::with(&conf(&temp, &text)).args(&["--cycles", "3"]).spawn();
+    let cycles = collector.finish();
+    assert_eq!(truth(), before, "the actors did not keep still");
+
+    assert_eq!(cycles.len(), 3);
+    for cycle in &cycles {
+        assert_eq!(cycle.images(), ["db", "none", "web", "web/first", "web/second"]);
+        for ((image, _), truth) in images.iter().zip(&before) {
+            assert_eq!(&cycle.image(image), truth);
+            idle(cycle, image);
+        }
+        // The same by what the actors were told to do, not by their /proc.
+        let io = first.expected_io().unwrap() + second.expected_io().unwrap();
+        assert_eq!(printed_io(cycle, "web"), io);
+        assert_eq!(cycle.get("fd image=db type=open") as u64, known[2].fds);
+        assert_eq!(cycle.get("threads image=web/first"), 5);
+        let first_tcp = (known[0].tcp + known[0].tcp6) as i64;
+        assert_eq!(cycle.get("net image=web/first type=tcp"), first_tcp);
+        assert_eq!(cycle.get("net image=web/second type=tcp"), 1);
+        assert_eq!(cycle.get("net image=web type=tcp"), first_tcp);
+        assert_eq!(cycle.get("net image=web/second type=unix"), 12);
+        assert_eq!(cycle.get("collector.matched"), 3);
+        for health in ["collector.conf_loaded", "collector.panics", "collector.bad_lines"] {
+            assert_eq!(cycle.get(health), i64::from(health.ends_with("loaded")), "{health}");
+        }
+        assert_eq!(cycle.get("collector.rules"), 6);
+    }
+}
+
+fn printed_io(cycle: &Cycle, image: &str) -> Io {
+    let get = |kind| cycle.get(&format!("io image={image} type={kind}")) as u64;
+    Io { rchar: get("rchar"), wchar: get("wchar"), syscr: get("syscr"), syscw: get("syscw") }
+}
+
+#[test]
+fn an_image_without_a_process_has_every_metric_from_the_first_cycle() {
+    let temp = TempDir::new().unwrap();
+    let conf = conf(&temp, &format!("none {}\n", word("nobody")));
+    let cycles = Setup::with(&conf).arg("--once").spawn().finish();
+    let mut expected: Vec<String> = truth_of("none", &[]).into_keys().collect();
+    expected.push("pcpu image=none".into());
+    expected.sort();
+    assert_eq!(cycles[0].series("none"), expected);
+    assert!(cycles[0].image("none").values().all(|&value| value == 0));
+    idle(&cycles[0], "none");
+}
+
+/// What happens between cycles: work, a child that is reaped, a life that ends,
+/// and one that begins.
+#[test]
+fn counters_keep_what_the_gone_have_done() {
+    let word = word("job");
+    let mut parent = actor(&word);
+    let mut alone = actor(&word);
+    let mut child = parent.fork_child(&Config::new(&word)).unwrap();
+    let temp = TempDir::new().unwrap();
+    let collector = Setup::with(&conf(&temp, &format!("job {word}\n"))).spawn();
+    collector.in_force(1);
+    let cycle = collector.fresh();
+    assert_eq!(cycle.get("procs image=job"), 3);
+    let sum = |actors: &[&Actor]| {
+        actors.iter().map(|actor| actor.expected_io().unwrap()).reduce(|a, b| a + b).unwrap()
+    };
+    assert_eq!(printed_io(&cycle, "job"), sum(&[&parent, &alone, &child]));
+
+    child.write_bytes(5_000_000, 50).unwrap();
+    alone.read_bytes(300_000, 3).unwrap();
+    let cycle = collector.fresh();
+    assert_eq!(printed_io(&cycle, "job"), sum(&[&parent, &alone, &child]));
+
+    // The parent gets the child's io, which is in the sum already; what the
+    // other one did stays, but for the command that told it to exit.
+    let gone = alone.expected_io().unwrap();
+    child.exit(0).unwrap();
+    parent.wait(child).unwrap();
+    alone.exit(0).unwrap();
+    alone.reap().unwrap();
+    let cycle = collector.fresh();
+    assert_eq!(cycle.get("procs image=job"), 1);
+    let (printed, known) = (printed_io(&cycle, "job"), sum(&[&parent]) + gone);
+    assert_eq!((printed.wchar, printed.syscw), (known.wchar, known.syscw));
+    let about = known.rchar..=known.rchar + 100;
+    assert!(about.contains(&printed.rchar), "{} is not in {about:?}", printed.rchar);
+
+    // One that starts counts from its birth.
+    let mut late = actor(&word);
+    late.write_bytes(77_777, 7).unwrap();
+    let again = collector.fresh();
+    assert_eq!(again.get("procs image=job"), 2);
+    let expected = late.expected_io().unwrap();
+    let now = printed_io(&again, "job");
+    assert_eq!(now.wchar, printed.wchar + expected.wchar);
+    assert_eq!(now.syscw, printed.syscw + expected.syscw);
+
+    // Nobody is left: gauges are 0, counters stay.
+    drop(late);
+    parent.exit(0).unwrap();
+    parent.reap().unwrap();
+    let last = collector.fresh();
+    for (series, value) in last.image("job") {
+        if series.starts_with("io ") {
+            assert!(value >= again.get(&series), "{series} fell");
+        } else {
+            assert_eq!(value, 0, "{series}");
+        }
+    }
+}
+
+#[test]
+fn sockets_that_come_and_go_are_followed() {
+    let word = word("peer");
+    let mut peer = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let collector = Setup::with(&conf(&temp, &format!("peer {word}\n"))).spawn();
+    collector.in_force(1);
+    let net = |cycle: &Cycle| {
+        ["tcp", "udp", "unix"].map(|kind| cycle.get(&format!("net image=peer type={kind}")))
+    };
+    assert_eq!(net(&collector.fresh()), [0, 0, 0]);
+    peer.tcp_pairs(20).unwrap();
+    peer.udp_connected(5).unwrap();
+    assert_eq!(net(&collector.fresh()), [40, 5, 0]);
+    peer.close_sockets(Kind::Tcp, 20).unwrap();
+    peer.unix_pairs(3).unwrap();
+    assert_eq!(net(&collector.fresh()), [0, 5, 6]);
+    peer.leader_exit().unwrap();
+    let cycle = collector.fresh();
+    assert_eq!(net(&cycle), [0, 5, 6], "of a process whose leader has exited");
+    assert_eq!(cycle.get("procs image=peer"), 1);
+    assert_eq!(cycle.get("fd image=peer type=open") as u64, truth::fds(peer.tid()).unwrap());
+}
+
+#[test]
+fn pcpu_is_near_the_known_load() {
+    let (one, two) = (word("one"), word("two"));
+    let mut burners = [(actor(&one), 30.0, 1), (actor(&two), 10.0, 2)];
+    for (burner, percent, threads) in &mut burners {
+        burner.burn_until_stopped(*percent, *threads).unwrap();
+    }
+    let temp = TempDir::new().unwrap();
+    let text = format!("one {one}\ntwo {two}\n");
+    let collector = Setup::with(&conf(&temp, &text)).spawn();
+    // The load by the scheduler's own account, over the time of five windows: a
+    // busy machine may give a burner less than it wants, and then more.
+    let read = || [0, 1].map(|at: usize| truth::cpu_time(burners[at].0.pid()).unwrap());
+    collector.cycles(1);
+    let (begin, before) = (Instant::now(), read());
+    let cycles = collector.cycles(6);
+    let (time, after) = (begin.elapsed(), read());
+    for (at, image) in ["one", "two"].into_iter().enumerate() {
+        let load = 100.0 * (after[at] - before[at]).as_secs_f64() / time.as_secs_f64();
+        let printed = cycles[1..6].iter().map(|cycle| cycle.number(&format!("pcpu image={image}")));
+        let printed: Vec<f64> = printed.collect();
+        let mean = printed.iter().sum::<f64>() / 5.0;
+        assert!((mean - load).abs() < 3.0, "{image}: {printed:?} % printed, {load} % burnt");
+        assert!(load > 5.0, "{image} did not get to burn anything: {load} %");
+    }
+}
+
+/// The program of 2014 left a space behind the last argument, and its confs
+/// may ask for that one or for its absence.
+#[test]
+fn a_rule_may_want_the_closing_space_or_not() {
+    let word = word("space");
+    let _actor = Actor::spawn(&Config::new(&word).arg("lrh")).unwrap();
+    let temp = TempDir::new().unwrap();
+    let conf = conf(&temp, &format!("with {word} lrh\\s\nwithout {word} lrh$\n"));
+    let cycle = Setup::with(&conf).arg("--once").spawn().finish().remove(0);
+    assert_eq!(["with", "without"].map(|image| cycle.get(&format!("procs image={image}"))), [1, 1]);
+}
+
+/// The collector itself is a process like any other.
+#[test]
+fn it_counts_itself() {
+    let temp = TempDir::new().unwrap();
+    let conf = conf(&temp, &format!("self psstat-tcollector .*{}\n", temp.path().display()));
+    let collector: Collector = Setup::with(&conf).spawn();
+    collector.in_force(1);
+    let cycle = collector.fresh();
+    assert_eq!(cycle.get("procs image=self"), 1);
+    assert!(cycle.get("io image=self type=rchar") > 0);
+    assert!(cycle.get("collector.rss") > 0 && cycle.number("collector.wall") >= 1000.0);
+}

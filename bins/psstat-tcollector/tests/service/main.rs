@@ -1,0 +1,19 @@
+//! The real program, run as tcollector runs it and in every other way that its
+//! options allow, beside processes whose behaviour is known.
+//!
+//! `common` runs the collector and holds each of its lines against
+//! tcollector's rules, in every test.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+mod conf;
+mod faults;
+mod formats;
+mod live_values;
+mod options;
+mod reload;
+mod rights;
+mod tcollector;

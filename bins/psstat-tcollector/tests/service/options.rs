@@ -1,0 +1,153 @@
+//! The options, as arguments and as variables, and what follows from wrong ones.
+
+use std::process::Command;
+
+use psstat_actor::TempDir;
+
+use super::common::{PROGRAM, Setup, actor, conf, outcome, word};
+
+#[test]
+fn wrong_options_end_with_2_and_say_why() {
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, "any x\n");
+    for (wrong, says) in [
+        ("--interval=0", "--interval"),
+        ("--interval=600", "--interval"),
+        ("--interval=soon", "--interval"),
+        ("--cycles=0", "--cycles"),
+        ("--once --cycles=2", "--cycles"),
+        ("--format=xml", "--format"),
+        ("--tag=nothing", "--tag"),
+        ("--tag=a=b c", "--tag"),
+        ("--tag=a=b --tag=a=c", "tag"),
+        ("--tag=image=b", "tag"),
+        ("--tag=type=b", "tag"),
+        ("--mem-unit=acres", "--mem-unit"),
+        ("--mem-unit=pages --format=openmetrics", "--mem-unit"),
+        ("--class=a/b", "--class"),
+        ("--proc=/nowhere", "/nowhere"),
+        ("--no-such-option", "--no-such-option"),
+        ("an-argument", "an-argument"),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().arg("--conf").arg(&path);
+        command.args(
+            wrong.split(" --").enumerate().map(|(at, option)| {
+                if at == 0 { option.to_owned() } else { format!("--{option}") }
+            }),
+        );
+        let (status, out, log) = outcome(&mut command);
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{wrong}: {log}");
+        assert!(log.contains(says), "{wrong}: {log}");
+    }
+    for (variable, wrong) in [
+        ("PSSTAT_INTERVAL", "often"),
+        ("PSSTAT_FORMAT", "xml"),
+        ("PSSTAT_ONCE", "perhaps"),
+        ("PSSTAT_PROC", "/nowhere"),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        let (status, out, log) = outcome(command.env_clear().env(variable, wrong));
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{variable}: {log}");
+        assert!(log.contains(wrong), "{variable}: {log}");
+    }
+}
+
+#[test]
+fn help_names_each_option_and_its_variable() {
+    let (status, help, log) = outcome(Command::new(PROGRAM).env_clear().arg("--help"));
+    assert_eq!((status, log.as_str()), (Some(0), ""));
+    for option in [
+        "--conf",
+        "--class",
+        "--conf-owner",
+        "--strict-owner",
+        "--interval",
+        "--once",
+        "--cycles",
+        "--format",
+        "--tag",
+        "--mem-unit",
+        "--proc",
+        "--check",
+        "--debug",
+    ] {
+        let variable = format!("PSSTAT_{}", option[2..].to_uppercase().replace('-', "_"));
+        assert!(help.contains(&format!("{option} ")) || help.contains(&format!("{option}\n")));
+        assert!(help.contains(&format!("[env: {variable}=")), "{variable}");
+    }
+    let (status, version, _) = outcome(Command::new(PROGRAM).env_clear().arg("--version"));
+    assert_eq!(status, Some(0));
+    assert_eq!(version, format!("psstat-tcollector {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// tcollector gives no arguments: everything can be said by variables.
+#[test]
+fn each_variable_does_what_its_option_does() {
+    let word = word("var");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("var {word}\n"));
+    let bare = || Setup::bare().env("PSSTAT_CONF", &path).env("PSSTAT_INTERVAL", "1");
+    let once = || bare().env("PSSTAT_ONCE", "true");
+
+    let mut collectors = [
+        bare().env("PSSTAT_CYCLES", "2").env("PSSTAT_ONCE", "false").spawn(),
+        once().env("PSSTAT_TAG", "dc=ams3,rack=b/7").spawn(),
+        once().env("PSSTAT_MEM_UNIT", "pages").spawn(),
+        once().env("PSSTAT_MEM_UNIT", "bytes").spawn(),
+        once().env("PSSTAT_DESCRIPTORS", "0").env("PSSTAT_DEBUG", "1").spawn(),
+        once().env("PSSTAT_CONF_OWNER", "nobody-of-that-name").spawn(),
+    ];
+    let mut cycles: Vec<_> = collectors.iter_mut().map(super::common::Collector::finish).collect();
+    assert_eq!(cycles[0].len(), 2);
+    for line in collectors[1].printed() {
+        // The order that tags have in all lines: the metric's own, then these.
+        assert!(line.ends_with(" dc=ams3 rack=b/7"), "{line}");
+    }
+    assert_eq!(cycles[1][0].get("procs image=var dc=ams3 rack=b/7"), 1);
+    let page = rustix::param::page_size() as i64;
+    for kind in ["total", "resident"] {
+        let memory = psstat_actor::truth::memory(actor.pid()).unwrap();
+        let bytes = if kind == "total" { memory.total } else { memory.resident } as i64;
+        let series = format!("mem image=var type={kind}");
+        assert_eq!(cycles[2][0].get(&series), bytes / page);
+        assert_eq!(cycles[3][0].get(&series), bytes);
+    }
+    let debug = collectors[4].logged("debug: ");
+    assert!(debug.iter().any(|line| line.contains("up to 0 descriptors")), "{debug:#?}");
+    assert_eq!(cycles[4].remove(0).get("procs image=var"), 1);
+
+    let (status, out, _) = outcome(
+        Command::new(PROGRAM)
+            .env_clear()
+            .env("PSSTAT_CONF", &path)
+            .env("PSSTAT_ONCE", "1")
+            .env("PSSTAT_FORMAT", "json"),
+    );
+    assert_eq!((status, out.starts_with("[{"), out.ends_with("}]\n")), (Some(0), true, true));
+}
+
+#[test]
+fn the_conf_of_the_class() {
+    let class = word("class");
+    let path = format!("/{class}/shared/conf/psstat.conf cannot be read");
+    for setup in [
+        Setup::bare().args(&["--once", "--class", &class]),
+        Setup::bare().env("PSSTAT_CLASS", &class).env("PSSTAT_CHECK", "yes"),
+    ] {
+        let mut collector = setup.spawn();
+        let status = collector.end();
+        assert_eq!(collector.logged(&path).len(), 1, "{:#?}", collector.log());
+        let checked = collector.printed().is_empty();
+        assert_eq!(status, Some(i32::from(checked)));
+    }
+    // Without any: the host's name, less what follows a dot and its number.
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let first = host.split('.').next().unwrap();
+    let name = first.trim_end_matches(char::is_numeric);
+    let mut collector = Setup::bare().arg("--check").spawn();
+    collector.end();
+    let expected = format!("{name}/shared/conf/psstat.conf");
+    assert_eq!(collector.logged(&expected).len(), 1, "{:#?}", collector.log());
+}

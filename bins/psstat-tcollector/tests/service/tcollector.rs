@@ -1,0 +1,244 @@
+//! What tcollector demands of a collector, and what it does to one.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use psstat_actor::{TempDir, truth};
+use rustix::process::Signal;
+
+use super::common::{Collector, Setup, actor, conf, truth_of, until, waiting, word};
+
+/// Whoever is told to end does so within a second; a busy machine may take a
+/// few.
+const SOON: Duration = Duration::from_secs(4);
+
+fn nobody() -> (TempDir, std::path::PathBuf) {
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("none {}\n", word("nobody")));
+    (temp, path)
+}
+
+#[test]
+fn so_many_cycles_and_no_more() {
+    let (_temp, path) = nobody();
+    let mut collectors = [
+        (1, Setup::with(&path).arg("--once").spawn()),
+        (1, Setup::with(&path).args(&["--cycles", "1"]).spawn()),
+        (3, Setup::with(&path).args(&["--cycles", "3"]).spawn()),
+        // The interval is between cycles, not before the first or after the last.
+        (1, Setup::bare().arg("--once").arg("--conf").arg(&path).spawn()),
+        (2, Setup::with(&path).args(&["--interval", "3", "--cycles", "2"]).spawn()),
+    ];
+    for (count, collector) in &mut collectors {
+        let cycles = collector.finish();
+        assert_eq!(cycles.len(), *count);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        for cycle in &cycles {
+            assert!((now - 60..=now).contains(&cycle.time), "{} is not {now}", cycle.time);
+            assert_eq!(cycle.get("collector.late"), 0);
+        }
+    }
+    let two = collectors[4].1.cycles(2);
+    assert!((2..=4).contains(&(two[1].time - two[0].time)), "{two:#?}");
+}
+
+fn ends_soon(collector: &mut Collector, signal: Signal) {
+    let begin = Instant::now();
+    collector.signal(signal);
+    assert_eq!(collector.end(), Some(0), "{signal:?}: {:#?}", collector.log());
+    assert!(begin.elapsed() < SOON, "{signal:?}: {:?}", begin.elapsed());
+}
+
+#[test]
+fn told_to_end_it_ends_with_0() {
+    let (_temp, path) = nobody();
+    for signal in [Signal::TERM, Signal::INT] {
+        // In the long wait between cycles, and in a window.
+        let mut waits = Setup::with(&path).args(&["--interval", "300"]).spawn();
+        let mut samples = Setup::with(&path).spawn();
+        waits.cycles(1);
+        samples.cycles(1);
+        std::thread::sleep(Duration::from_millis(300));
+        ends_soon(&mut waits, signal);
+        ends_soon(&mut samples, signal);
+    }
+}
+
+/// A conf of so many images that a cycle is more than a pipe takes.
+fn large() -> (TempDir, std::path::PathBuf) {
+    let temp = TempDir::new().unwrap();
+    let rules = (0..150).map(|number| format!("none/{number} {}\n", word("nobody")));
+    let path = conf(&temp, &rules.collect::<String>());
+    (temp, path)
+}
+
+#[test]
+fn told_to_end_while_nobody_reads_it_ends_with_0() {
+    let (_temp, path) = large();
+    for signal in [Signal::TERM, Signal::INT] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
+        let mut collector = Setup::with(&path).stdout(writer).spawn();
+        until("a blocked write", || waiting(&reader) == 4096);
+        ends_soon(&mut collector, signal);
+    }
+}
+
+#[test]
+fn a_closed_stdout_ends_it_quietly() {
+    let (_temp, path) = large();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut collector = Setup::with(&path).stdout(writer).spawn();
+    // Blocked in the middle of a cycle when the reader goes.
+    reader.read_exact(&mut [0; 100]).unwrap();
+    drop(reader);
+    assert_eq!(collector.end(), Some(0));
+    let log = collector.log();
+    assert!(log.iter().all(|line| line.contains("are in force")), "{log:#?}");
+
+    // Nobody there from the start.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut collector = Setup::with(&path).stdout(writer).spawn();
+    assert_eq!(collector.end(), Some(0));
+    assert_eq!(collector.log().len(), 1);
+}
+
+/// Neither memory nor a backlog grows while nobody reads.
+#[test]
+fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
+    let word = word("slow");
+    let mut slow = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("slow {word}\n"));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // Less than two cycles.
+    rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
+    let collector = Setup::with(&path).stdout(writer).spawn();
+    until("the first cycle", || waiting(&reader) > 0);
+    std::thread::sleep(Duration::from_millis(2_000));
+    let filled = waiting(&reader);
+    let before = truth::memory(collector.pid()).unwrap().resident;
+    std::thread::sleep(Duration::from_millis(4_000));
+    assert_eq!(waiting(&reader), filled, "it goes on without a reader");
+    let after = truth::memory(collector.pid()).unwrap().resident;
+    assert!(after < before + (256 << 10), "grown from {before} to {after} bytes");
+    slow.write_bytes(123_456, 1).unwrap();
+    slow.quiesce().unwrap();
+
+    let resumed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut text = Vec::new();
+    let whole = |text: &[u8]| String::from_utf8_lossy(text).matches("collector.late").count();
+    while whole(&text) < 5 {
+        let mut piece = [0; 4096];
+        let read = reader.read(&mut piece).unwrap();
+        assert!(read > 0);
+        text.extend_from_slice(&piece[..read]);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let whole_lines = text.rsplit_once('\n').unwrap().0.lines();
+    let cycles = super::common::judge(whole_lines);
+    // The pipe's, and the one whose write was blocked; the next is a new one.
+    let old = cycles.iter().take_while(|cycle| cycle.time < resumed).count();
+    assert!((1..=2).contains(&old), "{old} cycles of before");
+    let fresh = &cycles[old];
+    assert!(fresh.get("collector.late") >= 2, "{fresh:#?}");
+    assert_eq!(fresh.image("slow"), truth_of("slow", &[slow.pid()]));
+    assert_eq!(cycles[old - 1].get("collector.late"), 0);
+    // Not made up for afterwards.
+    let late: Vec<i64> = cycles[old..].iter().map(|cycle| cycle.get("collector.late")).collect();
+    assert!(late.iter().all(|&count| count == late[0]), "{late:?}");
+}
+
+/// In builds with debug assertions, in which the fault is there.
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_costs_one_cycle() {
+    let word = word("lives");
+    let mut lives = actor(&word);
+    let mut gone = actor(&word);
+    gone.write_bytes(1_000_000, 4).unwrap();
+    lives.tcp_pairs(2).unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("lives {word}\n"));
+    let setup = Setup::with(&path).args(&["--cycles", "5"]).env("PSSTAT_FAULT", "panic:4");
+    let mut collector = setup.spawn();
+    collector.cycles(1);
+    gone.exit(0).unwrap();
+    gone.reap().unwrap();
+    let cycles = collector.finish();
+    assert_eq!(cycles.len(), 4);
+    let (before, after) = (&cycles[2], &cycles[3]);
+    assert_eq!(before.get("collector.panics"), 0);
+    assert_eq!(after.get("collector.panics"), 1);
+    // What the one that ended did, and what the other has, is still known.
+    assert_eq!(after.get("procs image=lives"), 1);
+    assert_eq!(before.image("lives"), after.image("lives"));
+    assert_eq!(after.get("net image=lives type=tcp"), 4);
+    assert!(after.get("io image=lives type=wchar") > 1_000_000);
+    let told = collector.logged("defect");
+    assert_eq!(told.len(), 1, "{:#?}", collector.log());
+    assert!(told[0].contains("on purpose: panic:4"), "{told:?}");
+}
+
+/// Reading the conf may have a defect as well, between cycles.
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_in_reading_the_conf_ends_nothing() {
+    let (_temp, path) = nobody();
+    let setup = Setup::with(&path).args(&["--interval", "2"]).env("PSSTAT_FAULT", "conf");
+    let mut collector = setup.spawn();
+    let cycle = collector.cycles(2).remove(1);
+    assert_eq!(cycle.get("collector.conf_loaded"), 0);
+    assert_eq!(cycle.get("collector.panics"), 1);
+    // Between two cycles, most likely.
+    collector.signal(Signal::HUP);
+    collector.hear(2, "defect");
+    let cycle = collector.fresh();
+    assert_eq!(cycle.get("collector.panics"), 2);
+    assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
+    ends_soon(&mut collector, Signal::TERM);
+}
+
+#[test]
+fn a_full_disk_is_told_once() {
+    let (_temp, path) = nobody();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut collector = Setup::with(&path).args(&["--cycles", "3"]).stdout(full).spawn();
+    assert_eq!(collector.end(), Some(0));
+    let told = collector.logged("stdout cannot be written: No space left");
+    assert_eq!(told.len(), 1, "{:#?}", collector.log());
+    assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
+}
+
+/// With so few descriptors nothing is kept open, and every number is right.
+#[test]
+fn a_limit_of_64_descriptors_is_enough() {
+    let word = word("many");
+    let mut actors: Vec<_> = (0..30).map(|_| actor(&word)).collect();
+    for actor in &mut actors {
+        actor.tcp_pairs(1).unwrap();
+        actor.open_files(10).unwrap();
+    }
+    for actor in &actors {
+        actor.quiesce().unwrap();
+    }
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("many {word}\n"));
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", super::common::PROGRAM]);
+    let setup = Setup::of(shell).args(&["--interval", "1", "--cycles", "3", "--conf"]).arg(&path);
+    let mut collector = setup.spawn();
+    let cycles = collector.finish();
+    let pids: Vec<u32> = actors.iter().map(psstat_actor::Actor::pid).collect();
+    let truth = truth_of("many", &pids);
+    for cycle in &cycles {
+        assert_eq!(cycle.image("many"), truth);
+        let failed = ["io", "fd", "cmdline", "ns", "statm", "stat", "net"];
+        for file in failed {
+            assert_eq!(cycle.get(&format!("collector.failed type={file}")), 0, "{file}");
+        }
+    }
+    assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
+}
