@@ -15,12 +15,14 @@ pub struct Sampling {
     /// Reads the processes.
     pub sampler: Sampler,
     told: Told,
+    /// The processes whose command line blocked in the cycle before.
+    blocked: Vec<u32>,
 }
 
 impl Sampling {
     /// Around a new sampler.
     pub fn new(sampler: Sampler) -> Sampling {
-        Sampling { sampler, told: Told::default() }
+        Sampling { sampler, told: Told::default(), blocked: Vec::new() }
     }
 
     /// Other rules are in force: every process is asked about anew.
@@ -73,11 +75,14 @@ impl Sampling {
         } else {
             self.told.settled("listing");
         }
-        for pid in self.sampler.blocked() {
+        // For one cycle, a busy machine is reason enough; the points count it.
+        for pid in self.sampler.blocked().filter(|pid| self.blocked.contains(pid)) {
             self.told.once(&format!("blocked {pid}"), || {
                 format!("the command line of process {pid} blocks its reader; it is set aside until it does not")
             });
         }
+        self.blocked.clear();
+        self.blocked.extend(self.sampler.blocked());
     }
 }
 
