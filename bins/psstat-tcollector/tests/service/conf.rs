@@ -35,7 +35,7 @@ fn a_bad_line_is_told_with_its_place_and_remedy_and_the_others_count() {
     let told = complaints(&collector, &path);
     let places: Vec<&str> = told.iter().filter_map(|line| line.split(": error: ").next()).collect();
     assert_eq!(places[..4], [":2:4", ":4:1", ":5:6", ":7:1"], "{told:#?}");
-    for (line, what) in told.iter().zip(["character", "no regex", "group", "long"]) {
+    for (line, what) in told.iter().zip(["character", "no regex", "missing )", "long"]) {
         let (_, message) = line.split_once(": error: ").unwrap();
         let (message, remedy) = message.rsplit_once("; ").expect("no remedy");
         assert!(message.contains(what) && !remedy.is_empty(), "{line}");
