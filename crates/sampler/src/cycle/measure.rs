@@ -60,7 +60,10 @@ impl Sampler {
             // A child's were read when it was checked on.
             let read =
                 tracked.parent.is_some() && procfs.fast.fd_size && tracked.handles.keeps_fd();
-            if !read {
+            if !procfs.fast.fd_size && !tracked.sockets.state.is_due(self.cycle) {
+                // Listing them takes the right that reading their links does.
+                tracked.descriptors = Outcome::Denied;
+            } else if !read {
                 tracked.descriptors =
                     tracked.handles.descriptors(procfs, who, keep, &mut self.lister);
             }

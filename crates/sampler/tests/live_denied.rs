@@ -1,0 +1,147 @@
+//! What an ordinary user gets of processes that it may not look into.
+// The permission for tests does not reach the functions beside them.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{A, Watch, actor, io_of, options, word};
+use psstat_actor::{Actor, Io, TempDir, truth};
+use psstat_sampler::{FastPaths, ImageSample, Options};
+
+const NOBODY: u32 = 65534;
+/// For the test's other half: the word of the processes, and a folder to meet in.
+const WORD: &str = "PSSTAT_TEST_WORD";
+const PLACE: &str = "PSSTAT_TEST_PLACE";
+
+/// Runs one test of this binary again as nobody; not for lack of rights.
+fn as_nobody(test: &str, word: &str, place: &Path) -> Option<std::process::Child> {
+    // The target folder may be out of nobody's reach.
+    let program = place.join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
+    Command::new(program)
+        .args(["--exact", test, "--nocapture"])
+        .env(WORD, word)
+        .env(PLACE, place)
+        .current_dir(place)
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .spawn()
+        .inspect_err(|error| println!("skipped: cannot become another user: {error}"))
+        .ok()
+}
+
+/// In the half that runs as nobody: what the other one told it.
+fn told() -> Option<(String, std::path::PathBuf)> {
+    Some((std::env::var(WORD).ok()?, std::env::var_os(PLACE)?.into()))
+}
+
+fn wait_for(file: &Path) {
+    let begun = Instant::now();
+    while !file.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no {}", file.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An actor of the user nobody, who may look into it.
+fn open_actor(word: &str) -> Actor {
+    let mut open = actor(word);
+    open.setuid(NOBODY).unwrap();
+    open.set_dumpable(true).unwrap();
+    open
+}
+
+#[test]
+fn what_can_be_read_is_right_and_the_rest_is_absent() {
+    const TEST: &str = "what_can_be_read_is_right_and_the_rest_is_absent";
+    let Some((word, place)) = told() else {
+        if rustix::process::getuid().as_raw() != 0 {
+            return println!("skipped: not root");
+        }
+        let (word, place) = (word("denied"), TempDir::new().unwrap());
+        let (mut closed, mut open) = (actor(&word), open_actor(&word));
+        closed.open_files(20).unwrap();
+        open.open_files(10).unwrap();
+        open.write_bytes(1_000_000, 3).unwrap();
+        open.tcp_pairs(2).unwrap();
+        closed.tcp_pairs(2).unwrap();
+        closed.quiesce().unwrap();
+        open.quiesce().unwrap();
+        let pids = format!("{} {}", closed.pid(), open.pid());
+        std::fs::write(place.join("pids"), pids).unwrap();
+        if let Some(mut half) = as_nobody(TEST, &word, place.path()) {
+            assert!(half.wait().unwrap().success());
+        }
+        return;
+    };
+    let pids = std::fs::read_to_string(place.join("pids")).unwrap();
+    let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
+    let [closed, open] = pids[..] else { panic!("{pids:?}") };
+    for fast in [FastPaths::ALL, FastPaths::NONE] {
+        let mut watch = Watch::with(Options { fast, ..options() }, &[&word]);
+        for _ in 0..3 {
+            let sample = watch.cycle();
+            let ImageSample { procs, descriptors, threads, tcp, pcpu, vsize, .. } = sample.image(A);
+            assert_eq!((procs, threads, pcpu), (2, Some(2), Some(0.0)));
+            assert_eq!(io_of(sample.image(A)), Io::read(open).unwrap());
+            let total = |pid| truth::memory(pid).unwrap().total;
+            assert_eq!(vsize, Some(total(closed) + total(open)));
+            assert_eq!(tcp, Some(truth::established(open).unwrap().all_tcp()));
+            // The size of the folder tells anyone, if the kernel tells it at all.
+            let hidden = if watch.sampler.fast_paths().fd_size { 23 + 4 } else { 0 };
+            assert_eq!(descriptors, Some(truth::fds(open).unwrap() + hidden));
+            let denied = sample.health.denied;
+            assert_eq!((denied.io, denied.fd, denied.statm, denied.stat), (1, 1, 0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_denied_file_is_not_tried_each_cycle() {
+    const TEST: &str = "a_denied_file_is_not_tried_each_cycle";
+    let Some((word, place)) = told() else {
+        if rustix::process::getuid().as_raw() != 0 {
+            return println!("skipped: not root");
+        }
+        let (word, place) = (word("retry"), TempDir::new().unwrap());
+        let mut one = open_actor(&word);
+        one.set_dumpable(false).unwrap();
+        if let Some(mut half) = as_nobody(TEST, &word, place.path()) {
+            wait_for(&place.join("denied"));
+            one.set_dumpable(true).unwrap();
+            std::fs::write(place.join("allowed"), "").unwrap();
+            assert!(half.wait().unwrap().success());
+        }
+        return;
+    };
+    let mut watches = [FastPaths::ALL, FastPaths::NONE].map(|fast| {
+        let window = Duration::from_millis(2);
+        let mut watch = Watch::with(Options { fast, window, ..options() }, &[&word]);
+        let sample = watch.cycle();
+        assert_eq!((sample.image(A).procs, sample.image(A).io), (1, None));
+        watch
+    });
+    std::fs::write(place.join("denied"), "").unwrap();
+    wait_for(&place.join("allowed"));
+    for watch in &mut watches {
+        // It could be read now; that it is not shows that nobody tries.
+        for _ in 0..10 {
+            let sample = watch.cycle();
+            let denied = sample.health.denied;
+            assert_eq!((sample.image(A).io, denied.io, denied.fd), (None, 1, 1));
+            if !watch.sampler.fast_paths().fd_size {
+                assert_eq!(sample.image(A).descriptors, None);
+            }
+        }
+        let sample = watch.cycles(psstat_sampler::DENIED_TURN as usize);
+        assert_eq!((sample.health.denied.io, sample.health.denied.fd), (0, 0));
+        assert!(sample.image(A).io.is_some() && sample.image(A).descriptors.is_some());
+    }
+}
