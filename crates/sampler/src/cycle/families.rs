@@ -71,3 +71,119 @@ fn is_lost(house: &mut impl Household, slot: Slot) -> bool {
     house.look(slot);
     house.is_gone(slot)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keep::seen::{Census, Seen};
+    use crate::keep::tracked::Roll;
+
+    /// By slot: who is whose child. Processes can vanish at any moment.
+    const PARENTS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(2), Some(1)];
+
+    #[derive(Default)]
+    struct Scene {
+        now: u32,
+        /// When each vanishes.
+        ends: [Option<u32>; 5],
+        noted: [bool; 5],
+        /// When the reading that stands was made.
+        read: [Option<u32>; 5],
+    }
+
+    impl Scene {
+        fn is_there(&mut self, slot: Slot) -> bool {
+            self.now += 1;
+            let there = self.ends[slot as usize].is_none_or(|end| end > self.now);
+            self.noted[slot as usize] |= !there;
+            there
+        }
+    }
+
+    impl Household for Scene {
+        fn read(&mut self, slot: Slot) {
+            if !self.is_gone(slot) && self.is_there(slot) {
+                self.read[slot as usize] = Some(self.now);
+            }
+        }
+
+        fn look(&mut self, slot: Slot) {
+            self.is_there(slot);
+        }
+
+        fn is_gone(&self, slot: Slot) -> bool {
+            self.noted[slot as usize]
+        }
+
+        fn withdraw(&mut self, slot: Slot) {
+            self.read[slot as usize] = None;
+        }
+    }
+
+    fn forest() -> Forest {
+        let (mut census, mut roll, mut forest) =
+            (Census::default(), Roll::default(), Forest::default());
+        for (pid, parent) in (1..).zip(PARENTS) {
+            let mut seen = Seen::new(pid, u64::from(pid), 1);
+            seen.ppid = parent.map_or(0, |parent| parent as u32 + 1);
+            seen.slot = Some(roll.add(seen.listed(), 0));
+            census.all.push(seen);
+        }
+        forest.grow(&mut census, &mut roll, |_, _| unreachable!("all are tracked"));
+        forest
+    }
+
+    /// Whoever vanished before a reading that stands, and could be in it
+    /// because all between had vanished too, is known to be gone.
+    fn check(forest: &Forest, ends: [Option<u32>; 5]) {
+        let mut scene = Scene { ends, ..Scene::default() };
+        read(forest, &mut scene);
+        for slot in 0..PARENTS.len() {
+            // The last end on the way up: from then on it can be in who is next.
+            let mut passed_on = Some(0);
+            let mut at = slot;
+            while let Some(above) = PARENTS[at] {
+                passed_on = passed_on.zip(ends[at]).map(|(earlier, end)| end.max(earlier));
+                let in_it = passed_on.zip(scene.read[above]).is_some_and(|(on, read)| on <= read);
+                assert!(!in_it || scene.noted[slot], "{slot} is in {above}: {ends:?}");
+                at = above;
+            }
+        }
+    }
+
+    #[test]
+    fn no_reading_holds_one_that_is_not_known_to_be_gone() {
+        let forest = forest();
+        for one in 0..28 {
+            for two in 0..28 {
+                for three in 0..28 {
+                    let ends = [Some(one), Some(two), Some(three)];
+                    check(&forest, [None, ends[0], ends[1], ends[2], None]);
+                    check(&forest, [None, None, ends[0], ends[1], ends[2]]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reading_is_taken_back_when_children_go_on_vanishing() {
+        let (mut census, mut roll, mut forest) =
+            (Census::default(), Roll::default(), Forest::default());
+        for pid in 1..=5 {
+            let mut seen = Seen::new(pid, u64::from(pid), 1);
+            seen.ppid = u32::from(pid > 1);
+            seen.slot = Some(roll.add(seen.listed(), 0));
+            census.all.push(seen);
+        }
+        forest.grow(&mut census, &mut roll, |_, _| unreachable!("all are tracked"));
+        // Read: 1 to 4, parent 5; looks: 6 to 9, again 10, 11 to 13, 14, 15, 16.
+        let mut scene =
+            Scene { ends: [None, Some(6), Some(11), Some(15), None], ..Scene::default() };
+        read(&forest, &mut scene);
+        assert_eq!(scene.noted, [false, true, true, true, false]);
+        assert_eq!(scene.read[0], None);
+        let mut scene = Scene { ends: [None, Some(6), None, None, None], ..Scene::default() };
+        read(&forest, &mut scene);
+        assert_eq!(scene.read[0], Some(10));
+    }
+}

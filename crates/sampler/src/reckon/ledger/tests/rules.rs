@@ -272,3 +272,19 @@ fn one_counter_that_grew_by_less_disproves_it() {
     settle(&mut ledger);
     assert_eq!(total(&ledger), 1000 + 100 + 1);
 }
+
+/// One that is not read any more carries more than its last reading says: the
+/// grandparent that ignored it was charged with all of that, and fell.
+#[test]
+fn who_carries_more_than_it_was_read_with_weighs_more() {
+    let mut ledger = family();
+    ledger.leave(1, ImageId(0));
+    ledger.depart(2, Some(1));
+    ledger.accept(0, bytes(1));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 111);
+    ledger.depart(1, Some(0));
+    ledger.accept(0, bytes(31));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 141);
+}
