@@ -53,15 +53,19 @@ fn ends_soon(collector: &mut Collector, signal: Signal) {
 #[test]
 fn told_to_end_it_ends_with_0() {
     let (_temp, path) = nobody();
-    for signal in [Signal::TERM, Signal::INT] {
-        // In the long wait between cycles, and in a window.
-        let mut waits = Setup::with(&path).args(&["--interval", "300"]).spawn();
-        let mut samples = Setup::with(&path).spawn();
-        waits.cycles(1);
-        samples.cycles(1);
-        std::thread::sleep(Duration::from_millis(300));
-        ends_soon(&mut waits, signal);
-        ends_soon(&mut samples, signal);
+    // In the long wait between cycles, and in a window.
+    let mut collectors = [
+        (Setup::with(&path).args(&["--interval", "300"]).spawn(), Signal::TERM),
+        (Setup::with(&path).args(&["--interval", "300"]).spawn(), Signal::INT),
+        (Setup::with(&path).spawn(), Signal::TERM),
+        (Setup::with(&path).spawn(), Signal::INT),
+    ];
+    for (collector, _) in &collectors {
+        collector.cycles(1);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    for (collector, signal) in &mut collectors {
+        ends_soon(collector, *signal);
     }
 }
 
