@@ -1,5 +1,7 @@
 //! What a cycle gives.
 
+use std::time::Duration;
+
 use crate::image::ImageId;
 use crate::keep::sockets::Owners;
 use crate::keep::tracked::{FileState, Life, Roll, Tracked};
@@ -94,6 +96,8 @@ pub struct ProcessSample<'a> {
     /// CPU time used in the window, percent of one core; `None` also when it
     /// was not there at both ends of the window.
     pub pcpu: Option<f64>,
+    /// The time between its two readings of CPU time; `None` as for `pcpu`.
+    pub window: Option<Duration>,
     /// Virtual memory, bytes.
     pub vsize: Option<u64>,
     /// Resident memory, bytes.
@@ -328,6 +332,7 @@ pub(crate) fn process_sample<'a>(
         threads: tracked.threads.there(),
         sockets,
         pcpu: percent(tracked),
+        window: tracked.cpu.used.map(|(_, elapsed)| Duration::from_nanos(elapsed)),
         vsize: memory.map(|memory| memory.size.saturating_mul(procfs.page_size)),
         rss: memory.map(|memory| memory.resident.saturating_mul(procfs.page_size)),
     }

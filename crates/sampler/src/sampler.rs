@@ -75,6 +75,8 @@ pub struct Sampler {
     pub(crate) kin_changed: bool,
     /// io of those that belong to no image yet, by pid, while they are young.
     pub(crate) young: HashMap<u32, Counters>,
+    /// Tracked zombies, by pid: their children have other parents.
+    pub(crate) zombies: Vec<u32>,
     pub(crate) owners: Owners,
     pub(crate) namespaces: Namespaces,
     pub(crate) socket_turn: u32,
@@ -144,6 +146,7 @@ impl Sampler {
             forest: Forest::default(),
             kin_changed: true,
             young: HashMap::new(),
+            zombies: Vec::new(),
             owners: Owners::default(),
             namespaces: Namespaces::default(),
             socket_turn: 0,

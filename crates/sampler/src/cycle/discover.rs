@@ -46,7 +46,7 @@ impl Sampler {
         self.meet_the_new();
         self.recognise_the_old();
         self.part_from_vanished();
-        if !self.census.vanished.is_empty() {
+        if !self.census.vanished.is_empty() || !self.zombies.is_empty() {
             self.find_new_parents();
         }
         let cycle = self.cycle;
@@ -121,12 +121,14 @@ impl Sampler {
         }
     }
 
-    /// Whose parent is gone has another one now.
+    /// Whose parent has ended has another one now, before it was waited for.
     fn find_new_parents(&mut self) {
         let mut buffer = [0; 1024];
         for at in 0..self.census.all.len() {
             let seen = self.census.all[at];
-            if !self.census.has_vanished(seen.ppid) {
+            if !self.census.has_vanished(seen.ppid)
+                && self.zombies.binary_search(&seen.ppid).is_err()
+            {
                 continue;
             }
             if let Outcome::There(stat) = process::stat(&self.procfs, seen.pid, &mut buffer) {

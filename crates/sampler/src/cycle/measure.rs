@@ -51,6 +51,7 @@ impl Sampler {
 
     /// Reads what a member has now: memory, descriptors, threads.
     pub(crate) fn read_gauges(&mut self) {
+        self.zombies.clear();
         for slot in 0..self.roll.end() {
             let Some(tracked) = self.roll.get_mut(slot) else { continue };
             if tracked.life == Life::Gone || !tracked.is_member() {
@@ -83,15 +84,21 @@ impl Sampler {
             tracked.living_thread = None;
             if let Outcome::There(Statm { size: 0, .. }) = tracked.memory {
                 look_closer(tracked, procfs, &mut self.lister);
+                if tracked.life == Life::Zombie {
+                    self.zombies.push(who.pid);
+                }
             } else if has_exec_trace(before, tracked.memory) {
                 // Another program, or the young one's first.
                 if let Some(seen) = self.census.find_mut(who.pid) {
                     seen.look = self.cycle;
                 }
                 tracked.sockets.suspect = true;
-                tracked.io = FileState::Unread;
+                if tracked.io.is_denied() {
+                    tracked.io = FileState::Unread;
+                }
             }
         }
+        self.zombies.sort_unstable();
     }
 }
 

@@ -25,6 +25,11 @@ impl Protocol {
     pub const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Unix];
 }
 
+/// Whether an error of sock_diag means that this kernel has none.
+fn never_answers(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::ACCESS)
+}
+
 /// Reads the tables, by netlink where it is to be had.
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -61,8 +66,10 @@ impl Tables {
         if let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| own && !*without) {
             match sock_diag.established(protocol, found) {
                 Ok(()) => return Outcome::There(()),
-                // What was found already is found again, which does no harm.
-                Err(_) => *without = true,
+                // The kernel has no such thing: not asked again. After another
+                // error the text serves this once. What was found already is
+                // found again, which does no harm.
+                Err(errno) => *without = never_answers(errno),
             }
         }
         self.read_text(procfs, process, protocol, found)
