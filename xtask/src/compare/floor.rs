@@ -9,13 +9,16 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::diag::{Diag, Table};
+use super::spread::Spread;
 use crate::stop::Stop;
 use crate::{Result, sys};
 
 /// CPU time of a cycle, or of several.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
-    /// Listing `/proc`, and all reads of all processes.
+    /// Listing `/proc`.
+    pub(crate) listing: Duration,
+    /// All reads of all processes.
     pub(crate) processes: Duration,
     pub(crate) tcp: Duration,
     pub(crate) udp: Duration,
@@ -28,18 +31,19 @@ impl Cost {
     }
 
     pub(crate) fn total(self) -> Duration {
-        self.processes + self.tables()
+        self.listing + self.processes + self.tables()
     }
 
-    /// The mean of some.
-    pub(crate) fn mean(costs: &[Cost]) -> Cost {
-        let count = u32::try_from(costs.len()).unwrap_or(u32::MAX).max(1);
-        let mean = |part: fn(&Cost) -> Duration| costs.iter().map(part).sum::<Duration>() / count;
+    /// The middle of some, part by part.
+    pub(crate) fn median(costs: &[Cost]) -> Cost {
+        let median =
+            |part: fn(&Cost) -> Duration| Spread::of(costs.iter().map(part).collect()).median;
         Cost {
-            processes: mean(|cost| cost.processes),
-            tcp: mean(|cost| cost.tcp),
-            udp: mean(|cost| cost.udp),
-            unix: mean(|cost| cost.unix),
+            listing: median(|cost| cost.listing),
+            processes: median(|cost| cost.processes),
+            tcp: median(|cost| cost.tcp),
+            udp: median(|cost| cost.udp),
+            unix: median(|cost| cost.unix),
         }
     }
 }
@@ -102,12 +106,13 @@ impl Floor {
         while let Some(entry) = entries.next() {
             entry?;
         }
+        let listed = own_cpu();
         for kept in &self.kept {
             sys::cpu_nanoseconds(kept.pid)?;
         }
-        let opened = own_cpu() - began;
+        let opened = own_cpu() - listed;
         stop.sleep(window)?;
-        let began = own_cpu();
+        let closing = own_cpu();
         let mut buffer = [0; 512];
         for kept in &self.kept {
             sys::cpu_nanoseconds(kept.pid)?;
@@ -127,7 +132,8 @@ impl Floor {
         let unix = own_cpu();
         self.rows = [tcp_rows, udp_rows, unix_rows];
         Ok(Cost {
-            processes: opened + (read - began),
+            listing: listed - began,
+            processes: opened + (read - closing),
             tcp: tcp - read,
             udp: udp - tcp,
             unix: unix - udp,

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::population::Truth;
+use super::spread::Spread;
 use crate::stop::Stop;
 use crate::{Result, helpers, sys};
 
@@ -50,16 +51,32 @@ impl Running {
         Ok(Running { child, marks })
     }
 
+    /// What so many cycles cost, and the last one's end.
+    pub(crate) fn measure(
+        &self,
+        warm_up: u32,
+        cycles: u32,
+        patience: Duration,
+        stop: &Stop,
+    ) -> Result<(Spread, Mark)> {
+        let mut ends =
+            self.pass(warm_up.max(1), patience, stop)?.split_off(warm_up.max(1) as usize - 1);
+        ends.extend(self.pass(cycles.max(1), patience, stop)?);
+        let readings: Vec<_> = ends.iter().map(|end| end.cpu).collect();
+        let last = ends.pop().ok_or("no cycle")?;
+        Ok((Spread::between(&readings), last))
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits for so many cycles to end; gives the last one's end.
-    pub(crate) fn pass(&self, cycles: u32, patience: Duration, stop: &Stop) -> Result<Mark> {
-        let mut last = None;
+    /// Waits for so many cycles to end, and gives their ends.
+    pub(crate) fn pass(&self, cycles: u32, patience: Duration, stop: &Stop) -> Result<Vec<Mark>> {
+        let mut ends = Vec::new();
         for cycle in 1..=cycles {
             let until = Instant::now() + patience;
-            last = Some(loop {
+            ends.push(loop {
                 stop.check()?;
                 match self.marks.recv_timeout(Duration::from_millis(50)) {
                     Ok(mark) => break mark,
@@ -73,7 +90,7 @@ impl Running {
                 }
             });
         }
-        last.ok_or_else(|| "no cycle".into())
+        Ok(ends)
     }
 }
 

@@ -14,6 +14,7 @@ mod release;
 pub(crate) mod sample;
 mod scale;
 mod scratch;
+mod spread;
 mod syscalls;
 mod table;
 
@@ -26,6 +27,7 @@ use self::options::{Options, Part};
 use self::population::{Population, Spec, raise_descriptor_limit};
 use self::psstat::Measured;
 use self::scratch::Scratch;
+use self::spread::Spread;
 use self::table::{Table, machine, mib, ms, ratio};
 use crate::Result;
 use crate::stop::Stop;
@@ -42,6 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut table = Table::new(&[
         "observer",
         "CPU a cycle, ms",
+        "mean, ms",
         "to psstat",
         "to the floor",
         "calls a cycle",
@@ -68,14 +71,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    let floor = Cost::mean(&beside.all);
+    let floor = Cost::median(&beside.all);
     let psstat = own.last().map(|(_, placed, _)| placed.to_floor);
     let to_psstat = |to_floor: f64| {
         psstat.map_or_else(String::new, |psstat| format!("{:.2}", to_floor / psstat))
     };
     let empty = String::new;
     let parts = [
-        ("floor: listing and processes", floor.processes),
+        ("floor: listing /proc", floor.listing),
+        ("floor: processes", floor.processes),
         ("floor: tcp table", floor.tcp),
         ("floor: udp tables", floor.udp),
         ("floor: unix table", floor.unix),
@@ -85,20 +89,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let to_floor = ratio(cpu, floor.total());
         let cells = [to_psstat(to_floor), format!("{to_floor:.2}")];
         let [to_psstat, to_floor] = cells;
-        table.row([name.into(), ms(cpu), to_psstat, to_floor, empty(), empty(), empty()]);
+        table.row([name.into(), ms(cpu), empty(), to_psstat, to_floor, empty(), empty(), empty()]);
     }
     for (name, placed, measured) in &own {
         let Measured { cpu, calls, resident } = measured;
+        let (cpu, mean) = (ms(cpu.median), ms(cpu.mean));
         let calls =
             calls.as_ref().map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
         let (to_psstat, to_floor) = (to_psstat(placed.to_floor), placed.text());
         let resident = mib(*resident);
-        table.row([(*name).into(), ms(*cpu), to_psstat, to_floor, calls, resident, empty()]);
+        table.row([(*name).into(), cpu, mean, to_psstat, to_floor, calls, resident, empty()]);
     }
     for (peer, placed) in &others {
         let (to_psstat, to_floor) = (to_psstat(placed.to_floor), placed.text());
-        let (cpu, lacks) = (ms(placed.cpu), peer.lacks.into());
-        table.row([peer.name.into(), cpu, to_psstat, to_floor, empty(), empty(), lacks]);
+        let (cpu, mean) = (ms(placed.cpu.median), ms(placed.cpu.mean));
+        let lacks = peer.lacks.into();
+        table.row([peer.name.into(), cpu, mean, to_psstat, to_floor, empty(), empty(), lacks]);
     }
     println!("{}. {}\n", machine(), stage.describe());
     println!("{}", table.text());
@@ -107,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     print_calls(&own);
     if let Some((name, placed, _)) = own.last() {
-        let beyond = placed.cpu.saturating_sub(placed.floor.tables());
+        let beyond = placed.cpu.median.saturating_sub(placed.floor.tables());
         println!("\n{name} less the socket tables: {} ms", ms(beyond));
     }
     Ok(())
@@ -141,33 +147,34 @@ struct Beside<'a> {
     stage: &'a Stage,
     options: &'a Options,
     stop: &'a Stop,
-    /// Of the last measurement.
-    last: Cost,
-    /// Of all.
+    /// The cycles of the last measurement.
+    last: Vec<Cost>,
+    /// The cycles of all.
     all: Vec<Cost>,
 }
 
 /// What an observer costs, and the floor beside it.
 #[derive(Clone, Copy, Debug)]
 struct Placed {
-    cpu: Duration,
+    cpu: Spread,
     floor: Cost,
     to_floor: f64,
 }
 
 impl<'a> Beside<'a> {
     fn new(stage: &'a Stage, options: &'a Options, stop: &'a Stop) -> Result<Beside<'a>> {
-        let last = Cost::mean(&stage.floor(options, stop)?);
-        Ok(Beside { stage, options, stop, last, all: vec![last] })
+        let last = stage.floor(options, stop)?;
+        Ok(Beside { stage, options, stop, all: last.clone(), last })
     }
 
     /// For an observer that was measured since the last floor.
-    fn place(&mut self, cpu: Duration) -> Result<Placed> {
-        let after = Cost::mean(&self.stage.floor(self.options, self.stop)?);
-        let floor = Cost::mean(&[self.last, after]);
+    fn place(&mut self, cpu: Spread) -> Result<Placed> {
+        let after = self.stage.floor(self.options, self.stop)?;
+        self.all.extend(&after);
+        self.last.extend(&after);
+        let floor = Cost::median(&self.last);
         self.last = after;
-        self.all.push(after);
-        Ok(Placed { cpu, floor, to_floor: ratio(cpu, floor.total()) })
+        Ok(Placed { cpu, floor, to_floor: ratio(cpu.median, floor.total()) })
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::meter::{self, Running};
 use super::options::{Options, Part};
 use super::scratch::Scratch;
+use super::spread::Spread;
 use crate::stop::Stop;
 use crate::{Result, sys};
 
@@ -18,7 +19,7 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) lacks: &'static str,
     part: Part,
-    run: fn(&Scratch, &Stop) -> Result<Duration>,
+    run: fn(&Scratch, &Stop) -> Result<Spread>,
 }
 
 /// All of them, the cheap ones first.
@@ -56,7 +57,7 @@ impl Peer {
         options: &Options,
         scratch: &Scratch,
         stop: &Stop,
-    ) -> Result<Duration> {
+    ) -> Result<Spread> {
         if !options.has(self.part) {
             return Err("left out".into());
         }
@@ -76,15 +77,13 @@ fn quiet(command: &Command) -> Command {
 }
 
 /// One that writes each cycle's numbers to stdout.
-fn written(command: &Command, marker: &'static str, stop: &Stop) -> Result<Duration> {
+fn written(command: &Command, marker: &'static str, stop: &Stop) -> Result<Spread> {
     let patience = Duration::from_secs(60);
     let running = Running::start(quiet(command), marker)?;
-    let before = running.pass(WARM_UP, patience, stop)?;
-    let after = running.pass(CYCLES, patience, stop)?;
-    Ok((after.cpu - before.cpu) / CYCLES)
+    Ok(running.measure(WARM_UP, CYCLES, patience, stop)?.0)
 }
 
-fn netdata(_: &Scratch, stop: &Stop) -> Result<Duration> {
+fn netdata(_: &Scratch, stop: &Stop) -> Result<Spread> {
     let folders = ["/usr/libexec/netdata", "/usr/lib/netdata", "/opt/netdata/usr/libexec/netdata"];
     let mut paths = folders.iter().map(|folder| Path::new(folder).join("plugins.d/apps.plugin"));
     let path = paths.find(|path| path.exists()).ok_or("not installed")?;
@@ -94,18 +93,18 @@ fn netdata(_: &Scratch, stop: &Stop) -> Result<Duration> {
     written(&command, "BEGIN apps.cpu ", stop)
 }
 
-fn pidstat(_: &Scratch, stop: &Stop) -> Result<Duration> {
+fn pidstat(_: &Scratch, stop: &Stop) -> Result<Spread> {
     let mut command = Command::new(installed("pidstat")?);
     command.args(["-p", "ALL", "-d", "-r", "-u", "-v", "1"]);
     // In the heading of the CPU part, the first of a report.
     written(&command, "%usr", stop)
 }
 
-fn python(_: &Scratch, stop: &Stop) -> Result<Duration> {
+fn python(_: &Scratch, stop: &Stop) -> Result<Spread> {
     written(&script("plain.py")?, "cycle", stop)
 }
 
-fn psutil(_: &Scratch, stop: &Stop) -> Result<Duration> {
+fn psutil(_: &Scratch, stop: &Stop) -> Result<Spread> {
     let found =
         Command::new(PYTHON).args(["-c", "import psutil"]).stderr(Stdio::null()).status()?;
     if !found.success() {
@@ -114,9 +113,7 @@ fn psutil(_: &Scratch, stop: &Stop) -> Result<Duration> {
     // It takes about a minute a cycle, so one has to do.
     let patience = Duration::from_secs(900);
     let running = Running::start(quiet(&script("with_psutil.py")?), "cycle")?;
-    let before = running.pass(1, patience, stop)?;
-    let after = running.pass(1, patience, stop)?;
-    Ok(after.cpu - before.cpu)
+    Ok(running.measure(1, 1, patience, stop)?.0)
 }
 
 /// Debian's, for which python3-psutil is.
@@ -136,16 +133,16 @@ fn installed(name: &str) -> Result<PathBuf> {
     places.find(|place| place.is_file()).ok_or_else(|| "not installed".into())
 }
 
-fn process_exporter(scratch: &Scratch, stop: &Stop) -> Result<Duration> {
+fn process_exporter(scratch: &Scratch, stop: &Stop) -> Result<Spread> {
     scraped(scratch, &["-gather-smaps=false", "-threads=false"], stop)
 }
 
-fn process_exporter_as_it_comes(scratch: &Scratch, stop: &Stop) -> Result<Duration> {
+fn process_exporter_as_it_comes(scratch: &Scratch, stop: &Stop) -> Result<Spread> {
     scraped(scratch, &[], stop)
 }
 
 /// process-exporter reads when it is asked, over HTTP.
-fn scraped(scratch: &Scratch, flags: &[&str], stop: &Stop) -> Result<Duration> {
+fn scraped(scratch: &Scratch, flags: &[&str], stop: &Stop) -> Result<Spread> {
     let names = ["process-exporter", "prometheus-process-exporter"];
     let path = names.iter().find_map(|name| installed(name).ok()).ok_or("not installed")?;
     let rule = "process_names:\n  - name: \"{{.Matches.Name}}\"\n    cmdline:\n      \
@@ -161,13 +158,14 @@ fn scraped(scratch: &Scratch, flags: &[&str], stop: &Stop) -> Result<Duration> {
         exporter.scrape(port)?;
         stop.sleep(Duration::from_secs(1))?;
     }
-    let before = exporter.cpu()?;
+    let mut readings = vec![exporter.cpu()?];
     for _ in 0..CYCLES {
         exporter.scrape(port)?;
         // What it clears up afterwards belongs to it.
         stop.sleep(Duration::from_secs(1))?;
+        readings.push(exporter.cpu()?);
     }
-    Ok((exporter.cpu()? - before) / CYCLES)
+    Ok(Spread::between(&readings))
 }
 
 /// Ended when dropped.

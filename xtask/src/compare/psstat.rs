@@ -8,6 +8,7 @@ use super::meter::{self, Running};
 use super::options::{Options, Part};
 use super::population::{Truth, conf};
 use super::scratch::Scratch;
+use super::spread::Spread;
 use super::syscalls::{self, Calls};
 use crate::stop::Stop;
 use crate::{Result, helpers};
@@ -15,7 +16,7 @@ use crate::{Result, helpers};
 /// What a cycle of psstat costs.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
-    pub(crate) cpu: Duration,
+    pub(crate) cpu: Spread,
     pub(crate) calls: Option<Calls>,
     /// Bytes.
     pub(crate) resident: u64,
@@ -65,10 +66,9 @@ pub(crate) fn measure(
 ) -> Result<Measured> {
     let running = Running::start(meter::bound(command), MARKER)?;
     let patience = PATIENCE + options.interval();
-    let before = running.pass(options.warm_up.max(1), patience, stop)?;
-    let after = running.pass(options.cycles.max(1), patience, stop)?;
-    if after.found != truth {
-        let found = after.found;
+    let (cpu, last) = running.measure(options.warm_up, options.cycles, patience, stop)?;
+    if last.found != truth {
+        let found = last.found;
         return Err(format!("psstat found {found:?} where there is {truth:?}").into());
     }
     let resident = meter::resident(running.pid())?;
@@ -77,5 +77,5 @@ pub(crate) fn measure(
     } else {
         None
     };
-    Ok(Measured { cpu: (after.cpu - before.cpu) / options.cycles.max(1), calls, resident })
+    Ok(Measured { cpu, calls, resident })
 }

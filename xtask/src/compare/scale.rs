@@ -79,15 +79,15 @@ fn curve(
         let mut costs = stage.floor(options, stop)?;
         let measured = psstat::measure(command, options, stage.population.truth, stop)?;
         costs.extend(stage.floor(options, stop)?);
-        let floor = Cost::mean(&costs).total();
+        let floor = Cost::median(&costs).total();
         let calls =
             measured.calls.map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
         table.row([
             value.to_string(),
             ms(floor),
-            ms(measured.cpu),
-            format!("{:.2}", ratio(measured.cpu, floor)),
-            each(measured.cpu, spec.matched),
+            ms(measured.cpu.median),
+            format!("{:.2}", ratio(measured.cpu.median, floor)),
+            each(measured.cpu.median, spec.matched),
             calls,
             mib(measured.resident),
         ]);
