@@ -53,6 +53,10 @@ pub enum Verb {
     /// come nearest to it. How near is told by the longest beginning of the
     /// regex that matches by itself. Exits 1 if nothing matches.
     Explain(ExplainArgs),
+    /// Watch images live: bars, histories, processes, pages
+    ///
+    /// Press ? for what keys do.
+    Top(TopArgs),
     /// Tell what this user can read here, and what to do about the rest
     ///
     /// Tries the files of all processes; looks at the kernel, hidepid, the pid
@@ -232,6 +236,23 @@ pub struct CaptureArgs {
     #[arg(long = "pid", value_name = "PID", conflicts_with = "patterns")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), value_delimiter = ',')]
     pub pids: Vec<u32>,
+}
+
+/// What `top` takes.
+#[derive(Debug, clap::Args)]
+pub struct TopArgs {
+    /// Only these images
+    #[arg(value_name = "IMAGE", conflicts_with = "patterns")]
+    pub images: Vec<ImageName>,
+    /// Only processes whose command line matches; they are the image `match`
+    #[arg(short = 'e', long = "regex", value_name = "REGEX")]
+    pub patterns: Vec<String>,
+    /// Each executable name is an image, even if there is a conf
+    #[arg(long, conflicts_with = "patterns")]
+    pub no_conf: bool,
+    /// How long a window is
+    #[arg(long, value_name = "SECONDS", value_parser = interval, default_value = "1")]
+    pub interval: Duration,
 }
 
 /// What `check` takes.

@@ -31,6 +31,7 @@ pub mod row;
 pub mod table;
 pub mod terminal;
 pub mod time;
+pub mod top;
 pub mod units;
 pub mod verbs;
 

@@ -7,6 +7,7 @@ mod explain;
 mod images;
 mod pid;
 mod source;
+mod top;
 
 use crate::args::{Args, Verb};
 use crate::exit::{Failure, Found};
@@ -22,6 +23,7 @@ pub fn run(args: Args) -> Result<Found, Failure> {
         Some(Verb::Explain(explain)) => explain::run(&args.common, &args.conf, &explain),
         Some(Verb::Doctor(doctor)) => doctor::run(&args.common, &args.conf, &doctor),
         Some(Verb::Capture(capture)) => capture::run(&args.common, &args.conf, &capture),
+        Some(Verb::Top(top)) => top::run(&args.common, &args.conf, &top),
         Some(Verb::Check(check)) => check::run(&args.common, &args.conf, &check),
     }
 }

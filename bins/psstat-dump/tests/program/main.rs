@@ -13,4 +13,5 @@ mod pid;
 mod run;
 mod screen;
 mod strangers;
+mod top;
 mod wrong_use;

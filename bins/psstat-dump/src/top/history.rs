@@ -1,0 +1,137 @@
+//! What an image used in the last windows.
+
+use std::collections::VecDeque;
+
+use crate::row::Row;
+
+/// How many windows are remembered.
+pub const LENGTH: usize = 60;
+
+/// What a history is shown of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// CPU time, percent of one core.
+    #[default]
+    Cpu,
+    /// Resident memory.
+    Memory,
+    /// Bytes read and written a second.
+    Io,
+    /// Connections of all protocols.
+    Connections,
+}
+
+impl Measure {
+    /// All of them, in the order in which they take turns.
+    pub const ALL: [Measure; 4] =
+        [Measure::Cpu, Measure::Memory, Measure::Io, Measure::Connections];
+
+    /// Its heading.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Measure::Cpu => "CPU",
+            Measure::Memory => "MEMORY",
+            Measure::Io => "IO",
+            Measure::Connections => "CONN",
+        }
+    }
+
+    /// The one whose turn is next.
+    #[must_use]
+    pub fn next(self) -> Measure {
+        let at = Measure::ALL.iter().position(|measure| *measure == self).unwrap_or(0);
+        Measure::ALL.get(at + 1).copied().unwrap_or_default()
+    }
+
+    /// Its value for a row.
+    pub fn of(self, row: &Row) -> Option<f64> {
+        let numbers = &row.numbers;
+        match self {
+            Measure::Cpu => numbers.pcpu,
+            Measure::Memory => numbers.rss.map(|rss| rss as f64),
+            Measure::Io => numbers
+                .io_done
+                .map(|(done, seconds)| done.rchar.saturating_add(done.wchar) as f64 / seconds),
+            Measure::Connections => connections(row).map(|count| count as f64),
+        }
+    }
+}
+
+/// ESTABLISHED sockets of all protocols.
+pub fn connections(row: &Row) -> Option<u64> {
+    let numbers = &row.numbers;
+    Some(numbers.tcp?.saturating_add(numbers.udp?).saturating_add(numbers.unix?))
+}
+
+/// The last windows of one image, the latest last.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    values: VecDeque<[Option<f64>; Measure::ALL.len()]>,
+}
+
+impl History {
+    /// Adds a window.
+    pub fn add(&mut self, row: &Row) {
+        if self.values.len() == LENGTH {
+            self.values.pop_front();
+        }
+        self.values.push_back(Measure::ALL.map(|measure| measure.of(row)));
+    }
+
+    /// The last windows as bars one character wide, the latest at the right.
+    /// The highest is full, but CPU is full at one core or more; what is not
+    /// known is blank.
+    pub fn bars(&self, measure: Measure, width: usize) -> String {
+        const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        let at = Measure::ALL.iter().position(|one| *one == measure).unwrap_or(0);
+        let values = self.values.iter().map(|window| window.get(at).copied().flatten());
+        let values: Vec<Option<f64>> = values.collect();
+        let least = if measure == Measure::Cpu { 100.0 } else { 1.0 };
+        let highest = values.iter().flatten().fold(least, |highest, value| value.max(highest));
+        let skipped = values.len().saturating_sub(width);
+        let bars = values.iter().skip(skipped).map(|value| {
+            let Some(value) = value else { return ' ' };
+            // Negative and not-a-number become 0.
+            let level = (value / highest * (BARS.len() - 1) as f64).round() as usize;
+            BARS.get(level).copied().unwrap_or('█')
+        });
+        let bars: String = bars.collect();
+        format!("{bars:>width$}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Numbers;
+
+    #[test]
+    fn bars_are_as_high_as_values() {
+        let mut history = History::default();
+        for pcpu in [Some(0.0), None, Some(50.0), Some(100.0)] {
+            let numbers = Numbers { pcpu, ..Numbers::default() };
+            history.add(&Row { images: Vec::new(), who: None, procs: 1, numbers });
+        }
+        assert_eq!(history.bars(Measure::Cpu, 6), "  ▁ ▅█");
+        assert_eq!(history.bars(Measure::Cpu, 2), "▅█");
+        assert_eq!(history.bars(Measure::Io, 3), "   ");
+        for _ in 0..100 {
+            history.add(&Row {
+                images: Vec::new(),
+                who: None,
+                procs: 0,
+                numbers: Numbers { pcpu: Some(1.0), ..Numbers::default() },
+            });
+        }
+        assert_eq!(history.values.len(), LENGTH);
+    }
+
+    #[test]
+    fn every_measure_has_its_turn() {
+        let mut measure = Measure::Cpu;
+        for want in [Measure::Memory, Measure::Io, Measure::Connections, Measure::Cpu] {
+            measure = measure.next();
+            assert_eq!(measure, want);
+        }
+    }
+}

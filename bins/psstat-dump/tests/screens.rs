@@ -1,0 +1,234 @@
+//! The live view's screens as text, at several sizes, and what keys do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use psstat_dump::measure::Snapshot;
+use psstat_dump::row::{Numbers, Row, Who};
+use psstat_dump::top::app::Next;
+use psstat_dump::top::{App, view};
+use psstat_sampler::{Counters, Health};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+fn numbers(pcpu: f64, rss: u64) -> Numbers {
+    let done = Counters { rchar: 2048, wchar: 512, ..Counters::ZERO };
+    Numbers {
+        pcpu: Some(pcpu),
+        rss: Some(rss),
+        tcp: Some(3),
+        udp: Some(0),
+        unix: Some(1),
+        io_done: Some((done, 1.0)),
+        ..Numbers::default()
+    }
+}
+
+fn process(image: &str, pid: u32, pcpu: f64, command_line: &[u8]) -> Row {
+    let who = Who { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+    Row {
+        images: vec![image.to_owned()],
+        who: Some(who),
+        procs: 1,
+        numbers: numbers(pcpu, 1 << 20),
+    }
+}
+
+fn image(name: &str, procs: u64, pcpu: f64, rss: u64) -> Row {
+    Row { images: vec![name.to_owned()], who: None, procs, numbers: numbers(pcpu, rss) }
+}
+
+fn snapshot(pcpu: f64) -> Snapshot {
+    Snapshot {
+        time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        window: Some(Duration::from_secs(1)),
+        images: vec![image("cron", 1, 0.0, 3 << 20), image("nginx", 2, pcpu, 9 << 20)],
+        processes: vec![
+            process("cron", 7, 0.0, b"/usr/sbin/cron -f"),
+            process("nginx", 20, pcpu, b"nginx: worker \x1b[31mprocess"),
+            process("nginx", 21, 0.0, "nginx: 日本".as_bytes()),
+        ],
+        total: Row { images: Vec::new(), who: None, procs: 3, numbers: numbers(pcpu, 12 << 20) },
+        health: Health::default(),
+    }
+}
+
+fn app() -> App {
+    let mut app = App::new(PathBuf::from("/proc"));
+    app.take(snapshot(25.0), Duration::from_millis(12));
+    app.take(snapshot(50.0), Duration::from_millis(12));
+    app
+}
+
+fn press(app: &mut App, keys: &[KeyCode]) {
+    for &code in keys {
+        assert_eq!(app.key(KeyEvent::new(code, KeyModifiers::NONE)), Next::Stay);
+    }
+}
+
+/// The screen's lines, without the spaces at their ends and empty lines at the
+/// end but the last.
+fn screen(app: &App, width: u16, height: u16) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| view::draw(frame, app)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let row = |y: u16| -> String {
+        let mut line = String::new();
+        let mut x = 0;
+        while x < width {
+            let symbol = buffer[(x, y)].symbol();
+            line.push_str(symbol);
+            // A wide character has the next cell, too.
+            x += if symbol.chars().all(|c| c < '\u{2e80}') { 1 } else { 2 };
+        }
+        line.trim_end().to_owned()
+    };
+    (0..height).map(row).collect()
+}
+
+#[test]
+fn eighty_by_twenty_four() {
+    let lines = screen(&app(), 80, 24);
+    assert_eq!(lines.len(), 24);
+    let want = [
+        "2023-11-14T22:13:20Z  3 processes, 2 images, CPU 50.0 %, RSS 12.0M",
+        "looking cost 12.0 ms of CPU in 1.00 s (1.2 %)",
+        "IMAGE             PROCS           %CPUv    RSS  RCHAR/S  WCHAR/S  CONN CPU",
+        "+nginx                2 ####....   50.0   9.0M     2.0K     512B     4       ▃▅",
+        "+cron                 1 ........    0.0   3.0M     2.0K     512B     4       ▁▁",
+    ];
+    assert_eq!(lines[..5], want);
+    assert!(lines[5..23].iter().all(String::is_empty));
+    assert_eq!(
+        lines[23],
+        "q quit  / filter  s sort  space unfold  enter page  p pause  h history  ? help"
+    );
+}
+
+#[test]
+fn other_sizes_fit() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Char(' ')]);
+    let wide = screen(&app, 120, 30);
+    assert!(
+        wide[3].starts_with("-nginx                           2 ####....   50.0"),
+        "{}",
+        wide[3]
+    );
+    assert!(wide[3].ends_with("▃▅"));
+    assert!(wide[4].ends_with("nginx: worker \\x1b[31mprocess"), "{}", wide[4]);
+    assert!(wide[5].ends_with("nginx: 日本"), "{}", wide[5]);
+    let small = screen(&app, 40, 6);
+    assert!(small[3].starts_with("-nginx       2 ####....   50.0"), "{small:?}");
+    assert!(small[5].starts_with("q quit"), "{small:?}");
+    for (width, height) in [(1, 1), (5, 2), (80, 1), (10, 50), (300, 100)] {
+        screen(&app, width, height);
+    }
+}
+
+#[test]
+fn the_current_line_is_always_there() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Char(' '), KeyCode::End]);
+    let lines = screen(&app, 80, 6);
+    assert!(lines[4].starts_with("+cron"), "{lines:?}");
+    press(&mut app, &[KeyCode::Home]);
+    assert!(screen(&app, 80, 6)[3].starts_with("-nginx"));
+}
+
+#[test]
+fn sorts_and_turns_round() {
+    let mut app = app();
+    let first = |app: &App| screen(app, 80, 24)[3].clone();
+    assert!(first(&app).starts_with("+nginx"));
+    press(&mut app, &[KeyCode::Char('r')]);
+    assert!(first(&app).starts_with("+cron"));
+    press(&mut app, &[KeyCode::Char('r'), KeyCode::Char('S')]);
+    assert!(first(&app).starts_with("+cron"));
+    assert!(screen(&app, 80, 24)[2].starts_with("IMAGEv "));
+    press(&mut app, &[KeyCode::Char('s'), KeyCode::Char('s')]);
+    assert!(screen(&app, 80, 24)[2].contains(" RSSv "));
+}
+
+#[test]
+fn filters_as_one_types() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Char('/'), KeyCode::Char('C'), KeyCode::Char('r')]);
+    let lines = screen(&app, 80, 24);
+    assert!(lines[3].starts_with("+cron") && lines[4].is_empty(), "{lines:?}");
+    assert_eq!(lines[23], "filter: Cr_");
+    // In a command line.
+    press(&mut app, &[KeyCode::Backspace, KeyCode::Backspace, KeyCode::Char('日')]);
+    assert!(screen(&app, 80, 24)[3].starts_with("+nginx"));
+    press(&mut app, &[KeyCode::Enter]);
+    assert!(screen(&app, 80, 24)[23].starts_with("filter: 日  (esc clears)"));
+    press(&mut app, &[KeyCode::Esc]);
+    assert!(screen(&app, 80, 24)[4].starts_with("+cron"));
+    press(&mut app, &[KeyCode::Char('/'), KeyCode::Char('q'), KeyCode::Char('x')]);
+    assert!(screen(&app, 80, 24)[3].is_empty());
+    press(&mut app, &[KeyCode::Esc, KeyCode::Down]);
+}
+
+#[test]
+fn unfolds_and_opens_a_page() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Enter]);
+    let lines = screen(&app, 80, 24);
+    assert!(lines[3].starts_with("-nginx") && lines[4].starts_with("   20"), "{lines:?}");
+    press(&mut app, &[KeyCode::Left]);
+    assert!(screen(&app, 80, 24)[4].starts_with("+cron"));
+
+    // A process that is really there.
+    let own = std::process::id();
+    let mut real = snapshot(1.0);
+    real.processes = vec![process("cron", own, 0.0, b"own")];
+    app.take(real, Duration::ZERO);
+    press(&mut app, &[KeyCode::End, KeyCode::Enter, KeyCode::Down, KeyCode::Enter]);
+    let lines = screen(&app, 80, 24);
+    assert_eq!(lines[0], format!("process {own}"));
+    assert_eq!(lines[2], "identity");
+    press(&mut app, &[KeyCode::Down, KeyCode::Down]);
+    assert_eq!(screen(&app, 80, 24)[0], "identity");
+    press(&mut app, &[KeyCode::Esc]);
+    assert!(screen(&app, 80, 24)[2].starts_with("IMAGE"));
+}
+
+#[test]
+fn a_pause_keeps_what_is_there() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Char('p')]);
+    app.take(snapshot(75.0), Duration::ZERO);
+    let lines = screen(&app, 80, 24);
+    assert!(lines[0].ends_with("CPU 50.0 %, RSS 12.0M  PAUSED"), "{}", lines[0]);
+    press(&mut app, &[KeyCode::Char('p')]);
+    app.take(snapshot(75.0), Duration::ZERO);
+    assert!(screen(&app, 80, 24)[0].ends_with("CPU 75.0 %, RSS 12.0M"));
+}
+
+#[test]
+fn histories_take_turns_and_end_with_their_image() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Char('h')]);
+    let lines = screen(&app, 80, 24);
+    assert!(lines[2].ends_with(" MEMORY") && lines[3].ends_with("██"), "{lines:?}");
+    let mut gone = snapshot(1.0);
+    gone.images.remove(0);
+    app.take(gone, Duration::ZERO);
+    assert_eq!(app.histories.keys().collect::<Vec<_>>(), ["nginx"]);
+}
+
+#[test]
+fn help_and_the_ways_out() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Char('?')]);
+    assert!(screen(&app, 80, 24)[0].starts_with("up, down, j, k"));
+    press(&mut app, &[KeyCode::Char('q')]);
+    assert!(screen(&app, 80, 24)[2].starts_with("IMAGE"));
+    let quit = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
+    assert_eq!(app.key(quit), Next::Quit);
+    let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    press(&mut app, &[KeyCode::Char('/')]);
+    assert_eq!(app.key(interrupt), Next::Quit);
+}
