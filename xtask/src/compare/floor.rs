@@ -48,14 +48,21 @@ impl Cost {
     }
 }
 
-/// The kept descriptors of one process.
+/// The kept descriptors of one process. The folders are named anew at each
+/// reading where the limit of descriptors leaves them no room.
 #[derive(Debug)]
 struct Kept {
     pid: u32,
     io: OwnedFd,
     statm: OwnedFd,
-    fd: OwnedFd,
-    task: OwnedFd,
+    fd: Folder,
+    task: Folder,
+}
+
+#[derive(Debug)]
+enum Folder {
+    Kept(OwnedFd),
+    Named(CString),
 }
 
 /// The bare loop.
@@ -69,23 +76,34 @@ pub(crate) struct Floor {
     pub(crate) rows: [u64; 3],
 }
 
-/// Descriptors that it needs a process.
+/// Descriptors a process that it has use for.
 pub(crate) const DESCRIPTORS: u64 = 4;
+/// Descriptors left for everything else, as by psstat.
+const RESERVE: usize = 64;
 
 impl Floor {
-    pub(crate) fn new(pids: &[u32]) -> Result<Floor> {
+    /// Over the processes with these pids, with so many descriptors at most.
+    pub(crate) fn new(pids: &[u32], limit: u64) -> Result<Floor> {
         let open = |name: &str, flags| {
-            rustix::fs::openat(CWD, CString::new(name)?, flags | OFlags::CLOEXEC, Mode::empty())
+            rustix::fs::openat(CWD, name, flags | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|error| crate::Error::from(format!("{name}: {error}")))
         };
-        let folder = OFlags::PATH | OFlags::DIRECTORY;
+        let budget = usize::try_from(limit)?.saturating_sub(RESERVE);
+        let mut room = budget.saturating_sub(2 * pids.len());
+        let mut folder = |name: String| {
+            if room == 0 {
+                return Ok(Folder::Named(CString::new(name)?));
+            }
+            room -= 1;
+            open(&name, OFlags::PATH | OFlags::DIRECTORY).map(Folder::Kept)
+        };
         let kept = pids.iter().map(|pid| {
             Ok(Kept {
                 pid: *pid,
                 io: open(&format!("/proc/{pid}/io"), OFlags::RDONLY)?,
                 statm: open(&format!("/proc/{pid}/statm"), OFlags::RDONLY)?,
-                fd: open(&format!("/proc/{pid}/fd"), folder)?,
-                task: open(&format!("/proc/{pid}/task"), folder)?,
+                fd: folder(format!("/proc/{pid}/fd"))?,
+                task: folder(format!("/proc/{pid}/task"))?,
             })
         });
         Ok(Floor {
@@ -120,8 +138,8 @@ impl Floor {
         for kept in &self.kept {
             rustix::io::pread(&kept.io, &mut buffer, 0)?;
             rustix::io::pread(&kept.statm, &mut buffer, 0)?;
-            rustix::fs::fstat(&kept.fd)?;
-            rustix::fs::fstat(&kept.task)?;
+            kept.fd.stat()?;
+            kept.task.stat()?;
         }
         let read = own_cpu();
         let tcp_rows = self.diag.dump(Table::Tcp)?;
@@ -156,6 +174,16 @@ impl Floor {
             costs.push(self.cycle(window, stop)?);
         }
         Ok(costs)
+    }
+}
+
+impl Folder {
+    fn stat(&self) -> Result<()> {
+        match self {
+            Folder::Kept(folder) => rustix::fs::fstat(folder)?,
+            Folder::Named(name) => rustix::fs::stat(name)?,
+        };
+        Ok(())
     }
 }
 

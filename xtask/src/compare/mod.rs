@@ -188,6 +188,8 @@ impl Placed {
 #[derive(Debug)]
 struct Stage {
     spec: Spec,
+    /// How many a process may have open here.
+    descriptors: u64,
     population: Population,
     churning: u64,
     /// Ended when the stage is.
@@ -196,16 +198,16 @@ struct Stage {
 
 impl Stage {
     fn set(spec: &Spec, churn: u64, stop: &Stop) -> Result<Stage> {
-        raise_descriptor_limit(floor::DESCRIPTORS * spec.processes + 1000)?;
+        let descriptors = raise_descriptor_limit(floor::DESCRIPTORS * spec.processes + 1000)?;
         eprintln!("{} processes", spec.processes);
         let population = Population::start(spec, stop)?;
         let running = if churn > 0 { Some(Churn::start(churn)?) } else { None };
-        Ok(Stage { spec: *spec, population, churning: churn, _churn: running })
+        Ok(Stage { spec: *spec, descriptors, population, churning: churn, _churn: running })
     }
 
     /// A quarter of the cycles; it is measured at least twice.
     fn floor(&self, options: &Options, stop: &Stop) -> Result<Vec<Cost>> {
-        let mut floor = Floor::new(&self.population.matched)?;
+        let mut floor = Floor::new(&self.population.matched, self.descriptors)?;
         let cycles = (options.cycles / 4).max(2);
         let costs = floor.cycles(cycles, psstat::WINDOW, options.interval(), stop)?;
         let wanted = [self.spec.tcp, self.spec.udp, self.spec.unix];

@@ -188,21 +188,22 @@ impl Truth {
 }
 
 /// Raises the soft limit of descriptors to `wanted`, and the hard one too
-/// where that is allowed. What is started later inherits it.
-pub(crate) fn raise_descriptor_limit(wanted: u64) -> Result<()> {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
+/// where that is allowed; gives what it is then. What is started later
+/// inherits it.
+pub(crate) fn raise_descriptor_limit(wanted: u64) -> Result<u64> {
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    let current = before.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return Ok(current);
     }
-    let hard = limit.maximum;
-    limit.current = Some(wanted);
-    limit.maximum = hard.map(|hard| hard.max(wanted));
-    if rustix::process::setrlimit(Resource::Nofile, limit).is_ok() {
-        return Ok(());
+    let hard = before.maximum.unwrap_or(u64::MAX);
+    for (soft, hard) in [(wanted, hard.max(wanted)), (hard, hard)] {
+        let limit = rustix::process::Rlimit { current: Some(soft), maximum: Some(hard) };
+        if rustix::process::setrlimit(Resource::Nofile, limit).is_ok() {
+            return Ok(soft);
+        }
     }
-    limit.current = hard;
-    limit.maximum = hard;
-    Ok(rustix::process::setrlimit(Resource::Nofile, limit)?)
+    Ok(current)
 }
 
 #[cfg(test)]

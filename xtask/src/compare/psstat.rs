@@ -69,7 +69,10 @@ pub(crate) fn measure(
     let (cpu, last) = running.measure(options.warm_up, options.cycles, patience, stop)?;
     if last.found != truth {
         let found = last.found;
-        return Err(format!("psstat found {found:?} where there is {truth:?}").into());
+        return Err(format!(
+            "psstat found {found:?} where there is {truth:?} (is another comparison running?)"
+        )
+        .into());
     }
     let resident = meter::resident(running.pid())?;
     let calls = if options.has(Part::Syscalls) {
