@@ -1,0 +1,99 @@
+//! Connections of live processes, against what `ss` of iproute2 says of them.
+// The permission for tests does not reach the functions beside them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::process::Command;
+
+use common::{A, Watch, actor, every_way, word};
+use psstat_actor::{Actor, Kind};
+
+/// The lines of all ESTABLISHED sockets; nothing where there is no `ss`.
+fn ask_ss() -> Option<String> {
+    let mut ss = Command::new("ss");
+    ss.args(["-H", "-n", "-e", "-p", "--tcp", "--udp", "--unix", "state", "established"]);
+    let output = match ss.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            println!("skipped: there is no ss");
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// How many distinct sockets these processes have: tcp, udp, unix.
+fn count(lines: &str, pids: &[u32]) -> [u64; 3] {
+    let mut found = [const { BTreeSet::new() }; 3];
+    for line in lines.lines() {
+        if !pids.iter().any(|pid| line.contains(&format!(",pid={pid},"))) {
+            continue;
+        }
+        let mut columns = line.split_whitespace();
+        let (at, inode) = match columns.next() {
+            Some("tcp") => (0, columns.find_map(|column| column.strip_prefix("ino:"))),
+            Some("udp") => (1, columns.find_map(|column| column.strip_prefix("ino:"))),
+            // It stands where others have the local port.
+            Some("u_str" | "u_dgr" | "u_seq") => (2, columns.nth(3)),
+            _ => panic!("a strange line: {line}"),
+        };
+        let inode: u64 = inode.and_then(|inode| inode.parse().ok()).unwrap();
+        found[at].insert(inode);
+    }
+    found.map(|inodes| inodes.len() as u64)
+}
+
+fn assert_as_ss_says(watch: &mut Watch, lines: &str, actors: &[&Actor]) {
+    let pids: Vec<u32> = actors.iter().map(|actor| actor.pid()).collect();
+    let image = watch.cycles(2).image(A);
+    let expected = count(lines, &pids);
+    assert_eq!([image.tcp, image.udp, image.unix], expected.map(Some));
+    let mut seen = 0;
+    for process in watch.sampler.processes() {
+        assert_eq!(process.sockets, Some(count(lines, &[process.pid])), "{}", process.pid);
+        seen += 1;
+    }
+    assert_eq!(seen, pids.len());
+}
+
+#[test]
+fn ss_finds_the_same_sockets() {
+    let word = word("ss");
+    let (mut one, mut two) = (actor(&word), actor(&word));
+    for (n, kind) in (3..).zip([Kind::Tcp, Kind::Udp, Kind::UnixStream, Kind::UnixDgram]) {
+        one.open_sockets(kind, n).unwrap();
+        two.open_sockets(kind, 2).unwrap();
+    }
+    if std::net::UdpSocket::bind("[::1]:0").is_ok() {
+        for (n, kind) in (1..).zip([Kind::Tcp6, Kind::Tcp6Mapped, Kind::Udp6]) {
+            one.open_sockets(kind, n).unwrap();
+        }
+    } else {
+        println!("skipped: IPv6, which is off here");
+    }
+    // Those that listen, wait or are not connected are none of them.
+    two.decoys(3).unwrap();
+    // Two descriptors, one socket.
+    one.share_socket(Kind::Tcp, &mut two).unwrap();
+    let copy = two.fork_copy().unwrap();
+    one.quiesce().unwrap();
+    two.quiesce().unwrap();
+    let Some(lines) = ask_ss() else { return };
+    assert!(count(&lines, &[one.pid()]).iter().all(|&sockets| sockets > 0), "{lines}");
+    for options in every_way() {
+        let mut watch = Watch::with(options, &[&word]);
+        assert_as_ss_says(&mut watch, &lines, &[&one, &two, &copy]);
+    }
+    // And after a change.
+    let mut watch = Watch::new(&[&word]);
+    watch.cycle();
+    one.close_sockets(Kind::Tcp, 2).unwrap();
+    one.replace_socket(Kind::Udp, Kind::UnixStream).unwrap();
+    one.quiesce().unwrap();
+    let Some(lines) = ask_ss() else { return };
+    assert_as_ss_says(&mut watch, &lines, &[&one, &two, &copy]);
+}
