@@ -22,6 +22,7 @@ pub mod csv;
 pub mod doctor;
 pub mod executable;
 pub mod exit;
+mod fault;
 pub mod harmless;
 pub mod json;
 pub mod measure;

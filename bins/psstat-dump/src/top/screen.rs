@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::app::{App, Next};
 use super::view;
 use crate::exit::Failure;
+use crate::fault;
 use crate::measure::{Measurer, Snapshot};
 
 /// How long a signal or a new window may wait for its turn.
@@ -94,6 +95,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Failure> {
             }
         }
         if changed {
+            fault::perhaps("draw");
             screen.0.draw(|frame| view::draw(frame, &app))?;
         }
     }
@@ -110,6 +112,7 @@ fn measure(mut measurer: Measurer) -> io::Result<Receiver<(Snapshot, Duration)>>
             let due = measurer.open();
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let snapshot = measurer.close();
+            fault::perhaps("measure");
             let now = cpu_time();
             if sender.send((snapshot, now.saturating_sub(before))).is_err() {
                 return;

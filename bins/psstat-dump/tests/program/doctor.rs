@@ -62,7 +62,7 @@ fn a_bad_conf_is_bad() {
 #[test]
 fn as_nobody_it_names_what_is_denied_and_the_remedy() {
     if !rustix::process::geteuid().is_root() {
-        return;
+        return println!("skipped: not root");
     }
     let _actor = actor(&unique("doctored"));
     let temp = TempDir::new().unwrap();

@@ -187,7 +187,7 @@ fn of_a_zombie() {
 fn what_may_not_be_read_is_said() {
     use std::os::unix::process::CommandExt as _;
     if !rustix::process::geteuid().is_root() {
-        return;
+        return println!("skipped: not root");
     }
     let actor = crate::run::actor(&unique("page-denied"));
     let temp = psstat_actor::TempDir::new().unwrap();

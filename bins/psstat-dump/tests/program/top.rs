@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +15,8 @@ use crate::run::{command, run, stderr};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LEAVES: &str = "\x1b[?1049l";
+const HIDES_CURSOR: &str = "\x1b[?25l";
+const SHOWS_CURSOR: &str = "\x1b[?25h";
 
 struct Session {
     master: OwnedFd,
@@ -25,6 +27,11 @@ struct Session {
 
 impl Session {
     fn start(args: &[&str]) -> Session {
+        Session::start_with(args, |_| ())
+    }
+
+    /// The same, the command changed before it is run.
+    fn start_with(args: &[&str], change: impl FnOnce(&mut Command)) -> Session {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -33,7 +40,10 @@ impl Session {
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = OpenOptions::new().read(true).write(true).open(&name).unwrap();
         let stream = || slave.try_clone().unwrap();
-        let child = command(args).stdin(stream()).stdout(stream()).stderr(stream()).spawn();
+        let mut command = command(args);
+        command.stdin(stream()).stdout(stream()).stderr(stream());
+        change(&mut command);
+        let child = command.spawn();
         let slave = OwnedFd::from(slave);
         Session { master, slave, child: child.unwrap(), seen: String::new() }
     }
@@ -75,7 +85,7 @@ impl Session {
                 self.hear(Duration::from_millis(20));
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "it does not end");
+            assert!(Instant::now() < deadline, "it does not end: {:?}", self.seen);
         }
     }
 
@@ -121,6 +131,28 @@ fn gives_the_terminal_back_when_it_is_ended() {
         top.signal(signal);
         assert_eq!(top.end(), Some(0), "{signal:?}");
         assert!(top.seen.contains(LEAVES) && !top.is_raw(), "{signal:?}");
+    }
+}
+
+#[test]
+fn gives_the_terminal_back_when_it_panics() {
+    if !cfg!(debug_assertions) {
+        return println!("skipped: a release build has no defects on purpose");
+    }
+    for (fault, status) in [("draw", 101), ("measure", 2)] {
+        let mut top = Session::start_with(&["top", "--no-conf"], |command| {
+            command.env("PSSTAT_FAULT", fault);
+        });
+        let modes = tcgetattr(&top.slave).unwrap().local_modes;
+        top.wait_for("measuring");
+        assert!(top.is_raw());
+        assert_eq!(top.end(), Some(status), "{fault}");
+        assert_eq!(tcgetattr(&top.slave).unwrap().local_modes, modes, "{fault}");
+        // What happened is told on the screen that stays.
+        let (before, after) = top.seen.split_once(LEAVES).unwrap();
+        let words = format!("a defect on purpose: {fault}");
+        assert!(!before.contains(&words) && after.contains(&words), "{fault}: {}", top.seen);
+        assert!(top.seen.rfind(SHOWS_CURSOR) > top.seen.rfind(HIDES_CURSOR), "{fault}");
     }
 }
 
