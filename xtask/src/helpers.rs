@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use crate::Result;
 use crate::compare::{churn, member, sample};
+use crate::storm::{child, driver};
 
 /// The verb of a process of the population.
 pub(crate) const MEMBER: &str = "be-a-process";
@@ -13,6 +14,11 @@ pub(crate) const MEMBER: &str = "be-a-process";
 pub(crate) const CHURN: &str = "start-short-processes";
 /// The verb of a process that runs the sampler.
 pub(crate) const SAMPLE: &str = "sample";
+/// The verb of a process that forks others of known behaviour.
+pub(crate) const DRIVER: &str = "raise-a-storm";
+/// The verb of such a short process. It ends by itself, whoever its parent is
+/// by then.
+pub(crate) const CHILD: &str = "live-and-write";
 /// The verb that becomes another program, bound to xtask's life.
 pub(crate) const BOUND: &str = "become";
 
@@ -21,10 +27,12 @@ pub(crate) const BOUND: &str = "become";
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let verb = args.next()?.into_string().ok()?;
-    if ![MEMBER, CHURN, SAMPLE, BOUND].contains(&verb.as_str()) {
+    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, BOUND].contains(&verb.as_str()) {
         return None;
     }
-    let done = bind(args.next().and_then(|pid| pid.into_string().ok())).and_then(|()| {
+    let parent = args.next().and_then(|pid| pid.into_string().ok());
+    let bound = if verb == CHILD { Ok(()) } else { bind(parent) };
+    let done = bound.and_then(|()| {
         if verb == BOUND {
             let program = args.next().ok_or("no program")?;
             return Err(Command::new(program).args(args).exec().into());
@@ -34,6 +42,8 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
         match verb.as_str() {
             MEMBER => member::live(&numbers),
             CHURN => churn::run(&numbers),
+            DRIVER => driver::run(&numbers),
+            CHILD => child::run(&numbers),
             _ => sample::run(&numbers),
         }
     });

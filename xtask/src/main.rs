@@ -4,9 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cargo;
 mod compare;
 mod helpers;
+mod machine;
 mod stop;
+mod storm;
 mod sys;
 
 /// Why a verb could not do its work.
@@ -24,6 +27,7 @@ struct Xtask {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Compare(compare::options::Options),
+    Storm(storm::Options),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     }
     let done = match Xtask::parse().verb {
         Verb::Compare(options) => compare::run(&options),
+        Verb::Storm(options) => storm::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

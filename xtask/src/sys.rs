@@ -28,3 +28,30 @@ pub(crate) fn close_from(first: u32) {
     // it, so none is closed that something else believes to own.
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
 }
+
+/// Copies this process: the copy's pid here, `None` in the copy.
+///
+/// # Errors
+/// `EBUSY` where there is more than one thread: the copy would have the locks
+/// of threads that it does not have.
+pub(crate) fn fork() -> io::Result<Option<u32>> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    // SAFETY: this is the only thread, so the copy is whole.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid.cast_unsigned())),
+    }
+}
+
+/// Lets the kernel drop this process's children when they end: nobody reaps
+/// them, and nobody inherits what they did.
+pub(crate) fn ignore_children() -> io::Result<()> {
+    // SAFETY: no handler is installed, so none can run.
+    if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

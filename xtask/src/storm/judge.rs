@@ -1,0 +1,142 @@
+//! What must hold in each cycle of a storm.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::collector::Cycle;
+
+/// Descriptors beyond the kept ones that a cycle opens for a moment: a listing,
+/// a file, a netlink socket, a look at the conf.
+const IN_PASSING: usize = 12;
+/// How much memory may be added after the first ten seconds.
+pub(crate) const MEMORY_SLACK: u64 = 2 << 20;
+
+/// Holds cycles against what must hold, and keeps what did not.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    /// Descriptors of a collector that has nothing to do.
+    pub(crate) idle_descriptors: usize,
+    /// How many more it may keep.
+    pub(crate) budget: usize,
+    /// Resident memory that it may not leave behind, once it is known.
+    pub(crate) resident: Option<u64>,
+    highest: BTreeMap<String, u64>,
+    broken: Vec<String>,
+    pub(crate) cycles: usize,
+    pub(crate) most_descriptors: usize,
+    pub(crate) most_resident: u64,
+    pub(crate) longest: Duration,
+}
+
+impl Judge {
+    /// Notes that something did not hold.
+    pub(crate) fn broke(&mut self, what: String) {
+        eprintln!("broken: {what}");
+        self.broken.push(what);
+    }
+
+    pub(crate) fn is_content(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// All that did not hold.
+    pub(crate) fn broken(&self) -> &[String] {
+        &self.broken
+    }
+
+    /// Judges a cycle and what was logged during it.
+    pub(crate) fn cycle(&mut self, cycle: &Cycle, log: &[String]) {
+        self.cycles += 1;
+        let number = self.cycles;
+        if let Some(why) = &cycle.refused {
+            self.broke(format!("cycle {number}: a line is not taken: {why}"));
+        }
+        let mut fell = Vec::new();
+        for (series, value) in cycle.counters() {
+            let highest = self.highest.entry(series.to_owned()).or_insert(value);
+            if value < *highest {
+                fell.push(format!("cycle {number}: {series} fell from {highest} to {value}"));
+            }
+            *highest = value.max(*highest);
+        }
+        for line in fell {
+            self.broke(line);
+        }
+        if cycle.get("collector.panics") != Some(0) {
+            self.broke(format!("cycle {number}: not free of panics"));
+        }
+        for line in log.iter().filter(|line| line.contains("panic")) {
+            self.broke(format!("cycle {number}: logged {line:?}"));
+        }
+        let most = self.idle_descriptors + self.budget + IN_PASSING;
+        if self.idle_descriptors > 0 && cycle.descriptors > most {
+            let now = cycle.descriptors;
+            self.broke(format!("cycle {number}: {now} descriptors, {most} are the most"));
+        }
+        if let Some(resident) = self.resident
+            && cycle.resident > resident + MEMORY_SLACK
+        {
+            let now = cycle.resident;
+            self.broke(format!("cycle {number}: {now} bytes resident, {resident} before"));
+        }
+        self.most_descriptors = self.most_descriptors.max(cycle.descriptors);
+        self.most_resident = self.most_resident.max(cycle.resident);
+        self.longest = self.longest.max(cycle.gap);
+    }
+
+    /// How often the collector left a cycle out.
+    pub(crate) fn late(&self) -> u64 {
+        self.highest.get("collector.late").copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERIES: &str = "io image=web type=wchar";
+
+    fn cycle(wchar: u64) -> Cycle {
+        Cycle::of(&[(SERIES, wchar), ("collector.panics", 0)])
+    }
+
+    /// How many things did not hold in the last of these.
+    fn broken(cycles: &[Cycle], log: &[&str]) -> usize {
+        let mut judge = Judge { idle_descriptors: 10, budget: 50, ..Judge::default() };
+        judge.resident = Some(4 << 20);
+        let log: Vec<String> = log.iter().map(|&line| line.to_owned()).collect();
+        for cycle in cycles {
+            judge.cycle(cycle, &log);
+        }
+        judge.broken().len()
+    }
+
+    #[test]
+    fn what_is_right_holds() {
+        assert_eq!(broken(&[cycle(5), cycle(5), cycle(7)], &["conf: 3 rules"]), 0);
+        // An image that is out of the conf for a while.
+        let without = Cycle::of(&[("collector.panics", 0)]);
+        assert_eq!(broken(&[cycle(5), without, cycle(6)], &[]), 0);
+        // These are no counters.
+        let gauge = |fd| Cycle::of(&[("fd image=web type=open", fd), ("collector.panics", 0)]);
+        assert_eq!(broken(&[gauge(5), gauge(4)], &[]), 0);
+        let cancelled = "io image=web type=cancelled_write_bytes";
+        let cancelled = |bytes| Cycle::of(&[(cancelled, bytes), ("collector.panics", 0)]);
+        assert_eq!(broken(&[cancelled(5), cancelled(4)], &[]), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        assert_eq!(broken(&[cycle(5), cycle(4)], &[]), 1, "a counter fell");
+        let without = Cycle::of(&[("collector.panics", 0)]);
+        assert_eq!(broken(&[cycle(5), without, cycle(4)], &[]), 1, "it fell while it was away");
+        assert_eq!(broken(&[Cycle::of(&[("collector.panics", 1)])], &[]), 1);
+        assert_eq!(broken(&[Cycle::of(&[])], &[]), 1, "nothing is said of panics");
+        assert_eq!(broken(&[cycle(5)], &["a panic in this cycle"]), 1);
+        let mut wrong = cycle(5);
+        wrong.descriptors = 10 + 50 + IN_PASSING + 1;
+        wrong.resident = (4 << 20) + MEMORY_SLACK + 1;
+        wrong.refused = Some("line 3".to_owned());
+        assert_eq!(broken(&[wrong], &[]), 3);
+    }
+}

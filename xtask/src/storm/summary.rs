@@ -1,0 +1,123 @@
+//! What came of a storm.
+
+use std::time::Duration;
+
+use super::collector::Cycle;
+use super::driver::Written;
+use super::judge::{Judge, MEMORY_SLACK};
+use super::kind::Kind;
+use crate::machine;
+
+/// The longest time between two cycles with which no process that lives for
+/// 2.5 s is missed.
+const PROMPT: Duration = Duration::from_millis(1200);
+
+/// What an image wrote, and what was counted of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    kind: Kind,
+    written: Written,
+    /// `wchar`, `syscw`; `None` where it was not printed.
+    counted: [Option<u64>; 2],
+}
+
+impl Account {
+    pub(crate) fn new(kind: Kind, written: Written, cycle: &Cycle) -> Account {
+        let counted = ["wchar", "syscw"]
+            .map(|field| cycle.get(&format!("io image={} type={field}", kind.name())));
+        Account { kind, written, counted }
+    }
+
+    /// Never more than was written, and no more lost than may be.
+    pub(crate) fn judge(&self, judge: &mut Judge) {
+        let Account { kind, written, counted } = *self;
+        for (what, written, counted) in
+            [("bytes", written.bytes, counted[0]), ("calls", written.calls, counted[1])]
+        {
+            let name = kind.name();
+            let Some(counted) = counted else {
+                judge.broke(format!("{name} has no {what}"));
+                continue;
+            };
+            if counted > written {
+                judge.broke(format!("{name}: {counted} {what} counted, {written} written"));
+            }
+            let lost = written.saturating_sub(counted);
+            let bound = written * kind.may_lose() / 100;
+            // Those reaped in their image are in their parent, seen or not.
+            let must = kind.has_parent_inside() || judge.longest <= PROMPT;
+            if must && lost > bound {
+                judge.broke(format!("{name}: {lost} {what} lost of {written}, at most {bound}"));
+            }
+        }
+    }
+
+    fn row(&self) -> String {
+        let lost = self.written.bytes.saturating_sub(self.counted[0].unwrap_or(0));
+        let percent = 100.0 * lost as f64 / self.written.bytes.max(1) as f64;
+        format!(
+            "{:<10} {:>6} {:>10} {:>10} {:>9} {:>6.1}  {}",
+            self.kind.name(),
+            self.written.forks,
+            self.written.bytes,
+            self.counted[0].map_or("-".to_owned(), |counted| counted.to_string()),
+            lost,
+            percent,
+            self.kind.why(),
+        )
+    }
+}
+
+/// What the storm left.
+#[derive(Debug)]
+pub(crate) struct Numbers<'n> {
+    pub(crate) time: Duration,
+    pub(crate) first: &'n Cycle,
+    pub(crate) last: &'n Cycle,
+    /// Descriptors of the collector in the end.
+    pub(crate) left: usize,
+    /// Of the conf.
+    pub(crate) changes: usize,
+    pub(crate) accounts: &'n [Account],
+}
+
+/// Prints the tables, and what did not hold.
+pub(crate) fn print(judge: &Judge, numbers: &Numbers<'_>) {
+    let Numbers { time, first, last, left, changes, accounts } = numbers;
+    let kib = |bytes: u64| bytes >> 10;
+    let forks: u64 = accounts.iter().map(|account| account.written.forks).sum();
+    println!("{}; load {}", machine::line(), machine::load());
+    println!("forks, and exits    {forks}, {:.0} a second", forks as f64 / time.as_secs_f64());
+    println!("cycles              {}, {} left out", judge.cycles, judge.late());
+    println!("longest time to one {:.2} s", judge.longest.as_secs_f64());
+    println!("changes of the conf {changes}");
+    println!(
+        "descriptors         {} idle, {} at most, {left} in the end",
+        judge.idle_descriptors, judge.most_descriptors
+    );
+    println!(
+        "resident, KiB       {} idle, {} after 10 s, {} at most, {} in the end ({} more allowed)",
+        kib(first.resident),
+        judge.resident.map_or("-".to_owned(), |bytes| kib(bytes).to_string()),
+        kib(judge.most_resident),
+        kib(last.resident),
+        kib(MEMORY_SLACK),
+    );
+    println!(
+        "\n{:<10} {:>6} {:>10} {:>10} {:>9} {:>6}  why",
+        "image", "forks", "written", "counted", "lost", "%"
+    );
+    for account in *accounts {
+        println!("{}", account.row());
+    }
+    if judge.longest > PROMPT {
+        println!("\nThe machine was too busy to hold what strangers' children lose to its bound.");
+    }
+    println!();
+    for line in judge.broken() {
+        println!("broken: {line}");
+    }
+    if judge.is_content() {
+        println!("All held, in every cycle.");
+    }
+}
