@@ -44,7 +44,9 @@ mod sample;
 mod sampler;
 
 pub use image::ImageId;
-pub use keep::schedule::{COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE};
+pub use keep::schedule::{
+    COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE, STRANGERS_TURN,
+};
 pub use options::{FastPaths, Options};
 pub use outcome::{Failure, Outcome};
 pub use read::tables::Protocol;
