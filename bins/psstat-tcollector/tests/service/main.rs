@@ -12,6 +12,7 @@ mod common;
 mod conf;
 mod faults;
 mod formats;
+mod hidden;
 mod live_values;
 mod options;
 mod reload;

@@ -1,0 +1,165 @@
+//! Procfs that hide processes (`hidepid`, see proc(5)), and the two
+//! capabilities with which nothing is hidden.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use psstat_actor::{Actor, TempDir};
+
+use super::common::{Collector, Cycle, PROGRAM, Setup, actor, conf, truth_of, until, word};
+
+/// The user who looks.
+const NOBODY: u32 = 65534;
+const AS_NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+
+/// A process of the one who looks and one of somebody else, with a rule for
+/// each, one for both, and a program that everybody may run.
+struct Scene {
+    temp: TempDir,
+    mine: Actor,
+    theirs: Actor,
+    conf: PathBuf,
+    program: PathBuf,
+}
+
+impl Scene {
+    /// Nothing where such a shell script may not be run.
+    fn new(script: &str) -> Option<Scene> {
+        let temp = TempDir::new().unwrap();
+        std::fs::create_dir(temp.join("proc")).unwrap();
+        let mut trial = shell(script, &temp.join("proc"));
+        let trial = trial.arg("/bin/true").output();
+        if !trial.as_ref().is_ok_and(|output| output.status.success()) {
+            println!("skipped: {script}: {trial:?}");
+            return None;
+        }
+        let (own, others) = (word("own"), word("others"));
+        let (mut mine, mut theirs) = (actor(&own), actor(&others));
+        mine.setuid(NOBODY).unwrap();
+        mine.set_dumpable(true).unwrap();
+        for actor in [&mut mine, &mut theirs] {
+            actor.open_files(5).unwrap();
+            actor.threads(2).unwrap();
+            actor.tcp_pairs(2).unwrap();
+            actor.unix_pairs(1).unwrap();
+            actor.write_bytes(10_000, 10).unwrap();
+            actor.quiesce().unwrap();
+        }
+        let text = format!("own {own}\nothers {others}\nboth {own}|{others}\n");
+        let conf = conf(&temp, &text);
+        let program = temp.join("psstat-tcollector");
+        std::fs::copy(PROGRAM, &program).unwrap();
+        Some(Scene { temp, mine, theirs, conf, program })
+    }
+
+    fn start(&self, script: &str, proc: &Path) -> Collector {
+        let setup = Setup::of(shell(script, proc)).env("PSSTAT_INTERVAL", "1");
+        setup.arg(&self.program).arg("--proc").arg(proc).arg("--conf").arg(&self.conf).spawn()
+    }
+
+    fn assert_mine_is_whole(&self, cycle: &Cycle) {
+        assert_eq!(cycle.image("own"), truth_of("own", &[self.mine.pid()]));
+        assert!(cycle.printed("pcpu image=own").is_some());
+    }
+
+    /// Nobody is there but the one's own.
+    fn assert_theirs_is_hidden(&self, cycle: &Cycle) {
+        self.assert_mine_is_whole(cycle);
+        assert_eq!(cycle.get("procs image=others"), 0);
+        assert_eq!(cycle.image("both"), truth_of("both", &[self.mine.pid()]));
+    }
+}
+
+/// A shell in a mount namespace of its own, whose `$P` is a folder for a procfs
+/// and whose arguments are a command.
+fn shell(script: &str, proc: &Path) -> Command {
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-c", &format!("P=$0; {script} \"$@\"")]).arg(proc);
+    shell
+}
+
+#[test]
+fn where_others_are_hidden_the_own_ones_are_whole() {
+    // 1: they are listed, and nothing of them can be read; 2: they are not
+    // listed; 4: as 2, by the right to trace them.
+    let script =
+        |hidepid| format!("mount -t proc -o hidepid={hidepid} proc $P && exec {AS_NOBODY}");
+    let Some(scene) = Scene::new(&script(2)) else { return };
+    let collectors = [1, 2, 4].map(|hidepid| {
+        let proc = scene.temp.join(format!("proc{hidepid}"));
+        std::fs::create_dir(&proc).unwrap();
+        (hidepid, scene.start(&script(hidepid), &proc))
+    });
+    for (hidepid, collector) in collectors {
+        let cycle = collector.cycles(3).remove(2);
+        scene.assert_theirs_is_hidden(&cycle);
+        let (seen, denied) =
+            (cycle.get("collector.seen"), cycle.get("collector.denied type=cmdline"));
+        if hidepid == 1 {
+            assert!(denied > 0, "of {seen} processes");
+            assert_eq!(collector.logged("/proc/PID/cmdline of").len(), 1, "{:?}", collector.log());
+        } else {
+            assert_eq!(denied, 0, "hidepid={hidepid}");
+            assert_eq!(collector.logged("may not be read"), [""; 0], "hidepid={hidepid}");
+        }
+        assert_eq!(cycle.get("collector.panics"), 0);
+    }
+}
+
+#[test]
+fn a_procfs_that_comes_to_hide_others_takes_nothing_from_the_own_ones() {
+    // The mark beside the folder is the test's word to hide them now.
+    let script = format!(
+        "mount -t proc proc $P || exit; \
+         (i=0; while [ $i -lt 600 -a ! -e $P.hide ]; do sleep 0.1; i=$((i+1)); done; \
+          mount -o remount,hidepid=2 proc $P && : >$P.hidden) </dev/null >/dev/null 2>&1 & \
+         exec {AS_NOBODY}"
+    );
+    let trial =
+        format!("mount -t proc proc $P && mount -o remount,hidepid=2 proc $P && exec {AS_NOBODY}");
+    let Some(mut scene) = Scene::new(&trial) else { return };
+    let proc = scene.temp.join("proc");
+    let collector = scene.start(&script, &proc);
+    collector.in_force(1);
+    let cycle = collector.fresh();
+    scene.assert_mine_is_whole(&cycle);
+    assert_eq!(cycle.get("procs image=both"), 2);
+    let before = cycle.get("io image=both type=wchar");
+
+    std::fs::write(scene.temp.join("proc.hide"), "").unwrap();
+    until("the procfs hides", || scene.temp.join("proc.hidden").exists());
+    scene.mine.write_bytes(777, 1).unwrap();
+    scene.mine.quiesce().unwrap();
+    let cycle = collector.fresh();
+    scene.assert_theirs_is_hidden(&cycle);
+    let done = cycle.get("io image=both type=wchar") - before;
+    assert!((777..10_000).contains(&done), "{done}: once, and the actor's answers");
+}
+
+#[test]
+fn with_two_capabilities_nothing_is_hidden() {
+    let script = format!(
+        "mount -t proc -o hidepid=2 proc $P && exec {AS_NOBODY} \
+         --inh-caps +sys_ptrace,+dac_read_search --ambient-caps +sys_ptrace,+dac_read_search"
+    );
+    let Some(scene) = Scene::new(&script) else { return };
+    let hiding = scene.start(&script, &scene.temp.join("proc"));
+    // The same without a procfs of its own.
+    let plain = script.replace("mount -t proc -o hidepid=2 proc $P && ", "");
+    let open = scene.start(&plain, Path::new("/proc"));
+    let (mine, theirs) = (scene.mine.pid(), scene.theirs.pid());
+    for collector in [hiding, open] {
+        for cycle in &collector.cycles(3)[1..] {
+            for (image, pids) in
+                [("own", &[mine][..]), ("others", &[theirs]), ("both", &[mine, theirs])]
+            {
+                assert_eq!(cycle.image(image), truth_of(image, pids));
+                assert!(cycle.printed(&format!("pcpu image={image}")).is_some());
+            }
+            for file in ["cmdline", "io", "fd", "statm", "stat"] {
+                assert_eq!(cycle.get(&format!("collector.denied type={file}")), 0, "{file}");
+            }
+        }
+        assert_eq!(collector.logged("may not be read"), [""; 0]);
+    }
+}
