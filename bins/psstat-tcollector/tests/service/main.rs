@@ -15,6 +15,7 @@ mod formats;
 mod hidden;
 mod live_values;
 mod options;
+mod pid_namespace;
 mod reload;
 mod rights;
 mod tcollector;
