@@ -1,5 +1,6 @@
 //! Running cargo from a verb.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,4 +29,14 @@ pub(crate) fn release(package: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let target = this.ancestors().nth(2).ok_or("this program is in no target folder")?;
     Ok(target.join("release").join(package))
+}
+
+/// In a debug build: makes a release build of xtask and goes on in that one.
+/// Comes back only in a release build, which is what is to be measured.
+pub(crate) fn go_on_in_release() -> Result<()> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    let release = release(env!("CARGO_PKG_NAME"))?;
+    Err(Command::new(release).args(std::env::args_os().skip(1)).exec().into())
 }

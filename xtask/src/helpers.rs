@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use crate::Result;
+use crate::accuracy::crowd;
 use crate::compare::{churn, member, sample};
 use crate::storm::{child, driver};
 
@@ -19,6 +20,8 @@ pub(crate) const DRIVER: &str = "raise-a-storm";
 /// The verb of such a short process. It ends by itself, whoever its parent is
 /// by then.
 pub(crate) const CHILD: &str = "live-and-write";
+/// The verb of a process that forks a crowd of sleeping ones.
+pub(crate) const CROWD: &str = "make-a-crowd";
 /// The verb that becomes another program, bound to xtask's life.
 pub(crate) const BOUND: &str = "become";
 
@@ -27,7 +30,7 @@ pub(crate) const BOUND: &str = "become";
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let verb = args.next()?.into_string().ok()?;
-    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, BOUND].contains(&verb.as_str()) {
+    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, CROWD, BOUND].contains(&verb.as_str()) {
         return None;
     }
     let parent = args.next().and_then(|pid| pid.into_string().ok());
@@ -44,6 +47,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
             CHURN => churn::run(&numbers),
             DRIVER => driver::run(&numbers),
             CHILD => child::run(&numbers),
+            CROWD => crowd::run(&numbers),
             _ => sample::run(&numbers),
         }
     });

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod accuracy;
 mod cargo;
 mod compare;
 mod helpers;
@@ -28,6 +29,7 @@ struct Xtask {
 enum Verb {
     Compare(compare::options::Options),
     Storm(storm::Options),
+    Accuracy(accuracy::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().verb {
         Verb::Compare(options) => compare::run(&options),
         Verb::Storm(options) => storm::run(&options),
+        Verb::Accuracy(options) => accuracy::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
