@@ -9,9 +9,11 @@ mod cargo;
 mod compare;
 mod helpers;
 mod machine;
+mod python;
 mod stop;
 mod storm;
 mod sys;
+mod torture;
 
 /// Why a verb could not do its work.
 type Error = Box<dyn std::error::Error>;
@@ -30,6 +32,8 @@ enum Verb {
     Compare(compare::options::Options),
     Storm(storm::Options),
     Accuracy(accuracy::Options),
+    Python(python::Options),
+    Torture(torture::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
         Verb::Compare(options) => compare::run(&options),
         Verb::Storm(options) => storm::run(&options),
         Verb::Accuracy(options) => accuracy::run(&options),
+        Verb::Python(options) => python::run(&options),
+        Verb::Torture(options) => torture::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
