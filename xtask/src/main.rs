@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod accuracy;
+mod assets;
 mod cargo;
 mod compare;
 mod helpers;
@@ -34,6 +35,7 @@ enum Verb {
     Accuracy(accuracy::Options),
     Python(python::Options),
     Torture(torture::Options),
+    Assets(assets::Options),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Accuracy(options) => accuracy::run(&options),
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),
+        Verb::Assets(options) => assets::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
