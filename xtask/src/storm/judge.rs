@@ -10,6 +10,9 @@ use super::collector::Cycle;
 const IN_PASSING: usize = 12;
 /// How much memory may be added after the first ten seconds.
 pub(crate) const MEMORY_SLACK: u64 = 2 << 20;
+/// And for each process of the machine beyond the most there were until then:
+/// others may fill it while the storm goes on.
+pub(crate) const MEMORY_A_PROCESS: u64 = 1 << 10;
 
 /// Holds cycles against what must hold, and keeps what did not.
 #[derive(Debug, Default)]
@@ -18,8 +21,10 @@ pub(crate) struct Judge {
     pub(crate) idle_descriptors: usize,
     /// How many more it may keep.
     pub(crate) budget: usize,
-    /// Resident memory that it may not leave behind, once it is known.
-    pub(crate) resident: Option<u64>,
+    /// Resident memory after the first seconds, with the most processes that
+    /// it had seen by then.
+    settled: Option<(u64, u64)>,
+    most_seen: u64,
     highest: BTreeMap<String, u64>,
     broken: Vec<String>,
     pub(crate) cycles: usize,
@@ -37,6 +42,21 @@ impl Judge {
 
     pub(crate) fn is_content(&self) -> bool {
         self.broken.is_empty()
+    }
+
+    /// From this cycle on memory may not grow.
+    pub(crate) fn settle(&mut self, cycle: &Cycle) {
+        self.settled.get_or_insert((cycle.resident, self.most_seen));
+    }
+
+    /// Resident memory when it settled.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        self.settled.map(|(resident, _)| resident)
+    }
+
+    /// The most processes that the machine had.
+    pub(crate) fn most_seen(&self) -> u64 {
+        self.most_seen
     }
 
     /// All that did not hold.
@@ -73,11 +93,15 @@ impl Judge {
             let now = cycle.descriptors;
             self.broke(format!("cycle {number}: {now} descriptors, {most} are the most"));
         }
-        if let Some(resident) = self.resident
-            && cycle.resident > resident + MEMORY_SLACK
-        {
-            let now = cycle.resident;
-            self.broke(format!("cycle {number}: {now} bytes resident, {resident} before"));
+        self.most_seen = self.most_seen.max(cycle.get("collector.seen").unwrap_or(0));
+        if let Some((settled, seen)) = self.settled {
+            let more = self.most_seen.saturating_sub(seen);
+            let most = settled + MEMORY_SLACK + more * MEMORY_A_PROCESS;
+            // Told when it gets worse, not in each cycle.
+            if cycle.resident > most.max(self.most_resident) {
+                let now = cycle.resident;
+                self.broke(format!("cycle {number}: {now} bytes resident, {most} are the most"));
+            }
         }
         self.most_descriptors = self.most_descriptors.max(cycle.descriptors);
         self.most_resident = self.most_resident.max(cycle.resident);
@@ -103,7 +127,7 @@ mod tests {
     /// How many things did not hold in the last of these.
     fn broken(cycles: &[Cycle], log: &[&str]) -> usize {
         let mut judge = Judge { idle_descriptors: 10, budget: 50, ..Judge::default() };
-        judge.resident = Some(4 << 20);
+        judge.settle(&cycle(0));
         let log: Vec<String> = log.iter().map(|&line| line.to_owned()).collect();
         for cycle in cycles {
             judge.cycle(cycle, &log);
@@ -138,5 +162,19 @@ mod tests {
         wrong.resident = (4 << 20) + MEMORY_SLACK + 1;
         wrong.refused = Some("line 3".to_owned());
         assert_eq!(broken(&[wrong], &[]), 3);
+    }
+
+    #[test]
+    fn memory_may_grow_with_the_machine() {
+        let of = |seen, resident| {
+            let mut cycle = Cycle::of(&[("collector.seen", seen), ("collector.panics", 0)]);
+            cycle.resident = resident;
+            cycle
+        };
+        let most = (4 << 20) + MEMORY_SLACK;
+        assert_eq!(broken(&[of(0, most)], &[]), 0);
+        assert_eq!(broken(&[of(0, most + 1)], &[]), 1);
+        assert_eq!(broken(&[of(100, most + 100 * MEMORY_A_PROCESS)], &[]), 0);
+        assert_eq!(broken(&[of(100, most + 100 * MEMORY_A_PROCESS + 1)], &[]), 1);
     }
 }

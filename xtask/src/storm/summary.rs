@@ -98,11 +98,12 @@ pub(crate) fn print(judge: &Judge, numbers: &Numbers<'_>) {
     println!(
         "resident, KiB       {} idle, {} after 10 s, {} at most, {} in the end ({} more allowed)",
         kib(first.resident),
-        judge.resident.map_or("-".to_owned(), |bytes| kib(bytes).to_string()),
+        judge.settled().map_or("-".to_owned(), |bytes| kib(bytes).to_string()),
         kib(judge.most_resident),
         kib(last.resident),
         kib(MEMORY_SLACK),
     );
+    println!("processes seen      {} at most", judge.most_seen());
     println!(
         "\n{:<10} {:>6} {:>10} {:>10} {:>9} {:>6}  why",
         "image", "forks", "written", "counted", "lost", "%"
