@@ -10,6 +10,7 @@ mod cargo;
 mod compare;
 mod helpers;
 mod machine;
+mod picture;
 mod python;
 mod stop;
 mod storm;
@@ -36,6 +37,10 @@ enum Verb {
     Python(python::Options),
     Torture(torture::Options),
     Assets(assets::Options),
+    /// Draw docs/top.svg: the live view of psstat-dump on processes made for it
+    ///
+    /// Takes half a minute, and the release build of psstat-dump.
+    Picture,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),
         Verb::Assets(options) => assets::run(&options),
+        Verb::Picture => picture::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
