@@ -114,6 +114,9 @@ fn comes_up_answers_and_quits() {
     let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&top.master, size).unwrap();
     top.signal(Signal::WINCH);
+    // crossterm can leave a key that comes together with a new size until the
+    // next one is pressed: its epoll tells of each once.
+    top.wait_for("\x1b[30;");
     top.press("/no-image-of-this-name");
     top.wait_for("filter:");
     top.press("\x03");
