@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use crate::keep::schedule::{DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE};
-use crate::keep::sockets::{Found, Group};
+use crate::keep::sockets::{Found, Group, Netns};
 use crate::keep::tracked::{FileState, Life};
 use crate::outcome::Outcome;
 use crate::read::procfs::Where;
@@ -21,7 +21,7 @@ use crate::sampler::Sampler;
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces {
     /// (namespace, member), sorted.
-    members: Vec<(u64, Slot)>,
+    members: Vec<(Netns, Slot)>,
     /// Some member, or its namespace, is another.
     pub(crate) changed: bool,
 }
@@ -99,7 +99,7 @@ impl Sampler {
                 continue;
             };
             let (own, owners, cycle) =
-                (self.procfs.own_netns == Some(netns), &mut self.owners, self.cycle);
+                (self.procfs.own_netns == Some(netns.0), &mut self.owners, self.cycle);
             let outcome = self.tables.established(
                 &self.procfs,
                 Where::Pid(tracked.who.pid),
@@ -155,7 +155,7 @@ impl Sampler {
             Some(_) => finder.find_at(procfs, place),
         };
         let netns = match procfs.read_netns(place) {
-            Outcome::There(netns) => Some(netns),
+            Outcome::There(netns) => Some(Netns(netns)),
             // The next listing will tell.
             Outcome::Gone => return 1,
             Outcome::Denied | Outcome::Failed(_) => None,

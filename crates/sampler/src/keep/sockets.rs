@@ -38,7 +38,7 @@ type ByInode<T> = HashMap<u64, T, BuildHasherDefault<InodeHasher>>;
 pub(crate) struct Found {
     pub(crate) inode: u64,
     pub(crate) protocol: Protocol,
-    pub(crate) netns: u64,
+    pub(crate) netns: Netns,
 }
 
 /// Sockets by inode.
@@ -56,7 +56,7 @@ struct Socket {
     /// The last cycle in which a table had it as ESTABLISHED, and which.
     established: u32,
     protocol: Protocol,
-    netns: u64,
+    netns: Netns,
 }
 
 /// The processes of an image in a network namespace. A process sees only the
@@ -64,9 +64,13 @@ struct Socket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) image: ImageId,
-    /// The namespace's inode.
-    pub(crate) netns: u64,
+    pub(crate) netns: Netns,
 }
+
+/// A network namespace by its inode, which the kernel gives out as 32 bits;
+/// there are many sockets to keep it with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Netns(pub(crate) u32);
 
 /// A group and how many of its processes hold the socket.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +89,7 @@ impl Owners {
                 shared: false,
                 established: 0,
                 protocol: Protocol::Tcp,
-                netns: 0,
+                netns: Netns::default(),
             });
             if socket.first.group == group {
                 socket.first.processes += 1;
@@ -161,7 +165,7 @@ impl Owners {
 
     /// The protocol of a socket that is ESTABLISHED in a namespace in this
     /// cycle.
-    pub(crate) fn protocol(&self, inode: u64, netns: u64, cycle: u32) -> Option<Protocol> {
+    pub(crate) fn protocol(&self, inode: u64, netns: Netns, cycle: u32) -> Option<Protocol> {
         let socket = self.sockets.get(&inode)?;
         (socket.established == cycle && socket.netns == netns).then_some(socket.protocol)
     }
@@ -198,12 +202,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn group(image: u32, netns: u64) -> Group {
-        Group { image: ImageId(image), netns }
+    fn group(image: u32, netns: u32) -> Group {
+        Group { image: ImageId(image), netns: Netns(netns) }
     }
 
-    fn found(inode: u64, netns: u64) -> Found {
-        Found { inode, protocol: Protocol::Tcp, netns }
+    fn found(inode: u64, netns: u32) -> Found {
+        Found { inode, protocol: Protocol::Tcp, netns: Netns(netns) }
     }
 
     proptest! {
@@ -211,10 +215,10 @@ mod tests {
         /// of holders.
         #[test]
         fn holders_are_counted(
-            steps in proptest::collection::vec((0u32..4, 0u64..2, 0u64..6, any::<bool>()), 0..80)
+            steps in proptest::collection::vec((0u32..4, 0u32..2, 0u64..6, any::<bool>()), 0..80)
         ) {
             let mut owners = Owners::default();
-            let mut plain: BTreeMap<(u64, u32, u64), u32> = BTreeMap::new();
+            let mut plain: BTreeMap<(u64, u32, u32), u32> = BTreeMap::new();
             for (image, netns, inode, add) in steps {
                 let held = plain.entry((inode, image, netns)).or_default();
                 if add {
@@ -251,8 +255,8 @@ mod tests {
         assert!(owners.any_lost(5) && owners.is_lost(7, 5) && !owners.is_lost(8, 5));
         owners.established(found(8, 1), 6);
         assert!(!owners.any_lost(6));
-        assert_eq!(owners.protocol(8, 1, 6), Some(Protocol::Tcp));
-        assert_eq!(owners.protocol(8, 2, 6), None);
-        assert_eq!(owners.protocol(7, 1, 6), None);
+        assert_eq!(owners.protocol(8, Netns(1), 6), Some(Protocol::Tcp));
+        assert_eq!(owners.protocol(8, Netns(2), 6), None);
+        assert_eq!(owners.protocol(7, Netns(1), 6), None);
     }
 }

@@ -4,7 +4,7 @@
 use psstat_proc_parse::Statm;
 use std::time::Instant;
 
-use super::sockets::Group;
+use super::sockets::{Group, Netns};
 use crate::image::ImageId;
 use crate::memory::give_back;
 use crate::outcome::Outcome;
@@ -90,7 +90,7 @@ pub(crate) struct Sockets {
     pub(crate) descriptors: u64,
     /// Its network namespace then, by inode; `None` where it could not be read,
     /// and then none of its sockets count.
-    pub(crate) netns: Option<u64>,
+    pub(crate) netns: Option<Netns>,
     /// Something points to a change.
     pub(crate) suspect: bool,
     /// The cycle of the last look.

@@ -18,7 +18,7 @@ pub(crate) struct Procfs {
     /// Which faster ways are wanted and work here.
     pub(crate) fast: FastPaths,
     /// The inode of the own network namespace, where this is a real procfs.
-    pub(crate) own_netns: Option<u64>,
+    pub(crate) own_netns: Option<u32>,
     /// Bytes a page, for `statm`.
     pub(crate) page_size: u64,
     /// Nanoseconds a clock tick, for `stat`.
@@ -86,17 +86,20 @@ impl Procfs {
 
     /// The inode of a process's network namespace, from `ns/net`. Needs the
     /// rights of ptrace (`PTRACE_MODE_READ`).
-    fn netns(&self, process: Where) -> Option<u64> {
+    fn netns(&self, process: Where) -> Option<u32> {
         self.read_netns(process).there()
     }
 
     /// As [`netns`](Self::netns), with the reason when there is none.
-    pub(crate) fn read_netns(&self, process: Where) -> Outcome<u64> {
+    pub(crate) fn read_netns(&self, process: Where) -> Outcome<u32> {
         let mut name = Name::new();
         let mut buffer = [0; 64];
         let link = read_link(&self.dir, name.of(process, c"ns/net"), &mut buffer);
         link.and_then(|link| match FdTarget::parse(link) {
-            FdTarget::Namespace { inode, .. } => Outcome::There(inode),
+            // The kernel gives these inodes out as 32 bits.
+            FdTarget::Namespace { inode, .. } => {
+                Outcome::from(u32::try_from(inode).map_err(|_| Errno::OVERFLOW))
+            }
             _ => Errno::INVAL.into(),
         })
     }

@@ -434,6 +434,8 @@ impl Account {
     fn standing(&mut self, image: ImageId) -> &mut Standing {
         let found = self.standings.iter().position(|standing| standing.image == image);
         let at = found.unwrap_or_else(|| {
+            // One is what most have.
+            self.standings.reserve_exact(1);
             self.standings.push(Standing { image, member: false, offset: Counters::ZERO });
             self.standings.len() - 1
         });
