@@ -1,6 +1,7 @@
 //! A steady cycle of the sampler over 200 processes made for it, with a window
-//! of 0: what is left is the reading and the reckoning. Before anything is
-//! timed, the sample has to be what these processes are known to hold.
+//! of 0: what is left is the reading and the reckoning. (The looks at everyone's
+//! descriptors in turn are done while the window lasts, so they are not in it.)
+//! Before anything is timed, the sample has to be what these processes are known to hold.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
