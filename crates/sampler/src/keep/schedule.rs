@@ -21,9 +21,9 @@ pub const DENIED_TURN: u32 = 64;
 /// number stayed the same.
 pub const DESCRIPTOR_TURN: u64 = 40;
 
-/// So many descriptors are looked at each cycle at least (half a millisecond),
+/// So many descriptors are looked at each cycle at least (a quarter of a millisecond),
 /// so that small populations are looked at whole every few cycles.
-pub const DESCRIPTORS_A_CYCLE: u64 = 256;
+pub const DESCRIPTORS_A_CYCLE: u64 = 128;
 
 /// The cycle in which a command line is due again after a look in cycle `now`.
 ///
