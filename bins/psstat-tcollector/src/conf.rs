@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use psstat_emit::Image;
 use psstat_matcher::file::{Identity, Loaded, Unusable, load};
 use psstat_matcher::live::{Event, LiveConf};
 use psstat_matcher::ownership::{Complaint, ownership};
-use psstat_matcher::{Diagnostic, Rules, Severity};
-use psstat_sampler::{Candidate, ImageId};
+use psstat_matcher::{Diagnostic, Rules, Severity, Survey};
+use psstat_sampler::{Candidate, ImageId, Options, Sampler};
 
 use crate::fault;
 use crate::log;
@@ -269,7 +269,7 @@ fn in_one_line(path: &str, diagnostic: &Diagnostic) -> String {
 }
 
 /// `--check`: prints to stderr what is wrong with the conf, as a compiler does.
-pub fn check(path: &std::path::Path, owner: &OwnerRule) -> u8 {
+pub fn check(path: &Path, owner: &OwnerRule, proc: &Path) -> u8 {
     let name = path.display().to_string();
     let mut status = EXIT_OK;
     let show = |diagnostics: &[Diagnostic]| {
@@ -280,6 +280,7 @@ pub fn check(path: &std::path::Path, owner: &OwnerRule) -> u8 {
     match load(path) {
         Ok(loaded) => {
             show(&loaded.conf.diagnostics);
+            show(&on_this_machine(&loaded.conf.rules, proc));
             for complaint in owner.complaints(&loaded.identity) {
                 say(&format!("{name} {complaint}"));
                 if owner.strict {
@@ -306,6 +307,17 @@ pub fn check(path: &std::path::Path, owner: &OwnerRule) -> u8 {
         }
     }
     status
+}
+
+/// Warnings that come from the machine's processes: a rule that matches none of
+/// them, all of them, or the collector.
+fn on_this_machine(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
+    let options = Options { proc: proc.to_owned(), ..Options::default() };
+    let Ok(mut sampler) = Sampler::new(options) else { return Vec::new() };
+    let mut survey = Survey::new(rules);
+    let own = std::process::id();
+    sampler.open(&mut |process, _| survey.see(process.text, process.pid == own));
+    survey.warnings()
 }
 
 /// Prints to stderr; if nobody listens, the status still tells.

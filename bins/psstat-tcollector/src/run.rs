@@ -24,7 +24,7 @@ const CONF_AT_START: Duration = Duration::from_secs(1);
 pub fn run(settings: Settings) -> u8 {
     let owner = OwnerRule::new(&settings.conf_owner, settings.strict_owner);
     if settings.check {
-        return check(&settings.conf, &owner);
+        return check(&settings.conf, &owner, &settings.proc);
     }
     log::panics_in_one_line();
     rights::shrink();

@@ -218,8 +218,16 @@ fn check_tells_by_its_status() {
         let (found, out, log) = check(0o644, &[]);
         assert_eq!((found, out.as_str()), (Some(status), ""), "{text:?}: {log}");
         assert!(log.contains(says), "{text:?}: {log}");
+        assert_eq!(log.contains("error: "), text.contains("bad!"), "{log}");
         let has_caret = log.contains("psstat.conf:") && log.contains("| ") && log.contains('^');
-        assert_eq!(has_caret, text.contains("bad!"), "{log}");
+        assert!(has_caret || !text.contains("bad!"), "{log}");
+    }
+    // What this machine's processes say of the rules.
+    std::fs::write(&path, "none no-such-process-anywhere\nown --check\nall .\n").unwrap();
+    let (status, _, log) = check(0o644, &[]);
+    assert_eq!(status, Some(0));
+    for says in ["matches nothing among", "matches the collector itself", "matches all"] {
+        assert!(log.contains(says), "{says}: {log}");
     }
     std::fs::write(&path, "web nginx\n").unwrap();
     assert_eq!(check(0o666, &[]).0, Some(0));
