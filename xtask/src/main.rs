@@ -9,6 +9,7 @@ mod assets;
 mod cargo;
 mod compare;
 mod helpers;
+mod interface;
 mod machine;
 mod picture;
 mod python;
@@ -37,6 +38,7 @@ enum Verb {
     Python(python::Options),
     Torture(torture::Options),
     Assets(assets::Options),
+    Interface(interface::Options),
     /// Draw docs/top.svg: the live view of psstat-dump on processes made for it
     ///
     /// Takes half a minute, and the release build of psstat-dump.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),
         Verb::Assets(options) => assets::run(&options),
+        Verb::Interface(options) => interface::run(&options),
         Verb::Picture => picture::run(),
     };
     match done {
