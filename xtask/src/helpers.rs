@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use crate::Result;
 use crate::accuracy::crowd;
 use crate::compare::{churn, member, sample};
+use crate::soak::restless;
 use crate::storm::{child, driver};
 
 /// The verb of a process of the population.
@@ -22,6 +23,8 @@ pub(crate) const DRIVER: &str = "raise-a-storm";
 pub(crate) const CHILD: &str = "live-and-write";
 /// The verb of a process that forks a crowd of sleeping ones.
 pub(crate) const CROWD: &str = "make-a-crowd";
+/// The verb of a process of a soak.
+pub(crate) const RESTLESS: &str = "live-restlessly";
 /// The verb that becomes another program, bound to xtask's life.
 pub(crate) const BOUND: &str = "become";
 
@@ -30,7 +33,7 @@ pub(crate) const BOUND: &str = "become";
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let verb = args.next()?.into_string().ok()?;
-    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, CROWD, BOUND].contains(&verb.as_str()) {
+    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, CROWD, RESTLESS, BOUND].contains(&verb.as_str()) {
         return None;
     }
     let parent = args.next().and_then(|pid| pid.into_string().ok());
@@ -48,6 +51,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
             DRIVER => driver::run(&numbers),
             CHILD => child::run(&numbers),
             CROWD => crowd::run(&numbers),
+            RESTLESS => restless::run(&numbers),
             _ => sample::run(&numbers),
         }
     });

@@ -13,6 +13,7 @@ mod interface;
 mod machine;
 mod picture;
 mod python;
+mod soak;
 mod stop;
 mod storm;
 mod sys;
@@ -34,6 +35,7 @@ struct Xtask {
 enum Verb {
     Compare(compare::options::Options),
     Storm(storm::Options),
+    Soak(soak::Options),
     Accuracy(accuracy::Options),
     Python(python::Options),
     Torture(torture::Options),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().verb {
         Verb::Compare(options) => compare::run(&options),
         Verb::Storm(options) => storm::run(&options),
+        Verb::Soak(options) => soak::run(&options),
         Verb::Accuracy(options) => accuracy::run(&options),
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 
 /// CPU time of a process in nanoseconds: user and system time of all its
 /// threads, not of its children. Linux 2.6.12 and later.
@@ -51,6 +52,34 @@ pub(crate) fn fork() -> io::Result<Option<u32>> {
 pub(crate) fn ignore_children() -> io::Result<()> {
     // SAFETY: no handler is installed, so none can run.
     if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Moves into a network namespace, with the loopback interface up, and into
+/// others for mounts, names and messages; the next child is the first process
+/// of a new pid namespace. Needs `CAP_SYS_ADMIN`.
+pub(crate) fn enter_namespaces() -> io::Result<()> {
+    use rustix::thread::UnshareFlags;
+    let flags = UnshareFlags::NEWNET
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWNS
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWIPC;
+    // SAFETY: none of these takes a descriptor away from anybody.
+    unsafe { rustix::thread::unshare_unsafe(flags)? };
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all zeros is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    // Both flags fit.
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: the request names the interface and holds the flags that this
+    // call takes.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())

@@ -91,7 +91,7 @@ pub(crate) fn live(fields: &[u64]) -> Result<()> {
 
 /// A loopback address of its own, so that no number of connections uses up
 /// the ports of one address.
-fn own_address(number: u64) -> SocketAddr {
+pub(crate) fn own_address(number: u64) -> SocketAddr {
     let [.., high, low] = number.to_be_bytes();
     SocketAddr::from((Ipv4Addr::new(127, 1, high, low), 0))
 }

@@ -16,7 +16,7 @@ mod scale;
 mod scratch;
 mod spread;
 mod syscalls;
-mod table;
+pub(crate) mod table;
 
 use std::process::Command;
 use std::time::Duration;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use psstat_actor::truth;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::stop::Stop;
 use crate::{Result, helpers};
@@ -23,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Collector {
     child: Child,
     cycles: Receiver<Vec<String>>,
+    /// How many cycles it has printed, and how many of them were taken.
+    printed: Arc<AtomicUsize>,
+    taken: usize,
     log: Receiver<String>,
     /// The cycle before, as it was printed.
     before: Vec<String>,
@@ -63,6 +68,11 @@ impl Cycle {
         self.values.get(series)?.parse().ok()
     }
 
+    /// Whether it has a series, whatever its value is.
+    pub(crate) fn has(&self, series: &str) -> bool {
+        self.values.contains_key(series)
+    }
+
     /// The series that only grow, with their values.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
         let series = self.values.keys().filter(|series| {
@@ -79,24 +89,33 @@ impl Cycle {
 }
 
 impl Collector {
-    /// Starts one with a cycle a second and so many descriptors to keep.
-    pub(crate) fn start(program: &Path, conf: &Path, budget: usize) -> Result<Collector> {
+    /// Starts one with so many descriptors to keep and seconds from cycle to
+    /// cycle.
+    pub(crate) fn start(
+        program: &Path,
+        conf: &Path,
+        budget: usize,
+        interval: u64,
+    ) -> Result<Collector> {
         let mut command = helpers::command(helpers::BOUND);
         command.arg(program).arg("--conf").arg(conf);
-        command.args(["--interval", "1", "--descriptors", &budget.to_string()]);
+        command.args(["--interval", &interval.to_string(), "--descriptors", &budget.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (cycle, cycles) = channel();
         let mut lines = Vec::new();
+        let printed = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&printed);
         follow(out.ok_or("no stdout")?, move |line| {
             let last = line.starts_with(LAST);
             lines.push(line);
+            count.fetch_add(usize::from(last), Ordering::Relaxed);
             !last || cycle.send(std::mem::take(&mut lines)).is_ok()
         });
         let (line, log) = channel();
         follow(err.ok_or("no stderr")?, move |text| line.send(text).is_ok());
-        Ok(Collector { child, cycles, log, before: Vec::new(), came: None })
+        Ok(Collector { child, cycles, printed, taken: 0, log, before: Vec::new(), came: None })
     }
 
     /// Waits for the next cycle.
@@ -111,6 +130,7 @@ impl Collector {
                 Err(RecvTimeoutError::Disconnected) => return Err(self.epitaph().into()),
             }
         };
+        self.taken += 1;
         // Time and order of tags are those of two cycles beside each other.
         let both = self.before.iter().chain(&lines);
         let (refused, points) = match truth::check_stream(both) {
@@ -131,6 +151,15 @@ impl Collector {
         Ok(Cycle { values, gap, descriptors, resident, refused })
     }
 
+    /// Whether the last cycle taken is not the last one printed.
+    pub(crate) fn has_more(&self) -> bool {
+        self.printed.load(Ordering::Relaxed) > self.taken
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many descriptors it has open now.
     pub(crate) fn descriptors(&self) -> Result<usize> {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
@@ -141,10 +170,14 @@ impl Collector {
         self.log.try_iter().collect()
     }
 
+    /// Tells it to read the conf again.
+    pub(crate) fn hup(&self) -> Result<()> {
+        Ok(rustix::process::kill_process(Pid::from_child(&self.child), Signal::HUP)?)
+    }
+
     /// Tells it to end; whether it did with status 0.
     pub(crate) fn end(mut self) -> Result<bool> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.ok_or("no pid")?, Signal::TERM)?;
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         Ok(self.child.wait()?.success())
     }
 

@@ -2,10 +2,10 @@
 //! collector looks and its conf changes.
 
 pub(crate) mod child;
-mod collector;
+pub(crate) mod collector;
 mod conf;
 pub(crate) mod driver;
-mod judge;
+pub(crate) mod judge;
 mod kind;
 mod summary;
 
@@ -148,7 +148,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let stop = Stop::on_signals()?;
     let number = u64::from(std::process::id());
     let conf = Conf::new(number)?;
-    let collector = Collector::start(&program, &conf.path(), BUDGET)?;
+    let collector = Collector::start(&program, &conf.path(), BUDGET, 1)?;
     let mut storm =
         Storm { stop: &stop, conf, collector, judge: Judge::default(), since_change: 0 };
     storm.judge.budget = BUDGET;
