@@ -58,6 +58,9 @@ pub(crate) struct Options {
 const BUDGET: usize = 2000;
 /// What is taken for settled.
 const FIRST: Duration = Duration::from_secs(60);
+/// What is compared of the time between the calms: this much of its beginning
+/// and of its end, if it is long enough.
+const PART: Duration = Duration::from_secs(300);
 /// Cycles from one change of the conf to the next.
 const TURN: usize = 6;
 /// Cycles after a change by which it is in force.
@@ -115,6 +118,7 @@ impl Soak<'_> {
 
     /// Everything at once until a time after the start.
     fn bustle(&mut self, until: Duration) -> Result<()> {
+        people::set_calm(self.conf.folder(), false)?;
         while self.start.elapsed() < until {
             if self.since_change >= TURN {
                 self.since_change = 0;
@@ -170,7 +174,6 @@ impl Soak<'_> {
         }
         self.catch_up()?;
         let calm = Calm { waited, middle: Middle::of(&looks), truth };
-        people::set_calm(self.conf.folder(), false)?;
         Ok(calm)
     }
 
@@ -250,13 +253,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let last = soak.calm()?;
     let more = soak.judge.most_seen().saturating_sub(seen_first);
 
+    let part = ((end - again) / 2).clamp(FIRST, PART);
     let (early, late) = (
-        Middle::of(soak.trace.between(again, again + FIRST)),
-        Middle::of(soak.trace.between(end.saturating_sub(FIRST), end)),
+        Middle::of(soak.trace.between(again, again + part)),
+        Middle::of(soak.trace.between(end.saturating_sub(part), end)),
     );
     judge::compare(&mut soak.judge, "in the last calm", &first.middle, &last.middle, more);
     judge::compare_descriptors(&mut soak.judge, &first.middle, &last.middle);
-    judge::compare(&mut soak.judge, "in the last minute", &early, &late, more);
+    judge::compare(&mut soak.judge, "in the last minutes", &early, &late, more);
     if first.truth != last.truth {
         soak.judge.broke("the two calms are not the same".to_owned());
     }

@@ -110,9 +110,9 @@ impl Drop for People {
 pub(crate) fn set_calm(folder: &Path, calm: bool) -> Result<()> {
     let path = folder.join(CALM);
     if calm {
-        std::fs::write(path, "")?
-    } else {
-        std::fs::remove_file(path)?
+        std::fs::write(path, "")?;
+    } else if path.exists() {
+        std::fs::remove_file(path)?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) struct Numbers<'n> {
     pub(crate) logged: usize,
     pub(crate) first: &'n Calm,
     pub(crate) last: &'n Calm,
-    /// The minute after the first calm, the one before the last.
+    /// The minutes after the first calm, and those before the last.
     pub(crate) early: Middle,
     pub(crate) late: Middle,
     /// Processes of the machine beyond the most that the first minute had.
@@ -69,7 +69,7 @@ pub(crate) fn print(judge: &Judge, trace: &Trace, numbers: &Numbers<'_>) {
         ("calm after the first minute", &first.middle),
         ("calm in the end", &last.middle),
         ("everything, after the first calm", early),
-        ("everything, last minute", late),
+        ("everything, before the last calm", late),
     ];
     for (name, middle) in rows {
         table.row([
