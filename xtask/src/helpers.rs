@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use crate::Result;
 use crate::accuracy::crowd;
 use crate::compare::{churn, member, sample};
+use crate::interfere::target;
 use crate::soak::restless;
 use crate::storm::{child, driver};
 
@@ -25,6 +26,8 @@ pub(crate) const CHILD: &str = "live-and-write";
 pub(crate) const CROWD: &str = "make-a-crowd";
 /// The verb of a process of a soak.
 pub(crate) const RESTLESS: &str = "live-restlessly";
+/// The verb of the process that an observer might disturb.
+pub(crate) const TARGET: &str = "be-sensitive";
 /// The verb that becomes another program, bound to xtask's life.
 pub(crate) const BOUND: &str = "become";
 
@@ -33,7 +36,9 @@ pub(crate) const BOUND: &str = "become";
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let verb = args.next()?.into_string().ok()?;
-    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, CROWD, RESTLESS, BOUND].contains(&verb.as_str()) {
+    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, CROWD, RESTLESS, TARGET, BOUND]
+        .contains(&verb.as_str())
+    {
         return None;
     }
     let parent = args.next().and_then(|pid| pid.into_string().ok());
@@ -52,6 +57,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
             CHILD => child::run(&numbers),
             CROWD => crowd::run(&numbers),
             RESTLESS => restless::run(&numbers),
+            TARGET => target::run(&numbers),
             _ => sample::run(&numbers),
         }
     });

@@ -10,6 +10,7 @@ mod cargo;
 mod compare;
 mod helpers;
 mod interface;
+mod interfere;
 mod machine;
 mod picture;
 mod python;
@@ -36,6 +37,7 @@ enum Verb {
     Compare(compare::options::Options),
     Storm(storm::Options),
     Soak(soak::Options),
+    Interfere(interfere::Options),
     Accuracy(accuracy::Options),
     Python(python::Options),
     Torture(torture::Options),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Compare(options) => compare::run(&options),
         Verb::Storm(options) => storm::run(&options),
         Verb::Soak(options) => soak::run(&options),
+        Verb::Interfere(options) => interfere::run(&options),
         Verb::Accuracy(options) => accuracy::run(&options),
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),

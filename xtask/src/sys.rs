@@ -84,3 +84,43 @@ pub(crate) fn enter_namespaces() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Memory of this process, every page of it resident and none of them huge.
+/// It stays for good.
+pub(crate) fn make_resident(bytes: usize) -> io::Result<()> {
+    let start = map(bytes)?;
+    // SAFETY: advice about the mapping just made.
+    if unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    touch(start, bytes);
+    Ok(())
+}
+
+/// Maps memory, writes to each of its pages and unmaps it.
+pub(crate) fn map_touch_unmap(bytes: usize) -> io::Result<()> {
+    let start = map(bytes)?;
+    touch(start, bytes);
+    // SAFETY: the mapping made above, which nobody else knows.
+    if unsafe { libc::munmap(start, bytes) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// A new private mapping, at an address of the kernel's choice.
+fn map(bytes: usize) -> io::Result<*mut libc::c_void> {
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: it is new memory, which nothing else uses.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start) }
+}
+
+/// Writes to each page of a mapping of [`map`]'s.
+fn touch(start: *mut libc::c_void, bytes: usize) {
+    for at in (0..bytes).step_by(rustix::param::page_size()) {
+        // SAFETY: within the mapping, which is this function's alone to write.
+        unsafe { start.cast::<u8>().add(at).write_volatile(1) };
+    }
+}

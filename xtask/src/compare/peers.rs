@@ -70,7 +70,7 @@ const WARM_UP: u32 = 3;
 const CYCLES: u32 = 10;
 
 /// Its messages are of no interest here.
-fn quiet(command: &Command) -> Command {
+pub(crate) fn quiet(command: &Command) -> Command {
     let mut command = meter::bound(command);
     command.stderr(Stdio::null());
     command
@@ -83,36 +83,60 @@ fn written(command: &Command, marker: &'static str, stop: &Stop) -> Result<Sprea
     Ok(running.measure(WARM_UP, CYCLES, patience, stop)?.0)
 }
 
-fn netdata(_: &Scratch, stop: &Stop) -> Result<Spread> {
+/// A command that writes each cycle's numbers to stdout, and what is in one of
+/// their lines.
+pub(crate) type Written = (Command, &'static str);
+
+pub(crate) fn netdata_command() -> Result<Written> {
     let folders = ["/usr/libexec/netdata", "/usr/lib/netdata", "/opt/netdata/usr/libexec/netdata"];
     let mut paths = folders.iter().map(|folder| Path::new(folder).join("plugins.d/apps.plugin"));
     let path = paths.find(|path| path.exists()).ok_or("not installed")?;
     let mut command = Command::new(path);
     // One cycle a second.
     command.arg("1");
-    written(&command, "BEGIN apps.cpu ", stop)
+    Ok((command, "BEGIN apps.cpu "))
 }
 
-fn pidstat(_: &Scratch, stop: &Stop) -> Result<Spread> {
+fn netdata(_: &Scratch, stop: &Stop) -> Result<Spread> {
+    let (command, marker) = netdata_command()?;
+    written(&command, marker, stop)
+}
+
+pub(crate) fn pidstat_command() -> Result<Written> {
     let mut command = Command::new(installed("pidstat")?);
     command.args(["-p", "ALL", "-d", "-r", "-u", "-v", "1"]);
     // In the heading of the CPU part, the first of a report.
-    written(&command, "%usr", stop)
+    Ok((command, "%usr"))
+}
+
+fn pidstat(_: &Scratch, stop: &Stop) -> Result<Spread> {
+    let (command, marker) = pidstat_command()?;
+    written(&command, marker, stop)
+}
+
+pub(crate) fn python_command() -> Result<Written> {
+    Ok((script("plain.py")?, "cycle"))
 }
 
 fn python(_: &Scratch, stop: &Stop) -> Result<Spread> {
-    written(&script("plain.py")?, "cycle", stop)
+    let (command, marker) = python_command()?;
+    written(&command, marker, stop)
 }
 
-fn psutil(_: &Scratch, stop: &Stop) -> Result<Spread> {
+pub(crate) fn psutil_command() -> Result<Written> {
     let found =
         Command::new(PYTHON).args(["-c", "import psutil"]).stderr(Stdio::null()).status()?;
     if !found.success() {
         return Err("not installed".into());
     }
+    Ok((script("with_psutil.py")?, "cycle"))
+}
+
+fn psutil(_: &Scratch, stop: &Stop) -> Result<Spread> {
+    let (command, marker) = psutil_command()?;
     // It takes about a minute a cycle, so one has to do.
     let patience = Duration::from_secs(900);
-    let running = Running::start(quiet(&script("with_psutil.py")?), "cycle")?;
+    let running = Running::start(quiet(&command), marker)?;
     Ok(running.measure(1, 1, patience, stop)?.0)
 }
 
@@ -134,8 +158,11 @@ fn installed(name: &str) -> Result<PathBuf> {
 }
 
 fn process_exporter(scratch: &Scratch, stop: &Stop) -> Result<Spread> {
-    scraped(scratch, &["-gather-smaps=false", "-threads=false"], stop)
+    scraped(scratch, &LEAN, stop)
 }
+
+/// Options of process-exporter that spare it the dearest reads.
+pub(crate) const LEAN: [&str; 2] = ["-gather-smaps=false", "-threads=false"];
 
 fn process_exporter_as_it_comes(scratch: &Scratch, stop: &Stop) -> Result<Spread> {
     scraped(scratch, &[], stop)
@@ -143,24 +170,14 @@ fn process_exporter_as_it_comes(scratch: &Scratch, stop: &Stop) -> Result<Spread
 
 /// process-exporter reads when it is asked, over HTTP.
 fn scraped(scratch: &Scratch, flags: &[&str], stop: &Stop) -> Result<Spread> {
-    let names = ["process-exporter", "prometheus-process-exporter"];
-    let path = names.iter().find_map(|name| installed(name).ok()).ok_or("not installed")?;
-    let rule = "process_names:\n  - name: \"{{.Matches.Name}}\"\n    cmdline:\n      \
-                - '^(?P<Name>member-\\d+) '\n";
-    let conf = scratch.write("process-exporter.yml", rule)?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let mut command = Command::new(path);
-    command.arg("-config.path").arg(conf).args(flags);
-    command.arg(format!("-web.listen-address=127.0.0.1:{port}"));
-    let exporter = Exporter(quiet(&command).stdout(Stdio::null()).spawn()?);
-    exporter.wait_until_up(port, stop)?;
+    let exporter = Exporter::start(scratch, flags, stop)?;
     for _ in 0..WARM_UP {
-        exporter.scrape(port)?;
+        exporter.scrape()?;
         stop.sleep(Duration::from_secs(1))?;
     }
     let mut readings = vec![exporter.cpu()?];
     for _ in 0..CYCLES {
-        exporter.scrape(port)?;
+        exporter.scrape()?;
         // What it clears up afterwards belongs to it.
         stop.sleep(Duration::from_secs(1))?;
         readings.push(exporter.cpu()?);
@@ -170,12 +187,32 @@ fn scraped(scratch: &Scratch, flags: &[&str], stop: &Stop) -> Result<Spread> {
 
 /// Ended when dropped.
 #[derive(Debug)]
-struct Exporter(Child);
+pub(crate) struct Exporter {
+    child: Child,
+    port: u16,
+}
 
 impl Exporter {
-    fn wait_until_up(&self, port: u16, stop: &Stop) -> Result<()> {
+    /// Starts one and waits until it answers.
+    pub(crate) fn start(scratch: &Scratch, flags: &[&str], stop: &Stop) -> Result<Exporter> {
+        let names = ["process-exporter", "prometheus-process-exporter"];
+        let path = names.iter().find_map(|name| installed(name).ok()).ok_or("not installed")?;
+        let rule = "process_names:\n  - name: \"{{.Matches.Name}}\"\n    cmdline:\n      \
+                - '^(?P<Name>member-\\d+) '\n";
+        let conf = scratch.write("process-exporter.yml", rule)?;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut command = Command::new(path);
+        command.arg("-config.path").arg(conf).args(flags);
+        command.arg(format!("-web.listen-address=127.0.0.1:{port}"));
+        let child = quiet(&command).stdout(Stdio::null()).spawn()?;
+        let exporter = Exporter { child, port };
+        exporter.wait_until_up(stop)?;
+        Ok(exporter)
+    }
+
+    fn wait_until_up(&self, stop: &Stop) -> Result<()> {
         for _ in 0..200 {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
                 return Ok(());
             }
             stop.sleep(Duration::from_millis(50))?;
@@ -183,8 +220,9 @@ impl Exporter {
         Err("does not come up".into())
     }
 
-    fn scrape(&self, port: u16) -> Result<()> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    /// Has it read everything once.
+    pub(crate) fn scrape(&self) -> Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut answer = Vec::new();
@@ -198,13 +236,13 @@ impl Exporter {
     }
 
     fn cpu(&self) -> Result<Duration> {
-        Ok(Duration::from_nanos(sys::cpu_nanoseconds(self.0.id())?))
+        Ok(Duration::from_nanos(sys::cpu_nanoseconds(self.child.id())?))
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
