@@ -14,6 +14,7 @@ mod interfere;
 mod machine;
 mod picture;
 mod python;
+mod release;
 mod soak;
 mod stop;
 mod storm;
@@ -43,6 +44,8 @@ enum Verb {
     Torture(torture::Options),
     Assets(assets::Options),
     Interface(interface::Options),
+    Licences(release::licences::Options),
+    Release(release::Options),
     /// Draw docs/top.svg: the live view of psstat-dump on processes made for it
     ///
     /// Takes half a minute, and the release build of psstat-dump.
@@ -64,6 +67,8 @@ fn main() -> ExitCode {
         Verb::Torture(options) => torture::run(&options),
         Verb::Assets(options) => assets::run(&options),
         Verb::Interface(options) => interface::run(&options),
+        Verb::Licences(options) => release::licences::run(&options),
+        Verb::Release(options) => release::run(&options),
         Verb::Picture => picture::run(),
     };
     match done {
