@@ -47,9 +47,9 @@ fn serve(number: u64) -> Result<()> {
     let mut holder = Holder::new(number)?;
     loop {
         if is_calm() {
-            holder.calm()?
+            holder.calm()?;
         } else {
-            holder.shift(&mut chance)?
+            holder.shift(&mut chance)?;
         }
         std::thread::sleep(TURN);
     }

@@ -53,7 +53,7 @@ pub(crate) fn print(judge: &Judge, trace: &Trace, numbers: &Numbers<'_>) {
     println!(
         "allowed             {} KiB more, and {} for {more} more processes; {CPU_FACTOR} times the CPU\n",
         MEMORY_SLACK >> 10,
-        MEMORY_A_PROCESS * more >> 10,
+        (MEMORY_A_PROCESS * more) >> 10,
     );
     let mut table = Table::new(&[
         "",
