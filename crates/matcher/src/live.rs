@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::file::{self, Identity, Loaded, Unusable};
+pub use crate::watch::Shortage;
 use crate::watch::Watch;
 
 /// How long a changed file must be still before it is taken.
@@ -90,6 +91,23 @@ enum State {
     Failed(Option<i32>),
 }
 
+impl State {
+    fn of(path: &Path) -> Self {
+        match Identity::of(path) {
+            Ok(identity) => Self::File(identity),
+            Err(e) => Self::Failed(e.raw_os_error()),
+        }
+    }
+
+    /// Device and number of the file.
+    fn inode(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::File(identity) => Some((identity.dev, identity.ino)),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Loaded { content: u64, uid: u32, gid: u32, mode: u32 },
@@ -129,6 +147,13 @@ impl LiveConf {
         self.watch.fd()
     }
 
+    /// What the kernel has too little of to tell of every change: then some are
+    /// noticed by looking alone, every [`LOOK`]. It is asked for more at each
+    /// look.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.watch.shortage()
+    }
+
     /// When to [`poll`](Self::poll) at the latest; `None` before the first
     /// time, which is now.
     pub fn deadline(&self) -> Option<Instant> {
@@ -147,7 +172,8 @@ impl LiveConf {
     /// Looks whether something has changed and tells it, each change once.
     ///
     /// Cheap where there was no event and [`deadline`](Self::deadline) is not
-    /// reached.
+    /// reached. Where nothing has changed, a look allocates nothing and is one
+    /// `stat` of each directory on the way and one of the file.
     ///
     /// The first call tells at once what is there, unless the file was changed
     /// within the last [`QUIET`]; [`file::load`] waits for nothing.
@@ -163,12 +189,14 @@ impl LiveConf {
         }
         // First the watches, then the look: what changes after the look makes
         // an event.
-        self.watch.arm();
+        self.watch.arm(self.touched.is_some());
         self.last_look = Some(now);
-        let state = match Identity::of(&self.path) {
-            Ok(identity) => State::File(identity),
-            Err(e) => State::Failed(e.raw_os_error()),
-        };
+        let mut state = State::of(&self.path);
+        if !self.watch.is_on(state.inode()) {
+            // It changed where no event tells of it.
+            self.watch.arm(true);
+            state = State::of(&self.path);
+        }
         let recheck = self.recheck.is_some_and(|at| at <= now);
         let touched = self.touched.take();
         if touched.is_none() && !recheck && self.pending.is_none() && self.known == Some(state) {

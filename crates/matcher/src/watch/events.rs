@@ -9,10 +9,13 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
+use rustix::io::Errno;
 
+use super::Shortage;
 use super::route::walk;
 
 /// Room for some hundred events; more are read in turns.
@@ -27,20 +30,38 @@ pub(crate) struct Watch {
     inotify: Option<Inotify>,
     directories: Vec<Watched>,
     file: Option<WatchDescriptor>,
+    /// The inode that `file` was set on, or was to be.
+    file_inode: Option<Inode>,
     /// Written and not closed since.
     being_written: bool,
+    shortage: Option<Shortage>,
 }
+
+/// Device and number.
+type Inode = (u64, u64);
 
 /// A directory and the names in it that matter.
 #[derive(Debug)]
 struct Watched {
-    descriptor: WatchDescriptor,
+    directory: PathBuf,
+    /// What it was when the watch was set; `None` where there was nothing.
+    inode: Option<Inode>,
+    /// `None` where it cannot be watched.
+    descriptor: Option<WatchDescriptor>,
     names: Vec<OsString>,
 }
 
 impl Watch {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, inotify: None, directories: Vec::new(), file: None, being_written: false }
+        Self {
+            path,
+            inotify: None,
+            directories: Vec::new(),
+            file: None,
+            file_inode: None,
+            being_written: false,
+            shortage: None,
+        }
     }
 
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -83,57 +104,124 @@ impl Watch {
         touched
     }
 
+    /// What the kernel has too little of for all watches.
+    pub(crate) fn shortage(&self) -> Option<Shortage> {
+        self.shortage
+    }
+
+    /// Whether the file's watch is on this inode, or there is none to watch.
+    pub(crate) fn is_on(&self, inode: Option<Inode>) -> bool {
+        self.file_inode == inode
+    }
+
     /// Sets the watches that the path needs now and removes all others.
     ///
-    /// Where the kernel has none left, those it gave stay; the rest is left
-    /// to looking.
-    pub(crate) fn arm(&mut self) {
+    /// Unless `changed`, it first looks whether the directories of the way are
+    /// still those that are watched, and then does nothing: no allocation, one
+    /// `stat` a directory.
+    ///
+    /// Where the kernel has no watch left, those it gave stay; the rest is left
+    /// to looking, and asked for again at the next arming.
+    pub(crate) fn arm(&mut self, changed: bool) {
+        if !changed && self.is_steady() {
+            return;
+        }
+        self.shortage = None;
         if self.inotify.is_none() {
-            self.inotify = Inotify::init().ok();
+            match Inotify::init() {
+                Ok(inotify) => self.inotify = Some(inotify),
+                Err(_) => self.shortage = Some(Shortage::Instances),
+            }
         }
         let Some(inotify) = &self.inotify else { return };
-        let mut watches = inotify.watches();
+        let mut arming = Arming { watches: inotify.watches(), exhausted: false };
         let mut directories: Vec<Watched> = Vec::new();
         let end = walk(&self.path, |step| {
+            // First what it is, then the watch: should another take its place
+            // between the two, the next look sees that they differ.
+            let inode = inode_of(&step.directory);
             // The same inode gives the same descriptor again.
-            let Ok(descriptor) = watches.add(&step.directory, directory_mask()) else { return };
-            match directories.iter_mut().find(|w| w.descriptor == descriptor) {
+            let descriptor = arming.add(&step.directory, directory_mask());
+            let same = |w: &&mut Watched| {
+                if descriptor.is_some() {
+                    w.descriptor == descriptor
+                } else {
+                    w.directory == step.directory
+                }
+            };
+            match directories.iter_mut().find(same) {
                 Some(watched) => watched.names.push(step.name),
-                None => directories.push(Watched { descriptor, names: vec![step.name] }),
+                None => directories.push(Watched {
+                    directory: step.directory,
+                    inode,
+                    descriptor,
+                    names: vec![step.name],
+                }),
             }
         });
-        let file = add_file(&mut watches, &end);
+        self.file_inode = inode_of(&self.path);
+        // A directory in the file's place is one of the names on the way; to
+        // watch it as a file would replace its own mask.
+        let file = if end.is_dir() { None } else { arming.add(&end, file_mask()) };
         if file != self.file {
             self.being_written = false;
         }
-        let stale = self.directories.drain(..).map(|w| w.descriptor).chain(self.file.take());
+        let stale = self.directories.drain(..).filter_map(|w| w.descriptor).chain(self.file.take());
         for descriptor in stale {
-            let kept = file.as_ref() == Some(&descriptor)
-                || directories.iter().any(|w| w.descriptor == descriptor);
-            if !kept {
+            let descriptor = Some(descriptor);
+            let kept = file == descriptor || directories.iter().any(|w| w.descriptor == descriptor);
+            if let (false, Some(descriptor)) = (kept, descriptor) {
                 // Fails where the kernel removed it with its inode.
-                let _ = watches.remove(descriptor);
+                let _ = arming.watches.remove(descriptor);
             }
         }
+        self.shortage = arming.exhausted.then_some(Shortage::Watches);
         self.directories = directories;
         self.file = file;
+    }
+
+    /// Whether everything is watched, and is still what it was then. A watch
+    /// that the kernel takes back makes an event.
+    fn is_steady(&self) -> bool {
+        self.inotify.is_some()
+            && self.shortage.is_none()
+            && !self.directories.is_empty()
+            && self.directories.iter().all(|w| inode_of(&w.directory) == w.inode)
     }
 
     fn forget(&mut self) {
         self.inotify = None;
         self.directories.clear();
         self.file = None;
+        self.file_inode = None;
         self.being_written = false;
     }
 }
 
-fn add_file(watches: &mut inotify::Watches, path: &Path) -> Option<WatchDescriptor> {
-    // A directory in the file's place is one of the names on the way; to
-    // watch it as a file would replace its own mask.
-    if path.is_dir() {
-        return None;
+/// Watches that are being set.
+struct Arming {
+    watches: Watches,
+    /// One was refused because there are too many.
+    exhausted: bool,
+}
+
+impl Arming {
+    fn add(&mut self, path: &Path, mask: WatchMask) -> Option<WatchDescriptor> {
+        match self.watches.add(path, mask) {
+            Ok(descriptor) => Some(descriptor),
+            Err(error) => {
+                // Other reasons lie in the path: nothing there, no directory,
+                // no right to read it.
+                let errno = Errno::from_io_error(&error);
+                self.exhausted |= matches!(errno, Some(Errno::NOSPC | Errno::NOMEM));
+                None
+            }
+        }
     }
-    watches.add(path, file_mask()).ok()
+}
+
+fn inode_of(path: &Path) -> Option<Inode> {
+    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
 fn directory_mask() -> WatchMask {
@@ -162,7 +250,8 @@ fn concerns(directories: &[Watched], event: &inotify::Event<&OsStr>) -> bool {
     if event.mask.contains(EventMask::Q_OVERFLOW) {
         return true;
     }
-    let Some(watched) = directories.iter().find(|w| w.descriptor == event.wd) else {
+    let Some(watched) = directories.iter().find(|w| w.descriptor.as_ref() == Some(&event.wd))
+    else {
         // Left over from a watch that was removed.
         return false;
     };

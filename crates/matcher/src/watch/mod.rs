@@ -1,5 +1,7 @@
 //! Being told when a path may lead to something new.
 
+use std::fmt;
+
 #[cfg(feature = "inotify")]
 mod events;
 #[cfg(feature = "inotify")]
@@ -9,6 +11,32 @@ mod route;
 pub(crate) use events::Watch;
 #[cfg(not(feature = "inotify"))]
 pub(crate) use silent::Watch;
+
+/// What the kernel has too little of to tell of every change at once.
+///
+/// [`Display`](fmt::Display) says how to give it more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shortage {
+    /// inotify(7) instances, or descriptors.
+    Instances,
+    /// inotify(7) watches.
+    Watches,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Instances => {
+                "the kernel gives no inotify instance: raise fs.inotify.max_user_instances, \
+                 or the limit of open files"
+            }
+            Self::Watches => {
+                "the kernel gives no inotify watch: raise fs.inotify.max_user_watches"
+            }
+        })
+    }
+}
 
 /// Without inotify nothing is told, and whoever asks has to look.
 #[cfg(not(feature = "inotify"))]
@@ -29,7 +57,13 @@ mod silent {
         pub(crate) fn drain(&mut self) -> bool {
             false
         }
-        pub(crate) fn arm(&mut self) {}
+        pub(crate) fn arm(&mut self, _changed: bool) {}
+        pub(crate) fn is_on(&self, _inode: Option<(u64, u64)>) -> bool {
+            true
+        }
+        pub(crate) fn shortage(&self) -> Option<super::Shortage> {
+            None
+        }
         pub(crate) fn is_being_written(&self) -> bool {
             false
         }
