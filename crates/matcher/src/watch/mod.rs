@@ -31,9 +31,7 @@ impl fmt::Display for Shortage {
                 "the kernel gives no inotify instance: raise fs.inotify.max_user_instances, \
                  or the limit of open files"
             }
-            Self::Watches => {
-                "the kernel gives no inotify watch: raise fs.inotify.max_user_watches"
-            }
+            Self::Watches => "the kernel gives no inotify watch: raise fs.inotify.max_user_watches",
         })
     }
 }
