@@ -49,6 +49,7 @@ pub use keep::schedule::{
 };
 pub use options::{FastPaths, Options};
 pub use outcome::{Failure, Outcome};
+pub use read::apart::spawn_apart;
 pub use read::tables::Protocol;
 pub use reckon::counters::Counters;
 pub use sample::{ByFile, Health, ImageSample, ProcessSample, Sample};

@@ -182,7 +182,7 @@ impl Worker {
             .name("command-lines".into())
             .stack_size(128 * 1024)
             .spawn(move || {
-                leave_descriptor_table();
+                leave_descriptor_table(None);
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let proc = rustix::fs::open(&proc, flags, Mode::empty());
                 theirs.work(proc.as_ref());

@@ -3,6 +3,7 @@
 //! Nothing here remembers anything but open descriptors and buffers, and
 //! nothing here reckons.
 
+pub(crate) mod apart;
 pub(crate) mod command_line;
 pub(crate) mod descriptors;
 pub(crate) mod listing;

@@ -2,6 +2,8 @@
 //! is in this file.
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
 use rustix::io::Errno;
 
 /// CPU time of a process in nanoseconds: user and system time of all its
@@ -27,18 +29,22 @@ pub(crate) fn process_cpu_nanoseconds(pid: u32) -> Result<u64, Errno> {
 }
 
 /// Gives the calling thread a descriptor table of its own that holds only
-/// stdin, stdout and stderr (Linux 5.9 and later; before, a full copy).
+/// stdin, stdout, stderr and `kept` (Linux 5.9 and later; before, a full copy).
 ///
 /// A process whose threads share one table pays for it at each descriptor
 /// look-up, and a thread that hangs would keep all descriptors open.
-pub(crate) fn leave_descriptor_table() {
+pub(crate) fn leave_descriptor_table(kept: Option<BorrowedFd<'_>>) {
     const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
-    // SAFETY: the calling thread has only just started and owns no descriptor;
-    // with the table unshared, the other threads' ones stay open in theirs.
-    // `unshare` is the same step for kernels without close_range.
+    let kept = kept.map_or(2, |kept| kept.as_raw_fd().cast_unsigned().max(2));
+    // SAFETY: the calling thread has only just started and owns no other
+    // descriptor; with the table unshared, the other threads' ones stay open in
+    // theirs. `unshare` is the same step for kernels without close_range.
     unsafe {
-        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_UNSHARE) != 0 {
+        let (beyond, last) = (kept + 1, libc::c_uint::MAX);
+        if libc::syscall(libc::SYS_close_range, beyond, last, CLOSE_RANGE_UNSHARE) != 0 {
             libc::unshare(libc::CLONE_FILES);
+        } else if kept > 3 {
+            libc::syscall(libc::SYS_close_range, 3, kept - 1, 0);
         }
     }
 }
