@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use psstat_emit::Image;
 use psstat_matcher::file::{Identity, Loaded, Unusable, load};
-use psstat_matcher::live::{Event, LiveConf};
+use psstat_matcher::live::{Event, LOOK};
 use psstat_matcher::ownership::{Complaint, ownership};
 use psstat_matcher::{Diagnostic, Rules, Severity, Survey};
 use psstat_sampler::{Candidate, ImageId, Options, Sampler};
 
-use crate::fault;
-use crate::log;
+use crate::follower::{Follower, News};
+use crate::log::{self, Told};
 use crate::{EXIT_BAD_CONF, EXIT_OK};
 
 /// Whom the conf should belong to, and what follows if it does not.
@@ -155,8 +154,9 @@ impl RulesInForce {
 /// Follows the conf's file and keeps the rules of its last good state.
 #[derive(Debug)]
 pub struct Conf {
-    live: LiveConf,
+    follower: Follower,
     owner: OwnerRule,
+    told: Told,
     /// The file was taken or found to be unusable, at least once.
     pub decided: bool,
     /// The rules in force.
@@ -165,59 +165,76 @@ pub struct Conf {
     pub bad_lines: usize,
     /// The rules in force are those of the file as it is.
     pub loaded: bool,
+    /// Defects that showed while it was read.
+    pub defects: u64,
 }
 
 impl Conf {
-    /// Reads nothing yet: [`follow`](Conf::follow) does.
-    pub fn new(path: PathBuf, owner: OwnerRule) -> Conf {
-        let live = LiveConf::new(path);
-        Conf {
-            live,
+    /// Begins to follow the file; [`follow`](Conf::follow) tells what came of
+    /// it.
+    ///
+    /// # Errors
+    /// When the system has no descriptor or thread left.
+    pub fn new(path: PathBuf, owner: OwnerRule) -> std::io::Result<Conf> {
+        Ok(Conf {
+            follower: Follower::start(path)?,
             owner,
+            told: Told::default(),
             decided: false,
             rules: RulesInForce::default(),
             bad_lines: 0,
             loaded: false,
-        }
+            defects: 0,
+        })
     }
 
-    /// What becomes readable when the file changes.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.live.fd()
+    /// What becomes readable when there is something to
+    /// [`follow`](Conf::follow).
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.follower.fd()
     }
 
-    /// When to look at the latest.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.live.deadline()
-    }
-
-    /// Reads the file anew at the next look, changed or not.
+    /// Has the file read anew, changed or not.
     pub fn reload(&mut self) {
-        self.live.reload();
+        self.follower.reload();
     }
 
-    /// Looks for changes and logs what they bring. Tells whether other rules
-    /// are in force now.
+    /// Logs what has changed since the last time, and takes it. Tells whether
+    /// other rules are in force now. It never waits for the file.
     pub fn follow(&mut self) -> bool {
-        let event = self.live.poll(Instant::now());
-        if event.is_some() {
-            self.decided = true;
-            // Until it is in force, whatever comes between.
-            self.loaded = false;
-            fault::perhaps(format_args!("conf"));
-        }
-        match event {
-            Some(Event::Loaded(loaded)) => self.take(*loaded),
-            Some(Event::Unusable(reason)) => {
-                self.give_up(&reason);
-                false
+        let mut changed = false;
+        for news in self.follower.news() {
+            if !matches!(news, News::Shortage(_)) {
+                self.decided = true;
+                // Until it is in force, whatever comes between.
+                self.loaded = false;
             }
-            _ => false,
+            match news {
+                News::Conf(Event::Loaded(loaded)) => changed |= self.take(*loaded),
+                News::Conf(Event::Unusable(reason)) => self.give_up(&reason),
+                News::Conf(_) => {}
+                News::Defect => self.defects += 1,
+                News::Hangs => {
+                    let rules = self.what_stays();
+                    log::line(&format!(
+                        "{}: its file system does not answer; {rules}, and it is tried again",
+                        self.follower.path().display()
+                    ));
+                }
+                News::Shortage(shortage) => self.told.once(&format!("{shortage:?}"), || {
+                    format!(
+                        "changes of {} are noticed by looking every {} s: {shortage}",
+                        self.follower.path().display(),
+                        LOOK.as_secs()
+                    )
+                }),
+            }
         }
+        changed
     }
 
     fn take(&mut self, Loaded { conf, identity, .. }: Loaded) -> bool {
-        let path = self.live.path().display().to_string();
+        let path = self.follower.path().display().to_string();
         self.report(&path, &conf.diagnostics);
         let complaints = self.owner.complaints(&identity);
         if !complaints.is_empty() {
@@ -239,17 +256,20 @@ impl Conf {
     }
 
     fn give_up(&mut self, reason: &Unusable) {
-        let path = self.live.path().display().to_string();
+        let path = self.follower.path().display().to_string();
         let diagnostics: &[Diagnostic] = match reason {
             Unusable::NoRule(diagnostics) => diagnostics,
             _ => &[],
         };
         self.report(&path, diagnostics);
-        let rules = match self.rules.count() {
+        log::line(&format!("{path} {reason}; {}", self.what_stays()));
+    }
+
+    fn what_stays(&self) -> String {
+        match self.rules.count() {
             0 => "no rules are in force until it can be used".to_owned(),
             count => format!("the last {count} good rules stay in force"),
-        };
-        log::line(&format!("{path} {reason}; {rules}"));
+        }
     }
 
     fn report(&mut self, path: &str, diagnostics: &[Diagnostic]) {

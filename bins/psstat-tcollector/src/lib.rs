@@ -10,6 +10,7 @@
 pub mod conf;
 pub mod cycle;
 pub mod fault;
+pub mod follower;
 pub mod health;
 pub mod log;
 pub mod options;

@@ -60,7 +60,13 @@ pub fn run(settings: Settings) -> u8 {
     if settings.debug {
         describe(&sampler);
     }
-    let conf = Conf::new(settings.conf.clone(), owner);
+    let conf = match Conf::new(settings.conf.clone(), owner) {
+        Ok(conf) => conf,
+        Err(error) => {
+            log::line(&format!("the conf cannot be followed: {error}"));
+            return EXIT_OK;
+        }
+    };
     Collector {
         signals,
         conf,
@@ -168,6 +174,7 @@ impl Collector {
         }
         let rules = &self.conf.rules;
         self.health.bad_lines = self.conf.bad_lines as u64;
+        self.health.panics += std::mem::take(&mut self.conf.defects);
         self.health.conf_loaded = self.conf.loaded;
         self.health.rules = rules.count() as u64;
         self.health.limited_rules = rules.limited() as u64;

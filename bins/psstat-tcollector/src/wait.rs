@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -58,8 +58,7 @@ impl Signals {
             if now >= until || enough(conf) {
                 return changed;
             }
-            let next = conf.deadline().map_or(until, |deadline| deadline.min(until));
-            self.sleep(next.saturating_duration_since(now), conf);
+            self.sleep(until.saturating_duration_since(now), conf);
         }
     }
 
@@ -73,19 +72,18 @@ impl Signals {
         hung_up
     }
 
-    fn sleep(&self, time: std::time::Duration, conf: &Conf) {
-        let timeout = Timespec {
-            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(time.subsec_nanos()),
-        };
-        let hangup = PollFd::from_borrowed_fd(self.hangup.as_fd(), PollFlags::IN);
+    fn sleep(&self, time: Duration, conf: &Conf) {
+        let mut waited_for =
+            [self.hangup.as_fd(), conf.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         // An interrupted sleep is looked into by the caller.
-        let _ = match conf.fd() {
-            Some(events) => {
-                let events = PollFd::from_borrowed_fd(events, PollFlags::IN);
-                rustix::event::poll(&mut [hangup, events], Some(&timeout))
-            }
-            None => rustix::event::poll(&mut [hangup], Some(&timeout)),
-        };
+        let _ = rustix::event::poll(&mut waited_for, Some(&timespec(time)));
+    }
+}
+
+/// A time as `poll(2)` takes it.
+pub fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
     }
 }
