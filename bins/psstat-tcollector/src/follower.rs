@@ -22,10 +22,10 @@ use crate::fault;
 use crate::wait::timespec;
 
 /// A look that takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// When another thread tries after one that hangs; the time doubles up to the
 /// longest.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(600);
 /// How many threads may hang at once. When there are more, one has to come back
 /// before another tries.
