@@ -1,6 +1,7 @@
 //! `cargo xtask torture`: a conf's reload, for longer than the tests take.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::Args;
@@ -10,39 +11,77 @@ use crate::{Result, cargo, machine};
 /// Change a conf many times by every means, at random, while the matcher follows it.
 ///
 /// Written in place, in pieces with pauses, by rename, an older file moved in, a link swapped, the
-/// directory replaced, removed and made again without permission between. The rules in force are
-/// always a complete file's, the last change comes into force, and no watch leaks. Prints the seed
-/// and how long the slowest change took, from its last write on. Some four changes a second.
+/// directory replaced, removed and made again, permission of the file and of its directory taken
+/// and given back. Then a quarter as many changes where the kernel tells of none. The rules in
+/// force are always a complete file's, the last change comes into force, and no watch or descriptor
+/// leaks. Prints the seeds and how long the slowest change took, from its last write on. Some three
+/// changes a second, and one where the kernel tells of none.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// How many changes
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     changes: u32,
+    /// How many threads burn CPU meanwhile
+    #[arg(long, default_value_t = 4)]
+    load: u8,
 }
 
-/// Runs the matcher's own test with so many changes.
+/// The tests of the matcher that do it, and what each is about.
+const TESTS: [(&str, &str); 2] = [
+    ("whatever_is_done_to_it", "with events, as a user whose permissions count"),
+    ("whatever_is_done_where_no_event_tells", "without events"),
+];
+
+/// Runs the matcher's own tests with so many changes.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let test = ["test", "--quiet", "--package", "psstat-matcher", "--test", "torture"];
     let built = cargo::command().args(test).arg("--no-run").status()?;
     if !built.success() {
         return Err("the test cannot be built".into());
     }
-    let start = Instant::now();
-    let ran = cargo::command()
-        .args(test)
-        .args(["--", "--nocapture"])
-        .env("PSSTAT_TORTURE_CHANGES", options.changes.to_string())
-        .stderr(Stdio::inherit())
-        .output()?;
+    let changes = options.changes.to_string();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..options.load {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let run = || {
+            for (name, about) in TESTS {
+                let start = Instant::now();
+                let ran = cargo::command()
+                    .args(test)
+                    .args([name, "--", "--exact", "--nocapture"])
+                    .env("PSSTAT_TORTURE_CHANGES", &changes)
+                    .stderr(Stdio::inherit())
+                    .output()?;
+                println!(
+                    "{about}: {:.0} s; load {}",
+                    start.elapsed().as_secs_f64(),
+                    machine::load()
+                );
+                tell(&ran)?;
+            }
+            Ok(())
+        };
+        println!("{}; {} threads burn CPU", machine::line(), options.load);
+        let done = run();
+        ended.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
+/// Prints what matters of a test's output; all of it where it failed.
+fn tell(ran: &Output) -> Result<()> {
     let text = String::from_utf8_lossy(&ran.stdout);
-    // How often the conf could not be used for a moment, since it was not there.
-    let away = text.lines().filter(|line| line.starts_with("unusable: ")).count();
-    println!("{}; load {}", machine::line(), machine::load());
-    println!("{} changes in {:.0} s", options.changes, start.elapsed().as_secs_f64());
-    println!("told as unusable between {away} times");
     for line in text.lines() {
-        let told = line.starts_with("seed ") || line.starts_with("slowest ");
-        if told || !ran.status.success() {
+        let told = ["changes ", "seed ", "slowest ", "told ", "skipped: "];
+        if told.iter().any(|start| line.starts_with(start)) {
+            println!("  {line}");
+        } else if !ran.status.success() {
             println!("{line}");
         }
     }

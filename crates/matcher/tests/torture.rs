@@ -1,6 +1,9 @@
 //! A conf is changed at random by every means: the rules in force are always
 //! a complete file's, the last change comes into force, and nothing leaks.
 //!
+//! Root may read whatever has no permission, so the test runs itself again as
+//! another user; and once more where the kernel gives no inotify instance.
+//!
 //! `PSSTAT_TORTURE_CHANGES` sets the number of changes; it prints how long the
 //! slowest took to be in force.
 
@@ -8,18 +11,21 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_matcher::Conf;
-use psstat_matcher::live::{Event, LiveConf};
+use psstat_matcher::live::{Event, LOOK, LiveConf, QUIET, Shortage};
 
 /// Lines of a file; one without all of them is half a file.
 const LINES: usize = 20;
@@ -40,21 +46,21 @@ fn lines(version: usize) -> Vec<String> {
     (0..LINES).map(|line| format!("v{version}-{line} x{line}\n")).collect()
 }
 
-/// The version of a conf; it must be a whole one.
-fn version(conf: &Conf) -> usize {
+/// The version of a conf, and whether it is a whole file.
+fn version(conf: &Conf) -> (usize, bool) {
     let images = conf.rules.images();
     let first = images[0].as_str();
     let version: usize = first[1..first.find('-').unwrap()].parse().unwrap();
     let whole: Vec<String> = (0..LINES).map(|line| format!("v{version}-{line}")).collect();
-    let found: Vec<&str> = images.iter().map(AsRef::as_ref).collect();
-    assert_eq!(found, whole, "half a file is in force");
-    version
+    (version, images.iter().map(AsRef::<str>::as_ref).eq(whole))
 }
 
 /// Changes the conf at `base/current/conf`, where `current` is a link.
 struct Torturer {
     base: PathBuf,
     random: Random,
+    /// Whether the machine has let it wait so long that half a file was still.
+    held_up: bool,
 }
 
 impl Torturer {
@@ -62,7 +68,7 @@ impl Torturer {
         let link = self.base.join("current");
         let path = link.join("conf");
         let whole = lines(version).concat();
-        match self.random.below(8) {
+        match self.random.below(10) {
             0 => fs::write(&path, whole).unwrap(),
             1 => {
                 let mut file = fs::File::create(&path).unwrap();
@@ -110,12 +116,30 @@ impl Torturer {
                 fs::write(directory.join("conf"), whole).unwrap();
                 fs::remove_dir_all(&away).unwrap();
             }
-            _ => {
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
-                self.pause(50);
+            7 => {
                 fs::remove_file(&path).unwrap();
-                self.pause(50);
+                self.pause(600);
                 fs::write(&path, whole).unwrap();
+            }
+            8 => {
+                // Only the permission that is given back tells of it.
+                let mut file = fs::File::options().write(true).open(&path).unwrap();
+                set_mode(&path, 0o000);
+                file.set_len(0).unwrap();
+                file.write_all(whole.as_bytes()).unwrap();
+                drop(file);
+                self.pause(900);
+                set_mode(&path, 0o644);
+            }
+            _ => {
+                let directory = self.base.join(fs::read_link(&link).unwrap());
+                let mut file = fs::File::options().write(true).open(&path).unwrap();
+                set_mode(&directory, 0o000);
+                file.set_len(0).unwrap();
+                file.write_all(whole.as_bytes()).unwrap();
+                drop(file);
+                self.pause(900);
+                set_mode(&directory, 0o755);
             }
         }
     }
@@ -127,7 +151,10 @@ impl Torturer {
     }
 
     fn pause(&mut self, most: u64) {
-        sleep(Duration::from_millis(self.random.below(most)));
+        let time = Duration::from_millis(self.random.below(most));
+        let start = Instant::now();
+        sleep(time);
+        self.held_up |= start.elapsed() > time + QUIET / 2;
     }
 }
 
@@ -138,33 +165,169 @@ fn watches(live: &LiveConf) -> usize {
     info.lines().filter(|l| l.starts_with("inotify wd:")).count()
 }
 
-fn components(path: &Path) -> usize {
-    path.components().count()
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// A directory that is removed at the end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("psstat-torture-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Set to the kind of process that a test was started as by itself.
+const INSIDE: &str = "PSSTAT_TORTURE_INSIDE";
+
+/// Runs this test again, as `command` with the test program and its arguments
+/// behind.
+fn again(test: &str, command: &mut Command) {
+    let dir = Dir::new(test);
+    set_mode(&dir.0, 0o755);
+    // Another user need not have a right to the folder of the build.
+    let program = dir.0.join("torture");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let command = command.arg(program).args(["--exact", test, "--nocapture"]);
+    let output = command.env(INSIDE, test).current_dir("/").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"));
+}
+
+fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
 }
 
 #[test]
 fn whatever_is_done_to_it() {
-    let changes: usize =
-        std::env::var("PSSTAT_TORTURE_CHANGES").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
-    let base = std::env::temp_dir().join(format!("psstat-torture-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&base);
-    fs::create_dir_all(base.join("d0")).unwrap();
-    fs::write(base.join("d0/conf"), lines(0).concat()).unwrap();
-    symlink("d0", base.join("current")).unwrap();
+    if is_inside() || !rustix::process::geteuid().is_root() {
+        torture(changes(30));
+        return;
+    }
+    // `env` has no part in it but to begin with.
+    again("whatever_is_done_to_it", Command::new("env").uid(65534).gid(65534));
+}
 
+/// A command that runs what follows with no right but its user's, where the
+/// kernel gives no inotify instance to anybody.
+fn without_events() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c"]);
+    command.arg(
+        "echo 0 > /proc/sys/user/max_inotify_instances && \
+         exec setpriv --securebits +noroot,+noroot_locked --inh-caps=-all --bounding-set=-all \"$@\"",
+    );
+    command.arg("sh");
+    command
+}
+
+fn is_possible_without_events() -> bool {
+    let trial = without_events().arg("true").output();
+    let possible = trial.as_ref().is_ok_and(|trial| trial.status.success());
+    if !possible {
+        println!("skipped: no right to make a user namespace: {trial:?}");
+    }
+    possible
+}
+
+#[test]
+fn whatever_is_done_where_no_event_tells() {
+    if is_inside() {
+        // A look takes its time.
+        torture(changes(48) / 4);
+    } else if is_possible_without_events() {
+        again("whatever_is_done_where_no_event_tells", &mut without_events());
+    }
+}
+
+/// Two looks, a bit later than the promised time each, and nothing else.
+#[test]
+fn two_looks_take_a_change_of_any_kind() {
+    if !is_inside() {
+        if is_possible_without_events() {
+            again("two_looks_take_a_change_of_any_kind", &mut without_events());
+        }
+        return;
+    }
+    let (dir, path) = scene("looks");
+    let mut live = LiveConf::new(&path);
+    // No real time passes between the looks but what they take.
+    let mut clock = Instant::now() + Duration::from_secs(60);
+    sleep(QUIET);
+    assert!(matches!(live.poll(clock), Some(Event::Loaded(_))));
+    assert_eq!(live.shortage(), Some(Shortage::Instances));
+    assert!(live.fd().is_none());
+    let mut torturer = Torturer { base: dir.0.clone(), random: Random(1), held_up: false };
+    for number in 1..=30 {
+        // Young files are looked at again by themselves: not here.
+        for _ in 0..3 {
+            clock += LOOK;
+            assert!(live.poll(clock).is_none());
+        }
+        torturer.change(number);
+        clock += LOOK;
+        assert!(live.poll(clock).is_none(), "taken at the first look");
+        assert!(live.deadline().unwrap() <= clock + LOOK);
+        clock += LOOK;
+        match live.poll(clock) {
+            Some(Event::Loaded(loaded)) => assert_eq!(version(&loaded.conf), (number, true)),
+            other => panic!("change {number}: {other:?}"),
+        }
+    }
+}
+
+/// A directory with a first conf in it, and its path through a link.
+fn scene(name: &str) -> (Dir, PathBuf) {
+    let dir = Dir::new(name);
+    fs::create_dir(dir.0.join("d0")).unwrap();
+    fs::write(dir.0.join("d0/conf"), lines(0).concat()).unwrap();
+    symlink("d0", dir.0.join("current")).unwrap();
+    let path = dir.0.join("current/conf");
+    (dir, path)
+}
+
+fn changes(unless_set: usize) -> usize {
+    let set = std::env::var("PSSTAT_TORTURE_CHANGES").ok();
+    set.and_then(|number| number.parse().ok()).unwrap_or(unless_set)
+}
+
+fn torture(changes: usize) {
+    println!("changes {changes}");
+    let (dir, path) = scene("changes");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = u64::from(now.subsec_nanos()) | 1;
     println!("seed {seed}");
-    // What is written, and what is in force.
-    let (written, in_force) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let before = descriptors();
+    // What is in force, and versions of which half a file may have been.
+    let in_force = Arc::new(AtomicUsize::new(0));
+    let held_up = Arc::new(Mutex::new(BTreeSet::new()));
     let torturer = {
-        let (written, in_force) = (Arc::clone(&written), Arc::clone(&in_force));
-        let mut torturer = Torturer { base: base.clone(), random: Random(seed) };
+        let (in_force, held_up) = (Arc::clone(&in_force), Arc::clone(&held_up));
+        let mut torturer = Torturer { base: dir.0.clone(), random: Random(seed), held_up: false };
         spawn(move || {
             let mut slowest = Duration::ZERO;
             for version in 1..=changes {
+                torturer.held_up = false;
                 torturer.change(version);
-                written.store(version, Ordering::SeqCst);
+                if torturer.held_up {
+                    held_up.lock().unwrap().insert(version);
+                }
                 if torturer.random.below(4) == 0 || version == changes {
                     let start = Instant::now();
                     while in_force.load(Ordering::SeqCst) != version {
@@ -182,26 +345,33 @@ fn whatever_is_done_to_it() {
         })
     };
 
-    let path = base.join("current/conf");
     let mut live = LiveConf::new(&path);
-    let mut last = None;
+    let (mut last, mut halves, mut away) = (None, BTreeSet::new(), 0);
     while !torturer.is_finished() {
         match live.poll(Instant::now()) {
             Some(Event::Loaded(loaded)) => {
-                let version = version(&loaded.conf);
+                let (version, whole) = version(&loaded.conf);
                 assert!(last.is_none_or(|last| last <= version), "an old file came back");
                 last = Some(version);
-                in_force.store(version, Ordering::SeqCst);
+                if whole {
+                    in_force.store(version, Ordering::SeqCst);
+                } else {
+                    halves.insert(version);
+                }
             }
-            Some(Event::Unusable(reason)) => println!("unusable: the conf {reason}"),
+            Some(Event::Unusable(_)) => away += 1,
             _ => sleep(Duration::from_millis(2)),
         }
     }
-    let slowest = torturer.join();
-    let left = watches(&live);
-    let _ = fs::remove_dir_all(&base);
-    println!("slowest change in force after {:?}", slowest.unwrap());
+    println!("slowest change in force after {:?}", torturer.join().unwrap());
+    println!("told as unusable between {away} times");
     assert_eq!(last, Some(changes));
-    // One on each directory of the way, the link's target, and the file.
-    assert!(left <= components(&path) + 2, "{left} watches");
+    let held_up = &*held_up.lock().unwrap();
+    assert!(halves.is_subset(held_up), "half a file was in force: {halves:?}, {held_up:?}");
+    // One watch on each directory of the way, the link's target, and the file.
+    let most = path.components().count() + 2;
+    let watches = live.fd().map_or(0, |_| watches(&live));
+    assert!(watches <= most, "{watches} watches");
+    drop(live);
+    assert!(descriptors() <= before, "descriptors are left");
 }

@@ -137,6 +137,16 @@ fn a_conf_that_may_not_be_read_is_told_once() {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
     collector.in_force(1);
     assert_eq!(collector.fresh().images(), ["any"]);
+    // Taken while the rules are in force, and another conf when it comes back.
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
+    std::io::Write::write_all(&mut file, b"more .\n").unwrap();
+    drop(file);
+    collector.hear(2, "cannot be read: Permission denied");
+    assert_eq!(collector.fresh().images(), ["any"]);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    collector.in_force(2);
+    assert_eq!(collector.fresh().images(), ["any", "more"]);
 }
 
 #[test]

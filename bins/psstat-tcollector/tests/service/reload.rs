@@ -4,12 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use psstat_actor::{Actor, TempDir};
 use rustix::process::Signal;
 
-use super::common::{Collector, Setup, actor, conf, truth_of, word, write_conf};
+use super::common::{Collector, PROGRAM, Setup, actor, conf, truth_of, until, word, write_conf};
 
 /// A change is in force within a second; a busy machine may take a few.
 const SOON: Duration = Duration::from_secs(4);
@@ -237,4 +238,60 @@ fn an_image_that_comes_back_does_not_fall() {
     let on = collector.fresh();
     let grown = on.get("io image=away type=wchar") - back.get("io image=away type=wchar");
     assert!((200_000..210_000).contains(&grown), "grown by {grown}");
+}
+
+/// A shell in a user namespace, where the number of inotify watches has a limit
+/// of its own.
+fn in_user_namespace(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]);
+    command
+}
+
+/// The inotify watches of a process, whichever thread has them.
+fn watches(pid: u32) -> usize {
+    let mut count = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        for info in std::fs::read_dir(task.path().join("fdinfo")).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(info.path()).unwrap_or_default();
+            count += text.lines().filter(|line| line.starts_with("inotify wd:")).count();
+        }
+    }
+    count
+}
+
+#[test]
+fn without_watches_it_looks_and_says_so_once() {
+    let trial = in_user_namespace("true").output();
+    if !trial.as_ref().is_ok_and(|trial| trial.status.success()) {
+        println!("skipped: no right to make a user namespace: {trial:?}");
+        return;
+    }
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, "one x\n");
+    let limit = "/proc/sys/user/max_inotify_watches";
+    let mut command = in_user_namespace(&format!("echo 2 > {limit} && exec \"$@\""));
+    command.arg(PROGRAM);
+    let collector = Setup::of(command).args(&["--interval", "1", "--conf"]).arg(&path).spawn();
+    collector.in_force(1);
+    let told = collector.hear(1, "are noticed by looking every 2 s").text;
+    assert!(told.contains("raise fs.inotify.max_user_watches"), "{told}");
+    assert!(watches(collector.pid()) <= 2);
+    // The file itself has none.
+    for (count, text) in [(2, "two x\n"), (3, "three x\n")] {
+        write_conf(&path, text);
+        collector.in_force(count);
+    }
+    assert_eq!(collector.fresh().images(), ["three"]);
+    assert_eq!(collector.logged("noticed by looking").len(), 1, "{:#?}", collector.log());
+
+    // There is room again: every directory of the way is watched, and the file.
+    let mut more = Command::new("nsenter");
+    more.args(["--user", "--target", &collector.pid().to_string(), "sh", "-c"]);
+    assert!(more.arg(format!("echo 100 > {limit}")).status().unwrap().success());
+    let all = path.components().count();
+    until("all is watched", || watches(collector.pid()) == all);
+    write_conf(&path, "four x\n");
+    collector.in_force(4);
+    assert_eq!(collector.logged("noticed by looking").len(), 1, "{:#?}", collector.log());
 }
