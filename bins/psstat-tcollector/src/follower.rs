@@ -191,6 +191,13 @@ impl Follower {
     }
 }
 
+impl Drop for Follower {
+    fn drop(&mut self) {
+        lock(&self.current.desk).left = true;
+        ring(&self.near);
+    }
+}
+
 impl Current {
     fn hire(path: &Path, far: &Arc<Far>) -> std::io::Result<Current> {
         let desk = Arc::new(Mutex::new(Desk::default()));

@@ -1,4 +1,5 @@
-//! Matching does not allocate once it has seen texts of each kind.
+//! Matching does not allocate once it has seen texts of each kind, nor does a
+//! look at a conf that has not changed.
 
 // The allocator's interface is unsafe, and a test that cannot go on panics.
 #![allow(unsafe_code, clippy::unwrap_used)]
@@ -6,7 +7,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use std::time::{Duration, Instant};
+
 use psstat_matcher::Conf;
+use psstat_matcher::live::{Event, LOOK, LiveConf, QUIET};
 
 struct Counting;
 
@@ -67,4 +71,31 @@ fn steady_matching_allocates_nothing() {
     (0..100).for_each(|_| run());
     assert_eq!(COUNT.get() - before, 0);
     assert!(images > 120);
+}
+
+#[test]
+fn a_look_that_finds_nothing_new_allocates_nothing() {
+    let directory = std::env::temp_dir().join(format!("psstat-look-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("a/b")).unwrap();
+    let path = directory.join("a/b/psstat.conf");
+    std::fs::write(&path, "image regex\n").unwrap();
+    // Young files are read once more; this one is not young any more.
+    std::thread::sleep(Duration::from_secs(3));
+    let mut live = LiveConf::new(&path);
+    let mut clock = Instant::now();
+    assert!(matches!(live.poll(clock), Some(Event::Loaded(_))));
+    let mut look = || {
+        clock += LOOK;
+        assert!(live.poll(clock).is_none());
+    };
+    look();
+    let before = COUNT.get();
+    (0..100).for_each(|_| look());
+    assert_eq!(COUNT.get() - before, 0);
+    // They were looks.
+    std::fs::write(&path, "other regex\n").unwrap();
+    clock += LOOK;
+    assert!(live.poll(clock).is_none());
+    assert!(matches!(live.poll(clock + QUIET), Some(Event::Loaded(_))));
+    std::fs::remove_dir_all(&directory).unwrap();
 }
