@@ -13,11 +13,19 @@ use crate::python::{Limit, Literal, Machine, Pattern, Text};
 use crate::render::characters;
 use crate::text::{Kind, encode};
 
-/// How many steps the backtracking engine may take for one rule and one text;
-/// some ten milliseconds.
+/// How many steps the backtracking engine may take for one rule and one text of
+/// up to 32 KiB; some ten milliseconds.
 pub const MAX_STEPS: u64 = 1_000_000;
-/// How many steps it may take for one text, all rules together.
-pub const MAX_STEPS_TEXT: u64 = 4_000_000;
+/// How many it may take for each byte of a longer text: a rule that is harmless
+/// takes a few at each place.
+pub const STEPS_A_BYTE: u64 = 32;
+/// How many it may take for one rule and a text of any length; a third of a
+/// second. A rule that has given up once has [`MAX_STEPS`] from then on, so
+/// that many long texts do not take that long each.
+pub const MAX_STEPS_LONG: u64 = 32_000_000;
+/// How many steps it may take for one text, all rules together, in addition to
+/// those of one rule.
+pub const MAX_STEPS_TEXT: u64 = 3_000_000;
 /// The largest sum of the sizes of all patterns, in characters with repeats
 /// written out.
 const MAX_TOTAL_SIZE: u64 = 1_000_000;
@@ -121,7 +129,7 @@ impl Rule {
     }
 
     fn find_in(&self, text: &[u8]) -> Result<Option<Range<usize>>, Limit> {
-        self.pattern.find(text, &mut Machine::default(), MAX_STEPS)
+        self.pattern.find(text, &mut Machine::default(), steps_for(text))
     }
 
     pub(crate) fn literal(&self) -> &Literal {
@@ -147,7 +155,7 @@ pub struct Verdict {
 /// rules cannot do without; only those rules are tried, and the ones without a
 /// literal. Each is a `regex` of its own in linear time, or, where that cannot
 /// say it, a program of the backtracking engine with a step limit:
-/// [`MAX_STEPS`] a rule, [`MAX_STEPS_TEXT`] a text.
+/// [`MAX_STEPS`] for a rule, more for a long text, [`MAX_STEPS_TEXT`] for all.
 ///
 /// Measured on an AMD EPYC with 2 cores and Linux 6.18, microseconds a command
 /// line. "Distinct": six command lines of 20 to 1,900 bytes, each rule for a
@@ -282,7 +290,7 @@ impl Rules {
             encode(text, encoded);
             encoded.push(b' ');
         }
-        let mut budget = MAX_STEPS_TEXT;
+        let mut budget = MAX_STEPS_TEXT + steps_for(text);
         for (rule, may) in self.rules.iter().zip(candidates.iter()) {
             if !may || seen.get(rule.image).is_none_or(|s| *s) {
                 continue;
@@ -321,6 +329,7 @@ impl Rules {
                 *buffer = Vec::new();
             }
         }
+        machine.shrink_to(KEPT);
         for (image, _) in seen.iter().enumerate().filter(|s| *s.1) {
             found(image);
         }
@@ -340,7 +349,8 @@ impl Rule {
         machine: &mut Machine,
         budget: &mut u64,
     ) -> Result<bool, Limit> {
-        let granted = MAX_STEPS.min(*budget);
+        let most = if self.limits() == 0 { steps_for(text.bytes) } else { MAX_STEPS };
+        let granted = most.min(*budget);
         let mut left = granted;
         let result = self.pattern.is_match(text, machine, &mut left);
         *budget -= granted - left;
@@ -348,6 +358,39 @@ impl Rule {
     }
 }
 
+/// How many steps a rule may take for this text.
+fn steps_for(text: &[u8]) -> u64 {
+    (text.len() as u64).saturating_mul(STEPS_A_BYTE).clamp(MAX_STEPS, MAX_STEPS_LONG)
+}
+
 fn without_space(closed: &[u8]) -> &[u8] {
     closed.strip_suffix(b" ").unwrap_or(closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a rule takes of its budget for a text.
+    fn steps_of(rules: &Rules, text: &[u8]) -> u64 {
+        let asked = Text { bytes: text, encoded: text, kind: Kind::of(text) };
+        let mut budget = u64::MAX;
+        let result = rules.rules[0].matches(asked, &mut Machine::default(), &mut budget);
+        assert_eq!(result, Err(Limit));
+        u64::MAX - budget
+    }
+
+    #[test]
+    fn steps_grow_with_the_text_until_a_rule_has_given_up() {
+        let mut rules = Rules::default();
+        rules.push("worst".parse().unwrap(), r"a*a*a*(b)\1").unwrap();
+        let text = |len| [vec![b'a'; len], b"b".to_vec()].concat();
+        let (short, long, huge) = (text(1_000), text(100_000), text(2 << 20));
+        assert_eq!(steps_of(&rules, &short), MAX_STEPS);
+        assert_eq!(steps_of(&rules, &long), 100_001 * STEPS_A_BYTE);
+        assert_eq!(steps_for(&huge), MAX_STEPS_LONG);
+        let verdict = rules.classify(&short, &mut |_| ());
+        assert_eq!((verdict.limited, rules.rules[0].limits()), (1, 1));
+        assert_eq!(steps_of(&rules, &huge), MAX_STEPS);
+    }
 }

@@ -78,6 +78,21 @@ fn two_megabytes_of_arguments() {
     }
 }
 
+/// Rules that backtrack, and are harmless: a few steps at each place.
+#[test]
+fn two_megabytes_for_rules_that_backtrack() {
+    let conf = b"twice  (\\w+)=\\1;\nquoted (['\"])needle\\1\nafter (?<=[a-z]=)needle\n\
+                 unless needle(?! needle)\nnot (\\w)\\1\\1\\1\\1z\n";
+    let mut text = Vec::new();
+    let mut number = 0_u32;
+    while text.len() < 2 << 20 {
+        number += 1;
+        text.extend_from_slice(format!("-Dkey.of_{number}=value/{}; ", number * 7).as_bytes());
+    }
+    text.extend_from_slice(b"x=\"needle\" same=same; y=needle");
+    assert_eq!(images(conf, &text), ["twice", "quoted", "after", "unless"]);
+}
+
 #[test]
 fn no_rule_can_stall() {
     let conf = Conf::parse(

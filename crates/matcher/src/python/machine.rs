@@ -74,6 +74,16 @@ pub(super) enum Frame {
 }
 
 impl Machine {
+    /// Gives back what its stack has beyond so many bytes: one text that took
+    /// much is no reason to keep as much for ever.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let frames = bytes / size_of::<Frame>();
+        if self.stack.capacity() > frames {
+            self.stack.clear();
+            self.stack.shrink_to(frames);
+        }
+    }
+
     /// Where the program first matches. `steps` is what it may take and is
     /// less by what it took.
     pub(super) fn find(
