@@ -194,6 +194,12 @@ impl Conf {
         self.follower.fd()
     }
 
+    /// Whether the file is being read or parsed: it will be decided soon, or
+    /// hangs.
+    pub fn is_busy(&self) -> bool {
+        self.follower.is_busy()
+    }
+
     /// Has the file read anew, changed or not.
     pub fn reload(&mut self) {
         self.follower.reload();

@@ -85,6 +85,10 @@ struct Desk {
     news: Vec<News>,
     /// Since when it looks at the file, while it does.
     looks_since: Option<Instant>,
+    /// It looks at the file, or parses what it found.
+    is_busy: bool,
+    /// It was told that this look hangs.
+    hang_told: bool,
     /// The file is to be read, changed or not.
     reload: bool,
     /// Nobody waits for this thread any more.
@@ -143,6 +147,11 @@ impl Follower {
         self.near.as_fd()
     }
 
+    /// Whether the file is being looked at or parsed.
+    pub fn is_busy(&self) -> bool {
+        lock(&self.current.desk).is_busy
+    }
+
     /// Has the file read, changed or not.
     pub fn reload(&mut self) {
         let mut desk = lock(&self.current.desk);
@@ -161,6 +170,7 @@ impl Follower {
         let mut desk = lock(&self.current.desk);
         let mut news = std::mem::take(&mut desk.news);
         let hangs_for = desk.hangs_for();
+        desk.hang_told |= hangs_for.is_some();
         drop(desk);
         if news.iter().any(|n| matches!(n, News::Conf(_))) {
             self.told = false;
@@ -200,7 +210,7 @@ impl Drop for Follower {
 
 impl Current {
     fn hire(path: &Path, far: &Arc<Far>) -> std::io::Result<Current> {
-        let desk = Arc::new(Mutex::new(Desk::default()));
+        let desk = Arc::new(Mutex::new(Desk { is_busy: true, ..Desk::default() }));
         let (theirs, path) = (Arc::clone(&desk), path.to_owned());
         let thread = Builder::new().name("conf".into()).stack_size(STACK);
         let thread = spawn_apart(thread, Arc::clone(far), move |far| {
@@ -224,21 +234,24 @@ fn follow(desk: &Mutex<Desk>, far: &UnixStream, mut live: LiveConf) {
         }
         let now = Instant::now();
         shared.looks_since = Some(now);
+        shared.is_busy = true;
         drop(shared);
         let looked = protected(|| {
-            let event = live.poll(now);
+            let found = live.look(now);
+            lock(desk).looks_since = None;
+            let event = found.and_then(|found| live.understand(found));
             if event.is_some() {
                 fault::perhaps(format_args!("conf"));
             }
             event
         });
         let mut shared = lock(desk);
-        shared.looks_since = None;
+        (shared.looks_since, shared.is_busy) = (None, false);
         if shared.left {
             return;
         }
-        if now.elapsed() > PATIENCE && matches!(looked, Some(None)) {
-            // It was told that it hangs; so tell what is there.
+        if std::mem::take(&mut shared.hang_told) && matches!(looked, Some(None)) {
+            // What is there is news again.
             live.reload();
         }
         let short = std::mem::replace(&mut shortage, live.shortage()) != live.shortage();

@@ -12,6 +12,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::conf::Conf;
 
+/// Between two looks whether a conf is parsed at last.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// The signals that the collector heeds.
 #[derive(Debug)]
 pub struct Signals {
@@ -38,16 +41,23 @@ impl Signals {
     /// Waits until `until`, and meanwhile follows the conf. Tells whether
     /// other rules are in force now.
     pub fn wait(&self, until: Instant, conf: &mut Conf) -> bool {
-        self.wait_unless(|_| false, until, conf)
+        self.wait_unless(|_, now| now >= until, until, conf)
     }
 
-    /// The same until the conf was taken or found to be unusable, at most until
-    /// `until`: one that has just been written is given a moment to be still.
+    /// The same until the conf was taken or found to be unusable: one that has
+    /// just been written is given until `until` to be still, and a large one
+    /// the time that it takes to parse.
     pub fn wait_for_conf(&self, until: Instant, conf: &mut Conf) -> bool {
-        self.wait_unless(|conf| conf.decided, until, conf)
+        let enough = |conf: &Conf, now| conf.decided || (now >= until && !conf.is_busy());
+        self.wait_unless(enough, until, conf)
     }
 
-    fn wait_unless(&self, enough: fn(&Conf) -> bool, until: Instant, conf: &mut Conf) -> bool {
+    fn wait_unless(
+        &self,
+        enough: impl Fn(&Conf, Instant) -> bool,
+        until: Instant,
+        conf: &mut Conf,
+    ) -> bool {
         let mut changed = false;
         loop {
             if self.hung_up() {
@@ -55,10 +65,11 @@ impl Signals {
             }
             changed |= conf.follow();
             let now = Instant::now();
-            if now >= until || enough(conf) {
+            if enough(conf, now) {
                 return changed;
             }
-            self.sleep(until.saturating_duration_since(now), conf);
+            let left = until.saturating_duration_since(now);
+            self.sleep(if left.is_zero() { MOMENT } else { left }, conf);
         }
     }
 

@@ -44,6 +44,10 @@ pub enum Event {
     Unusable(Unusable),
 }
 
+/// What [`LiveConf::look`] read: a file's content, or why there is none.
+#[derive(Debug)]
+pub struct Found(Result<(Vec<u8>, Identity), Unusable>);
+
 /// Follows a conf file through every way of changing it.
 ///
 /// Wait with `poll(2)` on [`fd`](Self::fd) until [`deadline`](Self::deadline),
@@ -178,6 +182,13 @@ impl LiveConf {
     /// The first call tells at once what is there, unless the file was changed
     /// within the last [`QUIET`]; [`file::load`] waits for nothing.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
+        let found = self.look(now)?;
+        self.understand(found)
+    }
+
+    /// The part of [`poll`](Self::poll) that reads the file, and may block; what
+    /// it found is for [`understand`](Self::understand).
+    pub fn look(&mut self, now: Instant) -> Option<Found> {
         if self.watch.drain() {
             self.touched = Some(now);
             // Somebody who writes in small pieces makes thousands of events.
@@ -225,17 +236,18 @@ impl LiveConf {
         self.known = Some(state);
         self.recheck = (!is_older(&state, COARSE)).then(|| now + COARSE);
         self.next_look = Some(now + LOOK);
-        self.tell(read)
+        Some(Found(read))
     }
 
-    fn wait(&mut self, state: State, since: Instant, until: Instant) -> Option<Event> {
+    fn wait(&mut self, state: State, since: Instant, until: Instant) -> Option<Found> {
         self.pending = Some((state, since));
         self.next_look = Some(until);
         None
     }
 
-    /// Tells what was read, unless it is what was told last.
-    fn tell(&mut self, read: Result<(Vec<u8>, Identity), Unusable>) -> Option<Event> {
+    /// The part of [`poll`](Self::poll) that parses what was found, which takes
+    /// CPU alone. Tells nothing where it is what was told last.
+    pub fn understand(&mut self, Found(read): Found) -> Option<Event> {
         let (told, event) = match read {
             Ok((bytes, identity)) => {
                 let content = fingerprint(&bytes);

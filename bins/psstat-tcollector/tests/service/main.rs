@@ -14,6 +14,7 @@ mod faults;
 mod formats;
 mod fuse;
 mod hidden;
+mod hostile_conf;
 mod hung_conf;
 mod live_values;
 mod options;

@@ -1,0 +1,135 @@
+//! Confs and command lines that would hurt whoever takes no care.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use psstat_actor::{Actor, Config, TempDir};
+
+use super::common::{PROGRAM, Setup, actor, conf, outcome, truth_of, word, write_conf};
+
+/// The program with so much address space, in MiB. What it takes beyond its
+/// own, its libraries and its threads' stacks is a small part of it.
+fn within(mebibytes: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -v {} && exec \"$@\"", mebibytes << 10), "sh", PROGRAM]);
+    command
+}
+
+/// `--check` within 96 MiB: status and what it says.
+fn check(path: &Path) -> (Option<i32>, String) {
+    let mut command = within(96);
+    let (status, out, log) = outcome(command.env_clear().arg("--check").arg("--conf").arg(path));
+    assert_eq!(out, "");
+    (status, log)
+}
+
+#[test]
+fn a_conf_of_100_megabytes_is_refused_and_the_rules_in_force_stay() {
+    let word = word("small");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("small {word}\n"));
+    // Cycles of it run in little memory too; two stacks are 8 MiB each, and
+    // each thread's heap reserves 64 or 128.
+    let setup = Setup::of(within(600)).args(&["--interval", "1", "--conf"]).arg(&path);
+    let collector = setup.spawn();
+    collector.in_force(1);
+    let mut file = File::create(&path).unwrap();
+    let rule = format!("large {word}\n").repeat(10_000);
+    for _ in 0..(100 << 20) / rule.len() {
+        file.write_all(rule.as_bytes()).unwrap();
+    }
+    let len = file.metadata().unwrap().len();
+    assert!(len > 99 << 20);
+    drop(file);
+    collector.hear(1, "has no rule; the last 1 good rules stay in force");
+    assert_eq!(collector.logged("more than the 4194304 that are read").len(), 1);
+    assert_eq!(collector.fresh().image("small"), truth_of("small", &[actor.pid()]));
+    let (status, log) = check(&path);
+    assert_eq!(status, Some(1));
+    assert!(log.contains("more than the 4194304 that are read"), "{log}");
+}
+
+#[test]
+fn lines_that_are_no_rule_are_told_within_bounds() {
+    let temp = TempDir::new().unwrap();
+    let path = temp.join("psstat.conf");
+    let mut long = b"good x\nlong ".to_vec();
+    long.resize(4_000_000, b'y');
+    long.extend_from_slice(b"\nalso x\n");
+    let mut longest = b"good x\nlong ".to_vec();
+    longest.resize(10 << 20, b'y');
+    let cases: [(&[u8], i32, &str); 8] = [
+        (&long, 1, "2 rules for 2 images, 1 bad lines"),
+        (&long, 1, ":2:1"),
+        // A line of 10 MB makes a file that is too large.
+        (&longest, 1, "more than the 4194304 that are read"),
+        (b"good x\nnul a\0b\nalso y\n", 1, "psstat.conf:2:6"),
+        (b"good x\0y\n", 1, "has no rule"),
+        (b"good x\r\nalso y\r\n", 0, "2 rules for 2 images, 0 bad lines"),
+        (b"\xef\xbb\xbfgood x\nalso y", 0, "2 rules for 2 images, 0 bad lines"),
+        (&[0; 1000], 1, "has no rule"),
+    ];
+    for (text, status, says) in cases {
+        std::fs::write(&path, text).unwrap();
+        let (found, log) = check(&path);
+        assert_eq!(found, Some(status), "{log}");
+        assert!(log.contains(says), "{says}: {log}");
+        assert!(log.len() < 10_000, "{} bytes are said", log.len());
+    }
+}
+
+#[test]
+fn thousands_of_rules_are_in_force() {
+    let word = word("crowd");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let mut text: String = (0..2_998).map(|n| format!("image{n} ^/opt/program{n}/\n")).collect();
+    text.push_str(&format!("crowd {word}\nlast (?=x)y"));
+    let path = conf(&temp, &text);
+    let setup = Setup::of(within(400)).args(&["--cycles", "1", "--conf"]).arg(&path);
+    let mut collector = setup.spawn();
+    let cycle = collector.finish().remove(0);
+    assert_eq!(cycle.get("collector.rules"), 3_000);
+    assert_eq!(cycle.image("crowd"), truth_of("crowd", &[actor.pid()]));
+    assert_eq!(cycle.images().len(), 3_000);
+}
+
+/// Patterns that take for ever in other programs, on a command line made for
+/// them: those that can be answered are, and the one that cannot gives up.
+#[test]
+fn a_rule_that_gives_up_is_named_once_and_counted() {
+    let word = word("hostile");
+    let hostile = Actor::spawn(&Config::new(&format!("{word}:{}!", "a".repeat(20_000)))).unwrap();
+    let friend = actor(&format!("{word}:friend"));
+    let temp = TempDir::new().unwrap();
+    let path = conf(
+        &temp,
+        &format!(
+            "all {word}\nlinear {word}:(a+)+$\nworst {word}:(a+)+(a+)+\\2\\1$\nback {word}:(a)\\1\n"
+        ),
+    );
+    let collector = Setup::with(&path).spawn();
+    collector.in_force(1);
+    for cycle in &collector.cycles(4)[1..] {
+        assert_eq!(cycle.image("all"), truth_of("all", &[hostile.pid(), friend.pid()]));
+        assert_eq!(cycle.get("procs image=linear"), 0);
+        assert_eq!(cycle.get("procs image=worst"), 0);
+        assert_eq!(cycle.image("back"), truth_of("back", &[hostile.pid()]));
+        assert_eq!(cycle.get("collector.limited_rules"), 1);
+        assert_eq!(cycle.get("collector.panics"), 0);
+    }
+    // Another such process is no news, and its rule has said all it has to.
+    let more = Actor::spawn(&Config::new(&format!("{word}:{}?", "a".repeat(20_000)))).unwrap();
+    collector.cycle("the other", |cycle| cycle.get("procs image=all") == 3);
+    assert_eq!(collector.fresh().image("back"), truth_of("back", &[hostile.pid(), more.pid()]));
+    let told = collector.logged("gave up on a command line");
+    assert_eq!(told.len(), 1, "{:#?}", collector.log());
+    assert!(told[0].contains("the rule of image worst in line 3"), "{told:?}");
+    // Mended, nothing is limited any more.
+    write_conf(&path, &format!("all {word}\nworst {word}:a+$\n"));
+    collector.in_force(2);
+    assert_eq!(collector.fresh().get("collector.limited_rules"), 0);
+}
