@@ -97,6 +97,12 @@ fn of_file(severity: &'static str, name: &str, what: &str) -> Finding {
     Finding { severity, line: None, column: None, message, remedy: String::new(), shown }
 }
 
+/// Whether a command line is that of psstat's collector.
+fn is_collector(text: &[u8]) -> bool {
+    let program = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+    program.rsplit(|&byte| byte == b'/').next() == Some(b"psstat-tcollector")
+}
+
 /// What the processes here say about the rules. That a rule matches nothing is
 /// no fault: what it is for may be down, which is what it is there to tell.
 fn of_machine(rules: &Rules, matched: &[usize], here: &[Vec<u8>], name: &str) -> Vec<Finding> {
@@ -109,6 +115,9 @@ fn of_machine(rules: &Rules, matched: &[usize], here: &[Vec<u8>], name: &str) ->
         } else if matched == all && all > 1 {
             let message = format!("matches all {all} processes here");
             ("warning", message, "say more of the command line, or anchor it with `^` or `$`")
+        } else if here.iter().any(|text| is_collector(text) && rule.find(text).is_some()) {
+            let message = "matches the collector itself".to_owned();
+            ("warning", message, "if it should not, anchor it with `^`, or say more")
         } else {
             continue;
         };

@@ -52,6 +52,43 @@ fn says_what_is_wrong_and_what_matches_here() {
     assert_eq!(records.len(), 5);
 }
 
+/// What is legal and likely wrong, each with its line.
+#[test]
+fn warns_of_each_likely_mistake() {
+    let name = unique("mistaken");
+    let _collector = actor(&format!("/opt/{name}/psstat-tcollector"));
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    let lines = format!(
+        "empty a*\nfi-lrh {name}/\nFI_lrh {name}\nweb nginx-{name}\nweb nginx-{name}-worker\nall .\n"
+    );
+    std::fs::write(&conf, lines).unwrap();
+    let (status, document) = json_of(&["check", "--json", conf.to_str().unwrap()]);
+    assert_eq!(status, 0);
+    let findings = document["findings"].as_array().unwrap();
+    let found = |severity: &str, line: usize, message: &str| {
+        findings.iter().any(|finding| {
+            finding["severity"] == severity
+                && finding["line"] == line
+                && finding["message"].as_str().unwrap().contains(message)
+        })
+    };
+    for (severity, line, message) in [
+        ("warning", 1, "matches the empty string"),
+        ("warning", 2, "matches the collector itself"),
+        ("warning", 3, "the image `FI_lrh` is written `fi-lrh` elsewhere"),
+        ("note", 4, "matches none of the"),
+        ("warning", 5, "whatever this matches, the rule in line 4 matches too"),
+        ("warning", 6, "matches all"),
+    ] {
+        assert!(found(severity, line, message), "{line}: {message}: {findings:#?}");
+    }
+    let output = run(&["check", conf.to_str().unwrap()]);
+    let text = stdout(&output);
+    assert!(text.contains(":5:5\n  |\n5 | web nginx-"), "{text}");
+    assert!(text.contains("  = help: remove this line"), "{text}");
+}
+
 #[test]
 fn a_good_conf_is_good() {
     let temp = TempDir::new().unwrap();
