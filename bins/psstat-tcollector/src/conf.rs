@@ -342,8 +342,16 @@ fn on_this_machine(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
     let Ok(mut sampler) = Sampler::new(options) else { return Vec::new() };
     let mut survey = Survey::new(rules);
     let own = std::process::id();
-    sampler.open(&mut |process, _| survey.see(process.text, process.pid == own));
+    sampler.open(&mut |process, _| {
+        survey.see(process.text, process.pid == own || is_collector(process.text));
+    });
     survey.warnings()
+}
+
+/// Whether a command line is that of a collector, which may run here.
+fn is_collector(text: &[u8]) -> bool {
+    let program = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+    program.rsplit(|&byte| byte == b'/').next() == Some(b"psstat-tcollector")
 }
 
 /// Prints to stderr; if nobody listens, the status still tells.

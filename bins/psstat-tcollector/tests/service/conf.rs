@@ -246,6 +246,38 @@ fn check_tells_by_its_status() {
     assert!(log.contains("writable by others"), "{log}");
 }
 
+/// What is legal and likely wrong, each shown with its line and a caret.
+#[test]
+fn check_warns_of_each_likely_mistake() {
+    let name = word("mistaken");
+    let _collector = actor(&format!("/opt/{name}/psstat-tcollector"));
+    let temp = TempDir::new().unwrap();
+    let path = conf(
+        &temp,
+        &format!(
+            "empty a*\nfi-lrh {name}/\nFI_lrh {name}\nweb nginx-{name}\nweb nginx-{name}-worker\nall .\n"
+        ),
+    );
+    let mut command = Command::new(PROGRAM);
+    let (status, _, log) = outcome(command.env_clear().arg("--check").arg("--conf").arg(&path));
+    assert_eq!(status, Some(0), "{log}");
+    for (place, message) in [
+        ("1:7", "this matches the empty string, and so every process"),
+        ("2:8", "this matches the collector itself"),
+        ("3:1", "the image `FI_lrh` is written `fi-lrh` elsewhere"),
+        ("4:5", "this matches nothing among the"),
+        ("5:5", "whatever this matches, the rule in line 4 matches too"),
+        ("6:5", "this matches all"),
+    ] {
+        let shown: Vec<&str> = log.split("warning: ").collect();
+        let found = shown.iter().find(|text| {
+            text.starts_with(message) && text.contains(&format!("psstat.conf:{place}\n"))
+        });
+        let found = found.unwrap_or_else(|| panic!("{place}: {message}: {log}"));
+        assert!(found.contains(" | ") && found.contains('^') && found.contains("= help: "));
+    }
+}
+
 /// `--check | head` is no defect.
 #[test]
 fn check_does_not_mind_a_reader_that_went() {
