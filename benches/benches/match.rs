@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use psstat_matcher::{Conf, Rules};
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 const RULES: [usize; 3] = [5, 50, 500];
 
@@ -95,5 +96,101 @@ fn compile(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, classify, compile);
+/// Rules each for a program of its own, and six command lines of 20 to 7,000
+/// bytes of which every other one belongs to a rule.
+fn distinct(count: usize) -> (Vec<String>, Vec<String>) {
+    let patterns =
+        (0..count).map(|n| format!(r"^/opt/program-{n}/bin/\w+(?: .*)?--config=\S+")).collect();
+    let lines = [20, 80, 200, 500, 1_900, 7_000].iter().enumerate().map(|(n, &len)| {
+        let number = if n % 2 == 0 { n.min(count - 1) } else { 9_999 };
+        let mut line = format!("/opt/program-{number}/bin/server");
+        while line.len() < len {
+            line.push_str(" --name=value-of-it");
+        }
+        line + " --config=/etc/x.conf"
+    });
+    (patterns, lines.collect())
+}
+
+/// Rules that begin alike and differ in a later word, and the Java command
+/// lines that they are about.
+fn alike(count: usize) -> (Vec<String>, Vec<String>) {
+    let patterns =
+        (0..count).map(|n| format!(r"java.*-Dservice\.name=service-{n}(?: |$)")).collect();
+    let lines = [0, 3, count - 1, 9_999].into_iter().map(|number| {
+        let mut line = String::from("/usr/lib/jvm/java-17/bin/java -server -Xms4g -cp ");
+        while line.len() < 850 {
+            line.push_str("/opt/search/lib/component-1.0.jar:");
+        }
+        let _ = write!(line, " -Dservice.name=service-{number} com.example.Main");
+        line
+    });
+    (patterns, lines.collect())
+}
+
+/// One regex a rule.
+fn each(patterns: &[String]) -> Vec<Regex> {
+    let regex = |pattern: &String| RegexBuilder::new(pattern).unicode(false).build().unwrap();
+    patterns.iter().map(regex).collect()
+}
+
+/// One automaton for all.
+fn set(patterns: &[String]) -> RegexSet {
+    let size = 1 << 30;
+    RegexSetBuilder::new(patterns).unicode(false).size_limit(size).build().unwrap()
+}
+
+/// Finds the rules that match a command line.
+type Way<'a> = &'a dyn Fn(&str, &mut Vec<usize>);
+
+/// What the choice rests on: the matcher, one regex a rule, and one automaton
+/// for all, on the same rules and command lines.
+fn choice(criterion: &mut Criterion) {
+    for (what, make) in [("distinct", distinct as fn(usize) -> _), ("alike", alike)] {
+        let mut group = criterion.benchmark_group(format!("choice {what}"));
+        group.sample_size(20);
+        for count in RULES {
+            let (patterns, lines): (Vec<String>, Vec<String>) = make(count);
+            group.throughput(Throughput::Elements(lines.len() as u64));
+            let conf: String =
+                patterns.iter().enumerate().map(|(n, p)| format!("image{n} {p}\n")).collect();
+            let rules = Conf::parse(conf.as_bytes()).rules;
+            assert_eq!(rules.rules().len(), count);
+            let (each, set) = (each(&patterns), set(&patterns));
+            let ours = |line: &str, found: &mut Vec<usize>| {
+                rules.classify(line.as_bytes(), &mut |image| found.push(image));
+            };
+            let by_each = |line: &str, found: &mut Vec<usize>| {
+                let line = line.as_bytes();
+                found.extend(each.iter().enumerate().filter(|r| r.1.is_match(line)).map(|r| r.0));
+            };
+            let by_set = |line: &str, found: &mut Vec<usize>| {
+                found.extend(set.matches(line.as_bytes()).iter());
+            };
+            let ways: [(&str, Way<'_>); 3] =
+                [("this", &ours), ("one regex a rule", &by_each), ("one automaton", &by_set)];
+            let answers = ways.map(|(_, way)| {
+                let mut found = Vec::new();
+                lines.iter().for_each(|line| way(line, &mut found));
+                found
+            });
+            assert!(!answers[0].is_empty() && answers.iter().all(|a| *a == answers[0]));
+            for (name, way) in ways {
+                group.bench_function(BenchmarkId::new(name, count), |bencher| {
+                    let mut found = Vec::with_capacity(count);
+                    bencher.iter(|| {
+                        for line in &lines {
+                            found.clear();
+                            way(black_box(line), &mut found);
+                        }
+                        found.len()
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, classify, choice, compile);
 criterion_main!(benches);
