@@ -102,7 +102,7 @@ fn thousands_of_rules_are_in_force() {
 #[test]
 fn a_rule_that_gives_up_is_named_once_and_counted() {
     let word = word("hostile");
-    let hostile = Actor::spawn(&Config::new(&format!("{word}:{}!", "a".repeat(20_000)))).unwrap();
+    let hostile = Actor::spawn(&Config::new(format!("{word}:{}!", "a".repeat(20_000)))).unwrap();
     let friend = actor(&format!("{word}:friend"));
     let temp = TempDir::new().unwrap();
     let path = conf(
@@ -122,7 +122,7 @@ fn a_rule_that_gives_up_is_named_once_and_counted() {
         assert_eq!(cycle.get("collector.panics"), 0);
     }
     // Another such process is no news, and its rule has said all it has to.
-    let more = Actor::spawn(&Config::new(&format!("{word}:{}?", "a".repeat(20_000)))).unwrap();
+    let more = Actor::spawn(&Config::new(format!("{word}:{}?", "a".repeat(20_000)))).unwrap();
     collector.cycle("the other", |cycle| cycle.get("procs image=all") == 3);
     assert_eq!(collector.fresh().image("back"), truth_of("back", &[hostile.pid(), more.pid()]));
     let told = collector.logged("gave up on a command line");
