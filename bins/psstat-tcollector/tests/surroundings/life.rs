@@ -1,0 +1,196 @@
+//! What becomes of the collector in tcollector's hands, by a shortened clock.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use psstat_actor::TempDir;
+use rustix::process::{Pid, Signal};
+
+use crate::common::{PROGRAM, conf, until, word};
+use crate::stand_in::{Clock, Record, Site, StandIn};
+
+/// A folder with a conf, and with the collector as a link in `collectors/0`.
+struct House {
+    temp: TempDir,
+    conf: PathBuf,
+}
+
+impl House {
+    fn new() -> House {
+        let temp = TempDir::new().unwrap();
+        let conf = conf(&temp, &format!("none {}\n", word("nobody")));
+        std::fs::create_dir_all(temp.join("collectors/0")).unwrap();
+        House { temp, conf }
+    }
+
+    fn place(&self) -> PathBuf {
+        self.temp.join("collectors/0/psstat")
+    }
+
+    fn with_link(self) -> House {
+        std::os::unix::fs::symlink(PROGRAM, self.place()).unwrap();
+        self
+    }
+
+    /// A script in its place that sets the options and becomes the collector.
+    fn with_script(self, options: &str) -> House {
+        let script = format!("#!/bin/sh\n{options} exec {PROGRAM}\n");
+        // Not written in place: it may be running.
+        let new = self.temp.join("new");
+        std::fs::write(&new, script).unwrap();
+        std::fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::rename(new, self.place()).unwrap();
+        self
+    }
+
+    fn site(&self, conf: &Path) -> Site {
+        Site {
+            collectors: self.temp.join("collectors"),
+            environment: vec![
+                ("PSSTAT_CONF", conf.display().to_string()),
+                ("PSSTAT_INTERVAL", "1".to_owned()),
+            ],
+            clock: Clock::SHORT,
+            tags: "host=a",
+            stores: Vec::new(),
+        }
+    }
+
+    fn start(&self) -> StandIn {
+        self.site(&self.conf).start()
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn has_lines(record: &Record) -> bool {
+    !record.lines.is_empty()
+}
+
+#[test]
+fn a_wrapper_script_gives_options_by_the_environment() {
+    let house = House::new().with_script("PSSTAT_TAG=dc=ams3");
+    let stand_in = house.start();
+    let record = stand_in.wait("a line", has_lines);
+    assert!(record.lines.iter().all(|line| line.ends_with(" dc=ams3")), "{record:#?}");
+    // The script's process is the collector's: the group's signals reach it.
+    let (status, record) = stand_in.shut_down();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(record.starts.len(), 1);
+}
+
+/// With or without a conf, tcollector has no reason to kill it.
+#[test]
+fn it_is_never_silent() {
+    let house = House::new().with_link();
+    let without = House::new().with_link();
+    let silence = Duration::from_secs(8);
+    let stand_ins =
+        [house.site(&house.conf), without.site(&without.temp.join("missing"))].map(|mut site| {
+            site.clock.silence = silence;
+            site.start()
+        });
+    for stand_in in &stand_ins {
+        // For longer than it may be silent.
+        let record = stand_in.wait("a line after the time for silence", |record| {
+            record.starts.first().is_some_and(|first| first.0.elapsed() > silence * 3 / 2)
+                && record.lines.last().is_some_and(|line| line.contains("collector"))
+        });
+        assert_eq!((record.silences, record.starts.len()), (0, 1), "{:#?}", record.log);
+        assert!(stand_in.cycles().len() > 5);
+    }
+}
+
+/// A collector that stands still is killed and replaced; the new one goes on.
+#[test]
+fn killed_for_its_silence_it_starts_anew() {
+    let house = House::new().with_link();
+    let mut site = house.site(&house.conf);
+    site.clock.silence = Duration::from_secs(6);
+    let stand_in = site.start();
+    let first = stand_in.wait("a line", has_lines);
+    // It hears SIGTERM only when it goes on: SIGKILL it is.
+    signal(first.starts[0].1, Signal::STOP);
+    let record = stand_in.wait("another", |record| record.starts.len() > 1);
+    assert_eq!(record.silences, 1);
+    let lines = record.lines.len();
+    stand_in.wait("its lines", |record| record.lines.len() > lines);
+    assert_eq!(stand_in.shut_down().0.code(), Some(0));
+}
+
+/// tcollector restarts what ended with 0 soon, everything else much later.
+#[test]
+fn told_to_end_by_somebody_it_is_back_soon() {
+    let house = House::new().with_link();
+    let stand_in = house.start();
+    for count in 1..=2 {
+        let lines = stand_in.record().lines.len();
+        let record = stand_in.wait("lines", |record| record.lines.len() > lines);
+        signal(record.starts.last().unwrap().1, [Signal::TERM, Signal::INT][count - 1]);
+        let record = stand_in.wait("the next one", |record| record.starts.len() > count);
+        assert_eq!(record.ends.last().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn wrong_options_wait_for_an_hour_and_say_why() {
+    let house = House::new().with_script("PSSTAT_INTERVAL=0");
+    let stand_in = house.start();
+    let record = stand_in.wait("its end", |record| !record.ends.is_empty());
+    assert_eq!(record.ends[0].code(), Some(2));
+    // Not PSSTAT_INTERVAL=0: the environment of tcollector says 1.
+    let house = house.with_script("");
+    let record = stand_in.wait("lines", has_lines);
+    assert!(record.starts[1].0 - record.starts[0].0 >= Clock::SHORT.dead);
+    assert!(record.log.iter().any(|line| line.contains("--interval")), "{:#?}", record.log);
+    drop(house);
+}
+
+/// Nothing that is not UTF-8 reaches stdout, whatever is in the conf.
+#[test]
+fn no_read_is_lost_to_bytes() {
+    let house = House::new().with_link();
+    let mut bytes = format!("good {}\n", word("nobody")).into_bytes();
+    bytes.extend_from_slice(b"caf\xe9 \xff\xfe\nother [\xe9\nthird a\xffb\n");
+    std::fs::write(&house.conf, bytes).unwrap();
+    let stand_in = house.start();
+    let record = stand_in.wait("lines of the good image", |record| {
+        record.lines.iter().any(|line| line.contains("image=good"))
+    });
+    assert_eq!(record.lost, 0);
+    assert!(!stand_in.cycles().is_empty());
+    // The complaint is in the log, whole.
+    stand_in.wait("a log line", |record| {
+        record.log.iter().any(|line| line.contains("psstat.conf:2:") && line.contains("error"))
+    });
+}
+
+/// All that it notices is a closed pipe.
+#[test]
+fn it_does_not_outlive_tcollector() {
+    let house = House::new().with_link();
+    let stand_in = house.start();
+    stand_in.wait("a line", has_lines);
+    let mut child = stand_in.die();
+    let mut status = None;
+    until("its end", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+/// SIGTERM is enough, long before SIGKILL.
+#[test]
+fn shut_down_in_time() {
+    let house = House::new().with_link();
+    let stand_in = house.start();
+    stand_in.wait("a line", has_lines);
+    let (status, record) = stand_in.shut_down();
+    // One that was killed has no status.
+    assert_eq!(status.code(), Some(0), "{record:#?}");
+}

@@ -1,0 +1,139 @@
+//! An exposition is what Prometheus's own parsers take.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+
+use crate::common::{PROGRAM, outcome};
+use crate::population::Population;
+use crate::store::{Prometheus, installed};
+
+fn exposition(population: &Population) -> String {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().args(["--format", "openmetrics", "--once", "--conf"]);
+    let (status, stdout, stderr) = outcome(command.arg(&population.conf));
+    assert_eq!(status, Some(0), "{stderr}");
+    stdout
+}
+
+/// Serves the exposition to whoever asks, for as long as the test lives.
+fn serve(listener: TcpListener, exposition: String) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = BufReader::new(&stream).lines();
+            while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let _ = write!(
+                stream,
+                "HTTP/1.0 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n\r\n{exposition}"
+            );
+        }
+    });
+}
+
+/// Its OpenMetrics parser refuses an exposition as a whole if a line is wrong.
+#[test]
+fn a_scraper_takes_all_of_it() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let Some(prometheus) = Prometheus::scraping(&listener) else { return };
+    let population = Population::new();
+    let exposition = exposition(&population);
+    serve(listener, exposition.clone());
+    let values = prometheus.values();
+    let samples = exposition.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(values.len(), samples, "{exposition}");
+    for (known, value) in population.known() {
+        let (metric, tags) = known.split_once(' ').unwrap();
+        let family = match (metric, tags.rsplit('=').next().unwrap()) {
+            ("io", "rchar" | "wchar") => "io_bytes_total",
+            ("io", _) => "io_calls_total",
+            (metric, _) => metric,
+        };
+        let name = format!("proc_stat_ps_{family} {tags}");
+        assert_eq!(values.get(&name), Some(&(value as f64)), "{name} in {values:#?}");
+    }
+    assert_eq!(prometheus.kind("proc_stat_ps_io_bytes"), "counter");
+    assert_eq!(prometheus.kind("proc_stat_ps_fd"), "gauge");
+}
+
+/// promtool reads the older text format, in which a counter's help belongs to
+/// the name with `_total`, and it would have seconds for milliseconds. It has
+/// nothing else to say.
+#[test]
+fn promtool_reads_it() {
+    let Some(promtool) = installed("promtool") else { return };
+    let population = Population::new();
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(exposition(&population).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    // 3: it read all, and has something to say of names; 1: it could not read it.
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    for line in said.lines() {
+        let expected = line.contains("_total no help text")
+            || line.contains("use base unit \"seconds\" instead of \"milliseconds\"");
+        assert!(expected, "{said}");
+    }
+}
+
+/// As the package for Python has it.
+#[test]
+fn prometheus_client_reads_it() {
+    const READ: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.stdin.read()):
+    for sample in family.samples:
+        print(family.type, sample.name, sample.value, *map('='.join, sorted(sample.labels.items())))
+";
+    let has = Command::new("python3").args(["-c", "import prometheus_client"]).output();
+    if !has.is_ok_and(|output| output.status.success()) {
+        println!("skipped: python3 has no prometheus_client");
+        return;
+    }
+    let population = Population::new();
+    let exposition = exposition(&population);
+    let mut child = Command::new("python3")
+        .args(["-c", READ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{exposition}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let samples: BTreeMap<String, f64> = text
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (
+                format!("{} {} {}", words[0], words[1], words[3..].join(" ")),
+                words[2].parse().unwrap(),
+            )
+        })
+        .collect();
+    let known = population.known();
+    for (ours, theirs) in [
+        (
+            "io image=svc/web type=wchar",
+            "counter proc_stat_ps_io_bytes_total image=svc/web type=wchar",
+        ),
+        (
+            "io image=svc/db type=syscw",
+            "counter proc_stat_ps_io_calls_total image=svc/db type=syscw",
+        ),
+        ("fd image=svc/web type=open", "gauge proc_stat_ps_fd image=svc/web type=open"),
+        ("net image=svc/web type=tcp", "gauge proc_stat_ps_net image=svc/web type=tcp"),
+        ("procs image=svc/none", "gauge proc_stat_ps_procs image=svc/none"),
+    ] {
+        assert_eq!(samples.get(theirs), Some(&(known[ours] as f64)), "{theirs} in {samples:#?}");
+    }
+}

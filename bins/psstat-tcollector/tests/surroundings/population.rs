@@ -1,0 +1,117 @@
+//! Processes whose numbers are known because the test made them.
+
+use std::collections::BTreeMap;
+
+use psstat_actor::{Actor, Counts, Io, TempDir};
+
+use crate::common::{actor, conf, word};
+
+/// An actor, and what it says that it has.
+#[derive(Debug)]
+struct Member {
+    actor: Actor,
+    threads: u64,
+    counts: Counts,
+}
+
+/// Two images with processes and one without, and a conf of their rules.
+#[derive(Debug)]
+pub(crate) struct Population {
+    pub(crate) temp: TempDir,
+    pub(crate) conf: std::path::PathBuf,
+    /// Of `svc/web`.
+    web: Vec<Member>,
+    /// What those of `svc/web` did that have ended.
+    gone: Io,
+    /// Of `svc/db`.
+    db: Vec<Member>,
+}
+
+impl Population {
+    pub(crate) fn new() -> Population {
+        let [web, db, none] = ["web", "db", "none"].map(word);
+        let temp = TempDir::new().unwrap();
+        let rules = format!("svc/web {web}\nsvc/db {db}\nsvc/none {none}\n");
+        let conf = conf(&temp, &rules);
+        let mut population = Population {
+            temp,
+            conf,
+            web: [&web, &web, &web].map(|word| member(word)).into(),
+            gone: Io::default(),
+            db: vec![member(&db)],
+        };
+        let [first, second, ..] = &mut population.web[..] else { unreachable!() };
+        first.threads = first.actor.threads(5).unwrap();
+        first.actor.open_files(20).unwrap();
+        first.counts = first.actor.tcp_pairs(3).unwrap();
+        first.actor.write_bytes(1_000_000, 10).unwrap();
+        second.actor.unix_pairs(2).unwrap();
+        second.counts = second.actor.udp_connected(2).unwrap();
+        second.actor.read_bytes(345_678, 9).unwrap();
+        let only = &mut population.db[0];
+        only.counts = only.actor.open_sockets(psstat_actor::Kind::Tcp, 1).unwrap();
+        only.actor.write_bytes(77, 7).unwrap();
+        population.quiesce();
+        population
+    }
+
+    /// Everybody does something more; nobody knows of it until the next cycle.
+    pub(crate) fn work(&mut self) {
+        for (number, member) in (1..).zip(self.web.iter_mut().chain(&mut self.db)) {
+            member.actor.write_bytes(number * 10_000, number).unwrap();
+        }
+        self.quiesce();
+    }
+
+    /// One of `svc/web` ends, and nobody of its image waits for it.
+    pub(crate) fn end_one(&mut self) {
+        let mut last = self.web.pop().unwrap();
+        self.gone += last.actor.expected_io().unwrap();
+        last.actor.kill().unwrap();
+        last.actor.reap().unwrap();
+    }
+
+    fn quiesce(&self) {
+        for member in self.web.iter().chain(&self.db) {
+            member.actor.quiesce().unwrap();
+        }
+    }
+
+    /// What the points must say of what the test knows: `metric image=… type=…`.
+    pub(crate) fn known(&self) -> BTreeMap<String, i64> {
+        let mut known = BTreeMap::new();
+        let empty = Vec::new();
+        let images = [
+            ("svc/web", &self.web, self.gone),
+            ("svc/db", &self.db, Io::default()),
+            ("svc/none", &empty, Io::default()),
+        ];
+        for (image, members, gone) in images {
+            let io =
+                members.iter().fold(gone, |sum, member| sum + member.actor.expected_io().unwrap());
+            let sum = |of: &dyn Fn(&Member) -> u64| members.iter().map(of).sum::<u64>();
+            let net = |of: &dyn Fn(&Counts) -> u64| sum(&|member| of(&member.counts));
+            for (series, value) in [
+                (format!("io image={image} type=rchar"), io.rchar),
+                (format!("io image={image} type=wchar"), io.wchar),
+                (format!("io image={image} type=syscr"), io.syscr),
+                (format!("io image={image} type=syscw"), io.syscw),
+                (format!("fd image={image} type=open"), net(&|counts| counts.fds)),
+                (format!("threads image={image}"), sum(&|member| member.threads)),
+                (format!("net image={image} type=tcp"), net(&|counts| counts.tcp + counts.tcp6)),
+                (format!("net image={image} type=udp"), net(&|counts| counts.udp + counts.udp6)),
+                (format!("net image={image} type=unix"), net(&|counts| counts.unix)),
+                (format!("procs image={image}"), members.len() as u64),
+            ] {
+                known.insert(series, i64::try_from(value).unwrap());
+            }
+        }
+        known
+    }
+}
+
+fn member(word: &str) -> Member {
+    let mut actor = actor(word);
+    let counts = actor.sockets().unwrap();
+    Member { actor, threads: 1, counts }
+}

@@ -1,0 +1,93 @@
+//! InfluxDB 1.x, whose OpenTSDB listener takes what tcollector sends.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+
+use serde_json::Value;
+
+use super::{Points, Server, installed, series};
+use crate::http;
+
+#[derive(Debug)]
+pub(crate) struct Influx {
+    _server: Server,
+    http: u16,
+    opentsdb: u16,
+}
+
+impl Influx {
+    /// `None` where it is not installed.
+    pub(crate) fn start() -> Option<Influx> {
+        let program = installed("influxd")?;
+        let (server, [_, http, opentsdb]) = Server::start(
+            &program,
+            |data, [backup, http, opentsdb]| {
+                let path = data.join("influxdb.conf");
+                let data = data.display();
+                let conf = format!(
+                    r#"
+reporting-enabled = false
+bind-address = "127.0.0.1:{backup}"
+[meta]
+dir = "{data}/meta"
+[data]
+dir = "{data}/data"
+wal-dir = "{data}/wal"
+[monitor]
+store-enabled = false
+[http]
+bind-address = "127.0.0.1:{http}"
+[[opentsdb]]
+enabled = true
+bind-address = "127.0.0.1:{opentsdb}"
+database = "opentsdb"
+batch-timeout = "100ms"
+"#
+                );
+                std::fs::write(&path, conf).unwrap();
+                vec!["-config".to_owned(), path.display().to_string()]
+            },
+            |[_, http, opentsdb]| {
+                http::get(http, "/ping").is_ok_and(|answer| answer.status == 204)
+                    && TcpStream::connect((Ipv4Addr::LOCALHOST, opentsdb)).is_ok()
+            },
+        );
+        Some(Influx { _server: server, http, opentsdb })
+    }
+
+    /// A connection for `put` lines, after the question that tcollector asks
+    /// first.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap();
+        stream.set_read_timeout(Some(crate::common::PATIENCE)).unwrap();
+        stream.write_all(b"version\n").unwrap();
+        // Without a newline.
+        const ANSWER: &[u8] = b"InfluxDB TSDB proxy";
+        let mut answer = [0; ANSWER.len()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, ANSWER);
+        stream
+    }
+
+    pub(crate) fn points(&self) -> Points {
+        let query = http::encoded("SELECT value FROM /.*/ GROUP BY *");
+        let answer =
+            http::get(self.http, &format!("/query?db=opentsdb&epoch=s&q={query}")).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let mut points = Points::new();
+        for one in answer["results"][0]["series"].as_array().into_iter().flatten() {
+            let mut tags: BTreeMap<String, String> =
+                serde_json::from_value(one["tags"].clone()).unwrap();
+            // It lists the tags of all metrics, empty where there is none.
+            tags.retain(|_, value| !value.is_empty());
+            let name = series(one["name"].as_str().unwrap(), &tags);
+            for value in one["values"].as_array().unwrap() {
+                let time = value[0].as_u64().unwrap();
+                points.insert((name.clone(), time), value[1].as_f64().unwrap());
+            }
+        }
+        points
+    }
+}

@@ -1,0 +1,80 @@
+//! Prometheus, which scrapes an exposition and keeps what it understood.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use super::{Server, installed, series};
+use crate::common::until;
+use crate::http;
+
+#[derive(Debug)]
+pub(crate) struct Prometheus {
+    server: Server,
+    http: u16,
+}
+
+impl Prometheus {
+    /// Scrapes `localhost:PORT/metrics` from then on. `None` where it is not
+    /// installed.
+    pub(crate) fn scraping(exporter: &TcpListener) -> Option<Prometheus> {
+        let program = installed("prometheus")?;
+        let exporter = exporter.local_addr().unwrap();
+        let (server, [http]) = Server::start(
+            &program,
+            |data, [http]| {
+                let conf = format!(
+                    "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
+                     scrape_configs: [{{job_name: psstat, static_configs: [{{targets: ['{exporter}']}}]}}]\n"
+                );
+                std::fs::write(data.join("prometheus.yml"), conf).unwrap();
+                let data = data.display();
+                vec![
+                    format!("--config.file={data}/prometheus.yml"),
+                    format!("--storage.tsdb.path={data}/data"),
+                    format!("--web.listen-address=127.0.0.1:{http}"),
+                ]
+            },
+            |[http]| http::get(http, "/-/ready").is_ok_and(|answer| answer.status == 200),
+        );
+        Some(Prometheus { server, http })
+    }
+
+    /// The values of one scrape that went well, by series, without the tags
+    /// that Prometheus adds.
+    pub(crate) fn values(&self) -> BTreeMap<String, f64> {
+        let mut values = BTreeMap::new();
+        until("a scrape that goes well", || {
+            let answer = http::get(self.http, "/api/v1/targets").unwrap();
+            let answer: Value = serde_json::from_str(&answer.body).unwrap();
+            let target = &answer["data"]["activeTargets"][0];
+            let error = target["lastError"].as_str().unwrap_or_default();
+            assert!(error.is_empty() || error.contains("deadline"), "{error}");
+            target["health"] == "up"
+        });
+        let query = http::encoded("{__name__=~\"proc_.*\"}");
+        let answer = http::get(self.http, &format!("/api/v1/query?query={query}")).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?} {}", self.server.log());
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        for one in answer["data"]["result"].as_array().unwrap() {
+            let mut tags: BTreeMap<String, String> =
+                serde_json::from_value(one["metric"].clone()).unwrap();
+            let name = tags.remove("__name__").unwrap();
+            assert_eq!(tags.remove("job").as_deref(), Some("psstat"));
+            tags.remove("instance").unwrap();
+            let value: f64 = one["value"][1].as_str().unwrap().parse().unwrap();
+            assert_eq!(values.insert(series(&name, &tags), value), None);
+        }
+        values
+    }
+
+    /// What Prometheus knows of a family: its type.
+    pub(crate) fn kind(&self, family: &str) -> String {
+        let answer = http::get(self.http, "/api/v1/targets/metadata").unwrap();
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let all = answer["data"].as_array().unwrap();
+        let one = all.iter().find(|one| one["metric"] == family);
+        one.unwrap_or_else(|| panic!("nothing of {family}"))["type"].as_str().unwrap().to_owned()
+    }
+}

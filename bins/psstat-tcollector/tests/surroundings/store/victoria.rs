@@ -1,0 +1,74 @@
+//! VictoriaMetrics, which takes OpenTSDB's `put` lines and its JSON.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpStream};
+
+use serde_json::Value;
+
+use super::{Points, Server, installed, series};
+use crate::http;
+
+#[derive(Debug)]
+pub(crate) struct Victoria {
+    _server: Server,
+    http: u16,
+    opentsdb: u16,
+    opentsdb_http: u16,
+}
+
+impl Victoria {
+    /// `None` where it is not installed.
+    pub(crate) fn start() -> Option<Victoria> {
+        let program = installed("victoria-metrics")?;
+        let (server, [http, opentsdb, opentsdb_http]) = Server::start(
+            &program,
+            |data, [http, opentsdb, opentsdb_http]| {
+                vec![
+                    format!("-storageDataPath={}/data", data.display()),
+                    format!("-httpListenAddr=127.0.0.1:{http}"),
+                    format!("-opentsdbListenAddr=127.0.0.1:{opentsdb}"),
+                    format!("-opentsdbHTTPListenAddr=127.0.0.1:{opentsdb_http}"),
+                    "-memory.allowedBytes=64MB".to_owned(),
+                ]
+            },
+            |[http, opentsdb, opentsdb_http]| {
+                http::get(http, "/health").is_ok_and(|answer| answer.body == "OK")
+                    && TcpStream::connect((Ipv4Addr::LOCALHOST, opentsdb)).is_ok()
+                    && TcpStream::connect((Ipv4Addr::LOCALHOST, opentsdb_http)).is_ok()
+            },
+        );
+        Some(Victoria { _server: server, http, opentsdb, opentsdb_http })
+    }
+
+    /// A connection for `put` lines. It does not answer `version`.
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap()
+    }
+
+    /// OpenTSDB's `/api/put`.
+    pub(crate) fn put(&self, json: &str) -> http::Answer {
+        http::post(self.opentsdb_http, "/api/put", json).unwrap()
+    }
+
+    pub(crate) fn points(&self) -> Points {
+        // What came in is kept back for a second otherwise.
+        assert_eq!(http::get(self.http, "/internal/force_flush").unwrap().status, 200);
+        let all = http::encoded("{__name__!=\"\"}");
+        let answer = http::get(self.http, &format!("/api/v1/export?match[]={all}")).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut points = Points::new();
+        for line in answer.body.lines() {
+            let one: Value = serde_json::from_str(line).unwrap();
+            let mut tags: BTreeMap<String, String> =
+                serde_json::from_value(one["metric"].clone()).unwrap();
+            let name = series(&tags.remove("__name__").unwrap(), &tags);
+            let values = one["values"].as_array().unwrap();
+            for (time, value) in one["timestamps"].as_array().unwrap().iter().zip(values) {
+                let milliseconds = time.as_u64().unwrap();
+                assert_eq!(milliseconds % 1000, 0, "{line}");
+                points.insert((name.clone(), milliseconds / 1000), value.as_f64().unwrap());
+            }
+        }
+        points
+    }
+}
