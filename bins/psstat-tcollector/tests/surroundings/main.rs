@@ -14,6 +14,7 @@ mod common;
 
 mod http;
 mod life;
+mod metric_names;
 mod openmetrics;
 mod population;
 mod put_json;
