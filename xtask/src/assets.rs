@@ -36,7 +36,7 @@ fn programs() -> [Command; 2] {
     [psstat_tcollector::options::Options::command(), psstat_dump::args::command()]
 }
 
-fn write(out: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn write(out: &Path) -> Result<Vec<PathBuf>> {
     let (man, completions) = (out.join("man"), out.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;

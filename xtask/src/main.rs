@@ -12,6 +12,7 @@ mod helpers;
 mod interface;
 mod interfere;
 mod machine;
+mod package;
 mod picture;
 mod python;
 mod release;
@@ -46,6 +47,7 @@ enum Verb {
     Interface(interface::Options),
     Licences(release::licences::Options),
     Release(release::Options),
+    Package(package::Options),
     /// Draw docs/top.svg: the live view of psstat-dump on processes made for it
     ///
     /// Takes half a minute, and the release build of psstat-dump.
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Interface(options) => interface::run(&options),
         Verb::Licences(options) => release::licences::run(&options),
         Verb::Release(options) => release::run(&options),
+        Verb::Package(options) => package::run(&options),
         Verb::Picture => picture::run(),
     };
     match done {
