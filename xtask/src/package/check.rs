@@ -202,7 +202,14 @@ fn without_the_group(room: &Room, known: &Known) -> Result<()> {
     known.compare("root", &cycle(room, "--reuid root")?, true)?;
     let said = cycle(room, MEMBER)?;
     known.compare("another user", &said, false)?;
-    must(said.stderr.contains("setcap"), &format!("no word of what is missing: {}", said.stderr))
+    must(said.stderr.contains("setcap"), &format!("no word of what is missing: {}", said.stderr))?;
+    // A unit's AmbientCapabilities.
+    let both = "+sys_ptrace,+dac_read_search";
+    let ambient = format!(
+        "--reuid tcollector --regid nogroup --init-groups --no-new-privs \
+         --inh-caps={both} --ambient-caps={both}"
+    );
+    known.compare("ambient capabilities", &cycle(room, &ambient)?, true)
 }
 
 /// Whoever is in it gets all, unless capabilities are taken away.
