@@ -45,7 +45,8 @@ mod sampler;
 
 pub use image::ImageId;
 pub use keep::schedule::{
-    COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE, STRANGERS_TURN,
+    COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE, IDLE_COMMAND_LINE_TURN,
+    IDLE_DESCRIPTOR_TURN, LISTING_TURN,
 };
 pub use options::{FastPaths, Options};
 pub use outcome::{Failure, Outcome};

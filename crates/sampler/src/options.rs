@@ -52,13 +52,26 @@ pub struct FastPaths {
     /// The own network namespace's sockets by netlink (`sock_diag`), filtered
     /// in the kernel, instead of the text tables.
     pub sock_diag: bool,
+    /// Only that part of `/proc` listed in which new processes can be, where
+    /// the kernel's count says that nobody went. Needs the first pid namespace.
+    pub partial_listing: bool,
 }
 
 impl FastPaths {
     /// All of them.
-    pub const ALL: FastPaths =
-        FastPaths { cpu_clock: true, fd_size: true, task_links: true, sock_diag: true };
+    pub const ALL: FastPaths = FastPaths {
+        cpu_clock: true,
+        fd_size: true,
+        task_links: true,
+        sock_diag: true,
+        partial_listing: true,
+    };
     /// None of them: every number the plain way.
-    pub const NONE: FastPaths =
-        FastPaths { cpu_clock: false, fd_size: false, task_links: false, sock_diag: false };
+    pub const NONE: FastPaths = FastPaths {
+        cpu_clock: false,
+        fd_size: false,
+        task_links: false,
+        sock_diag: false,
+        partial_listing: false,
+    };
 }

@@ -270,7 +270,7 @@ fn image_sample(sums: &Sums, io: Option<Counters>, tables_read: [bool; 3]) -> Im
 fn percent(tracked: &Tracked) -> Option<f64> {
     let (used, elapsed) = tracked.cpu.used?;
     // Both are far below 2^53, where f64 counts in ones.
-    (elapsed > 0).then(|| used as f64 / elapsed as f64 * 100.0)
+    Some(used as f64 / elapsed.get() as f64 * 100.0)
 }
 
 fn count_troubles(tracked: &Tracked, health: &mut Health) {
@@ -332,7 +332,7 @@ pub(crate) fn process_sample<'a>(
         threads: tracked.threads.there(),
         sockets,
         pcpu: percent(tracked),
-        window: tracked.cpu.used.map(|(_, elapsed)| Duration::from_nanos(elapsed)),
+        window: tracked.cpu.used.map(|(_, elapsed)| Duration::from_nanos(elapsed.get())),
         vsize: memory.map(|memory| memory.size.saturating_mul(procfs.page_size)),
         rss: memory.map(|memory| memory.resident.saturating_mul(procfs.page_size)),
     }

@@ -19,6 +19,7 @@ use crate::read::descriptors::SocketFinder;
 use crate::read::listing::Lister;
 use crate::read::process::{self, Keep};
 use crate::read::procfs::Procfs;
+use crate::read::roster::Roster;
 use crate::read::tables::Tables;
 use crate::reckon::counters::Counters;
 use crate::reckon::ledger::Ledger;
@@ -61,8 +62,9 @@ pub struct Sampler {
     /// When the open window is to be closed.
     due: Option<Instant>,
 
+    pub(crate) roster: Roster,
+    /// For folders of processes.
     pub(crate) lister: Lister,
-    pub(crate) threads: Lister,
     pub(crate) command_lines: Option<CommandLines>,
     pub(crate) socket_finder: SocketFinder,
     pub(crate) tables: Tables,
@@ -125,6 +127,7 @@ impl Sampler {
         let command_lines = CommandLines::new(&options.proc, options.command_line_patience)
             .map_err(|errno| Error::Thread(errno.into()))?;
         let tables = Tables::new(&procfs);
+        let roster = Roster::new(&procfs);
         let budget = options.descriptors.unwrap_or_else(descriptor_budget);
         Ok(Sampler {
             procfs,
@@ -134,8 +137,8 @@ impl Sampler {
             cycle: 0,
             starting: true,
             due: None,
+            roster,
             lister: Lister::new(),
-            threads: Lister::new(),
             command_lines: Some(command_lines),
             socket_finder: SocketFinder::new(),
             tables,

@@ -40,7 +40,15 @@ impl Sampler {
             }
             self.socket_turn = if self.socket_turn + 1 < end { self.socket_turn + 1 } else { 0 };
             let slot = self.socket_turn;
-            left = left.saturating_sub(self.look_at_sockets(slot));
+            let Some(tracked) = self.roll.get(slot) else { continue };
+            let idle = self.procfs.fast.cpu_clock && !tracked.may_have_other_sockets(self.cycle);
+            let looked_at = match idle {
+                // Counts as looked at, so that the turn does not become shorter
+                // where few are busy: its length is for all.
+                true => tracked.sockets.descriptors + 1,
+                false => self.look_at_sockets(slot),
+            };
+            left = left.saturating_sub(looked_at);
         }
         for slot in 0..end {
             let first = self.roll.get(slot).is_some_and(|tracked| {
@@ -161,6 +169,7 @@ impl Sampler {
             Outcome::Denied | Outcome::Failed(_) => None,
         };
         tracked.sockets.looked = cycle;
+        tracked.sockets.cpu = tracked.cpu.last;
         tracked.sockets.suspect = false;
         match found {
             Outcome::There(()) => {

@@ -1,14 +1,18 @@
 //! Finding the processes: who came, who went, who became another program.
 
+use std::num::NonZeroU64;
+
 use psstat_proc_parse::{Cmdline, State};
+use rustix::io::Errno;
 
 use crate::image::ImageId;
-use crate::keep::schedule::DENIED_TURN;
+use crate::keep::schedule::{DENIED_TURN, LISTING_TURN, is_due_when_idle, next_look};
 use crate::keep::seen::Seen;
 use crate::keep::tracked::Life;
 use crate::outcome::Outcome;
 use crate::read::command_line::Answer;
 use crate::read::process::{self, KeepFiles};
+use crate::read::sys;
 use crate::reckon::counters::Counters;
 use crate::reckon::ledger::Slot;
 use crate::sampler::{Candidate, Classify, Sampler};
@@ -29,15 +33,11 @@ pub(crate) enum Due {
 impl Sampler {
     /// Brings the census up to date.
     pub(crate) fn take_census(&mut self) {
-        match self.lister.list(&self.procfs.dir) {
-            Ok(listed) => self.census.update(listed, self.cycle),
-            Err(_) => {
-                self.health.listing_failed = true;
-                self.census.vanished.clear();
-                return;
-            }
+        if self.count_the_people().is_err() {
+            self.health.listing_failed = true;
+            self.census.vanished.clear();
+            return;
         }
-        self.health.listing_failed = false;
         let roll = &self.roll;
         self.census.take_back(|seen| {
             let tracked = seen.slot.and_then(|slot| roll.get(slot));
@@ -51,6 +51,19 @@ impl Sampler {
         }
         let cycle = self.cycle;
         self.young.retain(|pid, _| self.census.find(*pid).is_some_and(|seen| seen.is_young(cycle)));
+    }
+
+    /// Lists those that can have changed, or all.
+    fn count_the_people(&mut self) -> Result<(), Errno> {
+        if !self.cycle.is_multiple_of(LISTING_TURN)
+            && let Some(part) = self.roster.part(&self.procfs)
+            && self.census.update_part(&part, self.cycle)
+        {
+            return Ok(());
+        }
+        let listed = self.roster.whole(&self.procfs)?;
+        self.census.update(listed, self.cycle);
+        Ok(())
     }
 
     /// Memory pressure makes the kernel forget entries of `/proc`, which then
@@ -115,7 +128,7 @@ impl Sampler {
                 seen.ppid = stat.ppid.unsigned_abs();
                 if stat.state == State::Zombie && stat.num_threads > 1 {
                     seen.living_thread =
-                        process::living_thread(&self.procfs, seen.listed(), &mut self.threads);
+                        process::living_thread(&self.procfs, seen.listed(), &mut self.lister);
                 }
             }
         }
@@ -152,6 +165,18 @@ impl Sampler {
             if seen.blocked && command_lines.still_hangs(seen.pid) {
                 continue;
             }
+            // Before the command line, so that what it does meanwhile shows.
+            let cpu = if self.procfs.fast.cpu_clock {
+                sys::process_cpu_nanoseconds(seen.pid).ok().and_then(NonZeroU64::new)
+            } else {
+                None
+            };
+            let idle = cpu.is_some() && cpu == seen.cpu;
+            if idle && !pressing && !is_due_when_idle(seen, self.cycle) {
+                seen.look = next_look(seen, self.cycle);
+                continue;
+            }
+            seen.cpu = cpu;
             asked.push(at);
             command_lines.asked.push(seen.living_thread.unwrap_or(seen.pid));
         }
@@ -169,6 +194,9 @@ impl Sampler {
     fn hear(&mut self, at: usize, answer: Answer<'_>, classify: &mut Classify<'_>) {
         let cycle = self.cycle;
         let Some(seen) = self.census.all.get_mut(at) else { return };
+        if !matches!(answer, Answer::Read(Outcome::There(_))) {
+            seen.cpu = None;
+        }
         match answer {
             Answer::Read(Outcome::There(raw)) => {
                 seen.looked(cycle);

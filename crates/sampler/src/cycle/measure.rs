@@ -1,6 +1,7 @@
 //! Reading the tracked processes: CPU at both ends of the window, the rest at
 //! its end.
 
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use psstat_proc_parse::{State, Statm};
@@ -19,11 +20,14 @@ impl Sampler {
     /// Reads every member's CPU time at the start of the window.
     pub(crate) fn open_cpu_window(&mut self) {
         for (_, tracked) in self.roll.iter_mut() {
-            tracked.cpu = Cpu::default();
+            tracked.cpu = Cpu { last: tracked.cpu.last, ..Cpu::default() };
             if tracked.is_running_member() {
                 let reading = cpu_time(&self.procfs, tracked.who.pid);
                 tracked.cpu.denied = matches!(reading, Outcome::Denied | Outcome::Failed(_));
-                tracked.cpu.opened = reading.there();
+                if let Outcome::There((cpu, at)) = reading {
+                    tracked.cpu.last = cpu;
+                    tracked.cpu.opened = Some(at);
+                }
             }
         }
     }
@@ -31,13 +35,15 @@ impl Sampler {
     /// Reads them at its end.
     pub(crate) fn close_cpu_window(&mut self) {
         for (_, tracked) in self.roll.iter_mut() {
-            let Some((cpu, since)) = tracked.cpu.opened.take() else { continue };
+            let Some(since) = tracked.cpu.opened.take() else { continue };
             if let Outcome::There((now, at)) = cpu_time(&self.procfs, tracked.who.pid) {
                 // Whether it was the same process at both ends is told by what
                 // is read of it after this.
                 let elapsed = at.duration_since(since).as_nanos();
                 let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-                tracked.cpu.used = Some((now.saturating_sub(cpu), elapsed));
+                let used = now.saturating_sub(tracked.cpu.last);
+                tracked.cpu.used = NonZeroU64::new(elapsed).map(|elapsed| (used, elapsed));
+                tracked.cpu.last = now;
             }
         }
     }

@@ -2,24 +2,36 @@
 
 use super::seen::Seen;
 
-/// The command line of every process of an image is read again within so many
-/// cycles, and that of a process that was there for fewer: the bound within
-/// which a title that was changed without a trace is noticed.
+/// The command line of every process that has used CPU since it was last read
+/// is read again within so many cycles: the bound within which an exec or a
+/// title that left no other trace is noticed.
+///
+/// One that has used none has not changed it: neither works without running.
+/// So it is asked for its CPU clock, which costs a twentieth and takes no lock
+/// of the process's. Where there is no such clock, all are read.
 pub const COMMAND_LINE_TURN: u32 = 8;
 
-/// The same for those of no image that have been there for longer. There can be
-/// twenty of them for each that matters, and to read all their command lines
-/// more often would cost more than everything else on such a machine.
-pub const STRANGERS_TURN: u32 = 16;
+/// The command line of every process is read again within so many cycles, CPU
+/// or not: another process can write into its memory.
+pub const IDLE_COMMAND_LINE_TURN: u32 = 16 * COMMAND_LINE_TURN;
+
+/// `/proc` is listed whole at least once in so many cycles. In between, what
+/// came is looked for among the pids given out since, and it is listed whole
+/// where the kernel's count of processes says that somebody is missing.
+pub const LISTING_TURN: u32 = 8;
 
 /// A denied file is tried again after so many cycles: each try of a denied
 /// file may write a record into the audit log.
 pub const DENIED_TURN: u32 = 64;
 
-/// Every process's descriptors are looked at again within so many cycles: the
-/// bound within which a descriptor is noticed that became a socket while their
-/// number stayed the same.
+/// Every process's descriptors are looked at again within so many cycles, if it
+/// has used CPU since the last look: the bound within which a descriptor is
+/// noticed that became a socket while their number stayed the same.
 pub const DESCRIPTOR_TURN: u64 = 40;
+
+/// The same for those that have used no CPU: another process with which one
+/// shares its descriptors (`CLONE_FILES`) can have changed them.
+pub const IDLE_DESCRIPTOR_TURN: u32 = 8 * DESCRIPTOR_TURN as u32;
 
 /// So many descriptors are looked at each cycle at least (a quarter of a millisecond),
 /// so that small populations are looked at whole every few cycles.
@@ -37,21 +49,25 @@ pub(crate) fn next_look(seen: &Seen, now: u32) -> u32 {
     } else if age < COMMAND_LINE_TURN {
         now + age / 2
     } else {
-        let is_strange = seen.slot.is_none() && age >= STRANGERS_TURN;
-        let turn = if is_strange { STRANGERS_TURN } else { COMMAND_LINE_TURN };
-        now + 1 + (seen.pid.wrapping_sub(now + 1) % turn)
+        now + 1 + (seen.pid.wrapping_sub(now + 1) % COMMAND_LINE_TURN)
     }
+}
+
+/// Whether a command line that is due is to be read although its process has
+/// used no CPU since the last time.
+pub(crate) fn is_due_when_idle(seen: &Seen, now: u32) -> bool {
+    // An old one is due where this is a multiple of its turn.
+    now.wrapping_sub(seen.pid).is_multiple_of(IDLE_COMMAND_LINE_TURN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn looks(pid: u32, slot: Option<u32>) -> Vec<u32> {
-        let mut seen = Seen::new(pid, 1, 5);
-        seen.slot = slot;
+    fn looks(pid: u32) -> Vec<u32> {
+        let seen = Seen::new(pid, 1, 5);
         let (mut at, mut looks) = (5, Vec::new());
-        while at < 205 {
+        while at < 405 {
             looks.push(at);
             at = next_look(&seen, at);
         }
@@ -60,19 +76,21 @@ mod tests {
 
     #[test]
     fn the_old_are_looked_at_once_in_a_turn_and_spread() {
-        for (slot, turn) in [(Some(3), COMMAND_LINE_TURN), (None, STRANGERS_TURN)] {
-            let mut a_cycle = vec![0; turn as usize];
-            for pid in 1000..1800 {
-                let looks = looks(pid, slot);
-                assert_eq!(looks[..4], [5, 6, 7, 8]);
-                for pair in looks.windows(2) {
-                    let (young, gap) = (pair[0] < 5 + STRANGERS_TURN, pair[1] - pair[0]);
-                    assert!(gap > 0 && gap <= if young { COMMAND_LINE_TURN } else { turn });
-                }
-                let last = looks.last().copied().unwrap_or_default();
-                a_cycle[(last % turn) as usize] += 1;
+        let mut a_cycle = [0; COMMAND_LINE_TURN as usize];
+        for pid in 1000..1800 {
+            let looks = looks(pid);
+            assert_eq!(looks[..4], [5, 6, 7, 8]);
+            for pair in looks.windows(2) {
+                assert!((1..=COMMAND_LINE_TURN).contains(&(pair[1] - pair[0])));
             }
-            assert_eq!(a_cycle, vec![800 / turn; turn as usize]);
+            let last = looks.last().copied().unwrap_or_default();
+            a_cycle[(last % COMMAND_LINE_TURN) as usize] += 1;
+            let seen = Seen::new(pid, 1, 5);
+            let idle: Vec<_> =
+                looks.iter().filter(|&&at| at > 20 && is_due_when_idle(&seen, at)).collect();
+            assert!(idle.windows(2).all(|pair| pair[1] - pair[0] == IDLE_COMMAND_LINE_TURN));
+            assert!(idle.len() >= 2, "{pid}: {idle:?}");
         }
+        assert_eq!(a_cycle, [100; COMMAND_LINE_TURN as usize]);
     }
 }

@@ -1,8 +1,12 @@
 //! Every process of the machine: a few bytes each, by pid.
 
+use std::num::NonZeroU64;
+use std::ops::{Range, RangeInclusive};
+
 use super::schedule;
 use crate::memory::give_back;
 use crate::read::listing::Listed;
+use crate::read::roster::{Part, Pids};
 use crate::reckon::ledger::Slot;
 
 /// What is remembered of any process, matched or not.
@@ -21,6 +25,9 @@ pub(crate) struct Seen {
     pub(crate) born: u32,
     /// The cycle in which its command line is due.
     pub(crate) look: u32,
+    /// Its CPU time in nanoseconds before its command line was last read; none
+    /// if that could not be read, or the clock is not to be had.
+    pub(crate) cpu: Option<NonZeroU64>,
     /// Its command line was denied.
     pub(crate) denied: bool,
     /// Its command line blocks its reader.
@@ -39,6 +46,7 @@ impl Seen {
             slot: None,
             born: cycle,
             look: cycle,
+            cpu: None,
             denied: false,
             blocked: false,
             living_thread: None,
@@ -70,31 +78,88 @@ pub(crate) struct Census {
     /// Those of the last listing that are gone, by ascending pid; one whose pid
     /// was reused is here and its successor in `all`.
     pub(crate) vanished: Vec<Seen>,
-    next: Vec<Seen>,
 }
 
 impl Census {
     /// Merges a listing, sorted by pid.
     pub(crate) fn update(&mut self, listed: &[Listed], cycle: u32) {
+        self.merge(listed, Pids::ALL, cycle);
+    }
+
+    /// Merges a listing of some pids, if with it as many processes are known as
+    /// there are; tells whether it did.
+    pub(crate) fn update_part(&mut self, part: &Part<'_>, cycle: u32) -> bool {
+        let before: usize = part.pids.ranges().map(|pids| self.position(&pids).len()).sum();
+        let complete = (self.all.len() - before + part.listed.len()) as u64 == part.processes;
+        if complete {
+            self.merge(part.listed, part.pids, cycle);
+        }
+        complete
+    }
+
+    /// Where the processes with these pids are.
+    fn position(&self, pids: &RangeInclusive<u32>) -> Range<usize> {
+        let start = self.all.partition_point(|seen| seen.pid < *pids.start());
+        start..self.all.partition_point(|seen| seen.pid <= *pids.end()).max(start)
+    }
+
+    /// Of the processes with these pids there are the listed ones and no others.
+    fn merge(&mut self, listed: &[Listed], pids: Pids, cycle: u32) {
         self.vanished.clear();
-        self.next.clear();
-        let mut old = self.all.iter().peekable();
-        for &Listed { pid, inode, .. } in listed {
-            while let Some(before) = old.next_if(|before| before.pid < pid) {
-                self.vanished.push(*before);
+        let (mut kept, mut came) = (0, 0);
+        let mut rest = listed.iter().peekable();
+        for at in 0..self.all.len() {
+            let seen = self.all[at];
+            while rest.next_if(|now| now.pid < seen.pid).is_some() {
+                came += 1;
             }
-            match old.next_if(|before| before.pid == pid) {
-                Some(same) if same.inode == inode => self.next.push(*same),
-                other => {
-                    self.vanished.extend(other);
-                    self.next.push(Seen::new(pid, inode, cycle));
+            let now = rest.peek().filter(|now| now.pid == seen.pid);
+            let stays = match now {
+                Some(now) => now.inode == seen.inode,
+                None => !pids.contains(seen.pid),
+            };
+            if stays {
+                // Without a write where nothing changes.
+                if kept < at {
+                    self.all[kept] = seen;
                 }
+                kept += 1;
+                rest.next_if(|now| now.pid == seen.pid);
+            } else {
+                self.vanished.push(seen);
             }
         }
-        self.vanished.extend(old);
-        std::mem::swap(&mut self.all, &mut self.next);
-        for list in [&mut self.all, &mut self.next, &mut self.vanished] {
-            give_back(list);
+        came += rest.len();
+        self.all.truncate(kept);
+        self.insert(listed, came, cycle);
+        give_back(&mut self.all);
+        give_back(&mut self.vanished);
+    }
+
+    /// Puts the `came` of the listed in their places that have none.
+    fn insert(&mut self, listed: &[Listed], came: usize, cycle: u32) {
+        let mut old = self.all.len();
+        if self.all.capacity() < old + came {
+            // There can be thousands: not twice as much as is needed.
+            self.all.reserve_exact(came + old / 16);
+        }
+        self.all.resize(old + came, Seen::new(0, 0, cycle));
+        let mut listed = listed.iter().rev();
+        // From the end: all between `old` and `place` has been moved on.
+        let mut place = self.all.len();
+        while place > old {
+            let Some(&Listed { pid, inode, .. }) = listed.next() else { break };
+            while old > 0 && self.all[old - 1].pid > pid {
+                (old, place) = (old - 1, place - 1);
+                self.all[place] = self.all[old];
+            }
+            place -= 1;
+            if old > 0 && self.all[old - 1].pid == pid {
+                old -= 1;
+                self.all[place] = self.all[old];
+            } else {
+                self.all[place] = Seen::new(pid, inode, cycle);
+            }
         }
     }
 
@@ -191,5 +256,56 @@ mod tests {
         census.take_back(|seen| seen.pid == 9 || seen.pid == 3);
         assert_eq!(pids(&census.all), [(3, 13), (9, 19)]);
         assert_eq!(pids(&census.vanished), [(1, 11), (5, 99)]);
+    }
+
+    #[test]
+    fn of_a_part_the_others_stay() {
+        let mut census = Census::default();
+        census.update(&listing(&[(1, 11), (5, 15), (9, 19), (12, 22)]), 1);
+        let now = listing(&[(7, 17), (9, 99), (10, 20)]);
+        let part = |processes| Part { listed: &now, pids: Pids::between(5, 10), processes };
+        for wrong in [5, 7] {
+            assert!(!census.update_part(&part(wrong), 2), "somebody went, or came, elsewhere");
+        }
+        assert!(census.update_part(&part(6), 2));
+        let pids = |seen: &[Seen]| seen.iter().map(|s| (s.pid, s.inode)).collect::<Vec<_>>();
+        let all = [(1, 11), (5, 15), (7, 17), (9, 99), (10, 20), (12, 22)];
+        assert_eq!(pids(&census.all), all);
+        assert_eq!(pids(&census.vanished), [(9, 19)]);
+        assert_eq!(census.all.iter().map(|s| s.born).collect::<Vec<_>>(), [1, 1, 2, 2, 2, 1]);
+        // Beyond the last pid, and from the first one on.
+        let now = listing(&[(2, 12), (13, 23)]);
+        let part = Part { listed: &now, pids: Pids::between(12, 3), processes: 6 };
+        assert!(!census.update_part(&part, 3));
+        assert!(census.update_part(&Part { processes: 7, ..part }, 3));
+        assert_eq!(pids(&census.vanished), [(1, 11)]);
+        assert_eq!(census.all.iter().map(|s| s.pid).collect::<Vec<_>>(), [2, 5, 7, 9, 10, 12, 13]);
+    }
+
+    proptest::proptest! {
+        /// Against the obvious: the listed with what was known of them.
+        #[test]
+        fn listings_are_merged(listings in proptest::collection::vec(
+            proptest::collection::btree_map(0u32..12, 0u64..3, 0..12), 1..6)
+        ) {
+            let mut census = Census::default();
+            let mut known = std::collections::BTreeMap::new();
+            for (cycle, now) in (1..).zip(&listings) {
+                let entries: Vec<_> = now.iter().map(|(&pid, &inode)| (pid, inode)).collect();
+                census.update(&listing(&entries), cycle);
+                let vanished: Vec<_> =
+                    census.vanished.iter().map(|seen| (seen.pid, seen.inode)).collect();
+                let mut gone: Vec<(u32, u64)> = known.keys().copied().collect();
+                gone.retain(|old| !entries.contains(old));
+                proptest::prop_assert_eq!(vanished, gone);
+                known.retain(|old, _| entries.contains(old));
+                for &entry in &entries {
+                    known.entry(entry).or_insert(cycle);
+                }
+                let all: Vec<_> =
+                    census.all.iter().map(|seen| ((seen.pid, seen.inode), seen.born)).collect();
+                proptest::prop_assert_eq!(all, known.clone().into_iter().collect::<Vec<_>>());
+            }
+        }
     }
 }

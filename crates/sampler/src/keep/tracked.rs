@@ -1,9 +1,12 @@
 //! The processes that belong to an image, and those that stand between two of
 //! them.
 
-use psstat_proc_parse::Statm;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
+use psstat_proc_parse::Statm;
+
+use super::schedule::IDLE_DESCRIPTOR_TURN;
 use super::sockets::{Group, Netns};
 use crate::image::ImageId;
 use crate::memory::give_back;
@@ -49,10 +52,12 @@ pub(crate) enum Life {
 /// CPU time at both ends of a window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cpu {
-    /// Nanoseconds of CPU time when the window was opened, and when that was.
-    pub(crate) opened: Option<(u64, Instant)>,
+    /// Nanoseconds of CPU time at the last reading.
+    pub(crate) last: u64,
+    /// When that was, while the window is open.
+    pub(crate) opened: Option<Instant>,
     /// Nanoseconds of CPU time used in the window, and how long it was.
-    pub(crate) used: Option<(u64, u64)>,
+    pub(crate) used: Option<(u64, NonZeroU64)>,
     /// Neither clock nor `stat` could be read.
     pub(crate) denied: bool,
 }
@@ -95,6 +100,8 @@ pub(crate) struct Sockets {
     pub(crate) suspect: bool,
     /// The cycle of the last look.
     pub(crate) looked: u32,
+    /// Nanoseconds of CPU time before it.
+    pub(crate) cpu: u64,
 }
 
 impl Tracked {
@@ -119,6 +126,7 @@ impl Tracked {
                 netns: None,
                 suspect: true,
                 looked: 0,
+                cpu: 0,
             },
         }
     }
@@ -127,6 +135,14 @@ impl Tracked {
     pub(crate) fn groups(&self) -> impl Iterator<Item = Group> {
         let netns = self.sockets.netns;
         self.images.iter().filter_map(move |&image| Some(Group { image, netns: netns? }))
+    }
+
+    /// Whether it has run since its descriptors were last looked at: without,
+    /// it has opened and closed none. Asked while the window is open.
+    pub(crate) fn may_have_other_sockets(&self, cycle: u32) -> bool {
+        let Sockets { state, suspect, looked, cpu, .. } = &self.sockets;
+        let is_known = *state == FileState::Read && !suspect && self.cpu.opened.is_some();
+        !is_known || *cpu != self.cpu.last || looked + IDLE_DESCRIPTOR_TURN <= cycle
     }
 
     pub(crate) fn is_member(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Listing `/proc`: which processes there are, and who each is.
 
+use std::ops::RangeInclusive;
+
 use crate::memory::give_back;
 use rustix::fd::OwnedFd;
 use rustix::fs::{RawDir, SeekFrom};
@@ -24,12 +26,18 @@ pub(crate) struct Listed {
 pub(crate) struct Lister {
     buffer: Vec<u8>,
     pub(crate) listed: Vec<Listed>,
+    /// The position of each entry was its number and this; none where there
+    /// was no such rule. (In procfs it is 258.)
+    pub(crate) offset: Option<u64>,
 }
+
+/// An entry takes 24 or 32 bytes.
+const ENTRY: usize = 32;
 
 impl Lister {
     pub(crate) fn new() -> Lister {
         // 32 KiB hold about 1,000 entries a system call.
-        Lister { buffer: Vec::with_capacity(32 * 1024), listed: Vec::new() }
+        Lister { buffer: Vec::with_capacity(32 * 1024), listed: Vec::new(), offset: None }
     }
 
     /// Lists anew from the start of `dir`.
@@ -37,18 +45,68 @@ impl Lister {
         self.listed.clear();
         rustix::fs::seek(dir, SeekFrom::Start(0))?;
         let mut entries = RawDir::new(dir, self.buffer.spare_capacity_mut());
+        let mut rule = Rule::default();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             if let Some(pid) = number(entry.file_name().to_bytes()) {
                 self.listed.push(Listed { pid, inode: entry.ino(), starttime: 0 });
+                rule.see(pid, entry.next_entry_cookie());
             }
         }
+        self.offset = rule.offset.filter(|_| !rule.broken);
         give_back(&mut self.listed);
         // procfs lists by ascending pid; a folder in any order.
         if !self.listed.is_sorted_by_key(|listed| listed.pid) {
             self.listed.sort_unstable_by_key(|listed| listed.pid);
         }
         Ok(&self.listed)
+    }
+
+    /// Adds the entries with these numbers to the list, as they were found to
+    /// have their positions.
+    pub(crate) fn list_part(
+        &mut self,
+        dir: &OwnedFd,
+        offset: u64,
+        numbers: RangeInclusive<u32>,
+    ) -> Result<(), Errno> {
+        rustix::fs::seek(dir, SeekFrom::Start(u64::from(*numbers.start()) + offset))?;
+        // The kernel fills the buffer, whoever is wanted.
+        let wanted = (numbers.end() - numbers.start()) as usize;
+        let room = wanted.saturating_mul(ENTRY).max(8 * ENTRY);
+        let buffer = self.buffer.spare_capacity_mut();
+        let room = room.min(buffer.len());
+        let mut entries = RawDir::new(dir, &mut buffer[..room]);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let Some(pid) = number(entry.file_name().to_bytes()) else { continue };
+            if pid > *numbers.end() {
+                break;
+            }
+            if numbers.contains(&pid) {
+                self.listed.push(Listed { pid, inode: entry.ino(), starttime: 0 });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the rule by which entries have their positions.
+#[derive(Debug, Default)]
+struct Rule {
+    next: Option<u64>,
+    offset: Option<u64>,
+    broken: bool,
+}
+
+impl Rule {
+    /// An entry, and the position of the one that follows.
+    fn see(&mut self, number: u32, next: u64) {
+        if let Some(position) = self.next.replace(next) {
+            let offset = position.checked_sub(u64::from(number));
+            self.broken |= offset.is_none() || self.offset.is_some_and(|o| Some(o) != offset);
+            self.offset = offset;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod descriptors;
 pub(crate) mod listing;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod roster;
 pub(crate) mod sock_diag;
 pub(crate) mod sys;
 pub(crate) mod tables;

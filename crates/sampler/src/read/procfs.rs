@@ -51,13 +51,17 @@ impl Procfs {
         self.own_netns = self.netns(Where::Own);
         let fd = self.stat_of(c"self/fd");
         let task = self.stat_of(c"self/task");
+        let is_own_pid_namespace = self.is_own_pid_namespace();
         FastPaths {
-            cpu_clock: wanted.cpu_clock && self.is_own_pid_namespace(),
+            cpu_clock: wanted.cpu_clock && is_own_pid_namespace,
             // 0 before Linux 6.2; this process has descriptors.
             fd_size: wanted.fd_size && fd.is_some_and(|stat| stat.st_size > 0),
             task_links: wanted.task_links
                 && task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.own_threads()),
             sock_diag: wanted.sock_diag && self.own_netns.is_some(),
+            partial_listing: wanted.partial_listing
+                && is_own_pid_namespace
+                && self.is_first_pid_namespace(),
         }
     }
 
@@ -72,6 +76,16 @@ impl Procfs {
         let Some(mut pids) = status.ns_pid else { return false };
         let own = rustix::process::getpid().as_raw_nonzero().get();
         pids.next() == Some(own) && pids.next().is_none()
+    }
+
+    /// Whether the own pid namespace is the first one: then the kernel's count of
+    /// processes is that of this namespace's.
+    fn is_first_pid_namespace(&self) -> bool {
+        // PROC_PID_INIT_INO of linux/proc_ns.h, since Linux 3.8.
+        const FIRST: u64 = 0xefff_fffc;
+        let mut buffer = [0; 64];
+        let link = read_link(&self.dir, c"self/ns/pid", &mut buffer).there();
+        matches!(link.map(FdTarget::parse), Some(FdTarget::Namespace { inode: FIRST, .. }))
     }
 
     fn own_threads(&self) -> Option<u64> {
