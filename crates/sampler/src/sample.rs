@@ -232,7 +232,7 @@ impl Reckoner {
         count_troubles(tracked, health);
         let memory = tracked.memory.there();
         let pages = |pages: u64| pages.saturating_mul(procfs.page_size);
-        for image in &tracked.images {
+        for image in tracked.images.iter() {
             let Some(sums) = self.sums.get_mut(image.index()) else { continue };
             sums.procs += 1;
             sums.io.add((tracked.io == FileState::Read).then_some(0));
@@ -315,7 +315,7 @@ pub(crate) fn process_sample<'a>(
     let memory = tracked.memory.there();
     let sockets = (tracked.sockets.state == FileState::Read).then(|| {
         let mut counts = [0; 3];
-        for &inode in &tracked.sockets.inodes {
+        for &inode in tracked.sockets.inodes.iter() {
             let netns = tracked.sockets.netns.unwrap_or_default();
             if let Some(protocol) = owners.protocol(inode, netns, cycle) {
                 counts[protocol as usize] += 1;

@@ -11,7 +11,7 @@ use crate::cycle::discover::Due;
 use crate::image::ImageId;
 use crate::keep::forest::Forest;
 use crate::keep::seen::Census;
-use crate::keep::sockets::{Found, Owners};
+use crate::keep::sockets::{Owners, Strangers};
 use crate::keep::tracked::{Life, Roll};
 use crate::options::{FastPaths, Options};
 use crate::read::command_line::CommandLines;
@@ -94,7 +94,7 @@ pub struct Sampler {
     pub(crate) asked: Vec<usize>,
     pub(crate) images_found: Vec<ImageId>,
     pub(crate) text: Vec<u8>,
-    pub(crate) strangers: Vec<Found>,
+    pub(crate) strangers: Strangers,
 }
 
 /// Why there is no sampler.
@@ -162,7 +162,7 @@ impl Sampler {
             asked: Vec::new(),
             images_found: Vec::new(),
             text: Vec::new(),
-            strangers: Vec::new(),
+            strangers: Strangers::default(),
         })
     }
 

@@ -85,7 +85,11 @@ fn steady_cycles() {
     // Their command line is the test's until their exec.
     std::thread::sleep(Duration::from_millis(200));
     for options in every_way() {
-        let options = Options { window: Duration::from_millis(2), ..options };
+        // With less patience, a busy machine makes a command line look as if it
+        // blocked, and another thread is started.
+        let patience = Duration::from_secs(60);
+        let window = Duration::from_millis(2);
+        let options = Options { window, command_line_patience: patience, ..options };
         let mut sampler = Sampler::new(options.clone()).unwrap();
         let mut cycle = || {
             let due = sampler.open(&mut |process, images| {
@@ -100,7 +104,8 @@ fn steady_cycles() {
         for _ in 0..20 {
             cycle();
         }
-        // More than a turn of command lines (8) and of descriptors (40).
+        // More than a turn of command lines (8), of whole listings (8), and of
+        // descriptors (40).
         ALLOCATIONS.store(0, Ordering::Relaxed);
         COUNTS.store(true, Ordering::Relaxed);
         for _ in 0..48 {

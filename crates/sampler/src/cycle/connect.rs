@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use crate::keep::schedule::{DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE};
-use crate::keep::sockets::{Found, Group, Netns};
+use crate::keep::sockets::{Found, Group, Netns, Strangers};
 use crate::keep::tracked::{FileState, Life};
 use crate::outcome::Outcome;
 use crate::read::procfs::Where;
@@ -87,16 +87,17 @@ impl Sampler {
         if self.owners.any_lost(cycle) {
             self.look_at_losers();
             // A socket that took a lost one's place was a stranger until now.
-            for &stranger in &strangers {
+            for stranger in strangers.iter() {
                 self.owners.established(stranger, cycle);
             }
         }
+        strangers.settle();
         self.strangers = strangers;
     }
 
     /// Reads one protocol's table in each namespace, by way of any member.
     /// Tells whether none failed.
-    fn read_table(&mut self, protocol: Protocol, strangers: &mut Vec<Found>) -> bool {
+    fn read_table(&mut self, protocol: Protocol, strangers: &mut Strangers) -> bool {
         let mut complete = true;
         let mut done = None;
         for &(netns, slot) in &self.namespaces.members {
@@ -114,6 +115,8 @@ impl Sampler {
                 own,
                 protocol,
                 &mut |inode| {
+                    // The kernel numbers sockets with 32 bits.
+                    let Ok(inode) = u32::try_from(inode) else { return };
                     let row = Found { inode, protocol, netns };
                     if !owners.established(row, cycle) {
                         strangers.push(row);
@@ -188,7 +191,7 @@ impl Sampler {
             }
         }
         let moved = tracked.sockets.netns != netns;
-        if moved || tracked.sockets.inodes != finder.sockets {
+        if moved || *tracked.sockets.inodes != *finder.sockets {
             // The new ones first, so that what stays is not forgotten in
             // between.
             for group in
@@ -200,11 +203,10 @@ impl Sampler {
                 self.owners.remove(group, &tracked.sockets.inodes);
             }
             self.namespaces.changed |= moved;
-            let sockets = &mut tracked.sockets;
-            sockets.netns = netns;
-            sockets.inodes.clear();
-            sockets.inodes.extend_from_slice(&finder.sockets);
-            sockets.inodes.shrink_to(2 * finder.sockets.len());
+            tracked.sockets.netns = netns;
+            if *tracked.sockets.inodes != *finder.sockets {
+                tracked.sockets.inodes = finder.sockets.as_slice().into();
+            }
         }
         tracked.sockets.descriptors + 1
     }
@@ -216,7 +218,7 @@ impl Sampler {
         for group in tracked.groups() {
             self.owners.remove(group, &tracked.sockets.inodes);
         }
-        tracked.sockets.inodes.clear();
+        tracked.sockets.inodes = Box::default();
         self.namespaces.changed = true;
     }
 

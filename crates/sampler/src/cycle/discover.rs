@@ -247,7 +247,7 @@ impl Sampler {
             // before is not the image's.
             self.know_images(last.index() + 1, 0);
         }
-        match seen.slot.and_then(|slot| Some((slot, self.roll.get(slot)?.images == images))) {
+        match seen.slot.and_then(|slot| Some((slot, *self.roll.get(slot)?.images == *images))) {
             Some((_, true)) => {}
             Some((slot, false)) => self.move_to(slot, &seen, &images),
             None if images.is_empty() => self.remember_young(&seen),
@@ -285,7 +285,7 @@ impl Sampler {
         for group in tracked.groups() {
             self.owners.remove(group, &tracked.sockets.inodes);
         }
-        let before = std::mem::replace(&mut tracked.images, images.to_vec());
+        let before = std::mem::replace(&mut tracked.images, images.into());
         for group in tracked.groups() {
             self.owners.add(group, &tracked.sockets.inodes);
         }

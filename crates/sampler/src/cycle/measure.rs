@@ -4,11 +4,11 @@
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use psstat_proc_parse::{State, Statm};
+use psstat_proc_parse::State;
 
 use crate::cycle::families::{self, Household};
 use crate::keep::schedule::DENIED_TURN;
-use crate::keep::tracked::{Cpu, FileState, Life, Tracked};
+use crate::keep::tracked::{Cpu, FileState, Life, Memory, Tracked};
 use crate::outcome::Outcome;
 use crate::read::listing::Lister;
 use crate::read::procfs::{Procfs, Where};
@@ -77,7 +77,7 @@ impl Sampler {
             tracked.threads = tracked.handles.threads(procfs, who, keep);
             // Last: it tells that all of these were this process's.
             let before = tracked.memory;
-            tracked.memory = tracked.handles.statm(procfs, who, keep);
+            tracked.memory = tracked.handles.statm(procfs, who, keep).map(Memory::from);
             let gone = tracked.memory.is_gone()
                 || tracked.descriptors.is_gone()
                 || tracked.threads.is_gone();
@@ -88,7 +88,7 @@ impl Sampler {
             }
             tracked.life = Life::Running;
             tracked.living_thread = None;
-            if let Outcome::There(Statm { size: 0, .. }) = tracked.memory {
+            if let Outcome::There(Memory { size: 0, .. }) = tracked.memory {
                 look_closer(tracked, procfs, &mut self.lister);
                 if tracked.life == Life::Zombie {
                     self.zombies.push(who.pid);
@@ -155,7 +155,7 @@ impl Household for Sampler {
 }
 
 /// Another size of the program's code means another program.
-fn has_exec_trace(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
+fn has_exec_trace(before: Outcome<Memory>, now: Outcome<Memory>) -> bool {
     match (before, now) {
         (Outcome::There(before), Outcome::There(now)) => before.text != now.text,
         _ => false,
@@ -177,7 +177,7 @@ fn look_closer(tracked: &mut Tracked, procfs: &Procfs, lister: &mut Lister) {
         return;
     };
     let thread = Where::Thread(who.pid, tid);
-    tracked.memory = process::statm_at(procfs, thread);
+    tracked.memory = process::statm_at(procfs, thread).map(Memory::from);
     tracked.descriptors = process::descriptors_at(procfs, thread, lister);
 }
 

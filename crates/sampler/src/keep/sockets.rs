@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::image::ImageId;
+use crate::memory::give_back;
 use crate::read::tables::Protocol;
 
-/// Hashes one `u64` by one multiplication (Fibonacci hashing): 18,000 look-ups
+/// Hashes one number by one multiplication (Fibonacci hashing): 18,000 look-ups
 /// a cycle are a good part of its cost, and the kernel, no stranger, gives the
 /// inodes out.
 #[derive(Default)]
@@ -24,6 +25,10 @@ impl Hasher for InodeHasher {
         }
     }
 
+    fn write_u32(&mut self, inode: u32) {
+        self.write_u64(u64::from(inode));
+    }
+
     fn write_u64(&mut self, inode: u64) {
         let product = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // The table takes the low bits for the place, the top ones as a tag.
@@ -31,14 +36,59 @@ impl Hasher for InodeHasher {
     }
 }
 
-type ByInode<T> = HashMap<u64, T, BuildHasherDefault<InodeHasher>>;
+type ByInode<T> = HashMap<SocketInode, T, BuildHasherDefault<InodeHasher>>;
+
+/// The inode of a socket. The kernel numbers them with 32 bits
+/// (`get_next_ino`), and there are many to keep.
+pub(crate) type SocketInode = u32;
 
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
-    pub(crate) inode: u64,
+    pub(crate) inode: SocketInode,
     pub(crate) protocol: Protocol,
     pub(crate) netns: Netns,
+}
+
+/// The rows of a cycle's tables that are nobody's of ours: 4 bytes each, since
+/// most of a machine's can be.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    inodes: Vec<SocketInode>,
+    /// Of which table they are, and where its rows end.
+    tables: Vec<(usize, Protocol, Netns)>,
+}
+
+impl Strangers {
+    pub(crate) fn clear(&mut self) {
+        self.inodes.clear();
+        self.tables.clear();
+        give_back(&mut self.tables);
+    }
+
+    pub(crate) fn push(&mut self, found: Found) {
+        let Found { inode, protocol, netns } = found;
+        self.inodes.push(inode);
+        let end = self.inodes.len();
+        match self.tables.last_mut().filter(|(_, p, n)| (*p, *n) == (protocol, netns)) {
+            Some(table) => table.0 = end,
+            None => self.tables.push((end, protocol, netns)),
+        }
+    }
+
+    /// After a cycle's tables: the memory of a crowd that has gone.
+    pub(crate) fn settle(&mut self) {
+        give_back(&mut self.inodes);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Found> {
+        let mut start = 0;
+        self.tables.iter().flat_map(move |&(end, protocol, netns)| {
+            let inodes = self.inodes.get(std::mem::replace(&mut start, end)..end);
+            let inodes = inodes.unwrap_or_default().iter();
+            inodes.map(move |&inode| Found { inode, protocol, netns })
+        })
+    }
 }
 
 /// Sockets by inode.
@@ -52,11 +102,43 @@ pub(crate) struct Owners {
 #[derive(Clone, Copy, Debug)]
 struct Socket {
     first: Holder,
-    shared: bool,
-    /// The last cycle in which a table had it as ESTABLISHED, and which.
-    established: u32,
-    protocol: Protocol,
+    mark: Mark,
+    /// The namespace whose table had it as ESTABLISHED.
     netns: Netns,
+}
+
+/// When a socket was ESTABLISHED last, its protocol, and whether it has further
+/// holders, in as few bytes as possible. Of the cycle there are 29 bits: after
+/// 250 years of 15 s cycles a socket may look established for one cycle more.
+#[derive(Clone, Copy, Debug)]
+struct Mark(u32);
+
+impl Mark {
+    const SHARED: u32 = 4;
+
+    fn set_established(&mut self, cycle: u32, protocol: Protocol) {
+        self.0 = (cycle << 3) | (self.0 & Mark::SHARED) | protocol as u32;
+    }
+
+    fn is_established(self, cycle: u32) -> bool {
+        self.0 >> 3 == (cycle << 3) >> 3
+    }
+
+    fn protocol(self) -> Protocol {
+        match self.0 & 3 {
+            0 => Protocol::Tcp,
+            1 => Protocol::Udp,
+            _ => Protocol::Unix,
+        }
+    }
+
+    fn is_shared(self) -> bool {
+        self.0 & Mark::SHARED != 0
+    }
+
+    fn set_shared(&mut self, shared: bool) {
+        self.0 = (self.0 & !Mark::SHARED) | if shared { Mark::SHARED } else { 0 };
+    }
 }
 
 /// The processes of an image in a network namespace. A process sees only the
@@ -81,21 +163,19 @@ struct Holder {
 
 impl Owners {
     /// A process of a group holds these sockets.
-    pub(crate) fn add(&mut self, group: Group, inodes: &[u64]) {
+    pub(crate) fn add(&mut self, group: Group, inodes: &[SocketInode]) {
         for &inode in inodes {
             let holder = Holder { group, processes: 1 };
             let socket = self.sockets.entry(inode).or_insert(Socket {
                 first: Holder { group, processes: 0 },
-                shared: false,
-                established: 0,
-                protocol: Protocol::Tcp,
+                mark: Mark(0),
                 netns: Netns::default(),
             });
             if socket.first.group == group {
                 socket.first.processes += 1;
                 continue;
             }
-            socket.shared = true;
+            socket.mark.set_shared(true);
             let more = self.more.entry(inode).or_default();
             match more.iter_mut().find(|holder| holder.group == group) {
                 Some(holder) => holder.processes += 1,
@@ -105,7 +185,7 @@ impl Owners {
     }
 
     /// A process of a group holds these sockets no more.
-    pub(crate) fn remove(&mut self, group: Group, inodes: &[u64]) {
+    pub(crate) fn remove(&mut self, group: Group, inodes: &[SocketInode]) {
         for &inode in inodes {
             let Some(socket) = self.sockets.get_mut(&inode) else { continue };
             let mut empty = false;
@@ -113,7 +193,7 @@ impl Owners {
                 socket.first.processes = socket.first.processes.saturating_sub(1);
                 empty = socket.first.processes == 0;
             }
-            if socket.shared {
+            if socket.mark.is_shared() {
                 let more = self.more.entry(inode).or_default();
                 if !empty {
                     if let Some(holder) = more.iter_mut().find(|holder| holder.group == group) {
@@ -127,7 +207,7 @@ impl Owners {
                 }
                 if more.is_empty() {
                     self.more.remove(&inode);
-                    socket.shared = false;
+                    socket.mark.set_shared(false);
                 }
             }
             if empty {
@@ -143,8 +223,7 @@ impl Owners {
     pub(crate) fn established(&mut self, found: Found, cycle: u32) -> bool {
         match self.sockets.get_mut(&found.inode) {
             Some(socket) => {
-                socket.established = cycle;
-                socket.protocol = found.protocol;
+                socket.mark.set_established(cycle, found.protocol);
                 socket.netns = found.netns;
                 true
             }
@@ -155,19 +234,25 @@ impl Owners {
     /// Whether some socket was ESTABLISHED in the cycle before this one and is
     /// no more.
     pub(crate) fn any_lost(&self, cycle: u32) -> bool {
-        self.sockets.values().any(|socket| socket.established == cycle - 1)
+        self.sockets.values().any(|socket| socket.mark.is_established(cycle - 1))
     }
 
     /// Whether this one was.
-    pub(crate) fn is_lost(&self, inode: u64, cycle: u32) -> bool {
-        self.sockets.get(&inode).is_some_and(|socket| socket.established == cycle - 1)
+    pub(crate) fn is_lost(&self, inode: SocketInode, cycle: u32) -> bool {
+        self.sockets.get(&inode).is_some_and(|socket| socket.mark.is_established(cycle - 1))
     }
 
     /// The protocol of a socket that is ESTABLISHED in a namespace in this
     /// cycle.
-    pub(crate) fn protocol(&self, inode: u64, netns: Netns, cycle: u32) -> Option<Protocol> {
+    pub(crate) fn protocol(
+        &self,
+        inode: SocketInode,
+        netns: Netns,
+        cycle: u32,
+    ) -> Option<Protocol> {
         let socket = self.sockets.get(&inode)?;
-        (socket.established == cycle && socket.netns == netns).then_some(socket.protocol)
+        let established = socket.mark.is_established(cycle) && socket.netns == netns;
+        established.then(|| socket.mark.protocol())
     }
 
     /// Calls `count` for each image and each distinct socket that it holds and
@@ -175,14 +260,14 @@ impl Owners {
     /// one holder, so none is counted twice.
     pub(crate) fn count(&self, cycle: u32, mut count: impl FnMut(ImageId, Protocol)) {
         for (inode, socket) in &self.sockets {
-            if socket.established != cycle {
+            if !socket.mark.is_established(cycle) {
                 continue;
             }
-            let further = if socket.shared { self.more.get(inode) } else { None };
+            let further = if socket.mark.is_shared() { self.more.get(inode) } else { None };
             let holders = std::iter::once(&socket.first).chain(further.into_iter().flatten());
             for Holder { group, .. } in holders {
                 if group.netns == socket.netns {
-                    count(group.image, socket.protocol);
+                    count(group.image, socket.mark.protocol());
                 }
             }
         }
@@ -206,7 +291,7 @@ mod tests {
         Group { image: ImageId(image), netns: Netns(netns) }
     }
 
-    fn found(inode: u64, netns: u32) -> Found {
+    fn found(inode: SocketInode, netns: u32) -> Found {
         Found { inode, protocol: Protocol::Tcp, netns: Netns(netns) }
     }
 
@@ -215,10 +300,10 @@ mod tests {
         /// of holders.
         #[test]
         fn holders_are_counted(
-            steps in proptest::collection::vec((0u32..4, 0u32..2, 0u64..6, any::<bool>()), 0..80)
+            steps in proptest::collection::vec((0u32..4, 0u32..2, 0u32..6, any::<bool>()), 0..80)
         ) {
             let mut owners = Owners::default();
-            let mut plain: BTreeMap<(u64, u32, u32), u32> = BTreeMap::new();
+            let mut plain: BTreeMap<(u32, u32, u32), u32> = BTreeMap::new();
             for (image, netns, inode, add) in steps {
                 let held = plain.entry((inode, image, netns)).or_default();
                 if add {
@@ -258,5 +343,25 @@ mod tests {
         assert_eq!(owners.protocol(8, Netns(1), 6), Some(Protocol::Tcp));
         assert_eq!(owners.protocol(8, Netns(2), 6), None);
         assert_eq!(owners.protocol(7, Netns(1), 6), None);
+    }
+
+    #[test]
+    fn strangers_are_given_as_they_came() {
+        let rows = [(1, Protocol::Tcp, 1), (2, Protocol::Tcp, 1), (3, Protocol::Tcp, 2)];
+        let rows = rows.into_iter().chain([(4, Protocol::Unix, 2), (1, Protocol::Tcp, 1)]);
+        let mut strangers = Strangers::default();
+        for round in 0..2 {
+            strangers.clear();
+            for (inode, protocol, netns) in rows.clone().skip(round) {
+                strangers.push(Found { inode, protocol, netns: Netns(netns) });
+            }
+            let again = strangers.iter().map(|row| (row.inode, row.protocol, row.netns.0));
+            assert!(again.eq(rows.clone().skip(round)));
+        }
+    }
+
+    #[test]
+    fn a_socket_takes_24_bytes() {
+        assert_eq!(size_of::<(SocketInode, Socket)>(), 24);
     }
 }

@@ -2,12 +2,13 @@
 //! them.
 
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::time::Instant;
 
 use psstat_proc_parse::Statm;
 
 use super::schedule::IDLE_DESCRIPTOR_TURN;
-use super::sockets::{Group, Netns};
+use super::sockets::{Group, Netns, SocketInode};
 use crate::image::ImageId;
 use crate::memory::give_back;
 use crate::outcome::Outcome;
@@ -22,7 +23,7 @@ pub(crate) struct Tracked {
     pub(crate) starttime: u64,
     /// The images that it belongs to, sorted. None: it stands between a member
     /// and an ancestor that is one (see the ledger), or was one before.
-    pub(crate) images: Vec<ImageId>,
+    pub(crate) images: Images,
     pub(crate) handles: Handles,
     pub(crate) life: Life,
     /// Its leader has ended: another of its threads, which has its memory and
@@ -32,10 +33,55 @@ pub(crate) struct Tracked {
     pub(crate) parent: Option<Slot>,
     pub(crate) cpu: Cpu,
     pub(crate) io: FileState,
-    pub(crate) memory: Outcome<Statm>,
+    pub(crate) memory: Outcome<Memory>,
     pub(crate) descriptors: Outcome<u64>,
     pub(crate) threads: Outcome<u64>,
     pub(crate) sockets: Sockets,
+}
+
+/// What of `statm` is kept, in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) size: u64,
+    pub(crate) resident: u64,
+    pub(crate) text: u64,
+}
+
+impl From<Statm> for Memory {
+    fn from(statm: Statm) -> Memory {
+        Memory { size: statm.size, resident: statm.resident, text: statm.text }
+    }
+}
+
+/// A process's images, sorted. Most have one, which takes no memory of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Images {
+    #[default]
+    None,
+    One(ImageId),
+    Several(Box<[ImageId]>),
+}
+
+impl From<&[ImageId]> for Images {
+    fn from(images: &[ImageId]) -> Images {
+        match images {
+            [] => Images::None,
+            &[image] => Images::One(image),
+            several => Images::Several(several.into()),
+        }
+    }
+}
+
+impl Deref for Images {
+    type Target = [ImageId];
+
+    fn deref(&self) -> &[ImageId] {
+        match self {
+            Images::None => &[],
+            Images::One(image) => std::slice::from_ref(image),
+            Images::Several(images) => images,
+        }
+    }
 }
 
 /// How much of a process is left.
@@ -90,7 +136,7 @@ impl FileState {
 pub(crate) struct Sockets {
     pub(crate) state: FileState,
     /// All its sockets at the last look, sorted.
-    pub(crate) inodes: Vec<u64>,
+    pub(crate) inodes: Box<[SocketInode]>,
     /// How many descriptors it had then.
     pub(crate) descriptors: u64,
     /// Its network namespace then, by inode; `None` where it could not be read,
@@ -109,7 +155,7 @@ impl Tracked {
         Tracked {
             who,
             starttime,
-            images: Vec::new(),
+            images: Images::default(),
             handles: Handles::default(),
             life: Life::Running,
             living_thread: None,
@@ -121,7 +167,7 @@ impl Tracked {
             threads: Outcome::Gone,
             sockets: Sockets {
                 state: FileState::Unread,
-                inodes: Vec::new(),
+                inodes: Box::default(),
                 descriptors: 0,
                 netns: None,
                 suspect: true,

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::procfs::{Name, READ, Where};
 use super::sys::leave_descriptor_table;
+use crate::memory::give_back;
 use crate::outcome::Outcome;
 
 /// How many threads may be left behind in one call; what is then unread is
@@ -27,7 +28,9 @@ const PATIENCE_A_CALL: usize = 3;
 const HANGING: usize = 32;
 /// A batch is handed over when it has this many bytes, so that no number of
 /// long command lines fills the memory.
-const HANDFUL: usize = 1 << 20;
+const HANDFUL: usize = 1 << 16;
+/// So many are asked for at once, for the same reason.
+const BATCH: usize = 1024;
 
 /// What came of reading one command line.
 #[derive(Debug)]
@@ -117,7 +120,7 @@ impl CommandLines {
             let Ok(desk) = self.worker().map(Arc::clone) else { break };
             let mut batch = std::mem::take(&mut self.taken);
             batch.clear();
-            batch.pids.extend_from_slice(&self.asked[done..]);
+            batch.pids.extend(self.asked[done..].iter().take(BATCH));
             let blocked = desk.exchange(&mut batch, self.patience);
             let mut text = &batch.text[..];
             for answer in &batch.answers {
@@ -142,6 +145,7 @@ impl CommandLines {
         for index in done..self.asked.len() {
             each(index, Answer::Later);
         }
+        give_back(&mut self.asked);
         self.asked.clear();
     }
 
@@ -274,8 +278,10 @@ fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
         if line.spare_capacity_mut().is_empty() {
             line.reserve(line.capacity());
         }
+        let room = line.spare_capacity_mut().len();
         match rustix::io::read(&file, rustix::buffer::spare_capacity(line)) {
-            Ok(0) => return Outcome::There(()),
+            // The kernel stops short at the end alone.
+            Ok(read) if read < room => return Outcome::There(()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return errno.into(),
         }
@@ -286,8 +292,9 @@ fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
 mod tests {
     use super::*;
 
+    /// Patient enough for a busy machine.
     fn lines(proc: &Path) -> CommandLines {
-        CommandLines::new(proc, Duration::from_millis(50)).unwrap()
+        CommandLines::new(proc, Duration::from_secs(2)).unwrap()
     }
 
     #[test]

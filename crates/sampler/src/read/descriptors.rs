@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 pub(crate) struct SocketFinder {
     buffer: Vec<u8>,
     /// The socket inodes found by the last call, sorted, each once.
-    pub(crate) sockets: Vec<u64>,
+    pub(crate) sockets: Vec<u32>,
     /// How many descriptors the last call looked at.
     pub(crate) descriptors: usize,
 }
@@ -64,7 +64,10 @@ impl SocketFinder {
             let mut link = [0; 64];
             match read_link(folder, name, &mut link) {
                 Outcome::There(target) => {
-                    if let FdTarget::Socket(inode) = FdTarget::parse(target) {
+                    // The kernel numbers sockets with 32 bits.
+                    if let FdTarget::Socket(inode) = FdTarget::parse(target)
+                        && let Ok(inode) = u32::try_from(inode)
+                    {
                         self.sockets.push(inode);
                     }
                 }

@@ -170,7 +170,7 @@ impl Observer {
             }
         };
         let tracked = self.roll.get_mut(slot).unwrap();
-        let before = std::mem::replace(&mut tracked.images, images.clone());
+        let before = std::mem::replace(&mut tracked.images, images.as_slice().into());
         for &image in before.iter().filter(|image| !images.contains(image)) {
             self.ledger.leave(slot, image);
         }

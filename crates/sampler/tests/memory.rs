@@ -1,0 +1,134 @@
+//! What the sampler keeps in memory: so many bytes a process, and after a storm
+//! of short ones what it was before.
+// The permission for tests does not reach the functions beside them.
+#![allow(unsafe_code, clippy::unwrap_used)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::{A, B, Watch, options, word};
+use psstat_actor::{Actor, Config};
+use psstat_sampler::Options;
+
+/// Keeps the sum of all blocks, without what the allocator adds.
+struct Weighing;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Weighing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LIVE.fetch_add(size, Ordering::Relaxed);
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Weighing = Weighing;
+
+/// One test at a time: the allocator is the process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn live() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+fn short() -> Options {
+    let window = Duration::from_millis(2);
+    Options { window, command_line_patience: Duration::from_secs(60), ..options() }
+}
+
+/// What a sampler weighs that looks for a word, and how many it found.
+fn weigh(word: &String) -> (usize, usize) {
+    let before = live();
+    let mut watch = Watch::with(short(), &[word]);
+    let image = watch.cycles(12).image(A);
+    let sockets = image.tcp.unwrap() + image.udp.unwrap() + image.unix.unwrap();
+    assert_eq!(sockets, 9 * image.procs);
+    (live() - before, usize::try_from(image.procs).unwrap())
+}
+
+#[test]
+fn a_process_takes_little_more_than_a_kibibyte() {
+    // As full as the table of sockets is with 2,000, 4,000 or 8,000.
+    const PROCESSES: usize = 125;
+    let _alone = alone();
+    let word = word("weighed");
+    let actors: Vec<Actor> = (0..PROCESSES)
+        .map(|_| {
+            let mut actor = Actor::spawn(&Config::new(&word)).unwrap();
+            actor.tcp_pairs(2).unwrap();
+            actor.udp_connected(1).unwrap();
+            actor.unix_pairs(2).unwrap();
+            actor.open_files(22).unwrap();
+            actor
+        })
+        .collect();
+    // The machine's processes weigh in both.
+    let (without, none) = weigh(&common::word("nobody"));
+    let (with, all) = weigh(&word);
+    assert_eq!((none, all), (0, PROCESSES));
+    let each = (with - without) / PROCESSES;
+    println!("{each} bytes a process of 34 descriptors and 9 sockets");
+    // And what is kept of any process.
+    assert!(each + 88 <= 1100, "{each} bytes a process");
+    drop(actors);
+}
+
+/// A shell that matches and forks until it has done so often enough.
+fn storm(word: &str, forks: usize) -> Child {
+    let script = "i=0; while [ $i -lt $1 ]; do (:); (:) & i=$((i+2)); done; wait";
+    Command::new("/bin/sh")
+        .args(["-c", script, word, &forks.to_string()])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn after_a_storm_it_is_what_it_was_before() {
+    const FORKS: usize = 3000;
+    let _alone = alone();
+    let words = [word("storm-a"), word("storm-b")];
+    let mut watch = Watch::with(short(), &[&words[0], &words[1]]);
+    watch.cycles(20);
+    let before = live();
+    let mut most = 0;
+    let mut shells = [storm(&words[0], FORKS), storm(&words[1], FORKS)];
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while shells.iter_mut().any(|shell| shell.try_wait().unwrap().is_none()) {
+        assert!(Instant::now() < deadline, "the storm does not end");
+        let sample = watch.cycle();
+        most = most.max(sample.image(A).procs + sample.image(B).procs);
+    }
+    assert!(most >= 2);
+    let sample = watch.cycles(20);
+    assert_eq!((sample.image(A).procs, sample.image(B).procs), (0, 0));
+    // The machine's own processes come and go meanwhile, at 88 bytes each, and
+    // a list that was doubled once stays so while it is small.
+    let after = live();
+    println!("{before} bytes before, {after} after {} forks", 2 * FORKS);
+    assert!(after <= before + (48 << 10), "{before} bytes before, {after} after");
+}
