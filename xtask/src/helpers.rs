@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use crate::Result;
 use crate::accuracy::crowd;
-use crate::compare::{churn, member, sample};
+use crate::compare::{churn, flood, member, sample};
 use crate::interfere::target;
 use crate::soak::restless;
 use crate::storm::{child, driver};
@@ -15,6 +15,8 @@ use crate::storm::{child, driver};
 pub(crate) const MEMBER: &str = "be-a-process";
 /// The verb of the process that starts short ones.
 pub(crate) const CHURN: &str = "start-short-processes";
+/// The verb of a process that forks copies which end at once.
+pub(crate) const FLOOD: &str = "fork-and-end";
 /// The verb of a process that runs the sampler.
 pub(crate) const SAMPLE: &str = "sample";
 /// The verb of a process that forks others of known behaviour.
@@ -36,7 +38,7 @@ pub(crate) const BOUND: &str = "become";
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let verb = args.next()?.into_string().ok()?;
-    if ![MEMBER, CHURN, SAMPLE, DRIVER, CHILD, CROWD, RESTLESS, TARGET, BOUND]
+    if ![MEMBER, CHURN, FLOOD, SAMPLE, DRIVER, CHILD, CROWD, RESTLESS, TARGET, BOUND]
         .contains(&verb.as_str())
     {
         return None;
@@ -53,6 +55,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
         match verb.as_str() {
             MEMBER => member::live(&numbers),
             CHURN => churn::run(&numbers),
+            FLOOD => flood::fork_on(&numbers),
             DRIVER => driver::run(&numbers),
             CHILD => child::run(&numbers),
             CROWD => crowd::run(&numbers),

@@ -315,7 +315,7 @@ pub(crate) fn process_sample<'a>(
     let memory = tracked.memory.there();
     let sockets = (tracked.sockets.state == FileState::Read).then(|| {
         let mut counts = [0; 3];
-        for &inode in tracked.sockets.inodes.iter() {
+        for &inode in &tracked.sockets.inodes {
             let netns = tracked.sockets.netns.unwrap_or_default();
             if let Some(protocol) = owners.protocol(inode, netns, cycle) {
                 counts[protocol as usize] += 1;

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::Result;
 use crate::helpers;
@@ -25,6 +26,8 @@ pub(crate) struct Holdings {
     pub(crate) udp: u64,
     /// Pairs of unix sockets.
     pub(crate) unix_pairs: u64,
+    /// Whether it does something all the time.
+    pub(crate) busy: bool,
 }
 
 impl Holdings {
@@ -36,8 +39,8 @@ impl Holdings {
     /// The command of such a process; `number` is its own among all.
     pub(crate) fn command(self, number: u64) -> Command {
         let mut command = helpers::command(helpers::MEMBER);
-        let Holdings { descriptors, tcp_pairs, udp, unix_pairs } = self;
-        for field in [number, descriptors, tcp_pairs, udp, unix_pairs] {
+        let Holdings { descriptors, tcp_pairs, udp, unix_pairs, busy } = self;
+        for field in [number, descriptors, tcp_pairs, udp, unix_pairs, u64::from(busy)] {
             command.arg(field.to_string());
         }
         command
@@ -47,10 +50,11 @@ impl Holdings {
 /// The process's life: takes what it is to hold, says so with one byte on
 /// stdout, and sleeps.
 pub(crate) fn live(fields: &[u64]) -> Result<()> {
-    let &[number, descriptors, tcp_pairs, udp, unix_pairs] = fields else {
+    let &[number, descriptors, tcp_pairs, udp, unix_pairs, busy] = fields else {
         return Err("wrong number of fields".into());
     };
-    let holdings = Holdings { descriptors, tcp_pairs, udp, unix_pairs };
+    let busy = busy != 0;
+    let holdings = Holdings { descriptors, tcp_pairs, udp, unix_pairs, busy };
     // Whatever came down from the one who started xtask.
     close_from(3);
     let address = own_address(number);
@@ -84,9 +88,27 @@ pub(crate) fn live(fields: &[u64]) -> Result<()> {
         // The pipe to xtask is no longer needed.
         rustix::stdio::dup2_stdout(&null)?;
     }
+    if holdings.busy {
+        return work(&null, number);
+    }
     loop {
         rustix::event::pause();
     }
+}
+
+/// A little of all that a busy process does: it writes, computes, and now and
+/// then takes and returns memory and a descriptor.
+fn work(mut null: &File, number: u64) -> Result<()> {
+    for round in number.. {
+        null.write_all(&[0; 100])?;
+        // About a tenth of a percent of a core.
+        std::hint::black_box((0..100_000u64).fold(round, |sum, n| sum.rotate_left(3) ^ n));
+        let taken = vec![1u8; (1 + round as usize % 4) << 16];
+        let further = if round.is_multiple_of(3) { Some(null.try_clone()?) } else { None };
+        std::thread::sleep(Duration::from_millis(200 + number % 50));
+        drop((std::hint::black_box(taken), further));
+    }
+    Err("it has worked for ever".into())
 }
 
 /// A loopback address of its own, so that no number of connections uses up

@@ -2,10 +2,13 @@
 //! floor and other tools, all on the same processes and in the same run.
 
 pub(crate) mod churn;
+mod dedup;
 mod diag;
+pub(crate) mod flood;
 mod floor;
 pub(crate) mod member;
 pub(crate) mod meter;
+mod only;
 pub(crate) mod options;
 pub(crate) mod peers;
 pub(crate) mod population;
@@ -35,10 +38,17 @@ use crate::stop::Stop;
 /// Runs the comparison and prints its tables.
 pub(crate) fn run(options: &Options) -> Result<()> {
     release::hand_over()?;
+    let _only = only::Only::here()?;
     let stop = Stop::on_signals()?;
     let scratch = Scratch::new()?;
     if options.scale {
         return scale::run(options, &scratch, &stop);
+    }
+    if let Some(forks) = options.flood {
+        return flood::run(forks, options, &scratch, &stop);
+    }
+    if options.dedup {
+        return dedup::run(options, &scratch, &stop);
     }
     let stage = Stage::set(&options.spec(), options.churn, &stop)?;
     let mut table = Table::new(&[
@@ -219,7 +229,7 @@ impl Stage {
     }
 
     fn describe(&self) -> String {
-        let Spec { processes, matched, images, descriptors, tcp, udp, unix } = self.spec;
+        let Spec { processes, matched, images, descriptors, tcp, udp, unix, .. } = self.spec;
         let churn = match self.churning {
             0 => String::new(),
             churn => format!(", {churn} short processes a second"),

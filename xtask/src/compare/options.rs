@@ -67,9 +67,20 @@ pub(crate) struct Options {
     pub(crate) without: Vec<Part>,
 
     /// Instead of the other tools, the curve of psstat and the floor: from 500 to 8,000 processes,
-    /// from 0 to 100,000 descriptors, and by churn
-    #[arg(long)]
+    /// from 0 to 100,000 descriptors, and by churn; with another --processes than 2,000 all in
+    /// proportion
+    #[arg(long, conflicts_with_all = ["flood", "dedup"])]
     pub(crate) scale: bool,
+
+    /// Instead of all comparing: let so many processes begin and end as fast as they can, and show
+    /// the collector's memory before and after. A million takes some minutes
+    #[arg(long, value_name = "FORKS", conflicts_with = "dedup")]
+    pub(crate) flood: Option<u64>,
+
+    /// Instead of all comparing: keep every other image busy, and show how many of the points
+    /// tcollector's dedup would keep back, the cycles taken as 15 s apart
+    #[arg(long)]
+    pub(crate) dedup: bool,
 }
 
 /// What can be left out of a comparison.
@@ -103,6 +114,7 @@ impl Options {
             tcp: self.tcp,
             udp: self.udp,
             unix: self.unix,
+            busy: self.dedup,
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Spec {
     pub(crate) udp: u64,
     /// Connected unix sockets of all together, both ends.
     pub(crate) unix: u64,
+    /// Whether those of every other image do something all the time.
+    pub(crate) busy: bool,
 }
 
 /// What the matched processes hold together: the numbers that an observer has
@@ -56,6 +58,11 @@ pub(crate) struct Population {
 /// follows.
 const MATCHED: &str = "member-";
 
+/// What a process of the first image is called.
+pub(crate) fn name_of_first() -> String {
+    format!("{MATCHED}0")
+}
+
 /// The image of a command line.
 pub(crate) fn image_of(text: &[u8]) -> Option<u32> {
     let name = text.split(|&byte| byte == b' ').next()?;
@@ -77,6 +84,7 @@ impl Spec {
             tcp_pairs: share(self.tcp / 2),
             udp: share(self.udp),
             unix_pairs: share(self.unix / 2),
+            busy: false,
         }
     }
 
@@ -111,12 +119,14 @@ impl Population {
         let mut matched = 0;
         for number in 0..spec.processes {
             stop.check()?;
-            let holdings = spec.holdings(number);
+            let mut holdings = spec.holdings(number);
             let is_matched = spec.is_matched(number);
+            let image = matched % spec.images;
+            holdings.busy = spec.busy && is_matched && image.is_multiple_of(2);
             let mut command = holdings.command(number);
             command.stdin(Stdio::null()).stdout(theirs.try_clone()?).stderr(Stdio::null());
             if is_matched {
-                command.arg0(format!("{MATCHED}{}", matched % spec.images));
+                command.arg0(format!("{MATCHED}{image}"));
                 matched += 1;
                 population.truth.add(holdings);
             } else {
@@ -211,7 +221,16 @@ mod tests {
     use super::*;
 
     fn spec() -> Spec {
-        Spec { processes: 7, matched: 3, images: 2, descriptors: 20, tcp: 30, udp: 8, unix: 4 }
+        Spec {
+            processes: 7,
+            matched: 3,
+            images: 2,
+            descriptors: 20,
+            tcp: 30,
+            udp: 8,
+            unix: 4,
+            busy: false,
+        }
     }
 
     #[test]

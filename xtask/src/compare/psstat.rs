@@ -26,7 +26,7 @@ pub(crate) struct Measured {
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 /// The last metric but a few of a cycle, and one that it has once: its line
 /// ends the cycle for us.
-const MARKER: &str = "proc.stat.ps.collector.seen ";
+pub(super) const MARKER: &str = "proc.stat.ps.collector.seen ";
 /// How long a cycle may take under strace.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -11,12 +11,15 @@ use super::{Stage, each, own_commands, psstat};
 use crate::Result;
 use crate::stop::Stop;
 
+/// The population to which the values below belong; with another number of
+/// processes they are in proportion.
+const BASE: u64 = 2000;
 /// Processes, each with its share of sockets.
 const PROCESSES: [u64; 5] = [500, 1000, 2000, 4000, 8000];
-/// Descriptors in all, over the default number of processes.
+/// Descriptors in all.
 const DESCRIPTORS: [u64; 4] = [0, 30_000, 68_000, 100_000];
 /// Short processes a second.
-const CHURN: [u64; 3] = [10, 100, 800];
+const CHURN: [u64; 4] = [0, 10, 100, 800];
 
 /// Measures and prints the curve of the last of psstat's own that is there.
 pub(super) fn run(options: &Options, scratch: &Scratch, stop: &Stop) -> Result<()> {
@@ -26,7 +29,8 @@ pub(super) fn run(options: &Options, scratch: &Scratch, stop: &Stop) -> Result<(
     let scaled = |all: u64, processes: u64| all * processes / base.processes.max(1);
 
     let mut points = Vec::new();
-    for processes in PROCESSES {
+    let in_proportion = |value: u64| value * base.processes / BASE;
+    for processes in PROCESSES.map(in_proportion) {
         let spec = Spec {
             processes,
             matched: scaled(base.matched, processes),
@@ -40,7 +44,7 @@ pub(super) fn run(options: &Options, scratch: &Scratch, stop: &Stop) -> Result<(
     curve("processes", &points, &command, options, stop)?;
 
     points.clear();
-    for descriptors in DESCRIPTORS {
+    for descriptors in DESCRIPTORS.map(in_proportion) {
         let each = descriptors / base.processes.max(1);
         let spec = if each == 0 {
             Spec { descriptors: 0, tcp: 0, udp: 0, unix: 0, ..base }
@@ -72,7 +76,10 @@ fn curve(
         "psstat, µs a process",
         "calls a cycle",
         "resident, MiB",
+        "bytes a further process",
     ]);
+    let mut first: Option<(u64, u64, f64)> = None;
+    let mut dearest = 0.0f64;
     for (value, spec, churn) in points {
         eprintln!("{axis}: {value}");
         let stage = Stage::set(spec, *churn, stop)?;
@@ -82,6 +89,12 @@ fn curve(
         let floor = Cost::median(&costs).total();
         let calls =
             measured.calls.map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
+        let cost = measured.cpu.median.as_secs_f64() / spec.matched.max(1) as f64;
+        dearest = dearest.max(cost);
+        let (least, lightest, _) = *first.get_or_insert((spec.processes, measured.resident, cost));
+        let more = spec.processes.saturating_sub(least);
+        let grown = measured.resident.saturating_sub(lightest);
+        let further = grown.checked_div(more).map_or_else(String::new, |each| each.to_string());
         table.row([
             value.to_string(),
             ms(floor),
@@ -90,8 +103,13 @@ fn curve(
             each(measured.cpu.median, spec.matched),
             calls,
             mib(measured.resident),
+            further,
         ]);
     }
     println!("{}", table.text());
+    if let Some((.., of_first)) = first {
+        let growth = 100.0 * (dearest / of_first - 1.0);
+        println!("The dearest costs {growth:+.0} % a process against the first.\n");
+    }
     Ok(())
 }
