@@ -1,6 +1,7 @@
-//! A steady cycle of the whole collector allocates nothing and is one write:
-//! the program's own loop, from the look at the conf to the output, in this
-//! process and over processes made for it.
+//! A steady cycle of the whole collector allocates nothing and is one write, its
+//! CPU is what it says, and both of its threads stand back: the program's own
+//! loop, from the look at the conf to the output, in this process and over
+//! processes made for it.
 //!
 //! Other processes of the machine come and go, and new ones need memory, so
 //! this runs in a pid namespace of its own.
@@ -83,8 +84,40 @@ fn sleepers(n: usize) -> Vec<Child> {
     (0..n).map(|_| sleeper()).collect()
 }
 
-/// What came of one write: its length, and the allocations until then.
-type Writes = Vec<(usize, u64)>;
+/// What was read: for each write its end in the text, and the allocations until
+/// then.
+#[derive(Default)]
+struct Writes {
+    text: Vec<u8>,
+    each: Vec<(usize, u64)>,
+    /// How nice the thread is that reads command lines.
+    niceness: i64,
+}
+
+impl Writes {
+    fn add(&mut self, bytes: &[u8]) {
+        assert!(bytes.ends_with(b"\n"));
+        self.text.extend_from_slice(bytes);
+        self.each.push((self.text.len(), ALLOCATIONS.load(Ordering::Relaxed)));
+        if self.each.len() == 1 {
+            self.niceness = niceness_of_second_thread();
+        }
+    }
+}
+
+fn niceness_of_second_thread() -> i64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let mut stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    let stat = stats.find(|stat| stat.contains("(command-lines)")).unwrap();
+    // Field 19.
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(19 - 3).unwrap().parse().unwrap()
+}
+
+fn own_cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap().as_secs_f64() * 1e3
+}
 
 fn inside() {
     let mut children = sleepers(30);
@@ -97,15 +130,16 @@ fn inside() {
     rustix::stdio::dup2_stdout(&theirs).unwrap();
     drop(theirs);
     let reader = std::thread::spawn(move || {
-        let mut writes = Writes::with_capacity(4 * CYCLES);
+        let mut writes = Writes {
+            text: Vec::with_capacity(CYCLES << 12),
+            each: Vec::with_capacity(4 * CYCLES),
+            niceness: 0,
+        };
         let mut buffer = vec![0; 1 << 16];
         loop {
             match rustix::io::read(&ours, &mut buffer) {
                 Ok(0) | Err(_) => return writes,
-                Ok(read) => {
-                    assert!(buffer[..read].ends_with(b"\n"));
-                    writes.push((read, ALLOCATIONS.load(Ordering::Relaxed)));
-                }
+                Ok(read) => writes.add(&buffer[..read]),
             }
         }
     });
@@ -115,17 +149,27 @@ fn inside() {
     let arguments = ["psstat-tcollector", "--interval", "1", "--cycles", &cycles, "--conf"];
     let arguments = arguments.map(Into::into).into_iter().chain([conf.into_os_string()]);
     let settings = Options::try_parse_from(arguments).unwrap().settle().unwrap();
+    let before = own_cpu();
     assert_eq!(run(settings), 0);
+    let used = own_cpu() - before;
     rustix::stdio::dup2_stdout(&stdout).unwrap();
     let writes = reader.join().unwrap();
     for child in &mut children {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    eprintln!("{writes:?}");
-    assert_eq!(writes.len(), CYCLES, "a write a cycle");
-    assert!(writes.iter().all(|&(length, _)| length < 4096));
-    let steady = &writes[CYCLES - STEADY - 1..];
+    assert_eq!(writes.each.len(), CYCLES, "a write a cycle");
+    assert!(writes.text.len() < CYCLES * 4096);
+    assert!(writes.niceness >= 5, "{}", writes.niceness);
+    // All that it used, but for the start and the looks at the conf.
+    let text = String::from_utf8(writes.text).unwrap();
+    let cpu = text.lines().filter_map(|line| {
+        let point = line.strip_prefix("proc.stat.ps.collector.cpu ")?;
+        point.split(' ').nth(1)?.parse::<f64>().ok()
+    });
+    let said: f64 = cpu.sum();
+    assert!(said <= used && said >= used / 4.0, "{said} ms said, {used} ms used");
+    let steady = &writes.each[CYCLES - STEADY - 1..];
     let each: Vec<u64> = steady.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
     // The conf is looked at every 2 s; a cycle without a look allocates nothing.
     let (looks, others): (Vec<u64>, Vec<u64>) = each.iter().partition(|&&count| count > 0);
