@@ -63,6 +63,7 @@ const OTHERS: Spec = Spec {
     tcp: 2000,
     udp: 500,
     unix: 2000,
+    busy: false,
 };
 
 /// The process; ended when dropped, and with xtask.
