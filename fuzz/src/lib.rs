@@ -1,0 +1,17 @@
+//! libFuzzer's targets. What they check stands in `psstat-corpus`, where a test
+//! replays it without libFuzzer.
+
+pub use libfuzzer_sys;
+pub use psstat_corpus::Target;
+
+/// The entry of libFuzzer: the target of `psstat-corpus` that has this name.
+#[macro_export]
+macro_rules! target {
+    ($name:literal) => {
+        static TARGET: std::sync::LazyLock<$crate::Target> = std::sync::LazyLock::new(|| {
+            $crate::Target::named($name).unwrap_or_else(|| panic!("no target is called {}", $name))
+        });
+
+        $crate::libfuzzer_sys::fuzz_target!(|input: &[u8]| (TARGET.check)(input));
+    };
+}
