@@ -8,6 +8,7 @@ mod accuracy;
 mod assets;
 mod cargo;
 mod compare;
+mod fuzz;
 mod helpers;
 mod interface;
 mod interfere;
@@ -43,6 +44,7 @@ enum Verb {
     Accuracy(accuracy::Options),
     Python(python::Options),
     Torture(torture::Options),
+    Fuzz(fuzz::Options),
     Assets(assets::Options),
     Interface(interface::Options),
     Licences(release::licences::Options),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Accuracy(options) => accuracy::run(&options),
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),
+        Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Assets(options) => assets::run(&options),
         Verb::Interface(options) => interface::run(&options),
         Verb::Licences(options) => release::licences::run(&options),
