@@ -109,7 +109,10 @@ impl Reader {
             return Err(error(number, line, start, name.len(), message, remedy));
         };
         let at = start + name_len + skip;
-        let pattern = rest.get(skip..).unwrap_or_default().trim_ascii_end();
+        let pattern = rest.get(skip..).unwrap_or_default();
+        // The standard library's white space has no vertical tab.
+        let end = pattern.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1);
+        let pattern = pattern.get(..end).unwrap_or_default();
         if self.conf.rules.rules().len() >= MAX_RULES {
             if self.full {
                 // Said once; every further line would say the same.
