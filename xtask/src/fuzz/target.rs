@@ -52,8 +52,11 @@ pub(super) fn run(target: &Target, programs: &Path, time: Duration, keep: bool) 
 
     let minimal = folder().join("minimal").join(target.name);
     let log = folder().join(format!("{}.merge.log", target.name));
-    let merged =
-        logged(program(target, programs).arg("-merge=1").arg(&minimal).arg(&corpus), &log)?;
+    // The fewest that reach every edge; how often each is taken tells too many
+    // apart to keep them all.
+    let mut merge = program(target, programs);
+    merge.args(["-set_cover_merge=1", "-use_counters=0"]).arg(&minimal).arg(&corpus);
+    let merged = logged(&mut merge, &log)?;
     if !merged.success() {
         return Err(format!("the merge: {merged}; see {}", log.display()).into());
     }
