@@ -55,7 +55,13 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     pub(crate) fn i64(&mut self, field: u8) -> Result<i64, Error> {
-        self.number(field, number::signed)
+        match number::signed(self.rest) {
+            Ok((value, rest)) => {
+                self.rest = rest;
+                Ok(value)
+            }
+            Err(expected) => Err(self.error(field, expected)),
+        }
     }
 
     /// A number of a narrower type; one that does not fit is an error.

@@ -67,9 +67,9 @@ impl<'a> FdTarget<'a> {
     #[inline]
     pub fn parse(link: &'a [u8]) -> Self {
         // Sockets are what is asked for most; they get by without nom.
-        if let Some(rest) = link.strip_prefix(b"socket:[") {
-            return match rest.strip_suffix(b"]").map(number::decimal) {
-                Some(Ok((inode, b""))) => Self::Socket(inode),
+        if link.starts_with(b"socket:[") {
+            return match number::between(link) {
+                Some(inode) if link.ends_with(b"]") => Self::Socket(inode),
                 _ => Self::Other(link),
             };
         }

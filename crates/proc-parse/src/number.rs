@@ -15,9 +15,10 @@ const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// How many bytes of `word`, from the first (lowest) one on, may be digits: 0 to
-/// 8. What the kernel puts behind a number (space, tab, line end) lacks the bit that all digits have. Where the next field begins
-/// hangs on this alone, so it is as short as can be; whether they *are* digits,
-/// [`all_digits`] says meanwhile.
+/// 8. What the kernel puts behind a number (space, tab, line end) lacks the bit
+/// that all digits have. Where the next field begins hangs on this alone, so it
+/// is as short as can be; whether they *are* digits, [`all_digits`] says
+/// meanwhile.
 #[inline(always)]
 const fn length(word: u64) -> u32 {
     (!word & 0x1010_1010_1010_1010).trailing_zeros() / 8
@@ -76,7 +77,7 @@ pub(crate) fn decimal(text: &[u8]) -> Parsed<'_, u64> {
 #[inline(always)]
 fn decimal_tail(text: &[u8], first: u64) -> Parsed<'_, u64> {
     const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
-    let Some((head, _)) = text.split_first_chunk::<8>() else {
+    let Some((head, rest)) = text.split_first_chunk::<8>() else {
         return decimal_at_end(text, first, 8);
     };
     let word = u64::from_le_bytes(*head);
@@ -85,14 +86,123 @@ fn decimal_tail(text: &[u8], first: u64) -> Parsed<'_, u64> {
         return Ok((first, text));
     }
     let digits = (word ^ ZEROS) << (64 - 8 * count);
+    if !all_digits(digits) {
+        return decimal_at_end(text, first, 8);
+    }
+    // No overflow: 16 digits at most.
     match POWERS.get(count as usize) {
-        // No overflow: 15 digits at most.
-        Some(power) if all_digits(digits) => Ok((
+        Some(power) => Ok((
             first * power + sum_of_eight(digits),
             text.get(count as usize..).unwrap_or_default(),
         )),
-        _ => decimal_at_end(text, first, 8),
+        None => decimal_at_end(rest, first * 100_000_000 + sum_of_eight(digits), 16),
     }
+}
+
+/// A field at the head of a text, with the space before it.
+pub(crate) enum Field {
+    /// Two fields of one digit each, such as ` 7 0`. Half of what `stat` prints
+    /// is a single 0.
+    Two(u64, u64),
+    /// One field, and how many bytes it has with its space.
+    One(u64, usize),
+    /// Whatever else stands here.
+    Other,
+}
+
+/// The field that begins with the eight bytes of `head` and goes on in `rest`.
+/// This takes what is common; a sign, more than 15 digits, what is at the
+/// text's end and what is no field at all is [`Field::Other`].
+#[inline(always)]
+pub(crate) const fn field(head: [u8; 8], rest: &[u8]) -> Field {
+    let word = u64::from_le_bytes(head);
+    if word as u8 != b' ' {
+        return Field::Other;
+    }
+    // The space becomes a leading 0.
+    let digits = word ^ u64::from_le_bytes(*b" 0000000");
+    // Bit 4 of the first byte behind the digits; 64 for seven digits and more.
+    // Where the next field begins hangs on this, so nothing comes before it.
+    let end = (!word & 0x1010_1010_1010_1000).trailing_zeros();
+    match end {
+        0..20 => Field::Other,
+        20 => match two_single_digits(digits) {
+            Some((first, second)) => Field::Two(first, second),
+            None if digits >> 8 & 0xFF <= 9 => Field::One(digits >> 8 & 0xFF, 2),
+            None => Field::Other,
+        },
+        21..64 => {
+            // So that the digits are at the top, and zeros lead them.
+            let digits = digits << (68 - end);
+            if all_digits(digits) {
+                Field::One(sum_of_eight(digits), (end / 8) as usize)
+            } else {
+                Field::Other
+            }
+        }
+        _ => long_field(digits, rest),
+    }
+}
+
+/// A space and the digit of a field, a space and the digit of the next, and
+/// then no further digit. Spaces are 0 already, digits 0 to 9.
+#[inline(always)]
+const fn two_single_digits(digits: u64) -> Option<(u64, u64)> {
+    // The second space was taken for a digit's place; `0` and space differ in
+    // bit 4 alone.
+    let fields = digits ^ 0x0000_0000_0010_0000;
+    // 6 more take what is no digit to bit 4. What follows must lack that bit,
+    // which was turned over with the rest.
+    let wrong = fields | (fields + 0x0000_0000_0600_0600);
+    if (wrong ^ 0x0000_0010_0000_0000) & 0x0000_0010_F0FF_F0FF != 0 {
+        return None;
+    }
+    Some((fields >> 8 & 0xF, fields >> 24 & 0xF))
+}
+
+/// A field of seven digits and more, of which the first seven are the upper
+/// bytes of `digits`.
+#[inline(always)]
+const fn long_field(digits: u64, rest: &[u8]) -> Field {
+    const POWERS: [u64; 9] =
+        [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+    // One byte more than is added up, to see that no digit follows.
+    let Some((next, _)) = rest.split_first_chunk::<9>() else { return Field::Other };
+    let [next @ .., behind] = *next;
+    let word = u64::from_le_bytes(next);
+    let count = length(word);
+    if !all_digits(digits) {
+        return Field::Other;
+    }
+    let seven = sum_of_eight(digits);
+    if count == 0 {
+        return Field::One(seven, 8);
+    }
+    let more = (word ^ ZEROS) << (64 - 8 * count);
+    if !all_digits(more) || count == 8 && behind & 0x10 != 0 {
+        return Field::Other;
+    }
+    // 15 digits at most.
+    Field::One(seven * POWERS[count as usize] + sum_of_eight(more), 8 + count as usize)
+}
+
+/// The number that all of `digits` make, where these are `text`'s bytes from 8
+/// to before its last one. Its first eight bytes are given, so that there are
+/// always as many to load.
+#[inline(always)]
+pub(crate) fn between(text: &[u8]) -> Option<u64> {
+    let inner = text.len().checked_sub(9)?;
+    let (_, last) = text.get(..8 + inner)?.split_last_chunk::<8>()?;
+    if inner == 0 || inner > 8 {
+        return match decimal(text.get(8..8 + inner)?) {
+            Ok((value, [])) => Some(value),
+            _ => None,
+        };
+    }
+    // Out with the bytes before the digits: zeros lead them.
+    let before = 64 - 8 * inner;
+    let digits = (u64::from_le_bytes(*last) ^ ZEROS) >> before << before;
+    if all_digits(digits) { Some(sum_of_eight(digits)) } else { None }
 }
 
 /// Digit by digit, with each step checked: for the end of a text, for numbers of
@@ -165,6 +275,12 @@ pub(crate) const fn hex8(text: [u8; 8]) -> Option<u32> {
     let words = ((bytes << 8) | (bytes >> 16)) & 0x0000_FFFF_0000_FFFF;
     // The lower half is the number.
     Some(((words << 16) | (words >> 32)) as u32)
+}
+
+/// [`hex8`] for columns that hold 0 most of the time.
+#[inline(always)]
+pub(crate) const fn zero_or_hex8(text: [u8; 8]) -> Option<u32> {
+    if u64::from_le_bytes(text) == ZEROS { Some(0) } else { hex8(text) }
 }
 
 /// Exactly four hexadecimal digits, as `%04X` prints a u16.

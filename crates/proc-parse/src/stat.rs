@@ -190,6 +190,7 @@ impl<'a> Stat<'a> {
         let mut numbers = Numbers::new(text);
         let mut values = [0; 49];
         let count = numbers.read(&mut at, &mut values, 38)?;
+        numbers.check(&values)?;
         // Whether the kernel printed this field.
         let there = |field: usize| field < 4 + count;
         let [
@@ -247,24 +248,24 @@ impl<'a> Stat<'a> {
             pid: head.pid,
             comm: head.comm,
             state: head.state,
-            ppid: numbers.signed(4, ppid)?,
-            pgrp: numbers.signed(5, pgrp)?,
-            session: numbers.signed(6, session)?,
-            tty_nr: numbers.signed(7, tty_nr)?,
-            tpgid: numbers.signed(8, tpgid)?,
-            flags: numbers.narrow(9, flags)?,
+            ppid: ppid as i32,
+            pgrp: pgrp as i32,
+            session: session as i32,
+            tty_nr: tty_nr as i32,
+            tpgid: tpgid as i32,
+            flags: flags as u32,
             minflt,
             cminflt,
             majflt,
             cmajflt,
             utime,
             stime,
-            cutime: numbers.signed(16, cutime)?,
-            cstime: numbers.signed(17, cstime)?,
-            priority: numbers.signed(18, priority)?,
-            nice: numbers.signed(19, nice)?,
+            cutime: cutime.cast_signed(),
+            cstime: cstime.cast_signed(),
+            priority: priority.cast_signed(),
+            nice: nice.cast_signed(),
             num_threads,
-            itrealvalue: numbers.signed(21, itrealvalue)?,
+            itrealvalue: itrealvalue.cast_signed(),
             starttime,
             vsize,
             rss,
@@ -281,13 +282,13 @@ impl<'a> Stat<'a> {
             wchan,
             nswap,
             cnswap,
-            exit_signal: numbers.signed(38, exit_signal)?,
-            processor: numbers.signed(39, processor)?,
-            rt_priority: numbers.narrow(40, rt_priority)?,
-            policy: numbers.narrow(41, policy)?,
+            exit_signal: exit_signal as i32,
+            processor: processor as i32,
+            rt_priority: rt_priority as u32,
+            policy: policy as u32,
             delayacct_blkio_ticks: there(42).then_some(delayacct_blkio_ticks),
             guest_time: there(43).then_some(guest_time),
-            cguest_time: there(44).then_some(numbers.signed(44, cguest_time)?),
+            cguest_time: there(44).then_some(cguest_time.cast_signed()),
             start_data: there(45).then_some(start_data),
             end_data: there(46).then_some(end_data),
             start_brk: there(47).then_some(start_brk),
@@ -295,7 +296,7 @@ impl<'a> Stat<'a> {
             arg_end: there(49).then_some(arg_end),
             env_start: there(50).then_some(env_start),
             env_end: there(51).then_some(env_end),
-            exit_code: there(52).then_some(numbers.signed(52, exit_code)?),
+            exit_code: there(52).then_some(exit_code as i32),
         };
         match at.rest {
             [b'\n', ..] => Ok(stat),
@@ -321,7 +322,8 @@ impl<'a> Core<'a> {
         at.byte(22, b' ', Expected::Separator)?;
         let [ppid, _, _, _, _, _, _, _, _, _, utime, stime, _, _, _, _, num_threads, _, starttime] =
             values;
-        let ppid = numbers.signed(4, ppid)?;
+        numbers.check(&[ppid])?;
+        let ppid = ppid as i32;
         Ok(Self { pid, comm, state, ppid, utime, stime, num_threads, starttime })
     }
 }
@@ -341,7 +343,7 @@ impl<'a> Head<'a> {
         let pid = at.narrow(1)?;
         at.byte(1, b' ', Expected::Separator)?;
         at.byte(2, b'(', Expected::Bracket)?;
-        let name = memchr::memrchr(b')', at.rest).and_then(|end| at.rest.split_at_checked(end));
+        let name = last_bracket(at.rest).and_then(|end| at.rest.split_at_checked(end));
         let Some((comm, behind)) = name else {
             return Err(at.error(2, Expected::Bracket));
         };
@@ -350,5 +352,16 @@ impl<'a> Head<'a> {
         at.byte(3, b' ', Expected::Separator)?;
         let &[state] = at.chunk(3, Expected::Character)?;
         Ok((Self { pid, comm, state: State::from_byte(state) }, cursor))
+    }
+}
+
+/// Where the last `)` is. Most often there is but one, soon found; then the
+/// numbers behind it can be read while it is still being looked for others.
+#[inline(always)]
+fn last_bracket(text: &[u8]) -> Option<usize> {
+    let first = memchr::memchr(b')', text)?;
+    match memchr::memrchr(b')', text.get(first + 1..).unwrap_or_default()) {
+        None => Some(first),
+        Some(last) => Some(first + 1 + last),
     }
 }

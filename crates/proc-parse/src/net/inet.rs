@@ -5,8 +5,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
+use crate::number::{hex2, hex8, zero_or_hex8};
 
-use super::Lines;
+use super::{Lines, all_are, column};
 
 #[rustfmt::skip]
 pub(crate) const FIELDS: [&str; 10] = [
@@ -23,6 +24,9 @@ const RETRNSMT: u8 = 7;
 const UID: u8 = 8;
 const TIMEOUT: u8 = 9;
 const INODE: u8 = 10;
+
+/// The timeout that nearly every row has, with the spaces around it.
+const NO_TIMEOUT: [u8; 10] = *b"        0 ";
 
 /// One end of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,6 +133,9 @@ impl Row {
     #[inline(always)]
     fn read(at: &mut Cursor<'_>) -> Result<Self, Error> {
         skip_slot(at)?;
+        if let Some(row) = Self::read_idle(at) {
+            return Ok(row);
+        }
         let (local, remote) = if at.rest.get(9) == Some(&b':') {
             (address_v4(at, LOCAL_ADDRESS)?, address_v4(at, REM_ADDRESS)?)
         } else {
@@ -144,6 +151,41 @@ impl Row {
         let uid = u32::try_from(at.u64(UID)?).map_err(|_| before.error(UID, Expected::Range))?;
         let inode = inode(at)?;
         Ok(Self { local, remote, state, tx_queue, rx_queue, uid, inode })
+    }
+
+    /// Behind the slot: a row of IPv4 whose timer does not run, in the columns of
+    /// the kernel's format. That is most of a table, and most of such a row can
+    /// be compared as a whole or read at its place. `None` says nothing: the
+    /// rest of [`Row::read`] says what it is.
+    #[inline(always)]
+    fn read_idle(at: &mut Cursor<'_>) -> Option<Self> {
+        const NO_TIMER: [u8; 22] = *b" 00:00000000 00000000 ";
+        let (columns, rest) = at.rest.split_first_chunk::<71>()?;
+        if !all_are(columns, [0, 14, 28, 31], b' ')
+            || !all_are(columns, [9, 23, 40], b':')
+            || !columns.ends_with(&NO_TIMER)
+        {
+            return None;
+        }
+        let ip = |digits| hex8(digits).map(|word| IpAddr::V4(Ipv4Addr::from(word.to_ne_bytes())));
+        let [a, b, c, d]: [u8; 4] = column::<10, 4, 71>(columns);
+        let [e, f, g, h]: [u8; 4] = column::<24, 4, 71>(columns);
+        let ports = hex8([a, b, c, d, e, f, g, h])?;
+        let local = Address { ip: ip(column::<1, 8, 71>(columns))?, port: (ports >> 16) as u16 };
+        let remote = Address { ip: ip(column::<15, 8, 71>(columns))?, port: ports as u16 };
+        let state = TcpState::from_number(hex2(column::<29, 2, 71>(columns))?);
+        let tx_queue = zero_or_hex8(column::<32, 8, 71>(columns))?;
+        let rx_queue = zero_or_hex8(column::<41, 8, 71>(columns))?;
+
+        let mut end = *at;
+        end.rest = rest;
+        end.skip_spaces();
+        let uid = u32::try_from(end.u64(UID).ok()?).ok()?;
+        end.rest = end.rest.strip_prefix(&NO_TIMEOUT)?;
+        let inode = end.u64(INODE).ok()?;
+        end.byte(INODE, b' ', Expected::Separator).ok()?;
+        *at = end;
+        Some(Self { local, remote, state, tx_queue, rx_queue, uid, inode })
     }
 }
 
@@ -335,10 +377,14 @@ fn to_uid(at: &mut Cursor<'_>) -> Result<(), Error> {
 /// more columns behind it in each table.
 #[inline(always)]
 fn inode(at: &mut Cursor<'_>) -> Result<u64, Error> {
-    at.byte(TIMEOUT, b' ', Expected::Separator)?;
-    at.skip_spaces();
-    at.skip_word();
-    at.byte(INODE, b' ', Expected::Separator)?;
+    if let Some(rest) = at.rest.strip_prefix(&NO_TIMEOUT) {
+        at.rest = rest;
+    } else {
+        at.byte(TIMEOUT, b' ', Expected::Separator)?;
+        at.skip_spaces();
+        at.skip_word();
+        at.byte(INODE, b' ', Expected::Separator)?;
+    }
     let inode = at.u64(INODE)?;
     at.byte(INODE, b' ', Expected::Separator)?;
     Ok(inode)

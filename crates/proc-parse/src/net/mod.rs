@@ -12,6 +12,26 @@ pub mod unix;
 use crate::cursor::Cursor;
 use crate::error::{Error, File};
 
+/// `LEN` bytes of `columns` from `AT` on: columns have their place, and the
+/// compiler sees that it is within.
+#[inline(always)]
+pub(crate) fn column<const AT: usize, const LEN: usize, const N: usize>(
+    columns: &[u8; N],
+) -> [u8; LEN] {
+    const { assert!(AT + LEN <= N) };
+    core::array::from_fn(|index| columns[AT + index])
+}
+
+/// Whether all of these columns hold `separator`.
+#[inline(always)]
+pub(crate) fn all_are<const COUNT: usize, const N: usize>(
+    columns: &[u8; N],
+    places: [usize; COUNT],
+    separator: u8,
+) -> bool {
+    places.iter().fold(0, |other, &place| other | (columns[place] ^ separator)) == 0
+}
+
 /// The complete lines of a chunk, without their ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Lines<'a> {
@@ -27,6 +47,14 @@ impl<'a> Lines<'a> {
     /// Where the next line begins, counted from the start of the chunk.
     pub(crate) const fn offset(&self) -> usize {
         self.len - self.rest.len()
+    }
+
+    /// The next line, which is known to have `len` bytes.
+    #[inline(always)]
+    pub(crate) fn line_of(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (line, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest.get(1..)?;
+        Some(line)
     }
 
     /// Steps over a header, if the chunk begins with one.
@@ -55,9 +83,6 @@ impl<'a> Iterator for Lines<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let end = memchr::memchr(b'\n', self.rest)?;
-        let (line, rest) = self.rest.split_at_checked(end)?;
-        self.rest = rest.get(1..)?;
-        Some(line)
+        self.line_of(memchr::memchr(b'\n', self.rest)?)
     }
 }

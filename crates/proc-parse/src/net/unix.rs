@@ -2,8 +2,9 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
+use crate::number::{hex2, hex4, hex8, zero_or_hex8};
 
-use super::Lines;
+use super::{Lines, all_are, column};
 
 pub(crate) const FIELDS: [&str; 8] =
     ["Num", "RefCount", "Protocol", "Flags", "Type", "St", "Inode", "Path"];
@@ -74,16 +75,8 @@ impl<'a> Row<'a> {
         let mut cursor = Cursor::new(File::Unix, line);
         let at = &mut cursor;
         skip_number(at)?;
-        at.byte(REF_COUNT, b' ', Expected::Separator)?;
-        let ref_count = at.hex8(REF_COUNT)?;
-        at.byte(PROTOCOL, b' ', Expected::Separator)?;
-        at.hex8(PROTOCOL)?;
-        at.byte(FLAGS, b' ', Expected::Separator)?;
-        let flags = at.hex8(FLAGS)?;
-        at.byte(TYPE, b' ', Expected::Separator)?;
-        let type_ = at.hex4(TYPE)?;
-        at.byte(ST, b' ', Expected::Separator)?;
-        let state = UnixState::from_number(at.hex2(ST)?);
+        let (ref_count, flags, type_, state) = ref_count_to_state(at)?;
+        let state = UnixState::from_number(state);
         let inode = inode(at)?;
         let path = match at.rest.split_first() {
             None => None,
@@ -138,13 +131,15 @@ pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
 #[derive(Clone, Debug)]
 pub struct Rows<'a> {
     lines: Lines<'a>,
+    /// The length of the next line, where it has been seen to begin a row.
+    ahead: Option<usize>,
 }
 
 impl<'a> Rows<'a> {
     /// Over the complete lines of `chunk`.
     #[must_use]
     pub fn new(chunk: &'a [u8]) -> Self {
-        Self { lines: Lines::new(chunk) }
+        Self { lines: Lines::new(chunk), ahead: None }
     }
 
     /// What has not been read: behind the last row, an unfinished line.
@@ -162,11 +157,21 @@ impl<'a> Iterator for Rows<'a> {
         loop {
             let start = self.lines.rest;
             let offset = self.lines.offset();
-            let mut line = self.lines.next()?;
-            if offset == 0 && is_header(line) {
-                continue;
-            }
-            if columns(line).is_some() {
+            let mut line;
+            let is_row = match self.ahead.take() {
+                Some(len) => {
+                    line = self.lines.line_of(len)?;
+                    true
+                }
+                None => {
+                    line = self.lines.next()?;
+                    if offset == 0 && is_header(line) {
+                        continue;
+                    }
+                    columns(line).is_some()
+                }
+            };
+            if is_row {
                 line = self.with_continuations(start, line);
             }
             return Some(Row::parse(line).map_err(|error| error.behind(offset)));
@@ -182,6 +187,7 @@ impl<'a> Rows<'a> {
         let mut ahead = self.lines.clone();
         while let Some(next) = ahead.next() {
             if columns(next).is_some() {
+                self.ahead = Some(next.len());
                 break;
             }
             self.lines = ahead.clone();
@@ -267,6 +273,34 @@ fn skip_number(at: &mut Cursor<'_>) -> Result<(), Error> {
         }
     }
     Err(at.error(NUM, Expected::Separator))
+}
+
+/// `RefCount`, `Flags`, `Type` and `St`.
+#[inline(always)]
+fn ref_count_to_state(at: &mut Cursor<'_>) -> Result<(u32, u32, u16, u8), Error> {
+    // All columns at once, where each is as it should be.
+    if let Some((columns, rest)) = at.rest.split_first_chunk::<35>()
+        && all_are(columns, [0, 9, 18, 27, 32], b' ')
+        && let Some(ref_count) = hex8(column::<1, 8, 35>(columns))
+        && let Some(0) = zero_or_hex8(column::<10, 8, 35>(columns))
+        && let Some(flags) = zero_or_hex8(column::<19, 8, 35>(columns))
+        && let Some(type_) = hex4(column::<28, 4, 35>(columns))
+        && let Some(state) = hex2(column::<33, 2, 35>(columns))
+    {
+        at.rest = rest;
+        return Ok((ref_count, flags, type_, state));
+    }
+    at.byte(REF_COUNT, b' ', Expected::Separator)?;
+    let ref_count = at.hex8(REF_COUNT)?;
+    at.byte(PROTOCOL, b' ', Expected::Separator)?;
+    at.hex8(PROTOCOL)?;
+    at.byte(FLAGS, b' ', Expected::Separator)?;
+    let flags = at.hex8(FLAGS)?;
+    at.byte(TYPE, b' ', Expected::Separator)?;
+    let type_ = at.hex4(TYPE)?;
+    at.byte(ST, b' ', Expected::Separator)?;
+    let state = at.hex2(ST)?;
+    Ok((ref_count, flags, type_, state))
 }
 
 /// ` %5lu`.

@@ -2,21 +2,22 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
-use crate::number;
+use crate::number::{self, Field};
 
 /// The fields from 4 on: numbers, a space before each. They are read in one
 /// loop, whatever their types, and the types are looked at afterwards: that is
 /// a sixth fewer instructions than a parser for each field in turn.
 pub(super) struct Numbers<'a> {
     text: &'a [u8],
-    /// Which fields stood there with a minus sign: bit N for field N.
-    negative: u64,
+    /// Which fields that may be negative were above `i64::MAX`: bit N for
+    /// field N.
+    too_large: u64,
 }
 
 impl<'a> Numbers<'a> {
     #[inline(always)]
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self { text, negative: 0 }
+        Self { text, too_large: 0 }
     }
 
     /// Reads as many `values` as there are and gives their number, which must
@@ -28,42 +29,97 @@ impl<'a> Numbers<'a> {
         values: &mut [u64],
         required: usize,
     ) -> Result<usize, Error> {
-        for ((count, value), field) in values.iter_mut().enumerate().zip(4..) {
-            match at.rest.split_first() {
-                Some((b' ', rest)) => at.rest = rest,
-                Some((b'\n', _)) if count >= required => return Ok(count),
-                _ => return Err(at.error(field, Expected::Separator)),
-            }
-            match number::decimal(at.rest) {
-                Ok((number, rest)) => {
-                    *value = number;
-                    at.rest = rest;
+        let all = values.len();
+        let mut left = values;
+        loop {
+            if let Some((head, rest)) = at.rest.split_first_chunk::<8>() {
+                match (number::field(*head, rest), &mut *left) {
+                    (Field::Two(first, second), [one, other, ..]) => {
+                        (*one, *other) = (first, second);
+                        at.rest = at.rest.get(4..).unwrap_or_default();
+                        left = left.get_mut(2..).unwrap_or_default();
+                        continue;
+                    }
+                    (Field::Two(number, _), [value]) => {
+                        *value = number;
+                        at.rest = at.rest.get(2..).unwrap_or_default();
+                        return Ok(all);
+                    }
+                    (Field::One(number, width), [value, ..]) => {
+                        if let Some(rest) = at.rest.get(width..) {
+                            *value = number;
+                            at.rest = rest;
+                            left = left.get_mut(1..).unwrap_or_default();
+                            continue;
+                        }
+                    }
+                    _ => {}
                 }
-                Err(Expected::Decimal) if SIGNED & (1 << field) != 0 => {
-                    *value = at.number(field, number::negative)?.cast_unsigned();
-                    self.negative |= 1 << field;
-                }
-                Err(expected) => return Err(at.error(field, expected)),
             }
+            let count = all - left.len();
+            let Some((value, more)) = left.split_first_mut() else { return Ok(all) };
+            if count >= required && at.rest.first() == Some(&b'\n') {
+                return Ok(count);
+            }
+            // Fewer than 256 fields.
+            *value = self.field(at, count as u8 + 4)?;
+            left = more;
         }
-        Ok(values.len())
     }
 
-    /// `value` as the type of a signed field.
+    /// Any field, with the space before it.
     #[inline(always)]
-    pub(super) fn signed<T: TryFrom<i64>>(&self, field: u8, value: u64) -> Result<T, Error> {
-        let signed = value.cast_signed();
-        // Bits that only look like a sign: the number is above i64::MAX.
-        if signed < 0 && self.negative & (1 << field) == 0 {
-            return Err(self.out_of_range(field));
+    fn field(&mut self, at: &mut Cursor<'a>, field: u8) -> Result<u64, Error> {
+        at.byte(field, b' ', Expected::Separator)?;
+        // `rsslim` of nearly every process, and `u64::MAX`.
+        if let Some([behind, ..]) = at.rest.strip_prefix(b"18446744073709551615")
+            && field == RSSLIM
+            && !behind.is_ascii_digit()
+        {
+            at.rest = at.rest.get(20..).unwrap_or_default();
+            return Ok(u64::MAX);
         }
-        T::try_from(signed).map_err(|_| self.out_of_range(field))
+        let signed = SIGNED & (1 << field) != 0;
+        match number::decimal(at.rest) {
+            Ok((number, rest)) => {
+                at.rest = rest;
+                if signed && number.cast_signed() < 0 {
+                    self.too_large |= 1 << field;
+                }
+                Ok(number)
+            }
+            Err(Expected::Decimal) if signed => {
+                Ok(at.number(field, number::negative)?.cast_unsigned())
+            }
+            Err(expected) => Err(at.error(field, expected)),
+        }
     }
 
-    /// `value` as the type of a narrow field without a sign.
+    /// Whether each of `values`, which begin with field 4, is one of its
+    /// field's type. The types are not looked at while the fields are read:
+    /// what is too large for one is so rare that all are checked at once.
+    ///
+    /// # Errors
+    /// For the first that is none.
     #[inline(always)]
-    pub(super) fn narrow(&self, field: u8, value: u64) -> Result<u32, Error> {
-        u32::try_from(value).map_err(|_| self.out_of_range(field))
+    pub(super) fn check(&self, values: &[u64]) -> Result<(), Error> {
+        let value = |field: u8| values.get(usize::from(field) - 4).copied().unwrap_or(0);
+        // Bits that the type has no place for.
+        let excess_i32 = |field| value(field) ^ (value(field) as i32 as i64).cast_unsigned();
+        let excess_u32 = |field| value(field) >> 32;
+        // Only of the fields that were given.
+        let too_large = self.too_large & ((1 << (4 + values.len())) - 1);
+        let any = I32.map(excess_i32).into_iter().fold(too_large, |any, bits| any | bits);
+        let any = U32.map(excess_u32).into_iter().fold(any, |any, bits| any | bits);
+        if any == 0 {
+            return Ok(());
+        }
+        let is_wrong = |&field: &u8| {
+            too_large & (1 << field) != 0
+                || I32.contains(&field) && excess_i32(field) != 0
+                || U32.contains(&field) && excess_u32(field) != 0
+        };
+        Err(self.out_of_range((4..=52).find(is_wrong).unwrap_or(4)))
     }
 
     /// The error for a field that has been read; its place is looked for now.
@@ -78,9 +134,15 @@ impl<'a> Numbers<'a> {
     }
 }
 
+const RSSLIM: u8 = 25;
 /// The fields that may be negative: bit N for field N.
-const SIGNED: u64 = {
-    let fields = [4, 5, 6, 7, 8, 16, 17, 18, 19, 21, 38, 39, 44, 52];
+const SIGNED: u64 = mask(&I32) | mask(&[16, 17, 18, 19, 21, 44]);
+/// Those of them that have 32 bits.
+const I32: [u8; 8] = [4, 5, 6, 7, 8, 38, 39, 52];
+/// The fields without a sign that have 32 bits.
+const U32: [u8; 3] = [9, 40, 41];
+
+const fn mask(fields: &[u8]) -> u64 {
     let mut mask = 0;
     let mut index = 0;
     while index < fields.len() {
@@ -88,4 +150,4 @@ const SIGNED: u64 = {
         index += 1;
     }
     mask
-};
+}
