@@ -1,0 +1,17 @@
+//! A `stat` from a file: who a process is, how long it ran, what it has in
+//! memory.
+//!
+//! `cargo run --example stat -- /proc/self/stat`, or a file that was copied
+//! from another machine.
+
+use psstat_proc_parse::Stat;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::args().nth(1).unwrap_or_else(|| "/proc/self/stat".to_owned());
+    let text = std::fs::read(&path)?;
+    let stat = Stat::parse(&text).map_err(|error| format!("{path}: {error}"))?;
+    println!("{} {}", stat.pid, stat.comm.escape_ascii());
+    println!("{} ticks, {} threads", stat.utime + stat.stime, stat.num_threads);
+    println!("{} bytes, {} pages resident", stat.vsize, stat.rss);
+    Ok(())
+}
