@@ -105,7 +105,7 @@ impl<'a> Numbers<'a> {
     pub(super) fn check(&self, values: &[u64]) -> Result<(), Error> {
         let value = |field: u8| values.get(usize::from(field) - 4).copied().unwrap_or(0);
         // Bits that the type has no place for.
-        let excess_i32 = |field| value(field) ^ (value(field) as i32 as i64).cast_unsigned();
+        let excess_i32 = |field| value(field) ^ i64::from(value(field) as i32).cast_unsigned();
         let excess_u32 = |field| value(field) >> 32;
         // Only of the fields that were given.
         let too_large = self.too_large & ((1 << (4 + values.len())) - 1);
