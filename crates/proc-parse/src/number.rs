@@ -153,7 +153,7 @@ const fn two_single_digits(digits: u64) -> Option<(u64, u64)> {
     let fields = digits ^ 0x0000_0000_0010_0000;
     // 6 more take what is no digit to bit 4. What follows must lack that bit,
     // which was turned over with the rest.
-    let wrong = fields | (fields + 0x0000_0000_0600_0600);
+    let wrong = fields | fields.wrapping_add(0x0000_0000_0600_0600);
     if (wrong ^ 0x0000_0010_0000_0000) & 0x0000_0010_F0FF_F0FF != 0 {
         return None;
     }
