@@ -50,14 +50,17 @@ impl Procfs {
         }
         self.own_netns = self.netns(Where::Own);
         let fd = self.stat_of(c"self/fd");
-        let task = self.stat_of(c"self/task");
+        // Threads may begin or end between the two looks at how many they are.
+        let task_links = |_| {
+            let task = self.stat_of(c"self/task");
+            task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.own_threads())
+        };
         let is_own_pid_namespace = self.is_own_pid_namespace();
         FastPaths {
             cpu_clock: wanted.cpu_clock && is_own_pid_namespace,
             // 0 before Linux 6.2; this process has descriptors.
             fd_size: wanted.fd_size && fd.is_some_and(|stat| stat.st_size > 0),
-            task_links: wanted.task_links
-                && task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.own_threads()),
+            task_links: wanted.task_links && (0..10).any(task_links),
             sock_diag: wanted.sock_diag && self.own_netns.is_some(),
             partial_listing: wanted.partial_listing
                 && is_own_pid_namespace
