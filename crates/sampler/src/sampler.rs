@@ -182,6 +182,7 @@ impl Sampler {
         self.renew_kinship();
         let due = Instant::now() + self.window;
         self.open_cpu_window();
+        self.read_newborns();
         // The second that has to pass anyway serves what can be done in it.
         self.look(Due::InTurn, classify);
         self.renew_kinship();
@@ -293,9 +294,9 @@ impl Sampler {
         let mut closed = std::mem::take(&mut self.asked);
         closed.clear();
         self.ledger.settle(
-            |parent| {
-                let living = roll.get(parent).filter(|parent| parent.life != Life::Gone);
-                living.is_some_and(|parent| !process::ignores_children(procfs, parent.who.pid))
+            |slot| {
+                let living = roll.get(slot).filter(|tracked| tracked.life != Life::Gone);
+                process::cminflt(procfs, living?.who).there()
             },
             |slot| {
                 roll.get(slot)?.parent.filter(|&parent| {

@@ -305,14 +305,14 @@ impl Sampler {
                 let io = tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot));
                 io.there().map(Counters::from)
             });
-            if let Some(done) = done {
-                self.ledger.begin(slot, done);
-            }
+            self.ledger.begin(slot, done);
         }
         for &image in joined {
             let is_new = self.image_born.get(image.index()) == Some(&self.cycle);
-            let done_elsewhere = if is_born || is_new { None } else { self.ledger.last(slot) };
-            self.ledger.join(slot, image, done_elsewhere.unwrap_or(Counters::ZERO));
+            let in_full = is_born || is_new;
+            let done_elsewhere =
+                if in_full { Some(Counters::ZERO) } else { self.ledger.last(slot) };
+            self.ledger.join(slot, image, done_elsewhere);
         }
         if images.is_empty() {
             // Not read any more.

@@ -21,16 +21,23 @@ pub(crate) trait Household {
 /// meanwhile, is after that one's end; a third when another did.
 const READINGS: usize = 3;
 
-/// Reads everyone, children before parents, and checks after each parent that
-/// its children are still there.
+/// Reads everyone who is wanted, children before parents, and checks after each
+/// that its children are still there.
 ///
 /// The children of one that has gone may have gone through it into an ancestor,
 /// or have been adopted by one: those are checked with each ancestor.
-pub(crate) fn read(forest: &Forest, house: &mut impl Household) {
+pub(crate) fn read<H: Household>(
+    forest: &Forest,
+    house: &mut H,
+    is_wanted: impl Fn(&H, Slot) -> bool,
+) {
     // With the place of the family in which their parent's end was noted.
     let mut orphans: Vec<(usize, Slot)> = Vec::new();
     for (place, family) in forest.families.iter().enumerate() {
         let head = family.slot;
+        if !is_wanted(house, head) {
+            continue;
+        }
         house.read(head);
         let mut settled = false;
         for _ in 0..READINGS {
@@ -137,7 +144,7 @@ mod tests {
     /// because all between had vanished too, is known to be gone.
     fn check(forest: &Forest, ends: [Option<u32>; 5]) {
         let mut scene = Scene { ends, ..Scene::default() };
-        read(forest, &mut scene);
+        read(forest, &mut scene, |_, _| true);
         for slot in 0..PARENTS.len() {
             // The last end on the way up: from then on it can be in who is next.
             let mut passed_on = Some(0);
@@ -179,11 +186,11 @@ mod tests {
         // Read: 1 to 4, parent 5; looks: 6 to 9, again 10, 11 to 13, 14, 15, 16.
         let mut scene =
             Scene { ends: [None, Some(6), Some(11), Some(15), None], ..Scene::default() };
-        read(&forest, &mut scene);
+        read(&forest, &mut scene, |_, _| true);
         assert_eq!(scene.noted, [false, true, true, true, false]);
         assert_eq!(scene.read[0], None);
         let mut scene = Scene { ends: [None, Some(6), None, None, None], ..Scene::default() };
-        read(&forest, &mut scene);
+        read(&forest, &mut scene, |_, _| true);
         assert_eq!(scene.read[0], Some(10));
     }
 }

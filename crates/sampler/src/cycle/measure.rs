@@ -50,8 +50,9 @@ impl Sampler {
 
     /// Reads everyone's io, families together.
     pub(crate) fn read_io(&mut self) {
+        self.begin_pass();
         let forest = std::mem::take(&mut self.forest);
-        families::read(&forest, self);
+        families::read(&forest, self, |_, _| true);
         self.forest = forest;
     }
 

@@ -5,3 +5,4 @@ pub(crate) mod connect;
 pub(crate) mod discover;
 pub(crate) mod families;
 mod measure;
+mod newborn;

@@ -22,6 +22,12 @@ pub(crate) struct Family {
     pub(crate) first: usize,
 }
 
+impl Family {
+    pub(crate) fn has_children(&self) -> bool {
+        !self.children.is_empty()
+    }
+}
+
 /// All tracked processes in the order of reading.
 #[derive(Debug, Default)]
 pub(crate) struct Forest {

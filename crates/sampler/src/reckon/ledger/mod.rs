@@ -26,16 +26,36 @@
 //! reads: children before parents, and after each parent a look whether the
 //! children are still there ([`Ledger::accept`], [`Ledger::withdraw`]).
 //!
+//! # What was never read
+//! A process that joins an image and cannot be read at that moment takes its
+//! offset from the first reading that succeeds: nothing is made up meanwhile.
+//!
 //! # Was it absorbed?
-//! A parent that ignores `SIGCHLD` gets nothing of its children. If it absorbed
-//! one, each of its counters grew by at least the child's last reading; if one
-//! grew by less, it did not. Where the growth allows both, absorption is
-//! assumed: then the sum can miss something, but never falls or counts twice.
+//! Two things can tell that a parent did not take over a child's counters (it
+//! ignores `SIGCHLD`, say), whatever it did with that signal in between:
+//!
+//! * The kernel adds the child's page faults to the parent's `cminflt` in the
+//!   same step as its io. While that stands where it stood when the child was
+//!   last known to live, the parent has absorbed nobody.
+//! * Each of the parent's counters grew by at least the child's last reading if
+//!   it did. If one grew by less, it did not.
+//!
+//! Where both allow it, absorption is assumed, for no more than the growth that
+//! no other child explains: then the sum can miss something, but never falls or
+//! counts twice.
 //!
 //! Who of several ancestors? The parent, while that lives. If the parent ended
 //! in the same interval, it may have had the child before its own last reading;
 //! or else the next ancestor has both; or the child was adopted by one further
 //! up. The nearest whose growth allows it is taken.
+//!
+//! A parent that cannot be read for long does not keep its children's accounts
+//! open for ever: what they left is counted, and *owed* by the parent. Its next
+//! reading pays, out of its growth.
+
+mod settle;
+
+use std::collections::HashMap;
 
 use super::counters::Counters;
 use crate::image::ImageId;
@@ -50,6 +70,11 @@ pub(crate) struct Ledger {
     accounts: Vec<Account>,
     /// Processes that are gone and whose accounts are not settled yet.
     gone: Vec<Departed>,
+    /// Counts the times that everybody is looked at.
+    pass: u32,
+    /// What accounts that cannot be read may hold of children that are counted
+    /// already.
+    owed: HashMap<(Slot, ImageId), Counters>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,10 +92,13 @@ struct Account {
     /// The accepted reading at the last settlement: `last − settled` is the
     /// growth that children may have caused since.
     settled: Option<Counters>,
-    /// Growth not yet explained by an absorbed child; used while settling.
-    budget: Counters,
     /// Accepted a reading since the last settlement.
     fresh: bool,
+    /// The last pass in which it was there after `cminflt` was read.
+    alive_in: u32,
+    /// Page faults of children that it waited for, and the pass before which
+    /// they were read.
+    cminflt: Option<(u64, u32)>,
     /// The process is gone, and this was its parent's account.
     departed: Option<Option<Slot>>,
     standings: Vec<Standing>,
@@ -80,6 +108,8 @@ struct Account {
 struct Standing {
     image: ImageId,
     member: bool,
+    /// The first reading will be the offset.
+    unread: bool,
     offset: Counters,
 }
 
@@ -92,22 +122,7 @@ struct Departed {
     depth: u32,
     /// It went after its heir's reading, which therefore does not hold it.
     late: bool,
-    verdict: Verdict,
-}
-
-/// After so many settlements without a reading of the heir, its readings are
-/// not waited for any more.
-const PATIENCE: u8 = 8;
-
-/// What became of a departed process's counters.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Verdict {
-    /// They are in this account's counters.
-    AbsorbedBy(Slot),
-    /// Nobody's of ours.
-    Lost,
-    /// Cannot be told before the ancestor has been read.
-    Open,
+    verdict: settle::Verdict,
 }
 
 impl Ledger {
@@ -127,26 +142,60 @@ impl Ledger {
         self.accounts[slot].clear();
     }
 
+    /// Begins a pass: a reading of `cminflt` where [`Ledger::knows_cminflt`]
+    /// misses it, then readings of io.
+    pub(crate) fn begin_pass(&mut self) {
+        self.pass = self.pass.wrapping_add(1);
+    }
+
+    /// Whether there is something to compare a parent's `cminflt` with.
+    pub(crate) fn knows_cminflt(&self, slot: Slot) -> bool {
+        self.accounts.get(slot as usize).is_some_and(|account| account.cminflt.is_some())
+    }
+
+    /// Notes a process's `cminflt` of this pass.
+    pub(crate) fn note_cminflt(&mut self, slot: Slot, cminflt: u64) {
+        let pass = self.pass;
+        self.account(slot).cminflt = Some((cminflt, pass));
+    }
+
     /// Takes a process into an image. `offset` is what of its counters is not
     /// the image's: zero for one that belongs to it from birth (or from before
-    /// our time), else its reading at this moment.
-    pub(crate) fn join(&mut self, slot: Slot, image: ImageId, offset: Counters) {
+    /// our time), else its reading at this moment; nothing if it could not be
+    /// read.
+    pub(crate) fn join(&mut self, slot: Slot, image: ImageId, offset: Option<Counters>) {
         self.ensure_images(image.index() + 1);
         let standing = self.account(slot).standing(image);
         standing.member = true;
-        standing.offset = offset;
+        standing.unread = offset.is_none();
+        standing.offset = offset.unwrap_or_default();
     }
 
-    /// Begins an account that was not read (any more) with a reading, for a
-    /// process that is about to join an image: what grows from here may be its
-    /// children's.
-    pub(crate) fn begin(&mut self, slot: Slot, reading: Counters) {
+    /// Begins an account that was not read (any more) for a process that is
+    /// about to join an image: with a reading, if there is one. What grows from
+    /// there may be its children's.
+    pub(crate) fn begin(&mut self, slot: Slot, reading: Option<Counters>) {
+        let pass = self.pass;
         let account = self.account(slot);
-        account.last = Some(reading);
-        account.settled = Some(reading);
+        account.last = reading;
+        account.settled = reading;
         account.fresh = false;
+        if let Some(reading) = reading {
+            account.alive_in = pass;
+            self.bring_home(slot, reading);
+        }
+    }
+
+    /// The first reading of an account: what it owes is in there, and what it
+    /// was charged with more than that was never in its counters.
+    fn bring_home(&mut self, slot: Slot, reading: Counters) {
+        let Some(account) = self.accounts.get_mut(slot as usize) else { return };
         for standing in &mut account.standings {
-            standing.offset = standing.offset.min(reading);
+            let owed = self.owed.remove(&(slot, standing.image));
+            standing.offset = match std::mem::take(&mut standing.unread) {
+                true => reading,
+                false => standing.offset.plus(owed.unwrap_or_default()).min(reading),
+            };
         }
     }
 
@@ -156,6 +205,9 @@ impl Ledger {
         let last = account.last;
         let Some(standing) = account.member(image) else { return };
         standing.member = false;
+        if std::mem::take(&mut standing.unread) {
+            return;
+        }
         if let Some(last) = last {
             let done = last.minus(standing.offset);
             standing.offset = last;
@@ -173,15 +225,13 @@ impl Ledger {
     /// Takes a new reading as true: every child with an account was still there
     /// after it, or is reported gone before the next settlement.
     pub(crate) fn accept(&mut self, slot: Slot, reading: Counters) {
+        let pass = self.pass;
         let account = self.account(slot);
         account.last = Some(reading);
         account.fresh = true;
+        account.alive_in = pass;
         if account.settled.is_none() {
-            // What a process without readings was charged with children that
-            // never were in its counters would make it negative.
-            for standing in &mut account.standings {
-                standing.offset = standing.offset.min(reading);
-            }
+            self.bring_home(slot, reading);
         }
     }
 
@@ -208,65 +258,7 @@ impl Ledger {
 
     fn part(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
         self.account(slot).departed = Some(parent);
-        self.gone.push(Departed { slot, age: 0, depth: 0, late, verdict: Verdict::Open });
-    }
-
-    /// Decides what became of those that departed, after the readings of a
-    /// cycle. `absorbs` tells whether a process takes its children's counters
-    /// at all, `parent` who a living one's parent is. `closed` is called with
-    /// each account that is settled and whose slot is free.
-    pub(crate) fn settle(
-        &mut self,
-        mut absorbs: impl FnMut(Slot) -> bool,
-        parent: impl Fn(Slot) -> Option<Slot>,
-        mut closed: impl FnMut(Slot),
-    ) {
-        let mut gone = std::mem::take(&mut self.gone);
-        if !gone.is_empty() {
-            for account in &mut self.accounts {
-                account.budget = match (account.last, account.settled) {
-                    (Some(last), Some(settled)) => last.minus(settled),
-                    // All that it ever did may be its children's.
-                    (Some(last), None) => last,
-                    (None, _) => Counters::ZERO,
-                };
-            }
-            // Parents first: a grandparent that has the child has the parent too.
-            for departed in &mut gone {
-                departed.depth = self.ancestors_gone(departed.slot).0;
-            }
-            gone.sort_unstable_by_key(|departed| (departed.depth, departed.slot));
-            for departed in &mut gone {
-                departed.age = departed.age.saturating_add(1);
-                departed.verdict = match std::mem::take(&mut departed.late) {
-                    true => Verdict::Open,
-                    false => self.judge(*departed, &mut absorbs, &parent),
-                };
-            }
-            // An ancestor may be settled, and its slot reused, before one that
-            // is still open: link that one to who is left.
-            for departed in gone.iter().filter(|departed| departed.verdict == Verdict::Open) {
-                let heir = self.ancestors_gone(departed.slot).1;
-                self.account(departed.slot).departed = Some(heir);
-            }
-            // Children first: what a child leaves to a parent that is gone too
-            // goes on with the parent's.
-            for departed in gone.iter().rev() {
-                self.close(departed.slot, departed.verdict);
-            }
-            gone.retain(|departed| {
-                let open = departed.verdict == Verdict::Open;
-                if !open {
-                    closed(departed.slot);
-                }
-                open
-            });
-        }
-        self.gone = gone;
-        for account in &mut self.accounts {
-            account.settled = account.last;
-            account.fresh = false;
-        }
+        self.gone.push(Departed { slot, age: 0, depth: 0, late, verdict: settle::Verdict::Open });
     }
 
     /// Gives the memory of accounts back that nobody has: all from this slot on.
@@ -285,110 +277,13 @@ impl Ledger {
         }
         for account in &self.accounts {
             let Some(last) = account.last else { continue };
-            for standing in account.standings.iter().filter(|standing| standing.member) {
+            for standing in account.standings.iter().filter(|s| s.member && !s.unread) {
                 if let Some(total) = totals.get_mut(standing.image.index()) {
                     let sum = total.unwrap_or(self.images[standing.image.index()].gone);
                     *total = Some(sum.plus(last.minus(standing.offset)));
                 }
             }
         }
-    }
-
-    /// How many ancestors in a row are gone, and the nearest that is not.
-    fn ancestors_gone(&self, slot: Slot) -> (u32, Option<Slot>) {
-        let departed = |slot: Slot| self.accounts.get(slot as usize).and_then(|a| a.departed);
-        let mut depth = 0;
-        let mut parent = departed(slot).flatten();
-        while let Some(at) = parent {
-            let Some(above) = departed(at) else { break };
-            parent = above;
-            depth += 1;
-            // A ring of parents cannot be; were there one, this ends it.
-            if depth as usize > self.accounts.len() {
-                return (depth, None);
-            }
-        }
-        (depth, parent)
-    }
-
-    fn judge(
-        &mut self,
-        departed: Departed,
-        absorbs: &mut impl FnMut(Slot) -> bool,
-        parent: &impl Fn(Slot) -> Option<Slot>,
-    ) -> Verdict {
-        let needed = self.account(departed.slot).weight();
-        // A parent that is gone too, but was read after the child's end.
-        let mut at = departed.slot;
-        for _ in 0..departed.depth {
-            let Some(Some(above)) = self.account(at).departed else { break };
-            if self.account(above).fresh && self.charge(above, needed) {
-                return Verdict::AbsorbedBy(above);
-            }
-            at = above;
-        }
-        let mut heir = self.ancestors_gone(departed.slot).1;
-        while let Some(slot) = heir {
-            let account = self.account(slot);
-            if !account.is_read() {
-                // Nothing to test against; it carries what is already counted.
-                if absorbs(slot) {
-                    return Verdict::AbsorbedBy(slot);
-                }
-            } else if !account.fresh {
-                if departed.age < PATIENCE {
-                    return Verdict::Open;
-                }
-            } else if account.budget.covers(needed) && absorbs(slot) {
-                self.charge(slot, needed);
-                return Verdict::AbsorbedBy(slot);
-            }
-            // While its parent lives, it is nobody else's.
-            heir = if departed.depth > 0 { parent(slot) } else { None };
-        }
-        Verdict::Lost
-    }
-
-    /// Explains a part of an account's growth, if there is so much.
-    fn charge(&mut self, slot: Slot, needed: Counters) -> bool {
-        let account = self.account(slot);
-        let covers = account.budget.covers(needed);
-        if covers {
-            account.budget = account.budget.minus(needed);
-        }
-        covers
-    }
-
-    fn close(&mut self, slot: Slot, verdict: Verdict) {
-        let heir = match verdict {
-            Verdict::Open => return,
-            Verdict::AbsorbedBy(heir) => Some(heir),
-            Verdict::Lost => None,
-        };
-        let account = std::mem::take(self.account(slot));
-        for standing in &account.standings {
-            let inherits = heir.is_some_and(|heir| {
-                let heir = self.account(heir);
-                heir.last.is_some() && heir.member(standing.image).is_some()
-            });
-            let mut excluded = standing.offset;
-            if standing.member
-                && !inherits
-                && let Some(last) = account.last
-            {
-                let book = self.book(standing.image);
-                book.gone = book.gone.plus(last.minus(standing.offset));
-                book.read = true;
-                excluded = last;
-            }
-            if let Some(heir) = heir {
-                let theirs = self.account(heir).standing(standing.image);
-                theirs.offset = theirs.offset.plus(excluded);
-            }
-        }
-        // Its memory serves the next process in this slot.
-        *self.account(slot) = account;
-        self.account(slot).clear();
     }
 
     fn account(&mut self, slot: Slot) -> &mut Account {
@@ -410,15 +305,10 @@ impl Account {
         self.last = None;
         self.settled = None;
         self.fresh = false;
+        self.alive_in = 0;
+        self.cminflt = None;
         self.departed = None;
         self.standings.clear();
-    }
-
-    /// The least that whoever absorbed this process has grown by.
-    fn weight(&self) -> Counters {
-        // One that is not read (any more) can carry more than its last reading.
-        let offsets = self.standings.iter().map(|standing| standing.offset);
-        offsets.fold(self.last.unwrap_or_default(), Counters::max)
     }
 
     /// Whether its growth is known: those that belong to no image are not read.
@@ -436,7 +326,12 @@ impl Account {
         let at = found.unwrap_or_else(|| {
             // One is what most have.
             self.standings.reserve_exact(1);
-            self.standings.push(Standing { image, member: false, offset: Counters::ZERO });
+            self.standings.push(Standing {
+                image,
+                member: false,
+                unread: false,
+                offset: Counters::ZERO,
+            });
             self.standings.len() - 1
         });
         &mut self.standings[at]

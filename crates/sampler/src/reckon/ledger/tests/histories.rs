@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::kernel::{Event, Limits, State};
-use super::observer::{IMAGES, Observer};
+use super::kernel::{Event, IMAGES, Limits, State};
+use super::observer::Observer;
 use crate::reckon::counters::Counters;
 
 /// Cycles after the last event: more than an open case is waited for.
@@ -25,6 +25,8 @@ fn event(moves: bool) -> impl Strategy<Value = Event> {
         4 => (number(), amounts).prop_map(|(who, amounts)| Event::Write { who, amounts }),
         2 => number().prop_map(|who| Event::Exit { who }),
         2 => number().prop_map(|parent| Event::Wait { parent }),
+        2 => (number(), any::<bool>()).prop_map(|(who, ignores)| Event::Ignore { who, ignores }),
+        1 => (number(), any::<bool>()).prop_map(|(who, hidden)| Event::Hide { who, hidden }),
         u32::from(moves) => (number(), images).prop_map(move |(who, images)| {
             if moves { Event::Move { who, images } } else { Event::Wait { parent: who } }
         }),
@@ -73,8 +75,13 @@ fn unseen(observer: &Observer, image: usize) -> Counters {
     unseen
 }
 
+/// Few, so that a test is short; more with `PROPTEST_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400)
+}
+
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
@@ -85,7 +92,7 @@ proptest! {
     /// is missing in the end is what nobody could see.
     #[test]
     fn nothing_is_missing_but_the_unseen(history in history(false)) {
-        let observer = watch(Limits { orphans: false, subreapers: false }, history)?;
+        let observer = watch(Limits::default(), history)?;
         for (image, total) in observer.totals().into_iter().enumerate() {
             let truth = observer.world.kernel.truth(image);
             let (missing, unseen) = (truth.minus(total), unseen(&observer, image));
@@ -96,12 +103,31 @@ proptest! {
     /// With parents that end first, and processes that change their images.
     #[test]
     fn nothing_falls_or_counts_twice(history in history(true)) {
-        watch(Limits { orphans: true, subreapers: false }, history)?;
+        watch(Limits { orphans: true, ..Limits::default() }, history)?;
     }
 
     /// With adoption by other ancestors than init.
     #[test]
     fn nothing_falls_or_counts_twice_under_subreapers(history in history(true)) {
-        watch(Limits { orphans: true, subreapers: true }, history)?;
+        watch(Limits { orphans: true, subreapers: true, ..Limits::default() }, history)?;
+    }
+
+    /// With parents that ignore SIGCHLD now and then.
+    #[test]
+    fn nothing_falls_or_counts_twice_when_parents_switch(history in history(true)) {
+        watch(Limits { switches: true, ..Limits::default() }, history)?;
+    }
+
+    /// With processes that cannot be read for a while.
+    #[test]
+    fn nothing_falls_or_counts_twice_of_the_hidden(history in history(true)) {
+        watch(Limits { hides: true, ..Limits::default() }, history)?;
+    }
+
+    /// With all of it.
+    #[test]
+    fn nothing_falls_or_counts_twice_whatever_happens(history in history(true)) {
+        let limits = Limits { orphans: true, subreapers: true, switches: true, hides: true };
+        watch(limits, history)?;
     }
 }

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::reckon::counters::Counters;
 
+/// How many images there are.
+pub(super) const IMAGES: usize = 3;
+
 /// A process by the order of births; pids are reused, these are not.
 pub(super) type Id = usize;
 
@@ -30,12 +33,66 @@ pub(super) struct Process {
     pub(super) ever: Images,
     ignores: bool,
     subreaper: bool,
+    /// Its io cannot be read.
+    pub(super) hidden: bool,
+    /// The observer has seen it, and takes it for a member of these images.
+    seen_in: Option<Images>,
     /// What it did itself.
     own: Counters,
+    /// What of that is an image's at most: what it did while the image was its
+    /// own or the observer took it for one of it.
+    own_in: [Counters; IMAGES],
+    /// The rest of what it did since it was last read; the image that it is
+    /// next found in gets it.
+    own_since: [Counters; IMAGES],
+    /// That much of the rest is in a reading which may yet be taken back.
+    own_read: [Counters; IMAGES],
     /// What `/proc/PID/io` says: with what it inherited.
     pub(super) counters: Counters,
+    /// Page faults of those that it waited for.
+    pub(super) cminflt: u64,
+    absorbed: Option<Absorbed>,
+}
+
+/// What became of a process that was waited for.
+#[derive(Clone, Copy, Debug)]
+struct Absorbed {
     /// Whose counters its own were added to.
-    absorbed_by: Option<Id>,
+    heir: Id,
+    /// In which images that one was.
+    images: Images,
+    /// That one was not read since.
+    is_recent: bool,
+    /// It was, by a reading which may yet be taken back.
+    is_read: bool,
+}
+
+impl Process {
+    fn new(pid: u32, parent: Id, images: Images, ignores: bool, subreaper: bool) -> Process {
+        Process {
+            pid,
+            parent,
+            state: State::Running,
+            images,
+            ever: images,
+            ignores,
+            subreaper,
+            hidden: false,
+            seen_in: None,
+            own: Counters::ZERO,
+            own_in: [Counters::ZERO; IMAGES],
+            own_since: [Counters::ZERO; IMAGES],
+            own_read: [Counters::ZERO; IMAGES],
+            counters: Counters::ZERO,
+            cminflt: 0,
+            absorbed: None,
+        }
+    }
+
+    /// The images in whose sums its counters may be.
+    fn may_count_in(&self) -> Images {
+        self.images | self.seen_in.unwrap_or_default()
+    }
 }
 
 /// What can happen. A process is named by a number that is taken modulo how
@@ -64,15 +121,29 @@ pub(super) enum Event {
     Wait {
         parent: usize,
     },
+    /// Begins to ignore SIGCHLD, or ends it.
+    Ignore {
+        who: usize,
+        ignores: bool,
+    },
+    /// Its io cannot be read, or can again.
+    Hide {
+        who: usize,
+        hidden: bool,
+    },
 }
 
 /// How much a history may contain.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
     /// A process may end before its children.
     pub(super) orphans: bool,
     /// Other processes than init may adopt.
     pub(super) subreapers: bool,
+    /// A process may begin or cease to ignore SIGCHLD.
+    pub(super) switches: bool,
+    /// A process may become unreadable, and readable.
+    pub(super) hides: bool,
 }
 
 #[derive(Debug)]
@@ -83,19 +154,7 @@ pub(super) struct Kernel {
 
 impl Kernel {
     pub(super) fn new(limits: Limits) -> Kernel {
-        let init = Process {
-            pid: 1,
-            parent: INIT,
-            state: State::Running,
-            images: 0,
-            ever: 0,
-            ignores: false,
-            subreaper: true,
-            own: Counters::ZERO,
-            counters: Counters::ZERO,
-            absorbed_by: None,
-        };
-        Kernel { processes: vec![init], limits }
+        Kernel { processes: vec![Process::new(1, INIT, 0, false, true)], limits }
     }
 
     pub(super) fn happen(&mut self, event: &Event) {
@@ -125,24 +184,23 @@ impl Kernel {
                 let parent = self.running(parent);
                 self.wait(parent);
             }
+            Event::Ignore { who, ignores } => {
+                if let Some(who) = self.running_but_init(who).filter(|_| self.limits.switches) {
+                    self.ignore(who, ignores);
+                }
+            }
+            Event::Hide { who, hidden } => {
+                if let Some(who) = self.running_but_init(who).filter(|_| self.limits.hides) {
+                    self.hide(who, hidden);
+                }
+            }
         }
     }
 
     pub(super) fn fork(&mut self, parent: Id, images: Images, ignores: bool, reaper: bool) -> Id {
         let taken: BTreeSet<u32> = self.listing().keys().copied().collect();
         let pid = (2..).find(|pid| !taken.contains(pid)).unwrap();
-        self.processes.push(Process {
-            pid,
-            parent,
-            state: State::Running,
-            images,
-            ever: images,
-            ignores,
-            subreaper: reaper,
-            own: Counters::ZERO,
-            counters: Counters::ZERO,
-            absorbed_by: None,
-        });
+        self.processes.push(Process::new(pid, parent, images, ignores, reaper));
         self.processes.len() - 1
     }
 
@@ -154,6 +212,69 @@ impl Kernel {
         let process = &mut self.processes[who];
         process.own = process.own.plus(done);
         process.counters = process.counters.plus(done);
+        let may_count_in = process.may_count_in();
+        for image in 0..IMAGES {
+            let part = match may_count_in & (1 << image) != 0 {
+                true => &mut process.own_in[image],
+                false => &mut process.own_since[image],
+            };
+            *part = part.plus(done);
+        }
+    }
+
+    /// The observer takes it for a member of these images from now on.
+    pub(super) fn see(&mut self, who: Id, images: Images) {
+        let process = &mut self.processes[who];
+        let before = process.seen_in.replace(images);
+        // Of a stranger that was known what it did until now is nobody's.
+        if before != Some(0) {
+            let joined = images & !before.unwrap_or_default();
+            for image in (0..IMAGES).filter(|image| joined & (1 << image) != 0) {
+                let since = std::mem::take(&mut process.own_since[image]);
+                process.own_in[image] = process.own_in[image].plus(since);
+            }
+            for absorbed in self.absorbed(who).filter(|absorbed| absorbed.is_recent) {
+                absorbed.images |= joined;
+            }
+        }
+    }
+
+    /// The observer has read it.
+    pub(super) fn read(&mut self, who: Id) {
+        self.processes[who].own_read = self.processes[who].own_since;
+        self.absorbed(who).for_each(|absorbed| absorbed.is_read = true);
+    }
+
+    /// It has taken that back.
+    pub(super) fn withdraw(&mut self, who: Id) {
+        self.processes[who].own_read = [Counters::ZERO; IMAGES];
+        self.absorbed(who).for_each(|absorbed| absorbed.is_read = false);
+    }
+
+    fn absorbed(&mut self, heir: Id) -> impl Iterator<Item = &mut Absorbed> {
+        let absorbed = self.processes.iter_mut().filter_map(|process| process.absorbed.as_mut());
+        absorbed.filter(move |absorbed| absorbed.heir == heir)
+    }
+
+    /// It has not, and will not.
+    pub(super) fn settle(&mut self) {
+        for process in &mut self.processes {
+            for (since, read) in process.own_since.iter_mut().zip(&mut process.own_read) {
+                *since = since.minus(std::mem::take(read));
+            }
+            if let Some(absorbed) = &mut process.absorbed {
+                absorbed.is_recent &= !absorbed.is_read;
+            }
+        }
+    }
+
+    pub(super) fn ignore(&mut self, who: Id, ignores: bool) {
+        // Those that are zombies already wait on.
+        self.processes[who].ignores = ignores;
+    }
+
+    pub(super) fn hide(&mut self, who: Id, hidden: bool) {
+        self.processes[who].hidden = hidden;
     }
 
     pub(super) fn change_image(&mut self, who: Id, images: Images) {
@@ -197,11 +318,14 @@ impl Kernel {
 
     fn absorb(&mut self, child: Id) {
         let parent = self.processes[child].parent;
-        let inherited = self.processes[child].counters;
+        let (inherited, faults) = (self.processes[child].counters, self.processes[child].cminflt);
         self.processes[child].state = State::Reaped;
-        self.processes[child].absorbed_by = Some(parent);
+        let images = self.processes[parent].may_count_in();
+        self.processes[child].absorbed =
+            Some(Absorbed { heir: parent, images, is_recent: true, is_read: false });
         let parent = &mut self.processes[parent];
         parent.counters = parent.counters.plus(inherited);
+        parent.cminflt += 1 + faults;
     }
 
     fn running(&self, number: usize) -> Id {
@@ -235,25 +359,28 @@ impl Kernel {
         self.processes.get(id).filter(|process| process.state != State::Reaped)
     }
 
-    pub(super) fn ignores(&self, id: Id) -> bool {
-        self.processes[id].ignores
-    }
-
     /// Those into whose counters a process's own went, nearest first.
     pub(super) fn heirs(&self, id: Id) -> Vec<Id> {
-        std::iter::successors(self.processes[id].absorbed_by, |&heir| {
-            self.processes[heir].absorbed_by
-        })
-        .collect()
+        self.inheritance(id).map(|absorbed| absorbed.heir).collect()
     }
 
-    /// What an image's processes truly did, and what they inherited: each
-    /// process's own once, if it ever belonged to the image or if one that did
-    /// inherited it.
+    fn inheritance(&self, id: Id) -> impl Iterator<Item = Absorbed> {
+        std::iter::successors(self.processes[id].absorbed, |absorbed| {
+            self.processes[absorbed.heir].absorbed
+        })
+    }
+
+    /// What an image's processes truly did at most, and what they inherited:
+    /// each process's own once, if one of the image inherited it; else what it
+    /// did while it was of the image.
     pub(super) fn truth(&self, image: usize) -> Counters {
-        let belongs = |id: Id| self.processes[id].ever & (1 << image) != 0;
-        let counted = (0..self.processes.len())
-            .filter(|&id| belongs(id) || self.heirs(id).into_iter().any(belongs));
-        counted.fold(Counters::ZERO, |sum, id| sum.plus(self.processes[id].own))
+        let own = |(id, process): (Id, &Process)| match self
+            .inheritance(id)
+            .any(|absorbed| absorbed.images & (1 << image) != 0)
+        {
+            true => process.own,
+            false => process.own_in[image],
+        };
+        self.processes.iter().enumerate().map(own).fold(Counters::ZERO, Counters::plus)
     }
 }

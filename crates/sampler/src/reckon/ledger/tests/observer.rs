@@ -3,18 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::kernel::{Event, Id, Images, Kernel, Limits, Process, State};
+use super::kernel::{Event, IMAGES, Id, Images, Kernel, Limits, Process, State};
 use crate::cycle::families::{self, Household};
 use crate::image::ImageId;
 use crate::keep::forest::Forest;
 use crate::keep::seen::{Census, Seen};
-use crate::keep::tracked::{Life, Roll};
+use crate::keep::tracked::{FileState, Life, Roll};
 use crate::read::listing::Listed;
 use crate::reckon::counters::Counters;
 use crate::reckon::ledger::{Ledger, Slot};
-
-/// How many images there are.
-pub(super) const IMAGES: usize = 3;
 
 /// The kernel with what is still to happen: each event after so many looks.
 #[derive(Debug)]
@@ -87,12 +84,31 @@ impl Observer {
             self.classify(at);
         }
         self.renew_kinship();
+        self.pass(|observer, slot| {
+            let tracked = observer.roll.get(slot);
+            tracked.is_some_and(|who| who.is_member() && who.io == FileState::Unread)
+        });
+    }
+
+    /// Reads some, or everyone.
+    fn pass(&mut self, is_wanted: impl Fn(&Observer, Slot) -> bool) {
+        let forest = std::mem::take(&mut self.forest);
+        self.ledger.begin_pass();
+        for family in forest.families.iter().filter(|family| family.has_children()) {
+            let slot = family.slot;
+            if let Some(tracked) = self.roll.get(slot)
+                && !self.ledger.knows_cminflt(slot)
+                && let Some(process) = self.world.stat(tracked.who)
+            {
+                self.ledger.note_cminflt(slot, process.cminflt);
+            }
+        }
+        families::read(&forest, self, is_wanted);
+        self.forest = forest;
     }
 
     pub(super) fn close(&mut self) {
-        let forest = std::mem::take(&mut self.forest);
-        families::read(&forest, self);
-        self.forest = forest;
+        self.pass(|_, _| true);
         self.read_gauges();
         for (slot, tracked) in self.roll.iter() {
             if let Some(last) = self.ledger.last(slot) {
@@ -157,6 +173,8 @@ impl Observer {
         if process.state == State::Zombie {
             return;
         }
+        let who = seen.inode as Id;
+        self.world.kernel.see(who, process.images);
         let images = image_list(process.images);
         let slot = match seen.slot {
             Some(slot) => slot,
@@ -177,16 +195,14 @@ impl Observer {
         let is_born = seen.born == self.cycle;
         let joined: Vec<ImageId> =
             images.into_iter().filter(|image| !before.contains(image)).collect();
-        if before.is_empty()
-            && !joined.is_empty()
-            && !is_born
-            && let Some(now) = self.world.stat(seen.listed())
-        {
-            self.ledger.begin(slot, now.counters);
+        if before.is_empty() && !joined.is_empty() && !is_born {
+            let now = self.world.stat(seen.listed()).filter(|now| !now.hidden);
+            self.ledger.begin(slot, now.map(|now| now.counters));
         }
         for image in joined {
-            let done_elsewhere = if is_born { None } else { self.ledger.last(slot) };
-            self.ledger.join(slot, image, done_elsewhere.unwrap_or_default());
+            let done_elsewhere =
+                if is_born { Some(Counters::ZERO) } else { self.ledger.last(slot) };
+            self.ledger.join(slot, image, done_elsewhere);
         }
     }
 
@@ -215,14 +231,15 @@ impl Observer {
     }
 
     fn settle(&mut self) {
-        let (roll, kernel) = (&self.roll, &self.world.kernel);
+        let (roll, world) = (&self.roll, &mut self.world);
         let living = |slot: Slot| roll.get(slot).filter(|tracked| tracked.life != Life::Gone);
         let mut closed = Vec::new();
         self.ledger.settle(
-            |slot| living(slot).is_some_and(|heir| !kernel.ignores(heir.who.inode as Id)),
+            |slot| Some(world.stat(living(slot)?.who)?.cminflt),
             |slot| roll.get(slot)?.parent.filter(|&parent| living(parent).is_some()),
             |slot| closed.push(slot),
         );
+        self.world.kernel.settle();
         for slot in closed {
             let pid = self.roll.get(slot).unwrap().who.pid;
             if let Some(seen) = self.census.find_mut(pid).filter(|seen| seen.slot == Some(slot)) {
@@ -236,13 +253,18 @@ impl Observer {
 
 impl Household for Observer {
     fn read(&mut self, slot: Slot) {
-        let Some(tracked) = self.roll.get(slot) else { return };
+        let Some(tracked) = self.roll.get_mut(slot) else { return };
         if tracked.life == Life::Gone || !tracked.is_member() {
             return;
         }
         let (who, parent) = (tracked.who, tracked.parent);
         match self.world.stat(who) {
-            Some(process) => self.ledger.accept(slot, process.counters),
+            Some(process) if process.hidden => tracked.io = FileState::Failed,
+            Some(process) => {
+                tracked.io = FileState::Read;
+                self.ledger.accept(slot, process.counters);
+                self.world.kernel.read(who.inode as Id);
+            }
             None => self.bury(slot, parent, false),
         }
     }
@@ -261,6 +283,9 @@ impl Household for Observer {
 
     fn withdraw(&mut self, slot: Slot) {
         self.ledger.withdraw(slot);
+        if let Some(tracked) = self.roll.get(slot) {
+            self.world.kernel.withdraw(tracked.who.inode as Id);
+        }
     }
 }
 

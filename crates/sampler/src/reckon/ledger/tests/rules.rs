@@ -10,7 +10,7 @@ const A: Images = 1;
 const NONE: Images = 0;
 
 fn observer() -> Observer {
-    Observer::new(Limits { orphans: true, subreapers: true }, Vec::new())
+    Observer::new(Limits { orphans: true, subreapers: true, ..Limits::default() }, Vec::new())
 }
 
 impl Observer {
@@ -71,6 +71,195 @@ fn a_child_that_nobody_waits_for_stays_in_the_sum() {
     o.write(parent, 100);
     o.world.kernel.exit(child);
     assert_eq!([o.bytes(), o.bytes()], [200; 2]);
+}
+
+/// The parent was asked whether it ignores children after it had begun to, and
+/// the one that it had waited for before was taken for lost: counted twice.
+#[test]
+fn a_child_counts_once_whose_parent_then_began_to_ignore_children() {
+    let mut o = observer();
+    let parent = o.fork(INIT, A);
+    let child = o.fork(parent, A);
+    o.write(child, 100);
+    assert_eq!(o.bytes(), 100);
+    o.exit_and_wait(child, parent);
+    o.world.kernel.ignore(parent, true);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+}
+
+/// As `system(3)` is used by one that ignores its children: both times that it
+/// was looked at it did.
+#[test]
+fn a_child_counts_once_whose_parent_waited_for_it_alone() {
+    let mut o = observer();
+    let parent = o.world.kernel.fork(INIT, A, true, false);
+    let child = o.fork(parent, A);
+    o.write(child, 100);
+    assert_eq!(o.bytes(), 100);
+    o.world.kernel.ignore(parent, false);
+    o.exit_and_wait(child, parent);
+    o.world.kernel.ignore(parent, true);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+}
+
+/// It has waited for others before, and has grown by more than its child did:
+/// only that it has waited for nobody since tells.
+#[test]
+fn a_child_stays_in_the_sum_whose_parent_waits_for_nobody_any_more() {
+    let mut o = observer();
+    let parent = o.fork(INIT, A);
+    let first = o.fork(parent, A);
+    let second = o.fork(parent, A);
+    o.write(first, 10);
+    o.write(second, 100);
+    o.bytes();
+    o.exit_and_wait(first, parent);
+    assert_eq!(o.bytes(), 110);
+    o.world.kernel.ignore(parent, true);
+    // The second is seen once more after the first was waited for.
+    assert_eq!(o.bytes(), 110);
+    o.write(parent, 1000);
+    o.world.kernel.exit(second);
+    assert_eq!([o.bytes(), o.bytes()], [1110; 2]);
+}
+
+/// Of two that went at once one is in the parent's growth, which allows either:
+/// the first was taken out of it, and the second counted twice.
+#[test]
+fn two_children_claim_what_one_of_them_left() {
+    for (lost, absorbed) in [(30, 50), (50, 30)] {
+        let mut o = observer();
+        let parent = o.world.kernel.fork(INIT, A, true, false);
+        let (one, other) = (o.fork(parent, A), o.fork(parent, A));
+        o.write(one, lost);
+        o.write(other, absorbed);
+        assert_eq!(o.bytes(), 80);
+        o.world.kernel.exit(one);
+        o.world.kernel.ignore(parent, false);
+        o.exit_and_wait(other, parent);
+        assert_eq!([o.bytes(), o.bytes()], [80; 2]);
+    }
+}
+
+#[test]
+fn who_cannot_be_read_when_it_joins_counts_from_its_first_reading() {
+    let mut o = observer();
+    let process = o.fork(INIT, NONE);
+    o.write(process, 1000);
+    assert_eq!(o.bytes(), 0);
+    o.world.kernel.hide(process, true);
+    o.world.kernel.change_image(process, A);
+    o.write(process, 100);
+    assert_eq!([o.bytes(), o.bytes()], [0; 2]);
+    o.world.kernel.hide(process, false);
+    assert_eq!(o.bytes(), 0);
+    o.write(process, 7);
+    assert_eq!(o.bytes(), 7);
+    // The same for one that comes back, of which there is an old reading.
+    o.world.kernel.change_image(process, NONE);
+    o.bytes();
+    o.write(process, 2000);
+    o.world.kernel.hide(process, true);
+    o.world.kernel.change_image(process, A);
+    assert_eq!(o.bytes(), 7);
+    o.world.kernel.hide(process, false);
+    o.bytes();
+    o.write(process, 1);
+    assert_eq!(o.bytes(), 8);
+}
+
+/// One that was there from its birth counts in full, whenever it can be read.
+#[test]
+fn who_could_not_be_read_from_birth_counts_in_full() {
+    let mut o = observer();
+    let process = o.fork(INIT, A);
+    o.write(process, 1000);
+    o.world.kernel.hide(process, true);
+    assert_eq!(o.bytes(), 0);
+    o.world.kernel.hide(process, false);
+    assert_eq!(o.bytes(), 1000);
+}
+
+/// After some cycles without a reading the child was taken for lost, and
+/// counted again when its parent could be read.
+#[test]
+fn a_child_counts_once_whose_parent_cannot_be_read_for_long() {
+    for (absorbed, hidden) in [(true, 20), (true, 3), (false, 20), (false, 3)] {
+        let mut o = observer();
+        let parent = o.world.kernel.fork(INIT, A, !absorbed, false);
+        let child = o.fork(parent, A);
+        o.write(parent, 10);
+        o.write(child, 100);
+        assert_eq!(o.bytes(), 110);
+        o.world.kernel.hide(parent, true);
+        o.write(child, 5);
+        o.exit_and_wait(child, parent);
+        o.write(parent, 500);
+        for _ in 0..hidden {
+            assert_eq!(o.bytes(), 110);
+        }
+        o.world.kernel.hide(parent, false);
+        // What the child did after the last look at it is in its parent, if
+        // that has it.
+        let in_the_end = 110 + 500 + if absorbed { 5 } else { 0 };
+        assert_eq!([o.bytes(), o.bytes()], [in_the_end; 2], "{absorbed} {hidden}");
+    }
+}
+
+/// The unreadable parent ends too, and its own parent has both.
+#[test]
+fn what_one_owes_goes_on_with_it() {
+    let mut o = observer();
+    let server = o.fork(INIT, A);
+    let parent = o.fork(server, A);
+    let child = o.fork(parent, A);
+    o.write(parent, 10);
+    o.write(child, 100);
+    assert_eq!(o.bytes(), 110);
+    o.world.kernel.hide(parent, true);
+    o.exit_and_wait(child, parent);
+    for _ in 0..12 {
+        assert_eq!(o.bytes(), 110);
+    }
+    o.exit_and_wait(parent, server);
+    assert_eq!([o.bytes(), o.bytes()], [110; 2]);
+}
+
+/// It ends within the window, and a stranger waits for it: it left nothing.
+#[test]
+fn who_ends_in_its_first_window_leaves_what_it_had_done_when_it_was_found() {
+    let mut o = observer();
+    let shell = o.fork(INIT, NONE);
+    o.bytes();
+    let child = o.fork(shell, A);
+    o.write(child, 100);
+    o.open();
+    o.write(child, 1);
+    o.exit_and_wait(child, shell);
+    o.close();
+    assert_eq!(o.totals()[0].rchar, 100);
+    assert_eq!(o.bytes(), 100);
+}
+
+/// The same with parents of the image, old or as new as the child.
+#[test]
+fn who_ends_in_its_first_window_counts_once() {
+    for is_new in [false, true] {
+        let mut o = observer();
+        let parent = o.fork(INIT, A);
+        if !is_new {
+            o.bytes();
+        }
+        let child = o.fork(parent, A);
+        o.write(parent, 10);
+        o.write(child, 100);
+        o.open();
+        o.write(child, 1);
+        o.exit_and_wait(child, parent);
+        o.close();
+        assert_eq!(o.totals()[0].rchar, 111);
+        assert_eq!(o.bytes(), 111);
+    }
 }
 
 #[test]
@@ -181,7 +370,7 @@ fn family() -> Ledger {
     let mut ledger = Ledger::default();
     for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
         ledger.open(slot);
-        ledger.join(slot, ImageId(0), Counters::ZERO);
+        ledger.join(slot, ImageId(0), Some(Counters::ZERO));
         ledger.accept(slot, bytes(n));
     }
     settle(&mut ledger);
@@ -189,7 +378,7 @@ fn family() -> Ledger {
 }
 
 fn settle(ledger: &mut Ledger) {
-    ledger.settle(|_| true, |slot| slot.checked_sub(1), |_| ());
+    ledger.settle(|_| None, |slot| slot.checked_sub(1), |_| ());
 }
 
 /// It went between its parent's reading and the end of the cycle: it was taken
@@ -254,7 +443,7 @@ fn a_child_can_be_in_a_first_reading() {
     let mut ledger = Ledger::default();
     for slot in [0, 1] {
         ledger.open(slot);
-        ledger.join(slot, ImageId(0), Counters::ZERO);
+        ledger.join(slot, ImageId(0), Some(Counters::ZERO));
     }
     ledger.accept(1, bytes(100));
     ledger.depart(1, Some(0));
@@ -276,15 +465,44 @@ fn one_counter_that_grew_by_less_disproves_it() {
 /// One that is not read any more carries more than its last reading says: the
 /// grandparent that ignored it was charged with all of that, and fell.
 #[test]
-fn who_carries_more_than_it_was_read_with_weighs_more() {
-    let mut ledger = family();
-    ledger.leave(1, ImageId(0));
-    ledger.depart(2, Some(1));
-    ledger.accept(0, bytes(1));
-    settle(&mut ledger);
-    assert_eq!(total(&ledger), 111);
-    ledger.depart(1, Some(0));
-    ledger.accept(0, bytes(31));
-    settle(&mut ledger);
-    assert_eq!(total(&ledger), 141);
+fn nobody_is_charged_with_more_than_it_grew_by() {
+    for (waited, in_the_end) in [(Some(7), 141), (None, 111)] {
+        let mut ledger = family();
+        ledger.note_cminflt(0, 7);
+        ledger.leave(1, ImageId(0));
+        ledger.depart(2, Some(1));
+        ledger.accept(0, bytes(1));
+        settle(&mut ledger);
+        assert_eq!(total(&ledger), 111);
+        ledger.depart(1, Some(0));
+        ledger.accept(0, bytes(31));
+        let cminflt = |slot| if slot == 0 { waited } else { None };
+        ledger.settle(cminflt, |slot| slot.checked_sub(1), |_| ());
+        assert_eq!(total(&ledger), in_the_end, "{waited:?}");
+    }
+}
+
+/// A count that was read after the child was there says nothing of it.
+#[test]
+fn only_what_stood_while_the_child_lived_proves_that_nobody_was_absorbed() {
+    for (noted_late, in_the_end) in [(false, 211), (true, 111)] {
+        let mut ledger = family();
+        ledger.begin_pass();
+        if !noted_late {
+            ledger.note_cminflt(1, 7);
+        }
+        for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
+            ledger.accept(slot, bytes(n));
+        }
+        settle(&mut ledger);
+        ledger.begin_pass();
+        if noted_late {
+            ledger.note_cminflt(1, 7);
+        }
+        ledger.depart(2, Some(1));
+        ledger.accept(1, bytes(110));
+        ledger.accept(0, bytes(1));
+        ledger.settle(|_| Some(7), |slot| slot.checked_sub(1), |_| ());
+        assert_eq!(total(&ledger), in_the_end, "{noted_late}");
+    }
 }

@@ -1,0 +1,37 @@
+//! What is read of those that were not read before.
+
+use super::families;
+use crate::keep::tracked::{FileState, Life};
+use crate::read::process;
+use crate::sampler::Sampler;
+
+impl Sampler {
+    /// Reads the io of those that were never read, at the start of the window:
+    /// if they end within it and nobody of their image waits for them, this is
+    /// all that will ever be known of them.
+    pub(crate) fn read_newborns(&mut self) {
+        self.begin_pass();
+        let forest = std::mem::take(&mut self.forest);
+        families::read(&forest, self, |sampler, slot| {
+            let tracked = sampler.roll.get(slot);
+            tracked.is_some_and(|who| who.is_member() && who.io == FileState::Unread)
+        });
+        self.forest = forest;
+    }
+
+    /// Notes of every parent, before its children are read, whom it has waited
+    /// for until now; once a parent.
+    pub(crate) fn begin_pass(&mut self) {
+        self.ledger.begin_pass();
+        for family in self.forest.families.iter().filter(|family| family.has_children()) {
+            if self.ledger.knows_cminflt(family.slot) {
+                continue;
+            }
+            let living = self.roll.get(family.slot).filter(|tracked| tracked.life != Life::Gone);
+            let cminflt = living.and_then(|who| process::cminflt(&self.procfs, who.who).there());
+            if let Some(cminflt) = cminflt {
+                self.ledger.note_cminflt(family.slot, cminflt);
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Settling: what became of those that are gone.
+
+use std::collections::HashMap;
+
+use super::{Departed, Ledger, Slot};
+use crate::image::ImageId;
+use crate::reckon::counters::Counters;
+
+/// After so many settlements without a reading of the heir, its readings are
+/// not waited for any more.
+const PATIENCE: u8 = 8;
+
+/// What became of a departed process's counters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// They are in this account's counters, as far as its growth allows.
+    AbsorbedBy(Slot),
+    /// Nobody's of ours.
+    Lost,
+    /// Cannot be told before the ancestor has been read.
+    Open,
+}
+
+/// What is found out once a settlement.
+struct Settling<R> {
+    /// Reads a living process's `cminflt`.
+    read: R,
+    cminflt: HashMap<Slot, Option<u64>>,
+    /// Growth of accounts that no child explains yet.
+    unexplained: HashMap<Slot, Counters>,
+    /// What of an account's growth was taken out of an image's sum.
+    taken: HashMap<(Slot, ImageId), Counters>,
+}
+
+impl Ledger {
+    /// Decides what became of those that departed, after the readings of a
+    /// cycle. `cminflt` reads the page faults of those that a living process
+    /// has waited for, `parent` tells who a living one's parent is. `closed` is
+    /// called with each account that is settled and whose slot is free.
+    pub(crate) fn settle(
+        &mut self,
+        cminflt: impl FnMut(Slot) -> Option<u64>,
+        parent: impl Fn(Slot) -> Option<Slot>,
+        mut closed: impl FnMut(Slot),
+    ) {
+        let mut settling = Settling {
+            read: cminflt,
+            cminflt: HashMap::new(),
+            unexplained: HashMap::new(),
+            taken: HashMap::new(),
+        };
+        let mut gone = std::mem::take(&mut self.gone);
+        if !gone.is_empty() {
+            // Parents first: a grandparent that has the child has the parent too.
+            for departed in &mut gone {
+                departed.depth = self.ancestors_gone(departed.slot).0;
+            }
+            gone.sort_unstable_by_key(|departed| (departed.depth, departed.slot));
+            for departed in &mut gone {
+                departed.age = departed.age.saturating_add(1);
+                departed.verdict = match std::mem::take(&mut departed.late) {
+                    true => Verdict::Open,
+                    false => self.judge(*departed, &mut settling, &parent),
+                };
+            }
+            // An ancestor may be settled, and its slot reused, before one that
+            // is still open: link that one to who is left.
+            for departed in gone.iter().filter(|departed| departed.verdict == Verdict::Open) {
+                let heir = self.ancestors_gone(departed.slot).1;
+                self.account(departed.slot).departed = Some(heir);
+            }
+            // Children first: what a child leaves to a parent that is gone too
+            // goes on with the parent's.
+            for departed in gone.iter().rev() {
+                self.close(departed.slot, departed.verdict, &mut settling);
+            }
+            gone.retain(|departed| {
+                let open = departed.verdict == Verdict::Open;
+                if !open {
+                    closed(departed.slot);
+                }
+                open
+            });
+        }
+        self.gone = gone;
+        self.pay(&mut settling);
+        for (slot, now) in settling.cminflt {
+            let Some(now) = now else { continue };
+            let since = self.pass.wrapping_add(1);
+            let known = &mut self.account(slot).cminflt;
+            if known.is_none_or(|(before, _)| before != now) {
+                *known = Some((now, since));
+            }
+        }
+        for account in &mut self.accounts {
+            account.settled = account.last;
+            account.fresh = false;
+        }
+    }
+
+    /// How many ancestors in a row are gone, and the nearest that is not.
+    fn ancestors_gone(&self, slot: Slot) -> (u32, Option<Slot>) {
+        let departed = |slot: Slot| self.accounts.get(slot as usize).and_then(|a| a.departed);
+        let mut depth = 0;
+        let mut parent = departed(slot).flatten();
+        while let Some(at) = parent {
+            let Some(above) = departed(at) else { break };
+            parent = above;
+            depth += 1;
+            // A ring of parents cannot be; were there one, this ends it.
+            if depth as usize > self.accounts.len() {
+                return (depth, None);
+            }
+        }
+        (depth, parent)
+    }
+
+    fn judge(
+        &mut self,
+        departed: Departed,
+        settling: &mut Settling<impl FnMut(Slot) -> Option<u64>>,
+        parent: &impl Fn(Slot) -> Option<Slot>,
+    ) -> Verdict {
+        let gone = self.account(departed.slot);
+        let (needed, alive) = (gone.last.unwrap_or_default(), gone.alive_in);
+        // The nearest that may have it, though others claim the same growth.
+        let mut disputed = None;
+        // A parent that is gone too, but was read after the child's end.
+        let mut at = departed.slot;
+        for _ in 0..departed.depth {
+            let Some(Some(above)) = self.account(at).departed else { break };
+            if self.account(above).fresh && self.growth(above).covers(needed) {
+                if self.explain(above, needed, settling) {
+                    return Verdict::AbsorbedBy(above);
+                }
+                disputed = disputed.or(Some(above));
+            }
+            at = above;
+        }
+        let mut heir = self.ancestors_gone(departed.slot).1;
+        while let Some(slot) = heir {
+            let account = self.account(slot);
+            if !account.is_read() {
+                // Nothing to test against; it carries what is already counted.
+                if self.may_have_absorbed(slot, alive, settling) {
+                    return Verdict::AbsorbedBy(slot);
+                }
+            } else if !account.fresh {
+                if self.may_have_absorbed(slot, alive, settling) {
+                    return match departed.age < PATIENCE {
+                        true => Verdict::Open,
+                        false => Verdict::AbsorbedBy(slot),
+                    };
+                }
+            } else if self.growth(slot).covers(needed)
+                && self.may_have_absorbed(slot, alive, settling)
+            {
+                if self.explain(slot, needed, settling) {
+                    return Verdict::AbsorbedBy(slot);
+                }
+                disputed = disputed.or(Some(slot));
+            }
+            // While its parent lives, it is nobody else's.
+            heir = if departed.depth > 0 { parent(slot) } else { None };
+        }
+        disputed.map_or(Verdict::Lost, Verdict::AbsorbedBy)
+    }
+
+    /// By how much children can have made an account grow.
+    fn growth(&self, slot: Slot) -> Counters {
+        let Some(account) = self.accounts.get(slot as usize) else { return Counters::ZERO };
+        match (account.last, account.settled) {
+            (Some(last), Some(settled)) => last.minus(settled),
+            // All that it ever did may be its children's.
+            (Some(last), None) => last,
+            (None, _) => Counters::ZERO,
+        }
+    }
+
+    /// Explains a part of an account's growth, if there is so much.
+    fn explain<R>(&self, slot: Slot, needed: Counters, settling: &mut Settling<R>) -> bool {
+        let left = settling.unexplained.entry(slot).or_insert_with(|| self.growth(slot));
+        let covers = left.covers(needed);
+        if covers {
+            *left = left.minus(needed);
+        }
+        covers
+    }
+
+    /// Whether a living process can have absorbed a child that was there in
+    /// pass `alive`, by its `cminflt`.
+    fn may_have_absorbed(
+        &mut self,
+        slot: Slot,
+        alive: u32,
+        settling: &mut Settling<impl FnMut(Slot) -> Option<u64>>,
+    ) -> bool {
+        let read = &mut settling.read;
+        let now = *settling.cminflt.entry(slot).or_insert_with(|| read(slot));
+        let pass = self.pass;
+        let account = self.account(slot);
+        match (now, account.cminflt) {
+            (Some(0), _) => false,
+            (Some(now), Some((before, since))) if since <= alive && now == before => false,
+            _ => {
+                if now.is_some() {
+                    account.alive_in = pass;
+                }
+                true
+            }
+        }
+    }
+
+    fn close<R>(&mut self, slot: Slot, verdict: Verdict, settling: &mut Settling<R>) {
+        let heir = match verdict {
+            Verdict::Open => return,
+            Verdict::AbsorbedBy(heir) => Some(heir),
+            Verdict::Lost => None,
+        };
+        let account = std::mem::take(self.account(slot));
+        for standing in &account.standings {
+            let mut counted = standing.offset;
+            if standing.member
+                && let Some(last) = account.last
+            {
+                let book = self.book(standing.image);
+                book.gone = book.gone.plus(last.minus(standing.offset));
+                book.read = true;
+                counted = last;
+            }
+            let owed = self.owed.remove(&(slot, standing.image)).unwrap_or_default();
+            if let Some(heir) = heir {
+                self.take_out(heir, standing.image, counted.plus(owed), settling);
+            }
+        }
+        // Its memory serves the next process in this slot.
+        *self.account(slot) = account;
+        self.account(slot).clear();
+    }
+
+    /// Keeps what is counted already, and is in an account's counters now, from
+    /// being counted in these too.
+    fn take_out<R>(
+        &mut self,
+        slot: Slot,
+        image: ImageId,
+        counted: Counters,
+        settling: &mut Settling<R>,
+    ) {
+        let account = self.account(slot);
+        let (is_read, fresh) = (account.is_read(), account.fresh);
+        let (last, settled) = (account.last.unwrap_or_default(), account.settled);
+        let standing = account.standing(image);
+        if !is_read {
+            standing.offset = standing.offset.plus(counted);
+        } else if !fresh {
+            let owed = self.owed.entry((slot, image)).or_default();
+            *owed = owed.plus(counted);
+        } else {
+            // No more than it grew by, or the sum would fall.
+            let taken = settling.taken.entry((slot, image)).or_default();
+            let room = match settled {
+                Some(settled) => last.minus(settled).minus(*taken),
+                None if standing.member => last.minus(standing.offset),
+                None => last.minus(*taken),
+            };
+            let part = counted.min(room.max(Counters::ZERO));
+            *taken = taken.plus(part);
+            standing.offset = standing.offset.plus(part);
+        }
+    }
+
+    /// Those that were read again pay what they owe, of the growth that is left.
+    fn pay<R>(&mut self, settling: &mut Settling<R>) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let owed = std::mem::take(&mut self.owed);
+        for ((slot, image), counted) in owed {
+            // Who was not read goes on owing.
+            self.take_out(slot, image, counted, settling);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! io of live processes by who waits for them, and when.
+// The permission for tests does not reach the functions beside them.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{A, Watch, actor, every_way, io_of, word};
+use psstat_actor::{Actor, Config};
+
+/// A parent that has written, and a child that has written less, both of an
+/// image that was looked at.
+fn family(parent: &mut Actor, word: &str, watch: &mut Watch) -> (Actor, u64) {
+    let mut child = parent.fork_child(&Config::new(word)).unwrap();
+    child.write_bytes(1_000_000, 7).unwrap();
+    child.read_bytes(1_000_000, 7).unwrap();
+    child.quiesce().unwrap();
+    let before = io_of(watch.cycle().image(A)).wchar;
+    (child, before)
+}
+
+/// More than the child did, in every way, so that this alone explains growth.
+fn work(parent: &mut Actor) {
+    parent.write_bytes(2_000_000, 20).unwrap();
+    parent.read_bytes(2_000_000, 20).unwrap();
+}
+
+/// It ignored its children when it was asked, and the one that it had waited
+/// for before counted twice.
+#[test]
+fn a_child_counts_once_whose_parent_then_begins_to_ignore_children() {
+    for options in every_way() {
+        let word = word("begins");
+        let mut parent = actor(&word);
+        let mut watch = Watch::with(options, &[&word]);
+        let (mut child, before) = family(&mut parent, &word, &mut watch);
+        child.exit(0).unwrap();
+        parent.wait(child).unwrap();
+        parent.ignore_sigchld().unwrap();
+        parent.quiesce().unwrap();
+        for _ in 0..2 {
+            let now = io_of(watch.cycle().image(A));
+            assert_eq!(now, parent.expected_io().unwrap());
+            assert!(now.wchar < before + 1000);
+        }
+    }
+}
+
+/// As `system(3)` is used by one that ignores its children; and one that it
+/// ignores is not lost in the other's place.
+#[test]
+fn a_parent_waits_for_one_child_and_ignores_others() {
+    let word = word("system");
+    let mut parent = actor(&word);
+    parent.ignore_sigchld().unwrap();
+    let mut watch = Watch::new(&[&word]);
+    let (mut child, _) = family(&mut parent, &word, &mut watch);
+    parent.heed_sigchld().unwrap();
+    child.exit(0).unwrap();
+    parent.wait(child).unwrap();
+    parent.ignore_sigchld().unwrap();
+    parent.quiesce().unwrap();
+    for _ in 0..2 {
+        assert_eq!(io_of(watch.cycle().image(A)), parent.expected_io().unwrap());
+    }
+    // It has waited for one: that it waited for no other since is what tells.
+    let (mut child, _) = family(&mut parent, &word, &mut watch);
+    let childs = child.expected_io().unwrap();
+    child.exit(0).unwrap();
+    work(&mut parent);
+    parent.quiesce().unwrap();
+    let own = parent.expected_io().unwrap();
+    for _ in 0..2 {
+        assert_eq!(io_of(watch.cycle().image(A)), own + childs);
+    }
+}
+
+/// Zombies of a parent inside the image and of one outside.
+#[test]
+fn zombies_keep_what_they_did_for_as_long_as_they_linger_and_after() {
+    for options in every_way() {
+        let word = word("linger");
+        let mut parent = actor(&word);
+        let mut inside = parent.fork_child(&Config::new(&word)).unwrap();
+        let mut outside = actor(&word);
+        let mut watch = Watch::with(options, &[&word]);
+        watch.cycle();
+        for child in [&mut inside, &mut outside] {
+            child.write_bytes(1_000_000, 7).unwrap();
+            child.exit(0).unwrap();
+        }
+        parent.quiesce().unwrap();
+        let (own, left) = (parent.expected_io().unwrap(), outside.expected_io().unwrap());
+        let all = own + inside.expected_io().unwrap() + left;
+        for _ in 0..4 {
+            let image = watch.cycle().image(A);
+            assert_eq!((io_of(image), image.procs), (all, 1));
+        }
+        parent.wait(inside).unwrap();
+        outside.reap().unwrap();
+        parent.quiesce().unwrap();
+        for _ in 0..3 {
+            assert_eq!(io_of(watch.cycle().image(A)), parent.expected_io().unwrap() + left);
+        }
+    }
+}
+
+/// A life within one window left nothing: io was read at its end alone.
+#[test]
+fn who_ends_in_its_first_window_leaves_what_it_had_done() {
+    for options in every_way() {
+        let word = word("window");
+        let mut watch = Watch::with(options, &[&word]);
+        watch.cycle();
+        let mut brief = actor(&word);
+        brief.write_bytes(1_000_000, 7).unwrap();
+        brief.quiesce().unwrap();
+        let done = brief.expected_io().unwrap();
+        let due = watch.open();
+        brief.exit(0).unwrap();
+        brief.reap().unwrap();
+        let image = watch.close(due).image(A);
+        assert_eq!((image.procs, io_of(image)), (0, done));
+        assert_eq!(io_of(watch.cycle().image(A)), done);
+    }
+}
+
+/// The same where a parent of the image has it: once.
+#[test]
+fn who_ends_in_its_first_window_counts_once() {
+    for options in every_way() {
+        let word = word("first");
+        let mut parent = actor(&word);
+        let mut watch = Watch::with(options, &[&word]);
+        watch.cycle();
+        let mut brief = parent.fork_child(&Config::new(&word)).unwrap();
+        brief.write_bytes(1_000_000, 7).unwrap();
+        brief.quiesce().unwrap();
+        let due = watch.open();
+        brief.exit(0).unwrap();
+        parent.wait(brief).unwrap();
+        parent.quiesce().unwrap();
+        assert_eq!(io_of(watch.close(due).image(A)), parent.expected_io().unwrap());
+        assert_eq!(io_of(watch.cycle().image(A)), parent.expected_io().unwrap());
+    }
+}
