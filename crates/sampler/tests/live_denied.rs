@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{A, Watch, actor, io_of, options, word};
+use common::{A, Watch, actor, io_of, options, wait_for, word};
 use psstat_actor::{Actor, Io, TempDir, truth};
 use psstat_sampler::{FastPaths, ImageSample, Options};
 
@@ -40,14 +40,6 @@ fn as_nobody(test: &str, word: &str, place: &Path) -> Option<std::process::Child
 /// In the half that runs as nobody: what the other one told it.
 fn told() -> Option<(String, std::path::PathBuf)> {
     Some((std::env::var(WORD).ok()?, std::env::var_os(PLACE)?.into()))
-}
-
-fn wait_for(file: &Path) {
-    let begun = Instant::now();
-    while !file.exists() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "no {}", file.display());
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// An actor of the user nobody, who may look into it.

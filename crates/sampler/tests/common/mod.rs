@@ -4,6 +4,7 @@
 // reach the functions beside them.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,15 @@ pub(crate) fn assert_true(image: ImageSample, actors: &[&Actor]) {
     assert_eq!(image.tcp, Some(sockets.all_tcp()));
     assert_eq!(image.udp, Some(sockets.all_udp()));
     assert_eq!(image.unix, Some(sockets.unix.len() as u64));
+}
+
+/// Waits for the other half of a test to make a file.
+pub(crate) fn wait_for(file: &Path) {
+    let begun = Instant::now();
+    while !file.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no {}", file.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The fast ways and the plain ones, with descriptors kept and without.
