@@ -126,3 +126,27 @@ fn network_namespaces_come_and_go() {
         assert_eq!((image.udp, image.unix), (Some(3), Some(6)));
     }
 }
+
+/// A leader that has ended has no namespace to be seen: the tables were not
+/// read, and its sockets were 0.
+#[test]
+fn sockets_of_a_namespace_whose_only_member_lost_its_leader() {
+    let word = word("headless");
+    let Some(mut inside) = in_namespace(&word, 3) else { return };
+    let mut outside = actor(&word);
+    outside.tcp_pairs(2).unwrap();
+    let mut watches: Vec<Watch> =
+        every_way().into_iter().map(|options| Watch::with(options, &[&word])).collect();
+    for watch in &mut watches {
+        assert_eq!(watch.cycles(2).image(A).tcp, Some(2 * (3 + 2)));
+    }
+    for actor in [&mut inside, &mut outside] {
+        actor.leader_exit().unwrap();
+        actor.quiesce().unwrap();
+    }
+    watches.extend(every_way().into_iter().map(|options| Watch::with(options, &[&word])));
+    for watch in &mut watches {
+        let image = watch.cycles(2).image(A);
+        assert_eq!((image.tcp, image.udp, image.unix), (Some(2 * (3 + 2)), Some(1), Some(2)));
+    }
+}

@@ -12,7 +12,6 @@ use crate::keep::schedule::{DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE};
 use crate::keep::sockets::{Found, Group, Netns, Strangers};
 use crate::keep::tracked::{FileState, Life};
 use crate::outcome::Outcome;
-use crate::read::procfs::Where;
 use crate::read::tables::Protocol;
 use crate::reckon::ledger::Slot;
 use crate::sampler::Sampler;
@@ -111,7 +110,7 @@ impl Sampler {
                 (self.procfs.own_netns == Some(netns.0), &mut self.owners, self.cycle);
             let outcome = self.tables.established(
                 &self.procfs,
-                Where::Pid(tracked.who.pid),
+                tracked.place(),
                 own,
                 protocol,
                 &mut |inode| {
@@ -157,10 +156,7 @@ impl Sampler {
             return 0;
         }
         let (procfs, finder) = (&self.procfs, &mut self.socket_finder);
-        let place = match tracked.living_thread {
-            None => Where::Pid(tracked.who.pid),
-            Some(tid) => Where::Thread(tracked.who.pid, tid),
-        };
+        let place = tracked.place();
         let found = match tracked.living_thread {
             None => finder.find(procfs, tracked.who),
             Some(_) => finder.find_at(procfs, place),

@@ -14,6 +14,7 @@ use crate::memory::give_back;
 use crate::outcome::Outcome;
 use crate::read::listing::Listed;
 use crate::read::process::Handles;
+use crate::read::procfs::Where;
 use crate::reckon::ledger::Slot;
 
 /// What is kept of a tracked process.
@@ -189,6 +190,15 @@ impl Tracked {
         let Sockets { state, suspect, looked, cpu, .. } = &self.sockets;
         let is_known = *state == FileState::Read && !suspect && self.cpu.opened.is_some();
         !is_known || *cpu != self.cpu.last || looked + IDLE_DESCRIPTOR_TURN <= cycle
+    }
+
+    /// Where its descriptors, memory and namespaces are to be seen: not in the
+    /// folder of a leader that has ended.
+    pub(crate) fn place(&self) -> Where {
+        match self.living_thread {
+            None => Where::Pid(self.who.pid),
+            Some(tid) => Where::Thread(self.who.pid, tid),
+        }
     }
 
     pub(crate) fn is_member(&self) -> bool {

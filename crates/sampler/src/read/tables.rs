@@ -94,8 +94,12 @@ impl Tables {
         Outcome::from(open(&mut name, first))
             .and_then(|file| self.rows(&file, protocol, found))
             .and_then(|()| match second.map(|second| open(&mut name, second)) {
-                // A kernel with IPv6 off has no such file.
-                None | Some(Err(Errno::NOENT)) => Outcome::There(()),
+                None => Outcome::There(()),
+                // A kernel with IPv6 off has no such file; nor has a process
+                // that has ended meanwhile.
+                Some(Err(Errno::NOENT)) => {
+                    Outcome::from(open(&mut name, first)).map(drop::<OwnedFd>)
+                }
                 Some(Err(errno)) => errno.into(),
                 Some(Ok(file)) => self.rows(&file, protocol, found),
             })
