@@ -237,6 +237,7 @@ impl Sampler {
             classify(&candidate, &mut images);
             images.sort_unstable();
             images.dedup();
+            self.census.all[at].known = true;
         } else if let Some(tracked) = seen.slot.and_then(|slot| self.roll.get(slot)) {
             // A zombie has none, nor has a process in the middle of an exec:
             // it stays what it was.
@@ -296,8 +297,8 @@ impl Sampler {
         for &image in left {
             self.ledger.leave(slot, image);
         }
-        let is_born = seen.born == self.cycle;
-        if before.is_empty() && !is_born {
+        // Not when it came: its command line may have blocked.
+        if before.is_empty() && seen.known {
             // What it has done until now. While it belongs to no image it is
             // not read, so an earlier reading is no help, but for the young.
             let young = self.young.get(&seen.pid).copied();
@@ -309,10 +310,10 @@ impl Sampler {
         }
         for &image in joined {
             let is_new = self.image_born.get(image.index()) == Some(&self.cycle);
-            let in_full = is_born || is_new;
-            let done_elsewhere =
-                if in_full { Some(Counters::ZERO) } else { self.ledger.last(slot) };
-            self.ledger.join(slot, image, done_elsewhere);
+            match is_new || !seen.known {
+                true => self.ledger.join_in_full(slot, image),
+                false => self.ledger.join(slot, image),
+            }
         }
         if images.is_empty() {
             // Not read any more.

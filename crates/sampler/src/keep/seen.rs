@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     /// Its CPU time in nanoseconds before its command line was last read; none
     /// if that could not be read, or the clock is not to be had.
     pub(crate) cpu: Option<NonZeroU64>,
+    /// It was found to be of some images, or of none.
+    pub(crate) known: bool,
     /// Its command line was denied.
     pub(crate) denied: bool,
     /// Its command line blocks its reader.
@@ -47,6 +49,7 @@ impl Seen {
             born: cycle,
             look: cycle,
             cpu: None,
+            known: false,
             denied: false,
             blocked: false,
             living_thread: None,

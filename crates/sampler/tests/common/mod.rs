@@ -25,7 +25,9 @@ pub(crate) fn actor(word: &str) -> Actor {
 }
 
 pub(crate) fn options() -> Options {
-    Options { window: Duration::from_millis(60), ..Options::default() }
+    // On a busy machine the thread that reads command lines may have to wait.
+    let command_line_patience = Duration::from_secs(10);
+    Options { window: Duration::from_millis(60), command_line_patience, ..Options::default() }
 }
 
 /// A sampler whose images are the processes with a word each.

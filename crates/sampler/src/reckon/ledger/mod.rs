@@ -159,16 +159,25 @@ impl Ledger {
         self.account(slot).cminflt = Some((cminflt, pass));
     }
 
-    /// Takes a process into an image. `offset` is what of its counters is not
-    /// the image's: zero for one that belongs to it from birth (or from before
-    /// our time), else its reading at this moment; nothing if it could not be
-    /// read.
-    pub(crate) fn join(&mut self, slot: Slot, image: ImageId, offset: Option<Counters>) {
+    /// Takes a process into an image that it belongs to from birth, or from
+    /// before our time: all that it did is the image's.
+    pub(crate) fn join_in_full(&mut self, slot: Slot, image: ImageId) {
         self.ensure_images(image.index() + 1);
-        let standing = self.account(slot).standing(image);
+        // But for what is counted already of those that it has waited for.
+        self.account(slot).standing(image).member = true;
+    }
+
+    /// Takes a process into an image that was of others or none: what it did
+    /// until its last reading is not the image's, or until its next one if it
+    /// has none.
+    pub(crate) fn join(&mut self, slot: Slot, image: ImageId) {
+        self.ensure_images(image.index() + 1);
+        let account = self.account(slot);
+        let last = account.last;
+        let standing = account.standing(image);
         standing.member = true;
-        standing.unread = offset.is_none();
-        standing.offset = offset.unwrap_or_default();
+        standing.unread = last.is_none();
+        standing.offset = last.unwrap_or_default();
     }
 
     /// Begins an account that was not read (any more) for a process that is

@@ -27,6 +27,7 @@ fn event(moves: bool) -> impl Strategy<Value = Event> {
         2 => number().prop_map(|parent| Event::Wait { parent }),
         2 => (number(), any::<bool>()).prop_map(|(who, ignores)| Event::Ignore { who, ignores }),
         1 => (number(), any::<bool>()).prop_map(|(who, hidden)| Event::Hide { who, hidden }),
+        1 => (number(), any::<bool>()).prop_map(|(who, blocks)| Event::Block { who, blocks }),
         u32::from(moves) => (number(), images).prop_map(move |(who, images)| {
             if moves { Event::Move { who, images } } else { Event::Wait { parent: who } }
         }),
@@ -118,7 +119,7 @@ proptest! {
         watch(Limits { switches: true, ..Limits::default() }, history)?;
     }
 
-    /// With processes that cannot be read for a while.
+    /// With processes whose io or command line cannot be read for a while.
     #[test]
     fn nothing_falls_or_counts_twice_of_the_hidden(history in history(true)) {
         watch(Limits { hides: true, ..Limits::default() }, history)?;

@@ -35,6 +35,8 @@ pub(super) struct Process {
     subreaper: bool,
     /// Its io cannot be read.
     pub(super) hidden: bool,
+    /// Its command line cannot be read.
+    pub(super) blocks: bool,
     /// The observer has seen it, and takes it for a member of these images.
     seen_in: Option<Images>,
     /// What it did itself.
@@ -78,6 +80,7 @@ impl Process {
             ignores,
             subreaper,
             hidden: false,
+            blocks: false,
             seen_in: None,
             own: Counters::ZERO,
             own_in: [Counters::ZERO; IMAGES],
@@ -130,6 +133,11 @@ pub(super) enum Event {
     Hide {
         who: usize,
         hidden: bool,
+    },
+    /// Its command line cannot be read, or can again.
+    Block {
+        who: usize,
+        blocks: bool,
     },
 }
 
@@ -192,6 +200,11 @@ impl Kernel {
             Event::Hide { who, hidden } => {
                 if let Some(who) = self.running_but_init(who).filter(|_| self.limits.hides) {
                     self.hide(who, hidden);
+                }
+            }
+            Event::Block { who, blocks } => {
+                if let Some(who) = self.running_but_init(who).filter(|_| self.limits.hides) {
+                    self.block(who, blocks);
                 }
             }
         }
@@ -275,6 +288,10 @@ impl Kernel {
 
     pub(super) fn hide(&mut self, who: Id, hidden: bool) {
         self.processes[who].hidden = hidden;
+    }
+
+    pub(super) fn block(&mut self, who: Id, blocks: bool) {
+        self.processes[who].blocks = blocks;
     }
 
     pub(super) fn change_image(&mut self, who: Id, images: Images) {

@@ -170,9 +170,10 @@ impl Observer {
     fn classify(&mut self, at: usize) {
         let seen = self.census.all[at];
         let Some(process) = self.world.stat(seen.listed()) else { return };
-        if process.state == State::Zombie {
+        if process.state == State::Zombie || process.blocks {
             return;
         }
+        self.census.all[at].known = true;
         let who = seen.inode as Id;
         self.world.kernel.see(who, process.images);
         let images = image_list(process.images);
@@ -192,17 +193,17 @@ impl Observer {
         for &image in before.iter().filter(|image| !images.contains(image)) {
             self.ledger.leave(slot, image);
         }
-        let is_born = seen.born == self.cycle;
         let joined: Vec<ImageId> =
             images.into_iter().filter(|image| !before.contains(image)).collect();
-        if before.is_empty() && !joined.is_empty() && !is_born {
+        if before.is_empty() && !joined.is_empty() && seen.known {
             let now = self.world.stat(seen.listed()).filter(|now| !now.hidden);
             self.ledger.begin(slot, now.map(|now| now.counters));
         }
         for image in joined {
-            let done_elsewhere =
-                if is_born { Some(Counters::ZERO) } else { self.ledger.last(slot) };
-            self.ledger.join(slot, image, done_elsewhere);
+            match seen.known {
+                true => self.ledger.join(slot, image),
+                false => self.ledger.join_in_full(slot, image),
+            }
         }
     }
 

@@ -141,6 +141,37 @@ fn two_children_claim_what_one_of_them_left() {
     }
 }
 
+/// Its command line blocked when it came, and it was taken for one that came by
+/// exec: all that it had done was lost.
+#[test]
+fn who_is_known_late_counts_in_full() {
+    let mut o = observer();
+    let process = o.fork(INIT, A);
+    o.world.kernel.block(process, true);
+    o.write(process, 1000);
+    assert_eq!([o.bytes(), o.bytes()], [0; 2]);
+    o.world.kernel.block(process, false);
+    assert_eq!(o.bytes(), 1000);
+}
+
+/// It stood between others meanwhile, and what came to it by way of the one
+/// below it is counted already.
+#[test]
+fn who_is_known_late_does_not_bring_what_is_counted() {
+    let mut o = observer();
+    let server = o.fork(INIT, A);
+    let between = o.fork(server, A);
+    let worker = o.fork(between, A);
+    o.world.kernel.block(between, true);
+    o.write(between, 5);
+    o.write(worker, 100);
+    assert_eq!(o.bytes(), 100);
+    o.exit_and_wait(worker, between);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+    o.world.kernel.block(between, false);
+    assert_eq!([o.bytes(), o.bytes()], [105; 2]);
+}
+
 #[test]
 fn who_cannot_be_read_when_it_joins_counts_from_its_first_reading() {
     let mut o = observer();
@@ -370,7 +401,7 @@ fn family() -> Ledger {
     let mut ledger = Ledger::default();
     for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
         ledger.open(slot);
-        ledger.join(slot, ImageId(0), Some(Counters::ZERO));
+        ledger.join_in_full(slot, ImageId(0));
         ledger.accept(slot, bytes(n));
     }
     settle(&mut ledger);
@@ -443,7 +474,7 @@ fn a_child_can_be_in_a_first_reading() {
     let mut ledger = Ledger::default();
     for slot in [0, 1] {
         ledger.open(slot);
-        ledger.join(slot, ImageId(0), Some(Counters::ZERO));
+        ledger.join_in_full(slot, ImageId(0));
     }
     ledger.accept(1, bytes(100));
     ledger.depart(1, Some(0));
