@@ -78,7 +78,7 @@ fn unseen(observer: &Observer, image: usize) -> Counters {
 
 /// Few, so that a test is short; more with `PROPTEST_CASES`.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(120)
 }
 
 fn config() -> ProptestConfig {
