@@ -31,6 +31,11 @@ const HANGING: usize = 32;
 const HANDFUL: usize = 1 << 16;
 /// So many are asked for at once, for the same reason.
 const BATCH: usize = 1024;
+/// Of a longer command line only so many bytes are read. `execve(2)` takes no
+/// more than 6 MiB of arguments; a process that claims to have more has
+/// pointed the kernel to any part of its memory (`PR_SET_MM_MAP`), which may be
+/// as large as the address space.
+const LONGEST: usize = 8 << 20;
 
 /// What came of reading one command line.
 #[derive(Debug)]
@@ -264,7 +269,7 @@ impl Desk {
     }
 }
 
-/// Reads a command line of any length.
+/// Reads a command line, up to [`LONGEST`].
 fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
     line.clear();
     line.shrink_to(HANDFUL);
@@ -275,6 +280,10 @@ fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
         Err(errno) => return errno.into(),
     };
     loop {
+        if line.len() >= LONGEST {
+            line.truncate(LONGEST);
+            return Outcome::There(());
+        }
         if line.spare_capacity_mut().is_empty() {
             line.reserve(line.capacity());
         }
