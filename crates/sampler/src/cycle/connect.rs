@@ -16,6 +16,10 @@ use crate::read::tables::Protocol;
 use crate::reckon::ledger::Slot;
 use crate::sampler::Sampler;
 
+/// How often a text table that lacks a row is read again in a cycle, as long as
+/// that brings rows back. A socket that has truly left costs one reading more.
+const SEARCHES: usize = 8;
+
 /// The members that live in a network namespace; their tables are the same.
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces {
@@ -81,7 +85,7 @@ impl Sampler {
         let mut strangers = std::mem::take(&mut self.strangers);
         strangers.clear();
         for protocol in Protocol::ALL {
-            self.tables_read[protocol as usize] = self.read_table(protocol, &mut strangers);
+            self.tables_read[protocol as usize] = self.read_table(protocol, None, &mut strangers);
         }
         if self.owners.any_lost(cycle) {
             self.look_at_losers();
@@ -89,18 +93,48 @@ impl Sampler {
             for stranger in strangers.iter() {
                 self.owners.established(stranger, cycle);
             }
+            self.search_for_lost(&mut strangers);
         }
         strangers.settle();
         self.strangers = strangers;
     }
 
-    /// Reads one protocol's table in each namespace, by way of any member.
-    /// Tells whether none failed.
-    fn read_table(&mut self, protocol: Protocol, strangers: &mut Strangers) -> bool {
+    /// Reads the text tables again that may have left out a row.
+    ///
+    /// The kernel gives a text table out a page at a time, and begins each page
+    /// of udp's by counting the rows from the start of the table: those that
+    /// were closed since the page before make it skip as many others. So a
+    /// socket that was ESTABLISHED in the last cycle, is still held and not in
+    /// the table, may be there all the same.
+    fn search_for_lost(&mut self, strangers: &mut Strangers) {
+        let mut lost = self.owners.lost(self.cycle);
+        for _ in 0..SEARCHES {
+            let before = lost.count;
+            for &(protocol, netns) in &lost.tables {
+                let own = self.procfs.own_netns == Some(netns.0);
+                if self.tables.is_text(own, protocol) {
+                    self.read_table(protocol, Some(netns), strangers);
+                }
+            }
+            lost = self.owners.lost(self.cycle);
+            if lost.count == before {
+                break;
+            }
+        }
+    }
+
+    /// Reads one protocol's table in each namespace, or in one for the second
+    /// time, by way of any member. Tells whether none failed.
+    fn read_table(
+        &mut self,
+        protocol: Protocol,
+        again: Option<Netns>,
+        strangers: &mut Strangers,
+    ) -> bool {
         let mut complete = true;
         let mut done = None;
         for &(netns, slot) in &self.namespaces.members {
-            if done == Some(netns) {
+            if done == Some(netns) || again.is_some_and(|again| again != netns) {
                 continue;
             }
             let Some(tracked) = self.roll.get(slot).filter(|t| t.life != Life::Gone) else {
@@ -117,7 +151,7 @@ impl Sampler {
                     // The kernel numbers sockets with 32 bits.
                     let Ok(inode) = u32::try_from(inode) else { return };
                     let row = Found { inode, protocol, netns };
-                    if !owners.established(row, cycle) {
+                    if !owners.established(row, cycle) && again.is_none() {
                         strangers.push(row);
                     }
                 },

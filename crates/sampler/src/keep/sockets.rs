@@ -42,6 +42,14 @@ type ByInode<T> = HashMap<SocketInode, T, BuildHasherDefault<InodeHasher>>;
 /// (`get_next_ino`), and there are many to keep.
 pub(crate) type SocketInode = u32;
 
+/// Sockets that are in no table any more.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    pub(crate) count: usize,
+    /// The tables that they were in.
+    pub(crate) tables: Vec<(Protocol, Netns)>,
+}
+
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
@@ -237,6 +245,21 @@ impl Owners {
         self.sockets.values().any(|socket| socket.mark.is_established(cycle - 1))
     }
 
+    /// Those that were ESTABLISHED in the cycle before this one, are still held
+    /// and were not found in this one.
+    pub(crate) fn lost(&self, cycle: u32) -> Lost {
+        let mut lost = Lost::default();
+        let lost_ones = |socket: &&Socket| socket.mark.is_established(cycle - 1);
+        for socket in self.sockets.values().filter(lost_ones) {
+            lost.count += 1;
+            let table = (socket.mark.protocol(), socket.netns);
+            if !lost.tables.contains(&table) {
+                lost.tables.push(table);
+            }
+        }
+        lost
+    }
+
     /// Whether this one was.
     pub(crate) fn is_lost(&self, inode: SocketInode, cycle: u32) -> bool {
         self.sockets.get(&inode).is_some_and(|socket| socket.mark.is_established(cycle - 1))
@@ -338,6 +361,8 @@ mod tests {
         owners.established(found(8, 1), 4);
         owners.established(found(8, 1), 5);
         assert!(owners.any_lost(5) && owners.is_lost(7, 5) && !owners.is_lost(8, 5));
+        let lost = owners.lost(5);
+        assert_eq!((lost.count, lost.tables), (1, vec![(Protocol::Tcp, Netns(1))]));
         owners.established(found(8, 1), 6);
         assert!(!owners.any_lost(6));
         assert_eq!(owners.protocol(8, Netns(1), 6), Some(Protocol::Tcp));

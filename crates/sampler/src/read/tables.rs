@@ -51,6 +51,12 @@ impl Tables {
         self.sock_diag.is_some() && self.without == [false; 3]
     }
 
+    /// Whether [`established`](Self::established) reads a text table, which may
+    /// leave out rows while others come and go.
+    pub(crate) fn is_text(&self, own: bool, protocol: Protocol) -> bool {
+        !own || self.sock_diag.is_none() || self.without[protocol as usize]
+    }
+
     /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in
     /// a process's network namespace; possibly twice with the same when the
     /// table changes meanwhile. `own` says that it is the collector's own.
