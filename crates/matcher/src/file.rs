@@ -3,9 +3,11 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 
 use crate::conf::{Conf, MAX_FILE_LEN};
@@ -124,11 +126,7 @@ pub(crate) fn understand(bytes: &[u8], identity: Identity) -> Result<Loaded, Unu
 /// The whole content, up to one byte beyond the limit, and the state that it
 /// belongs to.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unusable> {
-    let mut file = open(path).map_err(Unusable::Unreadable)?;
-    let before = file.metadata().map_err(Unusable::Unreadable)?;
-    if !before.is_file() {
-        return Err(Unusable::NotAFile);
-    }
+    let (mut file, before) = open(path)?;
     let identity = Identity::from(&before);
     let mut bytes = Vec::new();
     let limit = MAX_FILE_LEN as u64 + 1;
@@ -140,8 +138,32 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unusable> {
     Ok((bytes, identity))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    // Without O_NONBLOCK a named pipe in the place of the conf would block.
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+/// Opens a regular file, and nothing else: to open some devices does something
+/// (a watchdog is started and restarts the machine), and whoever may write the
+/// conf may put a link to one in its place.
+fn open(path: &Path) -> Result<(File, Metadata), Unusable> {
+    let open = |path: &Path, flags: OFlags| {
+        OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+    };
+    // Names it, and opens nothing yet.
+    let named = open(path, OFlags::PATH).map_err(Unusable::Unreadable)?;
+    let metadata = named.metadata().map_err(Unusable::Unreadable)?;
+    if !metadata.is_file() {
+        return Err(Unusable::NotAFile);
+    }
+    // The same, whatever the path leads to by now.
+    let same = format!("/proc/self/fd/{}", named.as_raw_fd());
+    let file = match open(Path::new(&same), OFlags::NOCTTY) {
+        // Without a procfs. A pipe that came in between must not block.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            open(path, OFlags::NOCTTY | OFlags::NONBLOCK)
+        }
+        opened => opened,
+    };
+    let file = file.map_err(Unusable::Unreadable)?;
+    let metadata = file.metadata().map_err(Unusable::Unreadable)?;
+    if !metadata.is_file() {
+        return Err(Unusable::NotAFile);
+    }
+    Ok((file, metadata))
 }

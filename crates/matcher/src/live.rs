@@ -38,7 +38,8 @@ const COARSE: Duration = Duration::from_millis(2_500);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// There are rules, new or changed. They replace the ones before.
+    /// There are rules, new or changed. They replace the ones before. The
+    /// diagnostics of a file that not everybody may read quote nothing of it.
     Loaded(Box<Loaded>),
     /// The file gives no rules any more, or none yet. The ones before stay.
     Unusable(Unusable),
@@ -257,7 +258,11 @@ impl LiveConf {
                 if self.told.as_ref().is_some_and(|t| *t == loaded || *t == without) {
                     return None;
                 }
-                match file::understand(&bytes, identity) {
+                let mut understood = file::understand(&bytes, identity);
+                if mode & READABLE_BY_ALL == 0 {
+                    quote_nothing(&mut understood);
+                }
+                match understood {
                     Ok(conf) => (loaded, Event::Loaded(Box::new(conf))),
                     Err(reason) => (without, Event::Unusable(reason)),
                 }
@@ -269,6 +274,23 @@ impl LiveConf {
         }
         self.told = Some(told);
         Some(event)
+    }
+}
+
+/// Permission to read for those who neither own the file nor are of its group.
+const READABLE_BY_ALL: u32 = 0o004;
+
+/// A file that not everybody may read is not quoted in a log that others may
+/// read: whoever controls the path could have linked it to any file.
+fn quote_nothing(understood: &mut Result<Loaded, Unusable>) {
+    let diagnostics = match understood {
+        Ok(loaded) => &mut loaded.conf.diagnostics,
+        Err(Unusable::NoRule(diagnostics)) => diagnostics,
+        Err(_) => return,
+    };
+    for diagnostic in diagnostics {
+        diagnostic.text.clear();
+        diagnostic.remedy = "a check of the conf shows the line".to_owned();
     }
 }
 
