@@ -36,6 +36,7 @@ impl Sampling {
         let rules = &mut conf.rules;
         let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
         fault::perhaps(format_args!("panic:{cycle}"));
+        fault::perhaps(format_args!("panic"));
         let changed = signals.wait(due, conf);
         conf.rules.newly_limited(|rule| {
             log::line(&format!(

@@ -1,6 +1,7 @@
 //! Defects on purpose, for the tests: in builds with debug assertions,
-//! `PSSTAT_FAULT=panic:N` makes cycle N panic, and `PSSTAT_FAULT=conf` every
-//! reading of the conf. In a release build there is no such thing.
+//! `PSSTAT_FAULT=panic:N` makes cycle N panic, `PSSTAT_FAULT=panic` every
+//! cycle, and `PSSTAT_FAULT=conf` every reading of the conf. In a release build
+//! there is no such thing.
 
 /// Panics if a test asked for this.
 pub fn perhaps(fault: std::fmt::Arguments<'_>) {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use psstat_proc_parse::Statm;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::rights::Held;
+
 /// The collector's own numbers of a cycle.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnHealth {
@@ -28,6 +30,8 @@ pub struct OwnHealth {
     /// Cycles left out since the start, because the reader or the machine
     /// stood still.
     pub late: u64,
+    /// The capabilities that it has.
+    pub held: Held,
 }
 
 /// Measures what a cycle costs.

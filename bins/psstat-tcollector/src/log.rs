@@ -2,6 +2,7 @@
 //! each matter once.
 
 use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Writes a line. A stderr that is closed or full is no reason to stop.
 pub fn line(message: &str) {
@@ -19,7 +20,20 @@ pub fn line(message: &str) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Makes a panic one log line.
+/// The defect that was told last.
+static DEFECT: Mutex<String> = Mutex::new(String::new());
+
+fn last_defect() -> MutexGuard<'static, String> {
+    DEFECT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All has gone well for a cycle: a defect that shows from now on is told,
+/// whether or not it was told before.
+pub fn no_defect() {
+    last_defect().clear();
+}
+
+/// Makes a panic one log line, and the same one in cycle after cycle no other.
 pub fn panics_in_one_line() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -29,7 +43,12 @@ pub fn panics_in_one_line() {
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no reason given");
-        line(&format!("defect at {place}: {reason}; please report it"));
+        let message = format!("defect at {place}: {reason}; please report it");
+        let mut last = last_defect();
+        if *last != message {
+            line(&message);
+            *last = message;
+        }
     }));
 }
 

@@ -10,6 +10,10 @@ pub struct Output {
     torn: bool,
 }
 
+/// What is written behind a line that was cut off, before the next one: cut in
+/// the middle of a number it would otherwise be a point with a wrong value.
+const TORN: &[u8] = b" torn\n";
+
 /// How writing a cycle ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -27,7 +31,7 @@ impl Output {
     /// ends the program all the same.
     pub fn write(&mut self, cycle: &[u8]) -> Written {
         if self.torn {
-            match write_all(b"\n") {
+            match write_all(TORN) {
                 Written::Whole => self.torn = false,
                 other => return other,
             }

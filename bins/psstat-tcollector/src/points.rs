@@ -98,6 +98,8 @@ fn health_of(health: Health, sampler: &psstat_sampler::Health, own: &OwnHealth) 
         Health::Rules => own.rules,
         Health::LimitedRules => own.limited_rules,
         Health::Panics => own.panics,
+        Health::SysPtrace => u64::from(own.held.sys_ptrace),
+        Health::DacReadSearch => u64::from(own.held.dac_read_search),
         Health::Rss => own.rss,
         Health::Fds => sampler.kept,
         Health::Late => own.late,

@@ -12,7 +12,7 @@ use crate::log;
 use crate::options::Settings;
 use crate::output::{Output, Written};
 use crate::points::{self, Memory};
-use crate::rights;
+use crate::rights::{self, Held};
 use crate::timeline::Timeline;
 use crate::wait::Signals;
 use crate::{EXIT_OK, EXIT_USAGE};
@@ -22,15 +22,18 @@ const CONF_AT_START: Duration = Duration::from_secs(1);
 
 /// Does what the settings say, and gives the exit status.
 pub fn run(settings: Settings) -> u8 {
+    // First of all, so that --check finds what the collector will find, and
+    // whoever is asked for a user's number has no more rights either.
+    rights::shrink();
     let owner = OwnerRule::new(&settings.conf_owner, settings.strict_owner);
     if settings.check {
-        return check(&settings.conf, &owner, &settings.proc);
+        return rights::as_the_user(|| check(&settings.conf, &owner, &settings.proc));
     }
     log::panics_in_one_line();
-    rights::shrink();
     rights::raise_descriptor_limit();
-    if let (Some(missing), true) = (rights::missing(), settings.debug) {
-        log::line(&format!("debug: runs without {missing}"));
+    let held = Held::now();
+    if settings.debug {
+        log::line(&format!("debug: {}", held.describe()));
     }
     let signals = match Signals::heed() {
         Ok(signals) => signals,
@@ -76,8 +79,9 @@ pub fn run(settings: Settings) -> u8 {
         output: Output::default(),
         buffer: Vec::new(),
         images: Vec::new(),
-        health: OwnHealth::default(),
+        health: OwnHealth { held, ..OwnHealth::default() },
         defect_before: false,
+        panics_before: 0,
         unwritten_before: false,
         settings,
     }
@@ -99,6 +103,8 @@ struct Collector {
     health: OwnHealth,
     /// The last cycle was lost to a defect.
     defect_before: bool,
+    /// Defects at the end of the last cycle that went well.
+    panics_before: u64,
     /// The last output could not be written.
     unwritten_before: bool,
 }
@@ -121,6 +127,11 @@ impl Collector {
                 Some(changed) => {
                     rules_changed = changed;
                     self.defect_before = false;
+                    // Nor was there one in reading the conf since the last cycle.
+                    if self.panics_before == self.health.panics {
+                        log::no_defect();
+                    }
+                    self.panics_before = self.health.panics;
                 }
                 None => {
                     self.health.panics += 1;

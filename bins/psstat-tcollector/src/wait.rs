@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::conf::Conf;
+use crate::rights;
 
 /// Between two looks whether a conf is parsed at last.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -25,13 +26,19 @@ impl Signals {
     /// From here on, SIGTERM and SIGINT end the program with status 0 at once,
     /// wherever it is, a blocked write included; SIGHUP is noted.
     ///
+    /// So does SIGABRT, by which a program ends itself that gets no more
+    /// memory, after one line that says so: with 0, tcollector starts it again
+    /// at once and not after an hour. A stdout that is a file and has grown to
+    /// the limit (SIGXFSZ) is a failed write like any other.
+    ///
     /// # Errors
     /// When the system has no descriptor left.
     pub fn heed() -> io::Result<Signals> {
-        for signal in [SIGTERM, SIGINT] {
+        for signal in [SIGTERM, SIGINT, SIGABRT] {
             let always = Arc::new(AtomicBool::new(true));
             signal_hook::flag::register_conditional_shutdown(signal, 0, always)?;
         }
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         let (hangup, theirs) = UnixStream::pair()?;
         hangup.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(SIGHUP, theirs)?;
@@ -63,7 +70,7 @@ impl Signals {
             if self.hung_up() {
                 conf.reload();
             }
-            changed |= conf.follow();
+            changed |= rights::as_the_user(|| conf.follow());
             let now = Instant::now();
             if enough(conf, now) {
                 return changed;

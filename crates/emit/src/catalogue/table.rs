@@ -188,6 +188,16 @@ catalogue! {
             /// Rules that gave up on a command line.
             LimitedRules,
         }
+        CAPABILITY: "proc.stat.ps.collector.capability", Gauge, YesNo,
+        family "proc_stat_ps_collector_capability",
+        help "1 when the collector has the capability (the type) that it can use, 0 when not.",
+        {
+            /// `CAP_SYS_PTRACE`, for io, descriptors and namespaces of others.
+            SysPtrace = "sys_ptrace",
+            /// `CAP_DAC_READ_SEARCH`, for folders that only their owners may
+            /// search.
+            DacReadSearch = "dac_read_search",
+        }
         RSS: "proc.stat.ps.collector.rss", Gauge, Bytes,
         family "proc_stat_ps_collector_rss_bytes",
         help "Resident memory of the collector.",
