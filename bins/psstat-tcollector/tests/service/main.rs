@@ -9,6 +9,7 @@
 
 mod common;
 
+mod clocks;
 mod conf;
 mod faults;
 mod formats;
@@ -16,9 +17,12 @@ mod fuse;
 mod hidden;
 mod hostile_conf;
 mod hung_conf;
+mod limits;
 mod live_values;
+mod mounts;
 mod options;
 mod pid_namespace;
 mod reload;
 mod rights;
 mod tcollector;
+mod torn;

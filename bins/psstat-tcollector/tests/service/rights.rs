@@ -1,5 +1,6 @@
 //! No more rights than it needs, and less of them without harm.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -9,7 +10,9 @@ use super::common::{PROGRAM, Setup, actor, conf, is_root, truth_of, word};
 
 /// Bits of `CapEff` and the like, by capabilities(7).
 const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
+const CAP_SETPCAP: u64 = 1 << 8;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
+const NEEDED: u64 = CAP_DAC_READ_SEARCH | CAP_SYS_PTRACE;
 
 fn capabilities(pid: u32, set: &str) -> u64 {
     u64::from_str_radix(&truth::status_field(pid, set).unwrap(), 16).unwrap()
@@ -22,34 +25,172 @@ fn niceness(pid: u32) -> i64 {
     rest.split(' ').nth(19 - 3).unwrap().parse().unwrap()
 }
 
+/// Bits of all capabilities that a thread may have now or ever get.
+fn no_more_than(status: &str, allowed: u64) {
+    for line in status.lines().filter(|line| line.starts_with("Cap")) {
+        let set = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+        assert_eq!(set & !allowed, 0, "{line}");
+    }
+}
+
 #[test]
 fn it_keeps_two_capabilities_and_stands_back() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("none {}\n", word("nobody")));
-    let collector = Setup::with(&path).spawn();
-    collector.cycles(1);
+    // More threads than usual would be there if a command line hung.
+    let collector = Setup::with(&path).arg("--debug").spawn();
+    let cycle = collector.cycles(2).remove(1);
     let pid = collector.pid();
     assert_eq!(niceness(pid), (niceness(std::process::id()) + 5).min(19));
-    assert_eq!(truth::status_field(pid, "NoNewPrivs").unwrap(), "1");
-    assert_eq!(capabilities(pid, "CapInh"), 0);
-    assert_eq!(capabilities(pid, "CapAmb"), 0);
     let own = capabilities(std::process::id(), "CapEff");
     let kept = own & (CAP_DAC_READ_SEARCH | CAP_SYS_PTRACE);
-    for set in ["CapEff", "CapPrm"] {
-        assert_eq!(capabilities(pid, set), kept, "{set}");
-    }
-    // Every thread of it.
+    let bounds = capabilities(std::process::id(), "CapBnd");
+    let may_bound = own & CAP_SETPCAP != 0;
+    let mut threads = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-        for set in ["CapEff", "CapPrm"] {
-            let line = format!("{set}:\t{kept:016x}\n");
+        for (set, value) in [("CapEff", kept), ("CapPrm", kept), ("CapInh", 0), ("CapAmb", 0)] {
+            let line = format!("{set}:\t{value:016x}\n");
+            assert!(status.contains(&line), "{line}{status}");
+        }
+        if may_bound {
+            let line = format!("CapBnd:\t{:016x}\n", bounds & NEEDED);
             assert!(status.contains(&line), "{status}");
+            no_more_than(&status, NEEDED);
         }
         assert!(status.contains("NoNewPrivs:\t1\n"));
+        threads += 1;
+    }
+    assert!(threads >= 2, "the main one and the reader of command lines");
+    // Others' command lines are in its memory: it leaves no dump.
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
+    // It says so itself.
+    for (name, bit) in [("sys_ptrace", CAP_SYS_PTRACE), ("dac_read_search", CAP_DAC_READ_SEARCH)] {
+        let has = i64::from(kept & bit != 0);
+        assert_eq!(cycle.get(&format!("collector.capability type={name}")), has);
+        let with = if has == 1 { "with" } else { "without" };
+        let line = collector.logged("debug: runs ").remove(0);
+        assert!(line.contains(&format!("{with} CAP_{}", name.to_uppercase())), "{line}");
     }
     if !is_root() {
         println!("skipped: there is nothing to give up without root");
     }
+}
+
+/// A program with capabilities of its own reads others' io for whoever may run
+/// it, but no conf that they may not read.
+#[test]
+fn capabilities_of_the_program_open_no_conf() {
+    if !is_root() {
+        println!("skipped: capabilities of a file need root");
+        return;
+    }
+    let others = word("others");
+    let theirs = actor(&others);
+    let temp = TempDir::new().unwrap();
+    let secret = conf(&temp, "root:$6$secret hash\nsecret word\n");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::create_dir(temp.join("own")).unwrap();
+    let open = temp.join("own/psstat.conf");
+    super::common::write_conf(&open, &format!("others {others}\n"));
+    let program = temp.join("psstat-tcollector");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    // struct vfs_cap_data: revision 2, effective; permitted; inheritable.
+    let mut capabilities = vec![];
+    for word in [0x0200_0001_u32, NEEDED as u32, 0, 0, 0] {
+        capabilities.extend(word.to_le_bytes());
+    }
+    let flags = rustix::fs::XattrFlags::empty();
+    if let Err(error) =
+        rustix::fs::setxattr(&program, "security.capability", &capabilities, flags)
+    {
+        println!("skipped: no capabilities on files of {}: {error}", temp.path().display());
+        return;
+    }
+    let run = |conf: &std::path::Path| {
+        let mut command = Command::new(&program);
+        command.uid(65534).gid(65534).env_clear().arg("--conf").arg(conf);
+        command
+    };
+    let (status, stdout, stderr) = super::common::outcome(run(&secret).arg("--check"));
+    assert_eq!((status, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("Permission denied") && !stderr.contains("word"), "{stderr}");
+    let mut collector =
+        Setup::of(run(&secret)).args(&["--interval", "1", "--cycles", "2"]).spawn();
+    for cycle in collector.finish() {
+        assert_eq!(cycle.images(), [""; 0]);
+    }
+    assert_eq!(collector.logged("cannot be read: Permission denied").len(), 1);
+    assert!(collector.log().iter().all(|line| !line.contains("hash") && !line.contains("word")));
+    // For everything else they serve.
+    let setup = Setup::of(run(&open)).args(&["--interval", "1", "--cycles", "2"]);
+    for cycle in setup.spawn().finish() {
+        assert_eq!(cycle.image("others"), truth_of("others", &[theirs.pid()]));
+    }
+}
+
+/// What it opens, and how: by strace.
+#[test]
+fn it_writes_no_file_and_opens_none_that_is_not_needed() {
+    let word = word("traced");
+    let mut traced = actor(&word);
+    traced.tcp_pairs(1).unwrap();
+    traced.unshare_net().unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("traced {word}\n"));
+    let record = temp.join("record");
+    let trace = "trace=%file,%desc,%net,%process,ptrace,kill,tkill,tgkill,process_vm_readv,\
+                 process_vm_writev,pidfd_open,pidfd_getfd,pidfd_send_signal";
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-s", "200", "-e", trace, "-o"]).arg(&record).arg(PROGRAM);
+    strace.args(["--conf-owner", "root", "--cycles", "3", "--interval", "1", "--conf"]).arg(&path);
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("skipped: no strace");
+        return;
+    }
+    let mut collector = Setup::of(strace).spawn();
+    assert_eq!(collector.finish().len(), 3);
+    let record = std::fs::read_to_string(&record).unwrap();
+    let calls: Vec<&str> =
+        record.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim()).collect();
+    let named = |name: &str| calls.iter().filter(|call| call.split('(').next() == Some(name)).count();
+    assert!(named("openat") > 10, "{record}");
+    // Nothing that changes a file, stops or signals a process, or reads its memory.
+    for call in [
+        "creat", "truncate", "ftruncate", "fallocate", "rename", "renameat", "renameat2", "unlink",
+        "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat", "symlink", "symlinkat", "mknod",
+        "mknodat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat",
+        "utimensat", "setxattr", "fsetxattr", "lsetxattr", "removexattr", "ptrace", "kill", "tkill",
+        "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
+        "connect", "bind", "listen", "accept", "accept4", "fork", "vfork",
+    ] {
+        assert_eq!(named(call), 0, "{call}");
+    }
+    assert_eq!(named("execve"), 1, "itself");
+    for call in &calls {
+        if call.starts_with("open") {
+            let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"];
+            assert!(writes.iter().all(|flag| !call.contains(flag)), "{call}");
+        }
+        if call.starts_with("write(") || call.starts_with("writev(") {
+            assert!(call.starts_with("write(1,") || call.starts_with("write(2,") || is_a_wake_up(call), "{call}");
+        }
+        if call.starts_with("socket(") {
+            assert!(call.contains("NETLINK_SOCK_DIAG"), "{call}");
+        }
+        for file in ["maps", "numa_maps", "environ", "exe", "mem", "root", "cwd", "pagemap", "auxv"] {
+            // Of itself the runtime reads one: where its stack is.
+            let opened = call.contains(&format!("/{file}\"")) && !call.contains("\"/proc/self/maps\"");
+            assert!(!opened, "{call}");
+        }
+    }
+}
+
+/// A byte or eight to a thread of its own.
+fn is_a_wake_up(call: &str) -> bool {
+    call.ends_with(" = 1") || call.ends_with(" = 8")
 }
 
 /// Root without its capabilities does not read more than anybody else.

@@ -186,6 +186,19 @@ fn a_defect_costs_one_cycle() {
     assert!(told[0].contains("on purpose: panic:4"), "{told:?}");
 }
 
+/// A defect that shows in every cycle is told once; tcollector hears of it, and
+/// the collector does not end.
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_in_every_cycle_is_told_once() {
+    let (_temp, path) = nobody();
+    let setup = Setup::with(&path).args(&["--cycles", "4"]).env("PSSTAT_FAULT", "panic");
+    let mut collector = setup.spawn();
+    assert_eq!(collector.finish().len(), 0);
+    assert_eq!(collector.logged("on purpose: panic").len(), 1, "{:#?}", collector.log());
+    assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
+}
+
 /// Reading the conf may have a defect as well, between cycles.
 #[cfg(debug_assertions)]
 #[test]

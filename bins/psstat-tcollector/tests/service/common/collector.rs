@@ -186,6 +186,11 @@ impl Collector {
         self.judge()
     }
 
+    /// The whole cycles of one that has ended, in whatever way.
+    pub(crate) fn finished(&self) -> Vec<Cycle> {
+        self.judge()
+    }
+
     fn judge(&self) -> Vec<Cycle> {
         cycle::judge(self.output.so_far().iter().map(|line| line.text.as_str()))
     }

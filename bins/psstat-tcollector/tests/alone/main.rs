@@ -1,0 +1,12 @@
+//! The real program beside processes that every collector of the machine would
+//! notice: a test program of its own, since those run one after the other.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Not all of them are needed here.
+#![allow(dead_code, unused_imports)]
+
+#[path = "../service/common/mod.rs"]
+mod common;
+mod hangs;
+mod server;

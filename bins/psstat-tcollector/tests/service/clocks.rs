@@ -1,0 +1,197 @@
+//! Clocks that jump: the machine's for a collector that sees a false one, and
+//! the others in a time namespace.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use psstat_actor::{TempDir, truth};
+use rustix::process::Signal;
+
+use super::common::{Collector, Cycle, PROGRAM, Setup, actor, conf, truth_of, until, word};
+
+/// In front of the C library's clock: a time of day as many seconds off as a
+/// file says. All other clocks are the true ones.
+const FALSE_TIME: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    int (*real)(clockid_t, struct timespec *) =
+        (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, time);
+    long offset = 0;
+    FILE *file = clock == CLOCK_REALTIME ? fopen(getenv("FALSE_TIME"), "r") : NULL;
+    if (file) {
+        if (fscanf(file, "%ld", &offset) == 1) time->tv_sec += offset;
+        fclose(file);
+    }
+    return result;
+}
+"#;
+
+/// A collector with a false time of day. What runs by the monotonic clock is
+/// right.
+struct FalseClock {
+    collector: Collector,
+    offset: PathBuf,
+}
+
+impl FalseClock {
+    fn start(temp: &TempDir, conf: &Path) -> Option<FalseClock> {
+        let (source, library) = (temp.join("false.c"), temp.join("false.so"));
+        std::fs::write(&source, FALSE_TIME).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl");
+        let compiled = compiler.output();
+        if !compiled.as_ref().is_ok_and(|output| output.status.success()) {
+            println!("skipped: no C compiler: {compiled:?}");
+            return None;
+        }
+        let offset = temp.join("offset");
+        std::fs::write(&offset, "0").unwrap();
+        let setup = Setup::with(conf).env("LD_PRELOAD", library).env("FALSE_TIME", &offset);
+        Some(FalseClock { collector: setup.spawn(), offset })
+    }
+
+    /// Sets its clock off by so many seconds, at once.
+    fn set(&self, seconds: i64) {
+        let new = self.offset.with_extension("new");
+        std::fs::write(&new, seconds.to_string()).unwrap();
+        std::fs::rename(&new, &self.offset).unwrap();
+    }
+
+    /// The first cycle that knows of it, and the one after.
+    fn two(&self) -> (Cycle, Cycle) {
+        let count = self.collector.count();
+        let mut cycles = self.collector.cycles(count + 3);
+        let second = cycles.remove(count + 2);
+        (cycles.remove(count + 1), second)
+    }
+}
+
+fn seconds_of_day() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
+}
+
+/// How far a cycle's time, when it has just come, is from the true one.
+fn off(cycle: &Cycle) -> i64 {
+    cycle.time.cast_signed() - seconds_of_day()
+}
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 86_400;
+/// How late a cycle may come to the test on a busy machine, seconds.
+const LATE: i64 = 30;
+
+#[test]
+fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
+    let word = word("timed");
+    let mut timed = actor(&word);
+    timed.burn_until_stopped(20.0, 1).unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("timed {word}\n"));
+    let Some(clock) = FalseClock::start(&temp, &path) else { return };
+    let collector = &clock.collector;
+    let first = collector.cycles(2).remove(1);
+    assert!((-LATE..=0).contains(&off(&first)), "{}", off(&first));
+
+    // Back: points go on from where they were, at the true pace.
+    clock.set(-HOUR);
+    let begin = Instant::now();
+    collector.hear(1, "the clock was set back by");
+    let (one, two) = clock.two();
+    assert!((-LATE..=2).contains(&off(&two)), "{}", off(&two));
+    assert!(two.time > one.time && one.time > first.time);
+    let passed = begin.elapsed().as_secs() + 3;
+    assert!(two.time - first.time <= passed + LATE.unsigned_abs());
+
+    // Forward: the clock is followed.
+    clock.set(DAY);
+    let (one, two) = clock.two();
+    assert!((DAY - LATE..=DAY).contains(&off(&one)), "{}", off(&one));
+    assert!((DAY - LATE..=DAY).contains(&off(&two)), "{}", off(&two));
+
+    // Right again: never backwards, and told for the second time.
+    clock.set(0);
+    let line = collector.hear(2, "the clock was set back by").text;
+    let seconds: i64 = line.split(' ').find_map(|word| word.parse().ok()).unwrap();
+    assert!((DAY - LATE..=DAY + 2).contains(&seconds), "{line}");
+    let (one, two) = clock.two();
+    assert!(one.time < two.time && off(&two) >= DAY - LATE);
+
+    // No other number of it knows the time of day.
+    for cycle in collector.cycles(collector.count()).iter().skip(1) {
+        let pcpu = cycle.number("pcpu image=timed");
+        assert!((0.5..150.0).contains(&pcpu), "{pcpu} %");
+        assert_eq!(cycle.get("procs image=timed"), 1);
+        assert_eq!(cycle.get("collector.conf_loaded"), 1);
+        let wall = cycle.number("collector.wall");
+        assert!((900.0..30_000.0).contains(&wall), "{wall} ms");
+    }
+    assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
+}
+
+/// A machine that is suspended: nothing runs, the monotonic clock stands, and
+/// the time of day has gone on.
+#[test]
+fn suspended_for_a_minute_it_goes_on_with_a_right_window() {
+    let word = word("asleep");
+    let mut asleep = actor(&word);
+    asleep.burn_until_stopped(20.0, 1).unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("asleep {word}\n"));
+    let Some(clock) = FalseClock::start(&temp, &path) else { return };
+    let collector = &clock.collector;
+    let before = collector.cycles(2).remove(1);
+    std::thread::sleep(Duration::from_millis(300));
+    collector.signal(Signal::STOP);
+    until("it has stopped", || truth::state(collector.pid()).unwrap() == 'T');
+    let count = collector.count();
+    clock.set(60);
+    collector.signal(Signal::CONT);
+    let cycles = collector.cycles(count + 3);
+    for cycle in &cycles[count..] {
+        assert!(cycle.time >= before.time + 60);
+        let pcpu = cycle.number("pcpu image=asleep");
+        assert!((0.5..150.0).contains(&pcpu), "{pcpu} %");
+    }
+    assert!((60 - LATE..=60).contains(&off(cycles.last().unwrap())));
+    assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
+}
+
+/// In a time namespace, as a container restored elsewhere has one, the clocks
+/// since the boot are others, and so are start times in `stat`.
+#[test]
+fn other_clocks_since_the_boot_change_no_number() {
+    let word = word("elsewhen");
+    let mut actor = actor(&word);
+    actor.tcp_pairs(1).unwrap();
+    actor.burn_until_stopped(20.0, 1).unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("elsewhen {word}\n"));
+    let namespace = ["--time", "--monotonic", "86400", "--boottime", "1000000"];
+    let trial = Command::new("unshare").args(namespace).arg("true").output();
+    if !trial.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no right to make a time namespace: {trial:?}");
+        return;
+    }
+    // unshare starts a child, since it does not enter the namespace itself.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--kill-child", "--fork"]).args(namespace);
+    command.arg(PROGRAM);
+    let setup = Setup::of(command).env("PSSTAT_INTERVAL", "1");
+    let collector = setup.args(&["--cycles", "4", "--conf"]).arg(&path).spawn();
+    let cycles = collector.cycles(4);
+    let truth = truth_of("elsewhen", &[actor.pid()]);
+    for cycle in &cycles {
+        for series in ["procs image=elsewhen", "net image=elsewhen type=tcp", "threads image=elsewhen"] {
+            assert_eq!(cycle.get(series), truth[series], "{series}");
+        }
+        let pcpu = cycle.number("pcpu image=elsewhen");
+        assert!((0.5..150.0).contains(&pcpu), "{pcpu} %");
+    }
+}

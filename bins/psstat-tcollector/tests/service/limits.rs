@@ -1,0 +1,127 @@
+//! Less of something than the collector would like: memory, watches.
+
+use std::process::Command;
+
+use psstat_actor::{TempDir, truth};
+use rustix::process::{Pid, Resource, Rlimit};
+
+use super::common::{Collector, PROGRAM, Setup, actor, conf, truth_of, word, write_conf};
+
+/// From now on the collector gets no more than so much memory beyond what it
+/// has.
+fn allow(collector: &Collector, more: u64) {
+    let has = truth::memory(collector.pid()).unwrap().total;
+    let limit = Rlimit { current: Some(has + more), maximum: Some(has + more) };
+    let pid = i32::try_from(collector.pid()).ok().and_then(Pid::from_raw);
+    rustix::process::prlimit(pid, Resource::As, limit).unwrap();
+}
+
+/// What a program that gets no more memory can do is to say so and end; with
+/// 0, so that tcollector starts it again at once.
+#[test]
+fn without_memory_it_says_so_and_ends_with_0() {
+    let word = word("greedy");
+    let mut greedy = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("greedy {word}\n"));
+    let mut enough = Setup::with(&path).spawn();
+    let mut short = Setup::with(&path).spawn();
+    for collector in [&enough, &short] {
+        assert_eq!(collector.cycles(2)[1].get("procs image=greedy"), 1);
+    }
+    allow(&enough, 128 << 20);
+    allow(&short, 0);
+    greedy.stretch_title(&word, 7 << 20).unwrap();
+    assert_eq!(short.end(), Some(0), "{:#?}", short.log());
+    // Told by Rust's runtime, which may add a note of its own.
+    let mut log = short.log();
+    log.retain(|line| !line.starts_with("note: "));
+    assert_eq!(log.len(), 2, "{log:#?}");
+    assert!(log[1].starts_with("memory allocation of"), "{log:#?}");
+    // All it printed was right until then; where it is enough it goes on.
+    for cycle in short.finished() {
+        assert_eq!(cycle.get("procs image=greedy"), 1);
+    }
+    let truth = truth_of("greedy", &[greedy.pid()]);
+    for _ in 0..3 {
+        assert_eq!(enough.fresh().image("greedy"), truth);
+    }
+    assert_eq!(enough.log().len(), 1, "{:#?}", enough.log());
+    enough.signal(rustix::process::Signal::TERM);
+    assert_eq!(enough.end(), Some(0));
+}
+
+/// From the start: it does its work, or it says why not and prints nothing
+/// that is wrong.
+#[test]
+fn under_any_limit_of_memory_numbers_are_right_or_absent() {
+    let word = word("small");
+    let mut small = actor(&word);
+    small.tcp_pairs(3).unwrap();
+    small.quiesce().unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("small {word}\n"));
+    let truth = truth_of("small", &[small.pid()]);
+    let mut worked = Vec::new();
+    // KiB of address space.
+    for limit in [4_000, 8_000, 10_000, 12_000, 14_000, 16_000, 20_000, 40_000, 400_000] {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("ulimit -v {limit} && exec \"$@\"");
+        shell.args(["-c", &script, "sh", PROGRAM]);
+        let mut collector = Setup::of(shell).arg("--once").arg("--conf").arg(&path).spawn();
+        let status = collector.end();
+        let cycles = collector.finished();
+        for cycle in &cycles {
+            assert_eq!(cycle.image("small"), truth, "{limit} KiB");
+        }
+        let log = collector.log();
+        assert!(log.len() <= 3, "{limit} KiB: {status:?} {log:#?}");
+        worked.push((limit, status, cycles.len()));
+    }
+    // Below some size not even the C library's loader or Rust's runtime come
+    // so far that it could end with 0.
+    assert_eq!(worked.last(), Some(&(400_000, Some(0), 1)), "{worked:?}");
+    assert_eq!(worked[0].2, 0, "{worked:?}");
+    for (limit, status, cycles) in worked {
+        assert!(cycles == 0 || (status, cycles) == (Some(0), 1), "{limit} KiB: {status:?}");
+    }
+}
+
+/// Without a watch the conf is looked at from time to time.
+#[test]
+fn without_inotify_watches_a_changed_conf_is_taken_all_the_same() {
+    let word = word("unwatched");
+    let mut other = actor(&word);
+    other.open_files(3).unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("unwatched {word}\n"));
+    for limit in ["max_inotify_watches", "max_inotify_instances"] {
+        let mut shell = Command::new("unshare");
+        let script = format!("echo 0 >/proc/sys/user/{limit} && exec \"$@\"");
+        shell.args(["--user", "--map-root-user", "sh", "-c", &script, "sh"]);
+        let trial = Command::new("unshare")
+            .args(["--user", "--map-root-user", "sh", "-c", &script, "sh", "true"])
+            .output();
+        if !trial.as_ref().is_ok_and(|output| output.status.success()) {
+            println!("skipped: no right to make a user namespace: {trial:?}");
+            return;
+        }
+        shell.arg(PROGRAM);
+        write_conf(&path, &format!("unwatched {word}\n"));
+        let setup = Setup::of(shell).env("PSSTAT_INTERVAL", "1");
+        let collector = setup.arg("--conf").arg(&path).spawn();
+        collector.in_force(1);
+        assert_eq!(collector.fresh().images(), ["unwatched"]);
+        write_conf(&path, &format!("unwatched {word}\nsecond {word}\n"));
+        collector.in_force(2);
+        let cycle = collector.fresh();
+        assert_eq!(cycle.images(), ["second", "unwatched"]);
+        assert_eq!(cycle.get("procs image=second"), 1);
+        assert_eq!(cycle.get("collector.conf_loaded"), 1);
+        // In a user namespace its capabilities are worth nothing outside.
+        let others = ["are in force", "may not be read"];
+        let log = collector.log();
+        let rest = log.iter().filter(|line| !others.iter().any(|other| line.contains(other)));
+        assert!(rest.count() <= 1, "{log:#?}");
+    }
+}
