@@ -73,3 +73,28 @@ impl Told {
         self.0.remove(matter);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matter_is_told_once_and_not_without_end() {
+        let (mut told, mut lines) = (Told::default(), 0);
+        let mut tell = |told: &mut Told, matter: &str| {
+            told.once(matter, || {
+                lines += 1;
+                format!("{matter}, for a test")
+            });
+        };
+        for _ in 0..3 {
+            for number in 0..2 * MATTERS {
+                tell(&mut told, &format!("matter {number}"));
+            }
+        }
+        // Settled, it may be told again.
+        told.settled("matter 7");
+        tell(&mut told, "matter 7");
+        assert_eq!(lines, MATTERS + 1);
+    }
+}

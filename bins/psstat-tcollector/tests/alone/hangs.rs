@@ -3,8 +3,8 @@
 
 use psstat_actor::{TempDir, truth};
 
-use super::server::Hang;
 use super::common::{Setup, actor, conf, truth_of, until, word};
+use super::server::Hang;
 
 /// Maps the file, writes to it, and maps something else in its place: the
 /// kernel then waits for the server to take what was written, and holds the
@@ -24,6 +24,7 @@ libc.mmap(at, 4096, 3, 0x32, -1, 0)
 
 #[test]
 fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
+    let _alone = super::alone();
     let (hung_word, calm_word) = (word("hung"), word("calm"));
     let temp = TempDir::new().unwrap();
     let (folder, script, go) = (temp.join("fs"), temp.join("lock.py"), temp.join("go"));
@@ -79,17 +80,20 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
 /// To say where a descriptor leads asks no file system, which may not answer.
 #[test]
 fn descriptors_on_a_server_that_is_gone_are_counted() {
+    let _alone = super::alone();
     let stuck = word("stuck");
     let temp = TempDir::new().unwrap();
     let folder = temp.join("fs");
     std::fs::create_dir(&folder).unwrap();
     // Its working folder, its root of a sort, and its files are all there.
-    let command = format!("cd $P; exec 3<file 4<file 5<. 6<file; exec sleep 86400.{}", digits(&stuck));
+    let command =
+        format!("cd $P; exec 3<file 4<file 5<. 6<file; exec sleep 86400.{}", digits(&stuck));
     let Some(hang) = Hang::run(&folder, &command, "hang") else { return };
     let sleep = format!("sleep\0{}\0", command.rsplit(' ').next().unwrap());
     until("it sleeps", || truth::cmdline(hang.pid()).unwrap() == sleep.as_bytes());
     hang.stop();
-    let path = conf(&temp, &format!("stuck ^{}$\n", sleep.trim_end_matches('\0').replace('\0', " ")));
+    let path =
+        conf(&temp, &format!("stuck ^{}$\n", sleep.trim_end_matches('\0').replace('\0', " ")));
     let collector = Setup::with(&path).spawn();
     let truth = truth_of("stuck", &[hang.pid()]);
     assert!(truth["fd image=stuck type=open"] >= 4 + 3, "{truth:?}");

@@ -8,5 +8,12 @@
 
 #[path = "../service/common/mod.rs"]
 mod common;
+mod crowds;
 mod hangs;
 mod server;
+
+/// One test at a time: each would notice the other's processes.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

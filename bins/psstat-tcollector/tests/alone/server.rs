@@ -36,7 +36,8 @@ impl Hang {
             return None;
         };
         // The kernel takes the descriptor by its number in the process that mounts.
-        let mount = "mount -i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0,allow_other hang $P";
+        let mount =
+            "mount -i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0,allow_other hang $P";
         let script = format!("P=$0; {mount} || exit 9; exec </dev/null; {script}");
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script]).arg(folder).arg(word);

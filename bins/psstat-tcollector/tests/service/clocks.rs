@@ -188,7 +188,9 @@ fn other_clocks_since_the_boot_change_no_number() {
     let cycles = collector.cycles(4);
     let truth = truth_of("elsewhen", &[actor.pid()]);
     for cycle in &cycles {
-        for series in ["procs image=elsewhen", "net image=elsewhen type=tcp", "threads image=elsewhen"] {
+        for series in
+            ["procs image=elsewhen", "net image=elsewhen type=tcp", "threads image=elsewhen"]
+        {
             assert_eq!(cycle.get(series), truth[series], "{series}");
         }
         let pcpu = cycle.number("pcpu image=elsewhen");

@@ -24,5 +24,6 @@ mod options;
 mod pid_namespace;
 mod reload;
 mod rights;
+mod security;
 mod tcollector;
 mod torn;

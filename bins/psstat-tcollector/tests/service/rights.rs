@@ -103,8 +103,7 @@ fn capabilities_of_the_program_open_no_conf() {
         capabilities.extend(word.to_le_bytes());
     }
     let flags = rustix::fs::XattrFlags::empty();
-    if let Err(error) =
-        rustix::fs::setxattr(&program, "security.capability", &capabilities, flags)
+    if let Err(error) = rustix::fs::setxattr(&program, "security.capability", &capabilities, flags)
     {
         println!("skipped: no capabilities on files of {}: {error}", temp.path().display());
         return;
@@ -117,8 +116,7 @@ fn capabilities_of_the_program_open_no_conf() {
     let (status, stdout, stderr) = super::common::outcome(run(&secret).arg("--check"));
     assert_eq!((status, stdout.as_str()), (Some(1), ""));
     assert!(stderr.contains("Permission denied") && !stderr.contains("word"), "{stderr}");
-    let mut collector =
-        Setup::of(run(&secret)).args(&["--interval", "1", "--cycles", "2"]).spawn();
+    let mut collector = Setup::of(run(&secret)).args(&["--interval", "1", "--cycles", "2"]).spawn();
     for cycle in collector.finish() {
         assert_eq!(cycle.images(), [""; 0]);
     }
@@ -144,7 +142,7 @@ fn it_writes_no_file_and_opens_none_that_is_not_needed() {
     let trace = "trace=%file,%desc,%net,%process,ptrace,kill,tkill,tgkill,process_vm_readv,\
                  process_vm_writev,pidfd_open,pidfd_getfd,pidfd_send_signal";
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-s", "200", "-e", trace, "-o"]).arg(&record).arg(PROGRAM);
+    strace.args(["-D", "-f", "-qq", "-s", "200", "-e", trace, "-o"]).arg(&record).arg(PROGRAM);
     strace.args(["--conf-owner", "root", "--cycles", "3", "--interval", "1", "--conf"]).arg(&path);
     if Command::new("strace").arg("-V").output().is_err() {
         println!("skipped: no strace");
@@ -153,18 +151,61 @@ fn it_writes_no_file_and_opens_none_that_is_not_needed() {
     let mut collector = Setup::of(strace).spawn();
     assert_eq!(collector.finish().len(), 3);
     let record = std::fs::read_to_string(&record).unwrap();
-    let calls: Vec<&str> =
-        record.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim()).collect();
-    let named = |name: &str| calls.iter().filter(|call| call.split('(').next() == Some(name)).count();
+    let calls: Vec<&str> = record
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, call)| call.trim())
+        .collect();
+    let named =
+        |name: &str| calls.iter().filter(|call| call.split('(').next() == Some(name)).count();
     assert!(named("openat") > 10, "{record}");
     // Nothing that changes a file, stops or signals a process, or reads its memory.
     for call in [
-        "creat", "truncate", "ftruncate", "fallocate", "rename", "renameat", "renameat2", "unlink",
-        "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat", "symlink", "symlinkat", "mknod",
-        "mknodat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat",
-        "utimensat", "setxattr", "fsetxattr", "lsetxattr", "removexattr", "ptrace", "kill", "tkill",
-        "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
-        "connect", "bind", "listen", "accept", "accept4", "fork", "vfork",
+        "creat",
+        "truncate",
+        "ftruncate",
+        "fallocate",
+        "rename",
+        "renameat",
+        "renameat2",
+        "unlink",
+        "unlinkat",
+        "mkdir",
+        "mkdirat",
+        "rmdir",
+        "link",
+        "linkat",
+        "symlink",
+        "symlinkat",
+        "mknod",
+        "mknodat",
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "chown",
+        "fchown",
+        "lchown",
+        "fchownat",
+        "utimensat",
+        "setxattr",
+        "fsetxattr",
+        "lsetxattr",
+        "removexattr",
+        "ptrace",
+        "kill",
+        "tkill",
+        "process_vm_readv",
+        "process_vm_writev",
+        "pidfd_open",
+        "pidfd_getfd",
+        "pidfd_send_signal",
+        "connect",
+        "bind",
+        "listen",
+        "accept",
+        "accept4",
+        "fork",
+        "vfork",
     ] {
         assert_eq!(named(call), 0, "{call}");
     }
@@ -175,14 +216,19 @@ fn it_writes_no_file_and_opens_none_that_is_not_needed() {
             assert!(writes.iter().all(|flag| !call.contains(flag)), "{call}");
         }
         if call.starts_with("write(") || call.starts_with("writev(") {
-            assert!(call.starts_with("write(1,") || call.starts_with("write(2,") || is_a_wake_up(call), "{call}");
+            assert!(
+                call.starts_with("write(1,") || call.starts_with("write(2,") || is_a_wake_up(call),
+                "{call}"
+            );
         }
         if call.starts_with("socket(") {
             assert!(call.contains("NETLINK_SOCK_DIAG"), "{call}");
         }
-        for file in ["maps", "numa_maps", "environ", "exe", "mem", "root", "cwd", "pagemap", "auxv"] {
+        for file in ["maps", "numa_maps", "environ", "exe", "mem", "root", "cwd", "pagemap", "auxv"]
+        {
             // Of itself the runtime reads one: where its stack is.
-            let opened = call.contains(&format!("/{file}\"")) && !call.contains("\"/proc/self/maps\"");
+            let opened =
+                call.contains(&format!("/{file}\"")) && !call.contains("\"/proc/self/maps\"");
             assert!(!opened, "{call}");
         }
     }

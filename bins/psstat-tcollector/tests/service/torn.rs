@@ -42,7 +42,9 @@ fn tables_that_change_while_they_are_read_give_right_numbers() {
     let temp = TempDir::new().unwrap();
     let path = conf(
         &temp,
-        &format!("still-here {still_word}h\nbusy-here {busy_word}h\nstill-there {still_word}t\nbusy-there {busy_word}t\n"),
+        &format!(
+            "still-here {still_word}h\nbusy-here {busy_word}h\nstill-there {still_word}t\nbusy-there {busy_word}t\n"
+        ),
     );
     let mut still_here = actor(&format!("{still_word}h"));
     let mut busy_here = actor(&format!("{busy_word}h"));
@@ -79,7 +81,8 @@ fn tables_that_change_while_they_are_read_give_right_numbers() {
             let check = |place: &str| {
                 // tcp and unix have both ends here.
                 for (kind, each) in [("tcp", 2), ("unix", 2), ("udp", 1)] {
-                    let of = |image: &str| cycle.get(&format!("net image={image}-{place} type={kind}"));
+                    let of =
+                        |image: &str| cycle.get(&format!("net image={image}-{place} type={kind}"));
                     assert_eq!(of("still"), (STILL * each).cast_signed(), "{kind} {place}");
                     let busy = of("busy");
                     let most = (BUSY * each).cast_signed();
