@@ -9,6 +9,7 @@ mod assets;
 mod cargo;
 mod compare;
 mod fuzz;
+mod crowd;
 mod helpers;
 mod interface;
 mod interfere;
@@ -41,6 +42,7 @@ enum Verb {
     Storm(storm::Options),
     Soak(soak::Options),
     Interfere(interfere::Options),
+    Crowd(crowd::Options),
     Accuracy(accuracy::Options),
     Python(python::Options),
     Torture(torture::Options),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Storm(options) => storm::run(&options),
         Verb::Soak(options) => soak::run(&options),
         Verb::Interfere(options) => interfere::run(&options),
+        Verb::Crowd(options) => crowd::run(&options),
         Verb::Accuracy(options) => accuracy::run(&options),
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),

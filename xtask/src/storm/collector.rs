@@ -73,6 +73,11 @@ impl Cycle {
         self.values.contains_key(series)
     }
 
+    /// A number that may have decimals, if it is there.
+    pub(crate) fn number(&self, series: &str) -> Option<f64> {
+        self.values.get(series)?.parse().ok()
+    }
+
     /// The series that only grow, with their values.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
         let series = self.values.keys().filter(|series| {
