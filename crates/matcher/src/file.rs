@@ -40,8 +40,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Of what is no regular file, without size and times: these change with
+    /// every use of a device, and it would never be still.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        std::fs::metadata(path).map(|m| Self::from(&m))
+        let metadata = std::fs::metadata(path)?;
+        let identity = Self::from(&metadata);
+        if metadata.is_file() {
+            return Ok(identity);
+        }
+        Ok(Self { size: 0, mtime: (0, 0), ctime: (0, 0), ..identity })
     }
 }
 
