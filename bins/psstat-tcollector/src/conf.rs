@@ -296,7 +296,7 @@ fn in_one_line(path: &str, diagnostic: &Diagnostic) -> String {
 
 /// `--check`: prints to stderr what is wrong with the conf, as a compiler does.
 pub fn check(path: &Path, owner: &OwnerRule, proc: &Path) -> u8 {
-    let name = path.display().to_string();
+    let name = log::harmless(&path.display().to_string());
     let mut status = EXIT_OK;
     let show = |diagnostics: &[Diagnostic]| {
         for diagnostic in diagnostics {

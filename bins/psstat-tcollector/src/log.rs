@@ -8,16 +8,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub fn line(message: &str) {
     let mut line = String::with_capacity(message.len() + 16);
     line.push_str("psstat: ");
-    for c in message.chars() {
-        // Strangers' text never begins a line of its own or moves a cursor.
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
+    line.push_str(&harmless(message));
     line.push('\n');
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Strangers' text that never begins a line of its own or moves a cursor.
+pub fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            harmless.extend(c.escape_default());
+        } else {
+            harmless.push(c);
+        }
+    }
+    harmless
 }
 
 /// The defect that was told last.
