@@ -80,7 +80,7 @@ fn the_heart_prints_points_of_a_conf() {
         .map(|line| truth::check_tcollector_line(line).unwrap())
         .collect();
     let procs = |image| {
-        points.iter().find(|point| point.tag("image") == Some(image)).map(|point| point.number())
+        points.iter().find(|point| point.tag("image") == Some(image)).map(truth::Parsed::number)
     };
     assert_eq!(procs("heart"), Some(actors.len() as f64), "{points:?}");
     assert_eq!(procs("absent"), Some(0.0), "{points:?}");
