@@ -5,7 +5,8 @@ use psstat_proc_parse::FdTarget;
 use super::files::Link;
 use super::{List, Section, Unread, Value};
 
-pub(super) fn section(links: &Result<Vec<Link>, Unread>) -> Section {
+/// `slots` is how many the process has room for at present, `FDSize`.
+pub(super) fn section(links: &Result<Vec<Link>, Unread>, slots: Option<u64>) -> Section {
     let mut section = Section::new("descriptors");
     let links = match links {
         Ok(links) => links,
@@ -15,6 +16,7 @@ pub(super) fn section(links: &Result<Vec<Link>, Unread>) -> Section {
         }
     };
     section.fact("open", Value::Number(links.len() as u64));
+    section.fact("slots", Value::number(slots));
     for (field, kind) in KINDS {
         let count = links.iter().filter(|(_, link)| self::kind(link) == kind).count();
         section.fact(field, Value::Number(count as u64));
@@ -73,7 +75,7 @@ mod tests {
             (b"what is this", "others"),
         ];
         for (link, field) in links {
-            let section = section(&Ok(vec![(0, link.to_vec())]));
+            let section = section(&Ok(vec![(0, link.to_vec())]), None);
             let ones: Vec<_> = section
                 .facts
                 .iter()

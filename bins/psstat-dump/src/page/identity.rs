@@ -7,6 +7,9 @@ use psstat_proc_parse::{Cmdline, Stat, State, Status};
 
 use super::{Files, Machine, Section, Unread, Value};
 
+/// The flag of a kernel thread in `stat`.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
 /// The longest line of parents that is followed; a copy of a procfs could go
 /// in circles.
 const MOST_PARENTS: usize = 64;
@@ -35,37 +38,53 @@ pub(super) fn section(
     section.fact("age_seconds", age.map_or(Value::Absent, Value::Seconds));
     section.fact("starttime_ticks", Value::Number(stat.starttime));
     section.fact("ppid", Value::Signed(stat.ppid.into()));
-    section.fact("parents", Value::text(parents(proc, stat.ppid)));
+    let parents = Some(parents(proc, stat.ppid)).filter(|parents| !parents.is_empty());
+    section.fact("parents", parents.map_or(Value::Absent, Value::from));
     section.fact("pgrp", Value::Signed(stat.pgrp.into()));
     section.fact("session", Value::Signed(stat.session.into()));
     section.fact("tty_nr", Value::Signed(stat.tty_nr.into()));
+    section.fact("tty", terminal(stat.tty_nr).map_or(Value::Absent, Value::text));
+    section.fact("tpgid", Value::Signed(stat.tpgid.into()));
     section.fact("threads", Value::Number(stat.num_threads));
-    let Some(status) = status else { return section };
-    let ids =
-        |ids: Option<[u32; 4]>, at: usize| Value::number(ids.and_then(|ids| ids.get(at).copied()));
-    section.fact("uid", ids(status.uid, 0));
-    section.fact("euid", ids(status.uid, 1));
-    section.fact("gid", ids(status.gid, 0));
-    section.fact("egid", ids(status.gid, 1));
+    if let Some(status) = status {
+        of_status(&mut section, status);
+    }
+    section.fact("exit_signal", Value::Signed(stat.exit_signal.into()));
+    let exit_code = stat.exit_code.filter(|_| stat.state == State::Zombie);
+    section.fact("exit_code", Value::signed(exit_code));
+    section.fact("flags", Value::text(format!("0x{:08x}", stat.flags)));
+    section.fact("kernel_thread", Value::Number(u64::from(stat.flags & PF_KTHREAD != 0)));
+    section
+}
+
+fn of_status(section: &mut Section, status: &Status<'_>) {
+    let mut ids = |names: [&'static str; 4], ids: Option<[u32; 4]>| {
+        for (at, name) in names.into_iter().enumerate() {
+            section.fact(name, Value::number(ids.and_then(|ids| ids.get(at).copied())));
+        }
+    };
+    ids(["uid", "euid", "suid", "fsuid"], status.uid);
+    ids(["gid", "egid", "sgid", "fsgid"], status.gid);
     let umask = status.umask.map(|umask| Value::text(format!("{umask:04o}")));
     section.fact("umask", umask.unwrap_or(Value::Absent));
     let pids = status.ns_pid.map(|pids| pids.map(|pid| pid.to_string()).collect::<Vec<_>>());
     section.fact("ns_pids", pids.map_or(Value::Absent, |pids| Value::text(pids.join(" "))));
+    section.fact("tgid", Value::signed(status.tgid));
+    section.fact("ngid", Value::signed(status.ngid));
     section.fact("tracer_pid", Value::signed(status.tracer_pid));
-    section.fact("cap_eff", mask(status.cap_eff));
-    section.fact("no_new_privs", Value::number(status.no_new_privs));
-    let seccomp = status.seccomp.map(|mode| match mode {
-        0 => Value::text("off"),
-        1 => Value::text("strict"),
-        2 => Value::text("filter"),
-        other => Value::text(other.to_string()),
-    });
-    section.fact("seccomp", seccomp.unwrap_or(Value::Absent));
-    section
 }
 
-fn mask(mask: Option<u64>) -> Value {
-    mask.map_or(Value::Absent, |mask| Value::text(format!("{mask:016x}")))
+/// The controlling terminal's name below `/dev`, from its device number; see
+/// the kernel's `Documentation/admin-guide/devices.txt`.
+fn terminal(tty_nr: i32) -> Option<String> {
+    let number = u32::try_from(tty_nr).ok().filter(|number| *number != 0)?;
+    let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xfff00);
+    match major {
+        4 if minor < 64 => Some(format!("tty{minor}")),
+        4 => Some(format!("ttyS{}", minor - 64)),
+        136..=143 => Some(format!("pts/{}", (major - 136) * 256 + minor)),
+        _ => Some(format!("device {major}:{minor}")),
+    }
 }
 
 fn state(state: State) -> String {
@@ -95,4 +114,26 @@ fn parents(proc: &Path, mut ppid: i32) -> String {
         ppid = stat.ppid;
     }
     parents.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_have_their_names() {
+        let cases = [
+            (0, None),
+            (-1, None),
+            (1025, Some("tty1")),
+            (1088, Some("ttyS0")),
+            (34816, Some("pts/0")),
+            // The minor number goes on above the major one.
+            (0x0010_8800, Some("pts/256")),
+            (0x0501, Some("device 5:1")),
+        ];
+        for (number, want) in cases {
+            assert_eq!(terminal(number).as_deref(), want, "{number}");
+        }
+    }
 }

@@ -34,25 +34,27 @@ pub(super) fn section(
             }
             _ => Value::Absent,
         };
+        // Bytes are shown as such.
+        let number = match row.units {
+            Some(b"bytes") => |number| Value::bytes(Some(number)),
+            _ => Value::Number,
+        };
+        let side = |limit| match limit {
+            Limit::Unlimited => Value::text("unlimited"),
+            Limit::Value(value) => number(value),
+        };
         vec![
             Value::Text(row.name.to_vec()),
             side(row.soft),
             side(row.hard),
             row.units.map_or(Value::Absent, |units| Value::Text(units.to_vec())),
-            Value::number(used),
+            used.map_or(Value::Absent, number),
             percent,
         ]
     });
     let fields = &["name", "soft", "hard", "units", "used", "used_percent"];
     section.list = Some(List { fields, rows: rows.collect() });
     section
-}
-
-fn side(limit: Limit) -> Value {
-    match limit {
-        Limit::Unlimited => Value::text("unlimited"),
-        Limit::Value(value) => Value::Number(value),
-    }
 }
 
 /// How much is used, in the unit of the limit, where the process's files say

@@ -1,10 +1,14 @@
 //! What a process has of the memory.
 
-use psstat_proc_parse::{Stat, Status};
+use psstat_proc_parse::{Stat, Statm, Status};
 
-use super::{Section, Value};
+use super::{Section, Unread, Value};
 
-pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>) -> Section {
+pub(super) fn section(
+    stat: &Stat<'_>,
+    status: Option<&Status<'_>>,
+    statm: &Result<Statm, Unread>,
+) -> Section {
     let mut section = Section::new("memory");
     section.fact("vsize_bytes", Value::bytes(Some(stat.vsize)));
     if let Some(status) = status {
@@ -21,6 +25,7 @@ pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>) -> Section {
             ("vm_exe_bytes", status.vm_exe),
             ("vm_lib_bytes", status.vm_lib),
             ("vm_pte_bytes", status.vm_pte),
+            ("vm_pmd_bytes", status.vm_pmd),
             ("vm_lck_bytes", status.vm_lck),
             ("vm_pin_bytes", status.vm_pin),
             ("hugetlb_bytes", status.hugetlb_pages),
@@ -29,7 +34,27 @@ pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>) -> Section {
             section.fact(field, Value::kb(kilobytes));
         }
     }
+    match statm {
+        Ok(statm) => pages(&mut section, statm),
+        Err(unread) => section.unread = Some(unread.clone()),
+    }
     section.fact("minor_faults", Value::Number(stat.minflt));
     section.fact("major_faults", Value::Number(stat.majflt));
+    section.fact("children_minor_faults", Value::Number(stat.cminflt));
+    section.fact("children_major_faults", Value::Number(stat.cmajflt));
     section
+}
+
+/// What `statm` adds to the lines of `status`, which a kernel thread lacks.
+fn pages(section: &mut Section, statm: &Statm) {
+    let size = rustix::param::page_size() as u64;
+    let counts = [
+        ("statm_resident_bytes", statm.resident),
+        ("statm_shared_bytes", statm.shared),
+        ("statm_text_bytes", statm.text),
+        ("statm_data_bytes", statm.data),
+    ];
+    for (field, pages) in counts {
+        section.fact(field, Value::bytes(Some(pages.saturating_mul(size))));
+    }
 }

@@ -1,6 +1,7 @@
 //! All that is known of one process, as sections of facts that every form of
 //! output shows alike.
 
+mod addresses;
 mod cpu;
 mod descriptors;
 mod files;
@@ -8,12 +9,14 @@ mod identity;
 mod limits;
 mod memory;
 mod render;
+mod rights;
+mod signals;
 mod sockets;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use psstat_proc_parse::{Io, Stat, Status};
+use psstat_proc_parse::{Io, Stat, Statm, Status};
 
 pub use files::{Files, Unread};
 pub use render::{as_csv, as_json, as_text, csv_heading};
@@ -59,6 +62,12 @@ impl Value {
 
     fn signed(number: Option<impl Into<i64>>) -> Value {
         number.map_or(Value::Absent, |number| Value::Signed(number.into()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::text(text)
     }
 }
 
@@ -162,16 +171,21 @@ pub fn read(proc: &Path, pid: u32) -> Result<Page, Unread> {
         Err(unread) => Err(unread.clone()),
     };
     let known = status.as_ref().ok();
+    let statm = files.read("statm");
+    let statm = statm.and_then(|bytes| Statm::parse(&bytes).map_err(Unread::from));
     let mut identity = identity::section(proc, &stat, known, &command_line, &machine);
     identity.unread = status.as_ref().err().cloned();
     let sections = vec![
         identity,
         cpu::section(&stat, known, &machine),
-        memory::section(&stat, known),
+        memory::section(&stat, known, &statm),
         io_section(files.read("io")),
         limits::section(limits, &stat, known, links.as_ref().ok().map(Vec::len), &machine),
-        descriptors::section(&links),
+        rights::section(known),
+        signals::section(known),
+        descriptors::section(&links, known.and_then(|status| status.fd_size)),
         sockets::section(&files, &links),
+        addresses::section(&stat),
     ];
     Ok(Page { pid, sections })
 }

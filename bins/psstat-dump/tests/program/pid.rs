@@ -1,7 +1,7 @@
 //! `pid`.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use psstat_actor::{Actor, Config, Kind, truth};
 use serde_json::{Value, json};
@@ -88,6 +88,89 @@ fn tells_what_the_kernel_tells() {
     assert_sockets(pid, &page["sockets"]);
 }
 
+#[test]
+fn leaves_out_nothing_that_the_files_say() {
+    // Ignored signals outlast exec.
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "trap '' USR1 TERM; echo; exec sleep 1000"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while truth::comm(pid).unwrap() != b"sleep" || truth::state(pid).unwrap() != 'S' {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
+    assert_eq!(status, 0);
+    let line = |name: &str| truth::status_field(pid, name).unwrap();
+    let of = |section: &str, field: &str| page[section][field].clone();
+
+    for (names, line) in [
+        (["uid", "euid", "suid", "fsuid"], line("Uid")),
+        (["gid", "egid", "sgid", "fsgid"], line("Gid")),
+    ] {
+        for (name, id) in names.into_iter().zip(line.split('\t')) {
+            assert_eq!(of("identity", name), id.parse::<u32>().unwrap(), "{name}");
+        }
+    }
+    for (field, name) in [
+        ("cap_eff", "CapEff"),
+        ("cap_prm", "CapPrm"),
+        ("cap_inh", "CapInh"),
+        ("cap_bnd", "CapBnd"),
+        ("cap_amb", "CapAmb"),
+    ] {
+        assert_eq!(of("rights", field), line(name), "{field}");
+    }
+    assert_eq!(of("rights", "no_new_privs").to_string(), line("NoNewPrivs"));
+    let ignored = of("signals", "ignored");
+    let ignored: Vec<&str> = ignored.as_str().unwrap().split(' ').collect();
+    assert!(ignored.contains(&"USR1") && ignored.contains(&"TERM"), "{ignored:?}");
+    for (field, name) in
+        [("blocked", "SigBlk"), ("ignored", "SigIgn"), ("caught", "SigCgt"), ("pending", "ShdPnd")]
+    {
+        let set = u64::from_str_radix(&line(name), 16).unwrap().count_ones();
+        let names = of("signals", field);
+        let names = names.as_str().unwrap().split(' ').filter(|name| *name != "none").count();
+        assert_eq!(names, set as usize, "{field}");
+    }
+    let queued = format!("{}/{}", of("signals", "queued_of_user"), of("signals", "queued_limit"));
+    assert_eq!(queued, line("SigQ"));
+    assert_eq!(of("cpu", "mems_allowed"), line("Mems_allowed_list"));
+    assert_eq!(of("descriptors", "slots").to_string(), line("FDSize"));
+    assert_eq!(of("identity", "tgid").to_string(), line("Tgid"));
+
+    // By their numbers in proc_pid_stat(5).
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let stat: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split_whitespace().collect();
+    for (section, field, number) in [
+        ("identity", "tty_nr", 7),
+        ("identity", "tpgid", 8),
+        ("identity", "exit_signal", 38),
+        ("memory", "minor_faults", 10),
+        ("memory", "children_minor_faults", 11),
+        ("memory", "children_major_faults", 13),
+        ("cpu", "rt_priority", 40),
+    ] {
+        assert_eq!(of(section, field).to_string(), stat[number - 3], "{field}");
+    }
+    let hex = |number: usize| format!("0x{:x}", stat[number - 3].parse::<u64>().unwrap());
+    let addresses = ["start_code", "end_code", "start_stack"].into_iter().zip(26..);
+    let behind = ["start_data", "end_data", "start_brk", "arg_start", "arg_end", "env_start"];
+    for (field, number) in addresses.chain(behind.into_iter().zip(45..)) {
+        assert_eq!(of("addresses", field), hex(number), "{field}");
+    }
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let statm: Vec<u64> = statm.split_whitespace().map(|pages| pages.parse().unwrap()).collect();
+    for (field, at) in [("statm_text_bytes", 3), ("statm_data_bytes", 5)] {
+        assert_eq!(of("memory", field), statm[at] * rustix::param::page_size() as u64, "{field}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// Those that are established are those that the slow reading finds, and each
 /// TCP connection, both of whose ends the actor has, is there from both sides.
 fn assert_sockets(pid: u32, section: &Value) {
@@ -138,7 +221,7 @@ fn is_readable_and_harmless() {
     assert!(!text.contains(['\x1b', '\u{202e}']));
     let exact = stdout(&run(&["pid", "--exact", &pid]));
     let rss = kilobytes(actor.pid(), "VmRSS");
-    assert!(exact.contains(&format!("  vm rss        {rss}\n")), "{exact}");
+    assert!(exact.contains(&format!("  vm rss                 {rss}\n")), "{exact}");
 
     let records = csv(&stdout(&run(&["pid", &pid, "--csv"])));
     assert_eq!(records[0], ["pid", "section", "number", "field", "value"]);
