@@ -98,7 +98,8 @@ impl Measurer {
         let before = self.before.take().unwrap_or_default();
         let seconds = before.at.map(|at| now.saturating_duration_since(at).as_secs_f64());
         let rates = |was: Option<Counters>, is: Option<Counters>| {
-            let seconds = seconds.filter(|seconds| *seconds > 0.0)?;
+            // A copy does not move: that would be no rate of 0.
+            let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.still)?;
             Some((is?.minus(was?), seconds))
         };
         let image = |id: ImageId| {

@@ -49,6 +49,11 @@ pub fn percent(value: f64, style: Style) -> String {
     }
 }
 
+/// A number of things, and what they are: `1 process`, `2 processes`.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// A length of time by its two largest units: `3d 4h`, `5m 12s`, `0s`.
 pub fn age(seconds: f64) -> String {
     // Negative and not-a-number become 0.

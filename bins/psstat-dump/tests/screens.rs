@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use psstat_dump::measure::Snapshot;
 use psstat_dump::row::{Numbers, Row, Who};
 use psstat_dump::top::app::Next;
@@ -11,7 +12,6 @@ use psstat_dump::top::{App, view};
 use psstat_sampler::{Counters, Health};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 fn numbers(pcpu: f64, rss: u64) -> Numbers {
     let done = Counters { rchar: 2048, wchar: 512, ..Counters::ZERO };
@@ -201,7 +201,8 @@ fn a_pause_keeps_what_is_there() {
     press(&mut app, &[KeyCode::Char('p')]);
     app.take(snapshot(75.0), Duration::ZERO);
     let lines = screen(&app, 80, 24);
-    assert!(lines[0].ends_with("CPU 50.0 %, RSS 12.0M  PAUSED"), "{}", lines[0]);
+    assert!(lines[0].starts_with("PAUSED  2023-"), "{}", lines[0]);
+    assert!(lines[0].ends_with("CPU 50.0 %, RSS 12.0M"), "{}", lines[0]);
     press(&mut app, &[KeyCode::Char('p')]);
     app.take(snapshot(75.0), Duration::ZERO);
     assert!(screen(&app, 80, 24)[0].ends_with("CPU 75.0 %, RSS 12.0M"));

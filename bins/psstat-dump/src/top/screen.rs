@@ -7,10 +7,13 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::{execute, terminal};
+use ratatui::backend::CrosstermBackend;
+use ratatui::{DefaultTerminal, Terminal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 use super::app::{App, Next};
 use super::view;
@@ -46,6 +49,44 @@ impl Screen {
         }));
         Ok(screen)
     }
+
+    /// Takes the terminal again after others had it: a shell, while this
+    /// program was stopped.
+    fn retake(&mut self) -> io::Result<()> {
+        // crossterm believes that its modes still hold, whoever changed them.
+        terminal::disable_raw_mode()?;
+        terminal::enable_raw_mode()?;
+        let mut stdout = io::stdout();
+        let all = terminal::Clear(terminal::ClearType::All);
+        execute!(stdout, terminal::EnterAlternateScreen, all)?;
+        // A new one knows nothing of what was on the screen.
+        self.0 = Terminal::new(CrosstermBackend::new(stdout))?;
+        Ok(())
+    }
+
+    /// Stops this program, as ctrl-z does, with the terminal given back.
+    /// Returns when it goes on.
+    fn stop(&mut self) -> io::Result<()> {
+        self.0.show_cursor()?;
+        ratatui::try_restore()?;
+        signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
+        self.retake()
+    }
+}
+
+/// Whether the terminal has gone away. Where nothing tells so by SIGHUP, it
+/// would look like keys for ever.
+fn has_gone() -> bool {
+    let stdin = io::stdin();
+    let mut wait = [PollFd::new(&stdin, PollFlags::IN)];
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    poll(&mut wait, Some(&Timespec::default())).is_ok()
+        && wait.iter().any(|one| one.revents().intersects(gone))
+}
+
+/// Whether a key is ctrl-z.
+fn asks_to_stop(key: KeyEvent) -> bool {
+    key.code == KeyCode::Char('z') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
 impl Drop for Screen {
@@ -60,18 +101,30 @@ impl Drop for Screen {
 /// # Errors
 /// When there is no terminal to draw on.
 pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Failure> {
-    let ended = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
+    let [ended, stopped, continued] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+    for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
     }
+    signal_hook::flag::register(SIGTSTP, Arc::clone(&stopped))?;
+    signal_hook::flag::register(SIGCONT, Arc::clone(&continued))?;
     let windows = measure(measurer)?;
     let mut screen = Screen::take()?;
     let mut app = App::new(proc);
     screen.0.draw(|frame| view::draw(frame, &app))?;
-    while !ended.load(Ordering::Relaxed) {
+    while !ended.load(Ordering::Relaxed) && !has_gone() {
         let mut changed = false;
+        if stopped.swap(false, Ordering::Relaxed) {
+            screen.stop()?;
+            changed = true;
+        }
+        // Also after a SIGSTOP, which nobody is told of.
+        if continued.swap(false, Ordering::Relaxed) {
+            screen.retake()?;
+            changed = true;
+        }
         if event::poll(PATIENCE)? {
             match event::read()? {
+                Event::Key(key) if asks_to_stop(key) => stopped.store(true, Ordering::Relaxed),
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
                     if app.key(key) == Next::Quit {
                         break;

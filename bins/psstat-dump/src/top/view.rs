@@ -33,6 +33,7 @@ r                    sort the other way round
 h                    the history of CPU, memory, io or connections
 p                    pause, and go on
 q, ctrl-c            quit
+ctrl-z               stop, until `fg` goes on
 
 Any key leaves this page.";
 
@@ -66,26 +67,32 @@ fn head(app: &App) -> [String; 2] {
     let Some(snapshot) = &app.snapshot else {
         return ["measuring …".to_owned(), String::new()];
     };
-    let paused = if app.paused { "  PAUSED" } else { "" };
-    let window = snapshot.window.map_or(0.0, |window| window.as_secs_f64());
-    let cost = app.cost.as_secs_f64();
-    let share = if window > 0.0 { cost / window * 100.0 } else { 0.0 };
+    // First, so that no narrow terminal cuts it off.
+    let paused = if app.paused { "PAUSED  " } else { "" };
+    let cost = match snapshot.window.map(|window| window.as_secs_f64()) {
+        Some(window) => {
+            let cost = app.cost.as_secs_f64();
+            let share = if window > 0.0 { cost / window * 100.0 } else { 0.0 };
+            format!("looking cost {:.1} ms of CPU in {window:.2} s ({share:.1} %)", cost * 1000.0)
+        }
+        None => "this is a copy of a procfs; it stands still".to_owned(),
+    };
     let total = &snapshot.total;
     let cell = |value: Option<String>| value.unwrap_or("-".to_owned());
     [
         format!(
-            "{}  {} processes, {} images, CPU {} %, RSS {}{paused}",
+            "{paused}{}  {}, {}, CPU {}, RSS {}",
             time::utc(snapshot.time),
-            total.procs,
-            snapshot.images.len(),
-            cell(total.numbers.pcpu.map(|pcpu| units::percent(pcpu, Style::Human))),
+            units::count(total.procs, "process", "processes"),
+            units::count(snapshot.images.len() as u64, "image", "images"),
+            cell(total.numbers.pcpu.map(|pcpu| units::percent(pcpu, Style::Human) + " %")),
             cell(
                 total.numbers.rss.map(|rss| {
                     units::bytes(i64::try_from(rss).unwrap_or(i64::MAX), Style::Human)
                 })
             ),
         ),
-        format!("looking cost {:.1} ms of CPU in {window:.2} s ({share:.1} %)", cost * 1000.0),
+        cost,
     ]
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::args::{CheckArgs, Common, ConfArgs, Format};
 use crate::exit::{Failure, Found};
 use crate::terminal::{self, Paint};
-use crate::{conf, csv, harmless, json, measure};
+use crate::{conf, csv, harmless, json, measure, units};
 
 /// One thing to say about a conf.
 struct Finding {
@@ -156,9 +156,7 @@ fn text(findings: &[Finding], rules: &Rules, here: &[Vec<u8>], name: &str, paint
         text.push_str(&format!("{painted}{rest}\n\n"));
     }
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    let plural = |number: usize, one: &str, many: &str| {
-        format!("{number} {}", if number == 1 { one } else { many })
-    };
+    let plural = |number: usize, one, many| units::count(number as u64, one, many);
     text.push_str(&format!(
         "{name}: {} of {}, {}, {}; {} here\n",
         plural(rules.rules().len(), "rule", "rules"),

@@ -12,6 +12,7 @@ mod numbers;
 mod pid;
 mod run;
 mod screen;
+mod session;
 mod strangers;
 mod top;
 mod wrong_use;

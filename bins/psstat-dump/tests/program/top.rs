@@ -1,105 +1,19 @@
 //! `top` in a terminal: it comes up, answers, and leaves the terminal as it
 //! was on every way out.
 
-use std::fs::OpenOptions;
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use psstat_actor::{Actor, Config, TempDir, truth};
+use rustix::process::Signal;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::run::{command, run, stderr};
+use crate::run::{run, stderr, unique};
+use crate::session::{PATIENCE, SIZE, Session};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const ENTERS: &str = "\x1b[?1049h";
 const LEAVES: &str = "\x1b[?1049l";
 const HIDES_CURSOR: &str = "\x1b[?25l";
 const SHOWS_CURSOR: &str = "\x1b[?25h";
-
-struct Session {
-    master: OwnedFd,
-    slave: OwnedFd,
-    child: Child,
-    seen: String,
-}
-
-impl Session {
-    fn start(args: &[&str]) -> Session {
-        Session::start_with(args, |_| ())
-    }
-
-    /// The same, the command changed before it is run.
-    fn start_with(args: &[&str], change: impl FnOnce(&mut Command)) -> Session {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&master, size).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        let slave = OpenOptions::new().read(true).write(true).open(&name).unwrap();
-        let stream = || slave.try_clone().unwrap();
-        let mut command = command(args);
-        command.stdin(stream()).stdout(stream()).stderr(stream());
-        change(&mut command);
-        let child = command.spawn();
-        let slave = OwnedFd::from(slave);
-        Session { master, slave, child: child.unwrap(), seen: String::new() }
-    }
-
-    /// Waits until the screen was sent this text.
-    fn wait_for(&mut self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.seen.contains(text) {
-            assert!(Instant::now() < deadline, "no {text:?} in {:?}", self.seen);
-            self.hear(Duration::from_millis(100));
-        }
-    }
-
-    fn hear(&mut self, patience: Duration) {
-        let mut wait = [PollFd::new(&self.master, PollFlags::IN)];
-        let patience = Timespec::try_from(patience).unwrap();
-        if poll(&mut wait, Some(&patience)).unwrap() > 0 {
-            let mut buffer = [0; 65536];
-            let length = rustix::io::read(&self.master, &mut buffer).unwrap_or(0);
-            self.seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        rustix::io::write(&self.master, keys.as_bytes()).unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-
-    /// The status, once it has ended.
-    fn end(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.hear(Duration::from_millis(20));
-            if let Some(status) = self.child.try_wait().unwrap() {
-                self.hear(Duration::from_millis(20));
-                return status.code();
-            }
-            assert!(Instant::now() < deadline, "it does not end: {:?}", self.seen);
-        }
-    }
-
-    fn is_raw(&self) -> bool {
-        !tcgetattr(&self.slave).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn comes_up_answers_and_quits() {
@@ -108,21 +22,110 @@ fn comes_up_answers_and_quits() {
     top.wait_for("RCHAR/S");
     assert!(top.is_raw());
     top.press("?");
-    // What stands between two words may not be sent again.
-    top.wait_for("leaves");
+    top.wait_for("Any key leaves this page.");
     top.press("x");
-    let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&top.master, size).unwrap();
-    top.signal(Signal::WINCH);
-    // crossterm can leave a key that comes together with a new size until the
-    // next one is pressed: its epoll tells of each once.
-    top.wait_for("\x1b[30;");
+    top.resize((100, 30));
+    // A key that comes together with a new size is not left lying.
     top.press("/no-image-of-this-name");
     top.wait_for("filter:");
     top.press("\x03");
     assert_eq!(top.end(), Some(0));
     assert!(top.seen.contains(LEAVES));
     assert!(!top.is_raw());
+}
+
+/// A screen's lines without their digits, and without the spaces before them
+/// and at the ends.
+fn without_numbers(screen: &str) -> Vec<String> {
+    let bare = |line: &str| {
+        let mut bare = String::new();
+        for c in line.chars() {
+            if c.is_ascii_digit() {
+                bare.truncate(bare.trim_end_matches([' ', '#']).len());
+                bare.push('#');
+            } else {
+                bare.push(c);
+            }
+        }
+        bare.trim_end().to_owned()
+    };
+    screen.lines().map(bare).collect()
+}
+
+#[test]
+fn its_screens_at_several_sizes() {
+    let (one, other) = (unique("screen-a"), unique("screen-b"));
+    let mut first = Actor::spawn(&Config::new(&one).arg("\x1b[31mred")).unwrap();
+    first.tcp_pairs(2).unwrap();
+    let second = Actor::spawn(&Config::new(&other).arg("日本")).unwrap();
+    let third = Actor::spawn(&Config::new(&other).arg("plain")).unwrap();
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("alpha ^{one}\nbeta ^{other}\ngamma ^none-of-{one}$\n")).unwrap();
+    let args = ["top", "--interval", "0.3", "--conf", conf.to_str().unwrap()];
+    let mut top = Session::start(&args);
+    for size in [SIZE, (60, 12), (132, 40)] {
+        top.resize(size);
+        // The name first: who idles alike would come in the order of memory.
+        top.press("S");
+        top.wait_for("IMAGEv");
+        top.wait_for("looking cost");
+        let lines = top.wait_until(|screen| {
+            let lines = without_numbers(screen);
+            lines.len() == usize::from(size.1) && lines[5].starts_with("+gamma")
+        });
+        let lines = without_numbers(&lines);
+        let want = ["+alpha", "+beta", "+gamma"];
+        for (line, want) in lines[3..6].iter().zip(want) {
+            assert!(line.starts_with(want), "{size:?}: {lines:#?}");
+        }
+        assert!(lines[0].contains("# processes,# images, CPU"), "{size:?}: {lines:#?}");
+        assert!(lines[1].starts_with("looking cost"), "{size:?}: {lines:#?}");
+        assert!(lines[2].starts_with("IMAGEv"), "{size:?}: {lines:#?}");
+        assert!(lines[6..lines.len() - 1].iter().all(String::is_empty), "{size:?}: {lines:#?}");
+        assert!(lines[lines.len() - 1].starts_with("q quit  / filter"), "{size:?}: {lines:#?}");
+        if size.0 > 60 {
+            assert!(top.screen().lines().nth(3).unwrap().contains(" 4 "), "{}", top.screen());
+        }
+
+        // Unfold the second image: its processes are below it.
+        top.press("j ");
+        let unfolded = top.wait_until(|screen| screen.contains("-beta"));
+        for pid in [second.pid(), third.pid()] {
+            assert!(
+                unfolded.lines().any(|line| line.starts_with(&format!("   {pid} "))),
+                "{unfolded}"
+            );
+        }
+        if size.0 > 80 {
+            assert!(unfolded.contains(&format!("{other} 日本")), "{unfolded}");
+        }
+        // Fold it, and filter by what a command line says.
+        top.press(" /日");
+        let filtered = top.wait_until(|screen| screen.contains("filter: 日_"));
+        assert!(filtered.contains("+beta") && !filtered.contains("+alpha"), "{filtered}");
+        top.press("\x1b");
+        // What came before the answer would be taken for alt with a letter.
+        top.wait_until(|screen| screen.contains("+alpha"));
+        // A process's page, and what a stranger wrote on it.
+        top.press("k\rj\r");
+        let page = top.wait_until(|screen| screen.contains("identity"));
+        assert!(page.starts_with(&format!("process {}\n", first.pid())), "{page}");
+        if size.0 > 60 {
+            assert!(page.contains(&format!("{one} \\x1b[31mred")), "{page}");
+        }
+        top.press("q");
+        top.wait_until(|screen| screen.contains("-alpha"));
+        top.press("k p");
+        top.wait_until(|screen| screen.contains("PAUSED"));
+        top.press("phhhh");
+        top.wait_until(|screen| !screen.contains("PAUSED"));
+        // Back to the first column.
+        top.press("s");
+        top.wait_for("%CPUv");
+    }
+    top.press("q");
+    assert_eq!(top.end(), Some(0));
 }
 
 #[test]
@@ -135,6 +138,70 @@ fn gives_the_terminal_back_when_it_is_ended() {
         assert_eq!(top.end(), Some(0), "{signal:?}");
         assert!(top.seen.contains(LEAVES) && !top.is_raw(), "{signal:?}");
     }
+}
+
+#[test]
+fn gives_the_terminal_back_while_it_is_stopped() {
+    let mut top = Session::start(&["top", "--no-conf", "--interval", "0.2"]);
+    top.wait_for("RCHAR/S");
+    let cooked = |top: &Session| !top.is_raw() && top.seen.contains(LEAVES);
+    for way in ["signal", "ctrl-z", "SIGSTOP"] {
+        top.forget();
+        match way {
+            "signal" => top.signal(Signal::TSTP),
+            "ctrl-z" => top.press("\x1a"),
+            _ => top.signal(Signal::STOP),
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while truth::state(top.child.id()).unwrap() != 'T' {
+            assert!(Instant::now() < deadline, "{way}: it does not stop");
+            top.hear(Duration::from_millis(20));
+        }
+        top.hear(Duration::from_millis(20));
+        if way == "SIGSTOP" {
+            // Nobody can give a terminal back then; a shell takes it.
+            let mut modes = tcgetattr(&top.slave).unwrap();
+            modes.local_modes |= LocalModes::ICANON | LocalModes::ECHO;
+            tcsetattr(&top.slave, OptionalActions::Now, &modes).unwrap();
+        } else {
+            assert!(cooked(&top), "{way}: {:?}", top.seen);
+        }
+        top.forget();
+        top.signal(Signal::CONT);
+        top.wait_for("RCHAR/S");
+        assert!(top.is_raw() && top.seen.contains(ENTERS), "{way}: {:?}", top.seen);
+    }
+    top.press("q");
+    assert_eq!(top.end(), Some(0));
+    assert!(cooked(&top));
+}
+
+#[test]
+fn ends_when_its_terminal_goes_away() {
+    let mut top = Session::start(&["top", "--no-conf"]);
+    top.wait_for("measuring");
+    // It is not the session's terminal: no SIGHUP comes.
+    top.master = std::fs::File::open("/dev/null").unwrap().into();
+    top.end();
+}
+
+#[test]
+fn shows_a_capture() {
+    let name = unique("topped");
+    let actor = crate::run::actor(&name);
+    let temp = TempDir::new().unwrap();
+    let folder = temp.join("capture");
+    let dir = folder.to_str().unwrap();
+    let pid = actor.pid().to_string();
+    assert_eq!(run(&["capture", dir, "--pid", &pid]).status.code(), Some(0));
+    drop(actor);
+    let mut top = Session::start(&["top", "--no-conf", "--interval", "0.2", "--proc", dir]);
+    top.wait_for(&format!("+{name}"));
+    top.wait_for("this is a copy of a procfs; it stands still");
+    top.press(" j\r");
+    top.wait_for(&format!("process {pid}"));
+    top.press("qq");
+    assert_eq!(top.end(), Some(0));
 }
 
 #[test]
