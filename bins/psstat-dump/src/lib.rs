@@ -26,6 +26,7 @@ mod fault;
 pub mod harmless;
 pub mod json;
 pub mod measure;
+pub mod miss;
 pub mod nearest;
 pub mod page;
 pub mod row;

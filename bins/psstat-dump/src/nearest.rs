@@ -15,10 +15,14 @@ use crate::harmless;
 
 /// The longest regex, in characters, whose beginnings are tried.
 const LONGEST: usize = 1000;
+/// The shortest match, in bytes, that a person is told of.
+const LEAST: usize = 4;
 /// How many characters of a command line are shown around a match.
 const WINDOW: usize = 120;
 /// How many of them stand before it, where the line is cut.
 const BEFORE: usize = 40;
+/// How many stand before and behind a match whose middle is left out.
+const BEHIND: usize = 10;
 
 /// The beginnings of one regex, the longest first.
 #[derive(Debug)]
@@ -35,6 +39,13 @@ pub struct Near {
     pub at: Range<usize>,
 }
 
+impl Near {
+    /// Whether it says something: a letter or two match anywhere.
+    pub fn is_worth_telling(&self) -> bool {
+        self.at.len() >= LEAST
+    }
+}
+
 impl Beginnings {
     /// All beginnings of a regex that are one themselves. There are none of a
     /// regex that is not UTF-8 or very long.
@@ -44,13 +55,18 @@ impl Beginnings {
         if ends.len() >= LONGEST {
             return Beginnings { all: Vec::new() };
         }
-        let compiled = ends.iter().rev().filter_map(|&end| {
-            let beginning = regex.get(..end)?;
-            let mut rules = Rules::default();
-            let image: ImageName = crate::choose::AD_HOC.parse().ok()?;
-            rules.push(image, beginning).ok()?;
-            Some((beginning.to_owned(), rules))
-        });
+        let compiled = ends.iter().rev().filter_map(|&end| compiled(regex.get(..end)?));
+        Beginnings { all: compiled.collect() }
+    }
+
+    /// The same of all endings.
+    pub fn endings_of(regex: &[u8]) -> Beginnings {
+        let regex = std::str::from_utf8(regex).unwrap_or_default();
+        let starts: Vec<usize> = regex.char_indices().map(|(at, _)| at).skip(1).collect();
+        if starts.len() >= LONGEST {
+            return Beginnings { all: Vec::new() };
+        }
+        let compiled = starts.iter().filter_map(|&start| compiled(regex.get(start..)?));
         Beginnings { all: compiled.collect() }
     }
 
@@ -75,6 +91,14 @@ impl Beginnings {
         })
         .next()
     }
+}
+
+/// A part of a regex, if it is one itself.
+fn compiled(part: &str) -> Option<(String, Rules)> {
+    let mut rules = Rules::default();
+    let image: ImageName = crate::choose::AD_HOC.parse().ok()?;
+    rules.push(image, part).ok()?;
+    Some((part.to_owned(), rules))
 }
 
 /// A beginning, and where it matches: pid, command line, bytes of it.
@@ -108,29 +132,47 @@ pub fn marked(text: &[u8], at: &Range<usize>) -> (String, String) {
             byte += 1;
         }
     }
-    let first = characters.iter().position(|(byte, _)| *byte >= at.start);
-    let first = first.unwrap_or(characters.len());
-    let start = if characters.len() > WINDOW { first.saturating_sub(BEFORE) } else { 0 };
-    if start > 0 {
-        shown.push('…');
-        marks.push(' ');
-    }
-    for (byte, one) in characters.iter().skip(start).take(WINDOW) {
-        let inside = at.contains(byte);
-        marks.push_str(&if inside { "^" } else { " " }.repeat(harmless::width(one)));
-        shown.push_str(one);
-    }
-    if characters.len() > start + WINDOW {
-        shown.push('…');
-    }
-    // An empty match, or one at the very end.
-    if !marks.contains('^') {
-        let before = characters.iter().skip(start).take(first.saturating_sub(start));
-        let width: usize = before.map(|(_, one)| harmless::width(one)).sum();
-        marks = " ".repeat(width + usize::from(start > 0)) + "^";
+    let (first, last) = (place(&characters, at.start), place(&characters, at.end));
+    for part in parts(characters.len(), first, last) {
+        if part.start > 0 {
+            shown.push('…');
+            marks.push(if (first..last).contains(&(part.start - 1)) { '^' } else { ' ' });
+        }
+        for (byte, one) in characters.iter().take(part.end).skip(part.start) {
+            // An empty match, or one at the very end, is marked by where it is.
+            let inside = at.contains(byte) || (at.is_empty() && *byte == at.start);
+            marks.push_str(&if inside { "^" } else { " " }.repeat(harmless::width(one)));
+            shown.push_str(one);
+        }
+        if part.end == characters.len() && at.is_empty() && last == characters.len() {
+            marks.push('^');
+        } else if part.end < characters.len() && (last <= part.end || part.end < first) {
+            shown.push('…');
+        }
     }
     marks.truncate(marks.trim_end().len());
     (shown, marks)
+}
+
+/// Which character stands at a byte, or is the first one behind it.
+fn place(characters: &[(usize, String)], byte: usize) -> usize {
+    characters.iter().position(|(at, _)| *at >= byte).unwrap_or(characters.len())
+}
+
+/// The parts of a line of so many characters that are shown: all of it, or what
+/// is around the match, of which the middle is left out if it is long.
+fn parts(length: usize, first: usize, last: usize) -> Vec<Range<usize>> {
+    if length <= WINDOW {
+        return std::iter::once(0..length).collect();
+    }
+    let start = first.saturating_sub(BEFORE);
+    if last <= start + WINDOW {
+        return std::iter::once(start..(start + WINDOW).min(length)).collect();
+    }
+    let half = WINDOW / 2;
+    let head = first.saturating_sub(BEHIND)..(first + half - BEHIND).min(last);
+    let tail = last.saturating_sub(half - BEHIND).max(head.end)..(last + BEHIND).min(length);
+    vec![head, tail]
 }
 
 #[cfg(test)]
@@ -175,6 +217,13 @@ mod tests {
         for (text, at, shown, marks) in cases {
             assert_eq!(marked(text, &at), (shown.to_owned(), marks.to_owned()));
         }
+        // Of a long match both ends are there.
+        let wide = [&b"java "[..], &b"x".repeat(500), b" END tail"].concat();
+        let (shown, marks) = marked(&wide, &(0..509));
+        assert!(shown.starts_with("java xxx") && shown.ends_with("x END tail"), "{shown}");
+        assert_eq!(shown.matches('…').count(), 1);
+        let marked_to = shown.chars().position(|c| c == 'E').unwrap() + 3;
+        assert_eq!(marks, "^".repeat(marked_to));
         let long = [b"x".repeat(300), b"HIT".to_vec(), b"y".repeat(300)].concat();
         let (shown, marks) = marked(&long, &(300..303));
         assert_eq!(shown.chars().count(), WINDOW + 2);

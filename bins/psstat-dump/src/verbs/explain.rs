@@ -10,6 +10,7 @@ use super::source;
 use crate::args::{Common, ConfArgs, ExplainArgs, Format};
 use crate::choose::Source;
 use crate::exit::{Failure, Found};
+use crate::miss::{self, Miss};
 use crate::nearest::{Beginnings, Near, marked};
 use crate::page::Files;
 use crate::terminal::{self, Paint};
@@ -42,7 +43,9 @@ struct Tried<'r> {
     rule: &'r Rule,
     image: &'r str,
     at: Option<Range<usize>>,
-    /// How near it comes; for a rule that does not match.
+    /// What keeps it from matching; for a rule that nearly does.
+    miss: Option<Miss>,
+    /// How far it gets; for a rule that does not match.
     near: Option<Near>,
 }
 
@@ -70,8 +73,10 @@ fn processes(common: &Common, source: &Source, pids: &[u32], out: Out) -> Result
         };
         let try_rule = |rule| {
             let at = if text.is_empty() { None } else { Rule::find(rule, &text) };
-            let near = at.is_none().then(|| Beginnings::of(rule.source()).nearest(&text));
-            Tried { rule, image: image_of(rules, rule), at, near: near.flatten() }
+            let is_off = at.is_none() && !text.is_empty();
+            let miss = is_off.then(|| miss::of(rule.source(), &text)).flatten();
+            let near = is_off.then(|| Beginnings::of(rule.source()).nearest(&text)).flatten();
+            Tried { rule, image: image_of(rules, rule), at, miss, near }
         };
         let tried: Vec<Tried<'_>> = rules.rules().iter().map(try_rule).collect();
         let by_name = matches!(source, Source::Executable) && !text.is_empty();
@@ -86,7 +91,7 @@ fn processes(common: &Common, source: &Source, pids: &[u32], out: Out) -> Result
                 format!("{gap}{text}").into_bytes()
             }
             Format::Json => json::line(&process_json(pid, &text, &tried, source, by_name)),
-            Format::Csv => process_csv(pid, &tried, first).into_bytes(),
+            Format::Csv => process_csv(pid, &text, &tried, first).into_bytes(),
         };
         first = false;
         terminal::print(&bytes)?;
@@ -118,16 +123,78 @@ fn process_text(
         said.push_str(&format!("{word}  {}  {regex}{line}\n", tried.image));
         if let Some(at) = &tried.at {
             said.push_str(&spot(text, at));
-        } else if let Some(near) = &tried.near {
+        } else if let Some(miss) = &tried.miss {
+            said.push_str(&miss_text(tried.rule, text, miss));
+        } else if let Some(near) = tried.near.as_ref().filter(|near| near.is_worth_telling()) {
             said.push_str(&format!("  matches as far as {}\n", harmless::text(&near.beginning)));
             said.push_str(&spot(text, &near.at));
         } else {
-            said.push_str("  no beginning of it matches\n");
+            said.push_str("  comes nowhere near\n");
         }
     }
     let matched = tried.iter().filter(|tried| tried.at.is_some()).count();
     said.push_str(&format!("{matched} of {} rules match\n", tried.len()));
     said
+}
+
+/// What is wrong, and where in the regex and in the command line.
+fn miss_text(rule: &Rule, text: &[u8], miss: &Miss) -> String {
+    let part = |of: &[u8], at: &Range<usize>| harmless::bytes(of.get(at.clone()).unwrap_or(b""));
+    match miss {
+        Miss::Case(at) => {
+            let spot = spot(text, at);
+            format!(
+                "  nearly: only the case of letters differs; `(?i)` before it takes both\n{spot}"
+            )
+        }
+        Miss::Place { wanted, found } => {
+            let (want, has) = (part(rule.source(), wanted), part(text, found));
+            let why = match (&want[..], &has[..]) {
+                ("^", "") => "all but `^` matches, but not at the beginning".to_owned(),
+                (_, "") => format!("the regex wants `{want}`, the command line has nothing there"),
+                ("", _) => format!("the command line has `{has}` there, the regex nothing"),
+                _ => format!("the regex wants `{want}`, the command line has `{has}`"),
+            };
+            let spots = [spot(rule.source(), wanted), spot(text, found)].concat();
+            format!("  nearly: {why}\n{spots}")
+        }
+    }
+}
+
+/// The fields of a near miss; they are there, and null, where there is none.
+fn miss_json(fields: &mut Map<String, Value>, rule: &Rule, text: &[u8], miss: Option<&Miss>) {
+    let (wanted, found) = match miss {
+        Some(Miss::Place { wanted, found }) => (Some(wanted), Some(found)),
+        Some(Miss::Case(found)) => (None, Some(found)),
+        None => (None, None),
+    };
+    let what = miss.map(|miss| match miss {
+        Miss::Case(_) => "case",
+        Miss::Place { .. } => "place",
+    });
+    fields.insert("nearly".to_owned(), json!(what));
+    for (field, of, at) in [("wanted", rule.source(), wanted), ("found", text, found)] {
+        match at.and_then(|at| of.get(at.clone())) {
+            Some(part) => json::insert_text(fields, field, part),
+            None => {
+                fields.insert(field.to_owned(), Value::Null);
+            }
+        }
+    }
+    fields.insert("wanted_start_byte".to_owned(), json!(wanted.map(|at| at.start)));
+    fields.insert("found_start_byte".to_owned(), json!(found.map(|at| at.start)));
+}
+
+/// The same for comma-separated values: what, wanted, found.
+fn miss_csv(rule: &Rule, text: &[u8], miss: Option<&Miss>) -> [String; 3] {
+    let part = |of: &[u8], at: &Range<usize>| harmless::bytes(of.get(at.clone()).unwrap_or(b""));
+    match miss {
+        Some(Miss::Case(found)) => ["case".to_owned(), String::new(), part(text, found)],
+        Some(Miss::Place { wanted, found }) => {
+            ["place".to_owned(), part(rule.source(), wanted), part(text, found)]
+        }
+        None => Default::default(),
+    }
 }
 
 fn spot(text: &[u8], at: &Range<usize>) -> String {
@@ -164,17 +231,18 @@ fn process_json(
         let near = tried.near.as_ref();
         range(&mut fields, tried.at.as_ref().or(near.map(|near| &near.at)));
         fields.insert("matches_as_far_as".to_owned(), json!(near.map(|near| &near.beginning)));
+        miss_json(&mut fields, tried.rule, text, tried.miss.as_ref());
         Value::Object(fields)
     });
     document.insert("rules".to_owned(), rules.collect());
     document.into()
 }
 
-fn process_csv(pid: u32, tried: &[Tried<'_>], first: bool) -> String {
+fn process_csv(pid: u32, command: &[u8], tried: &[Tried<'_>], first: bool) -> String {
     let mut text = String::new();
     if first {
         let fields = ["pid", "line", "image", "regex", "matches", "start_byte", "end_byte"];
-        let fields = fields.into_iter().chain(["matches_as_far_as"]);
+        let fields = fields.into_iter().chain(["matches_as_far_as", "nearly", "wanted", "found"]);
         text.push_str(&csv::line(fields.map(str::to_owned)));
     }
     for tried in tried {
@@ -191,7 +259,8 @@ fn process_csv(pid: u32, tried: &[Tried<'_>], first: bool) -> String {
             number(at.map(|at| at.end)),
             near.map(|near| harmless::text(&near.beginning)).unwrap_or_default(),
         ];
-        text.push_str(&csv::line(fields.into_iter()));
+        let miss = miss_csv(tried.rule, command, tried.miss.as_ref());
+        text.push_str(&csv::line(fields.into_iter().chain(miss)));
     }
     text
 }
@@ -203,8 +272,29 @@ type Hit<'t> = (u32, &'t [u8], Range<usize>);
 struct Spread<'r, 't> {
     rule: &'r Rule,
     matches: Vec<Hit<'t>>,
-    /// The beginning, and those that come nearest by it.
-    near: Option<(String, Vec<Hit<'t>>)>,
+    /// Those that come nearest.
+    near: Option<Nearly<'t>>,
+}
+
+/// Processes that a rule nearly matches: the longest beginning of it that
+/// matches any, or where none does, the longest ending.
+struct Nearly<'t> {
+    side: Side,
+    part: String,
+    hits: Vec<Hit<'t>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Beginning,
+    Ending,
+}
+
+impl Nearly<'_> {
+    /// The part, if it is of this side.
+    fn part(&self, side: Side) -> Option<&str> {
+        (self.side == side).then_some(&self.part)
+    }
 }
 
 fn rule(common: &Common, source: &Source, image: &ImageName, out: Out) -> Result<Found, Failure> {
@@ -237,7 +327,15 @@ fn spread<'r, 't>(
             None => others.push((pid, &text[..])),
         }
     }
-    let near = Beginnings::of(rule.source()).nearest_of(&others);
+    let of = |side: Side| {
+        let parts = match side {
+            Side::Beginning => Beginnings::of(rule.source()),
+            Side::Ending => Beginnings::endings_of(rule.source()),
+        };
+        let (part, hits) = parts.nearest_of(&others)?;
+        Some(Nearly { side, part, hits })
+    };
+    let near = of(Side::Beginning).or_else(|| of(Side::Ending));
     Spread { rule, matches, near }
 }
 
@@ -251,14 +349,19 @@ fn rule_text(image: &ImageName, spreads: &[Spread<'_, '_>], paint: Paint) -> Str
         for (pid, text, at) in &spread.matches {
             said.push_str(&format!("  {pid}\n{}", spot(text, at)));
         }
-        if let Some((beginning, near)) = &spread.near {
-            let beginning = harmless::text(beginning);
-            let number = near.len();
-            said.push_str(&format!("  processes that match as far as {beginning}: {number}\n"));
-            for (pid, text, at) in near.iter().take(NEAR_SHOWN) {
-                said.push_str(&format!("  {pid}\n{}", spot(text, at)));
+        if let Some(near) = &spread.near {
+            let part = harmless::text(&near.part);
+            let number = near.hits.len();
+            let side = if near.side == Side::Beginning { "as far as" } else { "from" };
+            said.push_str(&format!("  processes that match {side} {part}: {number}\n"));
+            for (pid, text, at) in near.hits.iter().take(NEAR_SHOWN) {
+                said.push_str(&format!("  {pid}\n"));
+                match miss::of(spread.rule.source(), text) {
+                    Some(miss) => said.push_str(&miss_text(spread.rule, text, &miss)),
+                    None => said.push_str(&spot(text, at)),
+                }
             }
-            if let Some(more @ 1..) = near.len().checked_sub(NEAR_SHOWN) {
+            if let Some(more @ 1..) = near.hits.len().checked_sub(NEAR_SHOWN) {
                 said.push_str(&format!("  and {more} more\n"));
             }
         }
@@ -286,8 +389,10 @@ fn rule_json(image: &ImageName, spreads: &[Spread<'_, '_>], source: &Source) -> 
         fields.insert("line".to_owned(), json!(spread.rule.line()));
         json::insert_text(&mut fields, "regex", spread.rule.source());
         fields.insert("matches".to_owned(), hits(&spread.matches));
-        fields.insert("matches_as_far_as".to_owned(), json!(near.map(|near| &near.0)));
-        fields.insert("nearly".to_owned(), hits(near.map_or(&[], |near| &near.1)));
+        let part = |side| json!(near.and_then(|near| near.part(side)));
+        fields.insert("matches_as_far_as".to_owned(), part(Side::Beginning));
+        fields.insert("matches_from".to_owned(), part(Side::Ending));
+        fields.insert("nearly".to_owned(), hits(near.map_or(&[], |near| &near.hits)));
         Value::Object(fields)
     });
     document.insert("rules".to_owned(), rules.collect());
@@ -295,22 +400,23 @@ fn rule_json(image: &ImageName, spreads: &[Spread<'_, '_>], source: &Source) -> 
 }
 
 fn rule_csv(spreads: &[Spread<'_, '_>]) -> String {
-    let heading =
-        ["line", "regex", "pid", "matches", "start_byte", "end_byte", "matches_as_far_as"];
-    let heading = heading.into_iter().chain(["command_line"]);
+    let heading = ["line", "regex", "pid", "matches", "start_byte", "end_byte"];
+    let heading = heading.into_iter().chain(["matches_as_far_as", "matches_from", "command_line"]);
     let mut text = csv::line(heading.map(str::to_owned));
     for spread in spreads {
         let regex = harmless::bytes(spread.rule.source());
         let line = spread.rule.line().map(|line| line.to_string()).unwrap_or_default();
-        let mut add = |(pid, command, at): &Hit<'_>, beginning: Option<&str>| {
+        let mut add = |(pid, command, at): &Hit<'_>, near: Option<&Nearly<'_>>| {
+            let part = |side| near.and_then(|near| near.part(side)).map(harmless::text);
             let fields = [
                 line.clone(),
                 regex.clone(),
                 pid.to_string(),
-                beginning.is_none().to_string(),
+                near.is_none().to_string(),
                 at.start.to_string(),
                 at.end.to_string(),
-                beginning.map(harmless::text).unwrap_or_default(),
+                part(Side::Beginning).unwrap_or_default(),
+                part(Side::Ending).unwrap_or_default(),
                 harmless::bytes(command),
             ];
             text.push_str(&csv::line(fields.into_iter()));
@@ -318,9 +424,9 @@ fn rule_csv(spreads: &[Spread<'_, '_>]) -> String {
         for hit in &spread.matches {
             add(hit, None);
         }
-        if let Some((beginning, near)) = &spread.near {
-            for hit in near {
-                add(hit, Some(beginning));
+        if let Some(near) = &spread.near {
+            for hit in &near.hits {
+                add(hit, Some(near));
             }
         }
     }

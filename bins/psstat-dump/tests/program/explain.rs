@@ -17,7 +17,8 @@ fn marks_where_rules_match_a_process() {
     let actor =
         Actor::spawn(&Config::new(&name).arg("日本").arg("lrh.jar").arg("\x1b[31m")).unwrap();
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("lrh lrh\\.\nfi lrh.jar f\n# no\nother zzz\nlrh ^{name}\n"));
+    let path =
+        conf(&temp, &format!("lrh lrh\\.\nfi lrh.jar fi/[a-z]+/x\n# no\nother zzz\nlrh ^{name}\n"));
     let pid = actor.pid().to_string();
     let output = run(&["explain", &pid, "--conf", &path]);
     assert_eq!(output.status.code(), Some(0));
@@ -27,10 +28,10 @@ fn marks_where_rules_match_a_process() {
     for want in [
         format!("process {pid}\nmatches  lrh  lrh\\. (line 1)\n{}", under("^^^^")),
         format!(
-            "no match  fi  lrh.jar f (line 2)\n  matches as far as lrh.jar \n{}",
+            "no match  fi  lrh.jar fi/[a-z]+/x (line 2)\n  matches as far as lrh.jar \n{}",
             under("^^^^^^^^")
         ),
-        "no match  other  zzz (line 4)\n  no beginning of it matches\n".to_owned(),
+        "no match  other  zzz (line 4)\n  comes nowhere near\n".to_owned(),
         format!("matches  lrh  ^{name} (line 5)\n{shown}    {}\n", "^".repeat(name.len())),
         "2 of 4 rules match\n".to_owned(),
     ] {
@@ -82,6 +83,59 @@ fn tells_what_an_images_rules_match_and_what_nearly() {
     let output = run(&["explain", "--rule", "nobody", "--conf", &path]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("no rule for the image nobody"));
+}
+
+#[test]
+fn says_what_keeps_a_rule_from_matching() {
+    let name = unique("missed");
+    let long = "-Dlib=/x/".to_owned() + &"y".repeat(300);
+    let words = [&long[..], "-jar", "/srv/shops/orders.jar", "--port=8080"];
+    let actor = Actor::spawn(&Config::new(&name).args(words)).unwrap();
+    let pid = actor.pid().to_string();
+    let temp = TempDir::new().unwrap();
+    let path = conf(
+        &temp,
+        &format!(
+            "path ^{name} .*/srv/shop/orders\\.jar\ncase ORDERS\\.JAR\nport orders\\.jar --port=8090$\n\
+             front ^/opt/bin/{name} -Dlib\nfar ^zookeeper \n"
+        ),
+    );
+    let text = stdout(&run(&["explain", &pid, "--conf", &path]));
+    let blank = " ".repeat(name.len());
+    for want in [
+        format!(
+            "no match  path  ^{name} .*/srv/shop/orders\\.jar (line 1)\n  \
+             nearly: the command line has `s` there, the regex nothing\n    \
+             ^{name} .*/srv/shop/orders\\.jar\n    {blank}             ^\n"
+        ),
+        "  nearly: only the case of letters differs; `(?i)` before it takes both\n".to_owned(),
+        "  nearly: the regex wants `9`, the command line has `8`\n".to_owned(),
+        "  nearly: the regex wants `/opt/bin/`, the command line has nothing there\n".to_owned(),
+        "no match  far  ^zookeeper  (line 5)\n  comes nowhere near\n".replace("  (", " ("),
+    ] {
+        assert!(text.contains(&want), "{want}\n--\n{text}");
+    }
+    // The spot is there, however long the line before it is.
+    assert!(text.contains("y -jar /srv/shops/orders.jar --port=8080\n"), "{text}");
+
+    let (_, document) = json_of(&["explain", &pid, "--conf", &path, "--json"]);
+    let rule = &document["rules"][2];
+    assert_eq!((&rule["nearly"], &rule["wanted"]), (&json!("place"), &json!("9")));
+    let line = document["command_line"].as_str().unwrap();
+    assert_eq!(rule["found_start_byte"], line.find("8080").unwrap() + 2);
+    assert_eq!(document["rules"][1]["nearly"], "case");
+    assert_eq!(document["rules"][4]["nearly"], Value::Null);
+    let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
+    assert_eq!(records[0][8..], ["nearly", "wanted", "found"]);
+    assert_eq!(records[3][8..], ["place", "9", "8"]);
+
+    // The other way round, by the ending where no beginning comes near.
+    let text = stdout(&run(&["explain", "--rule", "front", "--conf", &path]));
+    assert!(text.contains(&format!("processes that match from {name} -Dlib: 1\n")), "{text}");
+    assert!(text.contains("  nearly: the regex wants `/opt/bin/`"), "{text}");
+    let (_, document) = json_of(&["explain", "--rule", "front", "--conf", &path, "--json"]);
+    assert_eq!(document["rules"][0]["matches_from"], format!("{name} -Dlib"));
+    assert_eq!(document["rules"][0]["matches_as_far_as"], Value::Null);
 }
 
 #[test]
