@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod accuracy;
 mod assets;
+mod capture;
 mod cargo;
 mod compare;
 mod fuzz;
@@ -56,6 +57,10 @@ enum Verb {
     ///
     /// Takes half a minute, and the release build of psstat-dump.
     Picture,
+    /// Make fixtures/capture: what psstat-dump captures of processes made for it
+    ///
+    /// As root: one of them is in a network namespace of its own.
+    Capture,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Release(options) => release::run(&options),
         Verb::Package(options) => package::run(&options),
         Verb::Picture => picture::run(),
+        Verb::Capture => capture::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,11 +47,12 @@ pub enum Verb {
     /// descriptors by kind with their targets, sockets by state with both
     /// ends. Exits 1 if there is none of these processes.
     Pid(PidArgs),
-    /// Show which rules match a process and where, and how near the others come
+    /// Show which rules match a process and where, and why the others do not
     ///
-    /// With --rule: which processes the rules of an image match, and which
-    /// come nearest to it. How near is told by the longest beginning of the
-    /// regex that matches by itself. Exits 1 if nothing matches.
+    /// Of a rule that nearly matches it shows the one place where the regex and
+    /// the command line differ; of others the longest beginning of the regex
+    /// that matches by itself. With --rule: which processes the rules of an
+    /// image match, and which come nearest. Exits 1 if nothing matches.
     Explain(ExplainArgs),
     /// Watch images live: bars, histories, processes, pages
     ///
@@ -66,8 +67,8 @@ pub enum Verb {
     /// Copy the /proc files that a bug report needs into a new folder
     ///
     /// Of the processes of all images, or of those that are named. Command
-    /// lines are scrubbed of what looks secret, and of socket tables only the
-    /// rows of these processes are taken. Every verb runs on such a folder
+    /// lines and names of files and sockets are scrubbed of what looks secret,
+    /// and of socket tables only the rows of these processes are taken. Every verb runs on such a folder
     /// with --proc. Exits 1 if there is no such process.
     Capture(CaptureArgs),
     /// Say what is wrong with a conf, and what its rules match here

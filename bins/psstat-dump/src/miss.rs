@@ -12,7 +12,9 @@ use psstat_matcher::{ImageName, Rules};
 /// The longest regex, in characters, that is cut.
 const LONGEST: usize = 300;
 /// How many beginnings are tried, from the longest one that matches down.
-const BEGINNINGS: usize = 8;
+const BEGINNINGS: usize = 4;
+/// How many places of an ending are looked at.
+const PLACES: usize = 12;
 /// At least so many characters of the regex match.
 const LEAST: usize = 4;
 
@@ -39,15 +41,17 @@ pub fn of(regex: &[u8], text: &[u8]) -> Option<Miss> {
     if length > LONGEST {
         return None;
     }
-    if let Some(at) = find(&format!("(?i){regex}"), text).filter(|at| !at.is_empty()) {
+    let any_case = compile(&format!("(?i){regex}")).and_then(|any_case| find(&any_case, text));
+    if let Some(at) = any_case.filter(|at| !at.is_empty()) {
         return Some(Miss::Case(at));
     }
-    let cuts = Cuts { regex, text };
+    let cuts = Cuts { regex, flags: flags_end(regex), text };
     let ends: Vec<usize> = regex.char_indices().map(|(at, _)| at).chain([regex.len()]).collect();
-    let longest = ends.iter().rposition(|&end| cuts.begins(end))?;
+    let longest = ends.iter().rposition(|&end| cuts.beginning(end).is_some())?;
     // Shorter beginnings match where a longer one does.
     let beginnings = ends.get(..=longest)?.iter().rev().take(BEGINNINGS);
-    let tried = beginnings.filter_map(|&end| cuts.narrowest(end, &ends));
+    let endings: Vec<Ending> = ends.iter().filter_map(|&start| cuts.ending(start)).collect();
+    let tried = beginnings.filter_map(|&end| cuts.narrowest(end, &endings));
     let left_out = |wanted: &Range<usize>| count(regex.get(wanted.clone()).unwrap_or_default());
     // What matches by a few letters is not near.
     let near = tried.filter(|(wanted, _)| {
@@ -66,68 +70,72 @@ fn count(text: &str) -> usize {
 /// A regex and the text that it is cut for.
 struct Cuts<'a> {
     regex: &'a str,
+    /// How long the flags are at its start; they hold for each part.
+    flags: usize,
     text: &'a [u8],
 }
 
+/// An ending of the regex, and where it matches.
+struct Ending {
+    /// Where in the regex it begins.
+    start: usize,
+    /// Where in the text it does, some of the places, in their order.
+    at: Vec<usize>,
+}
+
 impl Cuts<'_> {
-    /// Whether the beginning up to here is a regex and matches.
-    fn begins(&self, end: usize) -> bool {
-        self.regex.get(..end).is_some_and(|beginning| find(beginning, self.text).is_some())
+    fn part(&self, part: Range<usize>) -> Option<Rules> {
+        let flags = self.regex.get(..self.flags)?;
+        compile(&format!("{flags}{}", self.regex.get(part)?))
     }
 
-    /// The longest ending that matches somewhere behind this beginning, as
-    /// what is left out and what stands there instead.
-    fn narrowest(&self, end: usize, ends: &[usize]) -> Option<(Range<usize>, Range<usize>)> {
-        let at = ends.iter().position(|one| *one == end)?;
-        let starts = ends.get(at..)?;
-        // A longer ending matches less often. One that is no regex by itself
-        // counts as one that does not match: the next is tried.
-        let (mut low, mut high) = (0, starts.len() - 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let valid = (middle..=high).find(|&at| is_regex(self.regex.get(starts[at]..)))?;
-            if self.gap(end, starts[valid], None).is_some() {
-                high = middle;
-            } else {
-                low = valid + 1;
-            }
-        }
-        let start = (low..starts.len()).find_map(|at| {
-            let start = *starts.get(at)?;
-            is_regex(self.regex.get(start..)).then_some(start)
-        })?;
-        self.gap(end, start, None)?;
-        // The narrowest gap in the text.
-        let (mut low, mut high) = (0, count(&String::from_utf8_lossy(self.text)));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.gap(end, start, Some(middle)).is_some() {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        let from = self.gap(end, start, Some(low))?;
-        if start == self.regex.len() {
-            // Nothing tells where it ends: the rest of the word.
-            let rest = self.text.get(from..)?;
-            let width = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
-            return Some((end..start, from..from + width));
-        }
-        let rest = String::from_utf8_lossy(self.text.get(from..)?);
-        let width: usize = rest.chars().take(low).map(char::len_utf8).sum();
-        Some((end..start, from..(from + width).min(self.text.len())))
+    /// The beginning up to here, if it is a regex and matches.
+    fn beginning(&self, end: usize) -> Option<Rules> {
+        let beginning = self.part(self.flags.min(end)..end)?;
+        find(&beginning, self.text).map(|_| beginning)
     }
 
-    /// Where the beginning ends, if the ending matches behind it, at most so
-    /// many characters further on.
-    fn gap(&self, end: usize, start: usize, most: Option<usize>) -> Option<usize> {
-        let (beginning, ending) = (self.regex.get(..end)?, self.regex.get(start..)?);
-        // Flags stand at the start of all of it and hold for the ending, too.
-        let (flags, beginning) = beginning.split_at(flags_end(beginning));
-        let most = most.map_or(String::new(), |most| most.to_string());
-        let cut = format!("{flags}(?:{beginning})(?=(?s:.{{0,{most}}}?)(?:{ending}))");
-        Some(find(&cut, self.text)?.end)
+    /// The ending from here on, if it is a regex and matches.
+    fn ending(&self, start: usize) -> Option<Ending> {
+        let is_anchored = self.regex.get(start..)?.starts_with('^');
+        if start < self.flags || start == self.regex.len() || is_anchored {
+            return None;
+        }
+        let ending = self.part(start..self.regex.len())?;
+        let (mut at, mut from) = (Vec::new(), 0);
+        while at.len() < PLACES
+            && let Some(found) = self.text.get(from..).and_then(|rest| find(&ending, rest))
+        {
+            at.push(from + found.start);
+            from += found.start + 1;
+        }
+        (!at.is_empty()).then_some(Ending { start, at })
+    }
+
+    /// The longest ending that matches behind this beginning: what is left out,
+    /// and what stands there instead.
+    fn narrowest(&self, end: usize, endings: &[Ending]) -> Option<(Range<usize>, Range<usize>)> {
+        let beginning = self.beginning(end)?;
+        // Where the beginning ends that matches nearest before a place.
+        let before = |at: usize| match self.text.get(..at)? {
+            // Nothing matches an empty text; a beginning that is empty would.
+            [] => find(&beginning, self.text).filter(|found| found.end == 0).map(|_| 0),
+            // The closing space that a rule may count on is not there.
+            text => Some(find(&beginning, text)?.end).filter(|end| *end <= at),
+        };
+        let fitting = endings.iter().filter(|ending| ending.start >= end);
+        let mut fitting = fitting.filter_map(|ending| {
+            let gaps = ending.at.iter().filter_map(|&at| Some(before(at)?..at));
+            Some((end..ending.start, gaps.min_by_key(Range::len)?))
+        });
+        if let Some(longest) = fitting.next() {
+            return Some(longest);
+        }
+        // Nothing tells where it ends: the rest of the word.
+        let from = find(&beginning, self.text)?.end.min(self.text.len());
+        let rest = self.text.get(from..)?;
+        let width = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+        Some((end..self.regex.len(), from..from + width))
     }
 }
 
@@ -140,10 +148,6 @@ fn flags_end(regex: &str) -> usize {
     if is_flags { flags.len() + 3 } else { 0 }
 }
 
-fn is_regex(regex: Option<&str>) -> bool {
-    regex.is_some_and(|regex| compile(regex).is_some())
-}
-
 fn compile(regex: &str) -> Option<Rules> {
     let mut rules = Rules::default();
     let image: ImageName = crate::choose::AD_HOC.parse().ok()?;
@@ -151,8 +155,8 @@ fn compile(regex: &str) -> Option<Rules> {
     Some(rules)
 }
 
-fn find(regex: &str, text: &[u8]) -> Option<Range<usize>> {
-    compile(regex)?.rules().first()?.find(text)
+fn find(rules: &Rules, text: &[u8]) -> Option<Range<usize>> {
+    rules.rules().first()?.find(text)
 }
 
 #[cfg(test)]
@@ -182,7 +186,7 @@ mod tests {
             (r"checkpionter", "postgres: checkpointer", "io", "oi"),
             (r"nginx: the worker", "nginx: worker process", "the ", ""),
             // anchors
-            (r"^redis-server ", "/usr/bin/redis-server *:6379", "^", ""),
+            (r"^redis-server ", "/usr/bin/redis-server *:6379", "", "/usr/bin/"),
             (r"^nginx: worker$", "nginx: worker process", "", " process"),
             (r"^sshd$", "sshd: root@pts/0", "", ": root@pts/0"),
             // another value, another ending, escapes

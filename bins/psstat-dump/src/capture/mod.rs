@@ -3,7 +3,8 @@
 //! A folder like `/proc`: for each process `stat`, `statm`, `status`, `io`,
 //! `limits`, `comm`, its scrubbed `cmdline`, the links of `fd` and `ns`, and
 //! the tables of `net`, of which only the rows of captured processes' sockets
-//! are kept. Beside them the machine's `stat`, `uptime` and `version`. What
+//! are kept. Names of files and sockets are scrubbed like command lines; the
+//! process's own name, of at most 15 bytes, is not. Beside them the machine's `stat`, `uptime` and `version`. What
 //! could not be read is not there. The links say what descriptors were open
 //! on; on another machine they lead nowhere, or elsewhere.
 
@@ -116,7 +117,10 @@ fn read(pid: u32, files: &Files, unread: &mut BTreeMap<String, usize>) -> Option
         Err(why) => failed("cmdline", &why),
     }
     match files.descriptors() {
-        Ok(links) => process.descriptors = Some(links),
+        Ok(links) => {
+            let scrubbed = |(fd, link): (u32, Vec<u8>)| (fd, scrub::link(&link));
+            process.descriptors = Some(links.into_iter().map(scrubbed).collect());
+        }
         Err(why) => failed("fd", &why),
     }
     for name in ["ns/net", "ns/pid"] {
@@ -171,7 +175,12 @@ fn owned_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
         };
         inode.map_or(true, |inode| sockets.contains(&inode))
     };
-    table.split_inclusive(|byte| *byte == b'\n').filter(is_kept).collect::<Vec<_>>().concat()
+    let lines = table.split_inclusive(|byte| *byte == b'\n').filter(is_kept);
+    if name != "unix" {
+        return lines.collect::<Vec<_>>().concat();
+    }
+    // A socket's path is a name that a process chose.
+    lines.flat_map(|line| scrub::path_of_row(line)).collect()
 }
 
 /// Makes a folder, or takes one that is empty.

@@ -6,13 +6,13 @@
 //! a URL, the passwords of some well-known programs, and long words of
 //! letters and digits mixed, as keys and tokens are.
 
-use psstat_proc_parse::Cmdline;
+use psstat_proc_parse::{Cmdline, FdTarget};
 
 /// What stands where a secret was.
 pub const MARK: &str = "SCRUBBED";
 
 /// Parts of names that tell of a secret.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     "pass",
     "pwd",
     "secret",
@@ -25,10 +25,14 @@ const NAMES: [&str; 12] = [
     "private",
     "accesskey",
     "access-key",
+    "access_key",
+    "passphrase",
+    "session_id",
+    "cookie",
 ];
 
 /// Programs whose passwords come with an option that does not say so.
-const OPTIONS: [(&str, &str); 9] = [
+const OPTIONS: [(&str, &str); 14] = [
     ("mysql", "-p"),
     ("mysqldump", "-p"),
     ("mysqladmin", "-p"),
@@ -38,13 +42,34 @@ const OPTIONS: [(&str, &str); 9] = [
     ("sshpass", "-p"),
     ("redis-cli", "-a"),
     ("ldapsearch", "-w"),
+    ("mariadb-dump", "-p"),
+    ("mongo", "-p"),
+    ("mongosh", "-p"),
+    ("sqlcmd", "-P"),
+    ("docker", "-p"),
 ];
 
 /// The shortest word of letters and digits mixed that is taken for a key.
 const KEY_LEN: usize = 32;
 /// How words of well-known keys begin, the shorter ones included.
-const KEY_STARTS: [&str; 8] =
-    ["AKIA", "ghp_", "gho_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "eyJ"];
+const KEY_STARTS: [&str; 16] = [
+    "AKIA",
+    "ASIA",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "eyJ",
+    "sk-",
+    "sk_live_",
+    "rk_live_",
+    "AIza",
+    "hvs.",
+    "npm_",
+];
 
 /// The command line, as `/proc/PID/cmdline` has it, without what looks secret.
 pub fn command_line(raw: &[u8]) -> Vec<u8> {
@@ -69,6 +94,31 @@ pub fn command_line(raw: &[u8]) -> Vec<u8> {
         scrubbed.extend(end);
     }
     scrubbed
+}
+
+/// What a descriptor is open on, without what looks secret: a file's name may
+/// hold a key, or its query. What the kernel itself says (`socket:[7]`) stays.
+pub fn link(target: &[u8]) -> Vec<u8> {
+    match FdTarget::parse(target) {
+        FdTarget::File { .. } | FdTarget::Memfd(_) => one_argument("", target),
+        _ => target.to_vec(),
+    }
+}
+
+/// A row of `/proc/net/unix` with its path scrubbed, which is the rest of it
+/// behind the seventh column.
+pub fn path_of_row(row: &[u8]) -> Vec<u8> {
+    let starts = (1..row.len()).filter(|&at| {
+        row.get(at - 1) == Some(&b' ') && row.get(at).is_some_and(|byte| *byte != b' ')
+    });
+    match starts.skip(6).next().and_then(|at| row.split_at_checked(at)) {
+        Some((columns, path)) => {
+            let end = path.len() - usize::from(path.ends_with(b"\n"));
+            let (path, end) = path.split_at(end);
+            [columns, &one_argument("", path), end].concat()
+        }
+        None => row.to_vec(),
+    }
 }
 
 /// `--password`, with the secret as the next argument.
@@ -117,17 +167,22 @@ fn named_values(argument: &[u8]) -> Vec<u8> {
         let value = value.unwrap_or_default();
         let is_part =
             |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        let start = before.iter().rposition(|byte| !is_part(byte)).map_or(0, |last| last + 1);
+        // As in JSON, a name may be quoted, and a space may come before a value.
+        let bare = trimmed_end(before, b"\"' ");
+        let start = bare.iter().rposition(|byte| !is_part(byte)).map_or(0, |last| last + 1);
+        let gap = value.iter().position(|byte| *byte != b' ').unwrap_or(0);
+        let (gap, value) = value.split_at(gap);
         out.extend(rest.get(..=at).unwrap_or_default());
+        out.extend(gap);
         if value.is_empty()
             || value.starts_with(b"//")
-            || !is_name(before.get(start..).unwrap_or_default())
+            || !is_name(bare.get(start..).unwrap_or_default())
         {
             rest = value;
             continue;
         }
         out.extend_from_slice(MARK.as_bytes());
-        let first = out.len() == at + 1 + MARK.len() && start == 0;
+        let first = out.len() == at + 1 + gap.len() + MARK.len() && start == 0;
         let quote = value.first().copied().filter(|byte| matches!(byte, b'"' | b'\''));
         let end = match quote {
             _ if first => None,
@@ -138,6 +193,12 @@ fn named_values(argument: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(rest);
     out
+}
+
+/// A text without these bytes at its end.
+fn trimmed_end<'a>(text: &'a [u8], bytes: &[u8]) -> &'a [u8] {
+    let last = text.iter().rposition(|byte| !bytes.contains(byte));
+    text.get(..last.map_or(0, |last| last + 1)).unwrap_or_default()
 }
 
 /// `scheme://user:password@host`.
@@ -152,6 +213,11 @@ fn passwords_in_urls(argument: &[u8]) -> Vec<u8> {
         let host = authority.iter().rposition(|byte| *byte == b'@');
         let colon = authority.iter().position(|byte| *byte == b':');
         match (colon, host) {
+            // A token stands where the user does: `https://TOKEN@host`.
+            (None, Some(host)) if is_key(authority.get(..host).unwrap_or_default()) => {
+                out.extend_from_slice(MARK.as_bytes());
+                out.extend_from_slice(authority.get(host..).unwrap_or_default());
+            }
             (Some(colon), Some(host)) if colon < host => {
                 out.extend_from_slice(authority.get(..=colon).unwrap_or_default());
                 out.extend_from_slice(MARK.as_bytes());
@@ -180,6 +246,12 @@ fn headers(argument: &[u8]) -> Vec<u8> {
 /// Words that look like keys themselves.
 fn keys(argument: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
+    // A path is no key: `/` is part of one only in what a name is given.
+    if let Some(at) = argument.iter().position(|byte| *byte == b'=')
+        && argument.get(at + 1..).is_some_and(is_blob)
+    {
+        return [argument.get(..=at).unwrap_or_default(), MARK.as_bytes()].concat();
+    }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+".contains(&byte);
     for word in argument.chunk_by(|one, other| is_part(*one) == is_part(*other)) {
         if is_key(word) {
@@ -196,6 +268,21 @@ fn is_key(word: &[u8]) -> bool {
     let has = |what: fn(&u8) -> bool| word.iter().any(what);
     let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
     (known && word.len() >= 12 && is_mixed) || (word.len() >= KEY_LEN && is_mixed)
+}
+
+/// Whether it is base64 with slashes, as a key may be and a path is not: long,
+/// of upper and lower case and digits, and no word between two slashes is one
+/// of letters in lower case, as the folders of a path are.
+fn is_blob(value: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    let has = |what: fn(&u8) -> bool| value.iter().any(what);
+    let mut words = value.split(|byte| *byte == b'/').filter(|word| word.len() > 1);
+    value.len() >= KEY_LEN
+        && value.iter().all(is_part)
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && !words.any(|word| word.iter().all(u8::is_ascii_lowercase))
 }
 
 #[cfg(test)]
@@ -222,7 +309,7 @@ mod tests {
                 "app|jdbc:x://db/y?user=a&password=hunter2&z=1",
                 "app|jdbc:x://db/y?user=a&password=SCRUBBED&z=1",
             ),
-            ("curl|-H|X-Auth-Token: hunter2", "curl|-H|X-Auth-Token:SCRUBBED"),
+            ("curl|-H|X-Auth-Token: hunter2", "curl|-H|X-Auth-Token: SCRUBBED"),
             ("curl|-H|Cookie; Bearer hunter2", "curl|-H|Cookie; Bearer SCRUBBED"),
             ("curl|-u|me:hunter2|http://x/", "curl|-u|SCRUBBED|http://x/"),
             ("/usr/bin/mysql|-phunter2|-h|db", "/usr/bin/mysql|-pSCRUBBED|-h|db"),
@@ -230,10 +317,68 @@ mod tests {
             ("app|x=0123456789abcdef0123456789abcdef/y", "app|x=SCRUBBED/y"),
             ("title --password hunter2 on", "title --password SCRUBBED on"),
             ("app|--api-key|hunter2||", "app|--api-key|SCRUBBED||"),
+            ("aws|AWS_SECRET_ACCESS_KEY=hunter2/x+y", "aws|AWS_SECRET_ACCESS_KEY=SCRUBBED"),
+            ("aws|AKIAIOSFODNN7EXAMPLE", "aws|SCRUBBED"),
+            ("aws|--access_key|hunter2", "aws|--access_key|SCRUBBED"),
+            ("aws|k=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws|k=SCRUBBED"),
+            ("app|Authorization: Bearer hunter2", "app|Authorization: SCRUBBED"),
+            ("app|bearer hunter2 x", "app|bearer SCRUBBED"),
+            ("app|aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==", "app|SCRUBBED=="),
+            (
+                "app|Server=db;User Id=me;Password=hunter2;Port=1",
+                "app|Server=db;User Id=me;Password=SCRUBBED;Port=1",
+            ),
+            (
+                "app|host=db user=me password=hunter2 dbname=x",
+                "app|host=db user=me password=SCRUBBED dbname=x",
+            ),
+            (
+                "sh|-c|curl -H 'X-Auth-Token: hunter2' http://h/",
+                "sh|-c|curl -H 'X-Auth-Token: SCRUBBED' http://h/",
+            ),
+            ("app|redis://:hunter2@h:1/0", "app|redis://:SCRUBBED@h:1/0"),
+            (
+                "git|https://ghp_16C7e42F292c6912E7@github.com/x",
+                "git|https://SCRUBBED@github.com/x",
+            ),
+            (
+                "app|amqps://me:hun:ter2@h/v,amqps://me:hunter2@i/v",
+                "app|amqps://me:SCRUBBED@h/v,amqps://me:SCRUBBED@i/v",
+            ),
+            ("sshpass|-phunter2|ssh|h", "sshpass|-pSCRUBBED|ssh|h"),
+            (
+                "env|GITHUB_TOKEN=hunter2|MYSQL_PWD=hunter2|go",
+                "env|GITHUB_TOKEN=SCRUBBED|MYSQL_PWD=SCRUBBED|go",
+            ),
+            (
+                "java|-Djavax.net.ssl.keyStorePassword=hunter2",
+                "java|-Djavax.net.ssl.keyStorePassword=SCRUBBED",
+            ),
+            ("app|{\"password\": \"hunter2\", \"a\": 1}", "app|{\"password\": SCRUBBED, \"a\": 1}"),
         ];
         for (given, want) in cases {
             assert_eq!(scrubbed(given), want);
         }
+    }
+
+    #[test]
+    fn names_of_files_and_sockets_are_scrubbed_too() {
+        let link = |text: &str| String::from_utf8(link(text.as_bytes())).unwrap();
+        assert_eq!(link("/var/cache/get?token=hunter2&x=1"), "/var/cache/get?token=SCRUBBED&x=1");
+        assert_eq!(link("/tmp/AKIAIOSFODNN7EXAMPLE (deleted)"), "/tmp/SCRUBBED (deleted)");
+        for same in
+            ["socket:[7]", "anon_inode:[eventpoll]", "/var/lib/app/data-2026.db", "/dev/null"]
+        {
+            assert_eq!(link(same), same);
+        }
+        let row = |path: &str| {
+            format!("0000000000000000: 00000002 00000000 00010000 0001 01     7{path}\n")
+        };
+        let scrubbed = |path: &str| String::from_utf8(path_of_row(row(path).as_bytes())).unwrap();
+        assert_eq!(scrubbed(" @token=hunter2"), row(" @token=SCRUBBED"));
+        assert_eq!(scrubbed(" token=hunter2"), row(" token=SCRUBBED"));
+        assert_eq!(scrubbed(" /run/docker.sock"), row(" /run/docker.sock"));
+        assert_eq!(scrubbed(""), row(""));
     }
 
     #[test]

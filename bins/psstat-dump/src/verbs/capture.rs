@@ -59,8 +59,8 @@ fn text(args: &CaptureArgs, captured: &Captured) -> String {
         text.push_str(&format!("  without {file}, which cannot be read: {count}\n"));
     }
     text.push_str(
-        "Command lines are scrubbed of what looks secret; look through them before you pass \
-         them on:\n",
+        "Command lines and names of files and sockets are scrubbed of what looks secret; look \
+         through them before you pass them on:\n",
     );
     text.push_str(&format!("  psstat-dump --no-conf -p --proc {dir}\n"));
     text

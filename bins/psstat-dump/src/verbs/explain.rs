@@ -1,6 +1,7 @@
 //! Which rules match a process and where; which processes a rule matches.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use psstat_matcher::{ImageName, Rule, Rules};
 use psstat_proc_parse::Cmdline;
@@ -18,6 +19,9 @@ use crate::{csv, executable, harmless, json, measure};
 
 /// How many of the processes that come near are shown to people.
 const NEAR_SHOWN: usize = 10;
+/// How long it is looked for what keeps rules from matching. Many rules on a
+/// very long command line can take longer; the last ones then go without.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Explains.
 ///
@@ -56,6 +60,7 @@ fn image_of<'r>(rules: &'r Rules, rule: &Rule) -> &'r str {
 fn processes(common: &Common, source: &Source, pids: &[u32], out: Out) -> Result<Found, Failure> {
     let mut found = Found::Nothing;
     let mut first = true;
+    let begin = Instant::now();
     for &pid in pids {
         let read = Files::open(&common.proc, pid).and_then(|files| files.command_line());
         let raw = match read {
@@ -74,7 +79,8 @@ fn processes(common: &Common, source: &Source, pids: &[u32], out: Out) -> Result
         let try_rule = |rule| {
             let at = if text.is_empty() { None } else { Rule::find(rule, &text) };
             let is_off = at.is_none() && !text.is_empty();
-            let miss = is_off.then(|| miss::of(rule.source(), &text)).flatten();
+            let is_tried = is_off && begin.elapsed() < PATIENCE;
+            let miss = is_tried.then(|| miss::of(rule.source(), &text)).flatten();
             let near = is_off.then(|| Beginnings::of(rule.source()).nearest(&text)).flatten();
             Tried { rule, image: image_of(rules, rule), at, miss, near }
         };
@@ -150,7 +156,6 @@ fn miss_text(rule: &Rule, text: &[u8], miss: &Miss) -> String {
         Miss::Place { wanted, found } => {
             let (want, has) = (part(rule.source(), wanted), part(text, found));
             let why = match (&want[..], &has[..]) {
-                ("^", "") => "all but `^` matches, but not at the beginning".to_owned(),
                 (_, "") => format!("the regex wants `{want}`, the command line has nothing there"),
                 ("", _) => format!("the command line has `{has}` there, the regex nothing"),
                 _ => format!("the regex wants `{want}`, the command line has `{has}`"),

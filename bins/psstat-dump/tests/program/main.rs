@@ -7,6 +7,7 @@ mod check;
 mod copies;
 mod doctor;
 mod explain;
+mod fixture;
 mod formats;
 mod numbers;
 mod pid;

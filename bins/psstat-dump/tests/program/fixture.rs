@@ -1,0 +1,87 @@
+//! Every verb on the project's own capture, `fixtures/capture`, beside what was
+//! true of its processes when `cargo xtask capture` made it.
+
+use std::path::{Path, PathBuf};
+
+use psstat_actor::TempDir;
+use serde_json::{Value, json};
+
+use crate::run::{json as json_of, run, stdout};
+use crate::session::Session;
+
+fn path(name: &str) -> String {
+    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/capture").join(name);
+    let path: PathBuf = capture.canonicalize().unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Image, pid, and the numbers: fds, threads, tcp, udp, unix, wchar.
+fn what_is_true() -> Vec<(String, u64, Vec<u64>)> {
+    let text = std::fs::read_to_string(path("truth.txt")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let numbers: Vec<u64> = words[1..].iter().map(|word| word.parse().unwrap()).collect();
+        (words[0].to_owned(), numbers[0], numbers[1..].to_vec())
+    };
+    lines.map(line).collect()
+}
+
+const FIELDS: [&str; 6] =
+    ["fds", "threads", "tcp_established", "udp_established", "unix_established", "wchar_bytes"];
+
+#[test]
+fn every_verb_runs_on_the_projects_capture() {
+    let (proc, conf) = (path("proc"), path("psstat.conf"));
+    let truth = what_is_true();
+    let on_it = |args: &[&str]| json_of(&[args, &["--proc", &proc, "--json"]].concat());
+
+    let (status, document) = on_it(&["-p", "--conf", &conf]);
+    assert_eq!((status, document["rows"].as_array().unwrap().len()), (0, truth.len()));
+    for (image, pid, numbers) in &truth {
+        let rows = document["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["pid"] == *pid).unwrap();
+        assert_eq!(row["images"], json!([image]));
+        for (field, number) in FIELDS.iter().zip(numbers) {
+            assert_eq!(row[*field], *number, "{image} {pid} {field}");
+        }
+        assert_eq!(row["pcpu_percent"], Value::Null);
+    }
+    let args = ["--conf", &conf, "--count", "2", "--interval", "0.1", "--json", "--proc", &proc];
+    let text = stdout(&run(&[&args[..], &["nginx"]].concat()));
+    let document: Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(document["rows"][0]["procs"], 2);
+    // A copy does not move.
+    assert_eq!(document["rows"][0]["wchar_bytes_per_second"], Value::Null);
+    let (status, document) = on_it(&["-e", "^nginx: worker"]);
+    assert_eq!((status, &document["rows"][0]["tcp_established"]), (0, &json!(4)));
+
+    let (_, orders, numbers) = &truth[0];
+    let pid = orders.to_string();
+    let (status, page) = on_it(&["pid", &pid]);
+    assert_eq!((status, &page["descriptors"]["open"]), (0, &json!(numbers[0])));
+    assert_eq!(page["sockets"]["established"], numbers[2] + numbers[3] + numbers[4]);
+    assert!(page["identity"]["command_line"].as_str().unwrap().contains("SCRUBBED"));
+    let (status, document) = on_it(&["explain", &pid, "--conf", &conf]);
+    assert_eq!((status, &document["first_image"]), (0, &json!("orders")));
+    let (status, document) = on_it(&["explain", "--rule", "nginx", "--conf", &conf]);
+    assert_eq!((status, document["rules"][0]["matches"].as_array().unwrap().len()), (0, 2));
+    let (status, document) = on_it(&["check", &conf]);
+    assert_eq!((status, &document["rules"][2]["procs"]), (0, &json!(1)));
+    // Whether all is well is the machine's: its limits, the conf's owner.
+    let (_, document) = on_it(&["doctor", "--conf", &conf]);
+    assert_eq!(document["checks"][1]["name"], "procfs");
+    let temp = TempDir::new().unwrap();
+    let again = temp.join("again");
+    let (status, document) = on_it(&["capture", again.to_str().unwrap(), "--conf", &conf]);
+    assert_eq!((status, &document["procs"]), (0, &json!(truth.len())));
+    let table = |proc: &str| stdout(&run(&["-p", "--exact", "--conf", &conf, "--proc", proc]));
+    assert_eq!(table(again.to_str().unwrap()), table(&proc));
+
+    let args = ["top", "--interval", "0.2", "--conf", &conf, "--proc", &proc];
+    let mut top = Session::start(&args);
+    let screen = top.wait_until(|screen| screen.contains("+orders"));
+    assert!(screen.contains("+nginx") && screen.contains("+cache"), "{screen}");
+    top.press("q");
+    assert_eq!(top.end(), Some(0));
+}

@@ -1,0 +1,87 @@
+//! `cargo xtask capture`: the project's own capture, on which tests run every
+//! verb of psstat-dump, made by psstat-dump of processes made for it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use psstat_actor::{Actor, Config, truth};
+
+use crate::Result;
+
+/// The rules that find the processes, and nobody else.
+const CONF: &str = r"# The images of the capture beside this file.
+orders     ^java .*/srv/shop/orders\.jar
+nginx      ^nginx: (master|worker) process
+cache      ^redis-server 127\.0\.0\.1:6379$
+";
+
+/// Makes `fixtures/capture` anew.
+pub(crate) fn run() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask is in no workspace")?;
+    let folder = root.join("fixtures").join("capture");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let conf = folder.join("psstat.conf");
+    fs::write(&conf, CONF)?;
+    let actors = population()?;
+    fs::write(folder.join("truth.txt"), what_is_true(&actors)?)?;
+    let proc = folder.join("proc");
+    let words = ["psstat-dump", "capture", "--conf"].map(std::ffi::OsString::from);
+    let paths = [conf.as_path(), proc.as_path()].map(|path| path.as_os_str().to_owned());
+    if psstat_dump::main(words.into_iter().chain(paths)) != ExitCode::SUCCESS {
+        return Err("psstat-dump did not capture them".into());
+    }
+    // It names who built the kernel, and where.
+    fs::write(proc.join("version"), "Linux version 6.18\n")?;
+    Ok(())
+}
+
+fn population() -> Result<Vec<(&'static str, Actor)>> {
+    let java = ["-Xmx512m", "-Ddb.password=hunter2", "-jar", "/srv/shop/orders.jar"];
+    let java = java.into_iter().chain(["--db", "postgres://shop:hunter2@db:5432/orders"]);
+    let mut orders = Actor::spawn(&Config::new("java").args(java))?;
+    orders.threads(5)?;
+    orders.open_files(4)?;
+    orders.tcp_pairs(3)?;
+    orders.tcp6_mapped_pairs(1)?;
+    orders.write_bytes(100_000, 10)?;
+    let master = Actor::spawn(&Config::new("nginx: master process /usr/sbin/nginx"))?;
+    // In a network namespace of its own, as in a container.
+    let mut worker = Actor::spawn(&Config::new("nginx: worker process"))?;
+    worker.unshare_net()?;
+    worker.tcp_pairs(2)?;
+    worker.unix_pairs(1)?;
+    let mut cache = Actor::spawn(&Config::new("redis-server 127.0.0.1:6379"))?;
+    cache.udp_connected(2)?;
+    cache.decoys(1)?;
+    cache.set_comm("redis) S (main")?;
+    let actors = vec![("orders", orders), ("nginx", master), ("nginx", worker), ("cache", cache)];
+    for (_, actor) in &actors {
+        actor.quiesce()?;
+    }
+    Ok(actors)
+}
+
+/// A line a process, read without psstat.
+fn what_is_true(actors: &[(&str, Actor)]) -> Result<String> {
+    let mut text = String::from("# image pid fds threads tcp udp unix wchar\n");
+    for (image, actor) in actors {
+        let pid = actor.pid();
+        let sockets = truth::established(pid)?;
+        let wchar = truth::io(pid)?.get("wchar").copied().unwrap_or_default();
+        writeln!(
+            text,
+            "{image} {pid} {} {} {} {} {} {wchar}",
+            truth::fds(pid)?,
+            truth::threads(pid)?,
+            sockets.all_tcp(),
+            sockets.all_udp(),
+            sockets.unix.len(),
+        )?;
+    }
+    Ok(text)
+}
