@@ -9,8 +9,9 @@
 //! One way through it: [`args`] says what was typed, [`choose`] which
 //! processes that means, [`measure`] gives the numbers of one window as rows,
 //! and [`table`], [`csv`] and [`json`] print rows by way of the [`columns`]
-//! that were chosen. [`page`] is what is known of one process. [`harmless`] stands between strangers' text and a
-//! terminal.
+//! that were chosen. [`page`] is what is known of one process, [`miss`] what
+//! keeps a rule from matching. [`harmless`] stands between strangers' text and
+//! a terminal.
 #![forbid(unsafe_code)]
 
 pub mod args;

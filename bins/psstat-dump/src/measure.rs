@@ -202,6 +202,15 @@ pub fn is_copy(proc: &Path) -> bool {
     rustix::fs::statfs(proc).is_ok_and(|fs| fs.f_type != rustix::fs::PROC_SUPER_MAGIC)
 }
 
+/// Whether there can be processes in a folder: it is a procfs, or has at least
+/// one process in it, as a copy has. An unmounted `/proc` is neither. A folder
+/// that cannot be listed counts as one; reading it says why.
+pub fn may_hold_processes(proc: &Path) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(proc) else { return true };
+    let is_pid = |name: std::ffi::OsString| name.to_str().is_some_and(|n| n.parse::<u32>().is_ok());
+    !is_copy(proc) || entries.any(|entry| entry.is_ok_and(|entry| is_pid(entry.file_name())))
+}
+
 /// This process's pid as a procfs knows it, which may be that of another pid
 /// namespace. A copy of a procfs knows none.
 pub fn own_pid(proc: &Path) -> Option<u32> {

@@ -11,12 +11,21 @@ mod top;
 
 use crate::args::{Args, Verb};
 use crate::exit::{Failure, Found};
+use crate::{conf, measure};
 
 /// Does what was asked.
 ///
 /// # Errors
 /// When it cannot be done; see [`Failure`].
 pub fn run(args: Args) -> Result<Found, Failure> {
+    let proc = &args.common.proc;
+    if !measure::may_hold_processes(proc) {
+        let shown = conf::shown(proc);
+        return Err(Failure::Usage(format!(
+            "{shown} is no procfs, nor a copy of one: there is no process in it; if it should be \
+             one, `mount -t proc proc {shown}`"
+        )));
+    }
     match args.verb {
         None => images::run(&args.common, &args.conf, &args.table),
         Some(Verb::Pid(pid)) => pid::run(&args.common, &pid),

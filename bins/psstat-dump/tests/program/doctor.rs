@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use psstat_actor::TempDir;
 use serde_json::{Value, json};
 
-use crate::run::{actor, csv, json as json_of, run, stdout, unique};
+use crate::run::{actor, copy_program, csv, json as json_of, run, stdout, unique};
 
 fn check<'d>(document: &'d Value, name: &str) -> &'d Value {
     document["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
@@ -67,7 +67,7 @@ fn as_nobody_it_names_what_is_denied_and_the_remedy() {
     let _actor = actor(&unique("doctored"));
     let temp = TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
-    std::fs::copy(env!("CARGO_BIN_EXE_psstat-dump"), &program).unwrap();
+    copy_program(&program);
     let mut command = std::process::Command::new(&program);
     command.args(["doctor", "--json"]).uid(65534).gid(65534).current_dir("/");
     let output = command.output().unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use psstat_actor::{Actor, Config, Kind, truth};
 use serde_json::{Value, json};
 
-use crate::run::{csv, json as json_of, run, stderr, stdout, unique};
+use crate::run::{copy_program, csv, json as json_of, run, stderr, stdout, unique};
 
 fn kilobytes(pid: u32, name: &str) -> i64 {
     let line = truth::status_field(pid, name).unwrap();
@@ -275,7 +275,7 @@ fn what_may_not_be_read_is_said() {
     let actor = crate::run::actor(&unique("page-denied"));
     let temp = psstat_actor::TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
-    std::fs::copy(env!("CARGO_BIN_EXE_psstat-dump"), &program).unwrap();
+    copy_program(&program);
     let mut command = std::process::Command::new(&program);
     command
         .args(["pid", &actor.pid().to_string(), "--json"])

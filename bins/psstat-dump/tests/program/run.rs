@@ -37,6 +37,14 @@ pub(crate) fn json(args: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), serde_json::from_str(&text).unwrap())
 }
 
+/// Copies the program to where every user finds it. By another process: one
+/// that writes a file and forks in another thread makes it busy for a while.
+pub(crate) fn copy_program(to: &std::path::Path) {
+    let mut copy = Command::new("cp");
+    copy.arg(env!("CARGO_BIN_EXE_psstat-dump")).arg(to);
+    assert!(copy.status().unwrap().success());
+}
+
 /// A name that no other process has.
 pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())

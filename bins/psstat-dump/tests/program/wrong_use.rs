@@ -32,6 +32,21 @@ fn is_told_on_stderr_with_status_2() {
 }
 
 #[test]
+fn a_folder_without_processes_is_no_procfs() {
+    let temp = psstat_actor::TempDir::new().unwrap();
+    let empty = temp.path().to_str().unwrap();
+    for verb in [&[][..], &["doctor"], &["pid", "1"], &["explain", "1", "-e", "x"]] {
+        for folder in [empty, "/sys"] {
+            let output = run(&[verb, &["--proc", folder]].concat());
+            assert_eq!(output.status.code(), Some(2), "{verb:?} {folder}");
+            let said = stderr(&output);
+            let want = format!("{folder} is no procfs, nor a copy of one");
+            assert!(said.contains(&want) && said.contains("mount -t proc"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_bad_regex_is_marked() {
     let output = run(&["-e", "日本(x"]);
     assert_eq!(output.status.code(), Some(2));
