@@ -180,7 +180,7 @@ fn owned_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
         return lines.collect::<Vec<_>>().concat();
     }
     // A socket's path is a name that a process chose.
-    lines.flat_map(|line| scrub::path_of_row(line)).collect()
+    lines.flat_map(scrub::path_of_row).collect()
 }
 
 /// Makes a folder, or takes one that is empty.

@@ -108,10 +108,10 @@ pub fn link(target: &[u8]) -> Vec<u8> {
 /// A row of `/proc/net/unix` with its path scrubbed, which is the rest of it
 /// behind the seventh column.
 pub fn path_of_row(row: &[u8]) -> Vec<u8> {
-    let starts = (1..row.len()).filter(|&at| {
+    let mut starts = (1..row.len()).filter(|&at| {
         row.get(at - 1) == Some(&b' ') && row.get(at).is_some_and(|byte| *byte != b' ')
     });
-    match starts.skip(6).next().and_then(|at| row.split_at_checked(at)) {
+    match starts.nth(6).and_then(|at| row.split_at_checked(at)) {
         Some((columns, path)) => {
             let end = path.len() - usize::from(path.ends_with(b"\n"));
             let (path, end) = path.split_at(end);
