@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("descriptors  processes  cpu, ms  wall, ms  resident, MiB  kept");
     for budget in [usize::try_from(options.processes)? * 4, 64] {
         let crowd = Crowd::start(WORD, usize::try_from(options.processes)?)?;
-        let mut collector = Collector::start(&program, &conf, budget)?;
+        let mut collector = Collector::start(&program, &conf, budget, 1)?;
         let mut io = 0;
         // The first cycle gets to know them all.
         for number in 0..4 {

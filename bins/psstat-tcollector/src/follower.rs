@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::cycle::protected;
 use crate::fault;
+use crate::rights;
 use crate::wait::timespec;
 
 /// A look that takes longer than this hangs.
@@ -214,7 +215,7 @@ impl Current {
         let (theirs, path) = (Arc::clone(&desk), path.to_owned());
         let thread = Builder::new().name("conf".into()).stack_size(STACK);
         let thread = spawn_apart(thread, Arc::clone(far), move |far| {
-            follow(&theirs, &far.0, LiveConf::new(path));
+            rights::as_the_user(|| follow(&theirs, &far.0, LiveConf::new(path)));
         })?;
         Ok(Current { desk, thread })
     }

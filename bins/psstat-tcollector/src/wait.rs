@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::conf::Conf;
-use crate::rights;
 
 /// Between two looks whether a conf is parsed at last.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -70,7 +69,7 @@ impl Signals {
             if self.hung_up() {
                 conf.reload();
             }
-            changed |= rights::as_the_user(|| conf.follow());
+            changed |= conf.follow();
             let now = Instant::now();
             if enough(conf, now) {
                 return changed;
