@@ -158,8 +158,9 @@ fn open(path: &Path) -> Result<(File, Metadata), Unusable> {
     if !metadata.is_file() {
         return Err(Unusable::NotAFile);
     }
-    // The same, whatever the path leads to by now.
-    let same = format!("/proc/self/fd/{}", named.as_raw_fd());
+    // The same, whatever the path leads to by now. A thread may have descriptors
+    // of its own, which `/proc/self` does not show.
+    let same = format!("/proc/thread-self/fd/{}", named.as_raw_fd());
     let file = match open(Path::new(&same), OFlags::NOCTTY) {
         // Without a procfs. A pipe that came in between must not block.
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
