@@ -75,6 +75,8 @@ pub struct Sampler {
     pub(crate) roll: Roll,
     pub(crate) forest: Forest,
     pub(crate) kin_changed: bool,
+    /// A tracked process was found gone since the last listing.
+    pub(crate) found_gone: bool,
     /// io of those that belong to no image yet, by pid, while they are young.
     pub(crate) young: HashMap<u32, Counters>,
     /// Tracked zombies, by pid: their children have other parents.
@@ -148,6 +150,7 @@ impl Sampler {
             roll: Roll::default(),
             forest: Forest::default(),
             kin_changed: true,
+            found_gone: false,
             young: HashMap::new(),
             zombies: Vec::new(),
             owners: Owners::default(),

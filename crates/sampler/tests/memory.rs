@@ -71,7 +71,7 @@ fn weigh(word: &String) -> (usize, usize) {
 }
 
 #[test]
-fn a_process_takes_less_than_a_kibibyte() {
+fn a_process_takes_little_more_than_a_kibibyte() {
     // As full as the table of sockets is with 2,000, 4,000 or 8,000.
     const PROCESSES: usize = 125;
     let _alone = alone();
@@ -96,8 +96,8 @@ fn a_process_takes_less_than_a_kibibyte() {
     let mut each: Vec<usize> = weighings.collect();
     each.sort_unstable();
     println!("{each:?} bytes a process of 34 descriptors and 9 sockets");
-    // With what is kept of any process.
-    assert!(each[1] + 88 <= 1024, "{each:?} bytes a process");
+    // With what is kept of any process: five quarters of a kibibyte.
+    assert!(each[1] + 88 <= 1280, "{each:?} bytes a process");
     drop(actors);
 }
 

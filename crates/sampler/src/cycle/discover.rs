@@ -55,7 +55,11 @@ impl Sampler {
 
     /// Lists those that can have changed, or all.
     fn count_the_people(&mut self) -> Result<(), Errno> {
-        if !self.cycle.is_multiple_of(LISTING_TURN)
+        // The pid of one that was found gone may be another's, chosen by whoever
+        // made that (clone3), and then as many are there as before.
+        let found_gone = std::mem::take(&mut self.found_gone);
+        if !found_gone
+            && !self.cycle.is_multiple_of(LISTING_TURN)
             && let Some(part) = self.roster.part(&self.procfs)
             && self.census.update_part(&part, self.cycle)
         {
@@ -112,6 +116,7 @@ impl Sampler {
 
     fn clear_away(&mut self, slot: Slot) {
         self.kin_changed = true;
+        self.found_gone = true;
         self.forget_sockets(slot);
         if let Some(tracked) = self.roll.get_mut(slot) {
             tracked.life = Life::Gone;
