@@ -75,7 +75,7 @@ pub(crate) fn live(fields: &[u64]) -> Result<()> {
         let (one, other) = UnixStream::pair()?;
         held.extend([OwnedFd::from(one), other.into()]);
     }
-    let null = File::open("/dev/null")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
     // stdin, stdout, stderr and `null` are there.
     for _ in 4 + holdings.sockets()..descriptors {
         held.push(null.try_clone()?.into());

@@ -124,9 +124,9 @@ impl Handles {
         lister: &mut Lister,
     ) -> Outcome<u64> {
         if procfs.fast.fd_size {
-            return self.with(procfs, who, keep, File::Fd, |fd| {
-                Outcome::from(rustix::fs::fstat(fd)).map(|stat| stat.st_size.cast_unsigned())
-            });
+            return self
+                .stat_of(procfs, who, keep, File::Fd)
+                .map(|stat| stat.st_size.cast_unsigned());
         }
         open_folder(procfs, who, c"fd")
             .and_then(|dir| Outcome::from(lister.list(&dir).map(<[Listed]>::len)).map(|n| n as u64))
