@@ -3,8 +3,8 @@
 //! loop, from the look at the conf to the output, in this process and over
 //! processes made for it.
 //!
-//! Other processes of the machine come and go, and new ones need memory, so
-//! this runs in a pid namespace of its own.
+//! Other processes of the machine come and go, and so do their sockets, and new
+//! ones need memory; so this runs in namespaces of its own.
 // The permission for tests does not reach the functions beside them.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
@@ -60,7 +60,7 @@ fn a_steady_cycle_allocates_nothing_and_is_one_write() {
         return inside();
     }
     let outcome = Command::new("unshare")
-        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--pid", "--net", "--fork", "--kill-child", "--mount-proc"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", NAME, "--nocapture"])
         .env(INSIDE, "1")
@@ -70,7 +70,7 @@ fn a_steady_cycle_allocates_nothing_and_is_one_write() {
             let said = String::from_utf8_lossy(&output.stdout);
             let complained = String::from_utf8_lossy(&output.stderr);
             if complained.contains("unshare: ") {
-                return println!("skipped: no pid namespace: {complained}");
+                return println!("skipped: no namespaces: {complained}");
             }
             println!("{complained}");
             assert!(output.status.success(), "{said}\n{complained}");

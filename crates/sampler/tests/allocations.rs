@@ -1,7 +1,7 @@
 //! A steady cycle allocates nothing, in any thread.
 //!
-//! Other processes of the machine come and go, and new ones need memory, so
-//! this runs in a pid namespace of its own.
+//! Other processes of the machine come and go, and so do their sockets, and new
+//! ones need memory; so this runs in namespaces of its own.
 // The permission for tests does not reach the functions beside them.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
@@ -57,7 +57,7 @@ fn a_steady_cycle_allocates_nothing() {
         return steady_cycles();
     }
     let inside = Command::new("unshare")
-        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--pid", "--net", "--fork", "--kill-child", "--mount-proc"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "a_steady_cycle_allocates_nothing", "--nocapture"])
         .env(INSIDE, "1")
@@ -67,7 +67,7 @@ fn a_steady_cycle_allocates_nothing() {
             let said = String::from_utf8_lossy(&output.stdout);
             let complained = String::from_utf8_lossy(&output.stderr);
             if complained.contains("unshare: ") {
-                return println!("skipped: no pid namespace: {complained}");
+                return println!("skipped: no namespaces: {complained}");
             }
             assert!(output.status.success(), "{said}\n{complained}");
         }
