@@ -128,11 +128,12 @@ pub fn describe(sampler: &Sampler) {
     let fast = sampler.fast_paths();
     let way = |fast: bool, yes: &'static str, no: &'static str| if fast { yes } else { no };
     log::line(&format!(
-        "debug: CPU from {}, descriptor counts from {}, thread counts from {}, sockets from {}; up to {} descriptors are kept open",
+        "debug: CPU from {}, descriptor counts from {}, thread counts from {}, sockets from {}, processes from {}; up to {} descriptors are kept open",
         way(fast.cpu_clock, "the CPU clock (nanoseconds)", "stat (ticks)"),
         way(fast.fd_size, "the size of fd", "listings of fd"),
         way(fast.task_links, "the links of task", "stat"),
         way(fast.sock_diag, "sock_diag", "the text tables"),
+        way(fast.partial_listing, "the part of /proc that can have changed", "listings of /proc"),
         sampler.descriptor_budget(),
     ));
 }

@@ -50,6 +50,12 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Failure> {
             "sockets come from the text tables, which takes twice the CPU; \
              `modprobe -a tcp_diag udp_diag unix_diag` may help",
         ),
+        (
+            "partial_listing",
+            fast.partial_listing,
+            "of /proc only what can have changed is listed",
+            "/proc is listed whole in each cycle; the machine's own pid namespace would not need it",
+        ),
     ];
     for (name, works, well, otherwise) in ways {
         checks.push(if works {

@@ -2,6 +2,7 @@
 
 mod machine;
 mod reading;
+mod rights;
 mod setup;
 
 use std::path::Path;
@@ -79,5 +80,6 @@ pub fn examine(
     checks.push(setup::inotify());
     checks.extend(setup::conf(conf, conf_owner));
     checks.push(setup::collector(&here));
+    checks.extend(rights::capabilities(proc, &here));
     Ok(checks)
 }

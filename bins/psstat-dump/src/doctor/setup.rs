@@ -102,15 +102,16 @@ pub(super) fn conf(location: &Location, owner: Option<u32>) -> Vec<Check> {
     }
 }
 
+/// Whether a command line is that of a program, or of a script of that name.
+pub(super) fn is_program(text: &[u8], program: &str) -> bool {
+    let mut words = text.split(u8::is_ascii_whitespace).take(3);
+    words.any(|word| word.rsplit(|byte| *byte == b'/').next() == Some(program.as_bytes()))
+}
+
 /// Whether tcollector and the collector run.
 pub(super) fn collector(here: &BTreeMap<u32, Vec<u8>>) -> Check {
     const NAME: &str = "collector";
-    let runs = |program: &str| {
-        here.values().any(|text| {
-            let mut words = text.split(u8::is_ascii_whitespace).take(3);
-            words.any(|word| word.rsplit(|byte| *byte == b'/').next() == Some(program.as_bytes()))
-        })
-    };
+    let runs = |program: &str| here.values().any(|text| is_program(text, program));
     let collector = runs("psstat-tcollector");
     match (collector, runs("tcollector.py") || runs("tcollector")) {
         (true, true) => Check::well(NAME, "psstat-tcollector and tcollector run"),

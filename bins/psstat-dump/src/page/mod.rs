@@ -20,6 +20,7 @@ use psstat_proc_parse::{Io, Stat, Statm, Status};
 
 pub use files::{Files, Unread};
 pub use render::{as_csv, as_json, as_text, csv_heading};
+pub(crate) use rights::names as capability_names;
 
 /// A value of a fact.
 #[derive(Clone, Debug, PartialEq)]

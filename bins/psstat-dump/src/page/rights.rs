@@ -74,7 +74,7 @@ fn mask(mask: Option<u64>) -> Value {
 }
 
 /// The capabilities of a set: `none`, `all`, `all but` a few, or their names.
-fn names(set: u64) -> String {
+pub(crate) fn names(set: u64) -> String {
     let all = (1 << NAMES.len()) - 1;
     let of = |bit: u32| NAMES.get(bit as usize).map_or(bit.to_string(), ToString::to_string);
     let list = |set: u64| {

@@ -35,6 +35,11 @@ fn says_how_it_is_in_every_form() {
     for name in ["io", "fd", "hidepid", "pid_namespace", "descriptors", "inotify", "collector"] {
         check(&document, name);
     }
+    // This test has the rights that the program inherits.
+    let own = psstat_actor::truth::status_field(std::process::id(), "CapEff").unwrap();
+    let has_none = own.trim_matches('0').is_empty();
+    let found = check(&document, "capabilities")["found"].as_str().unwrap();
+    assert_eq!(found == "effective: none", has_none, "{found}");
     let text = stdout(&run(&args));
     assert!(text.lines().next().unwrap().ends_with(&format!("Linux {}", release.trim())), "{text}");
     let records = csv(&stdout(&run(&[&args[..], &["--csv"]].concat())));

@@ -1,0 +1,64 @@
+//! Which rights this program and a running collector have.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use psstat_proc_parse::Status;
+
+use super::Check;
+use super::setup::is_program;
+use crate::page::capability_names;
+
+/// `CAP_DAC_READ_SEARCH` and `CAP_SYS_PTRACE`: what reads other users'
+/// processes, and all that the collector keeps.
+const NEEDED: u64 = 1 << 2 | 1 << 19;
+
+/// One check for this program, one for each collector that runs.
+pub(super) fn capabilities(proc: &Path, here: &BTreeMap<u32, Vec<u8>>) -> Vec<Check> {
+    let own = effective(&proc.join("self")).map(|set| Check::well("capabilities", tell(set)));
+    let collectors = here.iter().filter(|(_, text)| is_program(text, "psstat-tcollector"));
+    let collectors = collectors.filter_map(|(pid, _)| {
+        let set = effective(&proc.join(pid.to_string()))?;
+        Some(of_collector(*pid, set))
+    });
+    own.into_iter().chain(collectors).collect()
+}
+
+fn of_collector(pid: u32, set: u64) -> Check {
+    const NAME: &str = "collector_capabilities";
+    let found = format!("process {pid}: {}", tell(set));
+    if set & NEEDED == NEEDED {
+        return Check::well(NAME, found);
+    }
+    let remedy = "start it as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the \
+                  program; without them it counts its own user's processes";
+    Check::note(NAME, found, remedy)
+}
+
+fn tell(set: u64) -> String {
+    format!("effective: {}", capability_names(set))
+}
+
+/// `CapEff` of `/proc/PID/status`, which everyone may read.
+fn effective(process: &Path) -> Option<u64> {
+    let status = std::fs::read(process.join("status")).ok()?;
+    Status::parse(&status).ok()?.cap_eff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_collector_with_both_is_well() {
+        let check = of_collector(7, NEEDED);
+        assert_eq!(check.found, "process 7: effective: dac_read_search sys_ptrace");
+        assert_eq!(check.state, State::Well);
+        for set in [0, 1 << 2, 1 << 19] {
+            let check = of_collector(7, set);
+            assert_eq!(check.state, State::Note);
+            assert!(check.remedy.unwrap().contains("setcap"));
+        }
+    }
+}
