@@ -25,6 +25,10 @@ const OUTSTANDING: usize = 16;
 const SLACK: u64 = 512 << 10;
 /// Cycles before and after.
 const QUIET: u32 = 12;
+/// Forks before the first look at the memory.
+const WARM_UP: u64 = 20_000;
+/// How long a cycle may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Processes that fork, ended when dropped.
 #[derive(Debug)]
@@ -44,33 +48,16 @@ pub(super) fn run(forks: u64, options: &Options, scratch: &Scratch, stop: &Stop)
     let path = psstat::collector_path(options)?;
     let command = psstat::collector(&path, options, scratch)?;
     let running = Running::start(meter::bound(&command), psstat::MARKER)?;
-    let patience = Duration::from_secs(60);
     let resident = || meter::resident(running.pid());
-    running.pass(QUIET, patience, stop)?;
+    // With it the program's own code, which counts as memory too once it has
+    // run, is there before.
+    raise(WARM_UP, &running, stop)?;
+    running.pass(QUIET, PATIENCE, stop)?;
     let before = resident()?;
     let start = Instant::now();
-    let mut flood = Flood(Vec::new());
-    for _ in 0..FORKING {
-        let mut command = helpers::command(helpers::FLOOD);
-        // They and their copies are the first image's.
-        command.arg0(name_of_first()).arg((forks / FORKING).to_string()).stdin(Stdio::null());
-        flood.0.push(command.spawn()?);
-    }
-    let (mut most, mut seen) = (before, 0);
-    loop {
-        let ends = running.pass(1, patience, stop)?;
-        most = most.max(resident()?);
-        seen = ends.iter().map(|end| end.found.procs).fold(seen, u64::max);
-        let ended = flood.0.iter_mut().map(Child::try_wait).collect::<std::io::Result<Vec<_>>>()?;
-        if ended.iter().flatten().any(|status| !status.success()) {
-            return Err("a process could not fork".into());
-        }
-        if ended.iter().all(Option::is_some) {
-            break;
-        }
-    }
+    let (most, seen) = raise(forks, &running, stop)?;
     let took = start.elapsed().as_secs_f64();
-    running.pass(QUIET, patience, stop)?;
+    running.pass(QUIET, PATIENCE, stop)?;
     let after = resident()?;
     let mut table = Table::new(&["forks", "a second", "KiB before", "at most", "after"]);
     let kib = |bytes: u64| (bytes >> 10).to_string();
@@ -81,6 +68,31 @@ pub(super) fn run(forks: u64, options: &Options, scratch: &Scratch, stop: &Stop)
         return Err(format!("memory grew by {} KiB", kib(after - before)).into());
     }
     Ok(())
+}
+
+/// Lets so many forks come; gives the most memory that the collector took, and
+/// the most processes that it saw of them.
+fn raise(forks: u64, running: &Running, stop: &Stop) -> Result<(u64, u64)> {
+    let mut flood = Flood(Vec::new());
+    for _ in 0..FORKING {
+        let mut command = helpers::command(helpers::FLOOD);
+        // They and their copies are the first image's.
+        command.arg0(name_of_first()).arg((forks / FORKING).to_string()).stdin(Stdio::null());
+        flood.0.push(command.spawn()?);
+    }
+    let (mut most, mut seen) = (0, 0);
+    loop {
+        let ends = running.pass(1, PATIENCE, stop)?;
+        most = most.max(meter::resident(running.pid())?);
+        seen = ends.iter().map(|end| end.found.procs).fold(seen, u64::max);
+        let ended = flood.0.iter_mut().map(Child::try_wait).collect::<std::io::Result<Vec<_>>>()?;
+        if ended.iter().flatten().any(|status| !status.success()) {
+            return Err("a process could not fork".into());
+        }
+        if ended.iter().all(Option::is_some) {
+            return Ok((most, seen));
+        }
+    }
 }
 
 /// The life of a process that forks.
