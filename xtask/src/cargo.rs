@@ -25,10 +25,18 @@ pub(crate) fn release(package: &str) -> Result<PathBuf> {
     if !built.success() {
         return Err(format!("the release build of {package} failed").into());
     }
-    // This program is TARGET/PROFILE/xtask.
+    Ok(target()?.join("release").join(package))
+}
+
+/// The target folder that this program lies in: it is TARGET/PROFILE/xtask, or
+/// TARGET/PROFILE/deps/xtask-HASH where it is a test. Nothing in the folder tells
+/// more: cargo marks it with CACHEDIR.TAG only if it was not there before.
+pub(crate) fn target() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
-    let target = this.ancestors().nth(2).ok_or("this program is in no target folder")?;
-    Ok(target.join("release").join(package))
+    let folder = this.parent().filter(|folder| !folder.ends_with("deps"));
+    let profile = folder.or_else(|| this.ancestors().nth(2));
+    let target = profile.and_then(Path::parent).ok_or("this program is in no target folder")?;
+    Ok(target.to_owned())
 }
 
 /// In a debug build: makes a release build of xtask and goes on in that one.

@@ -58,7 +58,7 @@ fn text(folder: &str) -> PathBuf {
 /// Every public item of a crate, one a line, without what the compiler and the
 /// standard library implement for all types.
 fn listing(folder: &str, name: &str) -> Result<String> {
-    let target = target()?;
+    let target = cargo::target()?;
     let made = cargo::command()
         .args(["rustdoc", "--quiet", "--lib", "--all-features", "--package"])
         .arg(name.replace('_', "-"))
@@ -83,13 +83,6 @@ fn listing(folder: &str, name: &str) -> Result<String> {
         writeln!(text, "{item}")?;
     }
     Ok(text)
-}
-
-/// The target folder that this program lies in; cargo marks its root.
-fn target() -> Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let root = this.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    Ok(root.ok_or("this program is in no target folder")?.to_owned())
 }
 
 #[cfg(test)]
