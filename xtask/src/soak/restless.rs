@@ -12,6 +12,7 @@ use super::chance::Chance;
 use super::holder::Holder;
 use super::role::Role;
 use crate::storm::child::{self, CALLS};
+use crate::storm::kind::When;
 use crate::{Result, helpers, sys};
 
 /// The file that makes a calm.
@@ -77,7 +78,7 @@ fn fork(number: u64, record: Option<&str>) -> Result<()> {
         was_calm = false;
         let (life, piece) = (LIVES[(serial % 4) as usize], child::bytes(serial));
         if sys::fork()?.is_none() {
-            let lived = child::live(Duration::from_millis(life), piece);
+            let lived = child::live(When::Halves, Duration::from_millis(life), piece);
             std::process::exit(i32::from(lived.is_err()));
         }
         (bytes, calls) = (bytes + CALLS * piece, calls + CALLS);

@@ -1,5 +1,6 @@
-//! A process that forks others of one kind, so many a second, and says in the
-//! end what they wrote.
+//! A process that forks others of one kind, so many a second, and says what
+//! they write: before they do, so that what is counted can be held against it
+//! at any time, and in the end what it was.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -13,27 +14,72 @@ use super::child::{self, CALLS};
 use super::kind::{Kind, LASTING};
 use crate::{Result, helpers, sys};
 
-/// What the processes of an image did.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the processes of an image did, or will have done soon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) forks: u64,
     pub(crate) bytes: u64,
     pub(crate) calls: u64,
 }
 
+/// What the last of a driver's lines begins with.
+const DONE: &str = "done ";
+/// How far ahead a driver tells what its processes will have written.
+const AHEAD: Duration = Duration::from_millis(250);
+
 impl Written {
-    /// The driver's line with it.
-    fn line(self) -> String {
-        format!("{} {} {}\n", self.forks, self.bytes, self.calls)
+    /// A line with it.
+    fn say(self, what: &str) -> std::io::Result<()> {
+        let line = format!("{what}{} {} {}\n", self.forks, self.bytes, self.calls);
+        std::io::stdout().write_all(line.as_bytes())
     }
 
-    /// From that line; a driver of the image has written the line itself, too.
-    pub(crate) fn read(line: &str, kind: Kind) -> Result<Written> {
-        let mut numbers = line.split_whitespace().map(str::parse);
+    /// With a process more of a kind.
+    fn and(self, kind: Kind, serial: u64) -> Written {
+        Written {
+            forks: self.forks + kind.forks(),
+            bytes: self.bytes + CALLS * child::bytes(serial),
+            calls: self.calls + CALLS,
+        }
+    }
+}
+
+/// What a driver has said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Said {
+    /// Of its processes, by its last line.
+    told: Written,
+    /// The lines themselves: a driver of the image has written them, too.
+    lines: Written,
+    /// Whether it was the last line, which tells no more than was written.
+    pub(crate) is_all: bool,
+}
+
+impl Said {
+    /// Takes the next line.
+    pub(crate) fn hear(&mut self, line: &str) -> Result<()> {
+        let rest = line.strip_prefix(DONE);
+        let mut numbers = rest.unwrap_or(line).split_whitespace().map(str::parse);
         let mut next = || Ok::<u64, crate::Error>(numbers.next().ok_or("no number")??);
-        let (forks, bytes, calls) = (next()?, next()?, next()?);
+        self.told = Written { forks: next()?, bytes: next()?, calls: next()? };
+        self.lines.bytes += line.len() as u64;
+        self.lines.calls += 1;
+        self.is_all = rest.is_some();
+        Ok(())
+    }
+
+    /// What the processes of an image have written at most, and in the end
+    /// exactly, if this is what their driver said.
+    pub(crate) fn of(self, kind: Kind) -> Written {
+        let Said { told, lines, .. } = self;
+        // An exec is no fork.
+        let forks = if kind == kind.driven_by() { told.forks } else { 0 };
         let own = u64::from(kind.has_parent_inside());
-        Ok(Written { forks, bytes: bytes + own * line.len() as u64, calls: calls + own })
+        Written {
+            forks,
+            bytes: told.bytes + own * lines.bytes,
+            calls: told.calls + own * lines.calls,
+        }
     }
 }
 
@@ -43,18 +89,18 @@ pub(crate) fn command(kind: Kind, storm: u64, rate: u64, time: Duration) -> Resu
     if kind.has_parent_inside() {
         command.arg0(kind.word(storm));
     }
-    let number = Kind::ALL.iter().position(|&other| other == kind).unwrap_or_default() as u64;
     let micros = 100_000_000 * kind.forks() / (rate * kind.share()).max(1);
     let millis = u64::try_from(time.as_millis())?;
-    command.args([number, storm, micros, millis].map(|field| field.to_string()));
+    command.args([kind.number(), storm, micros, millis].map(|field| field.to_string()));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     Ok(command)
 }
 
 /// The shell's loop, until there is a file `$1`. What it writes by itself is
-/// the line at the end; each subshell writes 1,000 bytes by one call.
-const SHELL: &str = "i=0; while [ ! -e \"$1\" ]; do (printf %01000d 0) >/dev/null; sleep $2; \
-    i=$((i+1)); done; echo $((2*i)) $((1000*i)) $i; read x";
+/// its lines; each subshell writes 1,000 bytes by one call.
+const SHELL: &str = "i=0; while [ ! -e \"$1\" ]; do i=$((i+1)); \
+    echo $((2*i)) $((1000*i)) $i; (printf %01000d 0) >/dev/null; sleep $2; \
+    done; echo done $((2*i)) $((1000*i)) $i; read x";
 
 /// The command of the shell.
 pub(crate) fn shell(storm: u64, rate: u64, stop: &std::path::Path) -> Command {
@@ -71,7 +117,7 @@ pub(crate) fn run(fields: &[u64]) -> Result<()> {
     let &[number, storm, micros, millis] = fields else {
         return Err("wrong number of fields".into());
     };
-    let kind = *Kind::ALL.get(usize::try_from(number)?).ok_or("no such kind")?;
+    let kind = Kind::of(number)?;
     if kind == Kind::Ignored {
         sys::ignore_children()?;
     }
@@ -82,16 +128,21 @@ pub(crate) fn run(fields: &[u64]) -> Result<()> {
     let start = Instant::now();
     let (end, pause) = (start + Duration::from_millis(millis), Duration::from_micros(micros));
     let mut due = start;
+    let ahead = u64::try_from(AHEAD.as_micros())? / micros.max(1) + 1;
     for (serial, &life) in (0..).zip(kind.lives().iter().cycle()) {
         if due >= end {
             break;
         }
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         due += pause;
+        if serial % ahead == 0 {
+            let soon = (serial..serial + ahead).fold(written, |soon, next| soon.and(kind, next));
+            soon.say("")?;
+        }
         let bytes = child::bytes(serial);
         if kind.has_parent_inside() {
             if sys::fork()?.is_none() {
-                end_copy(&child::live(life, bytes));
+                end_copy(&child::live(kind.when(), life, bytes));
             }
         } else {
             let child = start_stranger(kind, storm, life, bytes)?;
@@ -99,9 +150,7 @@ pub(crate) fn run(fields: &[u64]) -> Result<()> {
                 zombies.push_back((child, Instant::now() + life + LASTING));
             }
         }
-        written.forks += kind.forks();
-        written.bytes += CALLS * bytes;
-        written.calls += CALLS;
+        written = written.and(kind, serial);
         if kind == Kind::Lingering {
             reap_zombies(&mut zombies, Instant::now())?;
         } else {
@@ -113,7 +162,7 @@ pub(crate) fn run(fields: &[u64]) -> Result<()> {
         reap_zombies(&mut zombies, Instant::now())?;
     }
     while reap(WaitOptions::empty())? {}
-    std::io::stdout().write_all(written.line().as_bytes())?;
+    written.say(DONE)?;
     // It stays, so that what it has by then can be looked at.
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
@@ -128,9 +177,7 @@ fn end_copy(done: &Result<()>) -> ! {
 fn start_stranger(kind: Kind, storm: u64, life: Duration, bytes: u64) -> Result<Child> {
     let mut command = helpers::command(helpers::CHILD);
     command.arg0(kind.word(storm)).stdin(Stdio::null()).stdout(Stdio::null());
-    let millis = u64::try_from(life.as_millis())?;
-    let fields = [millis, bytes, u64::from(kind == Kind::Orphan)];
-    Ok(command.args(fields.map(|field| field.to_string())).spawn()?)
+    Ok(command.args(child::arguments(kind, storm, life, bytes)?).spawn()?)
 }
 
 /// Reaps whoever has ended; whether there was one.
@@ -154,4 +201,24 @@ fn reap_zombies(zombies: &mut VecDeque<(Child, Instant)>, now: Instant) -> Resul
         zombies.pop_front();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drivers_own_lines_are_its_images() {
+        let mut said = Said::default();
+        said.hear("2 4000 4\n").unwrap();
+        assert!(!said.is_all);
+        let told = Written { forks: 2, bytes: 4000, calls: 4 };
+        assert_eq!(said.of(Kind::Lasting), told);
+        assert_eq!(said.of(Kind::Inside), Written { bytes: 4009, calls: 5, ..told });
+        said.hear("done 2 4000 4\n").unwrap();
+        assert!(said.is_all);
+        assert_eq!(said.of(Kind::Inside), Written { bytes: 4023, calls: 6, ..told });
+        assert_eq!(said.of(Kind::Arriving), Written { forks: 0, ..told });
+        assert!(said.hear("2 4000\n").is_err());
+    }
 }

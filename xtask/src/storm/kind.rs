@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::Result;
+
 /// How long the lasting kinds live: over two cycles of a second.
 pub(crate) const LASTING: Duration = Duration::from_millis(2500);
 
@@ -23,10 +25,24 @@ pub(crate) enum Kind {
     Orphan,
     /// Subshells of a shell, which also starts a program outside the image.
     Shell,
+    /// Started by a stranger; become [`Kind::Arriving`] by exec after 2.5 s.
+    Leaving,
+    /// What they are then: they stand still until that must have been noticed,
+    /// write as much again, and live for 2.5 s more.
+    Arriving,
+}
+
+/// When a process writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// At once: who lives on for two cycles was read after it.
+    Early,
+    /// Half of it at once, and half at its end.
+    Halves,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 7] = [
+    pub(crate) const ALL: [Kind; 9] = [
         Kind::Inside,
         Kind::Ignored,
         Kind::Brief,
@@ -34,7 +50,25 @@ impl Kind {
         Kind::Lingering,
         Kind::Orphan,
         Kind::Shell,
+        Kind::Leaving,
+        Kind::Arriving,
     ];
+
+    /// Its place among all.
+    pub(crate) fn number(self) -> u64 {
+        Kind::ALL.iter().position(|&other| other == self).unwrap_or_default() as u64
+    }
+
+    /// The kind with this number.
+    pub(crate) fn of(number: u64) -> Result<Kind> {
+        let kind = Kind::ALL.get(usize::try_from(number)?);
+        Ok(*kind.ok_or("no such kind")?)
+    }
+
+    /// The kind whose driver starts its processes.
+    pub(crate) fn driven_by(self) -> Kind {
+        if self == Kind::Arriving { Kind::Leaving } else { self }
+    }
 
     /// The image's name.
     pub(crate) fn name(self) -> &'static str {
@@ -46,18 +80,22 @@ impl Kind {
             Kind::Lingering => "lingering",
             Kind::Orphan => "orphan",
             Kind::Shell => "shell",
+            Kind::Leaving => "leaving",
+            Kind::Arriving => "arriving",
         }
     }
 
     /// Its share of the forks, in percent.
     pub(crate) fn share(self) -> u64 {
         match self {
-            Kind::Inside => 25,
+            Kind::Inside => 23,
             Kind::Shell => 20,
             Kind::Ignored | Kind::Brief => 15,
             Kind::Orphan => 10,
             Kind::Lasting => 8,
             Kind::Lingering => 7,
+            Kind::Leaving => 2,
+            Kind::Arriving => 0,
         }
     }
 
@@ -78,8 +116,20 @@ impl Kind {
         match self {
             Kind::Inside | Kind::Ignored => &MIXED,
             Kind::Brief => const { &[Duration::from_millis(20)] },
-            Kind::Lasting | Kind::Lingering | Kind::Orphan => &[LASTING],
+            Kind::Lasting | Kind::Lingering | Kind::Orphan | Kind::Leaving | Kind::Arriving => {
+                &[LASTING]
+            }
             Kind::Shell => &[Duration::ZERO],
+        }
+    }
+
+    /// When they write.
+    pub(crate) fn when(self) -> When {
+        match self {
+            Kind::Lasting | Kind::Orphan | Kind::Leaving | Kind::Arriving => When::Early,
+            Kind::Inside | Kind::Ignored | Kind::Brief | Kind::Lingering | Kind::Shell => {
+                When::Halves
+            }
         }
     }
 
@@ -88,14 +138,9 @@ impl Kind {
         matches!(self, Kind::Inside | Kind::Ignored | Kind::Shell)
     }
 
-    /// How many hundredths of what was written may be lost. The lasting write
-    /// half of it at their end, after the last look.
-    pub(crate) fn may_lose(self) -> u64 {
-        match self {
-            Kind::Inside | Kind::Shell | Kind::Lingering => 0,
-            Kind::Lasting | Kind::Orphan => 50,
-            Kind::Ignored | Kind::Brief => 100,
-        }
+    /// Whether anything of what was written may be lost.
+    pub(crate) fn may_lose(self) -> bool {
+        matches!(self, Kind::Ignored | Kind::Brief)
     }
 
     /// Why something is lost, or nothing.
@@ -106,8 +151,10 @@ impl Kind {
             Kind::Lingering => "a zombie still shows what it did",
             Kind::Ignored => "nobody reaps them: what followed the last look is gone",
             Kind::Brief => "lived for 20 ms between two looks, reaped by a stranger",
-            Kind::Lasting => "wrote half of it after the last look, reaped by a stranger",
+            Kind::Lasting => "was read after it wrote, reaped by a stranger",
             Kind::Orphan => "the same, and their parent had ended",
+            Kind::Leaving => "what was done before the exec stays in the image",
+            Kind::Arriving => "what was done after it counts here alone",
         }
     }
 

@@ -6,7 +6,7 @@ pub(crate) mod collector;
 mod conf;
 pub(crate) mod driver;
 pub(crate) mod judge;
-mod kind;
+pub(crate) mod kind;
 mod summary;
 
 use std::io::{BufRead as _, BufReader};
@@ -18,7 +18,7 @@ use clap::Args;
 
 use self::collector::{Collector, Cycle};
 use self::conf::Conf;
-use self::driver::Written;
+use self::driver::Said;
 use self::judge::Judge;
 use self::kind::{Kind, LASTING};
 use self::summary::Account;
@@ -29,12 +29,13 @@ use crate::{Result, cargo};
 ///
 /// Builds the collector (release), runs it with a cycle a second, and changes its conf every five
 /// cycles while processes fork, exec, write known bytes and end: reaped inside and outside their
-/// image, by nobody, as orphans, as zombies. In each cycle: no panic, no counter that falls, every
-/// line one that tcollector takes, descriptors within the budget, memory within 2 MiB of what it
-/// was after ten seconds, and 1 KiB for each further process of the machine. In the end: descriptors back, and for each image what was counted of
-/// what was written, never more. Exits 1 if anything of it did not hold. Needs root, or processes
-/// of the same user only; the bounds of what may be lost hold where the machine has a core to
-/// spare.
+/// image, by nobody, as orphans, as zombies, in another image than they began in. In each cycle: no panic, no counter that falls, every
+/// line one that tcollector takes, no more counted than was written, descriptors within the budget,
+/// memory within 2 MiB of what it was after ten seconds, and 1 KiB for each further process of the
+/// machine. In the end: descriptors back, and for each image all counted that was written, but for
+/// those that live too briefly or are reaped by nobody. Exits 1 if anything of it did not hold.
+/// Needs root, or processes of the same user only; that nothing of strangers' children is lost
+/// holds where the machine has a core to spare.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// How long processes begin
@@ -62,8 +63,8 @@ struct Driver {
     child: Child,
     /// Closed to let it go.
     stdin: Option<ChildStdin>,
-    said: Receiver<String>,
-    written: Option<Written>,
+    lines: Receiver<String>,
+    said: Said,
 }
 
 impl Driver {
@@ -71,27 +72,27 @@ impl Driver {
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().ok_or("no stdout")?;
-        let (line, said) = channel();
+        let (line, lines) = channel();
         std::thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
             let mut text = String::new();
-            if BufReader::new(stdout).read_line(&mut text).is_ok() {
+            while stdout.read_line(&mut text).is_ok_and(|read| read > 0) {
                 // Nobody is there to hear it when the storm was broken off.
-                let _ = line.send(text);
+                if line.send(std::mem::take(&mut text)).is_err() {
+                    return;
+                }
             }
         });
-        Ok(Driver { kind, child, stdin, said, written: None })
+        Ok(Driver { kind, child, stdin, lines, said: Said::default() })
     }
 
-    /// Whether it has said what was written.
+    /// Takes what it has said since; whether it was all.
     fn is_done(&mut self) -> Result<bool> {
-        if self.written.is_none()
-            && let Ok(line) = self.said.try_recv()
-        {
-            let read = Written::read(&line, self.kind);
-            self.written =
-                Some(read.map_err(|error| format!("{} said {line:?}: {error}", self.kind.name()))?);
+        for line in self.lines.try_iter() {
+            let heard = self.said.hear(&line);
+            heard.map_err(|error| format!("{} said {line:?}: {error}", self.kind.name()))?;
         }
-        Ok(self.written.is_some())
+        Ok(self.said.is_all)
     }
 
     fn let_go(&mut self) -> Result<()> {
@@ -142,6 +143,15 @@ impl Storm<'_> {
     }
 }
 
+/// What each image has in a cycle of what its processes have written.
+fn accounts(drivers: &[Driver], cycle: &Cycle) -> Vec<Account> {
+    let of = |kind: Kind| {
+        let driver = drivers.iter().find(|driver| driver.kind == kind.driven_by())?;
+        Some(Account::new(kind, driver.said.of(kind), cycle))
+    };
+    Kind::ALL.into_iter().filter_map(of).collect()
+}
+
 /// Raises a storm and prints what came of it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let program = cargo::release("psstat-tcollector")?;
@@ -159,7 +169,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let flag = storm.conf.folder().join("stop");
     let start = Instant::now();
     let mut drivers = Vec::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.driven_by() == *kind) {
         let command = match kind {
             Kind::Shell => driver::shell(number, rate, &flag),
             _ => driver::command(kind, number, rate, time)?,
@@ -176,7 +186,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         } else if storm.since_change >= TURN {
             storm.change_conf()?;
         }
+        // After the cycle: what it counts was told before it was written.
         let done = drivers.iter_mut().map(Driver::is_done).collect::<Result<Vec<_>>>()?;
+        for account in accounts(&drivers, &cycle) {
+            account.judge_most(&mut storm.judge);
+        }
         if done.into_iter().all(|done| done) {
             break;
         }
@@ -187,10 +201,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     storm.conf.complete()?;
     storm.since_change = 0;
     let quiet = storm.cycles(AFTER)?;
-    let accounts: Vec<Account> = drivers
-        .iter()
-        .filter_map(|driver| Some(Account::new(driver.kind, driver.written?, &quiet)))
-        .collect();
+    let accounts = accounts(&drivers, &quiet);
     for account in &accounts {
         account.judge(&mut storm.judge);
     }
