@@ -1,5 +1,9 @@
 //! The kernel's floor: a bare loop over the reads that a cycle cannot do
 //! without, in their cheapest form, with nothing parsed, kept or reckoned.
+//!
+//! What every cycle of psstat reads, that is, of a process and of the tables.
+//! `/proc` is listed too, but beside it: psstat lists it whole in some cycles
+//! only.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -16,7 +20,7 @@ use crate::{Result, sys};
 /// CPU time of a cycle, or of several.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
-    /// Listing `/proc`.
+    /// Listing `/proc`: no part of the floor.
     pub(crate) listing: Duration,
     /// All reads of all processes.
     pub(crate) processes: Duration,
@@ -31,20 +35,16 @@ impl Cost {
     }
 
     pub(crate) fn total(self) -> Duration {
-        self.listing + self.processes + self.tables()
+        self.processes + self.tables()
     }
 
-    /// The middle of some, part by part.
-    pub(crate) fn median(costs: &[Cost]) -> Cost {
-        let median =
-            |part: fn(&Cost) -> Duration| Spread::of(costs.iter().map(part).collect()).median;
-        Cost {
-            listing: median(|cost| cost.listing),
-            processes: median(|cost| cost.processes),
-            tcp: median(|cost| cost.tcp),
-            udp: median(|cost| cost.udp),
-            unix: median(|cost| cost.unix),
-        }
+    pub(crate) fn with_listing(self) -> Duration {
+        self.listing + self.total()
+    }
+
+    /// Of one part, or of several, in some cycles.
+    pub(crate) fn spread(costs: &[Cost], part: fn(Cost) -> Duration) -> Spread {
+        Spread::of(costs.iter().map(|cost| part(*cost)).collect())
     }
 }
 
@@ -191,4 +191,21 @@ impl Folder {
 fn own_cpu() -> Duration {
     // A CPU clock is never negative.
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was a part once, and hid a tenth of what psstat costs: psstat lists
+    /// `/proc` whole in every 8th cycle.
+    #[test]
+    fn the_listing_is_no_part_of_the_floor() {
+        let ms = Duration::from_millis;
+        let cost = Cost { listing: ms(1), processes: ms(2), tcp: ms(4), udp: ms(8), unix: ms(16) };
+        assert_eq!((cost.total(), cost.with_listing(), cost.tables()), (ms(30), ms(31), ms(28)));
+        let costs = [cost, cost, Cost { tcp: ms(34), ..cost }];
+        let spread = Cost::spread(&costs, Cost::total);
+        assert_eq!((spread.median, spread.mean), (ms(30), ms(40)));
+    }
 }

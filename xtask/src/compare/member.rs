@@ -1,5 +1,5 @@
 //! A process of the population: so many descriptors and sockets, and then it
-//! sleeps. It is this program under another name, and touches little memory,
+//! sleeps, or does what is asked of it. It is this program under another name, and touches little memory,
 //! since there are thousands.
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::helpers;
@@ -26,8 +26,21 @@ pub(crate) struct Holdings {
     pub(crate) udp: u64,
     /// Pairs of unix sockets.
     pub(crate) unix_pairs: u64,
-    /// Whether it does something all the time.
-    pub(crate) busy: bool,
+    pub(crate) activity: Activity,
+    /// Milliseconds until its first connection is replaced, and from then on
+    /// until it is again.
+    pub(crate) replacing: Option<(u64, u64)>,
+}
+
+/// What a process of the population does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Activity {
+    #[default]
+    Nothing,
+    /// Runs for a moment twice a second.
+    Little,
+    /// Writes, computes, takes and returns memory and descriptors.
+    Everything,
 }
 
 impl Holdings {
@@ -39,10 +52,11 @@ impl Holdings {
     /// The command of such a process; `number` is its own among all.
     pub(crate) fn command(self, number: u64) -> Command {
         let mut command = helpers::command(helpers::MEMBER);
-        let Holdings { descriptors, tcp_pairs, udp, unix_pairs, busy } = self;
-        for field in [number, descriptors, tcp_pairs, udp, unix_pairs, u64::from(busy)] {
-            command.arg(field.to_string());
-        }
+        let Holdings { descriptors, tcp_pairs, udp, unix_pairs, activity, replacing } = self;
+        let (first, period) = replacing.unwrap_or_default();
+        let fields =
+            [number, descriptors, tcp_pairs, udp, unix_pairs, activity as u64, first, period];
+        command.args(fields.map(|field| field.to_string()));
         command
     }
 }
@@ -50,11 +64,13 @@ impl Holdings {
 /// The process's life: takes what it is to hold, says so with one byte on
 /// stdout, and sleeps.
 pub(crate) fn live(fields: &[u64]) -> Result<()> {
-    let &[number, descriptors, tcp_pairs, udp, unix_pairs, busy] = fields else {
+    let &[number, descriptors, tcp_pairs, udp, unix_pairs, activity, first, period] = fields else {
         return Err("wrong number of fields".into());
     };
-    let busy = busy != 0;
-    let holdings = Holdings { descriptors, tcp_pairs, udp, unix_pairs, busy };
+    let all = [Activity::Nothing, Activity::Little, Activity::Everything];
+    let activity = *all.get(usize::try_from(activity)?).ok_or("no such activity")?;
+    let replacing = (period > 0).then_some((first, period));
+    let holdings = Holdings { descriptors, tcp_pairs, udp, unix_pairs, activity, replacing };
     // Whatever came down from the one who started xtask.
     close_from(3);
     let address = own_address(number);
@@ -62,8 +78,7 @@ pub(crate) fn live(fields: &[u64]) -> Result<()> {
     if tcp_pairs > 0 {
         let listener = TcpListener::bind(address)?;
         for _ in 0..tcp_pairs {
-            held.push(TcpStream::connect(listener.local_addr()?)?.into());
-            held.push(listener.accept()?.0.into());
+            held.extend(connection(&listener)?);
         }
     }
     for _ in 0..udp {
@@ -88,11 +103,56 @@ pub(crate) fn live(fields: &[u64]) -> Result<()> {
         // The pipe to xtask is no longer needed.
         rustix::stdio::dup2_stdout(&null)?;
     }
-    if holdings.busy {
+    if activity == Activity::Everything {
         return work(&null, number);
     }
+    stir(activity == Activity::Little, replacing, || {
+        // The new one first: their number of sockets is never less.
+        let new = connection(&TcpListener::bind(address)?)?;
+        for (held, new) in held.iter_mut().zip(new) {
+            *held = new;
+        }
+        Ok(())
+    })
+}
+
+/// Both ends of a connection.
+fn connection(listener: &TcpListener) -> Result<[OwnedFd; 2]> {
+    let one = TcpStream::connect(listener.local_addr()?)?;
+    Ok([one.into(), listener.accept()?.0.into()])
+}
+
+/// How often one that does little runs.
+const LITTLE: Duration = Duration::from_millis(500);
+
+/// Sleeps for ever, but for running a little, and for replacing a connection
+/// now and then.
+fn stir(
+    runs: bool,
+    replacing: Option<(u64, u64)>,
+    mut replace: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut run_at = runs.then_some(start + LITTLE);
+    let millis = Duration::from_millis;
+    let mut replace_at = replacing.map(|(first, _)| start + millis(first));
     loop {
-        rustix::event::pause();
+        let Some(next) = run_at.into_iter().chain(replace_at).min() else {
+            rustix::event::pause();
+            continue;
+        };
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        if let Some(at) = run_at.as_mut().filter(|at| **at <= now) {
+            std::hint::black_box((0..2000u64).fold(1, |sum: u64, n| sum.rotate_left(3) ^ n));
+            *at = now + LITTLE;
+        }
+        if let (Some(at), Some((_, period))) = (replace_at.as_mut(), replacing)
+            && *at <= now
+        {
+            replace()?;
+            *at += millis(period);
+        }
     }
 }
 

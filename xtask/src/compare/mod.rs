@@ -13,6 +13,7 @@ pub(crate) mod options;
 pub(crate) mod peers;
 pub(crate) mod population;
 mod psstat;
+mod reach;
 pub(crate) mod release;
 pub(crate) mod sample;
 mod scale;
@@ -27,10 +28,11 @@ use std::time::Duration;
 use self::churn::Churn;
 use self::floor::{Cost, Floor};
 use self::options::{Options, Part};
-use self::population::{Population, Spec, raise_descriptor_limit};
+use self::population::{Busy, Population, Spec, raise_descriptor_limit};
 use self::psstat::Measured;
+use self::reach::Reach;
 use self::scratch::Scratch;
-use self::spread::Spread;
+use self::spread::{Spread, Times};
 use self::table::{Table, machine, mib, ms, ratio};
 use crate::Result;
 use crate::stop::Stop;
@@ -51,22 +53,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return dedup::run(options, &scratch, &stop);
     }
     let stage = Stage::set(&options.spec(), options.churn, &stop)?;
-    let mut table = Table::new(&[
-        "observer",
-        "CPU a cycle, ms",
-        "mean, ms",
-        "to psstat",
-        "to the floor",
-        "calls a cycle",
-        "resident, MiB",
-        "lacks",
-    ]);
     eprintln!("the kernel's floor");
     let mut beside = Beside::new(&stage, options, &stop)?;
     let mut own = Vec::new();
     for (name, command) in own_commands(options, &scratch)? {
         eprintln!("{name}");
-        let measured = psstat::measure(&command, options, stage.population.truth, &stop)?;
+        let measured = stage.measure(&command, options, &stop)?;
         own.push((name, beside.place(measured.cpu)?, measured));
     }
     let mut others = Vec::new();
@@ -81,52 +73,108 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    let floor = Cost::median(&beside.all);
-    let psstat = own.last().map(|(_, placed, _)| placed.to_floor);
-    let to_psstat = |to_floor: f64| {
-        psstat.map_or_else(String::new, |psstat| format!("{:.2}", to_floor / psstat))
-    };
-    let empty = String::new;
-    let parts = [
-        ("floor: listing /proc", floor.listing),
-        ("floor: processes", floor.processes),
-        ("floor: tcp table", floor.tcp),
-        ("floor: udp tables", floor.udp),
-        ("floor: unix table", floor.unix),
-        ("floor in all", floor.total()),
-    ];
-    for (name, cpu) in parts {
-        let to_floor = ratio(cpu, floor.total());
-        let cells = [to_psstat(to_floor), format!("{to_floor:.2}")];
-        let [to_psstat, to_floor] = cells;
-        table.row([name.into(), ms(cpu), empty(), to_psstat, to_floor, empty(), empty(), empty()]);
-    }
-    for (name, placed, measured) in &own {
-        let Measured { cpu, calls, resident } = measured;
-        let (cpu, mean) = (ms(cpu.median), ms(cpu.mean));
-        let calls =
-            calls.as_ref().map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
-        let (to_psstat, to_floor) = (to_psstat(placed.to_floor), placed.text());
-        let resident = mib(*resident);
-        table.row([(*name).into(), cpu, mean, to_psstat, to_floor, calls, resident, empty()]);
-    }
-    for (peer, placed) in &others {
-        let (to_psstat, to_floor) = (to_psstat(placed.to_floor), placed.text());
-        let (cpu, mean) = (ms(placed.cpu.median), ms(placed.cpu.mean));
-        let lacks = peer.lacks.into();
-        table.row([peer.name.into(), cpu, mean, to_psstat, to_floor, empty(), empty(), lacks]);
-    }
+    let (table, bounds) = table(&stage, &beside.all, &own, &others);
     println!("{}. {}\n", machine(), stage.describe());
     println!("{}", table.text());
     for line in absent {
         println!("- {line}");
     }
     print_calls(&own);
-    if let Some((name, placed, _)) = own.last() {
-        let beyond = placed.cpu.median.saturating_sub(placed.floor.tables());
-        println!("\n{name} less the socket tables: {} ms", ms(beyond));
+    println!();
+    reach::judge(&bounds)
+}
+
+/// The table, and what is to be reached: of the last of psstat's own, and of
+/// the others beside it. Where not all are matched, others that read all the
+/// processes have no bound, nor has the floor, which reads the matched alone.
+fn table(
+    stage: &Stage,
+    floor: &[Cost],
+    own: &[(&'static str, Placed, Measured)],
+    others: &[(peers::Peer, Placed)],
+) -> (Table, Vec<Reach>) {
+    let mut table = Table::new(&[
+        "observer",
+        "CPU a cycle, ms",
+        "mean, ms",
+        "to psstat",
+        "to the floor",
+        "and a listing",
+        "calls a cycle",
+        "resident, MiB",
+        "reach",
+        "lacks",
+    ]);
+    let Spec { processes, matched, .. } = stage.spec;
+    let all_matched = matched == processes;
+    let mut bounds = Vec::new();
+    let psstat = own.last().map(|(_, placed, _)| *placed);
+    let empty = String::new;
+    let total = Cost::spread(floor, Cost::total);
+    let part = |part: fn(Cost) -> Duration| Cost::spread(floor, part);
+    for (name, cpu) in [
+        ("listing /proc, no part of the floor", part(|cost| cost.listing)),
+        ("floor: processes", part(|cost| cost.processes)),
+        ("floor: tcp table", part(|cost| cost.tcp)),
+        ("floor: udp tables", part(|cost| cost.udp)),
+        ("floor: unix table", part(|cost| cost.unix)),
+        ("floor in all", total),
+    ] {
+        let to_floor = format!("{:.2}", ratio(cpu.median, total.median));
+        let mut cells = [const { String::new() }; 10];
+        cells[..3].clone_from_slice(&[name.into(), ms(cpu.median), ms(cpu.mean)]);
+        cells[4] = to_floor;
+        table.row(cells);
     }
-    Ok(())
+    for (number, (name, placed, measured)) in own.iter().enumerate() {
+        let Measured { calls, resident, .. } = measured;
+        let calls =
+            calls.as_ref().map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
+        let mut reach = Vec::new();
+        if number + 1 == own.len() {
+            let beyond = placed.cpu.median.max(placed.cpu.mean).saturating_sub(placed.tables);
+            reach.extend(all_matched.then(|| Reach::floor(placed.to_floor.most())));
+            reach.extend(Reach::beyond_tables(beyond, matched, processes));
+            reach.push(Reach::memory(*resident, processes));
+        }
+        let cells: Vec<_> = reach.iter().map(Reach::bound).collect();
+        bounds.extend(reach);
+        table.row([
+            (*name).into(),
+            ms(placed.cpu.median),
+            ms(placed.cpu.mean),
+            psstat.map_or_else(empty, |psstat| times(placed.to_floor.to(psstat.to_floor).most())),
+            times(placed.to_floor.most()),
+            times(placed.with_listing.most()),
+            calls,
+            mib(*resident),
+            cells.join(", "),
+            empty(),
+        ]);
+    }
+    for (peer, placed) in others {
+        let to_psstat = psstat.map(|psstat| placed.to_floor.to(psstat.to_floor).least());
+        let reach = to_psstat.zip(peer.reach.filter(|_| all_matched));
+        let reach = reach.map(|(times, reach)| Reach::peer(peer.name, times, reach));
+        table.row([
+            peer.name.into(),
+            ms(placed.cpu.median),
+            ms(placed.cpu.mean),
+            to_psstat.map_or_else(empty, times),
+            times(placed.to_floor.least()),
+            times(placed.with_listing.least()),
+            empty(),
+            empty(),
+            reach.as_ref().map_or_else(empty, Reach::bound),
+            peer.lacks.into(),
+        ]);
+        bounds.extend(reach);
+    }
+    (table, bounds)
+}
+
+fn times(times: f64) -> String {
+    format!("{times:.2}")
 }
 
 /// psstat's own: the sampler, the collector.
@@ -167,8 +215,23 @@ struct Beside<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     cpu: Spread,
-    floor: Cost,
-    to_floor: f64,
+    /// The socket tables alone.
+    tables: Duration,
+    to_floor: Times,
+    /// To a floor that lists `/proc` in each cycle too.
+    with_listing: Times,
+}
+
+impl Placed {
+    fn new(cpu: Spread, floor: &[Cost]) -> Placed {
+        let times = |part| Times::of(cpu, Cost::spread(floor, part));
+        Placed {
+            cpu,
+            tables: Cost::spread(floor, Cost::tables).median,
+            to_floor: times(Cost::total),
+            with_listing: times(Cost::with_listing),
+        }
+    }
 }
 
 impl<'a> Beside<'a> {
@@ -182,15 +245,9 @@ impl<'a> Beside<'a> {
         let after = self.stage.floor(self.options, self.stop)?;
         self.all.extend(&after);
         self.last.extend(&after);
-        let floor = Cost::median(&self.last);
+        let placed = Placed::new(cpu, &self.last);
         self.last = after;
-        Ok(Placed { cpu, floor, to_floor: ratio(cpu.median, floor.total()) })
-    }
-}
-
-impl Placed {
-    fn text(&self) -> String {
-        format!("{:.2}", self.to_floor)
+        Ok(placed)
     }
 }
 
@@ -228,15 +285,26 @@ impl Stage {
         Ok(costs)
     }
 
+    /// What psstat costs by this command.
+    fn measure(&self, command: &Command, options: &Options, stop: &Stop) -> Result<Measured> {
+        psstat::measure(command, options, self.population.truth, self.spec.replaced, stop)
+    }
+
     fn describe(&self) -> String {
         let Spec { processes, matched, images, descriptors, tcp, udp, unix, .. } = self.spec;
-        let churn = match self.churning {
-            0 => String::new(),
-            churn => format!(", {churn} short processes a second"),
-        };
+        let mut besides = String::new();
+        for (count, what) in [
+            (if let Busy::Some(busy) = self.spec.busy { busy } else { 0 }, "busy ones"),
+            (self.spec.replaced, "connections replaced a second"),
+            (self.churning, "short processes a second"),
+        ] {
+            if count > 0 {
+                besides.push_str(&format!(", {count} {what}"));
+            }
+        }
         format!(
             "{processes} processes of {descriptors} descriptors, {matched} of them in {images} \
-             images; {tcp} tcp, {udp} udp and {unix} unix sockets{churn}."
+             images; {tcp} tcp, {udp} udp and {unix} unix sockets{besides}."
         )
     }
 }

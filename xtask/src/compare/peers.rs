@@ -18,33 +18,44 @@ use crate::{Result, sys};
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) lacks: &'static str,
+    /// How many times psstat's CPU it is to take, if there is such a bound.
+    pub(crate) reach: Option<f64>,
     part: Part,
     run: fn(&Scratch, &Stop) -> Result<Spread>,
 }
 
 /// All of them, the cheap ones first.
 pub(crate) const PEERS: [Peer; 6] = [
-    Peer { name: "netdata apps.plugin", lacks: "connections", part: Part::Netdata, run: netdata },
+    Peer {
+        name: "netdata apps.plugin",
+        lacks: "connections",
+        reach: Some(3.0),
+        part: Part::Netdata,
+        run: netdata,
+    },
     Peer {
         name: "pidstat -p ALL -d -r -u -v",
         lacks: "connections, images",
+        reach: None,
         part: Part::Pidstat,
         run: pidstat,
     },
-    Peer { name: "plain Python", lacks: "", part: Part::Python, run: python },
+    Peer { name: "plain Python", lacks: "", reach: Some(10.0), part: Part::Python, run: python },
     Peer {
         name: "process-exporter, without smaps and thread names",
         lacks: "connections",
+        reach: Some(15.0),
         part: Part::ProcessExporter,
         run: process_exporter,
     },
     Peer {
         name: "process-exporter as it comes",
         lacks: "connections",
+        reach: None,
         part: Part::ProcessExporter,
         run: process_exporter_as_it_comes,
     },
-    Peer { name: "psutil", lacks: "", part: Part::Psutil, run: psutil },
+    Peer { name: "psutil", lacks: "", reach: None, part: Part::Psutil, run: psutil },
 ];
 
 impl Peer {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Resource;
 
-use super::member::Holdings;
+use super::member::{Activity, Holdings};
 use crate::Result;
 use crate::stop::Stop;
 
@@ -29,8 +29,19 @@ pub(crate) struct Spec {
     pub(crate) udp: u64,
     /// Connected unix sockets of all together, both ends.
     pub(crate) unix: u64,
-    /// Whether those of every other image do something all the time.
-    pub(crate) busy: bool,
+    /// Who does something.
+    pub(crate) busy: Busy,
+    /// Tcp connections that are replaced a second.
+    pub(crate) replaced: u64,
+}
+
+/// Which processes do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// So many of all run a little.
+    Some(u64),
+    /// Those of every other image do everything, all the time.
+    EveryOtherImage,
 }
 
 /// What the matched processes hold together: the numbers that an observer has
@@ -84,18 +95,40 @@ impl Spec {
             tcp_pairs: share(self.tcp / 2),
             udp: share(self.udp),
             unix_pairs: share(self.unix / 2),
-            busy: false,
+            activity: match self.busy {
+                Busy::Some(busy) if self.is_among(number, busy) => Activity::Little,
+                _ => Activity::Nothing,
+            },
+            replacing: self.replacing(number),
         }
+    }
+
+    /// In how many milliseconds a process replaces its first connection, and
+    /// in how many again, if it does: one after the other, round and round.
+    fn replacing(&self, number: u64) -> Option<(u64, u64)> {
+        let after = |processes: u64| (1000 * processes).checked_div(self.replaced);
+        Some((after(number)?, after(self.processes)?))
+    }
+
+    /// Whether a process is one of so many that are spread evenly over all.
+    fn is_among(&self, number: u64, some: u64) -> bool {
+        (number + 1) * some / self.processes > number * some / self.processes
     }
 
     /// The matched are spread evenly over the pids.
     fn is_matched(&self, number: u64) -> bool {
-        (number + 1) * self.matched / self.processes > number * self.matched / self.processes
+        self.is_among(number, self.matched)
     }
 
     fn check(&self) -> Result<()> {
         if self.processes == 0 || self.images == 0 || self.matched > self.processes {
             return Err("there must be processes and images, and no more matched than all".into());
+        }
+        if matches!(self.busy, Busy::Some(busy) if busy > self.processes) {
+            return Err("no more can be busy than there are".into());
+        }
+        if self.replaced > 0 && self.tcp < 2 * self.processes {
+            return Err("each process needs a connection of its own to replace".into());
         }
         let most = self.holdings(0).sockets();
         if most > 0 && self.descriptors < most + 4 {
@@ -122,7 +155,9 @@ impl Population {
             let mut holdings = spec.holdings(number);
             let is_matched = spec.is_matched(number);
             let image = matched % spec.images;
-            holdings.busy = spec.busy && is_matched && image.is_multiple_of(2);
+            if spec.busy == Busy::EveryOtherImage && is_matched && image.is_multiple_of(2) {
+                holdings.activity = Activity::Everything;
+            }
             let mut command = holdings.command(number);
             command.stdin(Stdio::null()).stdout(theirs.try_clone()?).stderr(Stdio::null());
             if is_matched {
@@ -188,6 +223,17 @@ impl Drop for Population {
 }
 
 impl Truth {
+    /// Whether an observer found this, while so many connections a second were
+    /// replaced: those of a second may be told apart from it, by the old and
+    /// the new one's two descriptors each.
+    pub(crate) fn is_found(&self, found: Truth, replaced: u64) -> bool {
+        let near = |one: u64, other: u64| one.abs_diff(other) <= 4 * replaced;
+        let Truth { procs, descriptors, tcp, udp, unix } = found;
+        (procs, udp, unix) == (self.procs, self.udp, self.unix)
+            && near(descriptors, self.descriptors)
+            && near(tcp, self.tcp)
+    }
+
     fn add(&mut self, holdings: Holdings) {
         self.procs += 1;
         self.descriptors += holdings.descriptors;
@@ -229,7 +275,8 @@ mod tests {
             tcp: 30,
             udp: 8,
             unix: 4,
-            busy: false,
+            busy: Busy::Some(2),
+            replaced: 0,
         }
     }
 
@@ -242,7 +289,29 @@ mod tests {
         assert_eq!(all.iter().map(|holdings| 2 * holdings.unix_pairs).sum::<u64>(), 4);
         assert_eq!((0..7).filter(|&number| spec.is_matched(number)).count(), 3);
         assert!(spec.check().is_ok());
+        assert_eq!(all.iter().filter(|holdings| holdings.activity == Activity::Little).count(), 2);
+        assert!(Spec { busy: Busy::Some(8), ..spec }.check().is_err());
         assert!(Spec { descriptors: 9, ..spec }.check().is_err());
+    }
+
+    #[test]
+    fn connections_are_replaced_in_turn() {
+        let spec = Spec { replaced: 2, ..spec() };
+        assert_eq!(spec.replacing(0), Some((0, 3500)));
+        assert_eq!(spec.replacing(6), Some((3000, 3500)));
+        assert!(spec.check().is_ok());
+        assert!(Spec { tcp: 12, ..spec }.check().is_err());
+        assert_eq!(Spec { replaced: 0, ..spec }.replacing(1), None);
+    }
+
+    #[test]
+    fn what_is_being_replaced_may_be_missing() {
+        let truth = Truth { procs: 7, descriptors: 140, tcp: 30, udp: 8, unix: 4 };
+        assert!(truth.is_found(truth, 0));
+        assert!(!truth.is_found(Truth { tcp: 28, ..truth }, 0));
+        assert!(truth.is_found(Truth { tcp: 28, descriptors: 143, ..truth }, 1));
+        assert!(!truth.is_found(Truth { tcp: 24, ..truth }, 1));
+        assert!(!truth.is_found(Truth { udp: 7, ..truth }, 1));
     }
 
     #[test]

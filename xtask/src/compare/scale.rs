@@ -1,13 +1,16 @@
 //! The curve: cost by number of processes, of descriptors, and by churn.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::floor::Cost;
 use super::options::Options;
-use super::population::Spec;
+use super::population::{Busy, Spec};
+use super::reach::{self, Reach};
 use super::scratch::Scratch;
-use super::table::{Table, machine, mib, ms, ratio};
-use super::{Stage, each, own_commands, psstat};
+use super::spread::Spread;
+use super::table::{Table, machine, mib, ms};
+use super::{Placed, Stage, each, own_commands, times};
 use crate::Result;
 use crate::stop::Stop;
 
@@ -37,17 +40,22 @@ pub(super) fn run(options: &Options, scratch: &Scratch, stop: &Stop) -> Result<(
             tcp: scaled(base.tcp, processes),
             udp: scaled(base.udp, processes),
             unix: scaled(base.unix, processes),
+            busy: match base.busy {
+                Busy::Some(busy) => Busy::Some(scaled(busy, processes)),
+                Busy::EveryOtherImage => Busy::EveryOtherImage,
+            },
+            replaced: scaled(base.replaced, processes),
             ..base
         };
         points.push((processes, spec, 0));
     }
-    curve("processes", &points, &command, options, stop)?;
+    let growth = curve("processes", &points, &command, options, stop)?;
 
     points.clear();
     for descriptors in DESCRIPTORS.map(in_proportion) {
         let each = descriptors / base.processes.max(1);
         let spec = if each == 0 {
-            Spec { descriptors: 0, tcp: 0, udp: 0, unix: 0, ..base }
+            Spec { descriptors: 0, tcp: 0, udp: 0, unix: 0, replaced: 0, ..base }
         } else {
             Spec { descriptors: each, ..base }
         };
@@ -57,59 +65,93 @@ pub(super) fn run(options: &Options, scratch: &Scratch, stop: &Stop) -> Result<(
 
     points.clear();
     points.extend(CHURN.map(|churn| (churn, base, churn)));
-    curve("short processes a second", &points, &command, options, stop)
+    curve("short processes a second", &points, &command, options, stop)?;
+    reach::judge(&[Reach::growth(growth)])
 }
 
-/// One table: (value of the first column, population, churn).
+/// One table: (value of the first column, population, churn). Gives by how much
+/// of the first a point costs more a process.
 fn curve(
     axis: &str,
     points: &[(u64, Spec, u64)],
     command: &Command,
     options: &Options,
     stop: &Stop,
-) -> Result<()> {
+) -> Result<f64> {
     let mut table = Table::new(&[
         axis,
         "floor, ms",
+        "mean",
         "psstat, ms",
+        "mean",
         "to the floor",
+        "and a listing",
         "psstat, µs a process",
         "calls a cycle",
         "resident, MiB",
         "bytes a further process",
     ]);
-    let mut first: Option<(u64, u64, f64)> = None;
-    let mut dearest = 0.0f64;
+    let mut first: Option<(u64, u64)> = None;
+    let mut costs = Vec::new();
     for (value, spec, churn) in points {
         eprintln!("{axis}: {value}");
         let stage = Stage::set(spec, *churn, stop)?;
-        let mut costs = stage.floor(options, stop)?;
-        let measured = psstat::measure(command, options, stage.population.truth, stop)?;
-        costs.extend(stage.floor(options, stop)?);
-        let floor = Cost::median(&costs).total();
+        let mut floor = stage.floor(options, stop)?;
+        let measured = stage.measure(command, options, stop)?;
+        floor.extend(stage.floor(options, stop)?);
+        let placed = Placed::new(measured.cpu, &floor);
+        let floor = Cost::spread(&floor, Cost::total);
         let calls =
             measured.calls.map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
-        let cost = measured.cpu.median.as_secs_f64() / spec.matched.max(1) as f64;
-        dearest = dearest.max(cost);
-        let (least, lightest, _) = *first.get_or_insert((spec.processes, measured.resident, cost));
+        costs.push((placed.cpu, spec.matched));
+        let (least, lightest) = *first.get_or_insert((spec.processes, measured.resident));
         let more = spec.processes.saturating_sub(least);
         let grown = measured.resident.saturating_sub(lightest);
         let further = grown.checked_div(more).map_or_else(String::new, |each| each.to_string());
         table.row([
             value.to_string(),
-            ms(floor),
-            ms(measured.cpu.median),
-            format!("{:.2}", ratio(measured.cpu.median, floor)),
-            each(measured.cpu.median, spec.matched),
+            ms(floor.median),
+            ms(floor.mean),
+            ms(placed.cpu.median),
+            ms(placed.cpu.mean),
+            times(placed.to_floor.most()),
+            times(placed.with_listing.most()),
+            each(placed.cpu.median, spec.matched),
             calls,
             mib(measured.resident),
             further,
         ]);
     }
     println!("{}", table.text());
-    if let Some((.., of_first)) = first {
-        let growth = 100.0 * (dearest / of_first - 1.0);
-        println!("The dearest costs {growth:+.0} % a process against the first.\n");
+    Ok(growth(&costs))
+}
+
+/// By how much of the first the dearest of some points costs more a process,
+/// by the middle or the mean, whichever grows more.
+fn growth(costs: &[(Spread, u64)]) -> f64 {
+    let of = |part: fn(Spread) -> Duration| {
+        let mut each = costs
+            .iter()
+            .map(|&(cost, processes)| part(cost).as_secs_f64() / processes.max(1) as f64);
+        let first = each.next().unwrap_or(f64::NAN);
+        each.fold(first, f64::max) / first - 1.0
+    };
+    of(|cost| cost.median).max(of(|cost| cost.mean))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dearest_is_held_against_the_first() {
+        let spread = |median, mean| Spread {
+            median: Duration::from_millis(median),
+            mean: Duration::from_millis(mean),
+        };
+        let points = [(spread(10, 10), 500), (spread(24, 26), 1000), (spread(40, 40), 2000)];
+        assert!((growth(&points) - 0.3).abs() < 1e-9);
+        assert!(growth(&points[..1]).abs() < 1e-9);
+        assert!(growth(&[]).is_nan());
     }
-    Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// The middle of some cycles, and their mean. Ratios are of middles: on a
-/// shared machine a few cycles meet what else it does. The mean beside it
-/// shows what a dear cycle now and then would hide from the middle.
+/// The middle of some cycles, and their mean: on a shared machine a few cycles
+/// meet what else it does, which moves the mean; a dear cycle now and then is
+/// hidden from the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spread {
     pub(crate) median: Duration,
@@ -28,6 +28,33 @@ impl Spread {
     }
 }
 
+/// How many times another a cost is, by both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Times {
+    median: f64,
+    mean: f64,
+}
+
+impl Times {
+    pub(crate) fn of(cost: Spread, base: Spread) -> Times {
+        let ratio = |cost: Duration, base: Duration| cost.as_secs_f64() / base.as_secs_f64();
+        Times { median: ratio(cost.median, base.median), mean: ratio(cost.mean, base.mean) }
+    }
+
+    /// How many times another one this is.
+    pub(crate) fn to(self, base: Times) -> Times {
+        Times { median: self.median / base.median, mean: self.mean / base.mean }
+    }
+
+    pub(crate) fn most(self) -> f64 {
+        self.median.max(self.mean)
+    }
+
+    pub(crate) fn least(self) -> f64 {
+        self.median.min(self.mean)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,5 +66,15 @@ mod tests {
         let spread = Spread::between(&readings);
         assert_eq!((spread.median, spread.mean), (ms(2), ms(16) / 3));
         assert_eq!(Spread::between(&[ms(10)]).mean, ms(0));
+    }
+
+    #[test]
+    fn the_worse_of_both_can_be_had() {
+        let ms = Duration::from_millis;
+        let (cost, base) =
+            (Spread { median: ms(3), mean: ms(8) }, Spread { median: ms(2), mean: ms(4) });
+        let times = Times::of(cost, base);
+        assert_eq!((times.least(), times.most()), (1.5, 2.0));
+        assert_eq!(times.to(times).most(), 1.0);
     }
 }

@@ -15,7 +15,7 @@ use clap::Args;
 use self::histogram::Times;
 use self::observer::Observer;
 use self::target::Work;
-use crate::compare::population::{self, Population, Spec, raise_descriptor_limit};
+use crate::compare::population::{self, Busy, Population, Spec, raise_descriptor_limit};
 use crate::compare::release;
 use crate::compare::scratch::Scratch;
 use crate::stop::Stop;
@@ -63,7 +63,8 @@ const OTHERS: Spec = Spec {
     tcp: 2000,
     udp: 500,
     unix: 2000,
-    busy: false,
+    busy: Busy::Some(0),
+    replaced: 0,
 };
 
 /// The process; ended when dropped, and with xtask.
