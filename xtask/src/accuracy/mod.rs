@@ -22,8 +22,10 @@ use crate::{Result, cargo, machine, sys};
 /// for and against a reading of the process's clock by this verb beside the sampler's; the mean of
 /// all windows against what the process itself says it has used. Then a crowd of sleeping
 /// processes, each of which burns a little in the middle of the window, tells how long each one's
-/// window was. Writes nothing. Wants a core to spare: a burner that has to wait for others does
-/// not have its load.
+/// window was. Exits 1 if a window by the CPU clock is more than 0.2 points from the other reading,
+/// or one of the crowd's more than 10 ms from 1 s. Writes nothing. Wants a core to spare: a burner
+/// that has to wait for others does not have its load, and a sleep that ends late is a longer
+/// window.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// Windows with the burners
@@ -43,8 +45,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     cargo::go_on_in_release()?;
     let stop = Stop::on_signals()?;
     println!("{}; load {}", machine::line(), machine::load());
-    burners(options, &stop)?;
-    window::run(usize::try_from(options.crowd)?, &stop)
+    let mut missed = burners(options, &stop)?;
+    missed.extend(window::run(usize::try_from(options.crowd)?, &stop)?);
+    println!();
+    for line in &missed {
+        println!("missed: {line}");
+    }
+    if missed.is_empty() { Ok(()) } else { Err("not as accurate as it should be".into()) }
 }
 
 /// A sampler whose images are the processes whose command lines begin with
@@ -70,7 +77,8 @@ struct Burner {
     truth: f64,
 }
 
-fn burners(options: &Options, stop: &Stop) -> Result<()> {
+/// Gives what is beyond its bound.
+fn burners(options: &Options, stop: &Stop) -> Result<Vec<String>> {
     let pid = std::process::id();
     let words = LOADS.map(|load| format!("burner{pid}-{load}"));
     let mut burners = Vec::new();
@@ -108,14 +116,23 @@ fn burners(options: &Options, stop: &Stop) -> Result<()> {
     }
     println!("\n{} windows; errors in points, 1 point being 1 % of a core\n", options.windows);
     Errors::print_heading();
+    let mut missed = Vec::new();
     for burner in &mut burners {
         let burned = burner.actor.stop_burning()?;
         let account = percent(burned.cpu, burned.wall);
         for (errors, way) in burner.errors.iter().zip(["CPU clock", "ticks"]) {
             errors.print(burner.load, way, account);
         }
+        let [by_clock, _] = &burner.errors;
+        let (load, largest) = (burner.load, by_clock.largest());
+        if largest > errors::BOUND {
+            let by = largest - errors::BOUND;
+            missed.push(format!(
+                "a window at {load} % is off by {largest:.3} points, {by:.3} too much"
+            ));
+        }
     }
-    Ok(())
+    Ok(missed)
 }
 
 /// CPU time of an actor, and when it was that.
