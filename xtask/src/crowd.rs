@@ -1,6 +1,7 @@
 //! `cargo xtask crowd`: tens of thousands of processes beside the collector.
 
 use std::fs;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -12,10 +13,11 @@ use crate::{Result, cargo, machine};
 
 /// Let tens of thousands of processes sleep beside the collector, and check what it counts.
 ///
-/// Builds the collector (release) and runs it with a cycle a second, once with the descriptors that
+/// Builds the collector (release) and runs it with a cycle every 5 s, once with the descriptors that
 /// the limit allows and once with 64. In each cycle all processes are counted with their threads,
-/// and no reading fails; when they have ended, none is left and no io has fallen. Exits 1 if
-/// anything of it did not hold. Takes 100 KiB of memory a process, and needs root where the
+/// and no reading fails; after the first one, which gets to know them all, each is on time: none is
+/// left out, and from one to the next it is no more than a second longer. When they have ended,
+/// none is left and no io has fallen. Exits 1 if anything of it did not hold. Takes 100 KiB of memory a process, and needs root where the
 /// machine has fewer pids (kernel.pid_max): more are allowed meanwhile, then as many as before.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
@@ -28,6 +30,10 @@ pub(crate) struct Options {
 const WORD: &str = "psstat-crowd";
 /// The image's series of an idle process, each 1 a process.
 const EACH_ONE: [&str; 2] = ["procs image=crowd", "threads image=crowd"];
+/// Seconds from cycle to cycle: time for the window and for all the reads.
+const INTERVAL: u64 = 5;
+/// How much later than that a cycle may come.
+const SLACK: Duration = Duration::from_secs(1);
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
 
 /// More pids, until it is dropped.
@@ -57,6 +63,18 @@ impl Drop for Pids {
     }
 }
 
+/// Whether a cycle came when it should, so long after the one before, with so
+/// many left out until then.
+fn on_time(gap: Duration, left_out: u64) -> Result<()> {
+    if left_out > 0 {
+        return Err(format!("{left_out} cycles were left out").into());
+    }
+    if gap > Duration::from_secs(INTERVAL) + SLACK {
+        return Err(format!("a cycle came {gap:.2?} after the one before").into());
+    }
+    Ok(())
+}
+
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let stop = Stop::on_signals()?;
@@ -65,10 +83,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let scratch = Scratch::new()?;
     let conf = scratch.write("psstat.conf", &format!("crowd ^{WORD}\n"))?;
     println!("{}, {}", machine::line(), machine::load());
-    println!("descriptors  processes  cpu, ms  wall, ms  resident, MiB  kept");
+    println!("descriptors  processes  cpu, ms  wall, ms  resident, MiB  kept  after, s");
     for budget in [usize::try_from(options.processes)? * 4, 64] {
         let crowd = Crowd::start(WORD, usize::try_from(options.processes)?)?;
-        let mut collector = Collector::start(&program, &conf, budget, 1)?;
+        let mut collector = Collector::start(&program, &conf, budget, INTERVAL)?;
         let mut io = 0;
         // The first cycle gets to know them all.
         for number in 0..4 {
@@ -94,13 +112,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let number_of = |series: &str| cycle.number(series).unwrap_or(f64::NAN);
             if number > 0 {
                 println!(
-                    "{budget:>11} {:>10} {:>8.0} {:>9.0} {:>14.1} {:>5}",
+                    "{budget:>11} {:>10} {:>8.0} {:>9.0} {:>14.1} {:>5} {:>9.2}",
                     get("procs image=crowd")?,
                     number_of("collector.cpu"),
                     number_of("collector.wall"),
                     cycle.resident as f64 / f64::from(1 << 20),
                     cycle.descriptors,
+                    cycle.gap.as_secs_f64(),
                 );
+                on_time(cycle.gap, get("collector.late")?)?;
             }
         }
         drop(crowd);
@@ -123,4 +143,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_cycle_is_told() {
+        let after = |seconds| Duration::from_secs_f64(seconds);
+        // After a long first one the second ends sooner.
+        assert!(on_time(after(2.5), 0).is_ok());
+        assert!(on_time(after(5.9), 0).is_ok());
+        assert!(on_time(after(6.1), 0).is_err());
+        assert!(on_time(after(5.0), 1).is_err());
+    }
 }
