@@ -8,6 +8,7 @@ mod accuracy;
 mod assets;
 mod capture;
 mod cargo;
+mod clone;
 mod compare;
 mod crowd;
 mod fuzz;
@@ -53,6 +54,7 @@ enum Verb {
     Licences(release::licences::Options),
     Release(release::Options),
     Package(package::Options),
+    Clone(clone::Options),
     /// Draw docs/top.svg: the live view of psstat-dump on processes made for it
     ///
     /// Takes half a minute, and the release build of psstat-dump.
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Licences(options) => release::licences::run(&options),
         Verb::Release(options) => release::run(&options),
         Verb::Package(options) => package::run(&options),
+        Verb::Clone(options) => clone::run(&options),
         Verb::Picture => picture::run(),
         Verb::Capture => capture::run(),
     };
@@ -92,5 +95,25 @@ fn main() -> ExitCode {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Two verbs were there twice, in two versions, and three not at all.
+    #[test]
+    fn the_page_has_each_verb_once() {
+        let page = std::fs::read_to_string(cargo::root().join("docs/verbs.md")).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let mut told: Vec<&str> = rows.map(|(verb, _)| verb).collect();
+        told.sort_unstable();
+        let xtask = Xtask::command();
+        let mut verbs: Vec<&str> = xtask.get_subcommands().map(clap::Command::get_name).collect();
+        verbs.sort_unstable();
+        assert_eq!(told, verbs);
     }
 }
