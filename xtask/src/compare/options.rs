@@ -91,7 +91,8 @@ pub(crate) struct Options {
     pub(crate) scale: bool,
 
     /// Instead of all comparing: let so many processes begin and end as fast as they can, and show
-    /// the collector's memory before and after. A million takes some minutes
+    /// the collector's memory before and after. Before is after 20,000 others, which bring in what
+    /// any flood needs. A million takes some minutes
     #[arg(long, value_name = "FORKS", conflicts_with = "dedup")]
     pub(crate) flood: Option<u64>,
 
