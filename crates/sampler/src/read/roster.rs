@@ -166,6 +166,25 @@ mod tests {
         assert_eq!(last_field(b""), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_has_a_last_field_or_none(
+            text in "[ 0-9./\n+-]{0,20}",
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+            pid: u32,
+        ) {
+            let last = text.rsplit(' ').next().map(str::trim_end);
+            // Blanks at the end are no fields.
+            let ends_in_blank = text.ends_with([' ', '\n']);
+            if !ends_in_blank {
+                assert_eq!(last_field(text.as_bytes()), last.and_then(|last| last.parse().ok()));
+            }
+            assert_eq!(last_field(format!("{text} {pid}\n").as_bytes()), Some(pid));
+            assert_eq!(last_field(format!("{text} {pid}x\n").as_bytes()), None);
+            let _ = last_field(&bytes);
+        }
+    }
+
     /// Others come and go while this runs, so it is tried until a part is
     /// listed with nobody missing.
     #[test]

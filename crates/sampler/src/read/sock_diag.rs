@@ -194,7 +194,9 @@ impl<'a> Message<'a> {
     /// The error number that ends an answer; 0 is none.
     fn status(&self) -> Result<(), Errno> {
         match number(self.body, 0).map(u32::cast_signed) {
-            Some(status) if status < 0 => Err(Errno::from_raw_os_error(-status)),
+            Some(status @ -4095..0) => Err(Errno::from_raw_os_error(-status)),
+            // No error that there is.
+            Some(..0) => Err(Errno::PROTO),
             _ => Ok(()),
         }
     }
@@ -215,3 +217,6 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let four = bytes.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_ne_bytes(*four))
 }
+
+#[cfg(test)]
+mod tests;
