@@ -3,7 +3,7 @@
 use psstat_proc_parse::FdTarget;
 
 use super::files::Link;
-use super::{List, Section, Unread, Value};
+use super::{Section, Unread, Value};
 
 /// `slots` is how many the process has room for at present, `FDSize`.
 pub(super) fn section(links: &Result<Vec<Link>, Unread>, slots: Option<u64>) -> Section {
@@ -26,7 +26,7 @@ pub(super) fn section(links: &Result<Vec<Link>, Unread>, slots: Option<u64>) -> 
         vec![Value::Number(u64::from(*number)), kind, Value::Text(link.clone())]
     };
     let rows = links.iter().map(row).collect();
-    section.list = Some(List { fields: &["fd", "kind", "target"], rows });
+    section.list("list", &["fd", "kind", "target"], rows);
     section
 }
 

@@ -2,7 +2,7 @@
 
 use psstat_proc_parse::{Limit, Limits, Stat, Status};
 
-use super::{List, Machine, Section, Unread, Value};
+use super::{Machine, Section, Unread, Value};
 
 pub(super) fn section(
     limits: Result<Vec<u8>, Unread>,
@@ -53,7 +53,7 @@ pub(super) fn section(
         ]
     });
     let fields = &["name", "soft", "hard", "units", "used", "used_percent"];
-    section.list = Some(List { fields, rows: rows.collect() });
+    section.list("list", fields, rows.collect());
     section
 }
 

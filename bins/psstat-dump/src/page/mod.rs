@@ -8,6 +8,7 @@ mod files;
 mod identity;
 mod limits;
 mod memory;
+mod peers;
 mod render;
 mod rights;
 mod signals;
@@ -17,6 +18,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use psstat_proc_parse::{Io, Stat, Statm, Status};
+
+use crate::measure;
 
 pub use files::{Files, Unread};
 pub use render::{as_csv, as_json, as_text, csv_heading};
@@ -84,6 +87,8 @@ pub struct Fact {
 /// Several things of one kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List {
+    /// Its name, as JSON and CSV have it; `list` for what the section is about.
+    pub name: &'static str,
     /// Names of what is known of each, with the unit where there is one.
     pub fields: &'static [&'static str],
     /// One row a thing, one value a field.
@@ -100,16 +105,20 @@ pub struct Section {
     /// What there is one of.
     pub facts: Vec<Fact>,
     /// What there are several of.
-    pub list: Option<List>,
+    pub lists: Vec<List>,
 }
 
 impl Section {
     fn new(name: &'static str) -> Section {
-        Section { name, unread: None, facts: Vec::new(), list: None }
+        Section { name, unread: None, facts: Vec::new(), lists: Vec::new() }
     }
 
     fn fact(&mut self, field: &'static str, value: Value) {
         self.facts.push(Fact { field, value });
+    }
+
+    fn list(&mut self, name: &'static str, fields: &'static [&'static str], rows: Vec<Vec<Value>>) {
+        self.lists.push(List { name, fields, rows });
     }
 }
 
@@ -185,10 +194,19 @@ pub fn read(proc: &Path, pid: u32) -> Result<Page, Unread> {
         rights::section(known),
         signals::section(known),
         descriptors::section(&links, known.and_then(|status| status.fd_size)),
-        sockets::section(&files, &links),
+        sockets::section(&files, &links, is_own_namespace(proc, &files)),
         addresses::section(&stat),
     ];
     Ok(Page { pid, sections })
+}
+
+/// Whether a process is in this program's own network namespace. Inodes of
+/// sockets in a copy of a procfs are of another time or machine.
+fn is_own_namespace(proc: &Path, files: &Files) -> bool {
+    let own = std::fs::read_link(proc.join("self/ns/net"));
+    let theirs = files.link("ns/net");
+    !measure::is_copy(proc)
+        && own.is_ok_and(|own| theirs.is_ok_and(|of| of == own.as_os_str().as_encoded_bytes()))
 }
 
 fn io_section(io: Result<Vec<u8>, Unread>) -> Section {

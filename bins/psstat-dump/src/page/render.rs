@@ -23,7 +23,7 @@ pub fn as_text(page: &Page, style: Style, paint: Paint) -> String {
             let value = shown(fact.field, &fact.value, style);
             text.push_str(&format!("  {:<width$}  {value}\n", label(fact.field)));
         }
-        if let Some(list) = section.list.as_ref().filter(|list| !list.rows.is_empty()) {
+        for list in section.lists.iter().filter(|list| !list.rows.is_empty()) {
             text.push_str(&list_text(list, style));
         }
     }
@@ -76,9 +76,12 @@ fn list_text(list: &List, style: Style) -> String {
             *width = harmless::width(cell).max(*width);
         }
     }
-    let mut text = String::new();
+    // The list that a section is about needs no caption.
+    let is_main = list.name == "list";
+    let mut text =
+        if is_main { String::new() } else { format!("  {}\n", list.name.replace('_', " ")) };
     for line in &lines {
-        let mut out = String::from(" ");
+        let mut out = String::from(if is_main { " " } else { "   " });
         for (cell, width) in line.iter().zip(&widths) {
             let padding = width.saturating_sub(harmless::width(cell));
             out.push_str(&format!(" {cell}{}", " ".repeat(padding)));
@@ -89,8 +92,8 @@ fn list_text(list: &List, style: Style) -> String {
     text
 }
 
-/// The page as a document: an object a section, with its facts, with what it
-/// lists under `list`, and with `unread` where something could not be read.
+/// The page as a document: an object a section, with its facts, with its lists
+/// as arrays of objects, and with `unread` where something could not be read.
 pub fn as_json(page: &Page) -> serde_json::Value {
     let mut document = json::document("process");
     document.insert("pid".to_owned(), json!(page.pid));
@@ -107,7 +110,7 @@ fn section_json(section: &Section) -> serde_json::Value {
     for fact in &section.facts {
         insert(&mut fields, fact.field, &fact.value);
     }
-    if let Some(list) = &section.list {
+    for list in &section.lists {
         let row = |row: &Vec<Value>| {
             let mut fields = Map::new();
             for (field, value) in list.fields.iter().zip(row) {
@@ -115,7 +118,7 @@ fn section_json(section: &Section) -> serde_json::Value {
             }
             serde_json::Value::Object(fields)
         };
-        fields.insert("list".to_owned(), list.rows.iter().map(row).collect());
+        fields.insert(list.name.to_owned(), list.rows.iter().map(row).collect());
     }
     fields.into()
 }
@@ -142,7 +145,8 @@ pub fn csv_heading() -> String {
     csv::line(["pid", "section", "number", "field", "value"].map(str::to_owned).into_iter())
 }
 
-/// One line a fact; what a section lists is numbered from 0.
+/// One line a fact; what a section lists is numbered from 0, and the list's
+/// name stands before the field: `list.fd`.
 pub fn as_csv(page: &Page) -> String {
     let mut text = String::new();
     let mut line = |section: &str, number: String, field: &str, value: &Value| {
@@ -163,10 +167,12 @@ pub fn as_csv(page: &Page) -> String {
         for fact in &section.facts {
             line(section.name, String::new(), fact.field, &fact.value);
         }
-        let Some(list) = &section.list else { continue };
-        for (number, row) in list.rows.iter().enumerate() {
-            for (field, value) in list.fields.iter().zip(row) {
-                line(section.name, number.to_string(), field, value);
+        for list in &section.lists {
+            for (number, row) in list.rows.iter().enumerate() {
+                for (field, value) in list.fields.iter().zip(row) {
+                    let field = format!("{}.{field}", list.name);
+                    line(section.name, number.to_string(), &field, value);
+                }
             }
         }
     }

@@ -4,18 +4,64 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use psstat_proc_parse::FdTarget;
-use psstat_proc_parse::net::inet::{self, Address, TcpState};
+use psstat_proc_parse::net::inet::{self, TcpState};
 use psstat_proc_parse::net::unix::{self, UnixState};
 
 use super::files::Link;
-use super::{Files, List, Section, Unread, Value};
+use super::peers::{self, Peer};
+use super::{Files, Section, Unread, Value};
 
 /// The flag of a unix socket that listens (`__SO_ACCEPTCON`).
 const LISTENER: u32 = 0x1_0000;
 
-const FIELDS: &[&str] = &["protocol", "state", "local", "remote", "rx_queue", "tx_queue", "fds"];
+const FIELDS: &[&str] = &[
+    "protocol",
+    "state",
+    "local",
+    "remote",
+    "peer_inode",
+    "rx_queue_bytes",
+    "tx_queue_bytes",
+    "accept_queue",
+    "fds",
+];
 
-pub(super) fn section(files: &Files, links: &Result<Vec<Link>, Unread>) -> Section {
+/// One socket.
+struct Socket {
+    protocol: &'static str,
+    state: String,
+    local: End,
+    remote: End,
+    peer_inode: Option<u64>,
+    rx_queue: Option<u32>,
+    tx_queue: Option<u32>,
+    /// Connections that wait to be accepted.
+    accept_queue: Option<u32>,
+    established: bool,
+    fds: String,
+}
+
+impl Socket {
+    fn order(&self) -> (&str, &str, &End, &End) {
+        (self.protocol, &self.state, &self.local, &self.remote)
+    }
+}
+
+/// One end of a socket.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Unnamed,
+    Inet(IpAddr, u16),
+    Path(Vec<u8>),
+}
+
+/// `is_own_namespace`: the process is in this program's network namespace, of
+/// which alone the other ends of unix sockets are known.
+pub(super) fn section(
+    files: &Files,
+    links: &Result<Vec<Link>, Unread>,
+    is_own_namespace: bool,
+) -> Section {
     let mut section = Section::new("sockets");
     let links = match links {
         Ok(links) => links,
@@ -30,16 +76,14 @@ pub(super) fn section(files: &Files, links: &Result<Vec<Link>, Unread>) -> Secti
             fds.entry(inode).or_default().push(fd.to_string());
         }
     }
-    let mut rows = Vec::new();
-    let mut established = 0;
+    let mut sockets = Vec::new();
     for protocol in ["tcp", "tcp6", "udp", "udp6"] {
         match files.read(&format!("net/{protocol}")) {
             Ok(table) => {
                 // A row in an unknown form is none that could be shown.
                 for row in inet::Rows::new(&table).filter_map(Result::ok) {
                     if let Some(fds) = fds.remove(&row.inode) {
-                        established += u64::from(row.state == TcpState::Established);
-                        rows.push(inet_row(protocol, &row, &fds));
+                        sockets.push(of_inet(protocol, &row, &fds));
                     }
                 }
             }
@@ -50,40 +94,86 @@ pub(super) fn section(files: &Files, links: &Result<Vec<Link>, Unread>) -> Secti
     }
     match files.read("net/unix") {
         Ok(table) => {
+            let mut peers = BTreeMap::new();
+            if is_own_namespace && !fds.is_empty() {
+                // Without sock_diag they are as unknown as elsewhere.
+                peers = peers::of_unix_sockets().unwrap_or_default();
+            }
             for row in unix::Rows::new(&table).filter_map(Result::ok) {
                 if let Some(fds) = fds.remove(&row.inode) {
-                    established += u64::from(row.state == UnixState::Connected);
-                    rows.push(unix_row(&row, &fds));
+                    sockets.push(of_unix(&row, peers.remove(&row.inode), &fds));
                 }
             }
         }
         Err(Unread::Gone) => {}
         Err(unread) => section.unread = Some(unread),
     }
+    sockets.sort_by(|one: &Socket, other| one.order().cmp(&other.order()));
+    let established = sockets.iter().filter(|socket| socket.established).count();
+    section.fact("established", Value::Number(established as u64));
+    section.fact("in_these_tables", Value::Number(sockets.len() as u64));
     // netlink, raw, packet and others have tables of their own; so have
     // sockets that were made in another network namespace.
-    let others = fds.len() as u64;
-    section.fact("established", Value::Number(established));
-    section.fact("in_these_tables", Value::Number(rows.len() as u64));
-    section.fact("in_none_of_them", Value::Number(others));
-    section.list = Some(List { fields: FIELDS, rows });
+    section.fact("in_none_of_them", Value::Number(fds.len() as u64));
+    section.list("by_state", &["protocol", "state", "sockets"], by_state(&sockets));
+    section.list("list", FIELDS, sockets.into_iter().map(row).collect());
     section
 }
 
-fn inet_row(protocol: &str, row: &inet::Row, fds: &[String]) -> Vec<Value> {
+/// How many there are of each protocol and state.
+fn by_state(sockets: &[Socket]) -> Vec<Vec<Value>> {
+    let of_one =
+        sockets.chunk_by(|one, other| one.protocol == other.protocol && one.state == other.state);
+    let row = |sockets: &[Socket]| {
+        let first = sockets.first()?;
+        let count = Value::Number(sockets.len() as u64);
+        Some(vec![Value::text(first.protocol), Value::text(&first.state[..]), count])
+    };
+    of_one.filter_map(row).collect()
+}
+
+fn row(socket: Socket) -> Vec<Value> {
     vec![
-        Value::text(protocol),
-        Value::text(tcp_state(row.state)),
-        Value::text(address(row.local)),
-        Value::text(address(row.remote)),
-        Value::Number(row.rx_queue.into()),
-        Value::Number(row.tx_queue.into()),
-        Value::text(fds.join(" ")),
+        Value::text(socket.protocol),
+        Value::text(socket.state),
+        end(socket.local),
+        end(socket.remote),
+        Value::number(socket.peer_inode),
+        Value::bytes(socket.rx_queue.map(u64::from)),
+        Value::bytes(socket.tx_queue.map(u64::from)),
+        Value::number(socket.accept_queue),
+        Value::text(socket.fds),
     ]
 }
 
-fn unix_row(row: &unix::Row<'_>, fds: &[String]) -> Vec<Value> {
-    let kind = match row.type_ {
+fn end(end: End) -> Value {
+    match end {
+        End::Unnamed => Value::Absent,
+        End::Inet(IpAddr::V4(ip), port) => Value::text(format!("{ip}:{port}")),
+        End::Inet(IpAddr::V6(ip), port) => Value::text(format!("[{ip}]:{port}")),
+        End::Path(path) => Value::Text(path),
+    }
+}
+
+fn of_inet(protocol: &'static str, row: &inet::Row, fds: &[String]) -> Socket {
+    let listens = row.state == TcpState::Listen;
+    Socket {
+        protocol,
+        state: inet_state(protocol, row.state),
+        local: End::Inet(row.local.ip, row.local.port),
+        remote: End::Inet(row.remote.ip, row.remote.port),
+        peer_inode: None,
+        // A listener has connections there, not bytes.
+        rx_queue: (!listens).then_some(row.rx_queue),
+        tx_queue: (!listens).then_some(row.tx_queue),
+        accept_queue: listens.then_some(row.rx_queue),
+        established: row.state == TcpState::Established,
+        fds: fds.join(" "),
+    }
+}
+
+fn of_unix(row: &unix::Row<'_>, peer: Option<Peer>, fds: &[String]) -> Socket {
+    let protocol = match row.type_ {
         1 => "unix stream",
         2 => "unix dgram",
         5 => "unix seqpacket",
@@ -97,27 +187,22 @@ fn unix_row(row: &unix::Row<'_>, fds: &[String]) -> Vec<Value> {
         UnixState::Disconnecting => "DISCONNECTING".to_owned(),
         other => format!("{other:?}"),
     };
-    vec![
-        Value::text(kind),
-        Value::text(state),
-        row.path.map_or(Value::Absent, |path| Value::Text(path.to_vec())),
-        // The kernel's table does not name the other end.
-        Value::Absent,
-        Value::Absent,
-        Value::Absent,
-        Value::text(fds.join(" ")),
-    ]
-}
-
-fn address(address: Address) -> String {
-    let Address { ip, port } = address;
-    match ip {
-        IpAddr::V4(ip) => format!("{ip}:{port}"),
-        IpAddr::V6(ip) => format!("[{ip}]:{port}"),
+    let path = |path: Option<Vec<u8>>| path.map_or(End::Unnamed, End::Path);
+    Socket {
+        protocol,
+        state,
+        local: path(row.path.map(<[u8]>::to_vec)),
+        peer_inode: peer.as_ref().map(|peer| peer.inode),
+        remote: path(peer.and_then(|peer| peer.path)),
+        rx_queue: None,
+        tx_queue: None,
+        accept_queue: None,
+        established: row.state == UnixState::Connected,
+        fds: fds.join(" "),
     }
 }
 
-fn tcp_state(state: TcpState) -> String {
+fn inet_state(protocol: &str, state: TcpState) -> String {
     let word = match state {
         TcpState::Established => "ESTABLISHED",
         TcpState::SynSent => "SYN_SENT",
@@ -125,6 +210,8 @@ fn tcp_state(state: TcpState) -> String {
         TcpState::FinWait1 => "FIN_WAIT1",
         TcpState::FinWait2 => "FIN_WAIT2",
         TcpState::TimeWait => "TIME_WAIT",
+        // The kernel has one number for both; nothing of udp was closed.
+        TcpState::Close if protocol.starts_with("udp") => "UNCONN",
         TcpState::Close => "CLOSE",
         TcpState::CloseWait => "CLOSE_WAIT",
         TcpState::LastAck => "LAST_ACK",

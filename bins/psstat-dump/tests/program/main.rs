@@ -14,6 +14,7 @@ mod pid;
 mod run;
 mod screen;
 mod session;
+mod sockets;
 mod strangers;
 mod top;
 mod wrong_use;

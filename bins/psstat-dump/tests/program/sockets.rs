@@ -1,0 +1,149 @@
+//! `pid`'s sockets: counted by protocol and state, in order, with both ends.
+
+use std::collections::BTreeSet;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use psstat_actor::TempDir;
+use serde_json::{Value, json};
+
+use crate::run::{actor, json as json_of, run, stdout, unique};
+
+fn sockets(pid: u32) -> Value {
+    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
+    assert_eq!(status, 0);
+    page["sockets"].clone()
+}
+
+fn with<'s>(sockets: &'s Value, protocol: &str, state: &str) -> Vec<&'s Value> {
+    let list = sockets["list"].as_array().unwrap().iter();
+    list.filter(|s| s["protocol"] == protocol && s["state"] == state).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// Each socket's other end is another one of these.
+fn assert_pairs(sockets: &[&Value]) {
+    let ends = |one: &str, other: &str| -> BTreeSet<(String, String)> {
+        sockets.iter().map(|socket| (text(&socket[one]), text(&socket[other]))).collect()
+    };
+    assert_eq!(ends("local", "remote"), ends("remote", "local"));
+}
+
+/// A client's socket has no path of its own; that of the server it talks to is
+/// told by no file of the kernel's.
+#[test]
+fn a_unix_socket_has_its_servers_path_at_the_other_end() {
+    let temp = TempDir::new().unwrap();
+    let path = temp.join("server\x1b[31m\n");
+    let listener = UnixListener::bind(&path).unwrap();
+    let client = UnixStream::connect(&path).unwrap();
+    let server = listener.accept().unwrap().0;
+    let of_path = |value: &Value| value == path.to_str().unwrap();
+    // This very process, in which other tests have sockets, too.
+    let sockets = sockets(std::process::id());
+    let at = |field: &str, state: &str| -> Value {
+        let list = with(&sockets, "unix stream", state);
+        let found: Vec<_> = list.into_iter().filter(|s| of_path(&s[field])).collect();
+        assert_eq!(found.len(), 1, "{field} {state}: {sockets}");
+        found[0].clone()
+    };
+    let (of_client, of_server) = (at("remote", "CONNECTED"), at("local", "CONNECTED"));
+    let inode = |fd: &dyn std::os::fd::AsFd| rustix::fs::fstat(fd).unwrap().st_ino;
+    assert_eq!((&of_client["local"], &of_server["remote"]), (&Value::Null, &Value::Null));
+    assert_eq!(of_client["peer_inode"], inode(&server));
+    assert_eq!(of_server["peer_inode"], inode(&client));
+    let listening = at("local", "LISTEN");
+    assert_eq!((&listening["remote"], &listening["peer_inode"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn those_of_a_pair_are_each_others_peers() {
+    let mut actor = actor(&unique("peers"));
+    actor.unix_pairs(1).unwrap();
+    actor.unix_dgram_pairs(1).unwrap();
+    let (status, page) = json_of(&["pid", &actor.pid().to_string(), "--json"]);
+    assert_eq!(status, 0);
+    let descriptors = page["descriptors"]["list"].as_array().unwrap();
+    let own = |socket: &Value| {
+        let fd: u64 = text(&socket["fds"]).parse().unwrap();
+        let target = descriptors.iter().find(|d| d["fd"] == fd).unwrap()["target"].clone();
+        text(&target).trim_start_matches("socket:[").trim_end_matches(']').parse().unwrap()
+    };
+    for protocol in ["unix stream", "unix dgram"] {
+        let list = with(&page["sockets"], protocol, "CONNECTED");
+        assert_eq!(list.len(), 2, "{page}");
+        for (one, other) in [(0, 1), (1, 0)] {
+            let peer: u64 = own(list[other]);
+            assert_eq!(list[one]["peer_inode"], peer);
+        }
+    }
+}
+
+#[test]
+fn in_another_network_namespace_they_are_looked_up_there() {
+    let mut actor = actor(&unique("elsewhere"));
+    if let Err(error) = actor.unshare_net() {
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+        return println!("skipped: no network namespace: {error}");
+    }
+    actor.tcp_pairs(1).unwrap();
+    actor.tcp6_pairs(2).unwrap();
+    actor.udp_connected(1).unwrap();
+    actor.unix_pairs(1).unwrap();
+    actor.decoys(1).unwrap();
+    let sockets = sockets(actor.pid());
+    for (protocol, number, begin) in [("tcp", 2, "127.0.0.1:"), ("tcp6", 4, "[::1]:")] {
+        let list = with(&sockets, protocol, "ESTABLISHED");
+        assert_eq!(list.len(), number, "{sockets}");
+        assert!(list.iter().all(|socket| text(&socket["local"]).starts_with(begin)), "{list:?}");
+        assert_pairs(&list);
+    }
+    let udp = with(&sockets, "udp", "ESTABLISHED");
+    assert_eq!(udp.len(), 1);
+    for end in ["local", "remote"] {
+        let port = text(&udp[0][end]).trim_start_matches("127.0.0.1:").parse::<u16>();
+        assert!(port.is_ok_and(|port| port > 0), "{udp:?}");
+    }
+    let listening = with(&sockets, "unix stream", "LISTEN");
+    assert!(text(&listening[0]["local"]).starts_with('@'), "{listening:?}");
+    // Other ends of unix sockets are known of the own namespace alone.
+    for socket in with(&sockets, "unix stream", "CONNECTED") {
+        assert_eq!((&socket["remote"], &socket["peer_inode"]), (&Value::Null, &Value::Null));
+    }
+}
+
+#[test]
+fn are_counted_by_protocol_and_state_and_come_in_that_order() {
+    let mut actor = actor(&unique("sorted"));
+    actor.decoys(2).unwrap();
+    actor.udp_connected(1).unwrap();
+    actor.tcp_pairs(3).unwrap();
+    actor.unix_pairs(1).unwrap();
+    let sockets = sockets(actor.pid());
+    let list = sockets["list"].as_array().unwrap();
+    let kind = |socket: &Value| (text(&socket["protocol"]), text(&socket["state"]));
+    let kinds: Vec<_> = list.iter().map(kind).collect();
+    assert!(kinds.is_sorted(), "{kinds:?}");
+    let counted = sockets["by_state"].as_array().unwrap();
+    assert!(counted.iter().map(kind).is_sorted_by(|one, next| one < next), "{counted:?}");
+    for count in counted {
+        let number = kinds.iter().filter(|of| **of == kind(count)).count();
+        assert_eq!(count["sockets"], number, "{count}");
+    }
+    let all: u64 = counted.iter().map(|count| count["sockets"].as_u64().unwrap()).sum();
+    assert_eq!(sockets["in_these_tables"], all);
+    // Nothing of a udp socket was closed.
+    assert_eq!(with(&sockets, "udp", "UNCONN").len(), 2);
+    assert_eq!(with(&sockets, "udp", "CLOSE").len(), 0);
+    let listening = with(&sockets, "tcp", "LISTEN");
+    assert_eq!(listening[0]["rx_queue_bytes"], Value::Null);
+    assert_eq!(listening[0]["accept_queue"], json!(0));
+
+    let page = stdout(&run(&["pid", &actor.pid().to_string()]));
+    let at = |line: &str| page.find(line).unwrap_or_else(|| panic!("no {line:?}\n{page}"));
+    let (counts, list) = (at("\n  by state\n    PROTOCOL "), at("\n  PROTOCOL "));
+    let established = at("\n    tcp         ESTABLISHED 6\n");
+    assert!(counts < established && established < list);
+}
