@@ -67,6 +67,10 @@ impl Failure {
                 let text = error.render().to_string();
                 Some(text.trim_end().lines().map(harmless::text).collect::<Vec<_>>().join("\n"))
             }
+            // It names the folder that was typed.
+            Failure::Sampler(error) => {
+                Some(format!("psstat-dump: {}", harmless::text(&error.to_string())))
+            }
             other => Some(format!("psstat-dump: {other}")),
         }
     }

@@ -6,7 +6,7 @@ use crate::run::{command, run, stderr, stdout, unique};
 
 #[test]
 fn is_told_on_stderr_with_status_2() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["--nonsense"], "--nonsense"),
         (&["--columns", "pid"], "images have no column `pid`"),
         (&["-p", "--columns", "procs"], "processes have no column `procs`"),
@@ -18,6 +18,8 @@ fn is_told_on_stderr_with_status_2() {
         (&["-e", "x", "image"], "--regex"),
         (&["not an image"], "image name"),
         (&["--proc", "/nowhere"], "cannot read /nowhere"),
+        // What is typed may come from elsewhere.
+        (&["--proc", "/x\x1b[31m"], "cannot read /x\\x1b[31m: "),
         (&["--conf", "/nowhere"], "/nowhere cannot be read"),
         (&["--class", "a/b"], "no class"),
         (&["-p", "check"], "--processes"),
