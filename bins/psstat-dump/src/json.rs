@@ -133,8 +133,8 @@ pub fn line(document: &Value) -> Vec<u8> {
     let mut line = String::with_capacity(printed.len() + 1);
     // serde_json has escaped quotes, backslashes and the ASCII control
     // characters but DEL; what else does harm can stand in strings only.
-    for character in printed.chars() {
-        if harmless::is_harmless(character) {
+    for (at, character) in printed.char_indices() {
+        if harmless::is_harmless_behind(printed.get(..at).unwrap_or_default(), character) {
             line.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
@@ -153,9 +153,10 @@ mod tests {
 
     #[test]
     fn what_does_harm_is_escaped_and_comes_back() {
-        let text = "a\x1b[2J\u{9b}\u{7f}\u{202e}\u{e0041}\"\\\n日本 é";
+        let text = "\u{301}\u{301}a\x1b[2J\u{9b}\u{7f}\u{202e}\u{e0041}\u{5d0}\"\\\n日本 é";
         let printed = String::from_utf8(line(&json!({ "x": text }))).unwrap();
-        let want = r#"{"x":"a\u001b[2J\u009b\u007f\u202e\udb40\udc41\"\\\n日本 é"}"#;
+        let want =
+            r#"{"x":"\u0301\u0301a\u001b[2J\u009b\u007f\u202e\udb40\udc41\u05d0\"\\\n日本 é"}"#;
         assert_eq!(printed.trim_end(), want);
         let back: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(back["x"], text);

@@ -121,9 +121,10 @@ pub fn marked(text: &[u8], at: &Range<usize>) -> (String, String) {
     let mut characters = Vec::new();
     let mut byte = 0;
     for chunk in all.utf8_chunks() {
-        for character in chunk.valid().chars() {
+        let valid = chunk.valid();
+        for (at, character) in valid.char_indices() {
             let mut one = String::new();
-            harmless::push(&mut one, character);
+            harmless::push(&mut one, valid.get(..at).unwrap_or_default(), character);
             characters.push((byte, one));
             byte += character.len_utf8();
         }

@@ -58,9 +58,9 @@ fn pattern_error(pattern: &str, error: &PatternError) -> String {
 fn marked(pattern: &str, column: usize, span: usize) -> (String, String) {
     let (mut shown, mut marks) = (String::new(), String::new());
     let spot = column..column.saturating_add(span);
-    for (column, character) in (1..).zip(pattern.chars()) {
+    for (column, (at, character)) in (1..).zip(pattern.char_indices()) {
         let start = shown.len();
-        harmless::push(&mut shown, character);
+        harmless::push(&mut shown, pattern.get(..at).unwrap_or_default(), character);
         let width = harmless::width(shown.get(start..).unwrap_or_default());
         let mark = if spot.contains(&column) { "^" } else { " " };
         marks.push_str(&mark.repeat(width));
