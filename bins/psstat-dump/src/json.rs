@@ -21,6 +21,7 @@
 //! may come at any time.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use psstat_sampler::Health;
 use serde_json::{Map, Value, json};
@@ -47,7 +48,10 @@ pub fn source(source: &Source) -> Value {
     match source {
         Source::Executable => json!({"source": "executable"}),
         Source::Conf { path, .. } => {
-            json!({"source": "conf", "conf": path.to_string_lossy()})
+            let mut fields = Map::new();
+            fields.insert("source".to_owned(), json!("conf"));
+            insert_path(&mut fields, "conf", path);
+            fields.into()
         }
         Source::Regex(rules) => {
             let regex: Vec<_> =
@@ -116,6 +120,11 @@ pub fn insert_text(fields: &mut Map<String, Value>, field: &str, text: &[u8]) {
     if std::str::from_utf8(text).is_err() {
         fields.insert(format!("{field}_hex"), json!(hex(text)));
     }
+}
+
+/// Adds a path in the same way.
+pub fn insert_path(fields: &mut Map<String, Value>, field: &str, path: &Path) {
+    insert_text(fields, field, path.as_os_str().as_encoded_bytes());
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -77,7 +77,7 @@ fn as_csv(args: &CaptureArgs, captured: &Captured) -> String {
 
 fn as_json(args: &CaptureArgs, captured: &Captured) -> Value {
     let mut document = json::document("capture");
-    document.insert("dir".to_owned(), json!(args.dir.to_string_lossy()));
+    json::insert_path(&mut document, "dir", &args.dir);
     document.insert("procs".to_owned(), json!(captured.procs));
     document.insert("unread".to_owned(), json!(captured.unread));
     document.into()

@@ -207,17 +207,18 @@ fn as_json(
         .iter()
         .zip(matched)
         .map(|(rule, matched)| {
-            json!({
-                "line": rule.line(),
-                "image": rules.images().get(rule.image()).map(psstat_matcher::ImageName::as_str),
-                "regex": String::from_utf8_lossy(rule.source()),
-                "procs": matched,
-            })
+            let image = rules.images().get(rule.image()).map(psstat_matcher::ImageName::as_str);
+            let mut fields = serde_json::Map::new();
+            fields.insert("line".to_owned(), json!(rule.line()));
+            fields.insert("image".to_owned(), json!(image));
+            json::insert_text(&mut fields, "regex", rule.source());
+            fields.insert("procs".to_owned(), json!(matched));
+            fields.into()
         })
         .collect();
     let mut document = json::document("check");
+    json::insert_path(&mut document, "conf", path);
     let mut add = |field: &str, value: Value| document.insert(field.to_owned(), value);
-    add("conf", json!(path.to_string_lossy()));
     add("ok", json!(!bad));
     add("procs_here", json!(here.len()));
     add("findings", Value::Array(findings));
