@@ -24,11 +24,12 @@ pub(super) fn section(
     let mut section = Section::new("identity");
     section.fact("name", Value::Text(stat.comm.to_vec()));
     section.fact("state", Value::text(state(stat.state)));
-    let text = match command_line {
-        Ok(bytes) => Value::Text(Cmdline(bytes).text().collect()),
-        Err(_) => Value::Absent,
+    let (text, unread) = match command_line {
+        Ok(bytes) => (Value::Text(Cmdline(bytes).text().collect()), Value::Absent),
+        Err(unread) => (Value::Absent, Value::text(unread.to_string())),
     };
     section.fact("command_line", text);
+    section.fact("command_line_unread", unread);
     let age = machine.seconds(stat.starttime);
     let started = machine
         .booted
@@ -38,8 +39,6 @@ pub(super) fn section(
     section.fact("age_seconds", age.map_or(Value::Absent, Value::Seconds));
     section.fact("starttime_ticks", Value::Number(stat.starttime));
     section.fact("ppid", Value::Signed(stat.ppid.into()));
-    let parents = Some(parents(proc, stat.ppid)).filter(|parents| !parents.is_empty());
-    section.fact("parents", parents.map_or(Value::Absent, Value::from));
     section.fact("pgrp", Value::Signed(stat.pgrp.into()));
     section.fact("session", Value::Signed(stat.session.into()));
     section.fact("tty_nr", Value::Signed(stat.tty_nr.into()));
@@ -53,7 +52,8 @@ pub(super) fn section(
     let exit_code = stat.exit_code.filter(|_| stat.state == State::Zombie);
     section.fact("exit_code", Value::signed(exit_code));
     section.fact("flags", Value::text(format!("0x{:08x}", stat.flags)));
-    section.fact("kernel_thread", Value::Number(u64::from(stat.flags & PF_KTHREAD != 0)));
+    section.fact("kernel_thread", Value::Bool(stat.flags & PF_KTHREAD != 0));
+    section.list("parents", &["pid", "name"], parents(proc, stat.ppid));
     section
 }
 
@@ -104,16 +104,16 @@ fn state(state: State) -> String {
 }
 
 /// The parents from the nearest on, each with its pid and name.
-fn parents(proc: &Path, mut ppid: i32) -> String {
+fn parents(proc: &Path, mut ppid: i32) -> Vec<Vec<Value>> {
     let mut parents = Vec::new();
     while parents.len() < MOST_PARENTS {
         let Ok(pid @ 1..) = u32::try_from(ppid) else { break };
         let Ok(bytes) = Files::open(proc, pid).and_then(|files| files.read("stat")) else { break };
         let Ok(stat) = Stat::parse(&bytes) else { break };
-        parents.push(format!("{pid} {}", String::from_utf8_lossy(stat.comm)));
+        parents.push(vec![Value::Number(pid.into()), Value::Text(stat.comm.to_vec())]);
         ppid = stat.ppid;
     }
-    parents.join(", ")
+    parents
 }
 
 #[cfg(test)]

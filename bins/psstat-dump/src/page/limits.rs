@@ -35,13 +35,17 @@ pub(super) fn section(
             _ => Value::Absent,
         };
         // Bytes are shown as such.
-        let number = match row.units {
-            Some(b"bytes") => |number| Value::bytes(Some(number)),
-            _ => Value::Number,
+        let in_bytes = row.units == Some(b"bytes");
+        let number = |number| match in_bytes {
+            true => Value::bytes(Some(number)),
+            false => Value::Number(number),
         };
-        let side = |limit| match limit {
-            Limit::Unlimited => Value::text("unlimited"),
-            Limit::Value(value) => number(value),
+        let side = |limit| {
+            let most = match limit {
+                Limit::Unlimited => None,
+                Limit::Value(most) => Some(most),
+            };
+            Value::Limit { most, in_bytes }
         };
         vec![
             Value::Text(row.name.to_vec()),
@@ -58,7 +62,9 @@ pub(super) fn section(
 }
 
 /// How much is used, in the unit of the limit, where the process's files say
-/// so. What is counted a user and not a process is not known.
+/// so. Of what is counted a user and not a process, threads (`Max processes`),
+/// message queues and the like, they say nothing: it would take all processes of
+/// all pid namespaces to count it.
 fn used(
     name: &[u8],
     stat: &Stat<'_>,
@@ -79,6 +85,9 @@ fn used(
         b"Max resident set" => kilobytes(status?.vm_rss),
         b"Max locked memory" => kilobytes(status?.vm_lck),
         b"Max pending signals" => status?.sig_q.map(|(queued, _)| queued),
+        // The limit is how far below 20 the nice value may get.
+        b"Max nice priority" => u64::try_from(20_i64.checked_sub(stat.nice)?).ok(),
+        b"Max realtime priority" => Some(stat.rt_priority.into()),
         _ => None,
     }
 }

@@ -44,6 +44,15 @@ pub enum Value {
     Percent(f64),
     /// A moment.
     Time(SystemTime),
+    /// Whether something is so.
+    Bool(bool),
+    /// The most there may be, in bytes or in another unit; `None`: unlimited.
+    Limit {
+        /// How much or how many.
+        most: Option<u64>,
+        /// Whether that is in bytes.
+        in_bytes: bool,
+    },
 }
 
 impl Value {

@@ -52,6 +52,13 @@ fn shown(field: &str, value: &Value, style: Style) -> String {
         Value::Seconds(seconds) => format!("{seconds:.2} s"),
         Value::Percent(percent) => format!("{} %", units::percent(*percent, style)),
         Value::Time(at) => time::utc(*at),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Limit { most: None, .. } => "unlimited".to_owned(),
+        Value::Limit { most: Some(most), in_bytes: true } => {
+            units::bytes(i64::try_from(*most).unwrap_or(i64::MAX), style)
+        }
+        Value::Limit { most: Some(most), in_bytes: false } => most.to_string(),
     }
 }
 
@@ -123,13 +130,21 @@ fn section_json(section: &Section) -> serde_json::Value {
     fields.into()
 }
 
+/// The name of the field that tells whether a limit is none.
+fn unlimited(field: &str) -> String {
+    format!("{field}_unlimited")
+}
+
 fn insert(fields: &mut Map<String, serde_json::Value>, field: &str, value: &Value) {
-    if let Value::Text(text) = value {
-        json::insert_text(fields, field, text);
-        return;
-    }
     let value = match value {
-        Value::Absent | Value::Text(_) => serde_json::Value::Null,
+        Value::Text(text) => return json::insert_text(fields, field, text),
+        Value::Limit { most, .. } => {
+            fields.insert(field.to_owned(), json!(most));
+            fields.insert(unlimited(field), json!(most.is_none()));
+            return;
+        }
+        Value::Absent => serde_json::Value::Null,
+        Value::Bool(is_so) => json!(is_so),
         Value::Number(number) => json!(number),
         Value::Signed(number) | Value::Bytes(number) => json!(number),
         Value::Seconds(number) | Value::Percent(number) => {
@@ -151,7 +166,9 @@ pub fn as_csv(page: &Page) -> String {
     let mut text = String::new();
     let mut line = |section: &str, number: String, field: &str, value: &Value| {
         let value = match value {
-            Value::Absent => String::new(),
+            Value::Absent | Value::Limit { most: None, .. } => String::new(),
+            Value::Limit { most: Some(most), .. } => most.to_string(),
+            Value::Bool(is_so) => is_so.to_string(),
             Value::Bytes(bytes) => bytes.to_string(),
             Value::Seconds(number) | Value::Percent(number) => format!("{number:.3}"),
             Value::Time(at) => format!("{:.3}", time::unix_seconds(*at)),
@@ -172,6 +189,10 @@ pub fn as_csv(page: &Page) -> String {
                 for (field, value) in list.fields.iter().zip(row) {
                     let field = format!("{}.{field}", list.name);
                     line(section.name, number.to_string(), &field, value);
+                    if let Value::Limit { most, .. } = value {
+                        let is_none = Value::Bool(most.is_none());
+                        line(section.name, number.to_string(), &unlimited(&field), &is_none);
+                    }
                 }
             }
         }

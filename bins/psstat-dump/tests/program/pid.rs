@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_actor::{Actor, Config, Kind, truth};
+use psstat_actor::{Actor, Config, Kind, TempDir, truth};
 use serde_json::{Value, json};
 
 use crate::run::{copy_program, csv, json as json_of, run, stderr, stdout, unique};
@@ -17,6 +17,7 @@ fn kilobytes(pid: u32, name: &str) -> i64 {
 fn tells_what_the_kernel_tells() {
     let name = unique("paged");
     let started = SystemTime::now();
+    let own_name = truth::comm(std::process::id()).unwrap();
     let mut actor = Actor::spawn(&Config::new(&name).arg("two words")).unwrap();
     let up = SystemTime::now();
     actor.open_files(4).unwrap();
@@ -36,7 +37,8 @@ fn tells_what_the_kernel_tells() {
     assert_eq!(who["name"].as_str().unwrap().as_bytes(), truth::comm(pid).unwrap());
     assert_eq!(who["state"], "S (sleeping)");
     assert_eq!(who["ppid"], std::process::id());
-    assert!(who["parents"].as_str().unwrap().starts_with(&format!("{} ", std::process::id())));
+    assert_eq!(who["parents"][0]["pid"], std::process::id());
+    assert_eq!(who["parents"][0]["name"].as_str().unwrap().as_bytes(), own_name);
     assert_eq!(who["starttime_ticks"], truth::starttime(pid).unwrap());
     assert_eq!(who["threads"], 3);
     let uid: u32 =
@@ -275,7 +277,7 @@ fn what_may_not_be_read_is_said() {
         return println!("skipped: not root");
     }
     let actor = crate::run::actor(&unique("page-denied"));
-    let temp = psstat_actor::TempDir::new().unwrap();
+    let temp = TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
     copy_program(&program);
     let mut command = std::process::Command::new(&program);
@@ -291,4 +293,123 @@ fn what_may_not_be_read_is_said() {
     }
     assert_eq!(page["io"].get("rchar_bytes"), None);
     assert_eq!(page["identity"]["threads"], 1);
+}
+
+/// The kernel's table in words, beside what a page makes of it.
+#[test]
+fn limits_have_what_is_used_of_them() {
+    let mut shell = std::process::Command::new("sh");
+    let script = "ulimit -S -f 1000; ulimit -S -n 77; exec nice -n 3 sleep 1000";
+    let mut child = shell.args(["-c", script]).spawn().unwrap();
+    let pid = child.id();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while truth::comm(pid).unwrap() != b"sleep" || truth::state(pid).unwrap() != 'S' {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let table = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
+    let text = stdout(&run(&["pid", &pid.to_string()]));
+    let records = csv(&stdout(&run(&["pid", &pid.to_string(), "--csv"])));
+    let nice = page["cpu"]["nice"].as_i64().unwrap();
+    let (stack, locked) = (kilobytes(pid, "VmStk"), kilobytes(pid, "VmLck"));
+    let (data, resident) = (kilobytes(pid, "VmData"), kilobytes(pid, "VmRSS"));
+    let fds = truth::fds(pid).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    assert_eq!(status, 0);
+    let list = page["limits"]["list"].as_array().unwrap();
+    let limit = |name: &str| list.iter().find(|limit| limit["name"] == name).unwrap();
+    let lines: Vec<&str> = table.lines().skip(1).collect();
+    assert_eq!(lines.len(), list.len());
+    for (line, limit) in lines.iter().zip(list) {
+        let (name, rest) = line.split_at(26);
+        assert_eq!(limit["name"], name.trim());
+        for (field, word) in ["soft", "hard"].into_iter().zip(rest.split_whitespace()) {
+            let is_none = word == "unlimited";
+            assert_eq!(limit[format!("{field}_unlimited")], is_none, "{limit}");
+            assert_eq!(limit[field], json!(word.parse::<u64>().ok()), "{limit}");
+        }
+    }
+    let file_size = limit("Max file size");
+    let soft = (&file_size["soft"], &file_size["soft_unlimited"]);
+    // POSIX's blocks, or kibibytes as bash has it.
+    assert!(soft.1 == false && [512_000, 1_024_000].contains(&soft.0.as_u64().unwrap()));
+    for (name, used) in [
+        ("Max cpu time", 0),
+        ("Max data size", data),
+        ("Max stack size", stack),
+        ("Max resident set", resident),
+        ("Max locked memory", locked),
+        ("Max address space", page["memory"]["vsize_bytes"].as_i64().unwrap()),
+        ("Max open files", i64::try_from(fds).unwrap()),
+        ("Max pending signals", page["signals"]["queued_of_user"].as_i64().unwrap()),
+        // It counts from 20 down.
+        ("Max nice priority", 20 - nice),
+        ("Max realtime priority", page["cpu"]["rt_priority"].as_i64().unwrap()),
+    ] {
+        assert_eq!(limit(name)["used"], used, "{name}");
+    }
+    for name in ["Max processes", "Max msgqueue size", "Max file size"] {
+        assert_eq!(limit(name)["used"], Value::Null, "{name}");
+    }
+    assert!(text.contains("  Max open files ") && text.contains(" unlimited "), "{text}");
+    let number = list.iter().position(|limit| limit["name"] == "Max cpu time").unwrap();
+    let record = |field: &str, value: &str| {
+        let record = [&pid.to_string(), "limits", &number.to_string(), field, value];
+        records.contains(&record.map(str::to_owned).to_vec())
+    };
+    assert!(record("list.soft", "") && record("list.soft_unlimited", "true"), "{records:?}");
+}
+
+/// A process's line of `stat`, of which the numbers do not matter.
+fn stat(pid: u32, name: &[u8], ppid: u32) -> Vec<u8> {
+    let numbers = " 0".repeat(48);
+    [format!("{pid} (").as_bytes(), name, format!(") S {ppid}{numbers}\n").as_bytes()].concat()
+}
+
+/// Both were lost in one line of text: where a name with a comma ends, and the
+/// bytes of one that is not UTF-8.
+#[test]
+fn parents_are_told_one_by_one() {
+    let temp = TempDir::new().unwrap();
+    for (pid, name, ppid) in [(7, &b"it"[..], 5), (5, b"a, 1 b", 3), (3, b"\xff", 0)] {
+        let folder = temp.join(pid.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("stat"), stat(pid, name, ppid)).unwrap();
+    }
+    let proc = temp.path().to_str().unwrap();
+    let (_, page) = json_of(&["pid", "7", "--json", "--proc", proc]);
+    let want = json!([
+        {"pid": 5, "name": "a, 1 b"},
+        {"pid": 3, "name": "\u{fffd}", "name_hex": "ff"},
+    ]);
+    assert_eq!(page["identity"]["parents"], want);
+    let text = stdout(&run(&["pid", "7", "--proc", proc]));
+    assert!(text.contains("\n  parents\n    PID NAME\n    5   a, 1 b\n    3   \\xff\n"), "{text}");
+}
+
+/// The kernel holds up whoever reads the command line of a process whose memory
+/// map is locked. A pipe in which nothing comes does the same.
+#[test]
+fn a_command_line_that_cannot_be_read_is_not_just_missing() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let temp = TempDir::new().unwrap();
+    let folder = temp.join("7");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("stat"), stat(7, b"hung", 0)).unwrap();
+    let pipe = folder.join("cmdline");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let _writer = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let args = ["pid", "7", "--proc", temp.path().to_str().unwrap()];
+    let (status, page) = json_of(&[&args[..], &["--json"]].concat());
+    let who = &page["identity"];
+    let why = "the process holds its readers up";
+    assert_eq!((status, &who["command_line"]), (0, &Value::Null));
+    assert_eq!(who["command_line_unread"], why);
+    let text = stdout(&run(&args));
+    assert!(text.contains(&format!("  command line unread  {why}\n")), "{text}");
+    let (_, page) = json_of(&["pid", &std::process::id().to_string(), "--json"]);
+    assert_eq!(page["identity"]["command_line_unread"], Value::Null);
 }
