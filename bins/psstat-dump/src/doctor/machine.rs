@@ -68,45 +68,6 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Failure> {
     Ok(checks)
 }
 
-/// Whether the procfs hides other users' processes.
-pub(super) fn hidepid(proc: &Path) -> Check {
-    const NAME: &str = "hidepid";
-    let Ok(mounts) = std::fs::read(proc.join("self/mountinfo")) else {
-        return Check::note(NAME, "self/mountinfo cannot be read", "see `mount -t proc`");
-    };
-    match hidepid_in(&mounts, proc) {
-        None => Check::well(NAME, "processes of all users are listed"),
-        Some(mode) if rustix::process::geteuid().is_root() => {
-            Check::well(NAME, format!("hidepid={mode}, which does not concern root"))
-        }
-        Some(mode) => Check::bad(
-            NAME,
-            format!("hidepid={mode}: other users' processes are not seen or not readable"),
-            format!(
-                "run as root, or in the group of the mount's gid=, or \
-                 `mount -o remount,hidepid=0 {}`",
-                crate::conf::shown(proc)
-            ),
-        ),
-    }
-}
-
-/// The mode of hidepid of the procfs that is mounted at `proc`, unless it is
-/// off; see proc_pid_mountinfo(5).
-fn hidepid_in(mountinfo: &[u8], proc: &Path) -> Option<String> {
-    let text = String::from_utf8_lossy(mountinfo);
-    // A later mount at the same place covers the one before.
-    let of_proc = text.lines().rev().find_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        let point = mount.split(' ').nth(4)?;
-        let mut source = source.split(' ');
-        (source.next() == Some("proc") && Path::new(point) == proc)
-            .then(|| source.nth(1).unwrap_or_default().to_owned())
-    })?;
-    let mode = of_proc.split(',').find_map(|option| option.strip_prefix("hidepid="))?;
-    (mode != "0" && mode != "off").then(|| mode.to_owned())
-}
-
 /// Whether all of the machine's processes are there to be seen.
 pub(super) fn pid_namespace(proc: &Path) -> Check {
     const NAME: &str = "pid_namespace";
@@ -127,24 +88,5 @@ pub(super) fn pid_namespace(proc: &Path) -> Check {
             "run outside of it, or with the machine's /proc mounted and --proc",
         ),
         _ => Check::note(NAME, "cannot be told", "look at /proc/self/ns/pid"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hidepid_of_the_mount_that_counts() {
-        let mounts = b"21 1 0:20 / /proc rw,relatime shared:5 - proc proc rw,hidepid=invisible\n\
-            22 1 0:21 / /sys rw - sysfs sysfs rw\n\
-            23 1 0:22 / /host/proc rw - proc proc rw\n\
-            24 1 0:23 / /x rw - proc proc rw,hidepid=2\n\
-            25 24 0:24 / /x rw master:3 - proc proc rw,gid=4,hidepid=0\n";
-        let mode = |point: &str| hidepid_in(mounts, Path::new(point));
-        assert_eq!(mode("/proc"), Some("invisible".to_owned()));
-        assert_eq!(mode("/host/proc"), None);
-        assert_eq!(mode("/x"), None);
-        assert_eq!(mode("/sys"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! What this user can read on this machine, and what to do about the rest.
 
+mod hidepid;
 mod machine;
 mod reading;
 mod rights;
@@ -72,7 +73,7 @@ pub fn examine(
     let here = measure::command_lines(proc)?;
     let mut checks = machine::kernel(proc)?;
     if !measure::is_copy(proc) {
-        checks.push(machine::hidepid(proc));
+        checks.push(hidepid::hidepid(proc));
         checks.push(machine::pid_namespace(proc));
     }
     checks.extend(reading::files(proc));

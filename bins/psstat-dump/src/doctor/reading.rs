@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use psstat_proc_parse::Status;
-
 use super::Check;
+use super::rights::may_trace;
 use crate::page::{Files, Unread};
 
 /// The files, what depends on each, and whether they are read or what else is
@@ -53,7 +52,7 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
             tally.there += 1;
         }
     }
-    let remedy = remedy(has_right(proc), rustix::process::geteuid().is_root());
+    let remedy = remedy(may_trace(proc), rustix::process::geteuid().is_root());
     let tallies = tallies.iter().zip(FILES);
     tallies.map(|(tally, (name, what, _))| check(name, what, *tally, &remedy)).collect()
 }
@@ -69,15 +68,6 @@ fn check(name: &'static str, what: &str, tally: Tally, remedy: &str) -> Check {
         return Check::bad(name, found, "see `psstat-dump pid PID` for the reason");
     }
     Check::well(name, format!("readable for all of {there} processes: {what}"))
-}
-
-/// The bit of `CAP_SYS_PTRACE`, the right to read other users' processes.
-const CAP_SYS_PTRACE: u32 = 19;
-
-fn has_right(proc: &Path) -> bool {
-    let status = std::fs::read(proc.join("self/status")).unwrap_or_default();
-    let capabilities = Status::parse(&status).ok().and_then(|status| status.cap_eff);
-    capabilities.is_some_and(|set| set >> CAP_SYS_PTRACE & 1 == 1)
 }
 
 /// What gives this program the rights that it lacks.

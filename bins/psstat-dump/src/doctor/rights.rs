@@ -9,9 +9,15 @@ use super::Check;
 use super::setup::is_program;
 use crate::page::capability_names;
 
-/// `CAP_DAC_READ_SEARCH` and `CAP_SYS_PTRACE`: what reads other users'
-/// processes, and all that the collector keeps.
-const NEEDED: u64 = 1 << 2 | 1 << 19;
+/// `CAP_SYS_PTRACE`, the right to read other users' processes.
+const TRACE: u64 = 1 << 19;
+/// With `CAP_DAC_READ_SEARCH`: all that the collector keeps.
+const NEEDED: u64 = 1 << 2 | TRACE;
+
+/// Whether this program may read other users' processes.
+pub(super) fn may_trace(proc: &Path) -> bool {
+    effective(&proc.join("self")).is_some_and(|set| set & TRACE == TRACE)
+}
 
 /// One check for this program, one for each collector that runs.
 pub(super) fn capabilities(proc: &Path, here: &BTreeMap<u32, Vec<u8>>) -> Vec<Check> {
