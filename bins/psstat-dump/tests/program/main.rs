@@ -6,6 +6,7 @@ mod capture;
 mod check;
 mod copies;
 mod doctor;
+mod documented;
 mod explain;
 mod fixture;
 mod formats;
