@@ -179,7 +179,8 @@ pub struct TableArgs {
     /// Repeat every so many seconds, each time measured over all of them
     ///
     /// Without it, the table is measured over one second, and repeated only if
-    /// --count says so.
+    /// --count says so. As text, several tables end with their average, also
+    /// after ctrl-c.
     #[arg(long, value_name = "SECONDS", value_parser = interval)]
     pub interval: Option<Duration>,
     /// How many tables; with --interval alone, until it is ended

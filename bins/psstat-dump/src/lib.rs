@@ -8,6 +8,7 @@
 //!
 //! One way through it: [`args`] says what was typed, [`choose`] which
 //! processes that means, [`measure`] gives the numbers of one window as rows,
+//! [`average`] those of several,
 //! and [`table`], [`csv`] and [`json`] print rows by way of the [`columns`]
 //! that were chosen. [`page`] is what is known of one process, [`miss`] what
 //! keeps a rule from matching. [`harmless`] stands between strangers' text and
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod average;
 pub mod capture;
 pub mod choose;
 pub mod columns;

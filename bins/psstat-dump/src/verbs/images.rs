@@ -1,15 +1,24 @@
 //! The table: images or processes, once or again and again.
 
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use serde_json::{Value, json};
+use signal_hook::consts::SIGINT;
 
 use super::source;
 use crate::args::{Common, ConfArgs, Format, TableArgs};
+use crate::average::Average;
 use crate::choose::Chooser;
 use crate::columns::{self, Column, Level};
 use crate::exit::{Failure, Found};
 use crate::measure::{self, Measurer, Snapshot};
+use crate::row::Row;
 use crate::terminal::{self, Paint, Progress};
 use crate::units::Style;
 use crate::{csv, harmless, json, table, time};
@@ -39,13 +48,19 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
         columns,
         repeats: rounds > 1,
     };
+    let has_average = printer.repeats && printer.format == Format::Text;
+    let interrupt = has_average.then(Interrupt::listen).transpose()?;
+    let mut average = Average::default();
     let mut found = Found::Nothing;
     for round in 0..rounds {
         let due = measurer.open();
-        if round > 0 || !measurer.is_still() {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if (round > 0 || !measurer.is_still()) && is_interrupted_before(due, interrupt.as_ref())? {
+            break;
         }
         let mut snapshot = measurer.close();
+        if has_average {
+            average.add(&snapshot);
+        }
         progress = None;
         let rows = match level {
             Level::Image => &mut snapshot.images,
@@ -58,10 +73,53 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
         printer.print(&snapshot, measurer.chooser(), round == 0)?;
     }
     drop(progress);
+    if average.windows() > 1 {
+        let mut rows = match level {
+            Level::Image => average.images(),
+            Level::Process => average.processes(),
+        };
+        columns::sort(&mut rows, sort, args.reverse);
+        let title = format!("average of {} tables", average.windows());
+        terminal::print(printer.table(&title, &rows, average.total().as_ref()).as_bytes())?;
+    }
     if found == Found::Nothing {
         terminal::say("psstat-dump: no process matches");
     }
     Ok(found)
+}
+
+/// ctrl-c, which ends the tables with their average. A second one ends the
+/// program at once, should it be held up.
+struct Interrupt(UnixStream);
+
+impl Interrupt {
+    fn listen() -> io::Result<Interrupt> {
+        let (reader, writer) = UnixStream::pair()?;
+        let came = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&came))?;
+        signal_hook::flag::register(SIGINT, came)?;
+        signal_hook::low_level::pipe::register(SIGINT, writer)?;
+        Ok(Interrupt(reader))
+    }
+}
+
+/// Waits for a moment; tells whether ctrl-c came first.
+fn is_interrupted_before(due: Instant, interrupt: Option<&Interrupt>) -> io::Result<bool> {
+    let Some(Interrupt(reader)) = interrupt else {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        return Ok(false);
+    };
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        // An interval is a day at most.
+        let left = Timespec::try_from(left).unwrap_or_default();
+        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&left)) {
+            Ok(ready) => return Ok(ready > 0),
+            // By a signal; which one, the next look tells.
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 fn find_column(key: &str, level: Level) -> Result<&'static Column, Failure> {
@@ -104,7 +162,7 @@ impl Printer {
         Ok(terminal::print(&bytes)?)
     }
 
-    fn rows<'a>(&self, snapshot: &'a Snapshot) -> &'a [crate::row::Row] {
+    fn rows<'a>(&self, snapshot: &'a Snapshot) -> &'a [Row] {
         match self.level {
             Level::Image => &snapshot.images,
             Level::Process => &snapshot.processes,
@@ -112,20 +170,23 @@ impl Printer {
     }
 
     fn text(&self, snapshot: &Snapshot, chooser: &Chooser, first: bool) -> String {
-        let mut text = String::new();
-        if self.repeats {
-            let gap = if first { "" } else { "\n" };
-            text = format!("{gap}{}\n", self.paint.bold(&time::utc(snapshot.time)));
-        }
-        let rows = self.rows(snapshot);
-        // The total of one row is that row.
-        let total = (rows.len() > 1).then_some(&snapshot.total);
-        let look = table::Look { style: self.style, width: terminal::columns(), paint: self.paint };
-        text.push_str(&table::render(&self.columns, rows, total, look));
         if first && let Some(remark) = remark(snapshot, chooser) {
             terminal::remark(&remark);
         }
-        text
+        let table =
+            self.table(&time::utc(snapshot.time), self.rows(snapshot), Some(&snapshot.total));
+        // Without the empty line between two tables.
+        if first { table.trim_start_matches('\n').to_owned() } else { table }
+    }
+
+    /// A table with its title, where there are several.
+    fn table(&self, title: &str, rows: &[Row], total: Option<&Row>) -> String {
+        let title =
+            if self.repeats { format!("\n{}\n", self.paint.bold(title)) } else { String::new() };
+        // The total of one row is that row.
+        let total = total.filter(|_| rows.len() > 1);
+        let look = table::Look { style: self.style, width: terminal::columns(), paint: self.paint };
+        title + &table::render(&self.columns, rows, total, look)
     }
 
     fn csv(&self, snapshot: &Snapshot, first: bool) -> String {

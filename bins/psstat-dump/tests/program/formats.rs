@@ -1,6 +1,10 @@
 //! The forms of the output, and how often it comes.
 
-use crate::run::{actor, csv, json, run, stderr, stdout, unique};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::run::{actor, command, csv, json, run, stderr, stdout, unique};
 
 #[test]
 fn plain_and_aligned_in_a_pipe() {
@@ -72,9 +76,42 @@ fn as_often_as_it_is_asked_for() {
 
     let records = csv(&stdout(&run(&[&args[..], &["--csv"]].concat())));
     assert_eq!(records.len(), 4);
-    let text = stdout(&run(&args));
-    assert_eq!(text.lines().filter(|line| line.starts_with("IMAGE")).count(), 3);
+    let still = ["--columns", "image,procs,fds,threads,tcp"];
+    let text = stdout(&run(&[&args[..], &still].concat()));
     assert_eq!(text.lines().filter(|line| line.ends_with('Z')).count(), 3);
+    // The average of them is last, as pidstat has it.
+    let tables: Vec<&str> = text.split("\n\n").collect();
+    assert_eq!(tables.len(), 4, "{text}");
+    let average: Vec<&str> = tables[3].lines().collect();
+    assert_eq!(average[0], "average of 3 tables");
+    // The actor sleeps: it is as each of them.
+    assert_eq!(average[1..], tables[2].lines().collect::<Vec<_>>()[1..], "{text}");
+    let once = stdout(&run(&["--no-conf", "--interval", "0.2", "--count", "1", &name]));
+    assert!(!once.contains("average"), "{once}");
+}
+
+#[test]
+fn an_interrupt_ends_the_tables_with_their_average() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    let name = unique("interrupted");
+    let _actor = actor(&name);
+    let args = ["--no-conf", "-p", "--interval", "0.2", &name];
+    let mut child = command(&args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let (mut text, mut tables) = (String::new(), 0);
+    while tables < 3 {
+        let start = text.len();
+        assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
+        tables += u32::from(text[start..].contains(" PID IMAGE"));
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let last = text.split("\n\n").last().unwrap();
+    let tables = text.lines().filter(|line| line.ends_with('Z')).count();
+    assert!(last.starts_with(&format!("average of {tables} tables\n")), "{text}");
+    assert_eq!(last.lines().count(), 3, "{text}");
 }
 
 #[test]

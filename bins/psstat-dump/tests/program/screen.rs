@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
+use std::process::{Command, Stdio};
 
 use psstat_actor::{Actor, Config};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -12,6 +13,12 @@ use crate::run::{command, unique};
 /// Runs the program with a terminal of this width as both of its streams, and
 /// gives all that it wrote.
 fn on_a_terminal(columns: u16, args: &[&str]) -> String {
+    on_terminal_and_pipe(columns, &mut command(args), false).0
+}
+
+/// The same with what it wrote to its standard output by itself, where that is
+/// to be a pipe.
+fn on_terminal_and_pipe(columns: u16, command: &mut Command, is_piped: bool) -> (String, String) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags).unwrap();
     grantpt(&master).unwrap();
@@ -20,15 +27,18 @@ fn on_a_terminal(columns: u16, args: &[&str]) -> String {
     tcsetwinsize(&master, size).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let slave = || OpenOptions::new().read(true).write(true).open(&name).unwrap();
-    let mut child = command(args).stdout(slave()).stderr(slave()).spawn().unwrap();
+    let output = if is_piped { Stdio::piped() } else { slave().into() };
+    let child = command.stdout(output).stderr(slave()).spawn().unwrap();
+    // What is kept here would keep the terminal open.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
     let mut master = File::from(master);
     // EIO: the last writer has closed it.
     while let Ok(length @ 1..) = master.read(&mut buffer) {
         seen.extend_from_slice(&buffer[..length]);
     }
-    child.wait().unwrap();
-    String::from_utf8(seen).unwrap()
+    let piped = child.wait_with_output().unwrap().stdout;
+    (String::from_utf8(seen).unwrap(), String::from_utf8(piped).unwrap())
 }
 
 #[test]
@@ -48,4 +58,31 @@ fn lines_fit_and_a_word_tells_that_it_measures() {
             assert!(width <= usize::from(columns), "{columns}: {line}");
         }
     }
+}
+
+/// Whoever pipes the table still sees that it takes its second, and the table
+/// has nothing of it.
+#[test]
+fn the_word_is_on_the_terminal_also_where_the_table_goes_elsewhere() {
+    let name = unique("piped");
+    let _actor = Actor::spawn(&Config::new(&name)).unwrap();
+    let (seen, piped) = on_terminal_and_pipe(80, &mut command(&["--no-conf", &name]), true);
+    assert_eq!(seen, "measuring …\r\x1b[K");
+    assert!(piped.starts_with("IMAGE ") && piped.contains(&name), "{piped}");
+    assert!(!piped.contains("measuring") && !piped.contains('\x1b'), "{piped}");
+}
+
+#[test]
+fn no_color_turns_colour_off_unless_it_is_asked_for() {
+    let name = unique("plain-screen");
+    let _actor = Actor::spawn(&Config::new(&name)).unwrap();
+    let is_coloured = |no_color: &str, color: &str| {
+        let mut command = command(&["--no-conf", "--color", color, &name]);
+        let (seen, _) = on_terminal_and_pipe(80, command.env("NO_COLOR", no_color), false);
+        seen.contains("\x1b[1m")
+    };
+    assert!(is_coloured("", "auto"), "an empty one is none");
+    assert!(!is_coloured("1", "auto"));
+    assert!(!is_coloured("", "never"));
+    assert!(is_coloured("1", "always"));
 }
