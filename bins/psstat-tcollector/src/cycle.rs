@@ -27,6 +27,7 @@ impl Sampling {
 
     /// Other rules are in force: every process is asked about anew.
     pub fn rules_changed(&mut self, rules: &RulesInForce) {
+        fault::perhaps(format_args!("panic:rules"));
         self.sampler.classify_anew(rules.known());
     }
 

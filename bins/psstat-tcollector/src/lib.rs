@@ -35,10 +35,15 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let options = options::Options::parse();
-    let settings = match options.settle() {
+    log::panics_in_one_line();
+    let settings = match options::Options::parse().settle() {
         Ok(settings) => settings,
         Err(error) => error.exit(),
     };
-    ExitCode::from(run::run(settings))
+    if settings.check {
+        return ExitCode::from(run::run(settings));
+    }
+    // A defect that nothing else caught ends it, but does not keep tcollector
+    // from starting it again.
+    ExitCode::from(cycle::protected(|| run::run(settings)).unwrap_or(EXIT_OK))
 }

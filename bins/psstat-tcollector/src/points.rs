@@ -2,7 +2,7 @@
 //! under which name. A series without a line here does not compile.
 
 use psstat_emit::{Cycle, Health, Image, Series, Value};
-use psstat_sampler::{ByFile, Counters, ImageId, ImageSample, Sample};
+use psstat_sampler::{Counters, ImageId, ImageSample, Sample};
 
 use crate::health::OwnHealth;
 use crate::options::MemUnit;
@@ -24,8 +24,19 @@ pub fn write<'a>(
             }
         }
     }
+    write_health(cycle, Some(&sample.health), own);
+}
+
+/// Writes the collector's health alone: of a cycle that came to no sample.
+pub fn write_own(cycle: &mut Cycle<'_>, own: &OwnHealth) {
+    write_health(cycle, None, own);
+}
+
+fn write_health(cycle: &mut Cycle<'_>, sampler: Option<&psstat_sampler::Health>, own: &OwnHealth) {
     for &health in Health::ALL {
-        let _ = cycle.health(health, health_of(health, &sample.health, own));
+        if let Some(value) = health_of(health, sampler, own) {
+            let _ = cycle.health(health, value);
+        }
     }
 }
 
@@ -70,40 +81,45 @@ fn value_of(series: Series, sample: &ImageSample, memory: Memory) -> Option<Valu
     }
 }
 
-fn health_of(health: Health, sampler: &psstat_sampler::Health, own: &OwnHealth) -> Value {
-    let ByFile { command_line, io, fd, netns, statm, stat, net } = sampler.denied;
-    let failed = &sampler.failed;
-    Value::integer(match health {
-        Health::Cpu => return thousandths(own.cpu_milliseconds),
-        Health::Wall => return thousandths(own.wall_milliseconds),
-        Health::Seen => sampler.seen,
-        Health::Matched => sampler.matched,
-        Health::DeniedIo => io,
-        Health::DeniedFd => fd,
-        Health::DeniedCmdline => command_line,
-        Health::DeniedNs => netns,
-        Health::DeniedStatm => statm,
-        Health::DeniedStat => stat,
-        Health::DeniedNet => net,
-        Health::FailedIo => failed.io,
-        Health::FailedFd => failed.fd,
-        Health::FailedCmdline => failed.command_line,
-        Health::FailedNs => failed.netns,
-        Health::FailedStatm => failed.statm,
-        Health::FailedStat => failed.stat,
-        Health::FailedNet => failed.net,
-        Health::Blocked => sampler.blocked,
-        Health::ConfBadLines => own.bad_lines,
-        Health::ConfLoaded => u64::from(own.conf_loaded),
-        Health::Rules => own.rules,
-        Health::LimitedRules => own.limited_rules,
-        Health::Panics => own.panics,
-        Health::SysPtrace => u64::from(own.held.sys_ptrace),
-        Health::DacReadSearch => u64::from(own.held.dac_read_search),
-        Health::Rss => own.rss,
-        Health::Fds => sampler.kept,
-        Health::Late => own.late,
-    })
+/// Without a sample, only what the collector knows of itself has a value.
+fn health_of(
+    health: Health,
+    sampler: Option<&psstat_sampler::Health>,
+    own: &OwnHealth,
+) -> Option<Value> {
+    let seen = |of: fn(&psstat_sampler::Health) -> u64| sampler.map(|it| Value::integer(of(it)));
+    let count = |number: u64| Some(Value::integer(number));
+    match health {
+        Health::Cpu => Some(thousandths(own.cpu_milliseconds)),
+        Health::Wall => Some(thousandths(own.wall_milliseconds)),
+        Health::Seen => seen(|sampler| sampler.seen),
+        Health::Matched => seen(|sampler| sampler.matched),
+        Health::DeniedIo => seen(|sampler| sampler.denied.io),
+        Health::DeniedFd => seen(|sampler| sampler.denied.fd),
+        Health::DeniedCmdline => seen(|sampler| sampler.denied.command_line),
+        Health::DeniedNs => seen(|sampler| sampler.denied.netns),
+        Health::DeniedStatm => seen(|sampler| sampler.denied.statm),
+        Health::DeniedStat => seen(|sampler| sampler.denied.stat),
+        Health::DeniedNet => seen(|sampler| sampler.denied.net),
+        Health::FailedIo => seen(|sampler| sampler.failed.io),
+        Health::FailedFd => seen(|sampler| sampler.failed.fd),
+        Health::FailedCmdline => seen(|sampler| sampler.failed.command_line),
+        Health::FailedNs => seen(|sampler| sampler.failed.netns),
+        Health::FailedStatm => seen(|sampler| sampler.failed.statm),
+        Health::FailedStat => seen(|sampler| sampler.failed.stat),
+        Health::FailedNet => seen(|sampler| sampler.failed.net),
+        Health::Blocked => seen(|sampler| sampler.blocked),
+        Health::ConfBadLines => count(own.bad_lines),
+        Health::ConfLoaded => count(u64::from(own.conf_loaded)),
+        Health::Rules => count(own.rules),
+        Health::LimitedRules => count(own.limited_rules),
+        Health::Panics => count(own.panics),
+        Health::SysPtrace => count(u64::from(own.held.sys_ptrace)),
+        Health::DacReadSearch => count(u64::from(own.held.dac_read_search)),
+        Health::Rss => count(own.rss),
+        Health::Fds => seen(|sampler| sampler.kept),
+        Health::Late => count(own.late),
+    }
 }
 
 /// A number with up to three decimals.

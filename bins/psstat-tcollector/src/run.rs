@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use psstat_emit::Image;
+use psstat_emit::{Image, Timestamp};
 use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
 
 use crate::conf::{Conf, OwnerRule, check};
 use crate::cycle::{Sampling, Schedule, describe, protected};
+use crate::fault;
 use crate::health::{Meter, OwnHealth, own_rss};
 use crate::log;
 use crate::options::Settings;
@@ -29,7 +30,7 @@ pub fn run(settings: Settings) -> u8 {
     if settings.check {
         return rights::as_the_user(|| check(&settings.conf, &owner, &settings.proc));
     }
-    log::panics_in_one_line();
+    fault::perhaps(format_args!("panic:start"));
     rights::raise_descriptor_limit();
     let held = Held::now();
     if settings.debug {
@@ -117,13 +118,8 @@ impl Collector {
         let mut cycle = 0;
         loop {
             cycle += 1;
-            if rules_changed {
-                self.sampling.rules_changed(&self.conf.rules);
-                self.images.clear();
-                self.images.extend_from_slice(self.conf.rules.images());
-            }
             let meter = Meter::start();
-            match protected(|| self.cycle(cycle, meter)) {
+            match protected(|| self.cycle(cycle, rules_changed, meter)) {
                 Some(changed) => {
                     rules_changed = changed;
                     self.defect_before = false;
@@ -137,6 +133,7 @@ impl Collector {
                     self.health.panics += 1;
                     rules_changed = true;
                     self.recover();
+                    self.tell_health_alone(meter);
                 }
             }
             if !self.buffer.is_empty() {
@@ -173,27 +170,19 @@ impl Collector {
     }
 
     /// A sample and its points in the buffer; tells whether the rules changed.
-    fn cycle(&mut self, cycle: u64, meter: Meter) -> bool {
+    fn cycle(&mut self, cycle: u64, rules_changed: bool, meter: Meter) -> bool {
         self.buffer.clear();
-        let changed = self.sampling.sample(&mut self.conf, &self.signals, cycle);
-        let stamp = self.timeline.now();
-        if let Some(seconds) = stamp.clock_set_back {
-            log::line(&format!(
-                "the clock was set back by {seconds} s; points go on from the time before, \
-                 and follow the clock again when it has caught up or after a restart"
-            ));
+        if rules_changed {
+            self.sampling.rules_changed(&self.conf.rules);
+            self.images.clear();
+            self.images.extend_from_slice(self.conf.rules.images());
         }
-        let rules = &self.conf.rules;
-        self.health.bad_lines = self.conf.bad_lines as u64;
-        self.health.panics += std::mem::take(&mut self.conf.defects);
-        self.health.conf_loaded = self.conf.loaded;
-        self.health.rules = rules.count() as u64;
-        self.health.limited_rules = rules.limited() as u64;
-        self.health.rss = own_rss();
-        (self.health.cpu_milliseconds, self.health.wall_milliseconds) = meter.read();
+        let changed = self.sampling.sample(&mut self.conf, &self.signals, cycle);
+        let time = self.time();
+        self.look_at_itself(meter);
         let memory =
             Memory { unit: self.settings.mem_unit, page_size: rustix::param::page_size() as u64 };
-        match self.settings.encoder.begin(&mut self.buffer, stamp.time) {
+        match self.settings.encoder.begin(&mut self.buffer, time) {
             Ok(mut points) => {
                 let sample = self.sampling.sampler.sample();
                 points::write(&mut points, sample, &self.images, &self.health, memory);
@@ -213,18 +202,64 @@ impl Collector {
         changed
     }
 
+    /// The time of a cycle's points.
+    fn time(&mut self) -> Timestamp {
+        let stamp = self.timeline.now();
+        if let Some(seconds) = stamp.clock_set_back {
+            log::line(&format!(
+                "the clock was set back by {seconds} s; points go on from the time before, \
+                 and follow the clock again when it has caught up or after a restart"
+            ));
+        }
+        stamp.time
+    }
+
+    /// Brings its own health up to date.
+    fn look_at_itself(&mut self, meter: Meter) {
+        let rules = &self.conf.rules;
+        self.health.bad_lines = self.conf.bad_lines as u64;
+        self.health.panics += std::mem::take(&mut self.conf.defects);
+        self.health.conf_loaded = self.conf.loaded;
+        self.health.rules = rules.count() as u64;
+        self.health.limited_rules = rules.limited() as u64;
+        self.health.rss = own_rss();
+        (self.health.cpu_milliseconds, self.health.wall_milliseconds) = meter.read();
+    }
+
     /// After a defect: the cycle is lost. What the sampler knows is kept the
-    /// first time, for the counters' sake; should the next cycle fail too, it
-    /// begins anew.
+    /// first time, for the counters' sake; should the next cycle fail too, or
+    /// even this, it begins anew.
     fn recover(&mut self) {
         self.buffer.clear();
-        if std::mem::replace(&mut self.defect_before, true) {
-            match Sampler::new(self.options.clone()) {
+        let first = !std::mem::replace(&mut self.defect_before, true);
+        let kept = first
+            && protected(|| {
+                fault::perhaps(format_args!("panic:recover"));
+                self.sampling.sampler.recover();
+            })
+            .is_some();
+        if !kept {
+            protected(|| match Sampler::new(self.options.clone()) {
                 Ok(sampler) => self.sampling = Sampling::new(sampler),
                 Err(error) => log::line(&error.to_string()),
+            });
+        }
+    }
+
+    /// In the place of a lost cycle: what it knows of itself, the number of
+    /// defects above all. tcollector kills a collector that is silent, and no
+    /// alert would show the reason.
+    fn tell_health_alone(&mut self, meter: Meter) {
+        let told = protected(|| {
+            let time = self.time();
+            self.look_at_itself(meter);
+            if let Ok(mut points) = self.settings.encoder.begin(&mut self.buffer, time) {
+                points::write_own(&mut points, &self.health);
+                points.end();
             }
-        } else {
-            self.sampling.sampler.recover();
+        });
+        if told.is_none() {
+            self.buffer.clear();
         }
     }
 }

@@ -172,9 +172,11 @@ fn a_defect_costs_one_cycle() {
     gone.exit(0).unwrap();
     gone.reap().unwrap();
     let cycles = collector.finish();
-    assert_eq!(cycles.len(), 4);
-    let (before, after) = (&cycles[2], &cycles[3]);
+    assert_eq!(cycles.len(), 5);
+    let (before, lost, after) = (&cycles[2], &cycles[3], &cycles[4]);
     assert_eq!(before.get("collector.panics"), 0);
+    // Nothing is known of the images; that a cycle was lost is.
+    assert_eq!((lost.images(), lost.get("collector.panics")), (vec![], 1));
     assert_eq!(after.get("collector.panics"), 1);
     // What the one that ended did, and what the other has, is still known.
     assert_eq!(after.get("procs image=lives"), 1);
@@ -186,17 +188,63 @@ fn a_defect_costs_one_cycle() {
     assert!(told[0].contains("on purpose: panic:4"), "{told:?}");
 }
 
-/// A defect that shows in every cycle is told once; tcollector hears of it, and
-/// the collector does not end.
+/// A defect that shows in every cycle is told once, and the collector does not
+/// end. It was silent then: the points that count defects were lost with the
+/// cycle, and tcollector kills a collector that prints nothing for 600 s.
 #[cfg(debug_assertions)]
 #[test]
-fn a_defect_in_every_cycle_is_told_once() {
+fn a_defect_in_every_cycle_is_told_once_and_counted_in_each() {
     let (_temp, path) = nobody();
-    let setup = Setup::with(&path).args(&["--cycles", "4"]).env("PSSTAT_FAULT", "panic");
-    let mut collector = setup.spawn();
-    assert_eq!(collector.finish().len(), 0);
-    assert_eq!(collector.logged("on purpose: panic").len(), 1, "{:#?}", collector.log());
-    assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
+    // In the cycle, in what follows a lost one, and where other rules are taken.
+    for fault in ["panic", "panic,panic:recover", "panic:rules"] {
+        let setup = Setup::with(&path).args(&["--cycles", "4"]).env("PSSTAT_FAULT", fault);
+        let mut collector = setup.spawn();
+        let cycles = collector.finish();
+        let panics: Vec<i64> = cycles.iter().map(|cycle| cycle.get("collector.panics")).collect();
+        assert_eq!(panics, [1, 2, 3, 4], "{fault}");
+        for cycle in &cycles {
+            assert_eq!((cycle.images(), cycle.get("collector.rules")), (vec![], 1));
+            // Of the last good cycle, or made up: there was none.
+            assert_eq!(cycle.printed("collector.seen"), None);
+            assert_eq!(cycle.get("collector.late"), 0);
+        }
+        let told = collector.logged("on purpose: panic");
+        let each = 1 + usize::from(fault.contains("recover"));
+        assert!((1..=2 * each).contains(&told.len()), "{:#?}", collector.log());
+        assert_eq!(collector.log().len(), 1 + told.len(), "{:#?}", collector.log());
+    }
+}
+
+/// What follows a lost cycle may have a defect too; then all begins anew, and the
+/// collector does not end, which would cost an hour of data.
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_in_the_recovery_from_one_costs_no_other_cycle() {
+    let word = word("recovers");
+    let recovers = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("recovers {word}\n"));
+    let setup = Setup::with(&path).args(&["--cycles", "4"]);
+    let mut collector = setup.env("PSSTAT_FAULT", "panic:2,panic:recover").spawn();
+    let cycles = collector.finish();
+    let panics: Vec<i64> = cycles.iter().map(|cycle| cycle.get("collector.panics")).collect();
+    assert_eq!(panics, [0, 1, 1, 1]);
+    for cycle in &cycles[2..] {
+        assert_eq!(cycle.image("recovers"), truth_of("recovers", &[recovers.pid()]));
+    }
+    assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
+}
+
+/// Where nothing is there yet to go on with, it ends as whoever is to be started
+/// again soon.
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_at_the_start_ends_it_with_0() {
+    let (_temp, path) = nobody();
+    let mut collector = Setup::with(&path).env("PSSTAT_FAULT", "panic:start").spawn();
+    assert_eq!(collector.end(), Some(0));
+    assert_eq!(collector.logged("on purpose: panic:start").len(), 1);
+    assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 
 /// Reading the conf may have a defect as well, between cycles.
