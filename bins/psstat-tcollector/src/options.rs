@@ -68,9 +68,9 @@ pub struct Options {
     #[arg(long, value_enum, env = "PSSTAT_MEM_UNIT", default_value_t = MemUnit::Bytes)]
     pub mem_unit: MemUnit,
 
-    /// The procfs to read, or a folder with a capture of one
-    #[arg(long, value_name = "DIR", env = "PSSTAT_PROC", default_value = "/proc")]
-    pub proc: PathBuf,
+    /// The procfs to read, or a folder with a capture of one [default: /proc]
+    #[arg(long, value_name = "DIR", env = "PSSTAT_PROC")]
+    pub proc: Option<PathBuf>,
 
     /// How many descriptors may be kept open, four a process; the rest is opened at each reading
     /// [default: as many as the hard limit allows]
@@ -125,6 +125,8 @@ pub struct Settings {
     pub mem_unit: MemUnit,
     /// The procfs.
     pub proc: PathBuf,
+    /// Somebody named it.
+    pub proc_is_given: bool,
     /// Descriptors that may be kept; `None`: what the limit leaves.
     pub descriptors: Option<usize>,
     /// Only look at the conf.
@@ -178,7 +180,8 @@ impl Options {
             cycles: if self.once { Some(1) } else { self.cycles },
             encoder,
             mem_unit: self.mem_unit,
-            proc: self.proc,
+            proc_is_given: self.proc.is_some(),
+            proc: self.proc.unwrap_or_else(|| "/proc".into()),
             descriptors: self.descriptors,
             check: self.check,
             debug: self.debug,

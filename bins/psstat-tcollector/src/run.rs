@@ -1,9 +1,11 @@
 //! The collector's life: start, cycle after cycle, end.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use psstat_emit::{Image, Timestamp};
 use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
+use rustix::io::Errno;
 
 use crate::conf::{Conf, OwnerRule, check};
 use crate::cycle::{Sampling, Schedule, describe, protected};
@@ -51,16 +53,21 @@ pub fn run(settings: Settings) -> u8 {
     };
     let sampler = match Sampler::new(options.clone()) {
         Ok(sampler) => sampler,
-        Err(error @ psstat_sampler::Error::Procfs { .. }) => {
-            log::line(&format!("{error}; give --proc DIR"));
-            return EXIT_USAGE;
-        }
-        // A shortage that passes: tcollector starts the collector again.
         Err(error) => {
-            log::line(&error.to_string());
-            return EXIT_OK;
+            let named_wrong = settings.proc_is_given && leads_nowhere(&error);
+            log::line(&format!("{error}{}", if named_wrong { "; give --proc DIR" } else { "" }));
+            // A shortage passes, and /proc may come to be mounted.
+            return if named_wrong { EXIT_USAGE } else { EXIT_OK };
         }
     };
+    if !may_hold_processes(&settings.proc) {
+        log::line(&format!(
+            "{proc} is no procfs, nor a copy of one: there is no process in it; if it should be \
+             one, `mount -t proc proc {proc}`",
+            proc = settings.proc.display()
+        ));
+        return if settings.proc_is_given { EXIT_USAGE } else { EXIT_OK };
+    }
     if settings.debug {
         describe(&sampler);
     }
@@ -87,6 +94,24 @@ pub fn run(settings: Settings) -> u8 {
         settings,
     }
     .run()
+}
+
+/// Whether it is the path of the procfs that is wrong, and not the moment.
+fn leads_nowhere(error: &psstat_sampler::Error) -> bool {
+    let psstat_sampler::Error::Procfs { source, .. } = error else { return false };
+    let errno = Errno::from_io_error(source);
+    matches!(errno, Some(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP))
+}
+
+/// Whether there can be processes in a folder: it is a procfs, or has one in it,
+/// as a copy has. Of an unmounted `/proc` all images would be said to be gone.
+fn may_hold_processes(proc: &Path) -> bool {
+    let is_procfs =
+        rustix::fs::statfs(proc).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
+    let is_pid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    is_procfs
+        || std::fs::read_dir(proc)
+            .is_ok_and(|entries| entries.flatten().any(|entry| is_pid(entry).is_some()))
 }
 
 struct Collector {

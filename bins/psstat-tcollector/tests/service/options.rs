@@ -26,6 +26,8 @@ fn wrong_options_end_with_2_and_say_why() {
         ("--mem-unit=pages --format=openmetrics", "--mem-unit"),
         ("--class=a/b", "--class"),
         ("--proc=/nowhere", "/nowhere"),
+        ("--proc=/etc/passwd", "/etc/passwd"),
+        ("--proc=/etc", "/etc is no procfs"),
         ("--no-such-option", "--no-such-option"),
         ("an-argument", "an-argument"),
     ] {
@@ -51,6 +53,34 @@ fn wrong_options_end_with_2_and_say_why() {
         assert_eq!((status, out.as_str()), (Some(2), ""), "{variable}: {log}");
         assert!(log.contains(wrong), "{variable}: {log}");
     }
+}
+
+/// Every errno of opening the procfs was a wrong option, and cost an hour of data:
+/// of too many open files as well, and of a `/proc` that nobody named.
+#[test]
+fn what_passes_is_no_wrong_option() {
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("none {}\n", word("nobody")));
+    for limit in 3..=24 {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("ulimit -n {limit}; exec \"$@\"");
+        shell.args(["-c", &script, "sh", PROGRAM, "--once", "--proc", "/proc", "--conf"]);
+        let (status, out, log) = outcome(shell.env_clear().arg(&path));
+        // With fewer the loader finds no library, and it has not begun.
+        let began = !log.contains("error while loading shared libraries");
+        assert!(!began || status == Some(0), "{limit}: {status:?} {log}");
+        assert!(!log.is_empty() && (!out.is_empty() || log.lines().count() == 1), "{limit}: {log}");
+    }
+    // Not mounted yet: images without a process would be made up.
+    let mut shell = Command::new("unshare");
+    let script = "mount -t tmpfs tmpfs /proc && exec \"$@\"";
+    shell.args(["--mount", "sh", "-c", script, "sh", PROGRAM, "--once", "--conf"]).arg(&path);
+    let (status, out, log) = outcome(shell.env_clear());
+    if log.contains("unshare: ") || log.contains("mount: ") {
+        return println!("skipped: no right to mount: {log}");
+    }
+    assert_eq!((status, out.as_str()), (Some(0), ""), "{log}");
+    assert!(log.contains("/proc is no procfs"), "{log}");
 }
 
 #[test]
