@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 use psstat_matcher::ImageName;
+use psstat_matcher::place::Class;
 
 use crate::columns::COLUMNS;
 use crate::exit::Failure;
@@ -142,7 +143,7 @@ pub struct ConfArgs {
     /// Without it, NAME is the host name up to its first dot, without trailing
     /// digits.
     #[arg(long, global = true, value_name = "NAME", env = "PSSTAT_CLASS")]
-    pub class: Option<String>,
+    pub class: Option<Class>,
 }
 
 /// What the table is to be.

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use psstat_emit::Image;
-use psstat_matcher::file::{Identity, Loaded, Unusable, load};
+use psstat_matcher::file::{Loaded, Unusable, load};
 use psstat_matcher::live::{Event, LOOK};
 use psstat_matcher::ownership::{Complaint, ownership};
 use psstat_matcher::{Diagnostic, Rules, Severity, Survey};
@@ -17,48 +17,12 @@ use crate::log::{self, Told};
 use crate::{EXIT_BAD_CONF, EXIT_OK};
 
 /// Whom the conf should belong to, and what follows if it does not.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OwnerRule {
-    user: String,
-    uid: Option<u32>,
-    strict: bool,
-}
-
-impl OwnerRule {
-    /// `user` is a name or a number.
-    pub fn new(user: &str, strict: bool) -> OwnerRule {
-        OwnerRule { user: user.to_owned(), uid: uid_of(user), strict }
-    }
-
-    fn complaints(&self, identity: &Identity) -> Vec<String> {
-        let complaints = ownership(identity, self.uid);
-        complaints.iter().map(|complaint| self.describe(complaint)).collect()
-    }
-
-    fn describe(&self, complaint: &Complaint) -> String {
-        match complaint {
-            Complaint::Owner { uid } => format!(
-                "belongs to uid {uid}, not to {user}, root or the collector's own user; `chown {user}` mends that",
-                user = self.user
-            ),
-            other => other.to_string(),
-        }
-    }
-}
-
-/// The number of a user: given as one, in /etc/passwd, or known to the name
-/// service.
-fn uid_of(user: &str) -> Option<u32> {
-    let field = |passwd: &str| {
-        let entry = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
-        entry.split(':').nth(2)?.parse().ok()
-    };
-    let from_file = || field(&std::fs::read_to_string("/etc/passwd").ok()?);
-    let from_service = || {
-        let known = std::process::Command::new("getent").args(["passwd", "--", user]).output();
-        field(&String::from_utf8_lossy(&known.ok()?.stdout))
-    };
-    user.parse().ok().or_else(from_file).or_else(from_service)
+    /// By name or number.
+    pub user: String,
+    /// Another's is not used.
+    pub strict: bool,
 }
 
 /// The rules in force, with the images' numbers and names.
@@ -155,7 +119,7 @@ impl RulesInForce {
 #[derive(Debug)]
 pub struct Conf {
     follower: Follower,
-    owner: OwnerRule,
+    strict_owner: bool,
     told: Told,
     /// The file was taken or found to be unusable, at least once.
     pub decided: bool,
@@ -177,8 +141,8 @@ impl Conf {
     /// When the system has no descriptor or thread left.
     pub fn new(path: PathBuf, owner: OwnerRule) -> std::io::Result<Conf> {
         Ok(Conf {
-            follower: Follower::start(path)?,
-            owner,
+            follower: Follower::start(path, owner.user)?,
+            strict_owner: owner.strict,
             told: Told::default(),
             decided: false,
             rules: RulesInForce::default(),
@@ -216,9 +180,11 @@ impl Conf {
                 self.loaded = false;
             }
             match news {
-                News::Conf(Event::Loaded(loaded)) => changed |= self.take(*loaded),
-                News::Conf(Event::Unusable(reason)) => self.give_up(&reason),
-                News::Conf(_) => {}
+                News::Conf(Event::Loaded(loaded), complaints) => {
+                    changed |= self.take(*loaded, &complaints);
+                }
+                News::Conf(Event::Unusable(reason), _) => self.give_up(&reason),
+                News::Conf(..) => {}
                 News::Defect => self.defects += 1,
                 News::Hangs => {
                     let rules = self.what_stays();
@@ -239,18 +205,18 @@ impl Conf {
         changed
     }
 
-    fn take(&mut self, Loaded { conf, identity, .. }: Loaded) -> bool {
+    fn take(&mut self, Loaded { conf, .. }: Loaded, complaints: &[Complaint]) -> bool {
         let path = self.follower.path().display().to_string();
         self.report(&path, &conf.diagnostics);
-        let complaints = self.owner.complaints(&identity);
         if !complaints.is_empty() {
-            let consequence = if self.owner.strict {
+            let consequence = if self.strict_owner {
                 ": it is not used (--strict-owner); the rules in force stay"
             } else {
                 ""
             };
+            let complaints: Vec<String> = complaints.iter().map(Complaint::to_string).collect();
             log::line(&format!("{path} {}{consequence}", complaints.join(", and it ")));
-            if self.owner.strict {
+            if self.strict_owner {
                 return false;
             }
         }
@@ -307,7 +273,7 @@ pub fn check(path: &Path, owner: &OwnerRule, proc: &Path) -> u8 {
         Ok(loaded) => {
             show(&loaded.conf.diagnostics);
             show(&on_this_machine(&loaded.conf.rules, proc));
-            for complaint in owner.complaints(&loaded.identity) {
+            for complaint in ownership(&loaded.identity, &owner.user) {
                 say(&format!("{name} {complaint}"));
                 if owner.strict {
                     status = EXIT_BAD_CONF;

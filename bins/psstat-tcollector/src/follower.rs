@@ -14,6 +14,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use psstat_matcher::live::{Event, LiveConf, Shortage};
+use psstat_matcher::ownership::{Complaint, ownership};
 use psstat_sampler::spawn_apart;
 use rustix::event::{PollFd, PollFlags};
 
@@ -38,8 +39,8 @@ const STACK: usize = 8 << 20;
 /// What a look at the file gave, and how its following goes.
 #[derive(Debug)]
 pub enum News {
-    /// The file has changed.
-    Conf(Event),
+    /// The file has changed; what is wrong with its ownership.
+    Conf(Event, Vec<Complaint>),
     /// A defect showed while it was read; it is logged.
     Defect,
     /// The kernel tells of changes no longer, or not of all.
@@ -52,6 +53,8 @@ pub enum News {
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
+    /// Whom it should belong to.
+    owner: String,
     /// What the thread rings, and is rung by.
     near: UnixStream,
     far: Arc<Far>,
@@ -106,10 +109,10 @@ impl Desk {
     /// what was told since.
     fn put(&mut self, news: News) {
         match news {
-            News::Conf(Event::Loaded(_)) => self.news.retain(|n| !matches!(n, News::Conf(_))),
-            News::Conf(_) => {
-                let is_good = |n: &News| matches!(n, News::Conf(Event::Loaded(_)));
-                self.news.retain(|n| !matches!(n, News::Conf(_)) || is_good(n));
+            News::Conf(Event::Loaded(_), _) => self.news.retain(|n| !matches!(n, News::Conf(..))),
+            News::Conf(..) => {
+                let is_good = |n: &News| matches!(n, News::Conf(Event::Loaded(_), _));
+                self.news.retain(|n| !matches!(n, News::Conf(..)) || is_good(n));
             }
             _ => {}
         }
@@ -123,19 +126,28 @@ fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
 }
 
 impl Follower {
-    /// Follows this file from now on.
+    /// Follows this file, which should belong to `owner`, from now on.
     ///
     /// # Errors
     /// When the system has no descriptor or thread left.
-    pub fn start(path: PathBuf) -> std::io::Result<Follower> {
+    pub fn start(path: PathBuf, owner: String) -> std::io::Result<Follower> {
         // A later chdir must not lead to another file.
         let path = std::path::absolute(&path).unwrap_or(path);
         let (near, far) = UnixStream::pair()?;
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;
         let far = Arc::new(Far(far));
-        let current = Current::hire(&path, &far)?;
-        Ok(Follower { path, near, far, current, hanging: Vec::new(), told: false, retry: RETRY })
+        let current = Current::hire(&path, &owner, &far)?;
+        Ok(Follower {
+            path,
+            owner,
+            near,
+            far,
+            current,
+            hanging: Vec::new(),
+            told: false,
+            retry: RETRY,
+        })
     }
 
     /// The file that is followed.
@@ -173,7 +185,7 @@ impl Follower {
         let hangs_for = desk.hangs_for();
         desk.hang_told |= hangs_for.is_some();
         drop(desk);
-        if news.iter().any(|n| matches!(n, News::Conf(_))) {
+        if news.iter().any(|n| matches!(n, News::Conf(..))) {
             self.told = false;
             self.retry = RETRY;
         }
@@ -195,7 +207,7 @@ impl Follower {
         if self.hanging.len() >= HANGING {
             return;
         }
-        let Ok(next) = Current::hire(&self.path, &self.far) else { return };
+        let Ok(next) = Current::hire(&self.path, &self.owner, &self.far) else { return };
         let left = std::mem::replace(&mut self.current, next);
         lock(&left.desk).left = true;
         self.hanging.push(left.thread);
@@ -210,19 +222,19 @@ impl Drop for Follower {
 }
 
 impl Current {
-    fn hire(path: &Path, far: &Arc<Far>) -> std::io::Result<Current> {
+    fn hire(path: &Path, owner: &str, far: &Arc<Far>) -> std::io::Result<Current> {
         let desk = Arc::new(Mutex::new(Desk { is_busy: true, ..Desk::default() }));
-        let (theirs, path) = (Arc::clone(&desk), path.to_owned());
+        let (theirs, path, owner) = (Arc::clone(&desk), path.to_owned(), owner.to_owned());
         let thread = Builder::new().name("conf".into()).stack_size(STACK);
         let thread = spawn_apart(thread, Arc::clone(far), move |far| {
-            rights::as_the_user(|| follow(&theirs, &far.0, LiveConf::new(path)));
+            rights::as_the_user(|| follow(&theirs, &far.0, LiveConf::new(path), &owner));
         })?;
         Ok(Current { desk, thread })
     }
 }
 
 /// The thread's life.
-fn follow(desk: &Mutex<Desk>, far: &UnixStream, mut live: LiveConf) {
+fn follow(desk: &Mutex<Desk>, far: &UnixStream, mut live: LiveConf, owner: &str) {
     let mut shortage = None;
     loop {
         silence(far);
@@ -240,11 +252,14 @@ fn follow(desk: &Mutex<Desk>, far: &UnixStream, mut live: LiveConf) {
         let looked = protected(|| {
             let found = live.look(now);
             lock(desk).looks_since = None;
-            let event = found.and_then(|found| live.understand(found));
-            if event.is_some() {
-                fault::perhaps(format_args!("conf"));
-            }
-            event
+            let event = live.understand(found?)?;
+            fault::perhaps(format_args!("conf"));
+            let complaints = match &event {
+                // May ask a name service, which may be slow.
+                Event::Loaded(loaded) => ownership(&loaded.identity, owner),
+                _ => Vec::new(),
+            };
+            Some(News::Conf(event, complaints))
         });
         let mut shared = lock(desk);
         (shared.looks_since, shared.is_busy) = (None, false);
@@ -257,7 +272,7 @@ fn follow(desk: &Mutex<Desk>, far: &UnixStream, mut live: LiveConf) {
         }
         let short = std::mem::replace(&mut shortage, live.shortage()) != live.shortage();
         match looked {
-            Some(event) => event.into_iter().for_each(|event| shared.put(News::Conf(event))),
+            Some(news) => news.into_iter().for_each(|news| shared.put(news)),
             None => shared.put(News::Defect),
         }
         if let (true, Some(shortage)) = (short, shortage) {

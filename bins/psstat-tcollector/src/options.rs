@@ -1,11 +1,12 @@
 //! The options: what was typed, and what it means on this machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, ValueEnum};
 use psstat_emit::{Encoder, Format, Tag};
+use psstat_matcher::place::Class;
 
 /// Prints, for each image of the conf, what its processes do: io, open
 /// descriptors, threads, established connections, CPU and memory, as
@@ -27,8 +28,8 @@ pub struct Options {
 
     /// The class in the conf's default path [default: the host's name up to its first dot, without
     /// trailing digits]
-    #[arg(long, value_name = "NAME", env = "PSSTAT_CLASS", value_parser = class)]
-    pub class: Option<String>,
+    #[arg(long, value_name = "NAME", env = "PSSTAT_CLASS")]
+    pub class: Option<Class>,
 
     /// Whom the conf should belong to, by name or number; root and the collector's own user are
     /// right too
@@ -150,8 +151,8 @@ impl Options {
         }
         let conf = match (self.conf, self.class) {
             (Some(conf), _) => conf,
-            (None, Some(class)) => default_conf(&class),
-            (None, None) => default_conf(class_of(&host)),
+            (None, Some(class)) => class.conf(),
+            (None, None) => Class::of_host(&host).conf(),
         };
         let format = match self.format {
             FormatName::Tcollector => Format::Tcollector,
@@ -189,26 +190,6 @@ impl Options {
     }
 }
 
-/// The host's name up to its first dot, without trailing digits: `pxy12.ams3`
-/// is of class `pxy`.
-fn class_of(host: &str) -> &str {
-    let first = host.split('.').next().unwrap_or_default();
-    first.trim_end_matches(|c: char| c.is_ascii_digit())
-}
-
-fn default_conf(class: &str) -> PathBuf {
-    Path::new("/").join(class).join("shared/conf/psstat.conf")
-}
-
-/// A class is one folder's name.
-fn class(text: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if text.is_empty() || text == "." || text == ".." || !text.chars().all(fits) {
-        return Err("a class is a name of letters, digits, -, _ and .".into());
-    }
-    Ok(text.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,29 +197,6 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Options::command().debug_assert();
-    }
-
-    #[test]
-    fn the_class_comes_from_the_host() {
-        for (host, class) in [
-            ("pxy12.ams3", "pxy"),
-            ("pxy", "pxy"),
-            ("web2srv07", "web2srv"),
-            ("a-b1.example.com", "a-b"),
-            ("42", ""),
-        ] {
-            assert_eq!(class_of(host), class, "{host}");
-        }
-        assert_eq!(default_conf("pxy"), Path::new("/pxy/shared/conf/psstat.conf"));
-        assert_eq!(default_conf(""), Path::new("/shared/conf/psstat.conf"));
-    }
-
-    #[test]
-    fn a_class_is_one_folder() {
-        assert_eq!(class("nxa"), Ok("nxa".into()));
-        for bad in ["", "..", "a/b", "/etc", "a b"] {
-            assert!(class(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

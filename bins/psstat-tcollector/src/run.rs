@@ -28,15 +28,9 @@ pub fn run(settings: Settings) -> u8 {
     // First of all, so that --check finds what the collector will find, and
     // whoever is asked for a user's number has no more rights either.
     rights::shrink();
-    let owner = OwnerRule::new(&settings.conf_owner, settings.strict_owner);
+    let owner = OwnerRule { user: settings.conf_owner.clone(), strict: settings.strict_owner };
     if settings.check {
         return rights::as_the_user(|| check(&settings.conf, &owner, &settings.proc));
-    }
-    fault::perhaps(format_args!("panic:start"));
-    rights::raise_descriptor_limit();
-    let held = Held::now();
-    if settings.debug {
-        log::line(&format!("debug: {}", held.describe()));
     }
     let signals = match Signals::heed() {
         Ok(signals) => signals,
@@ -45,6 +39,12 @@ pub fn run(settings: Settings) -> u8 {
             return EXIT_OK;
         }
     };
+    fault::perhaps(format_args!("panic:start"));
+    rights::raise_descriptor_limit();
+    let held = Held::now();
+    if settings.debug {
+        log::line(&format!("debug: {}", held.describe()));
+    }
     let options = Options {
         proc: settings.proc.clone(),
         descriptors: settings.descriptors,

@@ -81,11 +81,13 @@ mod lint;
 pub mod live;
 pub mod ownership;
 mod pattern_error;
+pub mod place;
 mod python;
 mod render;
 mod rules;
 mod survey;
 mod text;
+mod user;
 mod watch;
 
 pub use conf::Conf;

@@ -3,16 +3,44 @@
 use thiserror::Error;
 
 use crate::file::Identity;
+use crate::user::{User, look_up};
 
 /// What is wrong with the ownership of a conf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Complaint {
     /// It belongs to somebody who has no business with it.
-    #[error("belongs to uid {uid}, not to the conf's owner, root or the collector's own user")]
+    #[error(
+        "belongs to uid {uid}, not to {user}, root or the collector's own user; \
+         `chown {user}` mends that"
+    )]
     Owner {
         /// Whom it belongs to.
         uid: u32,
+        /// Whom it should belong to.
+        user: String,
+    },
+    /// It should belong to a user who is not there.
+    #[error(
+        "belongs to uid {uid}, not to root or the collector's own user, and there is no user \
+         {user} here; `chown root` mends that"
+    )]
+    NoSuchUser {
+        /// Whom it belongs to.
+        uid: u32,
+        /// Whom it should belong to.
+        user: String,
+    },
+    /// Whether it belongs to the right one could not be found out.
+    #[error(
+        "belongs to uid {uid}, and the name service does not say in time whether that is {user}; \
+         a number instead of the name needs no name service"
+    )]
+    Unanswered {
+        /// Whom it belongs to.
+        uid: u32,
+        /// Whom it should belong to.
+        user: String,
     },
     /// Everybody may write it.
     #[error("is writable by others (mode {mode:04o}); `chmod o-w` mends that")]
@@ -23,19 +51,34 @@ pub enum Complaint {
 }
 
 /// What is wrong with the ownership of a conf in this state; nothing where it
-/// belongs to `owner`, root or this process's own effective user and is not
-/// writable by others.
+/// belongs to `user` (a name or a number), root or this process's own effective
+/// user and is not writable by others.
 ///
 /// Whoever can write the conf chooses what is measured, and how much work
 /// that is.
-pub fn ownership(file: &Identity, owner: Option<u32>) -> Vec<Complaint> {
-    check(file, owner, rustix::process::geteuid().as_raw())
+///
+/// Only where it belongs to neither root nor the own user, the name is looked up:
+/// in `/etc/passwd`, and then with getent(1), for which this waits up to 2 s. It
+/// is anew each time, since a user may come later than the conf.
+pub fn ownership(file: &Identity, user: &str) -> Vec<Complaint> {
+    check(file, user, rustix::process::geteuid().as_raw(), look_up)
 }
 
-fn check(file: &Identity, owner: Option<u32>, own: u32) -> Vec<Complaint> {
+fn check(
+    file: &Identity,
+    user: &str,
+    own: u32,
+    look_up: impl FnOnce(&str) -> User,
+) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    if file.uid != 0 && file.uid != own && Some(file.uid) != owner {
-        complaints.push(Complaint::Owner { uid: file.uid });
+    if file.uid != 0 && file.uid != own {
+        let (uid, name) = (file.uid, user.to_owned());
+        match look_up(user) {
+            User::Is(right) if right == uid => {}
+            User::Is(_) => complaints.push(Complaint::Owner { uid, user: name }),
+            User::Unknown => complaints.push(Complaint::NoSuchUser { uid, user: name }),
+            User::Unanswered => complaints.push(Complaint::Unanswered { uid, user: name }),
+        }
     }
     if file.mode & 0o002 != 0 {
         complaints.push(Complaint::WritableByOthers { mode: file.mode & 0o7777 });
@@ -52,19 +95,32 @@ mod tests {
         Identity { dev: 0, ino: 0, size: 0, mtime: zero, ctime: zero, uid, gid: 0, mode }
     }
 
+    fn of(uid: u32, mode: u32, found: User) -> Vec<Complaint> {
+        check(&file(uid, mode), "appsc", 1000, |user| {
+            assert_eq!(user, "appsc");
+            found
+        })
+    }
+
     #[test]
     fn three_owners_are_right() {
-        for uid in [0, 7, 1000] {
-            assert_eq!(check(&file(uid, 0o100_664), Some(7), 1000), []);
+        let user = || "appsc".to_owned();
+        assert_eq!(of(7, 0o100_664, User::Is(7)), []);
+        assert_eq!(of(8, 0o100_644, User::Is(7)), [Complaint::Owner { uid: 8, user: user() }]);
+        let complaint = Complaint::NoSuchUser { uid: 7, user: user() };
+        assert_eq!(of(7, 0o100_644, User::Unknown), [complaint]);
+        let complaint = Complaint::Unanswered { uid: 7, user: user() };
+        assert_eq!(of(7, 0o100_644, User::Unanswered), [complaint]);
+        // Without asking anybody.
+        for uid in [0, 1000] {
+            assert_eq!(check(&file(uid, 0o100_664), "appsc", 1000, |_| unreachable!()), []);
         }
-        assert_eq!(check(&file(8, 0o100_644), Some(7), 1000), [Complaint::Owner { uid: 8 }]);
-        assert_eq!(check(&file(7, 0o100_644), None, 1000), [Complaint::Owner { uid: 7 }]);
     }
 
     #[test]
     fn others_must_not_write() {
         let complaint = Complaint::WritableByOthers { mode: 0o666 };
-        assert_eq!(check(&file(0, 0o100_666), None, 0), [complaint]);
+        assert_eq!(of(1000, 0o100_666, User::Unknown), [complaint.clone()]);
         assert_eq!(
             complaint.to_string(),
             "is writable by others (mode 0666); `chmod o-w` mends that"

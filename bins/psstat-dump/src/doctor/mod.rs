@@ -65,11 +65,7 @@ impl Check {
 ///
 /// # Errors
 /// When the procfs cannot be read at all.
-pub fn examine(
-    proc: &Path,
-    conf: &Location,
-    conf_owner: Option<u32>,
-) -> Result<Vec<Check>, Failure> {
+pub fn examine(proc: &Path, conf: &Location, conf_owner: &str) -> Result<Vec<Check>, Failure> {
     let here = measure::command_lines(proc)?;
     let mut checks = machine::kernel(proc)?;
     if !measure::is_copy(proc) {

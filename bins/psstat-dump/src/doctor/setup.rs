@@ -72,7 +72,7 @@ pub(super) fn inotify() -> Check {
 }
 
 /// Whether there is a conf, and how it is.
-pub(super) fn conf(location: &Location, owner: Option<u32>) -> Vec<Check> {
+pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
     const NAME: &str = "conf";
     let path = conf::shown(&location.path);
     let check = format!("`psstat-dump check {path}` says what is wrong");

@@ -35,7 +35,7 @@ pub(super) fn run(
 ) -> Result<Found, Failure> {
     let path = match &args.path {
         Some(path) => path.clone(),
-        None => conf::locate(conf_args)?.path,
+        None => conf::locate(conf_args).path,
     };
     let name = conf::shown(&path);
     let mut findings = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn run(
         Ok(loaded) => {
             let diagnostics = &loaded.conf.diagnostics;
             findings.extend(diagnostics.iter().map(|diagnostic| of_line(diagnostic, &name)));
-            for complaint in ownership(&loaded.identity, conf::owner(&args.conf_owner)) {
+            for complaint in ownership(&loaded.identity, &args.conf_owner) {
                 findings.push(of_file("warning", &name, &complaint.to_string()));
             }
             loaded.conf.rules

@@ -17,8 +17,8 @@ pub(super) fn run(
     conf_args: &ConfArgs,
     args: &DoctorArgs,
 ) -> Result<Found, Failure> {
-    let location = conf::locate(conf_args)?;
-    let checks = doctor::examine(&common.proc, &location, conf::owner(&args.conf_owner))?;
+    let location = conf::locate(conf_args);
+    let checks = doctor::examine(&common.proc, &location, &args.conf_owner)?;
     let bytes = match common.format() {
         Format::Text => text(&checks, Paint::new(common.color)).into_bytes(),
         Format::Csv => as_csv(&checks).into_bytes(),

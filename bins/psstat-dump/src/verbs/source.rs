@@ -21,7 +21,7 @@ pub(super) fn of(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Sou
     if no_conf {
         return Ok(Source::Executable);
     }
-    let location = conf::locate(conf)?;
+    let location = conf::locate(conf);
     let path = conf::shown(&location.path);
     match file::load(&location.path) {
         Ok(loaded) => {

@@ -21,7 +21,8 @@ fn is_told_on_stderr_with_status_2() {
         // What is typed may come from elsewhere.
         (&["--proc", "/x\x1b[31m"], "cannot read /x\\x1b[31m: "),
         (&["--conf", "/nowhere"], "/nowhere cannot be read"),
-        (&["--class", "a/b"], "no class"),
+        (&["--class", "a/b"], "a class is a name of"),
+        (&["--class", ".."], "a class is a name of"),
         (&["-p", "check"], "--processes"),
     ];
     for (args, want) in cases {

@@ -290,3 +290,78 @@ fn check_does_not_mind_a_reader_that_went() {
         command.env_clear().arg("--check").arg("--conf").arg(&path).stderr(writer).status();
     assert_eq!(status.unwrap().code(), Some(1));
 }
+
+/// A name service in front of the machine's: what `script` says is getent.
+fn name_service(temp: &TempDir, script: &str) -> String {
+    let folder = temp.join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let getent = folder.join("getent");
+    std::fs::write(&getent, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&getent, PermissionsExt::from_mode(0o755)).unwrap();
+    format!("{}:/usr/bin:/bin", folder.display())
+}
+
+/// A conf that belongs to neither root nor the one who runs the collector.
+fn strangers_conf(temp: &TempDir, text: &str) -> Option<std::path::PathBuf> {
+    let path = conf(temp, text);
+    if !is_root() {
+        println!("skipped: giving the conf to another user needs root");
+        return None;
+    }
+    std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
+    Some(path)
+}
+
+/// The owner's number was asked for before anything else, signals included, and
+/// without a limit: where the name service hung, there was no cycle at all.
+#[test]
+fn a_name_service_that_does_not_answer_holds_nothing_up() {
+    let word = word("asked");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let Some(path) = strangers_conf(&temp, &format!("asked {word}\n")) else { return };
+    let asked = temp.join("asked");
+    let script = format!("echo $$ >>{}; exec sleep 1000", asked.display());
+    let setup = Setup::with(&path).env("PATH", name_service(&temp, &script));
+    let mut collector = setup.args(&["--conf-owner", "no-user-here"]).spawn();
+    let pids = || std::fs::read_to_string(&asked).unwrap_or_default();
+    super::common::until("it is asked", || pids().ends_with('\n'));
+    // The rules come into force with a warning when its time is over.
+    let cycle = collector.cycle("rules", |cycle| cycle.get("collector.rules") == 1);
+    assert_eq!(cycle.get("collector.panics"), 0);
+    assert_eq!(collector.fresh().image("asked"), truth_of("asked", &[actor.pid()]));
+    assert_eq!(collector.logged("does not say in time").len(), 1, "{:#?}", collector.log());
+    let told_to_end = || pids().lines().count() == 2;
+    // While it is asked again.
+    collector.signal(rustix::process::Signal::HUP);
+    super::common::until("it is asked again", told_to_end);
+    collector.signal(rustix::process::Signal::TERM);
+    assert_eq!(collector.end(), Some(0));
+    // The first was ended and reaped; the second has nobody left who would.
+    let text = pids();
+    let mut pids = text.lines();
+    assert!(!Path::new("/proc").join(pids.next().unwrap()).exists());
+    let last = pids.next().and_then(|pid| rustix::process::Pid::from_raw(pid.parse().unwrap()));
+    let _ = rustix::process::kill_process(last.unwrap(), rustix::process::Signal::KILL);
+}
+
+/// The number was asked for once, at the start: a user who was made later stayed
+/// unknown.
+#[test]
+fn an_owner_who_comes_later_is_known_at_the_next_reading() {
+    let word = word("later");
+    let actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let Some(path) = strangers_conf(&temp, &format!("later {word}\n")) else { return };
+    let passwd = temp.join("passwd");
+    let script = format!("[ \"$1 $3\" != 'passwd later-user' ] || cat {}", passwd.display());
+    let setup = Setup::with(&path).env("PATH", name_service(&temp, &script));
+    let collector = setup.args(&["--conf-owner", "later-user", "--strict-owner"]).spawn();
+    collector.hear(1, "there is no user later-user here");
+    assert_eq!(collector.fresh().images(), [""; 0]);
+    std::fs::write(&passwd, "later-user:x:4321:1::/:/bin/sh\n").unwrap();
+    collector.signal(rustix::process::Signal::HUP);
+    collector.in_force(1);
+    assert_eq!(collector.fresh().image("later"), truth_of("later", &[actor.pid()]));
+    assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
+}
