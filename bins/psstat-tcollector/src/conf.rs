@@ -115,6 +115,10 @@ impl RulesInForce {
     }
 }
 
+/// How many bytes of a conf's diagnostics are logged at most. A conf that is no
+/// conf has thousands.
+const DIAGNOSTICS: usize = 16 << 10;
+
 /// Follows the conf's file and keeps the rules of its last good state.
 #[derive(Debug)]
 pub struct Conf {
@@ -246,8 +250,16 @@ impl Conf {
 
     fn report(&mut self, path: &str, diagnostics: &[Diagnostic]) {
         self.bad_lines = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        for diagnostic in diagnostics {
-            log::line(&in_one_line(path, diagnostic));
+        let mut left = DIAGNOSTICS;
+        for (at, diagnostic) in diagnostics.iter().enumerate() {
+            let line = in_one_line(path, diagnostic);
+            let Some(rest) = left.checked_sub(line.len()) else {
+                let more = diagnostics.len() - at;
+                log::line(&format!("{path}: {more} more complaints; --check shows them"));
+                return;
+            };
+            left = rest;
+            log::line(&line);
         }
     }
 }

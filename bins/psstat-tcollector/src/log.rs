@@ -1,16 +1,80 @@
 //! Log lines on stderr, which end in tcollector's log: whole, one a matter, and
 //! each matter once.
 
-use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Writes a line. A stderr that is closed or full is no reason to stop.
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+/// The longest line, its newline included: a pipe that has room at all takes so
+/// much at once (`PIPE_BUF`, pipe(7)).
+const LONGEST: usize = 4096;
+
+/// Lines that nobody took.
+static LOST: AtomicU64 = AtomicU64::new(0);
+/// The last line was written in part, since a disk is full.
+static TORN: AtomicBool = AtomicBool::new(false);
+/// Held by the thread that looks whether there is room, until it has used it.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Writes a line, if there is room for it. It never waits for a reader, which
+/// would hold up the points: a line that nobody takes is counted, and the count
+/// told when there is room. A stderr that is closed is no reason to stop.
 pub fn line(message: &str) {
+    let line = composed(message);
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !told_what_was_lost() || !is_put(&line) {
+        LOST.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells how many lines were lost, if it was not told and there is room.
+pub fn catch_up() {
+    if LOST.load(Ordering::Relaxed) > 0 {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        told_what_was_lost();
+    }
+}
+
+fn told_what_was_lost() -> bool {
+    let lost = LOST.load(Ordering::Relaxed);
+    if lost == 0 {
+        return true;
+    }
+    let told = is_put(&composed(&format!("{lost} lines of this log were lost: nobody took them")));
+    if told {
+        LOST.fetch_sub(lost, Ordering::Relaxed);
+    }
+    told
+}
+
+/// A newline, for the case that what was written before has none, and the line.
+fn composed(message: &str) -> String {
     let mut line = String::with_capacity(message.len() + 16);
-    line.push_str("psstat: ");
+    line.push_str("\npsstat: ");
     line.push_str(&harmless(message));
+    if line.len() > LONGEST {
+        let room = LONGEST - "…\n".len();
+        let end = (0..=room).rev().find(|&end| line.is_char_boundary(end));
+        line.truncate(end.unwrap_or(0));
+        line.push('…');
+    }
     line.push('\n');
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    line
+}
+
+fn is_put(line: &str) -> bool {
+    let torn = TORN.load(Ordering::Relaxed);
+    let line = if torn { line } else { line.get(1..).unwrap_or_default() };
+    let stderr = rustix::stdio::stderr();
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+    if !matches!(rustix::event::poll(&mut room, Some(&at_once)), Ok(1..)) {
+        return false;
+    }
+    let Ok(written) = rustix::io::write(stderr, line.as_bytes()) else { return false };
+    TORN.store(written < line.len(), Ordering::Relaxed);
+    written == line.len()
 }
 
 /// Strangers' text that never begins a line of its own or moves a cursor.
@@ -83,6 +147,15 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_write_of_a_pipe() {
+        for long in [LONGEST - 10, LONGEST, 3 * LONGEST] {
+            let line = composed(&"ä".repeat(long));
+            assert!(line.len() <= LONGEST + 1 && line.ends_with("ä…\n"), "{}", line.len());
+        }
+        assert_eq!(composed("a\nb"), "\npsstat: a\\nb\n");
+    }
 
     #[test]
     fn a_matter_is_told_once_and_not_without_end() {

@@ -177,6 +177,7 @@ impl Collector {
             if self.settings.cycles.is_some_and(|cycles| cycle >= cycles) {
                 return EXIT_OK;
             }
+            log::catch_up();
             let (next, missed) = schedule.next(Instant::now());
             self.health.late += missed;
             rules_changed |= self.wait(next, Signals::wait);

@@ -50,6 +50,21 @@ fn a_bad_line_is_told_with_its_place_and_remedy_and_the_others_count() {
     }
 }
 
+/// Somebody's conf of another program, say.
+#[test]
+fn of_very_many_bad_lines_the_log_has_a_part() {
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("none {}\n{}", word("nobody"), "bad! x\n".repeat(900)));
+    let mut collector = Setup::with(&path).arg("--once").spawn();
+    assert_eq!(collector.finish()[0].get("collector.bad_lines"), 900);
+    let told = complaints(&collector, &path);
+    assert!(told.concat().len() < 20_000, "{} bytes", told.concat().len());
+    let (errors, rest) = told.split_at(told.len() - 2);
+    assert!(errors.iter().all(|line| line.contains(": error: ")), "{errors:#?}");
+    let more = format!(": {} more complaints; --check shows them", 900 - errors.len());
+    assert_eq!(rest, [more.as_str(), ": 1 rules for 1 images are in force"]);
+}
+
 #[test]
 fn a_missing_conf_is_told_once_and_taken_when_it_comes() {
     let word = word("late");

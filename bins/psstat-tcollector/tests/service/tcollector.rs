@@ -155,6 +155,38 @@ fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
     assert!(late.iter().all(|&count| count == late[0]), "{late:?}");
 }
 
+/// tcollector reads the log when it gets to it, and a stderr may be a pipe that
+/// nobody reads. The write of a line blocked then, and with it the points.
+#[test]
+fn a_log_that_nobody_reads_holds_no_cycle_up() {
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("none {}\n{}", word("nobody"), "bad! x\n".repeat(500)));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
+    let collector = Setup::with(&path).stderr(writer).spawn();
+    let cycle = collector.cycles(3).remove(2);
+    assert_eq!((cycle.get("collector.rules"), cycle.get("collector.bad_lines")), (1, 500));
+    // Whoever reads at last gets whole lines, and how many are missing.
+    let mut text = String::new();
+    while !text.contains(" lines of this log were lost: nobody took them\n") {
+        let mut piece = [0; 4096];
+        let read = reader.read(&mut piece).unwrap();
+        assert!(read > 0, "{text}");
+        text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+    }
+    assert!(
+        text.ends_with('\n') && text.lines().all(|line| line.starts_with("psstat: ")),
+        "{text}"
+    );
+    let lost = text
+        .lines()
+        .find_map(|line| line.strip_suffix(" lines of this log were lost: nobody took them"));
+    let lost: usize = lost.unwrap().trim_start_matches("psstat: ").parse().unwrap();
+    assert!(lost > 1, "{text}");
+    collector.signal(Signal::HUP);
+    collector.fresh();
+}
+
 /// In builds with debug assertions, in which the fault is there.
 #[cfg(debug_assertions)]
 #[test]

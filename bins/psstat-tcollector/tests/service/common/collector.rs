@@ -1,6 +1,7 @@
 //! A collector that a test runs.
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::{PATIENCE, PROGRAM};
 pub(crate) struct Setup {
     command: Command,
     stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
     are_points: bool,
 }
 
@@ -36,7 +38,7 @@ impl Setup {
     /// Another command, which becomes the collector.
     pub(crate) fn of(mut command: Command) -> Setup {
         command.env_clear().stdin(Stdio::null());
-        Setup { command, stdout: None, are_points: true }
+        Setup { command, stdout: None, stderr: None, are_points: true }
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Setup {
@@ -60,6 +62,12 @@ impl Setup {
         self
     }
 
+    /// Logs somewhere else than to the reader.
+    pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Setup {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
     /// What it prints are not tcollector's lines.
     pub(crate) fn other_format(mut self, format: &str) -> Setup {
         self.command.args(["--format", format]);
@@ -68,19 +76,20 @@ impl Setup {
     }
 
     pub(crate) fn spawn(mut self) -> Collector {
-        self.command.stdout(self.stdout.unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
+        self.command.stdout(self.stdout.unwrap_or_else(Stdio::piped));
+        self.command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
         let mut child = self.command.spawn().unwrap();
         let mut readers = Vec::new();
-        let (log, thread) = Lines::follow(child.stderr.take().unwrap());
-        readers.push(thread);
-        let output = match child.stdout.take() {
-            Some(stdout) => {
-                let (output, thread) = Lines::follow(stdout);
+        let mut follow = |stream: Option<Box<dyn Read + Send>>| match stream {
+            Some(stream) => {
+                let (lines, thread) = Lines::follow(stream);
                 readers.push(thread);
-                output
+                lines
             }
             None => Arc::default(),
         };
+        let log = follow(child.stderr.take().map(|stderr| Box::new(stderr) as _));
+        let output = follow(child.stdout.take().map(|stdout| Box::new(stdout) as _));
         Collector { child, output, log, readers, are_points: self.are_points, ended: None }
     }
 }
