@@ -1,5 +1,6 @@
 //! One cycle: a sample, and its points in the buffer.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use psstat_sampler::{Health, Sampler};
@@ -17,12 +18,24 @@ pub struct Sampling {
     told: Told,
     /// The processes whose command line blocked in the cycle before.
     blocked: Vec<u32>,
+    /// Those of which it was told, the last one first.
+    told_blocked: VecDeque<u32>,
 }
+
+/// Of so many processes it is remembered that they were told to block. They come
+/// and go, and some come back: beside the other matters, they would fill up what
+/// is remembered of those.
+const TOLD_BLOCKED: usize = 1_000;
 
 impl Sampling {
     /// Around a new sampler.
     pub fn new(sampler: Sampler) -> Sampling {
-        Sampling { sampler, told: Told::default(), blocked: Vec::new() }
+        Sampling {
+            sampler,
+            told: Told::default(),
+            blocked: Vec::new(),
+            told_blocked: VecDeque::new(),
+        }
     }
 
     /// Other rules are in force: every process is asked about anew.
@@ -79,13 +92,25 @@ impl Sampling {
         }
         // For one cycle, a busy machine is reason enough; the points count it.
         for pid in self.sampler.blocked().filter(|pid| self.blocked.contains(pid)) {
-            self.told.once(&format!("blocked {pid}"), || {
-                format!("the command line of process {pid} blocks its reader; it is set aside until it does not")
-            });
+            if is_new(&mut self.told_blocked, pid) {
+                log::line(&format!(
+                    "the command line of process {pid} blocks its reader; it is set aside until it does not"
+                ));
+            }
         }
         self.blocked.clear();
         self.blocked.extend(self.sampler.blocked());
     }
+}
+
+/// Whether it was not told of this process yet; now it is.
+fn is_new(told: &mut VecDeque<u32>, pid: u32) -> bool {
+    if told.contains(&pid) {
+        return false;
+    }
+    told.truncate(TOLD_BLOCKED - 1);
+    told.push_front(pid);
+    true
 }
 
 /// The moments at which cycles begin.
@@ -156,6 +181,18 @@ mod tests {
         let (next, missed) = schedule.next(start + 600 * second);
         assert_eq!((next, missed), (start + 600 * second, 36));
         assert_eq!(schedule.next(next + second), (next + 15 * second, 0));
+    }
+
+    /// Each was one of the matters that are told once, of which there is a limit:
+    /// after a thousand such processes, nothing new was told of anything.
+    #[test]
+    fn each_process_that_blocks_is_told_however_many_did() {
+        let mut told = VecDeque::new();
+        let pids = 1..3 * TOLD_BLOCKED as u32;
+        assert!(pids.clone().all(|pid| is_new(&mut told, pid) && !is_new(&mut told, pid)));
+        assert_eq!(told.len(), TOLD_BLOCKED);
+        // The last ones are not told again, should they block again.
+        assert!(pids.rev().take(TOLD_BLOCKED).all(|pid| !is_new(&mut told, pid)));
     }
 
     #[test]
