@@ -65,24 +65,7 @@ impl Sampling {
 
     /// Names what is missing, and its remedy, once.
     fn tell(&mut self, health: &Health) {
-        let denied = &health.denied;
-        for (file, count) in [
-            ("io", denied.io),
-            ("fd", denied.fd),
-            ("ns/net", denied.netns),
-            ("cmdline", denied.command_line),
-            ("statm", denied.statm),
-            ("stat", denied.stat),
-        ] {
-            if count > 0 {
-                self.told.once(file, || {
-                    format!(
-                        "/proc/PID/{file} of {count} processes may not be read, and their values are missing: \
-                         run as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the program"
-                    )
-                });
-            }
-        }
+        missing(health, |matter, message| self.told.once(matter, message));
         if health.listing_failed {
             self.told.once("listing", || {
                 "the procfs cannot be listed; the processes known before are still read".into()
@@ -100,6 +83,38 @@ impl Sampling {
         }
         self.blocked.clear();
         self.blocked.extend(self.sampler.blocked());
+    }
+}
+
+/// Each kind of value that is missing in this cycle, and its remedy.
+fn missing(health: &Health, mut tell: impl FnMut(&str, &dyn Fn() -> String)) {
+    let (denied, failed) = (&health.denied, &health.failed);
+    for (file, denied, failed, failure) in [
+        ("io", denied.io, failed.io, "failed io"),
+        ("fd", denied.fd, failed.fd, "failed fd"),
+        ("ns/net", denied.netns, failed.netns, "failed ns/net"),
+        ("cmdline", denied.command_line, failed.command_line, "failed cmdline"),
+        ("statm", denied.statm, failed.statm, "failed statm"),
+        ("stat", denied.stat, failed.stat, "failed stat"),
+        ("net/*", denied.net, failed.net, "failed net/*"),
+    ] {
+        if denied > 0 {
+            tell(file, &|| {
+                format!(
+                    "/proc/PID/{file} of {denied} processes may not be read, and their values are missing: \
+                     run as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the program"
+                )
+            });
+        }
+        if failed > 0 {
+            tell(failure, &|| {
+                format!(
+                    "{failed} readings of /proc/PID/{file} failed, not for a lack of rights, and their \
+                     values are missing: collector.failed counts them; if it goes on, there may be too \
+                     few descriptors or too little memory, which `psstat-dump doctor` shows"
+                )
+            });
+        }
     }
 }
 
@@ -167,6 +182,7 @@ pub fn describe(sampler: &Sampler) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use psstat_sampler::ByFile;
     use std::time::Duration;
 
     #[test]
@@ -193,6 +209,47 @@ mod tests {
         assert_eq!(told.len(), TOLD_BLOCKED);
         // The last ones are not told again, should they block again.
         assert!(pids.rev().take(TOLD_BLOCKED).all(|pid| !is_new(&mut told, pid)));
+    }
+
+    /// Socket tables that may not be read, and whatever failed, were counted in
+    /// the points and told nowhere.
+    #[test]
+    fn each_kind_of_missing_value_is_told_with_its_remedy() {
+        let all = |count: u64| ByFile {
+            command_line: count,
+            io: count,
+            fd: count,
+            netns: count,
+            statm: count,
+            stat: count,
+            net: count,
+        };
+        let told = |denied: u64, failed: u64| {
+            let (denied, failed) = (all(denied), all(failed));
+            let mut told = Vec::new();
+            let health = Health { denied, failed, ..Health::default() };
+            missing(&health, |matter, message| told.push((matter.to_owned(), message())));
+            told
+        };
+        assert_eq!(told(0, 0), []);
+        for (messages, says, remedy) in [
+            (told(7, 0), "of 7 processes may not be read", "setcap"),
+            (told(0, 7), "7 readings of", "`psstat-dump doctor`"),
+        ] {
+            for file in ["io", "fd", "ns/net", "cmdline", "statm", "stat", "net/*"] {
+                let one = messages.iter().filter(|(_, message)| {
+                    message.contains(&format!("/proc/PID/{file} "))
+                        && message.contains(says)
+                        && message.contains(remedy)
+                });
+                assert_eq!(one.count(), 1, "{file}: {messages:#?}");
+            }
+        }
+        // Denied and failed are two matters.
+        let mut matters: Vec<String> = told(1, 1).into_iter().map(|(matter, _)| matter).collect();
+        matters.sort_unstable();
+        matters.dedup();
+        assert_eq!(matters.len(), 14);
     }
 
     #[test]
