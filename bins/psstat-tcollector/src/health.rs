@@ -1,8 +1,10 @@
 //! What the collector knows of itself.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::Statm;
+use rustix::fs::{Mode, OFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::rights::Held;
@@ -10,7 +12,7 @@ use crate::rights::Held;
 /// The collector's own numbers of a cycle.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnHealth {
-    /// CPU time of the cycle, milliseconds.
+    /// CPU time since the last points, milliseconds.
     pub cpu_milliseconds: f64,
     /// Duration of the cycle, window included, milliseconds.
     pub wall_milliseconds: f64,
@@ -25,8 +27,8 @@ pub struct OwnHealth {
     /// Defects since the start, each of which cost a cycle or a reading of the
     /// conf.
     pub panics: u64,
-    /// Resident memory, bytes.
-    pub rss: u64,
+    /// Resident memory, bytes; `None` if it cannot be read.
+    pub rss: Option<u64>,
     /// Cycles left out since the start, because the reader or the machine
     /// stood still.
     pub late: u64,
@@ -34,23 +36,61 @@ pub struct OwnHealth {
     pub held: Held,
 }
 
-/// Measures what a cycle costs.
-#[derive(Clone, Copy, Debug)]
+/// Measures what the collector itself takes.
+#[derive(Debug)]
 pub struct Meter {
-    wall: Instant,
-    cpu: Duration,
+    /// When the cycle began.
+    began: Instant,
+    /// CPU time that the points have told of.
+    told: Duration,
+    /// Kept, since it is read in every cycle.
+    statm: Option<OwnedFd>,
 }
 
 impl Meter {
-    /// Starts measuring.
-    pub fn start() -> Meter {
-        Meter { wall: Instant::now(), cpu: own_cpu() }
+    /// Nothing was told yet of what was used since the start of the program.
+    pub fn new() -> Meter {
+        Meter { began: Instant::now(), told: Duration::ZERO, statm: None }
     }
 
-    /// Milliseconds since: CPU time of all threads, and time.
-    pub fn read(&self) -> (f64, f64) {
-        let cpu = own_cpu().saturating_sub(self.cpu);
-        (cpu.as_secs_f64() * 1e3, self.wall.elapsed().as_secs_f64() * 1e3)
+    /// A cycle begins.
+    pub fn begin(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// Puts its numbers among the collector's own. The CPU time is that of all
+    /// threads since the last time, so that what follows a cycle's points (their
+    /// encoding, their write, looks at the conf) is in those of the next one.
+    pub fn read(&mut self, own: &mut OwnHealth) {
+        let cpu = own_cpu();
+        own.cpu_milliseconds = cpu.saturating_sub(self.told).as_secs_f64() * 1e3;
+        self.told = cpu;
+        own.wall_milliseconds = self.began.elapsed().as_secs_f64() * 1e3;
+        own.rss = self.rss();
+    }
+
+    /// The own resident memory in bytes; nothing without a procfs.
+    fn rss(&mut self) -> Option<u64> {
+        let statm = match self.statm.take() {
+            Some(statm) => statm,
+            None => rustix::fs::open(
+                "/proc/self/statm",
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .ok()?,
+        };
+        let mut buffer = [0; 256];
+        let read = rustix::io::pread(&statm, &mut buffer, 0).ok()?;
+        let resident = Statm::parse(buffer.get(..read)?).ok()?.resident;
+        self.statm = Some(statm);
+        Some(resident * rustix::param::page_size() as u64)
+    }
+}
+
+impl Default for Meter {
+    fn default() -> Meter {
+        Meter::new()
     }
 }
 
@@ -58,15 +98,4 @@ fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-/// The own resident memory in bytes; 0 without a procfs.
-pub fn own_rss() -> u64 {
-    let mut buffer = [0; 256];
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    let read = rustix::fs::open("/proc/self/statm", flags, rustix::fs::Mode::empty())
-        .and_then(|file| rustix::io::read(&file, &mut buffer))
-        .unwrap_or(0);
-    let statm = Statm::parse(buffer.get(..read).unwrap_or_default());
-    statm.map_or(0, |statm| statm.resident * rustix::param::page_size() as u64)
 }

@@ -116,7 +116,7 @@ fn health_of(
         Health::Panics => count(own.panics),
         Health::SysPtrace => count(u64::from(own.held.sys_ptrace)),
         Health::DacReadSearch => count(u64::from(own.held.dac_read_search)),
-        Health::Rss => count(own.rss),
+        Health::Rss => own.rss.map(Value::integer),
         Health::Fds => seen(|sampler| sampler.kept),
         Health::Late => count(own.late),
     }

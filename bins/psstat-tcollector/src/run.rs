@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::conf::{Conf, OwnerRule, check};
 use crate::cycle::{Sampling, Schedule, describe, protected};
 use crate::fault;
-use crate::health::{Meter, OwnHealth, own_rss};
+use crate::health::{Meter, OwnHealth};
 use crate::log;
 use crate::options::Settings;
 use crate::output::{Output, Written, was_closed};
@@ -88,6 +88,7 @@ pub fn run(settings: Settings) -> u8 {
         sampling: Sampling::new(sampler),
         timeline: Timeline::default(),
         output: Output::default(),
+        meter: Meter::new(),
         buffer: Vec::new(),
         images: Vec::new(),
         health: OwnHealth { held, ..OwnHealth::default() },
@@ -125,6 +126,7 @@ struct Collector {
     sampling: Sampling,
     timeline: Timeline,
     output: Output,
+    meter: Meter,
     buffer: Vec<u8>,
     /// The images that the cycle is about: those in force when it began. Of one
     /// that came since, nothing is known yet, and a 0 would be made up.
@@ -146,8 +148,8 @@ impl Collector {
         let mut cycle = 0;
         loop {
             cycle += 1;
-            let meter = Meter::start();
-            match protected(|| self.cycle(cycle, rules_changed, meter)) {
+            self.meter.begin();
+            match protected(|| self.cycle(cycle, rules_changed)) {
                 Some(changed) => {
                     rules_changed = changed;
                     self.defect_before = false;
@@ -161,7 +163,7 @@ impl Collector {
                     self.health.panics += 1;
                     rules_changed = true;
                     self.recover();
-                    self.tell_health_alone(meter);
+                    self.tell_health_alone();
                 }
             }
             if !self.buffer.is_empty() {
@@ -199,7 +201,7 @@ impl Collector {
     }
 
     /// A sample and its points in the buffer; tells whether the rules changed.
-    fn cycle(&mut self, cycle: u64, rules_changed: bool, meter: Meter) -> bool {
+    fn cycle(&mut self, cycle: u64, rules_changed: bool) -> bool {
         self.buffer.clear();
         if rules_changed {
             self.sampling.rules_changed(&self.conf.rules);
@@ -208,7 +210,7 @@ impl Collector {
         }
         let changed = self.sampling.sample(&mut self.conf, &self.signals, cycle);
         let time = self.time();
-        self.look_at_itself(meter);
+        self.look_at_itself();
         let memory =
             Memory { unit: self.settings.mem_unit, page_size: rustix::param::page_size() as u64 };
         match self.settings.encoder.begin(&mut self.buffer, time) {
@@ -244,15 +246,14 @@ impl Collector {
     }
 
     /// Brings its own health up to date.
-    fn look_at_itself(&mut self, meter: Meter) {
+    fn look_at_itself(&mut self) {
         let rules = &self.conf.rules;
         self.health.bad_lines = self.conf.bad_lines as u64;
         self.health.panics += std::mem::take(&mut self.conf.defects);
         self.health.conf_loaded = self.conf.loaded;
         self.health.rules = rules.count() as u64;
         self.health.limited_rules = rules.limited() as u64;
-        self.health.rss = own_rss();
-        (self.health.cpu_milliseconds, self.health.wall_milliseconds) = meter.read();
+        self.meter.read(&mut self.health);
     }
 
     /// After a defect: the cycle is lost. What the sampler knows is kept the
@@ -278,10 +279,10 @@ impl Collector {
     /// In the place of a lost cycle: what it knows of itself, the number of
     /// defects above all. tcollector kills a collector that is silent, and no
     /// alert would show the reason.
-    fn tell_health_alone(&mut self, meter: Meter) {
+    fn tell_health_alone(&mut self) {
         let told = protected(|| {
             let time = self.time();
-            self.look_at_itself(meter);
+            self.look_at_itself();
             if let Ok(mut points) = self.settings.encoder.begin(&mut self.buffer, time) {
                 points::write_own(&mut points, &self.health);
                 points.end();

@@ -51,8 +51,6 @@ const NAME: &str = "a_steady_cycle_allocates_nothing_and_is_one_write";
 /// Cycles of a second; in the first ones the young are looked at more often.
 const CYCLES: usize = 14;
 const STEADY: usize = 5;
-/// What a look at the conf may allocate, on the way to its file.
-const A_LOOK: u64 = 40;
 
 #[test]
 fn a_steady_cycle_allocates_nothing_and_is_one_write() {
@@ -149,9 +147,8 @@ fn inside() {
     let arguments = ["psstat-tcollector", "--interval", "1", "--cycles", &cycles, "--conf"];
     let arguments = arguments.map(Into::into).into_iter().chain([conf.into_os_string()]);
     let settings = Options::try_parse_from(arguments).unwrap().settle().unwrap();
-    let before = own_cpu();
     assert_eq!(run(settings), 0);
-    let used = own_cpu() - before;
+    let used = own_cpu();
     rustix::stdio::dup2_stdout(&stdout).unwrap();
     let writes = reader.join().unwrap();
     for child in &mut children {
@@ -161,18 +158,18 @@ fn inside() {
     assert_eq!(writes.each.len(), CYCLES, "a write a cycle");
     assert!(writes.text.len() < CYCLES * 4096);
     assert!(writes.niceness >= 5, "{}", writes.niceness);
-    // All that it used, but for the start and the looks at the conf.
+    // All that the process used from its start to the last points, the test's part
+    // in it included. A cycle's encoding, its write and the looks at the conf were
+    // in no point.
     let text = String::from_utf8(writes.text).unwrap();
     let cpu = text.lines().filter_map(|line| {
         let point = line.strip_prefix("proc.stat.ps.collector.cpu ")?;
         point.split(' ').nth(1)?.parse::<f64>().ok()
     });
     let said: f64 = cpu.sum();
-    assert!(said <= used && said >= used / 4.0, "{said} ms said, {used} ms used");
+    assert!(said <= used && said >= used * 0.8, "{said} ms said, {used} ms used");
     let steady = &writes.each[CYCLES - STEADY - 1..];
     let each: Vec<u64> = steady.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
-    // The conf is looked at every 2 s; a cycle without a look allocates nothing.
-    let (looks, others): (Vec<u64>, Vec<u64>) = each.iter().partition(|&&count| count > 0);
-    assert!(others.len() >= STEADY / 2, "allocations a cycle: {each:?}");
-    assert!(looks.iter().all(|&count| count <= A_LOOK), "allocations a cycle: {each:?}");
+    // With the looks at the conf, every 2 s.
+    assert!(each.iter().all(|&count| count == 0), "allocations a cycle: {each:?}");
 }

@@ -89,9 +89,9 @@ catalogue! {
     Health (per_image: false) {
         CPU: "proc.stat.ps.collector.cpu", Gauge, Milliseconds,
         family "proc_stat_ps_collector_cpu_milliseconds",
-        help "CPU time that the collector used in its last cycle.",
+        help "CPU time that the collector used since its last points, or since its start.",
         {
-            /// CPU time of the last cycle, to a thousandth of a millisecond.
+            /// CPU time since the last points, to a thousandth of a millisecond.
             Cpu,
         }
         WALL: "proc.stat.ps.collector.wall", Gauge, Milliseconds,
