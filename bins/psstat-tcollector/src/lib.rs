@@ -23,8 +23,6 @@ pub mod wait;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Success, and every way of being told to end: tcollector starts a collector
 /// that exits with 0 again at once, and leaves it out for an hour otherwise.
 pub const EXIT_OK: u8 = 0;
@@ -36,7 +34,7 @@ pub const EXIT_USAGE: u8 = 2;
 /// The whole program.
 pub fn main() -> ExitCode {
     log::panics_in_one_line();
-    let settings = match options::Options::parse().settle() {
+    let settings = match options::Options::read().settle() {
         Ok(settings) => settings,
         Err(error) => error.exit(),
     };

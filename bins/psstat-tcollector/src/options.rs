@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use psstat_emit::{Encoder, Format, Tag};
 use psstat_matcher::place::Class;
 
@@ -13,7 +13,8 @@ use psstat_matcher::place::Class;
 /// proc.stat.ps.* points for tcollector.
 ///
 /// tcollector starts it without arguments, so each option can be given by an
-/// environment variable too. Points go to stdout; log lines to stderr.
+/// environment variable too; one that is empty counts as none. Points go to stdout; log lines to
+/// stderr.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "psstat-tcollector", version, max_term_width = 100)]
 #[command(
@@ -137,6 +138,13 @@ pub struct Settings {
 }
 
 impl Options {
+    /// Those of this process's arguments and environment. Wrong ones end it.
+    pub fn read() -> Options {
+        let mut command = Options::command().mut_args(without_empty_variable);
+        let read = Options::from_arg_matches(&command.get_matches_mut());
+        read.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
     /// Works out what was left open and refuses what does not go together.
     ///
     /// # Errors
@@ -188,6 +196,12 @@ impl Options {
             debug: self.debug,
         })
     }
+}
+
+/// `PSSTAT_CYCLES=`, as a file of variables may have it, says nothing.
+fn without_empty_variable(arg: Arg) -> Arg {
+    let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn a_storm_of_forks_makes_no_counter_fall() {
 }
 
 /// A process of a copied procfs.
-fn copy_process(pid: u32, to: &Path) {
+pub(crate) fn copy_process(pid: u32, to: &Path) {
     std::fs::create_dir_all(to.join("fd")).unwrap();
     std::fs::create_dir_all(to.join("net")).unwrap();
     for file in ["stat", "statm", "io", "status", "cmdline", "comm"] {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use psstat_actor::TempDir;
 
-use super::common::{PROGRAM, Setup, actor, conf, outcome, word};
+use super::common::{PROGRAM, Setup, actor, conf, is_root, outcome, word};
 
 #[test]
 fn wrong_options_end_with_2_and_say_why() {
@@ -99,6 +99,7 @@ fn help_names_each_option_and_its_variable() {
         "--tag",
         "--mem-unit",
         "--proc",
+        "--descriptors",
         "--check",
         "--debug",
     ] {
@@ -127,7 +128,6 @@ fn each_variable_does_what_its_option_does() {
         once().env("PSSTAT_MEM_UNIT", "pages").spawn(),
         once().env("PSSTAT_MEM_UNIT", "bytes").spawn(),
         once().env("PSSTAT_DESCRIPTORS", "0").env("PSSTAT_DEBUG", "1").spawn(),
-        once().env("PSSTAT_CONF_OWNER", "nobody-of-that-name").spawn(),
     ];
     let mut cycles: Vec<_> = collectors.iter_mut().map(super::common::Collector::finish).collect();
     assert_eq!(cycles[0].len(), 2);
@@ -148,6 +148,13 @@ fn each_variable_does_what_its_option_does() {
     assert!(debug.iter().any(|line| line.contains("up to 0 descriptors")), "{debug:#?}");
     assert_eq!(cycles[4].remove(0).get("procs image=var"), 1);
 
+    // A procfs elsewhere: a copy with one process.
+    let copy = temp.join("copy");
+    super::faults::copy_process(actor.pid(), &copy.join(actor.pid().to_string()));
+    let mut elsewhere = once().env("PSSTAT_PROC", &copy).spawn();
+    let cycle = elsewhere.finish().remove(0);
+    assert_eq!((cycle.get("collector.seen"), cycle.get("procs image=var")), (1, 1));
+
     let (status, out, _) = outcome(
         Command::new(PROGRAM)
             .env_clear()
@@ -156,6 +163,49 @@ fn each_variable_does_what_its_option_does() {
             .env("PSSTAT_FORMAT", "json"),
     );
     assert_eq!((status, out.starts_with("[{"), out.ends_with("}]\n")), (Some(0), true, true));
+}
+
+#[test]
+fn the_variables_about_the_owner_do_what_the_options_do() {
+    let word = word("owned");
+    let _actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("owned {word}\n"));
+    if !is_root() {
+        return println!("skipped: giving the conf to another user needs root");
+    }
+    std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
+    let once = || Setup::bare().env("PSSTAT_CONF", &path).env("PSSTAT_ONCE", "true");
+    for (strict, owner, complaints, rules) in
+        [("false", "4320", 1, 1), ("true", "4320", 1, 0), ("true", "4321", 0, 1), ("", "", 1, 1)]
+    {
+        let setup = once().env("PSSTAT_STRICT_OWNER", strict).env("PSSTAT_CONF_OWNER", owner);
+        let mut collector = setup.spawn();
+        let cycle = collector.finish().remove(0);
+        assert_eq!(cycle.get("collector.rules"), rules, "{strict} {owner}");
+        let told = collector.logged("belongs to uid 4321");
+        assert_eq!(told.len(), complaints, "{strict} {owner}: {:#?}", collector.log());
+        assert!(told.iter().all(|line| line.contains(owner)), "{told:?}");
+    }
+}
+
+/// `PSSTAT_CYCLES=` in /etc/default/psstat was a wrong option, and cost an hour.
+#[test]
+fn an_empty_variable_counts_as_none() {
+    let word = word("empty");
+    let _actor = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("empty {word}\n"));
+    let (_, help, _) = outcome(Command::new(PROGRAM).env_clear().arg("--help"));
+    let variables: Vec<&str> =
+        help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap()).collect();
+    assert_eq!(variables.len(), 14, "{help}");
+    let mut setup = Setup::bare().args(&["--once", "--conf"]).arg(&path);
+    for variable in variables {
+        setup = setup.env(variable, "");
+    }
+    let mut collector = setup.spawn();
+    assert_eq!(collector.finish()[0].get("procs image=empty"), 1);
 }
 
 #[test]
