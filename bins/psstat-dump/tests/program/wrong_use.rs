@@ -6,7 +6,7 @@ use crate::run::{command, run, stderr, stdout, unique};
 
 #[test]
 fn is_told_on_stderr_with_status_2() {
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["--nonsense"], "--nonsense"),
         (&["--columns", "pid"], "images have no column `pid`"),
         (&["-p", "--columns", "procs"], "processes have no column `procs`"),
