@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use psstat_actor::{binary, truth};
 
@@ -28,6 +28,10 @@ fn run(program: &Path, args: &[String]) -> String {
 fn the_collector_prints_points_of_this_machine() {
     let commands = commands("psstat-tcollector");
     assert!(!commands.is_empty());
+    // A machine may be without one while nobody is logged in.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "read x"]).stdin(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
     for args in commands {
         assert!(args.contains(&"--once".to_owned()), "{args:?} would not end");
         let stdout = run(Path::new(env!("CARGO_BIN_EXE_psstat-tcollector")), &args);
@@ -37,12 +41,25 @@ fn the_collector_prints_points_of_this_machine() {
                 truth::check_tcollector_line(line).unwrap_or_else(|error| panic!("{error}"))
             })
             .collect();
-        // The collector itself is one of the images, so there is one process.
-        let own = points.iter().find(|point| {
-            point.metric == "proc.stat.ps.procs" && point.tag("image") == Some("collector")
-        });
-        assert!(own.is_some_and(|point| point.number() >= 1.0), "{stdout}");
+        let procs = |image: &str| {
+            let mut points = points.iter();
+            let of =
+                points.find(|p| p.metric == "proc.stat.ps.procs" && p.tag("image") == Some(image));
+            of.unwrap_or_else(|| panic!("no {image}: {stdout}")).number()
+        };
+        // Itself, a shell, and what started the machine, if that has a usual name.
+        assert!(procs("collector") >= 1.0, "{stdout}");
+        assert!(procs("shells") >= 1.0, "{stdout}");
+        let first = std::fs::read("/proc/1/cmdline").unwrap_or_default();
+        let usual = ["/sbin/init", "/usr/lib/systemd/systemd", "/init", "/bin/sh", "init"];
+        if usual.iter().any(|name| {
+            first.split(|&byte| byte == 0 || byte == b' ').next() == Some(name.as_bytes())
+        }) {
+            assert!(procs("init") >= 1.0, "{stdout}");
+        }
     }
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
 }
 
 #[test]

@@ -110,6 +110,25 @@ for family in text_string_to_metric_families(sys.stdin.read()):
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{exposition}");
     let text = String::from_utf8(output.stdout).unwrap();
+    let read: BTreeMap<String, f64> = text
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (format!("{} {}", words[1], words[3..].join(" ")), words[2].parse().unwrap())
+        })
+        .collect();
+    let printed: BTreeMap<String, f64> = exposition
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let labels = labels.trim_end_matches('}').replace(',', " ").replace('"', "");
+            (format!("{name} {labels}"), value.parse().unwrap())
+        })
+        .collect();
+    assert_eq!(read, printed);
+    // And of what type it takes them to be.
     let samples: BTreeMap<String, f64> = text
         .lines()
         .map(|line| {

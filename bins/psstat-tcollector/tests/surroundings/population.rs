@@ -1,8 +1,9 @@
 //! Processes whose numbers are known because the test made them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use psstat_actor::{Actor, Counts, Io, TempDir};
+use psstat_emit::catalogue::{Health, Series};
 
 use crate::common::{actor, conf, word};
 
@@ -13,6 +14,9 @@ struct Member {
     threads: u64,
     counts: Counts,
 }
+
+/// The images of the conf.
+const IMAGES: [&str; 3] = ["svc/web", "svc/db", "svc/none"];
 
 /// Two images with processes and one without, and a conf of their rules.
 #[derive(Debug)]
@@ -31,7 +35,9 @@ impl Population {
     pub(crate) fn new() -> Population {
         let [web, db, none] = ["web", "db", "none"].map(word);
         let temp = TempDir::new().unwrap();
-        let rules = format!("svc/web {web}\nsvc/db {db}\nsvc/none {none}\n");
+        let words = [&web, &db, &none];
+        let rules: String =
+            IMAGES.iter().zip(words).map(|(image, word)| format!("{image} {word}\n")).collect();
         let conf = conf(&temp, &rules);
         let mut population = Population {
             temp,
@@ -77,16 +83,27 @@ impl Population {
         }
     }
 
+    /// The series of a cycle, all of the catalogue: the metric, then its tags.
+    pub(crate) fn series() -> BTreeSet<String> {
+        let tag = |value: Option<&str>| value.map(|it| format!(" type={it}")).unwrap_or_default();
+        let of_images = Series::ALL.iter().flat_map(|series| {
+            let (name, tag) = (series.metric().name, tag(series.type_value()));
+            IMAGES.map(|image| format!("{name} image={image}{tag}"))
+        });
+        let of_the_collector = Health::ALL
+            .iter()
+            .map(|health| format!("{}{}", health.metric().name, tag(health.type_value())));
+        of_images.chain(of_the_collector).collect()
+    }
+
     /// What the points must say of what the test knows: `metric image=… type=…`.
     pub(crate) fn known(&self) -> BTreeMap<String, i64> {
         let mut known = BTreeMap::new();
         let empty = Vec::new();
-        let images = [
-            ("svc/web", &self.web, self.gone),
-            ("svc/db", &self.db, Io::default()),
-            ("svc/none", &empty, Io::default()),
-        ];
-        for (image, members, gone) in images {
+        let members = [&self.web, &self.db, &empty];
+        let gone = [self.gone, Io::default(), Io::default()];
+        let images = IMAGES.into_iter().zip(members).zip(gone);
+        for ((image, members), gone) in images {
             let io =
                 members.iter().fold(gone, |sum, member| sum + member.actor.expected_io().unwrap());
             let sum = |of: &dyn Fn(&Member) -> u64| members.iter().map(of).sum::<u64>();

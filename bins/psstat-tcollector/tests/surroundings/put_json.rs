@@ -1,6 +1,6 @@
 //! A cycle in JSON is what `/api/put` takes, as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -10,11 +10,28 @@ use crate::store::{Points, Victoria, series};
 
 #[test]
 fn each_cycle_is_accepted_whole() {
+    accepted_with(&[("host", "pxy12"), ("cluster", "ams3")]);
+}
+
+/// Nothing else would say of which host a point is.
+#[test]
+fn without_tags_each_point_has_the_host() {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    accepted_with(&[("host", &host)]);
+}
+
+/// Two cycles with these tags; the host's own name needs no option.
+fn accepted_with(extra: &[(&str, &str)]) {
     let Some(victoria) = Victoria::start() else { return };
     let population = Population::new();
     let mut command = std::process::Command::new(PROGRAM);
     command.env_clear().args(["--format", "json", "--interval", "1", "--cycles", "2"]);
-    command.args(["--tag", "host=pxy12", "--tag", "cluster=ams3", "--conf"]).arg(&population.conf);
+    if extra.len() > 1 {
+        for (key, value) in extra {
+            command.arg("--tag").arg(format!("{key}={value}"));
+        }
+    }
+    command.arg("--conf").arg(&population.conf);
     let (status, stdout, stderr) = outcome(&mut command);
     assert_eq!(status, Some(0), "{stderr}");
 
@@ -23,15 +40,20 @@ fn each_cycle_is_accepted_whole() {
         let answer = victoria.put(line);
         assert!((200..300).contains(&answer.status), "{answer:?}");
         let cycle: Vec<Value> = serde_json::from_str(line).unwrap();
+        let mut named = BTreeSet::new();
         for point in cycle {
-            let tags: BTreeMap<String, String> =
+            let mut tags: BTreeMap<String, String> =
                 serde_json::from_value(point["tags"].clone()).unwrap();
-            assert_eq!(tags["host"], "pxy12");
-            assert_eq!(tags["cluster"], "ams3");
-            let name = series(point["metric"].as_str().unwrap(), &tags);
+            let metric = point["metric"].as_str().unwrap();
+            let name = series(metric, &tags);
             let time = point["timestamp"].as_u64().unwrap();
             assert_eq!(expected.insert((name, time), point["value"].as_f64().unwrap()), None);
+            for (key, value) in extra {
+                assert_eq!(tags.remove(*key).as_deref(), Some(*value));
+            }
+            named.insert(series(metric, &tags));
         }
+        assert_eq!(named, Population::series());
     }
     let mut held = Points::new();
     until("all points", || {
@@ -48,8 +70,7 @@ fn each_cycle_is_accepted_whole() {
             .map(|tag| tag.split_once('=').unwrap())
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        tags.insert("host".to_owned(), "pxy12".to_owned());
-        tags.insert("cluster".to_owned(), "ams3".to_owned());
+        tags.extend(extra.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
         let name = series(&format!("proc.stat.ps.{metric}"), &tags);
         assert_eq!(held.get(&(name, last)), Some(&(value as f64)), "{known}");
     }
