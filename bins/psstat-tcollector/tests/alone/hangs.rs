@@ -74,6 +74,8 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
         assert_eq!(end.image("calm"), truth);
         let gone = collector.cycle("it is gone", |cycle| cycle.get("procs image=hung") == 0);
         assert_eq!(gone.image("calm"), truth);
+        collector.on_time();
+        assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
     }
 }
 
@@ -102,6 +104,7 @@ fn descriptors_on_a_server_that_is_gone_are_counted() {
         assert_eq!(cycle.get("collector.failed type=fd"), 0);
         assert_eq!(cycle.get("collector.panics"), 0);
     }
+    collector.on_time();
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 

@@ -93,6 +93,7 @@ fn a_storm_of_forks_makes_no_counter_fall() {
     // The actor reaped every child of its own.
     assert!(grown("io image=stormy type=wchar") >= 40 * 100_000);
     assert_eq!(after.get("collector.panics"), 0);
+    collector.on_time();
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 
@@ -168,4 +169,6 @@ fn a_conf_whose_folder_vanishes_stays_in_force() {
     std::fs::rename(temp.join("elsewhere"), temp.join("class")).unwrap();
     collector.in_force(2);
     assert_eq!(collector.fresh().get("collector.conf_loaded"), 1);
+    collector.on_time();
+    assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
 }

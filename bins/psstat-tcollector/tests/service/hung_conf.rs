@@ -42,6 +42,7 @@ fn goes_on(collector: &Collector, image: &str, pid: u32) {
         assert_eq!(cycle.get("collector.conf_loaded"), 0);
         assert_eq!(cycle.get("collector.rules"), 1);
     }
+    collector.on_time();
 }
 
 #[test]

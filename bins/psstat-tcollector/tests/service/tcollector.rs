@@ -320,7 +320,7 @@ fn a_full_disk_is_told_once() {
     let (_temp, path) = nobody();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut collector = Setup::with(&path).args(&["--cycles", "3"]).stdout(full).spawn();
-    assert_eq!(collector.end(), Some(0));
+    collector.finish_on_time(3);
     let told = collector.logged("stdout cannot be written: No space left");
     assert_eq!(told.len(), 1, "{:#?}", collector.log());
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
@@ -345,6 +345,7 @@ fn a_limit_of_64_descriptors_is_enough() {
     let setup = Setup::of(shell).args(&["--interval", "1", "--cycles", "3", "--conf"]).arg(&path);
     let mut collector = setup.spawn();
     let cycles = collector.finish();
+    collector.on_time();
     let pids: Vec<u32> = actors.iter().map(psstat_actor::Actor::pid).collect();
     let truth = truth_of("many", &pids);
     for cycle in &cycles {

@@ -1,6 +1,7 @@
 //! A collector's output, cycle by cycle.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use psstat_actor::truth::{Parsed, check_stream};
 
@@ -79,6 +80,22 @@ pub(crate) fn judge<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Cycle> {
     }
     no_counter_falls(&cycles);
     cycles
+}
+
+/// How late a cycle may be on a machine that has other work to do. One that waits
+/// for something that hangs comes later, or never.
+pub(crate) const TARDY: Duration = Duration::from_secs(20);
+
+/// That each of these cycles, meant to be a second apart, came when it was due.
+pub(crate) fn on_time(cycles: &[Cycle]) {
+    for pair in cycles.windows(2) {
+        let [before, after] = pair else { continue };
+        let step = after.time - before.time;
+        let late = after.get("collector.late") - before.get("collector.late");
+        let tardy = TARDY.as_secs();
+        assert!((1..=tardy).contains(&step), "a cycle came after {step} s: {after:#?}");
+        assert!(late.cast_unsigned() <= tardy, "{late} cycles were left out: {after:#?}");
+    }
 }
 
 fn series(metric: &str, point: &Parsed) -> String {

@@ -15,7 +15,7 @@ use psstat_actor::truth::{self, Sockets};
 use psstat_actor::{Actor, Config, TempDir};
 
 pub(crate) use collector::{Collector, Setup};
-pub(crate) use cycle::{Cycle, judge};
+pub(crate) use cycle::{Cycle, judge, on_time};
 
 /// How long a test waits for what must come. A machine with other work to do
 /// may take its time; nothing that is right waits that long.
