@@ -221,6 +221,15 @@ mod tests {
                 let expected = format!("PSSTAT_{}", name.to_uppercase());
                 let env = arg.get_env().and_then(std::ffi::OsStr::to_str);
                 assert_eq!(env, Some(expected.as_str()));
+                // And both are on the page for operators.
+                let row = format!("| `--{}", name.replace('_', "-"));
+                let page = include_str!("../../../docs/install.md");
+                let is_row = |line: &str| {
+                    let rest = line.strip_prefix(&row);
+                    rest.is_some_and(|rest| rest.starts_with([' ', '`']))
+                        && line.contains(&format!("| `{expected}` |"))
+                };
+                assert!(page.lines().any(is_row), "{row}");
             }
         }
     }

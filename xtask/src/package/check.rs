@@ -103,8 +103,9 @@ fn installed(room: &Room) -> Result<()> {
         "usr/share/zsh/vendor-completions/_psstat-dump",
         "usr/share/fish/vendor_completions.d/psstat-tcollector.fish",
         "usr/share/fish/vendor_completions.d/psstat-dump.fish",
-        "usr/share/doc/psstat/install.md",
-        "usr/share/doc/psstat/from-psstat-py.md",
+        "usr/share/doc/psstat/README.md",
+        "usr/share/doc/psstat/docs/install.md",
+        "usr/share/doc/psstat/docs/from-psstat-py.md",
         "usr/share/doc/psstat/copyright",
         "usr/lib/tcollector/collectors/0/psstat",
     ] {
