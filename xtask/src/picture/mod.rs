@@ -21,6 +21,9 @@ const SIZE: (u16, u16) = (100, 28);
 const WATCHED: Duration = Duration::from_secs(20);
 /// How long the processes may take to be there, and the view to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest window of a second that a picture may show, in seconds. What the
+/// view says of its cost would be that of a machine that has no time.
+const LONGEST_WINDOW: f64 = 1.1;
 /// What is typed when all is there: unfold the first image and the two below.
 const KEYS: &str = " jjj jjjjj ";
 
@@ -53,11 +56,25 @@ pub(crate) fn run() -> Result<()> {
         scene.play(begin.elapsed())?;
         terminal.watch(Duration::from_millis(100))?;
     }
+    let window = window(&terminal.text()).ok_or("the view does not say how long its window was")?;
+    if window > LONGEST_WINDOW {
+        return Err(format!(
+            "the last window was {window} s long: this machine is too busy for a picture"
+        )
+        .into());
+    }
     let picture = svg::draw(terminal.screen(), "psstat-dump top");
     let path = root.join("docs").join("top.svg");
     std::fs::write(&path, picture)?;
     println!("{}", terminal.text());
     Ok(())
+}
+
+/// How long the window was of which the view says what looking cost, in
+/// seconds.
+fn window(screen: &str) -> Option<f64> {
+    let cost = screen.lines().find_map(|line| line.trim().strip_prefix("looking cost "))?;
+    cost.split_once(" in ")?.1.split(' ').next()?.parse().ok()
 }
 
 /// The inspector as it is released: the view tells what looking costs.
@@ -88,5 +105,20 @@ fn refuse_strangers(program: &Path, conf: &Path) -> Result<()> {
         Some(1) => Ok(()),
         Some(0) => Err("processes of this machine have the picture's names: end them first".into()),
         _ => Err("psstat-dump does not take the picture's conf".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture from a machine with no time to spare told of a cost that
+    /// nobody will see.
+    #[test]
+    fn the_window_stands_beside_the_cost() {
+        let screen = "2026-01-31T00:00:00Z  14 processes, 6 images\n\
+            looking cost 50.3 ms of CPU in 1.61 s (3.1 %)\n";
+        assert_eq!(window(screen), Some(1.61));
+        assert_eq!(window("measuring …"), None);
     }
 }
