@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, CommandFactory as _};
-use clap_complete::Shell;
+use clap_complete::{Generator as _, Shell};
 use clap_mangen::Man;
 
 use crate::Result;
@@ -49,11 +49,26 @@ pub(crate) fn write(out: &Path) -> Result<Vec<PathBuf>> {
         }
         let name = command.get_name().to_owned();
         for shell in SHELLS {
-            let mut command = command.clone();
-            written.push(clap_complete::generate_to(shell, &mut command, &name, &completions)?);
+            let path = completions.join(shell.file_name(&name));
+            fs::write(&path, completion(shell, command.clone(), &name)?)?;
+            written.push(path);
         }
     }
     Ok(written)
+}
+
+/// What makes a shell complete a program's options.
+fn completion(shell: Shell, mut command: Command, name: &str) -> Result<String> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut text);
+    let text = String::from_utf8(text)?;
+    if shell != Shell::Bash {
+        return Ok(text);
+    }
+    // clap_complete 4.6 gives a verb of a program with a hyphen in its name two
+    // names, so that bash never finds the verb's options.
+    let (sought, given) = (name.replace('-', "__"), name.replace('-', "__subcmd__"));
+    Ok(text.replace(&format!("{given}__subcmd__"), &format!("{sought}__subcmd__")))
 }
 
 /// The page of a program, and those of its verbs, by their files' names.
@@ -80,6 +95,7 @@ fn page(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::process;
 
     use psstat_actor::TempDir;
 
@@ -111,24 +127,108 @@ mod tests {
         }
     }
 
+    /// What stands in the completions of a shell for a verb, or for none.
+    fn part<'t>(text: &'t str, shell: Shell, verb: Option<&str>) -> Vec<&'t str> {
+        let Some(verb) = verb else { return vec![text] };
+        match shell {
+            Shell::Zsh => {
+                let of_verb = text.split("\n;;\n").filter_map(|part| {
+                    let (_, part) = part.split_once(&format!("({verb})\n"))?;
+                    Some(part)
+                });
+                of_verb.collect()
+            }
+            Shell::Fish => {
+                let mark = format!("_using_subcommand {verb}\"");
+                text.lines().filter(|line| line.contains(&mark)).collect()
+            }
+            // The line behind the name lists all of them.
+            _ => {
+                let mark = format!("__subcmd__{verb})\n");
+                let (_, part) = text.split_once(&mark).unwrap();
+                part.lines().take(1).collect()
+            }
+        }
+    }
+
     #[test]
     fn the_completions_have_every_long_option() {
         let temp = TempDir::new().unwrap();
         let written = write(temp.path()).unwrap();
-        for command in programs() {
+        for mut command in programs() {
+            command.build();
             let name = command.get_name();
-            for file in [format!("{name}.bash"), format!("_{name}"), format!("{name}.fish")] {
+            for (shell, file) in [
+                (Shell::Bash, format!("{name}.bash")),
+                (Shell::Zsh, format!("_{name}")),
+                (Shell::Fish, format!("{name}.fish")),
+            ] {
                 let path = temp.join("completions").join(&file);
                 assert!(written.contains(&path), "{path:?}");
                 let text = fs::read_to_string(path).unwrap();
-                for option in options(&command) {
-                    // fish has them without the dashes.
-                    let fish = format!("-l {}", option.trim_start_matches('-'));
-                    assert!(text.contains(&option) || text.contains(&fish), "{file}: {option}");
+                let verbs = command.get_subcommands().map(|verb| (Some(verb.get_name()), verb));
+                for (verb, of) in std::iter::once((None, &command)).chain(verbs) {
+                    let part = part(&text, shell, verb).join("\n");
+                    for option in options(of) {
+                        // fish has them without the dashes.
+                        let fish = format!("-l {}", option.trim_start_matches('-'));
+                        let has = part.contains(&option) || part.contains(&fish);
+                        assert!(has, "{file}: {verb:?} {option}\n{part}");
+                    }
                 }
             }
         }
         assert!(temp.join("man/psstat-tcollector.1").exists());
         assert!(temp.join("man/psstat-dump-explain.1").exists());
+    }
+
+    /// The shells take the files, and two of them tell what they would offer:
+    /// bash offered none of a verb's options, though the file had them.
+    #[test]
+    fn the_shells_offer_a_verbs_options() {
+        let temp = TempDir::new().unwrap();
+        write(temp.path()).unwrap();
+        let folder = temp.join("completions");
+        let of_shell = |shell: &str, args: &[&str]| {
+            let output = process::Command::new(shell).args(args).current_dir(&folder).output();
+            let Ok(output) = output else {
+                println!("skipped: no {shell}");
+                return None;
+            };
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() && said.is_empty(), "{shell} {args:?}: {said}");
+            Some(String::from_utf8(output.stdout).unwrap())
+        };
+        for mut command in programs() {
+            command.build();
+            let name = command.get_name().to_owned();
+            let (bash, zsh, fish) =
+                (format!("{name}.bash"), format!("_{name}"), format!("{name}.fish"));
+            of_shell("zsh", &["-n", &zsh]);
+            let function = format!("_{}", name.replace('-', "__"));
+            let verbs = command.get_subcommands().map(|verb| (verb.get_name(), verb));
+            for (verb, of) in std::iter::once(("", &command)).chain(verbs) {
+                let words = [&name, verb, "--"].map(str::to_owned);
+                let words: Vec<String> =
+                    words.into_iter().filter(|word| !word.is_empty()).collect();
+                let (line, last) = (words.join(" "), words.len() - 1);
+                let of_bash = format!(
+                    "source ./{bash}; COMP_WORDS=({line}); COMP_CWORD={last}; \
+                     {function} {name} -- {verb}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+                );
+                let of_fish = format!("source ./{fish}; complete -C '{line}'");
+                let offers = [
+                    of_shell("bash", &["--norc", "-c", &of_bash]),
+                    of_shell("fish", &["--no-config", "-c", &of_fish]),
+                ];
+                for offer in offers.into_iter().flatten() {
+                    let offered: Vec<&str> =
+                        offer.lines().filter_map(|line| line.split('\t').next()).collect();
+                    for option in options(of) {
+                        assert!(offered.contains(&&*option), "{line} {option}: {offered:?}");
+                    }
+                }
+            }
+        }
     }
 }
