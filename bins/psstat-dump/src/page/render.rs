@@ -62,22 +62,28 @@ fn shown(field: &str, value: &Value, style: Style) -> String {
     }
 }
 
+/// A list as a table. Columns without any value are left out.
 fn list_text(list: &List, style: Style) -> String {
+    let is_told = |at: usize| list.rows.iter().any(|row| row.get(at) != Some(&Value::Absent));
+    let told: Vec<bool> = (0..list.fields.len()).map(is_told).collect();
+    let fields =
+        || list.fields.iter().zip(&told).filter(|(_, told)| **told).map(|(field, _)| field);
     let cells = |row: &Vec<Value>| -> Vec<String> {
-        let cells = list.fields.iter().zip(row).map(|(field, value)| match value {
+        let values = row.iter().zip(&told).filter(|(_, told)| **told).map(|(value, _)| value);
+        let cells = fields().zip(values).map(|(field, value)| match value {
             // The heading has the unit.
             Value::Percent(percent) => units::percent(*percent, style),
             other => shown(field, other, style),
         });
         cells.collect()
     };
-    let label = |field: &&str| {
+    let label = |field: &&'static str| {
         let unit = if field.ends_with("_percent") { " %" } else { "" };
         field_label(field).replace('_', " ").to_uppercase() + unit
     };
-    let mut lines: Vec<Vec<String>> = vec![list.fields.iter().map(label).collect()];
+    let mut lines: Vec<Vec<String>> = vec![fields().map(label).collect()];
     lines.extend(list.rows.iter().map(cells));
-    let mut widths = vec![0; list.fields.len()];
+    let mut widths = vec![0; fields().count()];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = harmless::width(cell).max(*width);
