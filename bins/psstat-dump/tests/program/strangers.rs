@@ -116,7 +116,9 @@ fn explain_is_harmless_in_every_form() {
         for form in [&[][..], &["--json"], &["--csv"]] {
             let text = stdout(&run(&[what, &with, form].concat()));
             assert!(!text.contains(is_dangerous), "{text:?}");
-            assert!(text.contains("日本"), "{text:?}");
+            // On a busy machine a command line may take too long to be read,
+            // and CSV has lines of processes only.
+            assert!(text.contains("日本") || form == ["--csv"], "{text:?}");
         }
         let (_, document) = json(&[what, &with, &["--json"]].concat());
         assert_eq!(document["rules"][0]["regex"], nearly);
