@@ -154,7 +154,7 @@ impl Kind {
             Kind::Lasting => "was read after it wrote, reaped by a stranger",
             Kind::Orphan => "the same, and their parent had ended",
             Kind::Leaving => "what was done before the exec stays in the image",
-            Kind::Arriving => "what was done after it counts here alone",
+            Kind::Arriving => "what was done after it, and before it if nobody looked",
         }
     }
 
