@@ -156,7 +156,7 @@ fn compile(regex: &str) -> Option<Rules> {
 }
 
 fn find(rules: &Rules, text: &[u8]) -> Option<Range<usize>> {
-    rules.rules().first()?.find(text)
+    rules.rules().first()?.find(text).ok().flatten()
 }
 
 #[cfg(test)]

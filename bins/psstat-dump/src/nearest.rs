@@ -107,7 +107,7 @@ pub type Nearest<'t> = (String, Vec<(u32, &'t [u8], Range<usize>)>);
 /// Where it matches something; nothing at all matches anywhere.
 fn find(rules: &Rules, text: &[u8]) -> Option<Range<usize>> {
     let rule = rules.rules().first()?;
-    rule.find(text).filter(|at| !at.is_empty())
+    rule.find(text).ok().flatten().filter(|at| !at.is_empty())
 }
 
 /// The part of a command line around a match, made harmless, and the line of

@@ -94,6 +94,7 @@ pub use conf::Conf;
 pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
 pub use pattern_error::PatternError;
+pub use python::StepLimit;
 pub use rules::{MAX_STEPS, MAX_STEPS_LONG, MAX_STEPS_TEXT, Rule, Rules, STEPS_A_BYTE, Verdict};
 pub use survey::Survey;
 

@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter::Filter;
 use crate::image::ImageName;
 use crate::pattern_error::PatternError;
-use crate::python::{Limit, Literal, Machine, Pattern, Text};
+use crate::python::{Literal, Machine, Pattern, StepLimit, Text};
 use crate::render::characters;
 use crate::text::{Kind, encode};
 
@@ -108,27 +108,28 @@ impl Rule {
         self.pattern.matches_empty() && found_empty(b"") && found_empty(b"x")
     }
 
-    /// Where it first matches in `text`, in bytes; `None` where it does not,
-    /// or where it gave up. It is the place that Python's `re.search` gives.
+    /// Where it first matches in `text`, in bytes; `None` where it does not.
+    /// It is the place that Python's `re.search` gives.
     ///
     /// Where it matches with the closing space only, that is at most one more
     /// than the length of `text`. Not meant for the fast path: it allocates.
-    pub fn find(&self, text: &[u8]) -> Option<Range<usize>> {
+    ///
+    /// # Errors
+    /// Where it gave up, so that it is not known whether it matches.
+    pub fn find(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {
         if text.is_empty() {
-            return None;
+            return Ok(None);
         }
-        if let found @ Some(_) = self.find_in(text).ok().flatten() {
-            return found;
-        }
-        if !self.pattern.wants_space() {
-            return None;
+        let found = self.find_in(text)?;
+        if found.is_some() || !self.pattern.wants_space() {
+            return Ok(found);
         }
         let mut closed = text.to_vec();
         closed.push(b' ');
-        self.find_in(&closed).ok().flatten()
+        self.find_in(&closed)
     }
 
-    fn find_in(&self, text: &[u8]) -> Result<Option<Range<usize>>, Limit> {
+    fn find_in(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {
         self.pattern.find(text, &mut Machine::default(), steps_for(text))
     }
 
@@ -318,7 +319,7 @@ impl Rules {
                     verdict.images += 1;
                 }
                 Ok(false) => {}
-                Err(Limit) => {
+                Err(StepLimit) => {
                     rule.limits.fetch_add(1, Ordering::Relaxed);
                     verdict.limited += 1;
                 }
@@ -348,7 +349,7 @@ impl Rule {
         text: Text<'_>,
         machine: &mut Machine,
         budget: &mut u64,
-    ) -> Result<bool, Limit> {
+    ) -> Result<bool, StepLimit> {
         let most = if self.limits() == 0 { steps_for(text.bytes) } else { MAX_STEPS };
         let granted = most.min(*budget);
         let mut left = granted;
@@ -376,7 +377,7 @@ mod tests {
         let asked = Text { bytes: text, encoded: text, kind: Kind::of(text) };
         let mut budget = u64::MAX;
         let result = rules.rules[0].matches(asked, &mut Machine::default(), &mut budget);
-        assert_eq!(result, Err(Limit));
+        assert_eq!(result, Err(StepLimit));
         u64::MAX - budget
     }
 

@@ -48,7 +48,7 @@ impl<'a> Survey<'a> {
         for ((rule, matched), own_match) in
             self.rules.rules().iter().zip(&mut self.matched).zip(&mut self.own)
         {
-            if rule.find(text).is_some() {
+            if matches!(rule.find(text), Ok(Some(_))) {
                 *matched += 1;
                 *own_match |= own;
             }

@@ -44,7 +44,7 @@ fn an_empty_text_matches_nothing() {
     rules.push("b".parse().unwrap(), "^$").unwrap();
     rules.push("c".parse().unwrap(), "(?=)").unwrap();
     assert_eq!(rules.classify(b"", &mut |_| unreachable!("nothing matches")).images, 0);
-    assert_eq!(rules.rules()[0].find(b""), None);
+    assert_eq!(rules.rules()[0].find(b""), Ok(None));
     assert_eq!(rules.classify(b"x", &mut |_| ()).images, 2);
 }
 
@@ -133,10 +133,20 @@ fn many_rules_that_backtrack_share_a_budget() {
 #[test]
 fn find_gives_the_place_in_bytes() {
     let conf = Conf::parse("a b.$\nb (\\w)\\1\nc \u{e9}\nd x\\s\n".as_bytes());
-    let find = |n: usize, text: &[u8]| conf.rules.rules()[n].find(text);
+    let find = |n: usize, text: &[u8]| conf.rules.rules()[n].find(text).unwrap();
     assert_eq!(find(0, b"\xff\xc3\xa9ab\xc3\xa9\n"), Some(4..7));
     assert_eq!(find(1, b"\xff\xff \xc3\xa9\xc3\xa9"), Some(3..7));
     assert_eq!(find(2, b"\xff\xc3\xa9"), Some(1..3));
     assert_eq!(find(3, b"ax"), Some(1..3));
     assert_eq!(find(3, b"a"), None);
+}
+
+/// It was `None`, which a check took for "does not match".
+#[test]
+fn find_says_where_it_gave_up() {
+    let conf = Conf::parse(b"a (a+)+\\1$\n");
+    let rule = &conf.rules.rules()[0];
+    assert!(rule.find(&[&[b'a'; 5_000][..], b"!"].concat()).is_err());
+    assert_eq!(rule.find(b"aa"), Ok(Some(0..2)));
+    assert_eq!(rule.find(b"!"), Ok(None));
 }

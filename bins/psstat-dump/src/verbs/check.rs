@@ -63,7 +63,7 @@ pub(super) fn run(
     let matched: Vec<usize> = rules
         .rules()
         .iter()
-        .map(|rule| here.iter().filter(|text| rule.find(text).is_some()).count())
+        .map(|rule| here.iter().filter(|text| matches!(rule.find(text), Ok(Some(_)))).count())
         .collect();
     findings.extend(of_machine(&rules, &matched, &here, &name));
     let bytes = match common.format() {
@@ -115,7 +115,10 @@ fn of_machine(rules: &Rules, matched: &[usize], here: &[Vec<u8>], name: &str) ->
         } else if matched == all && all > 1 {
             let message = format!("matches all {all} processes here");
             ("warning", message, "say more of the command line, or anchor it with `^` or `$`")
-        } else if here.iter().any(|text| is_collector(text) && rule.find(text).is_some()) {
+        } else if here
+            .iter()
+            .any(|text| is_collector(text) && matches!(rule.find(text), Ok(Some(_))))
+        {
             let message = "matches the collector itself".to_owned();
             ("warning", message, "if it should not, anchor it with `^`, or say more")
         } else {

@@ -77,7 +77,7 @@ fn processes(common: &Common, source: &Source, pids: &[u32], out: Out) -> Result
             Source::Executable => &Rules::default(),
         };
         let try_rule = |rule| {
-            let at = if text.is_empty() { None } else { Rule::find(rule, &text) };
+            let at = if text.is_empty() { None } else { Rule::find(rule, &text).ok().flatten() };
             let is_off = at.is_none() && !text.is_empty();
             let is_tried = is_off && begin.elapsed() < PATIENCE;
             let miss = is_tried.then(|| miss::of(rule.source(), &text)).flatten();
@@ -328,8 +328,8 @@ fn spread<'r, 't>(
     let (mut matches, mut others) = (Vec::new(), Vec::new());
     for (&pid, text) in here {
         match rule.find(text) {
-            Some(at) => matches.push((pid, &text[..], at)),
-            None => others.push((pid, &text[..])),
+            Ok(Some(at)) => matches.push((pid, &text[..], at)),
+            _ => others.push((pid, &text[..])),
         }
     }
     let of = |side: Side| {

@@ -4,13 +4,13 @@
 
 use super::ast::{Assert, Fold};
 use super::class::{is_word, lower};
-use super::machine::{Frame, Limit, NONE, Run};
+use super::machine::{Frame, NONE, Run, StepLimit};
 use crate::text::{decode, decode_before};
 
 impl Run<'_> {
     /// Matches the part at `pc` for itself: once it has matched, no other way
     /// of matching it is tried.
-    pub(super) fn alone(&mut self, pc: usize, at: usize) -> Result<Option<usize>, Limit> {
+    pub(super) fn alone(&mut self, pc: usize, at: usize) -> Result<Option<usize>, StepLimit> {
         let base = self.machine.stack.len();
         let end = self.run(pc, at)?;
         if end.is_some() {
@@ -35,7 +35,7 @@ impl Run<'_> {
         at: usize,
         negate: bool,
         behind: Option<u32>,
-    ) -> Result<bool, Limit> {
+    ) -> Result<bool, StepLimit> {
         let mut start = at;
         for _ in 0..behind.unwrap_or(0) {
             self.spend(1)?;
@@ -69,7 +69,7 @@ impl Run<'_> {
         at: usize,
         min: u32,
         max: Option<u32>,
-    ) -> Result<Option<usize>, Limit> {
+    ) -> Result<Option<usize>, StepLimit> {
         let mut at = at;
         let mut last = NONE;
         let mut count = 0;
@@ -100,7 +100,7 @@ impl Run<'_> {
         group: usize,
         fold: Fold,
         at: usize,
-    ) -> Result<Option<usize>, Limit> {
+    ) -> Result<Option<usize>, StepLimit> {
         let Some(wanted) = self.group(group) else { return Ok(None) };
         let (mut end, mut seen) = (at, 0);
         while let Some((c, len)) = decode(wanted, seen) {

@@ -33,11 +33,11 @@ fn unescape(field: &str) -> Vec<u8> {
     out
 }
 
-fn shown(found: Result<Option<Range<usize>>, Limit>) -> String {
+fn shown(found: Result<Option<Range<usize>>, StepLimit>) -> String {
     match found {
         Ok(None) => "no".to_owned(),
         Ok(Some(r)) => format!("{} {}", r.start, r.end),
-        Err(Limit) => "limit".to_owned(),
+        Err(StepLimit) => "limit".to_owned(),
     }
 }
 

@@ -7,13 +7,18 @@
 
 use std::ops::Range;
 
+use thiserror::Error;
+
 use super::ast::Kind;
 use super::program::{Inst, Program};
 use crate::text::{decode, decode_before};
 
-/// It took too many steps to tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limit;
+/// A rule gave up on a text: to tell whether it matches would take more steps
+/// than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("it gave up after its step limit")]
+#[non_exhaustive]
+pub struct StepLimit;
 
 /// Entries of the stack; more than this is a limit too (24 MiB).
 const MAX_STACK: usize = 1 << 20;
@@ -91,7 +96,7 @@ impl Machine {
         program: &Program,
         text: &[u8],
         steps: &mut u64,
-    ) -> Result<Option<Range<usize>>, Limit> {
+    ) -> Result<Option<Range<usize>>, StepLimit> {
         let mut at = 0;
         self.steps = *steps;
         let result = loop {
@@ -123,7 +128,7 @@ impl Machine {
         text: &[u8],
         at: usize,
         steps: u64,
-    ) -> Result<Option<usize>, Limit> {
+    ) -> Result<Option<usize>, StepLimit> {
         self.steps = steps;
         self.match_at(program, text, at)
     }
@@ -133,7 +138,7 @@ impl Machine {
         program: &Program,
         text: &[u8],
         at: usize,
-    ) -> Result<Option<usize>, Limit> {
+    ) -> Result<Option<usize>, StepLimit> {
         self.stack.clear();
         self.slots.clear();
         self.slots.resize(program.slots, NONE);
@@ -154,7 +159,7 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Runs from `pc` up to an `Accept`, and gives the position there. Nested
     /// as deep as groups are.
-    pub(super) fn run(&mut self, pc: usize, at: usize) -> Result<Option<usize>, Limit> {
+    pub(super) fn run(&mut self, pc: usize, at: usize) -> Result<Option<usize>, StepLimit> {
         let base = self.machine.stack.len();
         let mut state = Some((pc, at));
         loop {
@@ -174,21 +179,26 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn spend(&mut self, steps: u64) -> Result<(), Limit> {
-        self.machine.steps = self.machine.steps.checked_sub(steps).ok_or(Limit)?;
+    pub(super) fn spend(&mut self, steps: u64) -> Result<(), StepLimit> {
+        self.machine.steps = self.machine.steps.checked_sub(steps).ok_or(StepLimit)?;
         Ok(())
     }
 
-    fn push(&mut self, frame: Frame) -> Result<(), Limit> {
+    fn push(&mut self, frame: Frame) -> Result<(), StepLimit> {
         if self.machine.stack.len() >= MAX_STACK {
-            return Err(Limit);
+            return Err(StepLimit);
         }
         self.machine.stack.push(frame);
         Ok(())
     }
 
     /// Does one instruction; gives where to go on, or nothing where it fails.
-    fn step(&mut self, inst: &Inst, pc: usize, at: usize) -> Result<Option<(usize, usize)>, Limit> {
+    fn step(
+        &mut self,
+        inst: &Inst,
+        pc: usize,
+        at: usize,
+    ) -> Result<Option<(usize, usize)>, StepLimit> {
         let next = pc + 1;
         Ok(match inst {
             Inst::Set(set) => {
@@ -244,7 +254,7 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn backtrack(&mut self) -> Result<Option<(usize, usize)>, Limit> {
+    pub(super) fn backtrack(&mut self) -> Result<Option<(usize, usize)>, StepLimit> {
         let Some(frame) = self.machine.stack.pop() else { return Ok(None) };
         Ok(match frame {
             Frame::Try { pc, at } => Some((pc as usize, at)),
@@ -297,7 +307,12 @@ impl Run<'_> {
     }
 
     /// A repeat of one character.
-    fn many(&mut self, inst: &Inst, pc: usize, at: usize) -> Result<Option<(usize, usize)>, Limit> {
+    fn many(
+        &mut self,
+        inst: &Inst,
+        pc: usize,
+        at: usize,
+    ) -> Result<Option<(usize, usize)>, StepLimit> {
         let Inst::Many { set, min, max, kind } = inst else { return Ok(None) };
         let wanted = if *kind == Kind::Lazy { *min } else { max.unwrap_or(u32::MAX) };
         let (mut end, mut low, mut count) = (at, at, 0);
@@ -334,7 +349,7 @@ impl Run<'_> {
         self.machine.repeats.get(repeat).copied().unwrap_or(Repeat { count: 0, last: NONE })
     }
 
-    fn set_repeat(&mut self, repeat: usize, to: Repeat) -> Result<(), Limit> {
+    fn set_repeat(&mut self, repeat: usize, to: Repeat) -> Result<(), StepLimit> {
         let Some(value) = self.machine.repeats.get_mut(repeat) else { return Ok(()) };
         let Repeat { count, last } = std::mem::replace(value, to);
         self.push(Frame::Repeat { repeat: index(repeat), count, last })

@@ -37,7 +37,8 @@ use crate::text::{Kind, decoded_offset, encode};
 
 pub(crate) use class::is_word;
 pub(crate) use facts::Literal;
-pub(crate) use machine::{Limit, Machine};
+pub(crate) use machine::Machine;
+pub use machine::StepLimit;
 
 use program::Program;
 use translate::{For, translate};
@@ -127,7 +128,7 @@ impl Pattern {
         text: Text<'_>,
         machine: &mut Machine,
         steps: &mut u64,
-    ) -> Result<bool, Limit> {
+    ) -> Result<bool, StepLimit> {
         match self.regex(text.kind) {
             Some((regex, false)) => Ok(regex.is_match(text.bytes)),
             Some((regex, true)) => Ok(regex.is_match(text.encoded)),
@@ -155,7 +156,7 @@ impl Pattern {
         text: &[u8],
         machine: &mut Machine,
         steps: u64,
-    ) -> Result<Option<Range<usize>>, Limit> {
+    ) -> Result<Option<Range<usize>>, StepLimit> {
         let kind = Kind::of(text);
         let mut left = steps;
         let Some((regex, encoded)) = self.regex(kind) else {
