@@ -6,7 +6,11 @@
 //! a URL, the passwords of some well-known programs, and long words of
 //! letters and digits mixed, as keys and tokens are.
 
+mod words;
+
 use psstat_proc_parse::{Cmdline, FdTarget};
+
+use words::Words;
 
 /// What stands where a secret was.
 pub const MARK: &str = "SCRUBBED";
@@ -29,24 +33,6 @@ const NAMES: [&str; 16] = [
     "passphrase",
     "session_id",
     "cookie",
-];
-
-/// Programs whose passwords come with an option that does not say so.
-const OPTIONS: [(&str, &str); 14] = [
-    ("mysql", "-p"),
-    ("mysqldump", "-p"),
-    ("mysqladmin", "-p"),
-    ("mariadb", "-p"),
-    ("curl", "-u"),
-    ("curl", "--user"),
-    ("sshpass", "-p"),
-    ("redis-cli", "-a"),
-    ("ldapsearch", "-w"),
-    ("mariadb-dump", "-p"),
-    ("mongo", "-p"),
-    ("mongosh", "-p"),
-    ("sqlcmd", "-P"),
-    ("docker", "-p"),
 ];
 
 /// The shortest word of letters and digits mixed that is taken for a key.
@@ -73,24 +59,17 @@ const KEY_STARTS: [&str; 16] = [
 
 /// The command line, as `/proc/PID/cmdline` has it, without what looks secret.
 pub fn command_line(raw: &[u8]) -> Vec<u8> {
-    let program = crate::executable::image(raw);
     // A title is one text; its words are what arguments are elsewhere.
     let is_title = Cmdline(raw).args().skip(1).all(<[u8]>::is_empty);
-    let is_end = |byte: &u8| *byte == 0 || (is_title && *byte == b' ');
+    let is_end = |byte: &u8| *byte == 0 || (is_title && byte.is_ascii_whitespace());
+    let mut words = Words::default();
     let mut scrubbed = Vec::new();
-    let mut secret_next = false;
     for argument in raw.split_inclusive(is_end) {
         let (argument, end) = match argument.split_last() {
             Some((end, rest)) if is_end(end) => (rest, Some(*end)),
             _ => (argument, None),
         };
-        if secret_next && !argument.is_empty() {
-            scrubbed.extend_from_slice(MARK.as_bytes());
-            secret_next = false;
-        } else {
-            secret_next = is_option_before_a_secret(&program, argument);
-            scrubbed.extend(one_argument(&program, argument));
-        }
+        scrubbed.extend(words.argument(argument));
         scrubbed.extend(end);
     }
     scrubbed
@@ -100,7 +79,7 @@ pub fn command_line(raw: &[u8]) -> Vec<u8> {
 /// hold a key, or its query. What the kernel itself says (`socket:[7]`) stays.
 pub fn link(target: &[u8]) -> Vec<u8> {
     match FdTarget::parse(target) {
-        FdTarget::File { .. } | FdTarget::Memfd(_) => one_argument("", target),
+        FdTarget::File { .. } | FdTarget::Memfd(_) => values(target),
         _ => target.to_vec(),
     }
 }
@@ -115,22 +94,10 @@ pub fn path_of_row(row: &[u8]) -> Vec<u8> {
         Some((columns, path)) => {
             let end = path.len() - usize::from(path.ends_with(b"\n"));
             let (path, end) = path.split_at(end);
-            [columns, &one_argument("", path), end].concat()
+            [columns, &values(path), end].concat()
         }
         None => row.to_vec(),
     }
-}
-
-/// `--password`, with the secret as the next argument.
-fn is_option_before_a_secret(program: &str, argument: &[u8]) -> bool {
-    let known = OPTIONS.iter().any(|(of, option)| *of == program && argument == option.as_bytes());
-    // A file of passwords is named, not shown.
-    let is_file = lower(argument).ends_with("file");
-    known
-        || (argument.starts_with(b"-")
-            && !argument.contains(&b'=')
-            && !is_file
-            && is_name(argument))
 }
 
 fn lower(text: &[u8]) -> String {
@@ -143,14 +110,8 @@ fn is_name(name: &[u8]) -> bool {
     NAMES.iter().any(|part| name.contains(part)) || name.ends_with("key") || name.ends_with("-pw")
 }
 
-fn one_argument(program: &str, argument: &[u8]) -> Vec<u8> {
-    for (of, option) in OPTIONS {
-        // `-pSECRET`; the long options have their own argument.
-        let is_short = option.len() == 2 && argument.len() > 2;
-        if of == program && is_short && argument.starts_with(option.as_bytes()) {
-            return [option.as_bytes(), MARK.as_bytes()].concat();
-        }
-    }
+/// An argument without what looks secret by itself.
+fn values(argument: &[u8]) -> Vec<u8> {
     let argument = named_values(argument);
     let argument = passwords_in_urls(&argument);
     let argument = headers(&argument);
@@ -361,6 +322,52 @@ mod tests {
         }
     }
 
+    /// Only `argv[0]` used to be taken for the program, and a script for one
+    /// argument, so that whatever ran through a shell or sudo kept its secrets.
+    #[test]
+    fn what_another_program_runs_is_scrubbed_too() {
+        let cases = [
+            (
+                "/bin/sh|-c|mysqldump -u root -phunter2 shop | gzip",
+                "/bin/sh|-c|mysqldump -u root -pSCRUBBED shop | gzip",
+            ),
+            ("sh|-c|app --password hunter2", "sh|-c|app --password SCRUBBED"),
+            ("sh|-c|app --password hunter2; go on", "sh|-c|app --password SCRUBBED; go on"),
+            ("sh|-c|app --password 'hunter 2' x", "sh|-c|app --password SCRUBBED x"),
+            ("sh|-c|curl -u me:hunter2 https://x", "sh|-c|curl -u SCRUBBED https://x"),
+            ("curl|-fsSu|me:hunter2|https://x", "curl|-fsSu|SCRUBBED|https://x"),
+            ("curl|--user=me:hunter2|https://x", "curl|--user=SCRUBBED|https://x"),
+            ("sudo|mysql|-phunter2", "sudo|mysql|-pSCRUBBED"),
+            ("timeout|5|/usr/bin/mysql|-phunter2", "timeout|5|/usr/bin/mysql|-pSCRUBBED"),
+            ("env|FOO=1|PGPASSWORD=x|psql", "env|FOO=1|PGPASSWORD=SCRUBBED|psql"),
+            ("sh|-c|FOO=1 PGPASSWORD=x psql", "sh|-c|FOO=1 PGPASSWORD=SCRUBBED psql"),
+            ("sshpass|-p|hunter2|mysql|-phunter3", "sshpass|-p|SCRUBBED|mysql|-pSCRUBBED"),
+            ("sh|-c|x=$(mysql -phunter2); echo $x", "sh|-c|x=$(mysql -pSCRUBBED); echo $x"),
+            ("sh|-c|mysql -u $(id -un) -phunter2", "sh|-c|mysql -u $(id -un) -pSCRUBBED"),
+            ("sh|-c|mysql -p'hunter 2' shop", "sh|-c|mysql -pSCRUBBED shop"),
+            (
+                "bash|-c|ssh db \"mysql -phunter2 'shop'\" && date",
+                "bash|-c|ssh db \"mysql -pSCRUBBED 'shop'\" && date",
+            ),
+            ("bash|-c|ssh db \\\"mysql -phunter2\\\"", "bash|-c|ssh db \\\"mysql -pSCRUBBED"),
+            ("mysql|-e|select 1;|-phunter2", "mysql|-e|select 1;|-pSCRUBBED"),
+            ("watch mysql -phunter2 ", "watch mysql -pSCRUBBED "),
+            ("app|--auth|--password|hunter2|x", "app|--auth|SCRUBBED|SCRUBBED|x"),
+            ("sh|-c|it isn't --password hunter2", "sh|-c|it isn't --password SCRUBBED"),
+        ];
+        for (given, want) in cases {
+            assert_eq!(scrubbed(given), want);
+        }
+    }
+
+    #[test]
+    fn quotes_in_quotes_for_ever_are_no_trouble() {
+        let quotes = "\"".repeat(50_000) + "'";
+        let mirrored: String = quotes.chars().rev().collect();
+        let given = format!("sh|-c|{quotes}mysql -phunter2 x{mirrored}");
+        assert!(!scrubbed(&given).contains("hunter2"));
+    }
+
     #[test]
     fn names_of_files_and_sockets_are_scrubbed_too() {
         let link = |text: &str| String::from_utf8(link(text.as_bytes())).unwrap();
@@ -390,6 +397,9 @@ mod tests {
             "postgres: 14/main: walwriter ",
             "app|--config=/etc/app.conf|http://host:80/a?b=c|user@host",
             "app|--password-file|/run/x|-v",
+            "sh|-c|mysqladmin ping && mkdir -p /data; exec mysqld",
+            "tar|-p|x",
+            "auth-server: worker 1",
             "",
             "|||",
         ] {

@@ -1,8 +1,12 @@
 //! `capture`, and every verb on what it gives.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Child, Command};
 
 use psstat_actor::{Actor, Config, TempDir, truth};
 use serde_json::{Value, json};
@@ -109,6 +113,52 @@ fn holds_what_is_needed_and_no_secret() {
     assert_eq!(status, 0);
     let copied = fs::read(again.join(format!("{pid}/stat"))).unwrap();
     assert_eq!(copied, fs::read(folder.join(format!("{pid}/stat"))).unwrap());
+}
+
+/// A process that is done when this is dropped.
+struct Sleeper(Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Scripts, and what sudo and its like run, used to be copied with their
+/// passwords; names of files and sockets hold some, too.
+#[test]
+fn secrets_of_scripts_files_and_sockets_are_not_in_it() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("get?token=hunter2");
+    let socket = temp.join("password=hunter3");
+    let script = "mysqldump -u root -phunter4 shop | curl -u me:hunter5 https://x -T -";
+    let program = unique("scripted");
+    let mut command = Command::new("sleep");
+    command.arg0(&program).arg("300").stdin(fs::File::create(&file).unwrap());
+    let listener = UnixListener::bind(&socket).unwrap();
+    let sleeper = Sleeper(command.stdout(OwnedFd::from(listener)).spawn().unwrap());
+    let words = ["-c", script, "sudo", "mysql", "-phunter6"];
+    let shell = Actor::spawn(&Config::new(&program).args(words)).unwrap();
+
+    let folder = temp.join("capture");
+    let dir = folder.to_str().unwrap();
+    let (pid, shell) = (sleeper.0.id(), shell.pid());
+    let pids = [pid.to_string(), shell.to_string()];
+    let output = run(&["capture", dir, "--pid", &pids[0], "--pid", &pids[1]]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let mut bytes = Vec::new();
+    everything(&folder, &mut bytes);
+    assert!(!holds(&bytes, "hunter"));
+
+    let command_line = fs::read(folder.join(format!("{shell}/cmdline"))).unwrap();
+    let want = "mysqldump -u root -pSCRUBBED shop | curl -u SCRUBBED https://x -T -";
+    let want = format!("{program}\0-c\0{want}\0sudo\0mysql\0-pSCRUBBED\0");
+    assert_eq!(String::from_utf8(command_line).unwrap(), want);
+    let link = fs::read_link(folder.join(format!("{pid}/fd/0"))).unwrap();
+    assert_eq!(link, temp.join("get?token=SCRUBBED"));
+    let table = fs::read(folder.join(format!("{pid}/net/unix"))).unwrap();
+    assert!(holds(&table, &format!("{}/password=SCRUBBED\n", temp.path().display())));
 }
 
 #[test]

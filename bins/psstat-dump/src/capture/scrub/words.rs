@@ -1,0 +1,197 @@
+//! Words that are secrets because of the words before them: what follows
+//! `--password`, and the options of some well-known programs.
+
+use super::{MARK, is_name, lower, trimmed_end, values};
+
+/// Programs whose passwords come with an option that does not say so, and
+/// these options.
+const PROGRAMS: [(&[&str], &[&str]); 9] = [
+    (
+        &[
+            "mysql",
+            "mysqladmin",
+            "mysqlcheck",
+            "mysqldump",
+            "mysqlimport",
+            "mysqlshow",
+            "mariadb",
+            "mariadb-admin",
+            "mariadb-dump",
+        ],
+        &["-p"],
+    ),
+    (&["mongo", "mongodump", "mongorestore", "mongosh"], &["-p"]),
+    (&["docker", "podman", "sshpass"], &["-p"]),
+    (&["curl"], &["-u", "--user", "-U", "--proxy-user"]),
+    (&["lftp"], &["-u"]),
+    (&["ldapadd", "ldapmodify", "ldapsearch"], &["-w"]),
+    (&["redis-cli"], &["-a"]),
+    (&["smbclient"], &["-U"]),
+    (&["sqlcmd"], &["-P"]),
+];
+
+/// How many scripts in scripts are read as such.
+const DEEPEST: usize = 4;
+
+/// What was learnt from the words so far.
+#[derive(Default)]
+pub(super) struct Words {
+    /// The options before a secret of the last known program. It need not be
+    /// the first word: `sudo mysql`, `sh -c "… | mysql"`.
+    options: &'static [&'static str],
+    /// Whether the next word is a secret.
+    is_secret_next: bool,
+    /// How many texts this one is in.
+    depth: usize,
+}
+
+impl Words {
+    /// An argument without what is secret in it.
+    pub(super) fn argument(&mut self, argument: &[u8]) -> Vec<u8> {
+        if argument.is_empty() {
+            return Vec::new();
+        }
+        if self.is_secret_next || !has_blanks(argument) {
+            return values(&self.word(argument));
+        }
+        values(&self.text(argument))
+    }
+
+    /// Words with blanks between them, as a shell reads them: a script, or a
+    /// title. What it says ends with it: behind `-e "select 1;"` the options
+    /// are again those of the program before.
+    fn text(&mut self, text: &[u8]) -> Vec<u8> {
+        let before = self.options;
+        self.depth += 1;
+        let mut out = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (word, behind) = rest.split_at(word_end(rest));
+            out.extend(self.word_of_text(word));
+            let blanks = behind.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let (blanks, behind) = behind.split_at(blanks);
+            out.extend_from_slice(blanks);
+            rest = behind;
+        }
+        self.depth -= 1;
+        if !before.is_empty() {
+            self.options = before;
+        }
+        out
+    }
+
+    fn word_of_text(&mut self, word: &[u8]) -> Vec<u8> {
+        let bare = trimmed_end(word, b";|&)`");
+        let end = word.get(bare.len()..).unwrap_or_default();
+        let mut out = match bare {
+            // A script in a script: `ssh host "mysql -pSECRET"`.
+            [open, inner @ .., close]
+                if open == close
+                    && is_quote(*open)
+                    && has_blanks(inner)
+                    && !self.is_secret_next
+                    && self.depth < DEEPEST =>
+            {
+                [&[*open][..], &self.text(inner), &[*close]].concat()
+            }
+            [] => Vec::new(),
+            _ => self.word(bare),
+        };
+        if has_blanks(&out) && out == bare {
+            // Blanks between quotes that are none, or are in the word's middle.
+            let pieces = bare.split_inclusive(u8::is_ascii_whitespace);
+            out = pieces.flat_map(|piece| self.piece(piece)).collect();
+        }
+        out.extend_from_slice(end);
+        if end.iter().any(|byte| b";|&".contains(byte)) {
+            self.options = &[];
+        }
+        out
+    }
+
+    /// A word with the blank behind it.
+    fn piece(&mut self, piece: &[u8]) -> Vec<u8> {
+        let word = piece.trim_ascii_end();
+        let blank = piece.get(word.len()..).unwrap_or_default();
+        let word = if word.is_empty() { Vec::new() } else { self.word(word) };
+        [&word, blank].concat()
+    }
+
+    fn word(&mut self, word: &[u8]) -> Vec<u8> {
+        let quotes = word.iter().take_while(|byte| is_quote(**byte) || **byte == b'\\').count();
+        let (quotes, bare) = word.split_at(quotes);
+        if self.is_secret_next {
+            // `--auth --password SECRET`: the first one was a switch.
+            self.is_secret_next = self.is_option_before_a_secret(bare);
+            return MARK.as_bytes().to_vec();
+        }
+        for option in self.options {
+            // `-pSECRET`, `--user=SECRET`.
+            let value = match bare.strip_prefix(option.as_bytes()) {
+                Some(value) if option.len() > 2 => value.strip_prefix(b"="),
+                value => value,
+            };
+            if let Some(1..) = value.map(<[u8]>::len) {
+                let kept = bare.len() - value.map_or(0, <[u8]>::len);
+                return [quotes, bare.get(..kept).unwrap_or_default(), MARK.as_bytes()].concat();
+            }
+        }
+        self.is_secret_next = self.is_option_before_a_secret(bare);
+        if let Some(options) = options_of(bare) {
+            self.options = options;
+        }
+        word.to_vec()
+    }
+
+    /// `--password`, with the secret as the next word.
+    fn is_option_before_a_secret(&self, word: &[u8]) -> bool {
+        let is_known = |option: &&str| word == option.as_bytes() || is_cluster(word, option);
+        // A file of passwords is named, not shown.
+        let is_file = lower(word).ends_with("file");
+        self.options.iter().any(is_known)
+            || (word.starts_with(b"-") && !word.contains(&b'=') && !is_file && is_name(word))
+    }
+}
+
+/// Whether it is some options of one letter together, of which the last is
+/// this one: `-sSu`.
+fn is_cluster(word: &[u8], option: &str) -> bool {
+    match (word, option.as_bytes()) {
+        ([b'-', letters @ .., last], [b'-', letter]) => {
+            last == letter && letters.len() < 5 && letters.iter().all(u8::is_ascii_alphabetic)
+        }
+        _ => false,
+    }
+}
+
+/// The options before a secret, if the word names a program that has some:
+/// `/usr/bin/mysql`, `$(mysql`.
+fn options_of(word: &[u8]) -> Option<&'static [&'static str]> {
+    let name = trimmed_end(word, b"'\"\\");
+    let name = name.rsplit(|byte| b"/;|&(`'\"".contains(byte)).next()?;
+    let is_it = |(names, _): &&(&[&str], _)| names.iter().any(|known| known.as_bytes() == name);
+    PROGRAMS.iter().find(is_it).map(|(_, options)| *options)
+}
+
+/// Where the word ends that a text begins with: at the first blank that is not
+/// between two quotes.
+fn word_end(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let behind = text.get(at + 1..).unwrap_or_default();
+        match behind.iter().position(|other| *other == byte) {
+            _ if byte.is_ascii_whitespace() => break,
+            Some(between) if is_quote(byte) => at += between + 2,
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'')
+}
+
+fn has_blanks(text: &[u8]) -> bool {
+    text.iter().any(u8::is_ascii_whitespace)
+}
