@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use psstat_dump::measure::Snapshot;
 use psstat_dump::row::{Numbers, Row, Who};
-use psstat_dump::top::app::Next;
+use psstat_dump::top::app::{Mode, Next};
 use psstat_dump::top::{App, view};
 use psstat_sampler::{Counters, Health};
 use ratatui::Terminal;
@@ -70,7 +70,7 @@ fn press(app: &mut App, keys: &[KeyCode]) {
 
 /// The screen's lines, without the spaces at their ends and empty lines at the
 /// end but the last.
-fn screen(app: &App, width: u16, height: u16) -> Vec<String> {
+fn screen(app: &mut App, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| view::draw(frame, app)).unwrap();
     let buffer = terminal.backend().buffer();
@@ -90,7 +90,7 @@ fn screen(app: &App, width: u16, height: u16) -> Vec<String> {
 
 #[test]
 fn eighty_by_twenty_four() {
-    let lines = screen(&app(), 80, 24);
+    let lines = screen(&mut app(), 80, 24);
     assert_eq!(lines.len(), 24);
     let want = [
         "2023-11-14T22:13:20Z  3 processes, 2 images, CPU 50.0 %, RSS 12.0M",
@@ -111,7 +111,7 @@ fn eighty_by_twenty_four() {
 fn other_sizes_fit() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char(' ')]);
-    let wide = screen(&app, 120, 30);
+    let wide = screen(&mut app, 120, 30);
     assert!(
         wide[3].starts_with("-nginx                           2 ####....   50.0"),
         "{}",
@@ -120,11 +120,11 @@ fn other_sizes_fit() {
     assert!(wide[3].ends_with("▃▅"));
     assert!(wide[4].ends_with("nginx: worker \\x1b[31mprocess"), "{}", wide[4]);
     assert!(wide[5].ends_with("nginx: 日本"), "{}", wide[5]);
-    let small = screen(&app, 40, 6);
+    let small = screen(&mut app, 40, 6);
     assert!(small[3].starts_with("-nginx       2 ####....   50.0"), "{small:?}");
     assert!(small[5].starts_with("q quit"), "{small:?}");
     for (width, height) in [(1, 1), (5, 2), (80, 1), (10, 50), (300, 100)] {
-        screen(&app, width, height);
+        screen(&mut app, width, height);
     }
 }
 
@@ -132,53 +132,106 @@ fn other_sizes_fit() {
 fn the_current_line_is_always_there() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char(' '), KeyCode::End]);
-    let lines = screen(&app, 80, 6);
+    let lines = screen(&mut app, 80, 6);
     assert!(lines[4].starts_with("+cron"), "{lines:?}");
     press(&mut app, &[KeyCode::Home]);
-    assert!(screen(&app, 80, 6)[3].starts_with("-nginx"));
+    assert!(screen(&mut app, 80, 6)[3].starts_with("-nginx"));
 }
 
 #[test]
 fn sorts_and_turns_round() {
     let mut app = app();
-    let first = |app: &App| screen(app, 80, 24)[3].clone();
-    assert!(first(&app).starts_with("+nginx"));
+    let first = |app: &mut App| screen(app, 80, 24)[3].clone();
+    assert!(first(&mut app).starts_with("+nginx"));
     press(&mut app, &[KeyCode::Char('r')]);
-    assert!(first(&app).starts_with("+cron"));
+    assert!(first(&mut app).starts_with("+cron"));
     press(&mut app, &[KeyCode::Char('r'), KeyCode::Char('S')]);
-    assert!(first(&app).starts_with("+cron"));
-    assert!(screen(&app, 80, 24)[2].starts_with("IMAGEv "));
+    assert!(first(&mut app).starts_with("+cron"));
+    assert!(screen(&mut app, 80, 24)[2].starts_with("IMAGEv "));
     press(&mut app, &[KeyCode::Char('s'), KeyCode::Char('s')]);
-    assert!(screen(&app, 80, 24)[2].contains(" RSSv "));
+    assert!(screen(&mut app, 80, 24)[2].contains(" RSSv "));
 }
 
 #[test]
 fn filters_as_one_types() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('/'), KeyCode::Char('C'), KeyCode::Char('r')]);
-    let lines = screen(&app, 80, 24);
+    let lines = screen(&mut app, 80, 24);
     assert!(lines[3].starts_with("+cron") && lines[4].is_empty(), "{lines:?}");
     assert_eq!(lines[23], "filter: Cr_");
     // In a command line.
     press(&mut app, &[KeyCode::Backspace, KeyCode::Backspace, KeyCode::Char('日')]);
-    assert!(screen(&app, 80, 24)[3].starts_with("+nginx"));
+    assert!(screen(&mut app, 80, 24)[3].starts_with("+nginx"));
     press(&mut app, &[KeyCode::Enter]);
-    assert!(screen(&app, 80, 24)[23].starts_with("filter: 日  (esc clears)"));
+    assert!(screen(&mut app, 80, 24)[23].starts_with("filter: 日  (esc clears)"));
     press(&mut app, &[KeyCode::Esc]);
-    assert!(screen(&app, 80, 24)[4].starts_with("+cron"));
+    assert!(screen(&mut app, 80, 24)[4].starts_with("+cron"));
     press(&mut app, &[KeyCode::Char('/'), KeyCode::Char('q'), KeyCode::Char('x')]);
-    assert!(screen(&app, 80, 24)[3].is_empty());
+    assert!(screen(&mut app, 80, 24)[3].is_empty());
     press(&mut app, &[KeyCode::Esc, KeyCode::Down]);
+}
+
+/// Letters with ctrl used to be typed as they are: ctrl-h, which some
+/// terminals send for backspace, added an `h`.
+#[test]
+fn control_edits_the_filter_as_in_a_shell() {
+    let mut app = app();
+    press(&mut app, &[KeyCode::Char('/')]);
+    let mut typed = |keys: &str, modifiers| {
+        for key in keys.chars() {
+            assert_eq!(app.key(KeyEvent::new(KeyCode::Char(key), modifiers)), Next::Stay);
+        }
+        app.filter.clone()
+    };
+    assert_eq!(typed("one two\u{3000}日本 ", KeyModifiers::NONE), "one two\u{3000}日本 ");
+    assert_eq!(typed("w", KeyModifiers::CONTROL), "one two\u{3000}");
+    assert_eq!(typed("w", KeyModifiers::CONTROL), "one ");
+    assert_eq!(typed("h", KeyModifiers::CONTROL), "one");
+    assert_eq!(typed("akq", KeyModifiers::CONTROL), "one");
+    assert_eq!(typed("hux", KeyModifiers::ALT), "one");
+    assert_eq!(typed("S", KeyModifiers::SHIFT), "oneS");
+    assert_eq!(typed("u", KeyModifiers::CONTROL), "");
+    assert_eq!(typed("hw", KeyModifiers::CONTROL), "");
+    // Elsewhere they do nothing.
+    press(&mut app, &[KeyCode::Esc]);
+    for key in ['q', 'p', '/', 'h'] {
+        app.key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::CONTROL));
+    }
+    let lines = screen(&mut app, 80, 24);
+    assert!(lines[0].starts_with("2023-") && lines[2].ends_with(" CPU"), "{lines:?}");
+    assert!(lines[23].starts_with("q quit"), "{lines:?}");
+}
+
+/// A command line used to end at the screen's edge, and the rest could not be
+/// seen.
+#[test]
+fn long_lines_of_a_page_go_on_in_the_next_row() {
+    let mut app = app();
+    let long: String = (0..100).map(|number| format!("arg{number:02} ")).collect();
+    let lines = vec!["process 7".to_owned(), long, "identity".to_owned()];
+    app.mode = Mode::Page { lines, from: 0 };
+    let rows = screen(&mut app, 80, 24);
+    assert_eq!(rows[0], "process 7");
+    assert!(rows[1].starts_with("arg00 ") && rows[8].ends_with("arg99"), "{rows:?}");
+    assert_eq!(rows[9], "identity");
+    press(&mut app, &[KeyCode::Down, KeyCode::Down]);
+    assert!(screen(&mut app, 80, 24)[0].starts_with(&rows[2]));
+    press(&mut app, &[KeyCode::End]);
+    assert_eq!(screen(&mut app, 80, 24)[0], "identity");
+    // On a wider screen there are fewer rows.
+    assert_eq!(screen(&mut app, 1000, 24)[0], "identity");
+    press(&mut app, &[KeyCode::Up]);
+    assert!(screen(&mut app, 1000, 24)[0].starts_with("arg00"));
 }
 
 #[test]
 fn unfolds_and_opens_a_page() {
     let mut app = app();
     press(&mut app, &[KeyCode::Enter]);
-    let lines = screen(&app, 80, 24);
+    let lines = screen(&mut app, 80, 24);
     assert!(lines[3].starts_with("-nginx") && lines[4].starts_with("   20"), "{lines:?}");
     press(&mut app, &[KeyCode::Left]);
-    assert!(screen(&app, 80, 24)[4].starts_with("+cron"));
+    assert!(screen(&mut app, 80, 24)[4].starts_with("+cron"));
 
     // A process that is really there.
     let own = std::process::id();
@@ -186,13 +239,13 @@ fn unfolds_and_opens_a_page() {
     real.processes = vec![process("cron", own, 0.0, b"own")];
     app.take(real, Duration::ZERO);
     press(&mut app, &[KeyCode::End, KeyCode::Enter, KeyCode::Down, KeyCode::Enter]);
-    let lines = screen(&app, 80, 24);
+    let lines = screen(&mut app, 80, 24);
     assert_eq!(lines[0], format!("process {own}"));
     assert_eq!(lines[2], "identity");
     press(&mut app, &[KeyCode::Down, KeyCode::Down]);
-    assert_eq!(screen(&app, 80, 24)[0], "identity");
+    assert_eq!(screen(&mut app, 80, 24)[0], "identity");
     press(&mut app, &[KeyCode::Esc]);
-    assert!(screen(&app, 80, 24)[2].starts_with("IMAGE"));
+    assert!(screen(&mut app, 80, 24)[2].starts_with("IMAGE"));
 }
 
 #[test]
@@ -200,20 +253,30 @@ fn a_pause_keeps_what_is_there() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('p')]);
     app.take(snapshot(75.0), Duration::ZERO);
-    let lines = screen(&app, 80, 24);
+    let lines = screen(&mut app, 80, 24);
     assert!(lines[0].starts_with("PAUSED  2023-"), "{}", lines[0]);
     assert!(lines[0].ends_with("CPU 50.0 %, RSS 12.0M"), "{}", lines[0]);
     press(&mut app, &[KeyCode::Char('p')]);
     app.take(snapshot(75.0), Duration::ZERO);
-    assert!(screen(&app, 80, 24)[0].ends_with("CPU 75.0 %, RSS 12.0M"));
+    assert!(screen(&mut app, 80, 24)[0].ends_with("CPU 75.0 %, RSS 12.0M"));
 }
 
 #[test]
 fn histories_take_turns_and_end_with_their_image() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('h')]);
-    let lines = screen(&app, 80, 24);
+    let lines = screen(&mut app, 80, 24);
     assert!(lines[2].ends_with(" MEMORY") && lines[3].ends_with("██"), "{lines:?}");
+    press(&mut app, &[KeyCode::Char('h')]);
+    let lines = screen(&mut app, 80, 24);
+    assert!(lines[2].ends_with(" IO") && lines[3].ends_with("██"), "{lines:?}");
+    let mut more = snapshot(1.0);
+    more.images[1].numbers.tcp = Some(8);
+    app.take(more, Duration::ZERO);
+    press(&mut app, &[KeyCode::Char('h')]);
+    let lines = screen(&mut app, 80, 24);
+    // 4 of the 9 that there are now.
+    assert!(lines[2].ends_with(" CONN") && lines[3].ends_with("▄▄█"), "{lines:?}");
     let mut gone = snapshot(1.0);
     gone.images.remove(0);
     app.take(gone, Duration::ZERO);
@@ -224,9 +287,9 @@ fn histories_take_turns_and_end_with_their_image() {
 fn help_and_the_ways_out() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('?')]);
-    assert!(screen(&app, 80, 24)[0].starts_with("up, down, j, k"));
+    assert!(screen(&mut app, 80, 24)[0].starts_with("up, down, j, k"));
     press(&mut app, &[KeyCode::Char('q')]);
-    assert!(screen(&app, 80, 24)[2].starts_with("IMAGE"));
+    assert!(screen(&mut app, 80, 24)[2].starts_with("IMAGE"));
     let quit = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
     assert_eq!(app.key(quit), Next::Quit);
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);

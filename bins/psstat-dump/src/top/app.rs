@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::history::{History, Measure};
+use super::wrap::rows;
 use crate::columns::{self, Column, Level};
 use crate::measure::Snapshot;
 use crate::page;
@@ -39,7 +40,7 @@ pub enum Mode {
     Page {
         /// Its lines.
         lines: Vec<String>,
-        /// The first one that is shown.
+        /// The first row that is shown; a long line takes several.
         from: usize,
     },
     /// What keys do.
@@ -74,6 +75,8 @@ pub struct App {
     pub filter: String,
     /// Whether it is sorted the other way round.
     pub reverse: bool,
+    /// How many columns the screen had when it was last drawn.
+    pub width: usize,
     sort: usize,
     unfolded: BTreeSet<String>,
     selected: Option<Key>,
@@ -92,6 +95,7 @@ impl App {
             paused: false,
             filter: String::new(),
             reverse: false,
+            width: 0,
             sort: 0,
             unfolded: BTreeSet::new(),
             selected: None,
@@ -178,13 +182,23 @@ impl App {
 
     /// Does what a key asks for.
     pub fn key(&mut self, key: KeyEvent) -> Next {
-        if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
-            return Next::Quit;
+        // Capital letters come with shift, or without.
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let is_plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
+        match (key.code, &self.mode) {
+            (KeyCode::Char('c'), _) if control => return Next::Quit,
+            (KeyCode::Char(character), Mode::Filter) if control => {
+                edit(&mut self.filter, character);
+                return Next::Stay;
+            }
+            (KeyCode::Char(_), _) if !is_plain => return Next::Stay,
+            _ => {}
         }
         match &mut self.mode {
             Mode::Help => self.mode = Mode::List,
             Mode::Page { lines, from } => {
-                let last = lines.len().saturating_sub(1);
+                let last = rows(lines, self.width).len().saturating_sub(1);
+                *from = (*from).min(last);
                 match key.code {
                     KeyCode::Down | KeyCode::Char('j') => *from = (*from + 1).min(last),
                     KeyCode::Up | KeyCode::Char('k') => *from = from.saturating_sub(1),
@@ -280,5 +294,20 @@ impl App {
             Some(Key::Image(_)) => self.fold(),
             None => {}
         }
+    }
+}
+
+/// What ctrl with a letter does to a line that is typed, as in a shell.
+fn edit(line: &mut String, character: char) {
+    match character {
+        'h' => {
+            line.pop();
+        }
+        'u' => line.clear(),
+        'w' => {
+            let kept = line.trim_end().trim_end_matches(|c: char| !c.is_whitespace());
+            line.truncate(kept.len());
+        }
+        _ => {}
     }
 }

@@ -8,5 +8,6 @@ pub mod app;
 pub mod history;
 pub mod screen;
 pub mod view;
+mod wrap;
 
 pub use app::App;

@@ -110,7 +110,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Failure> {
     let windows = measure(measurer)?;
     let mut screen = Screen::take()?;
     let mut app = App::new(proc);
-    screen.0.draw(|frame| view::draw(frame, &app))?;
+    screen.0.draw(|frame| view::draw(frame, &mut app))?;
     while !ended.load(Ordering::Relaxed) && !has_gone() {
         let mut changed = false;
         if stopped.swap(false, Ordering::Relaxed) {
@@ -149,7 +149,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Failure> {
         }
         if changed {
             fault::perhaps("draw");
-            screen.0.draw(|frame| view::draw(frame, &app))?;
+            screen.0.draw(|frame| view::draw(frame, &mut app))?;
         }
     }
     Ok(())

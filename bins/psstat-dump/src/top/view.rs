@@ -8,6 +8,7 @@ use ratatui::widgets::Paragraph;
 
 use super::app::{App, Key, Mode};
 use super::history::{LENGTH, connections};
+use super::wrap::rows;
 use crate::columns::{self, Level};
 use crate::row::Row;
 use crate::units::{self, Style};
@@ -29,7 +30,8 @@ enter                unfold an image; open a process's page, esc leaves it
 s, S                 sort by the next column, by the one before
 r                    sort the other way round
 /                    filter as you type: images with this in their name or in
-                     a command line; enter keeps it, esc clears it
+                     a command line; enter keeps it, esc clears it; ctrl-u
+                     deletes what was typed, ctrl-w its last word
 h                    the history of CPU, memory, io or connections
 p                    pause, and go on
 q, ctrl-c            quit
@@ -38,13 +40,18 @@ ctrl-z               stop, until `fg` goes on
 Any key leaves this page.";
 
 /// Draws what the app shows.
-pub fn draw(frame: &mut Frame<'_>, app: &App) {
+pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
     let area = frame.area();
     let (width, height) = (usize::from(area.width), usize::from(area.height));
+    app.width = width;
+    let app = &*app;
     let mut lines: Vec<Line<'_>> = Vec::new();
     match &app.mode {
         Mode::Page { lines: page, from } => {
-            lines.extend(page.iter().skip(*from).take(height).map(|line| fit(line, width).into()));
+            let rows = rows(page, width);
+            // A wider screen has fewer of them than there were.
+            let from = (*from).min(rows.len().saturating_sub(1));
+            lines.extend(rows.into_iter().skip(from).take(height).map(Line::from));
         }
         Mode::Help => lines.extend(HELP.lines().map(|line| Line::from(fit(line, width)))),
         Mode::List | Mode::Filter => {

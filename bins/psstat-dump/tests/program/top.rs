@@ -129,8 +129,48 @@ fn its_screens_at_several_sizes() {
 }
 
 #[test]
+fn shows_each_history() {
+    let name = unique("history");
+    let mut actor = Actor::spawn(&Config::new(&name)).unwrap();
+    actor.tcp_pairs(2).unwrap();
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("it ^{name}$\n")).unwrap();
+    let mut top = Session::start(&["top", "--interval", "0.1", "--conf", conf.to_str().unwrap()]);
+    // Some higher than the lowest.
+    let has_bars = |screen: &str| {
+        let mut lines = screen.lines().filter(|line| line.starts_with("+it"));
+        lines.any(|line| line.contains(|c| ('▂'..='█').contains(&c)))
+    };
+    let heading = |screen: &str, name: &str| {
+        screen.lines().nth(2).is_some_and(|line| line.ends_with(&format!("  CONN {name}")))
+    };
+    // Memory and connections stay as they are; of CPU and io there must be some.
+    for name in ["CPU", "MEMORY", "IO", "CONN"] {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let screen = top.screen();
+            if heading(&screen, name) && has_bars(&screen) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{name}:\n{screen}");
+            match name {
+                "CPU" => drop(actor.burn(100.0, Duration::from_millis(300)).unwrap()),
+                "IO" => actor.write_bytes(10_000, 2).unwrap(),
+                _ => {}
+            }
+            top.hear(Duration::from_millis(50));
+        }
+        top.press("h");
+    }
+    top.wait_until(|screen| heading(screen, "CPU"));
+    top.press("q");
+    assert_eq!(top.end(), Some(0));
+}
+
+#[test]
 fn gives_the_terminal_back_when_it_is_ended() {
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let mut top = Session::start(&["top", "--no-conf"]);
         top.wait_for("measuring");
         assert!(top.is_raw());

@@ -1,0 +1,45 @@
+//! Long lines in several rows.
+
+use crate::harmless;
+
+/// A page's lines as rows of so many columns.
+pub(super) fn rows(lines: &[String], columns: usize) -> Vec<String> {
+    lines.iter().flat_map(|line| wrapped(&harmless::text(line), columns.max(1))).collect()
+}
+
+/// A line in rows; what is wider than a row by itself is left out.
+fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    let (mut rows, mut row, mut used) = (Vec::new(), String::new(), 0);
+    for character in line.chars() {
+        let wide = harmless::width(character.encode_utf8(&mut [0; 4]));
+        if wide > columns {
+            continue;
+        }
+        if used + wide > columns {
+            rows.push(std::mem::take(&mut row));
+            used = 0;
+        }
+        row.push(character);
+        used += wide;
+    }
+    rows.push(row);
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_row_is_wider_and_nothing_is_lost() {
+        let rows = |line: &str, columns| rows(&[line.to_owned()], columns);
+        assert_eq!(rows("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(rows("abcd", 4), ["abcd"]);
+        assert_eq!(rows("", 4), [""]);
+        assert_eq!(rows("a日本語", 4), ["a日", "本語"]);
+        assert_eq!(rows("e\u{301}e\u{301}x", 2), ["e\u{301}e\u{301}", "x"]);
+        assert_eq!(rows("\x1b!", 3), ["\\x1", "b!"]);
+        // What fits nowhere.
+        assert_eq!(rows("a日b", 1), ["a", "b"]);
+    }
+}
