@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use psstat_matcher::{ImageName, PatternError, Rules};
+use psstat_matcher::{ImageName, PatternError, Rule, Rules};
 use psstat_sampler::{Candidate, ImageId};
 
 use crate::executable;
@@ -46,7 +46,6 @@ pub struct Chooser {
     /// This very process, which is no part of what is looked at.
     own: Option<u32>,
     who: HashMap<u32, (u32, Vec<u8>)>,
-    limited: u64,
 }
 
 impl Chooser {
@@ -62,7 +61,6 @@ impl Chooser {
             of_rules: Vec::new(),
             own,
             who: HashMap::new(),
-            limited: 0,
         };
         let of_rules: Vec<String> = match &chooser.source {
             Source::Executable => Vec::new(),
@@ -95,9 +93,15 @@ impl Chooser {
         self.names.get(image.index().checked_sub(1)?).map(String::as_str)
     }
 
-    /// How often a rule gave up because it hit its step limit.
-    pub fn limited(&self) -> u64 {
-        self.limited
+    /// The rules that hit their step limit on some command line, each with its
+    /// image: it is not known whether they match that.
+    pub fn gave_up(&self) -> Vec<(&str, &Rule)> {
+        let (Source::Conf { rules, .. } | Source::Regex(rules)) = &self.source else {
+            return Vec::new();
+        };
+        let gave_up = rules.rules().iter().filter(|rule| rule.limits() > 0);
+        let image = |rule: &Rule| rules.images().get(rule.image()).map_or("", ImageName::as_str);
+        gave_up.map(|rule| (image(rule), rule)).collect()
     }
 
     /// Puts a process into its images, and notes who it is.
@@ -114,10 +118,9 @@ impl Chooser {
             }
             Source::Conf { rules, .. } | Source::Regex(rules) => {
                 let of_rules = &self.of_rules;
-                let verdict = rules.classify(candidate.text, &mut |number| {
+                rules.classify(candidate.text, &mut |number| {
                     images.extend(of_rules.get(number).copied().flatten());
                 });
-                self.limited = self.limited.saturating_add(verdict.limited as u64);
             }
         }
         if !images.is_empty() {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use psstat_matcher::Rule;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 
@@ -52,6 +52,7 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
     let interrupt = has_average.then(Interrupt::listen).transpose()?;
     let mut average = Average::default();
     let mut found = Found::Nothing;
+    let mut is_told = false;
     for round in 0..rounds {
         let due = measurer.open();
         if (round > 0 || !measurer.is_still()) && is_interrupted_before(due, interrupt.as_ref())? {
@@ -71,6 +72,11 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
             found = Found::Something;
         }
         printer.print(&snapshot, measurer.chooser(), round == 0)?;
+        if let Some(gave_up) = gave_up(measurer.chooser()).filter(|_| !is_told) {
+            // To a script, too: what it reads may be less than there is.
+            terminal::say(&gave_up);
+            is_told = true;
+        }
     }
     drop(progress);
     if average.windows() > 1 {
@@ -155,7 +161,7 @@ struct Printer {
 impl Printer {
     fn print(&self, snapshot: &Snapshot, chooser: &Chooser, first: bool) -> Result<(), Failure> {
         let bytes = match self.format {
-            Format::Text => self.text(snapshot, chooser, first).into_bytes(),
+            Format::Text => self.text(snapshot, first).into_bytes(),
             Format::Csv => self.csv(snapshot, first).into_bytes(),
             Format::Json => json::line(&self.json(snapshot, chooser)),
         };
@@ -169,8 +175,8 @@ impl Printer {
         }
     }
 
-    fn text(&self, snapshot: &Snapshot, chooser: &Chooser, first: bool) -> String {
-        if first && let Some(remark) = remark(snapshot, chooser) {
+    fn text(&self, snapshot: &Snapshot, first: bool) -> String {
+        if first && let Some(remark) = remark(snapshot) {
             terminal::remark(&remark);
         }
         let table =
@@ -207,12 +213,15 @@ impl Printer {
         add("rows", Value::Array(rows));
         add("total", json::total(&self.columns, &snapshot.total));
         add("unread", json::unread(&snapshot.health));
+        let gave_up = chooser.gave_up().into_iter();
+        let gave_up = gave_up.map(|(image, rule)| json!({"image": image, "line": rule.line()}));
+        add("rules_gave_up", gave_up.collect());
         Value::Object(document)
     }
 }
 
 /// Why there may be less to see than there is.
-fn remark(snapshot: &Snapshot, chooser: &Chooser) -> Option<String> {
+fn remark(snapshot: &Snapshot) -> Option<String> {
     let (matched, denied) = (snapshot.health.matched, snapshot.health.denied);
     let mut parts = Vec::new();
     for (file, denied) in [("io", denied.io), ("sockets", denied.fd)] {
@@ -220,8 +229,20 @@ fn remark(snapshot: &Snapshot, chooser: &Chooser) -> Option<String> {
             parts.push(format!("{file} of {denied} of {matched} processes may not be read"));
         }
     }
-    if chooser.limited() > 0 {
-        parts.push(format!("a rule gave up on {} command lines", chooser.limited()));
-    }
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Which rules hit their step limit.
+fn gave_up(chooser: &Chooser) -> Option<String> {
+    let rule = |(image, rule): (&str, &Rule)| match rule.line() {
+        Some(line) => format!("{image} (line {line})"),
+        None => harmless::bytes(rule.source()),
+    };
+    let rules: Vec<String> = chooser.gave_up().into_iter().map(rule).collect();
+    (!rules.is_empty()).then(|| {
+        let rules = rules.join(", ");
+        format!(
+            "psstat-dump: hit their step limit, so that processes may be missing: rules {rules}"
+        )
+    })
 }

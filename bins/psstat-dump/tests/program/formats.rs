@@ -2,9 +2,11 @@
 
 use std::process::Stdio;
 
+use psstat_actor::{Actor, Config, TempDir};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
-use crate::run::{actor, command, csv, json, run, stderr, stdout, unique};
+use crate::run::{actor, command, csv, json as json_of, run, stderr, stdout, unique};
 
 #[test]
 fn plain_and_aligned_in_a_pipe() {
@@ -66,7 +68,7 @@ fn as_often_as_it_is_asked_for() {
     let _actor = actor(&name);
     let args = ["--no-conf", "--interval", "0.2", "--count", "3", &name];
     let output = run(&[&args[..], &["--json"]].concat());
-    let documents: Vec<serde_json::Value> =
+    let documents: Vec<Value> =
         stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(documents.len(), 3);
     let times: Vec<f64> =
@@ -114,10 +116,37 @@ fn an_interrupt_ends_the_tables_with_their_average() {
     assert_eq!(last.lines().count(), 3, "{text}");
 }
 
+/// It used to be said to people alone, and only of the first window.
+#[test]
+fn rules_that_give_up_are_told_to_scripts_too() {
+    let name = unique("limited");
+    let actor = Actor::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("fine ^{name}\nslow ^{name} (x+x+)+(?=[yz])\n")).unwrap();
+    let args = ["--conf", conf.to_str().unwrap(), "--count", "2", "--interval", "0.1"];
+    let want = "psstat-dump: hit their step limit, so that processes may be missing: rules slow \
+                (line 2)\n";
+    for format in ["--json", "--csv", "--color=never"] {
+        let output = run(&[&args[..], &[format]].concat());
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(stderr(&output), want, "{format}");
+        if format == "--json" {
+            for line in stdout(&output).lines() {
+                let document: Value = serde_json::from_str(line).unwrap();
+                assert_eq!(document["rules_gave_up"], json!([{"image": "slow", "line": 2}]));
+            }
+        }
+    }
+    let (_, document) = json_of(&["-e", &name, "--json"]);
+    assert_eq!(document["rules_gave_up"], json!([]));
+    drop(actor);
+}
+
 #[test]
 fn an_absent_image_is_zero_and_nothing_matched() {
     let name = unique("absent");
-    let (status, document) = json(&["--no-conf", "--json", &name]);
+    let (status, document) = json_of(&["--no-conf", "--json", &name]);
     assert_eq!(status, 1);
     assert_eq!(document["rows"][0]["procs"], 0);
     assert_eq!(document["rows"][0]["fds"], 0);
