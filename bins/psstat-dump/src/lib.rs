@@ -33,6 +33,7 @@ pub mod miss;
 pub mod nearest;
 pub mod page;
 pub mod row;
+pub mod spot;
 pub mod table;
 pub mod terminal;
 pub mod time;

@@ -4,6 +4,7 @@ use psstat_actor::{Actor, Config, TempDir};
 use serde_json::{Value, json};
 
 use crate::run::{csv, json as json_of, run, stderr, stdout, unique};
+use crate::session::Session;
 
 fn conf(temp: &TempDir, text: &str) -> String {
     let path = temp.join("psstat.conf");
@@ -136,6 +137,78 @@ fn says_what_keeps_a_rule_from_matching() {
     let (_, document) = json_of(&["explain", "--rule", "front", "--conf", &path, "--json"]);
     assert_eq!(document["rules"][0]["matches_from"], format!("{name} -Dlib"));
     assert_eq!(document["rules"][0]["matches_as_far_as"], Value::Null);
+}
+
+/// The window was 120 characters whatever the terminal: at 80 columns the line
+/// wrapped, and the carets stood under something else.
+#[test]
+fn the_marks_are_right_on_any_terminal() {
+    let name = unique("narrow");
+    let words = ["日本".repeat(40), "HIT".to_owned(), "x".repeat(200)];
+    let actor = Actor::spawn(&Config::new(&name).args(words)).unwrap();
+    let pid = actor.pid().to_string();
+    let mut explain = Session::start(&["explain", &pid, "-e", "HIT"]);
+    let screen = explain.wait_until(|screen| screen.contains("rules match"));
+    assert_eq!(explain.end(), Some(0));
+    let lines: Vec<&str> = screen.lines().filter(|line| !line.is_empty()).collect();
+    let [_, _, shown, marks, sum] = lines[..] else { panic!("{screen}") };
+    assert_eq!(sum, "1 of 1 rules match");
+    let before = shown.find("HIT").unwrap();
+    let width: usize = shown[..before].chars().map(|c| if c > '\u{2e80}' { 2 } else { 1 }).sum();
+    assert_eq!(marks, format!("{}^^^", " ".repeat(width)), "{screen}");
+}
+
+/// A rule that gave up was said to come nowhere near.
+#[test]
+fn a_rule_that_gave_up_is_told_apart() {
+    let name = unique("gave-up");
+    let actor = Actor::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
+    let pid = actor.pid().to_string();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("slow ^{name} (x+x+)+(?=[yz])\nfine {name}\n"));
+    let text = stdout(&run(&["explain", &pid, "--conf", &path]));
+    assert!(
+        text.contains(
+            "(line 1)\n  hit its step limit, so that nobody knows whether it matches\nmatches  fine"
+        ),
+        "{text}"
+    );
+    assert!(text.starts_with(&format!("process {pid}\ngave up  slow  ")), "{text}");
+    assert!(text.ends_with("1 of 2 rules match, 1 gave up\n"), "{text}");
+    let (_, document) = json_of(&["explain", &pid, "--conf", &path, "--json"]);
+    let rules = &document["rules"];
+    assert_eq!((&rules[0]["matches"], &rules[0]["gave_up"]), (&Value::Null, &json!(true)));
+    assert_eq!((&rules[1]["matches"], &rules[1]["gave_up"]), (&json!(true), &json!(false)));
+    let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
+    assert_eq!((&*records[1][4], &*records[2][4]), ("", "true"));
+
+    let of_rule = ["explain", "--rule", "slow", "--conf", &path];
+    let text = stdout(&run(&of_rule));
+    assert!(text.contains(&format!("so that nobody knows: {pid}\n")), "{text}");
+    let (status, document) = json_of(&[&of_rule[..], &["--json"]].concat());
+    assert_eq!((status, &document["rules"][0]["gave_up"]), (1, &json!([actor.pid()])));
+    let records = csv(&stdout(&run(&[&of_rule[..], &["--csv"]].concat())));
+    assert_eq!(records[1][2..], [&pid[..], "", "", "", "", "", ""]);
+}
+
+/// Each beginning of each rule used to be compiled before anything was said,
+/// for minutes where rules are many.
+#[test]
+fn many_rules_do_not_take_for_ever() {
+    let name = unique("patient");
+    let actor = crate::run::actor(&name);
+    let pid = actor.pid().to_string();
+    let temp = TempDir::new().unwrap();
+    let rule = |number: usize| format!("r{number} {}{number}\n", "nothing-of-this-kind".repeat(12));
+    let path = conf(&temp, &(0..500).map(rule).collect::<String>());
+    let output = run(&["explain", &pid, "--conf", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    assert!(text.contains("  how near it comes would take too long to find out\n"), "{text}");
+    assert!(text.ends_with("0 of 500 rules match\n"));
+    let want =
+        "psstat-dump: after 3 s it was looked no further for what keeps rules from matching\n";
+    assert_eq!(stderr(&output), want);
 }
 
 #[test]
