@@ -3,7 +3,7 @@
 use nom::Parser;
 
 use crate::error::{Error, Expected, File};
-use crate::number;
+use crate::number::{self, Field};
 
 /// The rest of a text that began `len` bytes long.
 #[derive(Clone, Copy)]
@@ -61,6 +61,34 @@ impl<'a> Cursor<'a> {
                 Ok(value)
             }
             Err(expected) => Err(self.error(field, expected)),
+        }
+    }
+
+    /// Reads fields into `values`, a space before each, as long as they are of
+    /// the common form, and gives how many. At the next one all is as it was.
+    #[inline(always)]
+    pub(crate) fn common_fields(&mut self, values: &mut [u64]) -> usize {
+        let all = values.len();
+        let mut left = values;
+        loop {
+            match (number::field(self.rest), &mut *left) {
+                (Field::Two(first, second, rest), [one, other, ..]) => {
+                    (*one, *other) = (first, second);
+                    self.rest = rest;
+                    left = left.get_mut(2..).unwrap_or_default();
+                }
+                (Field::Two(number, _, _), [value]) => {
+                    *value = number;
+                    self.rest = self.rest.get(2..).unwrap_or_default();
+                    return all;
+                }
+                (Field::One(number, rest), [value, ..]) => {
+                    *value = number;
+                    self.rest = rest;
+                    left = left.get_mut(1..).unwrap_or_default();
+                }
+                _ => return all - left.len(),
+            }
         }
     }
 

@@ -27,19 +27,24 @@ const fn length(word: u64) -> u32 {
 /// Whether each byte is 0 to 9.
 #[inline(always)]
 const fn all_digits(digits: u64) -> bool {
-    // From 10 on the high bit is set, in the byte or by adding 0x76. A carry
-    // comes only out of a byte that is too large anyway.
-    (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & HIGH_BITS == 0
+    other_than_digits(digits) & HIGH_BITS == 0
 }
 
-/// The number that eight digits make, first digit in the lowest byte.
+/// The high bit of each byte that is not 0 to 9, among other bits.
+#[inline(always)]
+const fn other_than_digits(digits: u64) -> u64 {
+    // From 10 on the high bit is set, in the byte or by adding 0x76. A carry
+    // comes only out of a byte that is too large anyway.
+    digits | digits.wrapping_add(0x7676_7676_7676_7676)
+}
+
+/// The number that eight digits make, first digit in the lowest byte: each
+/// step joins neighbours, digits to pairs, pairs to fours, fours to the number.
 #[inline(always)]
 const fn sum_of_eight(digits: u64) -> u64 {
-    const PAIRS: u64 = 0x0000_00FF_0000_00FF;
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
-    let high = (pairs & PAIRS).wrapping_mul(0x000F_4240_0000_0064);
-    let low = ((pairs >> 16) & PAIRS).wrapping_mul(0x0000_2710_0000_0001);
-    high.wrapping_add(low) >> 32
+    let pairs = digits.wrapping_mul(0xA01) >> 8 & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(0x64_0001) >> 16 & 0x0000_FFFF_0000_FFFF;
+    fours.wrapping_mul(0x2710_0000_0001) >> 32
 }
 
 /// An unsigned decimal number at the head of `text`. Fails with
@@ -99,49 +104,63 @@ fn decimal_tail(text: &[u8], first: u64) -> Parsed<'_, u64> {
     }
 }
 
-/// A field at the head of a text, with the space before it.
-pub(crate) enum Field {
+/// A field at the head of a text, with the space before it, and what follows.
+pub(crate) enum Field<'a> {
     /// Two fields of one digit each, such as ` 7 0`. Half of what `stat` prints
     /// is a single 0.
-    Two(u64, u64),
-    /// One field, and how many bytes it has with its space.
-    One(u64, usize),
+    Two(u64, u64, &'a [u8]),
+    /// One field.
+    One(u64, &'a [u8]),
     /// Whatever else stands here.
     Other,
 }
 
-/// The field that begins with the eight bytes of `head` and goes on in `rest`.
-/// This takes what is common; a sign, more than 15 digits, what is at the
-/// text's end and what is no field at all is [`Field::Other`].
+/// The field that `text` begins with. This takes what is common; a sign, more
+/// than 15 digits, what is at the text's end and what is no field at all is
+/// [`Field::Other`].
 #[inline(always)]
-pub(crate) const fn field(head: [u8; 8], rest: &[u8]) -> Field {
-    let word = u64::from_le_bytes(head);
+pub(crate) fn field(text: &[u8]) -> Field<'_> {
+    let Some((head, rest)) = text.split_first_chunk::<8>() else {
+        // The last one of `stat`, `exit_code`, is 0 most of the time.
+        return match text {
+            [b' ', digit @ b'0'..=b'9', b'\n', ..] => {
+                Field::One(u64::from(digit - b'0'), text.get(2..).unwrap_or_default())
+            }
+            _ => Field::Other,
+        };
+    };
+    let word = u64::from_le_bytes(*head);
     if word as u8 != b' ' {
         return Field::Other;
     }
     // The space becomes a leading 0.
     let digits = word ^ u64::from_le_bytes(*b" 0000000");
-    // Bit 4 of the first byte behind the digits; 64 for seven digits and more.
+    // Bit 4 of the first byte behind the digits; 63 for seven digits and more.
     // Where the next field begins hangs on this, so nothing comes before it.
-    let end = (!word & 0x1010_1010_1010_1000).trailing_zeros();
-    match end {
-        0..20 => Field::Other,
-        20 => match two_single_digits(digits) {
-            Some((first, second)) => Field::Two(first, second),
-            None if digits >> 8 & 0xFF <= 9 => Field::One(digits >> 8 & 0xFF, 2),
-            None => Field::Other,
-        },
-        21..64 => {
-            // So that the digits are at the top, and zeros lead them.
-            let digits = digits << (68 - end);
-            if all_digits(digits) {
-                Field::One(sum_of_eight(digits), (end / 8) as usize)
-            } else {
-                Field::Other
+    let end = (digits & 0x1010_1010_1010_1000 | 1 << 63).trailing_zeros();
+    if end == 20 {
+        return match two_single_digits(digits) {
+            Some((first, second)) => Field::Two(first, second, text.get(4..).unwrap_or_default()),
+            None if digits >> 8 & 0xFF <= 9 => {
+                Field::One(digits >> 8 & 0xFF, text.get(2..).unwrap_or_default())
             }
-        }
-        _ => long_field(digits, rest),
+            None => Field::Other,
+        };
     }
+    if end < 20 {
+        return Field::Other;
+    }
+    if end == 63 {
+        return long_field(digits, rest);
+    }
+    // So that the digits are at the top, and zeros lead them.
+    let digits = digits << (68 - end);
+    if !all_digits(digits) {
+        return Field::Other;
+    }
+    // Below 8, as the compiler sees.
+    let width = ((end / 8) & 7) as usize;
+    Field::One(sum_of_eight(digits), text.get(width..).unwrap_or_default())
 }
 
 /// A space and the digit of a field, a space and the digit of the next, and
@@ -161,9 +180,9 @@ const fn two_single_digits(digits: u64) -> Option<(u64, u64)> {
 }
 
 /// A field of seven digits and more, of which the first seven are the upper
-/// bytes of `digits`.
+/// bytes of `digits`, and `rest` is what follows them.
 #[inline(always)]
-const fn long_field(digits: u64, rest: &[u8]) -> Field {
+fn long_field(digits: u64, rest: &[u8]) -> Field<'_> {
     const POWERS: [u64; 9] =
         [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     // One byte more than is added up, to see that no digit follows.
@@ -171,19 +190,20 @@ const fn long_field(digits: u64, rest: &[u8]) -> Field {
     let [next @ .., behind] = *next;
     let word = u64::from_le_bytes(next);
     let count = length(word);
-    if !all_digits(digits) {
-        return Field::Other;
-    }
     let seven = sum_of_eight(digits);
     if count == 0 {
-        return Field::One(seven, 8);
+        return if all_digits(digits) { Field::One(seven, rest) } else { Field::Other };
     }
     let more = (word ^ ZEROS) << (64 - 8 * count);
-    if !all_digits(more) || count == 8 && behind & 0x10 != 0 {
+    if (other_than_digits(digits) | other_than_digits(more)) & HIGH_BITS != 0
+        || count == 8 && behind & 0x10 != 0
+    {
         return Field::Other;
     }
     // 15 digits at most.
-    Field::One(seven * POWERS[count as usize] + sum_of_eight(more), 8 + count as usize)
+    let count = count as usize;
+    let value = seven * POWERS.get(count).copied().unwrap_or(0) + sum_of_eight(more);
+    Field::One(value, rest.get(count..).unwrap_or_default())
 }
 
 /// The number that all of `digits` make, where these are `text`'s bytes from 8
@@ -296,11 +316,22 @@ pub(crate) const fn hex4(text: [u8; 4]) -> Option<u16> {
 /// Exactly two hexadecimal digits, as `%02X` prints a u8.
 #[inline(always)]
 pub(crate) const fn hex2(text: [u8; 2]) -> Option<u8> {
-    let [a, b] = text;
-    match hex4([b'0', b'0', a, b]) {
-        Some(value) => Some(value as u8),
-        None => None,
+    let [high, low] = text;
+    match (hex_digit(high), hex_digit(low)) {
+        (high @ 0..16, low @ 0..16) => Some(high << 4 | low),
+        _ => None,
     }
+}
+
+/// What a hexadecimal digit stands for; 16 and more for any other byte.
+#[inline(always)]
+const fn hex_digit(byte: u8) -> u8 {
+    let digit = byte.wrapping_sub(b'0');
+    if digit <= 9 {
+        return digit;
+    }
+    let letter = (byte | 0x20).wrapping_sub(b'a');
+    if letter < 6 { letter + 10 } else { 16 }
 }
 
 /// A hexadecimal number of one digit or more that fits 64 bits.

@@ -186,11 +186,14 @@ impl<'a> Stat<'a> {
     /// off: a number that was cut short is never taken for a value.
     #[inline]
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
-        let (head, mut at) = Head::parse(text)?;
-        let mut numbers = Numbers::new(text);
         let mut values = [0; 49];
-        let count = numbers.read(&mut at, &mut values, 38)?;
-        numbers.check(&values)?;
+        // Nearly always there is but one bracket, soon found. Where all behind
+        // it has been read, numbers and the line's end, there is no other.
+        let mut read = read(text, memchr::memchr(b')', text), &mut values);
+        if !matches!(read, Ok((_, _, b"\n"))) {
+            read = read_behind_last_bracket(text, &mut values);
+        }
+        let (head, count, _) = read?;
         // Whether the kernel printed this field.
         let there = |field: usize| field < 4 + count;
         let [
@@ -244,7 +247,7 @@ impl<'a> Stat<'a> {
             env_end,
             exit_code,
         ] = values;
-        let stat = Self {
+        Ok(Self {
             pid: head.pid,
             comm: head.comm,
             state: head.state,
@@ -297,14 +300,38 @@ impl<'a> Stat<'a> {
             env_start: there(50).then_some(env_start),
             env_end: there(51).then_some(env_end),
             exit_code: there(52).then_some(exit_code as i32),
-        };
-        match at.rest {
-            [b'\n', ..] => Ok(stat),
-            // Fields that a later kernel added.
-            [b' ', more @ ..] if more.ends_with(b"\n") => Ok(stat),
-            _ => Err(at.error(52, Expected::LineEnd)),
-        }
+        })
     }
+}
+
+/// Reads a line in which the bracket behind the name is at `bracket`. Gives the
+/// head, how many numbers follow it, and what is left of the text.
+#[inline(always)]
+fn read<'a>(
+    text: &'a [u8],
+    bracket: Option<usize>,
+    values: &mut [u64; 49],
+) -> Result<(Head<'a>, usize, &'a [u8]), Error> {
+    let (head, mut at) = Head::parse(text, bracket)?;
+    let mut numbers = Numbers::new(text);
+    let count = numbers.read(&mut at, values)?;
+    numbers.check(values)?;
+    match at.rest {
+        [b'\n', ..] => Ok((head, count, at.rest)),
+        // Fields that a later kernel added.
+        [b' ', more @ ..] if more.ends_with(b"\n") => Ok((head, count, at.rest)),
+        _ => Err(at.error(52, Expected::LineEnd)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn read_behind_last_bracket<'a>(
+    text: &'a [u8],
+    values: &mut [u64; 49],
+) -> Result<(Head<'a>, usize, &'a [u8]), Error> {
+    *values = [0; 49];
+    read(text, memchr::memrchr(b')', text), values)
 }
 
 impl<'a> Core<'a> {
@@ -315,10 +342,11 @@ impl<'a> Core<'a> {
     /// As [`Stat::parse`], for these fields.
     #[inline]
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
-        let (Head { pid, comm, state }, mut at) = Head::parse(text)?;
+        let bracket = memchr::memrchr(b')', text);
+        let (Head { pid, comm, state }, mut at) = Head::parse(text, bracket)?;
         let mut numbers = Numbers::new(text);
         let mut values = [0; 19];
-        numbers.read(&mut at, &mut values, 19)?;
+        numbers.read(&mut at, &mut values)?;
         at.byte(22, b' ', Expected::Separator)?;
         let [ppid, _, _, _, _, _, _, _, _, _, utime, stime, _, _, _, _, num_threads, _, starttime] =
             values;
@@ -336,14 +364,17 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
+    /// `bracket` is where the one behind the name stands.
     #[inline(always)]
-    fn parse(text: &'a [u8]) -> Result<(Self, Cursor<'a>), Error> {
+    fn parse(text: &'a [u8], bracket: Option<usize>) -> Result<(Self, Cursor<'a>), Error> {
         let mut cursor = Cursor::new(File::Stat, text);
         let at = &mut cursor;
         let pid = at.narrow(1)?;
         at.byte(1, b' ', Expected::Separator)?;
         at.byte(2, b'(', Expected::Bracket)?;
-        let name = last_bracket(at.rest).and_then(|end| at.rest.split_at_checked(end));
+        let start = text.len() - at.rest.len();
+        let name =
+            bracket.and_then(|bracket| at.rest.split_at_checked(bracket.checked_sub(start)?));
         let Some((comm, behind)) = name else {
             return Err(at.error(2, Expected::Bracket));
         };
@@ -352,16 +383,5 @@ impl<'a> Head<'a> {
         at.byte(3, b' ', Expected::Separator)?;
         let &[state] = at.chunk(3, Expected::Character)?;
         Ok((Self { pid, comm, state: State::from_byte(state) }, cursor))
-    }
-}
-
-/// Where the last `)` is. Most often there is but one, soon found; then the
-/// numbers behind it can be read while it is still being looked for others.
-#[inline(always)]
-fn last_bracket(text: &[u8]) -> Option<usize> {
-    let first = memchr::memchr(b')', text)?;
-    match memchr::memrchr(b')', text.get(first + 1..).unwrap_or_default()) {
-        None => Some(first),
-        Some(last) => Some(first + 1 + last),
     }
 }

@@ -43,22 +43,20 @@ impl Statm {
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let mut at = Cursor::new(File::Statm, text);
-        let statm = Self {
-            size: at.u64(1)?,
-            resident: next(&mut at, 2)?,
-            shared: next(&mut at, 3)?,
-            text: next(&mut at, 4)?,
-            lib: next(&mut at, 5)?,
-            data: next(&mut at, 6)?,
-            dt: next(&mut at, 7)?,
-        };
+        let size = at.u64(1)?;
+        let mut values = [0; 6];
+        let mut left = &mut values[..];
+        loop {
+            let read = at.common_fields(left);
+            left = left.get_mut(read..).unwrap_or_default();
+            let field = FIELDS.len() - left.len() + 1;
+            let Some((value, more)) = left.split_first_mut() else { break };
+            at.byte(field as u8, b' ', Expected::Separator)?;
+            *value = at.u64(field as u8)?;
+            left = more;
+        }
         at.byte(7, b'\n', Expected::LineEnd)?;
-        Ok(statm)
+        let [resident, shared, text, lib, data, dt] = values;
+        Ok(Self { size, resident, shared, text, lib, data, dt })
     }
-}
-
-#[inline(always)]
-fn next(at: &mut Cursor<'_>, field: u8) -> Result<u64, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    at.u64(field)
 }

@@ -2,7 +2,7 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
-use crate::number::{self, Field};
+use crate::number;
 
 /// The fields from 4 on: numbers, a space before each. They are read in one
 /// loop, whatever their types, and the types are looked at afterwards: that is
@@ -20,49 +20,52 @@ impl<'a> Numbers<'a> {
         Self { text, too_large: 0 }
     }
 
-    /// Reads as many `values` as there are and gives their number, which must
-    /// not be below `required`. A negative one is stored as its 64 bits.
+    /// Reads all `values`, from field 4 on, and gives their number. From the
+    /// eleven behind field 41 on the line may end.
     #[inline(always)]
-    pub(super) fn read(
+    pub(super) fn read(&mut self, at: &mut Cursor<'a>, values: &mut [u64]) -> Result<usize, Error> {
+        let Some((before, [rsslim, behind @ ..])) = values.split_at_mut_checked(RSSLIM - 4) else {
+            return self.fields(at, values, 4);
+        };
+        let count = self.fields(at, before, 4)?;
+        *rsslim = self.rsslim(at)?;
+        Ok(count + 1 + self.fields(at, behind, RSSLIM as u8 + 1)?)
+    }
+
+    /// Field 25, which is `u64::MAX` for nearly every process.
+    #[inline(always)]
+    fn rsslim(&mut self, at: &mut Cursor<'a>) -> Result<u64, Error> {
+        match at.rest.strip_prefix(b" 18446744073709551615") {
+            Some(rest @ [b' ', ..]) => {
+                at.rest = rest;
+                Ok(u64::MAX)
+            }
+            _ => self.field(at, RSSLIM as u8),
+        }
+    }
+
+    /// Reads as many `values` as there are, the first being field `first`, and
+    /// gives their number. A negative one is stored as its 64 bits.
+    #[inline(always)]
+    fn fields(
         &mut self,
         at: &mut Cursor<'a>,
         values: &mut [u64],
-        required: usize,
+        first: u8,
     ) -> Result<usize, Error> {
         let all = values.len();
         let mut left = values;
         loop {
-            if let Some((head, rest)) = at.rest.split_first_chunk::<8>() {
-                match (number::field(*head, rest), &mut *left) {
-                    (Field::Two(first, second), [one, other, ..]) => {
-                        (*one, *other) = (first, second);
-                        at.rest = at.rest.get(4..).unwrap_or_default();
-                        left = left.get_mut(2..).unwrap_or_default();
-                        continue;
-                    }
-                    (Field::Two(number, _), [value]) => {
-                        *value = number;
-                        at.rest = at.rest.get(2..).unwrap_or_default();
-                        return Ok(all);
-                    }
-                    (Field::One(number, width), [value, ..]) => {
-                        if let Some(rest) = at.rest.get(width..) {
-                            *value = number;
-                            at.rest = rest;
-                            left = left.get_mut(1..).unwrap_or_default();
-                            continue;
-                        }
-                    }
-                    _ => {}
-                }
-            }
+            let read = at.common_fields(left);
+            left = left.get_mut(read..).unwrap_or_default();
             let count = all - left.len();
             let Some((value, more)) = left.split_first_mut() else { return Ok(all) };
-            if count >= required && at.rest.first() == Some(&b'\n') {
+            // Fewer than 256 fields.
+            let field = first + count as u8;
+            if field > REQUIRED && at.rest.first() == Some(&b'\n') {
                 return Ok(count);
             }
-            // Fewer than 256 fields.
-            *value = self.field(at, count as u8 + 4)?;
+            *value = self.field(at, field)?;
             left = more;
         }
     }
@@ -70,16 +73,13 @@ impl<'a> Numbers<'a> {
     /// Any field, with the space before it.
     #[inline(always)]
     fn field(&mut self, at: &mut Cursor<'a>, field: u8) -> Result<u64, Error> {
-        at.byte(field, b' ', Expected::Separator)?;
-        // `rsslim` of nearly every process, and `u64::MAX`.
-        if let Some([behind, ..]) = at.rest.strip_prefix(b"18446744073709551615")
-            && field == RSSLIM
-            && !behind.is_ascii_digit()
-        {
-            at.rest = at.rest.get(20..).unwrap_or_default();
+        let signed = SIGNED & (1 << field) != 0;
+        // `tpgid` of nearly every process that has no terminal.
+        if signed && at.rest.starts_with(b" -1 ") {
+            at.rest = at.rest.get(3..).unwrap_or_default();
             return Ok(u64::MAX);
         }
-        let signed = SIGNED & (1 << field) != 0;
+        at.byte(field, b' ', Expected::Separator)?;
         match number::decimal(at.rest) {
             Ok((number, rest)) => {
                 at.rest = rest;
@@ -134,7 +134,9 @@ impl<'a> Numbers<'a> {
     }
 }
 
-const RSSLIM: u8 = 25;
+const RSSLIM: usize = 25;
+/// The last field that every kernel prints.
+const REQUIRED: u8 = 41;
 /// The fields that may be negative: bit N for field N.
 const SIGNED: u64 = mask(&I32) | mask(&[16, 17, 18, 19, 21, 44]);
 /// Those of them that have 32 bits.
