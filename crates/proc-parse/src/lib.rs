@@ -19,10 +19,10 @@
 //! # Ok::<(), psstat_proc_parse::Error>(())
 //! ```
 //!
-//! A module a file: [`stat`], [`statm`], [`io`], [`status`], [`cmdline`],
-//! [`limits`], the links of [`fd`] and the socket tables of [`net`]. Fields
-//! have the names of proc(5) and say their unit and the kernel that brought
-//! them.
+//! A type a file: [`Stat`], [`Statm`], [`Io`], [`Status`], [`Cmdline`],
+//! [`Limits`], [`FdTarget`] for the links of `fd`, and the socket tables of
+//! [`net`]. Fields have the names of proc(5) and say their unit and the kernel
+//! that brought them.
 //!
 //! What holds for all of them:
 //!
@@ -38,28 +38,28 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod cmdline;
+mod cmdline;
 mod cursor;
-pub mod error;
-pub mod fd;
-pub mod io;
-pub mod limits;
+mod error;
+mod fd;
+mod io;
+mod limits;
 pub mod net;
 mod number;
-pub mod stat;
+mod stat;
 mod state;
-pub mod statm;
-pub mod status;
+mod statm;
+mod status;
 
-pub use cmdline::Cmdline;
+pub use cmdline::{Args, Cmdline};
 pub use error::{Error, Expected, File};
 pub use fd::FdTarget;
 pub use io::Io;
-pub use limits::{Limit, Limits};
-pub use stat::Stat;
+pub use limits::{Limit, LimitRow, Limits};
+pub use stat::{Stat, StatCore};
 pub use state::State;
 pub use statm::Statm;
-pub use status::Status;
+pub use status::{Name, NsPids, Status, Unescaped};
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]

@@ -31,7 +31,7 @@ pub enum Limit {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Row<'a> {
+pub struct LimitRow<'a> {
     /// What is limited, as printed: `Max open files`.
     pub name: &'a [u8],
     /// The limit that holds now.
@@ -51,7 +51,7 @@ pub struct Row<'a> {
 ///     b"Limit                     Soft Limit           Hard Limit           Units     \n\
 ///       Max open files            1024                 unlimited            files     \n",
 /// )?;
-/// let row = limits.max_open_files().unwrap();
+/// let row = limits.get(b"Max open files").unwrap();
 /// assert_eq!((row.soft, row.hard), (Limit::Value(1024), Limit::Unlimited));
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
@@ -80,111 +80,15 @@ impl<'a> Limits<'a> {
     }
 
     /// The rows in the kernel's order: 16 of them since Linux 2.6.25.
-    pub fn rows(self) -> impl Iterator<Item = Row<'a>> + Clone + 'a {
+    pub fn rows(self) -> impl Iterator<Item = LimitRow<'a>> + Clone + 'a {
         let mut at = Cursor::new(File::Limits, self.rows);
         core::iter::from_fn(move || row(&mut at).ok())
     }
 
     /// The row of this name, as printed.
     #[must_use]
-    pub fn get(self, name: &[u8]) -> Option<Row<'a>> {
+    pub fn get(self, name: &[u8]) -> Option<LimitRow<'a>> {
         self.rows().find(|row| row.name == name)
-    }
-
-    /// `RLIMIT_CPU`, seconds.
-    #[must_use]
-    pub fn max_cpu_time(self) -> Option<Row<'a>> {
-        self.get(b"Max cpu time")
-    }
-
-    /// `RLIMIT_FSIZE`, bytes.
-    #[must_use]
-    pub fn max_file_size(self) -> Option<Row<'a>> {
-        self.get(b"Max file size")
-    }
-
-    /// `RLIMIT_DATA`, bytes.
-    #[must_use]
-    pub fn max_data_size(self) -> Option<Row<'a>> {
-        self.get(b"Max data size")
-    }
-
-    /// `RLIMIT_STACK`, bytes.
-    #[must_use]
-    pub fn max_stack_size(self) -> Option<Row<'a>> {
-        self.get(b"Max stack size")
-    }
-
-    /// `RLIMIT_CORE`, bytes.
-    #[must_use]
-    pub fn max_core_file_size(self) -> Option<Row<'a>> {
-        self.get(b"Max core file size")
-    }
-
-    /// `RLIMIT_RSS`, bytes; the kernel does not enforce it.
-    #[must_use]
-    pub fn max_resident_set(self) -> Option<Row<'a>> {
-        self.get(b"Max resident set")
-    }
-
-    /// `RLIMIT_NPROC`, processes (and threads) of the user.
-    #[must_use]
-    pub fn max_processes(self) -> Option<Row<'a>> {
-        self.get(b"Max processes")
-    }
-
-    /// `RLIMIT_NOFILE`, descriptors.
-    #[must_use]
-    pub fn max_open_files(self) -> Option<Row<'a>> {
-        self.get(b"Max open files")
-    }
-
-    /// `RLIMIT_MEMLOCK`, bytes.
-    #[must_use]
-    pub fn max_locked_memory(self) -> Option<Row<'a>> {
-        self.get(b"Max locked memory")
-    }
-
-    /// `RLIMIT_AS`, bytes.
-    #[must_use]
-    pub fn max_address_space(self) -> Option<Row<'a>> {
-        self.get(b"Max address space")
-    }
-
-    /// `RLIMIT_LOCKS`, locks; unused since Linux 2.4.25.
-    #[must_use]
-    pub fn max_file_locks(self) -> Option<Row<'a>> {
-        self.get(b"Max file locks")
-    }
-
-    /// `RLIMIT_SIGPENDING`, signals.
-    #[must_use]
-    pub fn max_pending_signals(self) -> Option<Row<'a>> {
-        self.get(b"Max pending signals")
-    }
-
-    /// `RLIMIT_MSGQUEUE`, bytes.
-    #[must_use]
-    pub fn max_msgqueue_size(self) -> Option<Row<'a>> {
-        self.get(b"Max msgqueue size")
-    }
-
-    /// `RLIMIT_NICE`, 20 less the lowest nice value.
-    #[must_use]
-    pub fn max_nice_priority(self) -> Option<Row<'a>> {
-        self.get(b"Max nice priority")
-    }
-
-    /// `RLIMIT_RTPRIO`.
-    #[must_use]
-    pub fn max_realtime_priority(self) -> Option<Row<'a>> {
-        self.get(b"Max realtime priority")
-    }
-
-    /// `RLIMIT_RTTIME`, microseconds (Linux 2.6.25).
-    #[must_use]
-    pub fn max_realtime_timeout(self) -> Option<Row<'a>> {
-        self.get(b"Max realtime timeout")
     }
 }
 
@@ -203,14 +107,14 @@ fn header(text: &[u8]) -> IResult<&[u8], ()> {
 }
 
 /// `%-25s %-20s %-20s %-10s`, the last one empty for some.
-fn row<'a>(at: &mut Cursor<'a>) -> Result<Row<'a>, Error> {
+fn row<'a>(at: &mut Cursor<'a>) -> Result<LimitRow<'a>, Error> {
     let name = at.nom(NAME, Expected::Character, terminated(take(NAME_WIDTH), tag(&b" "[..])))?;
     let soft = limit(at, SOFT)?;
     let hard = limit(at, HARD)?;
     let units = at.nom(UNITS, Expected::LineEnd, terminated(take_till(is_space_or_end), space0))?;
     at.byte(UNITS, b'\n', Expected::LineEnd)?;
     let units = (!units.is_empty()).then_some(units);
-    Ok(Row { name: name.trim_ascii_end(), soft, hard, units })
+    Ok(LimitRow { name: name.trim_ascii_end(), soft, hard, units })
 }
 
 fn limit(at: &mut Cursor<'_>, field: u8) -> Result<Limit, Error> {

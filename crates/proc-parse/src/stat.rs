@@ -152,10 +152,10 @@ pub struct Stat<'a> {
 /// The head of `/proc/PID/stat`: what tells who a process is and how much CPU
 /// it used.
 ///
-/// [`Core::parse`] reads to field 22 and leaves the rest alone, which takes
+/// [`StatCore::parse`] reads to field 22 and leaves the rest alone, which takes
 /// less than half of [`Stat::parse`]'s time. Fields are as in [`Stat`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Core<'a> {
+pub struct StatCore<'a> {
     /// 1: the process's id.
     pub pid: i32,
     /// 2: the executable's name, raw bytes.
@@ -334,7 +334,7 @@ fn read_behind_last_bracket<'a>(
     read(text, memchr::memrchr(b')', text), values)
 }
 
-impl<'a> Core<'a> {
+impl<'a> StatCore<'a> {
     /// Reads fields 1 to 22; what follows the space behind them is not looked
     /// at.
     ///

@@ -4,7 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, Statm, Status, stat};
+use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
 
 /// Bytes that look like the kernel's, with something changed.
 fn near(original: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
@@ -28,13 +28,13 @@ fn near(original: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
 
 /// Everything that can be asked of `text`; only panics matter.
 fn read_as_everything(text: &[u8]) {
-    let _ = (Stat::parse(text), stat::Core::parse(text), Statm::parse(text), Io::parse(text));
+    let _ = (Stat::parse(text), StatCore::parse(text), Statm::parse(text), Io::parse(text));
     if let Ok(status) = Status::parse(text) {
         let _ = status.name.map(|name| name.unescaped().count());
         let _ = status.ns_pid.map(Iterator::count);
     }
     if let Ok(limits) = Limits::parse(text) {
-        let _ = (limits.rows().count(), limits.max_open_files());
+        let _ = (limits.rows().count(), limits.get(b"Max open files"));
     }
     let cmdline = Cmdline(text);
     let _ = (cmdline.args().count(), cmdline.text().count(), cmdline.program());

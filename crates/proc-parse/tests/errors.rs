@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Expected, FdTarget, File, Io, Limits, Stat, State, Statm, Status, stat};
+use psstat_proc_parse::{
+    Expected, FdTarget, File, Io, Limits, Stat, StatCore, State, Statm, Status,
+};
 
 /// Linux 2.6.9 printed 41 fields, 2.6.18 one more.
 const OLD: &str = "7 (x) S 1 7 7 0 -1 64 1 0 0 0 5 6 0 0 15 0 1 0 99 1024 25 4294967295 1 2 3 4 5 \
@@ -161,7 +163,7 @@ fn a_name_that_looks_like_all_of_a_line_is_a_name() {
         let text = format!("1 ({name}) R{}\n", numbers.replace('7', "8"));
         let stat = Stat::parse(text.as_bytes()).unwrap();
         assert_eq!((stat.comm, stat.state, stat.utime), (name.as_bytes(), State::Running, 8));
-        assert_eq!(stat::Core::parse(text.as_bytes()).unwrap().comm, name.as_bytes());
+        assert_eq!(StatCore::parse(text.as_bytes()).unwrap().comm, name.as_bytes());
         // What is behind the line's end is looked at, too.
         let text = format!("1 (a) S{numbers}\n)");
         assert!(Stat::parse(text.as_bytes()).is_err());

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, Statm, Status, stat};
+use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
 
 thread_local! {
     /// Allocations of this thread; the test harness has others.
@@ -43,7 +43,7 @@ macro_rules! fixture {
 
 fn everything() {
     black_box(Stat::parse(fixture!("worker/stat"))).unwrap();
-    black_box(stat::Core::parse(fixture!("worker/stat"))).unwrap();
+    black_box(StatCore::parse(fixture!("worker/stat"))).unwrap();
     black_box(Statm::parse(fixture!("worker/statm"))).unwrap();
     black_box(Io::parse(fixture!("worker/io"))).unwrap();
 
@@ -56,7 +56,7 @@ fn everything() {
     black_box((cmdline.args().count(), cmdline.text().count(), cmdline.copy_text(&mut buffer)));
 
     let limits = Limits::parse(fixture!("worker/limits")).unwrap();
-    black_box((limits.rows().count(), limits.max_open_files().unwrap()));
+    black_box((limits.rows().count(), limits.get(b"Max open files").unwrap()));
 
     for line in fixture!("worker/fd.txt").split(|&byte| byte == b'\n') {
         black_box(FdTarget::parse(line.splitn(3, |&byte| byte == b' ').last().unwrap()));

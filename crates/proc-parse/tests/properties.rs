@@ -9,7 +9,7 @@ mod common;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, Statm, Status, stat};
+use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, StatCore, Statm, Status};
 
 /// Numbers of every length, not only long ones.
 fn number() -> impl Strategy<Value = u64> {
@@ -93,9 +93,9 @@ proptest! {
         for end in 0..text.len() {
             prop_assert!(Stat::parse(&text[..end]).is_err(), "cut at {}", end);
         }
-        let whole = stat::Core::parse(&text).unwrap();
+        let whole = StatCore::parse(&text).unwrap();
         for end in 0..text.len() {
-            if let Ok(core) = stat::Core::parse(&text[..end]) {
+            if let Ok(core) = StatCore::parse(&text[..end]) {
                 prop_assert_eq!(core, whole);
             }
         }

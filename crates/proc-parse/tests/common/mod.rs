@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, Statm, Status, stat};
+use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, StatCore, Statm, Status};
 
 pub(crate) fn stat(text: &[u8]) {
     let stat = Stat::parse(text).unwrap();
@@ -78,7 +78,7 @@ pub(crate) fn stat(text: &[u8]) {
     for (field, value) in (42..).zip(optional) {
         assert_eq!(value, number(field), "field {field}");
     }
-    let core = stat::Core::parse(text).unwrap();
+    let core = StatCore::parse(text).unwrap();
     assert_eq!((core.pid, core.comm, core.state), (stat.pid, stat.comm, stat.state));
     assert_eq!(Some(i128::from(core.ppid)), number(4));
     assert_eq!(Some(i128::from(core.utime)), number(14));

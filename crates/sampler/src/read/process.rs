@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use psstat_proc_parse::{Io, Stat, Statm, stat};
+use psstat_proc_parse::{Io, Stat, StatCore, Statm};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
@@ -230,7 +230,7 @@ fn folder_of(procfs: &Procfs, who: Listed) -> Outcome<OwnedFd> {
             Outcome::from(rustix::fs::openat(&folder, c"stat", READ, Mode::empty()))
                 .and_then(|file: OwnedFd| read_at_start(&file, &mut buffer).map(<[u8]>::len))
                 .and_then(|length| {
-                    parsed(stat::Core::parse(buffer.get(..length).unwrap_or_default()))
+                    parsed(StatCore::parse(buffer.get(..length).unwrap_or_default()))
                         .map(|stat| stat.starttime)
                 })
                 .and_then(|starttime| match starttime == who.starttime {
@@ -258,8 +258,8 @@ pub(crate) fn stat<'b>(
     procfs: &Procfs,
     pid: u32,
     buffer: &'b mut [u8; 1024],
-) -> Outcome<stat::Core<'b>> {
-    procfs.read_of(pid, c"stat", buffer).and_then(|bytes| parsed(stat::Core::parse(bytes)))
+) -> Outcome<StatCore<'b>> {
+    procfs.read_of(pid, c"stat", buffer).and_then(|bytes| parsed(StatCore::parse(bytes)))
 }
 
 /// The page faults of the children that a process has waited for (`cminflt` of

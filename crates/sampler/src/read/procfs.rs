@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::path::Path;
 
-use psstat_proc_parse::{FdTarget, Status, stat};
+use psstat_proc_parse::{FdTarget, StatCore, Status};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -94,7 +94,7 @@ impl Procfs {
     fn own_threads(&self) -> Option<u64> {
         let mut buffer = [0; 1024];
         let bytes = self.read(c"self/stat", &mut buffer).there()?;
-        Some(stat::Core::parse(bytes).ok()?.num_threads)
+        Some(StatCore::parse(bytes).ok()?.num_threads)
     }
 
     fn stat_of(&self, name: &CStr) -> Option<rustix::fs::Stat> {
