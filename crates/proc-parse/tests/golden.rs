@@ -33,8 +33,18 @@ fn walk(folder: &Path, checked: &mut usize) {
 #[test]
 fn files_of_real_kernels_read_as_they_say() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
-    let mut checked = 0;
-    walk(&fixtures.join("proc"), &mut checked);
-    walk(&fixtures.join("kernels"), &mut checked);
-    assert!(checked >= 12, "only {checked} files were found");
+    let checked = |folder: &Path| {
+        let mut checked = 0;
+        walk(folder, &mut checked);
+        checked
+    };
+    // One process and the five tables.
+    assert_eq!(checked(&fixtures.join("proc")), 12);
+    // Some twenty processes with seven files each, and the tables.
+    let folders =
+        fs::read_dir(fixtures.join("kernels")).unwrap().map(|entry| entry.unwrap().path());
+    let is_kernel = |path: &std::path::PathBuf| path.join("version.txt").exists();
+    let kernels: Vec<_> = folders.filter(is_kernel).map(|path| checked(&path)).collect();
+    assert_eq!(kernels.len(), 8);
+    assert!(kernels.iter().all(|&checked| checked >= 150), "{kernels:?}");
 }

@@ -62,6 +62,57 @@ fn print_io(values: [u64; 6], cancelled: i64, with_sign: bool) -> String {
     )
 }
 
+/// How many lines of `status` are read, `Name` aside.
+const STATUS_LINES: usize = 46;
+
+fn status_lines() -> impl Strategy<Value = Vec<String>> {
+    let kb = |key: &'static str| number().prop_map(move |v| format!("{key}:\t{v:>8} kB\n")).boxed();
+    let count = |key: &'static str| number().prop_map(move |v| format!("{key}:\t{v}\n")).boxed();
+    let pid = |key: &'static str| any::<i32>().prop_map(move |v| format!("{key}:\t{v}\n")).boxed();
+    let mask =
+        |key: &'static str| any::<u64>().prop_map(move |v| format!("{key}:\t{v:016x}\n")).boxed();
+    let ids = |key: &'static str| {
+        let ids = any::<[u32; 4]>();
+        ids.prop_map(move |v| format!("{key}:\t{}\n", v.map(|id| id.to_string()).join("\t")))
+            .boxed()
+    };
+    let list = |key: &'static str| {
+        "[0-9]{1,3}([,-][0-9]{1,3}){0,5}".prop_map(move |v| format!("{key}:\t{v}\n")).boxed()
+    };
+    let lines = [
+        vec![(0..0o1000_u32).prop_map(|v| format!("Umask:\t{v:04o}\n")).boxed()],
+        vec![
+            proptest::sample::select(&["R (running)", "S (sleeping)", "Z (zombie)"][..])
+                .prop_map(|v| format!("State:\t{v}\n"))
+                .boxed(),
+        ],
+        ["Tgid", "Ngid", "Pid", "PPid", "TracerPid"].map(pid).to_vec(),
+        ["Uid", "Gid"].map(ids).to_vec(),
+        vec![count("FDSize")],
+        vec![
+            vec(any::<i32>(), 1..5)
+                .prop_map(|v| v.iter().map(ToString::to_string).collect::<Vec<_>>().join("\t"))
+                .prop_map(|v| format!("NSpid:\t{v}\n"))
+                .boxed(),
+        ],
+        ["VmPeak", "VmSize", "VmLck", "VmPin", "VmHWM", "VmRSS", "RssAnon", "RssFile", "RssShmem"]
+            .map(kb)
+            .to_vec(),
+        ["VmData", "VmStk", "VmExe", "VmLib", "VmPTE", "VmPMD", "VmSwap", "HugetlbPages"]
+            .map(kb)
+            .to_vec(),
+        vec![count("Threads")],
+        vec![(number(), number()).prop_map(|(q, most)| format!("SigQ:\t{q}/{most}\n")).boxed()],
+        ["SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"].map(mask).to_vec(),
+        ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(mask).to_vec(),
+        vec![any::<bool>().prop_map(|v| format!("NoNewPrivs:\t{}\n", u8::from(v))).boxed()],
+        vec![(0..3_u8).prop_map(|v| format!("Seccomp:\t{v}\n")).boxed()],
+        ["Cpus_allowed_list", "Mems_allowed_list"].map(list).to_vec(),
+        ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"].map(count).to_vec(),
+    ];
+    lines.concat()
+}
+
 fn print_limits(rows: &[(String, Option<u64>, Option<u64>, bool)]) -> String {
     let show = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
     let mut text =
@@ -190,6 +241,22 @@ proptest! {
                 prop_assert!(read.is_err(), "cut at {}", end);
             }
         }
+    }
+
+    /// Any of the lines that are read, in the kernel's order, each with any
+    /// value that the kernel might print there.
+    #[test]
+    fn status_reads_each_of_its_lines(
+        (lines, there) in status_lines().prop_flat_map(|lines| {
+            let there = vec(any::<bool>(), lines.len());
+            (Just(lines), prop_oneof![Just(vec![true; STATUS_LINES]), there])
+        }),
+    ) {
+        let mut text = "Name:\tit\n".to_owned();
+        for (line, _) in lines.iter().zip(there).filter(|(_, there)| *there) {
+            text.push_str(line);
+        }
+        common::status(text.as_bytes());
     }
 
     #[test]

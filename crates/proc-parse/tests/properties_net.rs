@@ -159,5 +159,131 @@ proptest! {
         let established: Vec<u64> = unix::Established::new(&text).map(Result::unwrap).collect();
         let slow: Vec<u64> = rows.iter().filter(|row| row.3 == 3).map(|row| row.4).collect();
         prop_assert_eq!(established, slow);
+        // A chunk cut anywhere: the rows whose first line is whole, the last
+        // one's path as far as it goes; the rest untouched.
+        for end in 0..text.len() {
+            let cut = &text[..end];
+            let from = cut.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let mut rows = unix::Rows::new(cut);
+            let before: Vec<unix::Row<'_>> = (&mut rows).map(Result::unwrap).collect();
+            prop_assert_eq!(rows.rest(), &cut[from..]);
+            let mut established = unix::Established::new(cut);
+            let connected = read[..before.len()].iter().filter(|row| row.state == unix::UnixState::Connected);
+            let inodes: Vec<u64> = (&mut established).map(Result::unwrap).collect();
+            prop_assert_eq!(inodes, connected.map(|row| row.inode).collect::<Vec<_>>());
+            prop_assert_eq!(established.rest(), &cut[from..]);
+            if let Some((last, others)) = before.split_last() {
+                prop_assert_eq!(others, &read[..others.len()]);
+                let whole = read[others.len()];
+                prop_assert_eq!(unix::Row { path: None, ..*last }, unix::Row { path: None, ..whole });
+                let (path, whole) = (last.path.unwrap_or_default(), whole.path.unwrap_or_default());
+                prop_assert!(whole == path || whole.starts_with(&[path, b"\n"].concat()));
+            }
+        }
+        // A row cut anywhere: an error before its inode; from there on the
+        // same but for the inode's last digits and the path's last bytes.
+        let line = print_unix(&rows[0]);
+        let line = &line[..line.len() - 1];
+        let inode = 18 + 9 + 9 + 9 + 5 + 3;
+        for end in 0..line.len() {
+            if let Ok(row) = unix::Row::parse(&line[..end]) {
+                prop_assert!(end > inode, "cut at {}", end);
+                prop_assert_eq!(unix::Row { inode: row.inode, path: row.path, ..read[0] }, row);
+                let path = read[0].path.unwrap_or_default();
+                prop_assert!(path.starts_with(row.path.unwrap_or_default()));
+            }
+        }
     }
+
+    /// Paths with rows in them, whole ones and the beginnings of some, which
+    /// whoever binds a socket may choose. What begins as a row does is one; all
+    /// other lines are more of the path before.
+    #[test]
+    fn lines_in_a_path_that_look_like_rows_are_told_apart(
+        rows in vec((unix_row(), path_of_rows()), 1..4),
+    ) {
+        let text: Vec<u8> = rows.into_iter().flat_map(|(row, path)| {
+            print_unix(&(row.0, row.1, row.2, row.3, row.4, Some(path)))
+        }).collect();
+        let slow = slow_unix(&text);
+        let mut rows = unix::Rows::new(&text);
+        let read: Vec<_> = (&mut rows).map(Result::ok).collect();
+        prop_assert_eq!(read, slow.iter().map(|one| one.row).collect::<Vec<_>>());
+        prop_assert!(rows.rest().is_empty());
+        let inodes: Vec<u64> = unix::Established::new(&text).filter_map(Result::ok).collect();
+        let connected: Vec<u64> = slow.iter().filter_map(|one| one.connected).collect();
+        prop_assert_eq!(inodes, connected);
+    }
+}
+
+/// What a path is made of: letters, and lines that are rows or begin as some.
+fn path_of_rows() -> impl Strategy<Value = Vec<u8>> {
+    let row = || unix_row().prop_map(|row| [b"\n", &print_unix(&row)[..]].concat());
+    let beginning = (row(), any::<proptest::sample::Index>()).prop_map(|(mut row, end)| {
+        row.truncate(end.index(row.len() + 1));
+        row
+    });
+    let piece = prop_oneof![
+        2 => "[ -~]{0,8}".prop_map(String::into_bytes),
+        1 => row(),
+        3 => beginning,
+        1 => Just(b"\n".to_vec()),
+    ];
+    vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+/// A row as the slow reader sees it.
+struct SlowRow<'a> {
+    /// All of it; `None` where a column is wrong.
+    row: Option<unix::Row<'a>>,
+    /// The inode, if the socket is connected.
+    connected: Option<u64>,
+}
+
+/// A line begins a row if it fits this, whatever stands at the `?`.
+const TEMPLATE: &[u8] = b"????????????????: ???????? ???????? ???????? ???? ";
+
+fn slow_unix(text: &[u8]) -> Vec<SlowRow<'_>> {
+    let mut starts = vec![];
+    let mut at = 0;
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let fits = |(have, want): (&u8, &u8)| *want == b'?' || have == want;
+        if line.len() > TEMPLATE.len() && line.iter().zip(TEMPLATE).all(fits) {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).map(|(&start, end)| slow_unix_row(&text[start..end - 1])).collect()
+}
+
+fn slow_unix_row(row: &[u8]) -> SlowRow<'_> {
+    let hex = |at: std::ops::Range<usize>| {
+        let digits = row.get(at)?;
+        let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+        let digits = std::str::from_utf8(digits).ok().filter(|_| is_hex)?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let state = hex(50..52).filter(|_| row.get(52) == Some(&b' '));
+    let behind = row.get(53..).unwrap_or_default();
+    let spaces = behind.iter().take_while(|byte| **byte == b' ').count();
+    let digits = &behind[spaces..];
+    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let inode = std::str::from_utf8(&digits[..count]).unwrap().parse::<u64>().ok();
+    let path = match &digits[count..] {
+        [] => Some(None),
+        [b' ', path @ ..] => Some(Some(path)),
+        _ => None,
+    };
+    let whole = || {
+        Some(unix::Row {
+            ref_count: hex(18..26)?,
+            flags: hex(36..44)?,
+            type_: hex(45..49)? as u16,
+            state: unix::UnixState::from_number(state? as u8),
+            inode: inode?,
+            path: path?,
+        })
+    };
+    SlowRow { row: whole(), connected: inode.filter(|_| state == Some(3)) }
 }

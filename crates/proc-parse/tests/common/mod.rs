@@ -19,64 +19,16 @@ pub(crate) fn stat(text: &[u8]) {
     let fields: Vec<&str> = tail.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3).map(|text| text.parse::<i128>().unwrap());
     assert_eq!(fields[0], char::from(stat.state.as_byte()).to_string());
-    let required: [i128; 38] = [
-        stat.ppid.into(),
-        stat.pgrp.into(),
-        stat.session.into(),
-        stat.tty_nr.into(),
-        stat.tpgid.into(),
-        stat.flags.into(),
-        stat.minflt.into(),
-        stat.cminflt.into(),
-        stat.majflt.into(),
-        stat.cmajflt.into(),
-        stat.utime.into(),
-        stat.stime.into(),
-        stat.cutime.into(),
-        stat.cstime.into(),
-        stat.priority.into(),
-        stat.nice.into(),
-        stat.num_threads.into(),
-        stat.itrealvalue.into(),
-        stat.starttime.into(),
-        stat.vsize.into(),
-        stat.rss.into(),
-        stat.rsslim.into(),
-        stat.startcode.into(),
-        stat.endcode.into(),
-        stat.startstack.into(),
-        stat.kstkesp.into(),
-        stat.kstkeip.into(),
-        stat.signal.into(),
-        stat.blocked.into(),
-        stat.sigignore.into(),
-        stat.sigcatch.into(),
-        stat.wchan.into(),
-        stat.nswap.into(),
-        stat.cnswap.into(),
-        stat.exit_signal.into(),
-        stat.processor.into(),
-        stat.rt_priority.into(),
-        stat.policy.into(),
-    ];
-    for (field, value) in (4..).zip(required) {
-        assert_eq!(Some(value), number(field), "field {field}");
-    }
-    let optional: [Option<i128>; 11] = [
-        stat.delayacct_blkio_ticks.map(Into::into),
-        stat.guest_time.map(Into::into),
-        stat.cguest_time.map(Into::into),
-        stat.start_data.map(Into::into),
-        stat.end_data.map(Into::into),
-        stat.start_brk.map(Into::into),
-        stat.arg_start.map(Into::into),
-        stat.arg_end.map(Into::into),
-        stat.env_start.map(Into::into),
-        stat.env_end.map(Into::into),
-        stat.exit_code.map(Into::into),
-    ];
-    for (field, value) in (42..).zip(optional) {
-        assert_eq!(value, number(field), "field {field}");
+    // All of them by their names, in the order of their declaration.
+    let shown = format!("{stat:?}");
+    let (_, shown) = shown.trim_end_matches(" }").split_once(" state: ").unwrap();
+    let shown: Vec<(&str, &str)> =
+        shown.split(", ").skip(1).map(|field| field.split_once(": ").unwrap()).collect();
+    assert_eq!((shown.len(), shown[0].0, shown[48].0), (49, "ppid", "exit_code"));
+    for (field, (name, value)) in (4..).zip(shown) {
+        let value = value.trim_start_matches("Some(").trim_end_matches(')');
+        let value = (value != "None").then(|| value.parse::<i128>().unwrap());
+        assert_eq!(value, number(field), "field {field}, {name}");
     }
     let core = StatCore::parse(text).unwrap();
     assert_eq!((core.pid, core.comm, core.state), (stat.pid, stat.comm, stat.state));
