@@ -9,9 +9,15 @@ use procfs::process as peer;
 use procfs::{ExplicitSystemInfo, FromBufReadSI as _, FromRead as _};
 use psstat_benches::{files, tables};
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{FdTarget, Io, Limit, Limits, Stat, Statm, Status, stat};
+use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, StatCore, Statm, Status};
 
 const ROWS: u32 = 1_000;
+const INFO: ExplicitSystemInfo = ExplicitSystemInfo {
+    boot_time_secs: 0,
+    ticks_per_second: 100,
+    page_size: 4096,
+    is_little_endian: cfg!(target_endian = "little"),
+};
 
 fn stat(criterion: &mut Criterion) {
     let text = files::STAT;
@@ -26,12 +32,12 @@ fn stat(criterion: &mut Criterion) {
     );
     assert_eq!((ours.rsslim, ours.startstack), (theirs.rsslim, theirs.startstack));
     assert_eq!((ours.env_end, ours.exit_code), (theirs.env_end, theirs.exit_code));
-    let core = stat::Core::parse(text).unwrap();
+    let core = StatCore::parse(text).unwrap();
     assert_eq!((core.utime, core.starttime), (ours.utime, ours.starttime));
 
     let mut group = criterion.benchmark_group("stat");
     group.bench_function("psstat", |b| b.iter(|| Stat::parse(black_box(text)).unwrap()));
-    group.bench_function("psstat-core", |b| b.iter(|| stat::Core::parse(black_box(text)).unwrap()));
+    group.bench_function("psstat-core", |b| b.iter(|| StatCore::parse(black_box(text)).unwrap()));
     group.bench_function("procfs", |b| b.iter(|| peer::Stat::from_read(black_box(text)).unwrap()));
     group.finish();
 }
@@ -86,9 +92,32 @@ fn status(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Beside a plain split: procfs reads this file from a live process only.
+fn cmdline(criterion: &mut Criterion) {
+    let text = files::CMDLINE;
+    let mut buffer = [0; 1024];
+    let length = Cmdline(text).copy_text(&mut buffer);
+    let arguments: Vec<&[u8]> = text.strip_suffix(b"\0").unwrap().split(|b| *b == 0).collect();
+    assert_eq!(Cmdline(text).args().collect::<Vec<_>>(), arguments);
+    assert_eq!(buffer[..length], arguments.join(&b' '));
+
+    let mut group = criterion.benchmark_group("cmdline");
+    group.bench_function("psstat-args", |b| b.iter(|| Cmdline(black_box(text)).args().count()));
+    group.bench_function("psstat-text", |b| {
+        b.iter(|| Cmdline(black_box(text)).copy_text(black_box(&mut buffer)));
+    });
+    group.bench_function("split", |b| {
+        b.iter(|| {
+            let arguments: Vec<&[u8]> = black_box(text).split(|byte| *byte == 0).collect();
+            arguments.join(&b' ')
+        });
+    });
+    group.finish();
+}
+
 fn limits(criterion: &mut Criterion) {
     let text = files::LIMITS;
-    let ours = Limits::parse(text).unwrap().max_open_files().unwrap();
+    let ours = Limits::parse(text).unwrap().get(b"Max open files").unwrap();
     let theirs = peer::Limits::from_read(text).unwrap().max_open_files;
     for (ours, theirs) in [(ours.soft, theirs.soft_limit), (ours.hard, theirs.hard_limit)] {
         match theirs {
@@ -99,7 +128,7 @@ fn limits(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("limits");
     group.bench_function("psstat", |b| {
-        b.iter(|| Limits::parse(black_box(text)).unwrap().max_open_files());
+        b.iter(|| Limits::parse(black_box(text)).unwrap().get(b"Max open files"));
     });
     group.bench_function("procfs", |b| {
         b.iter(|| peer::Limits::from_read(black_box(text)).unwrap().max_open_files);
@@ -122,27 +151,68 @@ fn fd(criterion: &mut Criterion) {
 }
 
 fn tcp(criterion: &mut Criterion) {
-    let text = &*tables::tcp(ROWS);
-    let info = ExplicitSystemInfo {
-        boot_time_secs: 0,
-        ticks_per_second: 100,
-        page_size: 4096,
-        is_little_endian: cfg!(target_endian = "little"),
-    };
-    let theirs = || procfs::net::TcpNetEntries::from_buf_read(black_box(text), &info).unwrap().0;
-    let entries = theirs();
+    inet_table(criterion, "tcp, 1000 rows", &tables::tcp(ROWS), |text| {
+        let entries = procfs::net::TcpNetEntries::from_buf_read(text, &INFO).unwrap().0;
+        entries.into_iter().map(peer_of_tcp).collect()
+    });
+}
+
+fn tcp6(criterion: &mut Criterion) {
+    inet_table(criterion, "tcp6, 1000 rows", &tables::tcp6(ROWS), |text| {
+        let entries = procfs::net::TcpNetEntries::from_buf_read(text, &INFO).unwrap().0;
+        entries.into_iter().map(peer_of_tcp).collect()
+    });
+}
+
+fn udp(criterion: &mut Criterion) {
+    inet_table(criterion, "udp, 1000 rows", &tables::udp(ROWS), |text| {
+        let entries = procfs::net::UdpNetEntries::from_buf_read(text, &INFO).unwrap().0;
+        let entries = entries.into_iter();
+        let peer = |entry: procfs::net::UdpNetEntry| Peer {
+            local: entry.local_address,
+            remote: entry.remote_address,
+            is_established: entry.state == procfs::net::UdpState::Established,
+            numbers: (entry.rx_queue, entry.uid, entry.inode),
+        };
+        entries.map(peer).collect()
+    });
+}
+
+/// What the peer's entries of tcp and of udp both have.
+struct Peer {
+    local: SocketAddr,
+    remote: SocketAddr,
+    is_established: bool,
+    numbers: (u32, u32, u64),
+}
+
+fn peer_of_tcp(entry: procfs::net::TcpNetEntry) -> Peer {
+    Peer {
+        local: entry.local_address,
+        remote: entry.remote_address,
+        is_established: entry.state == procfs::net::TcpState::Established,
+        numbers: (entry.rx_queue, entry.uid, entry.inode),
+    }
+}
+
+fn inet_table(
+    criterion: &mut Criterion,
+    name: &str,
+    text: &[u8],
+    theirs: impl Fn(&[u8]) -> Vec<Peer>,
+) {
+    let entries = theirs(text);
     assert_eq!(entries.len(), inet::Rows::new(text).count());
     for (ours, theirs) in inet::Rows::new(text).map(Result::unwrap).zip(&entries) {
-        assert_eq!(SocketAddr::new(ours.local.ip, ours.local.port), theirs.local_address);
-        assert_eq!(SocketAddr::new(ours.remote.ip, ours.remote.port), theirs.remote_address);
-        assert_eq!((ours.rx_queue, ours.uid), (theirs.rx_queue, theirs.uid));
-        assert_eq!(ours.inode, theirs.inode);
+        assert_eq!(SocketAddr::new(ours.local.ip, ours.local.port), theirs.local);
+        assert_eq!(SocketAddr::new(ours.remote.ip, ours.remote.port), theirs.remote);
+        assert_eq!((ours.rx_queue, ours.uid, ours.inode), theirs.numbers);
     }
     let established: Vec<u64> = inet::Established::new(text).map(Result::unwrap).collect();
-    let also = entries.iter().filter(|entry| entry.state == procfs::net::TcpState::Established);
-    assert!(also.map(|entry| entry.inode).eq(established.iter().copied()));
+    let also = entries.iter().filter(|entry| entry.is_established);
+    assert!(also.map(|entry| entry.numbers.2).eq(established.iter().copied()));
 
-    let mut group = criterion.benchmark_group("tcp, 1000 rows");
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(ROWS.into()));
     group.bench_function("psstat", |b| {
         b.iter(|| {
@@ -154,7 +224,7 @@ fn tcp(criterion: &mut Criterion) {
     group.bench_function("psstat-established", |b| {
         b.iter(|| inet::Established::new(black_box(text)).fold(0, |sum, row| sum ^ row.unwrap()));
     });
-    group.bench_function("procfs", |b| b.iter(theirs));
+    group.bench_function("procfs", |b| b.iter(|| theirs(black_box(text))));
     group.finish();
 }
 
@@ -187,6 +257,6 @@ fn unix_table(criterion: &mut Criterion) {
 criterion_group! {
     name = parse;
     config = Criterion::default();
-    targets = stat, statm, io, status, limits, fd, tcp, unix_table
+    targets = stat, statm, io, status, cmdline, limits, fd, tcp, tcp6, udp, unix_table
 }
 criterion_main!(parse);

@@ -13,7 +13,7 @@ use procfs::process as peer;
 use procfs::{ExplicitSystemInfo, FromBufReadSI as _, FromRead as _};
 use psstat_benches::{files, tables};
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{FdTarget, Io, Limits, Stat, Statm, Status, stat};
+use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
 
 const INFO: ExplicitSystemInfo = ExplicitSystemInfo {
     boot_time_secs: 0,
@@ -32,11 +32,41 @@ fn run<'a, T>(text: &'a [u8], parse: impl FnOnce(&'a [u8]) -> T) {
     black_box(parse(black_box(text)));
 }
 
-fn parsers<'a>(status: &'a [u8], tcp: &'a [u8], unix_table: &'a [u8]) -> Vec<Parser<'a>> {
+/// What is made for them; the other texts are constants.
+struct Texts {
+    status: Vec<u8>,
+    tcp: Vec<u8>,
+    tcp6: Vec<u8>,
+    udp: Vec<u8>,
+    unix: Vec<u8>,
+}
+
+fn count_rows(table: &[u8]) {
+    run(table, |text| inet::Rows::new(text).filter(|row| black_box(row).is_ok()).count());
+}
+
+fn add_inodes(table: &[u8]) {
+    run(table, |text| inet::Established::new(text).flatten().sum::<u64>());
+}
+
+/// A command line's arguments, taken apart and put together for rules.
+fn arguments(text: &[u8]) -> (usize, usize) {
+    let mut buffer = [0; 1024];
+    (Cmdline(text).args().count(), black_box(Cmdline(text).copy_text(&mut buffer)))
+}
+
+/// The same with what the standard library has.
+fn split(text: &[u8]) -> (usize, Vec<u8>) {
+    let arguments: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
+    (arguments.len(), arguments.join(&b' '))
+}
+
+fn parsers(texts: &Texts) -> Vec<Parser<'_>> {
+    let Texts { status, tcp, tcp6, udp, unix: unix_table } = texts;
     let link = b"socket:[1234567]";
     vec![
         ("stat", 1, Box::new(|| run(files::STAT, Stat::parse))),
-        ("stat-core", 1, Box::new(|| run(files::STAT, stat::Core::parse))),
+        ("stat-core", 1, Box::new(|| run(files::STAT, StatCore::parse))),
         ("stat-procfs", 1, Box::new(|| run(files::STAT, peer::Stat::from_read))),
         ("statm", 1, Box::new(|| run(files::STATM, Statm::parse))),
         ("statm-procfs", 1, Box::new(|| run(files::STATM, peer::StatM::from_read))),
@@ -44,6 +74,8 @@ fn parsers<'a>(status: &'a [u8], tcp: &'a [u8], unix_table: &'a [u8]) -> Vec<Par
         ("io-procfs", 1, Box::new(|| run(files::IO, peer::Io::from_read))),
         ("status", 1, Box::new(|| run(status, Status::parse))),
         ("status-procfs", 1, Box::new(|| run(status, peer::Status::from_read))),
+        ("cmdline", 1, Box::new(|| run(files::CMDLINE, arguments))),
+        ("cmdline-split", 1, Box::new(|| run(files::CMDLINE, split))),
         ("limits", 1, Box::new(|| run(files::LIMITS, Limits::parse))),
         ("limits-procfs", 1, Box::new(|| run(files::LIMITS, peer::Limits::from_read))),
         ("fd", 1, Box::new(|| run(link, FdTarget::parse))),
@@ -54,22 +86,26 @@ fn parsers<'a>(status: &'a [u8], tcp: &'a [u8], unix_table: &'a [u8]) -> Vec<Par
                 run(link, |text| std::str::from_utf8(text).map(str::parse::<peer::FDTarget>))
             }),
         ),
-        (
-            "tcp",
-            ROWS,
-            Box::new(|| {
-                run(tcp, |text| inet::Rows::new(text).filter(|row| black_box(row).is_ok()).count());
-            }),
-        ),
-        (
-            "tcp-established",
-            ROWS,
-            Box::new(|| run(tcp, |text| inet::Established::new(text).flatten().sum::<u64>())),
-        ),
+        ("tcp", ROWS, Box::new(|| count_rows(tcp))),
+        ("tcp-established", ROWS, Box::new(|| add_inodes(tcp))),
         (
             "tcp-procfs",
             ROWS,
             Box::new(|| run(tcp, |text| procfs::net::TcpNetEntries::from_buf_read(text, &INFO))),
+        ),
+        ("tcp6", ROWS, Box::new(|| count_rows(tcp6))),
+        ("tcp6-established", ROWS, Box::new(|| add_inodes(tcp6))),
+        (
+            "tcp6-procfs",
+            ROWS,
+            Box::new(|| run(tcp6, |text| procfs::net::TcpNetEntries::from_buf_read(text, &INFO))),
+        ),
+        ("udp", ROWS, Box::new(|| count_rows(udp))),
+        ("udp-established", ROWS, Box::new(|| add_inodes(udp))),
+        (
+            "udp-procfs",
+            ROWS,
+            Box::new(|| run(udp, |text| procfs::net::UdpNetEntries::from_buf_read(text, &INFO))),
         ),
         (
             "unix",
@@ -104,8 +140,14 @@ fn quickest(rows: u32, parse: &dyn Fn()) -> f64 {
 }
 
 fn main() {
-    let (status, tcp, unix_table) = (files::status(), tables::tcp(ROWS), tables::unix(ROWS));
-    let parsers = parsers(&status, &tcp, &unix_table);
+    let texts = Texts {
+        status: files::status(),
+        tcp: tables::tcp(ROWS),
+        tcp6: tables::tcp6(ROWS),
+        udp: tables::udp(ROWS),
+        unix: tables::unix(ROWS),
+    };
+    let parsers = parsers(&texts);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {
         [] => {

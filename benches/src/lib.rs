@@ -11,6 +11,11 @@ pub mod files {
     pub const STATM: &[u8] = include_bytes!("../../fixtures/proc/6.18/worker/statm");
     /// `/proc/PID/io`.
     pub const IO: &[u8] = include_bytes!("../../fixtures/proc/6.18/worker/io");
+    /// `/proc/PID/cmdline`, of a Java server.
+    pub const CMDLINE: &[u8] = b"/usr/lib/jvm/java-21/bin/java\0-server\0-Xms4g\0-Xmx4g\0\
+        -XX:+UseG1GC\0-Dapp.home=/srv/orders\0-Dlog4j.configurationFile=/etc/orders/log4j2.xml\0\
+        -cp\0/srv/orders/lib/orders.jar:/srv/orders/lib/netty-all.jar:/srv/orders/lib/jackson.jar\0\
+        com.example.orders.Main\0--port=8080\0--config\0/etc/orders/orders.yaml\0";
     /// `/proc/PID/limits`.
     pub const LIMITS: &[u8] = include_bytes!("../../fixtures/proc/6.18/worker/limits");
 
@@ -31,24 +36,56 @@ pub mod tables {
     /// ESTABLISHED, as on a server with many clients.
     #[must_use]
     pub fn tcp(rows: u32) -> Vec<u8> {
+        let address = |row| format!("{:08X}", client(row));
+        inet(rows, (4, 149), 8, "0100007F", address, "20 4 30 10 -1")
+    }
+
+    /// `/proc/net/tcp6`, the same with the clients of a dual-stack server.
+    #[must_use]
+    pub fn tcp6(rows: u32) -> Vec<u8> {
+        let mapped = |address: &str| format!("0000000000000000FFFF0000{address}");
+        let address = |row| mapped(&format!("{:08X}", client(row)));
+        inet(rows, (4, 0), 8, &mapped("0100007F"), address, "20 4 30 10 -1")
+    }
+
+    /// `/proc/net/udp`: seven of eight sockets are connected.
+    #[must_use]
+    pub fn udp(rows: u32) -> Vec<u8> {
+        let address = |row| format!("{:08X}", client(row));
+        inet(rows, (5, 127), 7, "0100007F", address, "0")
+    }
+
+    fn client(row: u32) -> u32 {
+        0x0A00_000A_u32.wrapping_add(row.wrapping_mul(0x0101_0000))
+    }
+
+    /// A table whose slot is so wide, and its lines at least so long.
+    fn inet(
+        rows: u32,
+        (slot, line_width): (usize, usize),
+        other_state: u8,
+        server: &str,
+        address: impl Fn(u32) -> String,
+        behind: &str,
+    ) -> Vec<u8> {
         let mut text = format!(
-            "{:<149}\n",
+            "{:<line_width$}\n",
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
              timeout inode"
         );
         for row in 0..rows {
-            let state = if row % 8 == 7 { 8 } else { 1 };
-            let address = 0x0A00_000A_u32.wrapping_add(row.wrapping_mul(0x0101_0000));
+            let state = if row % 8 == 7 { other_state } else { 1 };
             let line = format!(
-                "{row:4}: 0100007F:1F90 {address:08X}:{port:04X} {state:02X} \
+                "{row:slot$}: {server}:1F90 {address}:{port:04X} {state:02X} \
                  00000000:{queue:08X} 00:00000000 00000000 {uid:5}        0 {inode} 1 \
-                 000000006a431499 20 4 30 10 -1",
+                 000000006a431499 {behind}",
+                address = address(row),
                 port = 32_768 + row % 28_000,
                 queue = row % 5,
                 uid = row % 3 * 33,
                 inode = 90_000 + u64::from(row) * 17,
             );
-            let _ = writeln!(text, "{line:<149}");
+            let _ = writeln!(text, "{line:<line_width$}");
         }
         text.into_bytes()
     }
