@@ -22,7 +22,7 @@ use crate::read::procfs::Procfs;
 use crate::read::roster::Roster;
 use crate::read::tables::Tables;
 use crate::reckon::counters::Counters;
-use crate::reckon::ledger::Ledger;
+use crate::reckon::ledger::{Ledger, Parent};
 use crate::sample::{Health, ProcessSample, Reckoner, Sample, process_sample};
 
 /// A process that may belong to images.
@@ -299,13 +299,9 @@ impl Sampler {
         self.ledger.settle(
             |slot| {
                 let living = roll.get(slot).filter(|tracked| tracked.life != Life::Gone);
-                process::cminflt(procfs, living?.who).there()
+                process::stat_in_full(procfs, living?.who, |stat| Parent::from(stat)).there()
             },
-            |slot| {
-                roll.get(slot)?.parent.filter(|&parent| {
-                    roll.get(parent).is_some_and(|parent| parent.life != Life::Gone)
-                })
-            },
+            |slot| roll.get(slot)?.parent,
             |slot| closed.push(slot as usize),
         );
         for &slot in &closed {

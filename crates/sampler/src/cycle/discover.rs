@@ -254,6 +254,7 @@ impl Sampler {
             self.know_images(last.index() + 1, 0);
         }
         match seen.slot.and_then(|slot| Some((slot, *self.roll.get(slot)?.images == *images))) {
+            Some((_, true)) if images.is_empty() => self.remember_young(&seen),
             Some((_, true)) => {}
             Some((slot, false)) => self.move_to(slot, &seen, &images),
             None if images.is_empty() => self.remember_young(&seen),
@@ -292,6 +293,7 @@ impl Sampler {
             self.owners.remove(group, &tracked.sockets.inodes);
         }
         let before = std::mem::replace(&mut tracked.images, images.into());
+        self.kin_changed |= before.is_empty() != images.is_empty();
         for group in tracked.groups() {
             self.owners.add(group, &tracked.sockets.inodes);
         }

@@ -2,13 +2,15 @@
 //! ledger's invariant: a reading that is accepted holds nothing of a process
 //! that is not known to be gone.
 
-use crate::keep::forest::Forest;
+use crate::keep::forest::{Family, Forest};
 use crate::reckon::ledger::Slot;
 
 /// What is done with one process while the families are gone through.
 pub(crate) trait Household {
-    /// Reads its io into the ledger, or notes that it has gone.
-    fn read(&mut self, slot: Slot);
+    /// Reads its io into the ledger, or notes that it has gone. Tells whether it
+    /// is another than the last one: only then can it hold somebody's who was
+    /// not in that.
+    fn read(&mut self, slot: Slot) -> bool;
     /// Looks whether it is still there, and notes it if it has gone.
     fn look(&mut self, slot: Slot);
     /// Whether it was noted that it has gone.
@@ -22,52 +24,66 @@ pub(crate) trait Household {
 const READINGS: usize = 3;
 
 /// Reads everyone who is wanted, children before parents, and checks after each
-/// that its children are still there.
-///
-/// The children of one that has gone may have gone through it into an ancestor,
-/// or have been adopted by one: those are checked with each ancestor.
+/// that its children are still there; if it has grown, all its descendants: one
+/// whose parent has ended may have been adopted by any ancestor. If one of those
+/// has gone, its parent and all above it are read again, so that each reading is
+/// from after its end.
 pub(crate) fn read<H: Household>(
     forest: &Forest,
     house: &mut H,
     is_wanted: impl Fn(&H, Slot) -> bool,
 ) {
-    // With the place of the family in which their parent's end was noted.
-    let mut orphans: Vec<(usize, Slot)> = Vec::new();
-    for (place, family) in forest.families.iter().enumerate() {
-        let head = family.slot;
-        if !is_wanted(house, head) {
-            continue;
-        }
-        house.read(head);
-        let mut settled = false;
-        for _ in 0..READINGS {
-            let mut lost = false;
-            for child in forest.children(family) {
-                if is_lost(house, child) {
-                    lost = true;
-                    orphans.extend(forest.children_of(child).map(|orphan| (place, orphan)));
-                }
-            }
-            let mut next = 0;
-            while let Some(&(noted, orphan)) = orphans.get(next) {
-                if noted >= family.first && is_lost(house, orphan) {
-                    lost = true;
-                    orphans.extend(forest.children_of(orphan).map(|orphan| (place, orphan)));
-                }
-                next += 1;
-            }
-            if !lost {
-                settled = true;
-                break;
-            }
-            house.read(head);
-        }
-        if house.is_gone(head) {
-            orphans.extend(forest.children(family).map(|orphan| (place, orphan)));
-        } else if !settled {
-            house.withdraw(head);
-        }
+    let mut place = 0;
+    // Each way back is for another process that has gone, so they come to an end.
+    while let Some(family) = forest.families.get(place) {
+        let back = match is_wanted(house, family.slot) {
+            true => read_one(forest, house, place, family),
+            false => None,
+        };
+        place = back.unwrap_or(place + 1);
     }
+}
+
+/// Reads one, and gives the place of the first below it that is to be read again.
+fn read_one(
+    forest: &Forest,
+    house: &mut impl Household,
+    place: usize,
+    family: &Family,
+) -> Option<usize> {
+    let head = family.slot;
+    let mut has_grown = house.read(head);
+    let mut is_settled = false;
+    for _ in 0..READINGS {
+        let mut lost = false;
+        if has_grown {
+            let mut back = None;
+            for below in family.first..place {
+                let slot = forest.families.get(below).map_or(head, |below| below.slot);
+                if is_lost(house, slot) {
+                    let parent = forest.parent_place(below).filter(|&parent| parent < place);
+                    back = back.into_iter().chain(parent).min();
+                    lost = true;
+                }
+            }
+            if back.is_some() {
+                return back;
+            }
+        } else {
+            for child in forest.children(family) {
+                lost |= is_lost(house, child);
+            }
+        }
+        if !lost {
+            is_settled = true;
+            break;
+        }
+        has_grown |= house.read(head);
+    }
+    if !is_settled && !house.is_gone(head) {
+        house.withdraw(head);
+    }
+    None
 }
 
 /// Whether one that was there has gone.
@@ -108,10 +124,12 @@ mod tests {
     }
 
     impl Household for Scene {
-        fn read(&mut self, slot: Slot) {
-            if !self.is_gone(slot) && self.is_there(slot) {
+        fn read(&mut self, slot: Slot) -> bool {
+            let is_read = !self.is_gone(slot) && self.is_there(slot);
+            if is_read {
                 self.read[slot as usize] = Some(self.now);
             }
+            is_read
         }
 
         fn look(&mut self, slot: Slot) {

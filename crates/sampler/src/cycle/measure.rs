@@ -52,7 +52,9 @@ impl Sampler {
     pub(crate) fn read_io(&mut self) {
         self.begin_pass();
         let forest = std::mem::take(&mut self.forest);
-        families::read(&forest, self, |_, _| true);
+        families::read(&forest, self, |sampler, slot| {
+            sampler.roll.get(slot).is_some_and(Tracked::is_member)
+        });
         self.forest = forest;
     }
 
@@ -60,14 +62,14 @@ impl Sampler {
     pub(crate) fn read_gauges(&mut self) {
         self.zombies.clear();
         for slot in 0..self.roll.end() {
+            let is_checked_on = self.has_member_as_parent(slot);
             let Some(tracked) = self.roll.get_mut(slot) else { continue };
             if tracked.life == Life::Gone || !tracked.is_member() {
                 continue;
             }
             let (procfs, who, keep) = (&self.procfs, tracked.who, self.keep.at(slot));
-            // A child's were read when it was checked on.
-            let read =
-                tracked.parent.is_some() && procfs.fast.fd_size && tracked.handles.keeps_fd();
+            // A member's child's were read when it was checked on.
+            let read = is_checked_on && procfs.fast.fd_size && tracked.handles.keeps_fd();
             if !procfs.fast.fd_size && !tracked.sockets.state.is_due(self.cycle) {
                 // Listing them takes the right that reading their links does.
                 tracked.descriptors = Outcome::Denied;
@@ -107,19 +109,24 @@ impl Sampler {
         }
         self.zombies.sort_unstable();
     }
+
+    fn has_member_as_parent(&self, slot: Slot) -> bool {
+        let parent = self.roll.get(slot).and_then(|tracked| tracked.parent);
+        parent.and_then(|parent| self.roll.get(parent)).is_some_and(Tracked::is_member)
+    }
 }
 
 impl Household for Sampler {
-    fn read(&mut self, slot: Slot) {
-        let Some(tracked) = self.roll.get_mut(slot) else { return };
+    fn read(&mut self, slot: Slot) -> bool {
+        let Some(tracked) = self.roll.get_mut(slot) else { return false };
         let wanted = tracked.is_member() && tracked.io.is_due(self.cycle);
         if tracked.life == Life::Gone || !wanted {
-            return;
+            return false;
         }
         match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
             Outcome::There(io) => {
                 tracked.io = FileState::Read;
-                self.ledger.accept(slot, io.into());
+                return self.ledger.accept(slot, io.into());
             }
             Outcome::Gone => {
                 let parent = tracked.parent;
@@ -128,6 +135,7 @@ impl Household for Sampler {
             Outcome::Denied => tracked.io = FileState::Denied { until: self.cycle + DENIED_TURN },
             Outcome::Failed(_) => tracked.io = FileState::Failed,
         }
+        false
     }
 
     fn look(&mut self, slot: Slot) {

@@ -23,12 +23,16 @@ impl Sampler {
     /// for until now; once a parent.
     pub(crate) fn begin_pass(&mut self) {
         self.ledger.begin_pass();
-        for family in self.forest.families.iter().filter(|family| family.has_children()) {
+        for family in
+            self.forest.families.iter().filter(|family| family.matters && family.has_children())
+        {
             if self.ledger.knows_cminflt(family.slot) {
                 continue;
             }
             let living = self.roll.get(family.slot).filter(|tracked| tracked.life != Life::Gone);
-            let cminflt = living.and_then(|who| process::cminflt(&self.procfs, who.who).there());
+            let cminflt = living.and_then(|tracked| {
+                process::stat_in_full(&self.procfs, tracked.who, |stat| stat.cminflt).there()
+            });
             if let Some(cminflt) = cminflt {
                 self.ledger.note_cminflt(family.slot, cminflt);
             }

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::seen::{Census, Seen};
-use super::tracked::Roll;
+use super::tracked::{Roll, Tracked};
 use crate::memory::give_back;
 use crate::reckon::ledger::Slot;
 
@@ -20,6 +20,9 @@ pub(crate) struct Family {
     children: Range<usize>,
     /// Where its descendants begin among the families; they end before itself.
     pub(crate) first: usize,
+    /// It or an ancestor of it is a member of an image: what comes to it from its
+    /// children can come to that.
+    pub(crate) matters: bool,
 }
 
 impl Family {
@@ -35,49 +38,40 @@ pub(crate) struct Forest {
     /// (parent, child), sorted.
     links: Vec<(Slot, Slot)>,
     /// For walking without recursion: a chain of parents can be long.
-    walk: Vec<(Slot, Range<usize>, usize)>,
+    walk: Vec<(Family, Range<usize>)>,
 }
-
-/// More generations than that between two tracked processes are not followed.
-const GENERATIONS: usize = 64;
 
 impl Forest {
     /// The children of a family's head.
     pub(crate) fn children(&self, family: &Family) -> impl Iterator<Item = Slot> {
-        self.linked(family.children.clone())
-    }
-
-    /// The children of any tracked process.
-    pub(crate) fn children_of(&self, parent: Slot) -> impl Iterator<Item = Slot> {
-        self.linked(self.links_of(parent))
-    }
-
-    fn linked(&self, range: Range<usize>) -> impl Iterator<Item = Slot> {
-        let links = self.links.get(range).unwrap_or_default();
+        let links = self.links.get(family.children.clone()).unwrap_or_default();
         links.iter().map(|&(_, child)| child)
+    }
+
+    /// The place of the parent of the process in this place.
+    pub(crate) fn parent_place(&self, place: usize) -> Option<usize> {
+        (place + 1..self.families.len())
+            .find(|&above| self.families.get(above).is_some_and(|above| above.first <= place))
     }
 
     /// Links the tracked processes to their parents and sets the order anew.
     ///
-    /// `track` is called for each untracked process that stands between a
-    /// tracked one and a tracked ancestor, and gives its slot: the child's
-    /// counters can pass through it.
+    /// `track` is called for each untracked ancestor of a tracked process, and
+    /// gives its slot: the child's counters can pass through it, into an ancestor
+    /// that is tracked or will be.
     pub(crate) fn grow(
         &mut self,
         census: &mut Census,
         roll: &mut Roll,
         mut track: impl FnMut(&Seen, &mut Roll) -> Slot,
     ) {
-        let mut between = Vec::new();
         for slot in 0..roll.end() {
-            let Some(pid) = roll.get(slot).map(|tracked| tracked.who.pid) else { continue };
-            between.clear();
-            if is_below_another(census, pid, &mut between) {
-                for &pid in &between {
-                    if let Some(seen) = census.find_mut(pid) {
-                        seen.slot = Some(track(seen, roll));
-                    }
-                }
+            let who = roll.get(slot).and_then(|tracked| census.find(tracked.who.pid));
+            let who = who.filter(|seen| seen.slot == Some(slot));
+            let mut ppid = who.map_or(0, |seen| seen.ppid);
+            while let Some(above) = census.find_mut(ppid).filter(|seen| seen.slot.is_none()) {
+                above.slot = Some(track(above, roll));
+                ppid = above.ppid;
             }
         }
         self.links.clear();
@@ -92,17 +86,13 @@ impl Forest {
         self.links.sort_unstable();
         self.families.clear();
         for (slot, _) in roll.iter().filter(|(_, tracked)| tracked.parent.is_none()) {
-            self.walk.push((slot, self.links_of(slot), self.families.len()));
-            while let Some((slot, unwalked, first)) = self.walk.last_mut() {
+            self.enter(slot, false, roll);
+            while let Some((family, unwalked)) = self.walk.last_mut() {
                 if let Some(link) = unwalked.next() {
-                    let child = self.links[link].1;
-                    let links = self.links_of(child);
-                    self.walk.push((child, links, self.families.len()));
-                } else {
-                    let (slot, first) = (*slot, *first);
-                    let children = self.links_of(slot);
-                    self.families.push(Family { slot, children, first });
-                    self.walk.pop();
+                    let matters = family.matters;
+                    self.enter(self.links[link].1, matters, roll);
+                } else if let Some((family, _)) = self.walk.pop() {
+                    self.families.push(family);
                 }
             }
         }
@@ -111,25 +101,19 @@ impl Forest {
         give_back(&mut self.walk);
     }
 
+    /// Begins to walk through a process's descendants.
+    fn enter(&mut self, slot: Slot, parent_matters: bool, roll: &Roll) {
+        let children = self.links_of(slot);
+        let matters = parent_matters || roll.get(slot).is_some_and(Tracked::is_member);
+        let first = self.families.len();
+        self.walk.push((Family { slot, children: children.clone(), first, matters }, children));
+    }
+
     fn links_of(&self, parent: Slot) -> Range<usize> {
         let start = self.links.partition_point(|link| link.0 < parent);
         let end = self.links.partition_point(|link| link.0 <= parent);
         start..end
     }
-}
-
-/// Whether an ancestor is tracked; `between` gets the untracked ones on the way.
-fn is_below_another(census: &Census, pid: u32, between: &mut Vec<u32>) -> bool {
-    let mut at = census.find(pid);
-    for _ in 0..GENERATIONS {
-        let Some(parent) = at.and_then(|seen| census.find(seen.ppid)) else { return false };
-        if parent.slot.is_some() {
-            return true;
-        }
-        between.push(parent.pid);
-        at = Some(parent);
-    }
-    false
 }
 
 #[cfg(test)]
@@ -168,15 +152,31 @@ mod tests {
         ]);
         assert_eq!(
             order(&roll, &forest),
-            [(11, vec![]), (13, vec![]), (12, vec![13]), (10, vec![11, 12]), (20, vec![])]
+            [
+                (11, vec![]),
+                (13, vec![]),
+                (12, vec![13]),
+                (10, vec![11, 12]),
+                (20, vec![]),
+                (1, vec![10, 20]),
+            ]
         );
     }
 
     #[test]
-    fn who_stands_between_is_tracked_too() {
-        let (census, roll, forest) =
-            forest(&[(1, 0, false), (5, 1, true), (6, 5, false), (7, 6, false), (8, 7, true)]);
-        assert_eq!(order(&roll, &forest), [(8, vec![]), (7, vec![8]), (6, vec![7]), (5, vec![6])]);
-        assert!(census.find(1).unwrap().slot.is_none());
+    fn who_stands_above_is_tracked_too() {
+        let (census, roll, forest) = forest(&[
+            (1, 0, false),
+            (5, 1, true),
+            (6, 5, false),
+            (7, 6, false),
+            (8, 7, true),
+            (9, 1, false),
+        ]);
+        assert_eq!(
+            order(&roll, &forest),
+            [(8, vec![]), (7, vec![8]), (6, vec![7]), (5, vec![6]), (1, vec![5])]
+        );
+        assert!(census.find(9).unwrap().slot.is_none());
     }
 }

@@ -262,15 +262,18 @@ pub(crate) fn stat<'b>(
     procfs.read_of(pid, c"stat", buffer).and_then(|bytes| parsed(StatCore::parse(bytes)))
 }
 
-/// The page faults of the children that a process has waited for (`cminflt` of
-/// `/proc/PID/stat`): the kernel adds a child's in the same step as its io.
-pub(crate) fn cminflt(procfs: &Procfs, who: Listed) -> Outcome<u64> {
+/// All of `/proc/PID/stat`, of this process and no other.
+pub(crate) fn stat_in_full<T>(
+    procfs: &Procfs,
+    who: Listed,
+    take: impl FnOnce(&Stat<'_>) -> T,
+) -> Outcome<T> {
     // 52 fields at most, of up to 21 bytes.
     let mut buffer = [0; 2048];
     open_in(procfs, who, c"stat", READ)
         .and_then(|file| read_at_start(&file, &mut buffer).map(<[u8]>::len))
         .and_then(|length| parsed(Stat::parse(buffer.get(..length).unwrap_or_default())))
-        .map(|stat| stat.cminflt)
+        .map(|stat| take(&stat))
 }
 
 /// A thread of a process other than its leader, for a process whose leader has

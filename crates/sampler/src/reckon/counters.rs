@@ -67,15 +67,18 @@ impl Counters {
         self.zip(other, i64::max)
     }
 
-    /// The smaller of both, counter by counter.
+    /// As far as a limit allows, counter by counter. `cancelled_write_bytes`
+    /// has no limit: it may fall, so what it grew by limits nothing.
     #[must_use]
-    pub(crate) fn min(self, other: Counters) -> Counters {
-        self.zip(other, i64::min)
+    pub(crate) fn within(self, limit: Counters) -> Counters {
+        let cancelled_write_bytes = self.cancelled_write_bytes;
+        Counters { cancelled_write_bytes, ..self.zip(limit, i64::min) }
     }
 
-    /// Whether every counter is at least the other's.
+    /// Whether every counter that never falls is at least the other's.
     pub(crate) fn covers(self, other: Counters) -> bool {
-        self.max(other) == self
+        let cancelled_write_bytes = self.cancelled_write_bytes;
+        Counters { cancelled_write_bytes, ..self.max(other) } == self
     }
 }
 

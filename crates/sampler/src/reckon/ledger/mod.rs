@@ -44,16 +44,21 @@
 //! no other child explains: then the sum can miss something, but never falls or
 //! counts twice.
 //!
-//! Who of several ancestors? The parent, while that lives. If the parent ended
-//! in the same interval, it may have had the child before its own last reading;
+//! Who of several ancestors? The parent, while that lives. If the parent ended,
+//! still listed as a zombie or not, it may have had the child before its own last reading;
 //! or else the next ancestor has both; or the child was adopted by one further
-//! up. The nearest whose growth allows it is taken.
+//! up. The nearest whose growth allows it is taken. If that is no member of the
+//! image, its offset remembers what is counted, and since a member further up
+//! may have it all the same, the nearest of those whose growth allows it is
+//! charged too.
 //!
 //! A parent that cannot be read for long does not keep its children's accounts
 //! open for ever: what they left is counted, and *owed* by the parent. Its next
 //! reading pays, out of its growth.
 
 mod settle;
+
+pub(crate) use settle::Parent;
 
 use std::collections::HashMap;
 
@@ -113,13 +118,15 @@ struct Standing {
     offset: Counters,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Departed {
     slot: Slot,
     /// How many settlements could not decide on it.
     age: u8,
     /// How many of its ancestors in a row are gone too; set while settling.
     depth: u32,
+    /// Its parent may have ended before it.
+    adopted: bool,
     /// It went after its heir's reading, which therefore does not hold it.
     late: bool,
     verdict: settle::Verdict,
@@ -203,7 +210,7 @@ impl Ledger {
             let owed = self.owed.remove(&(slot, standing.image));
             standing.offset = match std::mem::take(&mut standing.unread) {
                 true => reading,
-                false => standing.offset.plus(owed.unwrap_or_default()).min(reading),
+                false => standing.offset.plus(owed.unwrap_or_default()).within(reading),
             };
         }
     }
@@ -232,16 +239,18 @@ impl Ledger {
     }
 
     /// Takes a new reading as true: every child with an account was still there
-    /// after it, or is reported gone before the next settlement.
-    pub(crate) fn accept(&mut self, slot: Slot, reading: Counters) {
+    /// after it, or is reported gone before the next settlement. Tells whether
+    /// it is another than the last one.
+    pub(crate) fn accept(&mut self, slot: Slot, reading: Counters) -> bool {
         let pass = self.pass;
         let account = self.account(slot);
-        account.last = Some(reading);
+        let is_other = account.last.replace(reading) != Some(reading);
         account.fresh = true;
         account.alive_in = pass;
         if account.settled.is_none() {
             self.bring_home(slot, reading);
         }
+        is_other
     }
 
     /// Takes the readings since the last settlement back: a child may have
@@ -267,7 +276,14 @@ impl Ledger {
 
     fn part(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
         self.account(slot).departed = Some(parent);
-        self.gone.push(Departed { slot, age: 0, depth: 0, late, verdict: settle::Verdict::Open });
+        self.gone.push(Departed {
+            slot,
+            age: 0,
+            depth: 0,
+            adopted: false,
+            late,
+            verdict: settle::Verdict::Open,
+        });
     }
 
     /// Gives the memory of accounts back that nobody has: all from this slot on.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use psstat_proc_parse::{Stat, State};
+
 use super::{Departed, Ledger, Slot};
 use crate::image::ImageId;
 use crate::reckon::counters::Counters;
@@ -11,41 +13,64 @@ use crate::reckon::counters::Counters;
 const PATIENCE: u8 = 8;
 
 /// What became of a departed process's counters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// They are in this account's counters, as far as its growth allows.
-    AbsorbedBy(Slot),
-    /// Nobody's of ours.
-    Lost,
+    /// They are in the counters of one of these accounts, as far as its growth
+    /// allows; or nobody's of ours, if these are none.
+    AbsorbedBy(Vec<Slot>),
     /// Cannot be told before the ancestor has been read.
     Open,
 }
 
+/// What `stat` says of a process that is still listed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent {
+    /// Page faults of the children that it has waited for.
+    pub(crate) cminflt: u64,
+    /// It has ended, and its children have other parents.
+    pub(crate) is_zombie: bool,
+}
+
+impl From<&Stat<'_>> for Parent {
+    fn from(stat: &Stat<'_>) -> Parent {
+        // One whose leader alone has ended has other threads.
+        let is_zombie = matches!(stat.state, State::Zombie | State::Dead) && stat.num_threads <= 1;
+        Parent { cminflt: stat.cminflt, is_zombie }
+    }
+}
+
 /// What is found out once a settlement.
 struct Settling<R> {
-    /// Reads a living process's `cminflt`.
+    /// Reads what a listed process is as a parent.
     read: R,
-    cminflt: HashMap<Slot, Option<u64>>,
+    parents: HashMap<Slot, Option<Parent>>,
     /// Growth of accounts that no child explains yet.
     unexplained: HashMap<Slot, Counters>,
     /// What of an account's growth was taken out of an image's sum.
     taken: HashMap<(Slot, ImageId), Counters>,
 }
 
+impl<R: FnMut(Slot) -> Option<Parent>> Settling<R> {
+    fn parent(&mut self, slot: Slot) -> Option<Parent> {
+        let read = &mut self.read;
+        *self.parents.entry(slot).or_insert_with(|| read(slot))
+    }
+}
+
 impl Ledger {
     /// Decides what became of those that departed, after the readings of a
-    /// cycle. `cminflt` reads the page faults of those that a living process
-    /// has waited for, `parent` tells who a living one's parent is. `closed` is
-    /// called with each account that is settled and whose slot is free.
+    /// cycle. `read` reads what a listed process is as a parent, `parent` tells
+    /// who the parent of one is. `closed` is called with each account that is
+    /// settled and whose slot is free.
     pub(crate) fn settle(
         &mut self,
-        cminflt: impl FnMut(Slot) -> Option<u64>,
+        read: impl FnMut(Slot) -> Option<Parent>,
         parent: impl Fn(Slot) -> Option<Slot>,
         mut closed: impl FnMut(Slot),
     ) {
         let mut settling = Settling {
-            read: cminflt,
-            cminflt: HashMap::new(),
+            read,
+            parents: HashMap::new(),
             unexplained: HashMap::new(),
             taken: HashMap::new(),
         };
@@ -54,13 +79,14 @@ impl Ledger {
             // Parents first: a grandparent that has the child has the parent too.
             for departed in &mut gone {
                 departed.depth = self.ancestors_gone(departed.slot).0;
+                departed.adopted |= departed.depth > 0;
             }
             gone.sort_unstable_by_key(|departed| (departed.depth, departed.slot));
             for departed in &mut gone {
                 departed.age = departed.age.saturating_add(1);
                 departed.verdict = match std::mem::take(&mut departed.late) {
                     true => Verdict::Open,
-                    false => self.judge(*departed, &mut settling, &parent),
+                    false => self.judge(departed, &mut settling, &parent),
                 };
             }
             // An ancestor may be settled, and its slot reused, before one that
@@ -72,7 +98,9 @@ impl Ledger {
             // Children first: what a child leaves to a parent that is gone too
             // goes on with the parent's.
             for departed in gone.iter().rev() {
-                self.close(departed.slot, departed.verdict, &mut settling);
+                if let Verdict::AbsorbedBy(heirs) = &departed.verdict {
+                    self.close(departed.slot, heirs, &mut settling);
+                }
             }
             gone.retain(|departed| {
                 let open = departed.verdict == Verdict::Open;
@@ -84,8 +112,8 @@ impl Ledger {
         }
         self.gone = gone;
         self.pay(&mut settling);
-        for (slot, now) in settling.cminflt {
-            let Some(now) = now else { continue };
+        for (slot, now) in settling.parents {
+            let Some(Parent { cminflt: now, .. }) = now else { continue };
             let since = self.pass.wrapping_add(1);
             let known = &mut self.account(slot).cminflt;
             if known.is_none_or(|(before, _)| before != now) {
@@ -115,14 +143,23 @@ impl Ledger {
         (depth, parent)
     }
 
+    /// This process, or its nearest ancestor that is not gone.
+    fn nearest_listed(&self, slot: Option<Slot>) -> Option<Slot> {
+        let is_gone = |slot: Slot| {
+            self.accounts.get(slot as usize).is_some_and(|account| account.departed.is_some())
+        };
+        slot.and_then(|slot| if is_gone(slot) { self.ancestors_gone(slot).1 } else { Some(slot) })
+    }
+
     fn judge(
         &mut self,
-        departed: Departed,
-        settling: &mut Settling<impl FnMut(Slot) -> Option<u64>>,
+        departed: &Departed,
+        settling: &mut Settling<impl FnMut(Slot) -> Option<Parent>>,
         parent: &impl Fn(Slot) -> Option<Slot>,
     ) -> Verdict {
         let gone = self.account(departed.slot);
         let (needed, alive) = (gone.last.unwrap_or_default(), gone.alive_in);
+        let mut heirs = Vec::new();
         // The nearest that may have it, though others claim the same growth.
         let mut disputed = None;
         // A parent that is gone too, but was read after the child's end.
@@ -131,39 +168,55 @@ impl Ledger {
             let Some(Some(above)) = self.account(at).departed else { break };
             if self.account(above).fresh && self.growth(above).covers(needed) {
                 if self.explain(above, needed, settling) {
-                    return Verdict::AbsorbedBy(above);
+                    heirs.push(above);
+                    if self.answers_for(above, departed.slot) {
+                        return Verdict::AbsorbedBy(heirs);
+                    }
+                } else {
+                    disputed = disputed.or(Some(above));
                 }
-                disputed = disputed.or(Some(above));
             }
             at = above;
         }
         let mut heir = self.ancestors_gone(departed.slot).1;
+        let mut adopted = departed.adopted;
         while let Some(slot) = heir {
             let account = self.account(slot);
-            if !account.is_read() {
-                // Nothing to test against; it carries what is already counted.
-                if self.may_have_absorbed(slot, alive, settling) {
-                    return Verdict::AbsorbedBy(slot);
+            let (is_read, fresh) = (account.is_read(), account.fresh);
+            let may_have_it = !(is_read && fresh) || self.growth(slot).covers(needed);
+            if may_have_it && self.may_have_absorbed(slot, alive, settling) {
+                if is_read && !fresh && departed.age < PATIENCE {
+                    return Verdict::Open;
                 }
-            } else if !account.fresh {
-                if self.may_have_absorbed(slot, alive, settling) {
-                    return match departed.age < PATIENCE {
-                        true => Verdict::Open,
-                        false => Verdict::AbsorbedBy(slot),
-                    };
+                // Of one that is not read nothing tells; it carries what is
+                // already counted.
+                if !(is_read && fresh) || self.explain(slot, needed, settling) {
+                    heirs.push(slot);
+                    if !adopted || self.answers_for(slot, departed.slot) {
+                        return Verdict::AbsorbedBy(heirs);
+                    }
+                } else {
+                    disputed = disputed.or(Some(slot));
                 }
-            } else if self.growth(slot).covers(needed)
-                && self.may_have_absorbed(slot, alive, settling)
-            {
-                if self.explain(slot, needed, settling) {
-                    return Verdict::AbsorbedBy(slot);
-                }
-                disputed = disputed.or(Some(slot));
             }
-            // While its parent lives, it is nobody else's.
-            heir = if departed.depth > 0 { parent(slot) } else { None };
+            // While its parent lives, it is nobody else's. One that has ended is
+            // listed until it is waited for itself.
+            adopted |= settling.parent(slot).is_none_or(|parent| parent.is_zombie);
+            heir = if adopted { self.nearest_listed(parent(slot)) } else { None };
         }
-        disputed.map_or(Verdict::Lost, Verdict::AbsorbedBy)
+        heirs.extend(disputed);
+        Verdict::AbsorbedBy(heirs)
+    }
+
+    /// Whether an account is a member of all images that a departed one has to
+    /// do with: then it does not matter if another such one has its counters.
+    fn answers_for(&self, slot: Slot, departed: Slot) -> bool {
+        let standings = |slot: Slot| {
+            self.accounts.get(slot as usize).map_or(&[][..], |account| &account.standings)
+        };
+        standings(departed).iter().all(|standing| {
+            standings(slot).iter().any(|other| other.member && other.image == standing.image)
+        })
     }
 
     /// By how much children can have made an account grow.
@@ -193,10 +246,9 @@ impl Ledger {
         &mut self,
         slot: Slot,
         alive: u32,
-        settling: &mut Settling<impl FnMut(Slot) -> Option<u64>>,
+        settling: &mut Settling<impl FnMut(Slot) -> Option<Parent>>,
     ) -> bool {
-        let read = &mut settling.read;
-        let now = *settling.cminflt.entry(slot).or_insert_with(|| read(slot));
+        let now = settling.parent(slot).map(|parent| parent.cminflt);
         let pass = self.pass;
         let account = self.account(slot);
         match (now, account.cminflt) {
@@ -211,12 +263,7 @@ impl Ledger {
         }
     }
 
-    fn close<R>(&mut self, slot: Slot, verdict: Verdict, settling: &mut Settling<R>) {
-        let heir = match verdict {
-            Verdict::Open => return,
-            Verdict::AbsorbedBy(heir) => Some(heir),
-            Verdict::Lost => None,
-        };
+    fn close<R>(&mut self, slot: Slot, heirs: &[Slot], settling: &mut Settling<R>) {
         let account = std::mem::take(self.account(slot));
         for standing in &account.standings {
             let mut counted = standing.offset;
@@ -229,8 +276,12 @@ impl Ledger {
                 counted = last;
             }
             let owed = self.owed.remove(&(slot, standing.image)).unwrap_or_default();
-            if let Some(heir) = heir {
-                self.take_out(heir, standing.image, counted.plus(owed), settling);
+            for &heir in heirs {
+                let image = standing.image;
+                self.take_out(heir, image, counted.plus(owed), settling);
+                if self.account(heir).member(image).is_some() {
+                    break;
+                }
             }
         }
         // Its memory serves the next process in this slot.
@@ -264,7 +315,7 @@ impl Ledger {
                 None if standing.member => last.minus(standing.offset),
                 None => last.minus(*taken),
             };
-            let part = counted.min(room.max(Counters::ZERO));
+            let part = counted.within(room.max(Counters::ZERO));
             *taken = taken.plus(part);
             standing.offset = standing.offset.plus(part);
         }

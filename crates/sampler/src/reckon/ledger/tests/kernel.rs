@@ -54,6 +54,12 @@ pub(super) struct Process {
     /// Page faults of those that it waited for.
     pub(super) cminflt: u64,
     absorbed: Option<Absorbed>,
+    /// It had another parent once, or its parent did not ignore children always or
+    /// never.
+    passed_on: bool,
+    /// In which cycles it ended, and was reaped.
+    ended: Option<usize>,
+    reaped: Option<usize>,
 }
 
 /// What became of a process that was waited for.
@@ -89,6 +95,9 @@ impl Process {
             counters: Counters::ZERO,
             cminflt: 0,
             absorbed: None,
+            passed_on: false,
+            ended: None,
+            reaped: None,
         }
     }
 
@@ -110,7 +119,7 @@ pub(super) enum Event {
     },
     Write {
         who: usize,
-        amounts: [u16; 7],
+        amounts: [i16; 7],
     },
     /// By exec or by a new title.
     Move {
@@ -120,9 +129,10 @@ pub(super) enum Event {
     Exit {
         who: usize,
     },
-    /// A parent waits for all its children that are zombies.
+    /// A parent waits for all its children that are zombies, or for one of them.
     Wait {
         parent: usize,
+        child: Option<usize>,
     },
     /// Begins to ignore SIGCHLD, or ends it.
     Ignore {
@@ -158,11 +168,13 @@ pub(super) struct Limits {
 pub(super) struct Kernel {
     pub(super) processes: Vec<Process>,
     limits: Limits,
+    /// Counts the settlements.
+    cycle: usize,
 }
 
 impl Kernel {
     pub(super) fn new(limits: Limits) -> Kernel {
-        Kernel { processes: vec![Process::new(1, INIT, 0, false, true)], limits }
+        Kernel { processes: vec![Process::new(1, INIT, 0, false, true)], limits, cycle: 0 }
     }
 
     pub(super) fn happen(&mut self, event: &Event) {
@@ -188,9 +200,13 @@ impl Kernel {
                     }
                 }
             }
-            Event::Wait { parent } => {
-                let parent = self.running(parent);
-                self.wait(parent);
+            Event::Wait { parent, child } => {
+                let zombies = self.zombies(self.running(parent));
+                match child {
+                    None => zombies.into_iter().for_each(|child| self.absorb(child)),
+                    Some(_) if zombies.is_empty() => {}
+                    Some(child) => self.absorb(zombies[child % zombies.len()]),
+                }
             }
             Event::Ignore { who, ignores } => {
                 if let Some(who) = self.running_but_init(who).filter(|_| self.limits.switches) {
@@ -217,7 +233,7 @@ impl Kernel {
         self.processes.len() - 1
     }
 
-    pub(super) fn write(&mut self, who: Id, amounts: [u16; 7]) {
+    pub(super) fn write(&mut self, who: Id, amounts: [i16; 7]) {
         let [rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes] =
             amounts.map(i64::from);
         let done =
@@ -271,6 +287,7 @@ impl Kernel {
 
     /// It has not, and will not.
     pub(super) fn settle(&mut self) {
+        self.cycle += 1;
         for process in &mut self.processes {
             for (since, read) in process.own_since.iter_mut().zip(&mut process.own_read) {
                 *since = since.minus(std::mem::take(read));
@@ -284,6 +301,9 @@ impl Kernel {
     pub(super) fn ignore(&mut self, who: Id, ignores: bool) {
         // Those that are zombies already wait on.
         self.processes[who].ignores = ignores;
+        for child in self.children(who) {
+            self.processes[child].passed_on = true;
+        }
     }
 
     pub(super) fn hide(&mut self, who: Id, hidden: bool) {
@@ -301,6 +321,7 @@ impl Kernel {
 
     pub(super) fn exit(&mut self, who: Id) {
         self.processes[who].state = State::Zombie;
+        self.processes[who].ended = Some(self.cycle);
         let mut adopter = self.processes[who].parent;
         while self.processes[adopter].state != State::Running || !self.processes[adopter].subreaper
         {
@@ -308,17 +329,20 @@ impl Kernel {
         }
         for child in self.children(who) {
             self.processes[child].parent = adopter;
+            self.processes[child].passed_on = true;
             self.notify(child);
         }
         self.notify(who);
     }
 
     pub(super) fn wait(&mut self, parent: Id) {
-        for child in self.children(parent) {
-            if self.processes[child].state == State::Zombie {
-                self.absorb(child);
-            }
-        }
+        self.zombies(parent).into_iter().for_each(|child| self.absorb(child));
+    }
+
+    fn zombies(&self, parent: Id) -> Vec<Id> {
+        let mut children = self.children(parent);
+        children.retain(|&child| self.processes[child].state == State::Zombie);
+        children
     }
 
     /// A zombie's parent is told, and may take it at once.
@@ -329,6 +353,7 @@ impl Kernel {
                 self.absorb(child);
             } else if self.processes[parent].ignores {
                 self.processes[child].state = State::Reaped;
+                self.processes[child].reaped = Some(self.cycle);
             }
         }
     }
@@ -337,6 +362,7 @@ impl Kernel {
         let parent = self.processes[child].parent;
         let (inherited, faults) = (self.processes[child].counters, self.processes[child].cminflt);
         self.processes[child].state = State::Reaped;
+        self.processes[child].reaped = Some(self.cycle);
         let images = self.processes[parent].may_count_in();
         self.processes[child].absorbed =
             Some(Absorbed { heir: parent, images, is_recent: true, is_read: false });
@@ -385,6 +411,21 @@ impl Kernel {
         std::iter::successors(self.processes[id].absorbed, |absorbed| {
             self.processes[absorbed.heir].absorbed
         })
+    }
+
+    /// How many others may be taken for who has a process's counters, and be
+    /// charged with them: none while its parent lives and waits for all its
+    /// children or for none, else each of its ancestors.
+    pub(super) fn mistakable(&self, id: Id) -> usize {
+        let process = &self.processes[id];
+        // One that went after its parent was read is judged by the next cycle.
+        let with_its_parent = process.reaped.is_some_and(|reaped| {
+            self.processes[process.parent].ended.is_some_and(|ended| ended <= reaped + 2)
+        });
+        let ancestors = std::iter::successors(Some(id), |&at| {
+            Some(self.processes[at].parent).filter(|&parent| parent != at)
+        });
+        if process.passed_on || with_its_parent { ancestors.count() } else { 0 }
     }
 
     /// What an image's processes truly did at most, and what they inherited:

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::kernel::{Event, IMAGES, Id, Images, Kernel, Limits, Process, State};
+use super::kernel::{Event, IMAGES, INIT, Id, Images, Kernel, Limits, Process, State};
 use crate::cycle::families::{self, Household};
 use crate::image::ImageId;
 use crate::keep::forest::Forest;
 use crate::keep::seen::{Census, Seen};
-use crate::keep::tracked::{FileState, Life, Roll};
+use crate::keep::tracked::{FileState, Life, Roll, Tracked};
 use crate::read::listing::Listed;
 use crate::reckon::counters::Counters;
-use crate::reckon::ledger::{Ledger, Slot};
+use crate::reckon::ledger::{Ledger, Parent, Slot};
 
 /// The kernel with what is still to happen: each event after so many looks.
 #[derive(Debug)]
@@ -21,6 +21,11 @@ pub(super) struct World {
 }
 
 impl World {
+    /// Has something happen after so many looks more, once the last one has.
+    pub(super) fn later(&mut self, looks: u8, event: Event) {
+        self.to_come.push_back((looks, event));
+    }
+
     /// The observer looks: what was to happen before has happened.
     fn look(&mut self) -> &Kernel {
         while let Some((looks, event)) = self.to_come.front_mut() {
@@ -94,7 +99,9 @@ impl Observer {
     fn pass(&mut self, is_wanted: impl Fn(&Observer, Slot) -> bool) {
         let forest = std::mem::take(&mut self.forest);
         self.ledger.begin_pass();
-        for family in forest.families.iter().filter(|family| family.has_children()) {
+        for family in
+            forest.families.iter().filter(|family| family.matters && family.has_children())
+        {
             let slot = family.slot;
             if let Some(tracked) = self.roll.get(slot)
                 && !self.ledger.knows_cminflt(slot)
@@ -108,7 +115,7 @@ impl Observer {
     }
 
     pub(super) fn close(&mut self) {
-        self.pass(|_, _| true);
+        self.pass(|observer, slot| observer.roll.get(slot).is_some_and(Tracked::is_member));
         self.read_gauges();
         for (slot, tracked) in self.roll.iter() {
             if let Some(last) = self.ledger.last(slot) {
@@ -147,7 +154,10 @@ impl Observer {
                 continue;
             }
             if let Some(process) = self.world.stat(seen.listed()) {
-                self.census.all[at].ppid = self.world.kernel.processes[process.parent].pid;
+                self.census.all[at].ppid = match seen.inode as Id {
+                    INIT => 0,
+                    _ => self.world.kernel.processes[process.parent].pid,
+                };
                 self.kin_changed = true;
             }
         }
@@ -190,6 +200,7 @@ impl Observer {
         };
         let tracked = self.roll.get_mut(slot).unwrap();
         let before = std::mem::replace(&mut tracked.images, images.as_slice().into());
+        self.kin_changed |= before.is_empty() != images.is_empty();
         for &image in before.iter().filter(|image| !images.contains(image)) {
             self.ledger.leave(slot, image);
         }
@@ -236,8 +247,11 @@ impl Observer {
         let living = |slot: Slot| roll.get(slot).filter(|tracked| tracked.life != Life::Gone);
         let mut closed = Vec::new();
         self.ledger.settle(
-            |slot| Some(world.stat(living(slot)?.who)?.cminflt),
-            |slot| roll.get(slot)?.parent.filter(|&parent| living(parent).is_some()),
+            |slot| {
+                let Process { cminflt, state, .. } = world.stat(living(slot)?.who)?;
+                Some(Parent { cminflt, is_zombie: state == State::Zombie })
+            },
+            |slot| roll.get(slot)?.parent,
             |slot| closed.push(slot),
         );
         self.world.kernel.settle();
@@ -253,21 +267,22 @@ impl Observer {
 }
 
 impl Household for Observer {
-    fn read(&mut self, slot: Slot) {
-        let Some(tracked) = self.roll.get_mut(slot) else { return };
+    fn read(&mut self, slot: Slot) -> bool {
+        let Some(tracked) = self.roll.get_mut(slot) else { return false };
         if tracked.life == Life::Gone || !tracked.is_member() {
-            return;
+            return false;
         }
         let (who, parent) = (tracked.who, tracked.parent);
         match self.world.stat(who) {
             Some(process) if process.hidden => tracked.io = FileState::Failed,
             Some(process) => {
                 tracked.io = FileState::Read;
-                self.ledger.accept(slot, process.counters);
                 self.world.kernel.read(who.inode as Id);
+                return self.ledger.accept(slot, process.counters);
             }
             None => self.bury(slot, parent, false),
         }
+        false
     }
 
     fn look(&mut self, slot: Slot) {

@@ -1,10 +1,10 @@
 //! One small history for each rule of the ledger.
 
-use super::kernel::{INIT, Id, Images, Limits};
+use super::kernel::{Event, INIT, Id, Images, Limits};
 use super::observer::Observer;
 use crate::image::ImageId;
 use crate::reckon::counters::Counters;
-use crate::reckon::ledger::Ledger;
+use crate::reckon::ledger::{Ledger, Parent};
 
 const A: Images = 1;
 const NONE: Images = 0;
@@ -18,7 +18,7 @@ impl Observer {
         self.world.kernel.fork(parent, images, false, false)
     }
 
-    fn write(&mut self, who: Id, bytes: u16) {
+    fn write(&mut self, who: Id, bytes: i16) {
         self.world.kernel.write(who, [bytes; 7]);
     }
 
@@ -384,6 +384,70 @@ fn an_orphan_that_its_grandparent_adopted_counts_once() {
     assert_eq!([o.bytes(), o.bytes()], [100; 2]);
 }
 
+/// The parent has ended and is still listed, since nobody waits for it: what its
+/// orphan left to the adopter was taken for lost, and counted twice.
+#[test]
+fn an_orphan_of_a_zombie_counts_once() {
+    for images in [A, NONE] {
+        let mut o = observer();
+        let manager = o.world.kernel.fork(INIT, A, false, true);
+        let sleeper = o.fork(manager, NONE);
+        let between = o.fork(sleeper, images);
+        let worker = o.fork(between, A);
+        o.write(worker, 100);
+        assert_eq!(o.bytes(), 100);
+        o.world.kernel.exit(between);
+        o.exit_and_wait(worker, manager);
+        assert_eq!([o.bytes(), o.bytes()], [100; 2], "{images}");
+    }
+}
+
+/// The same between two looks of one cycle: the adopter was read after it had
+/// waited for one that was not a child of its when the families were linked.
+#[test]
+fn an_orphan_counts_once_whenever_it_is_adopted() {
+    for reaped in [false, true] {
+        for looks in 0..20 {
+            let mut o = observer();
+            let manager = o.world.kernel.fork(INIT, A, false, true);
+            let sleeper = o.fork(manager, NONE);
+            let between = o.fork(sleeper, A);
+            let worker = o.fork(between, A);
+            o.write(worker, 100);
+            assert_eq!(o.bytes(), 100);
+            o.world.later(looks, Event::Exit { who: between });
+            if reaped {
+                // Among those that run then.
+                o.world.later(0, Event::Wait { parent: sleeper, child: None });
+            }
+            o.world.later(0, Event::Exit { who: 3 });
+            o.world.later(0, Event::Wait { parent: manager, child: None });
+            for _ in 0..3 {
+                assert_eq!(o.bytes(), 100, "after {looks} looks, {reaped}");
+            }
+        }
+    }
+}
+
+/// A stranger waited for it, and joined nothing; an ancestor of the stranger
+/// joined later, and then had it by way of the stranger.
+#[test]
+fn what_a_stranger_has_taken_over_is_not_counted_again_in_an_ancestor_that_joins() {
+    let mut o = observer();
+    let manager = o.fork(INIT, NONE);
+    let stranger = o.fork(manager, NONE);
+    let child = o.fork(stranger, A);
+    o.write(child, 100);
+    assert_eq!(o.bytes(), 100);
+    o.exit_and_wait(child, stranger);
+    assert_eq!(o.bytes(), 100);
+    o.world.kernel.change_image(manager, A);
+    assert_eq!(o.bytes(), 100);
+    o.write(stranger, 7);
+    o.exit_and_wait(stranger, manager);
+    assert_eq!([o.bytes(), o.bytes()], [107; 2]);
+}
+
 // From here on the ledger itself, for what happens between two reads.
 
 fn bytes(n: i64) -> Counters {
@@ -406,6 +470,10 @@ fn family() -> Ledger {
     }
     settle(&mut ledger);
     ledger
+}
+
+fn waited_for(cminflt: u64) -> Parent {
+    Parent { cminflt, is_zombie: false }
 }
 
 fn settle(ledger: &mut Ledger) {
@@ -507,8 +575,8 @@ fn nobody_is_charged_with_more_than_it_grew_by() {
         assert_eq!(total(&ledger), 111);
         ledger.depart(1, Some(0));
         ledger.accept(0, bytes(31));
-        let cminflt = |slot| if slot == 0 { waited } else { None };
-        ledger.settle(cminflt, |slot| slot.checked_sub(1), |_| ());
+        let parent = |slot| waited.filter(|_| slot == 0).map(waited_for);
+        ledger.settle(parent, |slot| slot.checked_sub(1), |_| ());
         assert_eq!(total(&ledger), in_the_end, "{waited:?}");
     }
 }
@@ -533,7 +601,7 @@ fn only_what_stood_while_the_child_lived_proves_that_nobody_was_absorbed() {
         ledger.depart(2, Some(1));
         ledger.accept(1, bytes(110));
         ledger.accept(0, bytes(1));
-        ledger.settle(|_| Some(7), |slot| slot.checked_sub(1), |_| ());
+        ledger.settle(|_| Some(waited_for(7)), |slot| slot.checked_sub(1), |_| ());
         assert_eq!(total(&ledger), in_the_end, "{noted_late}");
     }
 }
