@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use psstat_actor::TempDir;
 use psstat_sampler::{ImageId, Options, Sampler};
@@ -104,5 +104,67 @@ fn another_start_time_is() {
     write_process(proc.path(), 100, 5001, 7);
     for _ in 0..3 {
         assert_eq!(rchar(&mut sampler), 1007);
+    }
+}
+
+/// Who takes a pid within the tick in which the one before it began has the same
+/// start time: what it had done was taken for the other's, and the sum fell.
+#[test]
+fn another_inode_is_another_process_within_its_first_tick() {
+    let proc = TempDir::new().unwrap();
+    // A tick that is still to come, as good as one that has not passed.
+    let folder = write_process(proc.path(), 100, u64::MAX, 1000);
+    let mut sampler = sampler(proc.path());
+    sampler.open(&mut |_, images| images.push(A));
+    fs::rename(&folder, proc.join("old")).unwrap();
+    write_process(proc.path(), 100, u64::MAX, 7);
+    let image = sampler.close().image(A);
+    assert_eq!((image.procs, image.io.unwrap_or_default().rchar), (0, 1000));
+    for _ in 0..3 {
+        assert_eq!(rchar(&mut sampler), 1007);
+    }
+}
+
+/// A rule came while the command line could not be read: when it could, the
+/// process was taken for one that had become another program, and what it had
+/// done before was lost.
+#[test]
+fn who_is_asked_late_after_a_reload_counts_in_full() {
+    let proc = TempDir::new().unwrap();
+    let folder = write_process(proc.path(), 100, 50, 1000);
+    let options = Options {
+        proc: proc.path().to_owned(),
+        window: Duration::from_millis(1),
+        command_line_patience: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let mut sampler = Sampler::new(options).unwrap();
+    for _ in 0..4 {
+        sampler.open(&mut |_, _| ());
+        sampler.close();
+    }
+    let pipe = folder.join("cmdline");
+    fs::remove_file(&pipe).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    sampler.classify_anew(1);
+    for _ in 0..2 {
+        sampler.open(&mut |_, images| images.push(A));
+        assert_eq!(sampler.close().health.blocked, 1);
+    }
+    // Opening the other end lets the reader go.
+    let other_end = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    fs::write(folder.join("line"), "worker\0").unwrap();
+    fs::rename(folder.join("line"), &pipe).unwrap();
+    drop(other_end);
+    let begun = Instant::now();
+    loop {
+        sampler.open(&mut |_, images| images.push(A));
+        let image = sampler.close().image(A);
+        if image.procs == 1 {
+            assert_eq!(image.io.unwrap().rchar, 1000);
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
 }

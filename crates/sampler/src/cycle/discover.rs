@@ -242,7 +242,7 @@ impl Sampler {
             classify(&candidate, &mut images);
             images.sort_unstable();
             images.dedup();
-            self.census.all[at].known = true;
+            self.census.all[at].known = self.cycle;
         } else if let Some(tracked) = seen.slot.and_then(|slot| self.roll.get(slot)) {
             // A zombie has none, nor has a process in the middle of an exec:
             // it stays what it was.
@@ -305,7 +305,7 @@ impl Sampler {
             self.ledger.leave(slot, image);
         }
         // Not when it came: its command line may have blocked.
-        if before.is_empty() && seen.known {
+        if before.is_empty() && seen.known != 0 {
             // What it has done until now. While it belongs to no image it is
             // not read, so an earlier reading is no help, but for the young.
             let young = self.young.get(&seen.pid).copied();
@@ -316,8 +316,9 @@ impl Sampler {
             self.ledger.begin(slot, done);
         }
         for &image in joined {
-            let is_new = self.image_born.get(image.index()) == Some(&self.cycle);
-            match is_new || !seen.known {
+            // An image that was first heard of since the process was last asked.
+            let is_new = self.image_born.get(image.index()).is_some_and(|&born| born > seen.known);
+            match is_new || seen.known == 0 {
                 true => self.ledger.join_in_full(slot, image),
                 false => self.ledger.join(slot, image),
             }

@@ -28,8 +28,9 @@ pub(crate) struct Seen {
     /// Its CPU time in nanoseconds before its command line was last read; none
     /// if that could not be read, or the clock is not to be had.
     pub(crate) cpu: Option<NonZeroU64>,
-    /// It was found to be of some images, or of none.
-    pub(crate) known: bool,
+    /// The last cycle in which it was found to be of some images, or of none; 0
+    /// if it never was.
+    pub(crate) known: u32,
     /// Its command line was denied.
     pub(crate) denied: bool,
     /// Its command line blocks its reader.
@@ -49,7 +50,7 @@ impl Seen {
             born: cycle,
             look: cycle,
             cpu: None,
-            known: false,
+            known: 0,
             denied: false,
             blocked: false,
             living_thread: None,

@@ -183,7 +183,7 @@ impl Observer {
         if process.state == State::Zombie || process.blocks {
             return;
         }
-        self.census.all[at].known = true;
+        self.census.all[at].known = self.cycle;
         let who = seen.inode as Id;
         self.world.kernel.see(who, process.images);
         let images = image_list(process.images);
@@ -206,14 +206,14 @@ impl Observer {
         }
         let joined: Vec<ImageId> =
             images.into_iter().filter(|image| !before.contains(image)).collect();
-        if before.is_empty() && !joined.is_empty() && seen.known {
+        if before.is_empty() && !joined.is_empty() && seen.known != 0 {
             let now = self.world.stat(seen.listed()).filter(|now| !now.hidden);
             self.ledger.begin(slot, now.map(|now| now.counters));
         }
         for image in joined {
             match seen.known {
-                true => self.ledger.join(slot, image),
-                false => self.ledger.join_in_full(slot, image),
+                0 => self.ledger.join_in_full(slot, image),
+                _ => self.ledger.join(slot, image),
             }
         }
     }
