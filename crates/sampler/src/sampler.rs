@@ -292,7 +292,7 @@ impl Sampler {
     }
 
     /// Decides on those that are gone, and frees their places.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let (roll, procfs) = (&self.roll, &self.procfs);
         let mut closed = std::mem::take(&mut self.asked);
         closed.clear();

@@ -70,14 +70,14 @@ fn rchar(sampler: &mut Sampler) -> i64 {
 fn another_inode_alone_is_no_other_process() {
     for between in ["cycles", "open and close"] {
         let proc = TempDir::new().unwrap();
-        let folder = write_process(proc.path(), 100, 5000, 1000);
+        let folder = write_process(proc.path(), 100, 50, 1000);
         let mut sampler = sampler(proc.path());
         for _ in 0..3 {
             assert_eq!(rchar(&mut sampler), 1000);
         }
         let again = || {
             fs::rename(&folder, proc.join("old")).unwrap();
-            write_process(proc.path(), 100, 5000, 1001);
+            write_process(proc.path(), 100, 50, 1001);
         };
         if between == "cycles" {
             again();
@@ -95,13 +95,13 @@ fn another_inode_alone_is_no_other_process() {
 #[test]
 fn another_start_time_is() {
     let proc = TempDir::new().unwrap();
-    let folder = write_process(proc.path(), 100, 5000, 1000);
+    let folder = write_process(proc.path(), 100, 50, 1000);
     let mut sampler = sampler(proc.path());
     for _ in 0..3 {
         assert_eq!(rchar(&mut sampler), 1000);
     }
     fs::rename(&folder, proc.join("old")).unwrap();
-    write_process(proc.path(), 100, 5001, 7);
+    write_process(proc.path(), 100, 51, 7);
     for _ in 0..3 {
         assert_eq!(rchar(&mut sampler), 1007);
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use psstat_proc_parse::{Cmdline, State};
+use psstat_proc_parse::{Cmdline, State, stat};
 use rustix::io::Errno;
 
 use crate::image::ImageId;
@@ -128,13 +128,22 @@ impl Sampler {
     fn meet_the_new(&mut self) {
         let mut buffer = [0; 1024];
         for seen in self.census.all.iter_mut().filter(|seen| seen.born == self.cycle) {
-            if let Outcome::There(stat) = process::stat(&self.procfs, seen.pid, &mut buffer) {
-                seen.starttime = stat.starttime;
-                seen.ppid = stat.ppid.unsigned_abs();
-                if stat.state == State::Zombie && stat.num_threads > 1 {
-                    seen.living_thread =
-                        process::living_thread(&self.procfs, seen.listed(), &mut self.lister);
-                }
+            let outcome = process::stat(&self.procfs, seen.pid, &mut buffer);
+            let Outcome::There(stat) = outcome else { continue };
+            let now = self.procfs.tick();
+            // After the reading: who is there now was there then.
+            if !process::is_as_listed(&self.procfs, seen.listed()) {
+                // Its pid is another's already. The next listing tells whose, and
+                // is to list everyone.
+                seen.look = u32::MAX;
+                self.found_gone = true;
+                continue;
+            }
+            seen.began(stat.starttime, now);
+            seen.ppid = stat.ppid.unsigned_abs();
+            if has_lost_its_leader(&stat) {
+                seen.living_thread =
+                    process::living_thread(&self.procfs, seen.listed(), &mut self.lister);
             }
         }
     }
@@ -348,3 +357,11 @@ impl Sampler {
         }
     }
 }
+
+/// Whether its first thread has ended while others live.
+fn has_lost_its_leader(stat: &stat::Core<'_>) -> bool {
+    stat.state == State::Zombie && stat.num_threads > 1
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,9 @@ pub(crate) struct Seen {
     pub(crate) inode: u64,
     /// Its start time in ticks since boot (`stat`, field 22).
     pub(crate) starttime: u64,
+    /// It was seen in a later tick than that: whoever takes its pid after it has
+    /// another start time.
+    pub(crate) outlived_its_tick: bool,
     /// Its parent when last looked at.
     pub(crate) ppid: u32,
     /// Where more of it is kept, if it is tracked.
@@ -45,6 +48,7 @@ impl Seen {
             pid,
             inode,
             starttime: 0,
+            outlived_its_tick: false,
             ppid: 0,
             slot: None,
             born: cycle,
@@ -58,7 +62,14 @@ impl Seen {
     }
 
     pub(crate) fn listed(&self) -> Listed {
-        Listed { pid: self.pid, inode: self.inode, starttime: self.starttime }
+        let starttime = if self.outlived_its_tick { self.starttime } else { 0 };
+        Listed { pid: self.pid, inode: self.inode, starttime }
+    }
+
+    /// Notes its start time, and the tick in which it was still there.
+    pub(crate) fn began(&mut self, starttime: u64, now: u64) {
+        self.starttime = starttime;
+        self.outlived_its_tick = starttime < now;
     }
 
     /// First seen in this or the last cycle but one: it may not have its own
@@ -193,10 +204,8 @@ impl Census {
                 return true;
             };
             let Some(now) = all.get_mut(at) else { return true };
-            // It was there in two listings at least, so its start lies further
-            // back than a tick, and a process that took its pid since has
-            // another start time.
-            let is_old = before.born.saturating_add(1) < cycle;
+            // One that was there in two listings has outlived its tick since.
+            let is_old = before.outlived_its_tick || before.born.saturating_add(1) < cycle;
             if !is_old || before.starttime != now.starttime || !may_be(before, now) {
                 return true;
             }
@@ -237,6 +246,16 @@ mod tests {
 
     fn listing(entries: &[(u32, u64)]) -> Vec<Listed> {
         entries.iter().map(|&(pid, inode)| Listed { pid, inode, starttime: 0 }).collect()
+    }
+
+    #[test]
+    fn a_start_time_tells_who_it_is_after_its_tick() {
+        let mut seen = Seen::new(5, 15, 1);
+        assert_eq!(seen.listed().starttime, 0);
+        seen.began(700, 700);
+        assert_eq!((seen.starttime, seen.listed().starttime), (700, 0));
+        seen.began(700, 701);
+        assert_eq!((seen.starttime, seen.listed().starttime), (700, 700));
     }
 
     #[test]

@@ -15,8 +15,9 @@ pub(crate) struct Listed {
     /// the kernel caches the entry, another one for the next process that has
     /// this pid, even if both started within one clock tick.
     pub(crate) inode: u64,
-    /// Its start time in ticks since boot (`stat`, field 22), 0 before that was
-    /// read: tells it when the kernel has dropped the entry from its cache.
+    /// Its start time in ticks since boot (`stat`, field 22), where that tells it
+    /// when the kernel has dropped the entry from its cache; 0 before it was read,
+    /// and of one that was not seen after its first tick.
     pub(crate) starttime: u64,
 }
 

@@ -253,6 +253,14 @@ pub(crate) fn is_there(procfs: &Procfs, who: Listed) -> bool {
     !folder_of(procfs, who).is_gone()
 }
 
+/// Whether the process with this pid is the one that was listed.
+pub(crate) fn is_as_listed(procfs: &Procfs, who: Listed) -> bool {
+    let mut name = Name::new();
+    let name = name.of(Where::Pid(who.pid), c"");
+    let stat = rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty());
+    stat.is_ok_and(|stat| stat.st_ino == who.inode)
+}
+
 /// The better part of `/proc/PID/stat`, opened for this read.
 pub(crate) fn stat<'b>(
     procfs: &Procfs,

@@ -91,6 +91,14 @@ impl Procfs {
         matches!(link.map(FdTarget::parse), Some(FdTarget::Namespace { inode: FIRST, .. }))
     }
 
+    /// The tick since boot that it is now, as `starttime` counts them.
+    pub(crate) fn tick(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        // Not negative: it begins at 0.
+        let nanoseconds = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
+        (nanoseconds / i128::from(self.tick_nanoseconds.max(1))) as u64
+    }
+
     fn own_threads(&self) -> Option<u64> {
         let mut buffer = [0; 1024];
         let bytes = self.read(c"self/stat", &mut buffer).there()?;

@@ -1,0 +1,55 @@
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use psstat_actor::{Actor, Config};
+
+use super::*;
+use crate::options::Options;
+
+const A: ImageId = ImageId(0);
+
+/// A pid was another's when `stat` was read, and that one was taken for the
+/// process that was listed. It counted once as that, and once more as itself.
+#[test]
+fn who_takes_a_listed_pid_is_not_who_was_listed() {
+    let word = format!("listed-{}.", std::process::id());
+    let mut parent = Actor::spawn(&Config::new("listed-parent")).unwrap();
+    let window = Duration::from_millis(1);
+    let patience = Duration::from_secs(10);
+    let options = Options { window, command_line_patience: patience, ..Options::default() };
+    let mut sampler = Sampler::new(options).unwrap();
+    let mut classify = |candidate: &Candidate<'_>, images: &mut Vec<ImageId>| {
+        if candidate.command_line.starts_with(word.as_bytes()) {
+            images.push(A);
+        }
+    };
+    sampler.open(&mut classify);
+    sampler.close();
+    let mut first = parent.fork_child(&Config::new(&word)).unwrap();
+    let pid = first.pid();
+    sampler.cycle += 1;
+    sampler.count_the_people().unwrap();
+    first.exit(0).unwrap();
+    parent.wait(first).unwrap();
+    let mut second = match parent.fork_child_as(pid, &Config::new(&word)) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return println!("skipped: no right to choose a pid");
+        }
+        result => result.unwrap(),
+    };
+    second.write_bytes(1_000_000, 1).unwrap();
+    second.quiesce().unwrap();
+    sampler.meet_the_new();
+    assert_eq!(sampler.census.find(pid).unwrap().starttime, 0);
+    sampler.look(Due::Pressing, &mut classify);
+    sampler.renew_kinship();
+    sampler.read_newborns();
+    sampler.settle();
+    for _ in 0..3 {
+        sampler.open(&mut classify);
+        let image = sampler.close().image(A);
+        assert_eq!(image.procs, 1);
+        let wchar = image.io.unwrap().wchar.cast_unsigned();
+        assert_eq!(wchar, second.expected_io().unwrap().wchar);
+    }
+}
