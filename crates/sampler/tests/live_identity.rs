@@ -169,3 +169,43 @@ fn who_lost_its_leader_goes_on_working() {
         assert!(pcpu > 0.0, "{pcpu} % for {used:?}");
     }
 }
+
+/// It was asked for its command line by its leader, which had none any more: a
+/// rule that came never had it, and one that went kept it for ever.
+#[test]
+fn who_lost_its_leader_is_matched_anew() {
+    let word = word("leaderless");
+    let mut one = actor(&word);
+    one.threads(3).unwrap();
+    let mut sampler = Sampler::new(options()).unwrap();
+    let mut procs = |has_rule: bool| {
+        sampler.classify_anew(usize::from(has_rule));
+        let mut cycle = || {
+            let due = sampler.open(&mut |process, images| {
+                if has_rule && process.command_line.starts_with(word.as_bytes()) {
+                    images.push(A);
+                }
+            });
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            sampler.close().image(A)
+        };
+        cycle();
+        let image = cycle();
+        (image.procs, image.io.unwrap_or_default().wchar.cast_unsigned())
+    };
+    // Not young any more.
+    procs(false);
+    procs(false);
+    one.write_bytes(1000, 1).unwrap();
+    one.leader_exit().unwrap();
+    one.quiesce().unwrap();
+    let done = psstat_actor::Io::read(one.pid()).unwrap().wchar;
+    assert_eq!(procs(true), (1, done));
+    assert_eq!(procs(false).0, 0);
+    assert_eq!(procs(true).0, 1);
+    // One of these was asked since.
+    one.end_threads(3).unwrap();
+    one.quiesce().unwrap();
+    assert_eq!(procs(false).0, 0);
+    assert_eq!(procs(true).0, 1);
+}

@@ -207,6 +207,9 @@ impl Sampler {
 
     fn hear(&mut self, at: usize, answer: Answer<'_>, classify: &mut Classify<'_>) {
         let cycle = self.cycle;
+        if self.is_asked_in_vain(at, &answer) {
+            return;
+        }
         let Some(seen) = self.census.all.get_mut(at) else { return };
         if !matches!(answer, Answer::Read(Outcome::There(_))) {
             seen.cpu = None;
@@ -234,6 +237,39 @@ impl Sampler {
             // Still due.
             Answer::Later => {}
         }
+    }
+
+    /// Whether the answer is not the process's: a leader that has ended has no
+    /// command line, and the number of a thread that has ended may be another's.
+    /// Then one that lives is to be asked.
+    fn is_asked_in_vain(&mut self, at: usize, answer: &Answer<'_>) -> bool {
+        let Some(seen) = self.census.all.get_mut(at) else { return false };
+        let in_doubt = match (answer, seen.living_thread) {
+            (Answer::Read(Outcome::There(line)), None) => line.is_empty() && seen.known != 0,
+            (Answer::Read(Outcome::There(line)), Some(tid)) => {
+                line.is_empty() || !process::has_thread(&self.procfs, seen.pid, tid)
+            }
+            (Answer::Read(Outcome::Gone), Some(_)) => true,
+            _ => false,
+        };
+        if !in_doubt {
+            return false;
+        }
+        let before = seen.living_thread.take();
+        let mut buffer = [0; 1024];
+        if let Outcome::There(stat) = process::stat(&self.procfs, seen.pid, &mut buffer)
+            && has_lost_its_leader(&stat)
+        {
+            seen.living_thread =
+                process::living_thread(&self.procfs, seen.listed(), &mut self.lister);
+        }
+        let is_another = seen.living_thread != before;
+        if is_another {
+            seen.cpu = None;
+            // Still in this cycle, if the others' turn is to come.
+            seen.look = self.cycle;
+        }
+        is_another
     }
 
     /// Finds the images for a command line and notes the changes.

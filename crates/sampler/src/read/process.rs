@@ -261,6 +261,13 @@ pub(crate) fn is_as_listed(procfs: &Procfs, who: Listed) -> bool {
     stat.is_ok_and(|stat| stat.st_ino == who.inode)
 }
 
+/// Whether a process has a thread.
+pub(crate) fn has_thread(procfs: &Procfs, pid: u32, tid: u32) -> bool {
+    let mut name = Name::new();
+    let name = name.of(Where::Thread(pid, tid), c"");
+    rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty()).is_ok()
+}
+
 /// The better part of `/proc/PID/stat`, opened for this read.
 pub(crate) fn stat<'b>(
     procfs: &Procfs,
