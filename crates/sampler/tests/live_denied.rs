@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{A, Watch, actor, io_of, options, wait_for, word};
 use psstat_actor::{Actor, Io, TempDir, truth};
@@ -135,5 +135,85 @@ fn a_denied_file_is_not_tried_each_cycle() {
         let sample = watch.cycles(psstat_sampler::DENIED_TURN as usize);
         assert_eq!((sample.health.denied.io, sample.health.denied.fd), (0, 0));
         assert!(sample.image(A).io.is_some() && sample.image(A).descriptors.is_some());
+    }
+}
+
+/// Mounts a procfs, and again with other options; not for lack of rights.
+fn mount(options: &str, proc: &Path, namespace_of: u32) -> bool {
+    let output = Command::new("nsenter")
+        .args(["-t", &namespace_of.to_string(), "-m", "mount", "-o", options])
+        .arg(proc)
+        .output();
+    let done = output.as_ref().is_ok_and(|output| output.status.success());
+    if !done {
+        println!("skipped: cannot mount with {options}: {output:?}");
+    }
+    done
+}
+
+/// It made itself unreadable, and a procfs that hides such ones did not list it
+/// any more: it was taken for gone, and counted twice when it was listed again.
+#[test]
+fn who_is_hidden_while_it_lives_counts_once() {
+    const TEST: &str = "who_is_hidden_while_it_lives_counts_once";
+    let Some((word, place)) = told() else {
+        if rustix::process::getuid().as_raw() != 0 {
+            return println!("skipped: not root");
+        }
+        let (word, place) = (word("hidden"), TempDir::new().unwrap());
+        let mut one = open_actor(&word);
+        one.write_bytes(1_000_000, 3).unwrap();
+        one.quiesce().unwrap();
+        let proc = place.join("proc");
+        std::fs::create_dir(&proc).unwrap();
+        let program = place.join("test");
+        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let script = "mount -t proc proc proc && exec setpriv --reuid 65534 --regid 65534 \
+                      --clear-groups ./test --exact $0 --nocapture";
+        let mut half = Command::new("unshare")
+            .args(["-m", "sh", "-c", script, TEST])
+            .env(WORD, &word)
+            .env(PLACE, place.path())
+            .current_dir(place.path())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while !place.join("seen").exists() {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            if half.try_wait().unwrap().is_some() {
+                return println!("skipped: cannot mount a procfs");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        one.set_dumpable(false).unwrap();
+        if mount("remount,hidepid=2", &proc, half.id()) {
+            std::fs::write(place.join("hidden"), "").unwrap();
+            wait_for(&place.join("counted"));
+            assert!(mount("remount,hidepid=0", &proc, half.id()));
+            one.set_dumpable(true).unwrap();
+            std::fs::write(place.join("shown"), "").unwrap();
+            assert!(half.wait().unwrap().success());
+        } else {
+            half.kill().unwrap();
+            half.wait().unwrap();
+        }
+        return;
+    };
+    let proc = place.join("proc");
+    let window = Duration::from_millis(2);
+    let mut watch = Watch::with(Options { proc, window, ..options() }, &[&word]);
+    let done = io_of(watch.cycles(3).image(A));
+    assert!(done.wchar > 1_000_000);
+    std::fs::write(place.join("seen"), "").unwrap();
+    for (told, tell) in [("hidden", "counted"), ("shown", "")] {
+        wait_for(&place.join(told));
+        for _ in 0..12 {
+            let image = watch.cycle().image(A);
+            assert_eq!((image.procs, io_of(image)), (1, done), "{told}");
+        }
+        if !tell.is_empty() {
+            std::fs::write(place.join(tell), "").unwrap();
+        }
     }
 }

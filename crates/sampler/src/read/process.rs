@@ -160,10 +160,11 @@ impl Handles {
         self.0[File::Fd as usize].is_some()
     }
 
-    /// Whether the process is still there, as far as a kept descriptor tells.
+    /// Whether the process is still there, as far as a kept descriptor tells; one
+    /// that may not be read any more is.
     pub(crate) fn say_it_is_there(&self) -> bool {
         let io = self.0[File::Io as usize].as_ref();
-        io.is_some_and(|io| matches!(read_at_start(io, &mut [0; 512]), Outcome::There(_)))
+        io.is_some_and(|io| !read_at_start(io, &mut [0; 512]).is_gone())
     }
 
     /// What stat(2) says of a folder: through the kept descriptor, or by its
