@@ -67,12 +67,15 @@ impl Counters {
         self.zip(other, i64::max)
     }
 
-    /// As far as a limit allows, counter by counter. `cancelled_write_bytes`
-    /// has no limit: it may fall, so what it grew by limits nothing.
+    /// As far as a limit allows, counter by counter. `cancelled_write_bytes` may
+    /// fall and so has no limit of its own: all of it is within where all others
+    /// are, else nothing.
     #[must_use]
     pub(crate) fn within(self, limit: Counters) -> Counters {
-        let cancelled_write_bytes = self.cancelled_write_bytes;
-        Counters { cancelled_write_bytes, ..self.zip(limit, i64::min) }
+        match limit.covers(self) {
+            true => self,
+            false => Counters { cancelled_write_bytes: 0, ..self.zip(limit, i64::min) },
+        }
     }
 
     /// Whether every counter that never falls is at least the other's.
