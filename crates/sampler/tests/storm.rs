@@ -1,18 +1,20 @@
 //! Many processes that come and go, with rules that change: nothing panics,
-//! falls or stays open. The only test of its binary: descriptors are the
+//! falls, counts twice or stays open. The only test of its binary: descriptors are the
 //! process's.
 // The permission for tests does not reach the functions beside them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, options, word};
+use psstat_actor::truth;
 use rustix::process::WaitOptions;
 
-use psstat_sampler::{Counters, ImageId, Options};
+use psstat_sampler::{Counters, ImageId, Options, Sample};
 
 fn shell(word: &str, script: &str) -> Child {
     Command::new("/bin/sh")
@@ -32,6 +34,15 @@ fn covers(now: Counters, before: Counters) -> bool {
     let counters = [fell.rchar, fell.wchar, fell.syscr, fell.syscw, fell.read_bytes];
     counters.into_iter().chain([fell.write_bytes]).all(|grown| grown >= 0)
 }
+
+/// What the processes of all images have written.
+fn written(sample: &Sample) -> u64 {
+    let images = [A, B, ImageId(2)].into_iter();
+    images.map(|image| sample.image(image).io.unwrap_or_default().wchar.cast_unsigned()).sum()
+}
+
+/// What each of the scripts has its processes write.
+const WRITTEN: [u64; 3] = [600_000, 11_000, 12_000];
 
 #[test]
 fn a_storm() {
@@ -55,7 +66,9 @@ fn a_storm() {
     let mut children: Vec<Child> = Vec::new();
     let mut last: [Option<Counters>; 3] = [None; 3];
     let mut most = 0;
+    let mut most_written = 0;
     for round in 0..60 {
+        most_written += WRITTEN.iter().sum::<u64>();
         children.extend((0..3).map(|n| shell(&words[(round + n) % 3], scripts[n])));
         if round % 7 == 3 {
             watch.sampler.classify_anew(3);
@@ -70,6 +83,7 @@ fn a_storm() {
         most = most.max(sample.health.kept);
         assert!(sample.health.kept <= BUDGET as u64, "{:?}", sample.health);
         assert!(descriptors() <= idle + BUDGET, "{} open, {idle} when idle", descriptors());
+        assert!(written(&sample) <= most_written, "{} of {most_written}", written(&sample));
         for (image, last) in [A, B, ImageId(2)].into_iter().zip(&mut last) {
             let now = sample.image(image).io;
             if let (Some(now), Some(before)) = (now, *last) {
@@ -88,6 +102,33 @@ fn a_storm() {
     let health = sample.health;
     assert_eq!((health.matched, health.kept), (0, 0), "{health:?}");
     assert!(descriptors() <= idle, "{} open, {idle} before", descriptors());
+    assert!(written(&sample) <= most_written, "{} of {most_written}", written(&sample));
+
+    // Of those that are seen before they begin and after they have ended not a
+    // byte is missing, however their children come and go.
+    let before = written(&sample);
+    let script = format!("read go; {}; read end", scripts[0]);
+    let mut told: Vec<Child> = (0..9)
+        .map(|n| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", &script, &words[n % 3]]);
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    assert_eq!(watch.cycles(2).health.matched, 9);
+    for child in &mut told {
+        child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    }
+    watch.cycles(5);
+    told.iter_mut().for_each(|child| drop(child.stdin.take()));
+    let begun = Instant::now();
+    while told.iter().any(|child| truth::state(child.id()).unwrap() != 'Z') {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        watch.cycle();
+    }
+    watch.cycle();
+    told.iter_mut().for_each(|child| assert!(child.wait().is_ok()));
+    assert_eq!(written(&watch.cycles(3)) - before, 9 * WRITTEN[0]);
     drop(watch);
     assert!(descriptors() <= before_all);
 }
