@@ -160,8 +160,8 @@ impl Ledger {
         let gone = self.account(departed.slot);
         let (needed, alive) = (gone.last.unwrap_or_default(), gone.alive_in);
         let mut heirs = Vec::new();
-        // The nearest that may have it, though others claim the same growth.
-        let mut disputed = None;
+        // Those that may have it, though others claim the same growth.
+        let mut disputed = Vec::new();
         // A parent that is gone too, but was read after the child's end.
         let mut at = departed.slot;
         for _ in 0..departed.depth {
@@ -173,7 +173,7 @@ impl Ledger {
                         return Verdict::AbsorbedBy(heirs);
                     }
                 } else {
-                    disputed = disputed.or(Some(above));
+                    disputed.push(above);
                 }
             }
             at = above;
@@ -185,7 +185,9 @@ impl Ledger {
             let (is_read, fresh) = (account.is_read(), account.fresh);
             let may_have_it = !(is_read && fresh) || self.growth(slot).covers(needed);
             if may_have_it && self.may_have_absorbed(slot, alive, settling) {
-                if is_read && !fresh && departed.age < PATIENCE {
+                // Not once this cycle's growth of a nearer one speaks for that.
+                let is_first = heirs.is_empty() && disputed.is_empty();
+                if is_read && !fresh && departed.age < PATIENCE && is_first {
                     return Verdict::Open;
                 }
                 // Of one that is not read nothing tells; it carries what is
@@ -196,7 +198,7 @@ impl Ledger {
                         return Verdict::AbsorbedBy(heirs);
                     }
                 } else {
-                    disputed = disputed.or(Some(slot));
+                    disputed.push(slot);
                 }
             }
             // While its parent lives, it is nobody else's. One that has ended is

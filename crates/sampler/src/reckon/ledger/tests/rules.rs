@@ -581,6 +581,35 @@ fn nobody_is_charged_with_more_than_it_grew_by() {
     }
 }
 
+/// One of another image has the child, and one further up that could not be read
+/// might have: until it could, the growth of the first was forgotten, and the
+/// child counted twice when it came up from there.
+#[test]
+fn a_nearer_one_is_remembered_while_one_further_up_is_waited_for() {
+    let mut ledger = Ledger::default();
+    // Accounts 0 to 3, each the parent of the next.
+    for (slot, image, n) in [(3, 0, 100), (2, 0, 0), (1, 1, 10), (0, 0, 1)] {
+        ledger.open(slot);
+        ledger.join_in_full(slot, ImageId(image));
+        ledger.accept(slot, bytes(n));
+    }
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 101);
+    ledger.depart(3, Some(2));
+    ledger.depart(2, Some(1));
+    ledger.accept(1, bytes(110));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 101);
+    ledger.accept(1, bytes(110));
+    ledger.accept(0, bytes(1));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 101);
+    ledger.depart(1, Some(0));
+    ledger.accept(0, bytes(111));
+    settle(&mut ledger);
+    assert_eq!(total(&ledger), 111);
+}
+
 /// A count that was read after the child was there says nothing of it.
 #[test]
 fn only_what_stood_while_the_child_lived_proves_that_nobody_was_absorbed() {
