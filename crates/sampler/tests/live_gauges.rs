@@ -155,6 +155,26 @@ fn a_zombie_is_no_process() {
     }
 }
 
+/// Until its parent waited for it, what it had shared with a process of another
+/// image went on counting in its own, which had no process any more.
+#[test]
+fn a_zombie_holds_no_socket() {
+    let (a, b) = (word("server"), word("zombie"));
+    let (mut server, mut parent) = (actor(&a), actor("zombies-parent"));
+    let mut child = parent.fork_child(&psstat_actor::Config::new(&b)).unwrap();
+    server.tcp_pairs(2).unwrap();
+    server.share_socket(Kind::Tcp, &mut child).unwrap();
+    let mut watch = Watch::new(&[&a, &b]);
+    let sample = watch.cycles(2);
+    assert_eq!((sample.image(A).tcp, sample.image(B).tcp), (Some(4), Some(1)));
+    child.exit(0).unwrap();
+    for _ in 0..3 {
+        let sample = watch.cycle();
+        assert_eq!((sample.image(B).procs, sample.image(B).tcp), (0, Some(0)));
+        assert_eq!(sample.image(A).tcp, Some(4));
+    }
+}
+
 #[test]
 fn cpu_is_what_the_process_used() {
     let word = word("burn");

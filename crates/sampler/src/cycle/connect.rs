@@ -241,8 +241,8 @@ impl Sampler {
         tracked.sockets.descriptors + 1
     }
 
-    /// A process ended: its sockets are nobody's, or those of the others that
-    /// hold them.
+    /// What a process holds is not known, or it ended: its sockets are nobody's,
+    /// or those of the others that hold them.
     pub(crate) fn forget_sockets(&mut self, slot: Slot) {
         let Some(tracked) = self.roll.get_mut(slot) else { return };
         for group in tracked.groups() {

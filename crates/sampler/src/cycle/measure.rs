@@ -89,12 +89,16 @@ impl Sampler {
                 self.bury_late(slot, parent);
                 continue;
             }
+            let was_zombie = tracked.life == Life::Zombie;
             tracked.life = Life::Running;
             tracked.living_thread = None;
             if let Outcome::There(Memory { size: 0, .. }) = tracked.memory {
                 look_closer(tracked, procfs, &mut self.lister);
                 if tracked.life == Life::Zombie {
                     self.zombies.push(who.pid);
+                    if !was_zombie {
+                        self.forget_sockets(slot);
+                    }
                 }
             } else if has_exec_trace(before, tracked.memory) {
                 // Another program, or the young one's first.
