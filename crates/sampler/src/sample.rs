@@ -238,7 +238,7 @@ impl Reckoner {
             sums.io.add((tracked.io == FileState::Read).then_some(0));
             sums.descriptors.add(tracked.descriptors.there());
             sums.threads.add(tracked.threads.there());
-            sums.sockets_of.add((tracked.sockets.state == FileState::Read).then_some(0));
+            sums.sockets_of.add(tracked.sockets.are_known().then_some(0));
             sums.cpu.add((!tracked.cpu.denied).then_some(0));
             sums.pcpu += percent(tracked).unwrap_or(0.0);
             sums.vsize.add(memory.map(|memory| pages(memory.size)));
@@ -313,7 +313,7 @@ pub(crate) fn process_sample<'a>(
     cycle: u32,
 ) -> ProcessSample<'a> {
     let memory = tracked.memory.there();
-    let sockets = (tracked.sockets.state == FileState::Read).then(|| {
+    let sockets = tracked.sockets.are_known().then(|| {
         let mut counts = [0; 3];
         for &inode in &tracked.sockets.inodes {
             let netns = tracked.sockets.netns.unwrap_or_default();

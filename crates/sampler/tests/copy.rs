@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use psstat_actor::TempDir;
 use psstat_sampler::{ImageId, Options, Sampler};
 
 const A: ImageId = ImageId(0);
+const B: ImageId = ImageId(1);
 
 /// A process by its files; `starttime` is field 22 of `stat`.
 fn write_process(proc: &Path, pid: u32, starttime: u64, rchar: u64) -> PathBuf {
@@ -89,6 +91,54 @@ fn another_inode_alone_is_no_other_process() {
         for _ in 0..3 {
             assert_eq!(rchar(&mut sampler), 1001, "{between}");
         }
+    }
+}
+
+/// Makes it hold sockets with these inodes, in this network namespace.
+fn hold(folder: &Path, inodes: std::ops::Range<u32>, netns: &str) {
+    for inode in inodes {
+        symlink(format!("socket:[{inode}]"), folder.join("fd").join(inode.to_string())).unwrap();
+    }
+    symlink(netns, folder.join("ns/net")).unwrap();
+}
+
+/// The tables of its network namespace, with these sockets in tcp's.
+fn write_tables(folder: &Path, inodes: std::ops::Range<u32>) {
+    fs::create_dir_all(folder.join("net")).unwrap();
+    let head = "  sl  local_address rem_address   st\n";
+    let row = |inode: u32| {
+        format!(
+            "   0: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        \
+             0 {inode} 1 0000000000000000 20 4 30 10 -1\n"
+        )
+    };
+    let rows: String = inodes.map(row).collect();
+    fs::write(folder.join("net/tcp"), format!("{head}{rows}")).unwrap();
+    for empty in ["udp", "unix"] {
+        fs::write(folder.join("net").join(empty), head).unwrap();
+    }
+}
+
+/// Its sockets are known, but not in whose table they would be: none of them
+/// was counted, and that was said to be their number.
+#[test]
+fn sockets_of_an_unknown_namespace_are_absent() {
+    let proc = TempDir::new().unwrap();
+    let [unknown, other] = [100, 101].map(|pid| write_process(proc.path(), pid, 5000, 1));
+    hold(&unknown, 10..13, "nonsense");
+    write_tables(&unknown, 10..13);
+    // One without any has none, wherever it lives.
+    hold(&other, 0..0, "nonsense");
+    let mut sampler = sampler(proc.path());
+    for _ in 0..2 {
+        sampler.open(&mut |process, images| images.push(ImageId(process.pid - 100)));
+        let sample = sampler.close();
+        let unknown = sample.image(A);
+        assert_eq!((unknown.tcp, unknown.udp, unknown.unix), (None, None, None));
+        assert_eq!(unknown.descriptors, Some(3));
+        assert_eq!((sample.image(B).tcp, sample.health.denied.netns), (Some(0), 2));
+        let known = sampler.processes().filter(|process| process.sockets.is_some());
+        assert_eq!(known.map(|process| process.pid).collect::<Vec<_>>(), [101]);
     }
 }
 

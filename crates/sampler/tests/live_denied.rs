@@ -217,3 +217,47 @@ fn who_is_hidden_while_it_lives_counts_once() {
         }
     }
 }
+
+/// When it might not be looked into any more, what it had held went on counting
+/// as its image's, though it was said to be missing there.
+#[test]
+fn what_may_not_be_looked_into_any_more_is_absent_again() {
+    const TEST: &str = "what_may_not_be_looked_into_any_more_is_absent_again";
+    let Some((word, place)) = told() else {
+        if rustix::process::getuid().as_raw() != 0 {
+            return println!("skipped: not root");
+        }
+        let (word, place) = (word("again"), TempDir::new().unwrap());
+        let (mut one, mut other) = (open_actor(&word), open_actor(&word));
+        one.tcp_pairs(1).unwrap();
+        other.tcp_pairs(2).unwrap();
+        one.set_dumpable(false).unwrap();
+        if let Some(mut half) = as_nobody(TEST, &word, place.path()) {
+            wait_for(&place.join("denied"));
+            one.set_dumpable(true).unwrap();
+            std::fs::write(place.join("allow"), "").unwrap();
+            wait_for(&place.join("allowed"));
+            // One more, so that it is looked at again.
+            one.tcp_pairs(1).unwrap();
+            one.set_dumpable(false).unwrap();
+            std::fs::write(place.join("deny"), "").unwrap();
+            assert!(half.wait().unwrap().success());
+        }
+        return;
+    };
+    let window = Duration::from_millis(2);
+    let mut watch = Watch::with(Options { window, ..options() }, &[&word]);
+    let expect = |watch: &mut Watch, tcp, denied| {
+        let sample = watch.cycles(2 * psstat_sampler::DENIED_TURN as usize);
+        assert_eq!((sample.image(A).tcp, sample.health.denied.fd), (tcp, denied));
+        let known = watch.sampler.processes().filter(|process| process.sockets.is_some());
+        assert_eq!(known.count() as u64, 2 - denied);
+    };
+    expect(&mut watch, Some(4), 1);
+    std::fs::write(place.join("denied"), "").unwrap();
+    wait_for(&place.join("allow"));
+    expect(&mut watch, Some(6), 0);
+    std::fs::write(place.join("allowed"), "").unwrap();
+    wait_for(&place.join("deny"));
+    expect(&mut watch, Some(4), 1);
+}

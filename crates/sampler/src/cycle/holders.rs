@@ -98,6 +98,8 @@ impl Sampler {
         tracked.sockets.looked = cycle;
         tracked.sockets.cpu = tracked.cpu.last;
         tracked.sockets.suspect = false;
+        // What is held by a process that may not be looked at is not known any
+        // more, and not what it was.
         match found {
             Outcome::There(()) => {
                 tracked.sockets.state = FileState::Read;
@@ -106,11 +108,13 @@ impl Sampler {
             Outcome::Gone => return 1,
             Outcome::Denied => {
                 tracked.sockets.state = FileState::Denied { until: cycle + DENIED_TURN };
+                self.forget_sockets(slot);
                 return 1;
             }
             Outcome::Failed(_) => {
                 tracked.sockets.state = FileState::Failed;
                 tracked.sockets.suspect = true;
+                self.forget_sockets(slot);
                 return 1;
             }
         }

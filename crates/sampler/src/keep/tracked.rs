@@ -151,6 +151,14 @@ pub(crate) struct Sockets {
     pub(crate) cpu: u64,
 }
 
+impl Sockets {
+    /// Whether they can be counted: which they are, and in whose table they
+    /// would be.
+    pub(crate) fn are_known(&self) -> bool {
+        self.state == FileState::Read && (self.netns.is_some() || self.inodes.is_empty())
+    }
+}
+
 impl Tracked {
     fn new(who: Listed, starttime: u64) -> Tracked {
         Tracked {
