@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::image::ImageId;
-use crate::keep::sockets::Owners;
+use crate::keep::sockets::{Owners, Table};
 use crate::keep::tracked::{FileState, Life, Roll, Tracked};
 use crate::outcome::Outcome;
 use crate::read::procfs::Procfs;
@@ -174,7 +174,7 @@ struct Sums {
     descriptors: Sum,
     threads: Sum,
     sockets: [u64; 3],
-    sockets_of: Sum,
+    sockets_of: [Sum; 3],
     cpu: Sum,
     pcpu: f64,
     vsize: Sum,
@@ -199,17 +199,19 @@ impl Reckoner {
         roll: &Roll,
         ledger: &Ledger,
         owners: &Owners,
-        cycle: u32,
-        tables_read: [bool; 3],
+        unread: &[Table],
     ) {
         self.sums.clear();
         self.sums.resize(images, Sums::default());
         self.io.clear();
         self.io.resize(images, None);
         ledger.totals(&mut self.io);
-        owners.count(cycle, |image, protocol| {
-            if let Some(sums) = self.sums.get_mut(image.index()) {
-                sums.sockets[protocol as usize] += 1;
+        owners.count(|image, table| {
+            // Of a table that broke off there is a part.
+            if let Some(sums) = self.sums.get_mut(image.index())
+                && !unread.contains(&table)
+            {
+                sums.sockets[table.0 as usize] += 1;
             }
         });
         for (_, tracked) in roll.iter() {
@@ -217,14 +219,14 @@ impl Reckoner {
             if tracked.life == Life::Gone {
                 continue;
             }
-            self.add(tracked, procfs, &mut sample.health);
+            self.add(tracked, procfs, unread, &mut sample.health);
         }
         sample.images.clear();
         let sums = self.sums.iter().zip(&self.io);
-        sample.images.extend(sums.map(|(sums, io)| image_sample(sums, *io, tables_read)));
+        sample.images.extend(sums.map(|(sums, io)| image_sample(sums, *io)));
     }
 
-    fn add(&mut self, tracked: &Tracked, procfs: &Procfs, health: &mut Health) {
+    fn add(&mut self, tracked: &Tracked, procfs: &Procfs, unread: &[Table], health: &mut Health) {
         if !tracked.is_running_member() {
             return;
         }
@@ -238,7 +240,10 @@ impl Reckoner {
             sums.io.add((tracked.io == FileState::Read).then_some(0));
             sums.descriptors.add(tracked.descriptors.there());
             sums.threads.add(tracked.threads.there());
-            sums.sockets_of.add(tracked.sockets.are_known().then_some(0));
+            for protocol in Protocol::ALL {
+                let known = tracked.sockets.are_known(protocol, unread);
+                sums.sockets_of[protocol as usize].add(known.then_some(0));
+            }
             sums.cpu.add((!tracked.cpu.denied).then_some(0));
             sums.pcpu += percent(tracked).unwrap_or(0.0);
             sums.vsize.add(memory.map(|memory| pages(memory.size)));
@@ -247,10 +252,10 @@ impl Reckoner {
     }
 }
 
-fn image_sample(sums: &Sums, io: Option<Counters>, tables_read: [bool; 3]) -> ImageSample {
+fn image_sample(sums: &Sums, io: Option<Counters>) -> ImageSample {
     let sockets = |protocol: Protocol| {
-        let readable = tables_read[protocol as usize] && sums.sockets_of.value().is_some();
-        readable.then_some(sums.sockets[protocol as usize])
+        let number = sums.sockets[protocol as usize];
+        sums.sockets_of[protocol as usize].value().map(|_| number)
     };
     ImageSample {
         procs: sums.procs,
@@ -310,14 +315,15 @@ pub(crate) fn process_sample<'a>(
     procfs: &Procfs,
     io: Option<Counters>,
     owners: &Owners,
-    cycle: u32,
+    unread: &[Table],
 ) -> ProcessSample<'a> {
     let memory = tracked.memory.there();
-    let sockets = tracked.sockets.are_known().then(|| {
+    let known = |&protocol: &Protocol| tracked.sockets.are_known(protocol, unread);
+    let sockets = Protocol::ALL.iter().all(known).then(|| {
         let mut counts = [0; 3];
         for &inode in &tracked.sockets.inodes {
             let netns = tracked.sockets.netns.unwrap_or_default();
-            if let Some(protocol) = owners.protocol(inode, netns, cycle) {
+            if let Some(protocol) = owners.protocol(inode, netns) {
                 counts[protocol as usize] += 1;
             }
         }

@@ -11,7 +11,7 @@ use crate::cycle::discover::Due;
 use crate::image::ImageId;
 use crate::keep::forest::Forest;
 use crate::keep::seen::Census;
-use crate::keep::sockets::{Owners, Strangers};
+use crate::keep::sockets::{Owners, Strangers, Table};
 use crate::keep::tracked::{Life, Roll};
 use crate::options::{FastPaths, Options};
 use crate::read::command_line::CommandLines;
@@ -84,7 +84,8 @@ pub struct Sampler {
     pub(crate) owners: Owners,
     pub(crate) namespaces: Namespaces,
     pub(crate) socket_turn: u32,
-    pub(crate) tables_read: [bool; 3],
+    /// The tables that could not be read in this cycle.
+    pub(crate) unread_tables: Vec<Table>,
     /// The cycle in which each image was first heard of.
     pub(crate) image_born: Vec<u32>,
     pub(crate) ledger: Ledger,
@@ -156,7 +157,7 @@ impl Sampler {
             owners: Owners::default(),
             namespaces: Namespaces::default(),
             socket_turn: 0,
-            tables_read: [true; 3],
+            unread_tables: Vec::new(),
             image_born: Vec::new(),
             ledger: Ledger::default(),
             reckoner: Reckoner::default(),
@@ -223,8 +224,7 @@ impl Sampler {
             &self.roll,
             &self.ledger,
             &self.owners,
-            self.cycle,
-            self.tables_read,
+            &self.unread_tables,
         );
         &self.sample
     }
@@ -268,7 +268,8 @@ impl Sampler {
         self.roll.iter().filter(|(_, tracked)| tracked.is_running_member()).map(
             |(slot, tracked)| {
                 let io = self.ledger.last(slot);
-                process_sample(tracked, &self.procfs, io, &self.owners, self.cycle)
+                let unread = &self.unread_tables;
+                process_sample(tracked, &self.procfs, io, &self.owners, unread)
             },
         )
     }

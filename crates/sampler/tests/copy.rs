@@ -142,6 +142,48 @@ fn sockets_of_an_unknown_namespace_are_absent() {
     }
 }
 
+/// One table that could not be read made the metric absent for every image of
+/// the machine, wherever its processes lived.
+#[test]
+fn a_table_that_cannot_be_read_is_missing_where_it_counts() {
+    let proc = TempDir::new().unwrap();
+    let processes = [100, 101, 102].map(|pid| write_process(proc.path(), pid, 5000, 1));
+    let [broken, whole, both] = &processes;
+    for (folder, inodes, netns) in
+        [(broken, 10..13, "net:[1]"), (whole, 20..24, "net:[2]"), (both, 30..35, "net:[2]")]
+    {
+        hold(folder, inodes, netns);
+    }
+    write_tables(broken, 10..13);
+    write_tables(whole, 20..40);
+    write_tables(both, 20..40);
+    // Read in part before it fails.
+    fs::create_dir(broken.join("net/tcp6")).unwrap();
+    let mut sampler = sampler(proc.path());
+    let mut cycle = || {
+        sampler.open(&mut |process, images| {
+            images.push(ImageId(process.pid - 100));
+            images.extend((process.pid != 101).then_some(ImageId(3)));
+        });
+        let sample = sampler.close().clone();
+        let mut known: Vec<u32> =
+            sampler.processes().filter(|one| one.sockets.is_some()).map(|one| one.pid).collect();
+        known.sort_unstable();
+        (sample, known)
+    };
+    for _ in 0..3 {
+        let (sample, known) = cycle();
+        let tcp = [0, 1, 2, 3].map(|image| sample.image(ImageId(image)).tcp);
+        assert_eq!(tcp, [None, Some(4), Some(5), Some(5)]);
+        assert_eq!(sample.image(A).udp, Some(0));
+        assert_eq!((sample.health.failed.net, known), (1, vec![101, 102]));
+    }
+    fs::remove_dir(broken.join("net/tcp6")).unwrap();
+    let (sample, known) = cycle();
+    let tcp = [0, 1, 2, 3].map(|image| sample.image(ImageId(image)).tcp);
+    assert_eq!((tcp, known.len()), ([Some(3), Some(4), Some(5), Some(8)], 3));
+}
+
 #[test]
 fn another_start_time_is() {
     let proc = TempDir::new().unwrap();

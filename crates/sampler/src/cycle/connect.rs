@@ -25,17 +25,18 @@ impl Sampler {
     /// Reads the tables and counts.
     pub(crate) fn read_tables(&mut self) {
         self.renew_namespaces();
-        let cycle = self.cycle;
+        self.owners.begin(self.cycle);
         let mut strangers = std::mem::take(&mut self.strangers);
         strangers.clear();
+        self.unread_tables.clear();
         for protocol in Protocol::ALL {
-            self.tables_read[protocol as usize] = self.read_table(protocol, None, &mut strangers);
+            self.read_table(protocol, None, &mut strangers);
         }
-        if self.owners.any_lost(cycle) {
+        if self.owners.any_lost() {
             self.look_at_losers();
             // A socket that took a lost one's place was a stranger until now.
             for stranger in strangers.iter() {
-                self.owners.established(stranger, cycle);
+                self.owners.established(stranger);
             }
             self.search_for_lost(&mut strangers);
         }
@@ -51,7 +52,7 @@ impl Sampler {
     /// socket that was ESTABLISHED in the last cycle, is still held and not in
     /// the table, may be there all the same.
     fn search_for_lost(&mut self, strangers: &mut Strangers) {
-        let mut lost = self.owners.lost(self.cycle);
+        let mut lost = self.owners.lost();
         for _ in 0..SEARCHES {
             let before = lost.count;
             for &(protocol, netns) in &lost.tables {
@@ -60,7 +61,7 @@ impl Sampler {
                     self.read_table(protocol, Some(netns), strangers);
                 }
             }
-            lost = self.owners.lost(self.cycle);
+            lost = self.owners.lost();
             if lost.count == before {
                 break;
             }
@@ -68,14 +69,8 @@ impl Sampler {
     }
 
     /// Reads one protocol's table in each namespace, or in one for the second
-    /// time, by way of any member. Tells whether none failed.
-    fn read_table(
-        &mut self,
-        protocol: Protocol,
-        again: Option<Netns>,
-        strangers: &mut Strangers,
-    ) -> bool {
-        let mut complete = true;
+    /// time, by way of any member.
+    fn read_table(&mut self, protocol: Protocol, again: Option<Netns>, strangers: &mut Strangers) {
         let mut done = None;
         for &(netns, slot) in &self.namespaces.members {
             if done == Some(netns) || again.is_some_and(|again| again != netns) {
@@ -84,8 +79,8 @@ impl Sampler {
             let Some(tracked) = self.roll.get(slot).filter(|t| t.life != Life::Gone) else {
                 continue;
             };
-            let (own, owners, cycle) =
-                (self.procfs.own_netns == Some(netns.0), &mut self.owners, self.cycle);
+            let own = self.procfs.own_netns == Some(netns.0);
+            let owners = &mut self.owners;
             let outcome = self.tables.established(
                 &self.procfs,
                 tracked.place(),
@@ -95,7 +90,7 @@ impl Sampler {
                     // The kernel numbers sockets with 32 bits.
                     let Ok(inode) = u32::try_from(inode) else { return };
                     let row = Found { inode, protocol, netns };
-                    if !owners.established(row, cycle) && again.is_none() {
+                    if !owners.established(row) && again.is_none() {
                         strangers.push(row);
                     }
                 },
@@ -106,12 +101,13 @@ impl Sampler {
                 Outcome::Gone => {}
                 Outcome::Denied | Outcome::Failed(_) => {
                     self.health.failed.net += 1;
-                    complete = false;
+                    if again.is_none() {
+                        self.unread_tables.push((protocol, netns));
+                    }
                     done = Some(netns);
                 }
             }
         }
-        complete
     }
 
     fn renew_namespaces(&mut self) {

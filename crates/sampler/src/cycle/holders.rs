@@ -70,7 +70,7 @@ impl Sampler {
             let Some(tracked) = self.roll.get(slot) else { continue };
             let fresh = tracked.sockets.looked == self.cycle && !tracked.sockets.suspect;
             let inodes = &tracked.sockets.inodes;
-            if !fresh && inodes.iter().any(|&inode| self.owners.is_lost(inode, self.cycle)) {
+            if !fresh && inodes.iter().any(|&inode| self.owners.is_lost(inode)) {
                 self.look_at_sockets(slot);
             }
         }

@@ -42,12 +42,15 @@ type ByInode<T> = HashMap<SocketInode, T, BuildHasherDefault<InodeHasher>>;
 /// (`get_next_ino`), and there are many to keep.
 pub(crate) type SocketInode = u32;
 
+/// A namespace's table of a protocol.
+pub(crate) type Table = (Protocol, Netns);
+
 /// Sockets that are in no table any more.
 #[derive(Debug, Default)]
 pub(crate) struct Lost {
     pub(crate) count: usize,
     /// The tables that they were in.
-    pub(crate) tables: Vec<(Protocol, Netns)>,
+    pub(crate) tables: Vec<Table>,
 }
 
 /// A row of a table.
@@ -105,6 +108,12 @@ pub(crate) struct Owners {
     sockets: ByInode<Socket>,
     /// Further images of the sockets that more than one holds.
     more: ByInode<Vec<Holder>>,
+    /// The cycle whose tables are read or were read last.
+    cycle: u32,
+    /// How many sockets were ESTABLISHED in it and are still held,
+    found: usize,
+    /// and how many in the cycle before it, and not in it.
+    lost: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +132,8 @@ struct Mark(u32);
 
 impl Mark {
     const SHARED: u32 = 4;
+    /// In a cycle that does not come.
+    const NEVER: Mark = Mark(u32::MAX << 3);
 
     fn set_established(&mut self, cycle: u32, protocol: Protocol) {
         self.0 = (cycle << 3) | (self.0 & Mark::SHARED) | protocol as u32;
@@ -176,7 +187,7 @@ impl Owners {
             let holder = Holder { group, processes: 1 };
             let socket = self.sockets.entry(inode).or_insert(Socket {
                 first: Holder { group, processes: 0 },
-                mark: Mark(0),
+                mark: Mark::NEVER,
                 netns: Netns::default(),
             });
             if socket.first.group == group {
@@ -219,39 +230,57 @@ impl Owners {
                 }
             }
             if empty {
+                let mark = socket.mark;
                 self.sockets.remove(&inode);
+                if mark.is_established(self.cycle) {
+                    self.found -= 1;
+                } else if mark.is_established(self.cycle.saturating_sub(1)) {
+                    self.lost -= 1;
+                }
             }
         }
         shrink(&mut self.sockets);
         shrink(&mut self.more);
     }
 
+    /// The tables of a cycle are going to be read.
+    pub(crate) fn begin(&mut self, cycle: u32) {
+        let follows = cycle.saturating_sub(1) == self.cycle;
+        self.lost = if follows { self.found } else { 0 };
+        self.found = 0;
+        self.cycle = cycle;
+    }
+
     /// A namespace's table has this socket as ESTABLISHED. Tells whether it is
     /// one of ours.
-    pub(crate) fn established(&mut self, found: Found, cycle: u32) -> bool {
-        match self.sockets.get_mut(&found.inode) {
-            Some(socket) => {
-                socket.mark.set_established(cycle, found.protocol);
-                socket.netns = found.netns;
-                true
+    pub(crate) fn established(&mut self, found: Found) -> bool {
+        let Some(socket) = self.sockets.get_mut(&found.inode) else { return false };
+        if !socket.mark.is_established(self.cycle) {
+            if socket.mark.is_established(self.cycle.saturating_sub(1)) {
+                self.lost -= 1;
             }
-            None => false,
+            self.found += 1;
         }
+        socket.mark.set_established(self.cycle, found.protocol);
+        socket.netns = found.netns;
+        true
     }
 
     /// Whether some socket was ESTABLISHED in the cycle before this one and is
     /// no more.
-    pub(crate) fn any_lost(&self, cycle: u32) -> bool {
-        self.sockets.values().any(|socket| socket.mark.is_established(cycle - 1))
+    pub(crate) fn any_lost(&self) -> bool {
+        self.lost > 0
     }
 
     /// Those that were ESTABLISHED in the cycle before this one, are still held
     /// and were not found in this one.
-    pub(crate) fn lost(&self, cycle: u32) -> Lost {
-        let mut lost = Lost::default();
-        let lost_ones = |socket: &&Socket| socket.mark.is_established(cycle - 1);
-        for socket in self.sockets.values().filter(lost_ones) {
-            lost.count += 1;
+    pub(crate) fn lost(&self) -> Lost {
+        let mut lost = Lost { count: self.lost, tables: Vec::new() };
+        if lost.count == 0 {
+            return lost;
+        }
+        let is_lost = |socket: &&Socket| self.was_found_before(socket.mark);
+        for socket in self.sockets.values().filter(is_lost) {
             let table = (socket.mark.protocol(), socket.netns);
             if !lost.tables.contains(&table) {
                 lost.tables.push(table);
@@ -261,36 +290,37 @@ impl Owners {
     }
 
     /// Whether this one was.
-    pub(crate) fn is_lost(&self, inode: SocketInode, cycle: u32) -> bool {
-        self.sockets.get(&inode).is_some_and(|socket| socket.mark.is_established(cycle - 1))
+    pub(crate) fn is_lost(&self, inode: SocketInode) -> bool {
+        self.sockets.get(&inode).is_some_and(|socket| self.was_found_before(socket.mark))
+    }
+
+    /// Whether a socket was ESTABLISHED in the cycle before this one for the
+    /// last time.
+    fn was_found_before(&self, mark: Mark) -> bool {
+        mark.is_established(self.cycle.saturating_sub(1))
     }
 
     /// The protocol of a socket that is ESTABLISHED in a namespace in this
     /// cycle.
-    pub(crate) fn protocol(
-        &self,
-        inode: SocketInode,
-        netns: Netns,
-        cycle: u32,
-    ) -> Option<Protocol> {
+    pub(crate) fn protocol(&self, inode: SocketInode, netns: Netns) -> Option<Protocol> {
         let socket = self.sockets.get(&inode)?;
-        let established = socket.mark.is_established(cycle) && socket.netns == netns;
+        let established = socket.mark.is_established(self.cycle) && socket.netns == netns;
         established.then(|| socket.mark.protocol())
     }
 
     /// Calls `count` for each image and each distinct socket that it holds and
-    /// that is ESTABLISHED in this cycle. In an image and a namespace there is
-    /// one holder, so none is counted twice.
-    pub(crate) fn count(&self, cycle: u32, mut count: impl FnMut(ImageId, Protocol)) {
+    /// that is ESTABLISHED in this cycle, with the table that has it. In an
+    /// image and a namespace there is one holder, so none is counted twice.
+    pub(crate) fn count(&self, mut count: impl FnMut(ImageId, Table)) {
         for (inode, socket) in &self.sockets {
-            if !socket.mark.is_established(cycle) {
+            if !socket.mark.is_established(self.cycle) {
                 continue;
             }
             let further = if socket.mark.is_shared() { self.more.get(inode) } else { None };
             let holders = std::iter::once(&socket.first).chain(further.into_iter().flatten());
             for Holder { group, .. } in holders {
                 if group.netns == socket.netns {
-                    count(group.image, socket.mark.protocol());
+                    count(group.image, (socket.mark.protocol(), socket.netns));
                 }
             }
         }
@@ -308,7 +338,7 @@ fn shrink<T>(map: &mut ByInode<T>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn group(image: u32, netns: u32) -> Group {
         Group { image: ImageId(image), netns: Netns(netns) }
@@ -327,7 +357,7 @@ mod tests {
         ) {
             let mut owners = Owners::default();
             let mut plain: BTreeMap<(u32, u32, u32), u32> = BTreeMap::new();
-            for (image, netns, inode, add) in steps {
+            for (cycle, (image, netns, inode, add)) in (1..).zip(steps) {
                 let held = plain.entry((inode, image, netns)).or_default();
                 if add {
                     owners.add(group(image, netns), &[inode]);
@@ -336,12 +366,13 @@ mod tests {
                     owners.remove(group(image, netns), &[inode]);
                     *held -= 1;
                 }
+                owners.begin(cycle);
                 for inode in 0..6 {
                     let ours = plain.iter().any(|(&(i, ..), &n)| i == inode && n > 0);
-                    prop_assert_eq!(owners.established(found(inode, 1), 3), ours);
+                    prop_assert_eq!(owners.established(found(inode, 1)), ours);
                 }
                 let mut counted: BTreeMap<u32, usize> = BTreeMap::new();
-                owners.count(3, |image, _| *counted.entry(image.0).or_default() += 1);
+                owners.count(|image, _| *counted.entry(image.0).or_default() += 1);
                 let mut expected: BTreeMap<u32, usize> = BTreeMap::new();
                 for (&(_, image, netns), &n) in &plain {
                     if n > 0 && netns == 1 {
@@ -353,21 +384,66 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// The number of the lost is kept from row to row, against counting
+        /// them.
+        #[test]
+        fn the_lost_are_counted(
+            steps in proptest::collection::vec((0u32..8, 0u32..6), 0..200)
+        ) {
+            let mut owners = Owners::default();
+            let (mut held, mut now, mut before) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let mut cycle = 0;
+            for (step, inode) in steps {
+                match step {
+                    0 | 1 => if held.insert(inode) {
+                        owners.add(group(0, 1), &[inode]);
+                    },
+                    2 => if held.remove(&inode) {
+                        owners.remove(group(0, 1), &[inode]);
+                        now.remove(&inode);
+                        before.remove(&inode);
+                    },
+                    3 => {
+                        // Now and then a cycle is left out.
+                        let left_out = u32::from(inode == 0);
+                        cycle += 1 + left_out;
+                        owners.begin(cycle);
+                        before = std::mem::take(&mut now);
+                        if left_out > 0 {
+                            before.clear();
+                        }
+                    }
+                    _ => if cycle > 0 && owners.established(found(inode, 1)) {
+                        now.insert(inode);
+                    },
+                }
+                let lost: BTreeSet<u32> = before.difference(&now).copied().collect();
+                prop_assert_eq!(owners.any_lost(), !lost.is_empty());
+                prop_assert_eq!(owners.lost().count, lost.len());
+                prop_assert!(lost.iter().all(|&inode| owners.is_lost(inode)));
+            }
+        }
+    }
+
     #[test]
     fn a_lost_one_is_lost_once() {
         let mut owners = Owners::default();
         owners.add(group(0, 1), &[7, 8]);
-        owners.established(found(7, 1), 4);
-        owners.established(found(8, 1), 4);
-        owners.established(found(8, 1), 5);
-        assert!(owners.any_lost(5) && owners.is_lost(7, 5) && !owners.is_lost(8, 5));
-        let lost = owners.lost(5);
+        owners.begin(4);
+        owners.established(found(7, 1));
+        owners.established(found(8, 1));
+        owners.begin(5);
+        owners.established(found(8, 1));
+        assert!(owners.any_lost() && owners.is_lost(7) && !owners.is_lost(8));
+        let lost = owners.lost();
         assert_eq!((lost.count, lost.tables), (1, vec![(Protocol::Tcp, Netns(1))]));
-        owners.established(found(8, 1), 6);
-        assert!(!owners.any_lost(6));
-        assert_eq!(owners.protocol(8, Netns(1), 6), Some(Protocol::Tcp));
-        assert_eq!(owners.protocol(8, Netns(2), 6), None);
-        assert_eq!(owners.protocol(7, Netns(1), 6), None);
+        owners.begin(6);
+        owners.established(found(8, 1));
+        assert!(!owners.any_lost());
+        assert_eq!(owners.protocol(8, Netns(1)), Some(Protocol::Tcp));
+        assert_eq!(owners.protocol(8, Netns(2)), None);
+        assert_eq!(owners.protocol(7, Netns(1)), None);
     }
 
     #[test]

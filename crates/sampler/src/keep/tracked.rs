@@ -8,13 +8,14 @@ use std::time::Instant;
 use psstat_proc_parse::Statm;
 
 use super::schedule::IDLE_DESCRIPTOR_TURN;
-use super::sockets::{Group, Netns, SocketInode};
+use super::sockets::{Group, Netns, SocketInode, Table};
 use crate::image::ImageId;
 use crate::memory::give_back;
 use crate::outcome::Outcome;
 use crate::read::listing::Listed;
 use crate::read::process::Handles;
 use crate::read::procfs::Where;
+use crate::read::tables::Protocol;
 use crate::reckon::ledger::Slot;
 
 /// What is kept of a tracked process.
@@ -152,10 +153,11 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Whether they can be counted: which they are, and in whose table they
-    /// would be.
-    pub(crate) fn are_known(&self) -> bool {
-        self.state == FileState::Read && (self.netns.is_some() || self.inodes.is_empty())
+    /// Whether those of a protocol can be counted: which sockets it has is
+    /// known, and whether they are in the table in which they would be.
+    pub(crate) fn are_known(&self, protocol: Protocol, unread: &[Table]) -> bool {
+        let table = self.netns.is_some_and(|netns| !unread.contains(&(protocol, netns)));
+        self.state == FileState::Read && (table || self.inodes.is_empty())
     }
 }
 
