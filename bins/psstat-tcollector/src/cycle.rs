@@ -81,6 +81,13 @@ impl Sampling {
                 ));
             }
         }
+        if health.unread > 0 && !self.blocked.is_empty() {
+            self.told.once("unread", || {
+                format!("{} command lines are not read, because those of other processes block their readers", health.unread)
+            });
+        } else {
+            self.told.settled("unread");
+        }
         self.blocked.clear();
         self.blocked.extend(self.sampler.blocked());
     }
@@ -89,11 +96,13 @@ impl Sampling {
 /// Each kind of value that is missing in this cycle, and its remedy.
 fn missing(health: &Health, mut tell: impl FnMut(&str, &dyn Fn() -> String)) {
     let (denied, failed) = (&health.denied, &health.failed);
+    // Why the others were not read is told apart from these.
+    let command_lines = failed.command_line.saturating_sub(health.unread);
     for (file, denied, failed, failure) in [
         ("io", denied.io, failed.io, "failed io"),
         ("fd", denied.fd, failed.fd, "failed fd"),
         ("ns/net", denied.netns, failed.netns, "failed ns/net"),
-        ("cmdline", denied.command_line, failed.command_line, "failed cmdline"),
+        ("cmdline", denied.command_line, command_lines, "failed cmdline"),
         ("statm", denied.statm, failed.statm, "failed statm"),
         ("stat", denied.stat, failed.stat, "failed stat"),
         ("net/*", denied.net, failed.net, "failed net/*"),

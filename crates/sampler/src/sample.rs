@@ -117,6 +117,10 @@ pub struct Health {
     pub failed: ByFile,
     /// Those whose command line blocks its reader.
     pub blocked: u64,
+    /// Those whose command line was due and not read, because others block their
+    /// readers and no more may: too many in this cycle, of the same user, or in
+    /// all. They are counted under `failed` too.
+    pub unread: u64,
     /// Descriptors kept open.
     pub kept: u64,
     /// `/proc` could not be listed; the numbers are of those known before.

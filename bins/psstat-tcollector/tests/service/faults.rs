@@ -149,6 +149,42 @@ fn a_command_line_that_blocks_delays_nothing_else() {
     assert_eq!(collector.end(), Some(0));
 }
 
+/// Once 32 hung, whoever they belonged to, no new process was matched any more,
+/// and nothing was said of it.
+#[test]
+fn those_of_a_user_that_block_delay_no_other_user() {
+    const HUNG: u64 = 40;
+    let word = word("copied");
+    let original = actor(&word);
+    let temp = TempDir::new().unwrap();
+    let proc = temp.join("proc");
+    let copy = |number: u32, user: u32| {
+        let folder = proc.join((original.pid() + number).to_string());
+        copy_process(original.pid(), &folder);
+        std::fs::write(folder.join("status"), format!("Uid:\t{user}\t0\t0\t0\n")).unwrap();
+        folder.join("cmdline")
+    };
+    for number in 1..=u32::try_from(HUNG).unwrap() {
+        let fifo = copy(number, 1000);
+        std::fs::remove_file(&fifo).unwrap();
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+    // Of the same user and of another, behind all that hang.
+    copy(100, 1000);
+    copy(101, 1001);
+    let path = conf(&temp, &format!("copied {word}\n"));
+    let collector = Setup::with(&path).arg("--proc").arg(&proc).spawn();
+    collector.cycle("the other user's", |cycle| cycle.get("procs image=copied") == 1);
+    let cycle = collector.cycle("all that may hang", |cycle| cycle.get("collector.blocked") >= 32);
+    assert!(cycle.get("collector.blocked") < 36, "{}", cycle.get("collector.blocked"));
+    // One more comes.
+    copy(102, 1001);
+    let cycle = collector.cycle("it is found", |cycle| cycle.get("procs image=copied") == 2);
+    assert!(cycle.get("collector.failed type=cmdline") > 0);
+    collector.hear(1, "because those of other processes block their readers");
+    assert_eq!(collector.logged("because those of").len(), 1, "{:#?}", collector.log());
+}
+
 /// A conf that nobody can read any more, on a folder that went away whole.
 #[test]
 fn a_conf_whose_folder_vanishes_stays_in_force() {

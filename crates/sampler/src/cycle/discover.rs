@@ -169,6 +169,7 @@ impl Sampler {
     /// images, or out of them.
     pub(crate) fn look(&mut self, due: Due, classify: &mut Classify<'_>) {
         let Some(command_lines) = &mut self.command_lines else { return };
+        command_lines.review();
         let mut asked = std::mem::take(&mut self.asked);
         asked.clear();
         for (at, seen) in (0..).zip(&mut self.census.all) {
@@ -176,7 +177,8 @@ impl Sampler {
             if seen.look > self.cycle || pressing != (due == Due::Pressing) {
                 continue;
             }
-            if seen.blocked && command_lines.still_hangs(seen.pid) {
+            let pid = seen.living_thread.unwrap_or(seen.pid);
+            if seen.blocked && command_lines.still_hangs(pid) {
                 continue;
             }
             // Before the command line, so that what it does meanwhile shows.
@@ -192,7 +194,7 @@ impl Sampler {
             }
             seen.cpu = cpu;
             asked.push(at);
-            command_lines.asked.push(seen.living_thread.unwrap_or(seen.pid));
+            command_lines.asked.push(pid);
         }
         // Out of its place while its answers change everything else.
         if let Some(mut command_lines) = self.command_lines.take() {
@@ -235,7 +237,10 @@ impl Sampler {
                 seen.look = cycle + 1;
             }
             // Still due.
-            Answer::Later => {}
+            Answer::Later => {
+                self.health.unread += 1;
+                self.health.failed.command_line += 1;
+            }
         }
     }
 

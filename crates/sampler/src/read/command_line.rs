@@ -11,21 +11,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use psstat_proc_parse::Status;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::procfs::{Name, READ, Where};
+use super::hanging::{Hanging, Limits};
+use super::procfs::{Name, READ, Where, read_at_start};
 use super::sys::leave_descriptor_table;
 use crate::memory::give_back;
 use crate::outcome::Outcome;
 
-/// How many threads may be left behind in one call; what is then unread is
-/// read the next time.
+/// How many threads may be left behind in one call, and of these on processes
+/// of one user; what is then unread is read the next time.
 const PATIENCE_A_CALL: usize = 3;
-/// How many threads may hang at once. More hung processes than that are only
-/// looked at again when one of these comes back.
-const HANGING: usize = 32;
+const PATIENCE_WITH_A_USER: usize = 2;
 /// A batch is handed over when it has this many bytes, so that no number of
 /// long command lines fills the memory.
 const HANDFUL: usize = 1 << 16;
@@ -46,7 +46,8 @@ pub(crate) enum Answer<'a> {
     /// The read blocks: set the process aside until
     /// [`still_hangs`](CommandLines::still_hangs) says no.
     Blocks,
-    /// Not come to in this call.
+    /// Not come to in this call, because others block: too many in it, or so
+    /// many of its user's, or of all, that no more may.
     Later,
 }
 
@@ -54,12 +55,15 @@ pub(crate) enum Answer<'a> {
 #[derive(Debug)]
 pub(crate) struct CommandLines {
     proc: PathBuf,
+    /// The same, to see whose a process is.
+    folder: OwnedFd,
     patience: Duration,
     worker: Option<Worker>,
-    /// Threads that were left behind, with the pid that each hangs on.
-    hanging: Vec<(u32, JoinHandle<()>)>,
+    hanging: Hanging,
     /// The pids to read in the next call of [`run`](Self::run).
     pub(crate) asked: Vec<u32>,
+    /// The indices of those that are still to be read in it.
+    open: Vec<usize>,
     taken: Batch,
 }
 
@@ -104,12 +108,18 @@ impl Batch {
 
 impl CommandLines {
     pub(crate) fn new(proc: &Path, patience: Duration) -> Result<CommandLines, Errno> {
+        CommandLines::within(Limits::DEFAULT, proc, patience)
+    }
+
+    fn within(limits: Limits, proc: &Path, patience: Duration) -> Result<CommandLines, Errno> {
         let mut lines = CommandLines {
             proc: proc.to_owned(),
+            folder: open_folder(proc)?,
             patience,
             worker: None,
-            hanging: Vec::new(),
+            hanging: Hanging::new(limits),
             asked: Vec::new(),
+            open: Vec::new(),
             taken: Batch::default(),
         };
         lines.worker()?;
@@ -117,53 +127,105 @@ impl CommandLines {
     }
 
     /// Reads the command lines of all `asked` and empties that list. `each` is
-    /// called once for each, in order, with its index.
+    /// called once for each, with its index; in order, but for those for which
+    /// it is [`Answer::Later`].
     pub(crate) fn run(&mut self, each: &mut dyn FnMut(usize, Answer<'_>)) {
-        let mut done = 0;
-        let mut left_behind = 0;
-        while done < self.asked.len() && left_behind < PATIENCE_A_CALL {
+        let mut left_behind = [None; PATIENCE_A_CALL];
+        let mut times = 0;
+        self.open.clear();
+        self.open.extend(0..self.asked.len());
+        if self.hanging.may_be_full_for_some() {
+            self.pass_over(&[], each);
+        }
+        while !self.open.is_empty() && times < PATIENCE_A_CALL {
             let Ok(desk) = self.worker().map(Arc::clone) else { break };
             let mut batch = std::mem::take(&mut self.taken);
             batch.clear();
-            batch.pids.extend(self.asked[done..].iter().take(BATCH));
+            batch.pids.extend(self.open.iter().take(BATCH).map(|&index| self.asked[index]));
             let blocked = desk.exchange(&mut batch, self.patience);
             let mut text = &batch.text[..];
-            for answer in &batch.answers {
+            let answered = batch.answers.len().min(self.open.len());
+            for (answer, index) in batch.answers.iter().zip(self.open.drain(..answered)) {
                 let answer = answer.map(|length| {
                     let (line, rest) = text.split_at(length.min(text.len()));
                     text = rest;
                     line
                 });
-                each(done, Answer::Read(answer));
-                done += 1;
-            }
-            if blocked
-                && let (Some(worker), Some(&pid)) = (self.worker.take(), self.asked.get(done))
-            {
-                self.hanging.push((pid, worker.thread));
-                each(done, Answer::Blocks);
-                done += 1;
-                left_behind += 1;
+                each(index, Answer::Read(answer));
             }
             self.taken = batch;
+            if blocked
+                && let Some(worker) = self.worker.take()
+                && !self.open.is_empty()
+            {
+                let index = self.open.remove(0);
+                let pid = self.asked[index];
+                let user = self.user_of(pid);
+                self.hanging.add(pid, user, worker.thread);
+                each(index, Answer::Blocks);
+                left_behind[times] = Some(user);
+                times += 1;
+                self.pass_over(&left_behind, each);
+            }
         }
-        for index in done..self.asked.len() {
+        for index in self.open.drain(..) {
             each(index, Answer::Later);
         }
+        give_back(&mut self.open);
         give_back(&mut self.asked);
         self.asked.clear();
     }
 
-    /// Whether a thread still hangs on this pid's command line.
-    pub(crate) fn still_hangs(&mut self, pid: u32) -> bool {
-        self.hanging.retain(|(_, thread)| !thread.is_finished());
-        self.hanging.iter().any(|&(hanging, _)| hanging == pid)
+    /// Leaves those for later whose users' processes hang too often already:
+    /// in all, or in this call.
+    fn pass_over(
+        &mut self,
+        left_behind: &[Option<Option<u32>>],
+        each: &mut dyn FnMut(usize, Answer<'_>),
+    ) {
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|&index| {
+            let user = self.user_of(self.asked[index]);
+            let times = left_behind.iter().filter(|&&one| one == Some(user)).count();
+            let stays = times < PATIENCE_WITH_A_USER && !self.hanging.is_full_for(user);
+            if !stays {
+                each(index, Answer::Later);
+            }
+            stays
+        });
+        self.open = open;
+    }
+
+    /// Whose a process is, by its real user id: the owner of its folder is root
+    /// for whoever wants that (`PR_SET_DUMPABLE`). Takes no lock that could
+    /// block.
+    fn user_of(&self, pid: u32) -> Option<u32> {
+        let mut name = Name::new();
+        let mut buffer = [0; 4096];
+        let name = name.of(Where::Pid(pid), c"status");
+        let file = rustix::fs::openat(&self.folder, name, READ, Mode::empty()).ok()?;
+        let text = read_at_start(&file, &mut buffer).there()?;
+        // Of one with very many groups there is a part.
+        let end = text.iter().rposition(|&byte| byte == b'\n')?;
+        let status = Status::parse(&text[..=end]).ok()?;
+        status.uid.map(|[real, ..]| real)
+    }
+
+    /// Takes note of those that hang no more.
+    pub(crate) fn review(&mut self) {
+        self.hanging.review();
+    }
+
+    /// Whether a thread still hung on this pid's command line at the last
+    /// [`review`](Self::review).
+    pub(crate) fn still_hangs(&self, pid: u32) -> bool {
+        self.hanging.is_on(pid)
     }
 
     fn worker(&mut self) -> Result<&Arc<Desk>, Errno> {
         if self.worker.is_none() {
-            self.hanging.retain(|(_, thread)| !thread.is_finished());
-            if self.hanging.len() >= HANGING {
+            self.hanging.review();
+            if self.hanging.is_full() {
                 return Err(Errno::AGAIN);
             }
             self.worker = Some(Worker::start(&self.proc)?);
@@ -189,12 +251,11 @@ impl Worker {
         let (theirs, proc) = (Arc::clone(&desk), proc.to_owned());
         let thread = std::thread::Builder::new()
             .name("command-lines".into())
-            .stack_size(128 * 1024)
+            // There may be hundreds.
+            .stack_size(64 * 1024)
             .spawn(move || {
                 leave_descriptor_table(None);
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let proc = rustix::fs::open(&proc, flags, Mode::empty());
-                theirs.work(proc.as_ref());
+                theirs.work(open_folder(&proc).as_ref());
             })
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
         Ok(Worker { desk, thread })
@@ -269,6 +330,11 @@ impl Desk {
     }
 }
 
+fn open_folder(proc: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(proc, flags, Mode::empty())
+}
+
 /// Reads a command line, up to [`LONGEST`].
 fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
     line.clear();
@@ -324,43 +390,93 @@ mod tests {
         }
     }
 
-    /// A pipe that nobody writes to blocks at open, as a locked memory map
-    /// does at read.
+    /// A process of a user; a pipe that nobody writes to blocks at open, as a
+    /// locked memory map does at read.
+    fn process(folder: &Path, pid: u32, user: u32, command_line: Option<&[u8]>) -> PathBuf {
+        let folder = folder.join(pid.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let status = format!("Name:\tworker\nUid:\t{user}\t0\t0\t0\n");
+        std::fs::write(folder.join("status"), status).unwrap();
+        let path = folder.join("cmdline");
+        match command_line {
+            Some(command_line) => std::fs::write(&path, command_line).unwrap(),
+            None => {
+                let kind = rustix::fs::FileType::Fifo;
+                let mode = Mode::RUSR | Mode::WUSR;
+                rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+            }
+        }
+        path
+    }
+
+    /// What came of reading these: the length, nothing where it blocks; without
+    /// those for later.
+    fn read(lines: &mut CommandLines, pids: &[u32]) -> Vec<(u32, Option<usize>)> {
+        lines.asked.extend(pids);
+        let mut seen = Vec::new();
+        let mut later = 0;
+        lines.run(&mut |index, answer| match answer {
+            Answer::Read(outcome) => seen.push((pids[index], outcome.there().map(<[u8]>::len))),
+            Answer::Blocks => seen.push((pids[index], None)),
+            Answer::Later => later += 1,
+        });
+        assert_eq!(seen.len() + later, pids.len());
+        seen
+    }
+
+    /// Opening the other end lets the thread go, and it ends.
+    fn let_go(lines: &mut CommandLines, pid: u32, pipe: &Path) {
+        drop(std::fs::OpenOptions::new().write(true).open(pipe).unwrap());
+        while lines.still_hangs(pid) {
+            std::thread::yield_now();
+            lines.review();
+        }
+    }
+
     #[test]
     fn one_that_blocks_delays_no_other() {
         let folder = psstat_actor::TempDir::new().unwrap();
-        for pid in [1, 2, 3] {
-            std::fs::create_dir(folder.path().join(pid.to_string())).unwrap();
-        }
-        std::fs::write(folder.path().join("1/cmdline"), b"one\0").unwrap();
-        std::fs::write(folder.path().join("3/cmdline"), vec![b'x'; 3 << 20]).unwrap();
-        let pipe = folder.path().join("2/cmdline");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            Mode::RUSR | Mode::WUSR,
-            0,
-        )
-        .unwrap();
+        process(folder.path(), 1, 0, Some(b"one\0"));
+        let pipe = process(folder.path(), 2, 0, None);
+        process(folder.path(), 3, 0, Some(&vec![b'x'; 3 << 20]));
         let mut lines = lines(folder.path());
-        lines.asked.extend([1, 2, 3, 1]);
-        let mut seen = Vec::new();
-        lines.run(&mut |_, answer| {
-            seen.push(match answer {
-                Answer::Read(outcome) => outcome.there().map(<[u8]>::len),
-                Answer::Blocks => None,
-                Answer::Later => panic!("not come to"),
-            });
-        });
-        assert_eq!(seen, [Some(4), None, Some(3 << 20), Some(4)]);
+        let seen = read(&mut lines, &[1, 2, 3, 1]);
+        assert_eq!(seen, [(1, Some(4)), (2, None), (3, Some(3 << 20)), (1, Some(4))]);
         assert!(lines.still_hangs(2));
         assert!(!lines.still_hangs(1));
-        // Opening the other end lets the thread go, and it ends.
-        drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
-        while lines.still_hangs(2) {
-            std::thread::yield_now();
+        let_go(&mut lines, 2, &pipe);
+    }
+
+    /// Once as many processes hung as might, whoever they belonged to, no
+    /// command line was read any more.
+    #[test]
+    fn those_of_one_user_delay_no_other_user() {
+        let folder = psstat_actor::TempDir::new().unwrap();
+        let hung: Vec<PathBuf> =
+            (1..=6).map(|pid| process(folder.path(), pid, 1000, None)).collect();
+        process(folder.path(), 7, 1000, Some(b"theirs\0"));
+        process(folder.path(), 8, 1001, Some(b"another\0"));
+        let limits = Limits { a_user: 4, in_all: 6 };
+        // Patient enough for a busy machine.
+        let patience = Duration::from_secs(1);
+        let mut lines = CommandLines::within(limits, folder.path(), patience).unwrap();
+        // Not all the patience of a call is for one user's.
+        let all: Vec<u32> = (1..=8).collect();
+        assert_eq!(read(&mut lines, &all), [(1, None), (2, None), (8, Some(8))]);
+        assert_eq!(read(&mut lines, &all[2..]), [(3, None), (4, None), (8, Some(8))]);
+        // It has its share.
+        assert_eq!(read(&mut lines, &all[4..]), [(8, Some(8))]);
+        assert_eq!(read(&mut lines, &[7, 8, 7]), [(8, Some(8))]);
+        // When one comes back there is room.
+        let_go(&mut lines, 1, &hung[0]);
+        assert_eq!(read(&mut lines, &[7, 8]), [(7, Some(7)), (8, Some(8))]);
+        // More users, and there is no room for any.
+        let others = [9, 10, 11].map(|pid| process(folder.path(), pid, 2000 + pid, None));
+        assert_eq!(read(&mut lines, &[9, 10, 11]), [(9, None), (10, None), (11, None)]);
+        assert_eq!(read(&mut lines, &[7, 8]), []);
+        for (pid, pipe) in [2, 3, 4, 9, 10, 11].into_iter().zip(hung[1..4].iter().chain(&others)) {
+            let_go(&mut lines, pid, pipe);
         }
-        assert!(lines.hanging.is_empty());
+        assert_eq!(read(&mut lines, &[7, 8]), [(7, Some(7)), (8, Some(8))]);
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod apart;
 pub(crate) mod command_line;
 pub(crate) mod descriptors;
+pub(crate) mod hanging;
 pub(crate) mod listing;
 pub(crate) mod process;
 pub(crate) mod procfs;
