@@ -8,6 +8,7 @@ use rustix::process::Resource;
 
 use crate::cycle::connect::Namespaces;
 use crate::cycle::discover::Due;
+use crate::cycle::holders::Looks;
 use crate::image::ImageId;
 use crate::keep::forest::Forest;
 use crate::keep::seen::Census;
@@ -83,7 +84,7 @@ pub struct Sampler {
     pub(crate) zombies: Vec<u32>,
     pub(crate) owners: Owners,
     pub(crate) namespaces: Namespaces,
-    pub(crate) socket_turn: u32,
+    pub(crate) looks: Looks,
     /// The tables that could not be read in this cycle.
     pub(crate) unread_tables: Vec<Table>,
     /// The cycle in which each image was first heard of.
@@ -156,7 +157,7 @@ impl Sampler {
             zombies: Vec::new(),
             owners: Owners::default(),
             namespaces: Namespaces::default(),
-            socket_turn: 0,
+            looks: Looks::default(),
             unread_tables: Vec::new(),
             image_born: Vec::new(),
             ledger: Ledger::default(),

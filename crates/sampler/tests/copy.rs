@@ -2,61 +2,15 @@
 // The permission for tests does not reach the functions beside them.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use common::copied::{hold, live_in, sampler, write_process, write_tables};
+use common::{A, B};
 use psstat_actor::TempDir;
 use psstat_sampler::{ImageId, Options, Sampler};
-
-const A: ImageId = ImageId(0);
-const B: ImageId = ImageId(1);
-
-/// A process by its files; `starttime` is field 22 of `stat`.
-fn write_process(proc: &Path, pid: u32, starttime: u64, rchar: u64) -> PathBuf {
-    let folder = proc.join(pid.to_string());
-    let files = || -> std::io::Result<()> {
-        for sub in ["fd", "ns", "task"] {
-            fs::create_dir_all(folder.join(sub))?;
-        }
-        fs::create_dir_all(folder.join("task").join(pid.to_string()))?;
-        fs::write(
-            folder.join("stat"),
-            format!(
-                "{pid} (worker) S 1 {pid} {pid} 0 -1 4194304 9 0 0 0 5 3 0 0 20 0 1 0 {starttime} \
-                 8192000 200 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 \
-                 0 0 0\n"
-            ),
-        )?;
-        fs::write(folder.join("statm"), "2000 200 100 5 0 300 0\n")?;
-        fs::write(folder.join("cmdline"), "worker\0")?;
-        write_io(&folder, rchar)
-    };
-    files().unwrap();
-    folder
-}
-
-fn write_io(folder: &Path, rchar: u64) -> std::io::Result<()> {
-    fs::write(
-        folder.join("io"),
-        format!(
-            "rchar: {rchar}\nwchar: 0\nsyscr: 1\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\n\
-             cancelled_write_bytes: 0\n"
-        ),
-    )
-}
-
-fn sampler(proc: &Path) -> Sampler {
-    let options = Options {
-        proc: proc.to_owned(),
-        window: Duration::from_millis(1),
-        // Kept ones would go on reading the old files.
-        descriptors: Some(0),
-        ..Options::default()
-    };
-    Sampler::new(options).unwrap()
-}
 
 fn rchar(sampler: &mut Sampler) -> i64 {
     sampler.open(&mut |_, images| images.push(A));
@@ -94,41 +48,17 @@ fn another_inode_alone_is_no_other_process() {
     }
 }
 
-/// Makes it hold sockets with these inodes, in this network namespace.
-fn hold(folder: &Path, inodes: std::ops::Range<u32>, netns: &str) {
-    for inode in inodes {
-        symlink(format!("socket:[{inode}]"), folder.join("fd").join(inode.to_string())).unwrap();
-    }
-    symlink(netns, folder.join("ns/net")).unwrap();
-}
-
-/// The tables of its network namespace, with these sockets in tcp's.
-fn write_tables(folder: &Path, inodes: std::ops::Range<u32>) {
-    fs::create_dir_all(folder.join("net")).unwrap();
-    let head = "  sl  local_address rem_address   st\n";
-    let row = |inode: u32| {
-        format!(
-            "   0: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        \
-             0 {inode} 1 0000000000000000 20 4 30 10 -1\n"
-        )
-    };
-    let rows: String = inodes.map(row).collect();
-    fs::write(folder.join("net/tcp"), format!("{head}{rows}")).unwrap();
-    for empty in ["udp", "unix"] {
-        fs::write(folder.join("net").join(empty), head).unwrap();
-    }
-}
-
 /// Its sockets are known, but not in whose table they would be: none of them
 /// was counted, and that was said to be their number.
 #[test]
 fn sockets_of_an_unknown_namespace_are_absent() {
     let proc = TempDir::new().unwrap();
     let [unknown, other] = [100, 101].map(|pid| write_process(proc.path(), pid, 5000, 1));
-    hold(&unknown, 10..13, "nonsense");
+    hold(&unknown, 10..13);
+    live_in(&unknown, "nonsense");
     write_tables(&unknown, 10..13);
     // One without any has none, wherever it lives.
-    hold(&other, 0..0, "nonsense");
+    live_in(&other, "nonsense");
     let mut sampler = sampler(proc.path());
     for _ in 0..2 {
         sampler.open(&mut |process, images| images.push(ImageId(process.pid - 100)));
@@ -152,7 +82,8 @@ fn a_table_that_cannot_be_read_is_missing_where_it_counts() {
     for (folder, inodes, netns) in
         [(broken, 10..13, "net:[1]"), (whole, 20..24, "net:[2]"), (both, 30..35, "net:[2]")]
     {
-        hold(folder, inodes, netns);
+        hold(folder, inodes);
+        live_in(folder, netns);
     }
     write_tables(broken, 10..13);
     write_tables(whole, 20..40);

@@ -4,6 +4,6 @@
 pub(crate) mod connect;
 pub(crate) mod discover;
 pub(crate) mod families;
-mod holders;
+pub(crate) mod holders;
 mod measure;
 mod newborn;

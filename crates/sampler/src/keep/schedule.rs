@@ -37,6 +37,13 @@ pub const IDLE_DESCRIPTOR_TURN: u32 = 8 * DESCRIPTOR_TURN as u32;
 /// so that small populations are looked at whole every few cycles.
 pub const DESCRIPTORS_A_CYCLE: u64 = 128;
 
+/// So many descriptors are looked at in a cycle at most because something points
+/// to a change, and at most twice as many where the last process among them
+/// has nearly that many itself (30 to 60 ms for the former, after the window). Whoever comes too late is
+/// among the first in the next cycle; a process with more than these has its
+/// turn alone, in parts.
+pub const DESCRIPTORS_AT_ONCE: u64 = 32_768;
+
 /// The cycle in which a command line is due again after a look in cycle `now`.
 ///
 /// The young are looked at in each of their first cycles, for a process seen

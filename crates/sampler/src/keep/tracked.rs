@@ -194,6 +194,11 @@ impl Tracked {
         self.images.iter().filter_map(move |&image| Some(Group { image, netns: netns? }))
     }
 
+    /// How many descriptors it has, as far as is known.
+    pub(crate) fn number_of_descriptors(&self) -> u64 {
+        self.descriptors.there().unwrap_or(self.sockets.descriptors)
+    }
+
     /// Whether it has run since its descriptors were last looked at: without,
     /// it has opened and closed none. Asked while the window is open.
     pub(crate) fn may_have_other_sockets(&self, cycle: u32) -> bool {

@@ -3,21 +3,19 @@
 
 use psstat_proc_parse::FdTarget;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, RawDir};
+use rustix::fs::{Mode, RawDir, SeekFrom};
 
-use super::listing::Listed;
-use super::process::open_folder;
 use super::procfs::{Name, Procfs, READ, Where, read_link};
 use crate::outcome::Outcome;
 
-/// Reads descriptors' links; its buffers are kept from call to call.
+/// Reads descriptors' links; its buffers are kept from process to process.
 #[derive(Debug)]
 pub(crate) struct SocketFinder {
     buffer: Vec<u8>,
-    /// The socket inodes found by the last call, sorted, each once.
+    /// The socket inodes found, established or not.
     pub(crate) sockets: Vec<u32>,
-    /// How many descriptors the last call looked at.
-    pub(crate) descriptors: usize,
+    /// How many descriptors were looked at.
+    pub(crate) descriptors: u64,
 }
 
 impl SocketFinder {
@@ -25,36 +23,48 @@ impl SocketFinder {
         SocketFinder { buffer: Vec::with_capacity(16 * 1024), sockets: Vec::new(), descriptors: 0 }
     }
 
-    /// Finds the sockets of a process, established or not.
-    pub(crate) fn find(&mut self, procfs: &Procfs, who: Listed) -> Outcome<()> {
-        let folder = open_folder(procfs, who, c"fd");
-        self.find_in(folder)
-    }
-
-    /// The same by way of one of its threads.
-    pub(crate) fn find_at(&mut self, procfs: &Procfs, place: Where) -> Outcome<()> {
-        let mut name = Name::new();
-        let name = name.of(place, c"fd");
-        let folder = rustix::fs::openat(&procfs.dir, name, READ, Mode::empty());
-        self.find_in(folder.into())
-    }
-
-    fn find_in(&mut self, folder: Outcome<OwnedFd>) -> Outcome<()> {
+    /// Before another process.
+    pub(crate) fn clear(&mut self) {
         self.sockets.clear();
         self.descriptors = 0;
-        let outcome = folder.and_then(|folder| self.read_links(&folder));
-        self.sockets.sort_unstable();
-        self.sockets.dedup();
-        outcome
     }
 
-    fn read_links(&mut self, folder: &OwnedFd) -> Outcome<()> {
+    /// At its end: the sockets sorted, each once.
+    pub(crate) fn sort(&mut self) {
+        self.sockets.sort_unstable();
+        self.sockets.dedup();
+    }
+
+    /// Finds the sockets of a process in the folder of its descriptors: from a
+    /// position on (0: the first), and among so many descriptors. Gives the
+    /// position at which to go on, if there may be more.
+    pub(crate) fn find(
+        &mut self,
+        folder: Outcome<OwnedFd>,
+        from: u64,
+        limit: u64,
+    ) -> Outcome<Option<u64>> {
+        folder.and_then(|folder| self.read_links(&folder, from, limit))
+    }
+
+    fn read_links(&mut self, folder: &OwnedFd, from: u64, limit: u64) -> Outcome<Option<u64>> {
+        if from > 0
+            && let Err(errno) = rustix::fs::seek(folder, SeekFrom::Start(from))
+        {
+            return errno.into();
+        }
+        let end = self.descriptors.saturating_add(limit);
         let mut entries = RawDir::new(folder.as_fd(), self.buffer.spare_capacity_mut());
+        let mut next = from;
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(errno) => return errno.into(),
             };
+            if self.descriptors >= end {
+                return Outcome::There(Some(next));
+            }
+            next = entry.next_entry_cookie();
             let name = entry.file_name();
             if name.to_bytes().starts_with(b".") {
                 continue;
@@ -77,6 +87,13 @@ impl SocketFinder {
                 Outcome::Failed(failure) => return Outcome::Failed(failure),
             }
         }
-        Outcome::There(())
+        Outcome::There(None)
     }
+}
+
+/// Opens the folder of the descriptors by way of one of a process's threads.
+pub(crate) fn open_folder_at(procfs: &Procfs, place: Where) -> Outcome<OwnedFd> {
+    let mut name = Name::new();
+    let name = name.of(place, c"fd");
+    rustix::fs::openat(&procfs.dir, name, READ, Mode::empty()).into()
 }

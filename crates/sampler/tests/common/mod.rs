@@ -4,6 +4,8 @@
 // reach the functions beside them.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod copied;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
