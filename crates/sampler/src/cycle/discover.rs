@@ -182,10 +182,12 @@ impl Sampler {
                 continue;
             }
             // Before the command line, so that what it does meanwhile shows.
-            let cpu = if self.procfs.fast.cpu_clock {
-                sys::process_cpu_nanoseconds(seen.pid).ok().and_then(NonZeroU64::new)
-            } else {
-                None
+            let member = seen.slot.and_then(|slot| self.roll.get(slot));
+            let cpu = match member.filter(|member| member.cpu.opened.is_some()) {
+                _ if !self.procfs.fast.cpu_clock => None,
+                // Just read.
+                Some(member) => NonZeroU64::new(member.cpu.last),
+                None => sys::process_cpu_nanoseconds(seen.pid).ok().and_then(NonZeroU64::new),
             };
             let idle = cpu.is_some() && cpu == seen.cpu;
             if idle && !pressing && !is_due_when_idle(seen, self.cycle) {
