@@ -50,7 +50,8 @@ pub struct FastPaths {
     /// of `stat`.
     pub task_links: bool,
     /// The own network namespace's sockets by netlink (`sock_diag`), filtered
-    /// in the kernel, instead of the text tables.
+    /// in the kernel, instead of the text tables. Without the feature `netlink`
+    /// this has no effect, and is never in use.
     pub sock_diag: bool,
     /// Only that part of `/proc` listed in which new processes can be, where
     /// the kernel's count says that nobody went. Needs the first pid namespace.

@@ -8,9 +8,11 @@ pub(crate) mod command_line;
 pub(crate) mod descriptors;
 pub(crate) mod hanging;
 pub(crate) mod listing;
+pub(crate) mod netlink;
 pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod roster;
+#[cfg(feature = "netlink")]
 pub(crate) mod sock_diag;
 pub(crate) mod sys;
 pub(crate) mod tables;

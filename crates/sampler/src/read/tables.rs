@@ -5,8 +5,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::netlink::Netlink;
 use super::procfs::{Name, Procfs, READ, Where};
-use super::sock_diag::SockDiag;
 use crate::outcome::Outcome;
 
 /// A kind of socket, both address families together.
@@ -25,36 +25,27 @@ impl Protocol {
     pub const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Unix];
 }
 
-/// Whether an error of sock_diag means that this kernel has none.
-fn never_answers(errno: Errno) -> bool {
-    matches!(errno, Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::ACCESS)
-}
-
 /// Reads the tables, by netlink where it is to be had.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    sock_diag: Option<SockDiag>,
-    /// The protocols for which this kernel has no sock_diag (indexed as
-    /// [`Protocol::ALL`]); asked once.
-    without: [bool; 3],
+    netlink: Netlink,
     buffer: Vec<u8>,
 }
 
 impl Tables {
     pub(crate) fn new(procfs: &Procfs) -> Tables {
-        let sock_diag = if procfs.fast.sock_diag { SockDiag::open().ok() } else { None };
-        Tables { sock_diag, without: [false; 3], buffer: vec![0; 16 * 1024] }
+        Tables { netlink: Netlink::open(procfs.fast.sock_diag), buffer: vec![0; 16 * 1024] }
     }
 
     /// Whether sock_diag is in use for every protocol.
     pub(crate) fn uses_sock_diag(&self) -> bool {
-        self.sock_diag.is_some() && self.without == [false; 3]
+        Protocol::ALL.iter().all(|&protocol| self.netlink.serves(protocol))
     }
 
     /// Whether [`established`](Self::established) reads a text table, which may
     /// leave out rows while others come and go.
     pub(crate) fn is_text(&self, own: bool, protocol: Protocol) -> bool {
-        !own || self.sock_diag.is_none() || self.without[protocol as usize]
+        !own || !self.netlink.serves(protocol)
     }
 
     /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in
@@ -68,15 +59,10 @@ impl Tables {
         protocol: Protocol,
         found: &mut dyn FnMut(u64),
     ) -> Outcome<()> {
-        let without = &mut self.without[protocol as usize];
-        if let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| own && !*without) {
-            match sock_diag.established(protocol, found) {
-                Ok(()) => return Outcome::There(()),
-                // The kernel has no such thing: not asked again. After another
-                // error the text serves this once. What was found already is
-                // found again, which does no harm.
-                Err(errno) => *without = never_answers(errno),
-            }
+        // After an error the text serves. What was found already is found again,
+        // which does no harm.
+        if own && self.netlink.established(protocol, found) {
+            return Outcome::There(());
         }
         self.read_text(procfs, process, protocol, found)
     }
