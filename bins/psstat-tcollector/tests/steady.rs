@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
-use psstat_actor::TempDir;
+use psstat_actor::{Actor, Config, TempDir};
 use psstat_tcollector::options::Options;
 use psstat_tcollector::run::run;
 use rustix::pipe::PipeFlags;
@@ -108,6 +108,15 @@ fn niceness_of_second_thread() -> i64 {
     let mut stats =
         tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
     let stat = stats.find(|stat| stat.contains("(command-lines)")).unwrap();
+    niceness(&stat)
+}
+
+/// How nice the thread is that asks.
+fn own_niceness() -> i64 {
+    niceness(&std::fs::read_to_string("/proc/thread-self/stat").unwrap())
+}
+
+fn niceness(stat: &str) -> i64 {
     // Field 19.
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(19 - 3).unwrap().parse().unwrap()
 }
@@ -117,8 +126,25 @@ fn own_cpu() -> f64 {
     Duration::try_from(time).unwrap().as_secs_f64() * 1e3
 }
 
+/// Processes with sockets and a family, which sleep too: in this network
+/// namespace and in one of their own.
+fn actors() -> [Actor; 3] {
+    let [mut here, mut there] = ["sleep here", "sleep there"].map(|title| {
+        let actor = Actor::spawn(&Config::new("sleep").arg(title)).unwrap();
+        actor.quiesce().unwrap();
+        actor
+    });
+    here.unix_pairs(3).unwrap();
+    there.unshare_net().unwrap();
+    there.tcp_pairs(3).unwrap();
+    there.udp_connected(2).unwrap();
+    let child = there.fork_copy().unwrap();
+    [here, there, child]
+}
+
 fn inside() {
     let mut children = sleepers(30);
+    let actors = actors();
     let folder = TempDir::new().unwrap();
     let conf = folder.join("psstat.conf");
     std::fs::write(&conf, "sleepers ^sleep\\s\n").unwrap();
@@ -149,15 +175,17 @@ fn inside() {
     let settings = Options::try_parse_from(arguments).unwrap().settle().unwrap();
     assert_eq!(run(settings), 0);
     let used = own_cpu();
+    let niceness = own_niceness();
     rustix::stdio::dup2_stdout(&stdout).unwrap();
     let writes = reader.join().unwrap();
+    drop(actors);
     for child in &mut children {
         child.kill().unwrap();
         child.wait().unwrap();
     }
     assert_eq!(writes.each.len(), CYCLES, "a write a cycle");
     assert!(writes.text.len() < CYCLES * 4096);
-    assert!(writes.niceness >= 5, "{}", writes.niceness);
+    assert!(niceness >= 5 && writes.niceness >= 5, "{niceness}, {}", writes.niceness);
     // All that the process used from its start to the last points, the test's part
     // in it included. A cycle's encoding, its write and the looks at the conf were
     // in no point.
@@ -168,6 +196,20 @@ fn inside() {
     });
     let said: f64 = cpu.sum();
     assert!(said <= used && said >= used * 0.8, "{said} ms said, {used} ms used");
+    // They were in the image.
+    for (metric, number) in [
+        ("procs", "33 image"),
+        ("net", "6 image=sleepers type=tcp"),
+        ("net", "2 image=sleepers type=udp"),
+    ] {
+        let is_it = |line: &str| {
+            let point = line.strip_prefix(&format!("proc.stat.ps.{metric} "));
+            point.is_some_and(|point| {
+                point.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(number))
+            })
+        };
+        assert!(text.lines().any(is_it), "{metric} {number}: {text}");
+    }
     let steady = &writes.each[CYCLES - STEADY - 1..];
     let each: Vec<u64> = steady.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
     // With the looks at the conf, every 2 s.

@@ -303,6 +303,7 @@ impl Roll {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keep::schedule::DESCRIPTOR_TURN;
 
     fn pids(roll: &Roll) -> Vec<(Slot, u32)> {
         roll.iter().map(|(slot, tracked)| (slot, tracked.who.pid)).collect()
@@ -310,6 +311,26 @@ mod tests {
 
     fn add(roll: &mut Roll, pid: u32) -> Slot {
         roll.add(Listed { pid, inode: u64::from(pid), starttime: 0 }, 0)
+    }
+
+    /// Its descriptors are shared with a process that changes them, say.
+    #[test]
+    fn an_idle_ones_sockets_are_looked_at_once_in_a_long_turn() {
+        let mut tracked = Tracked::new(Listed { pid: 1, inode: 1, starttime: 0 }, 0);
+        tracked.cpu = Cpu { last: 77, opened: Some(Instant::now()), ..Cpu::default() };
+        tracked.sockets.looked = 1000;
+        tracked.sockets.cpu = 77;
+        assert!(tracked.may_have_other_sockets(1001), "never looked at");
+        tracked.sockets.state = FileState::Read;
+        assert!(tracked.may_have_other_sockets(1001), "suspected");
+        tracked.sockets.suspect = false;
+        let end = 1000 + IDLE_DESCRIPTOR_TURN;
+        assert!((1001..end).all(|cycle| !tracked.may_have_other_sockets(cycle)));
+        assert!((end..end + 50).all(|cycle| tracked.may_have_other_sockets(cycle)));
+        // With the turn of all, the bound of which the documents speak.
+        assert_eq!(u64::from(IDLE_DESCRIPTOR_TURN) + DESCRIPTOR_TURN, 360);
+        tracked.sockets.cpu = 76;
+        assert!(tracked.may_have_other_sockets(1001), "has run since");
     }
 
     /// The last of several went and another came: its place was given out
