@@ -1,5 +1,5 @@
-//! What the sampler opens, by strace: each table once a cycle, and a denied
-//! file not again.
+//! The sampler's system calls, by strace: what a process costs in a cycle, each
+//! table once, and a denied file not again.
 // The permission for tests does not reach the functions beside them.
 #![allow(clippy::unwrap_used)]
 
@@ -39,9 +39,20 @@ fn trace(place: &Path) -> PathBuf {
     place.join("trace")
 }
 
-/// Runs one test of this binary again under strace, with a command before it.
-/// Nothing where that cannot be.
+/// Runs one test of this binary again under strace, with a command before it:
+/// what it does with files. Nothing where that cannot be.
 fn traced(test: &str, prefix: &[&str], words: &[&str], place: &Path) -> Option<Child> {
+    traced_for("%file", test, prefix, words, place)
+}
+
+/// The same for the system calls of one's choice.
+fn traced_for(
+    calls: &str,
+    test: &str,
+    prefix: &[&str],
+    words: &[&str],
+    place: &Path,
+) -> Option<Child> {
     let mut program = std::env::current_exe().unwrap();
     if !prefix.is_empty() {
         // Another user may not reach the target folder. Not needlessly: a copy
@@ -49,7 +60,8 @@ fn traced(test: &str, prefix: &[&str], words: &[&str], place: &Path) -> Option<C
         program = place.join("test");
         std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     }
-    let strace = ["strace", "-f", "-qq", "-y", "-s", "200", "-e", "trace=%file", "-o"];
+    let calls = format!("trace={calls}");
+    let strace = ["strace", "-f", "-qq", "-y", "-s", "200", "-e", &calls, "-o"];
     let strace = strace.map(str::to_owned).into_iter().chain([trace(place).display().to_string()]);
     let words_before: Vec<String> =
         prefix.iter().map(|&word| word.to_owned()).chain(strace).collect();
@@ -276,5 +288,75 @@ fn what_is_denied_is_not_opened_again() {
         }
         assert!(!denied.is_empty(), "nothing is denied to nobody");
         assert!(denied.values().all(|&times| times <= 2), "{way:?}: {denied:?}");
+    }
+}
+
+/// The calls that concern a process, by name: by its files, open or not, or its
+/// clock.
+fn calls_for(pid: u32, lines: &[String]) -> BTreeMap<String, usize> {
+    let signs = [
+        format!("/proc/{pid}/"),
+        format!("/proc/{pid}>"),
+        format!("\"{pid}/"),
+        format!("\"{pid}\""),
+        // Its CPU clock, which some versions of strace spell out.
+        format!("(0x{:x}", (!pid << 3) | 2),
+        format!("CPUCLOCK({pid}, "),
+    ];
+    let mut calls: BTreeMap<String, usize> = BTreeMap::new();
+    for line in lines.iter().filter(|line| signs.iter().any(|sign| line.contains(sign))) {
+        // `1234 fstat(5</proc/77/fd>, ...`; a call's second part is none.
+        let call = line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('('));
+        let Some((name, _)) = call.filter(|(name, _)| !name.starts_with('<')) else { continue };
+        // One call by two names.
+        let name = if name == "newfstatat" { "fstat" } else { name };
+        *calls.entry(name.to_owned()).or_default() += 1;
+    }
+    calls
+}
+
+/// The figures of the documents: in a steady cycle an idle process costs these
+/// six calls.
+#[test]
+fn a_sleeping_member_costs_six_calls_a_cycle() {
+    const TEST: &str = "a_sleeping_member_costs_six_calls_a_cycle";
+    const MEMBERS: usize = 20;
+    const CYCLES: usize = 12;
+    if let Some((words, place)) = told() {
+        let window = Duration::from_millis(5);
+        let mut watch = Watch::with(Options { window, ..options() }, &[&words[0]]);
+        let fast = watch.sampler.fast_paths();
+        if !(fast.cpu_clock && fast.fd_size && fast.task_links) {
+            return std::fs::write(place.join("plain"), "").unwrap();
+        }
+        // Past the first looks, which come ever more rarely.
+        watch.cycles(20);
+        for _ in 0..CYCLES {
+            mark();
+            assert_eq!(watch.cycle().image(A).procs, MEMBERS as u64);
+        }
+        return mark();
+    }
+    let (word, place) = (word("sleeping"), place());
+    let actors: Vec<Actor> = (0..MEMBERS).map(|_| actor(&word)).collect();
+    actors.iter().for_each(|actor| actor.quiesce().unwrap());
+    let calls = "%file,%desc,clock_gettime";
+    let Some(mut half) = traced_for(calls, TEST, &[], &[&word], place.path()) else { return };
+    assert!(half.wait().unwrap().success());
+    if place.join("plain").exists() {
+        return println!("skipped: not every fast way is to be had");
+    }
+    let cycles = cycles(place.path());
+    // Behind the last one is the end.
+    assert_eq!(cycles.len(), CYCLES + 1);
+    let each = [("clock_gettime", 2), ("fstat", 2), ("pread64", 2)];
+    let each: BTreeMap<String, usize> =
+        each.into_iter().map(|(name, number)| (name.to_owned(), number)).collect();
+    for actor in &actors {
+        let calls: Vec<_> =
+            cycles[..CYCLES].iter().map(|lines| calls_for(actor.pid(), lines)).collect();
+        // Its command line has a turn of 128 cycles, its descriptors one of 320.
+        let others = calls.iter().filter(|&calls| *calls != each).count();
+        assert!(others <= 1, "{}: {calls:?}", actor.pid());
     }
 }
