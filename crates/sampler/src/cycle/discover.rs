@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use psstat_proc_parse::{Cmdline, State, stat};
+use psstat_proc_parse::{Cmdline, StatCore, State};
 use rustix::io::Errno;
 
 use crate::image::ImageId;
@@ -402,7 +402,7 @@ impl Sampler {
 }
 
 /// Whether its first thread has ended while others live.
-fn has_lost_its_leader(stat: &stat::Core<'_>) -> bool {
+fn has_lost_its_leader(stat: &StatCore<'_>) -> bool {
     stat.state == State::Zombie && stat.num_threads > 1
 }
 
