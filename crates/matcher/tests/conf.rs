@@ -194,13 +194,43 @@ fn patterns_that_would_be_huge() {
         let conf = Conf::parse(format!("image {pattern}").as_bytes());
         assert_eq!(!conf.has_errors(), taken, "{pattern}: {:?}", conf.diagnostics);
     }
-    let deep = format!("image {}a{}", "(".repeat(200), ")".repeat(200));
-    assert!(Conf::parse(deep.as_bytes()).has_errors());
-    let deep = format!("image {}a{}", "(".repeat(30_000), ")".repeat(30_000));
-    assert!(Conf::parse(deep.as_bytes()).has_errors());
     // Each is small enough, all together are not.
     let many: String = (0..400).map(|i| format!("image{i} (?:ab{i}c){{3000}}\n")).collect();
     assert!(Conf::parse(many.as_bytes()).has_errors());
+}
+
+/// Only alternatives were counted as nesting: conditionals, whose branches are
+/// none, overflowed the stack, and one line of a conf ended the program.
+#[test]
+fn nesting_is_bounded_whatever_nests() {
+    let pairs = [
+        ("(", ")"),
+        ("(?:", ")*"),
+        ("(?:a|", ")"),
+        ("(?i:", ")??"),
+        ("(?=", ")"),
+        ("(?!", ")+"),
+        ("(?<=", ")"),
+        ("(?<!", ")"),
+        ("(?>", ")++"),
+        ("(?(1)", ")"),
+        ("(?(1)a|", ")?"),
+        ("(?(1)(?:(?>", ")|(?=x)))"),
+    ];
+    for (open, close) in pairs {
+        let nested = |levels: usize| {
+            Conf::parse(format!("x (){}a{}", open.repeat(levels), close.repeat(levels)).as_bytes())
+        };
+        let groups = open.matches('(').count() - usize::from(open.contains("(1)"));
+        let taken = nested(99 / groups);
+        assert!(!taken.has_errors(), "{open}: {:?}", taken.diagnostics[0].message);
+        // Matching recurses too.
+        taken.rules.classify(b"aab", &mut |_| ());
+        let too_deep = "groups nest deeper than 100";
+        assert_eq!(nested(200).diagnostics[0].message, too_deep, "{open}");
+        let most = (MAX_LINE_LEN - 8) / (open.len() + close.len());
+        assert_eq!(nested(most).diagnostics[0].message, too_deep, "{open}");
+    }
 }
 
 #[test]

@@ -111,11 +111,6 @@ fn literal(c: u32, flags: Flags) -> Node {
 impl Parser {
     /// `a|b|c`, up to a closing parenthesis or the end.
     pub(super) fn alternatives(&mut self, flags: Flags, top: bool) -> Result<Node> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            let message = format!("groups nest deeper than {MAX_DEPTH}");
-            return Err(err(message, self.tokens.at(), 1, "nest less, or split the rule"));
-        }
         let mut flags = flags;
         let mut nodes = Vec::new();
         loop {
@@ -124,13 +119,20 @@ impl Parser {
                 break;
             }
         }
-        self.depth -= 1;
         Ok(join_alternatives(nodes, flags))
     }
 
     /// Items one after another. `first` where the flags of the whole pattern
     /// may be set; they change `flags`.
+    ///
+    /// Whatever holds others holds them as a sequence, so this is where
+    /// nesting is bounded: all that walks the tree recurses.
     pub(super) fn sequence(&mut self, flags: &mut Flags, first: bool) -> Result<Node> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let message = format!("groups nest deeper than {MAX_DEPTH}");
+            return Err(err(message, self.tokens.at(), 1, "nest less, or split the rule"));
+        }
         let mut parts: Vec<Part> = Vec::new();
         while let Some(token) = self.tokens.peek() {
             if let TokenKind::Char(c) = token.kind
@@ -178,6 +180,7 @@ impl Parser {
             let is_assertion = matches!(node, Node::Assert(_));
             parts.push(Part { node, is_assertion, is_repeat: false });
         }
+        self.depth -= 1;
         let mut nodes: Vec<Node> = Vec::with_capacity(parts.len());
         for part in parts {
             match part.node {
