@@ -4,7 +4,7 @@
 
 use super::ast::{Assert, Fold};
 use super::class::{is_word, lower};
-use super::machine::{Frame, NONE, Run, StepLimit};
+use super::machine::{Frame, NONE, Run, StepLimit, WORDS_A_STEP};
 use crate::text::{decode, decode_before};
 
 impl Run<'_> {
@@ -14,6 +14,8 @@ impl Run<'_> {
         let base = self.machine.stack.len();
         let end = self.run(pc, at)?;
         if end.is_some() {
+            // What lies within many such parts is looked at by each.
+            self.spend((self.machine.stack.len() - base) as u64 / WORDS_A_STEP)?;
             // What it set stays, and is still put back when all of it turns
             // out to lead nowhere.
             let stack = &mut self.machine.stack;
@@ -103,21 +105,20 @@ impl Run<'_> {
     ) -> Result<Option<usize>, StepLimit> {
         let Some(wanted) = self.group(group) else { return Ok(None) };
         let (mut end, mut seen) = (at, 0);
-        while let Some((c, len)) = decode(wanted, seen) {
-            let Some((found, found_len)) = decode(self.text, end) else { return Ok(None) };
-            let same = match fold {
+        let mut is_same = true;
+        while let Some((c, len)) = decode(wanted, seen).filter(|_| is_same) {
+            let found = decode(self.text, end);
+            is_same = found.is_some_and(|(found, _)| match fold {
                 Fold::Exact => c == found,
                 Fold::Ascii => lower(c, true) == lower(found, true),
                 Fold::Unicode => lower(c, false) == lower(found, false),
-            };
-            if !same {
-                return Ok(None);
-            }
+            });
             seen += len;
-            end += found_len;
+            end += found.map_or(0, |d| d.1);
         }
+        // What was compared counts, whatever came of it.
         self.spend(seen as u64)?;
-        Ok(Some(end))
+        Ok(is_same.then_some(end))
     }
 
     pub(super) fn holds(&self, assert: Assert, at: usize) -> bool {

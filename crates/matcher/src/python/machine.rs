@@ -22,6 +22,8 @@ pub struct StepLimit;
 
 /// Entries of the stack; more than this is a limit too (24 MiB).
 const MAX_STACK: usize = 1 << 20;
+/// How many words of memory are set or looked at in the time of a step.
+pub(super) const WORDS_A_STEP: u64 = 16;
 /// No position.
 pub(super) const NONE: usize = usize::MAX;
 
@@ -145,6 +147,7 @@ impl Machine {
         self.repeats.clear();
         self.repeats.resize(program.repeats, Repeat { count: 0, last: NONE });
         let mut run = Run { machine: self, insts: &program.insts, text };
+        run.spend((program.slots + program.repeats) as u64 / WORDS_A_STEP)?;
         run.run(0, at)
     }
 }
@@ -180,8 +183,9 @@ impl Run<'_> {
     }
 
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), StepLimit> {
-        self.machine.steps = self.machine.steps.checked_sub(steps).ok_or(StepLimit)?;
-        Ok(())
+        let left = self.machine.steps.checked_sub(steps);
+        self.machine.steps = left.unwrap_or(0);
+        left.map(drop).ok_or(StepLimit)
     }
 
     fn push(&mut self, frame: Frame) -> Result<(), StepLimit> {
@@ -360,4 +364,52 @@ impl Run<'_> {
 /// 64 KiB.
 fn index(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::parse::parse;
+
+    const STEPS: u64 = 10_000_000;
+
+    /// What it says of the text, and the steps that it took.
+    fn run(pattern: &str, text: &[u8]) -> (Result<Option<Range<usize>>, StepLimit>, u64) {
+        let parsed = parse(pattern.as_bytes()).unwrap();
+        let program = Program::new(&parsed.node, parsed.groups);
+        let mut steps = STEPS;
+        let found = Machine::default().find(&program, text, &mut steps);
+        (found, STEPS - steps)
+    }
+
+    /// A comparison counted where it matched only, so that some patterns
+    /// compared the text with itself, at each place, for nothing: minutes on a
+    /// long one.
+    #[test]
+    fn comparisons_count_whatever_comes_of_them() {
+        let text = |len| [vec![b'a'; len], b"b".to_vec()].concat();
+        for len in [100, 1_000] {
+            // At each of the places behind the first, all up to the end.
+            let compared = (len * len / 2) as u64;
+            let (found, steps) = run(r"^(?=(a*b)).+?\1", &text(len));
+            assert_eq!(found, Ok(None));
+            assert!(steps > compared && steps < 2 * compared + 20_000, "{steps}");
+        }
+        // One that takes more than is left takes all that is left.
+        let all = text(6_000_000);
+        assert_eq!(run(r"^(?=(a*b)).+?\1", &all), (Err(StepLimit), STEPS));
+    }
+
+    /// So did the memory of groups that is cleared at each place.
+    #[test]
+    fn clearing_groups_counts() {
+        let pattern = format!("(?=b){}", "()".repeat(20_000));
+        let (found, steps) = run(&pattern, &[b'a'; 1_000]);
+        assert_eq!(found, Ok(None));
+        assert!(steps > 1_000 * 40_000 / WORDS_A_STEP, "{steps}");
+        let repeats = format!("(?=b){}", "(?:ab)*".repeat(8_000));
+        assert!(run(&repeats, &[b'a'; 1_000]).1 > 1_000 * 8_000 / WORDS_A_STEP);
+        // Few of them cost nothing.
+        assert!(run("(?=b)()()()", &[b'a'; 1_000]).1 < 4_000);
+    }
 }
