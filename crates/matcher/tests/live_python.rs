@@ -149,7 +149,8 @@ fn pattern() -> impl Strategy<Value = Vec<u8>> {
         2 => class,
         2 => prop::sample::select(vec![
             ".", "\\w", "\\W", "\\d", "\\s", "\\S", "\\D", "\\b", "\\B", "^", "$", "\\A", "\\Z",
-            "\\1", "\\2", "(?P=n)", "\\x41", "\\101", "\\u00e9", "{", "}", "]", "\\.", "\\n",
+            "\\1", "\\2", "(?P=n)", "(?(1)(?(2)a|b)|c)", "\\N{LATIN SMALL LETTER A}", "\\N{DIGIT ONE}",
+            "\\N{EM DASH}", "(?#)", "\\x41", "\\101", "\\u00e9", "{", "}", "]", "\\.", "\\n",
             "(?#c)", "",
         ]).prop_map(|t| t.as_bytes().to_vec()),
     ];
@@ -159,8 +160,30 @@ fn pattern() -> impl Strategy<Value = Vec<u8>> {
             "?+", "{1,2}+", "{0}",
         ]);
         let group = prop::sample::select(vec![
-            "(", "(", "(", "(?:", "(?:", "(?P<n>", "(?i:", "(?s:", "(?m:", "(?a:", "(?u:", "(?-i:",
-            "(?x:", "(?ai-s:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?(1)", "(?(2)",
+            "(",
+            "(",
+            "(",
+            "(?:",
+            "(?:",
+            "(?P<n>",
+            "(?i:",
+            "(?s:",
+            "(?m:",
+            "(?a:",
+            "(?u:",
+            "(?-i:",
+            "(?x:",
+            "(?ai-s:",
+            "(?=",
+            "(?!",
+            "(?<=",
+            "(?<!",
+            "(?>",
+            "(?(1)",
+            "(?(2)",
+            "(?(1)a|",
+            "(?(2)(?(1)b|",
+            "(?#c)(?:",
         ]);
         prop_oneof![
             4 => prop::collection::vec(inner.clone(), 1..4).prop_map(|v| v.concat()),
@@ -172,6 +195,25 @@ fn pattern() -> impl Strategy<Value = Vec<u8>> {
             1 => (inner, quantifier).prop_map(|(i, q)| [&i[..], q.as_bytes()].concat()),
         ]
     });
+    // References to what a repeat has captured, possessive ones above all:
+    // CPython loses some of it.
+    let part = prop_oneof![
+        3 => prop::sample::select(vec![
+            "(a)", "(b)", "a", "b", "c", ".", "(a)b", "(?=(a))a", "(?>(a))", "(?:(b)|a)", "(a)?",
+            "(a)\\1", "(?(1)a|b)", "(?P<n>a)",
+        ]).prop_map(|t| t.as_bytes().to_vec()),
+        1 => tree.clone(),
+    ];
+    let quantifier = prop::sample::select(vec!["*+", "++", "?+", "{2,}+", "{1,2}+", "*", "+?"]);
+    let reference = prop::sample::select(vec!["\\1", "\\2", "(?P=n)", "(?(1)a|b)", "(?(2)b)"]);
+    let looped = (prop::collection::vec(part.clone(), 1..4), quantifier, part, reference).prop_map(
+        |(parts, quantifier, between, reference)| {
+            let body = parts.join(&b'|');
+            [b"(?:", &body[..], b")", quantifier.as_bytes(), &between, reference.as_bytes()]
+                .concat()
+        },
+    );
+    let tree = prop_oneof![5 => tree, 1 => looped];
     (prop::sample::select(vec!["", "", "", "(?i)", "(?m)", "(?s)", "(?ai)", "(?im)", "(?x)"]), tree)
         .prop_map(|(flags, tree)| [flags.as_bytes(), &tree].concat())
 }
@@ -182,7 +224,8 @@ struct Count {
     matched: usize,
     unmatched: usize,
     both_refuse: usize,
-    refused: usize,
+    /// Refused, since CPython loses what a group has matched.
+    lost: usize,
     gave_up: usize,
     /// CPython found one of its own.
     defects: usize,
@@ -220,11 +263,13 @@ fn as_python_has_it() {
                 continue;
             }
             let question = || format!("{} on {}", source.escape_ascii(), text.escape_ascii());
-            if taken.is_err() {
+            if let Err(refused) = &taken {
                 if expected == "error" {
                     count.both_refuse += 1;
+                } else if refused.message().contains("Python loses") {
+                    count.lost += 1;
                 } else {
-                    count.refused += 1;
+                    prop_assert!(false, "{}: refused: {refused}", question());
                 }
                 continue;
             }
@@ -250,8 +295,7 @@ fn as_python_has_it() {
     });
     let (_, count) = &*python.lock().unwrap();
     println!("{count:?}");
-    // Refusing all would be right, too, and useless.
-    assert!(count.refused * 50 < count.matched + count.unmatched);
+    assert!(count.matched + count.unmatched > count.both_refuse);
     assert!(count.gave_up * 50 < count.matched + count.unmatched);
 }
 

@@ -21,6 +21,7 @@ mod machine;
 mod name_table;
 mod names;
 mod parse;
+mod possessive;
 mod program;
 mod set;
 mod tables;

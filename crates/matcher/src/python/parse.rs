@@ -2,10 +2,10 @@
 //! `group.rs`, classes in `bracket.rs`, escapes in `escape.rs`.
 //!
 //! It takes what CPython 3.11's `re.compile` takes of a `str` pattern and
-//! refuses what that refuses, with four exceptions that it refuses although
+//! refuses what that refuses, with five exceptions that it refuses although
 //! CPython does not: the undocumented flag `t`, group names beyond ASCII,
-//! group numbers written other than in digits, and names in `\N{…}` that it
-//! has no table of.
+//! group numbers written other than in digits, names in `\N{…}` that it has no
+//! table of, and references to what CPython loses (`possessive.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
 use super::class::{Class, Item};
 use super::join::{join_alternatives, search_prefix};
+use super::possessive::{groups_of, loses, lost};
 use super::set::CharSet;
 use super::token::{TokenKind, Tokens};
 use crate::pattern_error::PatternError;
@@ -48,9 +49,18 @@ pub(super) struct Parser {
     /// Groups that conditionals name by number, and where.
     pub(super) conditions: Vec<(usize, usize)>,
     pub(super) depth: usize,
+    /// Repeats that lose groups: the first and the last of these, and where.
+    losing: Vec<((usize, usize), Place)>,
     /// Classes in brackets that were met before: to work out what one means
     /// takes a while, and patterns repeat them.
     pub(super) classes: HashMap<(Class, Flags), Arc<CharSet>>,
+}
+
+/// Where a quantifier is, and which it is.
+struct Place {
+    at: usize,
+    span: usize,
+    min: u32,
 }
 
 /// One item of a sequence.
@@ -71,6 +81,7 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
         behind: None,
         conditions: Vec::new(),
         depth: 0,
+        losing: Vec::new(),
         classes: HashMap::new(),
     };
     let mut node = parser.alternatives(Flags::default(), true)?;
@@ -86,6 +97,9 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
     if let Some((group, at)) = parser.conditions.iter().find(|c| c.0 >= groups) {
         let message = format!("invalid group reference {group}: there is no such group");
         return Err(err(message, *at, 1, "name a group of this pattern"));
+    }
+    if let Some(group) = lost(&node, groups, parser.losing.iter().map(|l| l.0)) {
+        return Err(parser.lost(group));
     }
     Ok(Parsed { node, groups })
 }
@@ -274,9 +288,31 @@ impl Parser {
         } else {
             Kind::Greedy
         };
+        if loses(&part.node, max, kind)
+            && let Some(groups) = groups_of(&part.node)
+        {
+            self.losing.push((groups, Place { at, span: span + 1, min }));
+        }
         let node = Node::Repeat { node: Box::new(part.node), min, max, kind };
         parts.push(Part { node, is_assertion: false, is_repeat: true });
         Ok(())
+    }
+
+    /// The complaint about a reference to what CPython loses.
+    fn lost(&self, group: usize) -> PatternError {
+        let has = |groups: (usize, usize)| (groups.0..=groups.1).contains(&group);
+        let place = self.losing.iter().find(|l| has(l.0)).map(|l| &l.1);
+        let (at, span, min) = place.map_or((0, 1, 0), |p| (p.at, p.span, p.min));
+        let message = format!(
+            "group {group} is referred to outside of its turn of a possessive repeat with \
+             alternatives, where Python loses what it matched"
+        );
+        let remedy = if min > 1 {
+            "write `(?>(?>…){2,})` for `(?:…){2,}+`"
+        } else {
+            "write `(?>(?:…)*)` for `(?:…)*+`, `(?>(?:…)+)` for `(?:…)++`"
+        };
+        err(message, at, span, remedy)
     }
 
     pub(super) fn fold(flags: Flags) -> Fold {
