@@ -63,6 +63,19 @@ fn bad_lines_are_told_and_the_others_count() {
     );
 }
 
+/// What Python takes is not told as though Python refused it.
+#[test]
+fn what_is_not_supported_is_told_as_that() {
+    for (pattern, wanted) in [
+        ("(?P<\u{e9}>a)", "group names beyond ASCII are not supported here"),
+        ("(?t)a", "the flag `t` is not supported here: Python 3.13 has none"),
+        ("(?P<1>a)", "bad character in group name"),
+    ] {
+        let all = complaints(format!("image {pattern}").as_bytes());
+        assert_eq!(all[0].4, wanted, "{pattern}");
+    }
+}
+
 #[test]
 fn shown_as_a_compiler_does() {
     let conf = Conf::parse("\n\tjava  \u{4e2d}\u{1b}[(?<n>a)\n".as_bytes());

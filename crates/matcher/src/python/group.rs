@@ -190,7 +190,15 @@ impl Parser {
     fn name(&mut self, end: char) -> Result<String> {
         let at = self.tokens.at();
         let name = self.until(end)?;
-        if is_identifier(&name) { Ok(name) } else { Err(bad_name(at, name.chars().count())) }
+        let span = name.chars().count();
+        if is_identifier(&name) {
+            return Ok(name);
+        }
+        if name.is_ascii() {
+            return Err(bad_name(at, span));
+        }
+        let remedy = "name it in ASCII: letters, digits and `_`";
+        Err(err("group names beyond ASCII are not supported here", at, span, remedy))
     }
 
     fn comment(&mut self, at: usize) -> Result<()> {
@@ -346,7 +354,10 @@ fn set(letters: &mut Letters, c: char, at: usize, end: usize) -> Result<()> {
             let remedy = "leave it out: command lines are text";
             err("bad inline flags: cannot use `L` with text", at, span, remedy)
         }
-        't' => err("the flag `t` was removed from Python", at, span, "leave it out"),
+        't' => {
+            let message = "the flag `t` is not supported here: Python 3.13 has none";
+            err(message, at, span, "leave it out: it changes no match")
+        }
         _ => {
             let remedy = "the flags are `a`, `i`, `m`, `s`, `u` and `x`";
             err("unknown flag", at, span, remedy)
