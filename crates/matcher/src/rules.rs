@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter::Filter;
 use crate::image::ImageName;
 use crate::pattern_error::PatternError;
-use crate::python::{Literal, Machine, Pattern, StepLimit, Text};
+use crate::python::{ANY_LIMIT, Budget, Literal, MAX_WORK, Machine, Pattern, StepLimit, Text};
 use crate::render::characters;
 use crate::text::{Kind, encode};
 
@@ -183,6 +183,8 @@ pub struct Rules {
     numbers: HashMap<ImageName, usize>,
     rules: Vec<Rule>,
     size: u64,
+    /// What all patterns will need for text beyond ASCII, in bytes.
+    any_memory: u64,
     /// Made at the first text after the last change.
     filter: OnceLock<Filter>,
     scratch: Mutex<Scratch>,
@@ -229,7 +231,7 @@ impl Rules {
         source: Range<usize>,
         line: Option<usize>,
     ) -> Result<(), PatternError> {
-        let pattern = Pattern::new(text.get(source.clone()).unwrap_or_default())?;
+        let mut pattern = Pattern::new(text.get(source.clone()).unwrap_or_default())?;
         let size = self.size.saturating_add(pattern.size());
         if size > MAX_TOTAL_SIZE {
             let message = "the patterns of all rules together are too large";
@@ -237,6 +239,10 @@ impl Rules {
             return Err(PatternError::new(message, 0, source.len(), remedy));
         }
         self.size = size;
+        match self.any_memory.checked_add(pattern.any_memory()).filter(|all| *all <= ANY_LIMIT) {
+            Some(all) => self.any_memory = all,
+            None => pattern.forget_any(),
+        }
         let next = self.images.len();
         let image = *self.numbers.entry(image).or_insert_with_key(|image| {
             self.images.push(image.clone());
@@ -291,7 +297,7 @@ impl Rules {
             encode(text, encoded);
             encoded.push(b' ');
         }
-        let mut budget = MAX_STEPS_TEXT + steps_for(text);
+        let mut budget = Budget { steps: MAX_STEPS_TEXT + steps_for(text), work: MAX_WORK };
         for (rule, may) in self.rules.iter().zip(candidates.iter()) {
             if !may || seen.get(rule.image).is_none_or(|s| *s) {
                 continue;
@@ -348,13 +354,13 @@ impl Rule {
         &self,
         text: Text<'_>,
         machine: &mut Machine,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<bool, StepLimit> {
         let most = if self.limits() == 0 { steps_for(text.bytes) } else { MAX_STEPS };
-        let granted = most.min(*budget);
-        let mut left = granted;
-        let result = self.pattern.is_match(text, machine, &mut left);
-        *budget -= granted - left;
+        let granted = most.min(budget.steps);
+        let mut own = Budget { steps: granted, ..*budget };
+        let result = self.pattern.is_match(text, machine, &mut own);
+        *budget = Budget { steps: budget.steps - (granted - own.steps), ..own };
         result
     }
 }
@@ -375,10 +381,49 @@ mod tests {
     /// What a rule takes of its budget for a text.
     fn steps_of(rules: &Rules, text: &[u8]) -> u64 {
         let asked = Text { bytes: text, encoded: text, kind: Kind::of(text) };
-        let mut budget = u64::MAX;
+        let mut budget = Budget { steps: u64::MAX, work: MAX_WORK };
         let result = rules.rules[0].matches(asked, &mut Machine::default(), &mut budget);
         assert_eq!(result, Err(StepLimit));
-        u64::MAX - budget
+        u64::MAX - budget.steps
+    }
+
+    /// The linear engine goes on without an automaton where that has too many
+    /// states, for minutes on such a text.
+    #[test]
+    fn work_that_grows_with_the_pattern_is_bounded() {
+        let mut rules = Rules::default();
+        rules.push("many".parse().unwrap(), "(?:[ab]{3000}c|[ab]{2999}d)").unwrap();
+        rules.push("few".parse().unwrap(), &"a|bc|d".repeat(1_000)).unwrap();
+        let mut bits = 1_u64;
+        let mut letter = || {
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            if bits & 1 == 0 { b'a' } else { b'b' }
+        };
+        let text: Vec<u8> = std::iter::repeat_with(&mut letter).take(200_000).collect();
+        let ask = |number: usize, text: &[u8], work: u64| {
+            let asked = Text { bytes: text, encoded: text, kind: Kind::of(text) };
+            let mut budget = Budget { steps: MAX_STEPS, work };
+            let rule: &Rule = &rules.rules[number];
+            (rule.matches(asked, &mut Machine::default(), &mut budget), budget)
+        };
+        // More work than there is: an automaton, the backtracking engine, and
+        // its limit.
+        let (result, budget) = ask(0, &text, MAX_WORK);
+        assert_eq!((result, budget.work, budget.steps), (Err(StepLimit), MAX_WORK, 0));
+        // One with few states is answered by the automaton, without a step.
+        let (result, budget) = ask(1, &text, 0);
+        assert_eq!((result, budget.steps), (Ok(true), MAX_STEPS));
+        let (result, budget) = ask(1, &vec![b'x'; 200_000], 0);
+        assert_eq!((result, budget.steps), (Ok(false), MAX_STEPS));
+        // Within the sum it counts; what is little does not.
+        let (result, budget) = ask(0, text.get(..1_000).unwrap(), MAX_WORK);
+        assert_eq!(result, Ok(false));
+        assert!(budget.work < MAX_WORK && budget.steps == MAX_STEPS);
+        let (result, budget) = ask(1, b"a", 0);
+        assert_eq!((result, budget.work), (Ok(true), 0));
+        assert_eq!(rules.classify(&text, &mut |_| ()).limited, 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! added, and then the *lowered* character of the text is looked up; unless no
 //! character of the class has case, then the text is looked up as it is.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::ast::Flags;
 use super::set::{CharSet, MAX, contains, negate};
@@ -58,6 +58,19 @@ impl Class {
             Item::Category(..) => false,
         })
     }
+}
+
+/// The characters of `\w` and the like, shared by all patterns: they are
+/// hundreds of ranges, and a conf may have them a million times. Case has no
+/// part in it.
+pub(super) fn category_set(category: Category, negated: bool, flags: Flags) -> Arc<CharSet> {
+    static SETS: [OnceLock<Arc<CharSet>>; 12] = [const { OnceLock::new() }; 12];
+    let number = category as usize * 4 + usize::from(negated) * 2 + usize::from(flags.ascii);
+    let new = || {
+        let set = CharSet::new(category_ranges(category, flags.ascii).to_vec());
+        Arc::new(if negated { set.negated() } else { set })
+    };
+    SETS.get(number).map_or_else(new, |set| Arc::clone(set.get_or_init(new)))
 }
 
 /// Whether `c` is a word character; bytes that are not UTF-8 are none.

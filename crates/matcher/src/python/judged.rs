@@ -66,6 +66,8 @@ struct Count {
     /// Questions about these.
     unanswered: usize,
     defects: usize,
+    /// Answered by the automaton that may give up, too.
+    bounded: usize,
     wrong: Vec<String>,
 }
 
@@ -107,15 +109,23 @@ fn judge(file: &str) -> (Count, usize) {
         let mut encoded = Vec::new();
         encode(text, &mut encoded);
         let asked = Text { bytes: text, encoded: &encoded, kind };
-        let mut steps = 1_000_000;
-        let is_match = pattern.is_match(asked, &mut machine, &mut steps);
-        if found != *expected || slow != *expected || is_match != Ok(expected != "no") {
+        let mut budget = Budget { steps: 1_000_000, work: MAX_WORK };
+        let is_match = pattern.is_match(asked, &mut machine, &mut budget);
+        let linear = pattern.linear.as_ref();
+        let bounded = linear.and_then(|l| l.is_match_bounded(text, &encoded, kind));
+        if found != *expected
+            || slow != *expected
+            || is_match != Ok(expected != "no")
+            || bounded.is_some_and(|is_match| is_match != (expected != "no"))
+        {
             count.wrong.push(format!(
-                "{}: {expected}, but find {found}, machine {slow}, match {is_match:?}",
+                "{}: {expected}, but find {found}, machine {slow}, match {is_match:?}, \
+                 bounded {bounded:?}",
                 question()
             ));
         } else {
             count.right += 1;
+            count.bounded += usize::from(bounded.is_some());
         }
     }
     (count, questions.len())
@@ -147,4 +157,5 @@ fn our_table() {
     );
     assert!(count.wrong.is_empty(), "{:#?}", count.wrong);
     assert_eq!(shown_all(&count.refused), REFUSED);
+    assert!(count.bounded * 2 > all, "{}", count.bounded);
 }

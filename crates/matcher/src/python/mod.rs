@@ -17,6 +17,7 @@ mod group;
 mod join;
 #[cfg(test)]
 mod judged;
+mod linear;
 mod machine;
 mod name_table;
 mod names;
@@ -29,18 +30,17 @@ mod token;
 mod translate;
 
 use std::ops::Range;
-use std::sync::OnceLock;
-
-use regex::bytes::{Regex, RegexBuilder};
 
 use crate::pattern_error::PatternError;
 use crate::text::{Kind, decoded_offset, encode};
 
 pub(crate) use class::is_word;
 pub(crate) use facts::Literal;
+pub(crate) use linear::{ANY_LIMIT, MAX_WORK};
 pub(crate) use machine::Machine;
 pub use machine::StepLimit;
 
+use linear::Linear;
 use program::Program;
 use translate::{For, translate};
 
@@ -48,11 +48,6 @@ use translate::{For, translate};
 const MAX_PATTERN_LEN: usize = 64 << 10;
 /// The largest pattern, in characters with repeats written out.
 const MAX_SIZE: u64 = 20_000;
-/// What the linear engine may need for a pattern's program, in bytes.
-const ASCII_LIMIT: usize = 4 << 20;
-const ANY_LIMIT: usize = 16 << 20;
-/// What its cache of states may need.
-const CACHE_LIMIT: usize = 1 << 20;
 
 /// A text with what has to be known of it.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +56,15 @@ pub(crate) struct Text<'a> {
     /// The same in the form of [`encode`]; equal to `bytes` where it is UTF-8.
     pub(crate) encoded: &'a [u8],
     pub(crate) kind: Kind,
+}
+
+/// What may be taken for a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Steps of the backtracking engine.
+    pub(crate) steps: u64,
+    /// What the linear engine may come to: [`MAX_WORK`] at first.
+    pub(crate) work: u64,
 }
 
 /// A compiled pattern.
@@ -73,17 +77,6 @@ pub(crate) struct Pattern {
     wants_space: bool,
     matches_empty: bool,
     size: u64,
-}
-
-#[derive(Debug)]
-struct Linear {
-    ascii: Regex,
-    /// Its source for text beyond ASCII; `None` where it cannot be said.
-    any_source: Option<String>,
-    /// Made when the first such text comes. `None` where it is too large.
-    any: OnceLock<Option<Regex>>,
-    /// Whether it needs to know what a word is.
-    has_words: bool,
 }
 
 impl Pattern {
@@ -105,10 +98,11 @@ impl Pattern {
             if size > MAX_SIZE {
                 return Err(too_large());
             }
-            let ascii = compile(&ascii, false).ok_or_else(too_large)?;
-            let any_source = translate(&node, For::Any);
-            let has_words = any_source.as_ref().is_some_and(|s| s.contains(r"\b"));
-            linear = Some(Linear { ascii, any_source, any: OnceLock::new(), has_words });
+            // Its source would be long, too.
+            let memory = facts::any_memory(&node);
+            let any = (memory <= ANY_LIMIT).then(|| translate(&node, For::Any)).flatten();
+            let new = Linear::new(&ascii, any, memory, size);
+            linear = Some(new.ok_or_else(too_large)?);
         }
         Ok(Self {
             literal: facts::literal(&node),
@@ -120,35 +114,19 @@ impl Pattern {
         })
     }
 
-    /// Whether it matches in `text`.
-    ///
-    /// `steps` is what the backtracking engine may take, and is less by what
-    /// it took.
+    /// Whether it matches in `text`. Takes from `budget`.
     pub(crate) fn is_match(
         &self,
         text: Text<'_>,
         machine: &mut Machine,
-        steps: &mut u64,
+        budget: &mut Budget,
     ) -> Result<bool, StepLimit> {
-        match self.regex(text.kind) {
-            Some((regex, false)) => Ok(regex.is_match(text.bytes)),
-            Some((regex, true)) => Ok(regex.is_match(text.encoded)),
-            None => machine.find(&self.program, text.bytes, steps).map(|m| m.is_some()),
+        let Text { bytes, encoded, kind } = text;
+        let linear = self.linear.as_ref();
+        match linear.and_then(|l| l.is_match(bytes, encoded, kind, &mut budget.work)) {
+            Some(is_match) => Ok(is_match),
+            None => machine.find(&self.program, bytes, &mut budget.steps).map(|m| m.is_some()),
         }
-    }
-
-    /// The regex for such a text, and whether it wants it encoded.
-    fn regex(&self, kind: Kind) -> Option<(&Regex, bool)> {
-        let linear = self.linear.as_ref()?;
-        if kind == Kind::Ascii {
-            return Some((&linear.ascii, false));
-        }
-        if linear.has_words && kind == Kind::Other {
-            return None;
-        }
-        let source = linear.any_source.as_deref()?;
-        let any = linear.any.get_or_init(|| compile(source, true));
-        any.as_ref().map(|regex| (regex, true))
     }
 
     /// Where it first matches.
@@ -160,7 +138,8 @@ impl Pattern {
     ) -> Result<Option<Range<usize>>, StepLimit> {
         let kind = Kind::of(text);
         let mut left = steps;
-        let Some((regex, encoded)) = self.regex(kind) else {
+        let linear = self.linear.as_ref().and_then(|l| l.regex(text, kind));
+        let Some((regex, encoded)) = linear else {
             return machine.find(&self.program, text, &mut left);
         };
         let mut buffer = Vec::new();
@@ -199,18 +178,20 @@ impl Pattern {
         self.linear.is_some()
     }
 
+    /// About what its automaton for text beyond ASCII will need, in bytes.
+    pub(crate) fn any_memory(&self) -> u64 {
+        self.linear.as_ref().map_or(0, Linear::any_memory)
+    }
+
+    /// Has text beyond ASCII matched by the backtracking engine.
+    pub(crate) fn forget_any(&mut self) {
+        if let Some(linear) = &mut self.linear {
+            linear.forget_any();
+        }
+    }
+
     /// Its size with repeats written out, where these are.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
-}
-
-fn compile(source: &str, unicode: bool) -> Option<Regex> {
-    RegexBuilder::new(source)
-        .unicode(unicode)
-        .size_limit(if unicode { ANY_LIMIT } else { ASCII_LIMIT })
-        .dfa_size_limit(CACHE_LIMIT)
-        .nest_limit(1_000)
-        .build()
-        .ok()
 }

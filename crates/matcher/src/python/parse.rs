@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
-use super::class::{Class, Item};
+use super::class::{Class, Item, category_set};
 use super::join::{join_alternatives, search_prefix};
 use super::possessive::{groups_of, loses, lost};
 use super::set::CharSet;
@@ -114,7 +114,12 @@ pub(super) fn err(
 }
 
 pub(super) fn leaf(class: Class, flags: Flags) -> Node {
-    let set = Arc::new(class.resolve(flags));
+    let set = match class.items.as_slice() {
+        [Item::Category(category, negated)] if !class.negate => {
+            category_set(*category, *negated, flags)
+        }
+        _ => Arc::new(class.resolve(flags)),
+    };
     Node::Leaf(Leaf { class, flags, set })
 }
 
