@@ -313,17 +313,21 @@ pub fn check(path: &Path, owner: &OwnerRule, proc: &Path) -> u8 {
     status
 }
 
-/// Warnings that come from the machine's processes: a rule that matches none of
-/// them, all of them, or the collector.
+/// What the machine's processes say of the rules: that one matches none of
+/// them, all of them, or the collector, or gave up on one.
 fn on_this_machine(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
     let options = Options { proc: proc.to_owned(), ..Options::default() };
     let Ok(mut sampler) = Sampler::new(options) else { return Vec::new() };
     let mut survey = Survey::new(rules);
     let own = std::process::id();
     sampler.open(&mut |process, _| {
-        survey.see(process.text, process.pid == own || is_collector(process.text));
+        if process.pid == own || is_collector(process.text) {
+            survey.see_collector(process.text);
+        } else {
+            survey.see(process.text);
+        }
     });
-    survey.warnings()
+    survey.findings()
 }
 
 /// Whether a command line is that of a collector, which may run here.

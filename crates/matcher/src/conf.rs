@@ -8,13 +8,13 @@ use crate::rules::Rules;
 
 /// The largest file, in bytes. A larger one is refused as a whole: half a
 /// conf is not what its author wrote.
-pub const MAX_FILE_LEN: usize = 4 << 20;
+pub(crate) const MAX_FILE_LEN: usize = 4 << 20;
 /// The longest line, in bytes. A longer one is a bad line.
-pub const MAX_LINE_LEN: usize = 64 << 10;
+const MAX_LINE_LEN: usize = 64 << 10;
 /// The largest number of rules. Those beyond are bad lines.
-pub const MAX_RULES: usize = 10_000;
+const MAX_RULES: usize = 10_000;
 /// How many diagnostics are kept; one more says how many there were.
-pub const MAX_DIAGNOSTICS: usize = 1_000;
+const MAX_DIAGNOSTICS: usize = 1_000;
 
 /// What a conf says: its rules, and what is wrong with it.
 #[derive(Debug, Default)]

@@ -4,7 +4,10 @@ use std::fmt;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Severity {
+    /// The line counts, and may well be what was meant.
+    Note,
     /// The line counts; it is likely not what was meant.
     Warning,
     /// The line does not count.
@@ -14,6 +17,7 @@ pub enum Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Note => "note",
             Self::Warning => "warning",
             Self::Error => "error",
         })
@@ -34,8 +38,7 @@ pub struct Diagnostic {
     pub column: usize,
     /// How many characters from `column` on are meant; at least 1.
     pub span: usize,
-    /// The line's bytes, without its end, at most the first
-    /// [`MAX_LINE_LEN`](crate::conf::MAX_LINE_LEN).
+    /// The line's bytes, without its end, at most the first 64 KiB.
     pub text: Vec<u8>,
     /// What is wrong.
     pub message: String,

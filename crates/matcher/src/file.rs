@@ -112,7 +112,7 @@ impl Unusable {
 
 /// Reads the conf at `path`, once and now.
 ///
-/// A file of more than [`MAX_FILE_LEN`] bytes is not read; it has no rule, and
+/// A file of more than 4 MiB is not read; it has no rule, and
 /// a diagnostic says why.
 ///
 /// # Errors

@@ -73,7 +73,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod conf;
+mod attempts;
+mod conf;
 mod diagnostic;
 pub mod file;
 mod filter;
@@ -96,7 +97,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
 pub use pattern_error::PatternError;
 pub use python::StepLimit;
-pub use rules::{MAX_STEPS, MAX_STEPS_LONG, MAX_STEPS_TEXT, Rule, Rules, STEPS_A_BYTE, Verdict};
+pub use rules::{Rule, Rules, Verdict};
 pub use survey::Survey;
 
 /// The README's example, compiled and run as a test.

@@ -1,12 +1,18 @@
 //! What the rules of a conf make of the processes of a machine.
 
-use crate::diagnostic::Diagnostic;
-use crate::rules::Rules;
+use crate::attempts::Attempts;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::python::{Budget, MAX_WORK};
+use crate::rules::{Rule, Rules, steps_for};
 
 /// Below this number "everything" says little.
 const FEW: usize = 5;
+/// How many steps the backtracking engine may take for all rules and all texts
+/// together; some seconds.
+const MAX_STEPS: u64 = 200_000_000;
 
-/// Collects what each rule matches, for the warnings that need a machine.
+/// Collects what each rule matches, for what can be said of a rule only on a
+/// machine.
 ///
 /// ```
 /// use psstat_matcher::{Conf, Survey};
@@ -14,80 +20,128 @@ const FEW: usize = 5;
 /// let conf = Conf::parse(b"java java\nall .\n");
 /// let mut survey = Survey::new(&conf.rules);
 /// for text in ["init", "bash", "sshd -D", "cron -f", "top"] {
-///     survey.see(text.as_bytes(), false);
+///     survey.see(text.as_bytes());
 /// }
-/// let warnings = survey.warnings();
-/// assert!(warnings[0].message.contains("nothing"));
-/// assert!(warnings[1].message.contains("all 5"));
+/// let findings = survey.findings();
+/// assert!(findings[0].message.contains("nothing"));
+/// assert!(findings[1].message.contains("all 5"));
 /// ```
 #[derive(Debug)]
 pub struct Survey<'a> {
     rules: &'a Rules,
     processes: usize,
-    /// How many processes each rule matches.
-    matched: Vec<usize>,
-    /// Whether it matches the one that asks.
-    own: Vec<bool>,
+    of_rules: Vec<OfRule>,
+    budget: Budget,
+    attempts: Attempts,
+}
+
+/// What was seen of a rule.
+#[derive(Clone, Debug, Default)]
+struct OfRule {
+    matched: usize,
+    /// It matches the collector.
+    collector: bool,
+    /// It gave up on a command line, and was not asked again.
+    gave_up: bool,
 }
 
 impl<'a> Survey<'a> {
     /// Nothing is seen yet.
     pub fn new(rules: &'a Rules) -> Self {
-        let len = rules.rules().len();
-        Self { rules, processes: 0, matched: vec![0; len], own: vec![false; len] }
+        Self {
+            rules,
+            processes: 0,
+            of_rules: vec![OfRule::default(); rules.rules().len()],
+            budget: Budget { steps: MAX_STEPS, work: 32 * MAX_WORK },
+            attempts: Attempts::default(),
+        }
     }
 
     /// Takes note of a process by its command line, as
-    /// [`Rules::classify`](crate::Rules::classify) wants it; `own` where it is
-    /// the collector. Kernel threads (empty command lines) do not count.
-    pub fn see(&mut self, text: &[u8], own: bool) {
+    /// [`Rules::classify`](crate::Rules::classify) wants it. Kernel threads
+    /// (empty command lines) do not count.
+    pub fn see(&mut self, text: &[u8]) {
+        self.take(text, |_| ());
+    }
+
+    /// The same of a collector, which few rules mean to match.
+    pub fn see_collector(&mut self, text: &[u8]) {
+        self.take(text, |of_rule| of_rule.collector = true);
+    }
+
+    fn take(&mut self, text: &[u8], note: impl Fn(&mut OfRule)) {
         if text.is_empty() {
             return;
         }
         self.processes += 1;
-        for ((rule, matched), own_match) in
-            self.rules.rules().iter().zip(&mut self.matched).zip(&mut self.own)
-        {
-            if matches!(rule.find(text), Ok(Some(_))) {
-                *matched += 1;
-                *own_match |= own;
+        let Self { rules, of_rules, budget, attempts, .. } = self;
+        attempts.each(rules, text, budget, &mut |number, _, ask| {
+            // One that gives up on many costs much, and has said what it is.
+            let Some(of_rule) = of_rules.get_mut(number).filter(|r| !r.gave_up) else { return };
+            match ask(steps_for(text)) {
+                Ok(true) => {
+                    of_rule.matched += 1;
+                    note(of_rule);
+                }
+                Ok(false) => {}
+                Err(_) => of_rule.gave_up = true,
             }
-        }
+        });
     }
 
-    /// How many processes each rule matches, in the order of the rules.
-    pub fn matched(&self) -> &[usize] {
-        &self.matched
+    /// How many processes were seen.
+    pub fn processes(&self) -> usize {
+        self.processes
     }
 
-    /// Rules that match nothing here, everything, or the collector itself, in
-    /// the order of the rules.
-    pub fn warnings(&self) -> Vec<Diagnostic> {
-        let mut warnings = Vec::new();
-        for ((rule, &matched), &own) in self.rules.rules().iter().zip(&self.matched).zip(&self.own)
-        {
-            if rule.matches_empty() {
-                // The conf's own warning says it better.
-                continue;
-            }
-            let processes = self.processes;
-            if matched == 0 {
-                warnings.push(rule.warning(
-                    format!("this matches nothing among the {processes} processes here"),
-                    "compare it with the command line: `psstat-dump explain PID`".into(),
-                ));
-            } else if matched == processes && processes >= FEW {
-                warnings.push(rule.warning(
-                    format!("this matches all {processes} processes here"),
-                    "name what sets the processes of this image apart".into(),
-                ));
-            } else if own {
-                warnings.push(rule.warning(
-                    "this matches the collector itself".into(),
-                    "anchor it (`^`), or name more of the command line".into(),
-                ));
-            }
+    /// How many processes each rule matches, in the order of the rules; of one
+    /// that gave up, those that it was asked about before.
+    pub fn matched(&self) -> impl Iterator<Item = usize> + '_ {
+        self.of_rules.iter().map(|r| r.matched)
+    }
+
+    /// Rules that match nothing here, everything, or the collector itself, and
+    /// those that hit their step limit, in the order of the rules.
+    ///
+    /// That a rule matches nothing is no fault, but a
+    /// [note](Severity::Note): what it is for may be down, and it is there to
+    /// tell that.
+    pub fn findings(&self) -> Vec<Diagnostic> {
+        let all = self.rules.rules().iter().zip(&self.of_rules);
+        all.filter_map(|(rule, of_rule)| self.finding(rule, of_rule)).collect()
+    }
+
+    fn finding(&self, rule: &Rule, of_rule: &OfRule) -> Option<Diagnostic> {
+        let processes = self.processes;
+        if rule.matches_empty() {
+            // The conf's own warning says it better.
+            return None;
         }
-        warnings
+        if of_rule.gave_up {
+            return Some(rule.warning(
+                "this hit its step limit on a command line here, and counts as not matching there"
+                    .into(),
+                "make it simpler: nested repeats and back-references cost most".into(),
+            ));
+        }
+        if of_rule.matched == 0 {
+            let finding = rule.warning(
+                format!("this matches nothing among the {processes} processes here"),
+                "if it should, compare it with a command line: `psstat-dump explain PID`".into(),
+            );
+            return Some(Diagnostic { severity: Severity::Note, ..finding });
+        }
+        if of_rule.matched == processes && processes >= FEW {
+            return Some(rule.warning(
+                format!("this matches all {processes} processes here"),
+                "name what sets the processes of this image apart".into(),
+            ));
+        }
+        of_rule.collector.then(|| {
+            rule.warning(
+                "this matches the collector itself".into(),
+                "anchor it (`^`), or name more of the command line".into(),
+            )
+        })
     }
 }

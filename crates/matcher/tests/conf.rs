@@ -3,8 +3,14 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
-use psstat_matcher::conf::{MAX_DIAGNOSTICS, MAX_FILE_LEN, MAX_LINE_LEN, MAX_RULES};
-use psstat_matcher::{Conf, Severity, Survey};
+use psstat_matcher::{Conf, Rules, Severity, Survey};
+
+/// What docs/rules.md says: bytes of a file and of a line, rules.
+const MAX_FILE_LEN: usize = 4 << 20;
+const MAX_LINE_LEN: usize = 64 << 10;
+const MAX_RULES: usize = 10_000;
+/// Diagnostics that are kept.
+const MAX_DIAGNOSTICS: usize = 1_000;
 
 /// Image and pattern of each rule, with its line.
 fn rules(conf: &[u8]) -> Vec<(String, String, usize)> {
@@ -128,8 +134,12 @@ fn likely_mistakes() {
             warning(9, 3, 7, "whatever this matches, the rule in line 8 matches too"),
         ]
     );
+    for empty in ["a x*", "a .*", "a (?s)(.*?)(?:a|b?)++", "a (?!x)|"] {
+        let all = complaints(empty.as_bytes());
+        assert!(all[0].4.contains("matches the empty string"), "{empty}: {all:?}");
+    }
     // None of these is one.
-    for good in ["a (?!x)|", "a \\b", "a ^\nb ^", "a $x", "a Foo\na foobar", "a (?=x)"] {
+    for good in ["a (?!x)|", "a \\b", "a ^\nb ^", "a $x", "a Foo\na foobar", "a (?=x)", "a x|^$"] {
         let empty = "matches the empty string";
         let all = complaints(good.as_bytes());
         let told = all.iter().any(|c| c.4.contains(empty));
@@ -139,21 +149,48 @@ fn likely_mistakes() {
 
 #[test]
 fn a_survey_of_the_machine() {
-    let conf = Conf::parse(b"a nothing\nb .\nc psstat\nd cron\n");
+    let conf = Conf::parse(b"a nothing\nb .\nc psstat\nd cron\ne x*\n");
     let mut survey = Survey::new(&conf.rules);
-    for text in ["init", "cron", "sshd", "psstat-dump", "top", ""] {
-        survey.see(text.as_bytes(), text.starts_with("psstat"));
+    for text in ["init", "cron", "sshd", "top", ""] {
+        survey.see(text.as_bytes());
     }
-    assert_eq!(survey.matched(), [0, 5, 1, 1]);
-    let warnings: Vec<_> = survey.warnings().into_iter().map(|w| (w.line, w.message)).collect();
+    survey.see_collector(b"psstat-dump");
+    assert_eq!(survey.processes(), 5);
+    assert_eq!(survey.matched().collect::<Vec<_>>(), [0, 5, 1, 1, 5]);
+    let findings = survey.findings().into_iter().map(|w| (w.severity, w.line, w.message));
+    let said = |severity, line, message: &str| (severity, line, message.to_owned());
     assert_eq!(
-        warnings,
+        findings.collect::<Vec<_>>(),
         [
-            (1, "this matches nothing among the 5 processes here".to_owned()),
-            (2, "this matches all 5 processes here".to_owned()),
-            (3, "this matches the collector itself".to_owned()),
+            said(Severity::Note, 1, "this matches nothing among the 5 processes here"),
+            said(Severity::Warning, 2, "this matches all 5 processes here"),
+            said(Severity::Warning, 3, "this matches the collector itself"),
         ]
     );
+}
+
+/// Each rule had its whole step limit for each process, twice: a check of a bad
+/// conf took minutes, and said of the file alone that rules hit a limit.
+#[test]
+fn a_survey_asks_a_rule_that_gave_up_no_more() {
+    let mut rules = Rules::default();
+    for pattern in ["(a+)+\\1$", "a(?=!)"] {
+        rules.push("image".parse().unwrap(), pattern).unwrap();
+    }
+    let mut survey = Survey::new(&rules);
+    let hostile = [&[b'a'; 5_000][..], b"!"].concat();
+    // The budget is for some two hundred such.
+    for _ in 0..2_000 {
+        survey.see(&hostile);
+    }
+    survey.see(b"aa");
+    assert_eq!(survey.matched().collect::<Vec<_>>(), [0, 2_000]);
+    let findings = survey.findings();
+    assert_eq!(findings.len(), 1);
+    assert!(findings[0].message.starts_with("this hit its step limit"), "{findings:?}");
+    assert!(!findings[0].remedy.is_empty());
+    // What a survey finds is no rule in force that gave up.
+    assert_eq!(rules.rules()[0].limits(), 0);
 }
 
 #[test]

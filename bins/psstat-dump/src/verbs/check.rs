@@ -4,7 +4,7 @@ use std::path::Path;
 
 use psstat_matcher::file::{self, Unusable};
 use psstat_matcher::ownership::ownership;
-use psstat_matcher::{Diagnostic, Rules, Severity};
+use psstat_matcher::{Diagnostic, Rule, Rules, Severity, Survey};
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, Common, ConfArgs, Format};
@@ -24,6 +24,25 @@ struct Finding {
     shown: String,
 }
 
+/// The rules of a conf, and what is there for them.
+struct Checked<'a> {
+    rules: &'a Rules,
+    /// How many processes each rule matches.
+    matched: Vec<usize>,
+    /// How many processes there are.
+    here: usize,
+}
+
+impl Checked<'_> {
+    /// Each rule, its image's name, and how many processes it matches.
+    fn rules(&self) -> impl Iterator<Item = (&Rule, &str, usize)> {
+        self.rules.rules().iter().zip(&self.matched).map(|(rule, &matched)| {
+            let image = self.rules.images().get(rule.image());
+            (rule, image.map_or("", |image| image.as_str()), matched)
+        })
+    }
+}
+
 /// Checks a conf.
 ///
 /// # Errors
@@ -39,37 +58,40 @@ pub(super) fn run(
     };
     let name = conf::shown(&path);
     let mut findings = Vec::new();
+    let of_lines = |diagnostics: &[Diagnostic]| -> Vec<Finding> {
+        diagnostics.iter().map(|diagnostic| of_line(diagnostic, &name)).collect()
+    };
     let rules = match file::load(&path) {
         Ok(loaded) => {
-            let diagnostics = &loaded.conf.diagnostics;
-            findings.extend(diagnostics.iter().map(|diagnostic| of_line(diagnostic, &name)));
+            findings.extend(of_lines(&loaded.conf.diagnostics));
             for complaint in ownership(&loaded.identity, &args.conf_owner) {
                 findings.push(of_file("warning", &name, &complaint.to_string()));
             }
             loaded.conf.rules
         }
         Err(Unusable::NoRule(diagnostics)) => {
-            findings.extend(diagnostics.iter().map(|diagnostic| of_line(diagnostic, &name)));
+            findings.extend(of_lines(&diagnostics));
             findings.push(of_file("error", &name, &Unusable::NoRule(Vec::new()).to_string()));
             Rules::default()
         }
-        Err(reason) => {
-            findings.push(of_file("error", &name, &reason.to_string()));
-            Rules::default()
-        }
+        Err(reason) => return Err(Failure::Usage(format!("{name} {reason}"))),
     };
     let bad = findings.iter().any(|finding| finding.severity == "error");
-    let here: Vec<Vec<u8>> = measure::command_lines(&common.proc)?.into_values().collect();
-    let matched: Vec<usize> = rules
-        .rules()
-        .iter()
-        .map(|rule| here.iter().filter(|text| matches!(rule.find(text), Ok(Some(_)))).count())
-        .collect();
-    findings.extend(of_machine(&rules, &matched, &here, &name));
+    let here = measure::command_lines(&common.proc)?;
+    let mut survey = Survey::new(&rules);
+    for text in here.values() {
+        if is_collector(text) {
+            survey.see_collector(text);
+        } else {
+            survey.see(text);
+        }
+    }
+    findings.extend(of_lines(&survey.findings()));
+    let checked = Checked { rules: &rules, matched: survey.matched().collect(), here: here.len() };
     let bytes = match common.format() {
-        Format::Text => text(&findings, &rules, &here, &name, Paint::new(common.color)).into(),
-        Format::Csv => as_csv(&findings).into(),
-        Format::Json => json::line(&as_json(&path, bad, &findings, &rules, &matched, &here)),
+        Format::Text => text(&findings, &checked, &name, Paint::new(common.color)).into(),
+        Format::Csv => as_csv(&findings, &checked).into(),
+        Format::Json => json::line(&as_json(&path, bad, &findings, &checked)),
     };
     terminal::print(&bytes)?;
     Ok(Found::when(!bad))
@@ -80,7 +102,8 @@ fn of_line(diagnostic: &Diagnostic, name: &str) -> Finding {
     Finding {
         severity: match diagnostic.severity {
             Severity::Error => "error",
-            Severity::Warning => "warning",
+            Severity::Note => "note",
+            _ => "warning",
         },
         line: has_line.then_some(diagnostic.line),
         column: has_line.then_some(diagnostic.column),
@@ -103,50 +126,7 @@ fn is_collector(text: &[u8]) -> bool {
     program.rsplit(|&byte| byte == b'/').next() == Some(b"psstat-tcollector")
 }
 
-/// What the processes here say about the rules. That a rule matches nothing is
-/// no fault: what it is for may be down, which is what it is there to tell.
-fn of_machine(rules: &Rules, matched: &[usize], here: &[Vec<u8>], name: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (rule, &matched) in rules.rules().iter().zip(matched) {
-        let all = here.len();
-        let (severity, message, remedy) = if matched == 0 {
-            let message = format!("matches none of the {all} processes here");
-            ("note", message, "if it should, `psstat-dump -e REGEX` tries a regex out")
-        } else if matched == all && all > 1 {
-            let message = format!("matches all {all} processes here");
-            ("warning", message, "say more of the command line, or anchor it with `^` or `$`")
-        } else if here
-            .iter()
-            .any(|text| is_collector(text) && matches!(rule.find(text), Ok(Some(_))))
-        {
-            let message = "matches the collector itself".to_owned();
-            ("warning", message, "if it should not, anchor it with `^`, or say more")
-        } else {
-            continue;
-        };
-        let image = rules.images().get(rule.image()).map_or("", |image| image.as_str());
-        let place = rule.line().map(|line| format!(":{line}")).unwrap_or_default();
-        let source = harmless::bytes(rule.source());
-        findings.push(Finding {
-            severity,
-            line: rule.line(),
-            column: None,
-            shown: format!(
-                "{severity}: {message}\n --> {name}{place}\n  | {image} {source}\n  = help: {remedy}"
-            ),
-            message,
-            remedy: remedy.to_owned(),
-        });
-    }
-    let limited: usize = here.iter().map(|text| rules.classify(text, &mut |_| {}).limited).sum();
-    if limited > 0 {
-        let what = format!("has rules that hit their step limit, {limited} times here");
-        findings.push(of_file("warning", name, &what));
-    }
-    findings
-}
-
-fn text(findings: &[Finding], rules: &Rules, here: &[Vec<u8>], name: &str, paint: Paint) -> String {
+fn text(findings: &[Finding], checked: &Checked<'_>, name: &str, paint: Paint) -> String {
     let mut text = String::new();
     for finding in findings {
         let word = finding.severity;
@@ -162,40 +142,51 @@ fn text(findings: &[Finding], rules: &Rules, here: &[Vec<u8>], name: &str, paint
     let plural = |number: usize, one, many| units::count(number as u64, one, many);
     text.push_str(&format!(
         "{name}: {} of {}, {}, {}; {} here\n",
-        plural(rules.rules().len(), "rule", "rules"),
-        plural(rules.images().len(), "image", "images"),
+        plural(checked.rules.rules().len(), "rule", "rules"),
+        plural(checked.rules.images().len(), "image", "images"),
         plural(count("error"), "error", "errors"),
         plural(count("warning"), "warning", "warnings"),
-        plural(here.len(), "process", "processes"),
+        plural(checked.here, "process", "processes"),
     ));
     text
 }
 
-fn as_csv(findings: &[Finding]) -> String {
-    let heading = ["severity", "line", "column", "message", "remedy"];
+/// The findings, and then the rules, whose severity is `rule`.
+fn as_csv(findings: &[Finding], checked: &Checked<'_>) -> String {
+    let heading = ["severity", "line", "column", "message", "remedy", "image", "regex", "procs"];
     let mut text = csv::line(heading.into_iter().map(str::to_owned));
+    let number = |value: Option<usize>| value.map(|n| n.to_string()).unwrap_or_default();
+    let none = String::new;
     for finding in findings {
-        let number = |value: Option<usize>| value.map(|n| n.to_string()).unwrap_or_default();
         let fields = [
             finding.severity.to_owned(),
             number(finding.line),
             number(finding.column),
             harmless::text(&finding.message),
             harmless::text(&finding.remedy),
+            none(),
+            none(),
+            none(),
+        ];
+        text.push_str(&csv::line(fields.into_iter()));
+    }
+    for (rule, image, matched) in checked.rules() {
+        let fields = [
+            "rule".to_owned(),
+            number(rule.line()),
+            none(),
+            none(),
+            none(),
+            image.to_owned(),
+            harmless::bytes(rule.source()),
+            matched.to_string(),
         ];
         text.push_str(&csv::line(fields.into_iter()));
     }
     text
 }
 
-fn as_json(
-    path: &Path,
-    bad: bool,
-    findings: &[Finding],
-    rules: &Rules,
-    matched: &[usize],
-    here: &[Vec<u8>],
-) -> Value {
+fn as_json(path: &Path, bad: bool, findings: &[Finding], checked: &Checked<'_>) -> Value {
     let findings: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -205,12 +196,9 @@ fn as_json(
             })
         })
         .collect();
-    let of_rules: Vec<Value> = rules
+    let of_rules: Vec<Value> = checked
         .rules()
-        .iter()
-        .zip(matched)
-        .map(|(rule, matched)| {
-            let image = rules.images().get(rule.image()).map(psstat_matcher::ImageName::as_str);
+        .map(|(rule, image, matched)| {
             let mut fields = serde_json::Map::new();
             fields.insert("line".to_owned(), json!(rule.line()));
             fields.insert("image".to_owned(), json!(image));
@@ -223,7 +211,7 @@ fn as_json(
     json::insert_path(&mut document, "conf", path);
     let mut add = |field: &str, value: Value| document.insert(field.to_owned(), value);
     add("ok", json!(!bad));
-    add("procs_here", json!(here.len()));
+    add("procs_here", json!(checked.here));
     add("findings", Value::Array(findings));
     add("rules", Value::Array(of_rules));
     Value::Object(document)

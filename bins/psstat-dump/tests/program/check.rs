@@ -21,8 +21,8 @@ fn says_what_is_wrong_and_what_matches_here() {
     for want in [
         &format!("{path}:2:2\n  |\n2 | b@d x\n  |  ^\n"),
         &format!("{path}:7:8\n  |\n7 | broken (x\n  |        ^\n"),
-        &format!("{path}:5\n  | nowhere ^{name}-no$\n"),
-        &format!("{path}:6\n  | all .\n"),
+        &format!("{path}:5:9\n  |\n5 | nowhere ^{name}-no$\n  |         ^"),
+        &format!("{path}:6:5\n  |\n6 | all .\n  |     ^\n"),
         &format!("{path}: 3 rules of 3 images, 2 errors, 1 warning; "),
     ] {
         assert!(text.contains(want), "{want}\n--\n{text}");
@@ -47,9 +47,12 @@ fn says_what_is_wrong_and_what_matches_here() {
     assert_eq!(severities, want.map(|(severity, line)| (json!(severity), json!(line))));
 
     let records = csv(&stdout(&run(&["--csv", "check", path])));
-    assert_eq!(records[0], ["severity", "line", "column", "message", "remedy"]);
+    let heading = ["severity", "line", "column", "message", "remedy", "image", "regex", "procs"];
+    assert_eq!(records[0], heading);
     assert_eq!(records[1][..3], ["error", "2", "2"]);
-    assert_eq!(records.len(), 5);
+    assert_eq!(records[5], ["rule", "4", "", "", "", "here", &format!("^{name}$"), "2"]);
+    assert_eq!(records[6][6..], [format!("^{name}-no$"), "0".to_owned()]);
+    assert_eq!(records.len(), 8);
 }
 
 /// What is legal and likely wrong, each with its line.
@@ -77,12 +80,14 @@ fn warns_of_each_likely_mistake() {
         ("warning", 1, "matches the empty string"),
         ("warning", 2, "matches the collector itself"),
         ("warning", 3, "the image `FI_lrh` is written `fi-lrh` elsewhere"),
-        ("note", 4, "matches none of the"),
+        ("note", 4, "matches nothing among the"),
         ("warning", 5, "whatever this matches, the rule in line 4 matches too"),
         ("warning", 6, "matches all"),
     ] {
         assert!(found(severity, line, message), "{line}: {message}: {findings:#?}");
     }
+    // Of a rule that matches the empty string that is all there is to say.
+    assert_eq!(findings.iter().filter(|finding| finding["line"] == 1).count(), 1);
     let output = run(&["check", conf.to_str().unwrap()]);
     let text = stdout(&output);
     assert!(text.contains(":5:5\n  |\n5 | web nginx-"), "{text}");
@@ -96,7 +101,7 @@ fn a_good_conf_is_good() {
     std::fs::write(&conf, "nothing ^nothing-of-this-name$\n").unwrap();
     let output = run(&["check", conf.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(stdout(&output).starts_with("note: matches none of the "));
+    assert!(stdout(&output).starts_with("note: this matches nothing among the "));
 }
 
 #[test]
@@ -111,14 +116,34 @@ fn whoever_may_write_it_is_warned_of() {
     assert!(stdout(&output).contains("warning: the file is writable by others"));
 }
 
+/// It said of the file alone that rules hit a limit: which, and what to do
+/// about it, was for the reader to find out.
+#[test]
+fn a_rule_that_hits_its_step_limit_is_named() {
+    let name = unique("limited");
+    let _actor = actor(&format!("{name}-{}!", "a".repeat(2_000)));
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("fine {name}\nslow {name}-(a+)+\\1$\n")).unwrap();
+    let text = stdout(&run(&["check", conf.to_str().unwrap()]));
+    assert!(text.contains("warning: this hit its step limit"), "{text}");
+    assert!(text.contains(":2:6\n") && text.contains("= help: make it simpler"), "{text}");
+    assert!(!text.contains("this matches nothing"), "{text}");
+}
+
+#[test]
+fn a_conf_that_cannot_be_read_is_wrong_use() {
+    let output = run(&["check", "/nowhere/psstat.conf"]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("psstat-dump: /nowhere/psstat.conf cannot be read: "), "{said}");
+}
+
 #[test]
 fn a_conf_without_a_rule_is_bad() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     let path = conf.to_str().unwrap();
-    let output = run(&["check", path]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).starts_with("error: the file cannot be read: "));
     std::fs::write(&conf, "# nothing\n").unwrap();
     let output = run(&["check", path]);
     assert_eq!(output.status.code(), Some(1));

@@ -276,15 +276,15 @@ fn check_warns_of_each_likely_mistake() {
     let mut command = Command::new(PROGRAM);
     let (status, _, log) = outcome(command.env_clear().arg("--check").arg("--conf").arg(&path));
     assert_eq!(status, Some(0), "{log}");
-    for (place, message) in [
-        ("1:7", "this matches the empty string, and so every process"),
-        ("2:8", "this matches the collector itself"),
-        ("3:1", "the image `FI_lrh` is written `fi-lrh` elsewhere"),
-        ("4:5", "this matches nothing among the"),
-        ("5:5", "whatever this matches, the rule in line 4 matches too"),
-        ("6:5", "this matches all"),
+    for (severity, place, message) in [
+        ("warning", "1:7", "this matches the empty string, and so every process"),
+        ("warning", "2:8", "this matches the collector itself"),
+        ("warning", "3:1", "the image `FI_lrh` is written `fi-lrh` elsewhere"),
+        ("note", "4:5", "this matches nothing among the"),
+        ("warning", "5:5", "whatever this matches, the rule in line 4 matches too"),
+        ("warning", "6:5", "this matches all"),
     ] {
-        let shown: Vec<&str> = log.split("warning: ").collect();
+        let shown: Vec<&str> = log.split(&format!("{severity}: ")).collect();
         let found = shown.iter().find(|text| {
             text.starts_with(message) && text.contains(&format!("psstat.conf:{place}\n"))
         });

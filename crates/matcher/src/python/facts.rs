@@ -85,6 +85,23 @@ pub(super) fn can_be_empty(node: &Node) -> bool {
     }
 }
 
+/// Whether it matches the empty string everywhere: no assertion or reference
+/// has a part in that.
+pub(super) fn is_empty_anywhere(node: &Node) -> bool {
+    match node {
+        Node::Empty => true,
+        Node::Concat(nodes) => nodes.iter().all(is_empty_anywhere),
+        Node::Alternation(nodes) => nodes.iter().any(is_empty_anywhere),
+        Node::Repeat { node, min, .. } => *min == 0 || is_empty_anywhere(node),
+        Node::Group { node, .. } | Node::Atomic(node) => is_empty_anywhere(node),
+        Node::Leaf(_)
+        | Node::Look { .. }
+        | Node::Backreference { .. }
+        | Node::Assert(_)
+        | Node::Conditional { .. } => false,
+    }
+}
+
 /// A run of characters that every match has, as bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Literal {

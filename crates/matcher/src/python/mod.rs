@@ -75,7 +75,8 @@ pub(crate) struct Pattern {
     program: Program,
     literal: Literal,
     wants_space: bool,
-    matches_empty: bool,
+    can_be_empty: bool,
+    is_empty_anywhere: bool,
     size: u64,
 }
 
@@ -107,7 +108,8 @@ impl Pattern {
         Ok(Self {
             literal: facts::literal(&node),
             wants_space: facts::wants_space(&node, linear.is_some()),
-            matches_empty: facts::can_be_empty(&node),
+            can_be_empty: facts::can_be_empty(&node),
+            is_empty_anywhere: facts::is_empty_anywhere(&node),
             program: Program::new(&node, parsed.groups),
             size: if linear.is_some() { size } else { 0 },
             linear,
@@ -168,9 +170,14 @@ impl Pattern {
         self.wants_space
     }
 
-    /// Whether it can match nothing at all.
-    pub(crate) fn matches_empty(&self) -> bool {
-        self.matches_empty
+    /// Whether it can match the empty string, if assertions allow it.
+    pub(crate) fn can_be_empty(&self) -> bool {
+        self.can_be_empty
+    }
+
+    /// Whether it matches the empty string everywhere.
+    pub(crate) fn is_empty_anywhere(&self) -> bool {
+        self.is_empty_anywhere
     }
 
     /// Whether the linear engine does it for ASCII text.
