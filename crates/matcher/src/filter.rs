@@ -22,7 +22,7 @@ impl Filter {
         let mut literals = Vec::new();
         let mut numbers = Vec::new();
         for (number, rule) in rules.iter().enumerate() {
-            let literal = &rule.literal().bytes;
+            let literal = rule.literal();
             if !literal.is_empty() {
                 literals.push(literal);
                 numbers.push(number);
@@ -40,7 +40,7 @@ impl Filter {
                 .ok()
         };
         let found = automaton.is_some();
-        let always = rules.iter().map(|r| !found || r.literal().bytes.is_empty()).collect();
+        let always = rules.iter().map(|r| !found || r.literal().is_empty()).collect();
         Self { automaton, rules: numbers, always }
     }
 

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use crate::diagnostic::Diagnostic;
+use crate::python::Outline;
 use crate::rules::{Rule, Rules};
 
-/// An image with more rules than this is not searched for rules that contain
-/// others: that takes time by the square.
-const MAX_COMPARED: usize = 1_000;
+/// An image with more rules times characters than this is not searched for
+/// rules that contain others.
+const MAX_COMPARED: usize = 20_000_000;
 
 /// The warnings about rules that can be given without knowing a command line.
 pub(crate) fn warnings(rules: &Rules) -> Vec<Diagnostic> {
@@ -50,39 +51,34 @@ fn contained(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
             of_image.push(rule);
         }
     }
-    for of_image in images {
-        let mut seen: HashMap<&[u8], &Rule> = HashMap::new();
-        for &rule in &of_image {
+    for of_image in images.iter().filter(|of_image| of_image.len() > 1) {
+        let outlines: Vec<Option<Outline>> =
+            of_image.iter().map(|rule| Outline::new(rule.source())).collect();
+        let all: usize = outlines.iter().flatten().map(Outline::len).sum();
+        let is_compared = all.saturating_mul(of_image.len()) <= MAX_COMPARED;
+        let contains = |wide: usize, narrow: usize| {
+            let outline = |number: usize| outlines.get(number).and_then(Option::as_ref);
+            let both = outline(wide).zip(outline(narrow));
+            both.is_some_and(|(wide, narrow)| wide.contains(narrow))
+        };
+        let mut seen: HashMap<&[u8], usize> = HashMap::new();
+        for (number, rule) in of_image.iter().enumerate() {
             let same = seen.get(rule.source()).copied();
             let wider = || {
-                let few = of_image.len() <= MAX_COMPARED;
-                of_image.iter().copied().find(|wide| few && contains(wide, rule))
+                (0..of_image.len()).filter(|_| is_compared).find(|&wide| {
+                    // Of two ways to write one thing only the later is told.
+                    wide != number
+                        && contains(wide, number)
+                        && (wide < number || !contains(number, wide))
+                })
             };
-            if let Some(other) = same.or_else(wider) {
+            let other = same.or_else(wider).and_then(|other| of_image.get(other));
+            if let Some(other) = other {
                 let place = other.line().map_or(String::new(), |l| format!(" in line {l}"));
                 let message = format!("whatever this matches, the rule{place} matches too");
                 warnings.push(rule.warning(message, "remove this line".into()));
             }
-            seen.entry(rule.source()).or_insert(rule);
+            seen.entry(rule.source()).or_insert(number);
         }
     }
-}
-
-/// Whether `wide` is a plain text that every match of `narrow` has in it.
-fn contains(wide: &Rule, narrow: &Rule) -> bool {
-    let (wide_text, narrow_text) = (wide.literal(), narrow.literal());
-    wide.source() != narrow.source()
-        && wide_text.whole
-        && wide_text.exact
-        && narrow_text.exact
-        && narrow_text.bytes.len() >= wide_text.bytes.len()
-        && narrow_text.bytes.windows(wide_text.bytes.len()).any(|w| w == wide_text.bytes)
-        // Of two ways to write one text only the later is told.
-        && !(contains_whole(narrow, wide) && narrow.line() < wide.line())
-}
-
-/// Whether both are the same plain text.
-fn contains_whole(a: &Rule, b: &Rule) -> bool {
-    let (a, b) = (a.literal(), b.literal());
-    a.whole && b.whole && a.exact && b.exact && a.bytes == b.bytes
 }

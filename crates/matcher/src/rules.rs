@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter::Filter;
 use crate::image::ImageName;
 use crate::pattern_error::PatternError;
-use crate::python::{ANY_LIMIT, Budget, Literal, MAX_WORK, Machine, Pattern, StepLimit};
+use crate::python::{ANY_LIMIT, Budget, MAX_WORK, Machine, Pattern, StepLimit};
 use crate::render::characters;
 
 /// How many steps the backtracking engine may take for one rule and one text of
@@ -141,7 +141,7 @@ impl Rule {
         &self.pattern
     }
 
-    pub(crate) fn literal(&self) -> &Literal {
+    pub(crate) fn literal(&self) -> &[u8] {
         self.pattern.literal()
     }
 }

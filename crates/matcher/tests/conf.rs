@@ -129,9 +129,20 @@ fn likely_mistakes() {
         [
             warning(1, 5, 2, "this matches the empty string, and so every process"),
             warning(3, 1, 6, "the image `FI_lrh` is written `fi-lrh` elsewhere"),
+            warning(4, 3, 3, "whatever this matches, the rule in line 7 matches too"),
             warning(5, 3, 6, "whatever this matches, the rule in line 4 matches too"),
             warning(6, 3, 3, "whatever this matches, the rule in line 4 matches too"),
             warning(9, 3, 7, "whatever this matches, the rule in line 8 matches too"),
+        ]
+    );
+    // Another word of it is longer, and was the only one that was compared.
+    let conf = "fi lrh\nfi lrh.*finland/\nq ab|cd\nq x.*ab|cde\nr .*xy\nr x(y)z\n";
+    assert_eq!(
+        complaints(conf.as_bytes()),
+        [
+            warning(2, 4, 13, "whatever this matches, the rule in line 1 matches too"),
+            warning(4, 3, 9, "whatever this matches, the rule in line 3 matches too"),
+            warning(6, 3, 5, "whatever this matches, the rule in line 5 matches too"),
         ]
     );
     for empty in ["a x*", "a .*", "a (?s)(.*?)(?:a|b?)++", "a (?!x)|"] {

@@ -102,52 +102,26 @@ pub(super) fn is_empty_anywhere(node: &Node) -> bool {
     }
 }
 
-/// A run of characters that every match has, as bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Literal {
-    pub(crate) bytes: Vec<u8>,
-    /// Whether it must be there in this case; else in any.
-    pub(crate) exact: bool,
-    /// Whether the pattern is nothing else.
-    pub(crate) whole: bool,
-}
-
-/// The longest one; empty where there is none.
-pub(super) fn literal(node: &Node) -> Literal {
-    let mut finder = Finder { run: Vec::new(), folded: false, best: Literal::default() };
+/// The longest run of characters that every match has, in some case, as bytes;
+/// empty where there is none.
+pub(super) fn literal(node: &Node) -> Vec<u8> {
+    let mut finder = Finder::default();
     finder.node(node);
     finder.end();
-    let single = |n: &Node| matches!(n, Node::Leaf(l) if byte_of(l.set.ranges()).is_some());
-    let all = match node {
-        Node::Concat(nodes) => nodes.iter().all(single),
-        node => single(node),
-    };
-    let mut best = finder.best;
-    best.whole = all && !best.bytes.is_empty() && !ends_in_space(node);
-    best
+    finder.best
 }
 
-fn ends_in_space(node: &Node) -> bool {
-    match node {
-        Node::Concat(nodes) => nodes.last().is_some_and(ends_in_space),
-        Node::Leaf(leaf) => leaf.set.ranges().iter().any(|r| (9..=32).contains(&r.0)),
-        _ => false,
-    }
-}
-
+#[derive(Default)]
 struct Finder {
     run: Vec<u8>,
-    /// Whether a letter of the run may be in either case.
-    folded: bool,
-    best: Literal,
+    best: Vec<u8>,
 }
 
 impl Finder {
     fn node(&mut self, node: &Node) {
         match node {
-            Node::Leaf(leaf) => match byte_of(leaf.set.ranges()) {
-                Some((c, folded)) => {
-                    self.folded |= folded;
+            Node::Leaf(leaf) => match character_of(leaf.set.ranges()) {
+                Some((c, _)) => {
                     let mut utf8 = [0; 4];
                     match char::from_u32(c) {
                         Some(c) => self.run.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()),
@@ -175,17 +149,16 @@ impl Finder {
     fn end(&mut self) {
         let trimmed = self.run.trim_ascii_end();
         // The closing space is not in every text that is looked through.
-        if trimmed.len() > self.best.bytes.len() {
-            self.best = Literal { bytes: trimmed.to_vec(), exact: !self.folded, whole: false };
+        if trimmed.len() > self.best.len() {
+            self.best = trimmed.to_vec();
         }
         self.run.clear();
-        self.folded = false;
     }
 }
 
-/// The character of a set that has one, or the same ASCII letter in both
-/// cases; and whether it is the latter.
-fn byte_of(ranges: &[(u32, u32)]) -> Option<(u32, bool)> {
+/// The character of a set that has one, or the ASCII letter (in lower case) of
+/// one that has both cases of it; and whether it is the latter.
+pub(super) fn character_of(ranges: &[(u32, u32)]) -> Option<(u32, bool)> {
     match *ranges {
         [(a, b)] if a == b => {
             // Other surrogates are in no text.

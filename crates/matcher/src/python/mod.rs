@@ -21,6 +21,7 @@ mod linear;
 mod machine;
 mod name_table;
 mod names;
+mod outline;
 mod parse;
 mod possessive;
 mod program;
@@ -35,10 +36,10 @@ use crate::pattern_error::PatternError;
 use crate::text::{Kind, decoded_offset, encode};
 
 pub(crate) use class::is_word;
-pub(crate) use facts::Literal;
 pub(crate) use linear::{ANY_LIMIT, MAX_WORK};
 pub(crate) use machine::Machine;
 pub use machine::StepLimit;
+pub(crate) use outline::Outline;
 
 use linear::Linear;
 use program::Program;
@@ -73,7 +74,7 @@ pub(crate) struct Pattern {
     /// What the linear engine has; `None` where it has no way to say it.
     linear: Option<Linear>,
     program: Program,
-    literal: Literal,
+    literal: Vec<u8>,
     wants_space: bool,
     can_be_empty: bool,
     is_empty_anywhere: bool,
@@ -161,7 +162,7 @@ impl Pattern {
     }
 
     /// What every match holds; may be empty.
-    pub(crate) fn literal(&self) -> &Literal {
+    pub(crate) fn literal(&self) -> &[u8] {
         &self.literal
     }
 
