@@ -1,7 +1,6 @@
 //! Writing a cycle to stdout.
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{FileType, OFlags, major, minor};
 use rustix::io::Errno;
 
 /// Stdout, for whole cycles.
@@ -53,20 +52,6 @@ impl Output {
         }
         Written::Whole
     }
-}
-
-/// Whether there was no stdout when the program was started. Rust's runtime puts
-/// `/dev/null` in its place, open for reading and writing, so that no file gets
-/// its number. Whoever wants the points nowhere has it open for writing alone
-/// (`>/dev/null`).
-pub fn was_closed() -> bool {
-    let stdout = rustix::stdio::stdout();
-    let is_null = rustix::fs::fstat(stdout).is_ok_and(|stat| {
-        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
-    });
-    let flags = rustix::fs::fcntl_getfl(stdout);
-    is_null && flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
 }
 
 fn write_all(mut bytes: &[u8]) -> Written {

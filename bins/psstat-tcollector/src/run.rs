@@ -13,7 +13,7 @@ use crate::fault;
 use crate::health::{Meter, OwnHealth};
 use crate::log;
 use crate::options::Settings;
-use crate::output::{Output, Written, was_closed};
+use crate::output::{Output, Written};
 use crate::points::{self, Memory};
 use crate::rights::{self, Held};
 use crate::timeline::Timeline;
@@ -31,9 +31,6 @@ pub fn run(settings: Settings) -> u8 {
     let owner = OwnerRule { user: settings.conf_owner.clone(), strict: settings.strict_owner };
     if settings.check {
         return rights::as_the_user(|| check(&settings.conf, &owner, &settings.proc));
-    }
-    if was_closed() {
-        return EXIT_OK;
     }
     let signals = match Signals::heed() {
         Ok(signals) => signals,

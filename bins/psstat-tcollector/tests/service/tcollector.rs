@@ -109,23 +109,6 @@ fn a_closed_stdout_ends_it_quietly() {
     assert_eq!(collector.log().len(), 1);
 }
 
-/// Started without a stdout it would print for ever to what the runtime opens in
-/// its place. A wanted `/dev/null` is something else.
-#[test]
-fn without_a_stdout_it_ends_with_0() {
-    let (_temp, path) = nobody();
-    let shell = |to: &str| {
-        let mut shell = std::process::Command::new("/bin/sh");
-        shell.args(["-c", &format!("exec \"$@\" {to}"), "sh", super::common::PROGRAM]);
-        Setup::of(shell).env("PSSTAT_INTERVAL", "1").arg("--debug").arg("--conf").arg(&path)
-    };
-    let mut without = shell(">&-").spawn();
-    assert_eq!(without.end(), Some(0));
-    assert_eq!(without.log(), [""; 0]);
-    let wanted = shell(">/dev/null").spawn();
-    wanted.hear(1, "debug: cycle 3: ");
-}
-
 /// Neither memory nor a backlog grows while nobody reads.
 #[test]
 fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
