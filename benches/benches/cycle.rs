@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use psstat_sampler::{ImageId, ImageSample, Options, Sampler};
+use psstat_sampler::{ImageId, Numbers, Options, Sampler};
 
 const PROCESSES: u64 = 200;
 /// Cycles until all are old ones.
@@ -41,7 +41,7 @@ impl Drop for Sleepers {
     }
 }
 
-fn cycle(sampler: &mut Sampler, argument: &[u8]) -> ImageSample {
+fn cycle(sampler: &mut Sampler, argument: &[u8]) -> Numbers {
     sampler.open(&mut |process, images| {
         if process.text.strip_prefix(b"sleep ") == Some(argument) {
             images.push(ImageId(0));

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use psstat_sampler::Counters;
+use psstat_sampler::{Counters, Numbers};
 
 use crate::measure::Snapshot;
-use crate::row::{Numbers, Row, Who};
+use crate::row::{Row, Who};
 
 /// What was in the windows so far.
 #[derive(Debug, Default)]
@@ -22,59 +22,24 @@ pub struct Average {
 struct Sum {
     /// As it was last.
     last: Option<Row>,
-    procs: Mean,
-    pcpu: Mean,
-    rss: Mean,
-    vsize: Mean,
-    descriptors: Mean,
-    threads: Mean,
-    tcp: Mean,
-    udp: Mean,
-    unix: Mean,
+    /// The sums of the values that were there,
+    sum: Numbers,
+    /// and how many these were.
+    values: Numbers,
     io_done: Option<(Counters, f64)>,
-}
-
-/// The mean of the values that were there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mean {
-    sum: f64,
-    values: u64,
-}
-
-impl Mean {
-    fn add(&mut self, value: Option<f64>) {
-        self.sum += value.unwrap_or(0.0);
-        self.values += u64::from(value.is_some());
-    }
-
-    fn whole(&mut self, value: Option<u64>) {
-        self.add(value.map(|value| value as f64));
-    }
-
-    fn get(self) -> Option<f64> {
-        (self.values > 0).then(|| self.sum / self.values as f64)
-    }
-
-    fn rounded(self) -> Option<u64> {
-        // None is negative.
-        self.get().map(|mean| mean.round() as u64)
-    }
 }
 
 impl Sum {
     fn add(&mut self, row: &Row) {
-        let numbers = row.numbers;
-        self.procs.whole(Some(row.procs));
-        self.pcpu.add(numbers.pcpu);
-        self.rss.whole(numbers.rss);
-        self.vsize.whole(numbers.vsize);
-        self.descriptors.whole(numbers.descriptors);
-        self.threads.whole(numbers.threads);
-        self.tcp.whole(numbers.tcp);
-        self.udp.whole(numbers.udp);
-        self.unix.whole(numbers.unix);
-        if let Some((done, seconds)) = numbers.io_done {
-            let (before, time) = self.io_done.unwrap_or((Counters::ZERO, 0.0));
+        self.sum = self.sum.zip(&row.numbers, |sum, value| match (sum, value) {
+            (Some(sum), Some(value)) => Some(sum + value),
+            (sum, value) => sum.or(value),
+        });
+        self.values = self.values.zip(&row.numbers, |values, value| {
+            Some(values.unwrap_or(0.0) + f64::from(u8::from(value.is_some())))
+        });
+        if let Some((done, seconds)) = row.io_done {
+            let (before, time) = self.io_done.unwrap_or_default();
             self.io_done = Some((before.plus(done), time + seconds));
         }
         self.last = Some(row.clone());
@@ -82,20 +47,10 @@ impl Sum {
 
     fn row(&self) -> Option<Row> {
         let last = self.last.as_ref()?;
-        let numbers = Numbers {
-            pcpu: self.pcpu.get(),
-            rss: self.rss.rounded(),
-            vsize: self.vsize.rounded(),
-            descriptors: self.descriptors.rounded(),
-            threads: self.threads.rounded(),
-            tcp: self.tcp.rounded(),
-            udp: self.udp.rounded(),
-            unix: self.unix.rounded(),
-            // What grows has no average but its rate.
-            io: last.numbers.io,
-            io_done: self.io_done,
-        };
-        Some(Row { procs: self.procs.rounded().unwrap_or(0), numbers, ..last.clone() })
+        let mut numbers = self.sum.zip(&self.values, |sum, values| Some(sum? / values?));
+        // What grows has no average but its rate.
+        numbers.io = last.numbers.io;
+        Some(Row { numbers, io_done: self.io_done, ..last.clone() })
     }
 }
 
@@ -147,8 +102,10 @@ mod tests {
 
     use super::*;
 
-    fn image(name: &str, procs: u64, numbers: Numbers) -> Row {
-        Row { images: vec![name.to_owned()], who: None, procs, numbers }
+    fn image(name: &str, procs: u64) -> Row {
+        let mut numbers = Numbers::default();
+        numbers.procs = procs;
+        Row { images: vec![name.to_owned()], who: None, numbers, io_done: None }
     }
 
     fn snapshot(images: Vec<Row>, processes: Vec<Row>) -> Snapshot {
@@ -157,41 +114,41 @@ mod tests {
             window: Some(Duration::from_secs(1)),
             images,
             processes,
-            total: image("", 1, Numbers::default()),
+            total: image("", 1),
             health: Health::default(),
         }
     }
 
     #[test]
     fn of_what_was_there() {
-        let of = |pcpu, rss, written, seconds| Numbers {
-            pcpu: Some(pcpu),
-            rss,
-            io: Some(Counters { wchar: written, ..Counters::ZERO }),
-            io_done: Some((Counters { wchar: written, ..Counters::ZERO }, seconds)),
-            ..Numbers::default()
+        let of = |name, procs, pcpu, rss, written, seconds| {
+            let mut row = image(name, procs);
+            (row.numbers.pcpu, row.numbers.rss) = (Some(pcpu), rss);
+            let io = Counters { wchar: written, ..Counters::default() };
+            row.numbers.io = Some(io);
+            row.io_done = Some((io, seconds));
+            row
         };
         let mut average = Average::default();
-        average.add(&snapshot(vec![image("a", 1, of(10.0, Some(100), 300, 1.0))], Vec::new()));
-        let second =
-            vec![image("a", 2, of(40.0, None, 600, 2.0)), image("b", 1, of(3.0, None, 0, 2.0))];
+        average.add(&snapshot(vec![of("a", 1, 10.0, Some(100), 300, 1.0)], Vec::new()));
+        let second = vec![of("a", 2, 40.0, None, 600, 2.0), of("b", 1, 3.0, None, 0, 2.0)];
         average.add(&snapshot(second, Vec::new()));
         let rows = average.images();
         assert_eq!((average.windows(), rows.len()), (2, 2));
         let a = &rows[0].numbers;
-        assert_eq!((rows[0].procs, a.pcpu, a.rss, a.vsize), (2, Some(25.0), Some(100), None));
+        assert_eq!((a.procs, a.pcpu, a.rss, a.vsize), (2, Some(25.0), Some(100), None));
         // 900 bytes in 3 s, whatever the windows were.
-        assert_eq!(a.io_done.map(|(done, seconds)| (done.wchar, seconds)), Some((900, 3.0)));
+        assert_eq!(rows[0].io_done.map(|(done, seconds)| (done.wchar, seconds)), Some((900, 3.0)));
         assert_eq!(a.io.map(|io| io.wchar), Some(600));
         assert_eq!(rows[1].numbers.pcpu, Some(3.0));
-        assert_eq!(average.total().map(|row| row.procs), Some(1));
+        assert_eq!(average.total().map(|row| row.numbers.procs), Some(1));
     }
 
     #[test]
     fn a_reused_pid_is_another_process_and_those_gone_are_forgotten() {
         let process = |starttime| {
             let who = Who { pid: 7, ppid: 1, starttime, command_line: b"x".to_vec() };
-            Row { who: Some(who), ..image("a", 1, Numbers::default()) }
+            Row { who: Some(who), ..image("a", 1) }
         };
         let mut average = Average::default();
         average.add(&snapshot(Vec::new(), vec![process(1)]));

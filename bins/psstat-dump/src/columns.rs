@@ -109,7 +109,7 @@ fn io_calls(row: &Row, get: fn(Counters) -> i64) -> Cell<'static> {
 }
 
 fn rate(row: &Row, get: fn(Counters) -> i64) -> Option<f64> {
-    row.numbers.io_done.map(|(done, seconds)| get(done) as f64 / seconds)
+    row.io_done.map(|(done, seconds)| get(done) as f64 / seconds)
 }
 
 fn byte_rate(row: &Row, get: fn(Counters) -> i64) -> Cell<'static> {
@@ -141,7 +141,7 @@ pub static COLUMNS: &[Column] = columns![
     "starttime" "STARTTIME" "starttime_ticks" PROCESS, false, "start, in clock ticks after boot", |row| count(row.who.as_ref().map(|who| who.starttime));
     "image" "IMAGE" "image" IMAGE, true, "image", |row| row.images.first().map_or(Cell::Absent, |name| Cell::Name(name));
     "image" "IMAGE" "images" PROCESS, true, "images that the process belongs to", |row| Cell::Names(&row.images);
-    "procs" "PROCS" "procs" IMAGE, true, "processes that run now", |row| Cell::Count(row.procs);
+    "procs" "PROCS" "procs" IMAGE, true, "processes that run now", |row| Cell::Count(row.numbers.procs);
     "pcpu" "%CPU" "pcpu_percent" None, true, "CPU time used in the window, percent of one core", |row| row.numbers.pcpu.map_or(Cell::Absent, Cell::Percent);
     "rss" "RSS" "rss_bytes" None, true, "resident memory", |row| bytes(row.numbers.rss);
     "vsize" "VSIZE" "vsize_bytes" None, false, "virtual memory", |row| bytes(row.numbers.vsize);
@@ -198,7 +198,7 @@ pub fn sort(rows: &mut [Row], by: &Column, reverse: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Numbers;
+    use psstat_sampler::Numbers;
 
     #[test]
     fn names_are_unique() {
@@ -215,11 +215,10 @@ mod tests {
 
     #[test]
     fn sorted_by_any_column() {
-        let row = |image: &str, pcpu: Option<f64>, rss: u64| Row {
-            images: vec![image.to_owned()],
-            who: None,
-            procs: 1,
-            numbers: Numbers { pcpu, rss: Some(rss), ..Numbers::default() },
+        let row = |image: &str, pcpu: Option<f64>, rss: u64| {
+            let mut numbers = Numbers::default();
+            (numbers.pcpu, numbers.rss) = (pcpu, Some(rss));
+            Row { images: vec![image.to_owned()], who: None, numbers, io_done: None }
         };
         let given = [
             row("b", Some(1.0), 1),

@@ -78,7 +78,7 @@ pub fn row(columns: &[&Column], row: &Row) -> Value {
 /// The total's fields: those of a row that are numbers.
 pub fn total(columns: &[&Column], total: &Row) -> Value {
     let mut fields = Map::new();
-    fields.insert("procs".to_owned(), json!(total.procs));
+    fields.insert("procs".to_owned(), json!(total.numbers.procs));
     let of_rows = ["image", "pid", "ppid", "starttime", "command", "procs"];
     for column in columns.iter().filter(|column| !of_rows.contains(&column.key)) {
         fields.insert(column.field.to_owned(), value(&(column.get)(total)));

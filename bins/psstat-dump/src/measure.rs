@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_sampler::{Counters, Error, Health, ImageId, ImageSample, Options, Sampler};
+use psstat_sampler::{Counters, Error, Health, ImageId, Numbers, Options, Sampler};
 
 use crate::choose::{Chooser, TOTAL};
-use crate::row::{Numbers, Row};
+use crate::row::Row;
 
 /// What one window gave.
 #[derive(Debug)]
@@ -102,19 +102,20 @@ impl Measurer {
             let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.still)?;
             Some((is?.minus(was?), seconds))
         };
-        let image = |id: ImageId| {
-            let sample = sample.image(id);
-            let was = before.images.get(id.index()).copied().flatten();
-            let mut numbers = of_image(&sample);
-            numbers.io_done = rates(was, sample.io);
+        let timely = |mut numbers: Numbers| {
             if self.still {
                 numbers.pcpu = None;
             }
+            numbers
+        };
+        let image = |id: ImageId| {
+            let numbers = sample.image(id);
+            let was = before.images.get(id.index()).copied().flatten();
             Row {
                 images: self.chooser.name(id).map(str::to_owned).into_iter().collect(),
                 who: None,
-                procs: sample.procs,
-                numbers,
+                numbers: timely(numbers),
+                io_done: rates(was, numbers.io),
             }
         };
         let images: Vec<Row> = self.chooser.images().map(|(id, _)| image(id)).collect();
@@ -129,10 +130,10 @@ impl Measurer {
         let mut processes = Vec::new();
         for process in self.sampler.processes() {
             let key = (process.pid, process.starttime);
-            if let Some(io) = process.io {
+            let numbers = process.numbers;
+            if let Some(io) = numbers.io {
                 after.processes.insert(key, io);
             }
-            let [tcp, udp, unix] = process.sockets.map_or([None; 3], |counts| counts.map(Some));
             processes.push(Row {
                 images: process
                     .images
@@ -140,19 +141,8 @@ impl Measurer {
                     .filter_map(|image| self.chooser.name(*image).map(str::to_owned))
                     .collect(),
                 who: Some(self.chooser.who(process.pid, process.starttime)),
-                procs: 1,
-                numbers: Numbers {
-                    pcpu: process.pcpu.filter(|_| !self.still),
-                    rss: process.rss,
-                    vsize: process.vsize,
-                    descriptors: process.descriptors,
-                    threads: process.threads,
-                    tcp,
-                    udp,
-                    unix,
-                    io: process.io,
-                    io_done: rates(before.processes.get(&key).copied(), process.io),
-                },
+                numbers: timely(numbers),
+                io_done: rates(before.processes.get(&key).copied(), numbers.io),
             });
         }
         processes.sort_by_key(|row| row.who.as_ref().map(|who| who.pid));
@@ -162,21 +152,6 @@ impl Measurer {
         let window = self.opened.take().map(|opened| now.saturating_duration_since(opened));
         let window = window.filter(|_| !self.still);
         Snapshot { time, window, images, processes, total, health }
-    }
-}
-
-fn of_image(sample: &ImageSample) -> Numbers {
-    Numbers {
-        pcpu: sample.pcpu,
-        rss: sample.rss,
-        vsize: sample.vsize,
-        descriptors: sample.descriptors,
-        threads: sample.threads,
-        tcp: sample.tcp,
-        udp: sample.udp,
-        unix: sample.unix,
-        io: sample.io,
-        io_done: None,
     }
 }
 

@@ -1,33 +1,6 @@
 //! What a table is made of.
 
-use psstat_sampler::Counters;
-
-/// The numbers of an image or a process. `None`: could not be read, or there
-/// is no earlier reading to compare with.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Numbers {
-    /// CPU time used in the window, percent of one core.
-    pub pcpu: Option<f64>,
-    /// Resident memory, bytes.
-    pub rss: Option<u64>,
-    /// Virtual memory, bytes.
-    pub vsize: Option<u64>,
-    /// Open file descriptors.
-    pub descriptors: Option<u64>,
-    /// Threads.
-    pub threads: Option<u64>,
-    /// ESTABLISHED sockets, tcp and tcp6.
-    pub tcp: Option<u64>,
-    /// ESTABLISHED sockets, udp and udp6.
-    pub udp: Option<u64>,
-    /// Connected unix domain sockets.
-    pub unix: Option<u64>,
-    /// What has been read and written so far.
-    pub io: Option<Counters>,
-    /// What has been read and written between the last two readings of io, and
-    /// the seconds between them.
-    pub io_done: Option<(Counters, f64)>,
-}
+use psstat_sampler::{Counters, Numbers};
 
 /// A process, as far as a row tells who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +23,10 @@ pub struct Row {
     pub images: Vec<String>,
     /// Which process; `None` for an image and the total.
     pub who: Option<Who>,
-    /// How many processes; 1 for a process.
-    pub procs: u64,
-    /// What they use.
+    /// What they use. `None` also where there is no earlier reading to compare
+    /// with.
     pub numbers: Numbers,
+    /// What has been read and written between the last two readings of io, and
+    /// the seconds between them.
+    pub io_done: Option<(Counters, f64)>,
 }

@@ -134,12 +134,14 @@ fn aligned(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
 mod tests {
     use super::*;
     use crate::columns::{self, Level};
-    use crate::row::{Numbers, Who};
+    use crate::row::Who;
+    use psstat_sampler::Numbers;
 
     fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {
         let who = Who { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
-        let numbers = Numbers { rss: Some(1536), ..Numbers::default() };
-        Row { images: vec![image.to_owned()], who: Some(who), procs: 1, numbers }
+        let mut numbers = Numbers::default();
+        numbers.rss = Some(1536);
+        Row { images: vec![image.to_owned()], who: Some(who), numbers, io_done: None }
     }
 
     fn shown(width: Option<usize>) -> String {

@@ -6,38 +6,28 @@ use std::time::{Duration, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use psstat_dump::measure::Snapshot;
-use psstat_dump::row::{Numbers, Row, Who};
+use psstat_dump::row::{Row, Who};
 use psstat_dump::top::app::{Mode, Next};
 use psstat_dump::top::{App, view};
-use psstat_sampler::{Counters, Health};
+use psstat_sampler::{Counters, Health, Numbers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-fn numbers(pcpu: f64, rss: u64) -> Numbers {
-    let done = Counters { rchar: 2048, wchar: 512, ..Counters::ZERO };
-    Numbers {
-        pcpu: Some(pcpu),
-        rss: Some(rss),
-        tcp: Some(3),
-        udp: Some(0),
-        unix: Some(1),
-        io_done: Some((done, 1.0)),
-        ..Numbers::default()
-    }
+fn row(images: Vec<String>, who: Option<Who>, procs: u64, pcpu: f64, rss: u64) -> Row {
+    let mut numbers = Numbers::default();
+    (numbers.procs, numbers.pcpu, numbers.rss) = (procs, Some(pcpu), Some(rss));
+    (numbers.tcp, numbers.udp, numbers.unix) = (Some(3), Some(0), Some(1));
+    let done = Counters { rchar: 2048, wchar: 512, ..Counters::default() };
+    Row { images, who, numbers, io_done: Some((done, 1.0)) }
 }
 
 fn process(image: &str, pid: u32, pcpu: f64, command_line: &[u8]) -> Row {
     let who = Who { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
-    Row {
-        images: vec![image.to_owned()],
-        who: Some(who),
-        procs: 1,
-        numbers: numbers(pcpu, 1 << 20),
-    }
+    row(vec![image.to_owned()], Some(who), 1, pcpu, 1 << 20)
 }
 
 fn image(name: &str, procs: u64, pcpu: f64, rss: u64) -> Row {
-    Row { images: vec![name.to_owned()], who: None, procs, numbers: numbers(pcpu, rss) }
+    row(vec![name.to_owned()], None, procs, pcpu, rss)
 }
 
 fn snapshot(pcpu: f64) -> Snapshot {
@@ -50,7 +40,7 @@ fn snapshot(pcpu: f64) -> Snapshot {
             process("nginx", 20, pcpu, b"nginx: worker \x1b[31mprocess"),
             process("nginx", 21, 0.0, "nginx: 日本".as_bytes()),
         ],
-        total: Row { images: Vec::new(), who: None, procs: 3, numbers: numbers(pcpu, 12 << 20) },
+        total: row(Vec::new(), None, 3, pcpu, 12 << 20),
         health: Health::default(),
     }
 }

@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use psstat_emit::{Encoder, Format, Image, Series, Timestamp, Value};
-use psstat_sampler::{Candidate, ImageId, ImageSample, Options, Sampler};
+use psstat_sampler::{Candidate, ImageId, Numbers, Options, Sampler};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -78,17 +78,17 @@ fn expose(encoder: &mut Encoder, sampler: &Sampler, images: &[Image]) -> Result<
 }
 
 /// Which of the sampler's numbers a series is.
-fn value(series: Series, sample: &ImageSample) -> Option<Value> {
-    let io = sample.io;
+fn value(series: Series, image: &Numbers) -> Option<Value> {
+    let io = image.io;
     match series {
         Series::IoRchar => io.map(|io| Value::Integer(io.rchar)),
         Series::IoWchar => io.map(|io| Value::Integer(io.wchar)),
-        Series::FdOpen => sample.descriptors.map(Value::integer),
-        Series::Threads => sample.threads.map(Value::integer),
-        Series::NetTcp => sample.tcp.map(Value::integer),
-        Series::Pcpu => sample.pcpu.map(|percent| Value::Milli((percent * 1000.0) as i64)),
-        Series::MemResident => sample.rss.map(Value::integer),
-        Series::Procs => Some(Value::integer(sample.procs)),
+        Series::FdOpen => image.descriptors.map(Value::integer),
+        Series::Threads => image.threads.map(Value::integer),
+        Series::NetTcp => image.tcp.map(Value::integer),
+        Series::Pcpu => image.pcpu.map(|percent| Value::Milli((percent * 1000.0) as i64)),
+        Series::MemResident => image.rss.map(Value::integer),
+        Series::Procs => Some(Value::integer(image.procs)),
         // As many more as are wanted.
         _ => None,
     }

@@ -2,7 +2,7 @@
 //! under which name. A series without a line here does not compile.
 
 use psstat_emit::{Cycle, Health, Image, Series, Value};
-use psstat_sampler::{Counters, ImageId, ImageSample, Sample};
+use psstat_sampler::{Counters, ImageId, Numbers, Sample};
 
 use crate::health::OwnHealth;
 use crate::options::MemUnit;
@@ -58,8 +58,8 @@ impl Memory {
     }
 }
 
-fn value_of(series: Series, sample: &ImageSample, memory: Memory) -> Option<Value> {
-    let io = |of: fn(&Counters) -> i64| sample.io.as_ref().map(|io| Value::Integer(of(io)));
+fn value_of(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
+    let io = |of: fn(&Counters) -> i64| image.io.as_ref().map(|io| Value::Integer(of(io)));
     let count = |count: Option<u64>| count.map(Value::integer);
     match series {
         Series::IoRchar => io(|io| io.rchar),
@@ -69,15 +69,15 @@ fn value_of(series: Series, sample: &ImageSample, memory: Memory) -> Option<Valu
         Series::IoReadBytes => io(|io| io.read_bytes),
         Series::IoWriteBytes => io(|io| io.write_bytes),
         Series::IoCancelledWriteBytes => io(|io| io.cancelled_write_bytes),
-        Series::FdOpen => count(sample.descriptors),
-        Series::Threads => count(sample.threads),
-        Series::NetTcp => count(sample.tcp),
-        Series::NetUdp => count(sample.udp),
-        Series::NetUnix => count(sample.unix),
-        Series::Pcpu => sample.pcpu.map(thousandths),
-        Series::MemTotal => sample.vsize.map(|bytes| memory.value(bytes)),
-        Series::MemResident => sample.rss.map(|bytes| memory.value(bytes)),
-        Series::Procs => Some(Value::integer(sample.procs)),
+        Series::FdOpen => count(image.descriptors),
+        Series::Threads => count(image.threads),
+        Series::NetTcp => count(image.tcp),
+        Series::NetUdp => count(image.udp),
+        Series::NetUnix => count(image.unix),
+        Series::Pcpu => image.pcpu.map(thousandths),
+        Series::MemTotal => image.vsize.map(|bytes| memory.value(bytes)),
+        Series::MemResident => image.rss.map(|bytes| memory.value(bytes)),
+        Series::Procs => Some(Value::integer(image.procs)),
     }
 }
 

@@ -36,22 +36,30 @@ mod cycle;
 mod image;
 mod keep;
 mod memory;
+mod numbers;
 mod options;
-mod outcome;
 mod read;
 mod reckon;
 mod sample;
 mod sampler;
 
 pub use image::ImageId;
-pub use keep::schedule::{
-    COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE, DESCRIPTORS_AT_ONCE,
-    IDLE_COMMAND_LINE_TURN, IDLE_DESCRIPTOR_TURN, LISTING_TURN,
-};
 pub use options::{FastPaths, Options};
-pub use outcome::{Failure, Outcome};
 pub use read::apart::spawn_apart;
-pub use read::tables::Protocol;
 pub use reckon::counters::Counters;
-pub use sample::{ByFile, Health, ImageSample, ProcessSample, Sample};
+pub use sample::{ByFile, Health, Numbers, ProcessSample, Sample};
 pub use sampler::{Candidate, Classify, Error, Sampler};
+
+/// Within how many cycles what is noticed, for this crate's tests.
+#[doc(hidden)]
+pub mod turns {
+    pub use crate::keep::schedule::{
+        COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_AT_ONCE,
+        IDLE_COMMAND_LINE_TURN, LISTING_TURN,
+    };
+}
+
+/// Compiles the example in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

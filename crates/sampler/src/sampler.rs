@@ -24,7 +24,8 @@ use crate::read::roster::Roster;
 use crate::read::tables::Tables;
 use crate::reckon::counters::Counters;
 use crate::reckon::ledger::{Ledger, Parent};
-use crate::sample::{Health, ProcessSample, Reckoner, Sample, process_sample};
+use crate::reckon::sums::{self, Known, Reckoner};
+use crate::sample::{Health, ProcessSample, Sample};
 
 /// A process that may belong to images.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +104,7 @@ pub struct Sampler {
 
 /// Why there is no sampler.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The procfs cannot be opened.
     #[error("cannot read {}: {source}", path.display())]
@@ -217,16 +219,11 @@ impl Sampler {
         self.health.denied.command_line =
             self.census.all.iter().filter(|seen| seen.denied).count() as u64;
         self.health.blocked = self.census.all.iter().filter(|seen| seen.blocked).count() as u64;
-        self.sample.health = self.health;
-        self.reckoner.reckon(
-            &mut self.sample,
-            self.image_born.len(),
-            &self.procfs,
-            &self.roll,
-            &self.ledger,
-            &self.owners,
-            &self.unread_tables,
-        );
+        let mut reckoner = std::mem::take(&mut self.reckoner);
+        let mut sample = std::mem::take(&mut self.sample);
+        sample.health = self.health;
+        reckoner.reckon(&self.known(), &mut sample);
+        (self.reckoner, self.sample) = (reckoner, sample);
         &self.sample
     }
 
@@ -266,13 +263,7 @@ impl Sampler {
 
     /// The processes of the last sample, in no particular order.
     pub fn processes(&self) -> impl Iterator<Item = ProcessSample<'_>> {
-        self.roll.iter().filter(|(_, tracked)| tracked.is_running_member()).map(
-            |(slot, tracked)| {
-                let io = self.ledger.last(slot);
-                let unread = &self.unread_tables;
-                process_sample(tracked, &self.procfs, io, &self.owners, unread)
-            },
-        )
+        sums::processes(self.known())
     }
 
     /// Which of the faster ways of reading are in use.
@@ -290,6 +281,17 @@ impl Sampler {
         if self.image_born.len() < count {
             self.image_born.resize(count, born);
             self.ledger.ensure_images(count);
+        }
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            images: self.image_born.len(),
+            roll: &self.roll,
+            ledger: &self.ledger,
+            owners: &self.owners,
+            unread: &self.unread_tables,
+            page_size: self.procfs.page_size,
         }
     }
 

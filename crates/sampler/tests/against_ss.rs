@@ -10,6 +10,7 @@ use std::process::Command;
 
 use common::{A, Watch, actor, every_way, word};
 use psstat_actor::{Actor, Kind};
+use psstat_sampler::Numbers;
 
 /// The lines of all ESTABLISHED sockets; nothing where there is no `ss`.
 fn ask_ss() -> Option<String> {
@@ -54,7 +55,9 @@ fn assert_as_ss_says(watch: &mut Watch, lines: &str, actors: &[&Actor]) {
     assert_eq!([image.tcp, image.udp, image.unix], expected.map(Some));
     let mut seen = 0;
     for process in watch.sampler.processes() {
-        assert_eq!(process.sockets, Some(count(lines, &[process.pid])), "{}", process.pid);
+        let Numbers { tcp, udp, unix, .. } = process.numbers;
+        let expected = count(lines, &[process.pid]);
+        assert_eq!([tcp, udp, unix], expected.map(Some), "{}", process.pid);
         seen += 1;
     }
     assert_eq!(seen, pids.len());

@@ -67,7 +67,7 @@ fn sockets_of_an_unknown_namespace_are_absent() {
         assert_eq!((unknown.tcp, unknown.udp, unknown.unix), (None, None, None));
         assert_eq!(unknown.descriptors, Some(3));
         assert_eq!((sample.image(B).tcp, sample.health.denied.netns), (Some(0), 2));
-        let known = sampler.processes().filter(|process| process.sockets.is_some());
+        let known = sampler.processes().filter(|process| process.numbers.tcp.is_some());
         assert_eq!(known.map(|process| process.pid).collect::<Vec<_>>(), [101]);
     }
 }
@@ -97,8 +97,11 @@ fn a_table_that_cannot_be_read_is_missing_where_it_counts() {
             images.extend((process.pid != 101).then_some(ImageId(3)));
         });
         let sample = sampler.close().clone();
-        let mut known: Vec<u32> =
-            sampler.processes().filter(|one| one.sockets.is_some()).map(|one| one.pid).collect();
+        let mut known: Vec<u32> = sampler
+            .processes()
+            .filter(|one| one.numbers.tcp.is_some())
+            .map(|one| one.pid)
+            .collect();
         known.sort_unstable();
         (sample, known)
     };

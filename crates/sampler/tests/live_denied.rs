@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{A, Watch, actor, io_of, options, wait_for, word};
 use psstat_actor::{Actor, Io, TempDir, truth};
-use psstat_sampler::{FastPaths, ImageSample, Options};
+use psstat_sampler::{FastPaths, Numbers, Options};
 
 const NOBODY: u32 = 65534;
 /// For the test's other half: the word of the processes, and a folder to meet in.
@@ -80,7 +80,7 @@ fn what_can_be_read_is_right_and_the_rest_is_absent() {
         let mut watch = Watch::with(Options { fast, ..options() }, &[&word]);
         for _ in 0..3 {
             let sample = watch.cycle();
-            let ImageSample { procs, descriptors, threads, tcp, pcpu, vsize, .. } = sample.image(A);
+            let Numbers { procs, descriptors, threads, tcp, pcpu, vsize, .. } = sample.image(A);
             assert_eq!((procs, threads, pcpu), (2, Some(2), Some(0.0)));
             assert_eq!(io_of(sample.image(A)), Io::read(open).unwrap());
             let total = |pid| truth::memory(pid).unwrap().total;
@@ -132,7 +132,7 @@ fn a_denied_file_is_not_tried_each_cycle() {
                 assert_eq!(sample.image(A).descriptors, None);
             }
         }
-        let sample = watch.cycles(psstat_sampler::DENIED_TURN as usize);
+        let sample = watch.cycles(psstat_sampler::turns::DENIED_TURN as usize);
         assert_eq!((sample.health.denied.io, sample.health.denied.fd), (0, 0));
         assert!(sample.image(A).io.is_some() && sample.image(A).descriptors.is_some());
     }

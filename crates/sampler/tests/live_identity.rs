@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, actor, io_of, options, word};
 use psstat_actor::{Actor, Config, TempDir, truth};
-use psstat_sampler::{COMMAND_LINE_TURN, Sampler};
+use psstat_sampler::Sampler;
+use psstat_sampler::turns::COMMAND_LINE_TURN;
 
 /// Waits until a process does nothing.
 fn sleeps(pid: u32) {

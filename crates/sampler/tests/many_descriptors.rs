@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use common::copied::{hold, live_in, sampler, write_process, write_tables};
 use psstat_actor::TempDir;
-use psstat_sampler::{DESCRIPTOR_TURN, DESCRIPTORS_AT_ONCE, ImageId, Sampler};
+use psstat_sampler::turns::{DESCRIPTOR_TURN, DESCRIPTORS_AT_ONCE};
+use psstat_sampler::{ImageId, Sampler};
 
 /// A cycle with an image a process; gives everyone's tcp sockets.
 fn cycle(sampler: &mut Sampler, processes: u32) -> Vec<Option<u64>> {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, actor, options, word};
 use psstat_actor::{Actor, Config, Kind};
-use psstat_sampler::{
-    COMMAND_LINE_TURN, DESCRIPTOR_TURN, FastPaths, IDLE_COMMAND_LINE_TURN, ImageId, LISTING_TURN,
-    Options, Sampler,
+use psstat_sampler::turns::{
+    COMMAND_LINE_TURN, DESCRIPTOR_TURN, IDLE_COMMAND_LINE_TURN, LISTING_TURN,
 };
+use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
 
 const SHORT: Duration = Duration::from_millis(2);
 

@@ -52,7 +52,8 @@ pub(crate) fn run(size: usize, stop: &Stop) -> Result<Vec<String>> {
             let (start, end) = (clock(&before), clock(&after));
             // It slept while both of us read it.
             let slept = start == clock(&at_start) && end == clock(&at_end);
-            if let (Some(start), Some(end), Some(pcpu), true) = (start, end, process.pcpu, slept)
+            if let (Some(start), Some(end), Some(pcpu), true) =
+                (start, end, process.numbers.pcpu, slept)
                 && end > start
             {
                 windows.push((end - start) as f64 / pcpu * 100.0 / 1e6);

@@ -45,11 +45,10 @@ impl Measure {
 
     /// Its value for a row.
     pub fn of(self, row: &Row) -> Option<f64> {
-        let numbers = &row.numbers;
         match self {
-            Measure::Cpu => numbers.pcpu,
-            Measure::Memory => numbers.rss.map(|rss| rss as f64),
-            Measure::Io => numbers
+            Measure::Cpu => row.numbers.pcpu,
+            Measure::Memory => row.numbers.rss.map(|rss| rss as f64),
+            Measure::Io => row
                 .io_done
                 .map(|(done, seconds)| done.rchar.saturating_add(done.wchar) as f64 / seconds),
             Measure::Connections => connections(row).map(|count| count as f64),
@@ -103,25 +102,24 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Numbers;
+    use psstat_sampler::Numbers;
 
     #[test]
     fn bars_are_as_high_as_values() {
         let mut history = History::default();
+        let row = |pcpu| {
+            let mut numbers = Numbers::default();
+            numbers.pcpu = pcpu;
+            Row { images: Vec::new(), who: None, numbers, io_done: None }
+        };
         for pcpu in [Some(0.0), None, Some(50.0), Some(100.0)] {
-            let numbers = Numbers { pcpu, ..Numbers::default() };
-            history.add(&Row { images: Vec::new(), who: None, procs: 1, numbers });
+            history.add(&row(pcpu));
         }
         assert_eq!(history.bars(Measure::Cpu, 6), "  ▁ ▅█");
         assert_eq!(history.bars(Measure::Cpu, 2), "▅█");
         assert_eq!(history.bars(Measure::Io, 3), "   ");
         for _ in 0..100 {
-            history.add(&Row {
-                images: Vec::new(),
-                who: None,
-                procs: 0,
-                numbers: Numbers { pcpu: Some(1.0), ..Numbers::default() },
-            });
+            history.add(&row(Some(1.0)));
         }
         assert_eq!(history.values.len(), LENGTH);
     }

@@ -90,7 +90,7 @@ fn head(app: &App) -> [String; 2] {
         format!(
             "{paused}{}  {}, {}, CPU {}, RSS {}",
             time::utc(snapshot.time),
-            units::count(total.procs, "process", "processes"),
+            units::count(total.numbers.procs, "process", "processes"),
             units::count(snapshot.images.len() as u64, "image", "images"),
             cell(total.numbers.pcpu.map(|pcpu| units::percent(pcpu, Style::Human) + " %")),
             cell(
@@ -170,7 +170,7 @@ fn numbers(row: &Row, label: &str, name: usize) -> String {
     let connections = connections(row).map_or("-".to_owned(), |count| count.to_string());
     format!(
         "{label:<name$} {:>5} {} {:>6} {:>6} {:>8} {:>8} {connections:>5} ",
-        row.procs,
+        row.numbers.procs,
         bar(row.numbers.pcpu),
         cell("pcpu"),
         cell("rss"),

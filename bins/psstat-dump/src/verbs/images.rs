@@ -68,7 +68,7 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
             Level::Process => &mut snapshot.processes,
         };
         columns::sort(rows, sort, args.reverse);
-        if snapshot.total.procs > 0 {
+        if snapshot.total.numbers.procs > 0 {
             found = Found::Something;
         }
         printer.print(&snapshot, measurer.chooser(), round == 0)?;

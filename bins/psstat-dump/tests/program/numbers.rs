@@ -191,14 +191,14 @@ fn rates_are_what_was_done_between_two_ends() {
     actor.read_bytes(77_000, 7).unwrap();
     actor.quiesce().unwrap();
     let after = truth::io(actor.pid()).unwrap();
-    let (done, seconds) = window(&mut measurer).numbers.io_done.unwrap();
+    let (done, seconds) = window(&mut measurer).io_done.unwrap();
     assert_eq!(done.rchar, after["rchar"] - before["rchar"]);
     assert_eq!(done.wchar, after["wchar"] - before["wchar"]);
     assert_eq!(done.syscr, after["syscr"] - before["syscr"]);
     assert_eq!(done.syscw, after["syscw"] - before["syscw"]);
     assert!(done.wchar >= 5_000_000);
     assert!(seconds >= 0.2 && seconds <= begin.elapsed().as_secs_f64() + 1.0, "{seconds}");
-    let (done, _) = window(&mut measurer).numbers.io_done.unwrap();
+    let (done, _) = window(&mut measurer).io_done.unwrap();
     assert_eq!((done.rchar, done.wchar), (0, 0));
 }
 

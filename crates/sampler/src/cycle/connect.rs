@@ -3,7 +3,7 @@
 
 use crate::keep::sockets::{Found, Netns, Strangers};
 use crate::keep::tracked::Life;
-use crate::outcome::Outcome;
+use crate::read::outcome::Outcome;
 use crate::read::tables::Protocol;
 use crate::reckon::ledger::Slot;
 use crate::sampler::Sampler;

@@ -9,8 +9,8 @@ use crate::image::ImageId;
 use crate::keep::schedule::{DENIED_TURN, LISTING_TURN, is_due_when_idle, next_look};
 use crate::keep::seen::Seen;
 use crate::keep::tracked::Life;
-use crate::outcome::Outcome;
 use crate::read::command_line::Answer;
+use crate::read::outcome::Outcome;
 use crate::read::process::{self, KeepFiles};
 use crate::read::sys;
 use crate::reckon::counters::Counters;
@@ -333,7 +333,7 @@ impl Sampler {
         if seen.is_young(self.cycle) && !self.starting {
             let io = process::Handles::default().io(&self.procfs, seen.listed(), KeepFiles::NONE);
             if let Outcome::There(io) = io {
-                self.young.insert(seen.pid, io.into());
+                self.young.insert(seen.pid, Counters::of(io));
             }
         }
     }
@@ -363,7 +363,7 @@ impl Sampler {
             let young = self.young.get(&seen.pid).copied();
             let done = young.or_else(|| {
                 let io = tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot));
-                io.there().map(Counters::from)
+                io.there().map(Counters::of)
             });
             self.ledger.begin(slot, done);
         }

@@ -20,9 +20,9 @@ use crate::keep::schedule::{
 };
 use crate::keep::sockets::{Group, Netns};
 use crate::keep::tracked::{FileState, Tracked};
-use crate::outcome::Outcome;
 use crate::read::descriptors::{self, SocketFinder};
 use crate::read::listing::Listed;
+use crate::read::outcome::Outcome;
 use crate::read::process::open_folder;
 use crate::read::procfs::Procfs;
 use crate::reckon::ledger::Slot;
@@ -110,7 +110,7 @@ impl Sampler {
         for slot in (first..end).chain(0..first) {
             let Some(tracked) = self.roll.get(slot) else { continue };
             let sockets = &tracked.sockets;
-            let count = tracked.descriptors.there();
+            let count = tracked.readings.descriptors.there();
             if sockets.suspect || count.is_some_and(|count| count != sockets.descriptors) {
                 self.look_at_suspect(slot);
             }

@@ -4,15 +4,17 @@
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use psstat_proc_parse::State;
+use psstat_proc_parse::{State, Statm};
 
 use crate::cycle::families::{self, Household};
 use crate::keep::schedule::DENIED_TURN;
-use crate::keep::tracked::{Cpu, FileState, Life, Memory, Tracked};
-use crate::outcome::Outcome;
+use crate::keep::tracked::{Cpu, FileState, Life, Tracked};
 use crate::read::listing::Lister;
+use crate::read::outcome::Outcome;
 use crate::read::procfs::{Procfs, Where};
+use crate::read::reader::Reader;
 use crate::read::{process, sys};
+use crate::reckon::counters::Counters;
 use crate::reckon::ledger::Slot;
 use crate::sampler::Sampler;
 
@@ -58,7 +60,7 @@ impl Sampler {
         self.forest = forest;
     }
 
-    /// Reads what a member has now: memory, descriptors, threads.
+    /// Reads what a member has now: what the table of numbers lists.
     pub(crate) fn read_gauges(&mut self) {
         self.zombies.clear();
         for slot in 0..self.roll.end() {
@@ -67,24 +69,25 @@ impl Sampler {
             if tracked.life == Life::Gone || !tracked.is_member() {
                 continue;
             }
-            let (procfs, who, keep) = (&self.procfs, tracked.who, self.keep.at(slot));
-            // A member's child's were read when it was checked on.
-            let read = is_checked_on && procfs.fast.fd_size && tracked.handles.keeps_fd();
-            if !procfs.fast.fd_size && !tracked.sockets.state.is_due(self.cycle) {
+            let (procfs, who) = (&self.procfs, tracked.who);
+            let descriptors = if !procfs.fast.fd_size && !tracked.sockets.state.is_due(self.cycle) {
                 // Listing them takes the right that reading their links does.
-                tracked.descriptors = Outcome::Denied;
-            } else if !read {
-                tracked.descriptors =
-                    tracked.handles.descriptors(procfs, who, keep, &mut self.lister);
-            }
-            tracked.threads = tracked.handles.threads(procfs, who, keep);
-            // Last: it tells that all of these were this process's.
-            let before = tracked.memory;
-            tracked.memory = tracked.handles.statm(procfs, who, keep).map(Memory::from);
-            let gone = tracked.memory.is_gone()
-                || tracked.descriptors.is_gone()
-                || tracked.threads.is_gone();
-            if gone {
+                Some(Outcome::Denied)
+            } else {
+                // A member's child's were read when it was checked on.
+                let read = is_checked_on && procfs.fast.fd_size && tracked.handles.keeps_fd();
+                read.then_some(tracked.readings.descriptors)
+            };
+            let before = tracked.readings.statm;
+            tracked.readings.read(&mut Reader {
+                procfs,
+                who,
+                handles: &mut tracked.handles,
+                keep: self.keep.at(slot),
+                lister: &mut self.lister,
+                descriptors,
+            });
+            if tracked.readings.tell_it_is_gone() {
                 let parent = tracked.parent;
                 self.bury_late(slot, parent);
                 continue;
@@ -92,7 +95,7 @@ impl Sampler {
             let was_zombie = tracked.life == Life::Zombie;
             tracked.life = Life::Running;
             tracked.living_thread = None;
-            if let Outcome::There(Memory { size: 0, .. }) = tracked.memory {
+            if let Outcome::There(Statm { size: 0, .. }) = tracked.readings.statm {
                 look_closer(tracked, procfs, &mut self.lister);
                 if tracked.life == Life::Zombie {
                     self.zombies.push(who.pid);
@@ -100,7 +103,7 @@ impl Sampler {
                         self.forget_sockets(slot);
                     }
                 }
-            } else if has_exec_trace(before, tracked.memory) {
+            } else if has_exec_trace(before, tracked.readings.statm) {
                 // Another program, or the young one's first.
                 if let Some(seen) = self.census.find_mut(who.pid) {
                     seen.look = self.cycle;
@@ -130,7 +133,7 @@ impl Household for Sampler {
         match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
             Outcome::There(io) => {
                 tracked.io = FileState::Read;
-                return self.ledger.accept(slot, io.into());
+                return self.ledger.accept(slot, Counters::of(io));
             }
             Outcome::Gone => {
                 let parent = tracked.parent;
@@ -146,9 +149,10 @@ impl Household for Sampler {
         let Some(tracked) = self.roll.get_mut(slot) else { return };
         let gone = if self.procfs.fast.fd_size && tracked.handles.keeps_fd() {
             let keep = self.keep.at(slot);
-            tracked.descriptors =
+            let count =
                 tracked.handles.descriptors(&self.procfs, tracked.who, keep, &mut self.lister);
-            tracked.descriptors.is_gone()
+            tracked.readings.descriptors = count;
+            count.is_gone()
         } else {
             !process::is_there(&self.procfs, tracked.who)
         };
@@ -168,7 +172,7 @@ impl Household for Sampler {
 }
 
 /// Another size of the program's code means another program.
-fn has_exec_trace(before: Outcome<Memory>, now: Outcome<Memory>) -> bool {
+fn has_exec_trace(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
     match (before, now) {
         (Outcome::There(before), Outcome::There(now)) => before.text != now.text,
         _ => false,
@@ -190,8 +194,8 @@ fn look_closer(tracked: &mut Tracked, procfs: &Procfs, lister: &mut Lister) {
         return;
     };
     let thread = Where::Thread(who.pid, tid);
-    tracked.memory = process::statm_at(procfs, thread).map(Memory::from);
-    tracked.descriptors = process::descriptors_at(procfs, thread, lister);
+    tracked.readings.statm = process::statm_at(procfs, thread);
+    tracked.readings.descriptors = process::descriptors_at(procfs, thread, lister);
 }
 
 /// CPU time in nanoseconds, and when it was read.

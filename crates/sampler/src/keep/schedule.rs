@@ -31,11 +31,11 @@ pub const DESCRIPTOR_TURN: u64 = 40;
 
 /// The same for those that have used no CPU: another process with which one
 /// shares its descriptors (`CLONE_FILES`) can have changed them.
-pub const IDLE_DESCRIPTOR_TURN: u32 = 8 * DESCRIPTOR_TURN as u32;
+pub(crate) const IDLE_DESCRIPTOR_TURN: u32 = 8 * DESCRIPTOR_TURN as u32;
 
 /// So many descriptors are looked at each cycle at least (a quarter of a millisecond),
 /// so that small populations are looked at whole every few cycles.
-pub const DESCRIPTORS_A_CYCLE: u64 = 128;
+pub(crate) const DESCRIPTORS_A_CYCLE: u64 = 128;
 
 /// So many descriptors are looked at in a cycle at most because something points
 /// to a change, and at most twice as many where the last process among them

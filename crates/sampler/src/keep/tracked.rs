@@ -5,13 +5,11 @@ use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::time::Instant;
 
-use psstat_proc_parse::Statm;
-
 use super::schedule::IDLE_DESCRIPTOR_TURN;
 use super::sockets::{Group, Netns, SocketInode, Table};
 use crate::image::ImageId;
 use crate::memory::give_back;
-use crate::outcome::Outcome;
+use crate::numbers::table::Readings;
 use crate::read::listing::Listed;
 use crate::read::process::Handles;
 use crate::read::procfs::Where;
@@ -35,24 +33,8 @@ pub(crate) struct Tracked {
     pub(crate) parent: Option<Slot>,
     pub(crate) cpu: Cpu,
     pub(crate) io: FileState,
-    pub(crate) memory: Outcome<Memory>,
-    pub(crate) descriptors: Outcome<u64>,
-    pub(crate) threads: Outcome<u64>,
+    pub(crate) readings: Readings,
     pub(crate) sockets: Sockets,
-}
-
-/// What of `statm` is kept, in pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Memory {
-    pub(crate) size: u64,
-    pub(crate) resident: u64,
-    pub(crate) text: u64,
-}
-
-impl From<Statm> for Memory {
-    fn from(statm: Statm) -> Memory {
-        Memory { size: statm.size, resident: statm.resident, text: statm.text }
-    }
 }
 
 /// A process's images, sorted. Most have one, which takes no memory of its own.
@@ -173,9 +155,7 @@ impl Tracked {
             parent: None,
             cpu: Cpu::default(),
             io: FileState::Unread,
-            memory: Outcome::Gone,
-            descriptors: Outcome::Gone,
-            threads: Outcome::Gone,
+            readings: Readings::NONE,
             sockets: Sockets {
                 state: FileState::Unread,
                 inodes: Box::default(),
@@ -196,7 +176,7 @@ impl Tracked {
 
     /// How many descriptors it has, as far as is known.
     pub(crate) fn number_of_descriptors(&self) -> u64 {
-        self.descriptors.there().unwrap_or(self.sockets.descriptors)
+        self.readings.descriptors.there().unwrap_or(self.sockets.descriptors)
     }
 
     /// Whether it has run since its descriptors were last looked at: without,

@@ -20,7 +20,7 @@ use super::hanging::{Hanging, Limits};
 use super::procfs::{Name, READ, Where, read_at_start};
 use super::sys::leave_descriptor_table;
 use crate::memory::give_back;
-use crate::outcome::Outcome;
+use crate::read::outcome::Outcome;
 
 /// How many threads may be left behind in one call, and of these on processes
 /// of one user; what is then unread is read the next time.

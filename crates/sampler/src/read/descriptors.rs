@@ -6,7 +6,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, RawDir, SeekFrom};
 
 use super::procfs::{Name, Procfs, READ, Where, read_link};
-use crate::outcome::Outcome;
+use crate::read::outcome::Outcome;
 
 /// Reads descriptors' links; its buffers are kept from process to process.
 #[derive(Debug)]

@@ -9,8 +9,10 @@ pub(crate) mod descriptors;
 pub(crate) mod hanging;
 pub(crate) mod listing;
 pub(crate) mod netlink;
+pub(crate) mod outcome;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod reader;
 pub(crate) mod roster;
 #[cfg(feature = "netlink")]
 pub(crate) mod sock_diag;

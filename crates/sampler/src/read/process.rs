@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::listing::{Listed, Lister};
 use super::procfs::{NAME_ONLY, Name, Procfs, READ, Where, read_at_start};
-use crate::outcome::Outcome;
+use crate::read::outcome::Outcome;
 
 /// What may be kept open, most useful first: everyone's `io`, then everyone's
 /// `statm`, `fd`, `task`, as far as the budget goes.
@@ -132,27 +132,21 @@ impl Handles {
             .and_then(|dir| Outcome::from(lister.list(&dir).map(<[Listed]>::len)).map(|n| n as u64))
     }
 
-    /// The number of threads: from the link count of `/proc/PID/task` where
-    /// that is to be trusted, else from `stat`. To be followed by
-    /// [`statm`](Self::statm), which tells whose it was.
+    /// The number of threads: from the link count of `/proc/PID/task`, where
+    /// that is to be trusted. To be followed by [`statm`](Self::statm), which
+    /// tells whose it was.
     pub(crate) fn threads(
         &mut self,
         procfs: &Procfs,
         who: Listed,
         keep: KeepFiles,
     ) -> Outcome<u64> {
-        if procfs.fast.task_links {
-            // The folder itself and `.` are links too. Nothing else says that
-            // the process is gone.
-            return self.stat_of(procfs, who, keep, File::Task).and_then(|stat| {
-                match stat.st_nlink {
-                    0..=2 => Outcome::Gone,
-                    links => Outcome::There(links - 2),
-                }
-            });
-        }
-        let mut buffer = [0; 1024];
-        stat(procfs, who.pid, &mut buffer).map(|stat| stat.num_threads)
+        // The folder itself and `.` are links too. Nothing else says that the
+        // process is gone.
+        self.stat_of(procfs, who, keep, File::Task).and_then(|stat| match stat.st_nlink {
+            0..=2 => Outcome::Gone,
+            links => Outcome::There(links - 2),
+        })
     }
 
     /// Whether `fd` is kept: then it tells by itself that its process is gone.
@@ -278,14 +272,26 @@ pub(crate) fn stat<'b>(
     procfs.read_of(pid, c"stat", buffer).and_then(|bytes| parsed(StatCore::parse(bytes)))
 }
 
+/// A field of `/proc/PID/stat`, opened by its path for this read.
+pub(crate) fn stat_by_path(
+    procfs: &Procfs,
+    pid: u32,
+    field: impl FnOnce(&Stat<'_>) -> u64,
+) -> Outcome<u64> {
+    let mut buffer = [0; STAT];
+    procfs
+        .read_of(pid, c"stat", &mut buffer)
+        .and_then(|bytes| parsed(Stat::parse(bytes)))
+        .map(|stat| field(&stat))
+}
+
 /// All of `/proc/PID/stat`, of this process and no other.
 pub(crate) fn stat_in_full<T>(
     procfs: &Procfs,
     who: Listed,
     take: impl FnOnce(&Stat<'_>) -> T,
 ) -> Outcome<T> {
-    // 52 fields at most, of up to 21 bytes.
-    let mut buffer = [0; 2048];
+    let mut buffer = [0; STAT];
     open_in(procfs, who, c"stat", READ)
         .and_then(|file| read_at_start(&file, &mut buffer).map(<[u8]>::len))
         .and_then(|length| parsed(Stat::parse(buffer.get(..length).unwrap_or_default())))
@@ -321,6 +327,10 @@ pub(crate) fn descriptors_at(procfs: &Procfs, thread: Where, lister: &mut Lister
         .and_then(|dir| Outcome::from(lister.list(&dir).map(<[Listed]>::len)))
         .map(|n| n as u64)
 }
+
+/// What a whole `stat` fits in: 52 fields at most, of up to 21 bytes, and a
+/// name.
+const STAT: usize = 2048;
 
 fn parsed<T>(result: Result<T, psstat_proc_parse::Error>) -> Outcome<T> {
     match result {

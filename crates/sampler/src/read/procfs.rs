@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::options::FastPaths;
-use crate::outcome::Outcome;
+use crate::read::outcome::Outcome;
 
 /// An open procfs, or a copy of one in a folder.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::listing::{Listed, Lister};
 use super::procfs::{Procfs, READ, read_at_start};
-use crate::outcome::Outcome;
+use crate::read::outcome::Outcome;
 
 /// Pids from one to another; past the highest one they go on with the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

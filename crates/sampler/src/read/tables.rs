@@ -7,11 +7,11 @@ use rustix::io::Errno;
 
 use super::netlink::Netlink;
 use super::procfs::{Name, Procfs, READ, Where};
-use crate::outcome::Outcome;
+use crate::read::outcome::Outcome;
 
 /// A kind of socket, both address families together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// tcp and tcp6; an IPv4 client of a dual-stack server is in tcp6.
     Tcp,
     /// udp and udp6.
@@ -22,7 +22,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them; a protocol's place here is its index elsewhere.
-    pub const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Unix];
+    pub(crate) const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Unix];
 }
 
 /// Reads the tables, by netlink where it is to be had.

@@ -27,7 +27,7 @@ pub struct Counters {
 
 impl Counters {
     /// All zero.
-    pub const ZERO: Counters = Counters {
+    pub(crate) const ZERO: Counters = Counters {
         rchar: 0,
         wchar: 0,
         syscr: 0,
@@ -83,10 +83,9 @@ impl Counters {
         let cancelled_write_bytes = self.cancelled_write_bytes;
         Counters { cancelled_write_bytes, ..self.max(other) } == self
     }
-}
 
-impl From<Io> for Counters {
-    fn from(io: Io) -> Counters {
+    /// Those that a reading gave.
+    pub(crate) fn of(io: Io) -> Counters {
         let signed = |counter| i64::try_from(counter).unwrap_or(i64::MAX);
         Counters {
             rchar: signed(io.rchar),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use psstat_actor::{Actor, Config, Io, truth};
-use psstat_sampler::{Counters, FastPaths, ImageId, ImageSample, Options, Sample, Sampler};
+use psstat_sampler::{Counters, FastPaths, ImageId, Numbers, Options, Sample, Sampler};
 
 pub(crate) const A: ImageId = ImageId(0);
 pub(crate) const B: ImageId = ImageId(1);
@@ -87,12 +87,12 @@ pub(crate) fn four(io: Option<Counters>) -> Io {
     }
 }
 
-pub(crate) fn io_of(image: ImageSample) -> Io {
+pub(crate) fn io_of(image: Numbers) -> Io {
     four(image.io)
 }
 
 /// Every number of an image, against slow readings of its processes.
-pub(crate) fn assert_true(image: ImageSample, actors: &[&Actor]) {
+pub(crate) fn assert_true(image: Numbers, actors: &[&Actor]) {
     let pids = || actors.iter().map(|actor| actor.pid());
     let io = pids().map(|pid| Io::read(pid).unwrap());
     assert_eq!(io_of(image), io.fold(Io::default(), |sum, io| sum + io));

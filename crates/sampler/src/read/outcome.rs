@@ -15,7 +15,7 @@ use rustix::io::Errno;
 /// * [`Failed`](Outcome::Failed): anything else. Leave the value out and count
 ///   it; the next cycle may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     /// The value, as the kernel gave it.
     There(T),
     /// The process has ended: `ENOENT` at open, `ESRCH` at read, or an empty
@@ -29,7 +29,7 @@ pub enum Outcome<T> {
 
 /// Why a read failed that was neither denied nor too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The error number of a system call.
     Errno(i32),
     /// The kernel's answer could not be parsed.
@@ -38,7 +38,7 @@ pub enum Failure {
 
 impl<T> Outcome<T> {
     /// The value, if it is there.
-    pub fn there(self) -> Option<T> {
+    pub(crate) fn there(self) -> Option<T> {
         match self {
             Outcome::There(value) => Some(value),
             Outcome::Gone | Outcome::Denied | Outcome::Failed(_) => None,
@@ -46,17 +46,17 @@ impl<T> Outcome<T> {
     }
 
     /// Whether the process has ended.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Outcome::Gone)
     }
 
     /// The same outcome with another value.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
         self.and_then(|value| Outcome::There(f(value)))
     }
 
     /// Goes on reading with the value, if it is there.
-    pub fn and_then<U>(self, f: impl FnOnce(T) -> Outcome<U>) -> Outcome<U> {
+    pub(crate) fn and_then<U>(self, f: impl FnOnce(T) -> Outcome<U>) -> Outcome<U> {
         match self {
             Outcome::There(value) => f(value),
             Outcome::Gone => Outcome::Gone,

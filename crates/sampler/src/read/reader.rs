@@ -1,0 +1,50 @@
+//! The reads of one process that give a number each.
+
+use psstat_proc_parse::{Stat, Statm};
+
+use super::listing::{Listed, Lister};
+use super::outcome::Outcome;
+use super::process::{self, Handles, KeepFiles};
+use super::procfs::Procfs;
+
+/// A process whose numbers are read. What is read by its path may be the next
+/// process's with this pid; [`statm`](Self::statm), read after it, tells that.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) procfs: &'a Procfs,
+    pub(crate) who: Listed,
+    pub(crate) handles: &'a mut Handles,
+    pub(crate) keep: KeepFiles,
+    pub(crate) lister: &'a mut Lister,
+    /// What is known of its descriptors already.
+    pub(crate) descriptors: Option<Outcome<u64>>,
+}
+
+impl Reader<'_> {
+    /// The number of open descriptors.
+    pub(crate) fn descriptors(&mut self) -> Outcome<u64> {
+        self.descriptors.unwrap_or_else(|| {
+            self.handles.descriptors(self.procfs, self.who, self.keep, self.lister)
+        })
+    }
+
+    /// The number of threads.
+    pub(crate) fn threads(&mut self) -> Outcome<u64> {
+        match self.procfs.fast.task_links {
+            true => self.handles.threads(self.procfs, self.who, self.keep),
+            false => self.stat(|stat| stat.num_threads),
+        }
+    }
+
+    /// A field of `/proc/PID/stat`, opened for this read: the dearest of them,
+    /// for the kernel walks all threads.
+    pub(crate) fn stat(&mut self, field: impl FnOnce(&Stat<'_>) -> u64) -> Outcome<u64> {
+        process::stat_by_path(self.procfs, self.who.pid, field)
+    }
+
+    /// Memory in pages; all zero for a zombie and for a leader that has ended
+    /// while other threads live.
+    pub(crate) fn statm(&mut self) -> Outcome<Statm> {
+        self.handles.statm(self.procfs, self.who, self.keep)
+    }
+}
