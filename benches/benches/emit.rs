@@ -4,10 +4,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use psstat_emit::{Encoder, Format, Health, Image, Series, Tag, Timestamp, Value};
+use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
 
 const IMAGES: usize = 50;
-const POINTS: usize = IMAGES * Series::ALL.len() + Health::ALL.len();
+const POINTS: usize = IMAGES * Series::ALL.len() + HealthSeries::ALL.len();
 
 fn images() -> Vec<Image> {
     (0..IMAGES).map(|number| Image::new(&format!("service/image-{number:02}")).unwrap()).collect()
@@ -24,14 +24,14 @@ fn cycle(encoder: &mut Encoder, images: &[Image], out: &mut Vec<u8>, time: i64) 
     for (number, &series) in Series::ALL.iter().enumerate() {
         for (at, image) in images.iter().enumerate() {
             let value = match series {
-                Series::Pcpu => Value::milli(value(number, at)),
-                _ => Value::integer(value(number, at)),
+                Series::Pcpu => Value::from_thousandths(value(number, at).cast_signed()),
+                _ => Value::from_u64(value(number, at)),
             };
             cycle.point(series, image, value).unwrap();
         }
     }
-    for &health in Health::ALL {
-        cycle.health(health, Value::integer(7)).unwrap();
+    for &health in HealthSeries::ALL {
+        cycle.health(health, Value::from_u64(7)).unwrap();
     }
     cycle.end();
 }

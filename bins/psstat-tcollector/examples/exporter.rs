@@ -81,14 +81,16 @@ fn expose(encoder: &mut Encoder, sampler: &Sampler, images: &[Image]) -> Result<
 fn value(series: Series, image: &Numbers) -> Option<Value> {
     let io = image.io;
     match series {
-        Series::IoRchar => io.map(|io| Value::Integer(io.rchar)),
-        Series::IoWchar => io.map(|io| Value::Integer(io.wchar)),
-        Series::FdOpen => image.descriptors.map(Value::integer),
-        Series::Threads => image.threads.map(Value::integer),
-        Series::NetTcp => image.tcp.map(Value::integer),
-        Series::Pcpu => image.pcpu.map(|percent| Value::Milli((percent * 1000.0) as i64)),
-        Series::MemResident => image.rss.map(Value::integer),
-        Series::Procs => Some(Value::integer(image.procs)),
+        Series::IoRchar => io.map(|io| Value::from_i64(io.rchar)),
+        Series::IoWchar => io.map(|io| Value::from_i64(io.wchar)),
+        Series::FdOpen => image.descriptors.map(Value::from_u64),
+        Series::Threads => image.threads.map(Value::from_u64),
+        Series::NetTcp => image.tcp.map(Value::from_u64),
+        Series::Pcpu => {
+            image.pcpu.map(|percent| Value::from_thousandths((percent * 1000.0) as i64))
+        }
+        Series::MemResident => image.rss.map(Value::from_u64),
+        Series::Procs => Some(Value::from_u64(image.procs)),
         // As many more as are wanted.
         _ => None,
     }

@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut points = encoder.begin(&mut lines, Timestamp::from_unix(now.try_into()?)?)?;
     for (image, number) in &images {
         let procs = sample.image(*number).procs;
-        points.point(Series::Procs, image, Value::integer(procs))?;
+        points.point(Series::Procs, image, Value::from_u64(procs))?;
     }
     points.end();
     std::io::stdout().write_all(&lines)?;

@@ -1,7 +1,7 @@
 //! The table from a sample's fields to the catalogue: which number goes out
 //! under which name. A series without a line here does not compile.
 
-use psstat_emit::{Cycle, Health, Image, Series, Value};
+use psstat_emit::{Cycle, HealthSeries, Image, Series, Value};
 use psstat_sampler::{Counters, ImageId, Numbers, Sample};
 
 use crate::health::OwnHealth;
@@ -33,7 +33,7 @@ pub fn write_own(cycle: &mut Cycle<'_>, own: &OwnHealth) {
 }
 
 fn write_health(cycle: &mut Cycle<'_>, sampler: Option<&psstat_sampler::Health>, own: &OwnHealth) {
-    for &health in Health::ALL {
+    for &health in HealthSeries::ALL {
         if let Some(value) = health_of(health, sampler, own) {
             let _ = cycle.health(health, value);
         }
@@ -52,15 +52,15 @@ pub struct Memory {
 impl Memory {
     fn value(self, bytes: u64) -> Value {
         match self.unit {
-            MemUnit::Bytes => Value::integer(bytes),
-            MemUnit::Pages => Value::integer(bytes / self.page_size.max(1)),
+            MemUnit::Bytes => Value::from_u64(bytes),
+            MemUnit::Pages => Value::from_u64(bytes / self.page_size.max(1)),
         }
     }
 }
 
 fn value_of(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
-    let io = |of: fn(&Counters) -> i64| image.io.as_ref().map(|io| Value::Integer(of(io)));
-    let count = |count: Option<u64>| count.map(Value::integer);
+    let io = |of: fn(&Counters) -> i64| image.io.as_ref().map(|io| Value::from_i64(of(io)));
+    let count = |count: Option<u64>| count.map(Value::from_u64);
     match series {
         Series::IoRchar => io(|io| io.rchar),
         Series::IoWchar => io(|io| io.wchar),
@@ -77,55 +77,55 @@ fn value_of(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
         Series::Pcpu => image.pcpu.map(thousandths),
         Series::MemTotal => image.vsize.map(|bytes| memory.value(bytes)),
         Series::MemResident => image.rss.map(|bytes| memory.value(bytes)),
-        Series::Procs => Some(Value::integer(image.procs)),
+        Series::Procs => Some(Value::from_u64(image.procs)),
     }
 }
 
 /// Without a sample, only what the collector knows of itself has a value.
 fn health_of(
-    health: Health,
+    health: HealthSeries,
     sampler: Option<&psstat_sampler::Health>,
     own: &OwnHealth,
 ) -> Option<Value> {
-    let seen = |of: fn(&psstat_sampler::Health) -> u64| sampler.map(|it| Value::integer(of(it)));
-    let count = |number: u64| Some(Value::integer(number));
+    let seen = |of: fn(&psstat_sampler::Health) -> u64| sampler.map(|it| Value::from_u64(of(it)));
+    let count = |number: u64| Some(Value::from_u64(number));
     match health {
-        Health::Cpu => Some(thousandths(own.cpu_milliseconds)),
-        Health::Wall => Some(thousandths(own.wall_milliseconds)),
-        Health::Seen => seen(|sampler| sampler.seen),
-        Health::Matched => seen(|sampler| sampler.matched),
-        Health::DeniedIo => seen(|sampler| sampler.denied.io),
-        Health::DeniedFd => seen(|sampler| sampler.denied.fd),
-        Health::DeniedCmdline => seen(|sampler| sampler.denied.command_line),
-        Health::DeniedNs => seen(|sampler| sampler.denied.netns),
-        Health::DeniedStatm => seen(|sampler| sampler.denied.statm),
-        Health::DeniedStat => seen(|sampler| sampler.denied.stat),
-        Health::DeniedNet => seen(|sampler| sampler.denied.net),
-        Health::FailedIo => seen(|sampler| sampler.failed.io),
-        Health::FailedFd => seen(|sampler| sampler.failed.fd),
-        Health::FailedCmdline => seen(|sampler| sampler.failed.command_line),
-        Health::FailedNs => seen(|sampler| sampler.failed.netns),
-        Health::FailedStatm => seen(|sampler| sampler.failed.statm),
-        Health::FailedStat => seen(|sampler| sampler.failed.stat),
-        Health::FailedNet => seen(|sampler| sampler.failed.net),
-        Health::Blocked => seen(|sampler| sampler.blocked),
-        Health::ConfBadLines => count(own.bad_lines),
-        Health::ConfLoaded => count(u64::from(own.conf_loaded)),
-        Health::Rules => count(own.rules),
-        Health::LimitedRules => count(own.limited_rules),
-        Health::Panics => count(own.panics),
-        Health::SysPtrace => count(u64::from(own.held.sys_ptrace)),
-        Health::DacReadSearch => count(u64::from(own.held.dac_read_search)),
-        Health::Rss => own.rss.map(Value::integer),
-        Health::Fds => seen(|sampler| sampler.kept),
-        Health::Late => count(own.late),
+        HealthSeries::Cpu => Some(thousandths(own.cpu_milliseconds)),
+        HealthSeries::Wall => Some(thousandths(own.wall_milliseconds)),
+        HealthSeries::Seen => seen(|sampler| sampler.seen),
+        HealthSeries::Matched => seen(|sampler| sampler.matched),
+        HealthSeries::DeniedIo => seen(|sampler| sampler.denied.io),
+        HealthSeries::DeniedFd => seen(|sampler| sampler.denied.fd),
+        HealthSeries::DeniedCmdline => seen(|sampler| sampler.denied.command_line),
+        HealthSeries::DeniedNs => seen(|sampler| sampler.denied.netns),
+        HealthSeries::DeniedStatm => seen(|sampler| sampler.denied.statm),
+        HealthSeries::DeniedStat => seen(|sampler| sampler.denied.stat),
+        HealthSeries::DeniedNet => seen(|sampler| sampler.denied.net),
+        HealthSeries::FailedIo => seen(|sampler| sampler.failed.io),
+        HealthSeries::FailedFd => seen(|sampler| sampler.failed.fd),
+        HealthSeries::FailedCmdline => seen(|sampler| sampler.failed.command_line),
+        HealthSeries::FailedNs => seen(|sampler| sampler.failed.netns),
+        HealthSeries::FailedStatm => seen(|sampler| sampler.failed.statm),
+        HealthSeries::FailedStat => seen(|sampler| sampler.failed.stat),
+        HealthSeries::FailedNet => seen(|sampler| sampler.failed.net),
+        HealthSeries::Blocked => seen(|sampler| sampler.blocked),
+        HealthSeries::ConfBadLines => count(own.bad_lines),
+        HealthSeries::ConfLoaded => count(u64::from(own.conf_loaded)),
+        HealthSeries::Rules => count(own.rules),
+        HealthSeries::LimitedRules => count(own.limited_rules),
+        HealthSeries::Panics => count(own.panics),
+        HealthSeries::SysPtrace => count(u64::from(own.held.sys_ptrace)),
+        HealthSeries::DacReadSearch => count(u64::from(own.held.dac_read_search)),
+        HealthSeries::Rss => own.rss.map(Value::from_u64),
+        HealthSeries::Fds => seen(|sampler| sampler.kept),
+        HealthSeries::Late => count(own.late),
     }
 }
 
 /// A number with up to three decimals.
 fn thousandths(number: f64) -> Value {
     // A float is cut to the integer's range, and NaN is 0.
-    Value::Milli((number * 1000.0).round() as i64)
+    Value::from_thousandths((number * 1000.0).round() as i64)
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
         for (number, value) in
             [(0.0, 0), (12.3456, 12_346), (0.0004, 0), (f64::NAN, 0), (f64::INFINITY, i64::MAX)]
         {
-            assert_eq!(thousandths(number), Value::Milli(value));
+            assert_eq!(thousandths(number), Value::from_thousandths(value));
         }
     }
 }

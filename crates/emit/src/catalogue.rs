@@ -1,10 +1,10 @@
 //! Every metric that psstat has: name, types, unit, kind and help.
 //!
 //! They stand in one table, `catalogue/table.rs`. A new metric is a new entry
-//! there, and nothing else in this crate. The table's order is the order of a
+//! there, its unit too if that is new, and nothing else in this crate. The table's order is the order of a
 //! cycle's points (see [`Encoder`](crate::Encoder)).
 
-/// Makes `Series`, `Health` and `ALL` of the table.
+/// Makes `Series`, `HealthSeries` and `ALL` of the table.
 macro_rules! catalogue {
     ($(
         $(#[$enum_doc:meta])*
@@ -64,10 +64,43 @@ macro_rules! catalogue {
     };
 }
 
-// Below the macro, which is not visible above its definition.
-mod table;
+/// Makes `Unit` of the table.
+macro_rules! units {
+    ($( $(#[$doc:meta])* $unit:ident = $words:literal $(, openmetrics $suffix:literal)?; )+) => {
+        /// What a value is counted in.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Unit {
+            $($(#[$doc])* $unit,)+
+        }
 
-pub use table::{ALL, Health, Series};
+        impl Unit {
+            /// The unit in words, for a table: `bytes`, `percent of one core`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Unit::$unit => $words,)+
+                }
+            }
+
+            /// What an OpenMetrics UNIT line says, and the family's name ends
+            /// in. `None` for what is counted in things: their families have
+            /// no unit.
+            #[must_use]
+            pub fn openmetrics(self) -> Option<&'static str> {
+                let suffix: &[&'static str] = match self {
+                    $(Unit::$unit => &[$($suffix)?],)+
+                };
+                suffix.first().copied()
+            }
+        }
+    };
+}
+
+// Below the macros, which are not visible above their definition.
+pub(crate) mod table;
+
+pub use table::{ALL, Unit};
 
 /// Whether a value counts up or is what it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,71 +118,6 @@ impl Kind {
         match self {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
-        }
-    }
-}
-
-/// What a value is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Bytes.
-    Bytes,
-    /// System calls.
-    Calls,
-    /// Cycles of the collector.
-    Cycles,
-    /// Open file descriptors.
-    Descriptors,
-    /// Lines of the conf.
-    Lines,
-    /// Thousandths of a second.
-    Milliseconds,
-    /// Hundredths of one core's time: two busy cores are 200.
-    PercentOfCore,
-    /// Processes.
-    Processes,
-    /// Reads of a file.
-    Reads,
-    /// Rules of the conf.
-    Rules,
-    /// Sockets.
-    Sockets,
-    /// Threads.
-    Threads,
-    /// 1 for yes, 0 for no.
-    YesNo,
-}
-
-impl Unit {
-    /// The unit in words, for a table: `bytes`, `percent of one core`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Unit::Bytes => "bytes",
-            Unit::Calls => "calls",
-            Unit::Cycles => "cycles",
-            Unit::Descriptors => "descriptors",
-            Unit::Lines => "lines",
-            Unit::Milliseconds => "milliseconds",
-            Unit::PercentOfCore => "percent of one core",
-            Unit::Processes => "processes",
-            Unit::Reads => "reads",
-            Unit::Rules => "rules",
-            Unit::Sockets => "sockets",
-            Unit::Threads => "threads",
-            Unit::YesNo => "0 or 1",
-        }
-    }
-
-    /// What an OpenMetrics UNIT line says, and the family's name ends in.
-    /// `None` for what is counted in things: their families have no unit.
-    #[must_use]
-    pub fn openmetrics(self) -> Option<&'static str> {
-        match self {
-            Unit::Bytes => Some("bytes"),
-            Unit::Milliseconds => Some("milliseconds"),
-            Unit::PercentOfCore => Some("percent"),
-            _ => None,
         }
     }
 }

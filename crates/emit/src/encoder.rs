@@ -3,18 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::catalogue::{Health, Kind, Metric, Series};
+use crate::catalogue::table::{HealthSeries, Series};
+use crate::catalogue::{Kind, Metric};
 use crate::name::{Image, MAX_NAME, Tag};
 use crate::template::Template;
 use crate::value::{MAX_VALUE, Timestamp, Value};
 
 /// A tcollector line, with its newline, is shorter than this many bytes.
 /// A TSD drops lines of 1,024 bytes, and tcollector adds tags of its own.
-pub const MAX_LINE: usize = 1000;
+pub(crate) const MAX_LINE: usize = 1000;
 
 /// The most extra tags, `host` not counted: a TSD takes eight tags a point,
 /// and `image`, `type` and `host` are three.
-pub const MAX_TAGS: usize = 5;
+pub(crate) const MAX_TAGS: usize = 5;
 
 /// The most bytes of a time: ten digits and a space.
 const MAX_TIME: usize = 11;
@@ -70,6 +71,7 @@ pub struct FormatError;
 
 /// Why an [`Encoder`] can't be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncoderError {
     /// An extra tag has a key that the points have already.
     #[error("the tag {0} is one that every point has already")]
@@ -77,13 +79,13 @@ pub enum EncoderError {
     /// Two extra tags have the same key.
     #[error("the tag {0} has the key of another one")]
     Twice(Tag),
-    /// There are more than [`MAX_TAGS`] extra tags.
+    /// There are more than five extra tags, `host` not counted.
     #[error("{given} tags besides host, and a TSD takes {MAX_TAGS}")]
     TooMany {
         /// How many were given, `host` not counted.
         given: usize,
     },
-    /// With these tags a line could be of [`MAX_LINE`] bytes or more.
+    /// With these tags a line could be of 1,000 bytes or more.
     #[error(
         "the tags are too long by {excess} bytes: a TSD takes lines of less than {MAX_LINE} bytes"
     )]
@@ -114,6 +116,7 @@ pub struct BeginError {
 
 /// Why a point was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PointError {
     /// The point doesn't come after the last one of this cycle, in the order
     /// that [`Encoder`] states. The same series twice is one case of it.
@@ -130,7 +133,7 @@ pub enum PointError {
 ///
 /// Within a cycle, points come in the order of [`Series::ALL`], and within a
 /// series in ascending order of images; after them the collector's own, in
-/// the order of [`Health::ALL`]. Any of them may be missing. So no series can
+/// the order of [`HealthSeries::ALL`]. Any of them may be missing. So no series can
 /// come twice, and all samples of an OpenMetrics family stand together.
 ///
 /// # Memory
@@ -141,7 +144,7 @@ pub struct Encoder {
     format: Format,
     /// By [`Series`], in the order of [`Series::ALL`].
     series: Vec<Template>,
-    /// By [`Health`], in the order of [`Health::ALL`].
+    /// By [`HealthSeries`], in the order of [`HealthSeries::ALL`].
     health: Vec<Template>,
     /// The time of the cycle, as it stands in each of its points.
     time: Vec<u8>,
@@ -163,7 +166,7 @@ impl Encoder {
         let series: Vec<_> =
             Series::ALL.iter().map(|s| render(s.metric(), s.type_value())).collect();
         let health: Vec<_> =
-            Health::ALL.iter().map(|h| render(h.metric(), h.type_value())).collect();
+            HealthSeries::ALL.iter().map(|h| render(h.metric(), h.type_value())).collect();
         if format == Format::Tcollector {
             let fixed = |templates: &[Template]| {
                 templates.iter().map(Template::fixed_length).max().unwrap_or(0)
@@ -272,7 +275,7 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     /// As for [`Cycle::point`].
-    pub fn health(&mut self, health: Health, value: Value) -> Result<(), PointError> {
+    pub fn health(&mut self, health: HealthSeries, value: Value) -> Result<(), PointError> {
         let index = health as usize;
         let slot = Series::ALL.len() + index;
         self.write(slot, &self.encoder.health[index], health.metric(), None, value)

@@ -1,7 +1,7 @@
 //! The metric catalogue of psstat and its encoders.
 //!
 //! ```
-//! use psstat_emit::{Encoder, Format, Health, Image, Series, Tag, Timestamp, Value};
+//! use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
 //!
 //! let tags = ["cluster=ams3".parse::<Tag>()?];
 //! let mut encoder = Encoder::new(Format::Tcollector, &tags)?;
@@ -10,9 +10,9 @@
 //! let mut out = Vec::new();
 //! let mut cycle = encoder.begin(&mut out, Timestamp::from_unix(1_700_000_000)?)?;
 //! for image in &images {
-//!     cycle.point(Series::Pcpu, image, Value::milli(12_500))?;
+//!     cycle.point(Series::Pcpu, image, Value::from_thousandths(12_500))?;
 //! }
-//! cycle.health(Health::DeniedIo, Value::integer(0))?;
+//! cycle.health(HealthSeries::DeniedIo, Value::from_u64(0))?;
 //! cycle.end();
 //!
 //! assert_eq!(
@@ -25,7 +25,7 @@
 //! ```
 //!
 //! [`catalogue`] is the one place that knows each metric's name, types, unit,
-//! kind and help. [`Series`] and [`Health`] are its series as enums, so a
+//! kind and help. [`Series`] and [`HealthSeries`] are its series as enums, so a
 //! `match` that forgets one does not compile.
 //!
 //! # What can't be encoded
@@ -51,9 +51,8 @@ mod name;
 mod template;
 mod value;
 
-pub use catalogue::{Health, Series};
+pub use catalogue::table::{HealthSeries, Series};
 pub use encoder::{BeginError, Cycle, Encoder, EncoderError, Format, FormatError, PointError};
-pub use encoder::{MAX_LINE, MAX_TAGS};
 pub use name::{Image, MAX_NAME, NameError, Tag, TagError};
 pub use value::{Timestamp, TimestampError, Value};
 

@@ -11,6 +11,7 @@ pub const MAX_NAME: usize = 255;
 
 /// Why a text can't be an image name, a tag key or a tag value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// The text is empty.
     #[error("is empty")]
@@ -134,6 +135,7 @@ impl fmt::Display for Tag {
 
 /// Why a text can't be a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TagError {
     /// The text has no `=`.
     #[error("a tag is KEY=VALUE")]

@@ -1,45 +1,51 @@
 //! What a point carries: a value that is a number by its type, and a time
 //! that is in whole seconds by its type.
 
-/// A value of a point: an integer, or a number of thousandths.
+/// A value of a point: a whole number, or a number of thousandths.
 ///
 /// There is no floating point and so no NaN and no infinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A whole number.
-    Integer(i64),
-    /// Thousandths: `Milli(12_500)` is printed as `12.5`, `Milli(3)` as
-    /// `0.003`, `Milli(0)` as `0`.
-    Milli(i64),
+pub struct Value(Number);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    Whole(i64),
+    Thousandths(i64),
 }
 
 impl Value {
     /// A whole number; what is above `i64::MAX`, which no TSD can store,
     /// becomes `i64::MAX`.
     #[must_use]
-    pub fn integer(number: u64) -> Self {
-        Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    pub fn from_u64(number: u64) -> Self {
+        Value::from_i64(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
-    /// A number of thousandths; what is above `i64::MAX` becomes `i64::MAX`.
+    /// A whole number.
     #[must_use]
-    pub fn milli(thousandths: u64) -> Self {
-        Value::Milli(i64::try_from(thousandths).unwrap_or(i64::MAX))
+    pub fn from_i64(number: i64) -> Self {
+        Value(Number::Whole(number))
+    }
+
+    /// So many thousandths: 12,500 are printed as `12.5`, 3 as `0.003`, 0 as
+    /// `0`.
+    #[must_use]
+    pub fn from_thousandths(thousandths: i64) -> Self {
+        Value(Number::Thousandths(thousandths))
     }
 
     /// Whether the value is below 0.
-    #[must_use]
-    pub fn is_negative(self) -> bool {
-        let (Value::Integer(number) | Value::Milli(number)) = self;
+    pub(crate) fn is_negative(self) -> bool {
+        let (Number::Whole(number) | Number::Thousandths(number)) = self.0;
         number < 0
     }
 
     /// Appends the value in decimal: up to three decimals without trailing
     /// zeros, at most [`MAX_VALUE`] bytes.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
-        match self {
-            Value::Integer(number) => write_integer(out, number),
-            Value::Milli(thousandths) => {
+        match self.0 {
+            Number::Whole(number) => write_integer(out, number),
+            Number::Thousandths(thousandths) => {
                 let whole = thousandths / 1000;
                 if thousandths < 0 && whole == 0 {
                     out.push(b'-');
@@ -54,13 +60,6 @@ impl Value {
                 }
             }
         }
-    }
-}
-
-/// 1 for true, 0 for false.
-impl From<bool> for Value {
-    fn from(yes: bool) -> Self {
-        Value::Integer(i64::from(yes))
     }
 }
 

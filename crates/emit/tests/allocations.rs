@@ -8,7 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use psstat_emit::{Encoder, Format, Health, Image, Series, Tag, Timestamp, Value};
+use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
 
 thread_local! {
     /// Allocations of this thread: the test harness has others.
@@ -46,11 +46,11 @@ fn write(encoder: &mut Encoder, out: &mut Vec<u8>, images: &[Image], time: i64) 
     let mut cycle = encoder.begin(out, Timestamp::from_unix(time).unwrap()).unwrap();
     for &series in Series::ALL {
         for image in images {
-            cycle.point(series, image, Value::Milli(time)).unwrap();
+            cycle.point(series, image, Value::from_thousandths(time)).unwrap();
         }
     }
-    for &health in Health::ALL {
-        cycle.health(health, Value::Integer(time)).unwrap();
+    for &health in HealthSeries::ALL {
+        cycle.health(health, Value::from_i64(time)).unwrap();
     }
     cycle.end();
 }

@@ -1,7 +1,38 @@
-//! The table. An entry is: the metric's name, kind and unit; its OpenMetrics
-//! family; a line of help; and its series, each with its `type`, if any.
+//! The tables. An entry of the units is the unit's name and its words, and what
+//! OpenMetrics calls it, if it does. An entry of the catalogue is: the metric's
+//! name, kind and unit; its OpenMetrics family; a line of help; and its series,
+//! each with its `type`, if any.
 
-use super::{Kind, Metric, Unit};
+use super::{Kind, Metric};
+
+units! {
+    /// Bytes.
+    Bytes = "bytes", openmetrics "bytes";
+    /// System calls.
+    Calls = "calls";
+    /// Cycles of the collector.
+    Cycles = "cycles";
+    /// Open file descriptors.
+    Descriptors = "descriptors";
+    /// Lines of the conf.
+    Lines = "lines";
+    /// Thousandths of a second.
+    Milliseconds = "milliseconds", openmetrics "milliseconds";
+    /// Hundredths of one core's time: two busy cores are 200.
+    PercentOfCore = "percent of one core", openmetrics "percent";
+    /// Processes.
+    Processes = "processes";
+    /// Reads of a file.
+    Reads = "reads";
+    /// Rules of the conf.
+    Rules = "rules";
+    /// Sockets.
+    Sockets = "sockets";
+    /// Threads.
+    Threads = "threads";
+    /// 1 for yes, 0 for no.
+    YesNo = "0 or 1";
+}
 
 catalogue! {
     /// One series of an image: a metric and, where it has one, its type.
@@ -86,7 +117,7 @@ catalogue! {
     }
 
     /// One series of the collector's own health.
-    Health (per_image: false) {
+    HealthSeries (per_image: false) {
         CPU: "proc.stat.ps.collector.cpu", Gauge, Milliseconds,
         family "proc_stat_ps_collector_cpu_milliseconds",
         help "CPU time that the collector used since its last points, or since its start.",

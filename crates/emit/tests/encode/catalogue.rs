@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use psstat_emit::catalogue::{ALL, Kind, Metric};
-use psstat_emit::{Encoder, Format, Health, Image, Series, Tag, Timestamp, Value};
+use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
 
 use crate::in_alphabet;
 
@@ -38,7 +38,7 @@ fn promised_series_are_there() {
 fn entries_agree_with_their_series() {
     let mut of_series: Vec<&Metric> = Vec::new();
     let mut types: Vec<Vec<&str>> = Vec::new();
-    let own = Health::ALL.iter().map(|h| (h.metric(), h.type_value(), false));
+    let own = HealthSeries::ALL.iter().map(|h| (h.metric(), h.type_value(), false));
     let per_image = Series::ALL.iter().map(|s| (s.metric(), s.type_value(), true));
     for (metric, kind, per_image) in per_image.chain(own) {
         assert_eq!(metric.per_image, per_image, "{metric:?}");
@@ -57,7 +57,7 @@ fn entries_agree_with_their_series() {
 
 #[test]
 fn no_series_is_there_twice() {
-    let own = Health::ALL.iter().map(|h| (h.metric().name, h.type_value()));
+    let own = HealthSeries::ALL.iter().map(|h| (h.metric().name, h.type_value()));
     let series: Vec<_> =
         Series::ALL.iter().map(|s| (s.metric().name, s.type_value())).chain(own).collect();
     let distinct: BTreeSet<_> = series.iter().collect();
@@ -104,13 +104,13 @@ fn small_cycle(format: Format) -> String {
     let time = Timestamp::from_unix(1_700_000_000).unwrap();
     let mut cycle = encoder.begin(&mut out, time).unwrap();
     for image in &images {
-        cycle.point(Series::IoRchar, image, Value::Integer(4096)).unwrap();
+        cycle.point(Series::IoRchar, image, Value::from_i64(4096)).unwrap();
     }
-    cycle.point(Series::IoWchar, &images[0], Value::integer(u64::MAX)).unwrap();
-    cycle.point(Series::IoCancelledWriteBytes, &images[0], Value::Integer(-1)).unwrap();
-    cycle.point(Series::Pcpu, &images[1], Value::Milli(199_003)).unwrap();
-    cycle.health(Health::Cpu, Value::Milli(-20)).unwrap();
-    cycle.health(Health::DeniedNs, Value::Integer(0)).unwrap();
+    cycle.point(Series::IoWchar, &images[0], Value::from_u64(u64::MAX)).unwrap();
+    cycle.point(Series::IoCancelledWriteBytes, &images[0], Value::from_i64(-1)).unwrap();
+    cycle.point(Series::Pcpu, &images[1], Value::from_thousandths(199_003)).unwrap();
+    cycle.health(HealthSeries::Cpu, Value::from_thousandths(-20)).unwrap();
+    cycle.health(HealthSeries::DeniedNs, Value::from_i64(0)).unwrap();
     cycle.end();
     String::from_utf8(out).unwrap()
 }

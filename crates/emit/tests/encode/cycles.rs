@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use psstat_emit::catalogue::{Kind, Metric};
-use psstat_emit::{Encoder, Format, Health, Image, PointError, Series, Tag, Timestamp, Value};
+use psstat_emit::{
+    Encoder, Format, HealthSeries, Image, PointError, Series, Tag, Timestamp, Value,
+};
 
 use crate::Point;
 
@@ -14,8 +16,31 @@ pub(crate) struct Plan {
     pub(crate) tags: Vec<Tag>,
     pub(crate) time: u32,
     pub(crate) images: Vec<Image>,
-    pub(crate) points: BTreeMap<(usize, usize), Value>,
-    pub(crate) health: BTreeMap<usize, Value>,
+    pub(crate) points: BTreeMap<(usize, usize), Number>,
+    pub(crate) health: BTreeMap<usize, Number>,
+}
+
+/// A value as it was drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Number {
+    Whole(i64),
+    Thousandths(i64),
+}
+
+impl Number {
+    pub(crate) fn value(self) -> Value {
+        match self {
+            Number::Whole(number) => Value::from_i64(number),
+            Number::Thousandths(number) => Value::from_thousandths(number),
+        }
+    }
+
+    fn thousandths(self) -> i128 {
+        match self {
+            Number::Whole(number) => i128::from(number) * 1000,
+            Number::Thousandths(number) => number.into(),
+        }
+    }
 }
 
 /// What a TSD takes as a tag's key.
@@ -32,7 +57,7 @@ pub(crate) fn plan(key: &'static str) -> impl Strategy<Value = Plan> {
         prop_oneof![10..=u32::MAX, Just(10), Just(u32::MAX)],
         prop::collection::btree_set("[-_./a-zA-Z0-9]{1,30}|[-_./a-zA-Z0-9]{250,255}", 4),
         points,
-        prop::collection::btree_map(0..Health::ALL.len(), value(), 0..30),
+        prop::collection::btree_map(0..HealthSeries::ALL.len(), value(), 0..30),
     )
         .prop_map(|(tags, host, time, images, points, health)| Plan {
             tags: distinct(tags, host),
@@ -52,11 +77,11 @@ fn distinct(tags: Vec<(String, String)>, host: Option<String>) -> Vec<Tag> {
         .collect()
 }
 
-pub(crate) fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Number> {
     let edge = prop_oneof![Just(0), Just(-1), Just(i64::MIN), Just(i64::MAX), -2000..2000_i64];
     let number = prop_oneof![any::<i64>(), edge];
     (number, any::<bool>())
-        .prop_map(|(n, milli)| if milli { Value::Milli(n) } else { Value::Integer(n) })
+        .prop_map(|(n, milli)| if milli { Number::Thousandths(n) } else { Number::Whole(n) })
 }
 
 impl Plan {
@@ -68,12 +93,12 @@ impl Plan {
         let mut cycle = encoder.begin(&mut out, time).unwrap();
         for (&(series, image), &value) in &self.points {
             let series = Series::ALL[series];
-            let written = cycle.point(series, &self.images[image], value);
+            let written = cycle.point(series, &self.images[image], value.value());
             check(series.metric(), value, written);
         }
         for (&health, &value) in &self.health {
-            let health = Health::ALL[health];
-            let written = cycle.health(health, value);
+            let health = HealthSeries::ALL[health];
+            let written = cycle.health(health, value.value());
             check(health.metric(), value, written);
         }
         cycle.end();
@@ -93,7 +118,7 @@ impl Plan {
             Point {
                 metric: name(metric).into(),
                 time: time.then_some(self.time.into()),
-                value: thousandths_of(value),
+                value: Number::thousandths(value),
                 tags: own.chain(extra).collect(),
             }
         };
@@ -106,7 +131,7 @@ impl Plan {
             }
         }
         for (&health, &value) in &self.health {
-            let health = Health::ALL[health];
+            let health = HealthSeries::ALL[health];
             if can_be(health.metric(), value) {
                 points.push(point(health.metric(), None, health.type_value(), value));
             }
@@ -115,7 +140,7 @@ impl Plan {
     }
 }
 
-fn check(metric: &Metric, value: Value, written: Result<(), PointError>) {
+fn check(metric: &Metric, value: Number, written: Result<(), PointError>) {
     if can_be(metric, value) {
         assert_eq!(written, Ok(()));
     } else {
@@ -123,13 +148,6 @@ fn check(metric: &Metric, value: Value, written: Result<(), PointError>) {
     }
 }
 
-fn can_be(metric: &Metric, value: Value) -> bool {
-    metric.kind == Kind::Gauge || thousandths_of(value) >= 0
-}
-
-pub(crate) fn thousandths_of(value: Value) -> i128 {
-    match value {
-        Value::Integer(number) => i128::from(number) * 1000,
-        Value::Milli(number) => number.into(),
-    }
+fn can_be(metric: &Metric, value: Number) -> bool {
+    metric.kind == Kind::Gauge || value.thousandths() >= 0
 }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use psstat_emit::catalogue::{ALL, Kind};
 use psstat_emit::{
-    Encoder, EncoderError, Format, Health, Image, MAX_NAME, Series, Tag, Timestamp, Value,
+    Encoder, EncoderError, Format, HealthSeries, Image, MAX_NAME, Series, Tag, Timestamp, Value,
 };
 
 use crate::tsd;
@@ -38,13 +38,13 @@ fn widest_cycle(format: Format, tags: &[Tag]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut cycle = encoder.begin(&mut out, Timestamp::MAX).unwrap();
     let widest = |kind| match kind {
-        Kind::Counter => Value::Milli(i64::MAX),
-        Kind::Gauge => Value::Milli(i64::MIN),
+        Kind::Counter => Value::from_thousandths(i64::MAX),
+        Kind::Gauge => Value::from_thousandths(i64::MIN),
     };
     for &series in Series::ALL {
         cycle.point(series, &image, widest(series.metric().kind)).unwrap();
     }
-    for &health in Health::ALL {
+    for &health in HealthSeries::ALL {
         cycle.health(health, widest(health.metric().kind)).unwrap();
     }
     cycle.end();

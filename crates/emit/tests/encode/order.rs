@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use psstat_emit::{
-    BeginError, Encoder, Format, Health, Image, PointError, Series, Tag, Timestamp, Value,
+    BeginError, Encoder, Format, HealthSeries, Image, PointError, Series, Tag, Timestamp, Value,
 };
 
 use crate::{json, openmetrics, tsd};
@@ -26,7 +26,7 @@ proptest! {
     /// written, the others refused, and the output stays good.
     #[test]
     fn any_order(
-        steps in prop::collection::vec((0..Series::ALL.len() + Health::ALL.len(), 0..3_usize), 0..60)
+        steps in prop::collection::vec((0..Series::ALL.len() + HealthSeries::ALL.len(), 0..3_usize), 0..60)
     ) {
         let images = ["B", "a", "a.b"].map(|name| Image::new(name).unwrap());
         for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
@@ -38,10 +38,10 @@ proptest! {
             for &step in &steps {
                 let (series, image) = step;
                 let result = match Series::ALL.get(series) {
-                    Some(&series) => cycle.point(series, &images[image], Value::Integer(7)),
+                    Some(&series) => cycle.point(series, &images[image], Value::from_i64(7)),
                     None => {
-                        let health = Health::ALL[series - Series::ALL.len()];
-                        cycle.health(health, Value::Integer(7))
+                        let health = HealthSeries::ALL[series - Series::ALL.len()];
+                        cycle.health(health, Value::from_i64(7))
                     }
                 };
                 let later = highest.is_none_or(|highest| place(step) > highest);
@@ -68,8 +68,8 @@ fn the_same_point_twice() {
     let mut encoder = encoder(Format::Tcollector);
     let mut out = Vec::new();
     let mut cycle = encoder.begin(&mut out, at(100)).unwrap();
-    cycle.point(Series::FdOpen, &image, Value::Integer(1)).unwrap();
-    let again = cycle.point(Series::FdOpen, &image, Value::Integer(2));
+    cycle.point(Series::FdOpen, &image, Value::from_i64(1)).unwrap();
+    let again = cycle.point(Series::FdOpen, &image, Value::from_i64(2));
     assert_eq!(again, Err(PointError::Order("proc.stat.ps.fd")));
     cycle.end();
     assert_eq!(out, b"proc.stat.ps.fd 100 1 image=httpd type=open host=h\n");
@@ -95,7 +95,7 @@ fn openmetrics_can_be_asked_twice_a_second() {
     let mut out = Vec::new();
     for now in [100, 100, 99] {
         let mut cycle = encoder.begin(&mut out, at(now)).unwrap();
-        cycle.health(Health::Seen, Value::Integer(now)).unwrap();
+        cycle.health(HealthSeries::Seen, Value::from_i64(now)).unwrap();
         cycle.end();
         let points = openmetrics::accept(&out).unwrap();
         assert_eq!(points[0].value, i128::from(now) * 1000);
@@ -109,7 +109,7 @@ fn a_cycle_that_was_not_ended_leaves_nothing_behind() {
         let mut out = Vec::new();
         let mut write = |time, end: bool| {
             let mut cycle = encoder.begin(&mut out, at(time)).unwrap();
-            cycle.health(Health::Late, Value::Integer(3)).unwrap();
+            cycle.health(HealthSeries::Late, Value::from_i64(3)).unwrap();
             if end {
                 cycle.end();
             }

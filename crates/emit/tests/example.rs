@@ -1,0 +1,49 @@
+//! The example, run as a user would run it, in each format.
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+fn run(args: &[&str]) -> Output {
+    let program = psstat_actor::example("psstat-emit", "own").unwrap();
+    Command::new(program).args(args).output().unwrap()
+}
+
+fn said(format: &str) -> String {
+    let output = run(&[format, "one/two"]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn lines_for_tcollector() {
+    let said = said("tcollector");
+    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split(' ').collect()).collect();
+    let [fds, threads] = lines.as_slice() else { panic!("{said}") };
+    assert_eq!((fds[0], &fds[3..]), ("proc.stat.ps.fd", &["image=one/two", "type=open"][..]));
+    // The three standard streams at least, and the folder that is listed.
+    assert!(fds[2].parse::<u64>().unwrap() >= 4, "{said}");
+    assert_eq!((threads[0], &threads[2..]), ("proc.stat.ps.threads", &["1", "image=one/two"][..]));
+}
+
+#[test]
+fn one_array_in_json() {
+    let points: serde_json::Value = serde_json::from_str(&said("json")).unwrap();
+    assert_eq!(points[1]["metric"], "proc.stat.ps.threads");
+    assert_eq!((&points[1]["value"], &points[1]["tags"]["image"]), (&1.into(), &"one/two".into()));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(points[1]["tags"]["host"], host.trim());
+}
+
+#[test]
+fn an_exposition_in_openmetrics() {
+    let said = said("openmetrics");
+    assert!(said.contains("\nproc_stat_ps_threads{image=\"one/two\"} 1\n"), "{said}");
+    assert!(said.ends_with("# EOF\n"), "{said}");
+}
+
+#[test]
+fn what_no_tsd_takes_is_refused() {
+    let output = run(&["tcollector", "one two"]);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+}
