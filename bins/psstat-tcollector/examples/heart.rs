@@ -41,9 +41,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let mut lines = Vec::new();
     let mut points = encoder.begin(&mut lines, Timestamp::from_unix(now.try_into()?)?)?;
-    for (image, number) in &images {
-        let procs = sample.image(*number).procs;
-        points.point(Series::Procs, image, Value::from_u64(procs))?;
+    for series in [Series::Threads, Series::MemResident, Series::Procs] {
+        for (image, number) in &images {
+            let numbers = sample.image(*number);
+            let value = match series {
+                Series::Threads => numbers.threads,
+                Series::MemResident => numbers.rss,
+                _ => Some(numbers.procs),
+            };
+            // What could not be read has no point, never a 0.
+            if let Some(value) = value {
+                points.point(series, image, Value::from_u64(value))?;
+            }
+        }
     }
     points.end();
     std::io::stdout().write_all(&lines)?;

@@ -1,7 +1,6 @@
 //! What do my workers cost, every second? Give a part of their command line.
 //!
 //! `cargo run -p psstat-sampler --example workers -- WORD [SECONDS]`
-
 use std::time::{Duration, Instant};
 
 use psstat_sampler::{ImageId, Options, Sampler};
@@ -10,12 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let word = args.next().ok_or("which workers? give a part of their command line")?;
     let seconds = args.next().map_or(Ok(u32::MAX), |seconds| seconds.parse())?;
-    let own = std::process::id();
-    let workers = ImageId(0);
+    let (own, workers) = (std::process::id(), ImageId(0));
     let options = Options { window: Duration::from_millis(900), ..Options::default() };
     let mut sampler = Sampler::new(options)?;
-    let mut before = None;
-    let mut next = Instant::now();
+    let (mut before, mut next) = (None, Instant::now());
     for _ in 0..=seconds {
         let due = sampler.open(&mut |process, images| {
             let hit = process.text.windows(word.len()).any(|part| part == word.as_bytes());
@@ -26,14 +23,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let now = sampler.close().image(workers);
         if let (Some(io), Some(before)) = (now.io, before.replace(now.io).flatten()) {
-            let done = io.minus(before);
+            let (read, written) = (io.minus(before).rchar, io.minus(before).wchar);
+            let cpu = now.pcpu.unwrap_or(f64::NAN);
+            let rss = now.rss.map_or(f64::NAN, |bytes| bytes as f64 / 1024.0);
             println!(
-                "{} processes: {:.1} % CPU, {} KiB resident, {} B read, {} B written",
-                now.procs,
-                now.pcpu.unwrap_or(f64::NAN),
-                now.rss.unwrap_or(0) / 1024,
-                done.rchar,
-                done.wchar
+                "{} processes: {cpu:.1} % CPU, {rss:.0} KiB resident, {read} B read, {written} B written",
+                now.procs
             );
         }
         next += Duration::from_secs(1);
