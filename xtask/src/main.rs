@@ -11,6 +11,7 @@ mod cargo;
 mod clone;
 mod compare;
 mod crowd;
+mod first_change;
 mod fuzz;
 mod helpers;
 mod interface;
@@ -49,6 +50,8 @@ enum Verb {
     Python(python::Options),
     Torture(torture::Options),
     Fuzz(fuzz::Options),
+    /// Apply CONTRIBUTING.md's first change to a clone of the last commit, and test it
+    FirstChange,
     Assets(assets::Options),
     Interface(interface::Options),
     Licences(release::licences::Options),
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Python(options) => python::run(&options),
         Verb::Torture(options) => torture::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
+        Verb::FirstChange => first_change::run(),
         Verb::Assets(options) => assets::run(&options),
         Verb::Interface(options) => interface::run(&options),
         Verb::Licences(options) => release::licences::run(&options),
