@@ -81,7 +81,7 @@ fn is_of_type(value: &Value, what: &str) -> bool {
         "number" => value.is_number() || value.is_null(),
         "text" => value.is_string() || value.is_null(),
         "texts" => value.is_array(),
-        "bool" => value.is_boolean(),
+        "bool" => value.is_boolean() || value.is_null(),
         other => panic!("no type: {other}"),
     }
 }
@@ -146,15 +146,16 @@ struct Scene {
     conf: String,
 }
 
-/// A rule that matches one process, and one that misses it.
+/// A rule that matches one process, one that misses it, and one that gives up.
 fn scene() -> Scene {
     let name = unique("documented");
     let [mut one, other] = ["/srv/shop/x", "/srv/shops/x"]
-        .map(|arg| Actor::spawn(&Config::new(&name).arg(arg)).unwrap());
+        .map(|arg| Actor::spawn(&Config::new(&name).arg(arg).arg("x".repeat(60))).unwrap());
     one.tcp_pairs(1).unwrap();
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
-    let rules = format!("a ^{name} /srv/shop/\na (\nb {}\nc {name}.*zz\n", name.to_uppercase());
+    let mut rules = format!("a ^{name} /srv/shop/\na (\nb {}\nc {name}.*zz\n", name.to_uppercase());
+    rules.push_str(&format!("d ^{name}.* (x+x+)+(?=[yz])\n"));
     std::fs::write(&conf, rules).unwrap();
     let conf = conf.to_str().unwrap().to_owned();
     Scene { temp, name, actors: [one, other], conf }
@@ -210,8 +211,11 @@ fn fields_of_the_other_verbs_are() {
         let rule = &document["rules"][0];
         [&rule["matches"], &rule["nearly"]].iter().all(|hits| hits[0].is_object())
     };
-    let rules =
-        [tries.find(is_whole).unwrap(), document(&["explain", "--rule", "match", "-e", &name])];
+    let rules = [
+        tries.find(is_whole).unwrap(),
+        document(&["explain", "--rule", "match", "-e", &name]),
+        document(&[&["explain", "--rule", "d"][..], &with].concat()),
+    ];
     assert_documented(&rules, &fields(&page, "`explain_rule`"));
     assert_documented(&[document(&["check", &conf])], &fields(&page, "`check`"));
     let doctor = document(&[&["doctor"][..], &with].concat());
