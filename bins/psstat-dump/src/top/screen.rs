@@ -12,7 +12,6 @@ use crossterm::{execute, terminal};
 use ratatui::backend::CrosstermBackend;
 use ratatui::{DefaultTerminal, Terminal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 use super::app::{App, Next};
@@ -20,6 +19,7 @@ use super::view;
 use crate::exit::Failure;
 use crate::fault;
 use crate::measure::{Measurer, Snapshot};
+use crate::time::cpu_time;
 
 /// How long a signal or a new window may wait for its turn.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -174,11 +174,4 @@ fn measure(mut measurer: Measurer) -> io::Result<Receiver<(Snapshot, Duration)>>
         }
     })?;
     Ok(receiver)
-}
-
-/// CPU time of this process, all of its threads.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -5,7 +5,7 @@ mod rule;
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use psstat_matcher::{ImageName, Rule, Rules};
 use serde_json::{Map, Value, json};
@@ -15,9 +15,10 @@ use crate::args::{Common, ConfArgs, ExplainArgs, Format};
 use crate::exit::{Failure, Found};
 use crate::miss::Miss;
 use crate::terminal::{self, Paint};
-use crate::{harmless, spot};
+use crate::{harmless, spot, time};
 
-/// How long it is looked for what keeps rules from matching. Many rules on a
+/// How much CPU time is spent on what keeps rules from matching: on a busy
+/// machine, too, it is found for as many. Many rules on a
 /// very long command line can take longer; the last ones then go without.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Blanks before a command line.
@@ -57,18 +58,18 @@ impl Out {
 
 /// How long it is looked for what keeps rules from matching, all together.
 struct Patience {
-    begin: Instant,
+    begin: Duration,
     ran_out: Cell<bool>,
 }
 
 impl Patience {
     fn begin() -> Patience {
-        Patience { begin: Instant::now(), ran_out: Cell::new(false) }
+        Patience { begin: time::cpu_time(), ran_out: Cell::new(false) }
     }
 
     /// Whether there is some left.
     fn lasts(&self) -> bool {
-        let lasts = self.begin.elapsed() < PATIENCE;
+        let lasts = time::cpu_time().saturating_sub(self.begin) < PATIENCE;
         if !lasts {
             self.ran_out.set(true);
         }
@@ -79,8 +80,8 @@ impl Patience {
     fn tell(&self) {
         if self.ran_out.get() {
             terminal::say(&format!(
-                "psstat-dump: after {} s it was looked no further for what keeps rules from \
-                 matching",
+                "psstat-dump: after {} s of CPU time it was looked no further for what keeps \
+                 rules from matching",
                 PATIENCE.as_secs()
             ));
         }

@@ -206,8 +206,7 @@ fn many_rules_do_not_take_for_ever() {
     let text = stdout(&output);
     assert!(text.contains("  how near it comes would take too long to find out\n"), "{text}");
     assert!(text.ends_with("0 of 500 rules match\n"));
-    let want =
-        "psstat-dump: after 3 s it was looked no further for what keeps rules from matching\n";
+    let want = "psstat-dump: after 3 s of CPU time it was looked no further for what keeps rules from matching\n";
     assert_eq!(stderr(&output), want);
 }
 
