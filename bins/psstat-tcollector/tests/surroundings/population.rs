@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use psstat_actor::{Actor, Counts, Io, TempDir};
-use psstat_emit::catalogue::{Health, Series};
+use psstat_emit::{Health, Series};
 
 use crate::common::{actor, conf, word};
 
