@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use psstat_actor::{Actor, Counts, Io, TempDir};
-use psstat_emit::{Health, Series};
+use psstat_emit::{HealthSeries, Series};
 
 use crate::common::{actor, conf, word};
 
@@ -90,7 +90,7 @@ impl Population {
             let (name, tag) = (series.metric().name, tag(series.type_value()));
             IMAGES.map(|image| format!("{name} image={image}{tag}"))
         });
-        let of_the_collector = Health::ALL
+        let of_the_collector = HealthSeries::ALL
             .iter()
             .map(|health| format!("{}{}", health.metric().name, tag(health.type_value())));
         of_images.chain(of_the_collector).collect()
