@@ -94,11 +94,14 @@ impl<'a> Row<'a> {
 /// As [`Row::parse`], for the columns that are read.
 #[inline]
 pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
+    if is_header(line) { Ok(None) } else { read_established(line) }
+}
+
+/// [`established`] for a row.
+#[inline(always)]
+fn read_established(line: &[u8]) -> Result<Option<u64>, Error> {
     let mut cursor = Cursor::new(File::Unix, line);
     let at = &mut cursor;
-    if is_header(line) {
-        return Ok(None);
-    }
     match columns(line) {
         Some(behind) => at.rest = behind,
         None => return Err(at.error(NUM, Expected::Separator)),
@@ -230,6 +233,9 @@ impl Iterator for Established<'_> {
         loop {
             let offset = self.lines.offset();
             let line = self.lines.next()?;
+            if offset == 0 && is_header(line) {
+                continue;
+            }
             if columns(line).is_none() {
                 if self.in_row {
                     continue;
@@ -237,7 +243,7 @@ impl Iterator for Established<'_> {
             } else {
                 self.in_row = true;
             }
-            match established(line) {
+            match read_established(line) {
                 Ok(None) => {}
                 Ok(Some(inode)) => return Some(Ok(inode)),
                 Err(error) => return Some(Err(error.behind(offset))),
