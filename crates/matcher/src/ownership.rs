@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn others_must_not_write() {
         let complaint = Complaint::WritableByOthers { mode: 0o666 };
-        assert_eq!(of(1000, 0o100_666, User::Unknown), [complaint.clone()]);
+        assert_eq!(of(1000, 0o100_666, User::Unknown), std::slice::from_ref(&complaint));
         assert_eq!(
             complaint.to_string(),
             "is writable by others (mode 0666); `chmod o-w` mends that"

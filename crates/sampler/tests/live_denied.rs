@@ -248,9 +248,9 @@ fn what_may_not_be_looked_into_any_more_is_absent_again() {
     let window = Duration::from_millis(2);
     let mut watch = Watch::with(Options { window, ..options() }, &[&word]);
     let expect = |watch: &mut Watch, tcp, denied| {
-        let sample = watch.cycles(2 * psstat_sampler::DENIED_TURN as usize);
+        let sample = watch.cycles(2 * psstat_sampler::turns::DENIED_TURN as usize);
         assert_eq!((sample.image(A).tcp, sample.health.denied.fd), (tcp, denied));
-        let known = watch.sampler.processes().filter(|process| process.sockets.is_some());
+        let known = watch.sampler.processes().filter(|process| process.numbers.tcp.is_some());
         assert_eq!(known.count() as u64, 2 - denied);
     };
     expect(&mut watch, Some(4), 1);

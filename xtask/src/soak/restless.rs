@@ -12,7 +12,7 @@ use super::chance::Chance;
 use super::holder::Holder;
 use super::role::Role;
 use crate::storm::child::{self, CALLS};
-use crate::storm::kind::When;
+use crate::storm::kind::{Kind, When};
 use crate::{Result, helpers, sys};
 
 /// The file that makes a calm.
@@ -119,9 +119,9 @@ fn start(soak: u64, number: u64) -> Result<()> {
         }
         let mut command = helpers::command(helpers::CHILD);
         command.arg0(Role::Started.word(soak)).stdin(Stdio::null()).stdout(Stdio::null());
-        let life = [20, 700, 2500, 4000][(serial % 4) as usize];
-        let fields = [life, child::bytes(serial), u64::from(serial.is_multiple_of(5))];
-        command.args(fields.map(|field| field.to_string())).spawn()?;
+        let life = Duration::from_millis([20, 700, 2500, 4000][(serial % 4) as usize]);
+        let kind = if serial.is_multiple_of(5) { Kind::Orphan } else { Kind::Brief };
+        command.args(child::arguments(kind, soak, life, child::bytes(serial))?).spawn()?;
         while reap(WaitOptions::NOHANG)? {}
         std::thread::sleep(PAUSE);
     }
