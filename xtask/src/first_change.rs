@@ -17,8 +17,9 @@ pub(crate) fn run() -> Result<()> {
     git.args(["clone", "--quiet", "--no-hardlinks"]).arg(cargo::root()).arg(&clone);
     succeeded("git clone", &mut git)?;
     succeeded("git apply", Command::new("git").args(["apply", PATCH]).current_dir(&clone))?;
-    // Dependencies are as they were: built for this program already.
-    let target = cargo::target()?;
+    // Kept for the next time. Not the folder that this program is built in: cargo
+    // would take what was built of the clone, with its paths, for what lies here.
+    let target = cargo::target()?.join("first-change");
     let cargo = |arguments: &[&str]| {
         let mut cargo = cargo::command();
         cargo.args(arguments).current_dir(&clone).env("CARGO_TARGET_DIR", &target);
