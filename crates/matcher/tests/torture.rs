@@ -203,7 +203,10 @@ fn again(test: &str, command: &mut Command) {
     set_mode(&dir.0, 0o755);
     // Another user need not have a right to the folder of the build.
     let program = dir.0.join("torture");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: what this one holds open for writing, a child that another
+    // thread forks holds for a while, too, and the program were busy.
+    let mut copy = Command::new("cp");
+    assert!(copy.arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap().success());
     let command = command.arg(program).args(["--exact", test, "--nocapture"]);
     let output = command.env(INSIDE, test).current_dir("/").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -23,7 +23,7 @@ const PLACE: &str = "PSSTAT_TEST_PLACE";
 fn as_nobody(test: &str, word: &str, place: &Path) -> Option<std::process::Child> {
     // The target folder may be out of nobody's reach.
     let program = place.join("test");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    psstat_actor::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
     std::fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
     Command::new(program)
         .args(["--exact", test, "--nocapture"])
@@ -167,7 +167,7 @@ fn who_is_hidden_while_it_lives_counts_once() {
         let proc = place.join("proc");
         std::fs::create_dir(&proc).unwrap();
         let program = place.join("test");
-        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        psstat_actor::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
         std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).unwrap();
         let script = "mount -t proc proc proc && exec setpriv --reuid 65534 --regid 65534 \
                       --clear-groups ./test --exact $0 --nocapture";

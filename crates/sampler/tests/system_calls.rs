@@ -58,7 +58,7 @@ fn traced_for(
         // Another user may not reach the target folder. Not needlessly: a copy
         // cannot be run while a process forked meanwhile has it open.
         program = place.join("test");
-        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        psstat_actor::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
     }
     let calls = format!("trace={calls}");
     let strace = ["strace", "-f", "-qq", "-y", "-s", "200", "-e", &calls, "-o"];

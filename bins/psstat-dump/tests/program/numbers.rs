@@ -229,7 +229,7 @@ fn what_may_not_be_read_is_absent() {
     let temp = TempDir::new().unwrap();
     // Where it was built may be closed to others.
     let program = temp.join("psstat-dump");
-    std::fs::copy(env!("CARGO_BIN_EXE_psstat-dump"), &program).unwrap();
+    crate::run::copy_program(&program);
     let mut command = std::process::Command::new(&program);
     command.args(["--no-conf", "--json", &name]).uid(65534).gid(65534).current_dir("/");
     let output = command.output().unwrap();

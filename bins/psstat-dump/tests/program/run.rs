@@ -37,12 +37,9 @@ pub(crate) fn json(args: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), serde_json::from_str(&text).unwrap())
 }
 
-/// Copies the program to where every user finds it. By another process: one
-/// that writes a file and forks in another thread makes it busy for a while.
+/// Copies the program to where every user finds it.
 pub(crate) fn copy_program(to: &std::path::Path) {
-    let mut copy = Command::new("cp");
-    copy.arg(env!("CARGO_BIN_EXE_psstat-dump")).arg(to);
-    assert!(copy.status().unwrap().success());
+    psstat_actor::copy_program(env!("CARGO_BIN_EXE_psstat-dump"), to).unwrap();
 }
 
 /// A name that no other process has.

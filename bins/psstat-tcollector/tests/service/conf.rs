@@ -138,7 +138,7 @@ fn a_conf_that_may_not_be_read_is_told_once() {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     // Root may read everything.
     let program = temp.join("collector");
-    std::fs::copy(PROGRAM, &program).unwrap();
+    psstat_actor::copy_program(PROGRAM, &program).unwrap();
     let mut command = Command::new(&program);
     if is_root() {
         command.uid(65534).gid(65534);

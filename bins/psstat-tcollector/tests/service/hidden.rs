@@ -51,7 +51,7 @@ impl Scene {
         let text = format!("own {own}\nothers {others}\nboth {own}|{others}\n");
         let conf = conf(&temp, &text);
         let program = temp.join("psstat-tcollector");
-        std::fs::copy(PROGRAM, &program).unwrap();
+        psstat_actor::copy_program(PROGRAM, &program).unwrap();
         Some(Scene { temp, mine, theirs, conf, program })
     }
 

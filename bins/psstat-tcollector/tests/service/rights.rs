@@ -96,7 +96,7 @@ fn capabilities_of_the_program_open_no_conf() {
     let open = temp.join("own/psstat.conf");
     super::common::write_conf(&open, &format!("others {others}\n"));
     let program = temp.join("psstat-tcollector");
-    std::fs::copy(PROGRAM, &program).unwrap();
+    psstat_actor::copy_program(PROGRAM, &program).unwrap();
     // struct vfs_cap_data: revision 2, effective; permitted; inheritable.
     let mut capabilities = vec![];
     for word in [0x0200_0001_u32, NEEDED as u32, 0, 0, 0] {
@@ -263,7 +263,7 @@ fn another_user_gets_its_own_processes_whole_and_of_others_what_is_free() {
     let path = conf(&temp, &format!("own {own}\nothers {others}\nboth {own}|{others}\n"));
     // Where everybody may run it.
     let program = temp.join("psstat-tcollector");
-    std::fs::copy(PROGRAM, &program).unwrap();
+    psstat_actor::copy_program(PROGRAM, &program).unwrap();
     let mut command = Command::new(&program);
     command.uid(65534).gid(65534);
     let setup = Setup::of(command).args(&["--interval", "1", "--cycles", "4", "--conf"]).arg(&path);
