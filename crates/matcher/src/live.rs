@@ -104,6 +104,14 @@ impl State {
         }
     }
 
+    /// Whether it is a device, a pipe or the like, whose events tell of its users
+    /// and not of another conf.
+    fn is_special(&self) -> bool {
+        const TYPE: u32 = 0o170_000;
+        const REGULAR: u32 = 0o100_000;
+        matches!(self, Self::File(identity) if identity.mode & TYPE != REGULAR)
+    }
+
     /// Device and number of the file.
     fn inode(&self) -> Option<(u64, u64)> {
         match self {
@@ -210,7 +218,7 @@ impl LiveConf {
             state = State::of(&self.path);
         }
         let recheck = self.recheck.is_some_and(|at| at <= now);
-        let touched = self.touched.take();
+        let touched = self.touched.take().filter(|_| !state.is_special());
         if touched.is_none() && !recheck && self.pending.is_none() && self.known == Some(state) {
             self.next_look = Some(self.recheck.map_or(now + LOOK, |at| at.min(now + LOOK)));
             return None;

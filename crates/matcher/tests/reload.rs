@@ -149,6 +149,37 @@ fn parents_that_come_and_go() {
 
 // Whether somebody has the file open, only events tell.
 #[cfg(feature = "inotify")]
+/// Every write to a device makes an event for whoever watches it, wherever it
+/// comes from: where somebody always wrote, the device never was still, and the
+/// change to it was never told.
+#[test]
+fn a_link_to_a_busy_device_is_told() {
+    let dir = Dir::new("device");
+    let path = dir.at("psstat.conf");
+    write(&path, "one");
+    let mut live = LiveConf::new(&path);
+    expect(&mut live, "one");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::write("/dev/null", "x").unwrap();
+                sleep(Duration::from_millis(1));
+            }
+        });
+        symlink("/dev/null", dir.at("new")).unwrap();
+        fs::rename(dir.at("new"), &path).unwrap();
+        let start = Instant::now();
+        let mut event = None;
+        while event.is_none() && start.elapsed() < Duration::from_secs(20) {
+            event = live.poll(Instant::now());
+            sleep(Duration::from_millis(5));
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(event, Some(Event::Unusable(Unusable::NotAFile))), "{event:?}");
+    });
+}
+
 #[test]
 fn written_in_pieces_is_taken_whole() {
     let dir = Dir::new("pieces");
