@@ -206,21 +206,45 @@ fn long_field(digits: u64, rest: &[u8]) -> Field<'_> {
     Field::One(value, rest.get(count..).unwrap_or_default())
 }
 
+/// The number that up to eight digits make, and what follows them, which may be
+/// further digits: the caller looks for what has to stand there. A text of less
+/// than eight bytes is `None`. This is [`decimal`] without its branches, for
+/// numbers that are seldom a single digit and never at a text's end.
+#[inline(always)]
+pub(crate) fn up_to_eight(text: &[u8]) -> Option<(u64, &[u8])> {
+    let word = u64::from_le_bytes(*text.first_chunk::<8>()?);
+    let count = length(word);
+    // So that the digits are at the top, and zeros lead them. Where there is
+    // none nothing is shifted out, and the first byte fails.
+    let digits = (word ^ ZEROS).wrapping_shl(64 - 8 * count);
+    if !all_digits(digits) {
+        return None;
+    }
+    Some((sum_of_eight(digits), text.get(count as usize..)?))
+}
+
 /// The number that all of `digits` make, where these are `text`'s bytes from 8
-/// to before its last one. Its first eight bytes are given, so that there are
-/// always as many to load.
+/// to before its last one.
 #[inline(always)]
 pub(crate) fn between(text: &[u8]) -> Option<u64> {
     let inner = text.len().checked_sub(9)?;
-    let (_, last) = text.get(..8 + inner)?.split_last_chunk::<8>()?;
-    if inner == 0 || inner > 8 {
-        return match decimal(text.get(8..8 + inner)?) {
+    last_digits(text.get(..8 + inner)?, inner)
+}
+
+/// The number that the last `count` bytes of `text` make, all of them digits.
+/// `None` also for a text of less than eight bytes, which are loaded whatever
+/// the count is.
+#[inline(always)]
+pub(crate) fn last_digits(text: &[u8], count: usize) -> Option<u64> {
+    let last = text.last_chunk::<8>()?;
+    if count == 0 || count > 8 {
+        return match decimal(text.get(text.len().checked_sub(count)?..)?) {
             Ok((value, [])) => Some(value),
             _ => None,
         };
     }
     // Out with the bytes before the digits: zeros lead them.
-    let before = 64 - 8 * inner;
+    let before = 64 - 8 * count;
     let digits = (u64::from_le_bytes(*last) ^ ZEROS) >> before << before;
     if all_digits(digits) { Some(sum_of_eight(digits)) } else { None }
 }

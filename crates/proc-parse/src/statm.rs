@@ -2,6 +2,7 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected, File};
+use crate::number;
 
 pub(crate) const FIELDS: [&str; 7] = ["size", "resident", "shared", "text", "lib", "data", "dt"];
 
@@ -42,21 +43,40 @@ impl Statm {
     /// bits, or if the line has no end, as when it was cut off.
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        match Self::read_usual(text) {
+            Some(read) => Ok(read),
+            None => Self::read_any(text),
+        }
+    }
+
+    /// `lib` and `dt` are 0, so the numbers before them end in a fixed way, and
+    /// that of `data` can be read from its end. `None` says nothing:
+    /// [`Statm::read_any`] says what it is.
+    #[inline(always)]
+    fn read_usual(text: &[u8]) -> Option<Self> {
+        let before_dt = text.strip_suffix(b" 0\n")?;
+        let (size, rest) = number::up_to_eight(text)?;
+        let (resident, rest) = number::up_to_eight(rest.strip_prefix(b" ")?)?;
+        let (shared, rest) = number::up_to_eight(rest.strip_prefix(b" ")?)?;
+        let (text, rest) = number::up_to_eight(rest.strip_prefix(b" ")?)?;
+        let data = rest.strip_prefix(b" 0 ")?.len().checked_sub(b" 0\n".len())?;
+        let data = number::last_digits(before_dt, data)?;
+        Some(Self { size, resident, shared, text, lib: 0, data, dt: 0 })
+    }
+
+    /// Whatever the line holds, and what is wrong with it.
+    #[inline(never)]
+    fn read_any(text: &[u8]) -> Result<Self, Error> {
         let mut at = Cursor::new(File::Statm, text);
-        let size = at.u64(1)?;
-        let mut values = [0; 6];
-        let mut left = &mut values[..];
-        loop {
-            let read = at.common_fields(left);
-            left = left.get_mut(read..).unwrap_or_default();
-            let field = FIELDS.len() - left.len() + 1;
-            let Some((value, more)) = left.split_first_mut() else { break };
-            at.byte(field as u8, b' ', Expected::Separator)?;
-            *value = at.u64(field as u8)?;
-            left = more;
+        let mut values = [0; FIELDS.len()];
+        for (field, value) in (1..).zip(&mut values) {
+            if field > 1 {
+                at.byte(field, b' ', Expected::Separator)?;
+            }
+            *value = at.u64(field)?;
         }
         at.byte(7, b'\n', Expected::LineEnd)?;
-        let [resident, shared, text, lib, data, dt] = values;
+        let [size, resident, shared, text, lib, data, dt] = values;
         Ok(Self { size, resident, shared, text, lib, data, dt })
     }
 }
