@@ -143,3 +143,59 @@ fn who_ends_in_its_first_window_counts_once() {
         assert_eq!(io_of(watch.cycle().image(A)), parent.expected_io().unwrap());
     }
 }
+
+/// A parent of a stranger, a child of that which has ended and is a zombie of the
+/// stranger's, and its child, which a subreaper of the image has then.
+#[test]
+fn an_orphan_of_a_zombie_counts_once() {
+    for options in every_way() {
+        let word = word("orphan");
+        let mut manager = actor(&word);
+        manager.adopt_orphans().unwrap();
+        let mut sleeper = manager.fork_child(&Config::new("sleeper")).unwrap();
+        let mut between = sleeper.fork_child(&Config::new(&word)).unwrap();
+        let mut watch = Watch::with(options, &[&word]);
+        let (mut worker, before) = family(&mut between, &word, &mut watch);
+        // Nobody waits for it, so it stays listed.
+        between.exit(0).unwrap();
+        worker.exit(0).unwrap();
+        manager.wait(worker).unwrap();
+        manager.quiesce().unwrap();
+        let left = between.expected_io().unwrap();
+        for _ in 0..3 {
+            let now = io_of(watch.cycle().image(A));
+            assert_eq!(now, manager.expected_io().unwrap() + left);
+            assert!(now.wchar < before + 1000);
+        }
+    }
+}
+
+/// A stranger waited for it, and an ancestor of the stranger is of the image only
+/// then, and waits for the stranger.
+#[test]
+fn what_a_stranger_has_taken_over_counts_once_when_an_ancestor_joins() {
+    for options in every_way() {
+        let word = word("joins");
+        let mut manager = actor("manager");
+        let mut stranger = manager.fork_child(&Config::new("stranger")).unwrap();
+        let mut watch = Watch::with(options, &[&word]);
+        let (mut child, _) = family(&mut stranger, &word, &mut watch);
+        let childs = child.expected_io().unwrap();
+        child.exit(0).unwrap();
+        stranger.wait(child).unwrap();
+        assert_eq!(io_of(watch.cycle().image(A)), childs);
+        manager.exec(&Config::new(&word)).unwrap();
+        manager.quiesce().unwrap();
+        let joined = manager.expected_io().unwrap();
+        // Command lines are read again in every 8th cycle.
+        assert!((0..20).any(|_| watch.cycle().image(A).procs == 1));
+        assert_eq!(io_of(watch.cycle().image(A)), childs);
+        stranger.exit(0).unwrap();
+        manager.wait(stranger).unwrap();
+        manager.quiesce().unwrap();
+        for _ in 0..2 {
+            let now = io_of(watch.cycle().image(A)) + joined;
+            assert_eq!(now, manager.expected_io().unwrap());
+        }
+    }
+}
