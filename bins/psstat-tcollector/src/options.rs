@@ -75,7 +75,7 @@ pub struct Options {
     pub proc: Option<PathBuf>,
 
     /// How many descriptors may be kept open, four a process; the rest is opened at each reading
-    /// [default: as many as the hard limit allows]
+    /// [default, and at most: what the hard limit allows]
     #[arg(long, value_name = "N", env = "PSSTAT_DESCRIPTORS")]
     pub descriptors: Option<usize>,
 

@@ -13,8 +13,9 @@ pub struct Options {
     /// How much time lies between the two readings of CPU time; 1 s.
     pub window: Duration,
     /// How many descriptors may be kept open, four a process; with fewer, some
-    /// files are opened at each reading. `None`: what the process's soft limit
-    /// (`RLIMIT_NOFILE`) leaves, less 64 for everything else.
+    /// files are opened at each reading. `None`, and at most: what the process's
+    /// soft limit (`RLIMIT_NOFILE`) leaves when the sampler is made, less 64 for
+    /// everything else.
     pub descriptors: Option<usize>,
     /// Which of the kernel's faster answers to use where they are to be had.
     pub fast: FastPaths,

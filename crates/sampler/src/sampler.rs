@@ -134,7 +134,7 @@ impl Sampler {
             .map_err(|errno| Error::Thread(errno.into()))?;
         let tables = Tables::new(&procfs);
         let roster = Roster::new(&procfs);
-        let budget = options.descriptors.unwrap_or_else(descriptor_budget);
+        let budget = options.descriptors.unwrap_or(usize::MAX).min(descriptors_allowed());
         Ok(Sampler {
             procfs,
             proc: options.proc,
@@ -328,7 +328,7 @@ impl Sampler {
 }
 
 /// The soft limit of descriptors, less a reserve.
-fn descriptor_budget() -> usize {
+fn descriptors_allowed() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     limit.saturating_sub(RESERVE)

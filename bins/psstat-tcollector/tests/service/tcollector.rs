@@ -323,20 +323,24 @@ fn a_limit_of_64_descriptors_is_enough() {
     }
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("many {word}\n"));
-    let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", super::common::PROGRAM]);
-    let setup = Setup::of(shell).args(&["--interval", "1", "--cycles", "3", "--conf"]).arg(&path);
-    let mut collector = setup.spawn();
-    let cycles = collector.finish();
-    collector.on_time();
     let pids: Vec<u32> = actors.iter().map(psstat_actor::Actor::pid).collect();
     let truth = truth_of("many", &pids);
-    for cycle in &cycles {
-        assert_eq!(cycle.image("many"), truth);
-        let failed = ["io", "fd", "cmdline", "ns", "statm", "stat", "net"];
-        for file in failed {
-            assert_eq!(cycle.get(&format!("collector.failed type={file}")), 0, "{file}");
+    // More than the limit allows were kept open when they were asked for, and all
+    // further readings failed.
+    for asked_for in [&[][..], &["--descriptors", "1000"]] {
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", super::common::PROGRAM]);
+        let setup = Setup::of(shell).args(&["--interval", "1", "--cycles", "3"]).args(asked_for);
+        let mut collector = setup.args(&["--conf"]).arg(&path).spawn();
+        let cycles = collector.finish();
+        collector.on_time();
+        for cycle in &cycles {
+            assert_eq!(cycle.image("many"), truth);
+            let failed = ["io", "fd", "cmdline", "ns", "statm", "stat", "net"];
+            for file in failed {
+                assert_eq!(cycle.get(&format!("collector.failed type={file}")), 0, "{file}");
+            }
         }
+        assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
     }
-    assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
