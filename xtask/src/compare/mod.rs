@@ -105,8 +105,10 @@ fn table(
         "reach",
         "lacks",
     ]);
-    let Spec { processes, matched, .. } = stage.spec;
+    let Spec { processes, matched, replaced, .. } = stage.spec;
     let all_matched = matched == processes;
+    // The floor makes no read that only changes ask for.
+    let is_steady = stage.churning == 0 && replaced == 0;
     let mut bounds = Vec::new();
     let psstat = own.last().map(|(_, placed, _)| *placed);
     let empty = String::new;
@@ -133,7 +135,8 @@ fn table(
         let mut reach = Vec::new();
         if number + 1 == own.len() {
             let beyond = placed.cpu.median.max(placed.cpu.mean).saturating_sub(placed.tables);
-            reach.extend(all_matched.then(|| Reach::floor(placed.to_floor.most())));
+            let is_judged = all_matched && is_steady;
+            reach.extend(is_judged.then(|| Reach::floor(placed.to_floor.most())));
             reach.extend(Reach::beyond_tables(beyond, matched, processes));
             reach.push(Reach::memory(*resident, processes));
         }

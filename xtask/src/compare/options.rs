@@ -20,7 +20,9 @@ use super::population::{Busy, Spec};
 /// that is printed is missed. Peers that are not installed are not judged.
 ///
 /// As they come the processes do nothing, which spares psstat what it does for those that have run:
-/// command lines and links of descriptors in turn. --busy and --socket-churn make them do that.
+/// command lines and links of descriptors in turn. --busy and --socket-churn make them do that. The
+/// floor has none of what changes cost, so its bound is for a steady state: with --churn or
+/// --socket-churn it is not judged.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// Processes to make
