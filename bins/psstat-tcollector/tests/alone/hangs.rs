@@ -92,7 +92,11 @@ fn descriptors_on_a_server_that_is_gone_are_counted() {
         format!("cd $P; exec 3<file 4<file 5<. 6<file; exec sleep 86400.{}", digits(&stuck));
     let Some(hang) = Hang::run(&folder, &command, "hang") else { return };
     let sleep = format!("sleep\0{}\0", command.rsplit(' ').next().unwrap());
-    until("it sleeps", || truth::cmdline(hang.pid()).unwrap() == sleep.as_bytes());
+    // It has its command line before it has loaded its libraries.
+    until("it sleeps", || {
+        truth::cmdline(hang.pid()).unwrap() == sleep.as_bytes()
+            && truth::state(hang.pid()).unwrap() == 'S'
+    });
     hang.stop();
     let path =
         conf(&temp, &format!("stuck ^{}$\n", sleep.trim_end_matches('\0').replace('\0', " ")));
