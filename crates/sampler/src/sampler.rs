@@ -212,6 +212,7 @@ impl Sampler {
         self.read_io();
         self.read_gauges();
         self.look_at_suspects();
+        self.finish_looks_in_turn();
         self.read_tables();
         self.settle();
         self.renew_kinship();

@@ -33,6 +33,10 @@ use crate::sampler::Sampler;
 pub(crate) struct Looks {
     /// Whose turn it was last.
     turn: Slot,
+    /// How many descriptors are still to be looked at in turn in this cycle,
+    share: u64,
+    /// and of how many places at most.
+    places: Slot,
     /// How many descriptors may still be looked at in this cycle because
     /// something points to a change.
     left: u64,
@@ -55,32 +59,15 @@ struct LongLook {
 
 impl Sampler {
     /// Looks at some processes' descriptors although nothing points to a
-    /// change; all have their turn within [`DESCRIPTOR_TURN`] cycles. Those
-    /// never looked at come too, as long as `until` allows.
+    /// change; all have their turn within [`DESCRIPTOR_TURN`] cycles. What is left
+    /// of that at `until`, [`finish_looks_in_turn`](Self::finish_looks_in_turn) does.
+    /// Those never looked at come too, as long as `until` allows.
     pub(crate) fn look_at_sockets_in_turn(&mut self, until: Instant) {
         let total: u64 = self.roll.iter().map(|(_, tracked)| tracked.sockets.descriptors + 1).sum();
-        let mut left = (total / DESCRIPTOR_TURN).max(DESCRIPTORS_A_CYCLE);
         let end = self.roll.end();
-        let mut passed = 0;
-        while left > 0 && passed < end && Instant::now() < until {
-            let looked_at = if self.looks.long.is_some() {
-                self.go_on_with_long_look(left.min(DESCRIPTORS_AT_ONCE))
-            } else {
-                passed += 1;
-                self.looks.turn = if self.looks.turn + 1 < end { self.looks.turn + 1 } else { 0 };
-                let slot = self.looks.turn;
-                let Some(tracked) = self.roll.get(slot) else { continue };
-                let idle =
-                    self.procfs.fast.cpu_clock && !tracked.may_have_other_sockets(self.cycle);
-                match idle {
-                    // Counts as looked at, so that the turn does not become
-                    // shorter where few are busy: its length is for all.
-                    true => tracked.sockets.descriptors + 1,
-                    false => self.look_at_sockets(slot),
-                }
-            };
-            left = left.saturating_sub(looked_at);
-        }
+        self.looks.share = (total / DESCRIPTOR_TURN).max(DESCRIPTORS_A_CYCLE);
+        self.looks.places = end;
+        while Instant::now() < until && self.look_at_next_in_turn() {}
         for slot in 0..end {
             if self.is_unread(slot) {
                 if Instant::now() >= until {
@@ -94,6 +81,38 @@ impl Sampler {
                 self.go_on_with_long_look(DESCRIPTORS_AT_ONCE);
             }
         }
+    }
+
+    /// Looks at the rest of this cycle's share, after the window, if the machine was
+    /// too busy for it: the turn holds all the same.
+    pub(crate) fn finish_looks_in_turn(&mut self) {
+        while self.look_at_next_in_turn() {}
+    }
+
+    /// Looks at the next one in turn, or goes on with a long look; `false` if all of
+    /// this cycle's share has been looked at.
+    fn look_at_next_in_turn(&mut self) -> bool {
+        if self.looks.share == 0 || self.looks.places == 0 {
+            return false;
+        }
+        let looked_at = if self.looks.long.is_some() {
+            self.go_on_with_long_look(self.looks.share.min(DESCRIPTORS_AT_ONCE))
+        } else {
+            self.looks.places -= 1;
+            let next = self.looks.turn + 1;
+            self.looks.turn = if next < self.roll.end() { next } else { 0 };
+            let slot = self.looks.turn;
+            let Some(tracked) = self.roll.get(slot) else { return true };
+            let idle = self.procfs.fast.cpu_clock && !tracked.may_have_other_sockets(self.cycle);
+            match idle {
+                // Counts as looked at, so that the turn does not become
+                // shorter where few are busy: its length is for all.
+                true => tracked.sockets.descriptors + 1,
+                false => self.look_at_sockets(slot),
+            }
+        };
+        self.looks.share = self.looks.share.saturating_sub(looked_at);
+        true
     }
 
     fn is_unread(&self, slot: Slot) -> bool {
