@@ -7,11 +7,11 @@
 //! another takes its place.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use psstat_proc_parse::Status;
+use psstat_proc_parse::{StatCore, State, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -26,6 +26,9 @@ use crate::read::outcome::Outcome;
 /// of one user; what is then unread is read the next time.
 const PATIENCE_A_CALL: usize = 3;
 const PATIENCE_WITH_A_USER: usize = 2;
+/// How often in a batch the patience is renewed for a thread that does not block but
+/// waits for a processor.
+const TURNS: usize = 10;
 /// A batch is handed over when it has this many bytes, so that no number of
 /// long command lines fills the memory.
 const HANDFUL: usize = 1 << 16;
@@ -79,6 +82,8 @@ struct Desk {
     batch: Mutex<Batch>,
     asked: Condvar,
     answered: Condvar,
+    /// `stat` of the thread that reads, in the procfs that it reads.
+    stat: OnceLock<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -255,6 +260,9 @@ impl Worker {
             .stack_size(64 * 1024)
             .spawn(move || {
                 leave_descriptor_table(None);
+                if let Ok(own) = std::fs::read_link(proc.join("thread-self")) {
+                    let _ = theirs.stat.set(proc.join(own).join("stat"));
+                }
                 theirs.work(open_folder(&proc).as_ref());
             })
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
@@ -277,12 +285,24 @@ impl Desk {
         self.asked.notify_one();
         let mut seen = 0;
         let mut since = Instant::now();
+        let mut turns = TURNS;
         while !shared.is_full() {
             if shared.answers.len() > seen {
                 seen = shared.answers.len();
                 since = Instant::now();
             }
             let Some(left) = patience.checked_sub(since.elapsed()) else {
+                if turns > 0 {
+                    // Unlocked: it must not wait for this.
+                    drop(shared);
+                    let is_running = self.is_running();
+                    shared = self.lock();
+                    if is_running || shared.answers.len() > seen {
+                        turns -= 1;
+                        since = Instant::now();
+                        continue;
+                    }
+                }
                 shared.left = true;
                 batch.pids.clear();
                 std::mem::swap(&mut batch.answers, &mut shared.answers);
@@ -295,6 +315,14 @@ impl Desk {
         std::mem::swap(&mut *shared, batch);
         shared.clear();
         false
+    }
+
+    /// Whether the thread runs, or would if a processor were free for it: on a busy
+    /// machine it has to wait for one, and so it has when the machine stood still.
+    fn is_running(&self) -> bool {
+        let stat = self.stat.get().and_then(|path| std::fs::read(path).ok());
+        let state = stat.and_then(|stat| StatCore::parse(&stat).ok().map(|stat| stat.state));
+        state == Some(State::Running)
     }
 
     /// The thread's life: reads what is asked, one after the other.
@@ -424,9 +452,10 @@ mod tests {
         seen
     }
 
-    /// Opening the other end lets the thread go, and it ends.
+    /// Opening the other end lets the thread go, and it ends; for both ways, for on a
+    /// machine that stalled it may have given up before it came to it.
     fn let_go(lines: &mut CommandLines, pid: u32, pipe: &Path) {
-        drop(std::fs::OpenOptions::new().write(true).open(pipe).unwrap());
+        drop(std::fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
         while lines.still_hangs(pid) {
             std::thread::yield_now();
             lines.review();
@@ -445,6 +474,28 @@ mod tests {
         assert!(lines.still_hangs(2));
         assert!(!lines.still_hangs(1));
         let_go(&mut lines, 2, &pipe);
+    }
+
+    /// On a busy machine, processes were said to block that did not.
+    #[test]
+    fn who_waits_for_a_processor_does_not_block() {
+        let folder = psstat_actor::TempDir::new().unwrap();
+        let pipe = process(folder.path(), 1, 0, None);
+        // Held up by the pipe, and a thread that runs by its state.
+        std::os::unix::fs::symlink("reader", folder.join("thread-self")).unwrap();
+        std::fs::create_dir(folder.join("reader")).unwrap();
+        let line = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let behind = line.rsplit_once(") ").unwrap().1;
+        let stat = format!("1 (reader) R{}", &behind[1..]);
+        std::fs::write(folder.join("reader/stat"), stat).unwrap();
+        let patience = Duration::from_millis(500);
+        let mut lines = CommandLines::new(folder.path(), patience).unwrap();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(2 * patience);
+            std::fs::write(pipe, "late\0").unwrap();
+        });
+        assert_eq!(read(&mut lines, &[1]), [(1, Some(5))]);
+        writer.join().unwrap();
     }
 
     /// Once as many processes hung as might, whoever they belonged to, no
