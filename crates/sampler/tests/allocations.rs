@@ -11,10 +11,10 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{A, actor, every_way};
-use psstat_actor::Actor;
+use psstat_actor::{Actor, truth};
 use psstat_sampler::{Options, Sampler};
 
 struct Counting;
@@ -118,7 +118,7 @@ impl Image {
         // A word that sleep takes for a duration.
         let word = format!("1000.{:09}", std::process::id());
         let sleeper = || Command::new("sleep").arg(&word).stdin(Stdio::null()).spawn().unwrap();
-        let sleepers = (0..Image::SLEEPERS).map(|_| sleeper()).collect();
+        let sleepers: Vec<Child> = (0..Image::SLEEPERS).map(|_| sleeper()).collect();
         let [mut here, mut there] = [actor(&word), actor(&word)];
         here.unix_pairs(3).unwrap();
         there.unshare_net().unwrap();
@@ -128,8 +128,12 @@ impl Image {
         for actor in [&here, &there, &child] {
             actor.quiesce().unwrap();
         }
-        // Their command line is the test's until their exec.
-        std::thread::sleep(Duration::from_millis(200));
+        // They have their command line before they have loaded their libraries.
+        let begun = Instant::now();
+        while sleepers.iter().any(|sleeper| truth::state(sleeper.id()).unwrap() != 'S') {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Image { word, sleepers, actors: [here, there, child] }
     }
 
@@ -152,7 +156,7 @@ fn cycle(sampler: &mut Sampler, image: &Image) -> u64 {
             images.push(A);
         }
     });
-    std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
     let now = sampler.close().image(A);
     COUNTS.store(false, Ordering::Relaxed);
     assert_eq!(now.procs, (Image::SLEEPERS + image.actors.len()) as u64);

@@ -178,8 +178,9 @@ fn who_is_asked_late_after_a_reload_counts_in_full() {
         sampler.open(&mut |_, images| images.push(A));
         assert_eq!(sampler.close().health.blocked, 1);
     }
-    // Opening the other end lets the reader go.
-    let other_end = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    // Opening the other end lets the reader go; for both ways, for on a busy machine
+    // there may be none yet.
+    let other_end = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     fs::write(folder.join("line"), "worker\0").unwrap();
     fs::rename(folder.join("line"), &pipe).unwrap();
     drop(other_end);

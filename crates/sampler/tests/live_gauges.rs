@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, actor, assert_true, every_way, options, word};
 use psstat_actor::{Kind, truth};
@@ -78,7 +78,9 @@ fn a_shared_socket_counts_once_an_image() {
     let fd = one.share_socket(Kind::Tcp, &mut two).unwrap();
     one.share_socket(Kind::Tcp, &mut other).unwrap();
     let copy = one.fork_copy().unwrap();
-    one.quiesce().unwrap();
+    for actor in [&one, &two, &other] {
+        actor.quiesce().unwrap();
+    }
     let mut watch = Watch::new(&[&a, &b]);
     let sample = watch.cycles(2);
     assert_true(sample.image(A), &[&one, &two, &copy]);
@@ -183,19 +185,22 @@ fn cpu_is_what_the_process_used() {
     let options = Options { window: Duration::from_millis(200), ..options() };
     let mut watch = Watch::with(options, &[&word]);
     watch.cycle();
-    let mut near = 0;
+    let used = || truth::cpu_time(one.pid()).unwrap().as_secs_f64();
     for _ in 0..6 {
-        let (at, before) = (std::time::Instant::now(), truth::cpu_time(one.pid()).unwrap());
+        let before = used();
         let due = watch.open();
-        let sample = watch.close(due);
-        let used = truth::cpu_time(one.pid()).unwrap() - before;
-        let measured = sample.image(A).pcpu.unwrap();
-        let ran = used.as_secs_f64() / at.elapsed().as_secs_f64() * 100.0;
-        near += usize::from((measured - ran).abs() < 5.0);
-        // No more than was used around it: the window is within.
-        assert!(measured * 0.2 / 100.0 <= used.as_secs_f64() + 0.001, "{measured} of {used:?}");
+        let opened = used();
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let closing = used();
+        let pcpu = watch.close(due).image(A).pcpu.unwrap();
+        let after = used();
+        let window = watch.sampler.processes().next().unwrap().window.unwrap();
+        let measured = pcpu / 100.0 * window.as_secs_f64();
+        // No more than was used around the window and no less than within it, however
+        // busy the machine is; of a thread that runs the kernel tells up to a tick late.
+        let (most, least) = (after - before + 0.01, closing - opened - 0.01);
+        assert!((least..=most).contains(&measured), "{measured} s, not {least} to {most}");
     }
-    assert!(near >= 3, "{near} of 6 windows");
     assert!(one.stop_burning().unwrap().cpu > Duration::ZERO);
 }
 

@@ -23,6 +23,7 @@ fn a_reaped_child_counts_once() {
         child.write_bytes(1_000_000, 7).unwrap();
         let mut watch = Watch::with(options, &[&word]);
         parent.quiesce().unwrap();
+        child.quiesce().unwrap();
         assert_eq!(io_of(watch.cycle().image(A)), expected(&[&parent, &child]));
         child.write_bytes(500, 1).unwrap();
         child.exit(0).unwrap();

@@ -60,6 +60,12 @@ fn short() -> Options {
     Options { window, command_line_patience: Duration::from_secs(60), ..options() }
 }
 
+/// A process whose command line makes the buffers as large as they get, so that
+/// they do not grow when another long one comes meanwhile.
+fn long() -> Actor {
+    Actor::spawn(&Config::new("long").arg("x".repeat(100_000))).unwrap()
+}
+
 /// What a sampler weighs that looks for a word, and how many it found.
 fn weigh(word: &String) -> (usize, usize) {
     let before = live();
@@ -74,7 +80,7 @@ fn weigh(word: &String) -> (usize, usize) {
 fn a_process_takes_little_more_than_a_kibibyte() {
     // As full as the table of sockets is with 2,000, 4,000 or 8,000.
     const PROCESSES: usize = 125;
-    let _alone = alone();
+    let (_alone, _long) = (alone(), long());
     let word = word("weighed");
     let start = |word: &String| {
         let mut actor = Actor::spawn(&Config::new(word)).unwrap();
@@ -116,7 +122,7 @@ fn storm(word: &str, forks: usize) -> Child {
 #[test]
 fn after_a_storm_it_is_what_it_was_before() {
     const FORKS: usize = 3000;
-    let _alone = alone();
+    let (_alone, _long) = (alone(), long());
     let words = [word("storm-a"), word("storm-b")];
     let mut watch = Watch::with(short(), &[&words[0], &words[1]]);
     watch.cycles(20);

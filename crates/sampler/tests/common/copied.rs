@@ -48,7 +48,7 @@ pub(crate) fn sampler(proc: &Path) -> Sampler {
         window: Duration::from_millis(1),
         // Kept ones would go on reading the old files.
         descriptors: Some(0),
-        ..Options::default()
+        ..super::options()
     };
     Sampler::new(options).unwrap()
 }
