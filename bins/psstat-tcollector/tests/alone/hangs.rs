@@ -16,6 +16,8 @@ libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
 fd = os.open(sys.argv[1] + "/file", os.O_RDWR)
 at = libc.mmap(None, 4096, 3, 1, fd, 0)
+ctypes.string_at(at, 1)
+open(sys.argv[2] + ".awaited", "w").close()
 while not os.path.exists(sys.argv[2]):
     time.sleep(0.05)
 ctypes.memset(at, 65, 4096)
@@ -44,6 +46,9 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
     before.cycle("the process that will hang", |cycle| cycle.get("procs image=hung") == 1);
     let truth = truth_of("calm", &[calm.pid()]);
 
+    // It has its command line before it has loaded what it runs, and waits for a disk
+    // or the server meanwhile; from here on, it waits in this way for one thing.
+    until("it is about to hang", || temp.join("go.awaited").exists());
     std::fs::write(&go, "").unwrap();
     until("it hangs", || truth::state(hang.pid()).unwrap() == 'D');
     let io = truth::io(hang.pid()).unwrap();
@@ -65,7 +70,7 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
         let told = format!("the command line of process {} blocks its reader", hang.pid());
         collector.hear(1, &told);
         collector.fresh();
-        assert_eq!(collector.logged("blocks").len(), 1, "{:#?}", collector.log());
+        assert_eq!(collector.logged(&told).len(), 1, "{:#?}", collector.logged("blocks"));
         assert_eq!(collector.fresh().get("collector.panics"), 0);
     }
     drop(hang);

@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use psstat_actor::{TempDir, truth};
+use psstat_actor::TempDir;
 use rustix::process::Signal;
 
-use super::common::{Collector, Cycle, PROGRAM, Setup, actor, conf, truth_of, until, word};
+use super::common::{Collector, Cycle, PROGRAM, Setup, actor, conf, truth_of, word};
 
 /// In front of the C library's clock: a time of day as many seconds off as a
 /// file says. All other clocks are the true ones.
@@ -147,10 +147,7 @@ fn suspended_for_a_minute_it_goes_on_with_a_right_window() {
     let Some(clock) = FalseClock::start(&temp, &path) else { return };
     let collector = &clock.collector;
     let before = collector.cycles(2).remove(1);
-    std::thread::sleep(Duration::from_millis(300));
-    collector.signal(Signal::STOP);
-    until("it has stopped", || truth::state(collector.pid()).unwrap() == 'T');
-    let count = collector.count();
+    let count = collector.stop_in_a_window();
     clock.set(60);
     collector.signal(Signal::CONT);
     let cycles = collector.cycles(count + 3);

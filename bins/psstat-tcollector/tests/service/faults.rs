@@ -3,13 +3,13 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use psstat_actor::{Config, TempDir, truth};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 
-use super::common::{Setup, actor, conf, truth_of, until, word};
+use super::common::{Setup, actor, conf, left_out_by_need, mean_load, truth_of, word};
 
 #[test]
 fn stopped_and_continued_it_goes_on_with_a_fresh_cycle() {
@@ -19,24 +19,21 @@ fn stopped_and_continued_it_goes_on_with_a_fresh_cycle() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("load {word}\n"));
     let collector = Setup::with(&path).spawn();
-    let before = collector.cycles(2);
-    // In the middle of a window.
-    std::thread::sleep(Duration::from_millis(300));
-    collector.signal(Signal::STOP);
-    until("it has stopped", || truth::state(collector.pid()).unwrap() == 'T');
+    collector.cycles(1);
+    let stopped_at = collector.stop_in_a_window();
+    let (begin, before) = (Instant::now(), truth::cpu_time(load.pid()).unwrap());
     std::thread::sleep(Duration::from_millis(3_500));
-    let stopped_at = collector.count();
     collector.signal(Signal::CONT);
     let cycles = collector.cycles(stopped_at + 3);
-    let (last, after) = (before.last().unwrap(), &cycles[stopped_at..]);
+    let (time, burnt) = (begin.elapsed(), truth::cpu_time(load.pid()).unwrap() - before);
+    let (last, after) = (&cycles[stopped_at - 1], &cycles[stopped_at..stopped_at + 3]);
     assert!(after[0].time >= last.time + 3, "a cycle of before");
     assert!(after[1].get("collector.late") >= 2, "{:#?}", after[1]);
-    assert_eq!(after[1].get("collector.late"), after[2].get("collector.late"));
-    // A window of several seconds shows the load in percent all the same.
-    for cycle in after {
-        let pcpu = cycle.number("pcpu image=load");
-        assert!((5.0..35.0).contains(&pcpu), "{pcpu} %");
-    }
+    left_out_by_need(after, 1);
+    // A window of several seconds shows the load in percent all the same. By the
+    // scheduler's own account: a burner makes good what a busy machine took from it.
+    let (printed, burnt) = (mean_load(after, "load"), 100.0 * burnt.div_duration_f64(time));
+    assert!((printed - burnt).abs() < 3.0 && burnt > 5.0, "{printed} % printed, {burnt} % burnt");
 }
 
 /// A process of a test that is ended and reaped, with its group.
@@ -87,8 +84,11 @@ fn a_storm_of_forks_makes_no_counter_fall() {
             assert_eq!(cycle.image("calm"), truth);
         }
     }
-    let after = collector.fresh();
-    assert_eq!(after.get("procs image=stormy"), 1);
+    // What was killed may take a while to go.
+    let end = collector.fresh().time;
+    let after = collector.cycle("all of it is gone", |cycle| {
+        cycle.time >= end && cycle.get("procs image=stormy") == 1
+    });
     let grown = |series: &str| after.get(series) - before.get(series);
     // The actor reaped every child of its own.
     assert!(grown("io image=stormy type=wchar") >= 40 * 100_000);
@@ -125,7 +125,8 @@ fn a_command_line_that_blocks_delays_nothing_else() {
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let path = conf(&temp, &format!("copied {word}\n"));
     let mut collector = Setup::with(&path).arg("--proc").arg(&proc).spawn();
-    for cycle in collector.cycles(4) {
+    let cycles = collector.cycles(4);
+    for cycle in &cycles {
         assert_eq!(cycle.get("procs image=copied"), 1);
         for kind in ["rchar", "wchar", "syscr", "syscw"] {
             let series = format!("io image=copied type={kind}");
@@ -133,8 +134,9 @@ fn a_command_line_that_blocks_delays_nothing_else() {
         }
         assert_eq!(cycle.get("collector.blocked"), 1);
         assert_eq!(cycle.get("collector.seen"), 2);
-        assert_eq!(cycle.get("collector.late"), 0);
     }
+    assert_eq!(cycles[0].get("collector.late"), 0);
+    left_out_by_need(&cycles, 1);
     let told = collector.logged(&format!("process {hung} blocks"));
     assert_eq!(told.len(), 1, "{:#?}", collector.log());
     // When it blocks no more, it is found.

@@ -34,6 +34,7 @@ fn without_memory_it_says_so_and_ends_with_0() {
     allow(&enough, 128 << 20);
     allow(&short, 0);
     greedy.stretch_title(&word, 7 << 20).unwrap();
+    greedy.quiesce().unwrap();
     assert_eq!(short.end(), Some(0), "{:#?}", short.log());
     // Told by Rust's runtime, which may add a note of its own.
     let mut log = short.log();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use psstat_actor::{Actor, Config, Io, Kind, TempDir, truth};
 
-use super::common::{Collector, Cycle, Setup, actor, conf, truth_of, word};
+use super::common::{Collector, Cycle, Setup, actor, conf, mean_load, truth_of, word};
 
 fn has_ipv6() -> bool {
     let there = std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| !text.is_empty());
@@ -218,10 +218,8 @@ fn pcpu_is_near_the_known_load() {
     let (time, after) = (begin.elapsed(), read());
     for (at, image) in ["one", "two"].into_iter().enumerate() {
         let load = 100.0 * (after[at] - before[at]).as_secs_f64() / time.as_secs_f64();
-        let printed = cycles[1..6].iter().map(|cycle| cycle.number(&format!("pcpu image={image}")));
-        let printed: Vec<f64> = printed.collect();
-        let mean = printed.iter().sum::<f64>() / 5.0;
-        assert!((mean - load).abs() < 3.0, "{image}: {printed:?} % printed, {load} % burnt");
+        let mean = mean_load(&cycles[1..6], image);
+        assert!((mean - load).abs() < 3.0, "{image}: {mean} % printed, {load} % burnt");
         assert!(load > 5.0, "{image} did not get to burn anything: {load} %");
     }
 }

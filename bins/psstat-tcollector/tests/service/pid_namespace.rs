@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use psstat_actor::{TempDir, truth};
 
-use super::common::{PROGRAM, Setup, conf, truth_of, until, word};
+use super::common::{PROGRAM, Setup, conf, mean_load, truth_of, until, word};
 
 /// In a pid namespace with a procfs of its own, a shell that is pid 1 there.
 /// The namespace ends with the command, and the command with the test.
@@ -47,6 +47,18 @@ fn by_inner_pid(command_line: &[&str]) -> BTreeMap<u32, u32> {
     found
 }
 
+/// Waits until as many processes with this command line sleep, and gives them: such
+/// a process has its command line before it has loaded its libraries.
+fn asleep(command_line: &[&str], count: usize) -> BTreeMap<u32, u32> {
+    let mut pids = BTreeMap::new();
+    until("they sleep", || {
+        pids = by_inner_pid(command_line);
+        pids.len() == count
+            && pids.values().all(|&pid| truth::state(pid).is_ok_and(|state| state == 'S'))
+    });
+    pids
+}
+
 /// A time to sleep for, which no other process of the machine asks for.
 fn sleep_of(name: &str) -> String {
     let digits = word(name).bytes().filter(u8::is_ascii_digit).map(char::from).collect::<String>();
@@ -61,14 +73,21 @@ fn pids_below_ten_count_like_any_other() {
     let sleep = sleep_of("within");
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("low ^sleep {sleep}$\nfirst psstat-tcollector .*--debug\n"));
-    // The shell's place, pid 1, becomes the collector's.
-    let script = format!("for i in 2 3 4 5 6 7 8 9; do sleep {sleep} & done; exec \"$@\"");
+    // The shell's place, pid 1, becomes the collector's. The mark is the test's word
+    // that all of them sleep.
+    let mark = temp.join("asleep");
+    let script = format!(
+        "for i in 2 3 4 5 6 7 8 9; do sleep {sleep} & done; \
+         i=0; while [ $i -lt 600 -a ! -e {} ]; do sleep 0.1; i=$((i+1)); done; exec \"$@\"",
+        mark.display()
+    );
     let mut command = in_namespace(&script);
     command.arg(PROGRAM);
     let setup = Setup::of(command).env("PSSTAT_INTERVAL", "1");
     let collector = setup.args(&["--debug", "--conf"]).arg(&path).spawn();
+    let pids = asleep(&["sleep", &sleep], 8);
+    std::fs::write(&mark, "").unwrap();
     let cycle = collector.cycles(2).remove(1);
-    let pids = by_inner_pid(&["sleep", &sleep]);
     assert_eq!(pids.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8, 9]);
     let pids: Vec<u32> = pids.into_values().collect();
     assert_eq!(cycle.image("low"), truth_of("low", &pids));
@@ -106,13 +125,14 @@ fn another_namespace_is_read_through_its_procfs() {
     let namespace = Namespace(command.spawn().unwrap());
     drop(command);
     let command_line = ["sleep", &sleep];
-    until("they sleep", || {
-        let pids = by_inner_pid(&command_line);
-        pids.len() == 8 && pids.values().all(|&pid| truth::state(pid).is_ok_and(|s| s == 'S'))
-    });
-    let pids = by_inner_pid(&command_line);
+    let pids = asleep(&command_line, 8);
     assert_eq!(pids.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
-    let burner = by_inner_pid(&["sh", "-c", "while :; do :; done", &load])[&9];
+    let mut burner = BTreeMap::new();
+    until("it burns", || {
+        burner = by_inner_pid(&["sh", "-c", "while :; do :; done", &load]);
+        !burner.is_empty()
+    });
+    let burner = burner[&9];
     let first = pids[&1];
     let pids: Vec<u32> = pids.into_values().collect();
     let truth = truth_of("calm", &pids);
@@ -132,15 +152,15 @@ fn another_namespace_is_read_through_its_procfs() {
         assert_eq!(cycle.get("collector.seen"), 9, "nobody else lives there");
     }
     let load = 100.0 * (after - before).as_secs_f64() / time.as_secs_f64();
-    let printed: Vec<f64> = cycles[1..].iter().map(|c| c.number("pcpu image=busy")).collect();
-    let mean = printed.iter().sum::<f64>() / 3.0;
     // A busy machine gives it more in one second than in another.
-    assert!((mean - load).abs() < 20.0 && mean > 1.0, "{printed:?} % printed, {load} % burnt");
+    let mean = mean_load(&cycles[1..], "busy");
+    assert!((mean - load).abs() < 20.0 && mean > 1.0, "{mean} % printed, {load} % burnt");
     assert_eq!(collector.logged("CPU from stat (ticks)").len(), 1, "{:#?}", collector.log());
 
     // It goes with all that live there, and the collector lives on.
     drop(namespace);
-    let cycle = collector.fresh();
-    assert_eq!((cycle.get("procs image=calm"), cycle.get("procs image=busy")), (0, 0));
+    let cycle = collector.cycle("all are gone", |cycle| {
+        (cycle.get("procs image=calm"), cycle.get("procs image=busy")) == (0, 0)
+    });
     assert_eq!(cycle.get("io image=calm type=rchar"), truth["io image=calm type=rchar"]);
 }

@@ -12,7 +12,9 @@ use psstat_actor::{Actor, Config, TempDir};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 
-use super::common::{PROGRAM, Setup, actor, conf, outcome, truth_of, word, write_conf};
+use super::common::{
+    PROGRAM, Setup, actor, conf, let_conf_be_still, outcome, truth_of, word, write_conf,
+};
 
 /// Nothing in it can begin a line or move a cursor.
 fn assert_harmless(lines: &[String]) {
@@ -54,6 +56,7 @@ fn a_conf_gets_nothing_into_the_output() {
     let lines = "good nobody-at-all\na,b=c x\na\u{b}b x\n\x1b]0;evil\x07 x\nevil\u{2028}psstat: x\n\
                  ok \x1b[2J(\nimage=evil,type=io x\n{} x\n\"x\":1 x\n";
     write_conf(&path, lines);
+    let_conf_be_still();
     for format in ["tcollector", "json", "openmetrics"] {
         let setup = Setup::bare().arg("--once").arg("--conf").arg(&path);
         let setup = if format == "tcollector" { setup } else { setup.other_format(format) };

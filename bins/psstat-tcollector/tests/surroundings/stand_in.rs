@@ -11,7 +11,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal};
 
@@ -154,10 +154,12 @@ impl StandIn {
         judge(self.record().lines.iter().map(String::as_str))
     }
 
-    /// A cycle that begins and ends from now on.
+    /// A cycle that begins and ends from now on. By their times: cycles that have come
+    /// already may not have been read yet.
     pub(crate) fn fresh(&self) -> Cycle {
-        let before = self.cycles().len();
-        until("two more cycles", || self.cycles().len() >= before + 2);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let later = |cycles: &[Cycle]| cycles.iter().filter(|cycle| cycle.time > now).count();
+        until("two more cycles", || later(&self.cycles()) >= 2);
         self.cycles().pop().unwrap()
     }
 

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use psstat_actor::truth;
 use rustix::process::{Pid, Signal};
 
 use super::cycle::{self, Cycle};
 use super::lines::{Line, Lines};
-use super::{PATIENCE, PROGRAM};
+use super::{PATIENCE, PROGRAM, until};
 
 /// How a collector is to be run: with an empty environment, its stdout read all
 /// the time, and its lines held against tcollector's rules.
@@ -126,15 +127,25 @@ impl Collector {
         cycle::count(lines.iter().map(|line| line.text.as_str()))
     }
 
-    /// A cycle that begins and ends from now on.
+    /// A cycle that begins and ends from now on. By their times: on a busy machine
+    /// one may have come already and not have been read yet.
     pub(crate) fn fresh(&self) -> Cycle {
-        self.cycles(self.count() + 2).pop().unwrap()
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let first = self.cycle("a cycle that ends from now on", |cycle| cycle.time > now);
+        self.cycle("the one after it", |cycle| cycle.time > first.time)
     }
 
     /// That each cycle so far came when it was due: a second after the one before,
     /// or as much later as a machine with other work to do may make it.
     pub(crate) fn on_time(&self) {
         cycle::on_time(&self.judge());
+    }
+
+    /// How many cycles came between two moments.
+    pub(crate) fn came_between(&self, from: Instant, to: Instant) -> usize {
+        let mut lines = self.output.so_far();
+        lines.retain(|line| (from..=to).contains(&line.at));
+        cycle::count(lines.iter().map(|line| line.text.as_str()))
     }
 
     /// Waits for a cycle that is as wanted.
@@ -155,8 +166,9 @@ impl Collector {
     /// What it logged so far, but of processes that block: on a busy machine, those
     /// of other tests with very long command lines count as such.
     pub(crate) fn log(&self) -> Vec<String> {
+        let others = ["blocks its reader", "block their readers"];
         let lines = self.logged("").into_iter();
-        lines.filter(|line| !line.contains("blocks its reader")).collect()
+        lines.filter(|line| !others.iter().any(|other| line.contains(other))).collect()
     }
 
     /// The logged lines that have this in them.
@@ -181,6 +193,24 @@ impl Collector {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Stops it in the middle of a window, when no cycle of it is on its way, and
+    /// gives how many there are.
+    pub(crate) fn stop_in_a_window(&self) -> usize {
+        loop {
+            let count = self.count();
+            self.cycles(count + 1);
+            let begin = Instant::now();
+            std::thread::sleep(Duration::from_millis(300));
+            self.signal(Signal::STOP);
+            until("it has stopped", || truth::state(self.pid()).unwrap() == 'T');
+            // A busy machine may have taken all of the window for that.
+            if begin.elapsed() < Duration::from_millis(700) {
+                return self.count();
+            }
+            self.signal(Signal::CONT);
+        }
     }
 
     /// Waits for its end, and gives its status, if it was not a signal.

@@ -98,6 +98,30 @@ pub(crate) fn on_time(cycles: &[Cycle]) {
     }
 }
 
+/// That cycles, meant to be so many seconds apart, were left out only where one
+/// took so long that it had to be: a busy machine may stand still for seconds.
+pub(crate) fn left_out_by_need(cycles: &[Cycle], interval: u64) {
+    for (at, pair) in cycles.windows(2).enumerate() {
+        let [cycle, after] = pair else { continue };
+        let late = after.get("collector.late") - cycle.get("collector.late");
+        // From the end of the one before it to its own.
+        let took = match at.checked_sub(1) {
+            Some(before) => (cycle.time - cycles[before].time) as f64,
+            None => cycle.number("collector.wall") / 1e3,
+        };
+        let needed = (late + 1) as f64 * interval as f64;
+        assert!(late == 0 || needed <= took, "{late} left out after {took} s: {after:#?}");
+    }
+}
+
+/// What an image used in these cycles, in percent: each window by its length, for
+/// on a machine that stands still for a while one is longer than another.
+pub(crate) fn mean_load(cycles: &[Cycle], image: &str) -> f64 {
+    let wall = |cycle: &Cycle| cycle.number("collector.wall");
+    let used = |cycle: &Cycle| cycle.number(&format!("pcpu image={image}")) * wall(cycle);
+    cycles.iter().map(used).sum::<f64>() / cycles.iter().map(wall).sum::<f64>()
+}
+
 fn series(metric: &str, point: &Parsed) -> String {
     let tags: Vec<String> = point.tags.iter().map(|(key, tag)| format!(" {key}={tag}")).collect();
     format!("{metric}{}", tags.concat())

@@ -15,7 +15,7 @@ use psstat_actor::truth::{self, Sockets};
 use psstat_actor::{Actor, Config, TempDir};
 
 pub(crate) use collector::{Collector, Setup};
-pub(crate) use cycle::{Cycle, judge, on_time};
+pub(crate) use cycle::{Cycle, TARDY, judge, left_out_by_need, mean_load, on_time};
 
 /// How long a test waits for what must come. A machine with other work to do
 /// may take its time; nothing that is right waits that long.
@@ -40,7 +40,15 @@ pub(crate) fn actor(word: &str) -> Actor {
 pub(crate) fn conf(temp: &TempDir, text: &str) -> PathBuf {
     let path = temp.join("psstat.conf");
     write_conf(&path, text);
+    let_conf_be_still();
     path
+}
+
+/// Until a conf that was just written is taken at the first look at it. The
+/// collector waits for that too, but a second at most: on a machine that stands
+/// still in that second, the first cycle has no rules.
+pub(crate) fn let_conf_be_still() {
+    std::thread::sleep(psstat_matcher::live::QUIET + Duration::from_millis(100));
 }
 
 /// Writes a conf that only its owner can write.

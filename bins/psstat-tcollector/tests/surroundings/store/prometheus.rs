@@ -45,14 +45,24 @@ impl Prometheus {
     /// that Prometheus adds.
     pub(crate) fn values(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
-        until("a scrape that goes well", || {
+        // Those of a scrape are taken back when the next one is not answered in time.
+        until("values of a scrape that goes well", || {
             let answer = http::get(self.http, "/api/v1/targets").unwrap();
             let answer: Value = serde_json::from_str(&answer.body).unwrap();
             let target = &answer["data"]["activeTargets"][0];
             let error = target["lastError"].as_str().unwrap_or_default();
             assert!(error.is_empty() || error.contains("deadline"), "{error}");
-            target["health"] == "up"
+            if target["health"] == "up" {
+                values = self.last_values();
+            }
+            !values.is_empty()
         });
+        values
+    }
+
+    /// Those of the last scrape; none if it did not go well.
+    fn last_values(&self) -> BTreeMap<String, f64> {
+        let mut values = BTreeMap::new();
         let query = http::encoded("{__name__=~\"proc_.*\"}");
         let answer = http::get(self.http, &format!("/api/v1/query?query={query}")).unwrap();
         assert_eq!(answer.status, 200, "{answer:?} {}", self.server.log());
