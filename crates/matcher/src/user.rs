@@ -103,6 +103,8 @@ mod tests {
     fn a_number_or_a_name() {
         assert_eq!(look_up("17"), User::Is(17));
         assert_eq!(look_up("root"), User::Is(0));
-        assert_eq!(look_up("nobody-of-that-name"), User::Unknown);
+        // On a busy machine the name service may answer too late.
+        let mut tries = (0..20).map(|_| look_up("nobody-of-that-name"));
+        assert_eq!(tries.find(|user| *user != User::Unanswered), Some(User::Unknown));
     }
 }

@@ -80,8 +80,7 @@ fn every_verb_runs_on_the_projects_capture() {
 
     let args = ["top", "--interval", "0.2", "--conf", &conf, "--proc", &proc];
     let mut top = Session::start(&args);
-    let screen = top.wait_until(|screen| screen.contains("+orders"));
-    assert!(screen.contains("+nginx") && screen.contains("+cache"), "{screen}");
+    top.wait_until(|screen| ["+orders", "+nginx", "+cache"].iter().all(|row| screen.contains(row)));
     top.press("q");
     assert_eq!(top.end(), Some(0));
 }

@@ -70,14 +70,16 @@ fn of_an_image_and_of_its_processes() {
     let both: Vec<(&str, i64)> =
         a.iter().zip(&b).map(|((field, a), (_, b))| (*field, a + b)).collect();
 
+    let begin = Instant::now();
     let (status, document) = json_of(&["--no-conf", "--json", &name]);
+    let most = begin.elapsed().as_secs_f64();
     assert_eq!(status, 0);
     assert_eq!(document["format"], "psstat-dump");
     assert_eq!(document["version"], 1);
     assert_eq!(document["kind"], "images");
     assert_eq!(document["images_from"]["source"], "executable");
     let window = document["window_seconds"].as_f64().unwrap();
-    assert!((1.0..5.0).contains(&window), "{window}");
+    assert!((1.0..most).contains(&window), "{window} of {most}");
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["image"], name);
@@ -185,8 +187,8 @@ fn rates_are_what_was_done_between_two_ends() {
     let before = truth::io(actor.pid()).unwrap();
     let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
     let window_length = Duration::from_millis(200);
-    let mut measurer = Measurer::new(Path::new("/proc"), window_length, chooser).unwrap();
     let begin = Instant::now();
+    let mut measurer = Measurer::new(Path::new("/proc"), window_length, chooser).unwrap();
     actor.write_bytes(5_000_000, 50).unwrap();
     actor.read_bytes(77_000, 7).unwrap();
     actor.quiesce().unwrap();
@@ -197,7 +199,7 @@ fn rates_are_what_was_done_between_two_ends() {
     assert_eq!(done.syscr, after["syscr"] - before["syscr"]);
     assert_eq!(done.syscw, after["syscw"] - before["syscw"]);
     assert!(done.wchar >= 5_000_000);
-    assert!(seconds >= 0.2 && seconds <= begin.elapsed().as_secs_f64() + 1.0, "{seconds}");
+    assert!(seconds >= 0.2 && seconds <= begin.elapsed().as_secs_f64(), "{seconds}");
     let (done, _) = window(&mut measurer).io_done.unwrap();
     assert_eq!((done.rchar, done.wchar), (0, 0));
 }
@@ -209,13 +211,21 @@ fn pcpu_is_near_the_load() {
     let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
     let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), chooser).unwrap();
     actor.burn_until_stopped(30.0, 1).unwrap();
-    let used_before = truth::cpu_time(actor.pid()).unwrap();
-    let begin = Instant::now();
-    let pcpu = window(&mut measurer).numbers.pcpu.unwrap();
-    let used = truth::cpu_time(actor.pid()).unwrap() - used_before;
-    let want = used.as_secs_f64() / begin.elapsed().as_secs_f64() * 100.0;
+    // Around each of its two readings: on a busy machine time passes between them
+    // and ours, and the load is not even.
+    let look = || (Instant::now(), truth::cpu_time(actor.pid()).unwrap(), Instant::now());
+    let before = look();
+    let due = measurer.open();
+    let opened = look();
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    let closing = look();
+    let pcpu = measurer.close().images.remove(0).numbers.pcpu.unwrap();
+    let after = look();
+    let percent = |used: Duration, of: Duration| used.as_secs_f64() / of.as_secs_f64() * 100.0;
+    let least = percent(closing.1 - opened.1, after.2 - before.0);
+    let most = percent(after.1 - before.1, closing.0 - opened.2);
     actor.stop_burning().unwrap();
-    assert!((pcpu - want).abs() < 5.0, "{pcpu} {want}");
+    assert!(least - 5.0 < pcpu && pcpu < most + 5.0, "{pcpu} {least} {most}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) master: OwnedFd,
     pub(crate) slave: OwnedFd,
     pub(crate) child: Child,
+    /// How the terminal was before the program had it.
+    pub(crate) modes: LocalModes,
     /// All bytes that came.
     pub(crate) seen: String,
     parser: Parser,
@@ -43,13 +45,15 @@ impl Session {
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = OpenOptions::new().read(true).write(true).open(&name).unwrap();
         let stream = || slave.try_clone().unwrap();
+        let modes = tcgetattr(&slave).unwrap().local_modes;
+        assert!(!is_raw(modes));
         let mut command = command(args);
         command.stdin(stream()).stdout(stream()).stderr(stream());
         change(&mut command);
         let child = command.spawn().unwrap();
         let (columns, rows) = SIZE;
         let parser = Parser::new(cells(rows), cells(columns), 0);
-        Session { master, slave: slave.into(), child, seen: String::new(), parser }
+        Session { master, slave: slave.into(), child, modes, seen: String::new(), parser }
     }
 
     /// The screen as text, without spaces at the lines' ends.
@@ -123,15 +127,26 @@ impl Session {
         loop {
             self.hear(Duration::from_millis(20));
             if let Some(status) = self.child.try_wait().unwrap() {
-                self.hear(Duration::from_millis(20));
+                self.hear_all();
                 return status.code();
             }
             assert!(Instant::now() < deadline, "it does not end: {:?}", self.seen);
         }
     }
 
+    /// Hears what was written until now, which may still be on its way: all that
+    /// is before a mark of our own.
+    fn hear_all(&mut self) {
+        const MARK: &str = "\x1b]a mark\x07";
+        // Where the terminal is gone there is nothing to come.
+        if rustix::io::write(&self.slave, MARK.as_bytes()).is_ok() {
+            self.wait_for(MARK);
+            self.seen = self.seen.replace(MARK, "");
+        }
+    }
+
     pub(crate) fn is_raw(&self) -> bool {
-        !tcgetattr(&self.slave).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+        is_raw(tcgetattr(&self.slave).unwrap().local_modes)
     }
 }
 
@@ -140,6 +155,10 @@ impl Drop for Session {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn is_raw(modes: LocalModes) -> bool {
+    !modes.contains(LocalModes::ICANON | LocalModes::ECHO)
 }
 
 fn winsize((columns, rows): (u16, u16)) -> Winsize {
