@@ -3,7 +3,7 @@
 //!
 //! What every cycle of psstat reads, that is, of a process and of the tables.
 //! `/proc` is listed too, but beside it: psstat lists it whole in some cycles
-//! only.
+//! only. So is what is read of those that came, which in steady state nobody does.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::diag::{Diag, Table};
+use super::newcomers::Newcomers;
 use super::spread::Spread;
 use crate::stop::Stop;
 use crate::{Result, sys};
@@ -22,6 +23,11 @@ use crate::{Result, sys};
 pub(crate) struct Cost {
     /// Listing `/proc`: no part of the floor.
     pub(crate) listing: Duration,
+    /// What is read of each process that came since the last cycle: no part of the
+    /// floor.
+    pub(crate) newcomers: Duration,
+    /// How many these were.
+    pub(crate) came: usize,
     /// All reads of all processes.
     pub(crate) processes: Duration,
     pub(crate) tcp: Duration,
@@ -70,6 +76,7 @@ enum Folder {
 pub(crate) struct Floor {
     proc: OwnedFd,
     listing: Vec<u8>,
+    newcomers: Newcomers,
     kept: Vec<Kept>,
     diag: Diag,
     /// Rows of the last dumps: tcp, udp, unix; of the whole network namespace.
@@ -110,6 +117,7 @@ impl Floor {
             kept: kept.collect::<Result<_>>()?,
             proc: open("/proc", OFlags::RDONLY | OFlags::DIRECTORY)?,
             listing: Vec::with_capacity(32 * 1024),
+            newcomers: Newcomers::default(),
             diag: Diag::open()?,
             rows: [0; 3],
         })
@@ -122,13 +130,15 @@ impl Floor {
         rustix::fs::seek(&self.proc, SeekFrom::Start(0))?;
         let mut entries = RawDir::new(&self.proc, self.listing.spare_capacity_mut());
         while let Some(entry) = entries.next() {
-            entry?;
+            self.newcomers.list(entry?.file_name());
         }
         let listed = own_cpu();
+        let came = self.newcomers.read(&self.proc);
+        let met = own_cpu();
         for kept in &self.kept {
             sys::cpu_nanoseconds(kept.pid)?;
         }
-        let opened = own_cpu() - listed;
+        let opened = own_cpu() - met;
         stop.sleep(window)?;
         let closing = own_cpu();
         let mut buffer = [0; 512];
@@ -151,6 +161,8 @@ impl Floor {
         self.rows = [tcp_rows, udp_rows, unix_rows];
         Ok(Cost {
             listing: listed - began,
+            newcomers: met - listed,
+            came,
             processes: opened + (read - closing),
             tcp: tcp - read,
             udp: udp - tcp,
@@ -200,9 +212,17 @@ mod tests {
     /// It was a part once, and hid a tenth of what psstat costs: psstat lists
     /// `/proc` whole in every 8th cycle.
     #[test]
-    fn the_listing_is_no_part_of_the_floor() {
+    fn the_listing_and_newcomers_are_no_part_of_the_floor() {
         let ms = Duration::from_millis;
-        let cost = Cost { listing: ms(1), processes: ms(2), tcp: ms(4), udp: ms(8), unix: ms(16) };
+        let cost = Cost {
+            listing: ms(1),
+            newcomers: ms(32),
+            came: 1,
+            processes: ms(2),
+            tcp: ms(4),
+            udp: ms(8),
+            unix: ms(16),
+        };
         assert_eq!((cost.total(), cost.with_listing(), cost.tables()), (ms(30), ms(31), ms(28)));
         let costs = [cost, cost, Cost { tcp: ms(34), ..cost }];
         let spread = Cost::spread(&costs, Cost::total);

@@ -8,6 +8,7 @@ pub(crate) mod flood;
 mod floor;
 pub(crate) mod member;
 pub(crate) mod meter;
+mod newcomers;
 mod only;
 pub(crate) mod options;
 pub(crate) mod peers;
@@ -114,14 +115,17 @@ fn table(
     let empty = String::new;
     let total = Cost::spread(floor, Cost::total);
     let part = |part: fn(Cost) -> Duration| Cost::spread(floor, part);
-    for (name, cpu) in [
-        ("listing /proc, no part of the floor", part(|cost| cost.listing)),
+    let came = came_a_cycle(floor);
+    let newcomers = format!("the {came} that came, no part of the floor");
+    let newcomers = (came > 0).then(|| (&*newcomers, part(|cost| cost.newcomers)));
+    let beside = [("listing /proc, no part of the floor", part(|cost| cost.listing))];
+    for (name, cpu) in beside.into_iter().chain(newcomers).chain([
         ("floor: processes", part(|cost| cost.processes)),
         ("floor: tcp table", part(|cost| cost.tcp)),
         ("floor: udp tables", part(|cost| cost.udp)),
         ("floor: unix table", part(|cost| cost.unix)),
         ("floor in all", total),
-    ] {
+    ]) {
         let to_floor = format!("{:.2}", ratio(cpu.median, total.median));
         let mut cells = [const { String::new() }; 10];
         cells[..3].clone_from_slice(&[name.into(), ms(cpu.median), ms(cpu.mean)]);
@@ -174,6 +178,11 @@ fn table(
         bounds.extend(reach);
     }
     (table, bounds)
+}
+
+/// How many processes came between two cycles, on the average.
+fn came_a_cycle(floor: &[Cost]) -> usize {
+    floor.iter().map(|cost| cost.came).sum::<usize>() / floor.len().max(1)
 }
 
 fn times(times: f64) -> String {

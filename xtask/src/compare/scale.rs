@@ -86,6 +86,7 @@ fn curve(
         "mean",
         "to the floor",
         "and a listing",
+        "those that came, ms",
         "psstat, µs a process",
         "calls a cycle",
         "resident, MiB",
@@ -100,6 +101,7 @@ fn curve(
         let measured = stage.measure(command, options, stop)?;
         floor.extend(stage.floor(options, stop)?);
         let placed = Placed::new(measured.cpu, &floor);
+        let newcomers = Cost::spread(&floor, |cost| cost.newcomers);
         let floor = Cost::spread(&floor, Cost::total);
         let calls =
             measured.calls.map_or_else(String::new, |calls| format!("{:.0}", calls.total()));
@@ -116,6 +118,7 @@ fn curve(
             ms(placed.cpu.mean),
             times(placed.to_floor.most()),
             times(placed.with_listing.most()),
+            ms(newcomers.median),
             each(placed.cpu.median, spec.matched),
             calls,
             mib(measured.resident),
