@@ -180,10 +180,12 @@ impl Tracked {
     }
 
     /// Whether it has run since its descriptors were last looked at: without,
-    /// it has opened and closed none. Asked while the window is open.
+    /// it has opened and closed none. Asked in a cycle that has read its CPU time.
     pub(crate) fn may_have_other_sockets(&self, cycle: u32) -> bool {
         let Sockets { state, suspect, looked, cpu, .. } = &self.sockets;
-        let is_known = *state == FileState::Read && !suspect && self.cpu.opened.is_some();
+        let Cpu { opened, used, .. } = &self.cpu;
+        let is_read = opened.is_some() || used.is_some();
+        let is_known = *state == FileState::Read && !suspect && is_read;
         !is_known || *cpu != self.cpu.last || looked + IDLE_DESCRIPTOR_TURN <= cycle
     }
 
