@@ -33,15 +33,15 @@ pub const DESCRIPTOR_TURN: u64 = 40;
 /// shares its descriptors (`CLONE_FILES`) can have changed them.
 pub(crate) const IDLE_DESCRIPTOR_TURN: u32 = 8 * DESCRIPTOR_TURN as u32;
 
-/// So many descriptors are looked at each cycle at least (a quarter of a millisecond),
+/// So many descriptors are looked at each cycle at least (half a millisecond),
 /// so that small populations are looked at whole every few cycles.
 pub(crate) const DESCRIPTORS_A_CYCLE: u64 = 128;
 
 /// So many descriptors are looked at in a cycle at most because something points
 /// to a change, and at most twice as many where the last process among them
-/// has nearly that many itself (30 to 60 ms for the former, after the window). Whoever comes too late is
-/// among the first in the next cycle; a process with more than these has its
-/// turn alone, in parts.
+/// has nearly that many itself (70 to 160 ms for the former, after the window).
+/// Whoever comes too late is among the first in the next cycle; a process with more
+/// than these has its turn alone, in parts.
 pub const DESCRIPTORS_AT_ONCE: u64 = 32_768;
 
 /// The cycle in which a command line is due again after a look in cycle `now`.
