@@ -20,9 +20,9 @@ pub struct Options {
     /// Which of the kernel's faster answers to use where they are to be had.
     pub fast: FastPaths,
     /// How long one command line may take to be read before its process is set
-    /// aside; 100 ms, and up to ten times as long while the reader does not block but
-    /// waits for a processor. The kernel holds a reader up while the process has its
-    /// memory map locked.
+    /// aside; 100 ms. While the reader does not block but waits for a processor, ten
+    /// times that is added, once for all that are read together. The kernel holds a
+    /// reader up while the process has its memory map locked.
     pub command_line_patience: Duration,
 }
 
