@@ -28,7 +28,7 @@ const PATIENCE_A_CALL: usize = 3;
 const PATIENCE_WITH_A_USER: usize = 2;
 /// How often in a batch the patience is renewed for a thread that does not block but
 /// waits for a processor.
-const TURNS: usize = 10;
+const RENEWALS: usize = 10;
 /// A batch is handed over when it has this many bytes, so that no number of
 /// long command lines fills the memory.
 const HANDFUL: usize = 1 << 16;
@@ -285,20 +285,20 @@ impl Desk {
         self.asked.notify_one();
         let mut seen = 0;
         let mut since = Instant::now();
-        let mut turns = TURNS;
+        let mut renewals = RENEWALS;
         while !shared.is_full() {
             if shared.answers.len() > seen {
                 seen = shared.answers.len();
                 since = Instant::now();
             }
             let Some(left) = patience.checked_sub(since.elapsed()) else {
-                if turns > 0 {
+                if renewals > 0 {
                     // Unlocked: it must not wait for this.
                     drop(shared);
                     let is_running = self.is_running();
                     shared = self.lock();
                     if is_running || shared.answers.len() > seen {
-                        turns -= 1;
+                        renewals -= 1;
                         since = Instant::now();
                         continue;
                     }
