@@ -31,8 +31,10 @@ fn the_heart_prints_points_of_a_conf() {
     for (metric, value) in expected {
         for (image, value) in [("absent", 0), ("heart", value)] {
             let point = found.next().unwrap();
-            let of = (point.metric.as_str(), point.tag("image"), point.number());
-            assert_eq!(of, (metric, Some(image), value as f64), "{points:?}");
+            assert_eq!((point.metric.as_str(), point.tag("image")), (metric, Some(image)));
+            // The kernel may take pages from a process that sleeps.
+            let slack = if metric.ends_with(".mem") { value as f64 / 4.0 } else { 0.0 };
+            assert!((point.number() - value as f64).abs() <= slack, "{points:?}");
         }
     }
     assert!(found.next().is_none(), "{points:?}");

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use psstat_actor::{Actor, Config, Kind, TempDir, truth};
 use serde_json::{Value, json};
 
-use crate::run::{copy_program, csv, json as json_of, run, stderr, stdout, unique};
+use crate::run::{
+    assert_resident, copy_program, csv, json as json_of, run, stderr, stdout, unique,
+};
 
 fn kilobytes(pid: u32, name: &str) -> i64 {
     let line = truth::status_field(pid, name).unwrap();
@@ -51,9 +53,8 @@ fn tells_what_the_kernel_tells() {
     assert!(first < began + slack && began < last + slack, "{began:?} {first:?} {last:?}");
 
     let memory = &page["memory"];
-    for (field, line) in [("vm_rss_bytes", "VmRSS"), ("vm_data_bytes", "VmData")] {
-        assert_eq!(memory[field], kilobytes(pid, line), "{field}");
-    }
+    assert_resident(&memory["vm_rss_bytes"], kilobytes(pid, "VmRSS"));
+    assert_eq!(memory["vm_data_bytes"], kilobytes(pid, "VmData"));
     assert_eq!(memory["vsize_bytes"], truth::memory(pid).unwrap().total);
     for (key, value) in truth::io(pid).unwrap() {
         let field = if key.starts_with("sysc") {
@@ -225,8 +226,8 @@ fn is_readable_and_harmless() {
     }
     assert!(!text.contains(['\x1b', '\u{202e}']));
     let exact = stdout(&run(&["pid", "--exact", &pid]));
-    let rss = kilobytes(actor.pid(), "VmRSS");
-    assert!(exact.contains(&format!("  vm rss                 {rss}\n")), "{exact}");
+    let data = kilobytes(actor.pid(), "VmData");
+    assert!(exact.contains(&format!("  vm data                {data}\n")), "{exact}");
 
     let records = csv(&stdout(&run(&["pid", &pid, "--csv"])));
     assert_eq!(records[0], ["pid", "section", "number", "field", "value"]);
@@ -341,7 +342,6 @@ fn limits_have_what_is_used_of_them() {
         ("Max cpu time", 0),
         ("Max data size", data),
         ("Max stack size", stack),
-        ("Max resident set", resident),
         ("Max locked memory", locked),
         ("Max address space", page["memory"]["vsize_bytes"].as_i64().unwrap()),
         ("Max open files", i64::try_from(fds).unwrap()),
@@ -352,6 +352,7 @@ fn limits_have_what_is_used_of_them() {
     ] {
         assert_eq!(limit(name)["used"], used, "{name}");
     }
+    assert_resident(&limit("Max resident set")["used"], resident);
     for name in ["Max processes", "Max msgqueue size", "Max file size"] {
         assert_eq!(limit(name)["used"], Value::Null, "{name}");
     }

@@ -37,6 +37,13 @@ pub(crate) fn json(args: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), serde_json::from_str(&text).unwrap())
 }
 
+/// Holds resident memory, in bytes, against what it was some moments ago: the
+/// kernel may take pages from a process that sleeps.
+pub(crate) fn assert_resident(found: &Value, known: i64) {
+    let found = found.as_i64().unwrap();
+    assert!(found > 0 && found.abs_diff(known) <= 1 << 20, "{found} against {known} bytes");
+}
+
 /// Copies the program to where every user finds it.
 pub(crate) fn copy_program(to: &std::path::Path) {
     psstat_actor::copy_program(env!("CARGO_BIN_EXE_psstat-dump"), to).unwrap();

@@ -60,6 +60,10 @@ fn every_value_is_equal_to_the_truth() {
     ];
     let truth = || images.map(|(image, pids)| truth_of(image, pids));
     let before = truth();
+    let resident = images.map(|(_, pids)| {
+        let each = pids.iter().map(|&pid| truth::memory(pid).unwrap().resident);
+        each.sum::<u64>().cast_signed()
+    });
 
     let temp = TempDir::new().unwrap();
     let text = format!(
@@ -77,6 +81,12 @@ fn every_value_is_equal_to_the_truth() {
         for ((image, _), truth) in images.iter().zip(&before) {
             assert_eq!(&cycle.image(image), truth);
             idle(cycle, image);
+        }
+        for ((image, pids), resident) in images.iter().zip(resident) {
+            // A few pages may go meanwhile, of those that it shares with others.
+            let slack = (pids.len() as i64) << 19;
+            let printed = cycle.get(&format!("mem image={image} type=resident"));
+            assert!(printed.abs_diff(resident) <= slack as u64, "{printed} against {resident}");
         }
         // The same by what the actors were told to do, not by their /proc.
         let io = first.expected_io().unwrap() + second.expected_io().unwrap();
@@ -107,10 +117,11 @@ fn an_image_without_a_process_has_every_metric_from_the_first_cycle() {
     let conf = conf(&temp, &format!("none {}\n", word("nobody")));
     let cycles = Setup::with(&conf).arg("--once").spawn().finish();
     let mut expected: Vec<String> = truth_of("none", &[]).into_keys().collect();
-    expected.push("pcpu image=none".into());
+    expected.extend(["pcpu image=none".into(), "mem image=none type=resident".into()]);
     expected.sort();
     assert_eq!(cycles[0].series("none"), expected);
     assert!(cycles[0].image("none").values().all(|&value| value == 0));
+    assert_eq!(cycles[0].get("mem image=none type=resident"), 0);
     idle(&cycles[0], "none");
 }
 

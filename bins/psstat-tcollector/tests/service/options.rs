@@ -141,8 +141,11 @@ fn each_variable_does_what_its_option_does() {
         let memory = psstat_actor::truth::memory(actor.pid()).unwrap();
         let bytes = if kind == "total" { memory.total } else { memory.resident } as i64;
         let series = format!("mem image=var type={kind}");
-        assert_eq!(cycles[2][0].get(&series), bytes / page);
-        assert_eq!(cycles[3][0].get(&series), bytes);
+        // Some pages may go meanwhile; the size stays.
+        let slack = if kind == "total" { 0 } else { 128 * page };
+        let (pages, printed) = (cycles[2][0].get(&series), cycles[3][0].get(&series));
+        assert!((pages * page - bytes).abs() <= slack, "{pages} pages against {bytes}");
+        assert!((printed - bytes).abs() <= slack, "{printed} against {bytes}");
     }
     let debug = collectors[4].logged("debug: ");
     assert!(debug.iter().any(|line| line.contains("up to 0 descriptors")), "{debug:#?}");

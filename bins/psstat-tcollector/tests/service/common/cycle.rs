@@ -42,9 +42,11 @@ impl Cycle {
         series.map(String::as_str).collect()
     }
 
-    /// All values of an image but pcpu.
+    /// All values of an image but pcpu and resident memory: the kernel may take
+    /// pages from a process that sleeps.
     pub(crate) fn image(&self, image: &str) -> BTreeMap<String, i64> {
-        let series = self.series(image).into_iter().filter(|series| !series.starts_with("pcpu "));
+        let moves = |series: &str| series.starts_with("pcpu ") || series.ends_with("type=resident");
+        let series = self.series(image).into_iter().filter(|series| !moves(series));
         series.map(|series| (series.to_owned(), self.get(series))).collect()
     }
 

@@ -78,8 +78,9 @@ pub(crate) fn outcome(command: &mut Command) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// Every value but pcpu that an image of these processes must have, by the
-/// kernel's own files: as the collector's lines say it, without prefix and time.
+/// Every value but pcpu and resident memory that an image of these processes
+/// must have, by the kernel's own files: as the collector's lines say it, without
+/// prefix and time.
 pub(crate) fn truth_of(image: &str, pids: &[u32]) -> BTreeMap<String, i64> {
     let mut values = BTreeMap::new();
     let mut add = |metric: &str, of: &str, value: i64| {
@@ -104,7 +105,6 @@ pub(crate) fn truth_of(image: &str, pids: &[u32]) -> BTreeMap<String, i64> {
     add("fd", "open", sum(&|pid| truth::fds(pid).unwrap()));
     add("threads", "", sum(&|pid| truth::threads(pid).unwrap()));
     add("mem", "total", sum(&|pid| truth::memory(pid).unwrap().total));
-    add("mem", "resident", sum(&|pid| truth::memory(pid).unwrap().resident));
     add("procs", "", count(pids.len() as u64));
     add("net", "tcp", count(sockets.all_tcp()));
     add("net", "udp", count(sockets.all_udp()));
