@@ -1,10 +1,30 @@
 //! Giving memory back after a storm.
+//!
+//! A page stays, and so does what is at most four times as much as is needed:
+//! in steady state nothing moves. Lists that are filled and emptied in each
+//! cycle give back while they are full.
 
-/// Gives back most of what a list no more needs, when that is much; in steady
-/// state nothing moves.
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
+
+const PAGE: usize = 4096;
+
+/// Gives back most of what a list no more needs.
 pub(crate) fn give_back<T>(list: &mut Vec<T>) {
-    const WORTH_WHILE: usize = 1024;
-    if list.capacity() > WORTH_WHILE && list.len() < list.capacity() / 8 {
-        list.shrink_to((list.len() * 2).max(WORTH_WHILE / 2));
+    if let Some(capacity) = enough::<T>(list.len(), list.capacity()) {
+        list.shrink_to(capacity);
     }
+}
+
+/// The same of a map.
+pub(crate) fn give_back_map<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if let Some(capacity) = enough::<(K, V)>(map.len(), map.capacity()) {
+        map.shrink_to(capacity);
+    }
+}
+
+/// The capacity that will do, where that is much less than there is.
+fn enough<T>(len: usize, capacity: usize) -> Option<usize> {
+    let page = PAGE / size_of::<T>().max(1);
+    (capacity > page && len < capacity / 4).then(|| (len * 2).max(page / 2))
 }

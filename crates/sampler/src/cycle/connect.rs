@@ -3,6 +3,7 @@
 
 use crate::keep::sockets::{Found, Netns, Strangers};
 use crate::keep::tracked::Life;
+use crate::memory::give_back;
 use crate::read::outcome::Outcome;
 use crate::read::tables::Protocol;
 use crate::reckon::ledger::Slot;
@@ -118,6 +119,7 @@ impl Sampler {
             members
                 .extend(living.filter_map(|(slot, tracked)| Some((tracked.sockets.netns?, slot))));
             members.sort_unstable();
+            give_back(members);
         }
     }
 }

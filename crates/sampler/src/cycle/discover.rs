@@ -9,6 +9,7 @@ use crate::image::ImageId;
 use crate::keep::schedule::{DENIED_TURN, LISTING_TURN, is_due_when_idle, next_look};
 use crate::keep::seen::Seen;
 use crate::keep::tracked::Life;
+use crate::memory::{give_back, give_back_map};
 use crate::read::command_line::Answer;
 use crate::read::outcome::Outcome;
 use crate::read::process::{self, KeepFiles};
@@ -51,6 +52,7 @@ impl Sampler {
         }
         let cycle = self.cycle;
         self.young.retain(|pid, _| self.census.find(*pid).is_some_and(|seen| seen.is_young(cycle)));
+        give_back_map(&mut self.young);
     }
 
     /// Lists those that can have changed, or all.
@@ -199,7 +201,10 @@ impl Sampler {
             command_lines.asked.push(pid);
         }
         // Out of its place while its answers change everything else.
-        if let Some(mut command_lines) = self.command_lines.take() {
+        if !asked.is_empty()
+            && let Some(mut command_lines) = self.command_lines.take()
+        {
+            give_back(&mut asked);
             command_lines.run(&mut |index, answer| {
                 let Some(&at) = asked.get(index) else { return };
                 self.hear(at, answer, classify);
@@ -285,13 +290,13 @@ impl Sampler {
         let mut images = std::mem::take(&mut self.images_found);
         images.clear();
         if !cmdline.is_empty() {
-            self.text.clear();
-            // A rare huge one does not stay in memory for ever.
-            self.text.shrink_to(LONG);
             self.text.extend(cmdline.text());
             let candidate =
                 Candidate { pid: seen.pid, ppid: seen.ppid, command_line: raw, text: &self.text };
             classify(&candidate, &mut images);
+            self.text.clear();
+            // A rare huge one does not stay in memory.
+            self.text.shrink_to(LONG);
             images.sort_unstable();
             images.dedup();
             self.census.all[at].known = self.cycle;

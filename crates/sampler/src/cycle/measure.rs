@@ -9,6 +9,7 @@ use psstat_proc_parse::{State, Statm};
 use crate::cycle::families::{self, Household};
 use crate::keep::schedule::DENIED_TURN;
 use crate::keep::tracked::{Cpu, FileState, Life, Tracked};
+use crate::memory::give_back;
 use crate::read::listing::Lister;
 use crate::read::outcome::Outcome;
 use crate::read::procfs::{Procfs, Where};
@@ -115,6 +116,7 @@ impl Sampler {
             }
         }
         self.zombies.sort_unstable();
+        give_back(&mut self.zombies);
     }
 
     fn has_member_as_parent(&self, slot: Slot) -> bool {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::image::ImageId;
-use crate::memory::give_back;
+use crate::memory::{give_back, give_back_map};
 use crate::read::tables::Protocol;
 
 /// Hashes one number by one multiplication (Fibonacci hashing): 18,000 look-ups
@@ -74,7 +74,6 @@ impl Strangers {
     pub(crate) fn clear(&mut self) {
         self.inodes.clear();
         self.tables.clear();
-        give_back(&mut self.tables);
     }
 
     pub(crate) fn push(&mut self, found: Found) {
@@ -90,6 +89,7 @@ impl Strangers {
     /// After a cycle's tables: the memory of a crowd that has gone.
     pub(crate) fn settle(&mut self) {
         give_back(&mut self.inodes);
+        give_back(&mut self.tables);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Found> {
@@ -239,8 +239,8 @@ impl Owners {
                 }
             }
         }
-        shrink(&mut self.sockets);
-        shrink(&mut self.more);
+        give_back_map(&mut self.sockets);
+        give_back_map(&mut self.more);
     }
 
     /// The tables of a cycle are going to be read.
@@ -324,13 +324,6 @@ impl Owners {
                 }
             }
         }
-    }
-}
-
-/// After a storm the memory goes back; in steady state nothing moves.
-fn shrink<T>(map: &mut ByInode<T>) {
-    if map.capacity() > 1024 && map.len() < map.capacity() / 8 {
-        map.shrink_to(map.len() * 2);
     }
 }
 

@@ -1,6 +1,8 @@
 //! The processes that belong to an image, and those that stand between two of
 //! them.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::time::Instant;
@@ -208,12 +210,14 @@ impl Tracked {
     }
 }
 
-/// Tracked processes by slot; a freed slot is used again. Boxed, so that an
-/// empty slot below one in use costs a pointer.
+/// Tracked processes by slot. Of the freed slots the lowest is used first, so
+/// that after a crowd the upper ones become and stay empty, and are given up.
+/// Boxed, so that an empty slot below one in use costs a pointer.
 #[derive(Debug, Default)]
 pub(crate) struct Roll {
     slots: Vec<Option<Box<Tracked>>>,
-    free: Vec<Slot>,
+    /// May hold some that were given up since.
+    free: BinaryHeap<Reverse<Slot>>,
     count: usize,
 }
 
@@ -221,11 +225,13 @@ impl Roll {
     pub(crate) fn add(&mut self, who: Listed, starttime: u64) -> Slot {
         self.count += 1;
         let tracked = Some(Box::new(Tracked::new(who, starttime)));
-        if let Some(slot) = self.free.pop()
-            && let Some(place) = self.slots.get_mut(slot as usize)
-        {
-            *place = tracked;
-            return slot;
+        if let Some(Reverse(slot)) = self.free.pop() {
+            if let Some(place) = self.slots.get_mut(slot as usize) {
+                *place = tracked;
+                return slot;
+            }
+            // The lowest was given up, and so were all.
+            self.free.clear();
         }
         self.slots.push(tracked);
         // Pids are 22 bits wide at most, and so is the number of slots.
@@ -236,22 +242,23 @@ impl Roll {
         if let Some(place) = self.slots.get_mut(slot as usize)
             && place.take().is_some()
         {
-            self.free.push(slot);
+            self.free.push(Reverse(slot));
             self.count -= 1;
         }
         // After a storm the memory goes back.
         if self.count == 0 {
             *self = Roll::default();
         } else {
-            let end = self.slots.len();
             while self.slots.last().is_some_and(Option::is_none) {
                 self.slots.pop();
             }
-            if self.slots.len() < end {
-                // A place that is no more is not given out.
-                self.free.retain(|&free| (free as usize) < self.slots.len());
-                give_back(&mut self.slots);
-                give_back(&mut self.free);
+            give_back(&mut self.slots);
+            // Most were given up: rarely enough that it costs nothing to speak of.
+            if self.free.len() > 2 * self.slots.len() {
+                let mut free = std::mem::take(&mut self.free).into_vec();
+                free.retain(|&Reverse(free)| (free as usize) < self.slots.len());
+                give_back(&mut free);
+                self.free = free.into();
             }
         }
     }
@@ -343,6 +350,31 @@ mod tests {
         found.sort_unstable();
         assert_eq!(found, [0, 2, 10, 11, 12, 13]);
         assert_eq!(roll.count(), 6);
+    }
+
+    /// Of a crowd only the last stays; whoever comes gets a lower place.
+    #[test]
+    fn after_a_crowd_the_upper_places_are_given_up() {
+        let mut roll = Roll::default();
+        for pid in 0..1000 {
+            add(&mut roll, pid);
+        }
+        for slot in (0..999).rev() {
+            roll.remove(slot);
+        }
+        for pid in 1000..5000 {
+            let slot = add(&mut roll, pid);
+            assert!(slot < 2, "{slot}");
+            roll.remove(slot ^ 1);
+        }
+        roll.remove(999);
+        assert_eq!((roll.end(), roll.count()), (2, 1));
+        assert!(roll.slots.capacity() + roll.free.capacity() <= 1024 + 512);
+        // None of the places that were given up is given out.
+        for pid in 6000..6010 {
+            add(&mut roll, pid);
+        }
+        assert_eq!((roll.end(), roll.count()), (11, 11));
     }
 
     #[test]

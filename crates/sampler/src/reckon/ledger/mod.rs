@@ -72,7 +72,8 @@ pub(crate) type Slot = u32;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     images: Vec<ImageBook>,
-    accounts: Vec<Account>,
+    /// By slot. Boxed, so that an empty slot below one in use costs a pointer.
+    accounts: Vec<Option<Box<Account>>>,
     /// Processes that are gone and whose accounts are not settled yet.
     gone: Vec<Departed>,
     /// Counts the times that everybody is looked at.
@@ -142,11 +143,7 @@ impl Ledger {
 
     /// Opens an account without a standing.
     pub(crate) fn open(&mut self, slot: Slot) {
-        let slot = slot as usize;
-        if self.accounts.len() <= slot {
-            self.accounts.resize_with(slot + 1, Account::default);
-        }
-        self.accounts[slot].clear();
+        *self.account(slot) = Account::default();
     }
 
     /// Begins a pass: a reading of `cminflt` where [`Ledger::knows_cminflt`]
@@ -157,7 +154,7 @@ impl Ledger {
 
     /// Whether there is something to compare a parent's `cminflt` with.
     pub(crate) fn knows_cminflt(&self, slot: Slot) -> bool {
-        self.accounts.get(slot as usize).is_some_and(|account| account.cminflt.is_some())
+        self.get(slot).is_some_and(|account| account.cminflt.is_some())
     }
 
     /// Notes a process's `cminflt` of this pass.
@@ -205,7 +202,8 @@ impl Ledger {
     /// The first reading of an account: what it owes is in there, and what it
     /// was charged with more than that was never in its counters.
     fn bring_home(&mut self, slot: Slot, reading: Counters) {
-        let Some(account) = self.accounts.get_mut(slot as usize) else { return };
+        let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
+        let Some(account) = account else { return };
         for standing in &mut account.standings {
             let owed = self.owed.remove(&(slot, standing.image));
             standing.offset = match std::mem::take(&mut standing.unread) {
@@ -235,7 +233,7 @@ impl Ledger {
 
     /// The last accepted reading.
     pub(crate) fn last(&self, slot: Slot) -> Option<Counters> {
-        self.accounts.get(slot as usize).and_then(|account| account.last)
+        self.get(slot).and_then(|account| account.last)
     }
 
     /// Takes a new reading as true: every child with an account was still there
@@ -300,7 +298,7 @@ impl Ledger {
         for (book, total) in self.images.iter().zip(&mut *totals) {
             *total = book.read.then_some(book.gone);
         }
-        for account in &self.accounts {
+        for account in self.accounts.iter().flatten() {
             let Some(last) = account.last else { continue };
             for standing in account.standings.iter().filter(|s| s.member && !s.unread) {
                 if let Some(total) = totals.get_mut(standing.image.index()) {
@@ -311,12 +309,16 @@ impl Ledger {
         }
     }
 
+    fn get(&self, slot: Slot) -> Option<&Account> {
+        self.accounts.get(slot as usize)?.as_deref()
+    }
+
     fn account(&mut self, slot: Slot) -> &mut Account {
         let slot = slot as usize;
         if self.accounts.len() <= slot {
-            self.accounts.resize_with(slot + 1, Account::default);
+            self.accounts.resize_with(slot + 1, || None);
         }
-        &mut self.accounts[slot]
+        self.accounts[slot].get_or_insert_default()
     }
 
     fn book(&mut self, image: ImageId) -> &mut ImageBook {
@@ -326,16 +328,6 @@ impl Ledger {
 }
 
 impl Account {
-    fn clear(&mut self) {
-        self.last = None;
-        self.settled = None;
-        self.fresh = false;
-        self.alive_in = 0;
-        self.cminflt = None;
-        self.departed = None;
-        self.standings.clear();
-    }
-
     /// Whether its growth is known: those that belong to no image are not read.
     fn is_read(&self) -> bool {
         self.last.is_some() && self.standings.iter().any(|standing| standing.member)

@@ -6,6 +6,7 @@ use psstat_proc_parse::{Stat, State};
 
 use super::{Departed, Ledger, Slot};
 use crate::image::ImageId;
+use crate::memory::give_back;
 use crate::reckon::counters::Counters;
 
 /// After so many settlements without a reading of the heir, its readings are
@@ -75,6 +76,7 @@ impl Ledger {
             taken: HashMap::new(),
         };
         let mut gone = std::mem::take(&mut self.gone);
+        give_back(&mut gone);
         if !gone.is_empty() {
             // Parents first: a grandparent that has the child has the parent too.
             for departed in &mut gone {
@@ -120,7 +122,7 @@ impl Ledger {
                 *known = Some((now, since));
             }
         }
-        for account in &mut self.accounts {
+        for account in self.accounts.iter_mut().flatten() {
             account.settled = account.last;
             account.fresh = false;
         }
@@ -128,7 +130,7 @@ impl Ledger {
 
     /// How many ancestors in a row are gone, and the nearest that is not.
     fn ancestors_gone(&self, slot: Slot) -> (u32, Option<Slot>) {
-        let departed = |slot: Slot| self.accounts.get(slot as usize).and_then(|a| a.departed);
+        let departed = |slot: Slot| self.get(slot).and_then(|a| a.departed);
         let mut depth = 0;
         let mut parent = departed(slot).flatten();
         while let Some(at) = parent {
@@ -145,9 +147,7 @@ impl Ledger {
 
     /// This process, or its nearest ancestor that is not gone.
     fn nearest_listed(&self, slot: Option<Slot>) -> Option<Slot> {
-        let is_gone = |slot: Slot| {
-            self.accounts.get(slot as usize).is_some_and(|account| account.departed.is_some())
-        };
+        let is_gone = |slot: Slot| self.get(slot).is_some_and(|account| account.departed.is_some());
         slot.and_then(|slot| if is_gone(slot) { self.ancestors_gone(slot).1 } else { Some(slot) })
     }
 
@@ -213,9 +213,7 @@ impl Ledger {
     /// Whether an account is a member of all images that a departed one has to
     /// do with: then it does not matter if another such one has its counters.
     fn answers_for(&self, slot: Slot, departed: Slot) -> bool {
-        let standings = |slot: Slot| {
-            self.accounts.get(slot as usize).map_or(&[][..], |account| &account.standings)
-        };
+        let standings = |slot: Slot| self.get(slot).map_or(&[][..], |account| &account.standings);
         standings(departed).iter().all(|standing| {
             standings(slot).iter().any(|other| other.member && other.image == standing.image)
         })
@@ -223,7 +221,7 @@ impl Ledger {
 
     /// By how much children can have made an account grow.
     fn growth(&self, slot: Slot) -> Counters {
-        let Some(account) = self.accounts.get(slot as usize) else { return Counters::ZERO };
+        let Some(account) = self.get(slot) else { return Counters::ZERO };
         match (account.last, account.settled) {
             (Some(last), Some(settled)) => last.minus(settled),
             // All that it ever did may be its children's.
@@ -266,7 +264,8 @@ impl Ledger {
     }
 
     fn close<R>(&mut self, slot: Slot, heirs: &[Slot], settling: &mut Settling<R>) {
-        let account = std::mem::take(self.account(slot));
+        let account = self.accounts.get_mut(slot as usize).and_then(Option::take);
+        let Some(account) = account else { return };
         for standing in &account.standings {
             let mut counted = standing.offset;
             if standing.member
@@ -286,9 +285,6 @@ impl Ledger {
                 }
             }
         }
-        // Its memory serves the next process in this slot.
-        *self.account(slot) = account;
-        self.account(slot).clear();
     }
 
     /// Keeps what is counted already, and is in an account's counters now, from
