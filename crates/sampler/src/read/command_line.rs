@@ -139,6 +139,8 @@ impl CommandLines {
         let mut times = 0;
         self.open.clear();
         self.open.extend(0..self.asked.len());
+        give_back(&mut self.open);
+        give_back(&mut self.asked);
         if self.hanging.may_be_full_for_some() {
             self.pass_over(&[], each);
         }
@@ -176,9 +178,8 @@ impl CommandLines {
         for index in self.open.drain(..) {
             each(index, Answer::Later);
         }
-        give_back(&mut self.open);
-        give_back(&mut self.asked);
         self.asked.clear();
+        self.taken.clear();
     }
 
     /// Leaves those for later whose users' processes hang too often already:
@@ -351,6 +352,8 @@ impl Desk {
             if matches!(outcome, Outcome::There(())) {
                 shared.text.extend_from_slice(&line);
             }
+            line.clear();
+            line.shrink_to(HANDFUL);
             if shared.is_full() {
                 self.answered.notify_one();
             }
@@ -363,10 +366,8 @@ fn open_folder(proc: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(proc, flags, Mode::empty())
 }
 
-/// Reads a command line, up to [`LONGEST`].
+/// Reads a command line, up to [`LONGEST`], into an empty buffer.
 fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
-    line.clear();
-    line.shrink_to(HANDFUL);
     let mut name = Name::new();
     let name = name.of(Where::Pid(pid), c"cmdline");
     let file = match rustix::fs::openat(proc, name, READ, Mode::empty()) {
