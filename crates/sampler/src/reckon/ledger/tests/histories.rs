@@ -94,8 +94,8 @@ fn unseen(observer: &Observer, image: usize) -> Counters {
     let kernel = &observer.world.kernel;
     let belongs = |id: usize| kernel.processes[id].ever & (1 << image) != 0;
     let mut unseen = Counters::ZERO;
-    let mut add = |counters: Counters| {
-        let cancelled_write_bytes = counters.cancelled_write_bytes.abs();
+    // The one that may fall: a part of what it did can be more than the whole.
+    let mut add = |counters: Counters, cancelled_write_bytes: i64| {
         unseen = unseen.plus(Counters { cancelled_write_bytes, ..counters });
     };
     for (id, process) in kernel.processes.iter().enumerate() {
@@ -104,11 +104,19 @@ fn unseen(observer: &Observer, image: usize) -> Counters {
         }
         if !kernel.heirs(id).into_iter().any(belongs) {
             let read = observer.read.get(&id).copied().unwrap_or_default();
-            add(process.counters.minus(read));
+            add(process.counters.minus(read), process.cancelled);
         }
         let carriers = std::iter::once(id).chain(kernel.heirs(id));
         let mistakes: usize = carriers.map(|id| kernel.mistakable(id)).sum();
-        (0..mistakes).for_each(|_| add(process.counters));
+        (0..mistakes).for_each(|_| add(process.counters, process.cancelled));
+    }
+    // Of a counter that may fall nothing tells how much of it an heir can have: where
+    // the others allow a part of what somebody left, it is taken for nothing of it.
+    let has_ended = |id: usize| kernel.processes[id].state != State::Running;
+    let count = kernel.processes.len();
+    if (0..count).any(|id| has_ended(id) && kernel.mistakable(id) > 0) {
+        let all: i64 = kernel.processes.iter().map(|process| process.cancelled).sum();
+        unseen.cancelled_write_bytes += all * count as i64;
     }
     unseen
 }

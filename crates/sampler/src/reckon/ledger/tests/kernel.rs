@@ -51,6 +51,8 @@ pub(super) struct Process {
     own_read: [Counters; IMAGES],
     /// What `/proc/PID/io` says: with what it inherited.
     pub(super) counters: Counters,
+    /// Its `cancelled_write_bytes` had each of their changes been upwards.
+    pub(super) cancelled: i64,
     /// Page faults of those that it waited for.
     pub(super) cminflt: u64,
     absorbed: Option<Absorbed>,
@@ -93,6 +95,7 @@ impl Process {
             own_since: [Counters::ZERO; IMAGES],
             own_read: [Counters::ZERO; IMAGES],
             counters: Counters::ZERO,
+            cancelled: 0,
             cminflt: 0,
             absorbed: None,
             passed_on: false,
@@ -241,6 +244,7 @@ impl Kernel {
         let process = &mut self.processes[who];
         process.own = process.own.plus(done);
         process.counters = process.counters.plus(done);
+        process.cancelled += cancelled_write_bytes.abs();
         let may_count_in = process.may_count_in();
         for image in 0..IMAGES {
             let part = match may_count_in & (1 << image) != 0 {
@@ -360,7 +364,7 @@ impl Kernel {
 
     fn absorb(&mut self, child: Id) {
         let parent = self.processes[child].parent;
-        let (inherited, faults) = (self.processes[child].counters, self.processes[child].cminflt);
+        let Process { counters: inherited, cancelled, cminflt: faults, .. } = self.processes[child];
         self.processes[child].state = State::Reaped;
         self.processes[child].reaped = Some(self.cycle);
         let images = self.processes[parent].may_count_in();
@@ -368,6 +372,7 @@ impl Kernel {
             Some(Absorbed { heir: parent, images, is_recent: true, is_read: false });
         let parent = &mut self.processes[parent];
         parent.counters = parent.counters.plus(inherited);
+        parent.cancelled += cancelled;
         parent.cminflt += 1 + faults;
     }
 
