@@ -95,11 +95,7 @@ impl Sampler {
             let Some(&seen) = self.census.vanished.get(at) else { break };
             let Some(slot) = seen.slot else { continue };
             self.kin_changed = true;
-            // One that was found gone in the last cycle has departed already.
-            if self.roll.get(slot).is_some_and(|tracked| tracked.life != Life::Gone) {
-                let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
-                self.bury(slot, parent);
-            }
+            self.bury_as_child(slot, &seen);
         }
     }
 
@@ -160,10 +156,28 @@ impl Sampler {
             {
                 continue;
             }
-            if let Outcome::There(stat) = process::stat(&self.procfs, seen.pid, &mut buffer) {
-                self.census.all[at].ppid = stat.ppid.unsigned_abs();
-                self.kin_changed = true;
+            match process::stat(&self.procfs, seen.pid, &mut buffer) {
+                Outcome::There(stat) => {
+                    self.census.all[at].ppid = stat.ppid.unsigned_abs();
+                    self.kin_changed = true;
+                }
+                // Now, for after the next linking nobody is its parent.
+                Outcome::Gone => {
+                    if let Some(slot) = seen.slot {
+                        self.bury_as_child(slot, &seen);
+                    }
+                }
+                Outcome::Denied | Outcome::Failed(_) => {}
             }
+        }
+    }
+
+    /// A process is gone that may have vanished together with its parent.
+    fn bury_as_child(&mut self, slot: Slot, seen: &Seen) {
+        // One that was found gone in the last cycle has departed already.
+        if self.roll.get(slot).is_some_and(|tracked| tracked.life != Life::Gone) {
+            let parent = self.census.parent_of_vanished(seen).and_then(|parent| parent.slot);
+            self.bury(slot, parent);
         }
     }
 

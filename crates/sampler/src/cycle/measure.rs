@@ -132,7 +132,7 @@ impl Household for Sampler {
         if tracked.life == Life::Gone || !wanted {
             return false;
         }
-        match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
+        tracked.io = match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
             Outcome::There(io) => {
                 tracked.io = FileState::Read;
                 return self.ledger.accept(slot, Counters::of(io));
@@ -140,10 +140,13 @@ impl Household for Sampler {
             Outcome::Gone => {
                 let parent = tracked.parent;
                 self.bury(slot, parent);
+                return false;
             }
-            Outcome::Denied => tracked.io = FileState::Denied { until: self.cycle + DENIED_TURN },
-            Outcome::Failed(_) => tracked.io = FileState::Failed,
-        }
+            Outcome::Denied => FileState::Denied { until: self.cycle + DENIED_TURN },
+            Outcome::Failed(_) => FileState::Failed,
+        };
+        // An earlier reading of this cycle may be from before a child's end.
+        self.withdraw(slot);
         false
     }
 

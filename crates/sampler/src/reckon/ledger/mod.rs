@@ -181,7 +181,8 @@ impl Ledger {
         let standing = account.standing(image);
         standing.member = true;
         standing.unread = last.is_none();
-        standing.offset = last.unwrap_or_default();
+        // What was counted before stays known until then.
+        standing.offset = last.unwrap_or(standing.offset);
     }
 
     /// Begins an account that was not read (any more) for a process that is

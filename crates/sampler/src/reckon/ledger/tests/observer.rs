@@ -159,6 +159,9 @@ impl Observer {
                     _ => self.world.kernel.processes[process.parent].pid,
                 };
                 self.kin_changed = true;
+            } else if let Some(slot) = seen.slot {
+                let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
+                self.bury(slot, parent, false);
             }
         }
     }
@@ -274,7 +277,10 @@ impl Household for Observer {
         }
         let (who, parent) = (tracked.who, tracked.parent);
         match self.world.stat(who) {
-            Some(process) if process.hidden => tracked.io = FileState::Failed,
+            Some(process) if process.hidden => {
+                tracked.io = FileState::Failed;
+                self.withdraw(slot);
+            }
             Some(process) => {
                 tracked.io = FileState::Read;
                 self.world.kernel.read(who.inode as Id);

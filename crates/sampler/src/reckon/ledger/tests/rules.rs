@@ -426,6 +426,64 @@ fn an_orphan_counts_once_whenever_it_is_adopted() {
     }
 }
 
+/// Its parent had vanished, and it went itself before its new one was asked for:
+/// nobody was taken for its heir, and it was counted again in who it was.
+#[test]
+fn an_orphan_counts_once_that_ends_before_its_new_parent_is_known() {
+    for reaped in 0..20 {
+        for looks in 0..20 {
+            let mut o = observer();
+            let manager = o.world.kernel.fork(INIT, A, false, true);
+            let parent = o.fork(manager, A);
+            let worker = o.fork(parent, A);
+            o.write(worker, 100);
+            assert_eq!(o.bytes(), 100);
+            o.world.kernel.exit(parent);
+            // Among those that run then.
+            o.world.later(reaped, Event::Wait { parent: manager, child: None });
+            o.world.later(looks, Event::Exit { who: 2 });
+            o.world.later(0, Event::Wait { parent: manager, child: None });
+            for _ in 0..5 {
+                assert_eq!(o.bytes(), 100, "after {reaped} and {looks} looks");
+            }
+        }
+    }
+}
+
+/// Its parent's reading at the opening was taken for one of the close, when it
+/// could not be read.
+#[test]
+fn a_child_counts_once_whose_parent_was_read_at_the_opening_only() {
+    let mut o = observer();
+    let parent = o.fork(INIT, A);
+    let child = o.fork(parent, A);
+    o.write(child, 100);
+    o.open();
+    o.exit_and_wait(child, parent);
+    o.world.kernel.hide(parent, true);
+    o.close();
+    o.world.kernel.hide(parent, false);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+}
+
+/// What it had done before it left is known as counted until it is read again,
+/// even if it never is.
+#[test]
+fn who_comes_back_unread_and_ends_does_not_bring_what_is_counted() {
+    let mut o = observer();
+    let parent = o.fork(INIT, A);
+    let child = o.fork(parent, A);
+    o.write(child, 100);
+    assert_eq!(o.bytes(), 100);
+    o.world.kernel.change_image(child, NONE);
+    assert_eq!(o.bytes(), 100);
+    o.world.kernel.hide(child, true);
+    o.world.kernel.change_image(child, A);
+    assert_eq!(o.bytes(), 100);
+    o.exit_and_wait(child, parent);
+    assert_eq!([o.bytes(), o.bytes()], [100; 2]);
+}
+
 /// A stranger waited for it, and joined nothing; an ancestor of the stranger
 /// joined later, and then had it by way of the stranger.
 #[test]
