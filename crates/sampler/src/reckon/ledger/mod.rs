@@ -107,6 +107,9 @@ struct Account {
     cminflt: Option<(u64, u32)>,
     /// The process is gone, and this was its parent's account.
     departed: Option<Option<Slot>>,
+    /// It went since the last settlement, after its heir's reading, which therefore
+    /// does not hold it, nor what it had from its own children.
+    late: bool,
     standings: Vec<Standing>,
 }
 
@@ -128,8 +131,6 @@ struct Departed {
     depth: u32,
     /// Its parent may have ended before it.
     adopted: bool,
-    /// It went after its heir's reading, which therefore does not hold it.
-    late: bool,
     verdict: settle::Verdict,
 }
 
@@ -274,15 +275,11 @@ impl Ledger {
     }
 
     fn part(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
-        self.account(slot).departed = Some(parent);
-        self.gone.push(Departed {
-            slot,
-            age: 0,
-            depth: 0,
-            adopted: false,
-            late,
-            verdict: settle::Verdict::Open,
-        });
+        let account = self.account(slot);
+        account.departed = Some(parent);
+        account.late = late;
+        let verdict = settle::Verdict::Open;
+        self.gone.push(Departed { slot, age: 0, depth: 0, adopted: false, verdict });
     }
 
     /// Gives the memory of accounts back that nobody has: all from this slot on.

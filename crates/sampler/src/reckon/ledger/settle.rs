@@ -40,6 +40,16 @@ impl From<&Stat<'_>> for Parent {
     }
 }
 
+/// Who is above one that is gone.
+struct Ancestors {
+    /// So many in a row are gone too.
+    depth: u32,
+    /// The nearest that is not.
+    heir: Option<Slot>,
+    /// It or one of those went after the heir's reading.
+    late: bool,
+}
+
 /// What is found out once a settlement.
 struct Settling<R> {
     /// Reads what a listed process is as a parent.
@@ -80,21 +90,18 @@ impl Ledger {
         if !gone.is_empty() {
             // Parents first: a grandparent that has the child has the parent too.
             for departed in &mut gone {
-                departed.depth = self.ancestors_gone(departed.slot).0;
+                departed.depth = self.ancestors_gone(departed.slot).depth;
                 departed.adopted |= departed.depth > 0;
             }
             gone.sort_unstable_by_key(|departed| (departed.depth, departed.slot));
             for departed in &mut gone {
                 departed.age = departed.age.saturating_add(1);
-                departed.verdict = match std::mem::take(&mut departed.late) {
-                    true => Verdict::Open,
-                    false => self.judge(departed, &mut settling, &parent),
-                };
+                departed.verdict = self.judge(departed, &mut settling, &parent);
             }
             // An ancestor may be settled, and its slot reused, before one that
             // is still open: link that one to who is left.
             for departed in gone.iter().filter(|departed| departed.verdict == Verdict::Open) {
-                let heir = self.ancestors_gone(departed.slot).1;
+                let heir = self.ancestors_gone(departed.slot).heir;
                 self.account(departed.slot).departed = Some(heir);
             }
             // Children first: what a child leaves to a parent that is gone too
@@ -125,30 +132,39 @@ impl Ledger {
         for account in self.accounts.iter_mut().flatten() {
             account.settled = account.last;
             account.fresh = false;
+            account.late = false;
         }
     }
 
-    /// How many ancestors in a row are gone, and the nearest that is not.
-    fn ancestors_gone(&self, slot: Slot) -> (u32, Option<Slot>) {
-        let departed = |slot: Slot| self.get(slot).and_then(|a| a.departed);
-        let mut depth = 0;
-        let mut parent = departed(slot).flatten();
-        while let Some(at) = parent {
-            let Some(above) = departed(at) else { break };
-            parent = above;
-            depth += 1;
+    /// The ancestors of one that is gone.
+    fn ancestors_gone(&self, slot: Slot) -> Ancestors {
+        let gone = self.get(slot);
+        let mut ancestors = Ancestors {
+            depth: 0,
+            heir: gone.and_then(|gone| gone.departed).flatten(),
+            late: gone.is_some_and(|gone| gone.late),
+        };
+        while let Some(above) = ancestors.heir.and_then(|slot| self.get(slot))
+            && let Some(parent) = above.departed
+        {
+            ancestors.heir = parent;
+            ancestors.late |= above.late;
+            ancestors.depth += 1;
             // A ring of parents cannot be; were there one, this ends it.
-            if depth as usize > self.accounts.len() {
-                return (depth, None);
+            if ancestors.depth as usize > self.accounts.len() {
+                ancestors.heir = None;
             }
         }
-        (depth, parent)
+        ancestors
     }
 
     /// This process, or its nearest ancestor that is not gone.
     fn nearest_listed(&self, slot: Option<Slot>) -> Option<Slot> {
-        let is_gone = |slot: Slot| self.get(slot).is_some_and(|account| account.departed.is_some());
-        slot.and_then(|slot| if is_gone(slot) { self.ancestors_gone(slot).1 } else { Some(slot) })
+        let slot = slot?;
+        match self.get(slot).is_some_and(|account| account.departed.is_some()) {
+            true => self.ancestors_gone(slot).heir,
+            false => Some(slot),
+        }
     }
 
     fn judge(
@@ -178,7 +194,12 @@ impl Ledger {
             }
             at = above;
         }
-        let mut heir = self.ancestors_gone(departed.slot).1;
+        let Ancestors { mut heir, late, .. } = self.ancestors_gone(departed.slot);
+        if late {
+            // Whoever is not gone was read before that could be in its counters.
+            heirs.extend(disputed);
+            return if heirs.is_empty() { Verdict::Open } else { Verdict::AbsorbedBy(heirs) };
+        }
         let mut adopted = departed.adopted;
         while let Some(slot) = heir {
             let account = self.account(slot);

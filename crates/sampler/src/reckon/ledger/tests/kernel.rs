@@ -59,6 +59,8 @@ pub(super) struct Process {
     /// It had another parent once, or its parent did not ignore children always or
     /// never.
     passed_on: bool,
+    /// It has begun to ignore children, or ceased to.
+    switched: bool,
     /// In which cycles it ended, and was reaped.
     ended: Option<usize>,
     reaped: Option<usize>,
@@ -99,6 +101,7 @@ impl Process {
             cminflt: 0,
             absorbed: None,
             passed_on: false,
+            switched: false,
             ended: None,
             reaped: None,
         }
@@ -232,7 +235,9 @@ impl Kernel {
     pub(super) fn fork(&mut self, parent: Id, images: Images, ignores: bool, reaper: bool) -> Id {
         let taken: BTreeSet<u32> = self.listing().keys().copied().collect();
         let pid = (2..).find(|pid| !taken.contains(pid)).unwrap();
-        self.processes.push(Process::new(pid, parent, images, ignores, reaper));
+        let passed_on = self.processes[parent].switched;
+        let child = Process::new(pid, parent, images, ignores, reaper);
+        self.processes.push(Process { passed_on, ..child });
         self.processes.len() - 1
     }
 
@@ -305,6 +310,7 @@ impl Kernel {
     pub(super) fn ignore(&mut self, who: Id, ignores: bool) {
         // Those that are zombies already wait on.
         self.processes[who].ignores = ignores;
+        self.processes[who].switched = true;
         for child in self.children(who) {
             self.processes[child].passed_on = true;
         }

@@ -502,3 +502,26 @@ fn what_a_stranger_has_taken_over_is_not_counted_again_in_an_ancestor_that_joins
     o.exit_and_wait(stranger, manager);
     assert_eq!([o.bytes(), o.bytes()], [107; 2]);
 }
+
+/// Its parent, which could not be read, was waited for between the grandparent's
+/// reading and the end of the cycle: that reading was taken to hold both or none.
+#[test]
+fn a_grandchild_counts_once_that_came_with_a_late_parent() {
+    for looks in 0..12 {
+        let mut o = observer();
+        let grandparent = o.fork(INIT, A);
+        let parent = o.fork(grandparent, A);
+        let child = o.fork(parent, A);
+        o.write(child, 100);
+        assert_eq!(o.bytes(), 100);
+        o.world.kernel.hide(parent, true);
+        o.exit_and_wait(child, parent);
+        assert_eq!(o.bytes(), 100);
+        o.world.kernel.exit(parent);
+        // The grandparent, among those that run then.
+        o.world.later(looks, Event::Wait { parent: 1, child: None });
+        for _ in 0..4 {
+            assert_eq!(o.bytes(), 100, "after {looks} looks");
+        }
+    }
+}
