@@ -50,7 +50,9 @@
 //! up. The nearest whose growth allows it is taken. If that is no member of the
 //! image, its offset remembers what is counted, and since a member further up
 //! may have it all the same, the nearest of those whose growth allows it is
-//! charged too.
+//! charged too. An ancestor that went after its own heir's reading brings what
+//! it had from its children with the next one: a child that no growth explains
+//! waits for that.
 //!
 //! A parent that cannot be read for long does not keep its children's accounts
 //! open for ever: what they left is counted, and *owed* by the parent. Its next
@@ -127,8 +129,8 @@ struct Departed {
     slot: Slot,
     /// How many settlements could not decide on it.
     age: u8,
-    /// How many of its ancestors in a row are gone too; set while settling.
-    depth: u32,
+    /// How many of its ancestors are gone too; set while settling.
+    depth: usize,
     /// Its parent may have ended before it.
     adopted: bool,
     verdict: settle::Verdict,

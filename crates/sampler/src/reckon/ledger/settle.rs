@@ -40,16 +40,6 @@ impl From<&Stat<'_>> for Parent {
     }
 }
 
-/// Who is above one that is gone.
-struct Ancestors {
-    /// So many in a row are gone too.
-    depth: u32,
-    /// The nearest that is not.
-    heir: Option<Slot>,
-    /// It or one of those went after the heir's reading.
-    late: bool,
-}
-
 /// What is found out once a settlement.
 struct Settling<R> {
     /// Reads what a listed process is as a parent.
@@ -90,8 +80,10 @@ impl Ledger {
         if !gone.is_empty() {
             // Parents first: a grandparent that has the child has the parent too.
             for departed in &mut gone {
-                departed.depth = self.ancestors_gone(departed.slot).depth;
-                departed.adopted |= departed.depth > 0;
+                departed.depth = self.ancestors_gone(departed.slot, &parent);
+                departed.adopted |= self.departed(departed.slot).is_some_and(|parent| {
+                    parent.is_some_and(|parent| self.departed(parent).is_some())
+                });
             }
             gone.sort_unstable_by_key(|departed| (departed.depth, departed.slot));
             for departed in &mut gone {
@@ -101,7 +93,7 @@ impl Ledger {
             // An ancestor may be settled, and its slot reused, before one that
             // is still open: link that one to who is left.
             for departed in gone.iter().filter(|departed| departed.verdict == Verdict::Open) {
-                let heir = self.ancestors_gone(departed.slot).heir;
+                let heir = self.nearest_listed(departed.slot);
                 self.account(departed.slot).departed = Some(heir);
             }
             // Children first: what a child leaves to a parent that is gone too
@@ -136,35 +128,35 @@ impl Ledger {
         }
     }
 
-    /// The ancestors of one that is gone.
-    fn ancestors_gone(&self, slot: Slot) -> Ancestors {
-        let gone = self.get(slot);
-        let mut ancestors = Ancestors {
-            depth: 0,
-            heir: gone.and_then(|gone| gone.departed).flatten(),
-            late: gone.is_some_and(|gone| gone.late),
-        };
-        while let Some(above) = ancestors.heir.and_then(|slot| self.get(slot))
-            && let Some(parent) = above.departed
-        {
-            ancestors.heir = parent;
-            ancestors.late |= above.late;
-            ancestors.depth += 1;
-            // A ring of parents cannot be; were there one, this ends it.
-            if ancestors.depth as usize > self.accounts.len() {
-                ancestors.heir = None;
-            }
-        }
-        ancestors
+    /// The parent of one that is gone; `None` if it is not.
+    fn departed(&self, slot: Slot) -> Option<Option<Slot>> {
+        self.get(slot)?.departed
     }
 
-    /// This process, or its nearest ancestor that is not gone.
-    fn nearest_listed(&self, slot: Option<Slot>) -> Option<Slot> {
-        let slot = slot?;
-        match self.get(slot).is_some_and(|account| account.departed.is_some()) {
-            true => self.ancestors_gone(slot).heir,
-            false => Some(slot),
-        }
+    /// The parent of a process, gone or not.
+    fn above(&self, slot: Slot, parent: impl Fn(Slot) -> Option<Slot>) -> Option<Slot> {
+        self.departed(slot).unwrap_or_else(|| parent(slot))
+    }
+
+    /// The ancestors of a process, gone or not. A ring of parents cannot be; were
+    /// there one, the number of accounts ends it.
+    fn ancestors(
+        &self,
+        slot: Slot,
+        parent: impl Fn(Slot) -> Option<Slot>,
+    ) -> impl Iterator<Item = Slot> {
+        let above = move |&slot: &Slot| self.above(slot, &parent);
+        std::iter::successors(above(&slot), above).take(self.accounts.len())
+    }
+
+    /// How many of its ancestors are gone too.
+    fn ancestors_gone(&self, slot: Slot, parent: impl Fn(Slot) -> Option<Slot>) -> usize {
+        self.ancestors(slot, parent).filter(|&slot| self.departed(slot).is_some()).count()
+    }
+
+    /// The nearest ancestor of one that is gone that is not.
+    fn nearest_listed(&self, slot: Slot) -> Option<Slot> {
+        self.ancestors(slot, |_| None).find(|&slot| self.departed(slot).is_none())
     }
 
     fn judge(
@@ -174,36 +166,40 @@ impl Ledger {
         parent: &impl Fn(Slot) -> Option<Slot>,
     ) -> Verdict {
         let gone = self.account(departed.slot);
+        if gone.late {
+            return Verdict::Open;
+        }
         let (needed, alive) = (gone.last.unwrap_or_default(), gone.alive_in);
         let mut heirs = Vec::new();
         // Those that may have it, though others claim the same growth.
         let mut disputed = Vec::new();
-        // A parent that is gone too, but was read after the child's end.
-        let mut at = departed.slot;
-        for _ in 0..departed.depth {
-            let Some(Some(above)) = self.account(at).departed else { break };
-            if self.account(above).fresh && self.growth(above).covers(needed) {
-                if self.explain(above, needed, settling) {
-                    heirs.push(above);
-                    if self.answers_for(above, departed.slot) {
-                        return Verdict::AbsorbedBy(heirs);
-                    }
-                } else {
-                    disputed.push(above);
-                }
-            }
-            at = above;
-        }
-        let Ancestors { mut heir, late, .. } = self.ancestors_gone(departed.slot);
-        if late {
-            // Whoever is not gone was read before that could be in its counters.
-            heirs.extend(disputed);
-            return if heirs.is_empty() { Verdict::Open } else { Verdict::AbsorbedBy(heirs) };
-        }
-        let mut adopted = departed.adopted;
-        while let Some(slot) = heir {
+        let (mut adopted, mut late, mut found) = (departed.adopted, false, false);
+        let mut below = departed.slot;
+        for _ in 0..self.accounts.len() {
+            let Some(slot) = self.above(below, parent) else { break };
+            below = slot;
             let account = self.account(slot);
             let (is_read, fresh) = (account.is_read(), account.fresh);
+            if account.departed.is_some() {
+                late |= account.late;
+                adopted = true;
+                // It may have been read after the child's end.
+                if fresh && self.growth(slot).covers(needed) {
+                    if self.explain(slot, needed, settling) {
+                        found = true;
+                        heirs.push(slot);
+                        if self.answers_for(slot, departed.slot) {
+                            return Verdict::AbsorbedBy(heirs);
+                        }
+                    } else {
+                        disputed.push(slot);
+                    }
+                }
+                continue;
+            }
+            // While its parent lives, it is nobody else's. One that has ended is
+            // listed until it is waited for itself.
+            adopted |= settling.parent(slot).is_none_or(|parent| parent.is_zombie);
             let may_have_it = !(is_read && fresh) || self.growth(slot).covers(needed);
             if may_have_it && self.may_have_absorbed(slot, alive, settling) {
                 // Not once this cycle's growth of a nearer one speaks for that.
@@ -213,19 +209,25 @@ impl Ledger {
                 }
                 // Of one that is not read nothing tells; it carries what is
                 // already counted.
-                if !(is_read && fresh) || self.explain(slot, needed, settling) {
+                let is_explained = is_read && fresh && self.explain(slot, needed, settling);
+                if is_explained || !(is_read && fresh) {
+                    found |= is_explained;
                     heirs.push(slot);
-                    if !adopted || self.answers_for(slot, departed.slot) {
+                    let is_clear = is_explained && self.answers_for(slot, departed.slot);
+                    if !adopted || is_clear {
                         return Verdict::AbsorbedBy(heirs);
                     }
                 } else {
                     disputed.push(slot);
                 }
             }
-            // While its parent lives, it is nobody else's. One that has ended is
-            // listed until it is waited for itself.
-            adopted |= settling.parent(slot).is_none_or(|parent| parent.is_zombie);
-            heir = if adopted { self.nearest_listed(parent(slot)) } else { None };
+            if !adopted {
+                break;
+            }
+        }
+        if late && !found {
+            // It may come with that one, after everyone's reading.
+            return Verdict::Open;
         }
         heirs.extend(disputed);
         Verdict::AbsorbedBy(heirs)
@@ -301,7 +303,9 @@ impl Ledger {
             for &heir in heirs {
                 let image = standing.image;
                 self.take_out(heir, image, counted.plus(owed), settling);
-                if self.account(heir).member(image).is_some() {
+                let heir = self.account(heir);
+                // Of one that was not read it is not known.
+                if heir.is_read() && heir.fresh && heir.member(image).is_some() {
                     break;
                 }
             }

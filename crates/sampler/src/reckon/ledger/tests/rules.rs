@@ -4,6 +4,7 @@ use super::kernel::{Event, INIT, Id, Images, Limits};
 use super::observer::Observer;
 
 const A: Images = 1;
+const B: Images = 2;
 const NONE: Images = 0;
 
 fn observer() -> Observer {
@@ -522,6 +523,83 @@ fn a_grandchild_counts_once_that_came_with_a_late_parent() {
         o.world.later(looks, Event::Wait { parent: 1, child: None });
         for _ in 0..4 {
             assert_eq!(o.bytes(), 100, "after {looks} looks");
+        }
+    }
+}
+
+/// Each of these images with each two numbers of looks.
+fn grid<const N: usize>(images: [Images; N]) -> impl Iterator<Item = (Images, u8, u8)> {
+    let looks = (0..16).flat_map(|one| (0..16).map(move |other| (one, other)));
+    looks.flat_map(move |(one, other)| images.map(|images| (images, one, other)))
+}
+
+/// An orphan was waited for by who adopted it, and then its parent, a zombie
+/// until then: it is not to be looked for in the parent, nor in what comes after.
+#[test]
+fn an_orphan_counts_once_that_is_waited_for_before_its_parent() {
+    for (images, ended, reaped) in grid([NONE, A, B]) {
+        let mut o = observer();
+        let manager = o.world.kernel.fork(INIT, A, false, true);
+        let parent = o.fork(manager, images);
+        let worker = o.fork(parent, A);
+        o.write(worker, 100);
+        assert_eq!(o.bytes(), 100);
+        o.world.kernel.exit(parent);
+        // Among those that run then, and of its zombies the second.
+        o.world.later(ended, Event::Exit { who: 2 });
+        o.world.later(0, Event::Wait { parent: manager, child: Some(1) });
+        o.world.later(reaped, Event::Wait { parent: manager, child: None });
+        for _ in 0..5 {
+            assert_eq!(o.bytes(), 100, "{images}, after {ended} and {reaped} looks");
+        }
+    }
+}
+
+/// Who adopted it ended too: an ancestor that was gone itself, above others that
+/// were not.
+#[test]
+fn an_orphan_counts_once_whose_adopter_ends() {
+    for (_, ended, adopter) in grid([A]) {
+        let mut o = observer();
+        let manager = o.world.kernel.fork(INIT, A, false, true);
+        let sleeper = o.fork(manager, A);
+        let parent = o.fork(sleeper, A);
+        let worker = o.fork(parent, A);
+        o.write(worker, 100);
+        assert_eq!(o.bytes(), 100);
+        // Waited for by nobody.
+        o.world.kernel.exit(parent);
+        o.world.later(ended, Event::Exit { who: 3 });
+        o.world.later(0, Event::Wait { parent: manager, child: None });
+        o.world.later(adopter, Event::Exit { who: manager });
+        for _ in 0..5 {
+            assert_eq!(o.bytes(), 100, "after {ended} and {adopter} looks");
+        }
+    }
+}
+
+/// Its parent is of the image, waited for another and ended, but could not be
+/// read: who adopted it may have it all the same.
+#[test]
+fn an_orphan_of_one_that_cannot_be_read_does_not_count_twice() {
+    for looks in 0..20 {
+        let mut o = observer();
+        let manager = o.world.kernel.fork(INIT, A, false, true);
+        let parent = o.fork(manager, A);
+        let other = o.fork(parent, NONE);
+        let worker = o.fork(parent, A);
+        o.world.kernel.hide(parent, true);
+        o.write(worker, 100);
+        o.world.kernel.exit(other);
+        o.world.later(looks, Event::Wait { parent, child: None });
+        o.world.later(0, Event::Exit { who: parent });
+        o.world.later(0, Event::Exit { who: 2 });
+        o.world.later(0, Event::Wait { parent: manager, child: Some(1) });
+        let mut before = 0;
+        for _ in 0..5 {
+            let now = o.bytes();
+            assert!((before..=100).contains(&now), "{now} after {looks} looks");
+            before = now;
         }
     }
 }
