@@ -161,9 +161,13 @@ impl Sampler {
                     self.census.all[at].ppid = stat.ppid.unsigned_abs();
                     self.kin_changed = true;
                 }
-                // Now, for after the next linking nobody is its parent.
+                // Now, for after the next linking nobody is its parent; but one that
+                // is hidden from us lives on.
                 Outcome::Gone => {
-                    if let Some(slot) = seen.slot {
+                    if let Some(slot) = seen.slot
+                        && let Some(tracked) = self.roll.get(slot)
+                        && !tracked.handles.say_it_is_there()
+                    {
                         self.bury_as_child(slot, &seen);
                     }
                 }
