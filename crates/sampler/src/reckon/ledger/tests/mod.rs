@@ -5,4 +5,5 @@ mod between_reads;
 mod histories;
 mod kernel;
 mod observer;
+mod orphans;
 mod rules;
