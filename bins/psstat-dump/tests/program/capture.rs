@@ -82,6 +82,9 @@ fn holds_what_is_needed_and_no_secret() {
     assert_eq!(row["threads"], 4);
     assert_eq!(row["tcp_established"], sockets.all_tcp());
     assert_eq!(row["unix_established"], sockets.unix.len());
+    let statm = fs::read_to_string(folder.join(format!("{pid}/statm"))).unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    assert_eq!(row["rss_bytes"], pages * rustix::param::page_size() as u64);
     assert_resident(&row["rss_bytes"], memory.resident.cast_signed());
     assert_eq!(row["wchar_bytes"], io["wchar"]);
     assert_eq!(row["pcpu_percent"], Value::Null);
