@@ -97,7 +97,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::process;
 
-    use psstat_actor::TempDir;
+    use psstat_testproc::TempDir;
 
     use super::*;
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use psstat_actor::{Actor, Config, truth};
+use psstat_testproc::{Config, TestProcess, oracle};
 
 use crate::Result;
 
@@ -40,24 +40,24 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn population() -> Result<Vec<(&'static str, Actor)>> {
+fn population() -> Result<Vec<(&'static str, TestProcess)>> {
     let java = ["-Xmx512m", "-Ddb.password=hunter2", "-jar", "/srv/shop/orders.jar"];
     let java = java.into_iter().chain(["--db", "postgres://shop:hunter2@db:5432/orders"]);
-    let mut orders = Actor::spawn(&Config::new("java").args(java))?;
+    let mut orders = TestProcess::spawn(&Config::new("java").args(java))?;
     orders.threads(5)?;
     orders.open_files(4)?;
     orders.tcp_pairs(3)?;
     orders.tcp6_mapped_pairs(1)?;
     orders.write_bytes(100_000, 10)?;
-    let master = Actor::spawn(&Config::new("nginx: master process /usr/sbin/nginx"))?;
+    let master = TestProcess::spawn(&Config::new("nginx: master process /usr/sbin/nginx"))?;
     // In a network namespace of its own, as in a container.
-    let mut worker = Actor::spawn(&Config::new("nginx: worker process"))?;
+    let mut worker = TestProcess::spawn(&Config::new("nginx: worker process"))?;
     worker.unshare_net()?;
     worker.tcp_pairs(2)?;
     worker.unix_pairs(1)?;
-    let mut cache = Actor::spawn(&Config::new("redis-server 127.0.0.1:6379"))?;
+    let mut cache = TestProcess::spawn(&Config::new("redis-server 127.0.0.1:6379"))?;
     cache.udp_connected(2)?;
-    cache.decoys(1)?;
+    cache.non_established_sockets(1)?;
     cache.set_comm("redis) S (main")?;
     let actors = vec![("orders", orders), ("nginx", master), ("nginx", worker), ("cache", cache)];
     for (_, actor) in &actors {
@@ -67,17 +67,17 @@ fn population() -> Result<Vec<(&'static str, Actor)>> {
 }
 
 /// A line a process, read without psstat.
-fn what_is_true(actors: &[(&str, Actor)]) -> Result<String> {
+fn what_is_true(actors: &[(&str, TestProcess)]) -> Result<String> {
     let mut text = String::from("# image pid fds threads tcp udp unix wchar\n");
     for (image, actor) in actors {
         let pid = actor.pid();
-        let sockets = truth::established(pid)?;
-        let wchar = truth::io(pid)?.get("wchar").copied().unwrap_or_default();
+        let sockets = oracle::established(pid)?;
+        let wchar = oracle::io(pid)?.get("wchar").copied().unwrap_or_default();
         writeln!(
             text,
             "{image} {pid} {} {} {} {} {} {wchar}",
-            truth::fds(pid)?,
-            truth::threads(pid)?,
+            oracle::fds(pid)?,
+            oracle::threads(pid)?,
             sockets.all_tcp(),
             sockets.all_udp(),
             sockets.unix.len(),

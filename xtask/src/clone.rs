@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
 use crate::{Result, cargo};
 

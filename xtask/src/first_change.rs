@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
 use crate::{Result, cargo};
 

@@ -3,12 +3,13 @@
 
 use std::process::Command;
 
-use psstat_actor::{Actor, Config, TempDir, example, truth};
+use psstat_testproc::{Config, TempDir, TestProcess, example, oracle};
 
 #[test]
 fn the_heart_prints_points_of_a_conf() {
     let word = format!("beating-{}", std::process::id());
-    let actors = [(); 3].map(|()| Actor::spawn(&Config::new(format!("/opt/{word}"))).unwrap());
+    let testprocs =
+        [(); 3].map(|()| TestProcess::spawn(&Config::new(format!("/opt/{word}"))).unwrap());
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("heart {word}$\nabsent no-such-{word}\nbad (\n")).unwrap();
@@ -19,13 +20,13 @@ fn the_heart_prints_points_of_a_conf() {
     let points: Vec<_> = String::from_utf8(output.stdout)
         .unwrap()
         .lines()
-        .map(|line| truth::check_tcollector_line(line).unwrap())
+        .map(|line| oracle::check_tcollector_line(line).unwrap())
         .collect();
-    let sum = |of: fn(u32) -> u64| actors.iter().map(|actor| of(actor.pid())).sum::<u64>();
+    let sum = |of: fn(u32) -> u64| testprocs.iter().map(|testproc| of(testproc.pid())).sum::<u64>();
     let expected = [
-        ("proc.stat.ps.threads", sum(|pid| truth::threads(pid).unwrap())),
-        ("proc.stat.ps.mem", sum(|pid| truth::memory(pid).unwrap().resident)),
-        ("proc.stat.ps.procs", actors.len() as u64),
+        ("proc.stat.ps.threads", sum(|pid| oracle::threads(pid).unwrap())),
+        ("proc.stat.ps.mem", sum(|pid| oracle::memory(pid).unwrap().resident)),
+        ("proc.stat.ps.procs", testprocs.len() as u64),
     ];
     let mut found = points.iter();
     for (metric, value) in expected {

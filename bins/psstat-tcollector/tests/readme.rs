@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use psstat_actor::{binary, truth};
+use psstat_testproc::{binary, oracle};
 
 /// What follows `cargo run --release --bin NAME --` on README's lines.
 fn commands(name: &str) -> Vec<Vec<String>> {
@@ -38,7 +38,7 @@ fn the_collector_prints_points_of_this_machine() {
         let points: Vec<_> = stdout
             .lines()
             .map(|line| {
-                truth::check_tcollector_line(line).unwrap_or_else(|error| panic!("{error}"))
+                oracle::check_tcollector_line(line).unwrap_or_else(|error| panic!("{error}"))
             })
             .collect();
         let procs = |image: &str| {

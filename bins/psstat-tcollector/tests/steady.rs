@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
-use psstat_actor::{Actor, Config, TempDir};
 use psstat_tcollector::options::Options;
 use psstat_tcollector::run::run;
+use psstat_testproc::{Config, TempDir, TestProcess};
 use rustix::pipe::PipeFlags;
 
 struct Counting;
@@ -128,11 +128,11 @@ fn own_cpu() -> f64 {
 
 /// Processes with sockets and a family, which sleep too: in this network
 /// namespace and in one of their own.
-fn actors() -> [Actor; 3] {
+fn testprocs() -> [TestProcess; 3] {
     let [mut here, mut there] = ["sleep here", "sleep there"].map(|title| {
-        let actor = Actor::spawn(&Config::new("sleep").arg(title)).unwrap();
-        actor.quiesce().unwrap();
-        actor
+        let testproc = TestProcess::spawn(&Config::new("sleep").arg(title)).unwrap();
+        testproc.quiesce().unwrap();
+        testproc
     });
     here.unix_pairs(3).unwrap();
     there.unshare_net().unwrap();
@@ -144,7 +144,7 @@ fn actors() -> [Actor; 3] {
 
 fn inside() {
     let mut children = sleepers(30);
-    let actors = actors();
+    let testprocs = testprocs();
     let folder = TempDir::new().unwrap();
     let conf = folder.join("psstat.conf");
     std::fs::write(&conf, "sleepers ^sleep\\s\n").unwrap();
@@ -178,7 +178,7 @@ fn inside() {
     let niceness = own_niceness();
     rustix::stdio::dup2_stdout(&stdout).unwrap();
     let writes = reader.join().unwrap();
-    drop(actors);
+    drop(testprocs);
     for child in &mut children {
         child.kill().unwrap();
         child.wait().unwrap();

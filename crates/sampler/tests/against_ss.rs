@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::process::Command;
 
-use common::{A, Watch, actor, every_way, word};
-use psstat_actor::{Actor, Kind};
+use common::{A, Watch, every_way, testproc, word};
 use psstat_sampler::Numbers;
+use psstat_testproc::{Kind, TestProcess};
 
 /// The lines of all ESTABLISHED sockets; nothing where there is no `ss`.
 fn ask_ss() -> Option<String> {
@@ -48,8 +48,8 @@ fn count(lines: &str, pids: &[u32]) -> [u64; 3] {
     found.map(|inodes| inodes.len() as u64)
 }
 
-fn assert_as_ss_says(watch: &mut Watch, lines: &str, actors: &[&Actor]) {
-    let pids: Vec<u32> = actors.iter().map(|actor| actor.pid()).collect();
+fn assert_as_ss_says(watch: &mut Watch, lines: &str, testprocs: &[&TestProcess]) {
+    let pids: Vec<u32> = testprocs.iter().map(|testproc| testproc.pid()).collect();
     let image = watch.cycles(2).image(A);
     let expected = count(lines, &pids);
     assert_eq!([image.tcp, image.udp, image.unix], expected.map(Some));
@@ -66,7 +66,7 @@ fn assert_as_ss_says(watch: &mut Watch, lines: &str, actors: &[&Actor]) {
 #[test]
 fn ss_finds_the_same_sockets() {
     let word = word("ss");
-    let (mut one, mut two) = (actor(&word), actor(&word));
+    let (mut one, mut two) = (testproc(&word), testproc(&word));
     for (n, kind) in (3..).zip([Kind::Tcp, Kind::Udp, Kind::UnixStream, Kind::UnixDgram]) {
         one.open_sockets(kind, n).unwrap();
         two.open_sockets(kind, 2).unwrap();
@@ -79,7 +79,7 @@ fn ss_finds_the_same_sockets() {
         println!("skipped: IPv6, which is off here");
     }
     // Those that listen, wait or are not connected are none of them.
-    two.decoys(3).unwrap();
+    two.non_established_sockets(3).unwrap();
     // Two descriptors, one socket.
     one.share_socket(Kind::Tcp, &mut two).unwrap();
     let copy = two.fork_copy().unwrap();

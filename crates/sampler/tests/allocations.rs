@@ -13,9 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{A, actor, every_way};
-use psstat_actor::{Actor, truth};
+use common::{A, every_way, testproc};
 use psstat_sampler::{Options, Sampler};
+use psstat_testproc::{TestProcess, oracle};
 
 struct Counting;
 
@@ -108,7 +108,7 @@ struct Image {
     sleepers: Vec<Child>,
     /// They have sockets, in this network namespace and in one of their own,
     /// and two are a family.
-    actors: [Actor; 3],
+    testprocs: [TestProcess; 3],
 }
 
 impl Image {
@@ -119,22 +119,22 @@ impl Image {
         let word = format!("1000.{:09}", std::process::id());
         let sleeper = || Command::new("sleep").arg(&word).stdin(Stdio::null()).spawn().unwrap();
         let sleepers: Vec<Child> = (0..Image::SLEEPERS).map(|_| sleeper()).collect();
-        let [mut here, mut there] = [actor(&word), actor(&word)];
+        let [mut here, mut there] = [testproc(&word), testproc(&word)];
         here.unix_pairs(3).unwrap();
         there.unshare_net().unwrap();
         there.tcp_pairs(3).unwrap();
         there.udp_connected(2).unwrap();
         let child = there.fork_copy().unwrap();
-        for actor in [&here, &there, &child] {
-            actor.quiesce().unwrap();
+        for testproc in [&here, &there, &child] {
+            testproc.quiesce().unwrap();
         }
         // They have their command line before they have loaded their libraries.
         let begun = Instant::now();
-        while sleepers.iter().any(|sleeper| truth::state(sleeper.id()).unwrap() != 'S') {
+        while sleepers.iter().any(|sleeper| oracle::state(sleeper.id()).unwrap() != 'S') {
             assert!(begun.elapsed() < Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(5));
         }
-        Image { word, sleepers, actors: [here, there, child] }
+        Image { word, sleepers, testprocs: [here, there, child] }
     }
 
     fn end(mut self) {
@@ -142,7 +142,7 @@ impl Image {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        drop(self.actors);
+        drop(self.testprocs);
     }
 }
 
@@ -159,7 +159,7 @@ fn cycle(sampler: &mut Sampler, image: &Image) -> u64 {
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
     let now = sampler.close().image(A);
     COUNTS.store(false, Ordering::Relaxed);
-    assert_eq!(now.procs, (Image::SLEEPERS + image.actors.len()) as u64);
+    assert_eq!(now.procs, (Image::SLEEPERS + image.testprocs.len()) as u64);
     assert_eq!((now.tcp, now.udp), (Some(6), Some(2)));
     assert!(now.unix >= Some(6));
     ALLOCATIONS.load(Ordering::Relaxed)

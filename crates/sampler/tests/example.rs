@@ -4,7 +4,7 @@
 
 use std::process::{Command, Stdio};
 
-use psstat_actor::{Actor, Config, example};
+use psstat_testproc::{Config, TestProcess, example};
 
 /// The numbers of its one line: processes, CPU, KiB, bytes read and written.
 fn numbers(said: &str) -> [f64; 5] {
@@ -21,7 +21,7 @@ fn word(case: &str) -> String {
 #[test]
 fn two_that_wait_cost_nothing() {
     let word = word("idle");
-    let _workers = [(); 2].map(|()| Actor::spawn(&Config::new(&word)).unwrap());
+    let _workers = [(); 2].map(|()| TestProcess::spawn(&Config::new(&word)).unwrap());
     let program = example("psstat-sampler", "workers").unwrap();
     let output = Command::new(program).args([word.as_str(), "1"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -34,7 +34,8 @@ fn two_that_wait_cost_nothing() {
 #[test]
 fn one_that_burns_and_one_that_writes() {
     let word = word("busy");
-    let [mut burner, mut writer] = [(); 2].map(|()| Actor::spawn(&Config::new(&word)).unwrap());
+    let [mut burner, mut writer] =
+        [(); 2].map(|()| TestProcess::spawn(&Config::new(&word)).unwrap());
     burner.burn_until_stopped(50.0, 1).unwrap();
     let program = example("psstat-sampler", "workers").unwrap();
     let mut running = Command::new(program);

@@ -6,9 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{A, Watch, actor, options, word};
-use psstat_actor::truth;
+use common::{A, Watch, options, testproc, word};
 use psstat_sampler::{FastPaths, Options};
+use psstat_testproc::oracle;
 
 /// By a clock tick, 10 ms, `stat` counts user time, and system time as well.
 const TICKS: f64 = 0.02;
@@ -17,7 +17,7 @@ const TICKS: f64 = 0.02;
 #[test]
 fn the_clock_and_the_ticks_agree() {
     let word = word("both");
-    let mut one = actor(&word);
+    let mut one = testproc(&word);
     one.burn_until_stopped(40.0, 2).unwrap();
     let window = Duration::from_millis(300);
     let mut watches = [FastPaths::ALL, FastPaths::NONE]
@@ -27,7 +27,7 @@ fn the_clock_and_the_ticks_agree() {
     for watch in &mut watches {
         watch.cycle();
     }
-    let used = || truth::cpu_time(one.pid()).unwrap().as_secs_f64();
+    let used = || oracle::cpu_time(one.pid()).unwrap().as_secs_f64();
     let mut sums = [0.0; 2];
     for _ in 0..6 {
         let (begun, before) = (Instant::now(), used());

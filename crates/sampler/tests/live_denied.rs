@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{A, Watch, actor, io_of, options, wait_for, word};
-use psstat_actor::{Actor, Io, TempDir, truth};
+use common::{A, Watch, io_of, options, testproc, wait_for, word};
 use psstat_sampler::{FastPaths, Numbers, Options};
+use psstat_testproc::{Io, TempDir, TestProcess, oracle};
 
 const NOBODY: u32 = 65534;
 /// For the test's other half: the word of the processes, and a folder to meet in.
@@ -23,7 +23,7 @@ const PLACE: &str = "PSSTAT_TEST_PLACE";
 fn as_nobody(test: &str, word: &str, place: &Path) -> Option<std::process::Child> {
     // The target folder may be out of nobody's reach.
     let program = place.join("test");
-    psstat_actor::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
+    psstat_testproc::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
     std::fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
     Command::new(program)
         .args(["--exact", test, "--nocapture"])
@@ -42,9 +42,9 @@ fn told() -> Option<(String, std::path::PathBuf)> {
     Some((std::env::var(WORD).ok()?, std::env::var_os(PLACE)?.into()))
 }
 
-/// An actor of the user nobody, who may look into it.
-fn open_actor(word: &str) -> Actor {
-    let mut open = actor(word);
+/// A test process of the user nobody, who may look into it.
+fn open_testproc(word: &str) -> TestProcess {
+    let mut open = testproc(word);
     open.setuid(NOBODY).unwrap();
     open.set_dumpable(true).unwrap();
     open
@@ -58,7 +58,7 @@ fn what_can_be_read_is_right_and_the_rest_is_absent() {
             return println!("skipped: not root");
         }
         let (word, place) = (word("denied"), TempDir::new().unwrap());
-        let (mut closed, mut open) = (actor(&word), open_actor(&word));
+        let (mut closed, mut open) = (testproc(&word), open_testproc(&word));
         closed.open_files(20).unwrap();
         open.open_files(10).unwrap();
         open.write_bytes(1_000_000, 3).unwrap();
@@ -83,12 +83,12 @@ fn what_can_be_read_is_right_and_the_rest_is_absent() {
             let Numbers { procs, descriptors, threads, tcp, pcpu, vsize, .. } = sample.image(A);
             assert_eq!((procs, threads, pcpu), (2, Some(2), Some(0.0)));
             assert_eq!(io_of(sample.image(A)), Io::read(open).unwrap());
-            let total = |pid| truth::memory(pid).unwrap().total;
+            let total = |pid| oracle::memory(pid).unwrap().total;
             assert_eq!(vsize, Some(total(closed) + total(open)));
-            assert_eq!(tcp, Some(truth::established(open).unwrap().all_tcp()));
+            assert_eq!(tcp, Some(oracle::established(open).unwrap().all_tcp()));
             // The size of the folder tells anyone, if the kernel tells it at all.
             let hidden = if watch.sampler.fast_paths().fd_size { 23 + 4 } else { 0 };
-            assert_eq!(descriptors, Some(truth::fds(open).unwrap() + hidden));
+            assert_eq!(descriptors, Some(oracle::fds(open).unwrap() + hidden));
             let denied = sample.health.denied;
             assert_eq!((denied.io, denied.fd, denied.statm, denied.stat), (1, 1, 0, 0));
         }
@@ -103,7 +103,7 @@ fn a_denied_file_is_not_tried_each_cycle() {
             return println!("skipped: not root");
         }
         let (word, place) = (word("retry"), TempDir::new().unwrap());
-        let mut one = open_actor(&word);
+        let mut one = open_testproc(&word);
         one.set_dumpable(false).unwrap();
         if let Some(mut half) = as_nobody(TEST, &word, place.path()) {
             wait_for(&place.join("denied"));
@@ -161,13 +161,13 @@ fn who_is_hidden_while_it_lives_counts_once() {
             return println!("skipped: not root");
         }
         let (word, place) = (word("hidden"), TempDir::new().unwrap());
-        let mut one = open_actor(&word);
+        let mut one = open_testproc(&word);
         one.write_bytes(1_000_000, 3).unwrap();
         one.quiesce().unwrap();
         let proc = place.join("proc");
         std::fs::create_dir(&proc).unwrap();
         let program = place.join("test");
-        psstat_actor::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
+        psstat_testproc::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
         std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).unwrap();
         let script = "mount -t proc proc proc && exec setpriv --reuid 65534 --regid 65534 \
                       --clear-groups ./test --exact $0 --nocapture";
@@ -228,7 +228,7 @@ fn what_may_not_be_looked_into_any_more_is_absent_again() {
             return println!("skipped: not root");
         }
         let (word, place) = (word("again"), TempDir::new().unwrap());
-        let (mut one, mut other) = (open_actor(&word), open_actor(&word));
+        let (mut one, mut other) = (open_testproc(&word), open_testproc(&word));
         one.tcp_pairs(1).unwrap();
         other.tcp_pairs(2).unwrap();
         one.set_dumpable(false).unwrap();

@@ -6,14 +6,14 @@ mod common;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use common::{A, B, Watch, actor, assert_true, every_way, options, word};
-use psstat_actor::{Kind, truth};
+use common::{A, B, Watch, assert_true, every_way, options, testproc, word};
 use psstat_sampler::Options;
+use psstat_testproc::{Kind, oracle};
 
 #[test]
 fn every_number_in_every_way() {
     let word = word("every");
-    let (mut one, mut two) = (actor(&word), actor(&word));
+    let (mut one, mut two) = (testproc(&word), testproc(&word));
     one.open_files(700).unwrap();
     one.threads(20).unwrap();
     one.mmap_touch(8 << 20).unwrap();
@@ -28,7 +28,7 @@ fn every_number_in_every_way() {
             one.open_sockets(kind, 3).unwrap();
         }
     }
-    two.decoys(2).unwrap();
+    two.non_established_sockets(2).unwrap();
     one.quiesce().unwrap();
     two.quiesce().unwrap();
     let mut samples = Vec::new();
@@ -47,7 +47,7 @@ fn every_number_in_every_way() {
 #[test]
 fn numbers_follow_changes() {
     let word = word("follow");
-    let mut one = actor(&word);
+    let mut one = testproc(&word);
     let mut watch = Watch::new(&[&word]);
     assert_true(watch.cycle().image(A), &[&one]);
     one.open_files(5).unwrap();
@@ -72,14 +72,14 @@ fn numbers_follow_changes() {
 #[test]
 fn a_shared_socket_counts_once_an_image() {
     let (a, b) = (word("shared-a"), word("shared-b"));
-    let (mut one, mut two, mut other) = (actor(&a), actor(&a), actor(&b));
+    let (mut one, mut two, mut other) = (testproc(&a), testproc(&a), testproc(&b));
     one.tcp_pairs(2).unwrap();
     one.unix_pairs(1).unwrap();
     let fd = one.share_socket(Kind::Tcp, &mut two).unwrap();
     one.share_socket(Kind::Tcp, &mut other).unwrap();
     let copy = one.fork_copy().unwrap();
-    for actor in [&one, &two, &other] {
-        actor.quiesce().unwrap();
+    for testproc in [&one, &two, &other] {
+        testproc.quiesce().unwrap();
     }
     let mut watch = Watch::new(&[&a, &b]);
     let sample = watch.cycles(2);
@@ -98,7 +98,7 @@ fn a_shared_socket_counts_once_an_image() {
 #[test]
 fn a_network_namespace_of_its_own() {
     let word = word("netns");
-    let (mut inside, mut outside) = (actor(&word), actor(&word));
+    let (mut inside, mut outside) = (testproc(&word), testproc(&word));
     match inside.unshare_net() {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return println!("skipped: no right to make a network namespace");
@@ -123,7 +123,7 @@ fn a_network_namespace_of_its_own() {
 #[test]
 fn a_leader_that_exited_is_still_a_process() {
     let word = word("leader");
-    let mut one = actor(&word);
+    let mut one = testproc(&word);
     one.open_files(30).unwrap();
     one.tcp_pairs(2).unwrap();
     let before = Watch::new(&[&word]).cycles(2).image(A);
@@ -136,7 +136,7 @@ fn a_leader_that_exited_is_still_a_process() {
         assert_eq!(image.procs, 1, "{case}");
         assert_eq!(image.descriptors, before.descriptors, "{case}");
         assert_eq!(image.tcp, Some(4), "{case}");
-        assert_eq!(image.threads, Some(truth::threads(one.pid()).unwrap()), "{case}");
+        assert_eq!(image.threads, Some(oracle::threads(one.pid()).unwrap()), "{case}");
         assert!(image.vsize >= before.vsize, "{case}: {:?}", image.vsize);
     }
 }
@@ -144,8 +144,8 @@ fn a_leader_that_exited_is_still_a_process() {
 #[test]
 fn a_zombie_is_no_process() {
     let word = word("zombie");
-    let (mut parent, other) = (actor("zombies-parent"), actor(&word));
-    let mut child = parent.fork_child(&psstat_actor::Config::new(&word)).unwrap();
+    let (mut parent, other) = (testproc("zombies-parent"), testproc(&word));
+    let mut child = parent.fork_child(&psstat_testproc::Config::new(&word)).unwrap();
     let mut watch = Watch::new(&[&word]);
     assert_eq!(watch.cycle().image(A).procs, 2);
     child.exit(0).unwrap();
@@ -153,7 +153,7 @@ fn a_zombie_is_no_process() {
         let image = watch.cycle().image(A);
         assert_eq!(image.procs, 1);
         assert_eq!(image.threads, Some(1));
-        assert_eq!(image.descriptors, Some(truth::fds(other.pid()).unwrap()));
+        assert_eq!(image.descriptors, Some(oracle::fds(other.pid()).unwrap()));
     }
 }
 
@@ -162,8 +162,8 @@ fn a_zombie_is_no_process() {
 #[test]
 fn a_zombie_holds_no_socket() {
     let (a, b) = (word("server"), word("zombie"));
-    let (mut server, mut parent) = (actor(&a), actor("zombies-parent"));
-    let mut child = parent.fork_child(&psstat_actor::Config::new(&b)).unwrap();
+    let (mut server, mut parent) = (testproc(&a), testproc("zombies-parent"));
+    let mut child = parent.fork_child(&psstat_testproc::Config::new(&b)).unwrap();
     server.tcp_pairs(2).unwrap();
     server.share_socket(Kind::Tcp, &mut child).unwrap();
     let mut watch = Watch::new(&[&a, &b]);
@@ -180,12 +180,12 @@ fn a_zombie_holds_no_socket() {
 #[test]
 fn cpu_is_what_the_process_used() {
     let word = word("burn");
-    let mut one = actor(&word);
+    let mut one = testproc(&word);
     one.burn_until_stopped(30.0, 1).unwrap();
     let options = Options { window: Duration::from_millis(200), ..options() };
     let mut watch = Watch::with(options, &[&word]);
     watch.cycle();
-    let used = || truth::cpu_time(one.pid()).unwrap().as_secs_f64();
+    let used = || oracle::cpu_time(one.pid()).unwrap().as_secs_f64();
     for _ in 0..6 {
         let before = used();
         let due = watch.open();
@@ -207,7 +207,7 @@ fn cpu_is_what_the_process_used() {
 #[test]
 fn who_comes_or_goes_in_a_window_neither_spikes_nor_counts_down() {
     let word = word("comes");
-    let (steady, mut busy) = (actor(&word), actor(&word));
+    let (steady, mut busy) = (testproc(&word), testproc(&word));
     busy.burn(100.0, Duration::from_millis(100)).unwrap();
     steady.quiesce().unwrap();
     let mut watch = Watch::new(&[&word]);
@@ -215,7 +215,7 @@ fn who_comes_or_goes_in_a_window_neither_spikes_nor_counts_down() {
     let due = watch.open();
     busy.kill().unwrap();
     drop(busy);
-    let mut late = actor(&word);
+    let mut late = testproc(&word);
     late.burn(100.0, Duration::from_millis(50)).unwrap();
     let image = watch.close(due).image(A);
     assert_eq!(image.pcpu, Some(0.0));

@@ -9,15 +9,15 @@ use std::io::{ErrorKind, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{A, B, Watch, actor, io_of, options, word};
-use psstat_actor::{Actor, Config, TempDir, truth};
+use common::{A, B, Watch, io_of, options, testproc, word};
 use psstat_sampler::Sampler;
 use psstat_sampler::turns::COMMAND_LINE_TURN;
+use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 
 /// Waits until a process does nothing.
 fn sleeps(pid: u32) {
     let begun = Instant::now();
-    while truth::state(pid).unwrap() != 'S' {
+    while oracle::state(pid).unwrap() != 'S' {
         assert!(begun.elapsed() < Duration::from_secs(20));
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -32,7 +32,7 @@ impl Shell {
         command.arg(script).arg(word).stdin(Stdio::piped()).stdout(Stdio::null());
         let shell = Shell(command.spawn().unwrap());
         let begun = Instant::now();
-        while !truth::cmdline(shell.0.id()).is_ok_and(|line| line.starts_with(b"sh\0")) {
+        while !oracle::cmdline(shell.0.id()).is_ok_and(|line| line.starts_with(b"sh\0")) {
             assert!(begun.elapsed() < Duration::from_secs(20));
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -66,7 +66,7 @@ fn a_shell_that_becomes_its_program_is_matched_anew() {
         watch.cycle();
         shell.tell();
         let begun = Instant::now();
-        while truth::io(shell.0.id()).unwrap()["wchar"] < 1000 {
+        while oracle::io(shell.0.id()).unwrap()["wchar"] < 1000 {
             assert!(begun.elapsed() < Duration::from_secs(20));
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -76,7 +76,7 @@ fn a_shell_that_becomes_its_program_is_matched_anew() {
         let done = io_of(sample.image(A));
         assert_eq!(done.wchar, 1000);
         shell.tell();
-        while truth::io(shell.0.id()).unwrap()["wchar"] < 6000 {
+        while oracle::io(shell.0.id()).unwrap()["wchar"] < 6000 {
             assert!(begun.elapsed() < Duration::from_secs(20));
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -94,7 +94,7 @@ fn a_shell_that_becomes_its_program_is_matched_anew() {
 #[test]
 fn a_title_by_prctl_is_matched_anew_and_a_name_is_no_title() {
     let (a, b) = (word("prctl-a"), word("prctl-b"));
-    let mut one = actor(&a);
+    let mut one = testproc(&a);
     let mut watch = Watch::new(&[&a, &b]);
     assert_eq!(watch.cycles(3).image(A).procs, 1);
     match one.set_title(format!("{b} and more of it than there was before")) {
@@ -114,7 +114,7 @@ fn a_title_by_prctl_is_matched_anew_and_a_name_is_no_title() {
 /// A rule that matches everything.
 #[test]
 fn kernel_threads_and_zombies_match_nothing() {
-    let mut parent = actor("everything");
+    let mut parent = testproc("everything");
     let mut zombie = parent.fork_child(&Config::new("everything")).unwrap();
     let mut sampler = Sampler::new(options()).unwrap();
     let mut pids = Vec::new();
@@ -134,13 +134,13 @@ fn kernel_threads_and_zombies_match_nothing() {
     assert!(pids.contains(&parent.pid()) && pids.contains(&std::process::id()));
     // Where the machine's own can be seen, kthreadd is pid 2.
     for pid in pids {
-        assert!(truth::ppid(pid).is_ok_and(|parent| parent != 2) || !is_there(pid), "{pid}");
-        assert!(pid != 2 || truth::comm(2).is_ok_and(|comm| comm != b"kthreadd"));
+        assert!(oracle::ppid(pid).is_ok_and(|parent| parent != 2) || !is_there(pid), "{pid}");
+        assert!(pid != 2 || oracle::comm(2).is_ok_and(|comm| comm != b"kthreadd"));
     }
 }
 
 fn is_there(pid: u32) -> bool {
-    truth::cmdline(pid).is_ok_and(|line| !line.is_empty())
+    oracle::cmdline(pid).is_ok_and(|line| !line.is_empty())
 }
 
 /// io and CPU of a process whose first thread has ended go on.
@@ -148,7 +148,7 @@ fn is_there(pid: u32) -> bool {
 fn who_lost_its_leader_goes_on_working() {
     for options in common::every_way() {
         let word = word("goes-on");
-        let mut one: Actor = actor(&word);
+        let mut one: TestProcess = testproc(&word);
         one.write_bytes(1000, 1).unwrap();
         let mut watch = Watch::with(options, &[&word]);
         watch.cycle();
@@ -156,15 +156,15 @@ fn who_lost_its_leader_goes_on_working() {
         one.write_bytes(500_000, 5).unwrap();
         one.quiesce().unwrap();
         let image = watch.cycle().image(A);
-        assert_eq!(io_of(image), psstat_actor::Io::read(one.pid()).unwrap());
+        assert_eq!(io_of(image), psstat_testproc::Io::read(one.pid()).unwrap());
         assert!(io_of(image).wchar > 500_000);
         let due = watch.open();
-        let before = truth::cpu_time(one.pid()).unwrap();
+        let before = oracle::cpu_time(one.pid()).unwrap();
         let mut used = Duration::ZERO;
         // More than two ticks, however busy the machine is.
         while used < Duration::from_millis(25) {
             one.burn(100.0, Duration::from_millis(30)).unwrap();
-            used = truth::cpu_time(one.pid()).unwrap() - before;
+            used = oracle::cpu_time(one.pid()).unwrap() - before;
         }
         let pcpu = watch.close(due).image(A).pcpu.unwrap();
         assert!(pcpu > 0.0, "{pcpu} % for {used:?}");
@@ -176,7 +176,7 @@ fn who_lost_its_leader_goes_on_working() {
 #[test]
 fn who_lost_its_leader_is_matched_anew() {
     let word = word("leaderless");
-    let mut one = actor(&word);
+    let mut one = testproc(&word);
     one.threads(3).unwrap();
     let mut sampler = Sampler::new(options()).unwrap();
     let mut procs = |has_rule: bool| {
@@ -200,7 +200,7 @@ fn who_lost_its_leader_is_matched_anew() {
     one.write_bytes(1000, 1).unwrap();
     one.leader_exit().unwrap();
     one.quiesce().unwrap();
-    let done = psstat_actor::Io::read(one.pid()).unwrap().wchar;
+    let done = psstat_testproc::Io::read(one.pid()).unwrap().wchar;
     assert_eq!(procs(true), (1, done));
     assert_eq!(procs(false).0, 0);
     assert_eq!(procs(true).0, 1);

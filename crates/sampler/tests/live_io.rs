@@ -6,19 +6,19 @@ mod common;
 
 use std::io::ErrorKind;
 
-use common::{A, B, Watch, actor, every_way, io_of, word};
-use psstat_actor::{Actor, Config, Io};
+use common::{A, B, Watch, every_way, io_of, testproc, word};
 use psstat_sampler::Options;
+use psstat_testproc::{Config, Io, TestProcess};
 
-fn expected(actors: &[&Actor]) -> Io {
-    actors.iter().fold(Io::default(), |sum, actor| sum + actor.expected_io().unwrap())
+fn expected(testprocs: &[&TestProcess]) -> Io {
+    testprocs.iter().fold(Io::default(), |sum, testproc| sum + testproc.expected_io().unwrap())
 }
 
 #[test]
 fn a_reaped_child_counts_once() {
     for options in every_way() {
         let word = word("reaped");
-        let mut parent = actor(&word);
+        let mut parent = testproc(&word);
         let mut child = parent.fork_child(&Config::new(&word)).unwrap();
         child.write_bytes(1_000_000, 7).unwrap();
         let mut watch = Watch::with(options, &[&word]);
@@ -40,7 +40,7 @@ fn a_reaped_child_counts_once() {
 fn a_child_that_nobody_reaps_stays_in_the_sum() {
     for options in every_way() {
         let word = word("ignored");
-        let mut parent = actor(&word);
+        let mut parent = testproc(&word);
         parent.ignore_sigchld().unwrap();
         let mut child = parent.fork_child(&Config::new(&word)).unwrap();
         child.write_bytes(1_000_000, 7).unwrap();
@@ -61,7 +61,7 @@ fn a_child_that_nobody_reaps_stays_in_the_sum() {
 #[test]
 fn a_child_by_way_of_a_stranger_counts_once() {
     let word = word("between");
-    let mut server = actor(&word);
+    let mut server = testproc(&word);
     let mut shell = server.fork_child(&Config::new("a-stranger-between")).unwrap();
     let mut worker = shell.fork_child(&Config::new(&word)).unwrap();
     worker.write_bytes(1_000_000, 7).unwrap();
@@ -84,7 +84,7 @@ fn a_child_by_way_of_a_stranger_counts_once() {
 #[test]
 fn exec_leaves_what_was_done_behind() {
     let (a, b) = (word("exec-a"), word("exec-b"));
-    let mut one = actor(&a);
+    let mut one = testproc(&a);
     one.write_bytes(1_000_000, 1).unwrap();
     one.quiesce().unwrap();
     let mut watch = Watch::new(&[&a, &b]);
@@ -113,8 +113,8 @@ fn exec_leaves_what_was_done_behind() {
 #[test]
 fn an_image_heard_of_late_does_not_get_what_was_before() {
     let (a, b, late) = (word("late-a"), word("late-b"), word("late-c"));
-    let mut one = actor("late-stranger");
-    let _other = actor(&a);
+    let mut one = testproc("late-stranger");
+    let _other = testproc(&a);
     one.write_bytes(1_000_000, 1).unwrap();
     one.quiesce().unwrap();
     let mut watch = Watch::new(&[&a, &b, &late]);
@@ -130,7 +130,7 @@ fn an_image_heard_of_late_does_not_get_what_was_before() {
 fn a_changed_title_is_matched_anew() {
     let (a, b) = (word("title-a"), word("title-b"));
     let long = Config::new(&a).arg("x".repeat(200));
-    let mut one = Actor::spawn(&long).unwrap();
+    let mut one = TestProcess::spawn(&long).unwrap();
     let mut watch = Watch::new(&[&a, &b]);
     assert_eq!(watch.cycles(3).image(A).procs, 1);
     one.overwrite_title(&b).unwrap();
@@ -142,7 +142,7 @@ fn a_changed_title_is_matched_anew() {
 fn a_reused_pid_is_another_process() {
     for descriptors in [None, Some(0)] {
         let (a, b) = (word("reuse-a"), word("reuse-b"));
-        let mut parent = actor("reuse-parent");
+        let mut parent = testproc("reuse-parent");
         let mut first = parent.fork_child(&Config::new(&a)).unwrap();
         let pid = first.pid();
         first.write_bytes(1_000_000, 1).unwrap();
@@ -173,7 +173,7 @@ fn a_reused_pid_is_another_process() {
 #[test]
 fn rules_that_change_leave_counters_alone() {
     let (a, b) = (word("rules-a"), word("rules-b"));
-    let mut one = actor(&format!("{a} {b}"));
+    let mut one = testproc(&format!("{a} {b}"));
     one.write_bytes(1_000_000, 1).unwrap();
     one.quiesce().unwrap();
     let mut watch = Watch::new(&[&a, &b]);

@@ -6,13 +6,13 @@ mod common;
 
 use std::io::ErrorKind;
 
-use common::{A, B, Watch, actor, assert_true, every_way, word};
-use psstat_actor::Actor;
+use common::{A, B, Watch, assert_true, every_way, testproc, word};
+use psstat_testproc::TestProcess;
 
 #[test]
 fn thousands_of_descriptors_and_threads() {
     let (a, b) = (word("many"), word("threads"));
-    let (mut files, mut threads) = (actor(&a), actor(&b));
+    let (mut files, mut threads) = (testproc(&a), testproc(&b));
     if let Err(error) = files.open_files(3000) {
         return println!("skipped: no process may open 3,000 files here: {error}");
     }
@@ -46,7 +46,7 @@ fn thousands_of_descriptors_and_threads() {
 fn memory_grows_by_what_is_mapped_and_touched() {
     const SIZE: u64 = 256 << 20;
     let word = word("memory");
-    let mut one = actor(&word);
+    let mut one = testproc(&word);
     let mut watch = Watch::new(&[&word]);
     let memory = |watch: &mut Watch| {
         let image = watch.cycle().image(A);
@@ -63,21 +63,21 @@ fn memory_grows_by_what_is_mapped_and_touched() {
     assert!(grown.abs_diff(SIZE) < 2 << 20, "{grown} bytes resident for {SIZE} touched");
 }
 
-/// An actor in a new network namespace with this many pairs; nothing where that
+/// A test process in a new network namespace with this many pairs; nothing where that
 /// is not allowed.
-fn in_namespace(word: &str, pairs: u64) -> Option<Actor> {
-    let mut actor = actor(word);
-    match actor.unshare_net() {
+fn in_namespace(word: &str, pairs: u64) -> Option<TestProcess> {
+    let mut testproc = testproc(word);
+    match testproc.unshare_net() {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             println!("skipped: no right to make a network namespace");
             return None;
         }
         result => result.unwrap(),
     }
-    actor.tcp_pairs(pairs).unwrap();
-    actor.udp_connected(1).unwrap();
-    actor.unix_pairs(1).unwrap();
-    Some(actor)
+    testproc.tcp_pairs(pairs).unwrap();
+    testproc.udp_connected(1).unwrap();
+    testproc.unix_pairs(1).unwrap();
+    Some(testproc)
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn network_namespaces_come_and_go() {
         second.quiesce().unwrap();
         members.push((first, second));
     }
-    let all = |members: &[(Actor, Actor)], watch: &mut Watch| {
-        let actors: Vec<&Actor> = members.iter().flat_map(|(a, b)| [a, b]).collect();
+    let all = |members: &[(TestProcess, TestProcess)], watch: &mut Watch| {
+        let testprocs: Vec<&TestProcess> = members.iter().flat_map(|(a, b)| [a, b]).collect();
         let image = watch.cycle().image(A);
-        assert_true(image, &actors);
+        assert_true(image, &testprocs);
         image.tcp.unwrap()
     };
     let mut watches: Vec<Watch> =
@@ -133,16 +133,16 @@ fn network_namespaces_come_and_go() {
 fn sockets_of_a_namespace_whose_only_member_lost_its_leader() {
     let word = word("headless");
     let Some(mut inside) = in_namespace(&word, 3) else { return };
-    let mut outside = actor(&word);
+    let mut outside = testproc(&word);
     outside.tcp_pairs(2).unwrap();
     let mut watches: Vec<Watch> =
         every_way().into_iter().map(|options| Watch::with(options, &[&word])).collect();
     for watch in &mut watches {
         assert_eq!(watch.cycles(2).image(A).tcp, Some(2 * (3 + 2)));
     }
-    for actor in [&mut inside, &mut outside] {
-        actor.leader_exit().unwrap();
-        actor.quiesce().unwrap();
+    for testproc in [&mut inside, &mut outside] {
+        testproc.leader_exit().unwrap();
+        testproc.quiesce().unwrap();
     }
     watches.extend(every_way().into_iter().map(|options| Watch::with(options, &[&word])));
     for watch in &mut watches {

@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::{A, Watch, actor, every_way, io_of, word};
-use psstat_actor::{Actor, Config};
+use common::{A, Watch, every_way, io_of, testproc, word};
+use psstat_testproc::{Config, TestProcess};
 
 /// A parent that has written, and a child that has written less, both of an
 /// image that was looked at.
-fn family(parent: &mut Actor, word: &str, watch: &mut Watch) -> (Actor, u64) {
+fn family(parent: &mut TestProcess, word: &str, watch: &mut Watch) -> (TestProcess, u64) {
     let mut child = parent.fork_child(&Config::new(word)).unwrap();
     child.write_bytes(1_000_000, 7).unwrap();
     child.read_bytes(1_000_000, 7).unwrap();
@@ -19,7 +19,7 @@ fn family(parent: &mut Actor, word: &str, watch: &mut Watch) -> (Actor, u64) {
 }
 
 /// More than the child did, in every way, so that this alone explains growth.
-fn work(parent: &mut Actor) {
+fn work(parent: &mut TestProcess) {
     parent.write_bytes(2_000_000, 20).unwrap();
     parent.read_bytes(2_000_000, 20).unwrap();
 }
@@ -30,7 +30,7 @@ fn work(parent: &mut Actor) {
 fn a_child_counts_once_whose_parent_then_begins_to_ignore_children() {
     for options in every_way() {
         let word = word("begins");
-        let mut parent = actor(&word);
+        let mut parent = testproc(&word);
         let mut watch = Watch::with(options, &[&word]);
         let (mut child, before) = family(&mut parent, &word, &mut watch);
         child.exit(0).unwrap();
@@ -50,11 +50,11 @@ fn a_child_counts_once_whose_parent_then_begins_to_ignore_children() {
 #[test]
 fn a_parent_waits_for_one_child_and_ignores_others() {
     let word = word("system");
-    let mut parent = actor(&word);
+    let mut parent = testproc(&word);
     parent.ignore_sigchld().unwrap();
     let mut watch = Watch::new(&[&word]);
     let (mut child, _) = family(&mut parent, &word, &mut watch);
-    parent.heed_sigchld().unwrap();
+    parent.reset_sigchld().unwrap();
     child.exit(0).unwrap();
     parent.wait(child).unwrap();
     parent.ignore_sigchld().unwrap();
@@ -79,9 +79,9 @@ fn a_parent_waits_for_one_child_and_ignores_others() {
 fn zombies_keep_what_they_did_for_as_long_as_they_linger_and_after() {
     for options in every_way() {
         let word = word("linger");
-        let mut parent = actor(&word);
+        let mut parent = testproc(&word);
         let mut inside = parent.fork_child(&Config::new(&word)).unwrap();
-        let mut outside = actor(&word);
+        let mut outside = testproc(&word);
         let mut watch = Watch::with(options, &[&word]);
         watch.cycle();
         for child in [&mut inside, &mut outside] {
@@ -111,7 +111,7 @@ fn who_ends_in_its_first_window_leaves_what_it_had_done() {
         let word = word("window");
         let mut watch = Watch::with(options, &[&word]);
         watch.cycle();
-        let mut brief = actor(&word);
+        let mut brief = testproc(&word);
         brief.write_bytes(1_000_000, 7).unwrap();
         brief.quiesce().unwrap();
         let done = brief.expected_io().unwrap();
@@ -129,7 +129,7 @@ fn who_ends_in_its_first_window_leaves_what_it_had_done() {
 fn who_ends_in_its_first_window_counts_once() {
     for options in every_way() {
         let word = word("first");
-        let mut parent = actor(&word);
+        let mut parent = testproc(&word);
         let mut watch = Watch::with(options, &[&word]);
         watch.cycle();
         let mut brief = parent.fork_child(&Config::new(&word)).unwrap();
@@ -150,8 +150,8 @@ fn who_ends_in_its_first_window_counts_once() {
 fn an_orphan_of_a_zombie_counts_once() {
     for options in every_way() {
         let word = word("orphan");
-        let mut manager = actor(&word);
-        manager.adopt_orphans().unwrap();
+        let mut manager = testproc(&word);
+        manager.become_subreaper().unwrap();
         let mut sleeper = manager.fork_child(&Config::new("sleeper")).unwrap();
         let mut between = sleeper.fork_child(&Config::new(&word)).unwrap();
         let mut watch = Watch::with(options, &[&word]);
@@ -176,7 +176,7 @@ fn an_orphan_of_a_zombie_counts_once() {
 fn what_a_stranger_has_taken_over_counts_once_when_an_ancestor_joins() {
     for options in every_way() {
         let word = word("joins");
-        let mut manager = actor("manager");
+        let mut manager = testproc("manager");
         let mut stranger = manager.fork_child(&Config::new("stranger")).unwrap();
         let mut watch = Watch::with(options, &[&word]);
         let (mut child, _) = family(&mut stranger, &word, &mut watch);

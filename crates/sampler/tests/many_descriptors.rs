@@ -7,10 +7,10 @@ mod common;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use common::copied::{hold, live_in, sampler, write_process, write_tables};
-use psstat_actor::TempDir;
+use common::captured_proc::{hold, live_in, sampler, write_process, write_tables};
 use psstat_sampler::turns::{DESCRIPTOR_TURN, DESCRIPTORS_AT_ONCE};
 use psstat_sampler::{ImageId, Sampler};
+use psstat_testproc::TempDir;
 
 /// A cycle with an image a process; gives everyone's tcp sockets.
 fn cycle(sampler: &mut Sampler, processes: u32) -> Vec<Option<u64>> {

@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, options, word};
-use psstat_actor::{Actor, Config};
 use psstat_sampler::Options;
+use psstat_testproc::{Config, TestProcess};
 
 /// Keeps the sum of all blocks, without what the allocator adds.
 struct Weighing;
@@ -62,8 +62,8 @@ fn short() -> Options {
 
 /// A process whose command line makes the buffers as large as they get, so that
 /// they do not grow when another long one comes meanwhile.
-fn long() -> Actor {
-    Actor::spawn(&Config::new("long").arg("x".repeat(100_000))).unwrap()
+fn long() -> TestProcess {
+    TestProcess::spawn(&Config::new("long").arg("x".repeat(100_000))).unwrap()
 }
 
 /// What a sampler weighs that looks for a word, and how many it found.
@@ -83,14 +83,14 @@ fn a_process_takes_little_more_than_a_kibibyte() {
     let (_alone, _long) = (alone(), long());
     let word = word("weighed");
     let start = |word: &String| {
-        let mut actor = Actor::spawn(&Config::new(word)).unwrap();
-        actor.tcp_pairs(2).unwrap();
-        actor.udp_connected(1).unwrap();
-        actor.unix_pairs(2).unwrap();
-        actor.open_files(22).unwrap();
-        actor
+        let mut testproc = TestProcess::spawn(&Config::new(word)).unwrap();
+        testproc.tcp_pairs(2).unwrap();
+        testproc.udp_connected(1).unwrap();
+        testproc.unix_pairs(2).unwrap();
+        testproc.open_files(22).unwrap();
+        testproc
     };
-    let actors: Vec<Actor> = (0..PROCESSES).map(|_| start(&word)).collect();
+    let testprocs: Vec<TestProcess> = (0..PROCESSES).map(|_| start(&word)).collect();
     let single = common::word("single");
     let other = start(&single);
     // The machine's processes weigh in both, and some come and go meanwhile; so
@@ -106,7 +106,7 @@ fn a_process_takes_little_more_than_a_kibibyte() {
     println!("{each:?} bytes a process of 34 descriptors and 9 sockets");
     // With what is kept of any process: five quarters of a kibibyte.
     assert!(each[1] + 88 <= 1280, "{each:?} bytes a process");
-    drop((actors, other));
+    drop((testprocs, other));
 }
 
 /// A shell that matches and forks until it has done so often enough.

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, options, word};
-use psstat_actor::truth;
+use psstat_testproc::oracle;
 use rustix::process::WaitOptions;
 
 use psstat_sampler::{Counters, ImageId, Options, Sample};
@@ -122,7 +122,7 @@ fn a_storm() {
     watch.cycles(5);
     told.iter_mut().for_each(|child| drop(child.stdin.take()));
     let begun = Instant::now();
-    while told.iter().any(|child| truth::state(child.id()).unwrap() != 'Z') {
+    while told.iter().any(|child| oracle::state(child.id()).unwrap() != 'Z') {
         assert!(begun.elapsed() < Duration::from_secs(60));
         watch.cycle();
     }

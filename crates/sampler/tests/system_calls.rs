@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{A, B, Watch, actor, options, wait_for, word};
-use psstat_actor::truth::{Sockets, established};
-use psstat_actor::{Actor, Config, TempDir};
+use common::{A, B, Watch, options, testproc, wait_for, word};
 use psstat_sampler::{FastPaths, Options};
+use psstat_testproc::oracle::{Sockets, established};
+use psstat_testproc::{Config, TempDir, TestProcess};
 
 /// For a test's other half, which runs under strace: the words of its images,
 /// and a folder to meet in.
@@ -58,7 +58,7 @@ fn traced_for(
         // Another user may not reach the target folder. Not needlessly: a copy
         // cannot be run while a process forked meanwhile has it open.
         program = place.join("test");
-        psstat_actor::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
+        psstat_testproc::copy_program(std::env::current_exe().unwrap(), &program).unwrap();
     }
     let calls = format!("trace={calls}");
     let strace = ["strace", "-f", "-qq", "-y", "-s", "200", "-e", &calls, "-o"];
@@ -117,14 +117,14 @@ const TABLES: [&str; 5] = ["tcp", "tcp6", "udp", "udp6", "unix"];
 /// Three processes in a network namespace of their own: two images, and a
 /// socket that two of them share.
 struct Space {
-    first: Actor,
-    second: Actor,
-    third: Actor,
+    first: TestProcess,
+    second: TestProcess,
+    third: TestProcess,
 }
 
 impl Space {
     fn new(a: &str, b: &str, pairs: u64) -> Option<Space> {
-        let mut first = actor(a);
+        let mut first = testproc(a);
         match first.unshare_net() {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 println!("skipped: no right to make a network namespace");
@@ -139,16 +139,16 @@ impl Space {
         second.tcp6_pairs(1).unwrap();
         let mut third = first.fork_copy().unwrap();
         third.unix_pairs(pairs).unwrap();
-        for actor in [&first, &second, &third] {
-            actor.quiesce().unwrap();
+        for testproc in [&first, &second, &third] {
+            testproc.quiesce().unwrap();
         }
         Some(Space { first, second, third })
     }
 }
 
 /// What the sampler must say of these.
-fn truth(actors: &[&Actor]) -> String {
-    let sockets = actors.iter().map(|actor| established(actor.pid()).unwrap());
+fn truth(testprocs: &[&TestProcess]) -> String {
+    let sockets = testprocs.iter().map(|testproc| established(testproc.pid()).unwrap());
     let all: Sockets = sockets.reduce(|all, more| all.union(&more)).unwrap();
     format!("{} {} {}", all.all_tcp(), all.all_udp(), all.unix.len())
 }
@@ -195,7 +195,7 @@ fn each_table_is_read_once_a_cycle_however_many_live_in_its_namespace() {
         let (Some(mut one), Some(two)) = (Space::new(&a, &b, 2), Space::new(&a, &b, 3)) else {
             return;
         };
-        let mut here = actor(&a);
+        let mut here = testproc(&a);
         here.tcp_pairs(1).unwrap();
         here.quiesce().unwrap();
         if own > 0 {
@@ -267,7 +267,7 @@ fn what_is_denied_is_not_opened_again() {
         return println!("skipped: not root");
     }
     let (word, place) = (word("audit"), place());
-    let mut one = actor(&word);
+    let mut one = testproc(&word);
     one.tcp_pairs(1).unwrap();
     one.quiesce().unwrap();
     let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
@@ -341,8 +341,8 @@ fn a_sleeping_member_costs_six_calls_a_cycle() {
         return mark();
     }
     let word = word("sleeping");
-    let actors: Vec<Actor> = (0..MEMBERS).map(|_| actor(&word)).collect();
-    actors.iter().for_each(|actor| actor.quiesce().unwrap());
+    let testprocs: Vec<TestProcess> = (0..MEMBERS).map(|_| testproc(&word)).collect();
+    testprocs.iter().for_each(|testproc| testproc.quiesce().unwrap());
     for window in ["5", "0"] {
         let place = place();
         let calls = "%file,%desc,clock_gettime";
@@ -358,12 +358,12 @@ fn a_sleeping_member_costs_six_calls_a_cycle() {
         let each = [("clock_gettime", 2), ("fstat", 2), ("pread64", 2)];
         let each: BTreeMap<String, usize> =
             each.into_iter().map(|(name, number)| (name.to_owned(), number)).collect();
-        for actor in &actors {
+        for testproc in &testprocs {
             let calls: Vec<_> =
-                cycles[..CYCLES].iter().map(|lines| calls_for(actor.pid(), lines)).collect();
+                cycles[..CYCLES].iter().map(|lines| calls_for(testproc.pid(), lines)).collect();
             // Its command line has a turn of 128 cycles, its descriptors one of 320.
             let others = calls.iter().filter(|&calls| *calls != each).count();
-            assert!(others <= 1, "{window} ms, {}: {calls:?}", actor.pid());
+            assert!(others <= 1, "{window} ms, {}: {calls:?}", testproc.pid());
         }
     }
 }

@@ -8,8 +8,8 @@ mod window;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use psstat_actor::{Actor, Config};
 use psstat_sampler::{FastPaths, ImageId, Sampler};
+use psstat_testproc::{Config, TestProcess};
 
 use self::errors::Errors;
 use crate::stop::Stop;
@@ -69,7 +69,7 @@ fn open(sampler: &mut Sampler, words: &[String]) -> Instant {
 
 /// One burner, and how far off each way of reading was.
 struct Burner {
-    actor: Actor,
+    actor: TestProcess,
     load: u64,
     /// By the CPU clock, by ticks.
     errors: [Errors; 2],
@@ -83,7 +83,7 @@ fn burners(options: &Options, stop: &Stop) -> Result<Vec<String>> {
     let words = LOADS.map(|load| format!("burner{pid}-{load}"));
     let mut burners = Vec::new();
     for (word, load) in words.iter().zip(LOADS) {
-        let actor = Actor::spawn(&Config::new(word))?;
+        let actor = TestProcess::spawn(&Config::new(word))?;
         burners.push(Burner { actor, load, errors: Default::default(), truth: 0.0 });
     }
     let clock = sampler(FastPaths::ALL)?;
@@ -136,7 +136,7 @@ fn burners(options: &Options, stop: &Stop) -> Result<Vec<String>> {
 }
 
 /// CPU time of an actor, and when it was that.
-fn own(actor: &Actor) -> Result<(Duration, Instant)> {
+fn own(actor: &TestProcess) -> Result<(Duration, Instant)> {
     let at = Instant::now();
     Ok((Duration::from_nanos(sys::cpu_nanoseconds(actor.pid())?), at))
 }

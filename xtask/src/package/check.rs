@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use psstat_actor::{Actor, Config, TempDir};
+use psstat_testproc::{Config, TempDir, TestProcess};
 
 use super::page;
 use super::room::{Room, Said};
@@ -132,13 +132,13 @@ fn installed(room: &Room) -> Result<()> {
 /// A process of root's whose numbers are known.
 struct Known {
     word: String,
-    actor: Actor,
+    actor: TestProcess,
 }
 
 impl Known {
     fn new() -> Result<Known> {
         let word = format!("known-{}x", std::process::id());
-        let mut actor = Actor::spawn(&Config::new(&word))?;
+        let mut actor = TestProcess::spawn(&Config::new(&word))?;
         actor.write_bytes(123_456, 12)?;
         actor.tcp_pairs(3)?;
         actor.open_files(7)?;

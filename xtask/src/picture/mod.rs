@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
 use self::scene::Scene;
 use self::terminal::Terminal;

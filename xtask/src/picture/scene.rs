@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use psstat_actor::{Actor, Config};
+use psstat_testproc::{Config, TestProcess};
 
 use crate::Result;
 
@@ -63,7 +63,7 @@ const PARTS: &[Part] = &[
 
 /// All of them, alive until this is dropped.
 pub(crate) struct Scene {
-    actors: Vec<(Actor, &'static Part)>,
+    actors: Vec<(TestProcess, &'static Part)>,
     /// The second that is being played.
     second: Option<u64>,
 }
@@ -74,7 +74,7 @@ impl Scene {
         let mut actors = Vec::new();
         for part in PARTS {
             let (argv0, arguments) = part.words.split_first().ok_or("a process without a name")?;
-            let mut actor = Actor::spawn(&Config::new(argv0).args(arguments))?;
+            let mut actor = TestProcess::spawn(&Config::new(argv0).args(arguments))?;
             actor.mmap_touch(part.mebibytes << 20)?;
             actor.threads(part.threads)?;
             actor.tcp_pairs(part.connections)?;

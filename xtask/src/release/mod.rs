@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
 use crate::{Result, cargo};
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
 use super::chance::Chance;
 use super::role::Role;

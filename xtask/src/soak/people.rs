@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Child;
 
-use psstat_actor::truth;
+use psstat_testproc::oracle;
 
 use super::restless::CALM;
 use super::role::{CAST, Role};
@@ -65,7 +65,7 @@ impl People {
         for entry in std::fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            let Ok(text) = truth::cmdline(pid) else { continue };
+            let Ok(text) = oracle::cmdline(pid) else { continue };
             let Some(role) = self.role_of(&text) else { continue };
             let Ok(counts) = counts(pid) else { continue };
             if let Some(sum) = found.get_mut(role.name()) {
@@ -84,11 +84,11 @@ impl People {
 }
 
 fn counts(pid: u32) -> Result<Counts> {
-    let sockets = truth::established(pid)?;
+    let sockets = oracle::established(pid)?;
     Ok([
         1,
-        truth::fds(pid)?,
-        truth::threads(pid)?,
+        oracle::fds(pid)?,
+        oracle::threads(pid)?,
         sockets.all_tcp(),
         sockets.all_udp(),
         sockets.unix.len() as u64,

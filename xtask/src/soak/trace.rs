@@ -66,7 +66,7 @@ impl Trace {
             yard: yardstick()?,
             resident: cycle.resident,
             descriptors: cycle.descriptors,
-            threads: psstat_actor::truth::threads(pid)?,
+            threads: psstat_testproc::oracle::threads(pid)?,
             seen: cycle.get("collector.seen").unwrap_or(0),
             matched: cycle.get("collector.matched").unwrap_or(0),
             gap: cycle.gap,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use psstat_actor::truth;
+use psstat_testproc::oracle;
 use rustix::process::{Pid, Signal};
 
 use crate::stop::Stop;
@@ -138,7 +138,7 @@ impl Collector {
         self.taken += 1;
         // Time and order of tags are those of two cycles beside each other.
         let both = self.before.iter().chain(&lines);
-        let (refused, points) = match truth::check_stream(both) {
+        let (refused, points) = match oracle::check_stream(both) {
             Ok(points) => (None, points),
             Err(why) => (Some(why), Vec::new()),
         };
@@ -152,7 +152,7 @@ impl Collector {
         let now = Instant::now();
         let gap = self.came.replace(now).map_or(Duration::ZERO, |before| now - before);
         let descriptors = self.descriptors()?;
-        let resident = truth::memory(self.child.id())?.resident;
+        let resident = oracle::memory(self.child.id())?.resident;
         Ok(Cycle { values, gap, descriptors, resident, refused })
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
 use super::kind::Kind;
 use crate::Result;

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use psstat_actor::{Actor, Config, TempDir, truth};
+use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 
 use crate::run::{assert_resident, csv, json as json_of, run, stderr, stdout, unique};
@@ -36,30 +36,30 @@ fn holds(bytes: &[u8], part: &str) -> bool {
 fn holds_what_is_needed_and_no_secret() {
     let name = unique("captured");
     let config = Config::new(&name).args(["--password=hunter2", "--token", "hunter3", "plain"]);
-    let mut actor = Actor::spawn(&config).unwrap();
-    actor.open_files(2).unwrap();
-    actor.tcp_pairs(2).unwrap();
-    actor.unix_pairs(1).unwrap();
-    actor.threads(3).unwrap();
-    actor.write_bytes(5_000, 2).unwrap();
-    let mut other = crate::run::actor(&name);
+    let mut testproc = TestProcess::spawn(&config).unwrap();
+    testproc.open_files(2).unwrap();
+    testproc.tcp_pairs(2).unwrap();
+    testproc.unix_pairs(1).unwrap();
+    testproc.threads(3).unwrap();
+    testproc.write_bytes(5_000, 2).unwrap();
+    let mut other = crate::run::testproc(&name);
     other.tcp_pairs(1).unwrap();
     // Not chosen; its sockets are not to be in the tables.
-    let mut stranger = crate::run::actor(&unique("stranger"));
+    let mut stranger = crate::run::testproc(&unique("stranger"));
     stranger.tcp_pairs(1).unwrap();
-    actor.quiesce().unwrap();
+    testproc.quiesce().unwrap();
     other.quiesce().unwrap();
-    let pid = actor.pid();
-    let (fds, io) = (truth::fds(pid).unwrap(), truth::io(pid).unwrap());
-    let (memory, sockets) = (truth::memory(pid).unwrap(), truth::established(pid).unwrap());
-    let strangers = truth::established(stranger.pid()).unwrap();
+    let pid = testproc.pid();
+    let (fds, io) = (oracle::fds(pid).unwrap(), oracle::io(pid).unwrap());
+    let (memory, sockets) = (oracle::memory(pid).unwrap(), oracle::established(pid).unwrap());
+    let strangers = oracle::established(stranger.pid()).unwrap();
 
     let temp = TempDir::new().unwrap();
     let folder = temp.join("capture");
     let dir = folder.to_str().unwrap();
     let (status, document) = json_of(&["capture", dir, "-e", &format!("^{name}"), "--json"]);
     assert_eq!((status, &document["procs"], &document["unread"]), (0, &json!(2), &json!({})));
-    drop((actor, other));
+    drop((testproc, other));
 
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     let cmdline = fs::read(folder.join(format!("{pid}/cmdline"))).unwrap();
@@ -142,7 +142,7 @@ fn secrets_of_scripts_files_and_sockets_are_not_in_it() {
     let listener = UnixListener::bind(&socket).unwrap();
     let sleeper = Sleeper(command.stdout(OwnedFd::from(listener)).spawn().unwrap());
     let words = ["-c", script, "sudo", "mysql", "-phunter6"];
-    let shell = Actor::spawn(&Config::new(&program).args(words)).unwrap();
+    let shell = TestProcess::spawn(&Config::new(&program).args(words)).unwrap();
 
     let folder = temp.join("capture");
     let dir = folder.to_str().unwrap();
@@ -166,11 +166,11 @@ fn secrets_of_scripts_files_and_sockets_are_not_in_it() {
 
 #[test]
 fn of_named_processes_and_never_over_something_else() {
-    let actor = crate::run::actor(&unique("captured-pid"));
+    let testproc = crate::run::testproc(&unique("captured-pid"));
     let temp = TempDir::new().unwrap();
     let folder = temp.join("capture");
     let dir = folder.to_str().unwrap();
-    let pid = actor.pid().to_string();
+    let pid = testproc.pid().to_string();
     let output = run(&["capture", dir, "--pid", &pid, "--csv"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(csv(&stdout(&output))[1], [dir, "1", ""]);

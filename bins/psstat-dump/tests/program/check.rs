@@ -1,14 +1,14 @@
 //! `check`.
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 use serde_json::json;
 
-use crate::run::{actor, csv, json as json_of, run, stdout, unique};
+use crate::run::{csv, json as json_of, run, stdout, testproc, unique};
 
 #[test]
 fn says_what_is_wrong_and_what_matches_here() {
     let name = unique("checked");
-    let _actors = (actor(&name), actor(&name));
+    let _testprocs = (testproc(&name), testproc(&name));
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     let path = conf.to_str().unwrap();
@@ -59,7 +59,7 @@ fn says_what_is_wrong_and_what_matches_here() {
 #[test]
 fn warns_of_each_likely_mistake() {
     let name = unique("mistaken");
-    let _collector = actor(&format!("/opt/{name}/psstat-tcollector"));
+    let _collector = testproc(&format!("/opt/{name}/psstat-tcollector"));
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     let lines = format!(
@@ -121,7 +121,7 @@ fn whoever_may_write_it_is_warned_of() {
 #[test]
 fn a_rule_that_hits_its_step_limit_is_named() {
     let name = unique("limited");
-    let _actor = actor(&format!("{name}-{}!", "a".repeat(2_000)));
+    let _testproc = testproc(&format!("{name}-{}!", "a".repeat(2_000)));
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("fine {name}\nslow {name}-(a+)+\\1$\n")).unwrap();

@@ -3,10 +3,10 @@
 use std::os::unix::process::CommandExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 use serde_json::{Value, json};
 
-use crate::run::{actor, copy_program, csv, json as json_of, run, stdout, unique};
+use crate::run::{copy_program, csv, json as json_of, run, stdout, testproc, unique};
 
 fn check<'d>(document: &'d Value, name: &str) -> &'d Value {
     document["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
@@ -37,7 +37,7 @@ fn says_how_it_is_in_every_form() {
         check(&document, name);
     }
     // This test has the rights that the program inherits.
-    let own = psstat_actor::truth::status_field(std::process::id(), "CapEff").unwrap();
+    let own = psstat_testproc::oracle::status_field(std::process::id(), "CapEff").unwrap();
     let has_none = own.trim_matches('0').is_empty();
     let found = check(&document, "capabilities")["found"].as_str().unwrap();
     assert_eq!(found == "effective: none", has_none, "{found}");
@@ -70,7 +70,7 @@ fn as_nobody_it_names_what_is_denied_and_the_remedy() {
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");
     }
-    let _actor = actor(&unique("doctored"));
+    let _testproc = testproc(&unique("doctored"));
     let temp = TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
     copy_program(&program);
@@ -213,14 +213,14 @@ fn the_faster_ways_are_those_of_the_kernel() {
     use std::os::unix::fs::MetadataExt as _;
     let (_, document) = json_of(&["doctor", "--json"]);
     let works = |name: &str| check(&document, name)["state"] == "ok";
-    let mut actor = actor(&unique("ways"));
-    let threads = actor.threads(3).unwrap();
-    let of = |file: &str| std::fs::metadata(format!("/proc/{}/{file}", actor.pid())).unwrap();
-    let fds = psstat_actor::truth::fds(actor.pid()).unwrap();
+    let mut testproc = testproc(&unique("ways"));
+    let threads = testproc.threads(3).unwrap();
+    let of = |file: &str| std::fs::metadata(format!("/proc/{}/{file}", testproc.pid())).unwrap();
+    let fds = psstat_testproc::oracle::fds(testproc.pid()).unwrap();
     assert_eq!(works("fd_size"), of("fd").len() == fds);
     assert_eq!(works("task_links"), of("task").nlink() == threads + 2);
     // One number: the namespace of the procfs is that of this test.
-    let pids = psstat_actor::truth::status_field(std::process::id(), "NSpid").unwrap();
+    let pids = psstat_testproc::oracle::status_field(std::process::id(), "NSpid").unwrap();
     assert_eq!(works("cpu_clock"), pids == std::process::id().to_string());
     let first = std::fs::read_link("/proc/self/ns/pid").unwrap();
     let is_first = first.to_str() == Some("pid:[4026531836]");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use psstat_actor::{Actor, Config, TempDir};
+use psstat_testproc::{Config, TempDir, TestProcess};
 use serde_json::Value;
 
 use crate::run::{csv, json as json_of, run, stdout, unique};
@@ -142,7 +142,7 @@ fn document(args: &[&str]) -> Value {
 struct Scene {
     temp: TempDir,
     name: String,
-    actors: [Actor; 2],
+    testprocs: [TestProcess; 2],
     conf: String,
 }
 
@@ -150,7 +150,7 @@ struct Scene {
 fn scene() -> Scene {
     let name = unique("documented");
     let [mut one, other] = ["/srv/shop/x", "/srv/shops/x"]
-        .map(|arg| Actor::spawn(&Config::new(&name).arg(arg).arg("x".repeat(60))).unwrap());
+        .map(|arg| TestProcess::spawn(&Config::new(&name).arg(arg).arg("x".repeat(60))).unwrap());
     one.tcp_pairs(1).unwrap();
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
@@ -158,12 +158,12 @@ fn scene() -> Scene {
     rules.push_str(&format!("d ^{name}.* (x+x+)+(?=[yz])\n"));
     std::fs::write(&conf, rules).unwrap();
     let conf = conf.to_str().unwrap().to_owned();
-    Scene { temp, name, actors: [one, other], conf }
+    Scene { temp, name, testprocs: [one, other], conf }
 }
 
 #[test]
 fn fields_of_the_table_are() {
-    let Scene { temp: _temp, name, conf, actors: _actors } = scene();
+    let Scene { temp: _temp, name, conf, testprocs: _testprocs } = scene();
     let page = page("json.md");
     let fields = fields(&page, "`images`");
     for (kind, level) in [("images", &[][..]), ("processes", &["-p"])] {
@@ -180,9 +180,9 @@ fn fields_of_the_table_are() {
 
 #[test]
 fn fields_of_a_page_are() {
-    let Scene { actors: [actor, _other], .. } = scene();
+    let Scene { testprocs: [testproc, _other], .. } = scene();
     let documented = fields(&page("json.md"), "`process`");
-    let pid = actor.pid().to_string();
+    let pid = testproc.pid().to_string();
     assert_documented(&[document(&["pid", &pid])], &documented);
     // Those of CSV are the same.
     for record in &csv(&stdout(&run(&["pid", &pid, "--csv"])))[1..] {
@@ -197,9 +197,9 @@ fn fields_of_a_page_are() {
 
 #[test]
 fn fields_of_the_other_verbs_are() {
-    let Scene { temp, name, actors: [actor, _other], conf } = scene();
+    let Scene { temp, name, testprocs: [testproc, _other], conf } = scene();
     let page = page("json.md");
-    let (pid, with) = (actor.pid().to_string(), ["--conf", &conf]);
+    let (pid, with) = (testproc.pid().to_string(), ["--conf", &conf]);
     let explained = [
         document(&[&["explain", &pid][..], &with].concat()),
         document(&["explain", &pid, "-e", &name]),
@@ -232,12 +232,12 @@ fn fields_of_the_other_verbs_are() {
 
 #[test]
 fn headings_are() {
-    let Scene { temp, name, actors: [actor, _other], conf } = scene();
+    let Scene { temp, name, testprocs: [testproc, _other], conf } = scene();
     let page = page("json.md");
     let section = page.split("\n## ").find(|section| section.starts_with("CSV")).unwrap();
     let headings: BTreeMap<&str, &str> =
         section.lines().filter_map(cells).map(|row| (row[0], row[1])).collect();
-    let (pid, copy) = (actor.pid().to_string(), temp.join("copy"));
+    let (pid, copy) = (testproc.pid().to_string(), temp.join("copy"));
     let copy = copy.to_str().unwrap();
     let verbs: [(&str, &[&str]); 6] = [
         ("pid", &["pid", &pid]),

@@ -1,6 +1,6 @@
 //! `explain`.
 
-use psstat_actor::{Actor, Config, TempDir};
+use psstat_testproc::{Config, TempDir, TestProcess};
 use serde_json::{Value, json};
 
 use crate::run::{csv, json as json_of, run, stderr, stdout, unique};
@@ -15,12 +15,12 @@ fn conf(temp: &TempDir, text: &str) -> String {
 #[test]
 fn marks_where_rules_match_a_process() {
     let name = unique("explained");
-    let actor =
-        Actor::spawn(&Config::new(&name).arg("日本").arg("lrh.jar").arg("\x1b[31m")).unwrap();
+    let testproc =
+        TestProcess::spawn(&Config::new(&name).arg("日本").arg("lrh.jar").arg("\x1b[31m")).unwrap();
     let temp = TempDir::new().unwrap();
     let path =
         conf(&temp, &format!("lrh lrh\\.\nfi lrh.jar fi/[a-z]+/x\n# no\nother zzz\nlrh ^{name}\n"));
-    let pid = actor.pid().to_string();
+    let pid = testproc.pid().to_string();
     let output = run(&["explain", &pid, "--conf", &path]);
     assert_eq!(output.status.code(), Some(0));
     let text = stdout(&output);
@@ -59,7 +59,7 @@ fn marks_where_rules_match_a_process() {
 #[test]
 fn tells_what_an_images_rules_match_and_what_nearly() {
     let name = unique("spread");
-    let spawn = |arg: &str| Actor::spawn(&Config::new(&name).arg(arg)).unwrap();
+    let spawn = |arg: &str| TestProcess::spawn(&Config::new(&name).arg(arg)).unwrap();
     let (hit, near, _far) = (spawn("fi/x"), spawn("fo/x"), spawn("zz"));
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("fi {name} fi/\nother .\n"));
@@ -91,8 +91,8 @@ fn says_what_keeps_a_rule_from_matching() {
     let name = unique("missed");
     let long = "-Dlib=/x/".to_owned() + &"y".repeat(300);
     let words = [&long[..], "-jar", "/srv/shops/orders.jar", "--port=8080"];
-    let actor = Actor::spawn(&Config::new(&name).args(words)).unwrap();
-    let pid = actor.pid().to_string();
+    let testproc = TestProcess::spawn(&Config::new(&name).args(words)).unwrap();
+    let pid = testproc.pid().to_string();
     let temp = TempDir::new().unwrap();
     let path = conf(
         &temp,
@@ -145,8 +145,8 @@ fn says_what_keeps_a_rule_from_matching() {
 fn the_marks_are_right_on_any_terminal() {
     let name = unique("narrow");
     let words = ["日本".repeat(40), "HIT".to_owned(), "x".repeat(200)];
-    let actor = Actor::spawn(&Config::new(&name).args(words)).unwrap();
-    let pid = actor.pid().to_string();
+    let testproc = TestProcess::spawn(&Config::new(&name).args(words)).unwrap();
+    let pid = testproc.pid().to_string();
     let mut explain = Session::start(&["explain", &pid, "-e", "HIT"]);
     let screen = explain.wait_until(|screen| screen.contains("rules match"));
     assert_eq!(explain.end(), Some(0));
@@ -162,8 +162,8 @@ fn the_marks_are_right_on_any_terminal() {
 #[test]
 fn a_rule_that_gave_up_is_told_apart() {
     let name = unique("gave-up");
-    let actor = Actor::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
-    let pid = actor.pid().to_string();
+    let testproc = TestProcess::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
+    let pid = testproc.pid().to_string();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("slow ^{name} (x+x+)+(?=[yz])\nfine {name}\n"));
     let text = stdout(&run(&["explain", &pid, "--conf", &path]));
@@ -186,7 +186,7 @@ fn a_rule_that_gave_up_is_told_apart() {
     let text = stdout(&run(&of_rule));
     assert!(text.contains(&format!("so that nobody knows: {pid}\n")), "{text}");
     let (status, document) = json_of(&[&of_rule[..], &["--json"]].concat());
-    assert_eq!((status, &document["rules"][0]["gave_up"]), (1, &json!([actor.pid()])));
+    assert_eq!((status, &document["rules"][0]["gave_up"]), (1, &json!([testproc.pid()])));
     let records = csv(&stdout(&run(&[&of_rule[..], &["--csv"]].concat())));
     assert_eq!(records[1][2..], [&pid[..], "", "", "", "", "", ""]);
 }
@@ -196,8 +196,8 @@ fn a_rule_that_gave_up_is_told_apart() {
 #[test]
 fn many_rules_do_not_take_for_ever() {
     let name = unique("patient");
-    let actor = crate::run::actor(&name);
-    let pid = actor.pid().to_string();
+    let testproc = crate::run::testproc(&name);
+    let pid = testproc.pid().to_string();
     let temp = TempDir::new().unwrap();
     let rule = |number: usize| format!("r{number} {}{number}\n", "nothing-of-this-kind".repeat(12));
     let path = conf(&temp, &(0..500).map(rule).collect::<String>());
@@ -213,8 +213,8 @@ fn many_rules_do_not_take_for_ever() {
 #[test]
 fn without_a_conf_the_executables_name_is_the_image() {
     let name = unique("plainly");
-    let actor = crate::run::actor(&name);
-    let pid = actor.pid().to_string();
+    let testproc = crate::run::testproc(&name);
+    let pid = testproc.pid().to_string();
     let (status, document) = json_of(&["explain", &pid, "-e", "plainly", "--json"]);
     assert_eq!((status, &document["first_image"]), (0, &json!("match")));
     let output = run(&["explain", &pid]);
@@ -225,10 +225,10 @@ fn without_a_conf_the_executables_name_is_the_image() {
 #[test]
 fn nothing_matches() {
     let name = unique("unmatched");
-    let mut actor = crate::run::actor(&name);
-    let pid = actor.pid().to_string();
+    let mut testproc = crate::run::testproc(&name);
+    let pid = testproc.pid().to_string();
     assert_eq!(run(&["explain", &pid, "-e", "^nothing$"]).status.code(), Some(1));
-    actor.exit(0).unwrap();
+    testproc.exit(0).unwrap();
     let output = run(&["explain", &pid, "-e", "."]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("has no command line"));

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 use serde_json::{Value, json};
 
 use crate::run::{json as json_of, run, stdout};

@@ -2,16 +2,16 @@
 
 use std::process::Stdio;
 
-use psstat_actor::{Actor, Config, TempDir};
+use psstat_testproc::{Config, TempDir, TestProcess};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::run::{actor, command, csv, json as json_of, run, stderr, stdout, unique};
+use crate::run::{command, csv, json as json_of, run, stderr, stdout, testproc, unique};
 
 #[test]
 fn plain_and_aligned_in_a_pipe() {
     let name = unique("plain");
-    let _actor = actor(&name);
+    let _testproc = testproc(&name);
     let output = run(&["--no-conf", "-p", &name]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stderr(&output), "");
@@ -28,7 +28,7 @@ fn plain_and_aligned_in_a_pipe() {
 #[test]
 fn the_total_is_the_last_line() {
     let name = unique("sum");
-    let _actors = (actor(&name), actor(&name), actor(&name));
+    let _testprocs = (testproc(&name), testproc(&name), testproc(&name));
     let output = run(&["--no-conf", "-p", "--columns", "pid,image,threads", &name]);
     let text = stdout(&output);
     let last: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
@@ -39,7 +39,7 @@ fn the_total_is_the_last_line() {
 #[test]
 fn sorted_and_with_chosen_columns() {
     let (a, b) = (unique("sort-a"), unique("sort-b"));
-    let (mut one, mut other) = (actor(&a), actor(&b));
+    let (mut one, mut other) = (testproc(&a), testproc(&b));
     one.open_files(3).unwrap();
     other.open_files(9).unwrap();
     let order = |args: &[&str]| {
@@ -56,7 +56,7 @@ fn sorted_and_with_chosen_columns() {
 #[test]
 fn colour_only_where_it_is_wanted() {
     let name = unique("colour");
-    let _actor = actor(&name);
+    let _testproc = testproc(&name);
     let text = stdout(&run(&["--no-conf", "--color", "always", &name]));
     assert!(text.starts_with("\x1b[1mIMAGE"), "{text}");
     assert!(!stdout(&run(&["--no-conf", "--color", "never", &name])).contains('\x1b'));
@@ -65,7 +65,7 @@ fn colour_only_where_it_is_wanted() {
 #[test]
 fn as_often_as_it_is_asked_for() {
     let name = unique("again");
-    let _actor = actor(&name);
+    let _testproc = testproc(&name);
     let args = ["--no-conf", "--interval", "0.2", "--count", "3", &name];
     let output = run(&[&args[..], &["--json"]].concat());
     let documents: Vec<Value> =
@@ -86,7 +86,7 @@ fn as_often_as_it_is_asked_for() {
     assert_eq!(tables.len(), 4, "{text}");
     let average: Vec<&str> = tables[3].lines().collect();
     assert_eq!(average[0], "average of 3 tables");
-    // The actor sleeps: it is as each of them.
+    // The test process sleeps: it is as each of them.
     assert_eq!(average[1..], tables[2].lines().collect::<Vec<_>>()[1..], "{text}");
     let once = stdout(&run(&["--no-conf", "--interval", "0.2", "--count", "1", &name]));
     assert!(!once.contains("average"), "{once}");
@@ -96,7 +96,7 @@ fn as_often_as_it_is_asked_for() {
 fn an_interrupt_ends_the_tables_with_their_average() {
     use std::io::{BufRead as _, BufReader, Read as _};
     let name = unique("interrupted");
-    let _actor = actor(&name);
+    let _testproc = testproc(&name);
     let args = ["--no-conf", "-p", "--interval", "0.2", &name];
     let mut child = command(&args).stdout(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
@@ -120,7 +120,7 @@ fn an_interrupt_ends_the_tables_with_their_average() {
 #[test]
 fn rules_that_give_up_are_told_to_scripts_too() {
     let name = unique("limited");
-    let actor = Actor::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
+    let testproc = TestProcess::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("fine ^{name}\nslow ^{name} (x+x+)+(?=[yz])\n")).unwrap();
@@ -140,7 +140,7 @@ fn rules_that_give_up_are_told_to_scripts_too() {
     }
     let (_, document) = json_of(&["-e", &name, "--json"]);
     assert_eq!(document["rules_gave_up"], json!([]));
-    drop(actor);
+    drop(testproc);
 }
 
 #[test]

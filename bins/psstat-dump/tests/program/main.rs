@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod capture;
+mod captured_proc;
 mod check;
-mod copies;
 mod doctor;
 mod documented;
 mod explain;
@@ -16,6 +16,6 @@ mod run;
 mod screen;
 mod session;
 mod sockets;
-mod strangers;
 mod top;
+mod untrusted_text;
 mod wrong_use;

@@ -4,40 +4,40 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use psstat_actor::{Actor, TempDir, truth};
 use psstat_dump::choose::{Chooser, Source};
 use psstat_dump::measure::Measurer;
 use psstat_dump::row::Row;
+use psstat_testproc::{TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 
-use crate::run::{actor, assert_resident, csv, json as json_of, run, stdout, unique};
+use crate::run::{assert_resident, csv, json as json_of, run, stdout, testproc, unique};
 
-/// An actor with some of everything.
-fn busy(name: &str) -> Actor {
-    let mut actor = actor(name);
-    actor.open_files(7).unwrap();
-    actor.tcp_pairs(2).unwrap();
-    actor.tcp6_mapped_pairs(1).unwrap();
-    actor.udp_connected(3).unwrap();
-    actor.unix_pairs(2).unwrap();
-    actor.decoys(1).unwrap();
-    actor.threads(4).unwrap();
-    actor.mmap_touch(3 << 20).unwrap();
-    actor.write_bytes(123_456, 7).unwrap();
-    actor.read_bytes(7_890, 5).unwrap();
-    actor.quiesce().unwrap();
-    actor
+/// A test process with some of everything.
+fn busy(name: &str) -> TestProcess {
+    let mut testproc = testproc(name);
+    testproc.open_files(7).unwrap();
+    testproc.tcp_pairs(2).unwrap();
+    testproc.tcp6_mapped_pairs(1).unwrap();
+    testproc.udp_connected(3).unwrap();
+    testproc.unix_pairs(2).unwrap();
+    testproc.non_established_sockets(1).unwrap();
+    testproc.threads(4).unwrap();
+    testproc.mmap_touch(3 << 20).unwrap();
+    testproc.write_bytes(123_456, 7).unwrap();
+    testproc.read_bytes(7_890, 5).unwrap();
+    testproc.quiesce().unwrap();
+    testproc
 }
 
 /// What the slow obvious reading says of a process, under the names of JSON.
 fn known(pid: u32) -> Vec<(&'static str, i64)> {
-    let sockets = truth::established(pid).unwrap();
-    let memory = truth::memory(pid).unwrap();
-    let io = truth::io(pid).unwrap();
+    let sockets = oracle::established(pid).unwrap();
+    let memory = oracle::memory(pid).unwrap();
+    let io = oracle::io(pid).unwrap();
     let int = |value: u64| i64::try_from(value).unwrap();
     vec![
-        ("fds", int(truth::fds(pid).unwrap())),
-        ("threads", int(truth::threads(pid).unwrap())),
+        ("fds", int(oracle::fds(pid).unwrap())),
+        ("threads", int(oracle::threads(pid).unwrap())),
         ("tcp_established", int(sockets.all_tcp())),
         ("udp_established", int(sockets.all_udp())),
         ("unix_established", int(sockets.unix.len() as u64)),
@@ -65,10 +65,10 @@ fn assert_equal(row: &Value, known: &[(&str, i64)]) {
 #[test]
 fn of_an_image_and_of_its_processes() {
     let name = unique("numbers");
-    let mut actors = [busy(&name), busy(&name)];
+    let mut testprocs = [busy(&name), busy(&name)];
     // Pids begin anew when they have come to their end.
-    actors.sort_by_key(Actor::pid);
-    let [one, other] = actors;
+    testprocs.sort_by_key(TestProcess::pid);
+    let [one, other] = testprocs;
     let (a, b) = (known(one.pid()), known(other.pid()));
     let both: Vec<(&str, i64)> =
         a.iter().zip(&b).map(|((field, a), (_, b))| (*field, a + b)).collect();
@@ -95,11 +95,11 @@ fn of_an_image_and_of_its_processes() {
     assert_eq!(document["kind"], "processes");
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 2);
-    for (row, (actor, known)) in rows.iter().zip([(&one, &a), (&other, &b)]) {
-        let pid = actor.pid();
+    for (row, (testproc, known)) in rows.iter().zip([(&one, &a), (&other, &b)]) {
+        let pid = testproc.pid();
         assert_eq!(row["pid"], pid);
         assert_eq!(row["ppid"], std::process::id());
-        assert_eq!(row["starttime_ticks"], truth::starttime(pid).unwrap());
+        assert_eq!(row["starttime_ticks"], oracle::starttime(pid).unwrap());
         assert_eq!(row["images"], json!([name]));
         assert_eq!(row["command_line"], name);
         assert_equal(row, known);
@@ -127,9 +127,9 @@ fn of_an_image_and_of_its_processes() {
 #[test]
 fn the_total_counts_nothing_twice() {
     let name = unique("total");
-    let (mut one, mut other) = (actor(&name), actor(&name));
+    let (mut one, mut other) = (testproc(&name), testproc(&name));
     one.tcp_pairs(3).unwrap();
-    one.share_socket(psstat_actor::Kind::Tcp, &mut other).unwrap();
+    one.share_socket(psstat_testproc::Kind::Tcp, &mut other).unwrap();
     one.quiesce().unwrap();
     other.quiesce().unwrap();
     let temp = TempDir::new().unwrap();
@@ -146,7 +146,7 @@ fn the_total_counts_nothing_twice() {
     }
     let nobody = rows.iter().find(|row| row["image"] == "nobody").unwrap();
     assert_eq!((&nobody["procs"], &nobody["rchar_bytes"]), (&json!(0), &json!(0)));
-    let fds = truth::fds(one.pid()).unwrap() + truth::fds(other.pid()).unwrap();
+    let fds = oracle::fds(one.pid()).unwrap() + oracle::fds(other.pid()).unwrap();
     let total = &document["total"];
     assert_eq!(total["procs"], 2);
     assert_eq!(total["tcp_established"], 6);
@@ -161,7 +161,7 @@ fn the_total_counts_nothing_twice() {
 #[test]
 fn by_a_regex() {
     let name = unique("regex");
-    let (one, other) = (actor(&format!("{name}-a")), actor(&format!("{name}-b")));
+    let (one, other) = (testproc(&format!("{name}-a")), testproc(&format!("{name}-b")));
     let (status, document) = json_of(&["--json", "-e", &format!("^{name}-[ac]$")]);
     assert_eq!(status, 0);
     assert_eq!(document["rows"][0]["image"], "match");
@@ -185,17 +185,17 @@ fn window(measurer: &mut Measurer) -> Row {
 #[test]
 fn rates_are_what_was_done_between_two_ends() {
     let name = unique("rates");
-    let mut actor = actor(&name);
-    actor.quiesce().unwrap();
-    let before = truth::io(actor.pid()).unwrap();
+    let mut testproc = testproc(&name);
+    testproc.quiesce().unwrap();
+    let before = oracle::io(testproc.pid()).unwrap();
     let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
     let window_length = Duration::from_millis(200);
     let begin = Instant::now();
     let mut measurer = Measurer::new(Path::new("/proc"), window_length, chooser).unwrap();
-    actor.write_bytes(5_000_000, 50).unwrap();
-    actor.read_bytes(77_000, 7).unwrap();
-    actor.quiesce().unwrap();
-    let after = truth::io(actor.pid()).unwrap();
+    testproc.write_bytes(5_000_000, 50).unwrap();
+    testproc.read_bytes(77_000, 7).unwrap();
+    testproc.quiesce().unwrap();
+    let after = oracle::io(testproc.pid()).unwrap();
     let (done, seconds) = window(&mut measurer).io_done.unwrap();
     assert_eq!(done.rchar, after["rchar"] - before["rchar"]);
     assert_eq!(done.wchar, after["wchar"] - before["wchar"]);
@@ -210,13 +210,13 @@ fn rates_are_what_was_done_between_two_ends() {
 #[test]
 fn pcpu_is_near_the_load() {
     let name = unique("pcpu");
-    let mut actor = actor(&name);
+    let mut testproc = testproc(&name);
     let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
     let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), chooser).unwrap();
-    actor.burn_until_stopped(30.0, 1).unwrap();
+    testproc.burn_until_stopped(30.0, 1).unwrap();
     // Around each of its two readings: on a busy machine time passes between them
     // and ours, and the load is not even.
-    let look = || (Instant::now(), truth::cpu_time(actor.pid()).unwrap(), Instant::now());
+    let look = || (Instant::now(), oracle::cpu_time(testproc.pid()).unwrap(), Instant::now());
     let before = look();
     let due = measurer.open();
     let opened = look();
@@ -227,7 +227,7 @@ fn pcpu_is_near_the_load() {
     let percent = |used: Duration, of: Duration| used.as_secs_f64() / of.as_secs_f64() * 100.0;
     let least = percent(closing.1 - opened.1, after.2 - before.0);
     let most = percent(after.1 - before.1, closing.0 - opened.2);
-    actor.stop_burning().unwrap();
+    testproc.stop_burning().unwrap();
     assert!(least - 5.0 < pcpu && pcpu < most + 5.0, "{pcpu} {least} {most}");
 }
 
@@ -238,7 +238,7 @@ fn what_may_not_be_read_is_absent() {
         return println!("skipped: not root");
     }
     let name = unique("denied");
-    let actor = busy(&name);
+    let testproc = busy(&name);
     let temp = TempDir::new().unwrap();
     // Where it was built may be closed to others.
     let program = temp.join("psstat-dump");
@@ -252,7 +252,7 @@ fn what_may_not_be_read_is_absent() {
     for field in ["rchar_bytes", "rchar_bytes_per_second", "tcp_established"] {
         assert_eq!(row[field], Value::Null, "{field}");
     }
-    assert_eq!(row["threads"], truth::threads(actor.pid()).unwrap());
+    assert_eq!(row["threads"], oracle::threads(testproc.pid()).unwrap());
     assert_eq!(document["unread"]["io"], 1);
     assert_eq!(document["unread"]["fd"], 1);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_actor::{Actor, Config, Kind, TempDir, truth};
+use psstat_testproc::{Config, Kind, TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 
 use crate::run::{
@@ -11,7 +11,7 @@ use crate::run::{
 };
 
 fn kilobytes(pid: u32, name: &str) -> i64 {
-    let line = truth::status_field(pid, name).unwrap();
+    let line = oracle::status_field(pid, name).unwrap();
     line.strip_suffix(" kB").unwrap().trim().parse::<i64>().unwrap() * 1024
 }
 
@@ -19,32 +19,32 @@ fn kilobytes(pid: u32, name: &str) -> i64 {
 fn tells_what_the_kernel_tells() {
     let name = unique("paged");
     let started = SystemTime::now();
-    let own_name = truth::comm(std::process::id()).unwrap();
-    let mut actor = Actor::spawn(&Config::new(&name).arg("two words")).unwrap();
+    let own_name = oracle::comm(std::process::id()).unwrap();
+    let mut testproc = TestProcess::spawn(&Config::new(&name).arg("two words")).unwrap();
     let up = SystemTime::now();
-    actor.open_files(4).unwrap();
-    actor.tcp_pairs(2).unwrap();
-    actor.udp_connected(1).unwrap();
-    actor.unix_pairs(1).unwrap();
-    actor.decoys(1).unwrap();
-    actor.threads(2).unwrap();
-    actor.write_bytes(10_000, 3).unwrap();
-    actor.quiesce().unwrap();
-    let pid = actor.pid();
+    testproc.open_files(4).unwrap();
+    testproc.tcp_pairs(2).unwrap();
+    testproc.udp_connected(1).unwrap();
+    testproc.unix_pairs(1).unwrap();
+    testproc.non_established_sockets(1).unwrap();
+    testproc.threads(2).unwrap();
+    testproc.write_bytes(10_000, 3).unwrap();
+    testproc.quiesce().unwrap();
+    let pid = testproc.pid();
     let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
     assert_eq!((status, &page["kind"], &page["pid"]), (0, &json!("process"), &json!(pid)));
 
     let who = &page["identity"];
     assert_eq!(who["command_line"], format!("{name} two words"));
-    assert_eq!(who["name"].as_str().unwrap().as_bytes(), truth::comm(pid).unwrap());
+    assert_eq!(who["name"].as_str().unwrap().as_bytes(), oracle::comm(pid).unwrap());
     assert_eq!(who["state"], "S (sleeping)");
     assert_eq!(who["ppid"], std::process::id());
     assert_eq!(who["parents"][0]["pid"], std::process::id());
     assert_eq!(who["parents"][0]["name"].as_str().unwrap().as_bytes(), own_name);
-    assert_eq!(who["starttime_ticks"], truth::starttime(pid).unwrap());
+    assert_eq!(who["starttime_ticks"], oracle::starttime(pid).unwrap());
     assert_eq!(who["threads"], 3);
     let uid: u32 =
-        truth::status_field(pid, "Uid").unwrap().split('\t').next().unwrap().parse().unwrap();
+        oracle::status_field(pid, "Uid").unwrap().split('\t').next().unwrap().parse().unwrap();
     assert_eq!(who["uid"], uid);
     let began = Duration::from_secs_f64(who["started_unix_seconds"].as_f64().unwrap());
     let [first, last] = [started, up].map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
@@ -55,8 +55,8 @@ fn tells_what_the_kernel_tells() {
     let memory = &page["memory"];
     assert_resident(&memory["vm_rss_bytes"], kilobytes(pid, "VmRSS"));
     assert_eq!(memory["vm_data_bytes"], kilobytes(pid, "VmData"));
-    assert_eq!(memory["vsize_bytes"], truth::memory(pid).unwrap().total);
-    for (key, value) in truth::io(pid).unwrap() {
+    assert_eq!(memory["vsize_bytes"], oracle::memory(pid).unwrap().total);
+    for (key, value) in oracle::io(pid).unwrap() {
         let field = if key.starts_with("sysc") {
             format!("{key}_calls")
         } else if key.ends_with("bytes") {
@@ -67,7 +67,7 @@ fn tells_what_the_kernel_tells() {
         assert_eq!(page["io"][&field], value, "{field}");
     }
 
-    let fds = truth::fds(pid).unwrap();
+    let fds = oracle::fds(pid).unwrap();
     let descriptors = page["descriptors"]["list"].as_array().unwrap();
     assert_eq!(page["descriptors"]["open"], fds);
     assert_eq!(descriptors.len() as u64, fds);
@@ -103,13 +103,13 @@ fn leaves_out_nothing_that_the_files_say() {
         .unwrap();
     let pid = child.id();
     let deadline = Instant::now() + Duration::from_secs(60);
-    while truth::comm(pid).unwrap() != b"sleep" || truth::state(pid).unwrap() != 'S' {
+    while oracle::comm(pid).unwrap() != b"sleep" || oracle::state(pid).unwrap() != 'S' {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
     let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
     assert_eq!(status, 0);
-    let line = |name: &str| truth::status_field(pid, name).unwrap();
+    let line = |name: &str| oracle::status_field(pid, name).unwrap();
     let of = |section: &str, field: &str| page[section][field].clone();
 
     for (names, line) in [
@@ -178,9 +178,9 @@ fn leaves_out_nothing_that_the_files_say() {
 }
 
 /// Those that are established are those that the slow reading finds, and each
-/// TCP connection, both of whose ends the actor has, is there from both sides.
+/// TCP connection, both of whose ends the test process has, is there from both sides.
 fn assert_sockets(pid: u32, section: &Value) {
-    let truth = truth::established(pid).unwrap();
+    let truth = oracle::established(pid).unwrap();
     let list = section["list"].as_array().unwrap();
     let count = |protocol: &str, state: &str| {
         list.iter().filter(|s| s["protocol"] == protocol && s["state"] == state).count()
@@ -208,11 +208,12 @@ fn assert_sockets(pid: u32, section: &Value) {
 #[test]
 fn is_readable_and_harmless() {
     let name = unique("page-text");
-    let mut actor = Actor::spawn(&Config::new(&name).arg("\x1b[2J\u{202e}\n日本")).unwrap();
-    actor.set_comm("\x1b[31m\n)").unwrap();
-    actor.open_sockets(Kind::UnixStream, 1).unwrap();
-    actor.quiesce().unwrap();
-    let pid = actor.pid().to_string();
+    let mut testproc =
+        TestProcess::spawn(&Config::new(&name).arg("\x1b[2J\u{202e}\n日本")).unwrap();
+    testproc.set_comm("\x1b[31m\n)").unwrap();
+    testproc.open_sockets(Kind::UnixStream, 1).unwrap();
+    testproc.quiesce().unwrap();
+    let pid = testproc.pid().to_string();
     let text = stdout(&run(&["pid", &pid]));
     for want in [
         &format!("process {pid}\n"),
@@ -226,7 +227,7 @@ fn is_readable_and_harmless() {
     }
     assert!(!text.contains(['\x1b', '\u{202e}']));
     let exact = stdout(&run(&["pid", "--exact", &pid]));
-    let data = kilobytes(actor.pid(), "VmData");
+    let data = kilobytes(testproc.pid(), "VmData");
     assert!(exact.contains(&format!("  vm data                {data}\n")), "{exact}");
 
     let records = csv(&stdout(&run(&["pid", &pid, "--csv"])));
@@ -244,7 +245,7 @@ fn is_readable_and_harmless() {
 #[test]
 fn of_several_and_of_none() {
     let name = unique("pages");
-    let (one, other) = (crate::run::actor(&name), crate::run::actor(&name));
+    let (one, other) = (crate::run::testproc(&name), crate::run::testproc(&name));
     // Beyond what any kernel gives.
     let none = "4194305";
     let pids = [one.pid().to_string(), none.to_owned(), other.pid().to_string()];
@@ -265,9 +266,9 @@ fn of_several_and_of_none() {
 
 #[test]
 fn of_a_zombie() {
-    let mut actor = crate::run::actor(&unique("zombie"));
-    actor.exit(0).unwrap();
-    let (status, page) = json_of(&["pid", &actor.pid().to_string(), "--json"]);
+    let mut testproc = crate::run::testproc(&unique("zombie"));
+    testproc.exit(0).unwrap();
+    let (status, page) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
     assert_eq!((status, &page["identity"]["state"]), (0, &json!("Z (zombie)")));
     assert_eq!(page["memory"]["vm_rss_bytes"], Value::Null);
 }
@@ -278,13 +279,13 @@ fn what_may_not_be_read_is_said() {
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");
     }
-    let actor = crate::run::actor(&unique("page-denied"));
+    let testproc = crate::run::testproc(&unique("page-denied"));
     let temp = TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
     copy_program(&program);
     let mut command = std::process::Command::new(&program);
     command
-        .args(["pid", &actor.pid().to_string(), "--json"])
+        .args(["pid", &testproc.pid().to_string(), "--json"])
         .uid(65534)
         .gid(65534)
         .current_dir("/");
@@ -305,7 +306,7 @@ fn limits_have_what_is_used_of_them() {
     let mut child = shell.args(["-c", script]).spawn().unwrap();
     let pid = child.id();
     let deadline = Instant::now() + Duration::from_secs(60);
-    while truth::comm(pid).unwrap() != b"sleep" || truth::state(pid).unwrap() != 'S' {
+    while oracle::comm(pid).unwrap() != b"sleep" || oracle::state(pid).unwrap() != 'S' {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -316,7 +317,7 @@ fn limits_have_what_is_used_of_them() {
     let nice = page["cpu"]["nice"].as_i64().unwrap();
     let (stack, locked) = (kilobytes(pid, "VmStk"), kilobytes(pid, "VmLck"));
     let (data, resident) = (kilobytes(pid, "VmData"), kilobytes(pid, "VmRSS"));
-    let fds = truth::fds(pid).unwrap();
+    let fds = oracle::fds(pid).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
 

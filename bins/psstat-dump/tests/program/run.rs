@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use psstat_actor::{Actor, Config};
+use psstat_testproc::{Config, TestProcess};
 use serde_json::Value;
 
 /// The program with these arguments, and nothing in its environment that
@@ -46,7 +46,7 @@ pub(crate) fn assert_resident(found: &Value, known: i64) {
 
 /// Copies the program to where every user finds it.
 pub(crate) fn copy_program(to: &std::path::Path) {
-    psstat_actor::copy_program(env!("CARGO_BIN_EXE_psstat-dump"), to).unwrap();
+    psstat_testproc::copy_program(env!("CARGO_BIN_EXE_psstat-dump"), to).unwrap();
 }
 
 /// A name that no other process has.
@@ -54,8 +54,8 @@ pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
-pub(crate) fn actor(name: &str) -> Actor {
-    Actor::spawn(&Config::new(name)).unwrap()
+pub(crate) fn testproc(name: &str) -> TestProcess {
+    TestProcess::spawn(&Config::new(name)).unwrap()
 }
 
 /// The records of comma-separated values, character by character after

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 
-use psstat_actor::{Actor, Config};
+use psstat_testproc::{Config, TestProcess};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -45,7 +45,8 @@ fn on_terminal_and_pipe(columns: u16, command: &mut Command, is_piped: bool) -> 
 fn lines_fit_and_a_word_tells_that_it_measures() {
     let name = unique("screen");
     let long = "word ".repeat(60);
-    let _actor = Actor::spawn(&Config::new(&name).arg(long).arg("日本語".repeat(30))).unwrap();
+    let _testproc =
+        TestProcess::spawn(&Config::new(&name).arg(long).arg("日本語".repeat(30))).unwrap();
     for columns in [40, 80, 132] {
         let seen = on_a_terminal(columns, &["--no-conf", "-p", &name]);
         let (progress, table) = seen.split_once("\r\x1b[K").unwrap();
@@ -65,7 +66,7 @@ fn lines_fit_and_a_word_tells_that_it_measures() {
 #[test]
 fn the_word_is_on_the_terminal_also_where_the_table_goes_elsewhere() {
     let name = unique("piped");
-    let _actor = Actor::spawn(&Config::new(&name)).unwrap();
+    let _testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
     let (seen, piped) = on_terminal_and_pipe(80, &mut command(&["--no-conf", &name]), true);
     assert_eq!(seen, "measuring …\r\x1b[K");
     assert!(piped.starts_with("IMAGE ") && piped.contains(&name), "{piped}");
@@ -75,7 +76,7 @@ fn the_word_is_on_the_terminal_also_where_the_table_goes_elsewhere() {
 #[test]
 fn no_color_turns_colour_off_unless_it_is_asked_for() {
     let name = unique("plain-screen");
-    let _actor = Actor::spawn(&Config::new(&name)).unwrap();
+    let _testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
     let is_coloured = |no_color: &str, color: &str| {
         let mut command = command(&["--no-conf", "--color", color, &name]);
         let (seen, _) = on_terminal_and_pipe(80, command.env("NO_COLOR", no_color), false);

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 use serde_json::{Value, json};
 
-use crate::run::{actor, json as json_of, run, stdout, unique};
+use crate::run::{json as json_of, run, stdout, testproc, unique};
 
 fn sockets(pid: u32) -> Value {
     let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
@@ -60,10 +60,10 @@ fn a_unix_socket_has_its_servers_path_at_the_other_end() {
 
 #[test]
 fn those_of_a_pair_are_each_others_peers() {
-    let mut actor = actor(&unique("peers"));
-    actor.unix_pairs(1).unwrap();
-    actor.unix_dgram_pairs(1).unwrap();
-    let (status, page) = json_of(&["pid", &actor.pid().to_string(), "--json"]);
+    let mut testproc = testproc(&unique("peers"));
+    testproc.unix_pairs(1).unwrap();
+    testproc.unix_dgram_pairs(1).unwrap();
+    let (status, page) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
     assert_eq!(status, 0);
     let descriptors = page["descriptors"]["list"].as_array().unwrap();
     let own = |socket: &Value| {
@@ -83,17 +83,17 @@ fn those_of_a_pair_are_each_others_peers() {
 
 #[test]
 fn in_another_network_namespace_they_are_looked_up_there() {
-    let mut actor = actor(&unique("elsewhere"));
-    if let Err(error) = actor.unshare_net() {
+    let mut testproc = testproc(&unique("elsewhere"));
+    if let Err(error) = testproc.unshare_net() {
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         return println!("skipped: no network namespace: {error}");
     }
-    actor.tcp_pairs(1).unwrap();
-    actor.tcp6_pairs(2).unwrap();
-    actor.udp_connected(1).unwrap();
-    actor.unix_pairs(1).unwrap();
-    actor.decoys(1).unwrap();
-    let sockets = sockets(actor.pid());
+    testproc.tcp_pairs(1).unwrap();
+    testproc.tcp6_pairs(2).unwrap();
+    testproc.udp_connected(1).unwrap();
+    testproc.unix_pairs(1).unwrap();
+    testproc.non_established_sockets(1).unwrap();
+    let sockets = sockets(testproc.pid());
     for (protocol, number, begin) in [("tcp", 2, "127.0.0.1:"), ("tcp6", 4, "[::1]:")] {
         let list = with(&sockets, protocol, "ESTABLISHED");
         assert_eq!(list.len(), number, "{sockets}");
@@ -116,12 +116,12 @@ fn in_another_network_namespace_they_are_looked_up_there() {
 
 #[test]
 fn are_counted_by_protocol_and_state_and_come_in_that_order() {
-    let mut actor = actor(&unique("sorted"));
-    actor.decoys(2).unwrap();
-    actor.udp_connected(1).unwrap();
-    actor.tcp_pairs(3).unwrap();
-    actor.unix_pairs(1).unwrap();
-    let sockets = sockets(actor.pid());
+    let mut testproc = testproc(&unique("sorted"));
+    testproc.non_established_sockets(2).unwrap();
+    testproc.udp_connected(1).unwrap();
+    testproc.tcp_pairs(3).unwrap();
+    testproc.unix_pairs(1).unwrap();
+    let sockets = sockets(testproc.pid());
     let list = sockets["list"].as_array().unwrap();
     let kind = |socket: &Value| (text(&socket["protocol"]), text(&socket["state"]));
     let kinds: Vec<_> = list.iter().map(kind).collect();
@@ -141,7 +141,7 @@ fn are_counted_by_protocol_and_state_and_come_in_that_order() {
     assert_eq!(listening[0]["rx_queue_bytes"], Value::Null);
     assert_eq!(listening[0]["accept_queue"], json!(0));
 
-    let page = stdout(&run(&["pid", &actor.pid().to_string()]));
+    let page = stdout(&run(&["pid", &testproc.pid().to_string()]));
     let at = |line: &str| page.find(line).unwrap_or_else(|| panic!("no {line:?}\n{page}"));
     let (counts, list) = (at("\n  by state\n    PROTOCOL "), at("\n  PROTOCOL "));
     let established = at("\n    tcp         ESTABLISHED 6\n");

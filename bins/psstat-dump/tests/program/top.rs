@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use psstat_actor::{Actor, Config, TempDir, truth};
+use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 use rustix::process::Signal;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
@@ -54,10 +54,10 @@ fn without_numbers(screen: &str) -> Vec<String> {
 #[test]
 fn its_screens_at_several_sizes() {
     let (one, other) = (unique("screen-a"), unique("screen-b"));
-    let mut first = Actor::spawn(&Config::new(&one).arg("\x1b[31mred")).unwrap();
+    let mut first = TestProcess::spawn(&Config::new(&one).arg("\x1b[31mred")).unwrap();
     first.tcp_pairs(2).unwrap();
-    let second = Actor::spawn(&Config::new(&other).arg("日本")).unwrap();
-    let third = Actor::spawn(&Config::new(&other).arg("plain")).unwrap();
+    let second = TestProcess::spawn(&Config::new(&other).arg("日本")).unwrap();
+    let third = TestProcess::spawn(&Config::new(&other).arg("plain")).unwrap();
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("alpha ^{one}\nbeta ^{other}\ngamma ^none-of-{one}$\n")).unwrap();
@@ -127,8 +127,8 @@ fn its_screens_at_several_sizes() {
 #[test]
 fn shows_each_history() {
     let name = unique("history");
-    let mut actor = Actor::spawn(&Config::new(&name)).unwrap();
-    actor.tcp_pairs(2).unwrap();
+    let mut testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
+    testproc.tcp_pairs(2).unwrap();
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("it ^{name}$\n")).unwrap();
@@ -151,8 +151,8 @@ fn shows_each_history() {
             }
             assert!(Instant::now() < deadline, "{name}:\n{screen}");
             match name {
-                "CPU" => drop(actor.burn(100.0, Duration::from_millis(300)).unwrap()),
-                "IO" => actor.write_bytes(10_000, 2).unwrap(),
+                "CPU" => drop(testproc.burn(100.0, Duration::from_millis(300)).unwrap()),
+                "IO" => testproc.write_bytes(10_000, 2).unwrap(),
                 _ => {}
             }
             top.hear(Duration::from_millis(50));
@@ -189,7 +189,7 @@ fn gives_the_terminal_back_while_it_is_stopped() {
             _ => top.signal(Signal::STOP),
         }
         let deadline = Instant::now() + PATIENCE;
-        while truth::state(top.child.id()).unwrap() != 'T' {
+        while oracle::state(top.child.id()).unwrap() != 'T' {
             assert!(Instant::now() < deadline, "{way}: it does not stop");
             top.hear(Duration::from_millis(20));
         }
@@ -224,13 +224,13 @@ fn ends_when_its_terminal_goes_away() {
 #[test]
 fn shows_a_capture() {
     let name = unique("topped");
-    let actor = crate::run::actor(&name);
+    let testproc = crate::run::testproc(&name);
     let temp = TempDir::new().unwrap();
     let folder = temp.join("capture");
     let dir = folder.to_str().unwrap();
-    let pid = actor.pid().to_string();
+    let pid = testproc.pid().to_string();
     assert_eq!(run(&["capture", dir, "--pid", &pid]).status.code(), Some(0));
-    drop(actor);
+    drop(testproc);
     let mut top = Session::start(&["top", "--no-conf", "--interval", "0.2", "--proc", dir]);
     top.wait_for(&format!("+{name}"));
     top.wait_for("this is a copy of a procfs; it stands still");

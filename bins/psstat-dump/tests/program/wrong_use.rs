@@ -36,7 +36,7 @@ fn is_told_on_stderr_with_status_2() {
 
 #[test]
 fn a_folder_without_processes_is_no_procfs() {
-    let temp = psstat_actor::TempDir::new().unwrap();
+    let temp = psstat_testproc::TempDir::new().unwrap();
     let empty = temp.path().to_str().unwrap();
     for verb in [&[][..], &["doctor"], &["pid", "1"], &["explain", "1", "-e", "x"]] {
         for folder in [empty, "/sys"] {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 use rustix::process::Signal;
 
-use super::common::{Collector, Cycle, PROGRAM, Setup, actor, conf, truth_of, word};
+use super::common::{Collector, Cycle, PROGRAM, Setup, conf, testproc, truth_of, word};
 
 /// In front of the C library's clock: a time of day as many seconds off as a
 /// file says. All other clocks are the true ones.
@@ -90,7 +90,7 @@ const LATE: i64 = 30;
 #[test]
 fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
     let word = word("timed");
-    let mut timed = actor(&word);
+    let mut timed = testproc(&word);
     timed.burn_until_stopped(20.0, 1).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("timed {word}\n"));
@@ -140,7 +140,7 @@ fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
 #[test]
 fn suspended_for_a_minute_it_goes_on_with_a_right_window() {
     let word = word("asleep");
-    let mut asleep = actor(&word);
+    let mut asleep = testproc(&word);
     asleep.burn_until_stopped(20.0, 1).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("asleep {word}\n"));
@@ -165,9 +165,9 @@ fn suspended_for_a_minute_it_goes_on_with_a_right_window() {
 #[test]
 fn other_clocks_since_the_boot_change_no_number() {
     let word = word("elsewhen");
-    let mut actor = actor(&word);
-    actor.tcp_pairs(1).unwrap();
-    actor.burn_until_stopped(20.0, 1).unwrap();
+    let mut testproc = testproc(&word);
+    testproc.tcp_pairs(1).unwrap();
+    testproc.burn_until_stopped(20.0, 1).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("elsewhen {word}\n"));
     let namespace = ["--time", "--monotonic", "86400", "--boottime", "1000000"];
@@ -183,7 +183,7 @@ fn other_clocks_since_the_boot_change_no_number() {
     let setup = Setup::of(command).env("PSSTAT_INTERVAL", "1");
     let collector = setup.args(&["--cycles", "4", "--conf"]).arg(&path).spawn();
     let cycles = collector.cycles(4);
-    let truth = truth_of("elsewhen", &[actor.pid()]);
+    let truth = truth_of("elsewhen", &[testproc.pid()]);
     for cycle in &cycles {
         for series in
             ["procs image=elsewhen", "net image=elsewhen type=tcp", "threads image=elsewhen"]

@@ -5,10 +5,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
 use super::common::{
-    Collector, PROGRAM, Setup, actor, conf, is_root, outcome, truth_of, word, write_conf,
+    Collector, PROGRAM, Setup, conf, is_root, outcome, testproc, truth_of, word, write_conf,
 };
 
 /// After `psstat: PATH`, what was logged of the conf.
@@ -21,7 +21,7 @@ fn complaints(collector: &Collector, path: &Path) -> Vec<String> {
 #[test]
 fn a_bad_line_is_told_with_its_place_and_remedy_and_the_others_count() {
     let word = word("good");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let long = "x".repeat(2_000);
     let path = conf(
@@ -43,7 +43,7 @@ fn a_bad_line_is_told_with_its_place_and_remedy_and_the_others_count() {
     assert_eq!(told[4..], [": 2 rules for 2 images are in force"], "each is told once");
     for cycle in &cycles {
         assert_eq!(cycle.images(), ["good", "more"]);
-        assert_eq!(cycle.image("good"), truth_of("good", &[actor.pid()]));
+        assert_eq!(cycle.image("good"), truth_of("good", &[testproc.pid()]));
         assert_eq!(cycle.get("collector.bad_lines"), 4);
         assert_eq!(cycle.get("collector.rules"), 2);
         assert_eq!(cycle.get("collector.conf_loaded"), 1);
@@ -68,7 +68,7 @@ fn of_very_many_bad_lines_the_log_has_a_part() {
 #[test]
 fn a_missing_conf_is_told_once_and_taken_when_it_comes() {
     let word = word("late");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = temp.join("not/yet/there.conf");
     let collector = Setup::with(&path).spawn();
@@ -85,7 +85,7 @@ fn a_missing_conf_is_told_once_and_taken_when_it_comes() {
     write_conf(&path, &format!("late {word}\n"));
     collector.in_force(1);
     let cycle = collector.fresh();
-    assert_eq!(cycle.image("late"), truth_of("late", &[actor.pid()]));
+    assert_eq!(cycle.image("late"), truth_of("late", &[testproc.pid()]));
     assert_eq!(cycle.get("collector.conf_loaded"), 1);
     assert_eq!(complaints(&collector, &path).len(), 2);
 }
@@ -95,7 +95,7 @@ fn a_missing_conf_is_told_once_and_taken_when_it_comes() {
 #[test]
 fn the_last_good_rules_stay_in_force() {
     let word = word("stay");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, "");
     let collector = Setup::with(&path).spawn();
@@ -103,7 +103,7 @@ fn the_last_good_rules_stay_in_force() {
     assert_eq!(collector.cycles(1)[0].images(), [""; 0]);
     write_conf(&path, &format!("stay {word}\n"));
     collector.in_force(1);
-    let truth = truth_of("stay", &[actor.pid()]);
+    let truth = truth_of("stay", &[testproc.pid()]);
     assert_eq!(collector.fresh().image("stay"), truth);
 
     let stays = |what: &str, bad_lines: i64| {
@@ -138,7 +138,7 @@ fn a_conf_that_may_not_be_read_is_told_once() {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     // Root may read everything.
     let program = temp.join("collector");
-    psstat_actor::copy_program(PROGRAM, &program).unwrap();
+    psstat_testproc::copy_program(PROGRAM, &program).unwrap();
     let mut command = Command::new(&program);
     if is_root() {
         command.uid(65534).gid(65534);
@@ -167,7 +167,7 @@ fn a_conf_that_may_not_be_read_is_told_once() {
 #[test]
 fn line_ends_and_byte_order_marks_of_other_systems_are_no_part_of_a_rule() {
     let word = word("dos");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(
         &temp,
@@ -176,7 +176,7 @@ fn line_ends_and_byte_order_marks_of_other_systems_are_no_part_of_a_rule() {
     let mut collector = Setup::with(&path).arg("--once").spawn();
     let cycle = collector.finish().remove(0);
     assert_eq!(cycle.images(), ["also", "dos"]);
-    assert_eq!(cycle.image("dos"), truth_of("dos", &[actor.pid()]));
+    assert_eq!(cycle.image("dos"), truth_of("dos", &[testproc.pid()]));
     assert_eq!(cycle.get("procs image=also"), 1);
     assert_eq!(cycle.get("collector.bad_lines"), 0);
 }
@@ -184,7 +184,7 @@ fn line_ends_and_byte_order_marks_of_other_systems_are_no_part_of_a_rule() {
 #[test]
 fn an_owner_that_is_not_the_right_one_is_told_once() {
     let word = word("owned");
-    let _actor = actor(&word);
+    let _testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("owned {word}\n"));
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
@@ -265,7 +265,7 @@ fn check_tells_by_its_status() {
 #[test]
 fn check_warns_of_each_likely_mistake() {
     let name = word("mistaken");
-    let _collector = actor(&format!("/opt/{name}/psstat-tcollector"));
+    let _collector = testproc(&format!("/opt/{name}/psstat-tcollector"));
     let temp = TempDir::new().unwrap();
     let path = conf(
         &temp,
@@ -332,7 +332,7 @@ fn strangers_conf(temp: &TempDir, text: &str) -> Option<std::path::PathBuf> {
 #[test]
 fn a_name_service_that_does_not_answer_holds_nothing_up() {
     let word = word("asked");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let Some(path) = strangers_conf(&temp, &format!("asked {word}\n")) else { return };
     let asked = temp.join("asked");
@@ -344,7 +344,7 @@ fn a_name_service_that_does_not_answer_holds_nothing_up() {
     // The rules come into force with a warning when its time is over.
     let cycle = collector.cycle("rules", |cycle| cycle.get("collector.rules") == 1);
     assert_eq!(cycle.get("collector.panics"), 0);
-    assert_eq!(collector.fresh().image("asked"), truth_of("asked", &[actor.pid()]));
+    assert_eq!(collector.fresh().image("asked"), truth_of("asked", &[testproc.pid()]));
     assert_eq!(collector.logged("does not say in time").len(), 1, "{:#?}", collector.log());
     let told_to_end = || pids().lines().count() == 2;
     // While it is asked again.
@@ -365,7 +365,7 @@ fn a_name_service_that_does_not_answer_holds_nothing_up() {
 #[test]
 fn an_owner_who_comes_later_is_known_at_the_next_reading() {
     let word = word("later");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let Some(path) = strangers_conf(&temp, &format!("later {word}\n")) else { return };
     let passwd = temp.join("passwd");
@@ -377,6 +377,6 @@ fn an_owner_who_comes_later_is_known_at_the_next_reading() {
     std::fs::write(&passwd, "later-user:x:4321:1::/:/bin/sh\n").unwrap();
     collector.signal(rustix::process::Signal::HUP);
     collector.in_force(1);
-    assert_eq!(collector.fresh().image("later"), truth_of("later", &[actor.pid()]));
+    assert_eq!(collector.fresh().image("later"), truth_of("later", &[testproc.pid()]));
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }

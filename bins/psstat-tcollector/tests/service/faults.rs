@@ -5,27 +5,27 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use psstat_actor::{Config, TempDir, truth};
+use psstat_testproc::{Config, TempDir, oracle};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 
-use super::common::{Setup, actor, conf, left_out_by_need, mean_load, truth_of, word};
+use super::common::{Setup, conf, left_out_by_need, mean_load, testproc, truth_of, word};
 
 #[test]
 fn stopped_and_continued_it_goes_on_with_a_fresh_cycle() {
     let word = word("load");
-    let mut load = actor(&word);
+    let mut load = testproc(&word);
     load.burn_until_stopped(20.0, 1).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("load {word}\n"));
     let collector = Setup::with(&path).spawn();
     collector.cycles(1);
     let stopped_at = collector.stop_in_a_window();
-    let (begin, before) = (Instant::now(), truth::cpu_time(load.pid()).unwrap());
+    let (begin, before) = (Instant::now(), oracle::cpu_time(load.pid()).unwrap());
     std::thread::sleep(Duration::from_millis(3_500));
     collector.signal(Signal::CONT);
     let cycles = collector.cycles(stopped_at + 3);
-    let (time, burnt) = (begin.elapsed(), truth::cpu_time(load.pid()).unwrap() - before);
+    let (time, burnt) = (begin.elapsed(), oracle::cpu_time(load.pid()).unwrap() - before);
     let (last, after) = (&cycles[stopped_at - 1], &cycles[stopped_at..stopped_at + 3]);
     assert!(after[0].time >= last.time + 3, "a cycle of before");
     assert!(after[1].get("collector.late") >= 2, "{:#?}", after[1]);
@@ -62,8 +62,8 @@ impl Drop for Storm {
 #[test]
 fn a_storm_of_forks_makes_no_counter_fall() {
     let (stormy, calm) = (word("stormy"), word("calm"));
-    let mut parent = actor(&stormy);
-    let steady = actor(&calm);
+    let mut parent = testproc(&stormy);
+    let steady = testproc(&calm);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("stormy {stormy}\ncalm {calm}\nboth {stormy}|{calm}\n"));
     let collector = Setup::with(&path).spawn();
@@ -90,7 +90,7 @@ fn a_storm_of_forks_makes_no_counter_fall() {
         cycle.time >= end && cycle.get("procs image=stormy") == 1
     });
     let grown = |series: &str| after.get(series) - before.get(series);
-    // The actor reaped every child of its own.
+    // The test process reaped every child of its own.
     assert!(grown("io image=stormy type=wchar") >= 40 * 100_000);
     assert_eq!(after.get("collector.panics"), 0);
     collector.on_time();
@@ -112,7 +112,7 @@ pub(crate) fn copy_process(pid: u32, to: &Path) {
 #[test]
 fn a_command_line_that_blocks_delays_nothing_else() {
     let word = word("copied");
-    let original = actor(&word);
+    let original = testproc(&word);
     let truth = truth_of("copied", &[original.pid()]);
     let temp = TempDir::new().unwrap();
     let proc = temp.join("proc");
@@ -157,7 +157,7 @@ fn a_command_line_that_blocks_delays_nothing_else() {
 fn those_of_a_user_that_block_delay_no_other_user() {
     const HUNG: u64 = 40;
     let word = word("copied");
-    let original = actor(&word);
+    let original = testproc(&word);
     let temp = TempDir::new().unwrap();
     let proc = temp.join("proc");
     let copy = |number: u32, user: u32| {
@@ -191,7 +191,7 @@ fn those_of_a_user_that_block_delay_no_other_user() {
 #[test]
 fn a_conf_whose_folder_vanishes_stays_in_force() {
     let word = word("mount");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let folder = temp.join("class/shared/conf");
     std::fs::create_dir_all(&folder).unwrap();
@@ -202,7 +202,7 @@ fn a_conf_whose_folder_vanishes_stays_in_force() {
     std::fs::rename(temp.join("class"), temp.join("elsewhere")).unwrap();
     collector.hear(1, "the last 1 good rules stay in force");
     let cycle = collector.fresh();
-    assert_eq!(cycle.image("mount"), truth_of("mount", &[actor.pid()]));
+    assert_eq!(cycle.image("mount"), truth_of("mount", &[testproc.pid()]));
     assert_eq!(cycle.get("collector.conf_loaded"), 0);
     std::fs::rename(temp.join("elsewhere"), temp.join("class")).unwrap();
     collector.in_force(2);

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 use serde_json::Value;
 
-use super::common::{Collector, Setup, actor, conf, truth_of, word};
+use super::common::{Collector, Setup, conf, testproc, truth_of, word};
 
 #[test]
 fn json_is_an_array_a_cycle_with_the_host_in_each_point() {
     let word = word("json");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("json {word}\n"));
     let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -53,7 +53,7 @@ fn json_is_an_array_a_cycle_with_the_host_in_each_point() {
                     found.insert(name, point["value"].as_i64().unwrap());
                 }
             }
-            assert_eq!(found, truth_of("json", &[actor.pid()]));
+            assert_eq!(found, truth_of("json", &[testproc.pid()]));
             assert!(series.contains("collector.late"));
         }
     }
@@ -62,7 +62,7 @@ fn json_is_an_array_a_cycle_with_the_host_in_each_point() {
 #[test]
 fn openmetrics_is_a_whole_exposition_a_cycle() {
     let word = word("om");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("om {word}\n"));
     let setup = Setup::with(&path).args(&["--cycles", "2"]);
@@ -73,7 +73,7 @@ fn openmetrics_is_a_whole_exposition_a_cycle() {
     let expositions: Vec<&[String]> =
         lines.split(|line| line == "# EOF").filter(|lines| !lines.is_empty()).collect();
     assert_eq!(expositions.len(), 2);
-    let truth = truth_of("om", &[actor.pid()]);
+    let truth = truth_of("om", &[testproc.pid()]);
     for exposition in expositions {
         for (name, series) in [
             ("proc_stat_ps_fd", "fd image=om type=open"),

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use psstat_actor::{Actor, TempDir};
+use psstat_testproc::{TempDir, TestProcess};
 
-use super::common::{Collector, Cycle, PROGRAM, Setup, actor, conf, truth_of, until, word};
+use super::common::{Collector, Cycle, PROGRAM, Setup, conf, testproc, truth_of, until, word};
 
 /// The user who looks.
 const NOBODY: u32 = 65534;
@@ -19,8 +19,8 @@ const ALL_LISTED: usize = 8;
 /// each, one for both, and a program that everybody may run.
 struct Scene {
     temp: TempDir,
-    mine: Actor,
-    theirs: Actor,
+    mine: TestProcess,
+    theirs: TestProcess,
     conf: PathBuf,
     program: PathBuf,
 }
@@ -37,21 +37,21 @@ impl Scene {
             return None;
         }
         let (own, others) = (word("own"), word("others"));
-        let (mut mine, mut theirs) = (actor(&own), actor(&others));
+        let (mut mine, mut theirs) = (testproc(&own), testproc(&others));
         mine.setuid(NOBODY).unwrap();
         mine.set_dumpable(true).unwrap();
-        for actor in [&mut mine, &mut theirs] {
-            actor.open_files(5).unwrap();
-            actor.threads(2).unwrap();
-            actor.tcp_pairs(2).unwrap();
-            actor.unix_pairs(1).unwrap();
-            actor.write_bytes(10_000, 10).unwrap();
-            actor.quiesce().unwrap();
+        for testproc in [&mut mine, &mut theirs] {
+            testproc.open_files(5).unwrap();
+            testproc.threads(2).unwrap();
+            testproc.tcp_pairs(2).unwrap();
+            testproc.unix_pairs(1).unwrap();
+            testproc.write_bytes(10_000, 10).unwrap();
+            testproc.quiesce().unwrap();
         }
         let text = format!("own {own}\nothers {others}\nboth {own}|{others}\n");
         let conf = conf(&temp, &text);
         let program = temp.join("psstat-tcollector");
-        psstat_actor::copy_program(PROGRAM, &program).unwrap();
+        psstat_testproc::copy_program(PROGRAM, &program).unwrap();
         Some(Scene { temp, mine, theirs, conf, program })
     }
 
@@ -147,7 +147,7 @@ fn a_procfs_that_comes_to_hide_others_takes_nothing_from_the_own_ones() {
     let cycle = collector.fresh();
     scene.assert_theirs_is_hidden(&cycle);
     let done = cycle.get("io image=both type=wchar") - before;
-    assert!((777..10_000).contains(&done), "{done}: once, and the actor's answers");
+    assert!((777..10_000).contains(&done), "{done}: once, and the testproc's answers");
     collector.on_time();
     let denied = collector.logged("may not be read").len();
     assert_eq!(collector.log().len(), 1 + denied, "{:#?}", collector.log());

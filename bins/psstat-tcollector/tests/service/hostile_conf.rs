@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use psstat_actor::{Actor, Config, TempDir};
+use psstat_testproc::{Config, TempDir, TestProcess};
 
-use super::common::{PROGRAM, Setup, actor, conf, outcome, truth_of, word, write_conf};
+use super::common::{PROGRAM, Setup, conf, outcome, testproc, truth_of, word, write_conf};
 
 /// The program with so much address space, in MiB. What it takes beyond its
 /// own, its libraries and its threads' stacks is a small part of it.
@@ -28,7 +28,7 @@ fn check(path: &Path) -> (Option<i32>, String) {
 #[test]
 fn a_conf_of_100_megabytes_is_refused_and_the_rules_in_force_stay() {
     let word = word("small");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("small {word}\n"));
     // Cycles of it run in little memory too; two stacks are 8 MiB each, and
@@ -46,7 +46,7 @@ fn a_conf_of_100_megabytes_is_refused_and_the_rules_in_force_stay() {
     drop(file);
     collector.hear(1, "has no rule; the last 1 good rules stay in force");
     assert_eq!(collector.logged("more than the 4194304 that are read").len(), 1);
-    assert_eq!(collector.fresh().image("small"), truth_of("small", &[actor.pid()]));
+    assert_eq!(collector.fresh().image("small"), truth_of("small", &[testproc.pid()]));
     let (status, log) = check(&path);
     assert_eq!(status, Some(1));
     assert!(log.contains("more than the 4194304 that are read"), "{log}");
@@ -84,7 +84,7 @@ fn lines_that_are_no_rule_are_told_within_bounds() {
 #[test]
 fn thousands_of_rules_are_in_force() {
     let word = word("crowd");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let mut text: String = (0..2_998).map(|n| format!("image{n} ^/opt/program{n}/\n")).collect();
     text.push_str(&format!("crowd {word}\nlast (?=x)y"));
@@ -93,7 +93,7 @@ fn thousands_of_rules_are_in_force() {
     let mut collector = setup.spawn();
     let cycle = collector.finish().remove(0);
     assert_eq!(cycle.get("collector.rules"), 3_000);
-    assert_eq!(cycle.image("crowd"), truth_of("crowd", &[actor.pid()]));
+    assert_eq!(cycle.image("crowd"), truth_of("crowd", &[testproc.pid()]));
     assert_eq!(cycle.images().len(), 3_000);
 }
 
@@ -102,8 +102,9 @@ fn thousands_of_rules_are_in_force() {
 #[test]
 fn a_rule_that_gives_up_is_named_once_and_counted() {
     let word = word("hostile");
-    let hostile = Actor::spawn(&Config::new(format!("{word}:{}!", "a".repeat(20_000)))).unwrap();
-    let friend = actor(&format!("{word}:friend"));
+    let hostile =
+        TestProcess::spawn(&Config::new(format!("{word}:{}!", "a".repeat(20_000)))).unwrap();
+    let friend = testproc(&format!("{word}:friend"));
     let temp = TempDir::new().unwrap();
     let path = conf(
         &temp,
@@ -122,7 +123,7 @@ fn a_rule_that_gives_up_is_named_once_and_counted() {
         assert_eq!(cycle.get("collector.panics"), 0);
     }
     // Another such process is no news, and its rule has said all it has to.
-    let more = Actor::spawn(&Config::new(format!("{word}:{}?", "a".repeat(20_000)))).unwrap();
+    let more = TestProcess::spawn(&Config::new(format!("{word}:{}?", "a".repeat(20_000)))).unwrap();
     collector.cycle("the other", |cycle| cycle.get("procs image=all") == 3);
     assert_eq!(collector.fresh().image("back"), truth_of("back", &[hostile.pid(), more.pid()]));
     let told = collector.logged("gave up on a command line");

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 use rustix::process::Signal;
 
-use super::common::{Collector, Setup, actor, truth_of, word, write_conf};
+use super::common::{Collector, Setup, testproc, truth_of, word, write_conf};
 use super::fuse::Served;
 
 /// Set in the process that has a mount namespace of its own.
@@ -51,7 +51,7 @@ fn a_server_that_stops_answering_holds_nothing_up() {
         return;
     }
     let word = word("hung");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let folder = temp.join("mount");
     std::fs::create_dir(&folder).unwrap();
@@ -67,7 +67,7 @@ fn a_server_that_stops_answering_holds_nothing_up() {
 
     served.be_silent(true);
     collector.hear(1, "does not answer; the last 1 good rules stay in force");
-    goes_on(&collector, "two", actor.pid());
+    goes_on(&collector, "two", testproc.pid());
     served.write(&format!("three {word}\n"));
     served.be_silent(false);
     collector.in_force(3);
@@ -89,7 +89,7 @@ fn another_file_system_is_taken_while_the_first_hangs() {
         return;
     }
     let word = word("beneath");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let folder = temp.join("mount");
     std::fs::create_dir(&folder).unwrap();
@@ -105,7 +105,7 @@ fn another_file_system_is_taken_while_the_first_hangs() {
     collector.in_force(1);
     let cycle = collector.fresh();
     assert_eq!((cycle.images(), cycle.get("collector.conf_loaded")), (vec!["second"], 1));
-    assert_eq!(cycle.image("second"), truth_of("second", &[actor.pid()]));
+    assert_eq!(cycle.image("second"), truth_of("second", &[testproc.pid()]));
     // When the thread that hung comes back, nobody listens to it.
     served.be_silent(false);
     assert_eq!(collector.fresh().images(), ["second"]);
@@ -118,7 +118,7 @@ fn a_server_that_vanishes_is_told_and_another_taken() {
         return;
     }
     let word = word("vanished");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let folder = temp.join("mount");
     std::fs::create_dir(&folder).unwrap();
@@ -128,7 +128,7 @@ fn a_server_that_vanishes_is_told_and_another_taken() {
     collector.in_force(1);
     served.end();
     collector.hear(1, "cannot be read: Transport endpoint is not connected");
-    goes_on(&collector, "one", actor.pid());
+    goes_on(&collector, "one", testproc.pid());
     drop(served);
     collector.hear(1, "cannot be read: No such file");
     let _again = Served::mount(&folder, "psstat.conf", &format!("two {word}\n"));

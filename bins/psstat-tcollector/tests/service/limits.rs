@@ -2,15 +2,15 @@
 
 use std::process::Command;
 
-use psstat_actor::{TempDir, truth};
+use psstat_testproc::{TempDir, oracle};
 use rustix::process::{Pid, Resource, Rlimit};
 
-use super::common::{Collector, PROGRAM, Setup, actor, conf, truth_of, word, write_conf};
+use super::common::{Collector, PROGRAM, Setup, conf, testproc, truth_of, word, write_conf};
 
 /// From now on the collector gets no more than so much memory beyond what it
 /// has.
 fn allow(collector: &Collector, more: u64) {
-    let has = truth::memory(collector.pid()).unwrap().total;
+    let has = oracle::memory(collector.pid()).unwrap().total;
     let limit = Rlimit { current: Some(has + more), maximum: Some(has + more) };
     let pid = i32::try_from(collector.pid()).ok().and_then(Pid::from_raw);
     rustix::process::prlimit(pid, Resource::As, limit).unwrap();
@@ -21,7 +21,7 @@ fn allow(collector: &Collector, more: u64) {
 #[test]
 fn without_memory_it_says_so_and_ends_with_0() {
     let word = word("greedy");
-    let mut greedy = actor(&word);
+    let mut greedy = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("greedy {word}\n"));
     let mut enough = Setup::with(&path).spawn();
@@ -59,7 +59,7 @@ fn without_memory_it_says_so_and_ends_with_0() {
 #[test]
 fn under_any_limit_of_memory_numbers_are_right_or_absent() {
     let word = word("small");
-    let mut small = actor(&word);
+    let mut small = testproc(&word);
     small.tcp_pairs(3).unwrap();
     small.quiesce().unwrap();
     let temp = TempDir::new().unwrap();
@@ -94,7 +94,7 @@ fn under_any_limit_of_memory_numbers_are_right_or_absent() {
 #[test]
 fn without_inotify_watches_a_changed_conf_is_taken_all_the_same() {
     let word = word("unwatched");
-    let mut other = actor(&word);
+    let mut other = testproc(&word);
     other.open_files(3).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("unwatched {word}\n"));

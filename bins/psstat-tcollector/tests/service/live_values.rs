@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use psstat_actor::{Actor, Config, Io, Kind, TempDir, truth};
+use psstat_testproc::{Config, Io, Kind, TempDir, TestProcess, oracle};
 
-use super::common::{Collector, Cycle, Setup, actor, conf, mean_load, truth_of, word};
+use super::common::{Collector, Cycle, Setup, conf, mean_load, testproc, truth_of, word};
 
 fn has_ipv6() -> bool {
     let there = std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| !text.is_empty());
@@ -24,10 +24,10 @@ fn every_value_is_equal_to_the_truth() {
     let (web, db) = (word("web"), word("db"));
     // Longer than what a page holds, and decided at its end.
     let long = format!("--classpath={}", "lib/part.jar:".repeat(600));
-    let mut first = Actor::spawn(&Config::new(&web).arg(&long).arg("role=first")).unwrap();
-    let mut second = Actor::spawn(&Config::new(&web).arg("role=second")).unwrap();
+    let mut first = TestProcess::spawn(&Config::new(&web).arg(&long).arg("role=first")).unwrap();
+    let mut second = TestProcess::spawn(&Config::new(&web).arg("role=second")).unwrap();
     let mut third =
-        Actor::spawn(&Config::new(&db).arg(b"\xff\xfe".escape_ascii().to_string())).unwrap();
+        TestProcess::spawn(&Config::new(&db).arg(b"\xff\xfe".escape_ascii().to_string())).unwrap();
 
     first.tcp_pairs(3).unwrap();
     if has_ipv6() {
@@ -35,7 +35,7 @@ fn every_value_is_equal_to_the_truth() {
         first.tcp6_mapped_pairs(2).unwrap();
         second.udp6_connected(1).unwrap();
     }
-    first.decoys(2).unwrap();
+    first.non_established_sockets(2).unwrap();
     first.threads(4).unwrap();
     first.write_bytes(1_000_003, 10).unwrap();
     second.udp_connected(3).unwrap();
@@ -47,8 +47,8 @@ fn every_value_is_equal_to_the_truth() {
     third.mmap_touch(20 << 20).unwrap();
     third.open_files(300).unwrap();
     let known = [first.sockets().unwrap(), second.sockets().unwrap(), third.sockets().unwrap()];
-    for actor in [&first, &second, &third] {
-        actor.quiesce().unwrap();
+    for testproc in [&first, &second, &third] {
+        testproc.quiesce().unwrap();
     }
     let (one, two, three) = (first.pid(), second.pid(), third.pid());
     let images: [(&str, &[u32]); 5] = [
@@ -61,7 +61,7 @@ fn every_value_is_equal_to_the_truth() {
     let truth = || images.map(|(image, pids)| truth_of(image, pids));
     let before = truth();
     let resident = images.map(|(_, pids)| {
-        let each = pids.iter().map(|&pid| truth::memory(pid).unwrap().resident);
+        let each = pids.iter().map(|&pid| oracle::memory(pid).unwrap().resident);
         each.sum::<u64>().cast_signed()
     });
 
@@ -73,7 +73,7 @@ fn every_value_is_equal_to_the_truth() {
     );
     let mut collector = Setup::with(&conf(&temp, &text)).args(&["--cycles", "3"]).spawn();
     let cycles = collector.finish();
-    assert_eq!(truth(), before, "the actors did not keep still");
+    assert_eq!(truth(), before, "the testprocs did not keep still");
 
     assert_eq!(cycles.len(), 3);
     for cycle in &cycles {
@@ -88,7 +88,7 @@ fn every_value_is_equal_to_the_truth() {
             let printed = cycle.get(&format!("mem image={image} type=resident"));
             assert!(printed.abs_diff(resident) <= slack as u64, "{printed} against {resident}");
         }
-        // The same by what the actors were told to do, not by their /proc.
+        // The same by what the test processes were told to do, not by their /proc.
         let io = first.expected_io().unwrap() + second.expected_io().unwrap();
         assert_eq!(printed_io(cycle, "web"), io);
         assert_eq!(cycle.get("fd image=db type=open") as u64, known[2].fds);
@@ -130,16 +130,20 @@ fn an_image_without_a_process_has_every_metric_from_the_first_cycle() {
 #[test]
 fn counters_keep_what_the_gone_have_done() {
     let word = word("job");
-    let mut parent = actor(&word);
-    let mut alone = actor(&word);
+    let mut parent = testproc(&word);
+    let mut alone = testproc(&word);
     let mut child = parent.fork_child(&Config::new(&word)).unwrap();
     let temp = TempDir::new().unwrap();
     let collector = Setup::with(&conf(&temp, &format!("job {word}\n"))).spawn();
     collector.in_force(1);
     let cycle = collector.fresh();
     assert_eq!(cycle.get("procs image=job"), 3);
-    let sum = |actors: &[&Actor]| {
-        actors.iter().map(|actor| actor.expected_io().unwrap()).reduce(|a, b| a + b).unwrap()
+    let sum = |testprocs: &[&TestProcess]| {
+        testprocs
+            .iter()
+            .map(|testproc| testproc.expected_io().unwrap())
+            .reduce(|a, b| a + b)
+            .unwrap()
     };
     assert_eq!(printed_io(&cycle, "job"), sum(&[&parent, &alone, &child]));
 
@@ -163,7 +167,7 @@ fn counters_keep_what_the_gone_have_done() {
     assert!(about.contains(&printed.rchar), "{} is not in {about:?}", printed.rchar);
 
     // One that starts counts from its birth.
-    let mut late = actor(&word);
+    let mut late = testproc(&word);
     late.write_bytes(77_777, 7).unwrap();
     let again = collector.fresh();
     assert_eq!(again.get("procs image=job"), 2);
@@ -189,7 +193,7 @@ fn counters_keep_what_the_gone_have_done() {
 #[test]
 fn sockets_that_come_and_go_are_followed() {
     let word = word("peer");
-    let mut peer = actor(&word);
+    let mut peer = testproc(&word);
     let temp = TempDir::new().unwrap();
     let collector = Setup::with(&conf(&temp, &format!("peer {word}\n"))).spawn();
     collector.in_force(1);
@@ -207,13 +211,13 @@ fn sockets_that_come_and_go_are_followed() {
     let cycle = collector.fresh();
     assert_eq!(net(&cycle), [0, 5, 6], "of a process whose leader has exited");
     assert_eq!(cycle.get("procs image=peer"), 1);
-    assert_eq!(cycle.get("fd image=peer type=open") as u64, truth::fds(peer.tid()).unwrap());
+    assert_eq!(cycle.get("fd image=peer type=open") as u64, oracle::fds(peer.tid()).unwrap());
 }
 
 #[test]
 fn pcpu_is_near_the_known_load() {
     let (one, two) = (word("one"), word("two"));
-    let mut burners = [(actor(&one), 30.0, 1), (actor(&two), 10.0, 2)];
+    let mut burners = [(testproc(&one), 30.0, 1), (testproc(&two), 10.0, 2)];
     for (burner, percent, threads) in &mut burners {
         burner.burn_until_stopped(*percent, *threads).unwrap();
     }
@@ -222,7 +226,7 @@ fn pcpu_is_near_the_known_load() {
     let collector = Setup::with(&conf(&temp, &text)).spawn();
     // The load by the scheduler's own account, over the time of five windows: a
     // busy machine may give a burner less than it wants, and then more.
-    let read = || [0, 1].map(|at: usize| truth::cpu_time(burners[at].0.pid()).unwrap());
+    let read = || [0, 1].map(|at: usize| oracle::cpu_time(burners[at].0.pid()).unwrap());
     collector.cycles(1);
     let (begin, before) = (Instant::now(), read());
     let cycles = collector.cycles(6);
@@ -240,7 +244,7 @@ fn pcpu_is_near_the_known_load() {
 #[test]
 fn a_rule_may_want_the_closing_space_or_not() {
     let word = word("space");
-    let _actor = Actor::spawn(&Config::new(&word).arg("lrh")).unwrap();
+    let _testproc = TestProcess::spawn(&Config::new(&word).arg("lrh")).unwrap();
     let temp = TempDir::new().unwrap();
     let conf = conf(&temp, &format!("with {word} lrh\\s\nwithout {word} lrh$\n"));
     let cycle = Setup::with(&conf).arg("--once").spawn().finish().remove(0);

@@ -26,4 +26,4 @@ mod reload;
 mod rights;
 mod security;
 mod tcollector;
-mod torn;
+mod torn_reads;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use psstat_actor::{TempDir, truth};
+use psstat_testproc::{TempDir, oracle};
 
-use super::common::{PROGRAM, Setup, actor, conf, judge, on_time, truth_of, until, word};
+use super::common::{PROGRAM, Setup, conf, judge, on_time, testproc, truth_of, until, word};
 
 /// A shell in a mount namespace of its own with a small tmpfs in the folder
 /// `$P`; its other arguments are `"$@"`. Nothing where that is not allowed.
@@ -34,7 +34,7 @@ fn seen_by(pid: u32, path: &Path) -> PathBuf {
 #[test]
 fn a_disk_that_fills_up_gets_whole_lines_or_ones_that_say_so() {
     let word = word("kept");
-    let kept = actor(&word);
+    let kept = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("kept {word}\n"));
     let folder = temp.join("disk");
@@ -60,7 +60,7 @@ fn a_disk_that_fills_up_gets_whole_lines_or_ones_that_say_so() {
     assert!(torn.len() <= 1, "{torn:?}");
     // The cycle that was cut is not whole; every line of it that is there is.
     let lines: Vec<&str> = whole.lines().filter(|line| !line.ends_with(" torn")).collect();
-    truth::check_stream(lines.iter().copied()).unwrap();
+    oracle::check_stream(lines.iter().copied()).unwrap();
     let is_last = |line: &&str| line.contains("collector.late ");
     let mut ends = (0..lines.len()).rev().filter(|&at| is_last(&lines[at]));
     let [last, _, before] = [(); 3].map(|()| ends.next().unwrap());
@@ -77,7 +77,7 @@ fn a_disk_that_fills_up_gets_whole_lines_or_ones_that_say_so() {
 #[test]
 fn a_conf_whose_mount_vanishes_stays_in_force() {
     let word = word("mounted");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let folder = temp.join("shared");
     std::fs::create_dir(&folder).unwrap();
@@ -99,7 +99,7 @@ fn a_conf_whose_mount_vanishes_stays_in_force() {
     let setup = Setup::of(shell).env("PSSTAT_INTERVAL", "1");
     let collector = setup.arg("--conf").arg(folder.join("psstat.conf")).spawn();
     collector.in_force(1);
-    let truth = truth_of("mounted", &[actor.pid()]);
+    let truth = truth_of("mounted", &[testproc.pid()]);
     assert_eq!(collector.fresh().image("mounted"), truth);
     std::fs::write(temp.join("shared.away"), "").unwrap();
     collector.hear(1, "the last 1 good rules stay in force");
@@ -114,7 +114,7 @@ fn a_conf_whose_mount_vanishes_stays_in_force() {
     let cycle = collector.fresh();
     assert_eq!(cycle.image("mounted"), truth);
     assert_eq!(cycle.get("collector.conf_loaded"), 1);
-    assert!(truth::fds(collector.pid()).is_ok());
+    assert!(oracle::fds(collector.pid()).is_ok());
     collector.on_time();
     assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
 }

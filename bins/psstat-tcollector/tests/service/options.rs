@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use psstat_actor::TempDir;
+use psstat_testproc::TempDir;
 
-use super::common::{PROGRAM, Setup, actor, conf, is_root, outcome, word};
+use super::common::{PROGRAM, Setup, conf, is_root, outcome, testproc, word};
 
 #[test]
 fn wrong_options_end_with_2_and_say_why() {
@@ -116,7 +116,7 @@ fn help_names_each_option_and_its_variable() {
 #[test]
 fn each_variable_does_what_its_option_does() {
     let word = word("var");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("var {word}\n"));
     let bare = || Setup::bare().env("PSSTAT_CONF", &path).env("PSSTAT_INTERVAL", "1");
@@ -138,7 +138,7 @@ fn each_variable_does_what_its_option_does() {
     assert_eq!(cycles[1][0].get("procs image=var dc=ams3 rack=b/7"), 1);
     let page = rustix::param::page_size() as i64;
     for kind in ["total", "resident"] {
-        let memory = psstat_actor::truth::memory(actor.pid()).unwrap();
+        let memory = psstat_testproc::oracle::memory(testproc.pid()).unwrap();
         let bytes = if kind == "total" { memory.total } else { memory.resident } as i64;
         let series = format!("mem image=var type={kind}");
         // Some pages may go meanwhile; the size stays.
@@ -153,7 +153,7 @@ fn each_variable_does_what_its_option_does() {
 
     // A procfs elsewhere: a copy with one process.
     let copy = temp.join("copy");
-    super::faults::copy_process(actor.pid(), &copy.join(actor.pid().to_string()));
+    super::faults::copy_process(testproc.pid(), &copy.join(testproc.pid().to_string()));
     let mut elsewhere = once().env("PSSTAT_PROC", &copy).spawn();
     let cycle = elsewhere.finish().remove(0);
     assert_eq!((cycle.get("collector.seen"), cycle.get("procs image=var")), (1, 1));
@@ -171,7 +171,7 @@ fn each_variable_does_what_its_option_does() {
 #[test]
 fn the_variables_about_the_owner_do_what_the_options_do() {
     let word = word("owned");
-    let _actor = actor(&word);
+    let _testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("owned {word}\n"));
     if !is_root() {
@@ -196,7 +196,7 @@ fn the_variables_about_the_owner_do_what_the_options_do() {
 #[test]
 fn an_empty_variable_counts_as_none() {
     let word = word("empty");
-    let _actor = actor(&word);
+    let _testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("empty {word}\n"));
     let (_, help, _) = outcome(Command::new(PROGRAM).env_clear().arg("--help"));

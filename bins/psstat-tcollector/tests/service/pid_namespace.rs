@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use psstat_actor::{TempDir, truth};
+use psstat_testproc::{TempDir, oracle};
 
 use super::common::{PROGRAM, Setup, conf, mean_load, truth_of, until, word};
 
@@ -37,8 +37,8 @@ fn by_inner_pid(command_line: &[&str]) -> BTreeMap<u32, u32> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        if truth::cmdline(pid).is_ok_and(|text| text == wanted.as_bytes())
-            && let Ok(pids) = truth::status_field(pid, "NSpid")
+        if oracle::cmdline(pid).is_ok_and(|text| text == wanted.as_bytes())
+            && let Ok(pids) = oracle::status_field(pid, "NSpid")
         {
             let inner = pids.split_whitespace().next_back().unwrap();
             found.insert(inner.parse().unwrap(), pid);
@@ -54,7 +54,7 @@ fn asleep(command_line: &[&str], count: usize) -> BTreeMap<u32, u32> {
     until("they sleep", || {
         pids = by_inner_pid(command_line);
         pids.len() == count
-            && pids.values().all(|&pid| truth::state(pid).is_ok_and(|state| state == 'S'))
+            && pids.values().all(|&pid| oracle::state(pid).is_ok_and(|state| state == 'S'))
     });
     pids
 }
@@ -143,9 +143,9 @@ fn another_namespace_is_read_through_its_procfs() {
     let proc = format!("/proc/{first}/root/proc");
     let collector = Setup::with(&path).args(&["--debug", "--proc", &proc]).spawn();
     collector.cycles(1);
-    let (begin, before) = (Instant::now(), truth::cpu_time(burner).unwrap());
+    let (begin, before) = (Instant::now(), oracle::cpu_time(burner).unwrap());
     let cycles = collector.cycles(4);
-    let (time, after) = (begin.elapsed(), truth::cpu_time(burner).unwrap());
+    let (time, after) = (begin.elapsed(), oracle::cpu_time(burner).unwrap());
     for cycle in &cycles {
         assert_eq!(cycle.image("calm"), truth);
         assert_eq!(cycle.get("procs image=busy"), 1);

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use psstat_actor::{Actor, TempDir};
 use psstat_matcher::live::QUIET;
+use psstat_testproc::{TempDir, TestProcess};
 use rustix::process::Signal;
 
-use super::common::{Collector, PROGRAM, Setup, actor, conf, truth_of, until, word, write_conf};
+use super::common::{Collector, PROGRAM, Setup, conf, testproc, truth_of, until, word, write_conf};
 
 /// A change is in force within a second, which is a cycle; a busy machine may take
 /// a few. In cycles, since these stand still with a machine that does.
@@ -168,7 +168,7 @@ fn every_way_of_changing_the_conf_is_seen() {
 /// False where whoever wrote the conf paused for too long.
 fn one_way(way: &str, begin: Begin, change: Change) -> bool {
     let names = ["keep", "gone", "came"].map(word);
-    let [keep, _gone, came] = names.each_ref().map(|name| actor(name));
+    let [keep, _gone, came] = names.each_ref().map(|name| testproc(name));
     let temp = TempDir::new().unwrap();
     let rule = |image: &str, at: usize| format!("{image} {}\n", names[at]);
     let conf = begin(temp.path(), &(rule("keep", 0) + &rule("gone", 1)));
@@ -176,7 +176,7 @@ fn one_way(way: &str, begin: Begin, change: Change) -> bool {
     collector.in_force(1);
     let cycle = collector.fresh();
     assert_eq!(cycle.images(), ["gone", "keep"]);
-    let truth = |image: &str, actor: &Actor| truth_of(image, &[actor.pid()]);
+    let truth = |image: &str, testproc: &TestProcess| truth_of(image, &[testproc.pid()]);
     assert_eq!(cycle.image("keep"), truth("keep", &keep));
 
     let new = rule("keep", 0) + "# the new one\n" + &rule("came", 2) + &rule("empty/image", 2);
@@ -226,9 +226,9 @@ fn a_hangup_reads_an_unchanged_conf_again() {
 #[test]
 fn an_image_that_comes_back_does_not_fall() {
     let (away, stay) = (word("away"), word("stay"));
-    let mut worker = actor(&away);
-    let mut gone = actor(&away);
-    let _stays = actor(&stay);
+    let mut worker = testproc(&away);
+    let mut gone = testproc(&away);
+    let _stays = testproc(&stay);
     worker.write_bytes(1_000_000, 10).unwrap();
     gone.write_bytes(500_000, 5).unwrap();
     let temp = TempDir::new().unwrap();

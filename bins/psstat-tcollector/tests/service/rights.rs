@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use psstat_actor::{TempDir, truth};
+use psstat_testproc::{TempDir, oracle};
 
-use super::common::{PROGRAM, Setup, actor, conf, is_root, truth_of, word};
+use super::common::{PROGRAM, Setup, conf, is_root, testproc, truth_of, word};
 
 /// Bits of `CapEff` and the like, by capabilities(7).
 const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
@@ -15,7 +15,7 @@ const CAP_SYS_PTRACE: u64 = 1 << 19;
 const NEEDED: u64 = CAP_DAC_READ_SEARCH | CAP_SYS_PTRACE;
 
 fn capabilities(pid: u32, set: &str) -> u64 {
-    u64::from_str_radix(&truth::status_field(pid, set).unwrap(), 16).unwrap()
+    u64::from_str_radix(&oracle::status_field(pid, set).unwrap(), 16).unwrap()
 }
 
 /// Field 19 of `/proc/PID/stat`.
@@ -88,7 +88,7 @@ fn capabilities_of_the_program_open_no_conf() {
         return;
     }
     let others = word("others");
-    let theirs = actor(&others);
+    let theirs = testproc(&others);
     let temp = TempDir::new().unwrap();
     let secret = conf(&temp, "root:$6$secret hash\nsecret word\n");
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
@@ -96,7 +96,7 @@ fn capabilities_of_the_program_open_no_conf() {
     let open = temp.join("own/psstat.conf");
     super::common::write_conf(&open, &format!("others {others}\n"));
     let program = temp.join("psstat-tcollector");
-    psstat_actor::copy_program(PROGRAM, &program).unwrap();
+    psstat_testproc::copy_program(PROGRAM, &program).unwrap();
     // struct vfs_cap_data: revision 2, effective; permitted; inheritable.
     let mut capabilities = vec![];
     for word in [0x0200_0001_u32, NEEDED as u32, 0, 0, 0] {
@@ -133,7 +133,7 @@ fn capabilities_of_the_program_open_no_conf() {
 #[test]
 fn it_writes_no_file_and_opens_none_that_is_not_needed() {
     let word = word("traced");
-    let mut traced = actor(&word);
+    let mut traced = testproc(&word);
     traced.tcp_pairs(1).unwrap();
     traced.unshare_net().unwrap();
     let temp = TempDir::new().unwrap();
@@ -247,14 +247,14 @@ fn another_user_gets_its_own_processes_whole_and_of_others_what_is_free() {
         return;
     }
     let (own, others) = (word("own"), word("others"));
-    let mut mine = actor(&own);
+    let mut mine = testproc(&own);
     mine.tcp_pairs(2).unwrap();
     mine.open_files(7).unwrap();
     mine.setuid(65534).unwrap();
     mine.set_dumpable(true).unwrap();
     mine.write_bytes(10_000, 10).unwrap();
     mine.quiesce().unwrap();
-    let mut theirs = actor(&others);
+    let mut theirs = testproc(&others);
     theirs.tcp_pairs(1).unwrap();
     theirs.open_files(3).unwrap();
     theirs.quiesce().unwrap();
@@ -263,7 +263,7 @@ fn another_user_gets_its_own_processes_whole_and_of_others_what_is_free() {
     let path = conf(&temp, &format!("own {own}\nothers {others}\nboth {own}|{others}\n"));
     // Where everybody may run it.
     let program = temp.join("psstat-tcollector");
-    psstat_actor::copy_program(PROGRAM, &program).unwrap();
+    psstat_testproc::copy_program(PROGRAM, &program).unwrap();
     let mut command = Command::new(&program);
     command.uid(65534).gid(65534);
     let setup = Setup::of(command).args(&["--interval", "1", "--cycles", "4", "--conf"]).arg(&path);

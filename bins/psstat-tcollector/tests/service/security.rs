@@ -8,12 +8,12 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::Command;
 
-use psstat_actor::{Actor, Config, TempDir};
+use psstat_testproc::{Config, TempDir, TestProcess};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 
 use super::common::{
-    PROGRAM, Setup, actor, conf, let_conf_be_still, outcome, truth_of, word, write_conf,
+    PROGRAM, Setup, conf, let_conf_be_still, outcome, testproc, truth_of, word, write_conf,
 };
 
 /// Nothing in it can begin a line or move a cursor.
@@ -29,7 +29,7 @@ fn assert_harmless(lines: &[String]) {
 fn names_of_processes_get_into_no_output() {
     let word = word("forged");
     let forged = "\nproc.stat.ps.io 1 1 image=evil type=rchar\n\x1b]0;evil\x07\u{202e}\nevil: \r";
-    let mut evil = Actor::spawn(&Config::new(&word).arg(forged).arg(forged)).unwrap();
+    let mut evil = TestProcess::spawn(&Config::new(&word).arg(forged).arg(forged)).unwrap();
     // As if it were a zombie of another parent, with other times.
     evil.set_comm(") Z 1 1 1\n) R 0").unwrap();
     evil.tcp_pairs(2).unwrap();
@@ -77,7 +77,7 @@ fn a_conf_gets_nothing_into_the_output() {
 #[test]
 fn a_pattern_that_would_take_for_ever_gives_up() {
     let word = word("slow");
-    let slow = Actor::spawn(&Config::new(&word).arg("a".repeat(50_000)).arg("!")).unwrap();
+    let slow = TestProcess::spawn(&Config::new(&word).arg("a".repeat(50_000)).arg("!")).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("evil {word} (a+)+\\1$\nlinear {word} (a+)+$\nfine {word}\n"));
     let collector = Setup::with(&path).spawn();
@@ -96,13 +96,13 @@ fn a_pattern_that_would_take_for_ever_gives_up() {
 #[test]
 fn a_process_with_very_many_descriptors_is_counted() {
     let (many_word, calm_word) = (word("many"), word("calm"));
-    let mut many = actor(&many_word);
+    let mut many = testproc(&many_word);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let number = limit.unwrap_or(u64::MAX).min(18_000);
     many.unix_pairs(number / 6).unwrap();
     many.open_files(number / 2).unwrap();
     many.quiesce().unwrap();
-    let calm = actor(&calm_word);
+    let calm = testproc(&calm_word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("many {many_word}\ncalm {calm_word}\n"));
     let collector = Setup::with(&path).spawn();
@@ -120,7 +120,7 @@ fn a_process_with_very_many_descriptors_is_counted() {
 #[test]
 fn a_process_that_takes_an_images_name_only_adds() {
     let word = word("name");
-    let mut real = actor(&word);
+    let mut real = testproc(&word);
     real.write_bytes(1_000_000, 10).unwrap();
     real.quiesce().unwrap();
     let temp = TempDir::new().unwrap();
@@ -130,7 +130,7 @@ fn a_process_that_takes_an_images_name_only_adds() {
     let before = collector.fresh().image("name");
     assert_eq!(before, truth_of("name", &[real.pid()]));
     {
-        let mut evil = actor("somebody else");
+        let mut evil = testproc("somebody else");
         evil.write_bytes(5_000_000, 50).unwrap();
         collector.fresh();
         evil.set_title(&word).unwrap();
@@ -170,8 +170,8 @@ fn forge_rows(pid: u32) -> Vec<u8> {
 #[test]
 fn a_forged_row_of_the_socket_table_is_not_believed() {
     let word = word("sockets");
-    let mut victim = actor(&word);
-    victim.decoys(1).unwrap();
+    let mut victim = testproc(&word);
+    victim.non_established_sockets(1).unwrap();
     victim.unix_pairs(1).unwrap();
     victim.quiesce().unwrap();
     let truth = truth_of("sockets", &[victim.pid()]);
@@ -196,7 +196,7 @@ fn a_forged_row_of_the_socket_table_is_not_believed() {
 #[test]
 fn a_conf_that_is_no_regular_file_is_not_opened() {
     let word = word("link");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("link {word}\n"));
     let record = temp.join("record");
@@ -229,7 +229,7 @@ fn a_conf_that_is_no_regular_file_is_not_opened() {
         collector.hear(1, "is not a regular file");
         // Time enough for a look without an event.
         let cycle = collector.cycles(collector.count() + 4).pop().unwrap();
-        assert_eq!(cycle.image("link"), truth_of("link", &[actor.pid()]));
+        assert_eq!(cycle.image("link"), truth_of("link", &[testproc.pid()]));
         assert_eq!(opened(&path), 0, "{}", target.display());
     }
     let told = collector.logged("is not a regular file; the last 1 good rules stay");
@@ -258,7 +258,7 @@ fn a_link_to_a_secret_shows_nothing_of_it() {
 #[test]
 fn a_flood_of_hangups_costs_no_cycle() {
     let word = word("flood");
-    let actor = actor(&word);
+    let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("flood {word}\n"));
     let collector = Setup::with(&path).spawn();
@@ -273,7 +273,7 @@ fn a_flood_of_hangups_costs_no_cycle() {
     }
     let after = collector.fresh();
     assert!(after.time > begun.time);
-    assert_eq!(after.image("flood"), truth_of("flood", &[actor.pid()]));
+    assert_eq!(after.image("flood"), truth_of("flood", &[testproc.pid()]));
     assert_eq!(after.get("collector.panics"), 0);
 }
 
@@ -282,7 +282,7 @@ fn a_flood_of_hangups_costs_no_cycle() {
 fn every_test_that_the_pages_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut sources = String::new();
-    for folder in ["bins", "crates", "fixtures/actor"] {
+    for folder in ["bins", "crates", "fixtures/testproc"] {
         read_all(&root.join(folder), &mut sources);
     }
     for page in ["docs/security.md", "docs/faults.md"] {

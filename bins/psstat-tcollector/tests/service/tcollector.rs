@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use psstat_actor::{TempDir, truth};
+use psstat_testproc::{TempDir, oracle};
 use rustix::process::Signal;
 
 use super::common::{
-    Collector, Setup, TARDY, actor, conf, left_out_by_need, truth_of, until, waiting, word,
+    Collector, Setup, TARDY, conf, left_out_by_need, testproc, truth_of, until, waiting, word,
 };
 
 fn nobody() -> (TempDir, std::path::PathBuf) {
@@ -115,7 +115,7 @@ fn a_closed_stdout_ends_it_quietly() {
 #[test]
 fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
     let word = word("slow");
-    let mut slow = actor(&word);
+    let mut slow = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("slow {word}\n"));
     let (mut reader, writer) = std::io::pipe().unwrap();
@@ -125,10 +125,10 @@ fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
     until("the first cycle", || waiting(&reader) > 0);
     std::thread::sleep(Duration::from_millis(2_000));
     let filled = waiting(&reader);
-    let before = truth::memory(collector.pid()).unwrap().resident;
+    let before = oracle::memory(collector.pid()).unwrap().resident;
     std::thread::sleep(Duration::from_millis(4_000));
     assert_eq!(waiting(&reader), filled, "it goes on without a reader");
-    let after = truth::memory(collector.pid()).unwrap().resident;
+    let after = oracle::memory(collector.pid()).unwrap().resident;
     assert!(after < before + (256 << 10), "grown from {before} to {after} bytes");
     slow.write_bytes(123_456, 1).unwrap();
     slow.quiesce().unwrap();
@@ -194,8 +194,8 @@ fn a_log_that_nobody_reads_holds_no_cycle_up() {
 #[test]
 fn a_defect_costs_one_cycle() {
     let word = word("lives");
-    let mut lives = actor(&word);
-    let mut gone = actor(&word);
+    let mut lives = testproc(&word);
+    let mut gone = testproc(&word);
     gone.write_bytes(1_000_000, 4).unwrap();
     lives.tcp_pairs(2).unwrap();
     let temp = TempDir::new().unwrap();
@@ -256,7 +256,7 @@ fn a_defect_in_every_cycle_is_told_once_and_counted_in_each() {
 #[test]
 fn a_defect_in_the_recovery_from_one_costs_no_other_cycle() {
     let word = word("recovers");
-    let recovers = actor(&word);
+    let recovers = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("recovers {word}\n"));
     let setup = Setup::with(&path).args(&["--cycles", "4"]);
@@ -316,17 +316,17 @@ fn a_full_disk_is_told_once() {
 #[test]
 fn a_limit_of_64_descriptors_is_enough() {
     let word = word("many");
-    let mut actors: Vec<_> = (0..30).map(|_| actor(&word)).collect();
-    for actor in &mut actors {
-        actor.tcp_pairs(1).unwrap();
-        actor.open_files(10).unwrap();
+    let mut testprocs: Vec<_> = (0..30).map(|_| testproc(&word)).collect();
+    for testproc in &mut testprocs {
+        testproc.tcp_pairs(1).unwrap();
+        testproc.open_files(10).unwrap();
     }
-    for actor in &actors {
-        actor.quiesce().unwrap();
+    for testproc in &testprocs {
+        testproc.quiesce().unwrap();
     }
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("many {word}\n"));
-    let pids: Vec<u32> = actors.iter().map(psstat_actor::Actor::pid).collect();
+    let pids: Vec<u32> = testprocs.iter().map(psstat_testproc::TestProcess::pid).collect();
     let truth = truth_of("many", &pids);
     // More than the limit allows were kept open when they were asked for, and all
     // further readings failed.

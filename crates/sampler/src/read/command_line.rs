@@ -465,7 +465,7 @@ mod tests {
 
     #[test]
     fn one_that_blocks_delays_no_other() {
-        let folder = psstat_actor::TempDir::new().unwrap();
+        let folder = psstat_testproc::TempDir::new().unwrap();
         process(folder.path(), 1, 0, Some(b"one\0"));
         let pipe = process(folder.path(), 2, 0, None);
         process(folder.path(), 3, 0, Some(&vec![b'x'; 3 << 20]));
@@ -480,7 +480,7 @@ mod tests {
     /// On a busy machine, processes were said to block that did not.
     #[test]
     fn who_waits_for_a_processor_does_not_block() {
-        let folder = psstat_actor::TempDir::new().unwrap();
+        let folder = psstat_testproc::TempDir::new().unwrap();
         let pipe = process(folder.path(), 1, 0, None);
         // Held up by the pipe, and a thread that runs by its state.
         std::os::unix::fs::symlink("reader", folder.join("thread-self")).unwrap();
@@ -503,7 +503,7 @@ mod tests {
     /// command line was read any more.
     #[test]
     fn those_of_one_user_delay_no_other_user() {
-        let folder = psstat_actor::TempDir::new().unwrap();
+        let folder = psstat_testproc::TempDir::new().unwrap();
         let hung: Vec<PathBuf> =
             (1..=6).map(|pid| process(folder.path(), pid, 1000, None)).collect();
         process(folder.path(), 7, 1000, Some(b"theirs\0"));

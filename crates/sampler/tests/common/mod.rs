@@ -1,17 +1,17 @@
-//! What the live tests share: a sampler over actors that are told by a word in
+//! What the live tests share: a sampler over test processes that are told by a word in
 //! their command line.
 // Each test binary uses a part of it, and the permission for tests does not
 // reach the functions beside them.
 #![allow(dead_code, clippy::unwrap_used)]
 
-pub(crate) mod copied;
+pub(crate) mod captured_proc;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use psstat_actor::{Actor, Config, Io, truth};
 use psstat_sampler::{Counters, FastPaths, ImageId, Numbers, Options, Sample, Sampler};
+use psstat_testproc::{Config, Io, TestProcess, oracle};
 
 pub(crate) const A: ImageId = ImageId(0);
 pub(crate) const B: ImageId = ImageId(1);
@@ -22,8 +22,8 @@ pub(crate) fn word(name: &str) -> String {
     format!("{name}-{}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-pub(crate) fn actor(word: &str) -> Actor {
-    Actor::spawn(&Config::new(word)).unwrap()
+pub(crate) fn testproc(word: &str) -> TestProcess {
+    TestProcess::spawn(&Config::new(word)).unwrap()
 }
 
 pub(crate) fn options() -> Options {
@@ -92,19 +92,19 @@ pub(crate) fn io_of(image: Numbers) -> Io {
 }
 
 /// Every number of an image, against slow readings of its processes.
-pub(crate) fn assert_true(image: Numbers, actors: &[&Actor]) {
-    let pids = || actors.iter().map(|actor| actor.pid());
+pub(crate) fn assert_true(image: Numbers, testprocs: &[&TestProcess]) {
+    let pids = || testprocs.iter().map(|testproc| testproc.pid());
     let io = pids().map(|pid| Io::read(pid).unwrap());
     assert_eq!(io_of(image), io.fold(Io::default(), |sum, io| sum + io));
-    assert_eq!(image.procs, actors.len() as u64);
-    assert_eq!(image.descriptors, Some(pids().map(|pid| truth::fds(pid).unwrap()).sum()));
-    assert_eq!(image.threads, Some(pids().map(|pid| truth::threads(pid).unwrap()).sum()));
-    let vsize = pids().map(|pid| truth::memory(pid).unwrap().total).sum();
+    assert_eq!(image.procs, testprocs.len() as u64);
+    assert_eq!(image.descriptors, Some(pids().map(|pid| oracle::fds(pid).unwrap()).sum()));
+    assert_eq!(image.threads, Some(pids().map(|pid| oracle::threads(pid).unwrap()).sum()));
+    let vsize = pids().map(|pid| oracle::memory(pid).unwrap().total).sum();
     assert_eq!(image.vsize, Some(vsize));
-    let rss: u64 = pids().map(|pid| truth::memory(pid).unwrap().resident).sum();
+    let rss: u64 = pids().map(|pid| oracle::memory(pid).unwrap().resident).sum();
     // The kernel's own count wavers by some pages a CPU.
     assert!(image.rss.unwrap().abs_diff(rss) <= 512 << 10, "{:?} against {rss}", image.rss);
-    let sockets = pids().map(|pid| truth::established(pid).unwrap());
+    let sockets = pids().map(|pid| oracle::established(pid).unwrap());
     let sockets = sockets.reduce(|all, more| all.union(&more)).unwrap();
     assert_eq!(image.tcp, Some(sockets.all_tcp()));
     assert_eq!(image.udp, Some(sockets.all_udp()));

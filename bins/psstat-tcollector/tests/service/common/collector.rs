@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use psstat_actor::truth;
+use psstat_testproc::oracle;
 use rustix::process::{Pid, Signal};
 
 use super::cycle::{self, Cycle};
@@ -204,7 +204,7 @@ impl Collector {
             let begin = Instant::now();
             std::thread::sleep(Duration::from_millis(300));
             self.signal(Signal::STOP);
-            until("it has stopped", || truth::state(self.pid()).unwrap() == 'T');
+            until("it has stopped", || oracle::state(self.pid()).unwrap() == 'T');
             // A busy machine may have taken all of the window for that.
             if begin.elapsed() < Duration::from_millis(700) {
                 return self.count();

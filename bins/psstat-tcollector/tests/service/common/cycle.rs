@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use psstat_actor::truth::{Parsed, check_stream};
+use psstat_testproc::oracle::{Parsed, check_stream};
 
 /// The points of a cycle.
 #[derive(Clone, Debug)]

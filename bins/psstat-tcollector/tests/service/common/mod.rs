@@ -11,8 +11,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use psstat_actor::truth::{self, Sockets};
-use psstat_actor::{Actor, Config, TempDir};
+use psstat_testproc::oracle::{self, Sockets};
+use psstat_testproc::{Config, TempDir, TestProcess};
 
 pub(crate) use collector::{Collector, Setup};
 pub(crate) use cycle::{Cycle, TARDY, judge, left_out_by_need, mean_load, on_time};
@@ -31,9 +31,9 @@ pub(crate) fn word(name: &str) -> String {
     format!("{name}_{}_{number}x", std::process::id())
 }
 
-/// An actor with a command line of one word.
-pub(crate) fn actor(word: &str) -> Actor {
-    Actor::spawn(&Config::new(word)).unwrap()
+/// A test process with a command line of one word.
+pub(crate) fn testproc(word: &str) -> TestProcess {
+    TestProcess::spawn(&Config::new(word)).unwrap()
 }
 
 /// Writes a conf that nobody complains about, and gives its path.
@@ -95,16 +95,16 @@ pub(crate) fn truth_of(image: &str, pids: &[u32]) -> BTreeMap<String, i64> {
         add("io", kind, 0);
     }
     for &pid in pids {
-        let io = truth::io(pid).unwrap();
+        let io = oracle::io(pid).unwrap();
         for kind in kinds {
             add("io", kind, io[kind]);
         }
-        sockets = sockets.union(&truth::established(pid).unwrap());
+        sockets = sockets.union(&oracle::established(pid).unwrap());
     }
     let sum = |of: &dyn Fn(u32) -> u64| count(pids.iter().map(|&pid| of(pid)).sum());
-    add("fd", "open", sum(&|pid| truth::fds(pid).unwrap()));
-    add("threads", "", sum(&|pid| truth::threads(pid).unwrap()));
-    add("mem", "total", sum(&|pid| truth::memory(pid).unwrap().total));
+    add("fd", "open", sum(&|pid| oracle::fds(pid).unwrap()));
+    add("threads", "", sum(&|pid| oracle::threads(pid).unwrap()));
+    add("mem", "total", sum(&|pid| oracle::memory(pid).unwrap().total));
     add("procs", "", count(pids.len() as u64));
     add("net", "tcp", count(sockets.all_tcp()));
     add("net", "udp", count(sockets.all_udp()));

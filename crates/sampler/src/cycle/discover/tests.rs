@@ -1,7 +1,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use psstat_actor::{Actor, Config};
+use psstat_testproc::{Config, TestProcess};
 
 use super::*;
 use crate::options::Options;
@@ -13,7 +13,7 @@ const A: ImageId = ImageId(0);
 #[test]
 fn who_takes_a_listed_pid_is_not_who_was_listed() {
     let word = format!("listed-{}.", std::process::id());
-    let mut parent = Actor::spawn(&Config::new("listed-parent")).unwrap();
+    let mut parent = TestProcess::spawn(&Config::new("listed-parent")).unwrap();
     let window = Duration::from_millis(1);
     let patience = Duration::from_secs(10);
     let options = Options { window, command_line_patience: patience, ..Options::default() };

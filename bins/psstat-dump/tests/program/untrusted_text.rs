@@ -1,0 +1,164 @@
+//! Command lines, and names of files and sockets, that were made to do harm.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixListener;
+
+use psstat_testproc::{Config, TempDir, TestProcess, oracle};
+use serde_json::Value;
+
+use crate::run::{command, csv, json, run, stdout, unique};
+
+/// Sequences, marks and letters that reorder, marks with nothing to sit on,
+/// what is wide, what has a meaning in CSV and JSON.
+const EVIL: &str = "\x1b]0;owned\x07 \x1b[2J \n\r\t \u{9b}31m \u{202e}gpj.exe\u{2066} \u{5d0}\u{5d1} 12 \
+                    \u{627} \u{301}\u{301} 日本 \"q\",'";
+
+fn is_dangerous(c: char) -> bool {
+    let is_right_to_left = matches!(c, '\u{590}'..='\u{8ff}');
+    (c.is_control() && c != '\n')
+        || is_right_to_left
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn assert_harmless(text: &str) {
+    assert!(!text.contains(is_dangerous), "{text:?}");
+    assert!(!text.contains('\u{301}'), "{text:?}");
+    assert!(text.contains("日本"), "{text:?}");
+}
+
+#[test]
+fn are_harmless_in_every_form_and_whole_in_json() {
+    let name = unique("evil");
+    let clean = TestProcess::spawn(&Config::new(&name).arg(EVIL)).unwrap();
+    let raw =
+        TestProcess::spawn(&Config::new(&name).arg(OsStr::from_bytes(b"\xff\xfe\x80 x"))).unwrap();
+    let args = ["--no-conf", "-p", "--columns", "pid,command,image", "--sort", "pid", "-r", &name];
+    for form in [&[][..], &["--json"], &["--csv"], &["--color", "always"]] {
+        let text = stdout(&run(&[&args[..], form].concat()));
+        assert_harmless(&text.replace("\x1b[1m", "").replace("\x1b[0m", ""));
+    }
+    let table = stdout(&run(&args));
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(table.contains(r"\x1b]0;owned\x07") && table.contains(r"\xff\xfe\x80 x"), "{table}");
+    assert!(table.contains(r"\u{202e}gpj.exe"), "{table}");
+    assert!(table.contains(r"\u{5d0}\u{5d1} 12 \u{627} \u{301}\u{301} 日本"), "{table}");
+    // What stands behind it stays in its column.
+    let column = table.lines().next().unwrap().find("IMAGE").unwrap();
+    let line = table.lines().find(|line| line.contains("日本")).unwrap();
+    // Two letters of three bytes that are two columns wide.
+    assert_eq!(line.rfind(&name), Some(column + 2), "{table}");
+
+    let records = csv(&stdout(&run(&[&args[..], &["--csv"]].concat())));
+    assert_eq!(records.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4]);
+
+    let (_, document) = json(&[&args[..], &["--json"]].concat());
+    let row = |pid: u32| {
+        document["rows"].as_array().unwrap().iter().find(|row| row["pid"] == pid).unwrap().clone()
+    };
+    let clean = row(clean.pid());
+    assert_eq!(clean["command_line"], format!("{name} {EVIL}"));
+    assert_eq!(clean.get("command_line_hex"), None);
+    let bytes = oracle::cmdline(raw.pid()).unwrap();
+    let joined: Vec<u8> =
+        bytes[..bytes.len() - 1].iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
+    let hex: String = joined.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(row(raw.pid())["command_line_hex"], hex);
+}
+
+#[test]
+fn a_page_is_harmless_in_every_form() {
+    let name = unique("evil-page");
+    let testproc = TestProcess::spawn(&Config::new(&name).arg(EVIL)).unwrap();
+    let pid = testproc.pid().to_string();
+    for form in [&[][..], &["--json"], &["--csv"]] {
+        assert_harmless(&stdout(&run(&[&["pid", &pid][..], form].concat())));
+    }
+}
+
+/// Names of files and sockets are chosen by strangers, too.
+#[test]
+fn names_of_files_and_sockets_are_harmless_in_every_form() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join(format!("file {EVIL}"));
+    let _file = std::fs::File::create(&file).unwrap();
+    // An address has no room for more.
+    let path = temp.join("\x1b[2J\u{202e}\n\u{5d0} 1 日本");
+    let _listener = UnixListener::bind(&path).unwrap();
+    // This very process has them.
+    let pid = std::process::id().to_string();
+    for form in [&[][..], &["--json"], &["--csv"]] {
+        let text = stdout(&run(&[&["pid", &pid][..], form].concat()));
+        assert!(!text.contains(is_dangerous), "{text:?}");
+        if form.is_empty() {
+            assert!(text.contains(r"\x1b[2J \x0a\x0d\x09 \u{9b}31m"), "{text}");
+            assert!(text.contains(r"\x1b[2J\u{202e}\x0a\u{5d0} 1 日本"), "{text}");
+        }
+    }
+    let (_, page) = json(&["pid", &pid, "--json"]);
+    let has = |section: &str, field: &str, value: &std::path::Path| {
+        let list = page[section]["list"].as_array().unwrap();
+        list.iter().any(|one| one[field] == value.to_str().unwrap())
+    };
+    assert!(has("descriptors", "target", &file) && has("sockets", "local", &path), "{page}");
+}
+
+#[test]
+fn explain_is_harmless_in_every_form() {
+    let name = unique("evil-explained");
+    let testproc = TestProcess::spawn(&Config::new(&name).arg(EVIL)).unwrap();
+    let pid = testproc.pid().to_string();
+    let nearly = format!("^{name} .*日本 \u{5d0}\u{301}");
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("evil {nearly}\nevil ^{name}\n")).unwrap();
+    let with = ["--conf", conf.to_str().unwrap()];
+    for what in [&["explain", &pid][..], &["explain", "--rule", "evil"]] {
+        for form in [&[][..], &["--json"], &["--csv"]] {
+            let text = stdout(&run(&[what, &with, form].concat()));
+            assert!(!text.contains(is_dangerous), "{text:?}");
+            // On a busy machine a command line may take too long to be read,
+            // and CSV has lines of processes only.
+            assert!(text.contains("日本") || form == ["--csv"], "{text:?}");
+        }
+        let (_, document) = json(&[what, &with, &["--json"]].concat());
+        assert_eq!(document["rules"][0]["regex"], nearly);
+    }
+    let (_, document) = json(&[&["explain", &pid][..], &with, &["--json"]].concat());
+    assert_eq!(document["command_line"], format!("{name} {EVIL}"));
+    let records = csv(&stdout(&run(&[&["explain", &pid][..], &with, &["--csv"]].concat())));
+    assert_eq!(records.len(), 3);
+}
+
+/// They had U+FFFD in the place of bytes that nobody could get back.
+#[test]
+fn paths_and_regexes_that_are_not_utf8_come_in_hexadecimal_too() {
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join(OsStr::from_bytes(b"c\xff.conf"));
+    std::fs::write(&conf, b"x ^nothing-of-\xfe$\n").unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let of_conf = hex(conf.as_os_str().as_bytes());
+    let document = |args: &[&OsStr]| -> Value {
+        let output = command(&["--json"]).args(args).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let (check, with) = (OsStr::new("check"), OsStr::new("--conf"));
+    let checked = document(&[check, conf.as_os_str()]);
+    assert_eq!(checked["conf_hex"], of_conf);
+    assert_eq!(checked["rules"][0]["regex_hex"], hex(b"^nothing-of-\xfe$"));
+    let table = document(&[with, conf.as_os_str()]);
+    assert_eq!(table["images_from"]["conf_hex"], of_conf);
+    let folder = temp.join(OsStr::from_bytes(b"d\xff"));
+    let words = ["capture", "--pid", "1"].map(OsStr::new);
+    let captured = document(&[&words[..], &[folder.as_os_str()]].concat());
+    assert_eq!(captured["dir_hex"], hex(folder.as_os_str().as_bytes()));
+}
+
+#[test]
+fn make_no_image_names_of_their_own() {
+    let name = unique("x\x1b[31m\n,");
+    let _testproc = TestProcess::spawn(&Config::new(&name).arg("y")).unwrap();
+    let safe = unique("x__31m__");
+    let (status, document) = json(&["--no-conf", "--json", &safe]);
+    assert_eq!((status, &document["rows"][0]["procs"]), (0, &serde_json::json!(1)));
+}

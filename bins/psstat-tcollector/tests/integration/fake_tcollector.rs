@@ -1,0 +1,331 @@
+//! What tcollector does to a collector: started, read, tagged, killed when it
+//! is silent, started again when it ends, told to end at last.
+
+use std::io::{ErrorKind, Read, Write as _};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Pid, Signal};
+
+use crate::common::{Cycle, judge, until};
+
+/// How long tcollector waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// From one read of a collector's output to the next.
+    pub(crate) read: Duration,
+    /// Without a line, until a collector is killed.
+    pub(crate) silence: Duration,
+    /// Until one that ended with 0, or was killed for its silence, is started
+    /// again, at most.
+    pub(crate) again: Duration,
+    /// Until one that ended otherwise is started again, since its last start.
+    pub(crate) dead: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub(crate) mercy: Duration,
+}
+
+impl Clock {
+    /// tcollector's own.
+    pub(crate) const TRUE: Clock = Clock {
+        read: Duration::from_secs(1),
+        silence: Duration::from_secs(600),
+        again: Duration::from_secs(15),
+        dead: Duration::from_secs(3600),
+        mercy: Duration::from_secs(5),
+    };
+
+    /// For tests that wait for it.
+    pub(crate) const SHORT: Clock = Clock {
+        read: Duration::from_millis(100),
+        silence: Duration::from_secs(20),
+        again: Duration::from_millis(300),
+        dead: Duration::from_secs(4),
+        mercy: Duration::from_secs(5),
+    };
+}
+
+/// What was seen of the collector.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    /// Its points, in the order of their coming, without the tags added here.
+    pub(crate) lines: Vec<String>,
+    /// What it said on stderr, line by line.
+    pub(crate) log: Vec<String>,
+    /// Reads of its stdout that were lost, not being UTF-8.
+    pub(crate) lost: usize,
+    /// When it was started, and its pid.
+    pub(crate) starts: Vec<(Instant, u32)>,
+    /// How it ended by itself.
+    pub(crate) ends: Vec<ExitStatus>,
+    /// How often it was killed for its silence.
+    pub(crate) silences: usize,
+    /// What the stores answered.
+    pub(crate) answers: String,
+}
+
+/// A tcollector for one collector, in a thread.
+#[derive(Debug)]
+pub(crate) struct FakeTcollector {
+    record: Arc<Mutex<Record>>,
+    orders: Arc<Orders>,
+    thread: Option<JoinHandle<Option<Child>>>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    shut_down: AtomicBool,
+    die: AtomicBool,
+}
+
+/// How it is set up: the folder with the collector, and where its points go.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Has `0/NAME`, which is executable.
+    pub(crate) collectors: PathBuf,
+    /// tcollector's environment, which its collectors get.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) clock: Clock,
+    /// What is added to each line: `host=a cluster=b`.
+    pub(crate) tags: &'static str,
+    /// Connections to stores that take `put` lines.
+    pub(crate) stores: Vec<TcpStream>,
+}
+
+impl Site {
+    /// Starts the collector of the folder, and serves it from then on.
+    pub(crate) fn start(self) -> FakeTcollector {
+        let record = Arc::new(Mutex::default());
+        let orders = Arc::new(Orders::default());
+        for store in &self.stores {
+            store.set_nonblocking(true).unwrap();
+        }
+        let keeper = Keeper {
+            file: the_collector(&self.collectors),
+            site: self,
+            record: Arc::clone(&record),
+            orders: Arc::clone(&orders),
+        };
+        let thread = Some(std::thread::spawn(move || keeper.keep()));
+        FakeTcollector { record, orders, thread }
+    }
+}
+
+/// The one executable file that does not begin with a dot.
+fn the_collector(folder: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(folder.join("0")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries
+        .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'))
+        .filter(|path| {
+            // Follows links, as tcollector does.
+            let metadata = std::fs::metadata(path).unwrap();
+            metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+        })
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+impl FakeTcollector {
+    pub(crate) fn record(&self) -> Record {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap()
+    }
+
+    /// Waits for a record that is as wanted.
+    pub(crate) fn wait(&self, what: &str, wanted: impl Fn(&Record) -> bool) -> Record {
+        until(what, || wanted(&self.lock()));
+        self.record()
+    }
+
+    /// The cycles so far, held against tcollector's rules.
+    pub(crate) fn cycles(&self) -> Vec<Cycle> {
+        judge(self.record().lines.iter().map(String::as_str))
+    }
+
+    /// A cycle that begins and ends from now on. By their times: cycles that have come
+    /// already may not have been read yet.
+    pub(crate) fn fresh(&self) -> Cycle {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let later = |cycles: &[Cycle]| cycles.iter().filter(|cycle| cycle.time > now).count();
+        until("two more cycles", || later(&self.cycles()) >= 2);
+        self.cycles().pop().unwrap()
+    }
+
+    /// tcollector is told to end: so is the collector, in its own way. Gives its
+    /// status.
+    pub(crate) fn shut_down(mut self) -> (ExitStatus, Record) {
+        self.orders.shut_down.store(true, Ordering::Relaxed);
+        let mut child = self.join().unwrap();
+        (child.wait().unwrap(), self.record())
+    }
+
+    /// tcollector dies at once: all that the collector notices is a closed pipe.
+    pub(crate) fn die(mut self) -> Child {
+        self.orders.die.store(true, Ordering::Relaxed);
+        self.join().unwrap()
+    }
+
+    fn join(&mut self) -> Option<Child> {
+        self.thread.take().and_then(|thread| thread.join().unwrap())
+    }
+}
+
+impl Drop for FakeTcollector {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.orders.shut_down.store(true, Ordering::Relaxed);
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Keeper {
+    site: Site,
+    file: PathBuf,
+    record: Arc<Mutex<Record>>,
+    orders: Arc<Orders>,
+}
+
+/// A collector that runs.
+struct Living {
+    child: Child,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    /// A line that has not ended yet.
+    rest: String,
+    last_line: Instant,
+}
+
+impl Keeper {
+    fn keep(mut self) -> Option<Child> {
+        let mut start_at = Instant::now();
+        let mut living: Option<Living> = None;
+        loop {
+            if self.orders.die.load(Ordering::Relaxed) {
+                return living.map(|collector| collector.child);
+            }
+            if self.orders.shut_down.load(Ordering::Relaxed) {
+                return living.map(|collector| self.end(collector));
+            }
+            let now = Instant::now();
+            living = match living {
+                Some(mut collector) => {
+                    self.read(&mut collector);
+                    if let Some(status) = collector.child.try_wait().unwrap() {
+                        self.lock().ends.push(status);
+                        let started = self.lock().starts.last().unwrap().0;
+                        let clock = self.site.clock;
+                        start_at =
+                            if status.success() { now + clock.again } else { started + clock.dead };
+                        None
+                    } else if collector.last_line.elapsed() > self.site.clock.silence {
+                        self.lock().silences += 1;
+                        start_at = now + self.site.clock.again;
+                        self.end(collector).wait().unwrap();
+                        None
+                    } else {
+                        Some(collector)
+                    }
+                }
+                None if now >= start_at => Some(self.start()),
+                None => None,
+            };
+            std::thread::sleep(self.site.clock.read);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap()
+    }
+
+    /// Without arguments, in a process group of its own.
+    fn start(&self) -> Living {
+        let environment = self.site.environment.iter().map(|(name, value)| (name, value));
+        let mut child = Command::new(&self.file)
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        for pipe in [stdout.as_fd(), stderr.as_fd()] {
+            rustix::io::ioctl_fionbio(pipe, true).unwrap();
+        }
+        let now = Instant::now();
+        self.lock().starts.push((now, child.id()));
+        Living { child, stdout, stderr, rest: String::new(), last_line: now }
+    }
+
+    /// Takes what has come, and ships what is whole.
+    fn read(&mut self, collector: &mut Living) {
+        let said = String::from_utf8_lossy(&available(&mut collector.stderr)).into_owned();
+        self.lock().log.extend(said.lines().map(str::to_owned));
+
+        match String::from_utf8(available(&mut collector.stdout)) {
+            Ok(text) => collector.rest.push_str(&text),
+            Err(_) => self.lock().lost += 1,
+        }
+        let whole = collector.rest.rfind('\n').map_or(0, |end| end + 1);
+        let lines: String = collector.rest.drain(..whole).collect();
+        if !lines.is_empty() {
+            collector.last_line = Instant::now();
+            self.ship(&lines);
+            self.lock().lines.extend(lines.lines().map(str::to_owned));
+        }
+    }
+
+    /// Sends the lines to every store, tagged.
+    fn ship(&mut self, lines: &str) {
+        let puts = lines.lines().map(|line| format!("put {line} {}\n", self.site.tags));
+        let puts: String = puts.collect();
+        for store in &mut self.site.stores {
+            store.set_nonblocking(false).unwrap();
+            store.write_all(puts.as_bytes()).unwrap();
+            store.set_nonblocking(true).unwrap();
+            let answer = String::from_utf8_lossy(&available(store)).into_owned();
+            self.record.lock().unwrap().answers.push_str(&answer);
+        }
+    }
+
+    /// SIGTERM to the group; SIGKILL to who does not hear it.
+    fn end(&self, mut collector: Living) -> Child {
+        let group = Pid::from_child(&collector.child);
+        // Gone already is well.
+        let _ = rustix::process::kill_process_group(group, Signal::TERM);
+        let deadline = Instant::now() + self.site.clock.mercy;
+        while collector.child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                let _ = rustix::process::kill_process_group(group, Signal::KILL);
+                collector.child.wait().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        collector.child
+    }
+}
+
+/// What can be read without waiting.
+fn available(from: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match from.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        Err(error) => panic!("{error}"),
+    }
+    bytes
+}

@@ -1,0 +1,202 @@
+//! What becomes of the collector in tcollector's hands, by a shortened clock.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use psstat_testproc::TempDir;
+use rustix::process::{Pid, Signal};
+
+use crate::common::{PROGRAM, conf, until, word};
+use crate::fake_tcollector::{Clock, FakeTcollector, Record, Site};
+
+/// A folder with a conf, and with the collector as a link in `collectors/0`.
+struct CollectorDir {
+    temp: TempDir,
+    conf: PathBuf,
+}
+
+impl CollectorDir {
+    fn new() -> CollectorDir {
+        let temp = TempDir::new().unwrap();
+        let conf = conf(&temp, &format!("none {}\n", word("nobody")));
+        std::fs::create_dir_all(temp.join("collectors/0")).unwrap();
+        CollectorDir { temp, conf }
+    }
+
+    fn place(&self) -> PathBuf {
+        self.temp.join("collectors/0/psstat")
+    }
+
+    fn with_link(self) -> CollectorDir {
+        std::os::unix::fs::symlink(PROGRAM, self.place()).unwrap();
+        self
+    }
+
+    /// A script in its place that sets the options and becomes the collector.
+    fn with_script(self, options: &str) -> CollectorDir {
+        let script = format!("#!/bin/sh\n{options} exec {PROGRAM}\n");
+        // Not written in place: it may be running.
+        let new = self.temp.join("new");
+        std::fs::write(&new, script).unwrap();
+        std::fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::rename(new, self.place()).unwrap();
+        self
+    }
+
+    fn site(&self, conf: &Path) -> Site {
+        Site {
+            collectors: self.temp.join("collectors"),
+            environment: vec![
+                ("PSSTAT_CONF", conf.display().to_string()),
+                ("PSSTAT_INTERVAL", "1".to_owned()),
+            ],
+            clock: Clock::SHORT,
+            tags: "host=a",
+            stores: Vec::new(),
+        }
+    }
+
+    fn start(&self) -> FakeTcollector {
+        self.site(&self.conf).start()
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn has_lines(record: &Record) -> bool {
+    !record.lines.is_empty()
+}
+
+#[test]
+fn a_wrapper_script_gives_options_by_the_environment() {
+    let dir = CollectorDir::new().with_script("PSSTAT_TAG=dc=ams3");
+    let tcollector = dir.start();
+    let record = tcollector.wait("a line", has_lines);
+    assert!(record.lines.iter().all(|line| line.ends_with(" dc=ams3")), "{record:#?}");
+    // The script's process is the collector's: the group's signals reach it.
+    let (status, record) = tcollector.shut_down();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(record.starts.len(), 1);
+}
+
+/// With or without a conf, tcollector has no reason to kill it.
+#[test]
+fn it_is_never_silent() {
+    let dir = CollectorDir::new().with_link();
+    let without = CollectorDir::new().with_link();
+    let silence = Duration::from_secs(12);
+    let tcollectors =
+        [dir.site(&dir.conf), without.site(&without.temp.join("missing"))].map(|mut site| {
+            site.clock.silence = silence;
+            site.start()
+        });
+    for tcollector in &tcollectors {
+        // For longer than it may be silent.
+        let record = tcollector.wait("a line after the time for silence", |record| {
+            record
+                .starts
+                .first()
+                .is_some_and(|first| first.0.elapsed() > silence + Duration::from_secs(2))
+                && record.lines.last().is_some_and(|line| line.contains("collector"))
+        });
+        assert_eq!((record.silences, record.starts.len()), (0, 1), "{:#?}", record.log);
+        assert!(tcollector.cycles().len() > 5);
+    }
+}
+
+/// A collector that stands still is killed and replaced; the new one goes on.
+#[test]
+fn killed_for_its_silence_it_starts_anew() {
+    let dir = CollectorDir::new().with_link();
+    let mut site = dir.site(&dir.conf);
+    site.clock.silence = Duration::from_secs(8);
+    site.clock.mercy = Duration::from_secs(1);
+    let tcollector = site.start();
+    let before = tcollector.wait("a line", has_lines);
+    let still = before.starts.last().unwrap().1;
+    // It hears SIGTERM only when it goes on: SIGKILL it is.
+    signal(still, Signal::STOP);
+    let record = tcollector
+        .wait("another", |record| record.starts.last().is_some_and(|last| last.1 != still));
+    assert!(record.silences > before.silences, "{:#?}", record.log);
+    assert!(record.ends.is_empty(), "it ended by itself: {:?}", record.ends);
+    let lines = record.lines.len();
+    tcollector.wait("its lines", |record| record.lines.len() > lines);
+}
+
+/// tcollector restarts what ended with 0 soon, everything else much later.
+#[test]
+fn told_to_end_by_somebody_it_is_back_soon() {
+    let dir = CollectorDir::new().with_link();
+    let tcollector = dir.start();
+    for count in 1..=2 {
+        let lines = tcollector.record().lines.len();
+        let record = tcollector.wait("lines", |record| record.lines.len() > lines);
+        signal(record.starts.last().unwrap().1, [Signal::TERM, Signal::INT][count - 1]);
+        let record = tcollector.wait("the next one", |record| record.starts.len() > count);
+        assert_eq!(record.ends.last().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn wrong_options_wait_for_an_hour_and_say_why() {
+    let dir = CollectorDir::new().with_script("PSSTAT_INTERVAL=0");
+    let tcollector = dir.start();
+    let record = tcollector.wait("its end", |record| !record.ends.is_empty());
+    assert_eq!(record.ends[0].code(), Some(2));
+    // Not PSSTAT_INTERVAL=0: the environment of tcollector says 1.
+    let dir = dir.with_script("");
+    let record = tcollector.wait("lines", has_lines);
+    assert!(record.starts[1].0 - record.starts[0].0 >= Clock::SHORT.dead);
+    assert!(record.log.iter().any(|line| line.contains("--interval")), "{:#?}", record.log);
+    drop(dir);
+}
+
+/// Nothing that is not UTF-8 reaches stdout, whatever is in the conf.
+#[test]
+fn no_read_is_lost_to_bytes() {
+    let dir = CollectorDir::new().with_link();
+    let mut bytes = format!("good {}\n", word("nobody")).into_bytes();
+    bytes.extend_from_slice(b"caf\xe9 \xff\xfe\nother [\xe9\nthird a\xffb\n");
+    std::fs::write(&dir.conf, bytes).unwrap();
+    let tcollector = dir.start();
+    let record = tcollector.wait("lines of the good image", |record| {
+        record.lines.iter().any(|line| line.contains("image=good"))
+    });
+    assert_eq!(record.lost, 0);
+    assert!(!tcollector.cycles().is_empty());
+    // The complaint is in the log, whole.
+    tcollector.wait("a log line", |record| {
+        record.log.iter().any(|line| line.contains("psstat.conf:2:") && line.contains("error"))
+    });
+}
+
+/// All that it notices is a closed pipe.
+#[test]
+fn it_does_not_outlive_tcollector() {
+    let dir = CollectorDir::new().with_link();
+    let tcollector = dir.start();
+    tcollector.wait("a line", has_lines);
+    let mut child = tcollector.die();
+    let mut status = None;
+    until("its end", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+/// SIGTERM is enough, long before SIGKILL.
+#[test]
+fn shut_down_in_time() {
+    let dir = CollectorDir::new().with_link();
+    let tcollector = dir.start();
+    tcollector.wait("a line", has_lines);
+    let (status, record) = tcollector.shut_down();
+    // One that was killed has no status.
+    assert_eq!(status.code(), Some(0), "{record:#?}");
+}

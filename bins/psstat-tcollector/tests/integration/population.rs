@@ -1,0 +1,135 @@
+//! Processes whose numbers are known because the test made them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use psstat_emit::{HealthSeries, Series};
+use psstat_testproc::{Counts, Io, TempDir, TestProcess};
+
+use crate::common::{conf, testproc, word};
+
+/// A test process, and what it says that it has.
+#[derive(Debug)]
+struct Member {
+    testproc: TestProcess,
+    threads: u64,
+    counts: Counts,
+}
+
+/// The images of the conf.
+const IMAGES: [&str; 3] = ["svc/web", "svc/db", "svc/none"];
+
+/// Two images with processes and one without, and a conf of their rules.
+#[derive(Debug)]
+pub(crate) struct Population {
+    pub(crate) temp: TempDir,
+    pub(crate) conf: std::path::PathBuf,
+    /// Of `svc/web`.
+    web: Vec<Member>,
+    /// What those of `svc/web` did that have ended.
+    gone: Io,
+    /// Of `svc/db`.
+    db: Vec<Member>,
+}
+
+impl Population {
+    pub(crate) fn new() -> Population {
+        let [web, db, none] = ["web", "db", "none"].map(word);
+        let temp = TempDir::new().unwrap();
+        let words = [&web, &db, &none];
+        let rules: String =
+            IMAGES.iter().zip(words).map(|(image, word)| format!("{image} {word}\n")).collect();
+        let conf = conf(&temp, &rules);
+        let mut population = Population {
+            temp,
+            conf,
+            web: [&web, &web, &web].map(|word| member(word)).into(),
+            gone: Io::default(),
+            db: vec![member(&db)],
+        };
+        let [first, second, ..] = &mut population.web[..] else { unreachable!() };
+        first.threads = first.testproc.threads(5).unwrap();
+        first.testproc.open_files(20).unwrap();
+        first.counts = first.testproc.tcp_pairs(3).unwrap();
+        first.testproc.write_bytes(1_000_000, 10).unwrap();
+        second.testproc.unix_pairs(2).unwrap();
+        second.counts = second.testproc.udp_connected(2).unwrap();
+        second.testproc.read_bytes(345_678, 9).unwrap();
+        let only = &mut population.db[0];
+        only.counts = only.testproc.open_sockets(psstat_testproc::Kind::Tcp, 1).unwrap();
+        only.testproc.write_bytes(77, 7).unwrap();
+        population.quiesce();
+        population
+    }
+
+    /// Everybody does something more; nobody knows of it until the next cycle.
+    pub(crate) fn work(&mut self) {
+        for (number, member) in (1..).zip(self.web.iter_mut().chain(&mut self.db)) {
+            member.testproc.write_bytes(number * 10_000, number).unwrap();
+        }
+        self.quiesce();
+    }
+
+    /// One of `svc/web` ends, and nobody of its image waits for it.
+    pub(crate) fn end_one(&mut self) {
+        let mut last = self.web.pop().unwrap();
+        self.gone += last.testproc.expected_io().unwrap();
+        last.testproc.kill().unwrap();
+        last.testproc.reap().unwrap();
+    }
+
+    fn quiesce(&self) {
+        for member in self.web.iter().chain(&self.db) {
+            member.testproc.quiesce().unwrap();
+        }
+    }
+
+    /// The series of a cycle, all of the catalogue: the metric, then its tags.
+    pub(crate) fn series() -> BTreeSet<String> {
+        let tag = |value: Option<&str>| value.map(|it| format!(" type={it}")).unwrap_or_default();
+        let of_images = Series::ALL.iter().flat_map(|series| {
+            let (name, tag) = (series.metric().name, tag(series.type_value()));
+            IMAGES.map(|image| format!("{name} image={image}{tag}"))
+        });
+        let of_the_collector = HealthSeries::ALL
+            .iter()
+            .map(|health| format!("{}{}", health.metric().name, tag(health.type_value())));
+        of_images.chain(of_the_collector).collect()
+    }
+
+    /// What the points must say of what the test knows: `metric image=… type=…`.
+    pub(crate) fn known(&self) -> BTreeMap<String, i64> {
+        let mut known = BTreeMap::new();
+        let empty = Vec::new();
+        let members = [&self.web, &self.db, &empty];
+        let gone = [self.gone, Io::default(), Io::default()];
+        let images = IMAGES.into_iter().zip(members).zip(gone);
+        for ((image, members), gone) in images {
+            let io = members
+                .iter()
+                .fold(gone, |sum, member| sum + member.testproc.expected_io().unwrap());
+            let sum = |of: &dyn Fn(&Member) -> u64| members.iter().map(of).sum::<u64>();
+            let net = |of: &dyn Fn(&Counts) -> u64| sum(&|member| of(&member.counts));
+            for (series, value) in [
+                (format!("io image={image} type=rchar"), io.rchar),
+                (format!("io image={image} type=wchar"), io.wchar),
+                (format!("io image={image} type=syscr"), io.syscr),
+                (format!("io image={image} type=syscw"), io.syscw),
+                (format!("fd image={image} type=open"), net(&|counts| counts.fds)),
+                (format!("threads image={image}"), sum(&|member| member.threads)),
+                (format!("net image={image} type=tcp"), net(&|counts| counts.tcp + counts.tcp6)),
+                (format!("net image={image} type=udp"), net(&|counts| counts.udp + counts.udp6)),
+                (format!("net image={image} type=unix"), net(&|counts| counts.unix)),
+                (format!("procs image={image}"), members.len() as u64),
+            ] {
+                known.insert(series, i64::try_from(value).unwrap());
+            }
+        }
+        known
+    }
+}
+
+fn member(word: &str) -> Member {
+    let mut testproc = testproc(word);
+    let counts = testproc.sockets().unwrap();
+    Member { testproc, threads: 1, counts }
+}

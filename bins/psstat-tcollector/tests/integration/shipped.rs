@@ -1,0 +1,101 @@
+//! From the processes to two stores, by way of the fake tcollector.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use psstat_testproc::oracle::{Parsed, check_stream};
+
+use crate::common::{Cycle, PROGRAM, until};
+use crate::fake_tcollector::{Clock, Site};
+use crate::population::Population;
+use crate::store::{Influx, Points, Victoria, series};
+
+const TAGS: &str = "host=pxy12 cluster=ams3 class=pxy";
+
+/// Every series, with the values, tags and times that the collector gave.
+#[test]
+fn both_stores_hold_what_the_processes_did() {
+    let (Some(influx), Some(victoria)) = (Influx::start(), Victoria::start()) else { return };
+    let mut population = Population::new();
+    let collectors = population.temp.join("collectors");
+    std::fs::create_dir_all(collectors.join("0")).unwrap();
+    std::os::unix::fs::symlink(PROGRAM, collectors.join("0/psstat")).unwrap();
+    let begun = now();
+    let site = Site {
+        collectors,
+        environment: vec![
+            ("PSSTAT_CONF", population.conf.display().to_string()),
+            ("PSSTAT_INTERVAL", "1".to_owned()),
+        ],
+        clock: Clock::TRUE,
+        tags: TAGS,
+        stores: vec![influx.connect(), victoria.connect()],
+    };
+    let tcollector = site.start();
+
+    assert_known(&tcollector.fresh(), &population);
+    population.work();
+    assert_known(&tcollector.fresh(), &population);
+    population.end_one();
+    assert_known(&tcollector.fresh(), &population);
+    let (status, record) = tcollector.shut_down();
+    assert_eq!(status.code(), Some(0), "{record:#?}");
+    assert_eq!(record.starts.len(), 1, "{record:#?}");
+    assert_eq!(record.lost, 0);
+    assert_eq!(record.answers, "", "a store refused a line");
+
+    let lines = check_stream(&record.lines).unwrap();
+    for line in &lines {
+        assert!((begun..=now()).contains(&line.timestamp), "{line:?}");
+    }
+    let mut cycles: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    for line in &lines {
+        let tags = line.tags.iter().cloned().collect();
+        cycles.entry(line.timestamp).or_default().insert(series(&line.metric, &tags));
+    }
+    // The end came in the middle of the last one, perhaps.
+    cycles.pop_last();
+    for (time, cycle) in &cycles {
+        let expected = Population::series();
+        let difference: Vec<&String> = cycle.symmetric_difference(&expected).collect();
+        assert_eq!(difference, [""; 0], "{time}");
+    }
+    let shipped: Points = lines.iter().map(shipped).collect();
+    assert_eq!(shipped.len(), lines.len());
+    assert_holds("InfluxDB", || influx.points(), &shipped);
+    assert_holds("VictoriaMetrics", || victoria.points(), &shipped);
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn assert_known(cycle: &Cycle, population: &Population) {
+    for (series, value) in population.known() {
+        assert_eq!(cycle.get(&series), value, "{series}: {cycle:#?}");
+    }
+}
+
+/// A point as a store must hold it.
+fn shipped(line: &Parsed) -> ((String, u64), f64) {
+    let mut tags: BTreeMap<String, String> = line.tags.iter().cloned().collect();
+    for tag in TAGS.split(' ') {
+        let (key, value) = tag.split_once('=').unwrap();
+        assert_eq!(tags.insert(key.to_owned(), value.to_owned()), None, "{key} twice");
+    }
+    ((series(&line.metric, &tags), line.timestamp), line.number())
+}
+
+/// Waits until a store has as many points, and compares each.
+fn assert_holds(store: &str, points: impl Fn() -> Points, expected: &Points) {
+    let mut held = Points::new();
+    until(store, || {
+        held = points();
+        held.len() >= expected.len()
+    });
+    let strange = held.keys().find(|point| !expected.contains_key(*point));
+    assert_eq!(strange, None, "{store} has what nobody sent");
+    for (point, value) in expected {
+        assert_eq!(held.get(point), Some(value), "{store}: {point:?}");
+    }
+}

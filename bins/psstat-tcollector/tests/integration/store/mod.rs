@@ -1,0 +1,105 @@
+//! Real stores: started, asked, ended.
+
+mod influx;
+mod prometheus;
+mod victoria;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use psstat_testproc::TempDir;
+
+use crate::common::PATIENCE;
+
+pub(crate) use influx::Influx;
+pub(crate) use prometheus::Prometheus;
+pub(crate) use victoria::Victoria;
+
+/// Every point by its series (the metric, then its tags by their names:
+/// `metric a=b c=d`) and its time in seconds.
+pub(crate) type Points = BTreeMap<(String, u64), f64>;
+
+/// The series of a metric and its tags.
+pub(crate) fn series(metric: &str, tags: &BTreeMap<String, String>) -> String {
+    let tags: Vec<String> = tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    format!("{metric}{}", tags.concat())
+}
+
+/// Where a program is, if it is installed. If not, the test says that it is
+/// skipped.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name));
+    let program = found.into_iter().find(|path| path.is_file());
+    if program.is_none() {
+        println!("skipped: {name} is not installed");
+    }
+    program
+}
+
+/// A server of a test's own, with its data in a folder of its own. Ends with it.
+#[derive(Debug)]
+struct Server {
+    child: Child,
+    data: TempDir,
+}
+
+impl Server {
+    /// Starts a program on free ports and waits until it is ready. Ports that
+    /// somebody took meanwhile are replaced by others.
+    fn start<const N: usize>(
+        program: &Path,
+        options: impl Fn(&Path, [u16; N]) -> Vec<String>,
+        ready: impl Fn([u16; N]) -> bool,
+    ) -> (Server, [u16; N]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let data = TempDir::new().unwrap();
+            let ports = free_ports();
+            let log = std::fs::File::create(data.join("log")).unwrap();
+            // It ends with the test, however that ends.
+            let child = Command::new("setpriv")
+                .args(["--pdeathsig", "KILL"])
+                .arg(program)
+                .args(options(data.path(), ports))
+                .env_clear()
+                .env("HOME", data.path())
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap();
+            let mut server = Server { child, data };
+            while server.child.try_wait().unwrap().is_none() {
+                if ready(ports) {
+                    return (server, ports);
+                }
+                assert!(Instant::now() < deadline, "not ready: {}", server.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let log = server.log();
+            assert!(log.contains("address already in use"), "{program:?} ended: {log}");
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("log")).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports of the loopback interface that nobody listens on.
+fn free_ports<const N: usize>() -> [u16; N] {
+    // All held at once, so that no two are the same.
+    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}

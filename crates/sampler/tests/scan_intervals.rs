@@ -1,0 +1,127 @@
+//! What is left alone while it is idle, and how soon a change is noticed that
+//! left no trace but the CPU it took.
+// The permission for tests does not reach the functions beside them.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{A, B, Watch, options, testproc, word};
+use psstat_sampler::turns::{
+    COMMAND_LINE_TURN, DESCRIPTOR_TURN, IDLE_COMMAND_LINE_TURN, LISTING_TURN,
+};
+use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
+use psstat_testproc::{Config, Kind, TestProcess};
+
+const SHORT: Duration = Duration::from_millis(2);
+
+/// Cycles over one process; gives how often its command line was read.
+fn looks(sampler: &mut Sampler, pid: u32, cycles: u32) -> u32 {
+    let mut looks = 0;
+    for _ in 0..cycles {
+        let due = sampler.open(&mut |process, images| {
+            if process.pid == pid {
+                looks += 1;
+                images.extend(process.text.starts_with(b"matched").then_some(ImageId(0)));
+            }
+        });
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        sampler.close();
+    }
+    looks
+}
+
+/// A test process whose title can be overwritten by a word that matches.
+fn idle_stranger() -> TestProcess {
+    let testproc = TestProcess::spawn(&Config::new("stranger").arg("x".repeat(200))).unwrap();
+    testproc.quiesce().unwrap();
+    testproc
+}
+
+fn end(mut testproc: TestProcess) {
+    testproc.kill().unwrap();
+    testproc.reap().unwrap();
+}
+
+#[test]
+fn an_idle_command_line_is_read_once_in_a_long_turn() {
+    let testproc = idle_stranger();
+    let mut sampler = Sampler::new(Options { window: SHORT, ..options() }).unwrap();
+    // Past its first cycles, in which it is looked at more often.
+    looks(&mut sampler, testproc.pid(), 2 * COMMAND_LINE_TURN);
+    if !sampler.fast_paths().cpu_clock {
+        return println!("skipped: no CPU clocks");
+    }
+    let turn = looks(&mut sampler, testproc.pid(), IDLE_COMMAND_LINE_TURN);
+    assert_eq!(turn, 1);
+}
+
+#[test]
+fn a_title_is_noticed_within_a_turn_wherever_the_stranger_is_in_it() {
+    for fast in [FastPaths::ALL, FastPaths::NONE] {
+        for wait in 0..COMMAND_LINE_TURN {
+            let mut testproc = idle_stranger();
+            let mut sampler = Sampler::new(Options { window: SHORT, fast, ..options() }).unwrap();
+            looks(&mut sampler, testproc.pid(), 2 * COMMAND_LINE_TURN + wait);
+            assert_eq!(sampler.sample().image(A).procs, 0);
+            testproc.overwrite_title("matched").unwrap();
+            looks(&mut sampler, testproc.pid(), COMMAND_LINE_TURN);
+            assert_eq!(sampler.sample().image(A).procs, 1, "{fast:?}, {wait}");
+        }
+    }
+}
+
+/// The same program, as large as before: nothing of a stranger tells.
+#[test]
+fn an_exec_of_an_old_stranger_is_noticed_within_a_turn() {
+    let mut testproc = idle_stranger();
+    let mut sampler = Sampler::new(Options { window: SHORT, ..options() }).unwrap();
+    looks(&mut sampler, testproc.pid(), 3 * COMMAND_LINE_TURN);
+    testproc.exec(&Config::new("matched")).unwrap();
+    looks(&mut sampler, testproc.pid(), COMMAND_LINE_TURN);
+    assert_eq!(sampler.sample().image(A).procs, 1);
+}
+
+/// Of two that share their sockets one puts a socket in the place of another:
+/// as many descriptors as before, and no table changes.
+#[test]
+fn a_descriptor_that_was_replaced_is_noticed_within_its_turn() {
+    let (a, b) = (word("holder"), word("heir"));
+    let mut holder = TestProcess::spawn(&Config::new(&a).arg("x".repeat(200))).unwrap();
+    holder.tcp_pairs(1).unwrap();
+    holder.udp_connected(2).unwrap();
+    let mut heir = holder.fork_copy().unwrap();
+    heir.overwrite_title(&b).unwrap();
+    // A machine so busy that its window leaves no time for it changes nothing.
+    for (window, udp) in [(SHORT, 2), (Duration::ZERO, 1)] {
+        let mut watch = Watch::with(Options { window, ..options() }, &[&a, &b]);
+        let before = watch.cycles(3).image(B);
+        assert_eq!((before.tcp, before.udp), (Some(2), Some(udp)), "{window:?}");
+        heir.replace_socket(Kind::Udp, Kind::Tcp).unwrap();
+        let after = watch.cycles(usize::try_from(DESCRIPTOR_TURN).unwrap());
+        assert_eq!((after.image(B).tcp, after.image(B).udp), (Some(2), Some(udp - 1)));
+        assert_eq!((after.image(A).tcp, after.image(A).udp), (Some(2), Some(2)));
+    }
+}
+
+/// Between two whole listings too, whoever comes is there in the next cycle,
+/// and whoever goes is not.
+#[test]
+fn who_comes_and_goes_is_noticed_in_the_next_cycle() {
+    let (a, b) = (word("comes"), word("stays"));
+    let _other = testproc(&b);
+    let mut watch = Watch::with(Options { window: SHORT, ..options() }, &[&a, &b]);
+    watch.cycles(3);
+    for round in 0..2 * LISTING_TURN {
+        let one = testproc(&a);
+        let sample = watch.cycle();
+        assert_eq!(sample.image(A).procs, 1, "{round}");
+        let two = testproc(&a);
+        end(one);
+        let sample = watch.cycle();
+        assert_eq!((sample.image(A).procs, sample.image(B).procs), (1, 1), "{round}");
+        end(two);
+        assert_eq!(watch.cycle().image(A).procs, 0, "{round}");
+    }
+}
