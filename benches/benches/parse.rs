@@ -9,7 +9,7 @@ use procfs::process as peer;
 use procfs::{ExplicitSystemInfo, FromBufReadSI as _, FromRead as _};
 use psstat_benches::{files, tables};
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, StatCore, Statm, Status};
+use psstat_proc_parse::{Cmdline, FdTarget, Ids, Io, LimitValue, Limits, Stat, StatCore, Statm, Status};
 
 const ROWS: u32 = 1_000;
 const INFO: ExplicitSystemInfo = ExplicitSystemInfo {
@@ -80,7 +80,8 @@ fn status(criterion: &mut Criterion) {
     let ours = Status::parse(text).unwrap();
     let theirs = peer::Status::from_read(text).unwrap();
     assert!(ours.name.unwrap().unescaped().eq(theirs.name.bytes()));
-    assert_eq!(ours.uid, Some([theirs.ruid, theirs.euid, theirs.suid, theirs.fuid]));
+    let uids = [theirs.ruid, theirs.euid, theirs.suid, theirs.fuid];
+    assert_eq!(ours.uid.map(Ids::to_array), Some(uids));
     assert_eq!((ours.vm_rss, ours.rss_anon), (theirs.vmrss, theirs.rssanon));
     assert_eq!((ours.threads, ours.sig_cgt), (Some(theirs.threads), Some(theirs.sigcgt)));
     assert_eq!(ours.nonvoluntary_ctxt_switches, theirs.nonvoluntary_ctxt_switches);
@@ -96,15 +97,15 @@ fn status(criterion: &mut Criterion) {
 fn cmdline(criterion: &mut Criterion) {
     let text = files::CMDLINE;
     let mut buffer = [0; 1024];
-    let length = Cmdline(text).copy_text(&mut buffer);
+    let length = Cmdline::new(text).write_joined(&mut buffer);
     let arguments: Vec<&[u8]> = text.strip_suffix(b"\0").unwrap().split(|b| *b == 0).collect();
-    assert_eq!(Cmdline(text).args().collect::<Vec<_>>(), arguments);
+    assert_eq!(Cmdline::new(text).args().collect::<Vec<_>>(), arguments);
     assert_eq!(buffer[..length], arguments.join(&b' '));
 
     let mut group = criterion.benchmark_group("cmdline");
-    group.bench_function("psstat-args", |b| b.iter(|| Cmdline(black_box(text)).args().count()));
-    group.bench_function("psstat-text", |b| {
-        b.iter(|| Cmdline(black_box(text)).copy_text(black_box(&mut buffer)));
+    group.bench_function("psstat-args", |b| b.iter(|| Cmdline::new(black_box(text)).args().count()));
+    group.bench_function("psstat-joined", |b| {
+        b.iter(|| Cmdline::new(black_box(text)).write_joined(black_box(&mut buffer)));
     });
     group.bench_function("split", |b| {
         b.iter(|| {
@@ -121,8 +122,8 @@ fn limits(criterion: &mut Criterion) {
     let theirs = peer::Limits::from_read(text).unwrap().max_open_files;
     for (ours, theirs) in [(ours.soft, theirs.soft_limit), (ours.hard, theirs.hard_limit)] {
         match theirs {
-            peer::LimitValue::Unlimited => assert_eq!(ours, Limit::Unlimited),
-            peer::LimitValue::Value(value) => assert_eq!(ours, Limit::Value(value)),
+            peer::LimitValue::Unlimited => assert_eq!(ours, LimitValue::Unlimited),
+            peer::LimitValue::Value(value) => assert_eq!(ours, LimitValue::Value(value)),
         }
     }
 
@@ -234,7 +235,7 @@ fn unix_table(criterion: &mut Criterion) {
     let entries = theirs();
     assert_eq!(entries.len(), unix::Rows::new(text).count());
     for (ours, theirs) in unix::Rows::new(text).map(Result::unwrap).zip(&entries) {
-        assert_eq!((ours.inode, ours.type_), (theirs.inode, theirs.socket_type));
+        assert_eq!((ours.inode, ours.socket_type), (theirs.inode, theirs.socket_type));
         assert_eq!(ours.path, theirs.path.as_ref().map(|path| path.as_os_str().as_encoded_bytes()));
     }
 

@@ -52,7 +52,7 @@ fn add_inodes(table: &[u8]) {
 /// A command line's arguments, taken apart and put together for rules.
 fn arguments(text: &[u8]) -> (usize, usize) {
     let mut buffer = [0; 1024];
-    (Cmdline(text).args().count(), black_box(Cmdline(text).copy_text(&mut buffer)))
+    (Cmdline::new(text).args().count(), black_box(Cmdline::new(text).write_joined(&mut buffer)))
 }
 
 /// The same with what the standard library has.

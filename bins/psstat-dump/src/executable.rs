@@ -14,7 +14,7 @@ pub const UNNAMED: &str = "unnamed";
 /// without a colon (browsers) that before the first space. What an image's
 /// name may not hold becomes `_`.
 pub fn image(command_line: &[u8]) -> String {
-    let mut args = Cmdline(command_line).args();
+    let mut args = Cmdline::new(command_line).args();
     let mut program = args.next().unwrap_or_default();
     // Titles leave the old arguments' place behind as NULs.
     let alone = args.all(<[u8]>::is_empty);

@@ -1,74 +1,105 @@
-//! `/proc/PID/cmdline`: the arguments, each closed by a NUL. See
+//! `/proc/PID/cmdline`: the arguments, each terminated by a NUL. See
 //! proc_pid_cmdline(5).
 
-/// A command line as the kernel gives it.
+/// The command line of a process.
 ///
-/// Any bytes are a command line: a process may write over its own, and then
-/// there may be no closing NUL, or many of them. A kernel thread and a zombie
-/// have an empty one.
+/// Any bytes are valid: a process may overwrite its own command line, which
+/// then may have no terminating NUL, or many. The command line of a kernel
+/// thread or a zombie is empty.
 ///
 /// ```
 /// use psstat_proc_parse::Cmdline;
 ///
-/// let cmdline = Cmdline(b"java\0-cp\0\0Main\0");
-/// assert_eq!(cmdline.program(), b"java");
+/// let cmdline = Cmdline::new(b"java\0-cp\0\0Main\0");
+/// assert_eq!(cmdline.argv0(), b"java");
 /// assert_eq!(cmdline.args().count(), 4);
-/// assert!(cmdline.text().eq(b"java -cp  Main".iter().copied()));
+/// assert!(cmdline.joined().eq(b"java -cp  Main".iter().copied()));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Cmdline<'a>(pub &'a [u8]);
+pub struct Cmdline<'a>(&'a [u8]);
 
 impl<'a> Cmdline<'a> {
-    /// Whether nothing is there but NULs, as with a kernel thread or a zombie.
+    /// The command line in `bytes`, the content of the file.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The content of the file, unchanged.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Whether there are no bytes except NULs, as for a kernel thread or a
+    /// zombie.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.without_closing().is_empty()
+        self.trim_trailing_nuls().is_empty()
     }
 
     /// The first argument, `argv[0]`; empty if there is none.
     #[must_use]
-    pub fn program(self) -> &'a [u8] {
+    pub fn argv0(self) -> &'a [u8] {
         self.args().next().unwrap_or_default()
     }
 
-    /// The arguments in order. Empty ones are kept; the NUL that closes the
-    /// last one begins no further one.
+    /// The arguments in order, including empty ones. The NUL that terminates
+    /// the last argument does not start another one.
     #[must_use]
-    pub fn args(self) -> Args<'a> {
-        Args { rest: (!self.0.is_empty()).then(|| self.0.strip_suffix(b"\0").unwrap_or(self.0)) }
+    pub fn args(self) -> CmdlineArgs<'a> {
+        let rest = (!self.0.is_empty()).then(|| self.0.strip_suffix(b"\0").unwrap_or(self.0));
+        CmdlineArgs { rest }
     }
 
-    /// The bytes for people and rules: the closing NULs are left out and every
-    /// other one is a space.
-    pub fn text(self) -> impl DoubleEndedIterator<Item = u8> + ExactSizeIterator + Clone + 'a {
-        self.without_closing().iter().map(|&byte| if byte == 0 { b' ' } else { byte })
+    /// The bytes of the arguments joined by spaces: trailing NULs are dropped,
+    /// every other NUL becomes a space.
+    #[must_use]
+    pub fn joined(self) -> impl DoubleEndedIterator<Item = u8> + ExactSizeIterator + Clone + 'a {
+        self.trim_trailing_nuls().iter().map(|&byte| if byte == 0 { b' ' } else { byte })
     }
 
-    /// Writes [`text`](Self::text) to the start of `buffer` and gives the
-    /// number of bytes written: all of them, or as many as `buffer` holds. A
-    /// buffer as long as the command line always suffices.
-    pub fn copy_text(self, buffer: &mut [u8]) -> usize {
-        let text = self.without_closing();
-        for (to, from) in buffer.iter_mut().zip(self.text()) {
+    /// Writes [`joined`](Self::joined) to the start of `buffer` and returns the
+    /// number of bytes written, at most `buffer.len()`. A buffer as long as the
+    /// file is always large enough.
+    pub fn write_joined(self, buffer: &mut [u8]) -> usize {
+        let joined = self.joined();
+        let len = joined.len().min(buffer.len());
+        for (to, from) in buffer.iter_mut().zip(joined) {
             *to = from;
         }
-        text.len().min(buffer.len())
+        len
     }
 
-    fn without_closing(self) -> &'a [u8] {
+    fn trim_trailing_nuls(self) -> &'a [u8] {
         let end = self.0.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         self.0.get(..end).unwrap_or_default()
     }
 }
 
+impl<'a> From<&'a [u8]> for Cmdline<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl<'a> IntoIterator for Cmdline<'a> {
+    type Item = &'a [u8];
+    type IntoIter = CmdlineArgs<'a>;
+
+    fn into_iter(self) -> CmdlineArgs<'a> {
+        self.args()
+    }
+}
+
 /// The arguments of a [`Cmdline`], from [`Cmdline::args`].
 #[derive(Clone, Debug)]
-pub struct Args<'a> {
-    /// `None` when the last argument has been given.
+pub struct CmdlineArgs<'a> {
+    /// `None` after the last argument.
     rest: Option<&'a [u8]>,
 }
 
-impl<'a> Iterator for Args<'a> {
+impl<'a> Iterator for CmdlineArgs<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -77,10 +108,10 @@ impl<'a> Iterator for Args<'a> {
             self.rest = None;
             return Some(rest);
         };
-        let (argument, closed) = rest.split_at_checked(end)?;
-        self.rest = closed.get(1..);
+        let (argument, terminated) = rest.split_at_checked(end)?;
+        self.rest = terminated.get(1..);
         Some(argument)
     }
 }
 
-impl core::iter::FusedIterator for Args<'_> {}
+impl core::iter::FusedIterator for CmdlineArgs<'_> {}

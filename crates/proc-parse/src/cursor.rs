@@ -2,20 +2,20 @@
 
 use nom::Parser;
 
-use crate::error::{Error, Expected, File};
+use crate::error::{Error, Expected, ProcFile};
 use crate::number::{self, Field};
 
 /// The rest of a text that began `len` bytes long.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor<'a> {
-    file: File,
+    file: ProcFile,
     len: usize,
     pub(crate) rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
     #[inline(always)]
-    pub(crate) const fn new(file: File, text: &'a [u8]) -> Self {
+    pub(crate) const fn new(file: ProcFile, text: &'a [u8]) -> Self {
         Self { file, len: text.len(), rest: text }
     }
 

@@ -5,7 +5,7 @@ use core::fmt;
 /// Which of the kernel's files was being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum File {
+pub enum ProcFile {
     /// `/proc/PID/stat`
     Stat,
     /// `/proc/PID/statm`
@@ -22,7 +22,7 @@ pub enum File {
     Unix,
 }
 
-impl File {
+impl ProcFile {
     /// The name that errors show: the file's own, and `inet` for the four
     /// tables that share a format.
     #[must_use]
@@ -68,8 +68,8 @@ pub enum Expected {
     LineEnd,
     /// The field's own key, such as `rchar: `, or a fixed word of the format.
     Keyword,
-    /// The `(` before a process's name, or the `)` behind it.
-    Bracket,
+    /// The `(` before the name of a process, or the `)` after it.
+    Paren,
     /// A single character.
     Character,
 }
@@ -85,7 +85,7 @@ impl Expected {
             Self::Separator => "a separator",
             Self::LineEnd => "the end of the line",
             Self::Keyword => "the field's keyword",
-            Self::Bracket => "a bracket around the name",
+            Self::Paren => "a parenthesis around the name",
             Self::Character => "a character",
         }
     }
@@ -101,7 +101,7 @@ impl Expected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Error {
     offset: u32,
-    file: File,
+    file: ProcFile,
     field: u8,
     expected: Expected,
 }
@@ -110,19 +110,19 @@ impl Error {
     /// `field` counts from 1, as proc(5) does.
     #[cold]
     #[inline(never)]
-    pub(crate) fn new(file: File, field: u8, offset: usize, expected: Expected) -> Self {
+    pub(crate) fn new(file: ProcFile, field: u8, offset: usize, expected: Expected) -> Self {
         Self { offset: u32::try_from(offset).unwrap_or(u32::MAX), file, field, expected }
     }
 
     /// The same error in a text that has `bytes` more before it.
     #[cold]
-    pub(crate) fn behind(self, bytes: usize) -> Self {
+    pub(crate) fn offset_by(self, bytes: usize) -> Self {
         Self { offset: u32::try_from(self.offset() + bytes).unwrap_or(u32::MAX), ..self }
     }
 
     /// The file.
     #[must_use]
-    pub const fn file(self) -> File {
+    pub const fn file(self) -> ProcFile {
         self.file
     }
 
@@ -138,7 +138,7 @@ impl Error {
     #[must_use]
     pub const fn field_number(self) -> Option<u8> {
         match self.file {
-            File::Status => None,
+            ProcFile::Status => None,
             _ => Some(self.field),
         }
     }

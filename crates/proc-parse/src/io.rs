@@ -1,7 +1,7 @@
 //! `/proc/PID/io`: what a process read and wrote. See proc_pid_io(5).
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
+use crate::error::{Error, Expected, ProcFile};
 use crate::number;
 
 pub(crate) const FIELDS: [&str; 7] =
@@ -24,6 +24,7 @@ pub(crate) const FIELDS: [&str; 7] =
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Io {
     /// Bytes that read(2) and its like returned, from whatever source.
     pub rchar: u64,
@@ -53,7 +54,7 @@ impl Io {
     /// does not fit 64 bits, or if it has no line end, as when it was cut off.
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
-        let mut at = Cursor::new(File::Io, text);
+        let mut at = Cursor::new(ProcFile::Io, text);
         let io = Self {
             rchar: line(&mut at, 1, b"rchar: ")?,
             wchar: line(&mut at, 2, b"wchar: ")?,

@@ -51,15 +51,15 @@ mod state;
 mod statm;
 mod status;
 
-pub use cmdline::{Args, Cmdline};
-pub use error::{Error, Expected, File};
+pub use cmdline::{Cmdline, CmdlineArgs};
+pub use error::{Error, Expected, ProcFile};
 pub use fd::FdTarget;
 pub use io::Io;
-pub use limits::{Limit, LimitRow, Limits};
+pub use limits::{LimitValue, Limits, ResourceLimit};
 pub use stat::{Stat, StatCore};
-pub use state::State;
+pub use state::ProcessState;
 pub use statm::Statm;
-pub use status::{Name, NsPids, Status, Unescaped};
+pub use status::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Status, Unescaped};
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]

@@ -1,5 +1,7 @@
 //! `/proc/PID/limits`: what a process may use. See proc_pid_limits(5).
 
+use core::fmt;
+
 use nom::bytes::complete::{tag, take, take_till};
 use nom::character::complete::{space0, space1};
 use nom::combinator::value;
@@ -7,7 +9,7 @@ use nom::sequence::terminated;
 use nom::{IResult, Parser};
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
+use crate::error::{Error, Expected, ProcFile};
 use crate::number;
 
 pub(crate) const FIELDS: [&str; 5] = ["name", "soft", "hard", "units", "header"];
@@ -22,22 +24,32 @@ const NAME_WIDTH: usize = 25;
 
 /// One side of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
+pub enum LimitValue {
     /// `unlimited`.
     Unlimited,
     /// So much and no more, in the row's unit.
     Value(u64),
 }
 
+impl fmt::Display for LimitValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.pad("unlimited"),
+            Self::Value(value) => value.fmt(f),
+        }
+    }
+}
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LimitRow<'a> {
+#[non_exhaustive]
+pub struct ResourceLimit<'a> {
     /// What is limited, as printed: `Max open files`.
     pub name: &'a [u8],
     /// The limit that holds now.
-    pub soft: Limit,
+    pub soft: LimitValue,
     /// What the process may raise it to.
-    pub hard: Limit,
+    pub hard: LimitValue,
     /// The unit, as printed: `files`. `None` for priorities.
     pub units: Option<&'a [u8]>,
 }
@@ -45,14 +57,14 @@ pub struct LimitRow<'a> {
 /// All limits of a process. The file is there since Linux 2.6.24.
 ///
 /// ```
-/// use psstat_proc_parse::{Limit, Limits};
+/// use psstat_proc_parse::{LimitValue, Limits};
 ///
 /// let limits = Limits::parse(
 ///     b"Limit                     Soft Limit           Hard Limit           Units     \n\
 ///       Max open files            1024                 unlimited            files     \n",
 /// )?;
 /// let row = limits.get(b"Max open files").unwrap();
-/// assert_eq!((row.soft, row.hard), (Limit::Value(1024), Limit::Unlimited));
+/// assert_eq!((row.soft, row.hard), (LimitValue::Value(1024), LimitValue::Unlimited));
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +81,7 @@ impl<'a> Limits<'a> {
     /// If the header or a row has another form, a limit does not fit 64 bits,
     /// or the last row has no line end, as when the text was cut off.
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
-        let mut at = Cursor::new(File::Limits, text);
+        let mut at = Cursor::new(ProcFile::Limits, text);
         at.nom(HEADER, Expected::Keyword, header)?;
         at.byte(HEADER, b'\n', Expected::LineEnd)?;
         let rows = at.rest;
@@ -80,14 +92,14 @@ impl<'a> Limits<'a> {
     }
 
     /// The rows in the kernel's order: 16 of them since Linux 2.6.25.
-    pub fn rows(self) -> impl Iterator<Item = LimitRow<'a>> + Clone + 'a {
-        let mut at = Cursor::new(File::Limits, self.rows);
+    pub fn rows(self) -> impl Iterator<Item = ResourceLimit<'a>> + Clone + 'a {
+        let mut at = Cursor::new(ProcFile::Limits, self.rows);
         core::iter::from_fn(move || row(&mut at).ok())
     }
 
     /// The row of this name, as printed.
     #[must_use]
-    pub fn get(self, name: &[u8]) -> Option<LimitRow<'a>> {
+    pub fn get(self, name: &[u8]) -> Option<ResourceLimit<'a>> {
         self.rows().find(|row| row.name == name)
     }
 }
@@ -107,20 +119,20 @@ fn header(text: &[u8]) -> IResult<&[u8], ()> {
 }
 
 /// `%-25s %-20s %-20s %-10s`, the last one empty for some.
-fn row<'a>(at: &mut Cursor<'a>) -> Result<LimitRow<'a>, Error> {
+fn row<'a>(at: &mut Cursor<'a>) -> Result<ResourceLimit<'a>, Error> {
     let name = at.nom(NAME, Expected::Character, terminated(take(NAME_WIDTH), tag(&b" "[..])))?;
     let soft = limit(at, SOFT)?;
     let hard = limit(at, HARD)?;
     let units = at.nom(UNITS, Expected::LineEnd, terminated(take_till(is_space_or_end), space0))?;
     at.byte(UNITS, b'\n', Expected::LineEnd)?;
     let units = (!units.is_empty()).then_some(units);
-    Ok(LimitRow { name: name.trim_ascii_end(), soft, hard, units })
+    Ok(ResourceLimit { name: name.trim_ascii_end(), soft, hard, units })
 }
 
-fn limit(at: &mut Cursor<'_>, field: u8) -> Result<Limit, Error> {
+fn limit(at: &mut Cursor<'_>, field: u8) -> Result<LimitValue, Error> {
     let limit = match at.nom(field, Expected::Keyword, tag(&b"unlimited"[..])) {
-        Ok(_) => Limit::Unlimited,
-        Err(_) => Limit::Value(at.number(field, number::decimal)?),
+        Ok(_) => LimitValue::Unlimited,
+        Err(_) => LimitValue::Value(at.number(field, number::decimal)?),
     };
     at.nom(field, Expected::Separator, space1)?;
     Ok(limit)

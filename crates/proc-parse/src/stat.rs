@@ -3,8 +3,8 @@
 mod numbers;
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
-use crate::state::State;
+use crate::error::{Error, Expected, ProcFile};
+use crate::state::ProcessState;
 
 use numbers::Numbers;
 
@@ -29,18 +29,19 @@ pub(crate) const FIELDS: [&str; 52] = [
 /// (`startcode` and its like) are 0 for a reader without ptrace rights.
 ///
 /// ```
-/// use psstat_proc_parse::{Stat, State};
+/// use psstat_proc_parse::{ProcessState, Stat};
 ///
 /// let stat = Stat::parse(
 ///     b"42 (a) b) S 1 42 42 0 -1 4194304 117 0 1 0 7 3 0 0 20 0 4 0 133599 3133440 381 \
 ///       18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
 /// )?;
 /// assert_eq!(stat.comm, b"a) b");
-/// assert_eq!(stat.state, State::Sleeping);
+/// assert_eq!(stat.state, ProcessState::Sleeping);
 /// assert_eq!((stat.utime, stat.stime, stat.num_threads), (7, 3, 4));
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stat<'a> {
     /// 1: the process's id.
     pub pid: i32,
@@ -48,7 +49,7 @@ pub struct Stat<'a> {
     /// bytes but NUL, spaces, brackets and line ends included.
     pub comm: &'a [u8],
     /// 3: what it does now.
-    pub state: State,
+    pub state: ProcessState,
     /// 4: the parent's pid; 0 if the parent is outside the pid namespace.
     pub ppid: i32,
     /// 5: the process group.
@@ -155,13 +156,14 @@ pub struct Stat<'a> {
 /// [`StatCore::parse`] reads to field 22 and leaves the rest alone, which takes
 /// less than half of [`Stat::parse`]'s time. Fields are as in [`Stat`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StatCore<'a> {
     /// 1: the process's id.
     pub pid: i32,
     /// 2: the executable's name, raw bytes.
     pub comm: &'a [u8],
     /// 3: what it does now.
-    pub state: State,
+    pub state: ProcessState,
     /// 4: the parent's pid.
     pub ppid: i32,
     /// 14: ticks in user mode.
@@ -360,28 +362,28 @@ impl<'a> StatCore<'a> {
 struct Head<'a> {
     pid: i32,
     comm: &'a [u8],
-    state: State,
+    state: ProcessState,
 }
 
 impl<'a> Head<'a> {
     /// `bracket` is where the one behind the name stands.
     #[inline(always)]
     fn parse(text: &'a [u8], bracket: Option<usize>) -> Result<(Self, Cursor<'a>), Error> {
-        let mut cursor = Cursor::new(File::Stat, text);
+        let mut cursor = Cursor::new(ProcFile::Stat, text);
         let at = &mut cursor;
         let pid = at.narrow(1)?;
         at.byte(1, b' ', Expected::Separator)?;
-        at.byte(2, b'(', Expected::Bracket)?;
+        at.byte(2, b'(', Expected::Paren)?;
         let start = text.len() - at.rest.len();
         let name =
             bracket.and_then(|bracket| at.rest.split_at_checked(bracket.checked_sub(start)?));
         let Some((comm, behind)) = name else {
-            return Err(at.error(2, Expected::Bracket));
+            return Err(at.error(2, Expected::Paren));
         };
         at.rest = behind;
-        at.byte(2, b')', Expected::Bracket)?;
+        at.byte(2, b')', Expected::Paren)?;
         at.byte(3, b' ', Expected::Separator)?;
         let &[state] = at.chunk(3, Expected::Character)?;
-        Ok((Self { pid, comm, state: State::from_byte(state) }, cursor))
+        Ok((Self { pid, comm, state: ProcessState::from(state) }, cursor))
     }
 }

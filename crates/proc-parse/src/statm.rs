@@ -1,7 +1,7 @@
 //! `/proc/PID/statm`: memory in pages. See proc_pid_statm(5).
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
+use crate::error::{Error, Expected, ProcFile};
 use crate::number;
 
 pub(crate) const FIELDS: [&str; 7] = ["size", "resident", "shared", "text", "lib", "data", "dt"];
@@ -18,6 +18,7 @@ pub(crate) const FIELDS: [&str; 7] = ["size", "resident", "shared", "text", "lib
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Statm {
     /// Total program size; `VmSize` of `status`.
     pub size: u64,
@@ -67,7 +68,7 @@ impl Statm {
     /// Whatever the line holds, and what is wrong with it.
     #[inline(never)]
     fn read_any(text: &[u8]) -> Result<Self, Error> {
-        let mut at = Cursor::new(File::Statm, text);
+        let mut at = Cursor::new(ProcFile::Statm, text);
         let mut values = [0; FIELDS.len()];
         for (field, value) in (1..).zip(&mut values) {
             if field > 1 {

@@ -5,10 +5,10 @@ mod lines;
 mod name;
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
-use crate::state::State;
+use crate::error::{Error, Expected, ProcFile};
+use crate::state::ProcessState;
 
-pub use name::{Name, NsPids, Unescaped};
+pub use name::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Unescaped};
 
 pub(crate) use lines::FIELDS;
 
@@ -23,23 +23,24 @@ pub(crate) use lines::FIELDS;
 /// signal 1, capability masks bit 0 for capability 0.
 ///
 /// ```
-/// use psstat_proc_parse::{State, Status};
+/// use psstat_proc_parse::{ProcessState, Status};
 ///
 /// let status = Status::parse(b"Name:\ta\\nb\nState:\tS (sleeping)\nVmRSS:\t    1668 kB\n")?;
 /// assert!(status.name.unwrap().unescaped().eq(*b"a\nb"));
-/// assert_eq!(status.state, Some(State::Sleeping));
+/// assert_eq!(status.state, Some(ProcessState::Sleeping));
 /// assert_eq!(status.vm_rss, Some(1668));
 /// assert_eq!(status.vm_swap, None);
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status<'a> {
     /// `Name`: the `comm` of `stat`, escaped by the kernel.
-    pub name: Option<Name<'a>>,
+    pub name: Option<EscapedName<'a>>,
     /// `Umask`: the file mode creation mask (Linux 4.7).
     pub umask: Option<u32>,
     /// `State`.
-    pub state: Option<State>,
+    pub state: Option<ProcessState>,
     /// `Tgid`: the process's id.
     pub tgid: Option<i32>,
     /// `Ngid`: the NUMA group's id, 0 for none (Linux 3.13).
@@ -51,9 +52,9 @@ pub struct Status<'a> {
     /// `TracerPid`: who traces it, 0 for nobody.
     pub tracer_pid: Option<i32>,
     /// `Uid`: real, effective, saved and file system user.
-    pub uid: Option<[u32; 4]>,
+    pub uid: Option<Ids>,
     /// `Gid`: real, effective, saved and file system group.
-    pub gid: Option<[u32; 4]>,
+    pub gid: Option<Ids>,
     /// `FDSize`: slots for descriptors, not the number of open ones.
     pub fd_size: Option<u64>,
     /// `NSpid`: the pid in each pid namespace, the innermost last (Linux 4.1).
@@ -95,7 +96,7 @@ pub struct Status<'a> {
     /// `Threads`: threads of the process.
     pub threads: Option<u64>,
     /// `SigQ`: queued signals of the user and the limit of them.
-    pub sig_q: Option<(u64, u64)>,
+    pub sig_queue: Option<SigQueue>,
     /// `SigPnd`: signals pending for the thread.
     pub sig_pnd: Option<u64>,
     /// `ShdPnd`: signals pending for the process.
@@ -140,7 +141,7 @@ impl<'a> Status<'a> {
     /// cut off within it.
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
         let mut status = Self::default();
-        let mut at = Cursor::new(File::Status, text);
+        let mut at = Cursor::new(ProcFile::Status, text);
         if text.is_empty() {
             return Err(at.error(1, Expected::Keyword));
         }

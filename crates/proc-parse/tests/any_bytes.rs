@@ -31,13 +31,13 @@ fn read_as_everything(text: &[u8]) {
     let _ = (Stat::parse(text), StatCore::parse(text), Statm::parse(text), Io::parse(text));
     if let Ok(status) = Status::parse(text) {
         let _ = status.name.map(|name| name.unescaped().count());
-        let _ = status.ns_pid.map(Iterator::count);
+        let _ = status.ns_pid.map(|pids| pids.iter().count());
     }
     if let Ok(limits) = Limits::parse(text) {
         let _ = (limits.rows().count(), limits.get(b"Max open files"));
     }
-    let cmdline = Cmdline(text);
-    let _ = (cmdline.args().count(), cmdline.text().count(), cmdline.program());
+    let cmdline = Cmdline::new(text);
+    let _ = (cmdline.args().count(), cmdline.joined().count(), cmdline.argv0());
     let _ = FdTarget::parse(text);
     for error in inet::Rows::new(text).filter_map(Result::err) {
         assert!(error.offset() <= text.len() && !error.to_string().is_empty());

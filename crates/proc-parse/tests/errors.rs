@@ -5,7 +5,7 @@
 
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{
-    Expected, FdTarget, File, Io, Limits, Stat, StatCore, State, Statm, Status,
+    Expected, FdTarget, Io, Limits, ProcFile, ProcessState, Stat, StatCore, Statm, Status,
 };
 
 /// Linux 2.6.9 printed 41 fields, 2.6.18 one more.
@@ -24,7 +24,7 @@ fn errors_name_file_field_byte_and_what_was_expected() {
     );
     says(
         Stat::parse(b"7 (x S 1"),
-        "stat: field 2 (comm) at byte 3: expected a bracket around the name",
+        "stat: field 2 (comm) at byte 3: expected a parenthesis around the name",
     );
     says(
         Stat::parse(OLD.as_bytes()),
@@ -61,7 +61,10 @@ fn errors_name_file_field_byte_and_what_was_expected() {
 #[test]
 fn an_error_is_small_and_takes_apart() {
     let error = Statm::parse(b"1 2 3 4 5 6 7").unwrap_err();
-    assert_eq!((error.file(), error.field(), error.field_number()), (File::Statm, "dt", Some(7)));
+    assert_eq!(
+        (error.file(), error.field(), error.field_number()),
+        (ProcFile::Statm, "dt", Some(7))
+    );
     assert_eq!((error.offset(), error.expected()), (13, Expected::LineEnd));
     assert_eq!(size_of_val(&error), 8);
 }
@@ -86,8 +89,8 @@ fn a_later_kernels_stat_may_have_more_fields() {
 
 #[test]
 fn a_letter_nobody_knows_is_kept() {
-    assert_eq!(State::from_byte(b'W'), State::Other(b'W'));
-    assert_eq!(State::Other(b'W').as_byte(), b'W');
+    assert_eq!(ProcessState::from(b'W'), ProcessState::Other(b'W'));
+    assert_eq!(ProcessState::Other(b'W').as_byte(), b'W');
 }
 
 #[test]
@@ -162,7 +165,10 @@ fn a_name_that_looks_like_all_of_a_line_is_a_name() {
     for name in [format!("a) S{numbers}\n"), format!("a) S{numbers}"), "a) S 1".to_owned()] {
         let text = format!("1 ({name}) R{}\n", numbers.replace('7', "8"));
         let stat = Stat::parse(text.as_bytes()).unwrap();
-        assert_eq!((stat.comm, stat.state, stat.utime), (name.as_bytes(), State::Running, 8));
+        assert_eq!(
+            (stat.comm, stat.state, stat.utime),
+            (name.as_bytes(), ProcessState::Running, 8)
+        );
         assert_eq!(StatCore::parse(text.as_bytes()).unwrap().comm, name.as_bytes());
         // What is behind the line's end is looked at, too.
         let text = format!("1 (a) S{numbers}\n)");

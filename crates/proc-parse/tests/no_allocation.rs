@@ -49,11 +49,15 @@ fn everything() {
 
     let status = Status::parse(fixture!("worker/status")).unwrap();
     black_box(status.name.unwrap().unescaped().count());
-    black_box(status.ns_pid.unwrap().count());
+    black_box(status.ns_pid.unwrap().iter().count());
 
-    let cmdline = Cmdline(fixture!("worker/cmdline"));
+    let cmdline = Cmdline::new(fixture!("worker/cmdline"));
     let mut buffer = [0; 64];
-    black_box((cmdline.args().count(), cmdline.text().count(), cmdline.copy_text(&mut buffer)));
+    black_box((
+        cmdline.args().count(),
+        cmdline.joined().count(),
+        cmdline.write_joined(&mut buffer),
+    ));
 
     let limits = Limits::parse(fixture!("worker/limits")).unwrap();
     black_box((limits.rows().count(), limits.get(b"Max open files").unwrap()));

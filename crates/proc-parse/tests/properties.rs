@@ -9,7 +9,9 @@ mod common;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, StatCore, Statm, Status};
+use psstat_proc_parse::{
+    Cmdline, FdTarget, Ids, Io, LimitValue, Limits, SigQueue, Stat, StatCore, Statm, Status,
+};
 
 /// Numbers of every length, not only long ones.
 fn number() -> impl Strategy<Value = u64> {
@@ -222,10 +224,10 @@ proptest! {
         ).as_bytes());
         let status = Status::parse(&text).unwrap();
         prop_assert_eq!(status.name.unwrap().unescaped().collect::<Vec<_>>(), comm);
-        prop_assert_eq!((status.umask, status.tgid, status.uid), (Some(umask), Some(tgid), Some(uid)));
-        prop_assert_eq!(status.ns_pid.unwrap().collect::<Vec<_>>(), pids);
+        prop_assert_eq!((status.umask, status.tgid, status.uid.map(Ids::to_array)), (Some(umask), Some(tgid), Some(uid)));
+        prop_assert_eq!(status.ns_pid.unwrap().iter().collect::<Vec<_>>(), pids);
         prop_assert_eq!((status.vm_size, status.threads), (Some(size), Some(threads)));
-        prop_assert_eq!((status.sig_q, status.cap_eff), (Some((queued, limit)), Some(mask)));
+        prop_assert_eq!((status.sig_queue, status.cap_eff), (Some(SigQueue { queued, limit }), Some(mask)));
         prop_assert_eq!((status.no_new_privs, status.seccomp), (Some(flag), Some(seccomp)));
         prop_assert_eq!(status.cpus_allowed_list, Some(&b"0-3,8"[..]));
         prop_assert_eq!(status.nonvoluntary_ctxt_switches, Some(queued));
@@ -267,7 +269,7 @@ proptest! {
     #[test]
     fn cmdline_gives_back_its_arguments(args in vec(vec(1..=255_u8, 0..9), 0..6)) {
         let text: Vec<u8> = args.iter().flat_map(|arg| [&arg[..], &[0]].concat()).collect();
-        prop_assert_eq!(Cmdline(&text).args().collect::<Vec<_>>(), args);
+        prop_assert_eq!(Cmdline::new(&text).args().collect::<Vec<_>>(), args);
     }
 
     #[test]
@@ -278,7 +280,7 @@ proptest! {
         let text = print_limits(&rows);
         let limits = Limits::parse(text.as_bytes()).unwrap();
         prop_assert_eq!(limits.rows().count(), rows.len());
-        let limit = |limit: Option<u64>| limit.map_or(Limit::Unlimited, Limit::Value);
+        let limit = |limit: Option<u64>| limit.map_or(LimitValue::Unlimited, LimitValue::Value);
         for (row, (name, soft, hard, units)) in limits.rows().zip(&rows) {
             prop_assert_eq!(row.name, name.trim_end().as_bytes());
             prop_assert_eq!((row.soft, row.hard), (limit(*soft), limit(*hard)));

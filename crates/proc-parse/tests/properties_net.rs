@@ -86,9 +86,9 @@ fn unix_row() -> impl Strategy<Value = UnixRow> {
     (any::<u32>(), any::<u32>(), any::<u16>(), 0..6_u8, number(), path)
 }
 
-fn print_unix((ref_count, flags, type_, state, inode, path): &UnixRow) -> Vec<u8> {
+fn print_unix((ref_count, flags, socket_type, state, inode, path): &UnixRow) -> Vec<u8> {
     let mut text = format!(
-        "0000000000000000: {ref_count:08X} 00000000 {flags:08X} {type_:04X} {state:02X} {inode:>5}"
+        "0000000000000000: {ref_count:08X} 00000000 {flags:08X} {socket_type:04X} {state:02X} {inode:>5}"
     )
     .into_bytes();
     if let Some(path) = path {
@@ -114,7 +114,7 @@ proptest! {
         for (row, printed) in read.iter().zip(&rows) {
             prop_assert_eq!((row.local.ip, row.local.port), (ip(&printed.local.0), printed.local.1));
             prop_assert_eq!((row.remote.ip, row.remote.port), (ip(&printed.remote.0), printed.remote.1));
-            prop_assert_eq!(row.state, inet::TcpState::from_number(printed.state));
+            prop_assert_eq!(row.state, inet::TcpState::from(printed.state));
             prop_assert_eq!((row.tx_queue, row.rx_queue), printed.queues);
             prop_assert_eq!((row.uid, row.inode), (printed.uid, printed.inode));
         }
@@ -151,9 +151,9 @@ proptest! {
         let text = rows.iter().fold(first.to_vec(), |text, row| [text, print_unix(row)].concat());
         let read: Vec<unix::Row<'_>> = unix::Rows::new(&text).map(Result::unwrap).collect();
         prop_assert_eq!(read.len(), rows.len());
-        for (row, (ref_count, flags, type_, state, inode, path)) in read.iter().zip(&rows) {
-            prop_assert_eq!((row.ref_count, row.flags, row.type_), (*ref_count, *flags, *type_));
-            prop_assert_eq!(row.state, unix::UnixState::from_number(*state));
+        for (row, (ref_count, flags, socket_type, state, inode, path)) in read.iter().zip(&rows) {
+            prop_assert_eq!((row.ref_count, row.flags, row.socket_type), (*ref_count, *flags, *socket_type));
+            prop_assert_eq!(row.state, unix::UnixState::from(*state));
             prop_assert_eq!((row.inode, row.path), (*inode, path.as_deref()));
         }
         let established: Vec<u64> = unix::Established::new(&text).map(Result::unwrap).collect();
@@ -175,7 +175,7 @@ proptest! {
             if let Some((last, others)) = before.split_last() {
                 prop_assert_eq!(others, &read[..others.len()]);
                 let whole = read[others.len()];
-                prop_assert_eq!(unix::Row { path: None, ..*last }, unix::Row { path: None, ..whole });
+                prop_assert_eq!(with_path(*last, None), with_path(whole, None));
                 let (path, whole) = (last.path.unwrap_or_default(), whole.path.unwrap_or_default());
                 prop_assert!(whole == path || whole.starts_with(&[path, b"\n"].concat()));
             }
@@ -188,7 +188,9 @@ proptest! {
         for end in 0..line.len() {
             if let Ok(row) = unix::Row::parse(&line[..end]) {
                 prop_assert!(end > inode, "cut at {}", end);
-                prop_assert_eq!(unix::Row { inode: row.inode, path: row.path, ..read[0] }, row);
+                let mut same = with_path(read[0], row.path);
+                same.inode = row.inode;
+                prop_assert_eq!(same, row);
                 let path = read[0].path.unwrap_or_default();
                 prop_assert!(path.starts_with(row.path.unwrap_or_default()));
             }
@@ -207,7 +209,7 @@ proptest! {
         }).collect();
         let slow = slow_unix(&text);
         let mut rows = unix::Rows::new(&text);
-        let read: Vec<_> = (&mut rows).map(Result::ok).collect();
+        let read: Vec<_> = (&mut rows).map(|row| row.ok().map(columns)).collect();
         prop_assert_eq!(read, slow.iter().map(|one| one.row).collect::<Vec<_>>());
         prop_assert!(rows.rest().is_empty());
         let inodes: Vec<u64> = unix::Established::new(&text).filter_map(Result::ok).collect();
@@ -232,10 +234,23 @@ fn path_of_rows() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..5).prop_map(|pieces| pieces.concat())
 }
 
+fn with_path<'a>(mut row: unix::Row<'a>, path: Option<&'a [u8]>) -> unix::Row<'a> {
+    row.path = path;
+    row
+}
+
+/// Reference count, flags, type, state, inode and path.
+type Columns<'a> = (u32, u32, u32, u32, u64, Option<&'a [u8]>);
+
+fn columns(row: unix::Row<'_>) -> Columns<'_> {
+    let state = u8::from(row.state).into();
+    (row.ref_count, row.flags, row.socket_type.into(), state, row.inode, row.path)
+}
+
 /// A row as the slow reader sees it.
 struct SlowRow<'a> {
     /// All of it; `None` where a column is wrong.
-    row: Option<unix::Row<'a>>,
+    row: Option<Columns<'a>>,
     /// The inode, if the socket is connected.
     connected: Option<u64>,
 }
@@ -275,15 +290,6 @@ fn slow_unix_row(row: &[u8]) -> SlowRow<'_> {
         [b' ', path @ ..] => Some(Some(path)),
         _ => None,
     };
-    let whole = || {
-        Some(unix::Row {
-            ref_count: hex(18..26)?,
-            flags: hex(36..44)?,
-            type_: hex(45..49)? as u16,
-            state: unix::UnixState::from_number(state? as u8),
-            inode: inode?,
-            path: path?,
-        })
-    };
+    let whole = || Some((hex(18..26)?, hex(36..44)?, hex(45..49)?, state?, inode?, path?));
     SlowRow { row: whole(), connected: inode.filter(|_| state == Some(3)) }
 }

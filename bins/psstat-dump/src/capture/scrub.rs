@@ -60,7 +60,7 @@ const KEY_STARTS: [&str; 16] = [
 /// The command line, as `/proc/PID/cmdline` has it, without what looks secret.
 pub fn command_line(raw: &[u8]) -> Vec<u8> {
     // A title is one text; its words are what arguments are elsewhere.
-    let is_title = Cmdline(raw).args().skip(1).all(<[u8]>::is_empty);
+    let is_title = Cmdline::new(raw).args().skip(1).all(<[u8]>::is_empty);
     let is_end = |byte: &u8| *byte == 0 || (is_title && byte.is_ascii_whitespace());
     let mut words = Words::default();
     let mut scrubbed = Vec::new();

@@ -73,7 +73,7 @@ pub(super) fn pid_namespace(proc: &Path) -> Check {
     const NAME: &str = "pid_namespace";
     let status = std::fs::read(proc.join("self/status")).unwrap_or_default();
     let pids = Status::parse(&status).ok().and_then(|status| status.ns_pid);
-    if pids.is_some_and(|pids| pids.count() > 1) {
+    if pids.is_some_and(|pids| pids.iter().count() > 1) {
         let found = "the procfs is that of an outer pid namespace; all of it is seen";
         return Check::well(NAME, found);
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use psstat_proc_parse::{Cmdline, Stat, State, Status};
+use psstat_proc_parse::{Cmdline, Ids, ProcessState, Stat, Status};
 
 use super::{Files, Machine, Section, Unread, Value};
 
@@ -25,7 +25,7 @@ pub(super) fn section(
     section.fact("name", Value::Text(stat.comm.to_vec()));
     section.fact("state", Value::text(state(stat.state)));
     let (text, unread) = match command_line {
-        Ok(bytes) => (Value::Text(Cmdline(bytes).text().collect()), Value::Absent),
+        Ok(bytes) => (Value::Text(Cmdline::new(bytes).joined().collect()), Value::Absent),
         Err(unread) => (Value::Absent, Value::text(unread.to_string())),
     };
     section.fact("command_line", text);
@@ -49,7 +49,7 @@ pub(super) fn section(
         of_status(&mut section, status);
     }
     section.fact("exit_signal", Value::Signed(stat.exit_signal.into()));
-    let exit_code = stat.exit_code.filter(|_| stat.state == State::Zombie);
+    let exit_code = stat.exit_code.filter(|_| stat.state == ProcessState::Zombie);
     section.fact("exit_code", Value::signed(exit_code));
     section.fact("flags", Value::text(format!("0x{:08x}", stat.flags)));
     section.fact("kernel_thread", Value::Bool(stat.flags & PF_KTHREAD != 0));
@@ -58,16 +58,16 @@ pub(super) fn section(
 }
 
 fn of_status(section: &mut Section, status: &Status<'_>) {
-    let mut ids = |names: [&'static str; 4], ids: Option<[u32; 4]>| {
+    let mut ids = |names: [&'static str; 4], ids: Option<Ids>| {
         for (at, name) in names.into_iter().enumerate() {
-            section.fact(name, Value::number(ids.and_then(|ids| ids.get(at).copied())));
+            section.fact(name, Value::number(ids.and_then(|ids| ids.to_array().get(at).copied())));
         }
     };
     ids(["uid", "euid", "suid", "fsuid"], status.uid);
     ids(["gid", "egid", "sgid", "fsgid"], status.gid);
     let umask = status.umask.map(|umask| Value::text(format!("{umask:04o}")));
     section.fact("umask", umask.unwrap_or(Value::Absent));
-    let pids = status.ns_pid.map(|pids| pids.map(|pid| pid.to_string()).collect::<Vec<_>>());
+    let pids = status.ns_pid.map(|pids| pids.iter().map(|pid| pid.to_string()).collect::<Vec<_>>());
     section.fact("ns_pids", pids.map_or(Value::Absent, |pids| Value::text(pids.join(" "))));
     section.fact("tgid", Value::signed(status.tgid));
     section.fact("ngid", Value::signed(status.ngid));
@@ -87,20 +87,8 @@ fn terminal(tty_nr: i32) -> Option<String> {
     }
 }
 
-fn state(state: State) -> String {
-    let word = match state {
-        State::Running => "running",
-        State::Sleeping => "sleeping",
-        State::DiskSleep => "disk sleep",
-        State::Stopped => "stopped",
-        State::TracingStop => "tracing stop",
-        State::Zombie => "zombie",
-        State::Dead => "dead",
-        State::Idle => "idle",
-        State::Parked => "parked",
-        _ => "unknown",
-    };
-    format!("{} ({word})", char::from(state.as_byte()))
+fn state(state: ProcessState) -> String {
+    format!("{} ({state})", char::from(state.as_byte()))
 }
 
 /// The parents from the nearest on, each with its pid and name.

@@ -1,6 +1,6 @@
 //! What a process may use, and how much of it is used.
 
-use psstat_proc_parse::{Limit, Limits, Stat, Status};
+use psstat_proc_parse::{LimitValue, Limits, Stat, Status};
 
 use super::{Machine, Section, Unread, Value};
 
@@ -29,7 +29,7 @@ pub(super) fn section(
     let rows = limits.rows().map(|row| {
         let used = used(row.name, stat, status, descriptors, machine);
         let percent = match (used, row.soft) {
-            (Some(used), Limit::Value(limit @ 1..)) => {
+            (Some(used), LimitValue::Value(limit @ 1..)) => {
                 Value::Percent(used as f64 / limit as f64 * 100.0)
             }
             _ => Value::Absent,
@@ -42,8 +42,8 @@ pub(super) fn section(
         };
         let side = |limit| {
             let most = match limit {
-                Limit::Unlimited => None,
-                Limit::Value(most) => Some(most),
+                LimitValue::Unlimited => None,
+                LimitValue::Value(most) => Some(most),
             };
             Value::Limit { most, in_bytes }
         };
@@ -84,7 +84,7 @@ fn used(
         b"Max stack size" => kilobytes(status?.vm_stk),
         b"Max resident set" => kilobytes(status?.vm_rss),
         b"Max locked memory" => kilobytes(status?.vm_lck),
-        b"Max pending signals" => status?.sig_q.map(|(queued, _)| queued),
+        b"Max pending signals" => status?.sig_queue.map(|queue| queue.queued),
         // The limit is how far below 20 the nice value may get.
         b"Max nice priority" => u64::try_from(20_i64.checked_sub(stat.nice)?).ok(),
         b"Max realtime priority" => Some(stat.rt_priority.into()),

@@ -17,8 +17,8 @@ const RTMIN: u32 = 34;
 pub(super) fn section(status: Option<&Status<'_>>) -> Section {
     let mut section = Section::new("signals");
     let Some(status) = status else { return section };
-    section.fact("queued_of_user", Value::number(status.sig_q.map(|(queued, _)| queued)));
-    section.fact("queued_limit", Value::number(status.sig_q.map(|(_, limit)| limit)));
+    section.fact("queued_of_user", Value::number(status.sig_queue.map(|queue| queue.queued)));
+    section.fact("queued_limit", Value::number(status.sig_queue.map(|queue| queue.limit)));
     let sets = [
         ("pending_thread", status.sig_pnd),
         ("pending", status.shd_pnd),

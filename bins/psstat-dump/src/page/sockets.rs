@@ -173,7 +173,7 @@ fn of_inet(protocol: &'static str, row: &inet::Row, fds: &[String]) -> Socket {
 }
 
 fn of_unix(row: &unix::Row<'_>, peer: Option<Peer>, fds: &[String]) -> Socket {
-    let protocol = match row.type_ {
+    let protocol = match row.socket_type {
         1 => "unix stream",
         2 => "unix dgram",
         5 => "unix seqpacket",

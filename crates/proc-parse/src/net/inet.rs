@@ -1,10 +1,11 @@
 //! `/proc/PID/net/tcp`, `tcp6`, `udp` and `udp6`, which share one format. See
 //! proc_pid_net(5) and the kernel's `networking/proc_net_tcp.rst`.
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
+use crate::error::{Error, Expected, ProcFile};
 use crate::number::{hex2, hex8, zero_or_hex8};
 
 use super::{Lines, all_are, column};
@@ -72,10 +73,9 @@ pub enum TcpState {
     Other(u8),
 }
 
-impl TcpState {
-    /// The state of this number.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Self {
+impl From<u8> for TcpState {
+    #[inline]
+    fn from(number: u8) -> Self {
         match number {
             1 => Self::Established,
             2 => Self::SynSent,
@@ -94,8 +94,49 @@ impl TcpState {
     }
 }
 
+impl From<TcpState> for u8 {
+    fn from(state: TcpState) -> u8 {
+        match state {
+            TcpState::Established => 1,
+            TcpState::SynSent => 2,
+            TcpState::SynRecv => 3,
+            TcpState::FinWait1 => 4,
+            TcpState::FinWait2 => 5,
+            TcpState::TimeWait => 6,
+            TcpState::Close => 7,
+            TcpState::CloseWait => 8,
+            TcpState::LastAck => 9,
+            TcpState::Listen => 10,
+            TcpState::Closing => 11,
+            TcpState::NewSynRecv => 12,
+            TcpState::Other(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for TcpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Established => "ESTABLISHED",
+            Self::SynSent => "SYN_SENT",
+            Self::SynRecv => "SYN_RECV",
+            Self::FinWait1 => "FIN_WAIT1",
+            Self::FinWait2 => "FIN_WAIT2",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::Listen => "LISTEN",
+            Self::Closing => "CLOSING",
+            Self::NewSynRecv => "NEW_SYN_RECV",
+            Self::Other(number) => return write!(f, "{number:02X}"),
+        })
+    }
+}
+
 /// A row of the table: a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Row {
     /// This end.
     pub local: Address,
@@ -126,7 +167,7 @@ impl Row {
     /// off there may have lost digits.
     #[inline]
     pub fn parse(line: &[u8]) -> Result<Self, Error> {
-        Self::read(&mut Cursor::new(File::Inet, line))
+        Self::read(&mut Cursor::new(ProcFile::Inet, line))
     }
 
     /// Reads to the space behind the inode.
@@ -141,7 +182,7 @@ impl Row {
         } else {
             (address_v6(at, LOCAL_ADDRESS)?, address_v6(at, REM_ADDRESS)?)
         };
-        let state = TcpState::from_number(state(at)?);
+        let state = TcpState::from(state(at)?);
         at.byte(QUEUES, b' ', Expected::Separator)?;
         let tx_queue = at.hex8(QUEUES)?;
         at.byte(QUEUES, b':', Expected::Separator)?;
@@ -173,7 +214,7 @@ impl Row {
         let ports = hex8([a, b, c, d, e, f, g, h])?;
         let local = Address { ip: ip(column::<1, 8, 71>(columns))?, port: (ports >> 16) as u16 };
         let remote = Address { ip: ip(column::<15, 8, 71>(columns))?, port: ports as u16 };
-        let state = TcpState::from_number(hex2(column::<29, 2, 71>(columns))?);
+        let state = TcpState::from(hex2(column::<29, 2, 71>(columns))?);
         let tx_queue = zero_or_hex8(column::<32, 8, 71>(columns))?;
         let rx_queue = zero_or_hex8(column::<41, 8, 71>(columns))?;
 
@@ -202,7 +243,7 @@ pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
     if is_header(line) {
         return Ok(None);
     }
-    read_established(&mut Cursor::new(File::Inet, line))
+    read_established(&mut Cursor::new(ProcFile::Inet, line))
 }
 
 /// [`established`] for a row; reads to the state, or to the space behind the
@@ -269,7 +310,7 @@ impl Iterator for Rows<'_> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.lines.skip_header(is_header);
-        self.lines.read(File::Inet, Row::read)
+        self.lines.read(ProcFile::Inet, Row::read)
     }
 }
 
@@ -301,7 +342,7 @@ impl Iterator for Established<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         self.lines.skip_header(is_header);
         loop {
-            match self.lines.read(File::Inet, read_established)? {
+            match self.lines.read(ProcFile::Inet, read_established)? {
                 Ok(None) => {}
                 Ok(Some(inode)) => return Some(Ok(inode)),
                 Err(error) => return Some(Err(error)),

@@ -10,7 +10,7 @@ pub mod inet;
 pub mod unix;
 
 use crate::cursor::Cursor;
-use crate::error::{Error, File};
+use crate::error::{Error, ProcFile};
 
 /// `LEN` bytes of `columns` from `AT` on: columns have their place, and the
 /// compiler sees that it is within.
@@ -69,12 +69,12 @@ impl<'a> Lines<'a> {
     #[inline(always)]
     pub(crate) fn read<T>(
         &mut self,
-        file: File,
+        file: ProcFile,
         read: impl FnOnce(&mut Cursor<'a>) -> Result<T, Error>,
     ) -> Option<Result<T, Error>> {
         let offset = self.offset();
         let line = self.next()?;
-        Some(read(&mut Cursor::new(file, line)).map_err(|error| error.behind(offset)))
+        Some(read(&mut Cursor::new(file, line)).map_err(|error| error.offset_by(offset)))
     }
 }
 

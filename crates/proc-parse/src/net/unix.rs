@@ -1,7 +1,9 @@
 //! `/proc/PID/net/unix`: unix domain sockets. See proc_pid_net(5).
 
+use core::fmt;
+
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
+use crate::error::{Error, Expected, ProcFile};
 use crate::number::{hex2, hex4, hex8, zero_or_hex8};
 
 use super::{Lines, all_are, column};
@@ -33,10 +35,9 @@ pub enum UnixState {
     Other(u8),
 }
 
-impl UnixState {
-    /// The state of this number.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Self {
+impl From<u8> for UnixState {
+    #[inline]
+    fn from(number: u8) -> Self {
         match number {
             1 => Self::Unconnected,
             2 => Self::Connecting,
@@ -47,15 +48,40 @@ impl UnixState {
     }
 }
 
+impl From<UnixState> for u8 {
+    fn from(state: UnixState) -> u8 {
+        match state {
+            UnixState::Unconnected => 1,
+            UnixState::Connecting => 2,
+            UnixState::Connected => 3,
+            UnixState::Disconnecting => 4,
+            UnixState::Other(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for UnixState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unconnected => "UNCONNECTED",
+            Self::Connecting => "CONNECTING",
+            Self::Connected => "CONNECTED",
+            Self::Disconnecting => "DISCONNECTING",
+            Self::Other(number) => return write!(f, "{number:02X}"),
+        })
+    }
+}
+
 /// A row of the table: a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Row<'a> {
     /// How many users the socket has in the kernel.
     pub ref_count: u32,
     /// The kernel's flags; `0x10000` is a listener.
     pub flags: u32,
     /// `SOCK_STREAM` (1), `SOCK_DGRAM` (2) or `SOCK_SEQPACKET` (5).
-    pub type_: u16,
+    pub socket_type: u16,
     /// The state.
     pub state: UnixState,
     /// The socket's inode, as in `socket:[inode]`. 0 where nobody owns it.
@@ -72,18 +98,18 @@ impl<'a> Row<'a> {
     /// If a column is missing or has another form.
     #[inline]
     pub fn parse(line: &'a [u8]) -> Result<Self, Error> {
-        let mut cursor = Cursor::new(File::Unix, line);
+        let mut cursor = Cursor::new(ProcFile::Unix, line);
         let at = &mut cursor;
         skip_number(at)?;
-        let (ref_count, flags, type_, state) = ref_count_to_state(at)?;
-        let state = UnixState::from_number(state);
+        let (ref_count, flags, socket_type, state) = ref_count_to_state(at)?;
+        let state = UnixState::from(state);
         let inode = inode(at)?;
         let path = match at.rest.split_first() {
             None => None,
             Some((b' ', path)) => Some(path),
             Some(_) => return Err(at.error(PATH, Expected::Separator)),
         };
-        Ok(Self { ref_count, flags, type_, state, inode, path })
+        Ok(Self { ref_count, flags, socket_type, state, inode, path })
     }
 }
 
@@ -100,7 +126,7 @@ pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
 /// [`established`] for a row.
 #[inline(always)]
 fn read_established(line: &[u8]) -> Result<Option<u64>, Error> {
-    let mut cursor = Cursor::new(File::Unix, line);
+    let mut cursor = Cursor::new(ProcFile::Unix, line);
     let at = &mut cursor;
     match columns(line) {
         Some(behind) => at.rest = behind,
@@ -177,7 +203,7 @@ impl<'a> Iterator for Rows<'a> {
             if is_row {
                 line = self.with_continuations(start, line);
             }
-            return Some(Row::parse(line).map_err(|error| error.behind(offset)));
+            return Some(Row::parse(line).map_err(|error| error.offset_by(offset)));
         }
     }
 }
@@ -246,7 +272,7 @@ impl Iterator for Established<'_> {
             match read_established(line) {
                 Ok(None) => {}
                 Ok(Some(inode)) => return Some(Ok(inode)),
-                Err(error) => return Some(Err(error.behind(offset))),
+                Err(error) => return Some(Err(error.offset_by(offset))),
             }
         }
     }
@@ -260,7 +286,7 @@ fn is_header(line: &[u8]) -> bool {
 /// `%p: %08X %08X %08X %04X`. The digits themselves are not looked at.
 #[inline(always)]
 fn columns(line: &[u8]) -> Option<&[u8]> {
-    let mut cursor = Cursor::new(File::Unix, line);
+    let mut cursor = Cursor::new(ProcFile::Unix, line);
     skip_number(&mut cursor).ok()?;
     let behind = cursor.rest;
     let at = |index| behind.get(index) == Some(&b' ');
@@ -290,11 +316,11 @@ fn ref_count_to_state(at: &mut Cursor<'_>) -> Result<(u32, u32, u16, u8), Error>
         && let Some(ref_count) = hex8(column::<1, 8, 35>(columns))
         && let Some(0) = zero_or_hex8(column::<10, 8, 35>(columns))
         && let Some(flags) = zero_or_hex8(column::<19, 8, 35>(columns))
-        && let Some(type_) = hex4(column::<28, 4, 35>(columns))
+        && let Some(socket_type) = hex4(column::<28, 4, 35>(columns))
         && let Some(state) = hex2(column::<33, 2, 35>(columns))
     {
         at.rest = rest;
-        return Ok((ref_count, flags, type_, state));
+        return Ok((ref_count, flags, socket_type, state));
     }
     at.byte(REF_COUNT, b' ', Expected::Separator)?;
     let ref_count = at.hex8(REF_COUNT)?;
@@ -303,10 +329,10 @@ fn ref_count_to_state(at: &mut Cursor<'_>) -> Result<(u32, u32, u16, u8), Error>
     at.byte(FLAGS, b' ', Expected::Separator)?;
     let flags = at.hex8(FLAGS)?;
     at.byte(TYPE, b' ', Expected::Separator)?;
-    let type_ = at.hex4(TYPE)?;
+    let socket_type = at.hex4(TYPE)?;
     at.byte(ST, b' ', Expected::Separator)?;
     let state = at.hex2(ST)?;
-    Ok((ref_count, flags, type_, state))
+    Ok((ref_count, flags, socket_type, state))
 }
 
 /// ` %5lu`.

@@ -1,7 +1,7 @@
 //! The numbers of `stat`, which are all of it but its first three fields.
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Expected, File};
+use crate::error::{Error, Expected, ProcFile};
 use crate::number;
 
 /// The fields from 4 on: numbers, a space before each. They are read in one
@@ -130,7 +130,7 @@ impl<'a> Numbers<'a> {
         let place = memchr::memchr_iter(b' ', self.text.get(state..).unwrap_or_default())
             .nth(usize::from(field).saturating_sub(4))
             .map_or(0, |space| state + space + 1);
-        Error::new(File::Stat, field, place, Expected::Range)
+        Error::new(ProcFile::Stat, field, place, Expected::Range)
     }
 }
 

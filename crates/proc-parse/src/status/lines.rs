@@ -3,9 +3,9 @@
 use crate::cursor::Cursor;
 use crate::error::{Error, Expected};
 use crate::number;
-use crate::state::State;
+use crate::state::ProcessState;
 
-use super::{Name, NsPids, Status};
+use super::{EscapedName, Ids, NsPids, SigQueue, Status};
 
 /// Reads a value and stores it; the `u8` is the field's number, for errors.
 type Store = for<'a> fn(&mut Status<'a>, &mut Cursor<'a>, u8) -> Result<(), Error>;
@@ -14,7 +14,7 @@ type Store = for<'a> fn(&mut Status<'a>, &mut Cursor<'a>, u8) -> Result<(), Erro
 /// value is skipped are here so that the search for a key stays short.
 const LINES: [(&str, Store); 61] = [
     ("Name", |s, at, _| {
-        s.name = Some(Name(to_line_end(at)));
+        s.name = Some(EscapedName::new(to_line_end(at)));
         Ok(())
     }),
     ("Umask", |s, at, n| at.number(n, octal).map(|v| s.umask = Some(v))),
@@ -25,7 +25,7 @@ const LINES: [(&str, Store); 61] = [
         }
         // The word in brackets behind the letter says the same again.
         to_line_end(at);
-        s.state = Some(State::from_byte(letter));
+        s.state = Some(ProcessState::from(letter));
         Ok(())
     }),
     ("Tgid", |s, at, n| at.narrow(n).map(|v| s.tgid = Some(v))),
@@ -66,7 +66,7 @@ const LINES: [(&str, Store); 61] = [
     ("SigQ", |s, at, n| {
         let queued = at.u64(n)?;
         at.byte(n, b'/', Expected::Separator)?;
-        at.u64(n).map(|limit| s.sig_q = Some((queued, limit)))
+        at.u64(n).map(|limit| s.sig_queue = Some(SigQueue { queued, limit }))
     }),
     ("SigPnd", |s, at, n| at.number(n, number::hex).map(|v| s.sig_pnd = Some(v))),
     ("ShdPnd", |s, at, n| at.number(n, number::hex).map(|v| s.shd_pnd = Some(v))),
@@ -176,7 +176,7 @@ fn kb(at: &mut Cursor<'_>, field: u8) -> Result<u64, Error> {
 }
 
 /// Four numbers with a tab between each two.
-fn four(at: &mut Cursor<'_>, field: u8) -> Result<[u32; 4], Error> {
+fn four(at: &mut Cursor<'_>, field: u8) -> Result<Ids, Error> {
     let mut ids = [0; 4];
     for (index, id) in ids.iter_mut().enumerate() {
         if index > 0 {
@@ -184,7 +184,8 @@ fn four(at: &mut Cursor<'_>, field: u8) -> Result<[u32; 4], Error> {
         }
         *id = at.narrow(field)?;
     }
-    Ok(ids)
+    let [real, effective, saved, fs] = ids;
+    Ok(Ids { real, effective, saved, fs })
 }
 
 /// One number or more, with a tab between each two.

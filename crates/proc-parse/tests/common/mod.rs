@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limit, Limits, Stat, StatCore, Statm, Status};
+use psstat_proc_parse::{
+    Cmdline, FdTarget, Ids, Io, LimitValue, Limits, Stat, StatCore, Statm, Status,
+};
 
 pub(crate) fn stat(text: &[u8]) {
     let stat = Stat::parse(text).unwrap();
@@ -46,7 +48,7 @@ pub(crate) fn statm(text: &[u8]) {
         .split_whitespace()
         .map(|number| number.parse().unwrap())
         .collect();
-    let Statm { size, resident, shared, text, lib, data, dt } = statm;
+    let Statm { size, resident, shared, text, lib, data, dt, .. } = statm;
     assert_eq!(slow, [size, resident, shared, text, lib, data, dt]);
 }
 
@@ -83,22 +85,22 @@ pub(crate) fn status(text: &[u8]) {
     let slow = keys(text, ":\t");
     let escaped = text.strip_prefix(b"Name:\t").unwrap();
     let escaped = &escaped[..escaped.iter().position(|&b| b == b'\n').unwrap()];
-    assert_eq!(status.name.unwrap().0, escaped);
+    assert_eq!(status.name.unwrap().as_bytes(), escaped);
 
     let of = |key: &str, ours: Option<String>| assert_eq!(slow.get(key), ours.as_ref(), "{key}");
     let kb = |key: &str, ours: Option<u64>| of(key, ours.map(|value| format!("{value} kB")));
     let plain = |key: &str, ours: Option<u64>| of(key, ours.map(|value| value.to_string()));
     let pid = |key: &str, ours: Option<i32>| of(key, ours.map(|value| value.to_string()));
     let mask = |key: &str, ours: Option<u64>| of(key, ours.map(|value| format!("{value:016x}")));
-    let ids = |key: &str, ours: Option<[u32; 4]>| {
-        of(key, ours.map(|ids| ids.map(|id| id.to_string()).join("\t")));
+    let ids = |key: &str, ours: Option<Ids>| {
+        of(key, ours.map(|ids| ids.to_array().map(|id| id.to_string()).join("\t")));
     };
     let list = |key: &str, ours: Option<&[u8]>| {
         of(key, ours.map(|list| String::from_utf8(list.to_vec()).unwrap()));
     };
     of("Umask", status.umask.map(|umask| format!("{umask:04o}")));
     let letter = slow.get("State").map(|state| state.as_bytes()[0]);
-    assert_eq!(letter, status.state.map(psstat_proc_parse::State::as_byte));
+    assert_eq!(letter, status.state.map(psstat_proc_parse::ProcessState::as_byte));
     pid("Tgid", status.tgid);
     pid("Ngid", status.ngid);
     pid("Pid", status.pid);
@@ -109,7 +111,9 @@ pub(crate) fn status(text: &[u8]) {
     plain("FDSize", status.fd_size);
     of(
         "NSpid",
-        status.ns_pid.map(|pids| pids.map(|pid| pid.to_string()).collect::<Vec<_>>().join("\t")),
+        status
+            .ns_pid
+            .map(|pids| pids.iter().map(|pid| pid.to_string()).collect::<Vec<_>>().join("\t")),
     );
     kb("VmPeak", status.vm_peak);
     kb("VmSize", status.vm_size);
@@ -129,7 +133,7 @@ pub(crate) fn status(text: &[u8]) {
     kb("VmSwap", status.vm_swap);
     kb("HugetlbPages", status.hugetlb_pages);
     plain("Threads", status.threads);
-    of("SigQ", status.sig_q.map(|(queued, limit)| format!("{queued}/{limit}")));
+    of("SigQ", status.sig_queue.map(|queue| format!("{}/{}", queue.queued, queue.limit)));
     mask("SigPnd", status.sig_pnd);
     mask("ShdPnd", status.shd_pnd);
     mask("SigBlk", status.sig_blk);
@@ -149,13 +153,13 @@ pub(crate) fn status(text: &[u8]) {
 }
 
 pub(crate) fn cmdline(text: &[u8]) {
-    let cmdline = Cmdline(text);
+    let cmdline = Cmdline::new(text);
     let mut slow: Vec<&[u8]> = text.split(|&b| b == 0).collect();
     if text.last().is_none_or(|&b| b == 0) {
         slow.pop();
     }
     assert_eq!(cmdline.args().collect::<Vec<_>>(), slow);
-    assert_eq!(cmdline.program(), slow.first().copied().unwrap_or_default());
+    assert_eq!(cmdline.argv0(), slow.first().copied().unwrap_or_default());
 
     let mut shown: Vec<u8> = text.to_vec();
     while shown.last() == Some(&0) {
@@ -166,13 +170,13 @@ pub(crate) fn cmdline(text: &[u8]) {
             *byte = b' ';
         }
     }
-    assert_eq!(cmdline.text().collect::<Vec<_>>(), shown);
+    assert_eq!(cmdline.joined().collect::<Vec<_>>(), shown);
     assert_eq!(cmdline.is_empty(), shown.is_empty());
     let mut buffer = vec![b'#'; text.len()];
-    assert_eq!(cmdline.copy_text(&mut buffer), shown.len());
+    assert_eq!(cmdline.write_joined(&mut buffer), shown.len());
     assert_eq!(buffer[..shown.len()], shown);
     let mut short = [b'#'; 3];
-    let copied = cmdline.copy_text(&mut short);
+    let copied = cmdline.write_joined(&mut short);
     assert_eq!(copied, shown.len().min(3));
     assert_eq!(short[..copied], shown[..copied]);
 }
@@ -193,10 +197,10 @@ pub(crate) fn limits(text: &[u8]) {
     }
 }
 
-pub(crate) fn limit(limit: Limit) -> String {
+pub(crate) fn limit(limit: LimitValue) -> String {
     match limit {
-        Limit::Unlimited => "unlimited".to_owned(),
-        Limit::Value(value) => value.to_string(),
+        LimitValue::Unlimited => "unlimited".to_owned(),
+        LimitValue::Value(value) => value.to_string(),
     }
 }
 
@@ -261,7 +265,7 @@ pub(crate) fn inet(text: &[u8]) {
         assert_eq!((row.local.ip, row.local.port), address(columns[1]));
         assert_eq!((row.remote.ip, row.remote.port), address(columns[2]));
         let state = u8::from_str_radix(columns[3], 16).unwrap();
-        assert_eq!(row.state, inet::TcpState::from_number(state));
+        assert_eq!(row.state, inet::TcpState::from(state));
         assert_eq!(format!("{:08X}:{:08X}", row.tx_queue, row.rx_queue), columns[4]);
         assert_eq!(row.uid.to_string(), columns[7]);
         assert_eq!(row.inode.to_string(), columns[9]);
@@ -306,9 +310,9 @@ pub(crate) fn unix(text: &[u8]) {
         let row = rows.next().unwrap().unwrap();
         assert_eq!(format!("{:08X}", row.ref_count), columns[1]);
         assert_eq!(format!("{:08X}", row.flags), columns[3]);
-        assert_eq!(format!("{:04X}", row.type_), columns[4]);
+        assert_eq!(format!("{:04X}", row.socket_type), columns[4]);
         let state = u8::from_str_radix(&columns[5], 16).unwrap();
-        assert_eq!(row.state, unix::UnixState::from_number(state));
+        assert_eq!(row.state, unix::UnixState::from(state));
         assert_eq!(row.inode.to_string(), columns[6]);
         assert_eq!(row.path, path.as_deref());
         if state == 3 {

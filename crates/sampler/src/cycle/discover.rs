@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use psstat_proc_parse::{Cmdline, StatCore, State};
+use psstat_proc_parse::{Cmdline, ProcessState, StatCore};
 use rustix::io::Errno;
 
 use crate::image::ImageId;
@@ -304,11 +304,11 @@ impl Sampler {
 
     /// Finds the images for a command line and notes the changes.
     fn place(&mut self, at: usize, seen: Seen, raw: &[u8], classify: &mut Classify<'_>) {
-        let cmdline = Cmdline(raw);
+        let cmdline = Cmdline::new(raw);
         let mut images = std::mem::take(&mut self.images_found);
         images.clear();
         if !cmdline.is_empty() {
-            self.text.extend(cmdline.text());
+            self.text.extend(cmdline.joined());
             let candidate =
                 Candidate { pid: seen.pid, ppid: seen.ppid, command_line: raw, text: &self.text };
             classify(&candidate, &mut images);
@@ -426,7 +426,7 @@ impl Sampler {
 
 /// Whether its first thread has ended while others live.
 fn has_lost_its_leader(stat: &StatCore<'_>) -> bool {
-    stat.state == State::Zombie && stat.num_threads > 1
+    stat.state == ProcessState::Zombie && stat.num_threads > 1
 }
 
 #[cfg(test)]

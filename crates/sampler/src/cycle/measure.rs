@@ -4,7 +4,7 @@
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use psstat_proc_parse::{State, Statm};
+use psstat_proc_parse::{ProcessState, Statm};
 
 use crate::cycle::families::{self, Household};
 use crate::keep::schedule::DENIED_TURN;
@@ -190,7 +190,7 @@ fn look_closer(tracked: &mut Tracked, procfs: &Procfs, lister: &mut Lister) {
     let mut buffer = [0; 1024];
     let who = tracked.who;
     let Outcome::There(stat) = process::stat(procfs, who.pid, &mut buffer) else { return };
-    if !matches!(stat.state, State::Zombie | State::Dead) {
+    if !matches!(stat.state, ProcessState::Zombie | ProcessState::Dead) {
         return;
     }
     tracked.living_thread = process::living_thread(procfs, who, lister);

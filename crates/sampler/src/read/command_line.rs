@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use psstat_proc_parse::{StatCore, State, Status};
+use psstat_proc_parse::{ProcessState, StatCore, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -214,7 +214,7 @@ impl CommandLines {
         // Of one with very many groups there is a part.
         let end = text.iter().rposition(|&byte| byte == b'\n')?;
         let status = Status::parse(&text[..=end]).ok()?;
-        status.uid.map(|[real, ..]| real)
+        status.uid.map(|ids| ids.real)
     }
 
     /// Takes note of those that hang no more.
@@ -323,7 +323,7 @@ impl Desk {
     fn is_running(&self) -> bool {
         let stat = self.stat.get().and_then(|path| std::fs::read(path).ok());
         let state = stat.and_then(|stat| StatCore::parse(&stat).ok().map(|stat| stat.state));
-        state == Some(State::Running)
+        state == Some(ProcessState::Running)
     }
 
     /// The thread's life: reads what is asked, one after the other.

@@ -76,9 +76,9 @@ impl Procfs {
         let mut buffer = [0; 4096];
         let Outcome::There(bytes) = self.read(c"self/status", &mut buffer) else { return false };
         let Ok(status) = Status::parse(bytes) else { return false };
-        let Some(mut pids) = status.ns_pid else { return false };
+        let Some(pids) = status.ns_pid else { return false };
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        pids.next() == Some(own) && pids.next().is_none()
+        pids.iter().eq([own])
     }
 
     /// Whether the own pid namespace is the first one: then the kernel's count of

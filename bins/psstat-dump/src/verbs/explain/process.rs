@@ -65,7 +65,8 @@ pub(super) fn processes(
         }
     };
     let read: Vec<(u32, Vec<u8>)> = pids.iter().filter_map(read).collect();
-    let texts: Vec<Vec<u8>> = read.iter().map(|(_, raw)| Cmdline(raw).text().collect()).collect();
+    let texts: Vec<Vec<u8>> =
+        read.iter().map(|(_, raw)| Cmdline::new(raw).joined().collect()).collect();
     let rules = match source {
         Source::Conf { rules, .. } | Source::Regex(rules) => rules,
         Source::Executable => &Rules::default(),

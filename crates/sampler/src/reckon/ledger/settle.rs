@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use psstat_proc_parse::{Stat, State};
+use psstat_proc_parse::{ProcessState, Stat};
 
 use super::{Departed, Ledger, Slot};
 use crate::image::ImageId;
@@ -35,7 +35,8 @@ pub(crate) struct Parent {
 impl From<&Stat<'_>> for Parent {
     fn from(stat: &Stat<'_>) -> Parent {
         // One whose leader alone has ended has other threads.
-        let is_zombie = matches!(stat.state, State::Zombie | State::Dead) && stat.num_threads <= 1;
+        let is_zombie = matches!(stat.state, ProcessState::Zombie | ProcessState::Dead)
+            && stat.num_threads <= 1;
         Parent { cminflt: stat.cminflt, is_zombie }
     }
 }
