@@ -1,4 +1,7 @@
-//! What the Debian package brings is whole.
+//! The pages of the documentation are complete, also in the Debian package.
+
+// Functions outside of tests use unwrap too.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
@@ -31,6 +34,54 @@ fn the_links_of_the_pages_in_the_package_lead_somewhere() {
                 None => package.contains("[\"../../docs/*\", \"usr/share/doc/psstat/docs/\""),
             };
             assert!(brought, "{link} in {page:?}");
+        }
+    }
+}
+
+/// The cells of a page's table rows, without the headings.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect());
+    cells.filter(|cells: &Vec<_>| !["promise", "fault", "attack"].contains(&cells[0])).collect()
+}
+
+/// The text of all Rust files below a directory.
+fn read_sources(directory: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            read_sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_promise_has_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = |name: &str| std::fs::read_to_string(root.join("docs").join(name)).unwrap();
+    let promises = page("promises.md");
+    let promises = rows(&promises);
+    for name in ["faults.md", "security.md"] {
+        let page = page(name);
+        let rows = rows(&page);
+        assert!(rows.len() > 10, "{name} has {} rows", rows.len());
+        for row in rows {
+            let has_entry = promises.iter().any(|promise| promise[0] == row[0]);
+            assert!(has_entry, "{name}: no entry in promises.md for: {}", row[0]);
+        }
+    }
+    let mut sources = String::new();
+    for directory in ["bins", "crates"] {
+        read_sources(&root.join(directory), &mut sources);
+    }
+    for promise in promises {
+        let tests: Vec<&str> = promise[1].split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test for: {}", promise[0]);
+        for test in tests {
+            let exists = sources.contains(&format!("fn {test}("));
+            assert!(exists, "{test} does not exist; promises.md names it for: {}", promise[0]);
         }
     }
 }

@@ -1,7 +1,6 @@
-//! What an attacker could try who controls a process, or the conf. The page
-//! docs/security.md names these tests, and the last one here holds it to that.
+//! Attacks through a process or the config file, as docs/security.md lists them.
+//! docs/promises.md names the test of each.
 
-use std::fmt::Write as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -275,44 +274,4 @@ fn a_flood_of_hangups_costs_no_cycle() {
     assert!(after.time > begun.time);
     assert_eq!(after.image("flood"), truth_of("flood", &[testproc.pid()]));
     assert_eq!(after.get("collector.panics"), 0);
-}
-
-/// Every test that the page names exists, and every entry names one.
-#[test]
-fn every_test_that_the_pages_name_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut sources = String::new();
-    for folder in ["bins", "crates", "fixtures/testproc"] {
-        read_all(&root.join(folder), &mut sources);
-    }
-    for page in ["docs/security.md", "docs/faults.md"] {
-        let text = std::fs::read_to_string(root.join(page)).unwrap();
-        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
-        let mut named = 0;
-        for row in
-            rows.iter().filter(|row| !row.starts_with("| what") && !row.starts_with("| fault"))
-        {
-            let tests = row.trim_end_matches(" |").rsplit_once(" | ").unwrap().1;
-            let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
-            assert!(!tests.is_empty(), "{page} names no test: {row}");
-            for test in tests {
-                let name = test.rsplit("::").next().unwrap();
-                assert!(sources.contains(&format!("fn {name}(")), "{page}: there is no {test}");
-                named += 1;
-            }
-        }
-        assert!(named > 10, "{page} names {named} tests");
-    }
-}
-
-/// The text of all Rust files below a folder.
-fn read_all(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            read_all(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let _ = writeln!(text, "{}", std::fs::read_to_string(&path).unwrap());
-        }
-    }
 }
