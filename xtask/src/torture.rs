@@ -30,8 +30,8 @@ pub(crate) struct Options {
 /// The tests of the matcher that do it, what each is about, and how many
 /// milliseconds a change may take at most.
 const TESTS: [(&str, &str, u32); 2] = [
-    ("whatever_is_done_to_it", "with events, as a user whose permissions count", 1_000),
-    ("whatever_is_done_where_no_event_tells", "without events", 2 * 2_000 + 400),
+    ("every_change_is_detected", "with events, as a user whose permissions count", 1_000),
+    ("every_change_is_detected_by_polling", "without events", 2 * 2_000 + 400),
 ];
 
 /// Runs the matcher's own tests with so many changes.

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_every_verb_stand_anywhere() {
+    fn global_options_are_accepted_anywhere() {
         for words in ["--proc /x check --json", "check --proc /x --json"] {
             let args = parsed(words).unwrap();
             assert_eq!(args.common.proc, PathBuf::from("/x"));
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_do_nothing_is_refused() {
+    fn ineffective_options_are_rejected() {
         for words in ["-p check", "--sort rss check", "-e x check", "-e x nginx"] {
             assert!(parsed(words).is_err(), "{words}");
         }

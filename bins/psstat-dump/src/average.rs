@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_there() {
+    fn averages_only_windows_where_present() {
         let of = |name, procs, pcpu, rss, written, seconds| {
             let mut row = image(name, procs);
             (row.numbers.pcpu, row.numbers.rss) = (Some(pcpu), rss);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reused_pid_is_another_process_and_those_gone_are_forgotten() {
+    fn reused_pid_is_a_new_process() {
         let process = |starttime| {
             let who = Who { pid: 7, ppid: 1, starttime, command_line: b"x".to_vec() };
             Row { who: Some(who), ..image("a", 1) }

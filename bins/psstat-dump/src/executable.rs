@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_one_that_a_conf_could_have() {
+    fn executable_names_are_valid_image_names() {
         let long = vec![b'x'; 4096];
         for given in [&long[..], b"a b\0c", b"\xff/\xff\0", b": x"] {
             image(given).parse::<ImageName>().unwrap();

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_harm_is_shown_by_number() {
+    fn control_characters_are_escaped() {
         let cases: [(&[u8], &str); 10] = [
             (b"plain text", "plain text"),
             (b"\x1b[2Jgone", "\\x1b[2Jgone"),

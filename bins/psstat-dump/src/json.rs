@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_harm_is_escaped_and_comes_back() {
+    fn escaped_text_round_trips() {
         let text = "\u{301}\u{301}a\x1b[2J\u{9b}\u{7f}\u{202e}\u{e0041}\u{5d0}\"\\\n日本 é";
         let printed = String::from_utf8(line(&json!({ "x": text }))).unwrap();
         let want =

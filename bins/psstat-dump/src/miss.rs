@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write() {
+    fn common_mistakes() {
         let java = "java -server -Xmx4g -Dapp.home=/srv/shops -cp /srv/shop/lib/a.jar:\
                     /srv/shop/lib/b.jar -jar /srv/shops/orders.jar --port 8080";
         let cases = [
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_near() {
+    fn unrelated_patterns() {
         for (regex, text) in [
             ("zookeeper", "java -jar x"),
             (r"^java .*orders\.jar", "nginx: worker"),

@@ -133,7 +133,7 @@ mod tests {
     /// The window was counted in characters, so that wide ones wrapped and the
     /// carets stood elsewhere.
     #[test]
-    fn no_row_is_wider_than_it_may_be() {
+    fn rows_fit_the_width() {
         let texts = ["x".repeat(500), "日".repeat(300), "a\u{1}日e\u{301}".repeat(90)];
         for text in texts {
             let all: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn for_people() {
+    fn human_units() {
         let cases = [
             (0, "0B"),
             (1, "1B"),

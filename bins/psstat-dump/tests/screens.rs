@@ -129,7 +129,7 @@ fn the_current_line_is_always_there() {
 }
 
 #[test]
-fn sorts_and_turns_round() {
+fn sorts_and_reverses() {
     let mut app = app();
     let first = |app: &mut App| screen(app, 80, 24)[3].clone();
     assert!(first(&mut app).starts_with("+nginx"));
@@ -239,7 +239,7 @@ fn unfolds_and_opens_a_page() {
 }
 
 #[test]
-fn a_pause_keeps_what_is_there() {
+fn pause_freezes_the_table() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('p')]);
     app.take(snapshot(75.0), Duration::ZERO);

@@ -211,7 +211,7 @@ mod tests {
     /// Each was one of the matters that are told once, of which there is a limit:
     /// after a thousand such processes, nothing new was told of anything.
     #[test]
-    fn each_process_that_blocks_is_told_however_many_did() {
+    fn every_blocked_process_is_logged() {
         let mut told = VecDeque::new();
         let pids = 1..3 * TOLD_BLOCKED as u32;
         assert!(pids.clone().all(|pid| is_new(&mut told, pid) && !is_new(&mut told, pid)));
@@ -223,7 +223,7 @@ mod tests {
     /// Socket tables that may not be read, and whatever failed, were counted in
     /// the points and told nowhere.
     #[test]
-    fn each_kind_of_missing_value_is_told_with_its_remedy() {
+    fn missing_values_are_logged_with_help() {
         let all = |count: u64| ByFile {
             command_line: count,
             io: count,
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_defect_is_caught() {
+    fn panic_is_caught() {
         assert_eq!(protected(|| 1), Some(1));
         assert_eq!(protected(|| -> i32 { panic!("on purpose") }), None);
     }

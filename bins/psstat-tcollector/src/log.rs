@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matter_is_told_once_and_not_without_end() {
+    fn issue_is_logged_once() {
         let (mut told, mut lines) = (Told::default(), 0);
         let mut tell = |told: &mut Told, matter: &str| {
             told.once(matter, || {

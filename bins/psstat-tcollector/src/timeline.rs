@@ -132,7 +132,7 @@ mod tests {
     /// One that is a little too slow, or set back by less than a cycle, is no
     /// matter.
     #[test]
-    fn a_clock_that_stands_for_a_moment_is_not_told() {
+    fn brief_clock_stall_is_not_logged() {
         let stamps = run_exactly(&[(0, 1_000_000), (990, 1_000_990), (2_000, 1_002_000)]);
         assert_eq!(stamps, [(1000, None), (1001, None), (1002, None)]);
     }

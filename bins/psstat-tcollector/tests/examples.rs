@@ -6,7 +6,7 @@ use std::process::Command;
 use psstat_testproc::{Config, TempDir, TestProcess, example, oracle};
 
 #[test]
-fn the_heart_prints_points_of_a_conf() {
+fn minimal_collector_prints_points() {
     let word = format!("beating-{}", std::process::id());
     let testprocs =
         [(); 3].map(|()| TestProcess::spawn(&Config::new(format!("/opt/{word}"))).unwrap());

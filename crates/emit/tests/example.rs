@@ -43,7 +43,7 @@ fn an_exposition_in_openmetrics() {
 }
 
 #[test]
-fn what_no_tsd_takes_is_refused() {
+fn invalid_values_are_rejected() {
     let output = run(&["tcollector", "one two"]);
     assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
 }

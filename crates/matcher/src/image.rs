@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_what_a_store_takes() {
+    fn accepts_valid_names() {
         for name in ["a", "fi/lrh", "A-Z_0.9", "-", &"x".repeat(200)] {
             assert_eq!(name.parse::<ImageName>().unwrap().as_str(), name);
         }

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn others_must_not_write() {
+    fn world_writable_is_rejected() {
         let complaint = Complaint::WritableByOthers { mode: 0o666 };
         assert_eq!(of(1000, 0o100_666, User::Unknown), std::slice::from_ref(&complaint));
         assert_eq!(

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_is_one_folder() {
+    fn class_is_a_single_path_component() {
         assert_eq!("nxa".parse(), Ok(Class("nxa".into())));
         for bad in ["", "..", "a/b", "/etc", "a b"] {
             assert_eq!(bad.parse::<Class>(), Err(ClassError), "{bad}");

@@ -91,7 +91,7 @@ fn steady_matching_allocates_nothing() {
 }
 
 #[test]
-fn a_look_that_finds_nothing_new_allocates_nothing() {
+fn idle_poll_does_not_allocate() {
     let directory = std::env::temp_dir().join(format!("psstat-look-{}", std::process::id()));
     std::fs::create_dir_all(directory.join("a/b")).unwrap();
     let path = directory.join("a/b/psstat.conf");

@@ -71,7 +71,7 @@ fn bad_lines_are_told_and_the_others_count() {
 
 /// What Python takes is not told as though Python refused it.
 #[test]
-fn what_is_not_supported_is_told_as_that() {
+fn unsupported_syntax_is_reported() {
     for (pattern, wanted) in [
         ("(?P<\u{e9}>a)", "group names beyond ASCII are not supported here"),
         ("(?t)a", "the flag `t` is not supported here: Python 3.13 has none"),
@@ -107,7 +107,7 @@ fn a_long_line_is_cut_around_the_spot() {
 }
 
 #[test]
-fn escapes_of_a_terminal_never_get_through() {
+fn terminal_escapes_are_filtered() {
     let conf = Conf::parse(b"\x1b]0;x\x07 a\nb \xe2\x80\xae(\n\xffx y\n");
     for diagnostic in &conf.diagnostics {
         let shown = diagnostic.display("a\x1bb").to_string();
@@ -159,7 +159,7 @@ fn likely_mistakes() {
 }
 
 #[test]
-fn a_survey_of_the_machine() {
+fn coverage_on_this_host() {
     let conf = Conf::parse(b"a nothing\nb .\nc psstat\nd cron\ne x*\n");
     let mut survey = Survey::new(&conf.rules);
     for text in ["init", "cron", "sshd", "top", ""] {

@@ -236,7 +236,7 @@ fn cases() -> u32 {
 }
 
 #[test]
-fn as_python_has_it() {
+fn agrees_with_cpython() {
     let Some(python) = Python::start() else {
         println!("skipped: no python3 from 3.11 to 3.13 to compare with");
         return;

@@ -219,7 +219,7 @@ fn written_in_pieces_is_taken_whole() {
 }
 
 #[test]
-fn without_a_good_line_is_told_and_mended() {
+fn config_without_rules_then_fixed() {
     let dir = Dir::new("no-rule");
     let path = dir.at("conf");
     write(&path, "one");

@@ -228,7 +228,7 @@ fn is_inside() -> bool {
 }
 
 #[test]
-fn whatever_is_done_to_it() {
+fn every_change_is_detected() {
     if is_inside() {
         torture(changes(30));
         return;
@@ -239,7 +239,7 @@ fn whatever_is_done_to_it() {
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
-    again("whatever_is_done_to_it", &mut command);
+    again("every_change_is_detected", &mut command);
 }
 
 /// A command that runs what follows with no right but its user's, where the
@@ -265,21 +265,21 @@ fn is_possible_without_events() -> bool {
 }
 
 #[test]
-fn whatever_is_done_where_no_event_tells() {
+fn every_change_is_detected_by_polling() {
     if is_inside() {
         // A look takes its time.
         torture(changes(48) / 4);
     } else if is_possible_without_events() {
-        again("whatever_is_done_where_no_event_tells", &mut without_events());
+        again("every_change_is_detected_by_polling", &mut without_events());
     }
 }
 
 /// Two looks, a bit later than the promised time each, and nothing else.
 #[test]
-fn two_looks_take_a_change_of_any_kind() {
+fn two_polls_suffice() {
     if !is_inside() {
         if is_possible_without_events() {
-            again("two_looks_take_a_change_of_any_kind", &mut without_events());
+            again("two_polls_suffice", &mut without_events());
         }
         return;
     }

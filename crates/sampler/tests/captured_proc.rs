@@ -155,7 +155,7 @@ fn another_inode_is_another_process_within_its_first_tick() {
 /// process was taken for one that had become another program, and what it had
 /// done before was lost.
 #[test]
-fn who_is_asked_late_after_a_reload_counts_in_full() {
+fn late_classification_after_reload() {
     let proc = TempDir::new().unwrap();
     let folder = write_process(proc.path(), 100, 50, 1000);
     let options = Options {

@@ -221,8 +221,8 @@ fn who_is_hidden_while_it_lives_counts_once() {
 /// When it might not be looked into any more, what it had held went on counting
 /// as its image's, though it was said to be missing there.
 #[test]
-fn what_may_not_be_looked_into_any_more_is_absent_again() {
-    const TEST: &str = "what_may_not_be_looked_into_any_more_is_absent_again";
+fn revoked_access_becomes_none() {
+    const TEST: &str = "revoked_access_becomes_none";
     let Some((word, place)) = told() else {
         if rustix::process::getuid().as_raw() != 0 {
             return println!("skipped: not root");

@@ -205,7 +205,7 @@ fn cpu_is_what_the_process_used() {
 }
 
 #[test]
-fn who_comes_or_goes_in_a_window_neither_spikes_nor_counts_down() {
+fn start_and_exit_in_window() {
     let word = word("comes");
     let (steady, mut busy) = (testproc(&word), testproc(&word));
     busy.burn(100.0, Duration::from_millis(100)).unwrap();

@@ -54,7 +54,7 @@ impl Drop for Shell {
 /// A shell of one image that ends as a program of another one: the same
 /// program by its code, so that nothing of its memory tells.
 #[test]
-fn a_shell_that_becomes_its_program_is_matched_anew() {
+fn exec_is_rematched() {
     for age in [1, COMMAND_LINE_TURN as usize + 4] {
         let (a, b, temp) = (word("shell-a"), word("shell-b"), TempDir::new().unwrap());
         let script = temp.join("script");
@@ -145,7 +145,7 @@ fn is_there(pid: u32) -> bool {
 
 /// io and CPU of a process whose first thread has ended go on.
 #[test]
-fn who_lost_its_leader_goes_on_working() {
+fn process_without_leader_is_measured() {
     for options in common::every_way() {
         let word = word("goes-on");
         let mut one: TestProcess = testproc(&word);
@@ -174,7 +174,7 @@ fn who_lost_its_leader_goes_on_working() {
 /// It was asked for its command line by its leader, which had none any more: a
 /// rule that came never had it, and one that went kept it for ever.
 #[test]
-fn who_lost_its_leader_is_matched_anew() {
+fn process_without_leader_is_rematched() {
     let word = word("leaderless");
     let mut one = testproc(&word);
     one.threads(3).unwrap();

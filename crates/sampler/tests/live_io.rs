@@ -82,7 +82,7 @@ fn a_child_by_way_of_a_stranger_counts_once() {
 }
 
 #[test]
-fn exec_leaves_what_was_done_behind() {
+fn exec_keeps_prior_io_in_old_image() {
     let (a, b) = (word("exec-a"), word("exec-b"));
     let mut one = testproc(&a);
     one.write_bytes(1_000_000, 1).unwrap();
@@ -111,7 +111,7 @@ fn exec_leaves_what_was_done_behind() {
 
 /// An image that is first heard of when a process becomes one of it.
 #[test]
-fn an_image_heard_of_late_does_not_get_what_was_before() {
+fn new_image_starts_at_zero() {
     let (a, b, late) = (word("late-a"), word("late-b"), word("late-c"));
     let mut one = testproc("late-stranger");
     let _other = testproc(&a);

@@ -29,7 +29,7 @@ fn open_files(folder: &Path, number: u64) {
 /// A look at all of a server's descriptors in each cycle took as long as there
 /// were connections that came and went, on top of the window.
 #[test]
-fn those_that_change_are_looked_at_within_a_limit() {
+fn changed_processes_scan_limit() {
     const EACH: u64 = 3000;
     const PROCESSES: u32 = 13;
     let inode = |number: u32, place: u32| 1_000_000 + 100 * number + place;
@@ -72,7 +72,7 @@ fn those_that_change_are_looked_at_within_a_limit() {
 /// More descriptors than fit a cycle are looked at in parts, and until that is
 /// done what was known before counts.
 #[test]
-fn very_many_of_one_process_are_looked_at_in_parts() {
+fn large_fd_table_is_scanned_in_parts() {
     let turn = u32::try_from(DESCRIPTOR_TURN).unwrap();
     let proc = TempDir::in_memory().unwrap();
     let large = write_process(proc.path(), 100, 5000, 1);

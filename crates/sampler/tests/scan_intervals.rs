@@ -58,7 +58,7 @@ fn an_idle_command_line_is_read_once_in_a_long_turn() {
 }
 
 #[test]
-fn a_title_is_noticed_within_a_turn_wherever_the_stranger_is_in_it() {
+fn title_change_is_detected_within_interval() {
     for fast in [FastPaths::ALL, FastPaths::NONE] {
         for wait in 0..COMMAND_LINE_TURN {
             let mut testproc = idle_stranger();
@@ -74,7 +74,7 @@ fn a_title_is_noticed_within_a_turn_wherever_the_stranger_is_in_it() {
 
 /// The same program, as large as before: nothing of a stranger tells.
 #[test]
-fn an_exec_of_an_old_stranger_is_noticed_within_a_turn() {
+fn exec_of_unmatched_process_is_detected() {
     let mut testproc = idle_stranger();
     let mut sampler = Sampler::new(Options { window: SHORT, ..options() }).unwrap();
     looks(&mut sampler, testproc.pid(), 3 * COMMAND_LINE_TURN);
@@ -86,7 +86,7 @@ fn an_exec_of_an_old_stranger_is_noticed_within_a_turn() {
 /// Of two that share their sockets one puts a socket in the place of another:
 /// as many descriptors as before, and no table changes.
 #[test]
-fn a_descriptor_that_was_replaced_is_noticed_within_its_turn() {
+fn replaced_fd_is_detected_within_interval() {
     let (a, b) = (word("holder"), word("heir"));
     let mut holder = TestProcess::spawn(&Config::new(&a).arg("x".repeat(200))).unwrap();
     holder.tcp_pairs(1).unwrap();
@@ -108,7 +108,7 @@ fn a_descriptor_that_was_replaced_is_noticed_within_its_turn() {
 /// Between two whole listings too, whoever comes is there in the next cycle,
 /// and whoever goes is not.
 #[test]
-fn who_comes_and_goes_is_noticed_in_the_next_cycle() {
+fn start_and_exit_are_detected_next_cycle() {
     let (a, b) = (word("comes"), word("stays"));
     let _other = testproc(&b);
     let mut watch = Watch::with(Options { window: SHORT, ..options() }, &[&a, &b]);

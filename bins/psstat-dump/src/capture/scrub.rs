@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_secret_is_gone() {
+    fn secrets_are_redacted() {
         let cases = [
             ("app|--password=hunter2|x|", "app|--password=SCRUBBED|x|"),
             ("app|--password=a b c|x", "app|--password=SCRUBBED|x"),
@@ -325,7 +325,7 @@ mod tests {
     /// Only `argv[0]` used to be taken for the program, and a script for one
     /// argument, so that whatever ran through a shell or sudo kept its secrets.
     #[test]
-    fn what_another_program_runs_is_scrubbed_too() {
+    fn nested_commands_are_scrubbed() {
         let cases = [
             (
                 "/bin/sh|-c|mysqldump -u root -phunter2 shop | gzip",
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_in_quotes_for_ever_are_no_trouble() {
+    fn nested_quotes_are_bounded() {
         let quotes = "\"".repeat(50_000) + "'";
         let mirrored: String = quotes.chars().rev().collect();
         let given = format!("sh|-c|{quotes}mysql -phunter2 x{mirrored}");

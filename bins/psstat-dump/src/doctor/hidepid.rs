@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_of_the_mount_that_is_meant() {
+    fn picks_options_of_the_right_mount() {
         let mounts = b"21 1 0:20 / /proc rw,relatime shared:5 - proc proc rw,hidepid=invisible\n\
             22 1 0:21 / /sys rw - sysfs sysfs rw\n\
             23 1 0:2 / /host/proc rw - proc proc rw\n\
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_through_is_well() {
+    fn privileged_user_is_ok() {
         let (nobody, trace, group, root) = (
             Own { may_trace: false, is_root: false, groups: vec![65534] },
             Own { may_trace: true, is_root: false, groups: vec![65534] },

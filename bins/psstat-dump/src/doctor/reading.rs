@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_denied_is_bad_and_has_a_remedy() {
+    fn denied_files_fail_with_help() {
         let all = check("io", "io", Tally { there: 3, denied: 0, failed: 0 }, "");
         assert_eq!((all.state, all.remedy), (State::Well, None));
         let remedy = remedy(false, false);

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_with_both_is_well() {
+    fn collector_with_both_capabilities_is_ok() {
         let check = of_collector(7, NEEDED);
         assert_eq!(check.found, "process 7: effective: dac_read_search sys_ptrace");
         assert_eq!(check.state, State::Well);

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn who_runs() {
+    fn finds_running_programs() {
         let found = |lines: &[&str]| {
             let here = (1..).zip(lines.iter().map(|line| line.as_bytes().to_vec())).collect();
             collector(&here).found

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_measure_has_its_turn() {
+    fn cycles_through_all_metrics() {
         let mut measure = Measure::Cpu;
         for want in [Measure::Memory, Measure::Io, Measure::Connections, Measure::Cpu] {
             measure = measure.next();

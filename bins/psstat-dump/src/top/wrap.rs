@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_row_is_wider_and_nothing_is_lost() {
+    fn wrapping_preserves_text() {
         let rows = |line: &str, columns| rows(&[line.to_owned()], columns);
         assert_eq!(rows("abcdef", 4), ["abcd", "ef"]);
         assert_eq!(rows("abcd", 4), ["abcd"]);

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_caret_stands_under_the_spot() {
+    fn caret_points_at_the_error() {
         let cases = [
             ("ab(c", 3, 1, "ab(c", "  ^"),
             ("日本(x", 3, 1, "日本(x", "    ^"),

@@ -33,7 +33,7 @@ fn holds(bytes: &[u8], part: &str) -> bool {
 }
 
 #[test]
-fn holds_what_is_needed_and_no_secret() {
+fn capture_is_complete_and_redacted() {
     let name = unique("captured");
     let config = Config::new(&name).args(["--password=hunter2", "--token", "hunter3", "plain"]);
     let mut testproc = TestProcess::spawn(&config).unwrap();
@@ -165,7 +165,7 @@ fn secrets_of_scripts_files_and_sockets_are_not_in_it() {
 }
 
 #[test]
-fn of_named_processes_and_never_over_something_else() {
+fn captures_named_pids_and_refuses_nonempty_dir() {
     let testproc = crate::run::testproc(&unique("captured-pid"));
     let temp = TempDir::new().unwrap();
     let folder = temp.join("capture");

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::run::{csv, json as json_of, run, stdout, testproc, unique};
 
 #[test]
-fn says_what_is_wrong_and_what_matches_here() {
+fn reports_errors_and_match_counts() {
     let name = unique("checked");
     let _testprocs = (testproc(&name), testproc(&name));
     let temp = TempDir::new().unwrap();
@@ -95,7 +95,7 @@ fn warns_of_each_likely_mistake() {
 }
 
 #[test]
-fn a_good_conf_is_good() {
+fn valid_config_passes() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, "nothing ^nothing-of-this-name$\n").unwrap();
@@ -105,7 +105,7 @@ fn a_good_conf_is_good() {
 }
 
 #[test]
-fn whoever_may_write_it_is_warned_of() {
+fn warns_about_writable_config() {
     use std::os::unix::fs::PermissionsExt as _;
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
@@ -132,7 +132,7 @@ fn a_rule_that_hits_its_step_limit_is_named() {
 }
 
 #[test]
-fn a_conf_that_cannot_be_read_is_wrong_use() {
+fn unreadable_config_is_a_usage_error() {
     let output = run(&["check", "/nowhere/psstat.conf"]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
     let said = String::from_utf8_lossy(&output.stderr);

@@ -22,7 +22,7 @@ fn assert_status_and_remedies(status: i32, document: &Value) {
 }
 
 #[test]
-fn says_how_it_is_in_every_form() {
+fn all_output_formats() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, "a b\nc d\na e\n").unwrap();
@@ -66,7 +66,7 @@ fn a_bad_conf_is_bad() {
 }
 
 #[test]
-fn as_nobody_it_names_what_is_denied_and_the_remedy() {
+fn unprivileged_run_reports_denied_files() {
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");
     }
@@ -143,7 +143,7 @@ const NOBODY: &str = "--reuid USER --regid USER --clear-groups";
 /// It was bad for whoever was not root, also after its own remedy was followed;
 /// and well for root, also where root has no capability.
 #[test]
-fn a_procfs_that_hides_is_bad_for_those_from_whom_it_hides() {
+fn hidepid_fails_for_unprivileged_users() {
     let group = "--reuid USER --regid USER --groups 4711";
     let traces = format!(
         "{NOBODY} --inh-caps +sys_ptrace,+dac_read_search \
@@ -188,7 +188,7 @@ fn a_procfs_that_hides_is_known_by_any_path() {
 }
 
 #[test]
-fn of_a_procfs_that_is_mounted_elsewhere_it_cannot_be_told() {
+fn unknown_mount_is_reported_as_unknown() {
     let temp = TempDir::new().unwrap();
     std::fs::create_dir(temp.join("proc")).unwrap();
     let mut shell = std::process::Command::new("unshare");
@@ -209,7 +209,7 @@ fn of_a_procfs_that_is_mounted_elsewhere_it_cannot_be_told() {
 
 /// What it says of the faster ways is what the kernel does.
 #[test]
-fn the_faster_ways_are_those_of_the_kernel() {
+fn reports_fast_paths() {
     use std::os::unix::fs::MetadataExt as _;
     let (_, document) = json_of(&["doctor", "--json"]);
     let works = |name: &str| check(&document, name)["state"] == "ok";

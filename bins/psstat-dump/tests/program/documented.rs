@@ -162,7 +162,7 @@ fn scene() -> Scene {
 }
 
 #[test]
-fn fields_of_the_table_are() {
+fn table_fields_are_documented() {
     let Scene { temp: _temp, name, conf, testprocs: _testprocs } = scene();
     let page = page("json.md");
     let fields = fields(&page, "`images`");
@@ -179,7 +179,7 @@ fn fields_of_the_table_are() {
 }
 
 #[test]
-fn fields_of_a_page_are() {
+fn process_fields_are_documented() {
     let Scene { testprocs: [testproc, _other], .. } = scene();
     let documented = fields(&page("json.md"), "`process`");
     let pid = testproc.pid().to_string();

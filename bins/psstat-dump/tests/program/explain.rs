@@ -57,7 +57,7 @@ fn marks_where_rules_match_a_process() {
 }
 
 #[test]
-fn tells_what_an_images_rules_match_and_what_nearly() {
+fn rule_mode_lists_matches_and_near_matches() {
     let name = unique("spread");
     let spawn = |arg: &str| TestProcess::spawn(&Config::new(&name).arg(arg)).unwrap();
     let (hit, near, _far) = (spawn("fi/x"), spawn("fo/x"), spawn("zz"));
@@ -87,7 +87,7 @@ fn tells_what_an_images_rules_match_and_what_nearly() {
 }
 
 #[test]
-fn says_what_keeps_a_rule_from_matching() {
+fn explains_mismatch() {
     let name = unique("missed");
     let long = "-Dlib=/x/".to_owned() + &"y".repeat(300);
     let words = [&long[..], "-jar", "/srv/shops/orders.jar", "--port=8080"];
@@ -160,7 +160,7 @@ fn the_marks_are_right_on_any_terminal() {
 
 /// A rule that gave up was said to come nowhere near.
 #[test]
-fn a_rule_that_gave_up_is_told_apart() {
+fn step_limit_is_reported_separately() {
     let name = unique("gave-up");
     let testproc = TestProcess::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
     let pid = testproc.pid().to_string();
@@ -194,7 +194,7 @@ fn a_rule_that_gave_up_is_told_apart() {
 /// Each beginning of each rule used to be compiled before anything was said,
 /// for minutes where rules are many.
 #[test]
-fn many_rules_do_not_take_for_ever() {
+fn many_rules_are_time_bounded() {
     let name = unique("patient");
     let testproc = crate::run::testproc(&name);
     let pid = testproc.pid().to_string();

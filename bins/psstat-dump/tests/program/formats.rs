@@ -54,7 +54,7 @@ fn sorted_and_with_chosen_columns() {
 }
 
 #[test]
-fn colour_only_where_it_is_wanted() {
+fn color_modes() {
     let name = unique("colour");
     let _testproc = testproc(&name);
     let text = stdout(&run(&["--no-conf", "--color", "always", &name]));
@@ -63,7 +63,7 @@ fn colour_only_where_it_is_wanted() {
 }
 
 #[test]
-fn as_often_as_it_is_asked_for() {
+fn count_option() {
     let name = unique("again");
     let _testproc = testproc(&name);
     let args = ["--no-conf", "--interval", "0.2", "--count", "3", &name];
@@ -118,7 +118,7 @@ fn an_interrupt_ends_the_tables_with_their_average() {
 
 /// It used to be said to people alone, and only of the first window.
 #[test]
-fn rules_that_give_up_are_told_to_scripts_too() {
+fn step_limit_is_in_json_and_csv() {
     let name = unique("limited");
     let testproc = TestProcess::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
     let temp = TempDir::new().unwrap();

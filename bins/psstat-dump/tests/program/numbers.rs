@@ -232,7 +232,7 @@ fn pcpu_is_near_the_load() {
 }
 
 #[test]
-fn what_may_not_be_read_is_absent() {
+fn denied_values_are_absent() {
     use std::os::unix::process::CommandExt as _;
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");

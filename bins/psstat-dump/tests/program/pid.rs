@@ -16,7 +16,7 @@ fn kilobytes(pid: u32, name: &str) -> i64 {
 }
 
 #[test]
-fn tells_what_the_kernel_tells() {
+fn matches_procfs() {
     let name = unique("paged");
     let started = SystemTime::now();
     let own_name = oracle::comm(std::process::id()).unwrap();
@@ -206,7 +206,7 @@ fn assert_sockets(pid: u32, section: &Value) {
 }
 
 #[test]
-fn is_readable_and_harmless() {
+fn output_is_escaped() {
     let name = unique("page-text");
     let mut testproc =
         TestProcess::spawn(&Config::new(&name).arg("\x1b[2J\u{202e}\n日本")).unwrap();
@@ -243,7 +243,7 @@ fn is_readable_and_harmless() {
 }
 
 #[test]
-fn of_several_and_of_none() {
+fn several_pids_and_no_pid() {
     let name = unique("pages");
     let (one, other) = (crate::run::testproc(&name), crate::run::testproc(&name));
     // Beyond what any kernel gives.
@@ -274,7 +274,7 @@ fn of_a_zombie() {
 }
 
 #[test]
-fn what_may_not_be_read_is_said() {
+fn denied_sections_are_reported() {
     use std::os::unix::process::CommandExt as _;
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");
@@ -300,7 +300,7 @@ fn what_may_not_be_read_is_said() {
 
 /// The kernel's table in words, beside what a page makes of it.
 #[test]
-fn limits_have_what_is_used_of_them() {
+fn limits_show_usage() {
     let mut shell = std::process::Command::new("sh");
     let script = "ulimit -S -f 1000; ulimit -S -n 77; exec nice -n 3 sleep 1000";
     let mut child = shell.args(["-c", script]).spawn().unwrap();
@@ -375,7 +375,7 @@ fn stat(pid: u32, name: &[u8], ppid: u32) -> Vec<u8> {
 /// Both were lost in one line of text: where a name with a comma ends, and the
 /// bytes of one that is not UTF-8.
 #[test]
-fn parents_are_told_one_by_one() {
+fn lists_all_ancestors() {
     let temp = TempDir::new().unwrap();
     for (pid, name, ppid) in [(7, &b"it"[..], 5), (5, b"a, 1 b", 3), (3, b"\xff", 0)] {
         let folder = temp.join(pid.to_string());

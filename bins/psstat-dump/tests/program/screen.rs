@@ -42,7 +42,7 @@ fn on_terminal_and_pipe(columns: u16, command: &mut Command, is_piped: bool) -> 
 }
 
 #[test]
-fn lines_fit_and_a_word_tells_that_it_measures() {
+fn shows_measuring_indicator() {
     let name = unique("screen");
     let long = "word ".repeat(60);
     let _testproc =

@@ -59,7 +59,7 @@ fn a_unix_socket_has_its_servers_path_at_the_other_end() {
 }
 
 #[test]
-fn those_of_a_pair_are_each_others_peers() {
+fn socketpair_ends_are_peers() {
     let mut testproc = testproc(&unique("peers"));
     testproc.unix_pairs(1).unwrap();
     testproc.unix_dgram_pairs(1).unwrap();

@@ -165,7 +165,7 @@ fn shows_each_history() {
 }
 
 #[test]
-fn gives_the_terminal_back_when_it_is_ended() {
+fn restores_terminal_on_exit() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let mut top = Session::start(&["top", "--no-conf"]);
         top.wait_for("measuring");
@@ -177,7 +177,7 @@ fn gives_the_terminal_back_when_it_is_ended() {
 }
 
 #[test]
-fn gives_the_terminal_back_while_it_is_stopped() {
+fn restores_terminal_on_sigtstp() {
     let mut top = Session::start(&["top", "--no-conf", "--interval", "0.2"]);
     top.wait_for("RCHAR/S");
     let cooked = |top: &Session| !top.is_raw() && top.seen.contains(LEAVES);
@@ -213,7 +213,7 @@ fn gives_the_terminal_back_while_it_is_stopped() {
 }
 
 #[test]
-fn ends_when_its_terminal_goes_away() {
+fn exits_on_hangup() {
     let mut top = Session::start(&["top", "--no-conf"]);
     top.wait_for("measuring");
     // It is not the session's terminal: no SIGHUP comes.
@@ -241,7 +241,7 @@ fn shows_a_capture() {
 }
 
 #[test]
-fn gives_the_terminal_back_when_it_panics() {
+fn restores_terminal_on_panic() {
     if !cfg!(debug_assertions) {
         return println!("skipped: a release build has no defects on purpose");
     }

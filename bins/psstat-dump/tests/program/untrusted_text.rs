@@ -28,7 +28,7 @@ fn assert_harmless(text: &str) {
 }
 
 #[test]
-fn are_harmless_in_every_form_and_whole_in_json() {
+fn untrusted_text_is_escaped_in_text_and_csv() {
     let name = unique("evil");
     let clean = TestProcess::spawn(&Config::new(&name).arg(EVIL)).unwrap();
     let raw =
@@ -155,7 +155,7 @@ fn paths_and_regexes_that_are_not_utf8_come_in_hexadecimal_too() {
 }
 
 #[test]
-fn make_no_image_names_of_their_own() {
+fn untrusted_names_do_not_become_images() {
     let name = unique("x\x1b[31m\n,");
     let _testproc = TestProcess::spawn(&Config::new(&name).arg("y")).unwrap();
     let safe = unique("x__31m__");

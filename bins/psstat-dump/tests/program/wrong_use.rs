@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::run::{command, run, stderr, stdout, unique};
 
 #[test]
-fn is_told_on_stderr_with_status_2() {
+fn usage_errors_exit_2() {
     let cases: [(&[&str], &str); 16] = [
         (&["--nonsense"], "--nonsense"),
         (&["--columns", "pid"], "images have no column `pid`"),
@@ -35,7 +35,7 @@ fn is_told_on_stderr_with_status_2() {
 }
 
 #[test]
-fn a_folder_without_processes_is_no_procfs() {
+fn directory_without_pids_is_rejected() {
     let temp = psstat_testproc::TempDir::new().unwrap();
     let empty = temp.path().to_str().unwrap();
     for verb in [&[][..], &["doctor"], &["pid", "1"], &["explain", "1", "-e", "x"]] {

@@ -110,7 +110,7 @@ fn it_is_never_silent() {
 
 /// A collector that stands still is killed and replaced; the new one goes on.
 #[test]
-fn killed_for_its_silence_it_starts_anew() {
+fn restarted_after_silence_kill() {
     let dir = CollectorDir::new().with_link();
     let mut site = dir.site(&dir.conf);
     site.clock.silence = Duration::from_secs(8);
@@ -130,7 +130,7 @@ fn killed_for_its_silence_it_starts_anew() {
 
 /// tcollector restarts what ended with 0 soon, everything else much later.
 #[test]
-fn told_to_end_by_somebody_it_is_back_soon() {
+fn restarted_after_sigterm() {
     let dir = CollectorDir::new().with_link();
     let tcollector = dir.start();
     for count in 1..=2 {
@@ -158,7 +158,7 @@ fn wrong_options_wait_for_an_hour_and_say_why() {
 
 /// Nothing that is not UTF-8 reaches stdout, whatever is in the conf.
 #[test]
-fn no_read_is_lost_to_bytes() {
+fn non_utf8_input_is_survived() {
     let dir = CollectorDir::new().with_link();
     let mut bytes = format!("good {}\n", word("nobody")).into_bytes();
     bytes.extend_from_slice(b"caf\xe9 \xff\xfe\nother [\xe9\nthird a\xffb\n");

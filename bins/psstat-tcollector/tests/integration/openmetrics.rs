@@ -34,7 +34,7 @@ fn serve(listener: TcpListener, exposition: String) {
 
 /// Its OpenMetrics parser refuses an exposition as a whole if a line is wrong.
 #[test]
-fn a_scraper_takes_all_of_it() {
+fn prometheus_scrapes_everything() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let Some(prometheus) = Prometheus::scraping(&listener) else { return };
     let population = Population::new();

@@ -14,7 +14,7 @@ const TAGS: &str = "host=pxy12 cluster=ams3 class=pxy";
 
 /// Every series, with the values, tags and times that the collector gave.
 #[test]
-fn both_stores_hold_what_the_processes_did() {
+fn influx_and_victoria_store_the_values() {
     let (Some(influx), Some(victoria)) = (Influx::start(), Victoria::start()) else { return };
     let mut population = Population::new();
     let collectors = population.temp.join("collectors");

@@ -138,7 +138,7 @@ fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
 /// A machine that is suspended: nothing runs, the monotonic clock stands, and
 /// the time of day has gone on.
 #[test]
-fn suspended_for_a_minute_it_goes_on_with_a_right_window() {
+fn window_is_correct_after_suspend() {
     let word = word("asleep");
     let mut asleep = testproc(&word);
     asleep.burn_until_stopped(20.0, 1).unwrap();

@@ -19,7 +19,7 @@ fn complaints(collector: &Collector, path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_bad_line_is_told_with_its_place_and_remedy_and_the_others_count() {
+fn bad_line_is_logged_and_skipped() {
     let word = word("good");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -52,7 +52,7 @@ fn a_bad_line_is_told_with_its_place_and_remedy_and_the_others_count() {
 
 /// Somebody's conf of another program, say.
 #[test]
-fn of_very_many_bad_lines_the_log_has_a_part() {
+fn diagnostics_are_capped() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("none {}\n{}", word("nobody"), "bad! x\n".repeat(900)));
     let mut collector = Setup::with(&path).arg("--once").spawn();
@@ -66,7 +66,7 @@ fn of_very_many_bad_lines_the_log_has_a_part() {
 }
 
 #[test]
-fn a_missing_conf_is_told_once_and_taken_when_it_comes() {
+fn missing_config_is_logged_once_then_loaded() {
     let word = word("late");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -132,7 +132,7 @@ fn the_last_good_rules_stay_in_force() {
 }
 
 #[test]
-fn a_conf_that_may_not_be_read_is_told_once() {
+fn unreadable_config_is_logged_once() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, "any .\n");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
@@ -182,7 +182,7 @@ fn line_ends_and_byte_order_marks_of_other_systems_are_no_part_of_a_rule() {
 }
 
 #[test]
-fn an_owner_that_is_not_the_right_one_is_told_once() {
+fn wrong_owner_is_logged_once() {
     let word = word("owned");
     let _testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -221,7 +221,7 @@ fn an_owner_that_is_not_the_right_one_is_told_once() {
 }
 
 #[test]
-fn check_tells_by_its_status() {
+fn check_exit_status() {
     let temp = TempDir::new().unwrap();
     let path = temp.join("psstat.conf");
     let check = |mode: u32, more: &[&str]| {
@@ -363,7 +363,7 @@ fn a_name_service_that_does_not_answer_holds_nothing_up() {
 /// The number was asked for once, at the start: a user who was made later stayed
 /// unknown.
 #[test]
-fn an_owner_who_comes_later_is_known_at_the_next_reading() {
+fn new_user_is_found_on_reload() {
     let word = word("later");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();

@@ -60,7 +60,7 @@ impl Drop for Storm {
 /// Processes that are born and die faster than they can be read: of the same
 /// image, of another one, and of none. Whoever keeps still is counted exactly.
 #[test]
-fn a_storm_of_forks_makes_no_counter_fall() {
+fn counters_are_monotonic_under_fork_storm() {
     let (stormy, calm) = (word("stormy"), word("calm"));
     let mut parent = testproc(&stormy);
     let steady = testproc(&calm);
@@ -154,7 +154,7 @@ fn a_command_line_that_blocks_delays_nothing_else() {
 /// Once 32 hung, whoever they belonged to, no new process was matched any more,
 /// and nothing was said of it.
 #[test]
-fn those_of_a_user_that_block_delay_no_other_user() {
+fn blocked_user_does_not_delay_others() {
     const HUNG: u64 = 40;
     let word = word("copied");
     let original = testproc(&word);
@@ -189,7 +189,7 @@ fn those_of_a_user_that_block_delay_no_other_user() {
 
 /// A conf that nobody can read any more, on a folder that went away whole.
 #[test]
-fn a_conf_whose_folder_vanishes_stays_in_force() {
+fn removed_directory_keeps_rules() {
     let word = word("mount");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();

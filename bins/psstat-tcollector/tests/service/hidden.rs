@@ -82,7 +82,7 @@ fn shell(script: &str, proc: &Path) -> Command {
 }
 
 #[test]
-fn where_others_are_hidden_the_own_ones_are_whole() {
+fn hidepid_keeps_own_processes() {
     // 1: they are listed, and nothing of them can be read; 2: they are not
     // listed; 4: as 2, by the right to trace them.
     let script =
@@ -114,7 +114,7 @@ fn where_others_are_hidden_the_own_ones_are_whole() {
 }
 
 #[test]
-fn a_procfs_that_comes_to_hide_others_takes_nothing_from_the_own_ones() {
+fn remount_with_hidepid_keeps_own_processes() {
     // The mark beside the folder is the test's word to hide them now.
     let script = format!(
         "mount -t proc proc $P || exit; \

@@ -53,7 +53,7 @@ fn a_conf_of_100_megabytes_is_refused_and_the_rules_in_force_stay() {
 }
 
 #[test]
-fn lines_that_are_no_rule_are_told_within_bounds() {
+fn garbage_lines_are_bounded() {
     let temp = TempDir::new().unwrap();
     let path = temp.join("psstat.conf");
     let mut long = b"good x\nlong ".to_vec();

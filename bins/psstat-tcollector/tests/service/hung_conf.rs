@@ -113,8 +113,8 @@ fn another_file_system_is_taken_while_the_first_hangs() {
 }
 
 #[test]
-fn a_server_that_vanishes_is_told_and_another_taken() {
-    if !inside("hung_conf::a_server_that_vanishes_is_told_and_another_taken") {
+fn stale_nfs_is_logged_and_recovers() {
+    if !inside("hung_conf::stale_nfs_is_logged_and_recovers") {
         return;
     }
     let word = word("vanished");

@@ -19,7 +19,7 @@ fn allow(collector: &Collector, more: u64) {
 /// What a program that gets no more memory can do is to say so and end; with
 /// 0, so that tcollector starts it again at once.
 #[test]
-fn without_memory_it_says_so_and_ends_with_0() {
+fn out_of_memory_exits_0() {
     let word = word("greedy");
     let mut greedy = testproc(&word);
     let temp = TempDir::new().unwrap();

@@ -128,7 +128,7 @@ fn an_image_without_a_process_has_every_metric_from_the_first_cycle() {
 /// What happens between cycles: work, a child that is reaped, a life that ends,
 /// and one that begins.
 #[test]
-fn counters_keep_what_the_gone_have_done() {
+fn counters_keep_exited_processes() {
     let word = word("job");
     let mut parent = testproc(&word);
     let mut alone = testproc(&word);
@@ -253,7 +253,7 @@ fn a_rule_may_want_the_closing_space_or_not() {
 
 /// The collector itself is a process like any other.
 #[test]
-fn it_counts_itself() {
+fn collector_can_be_an_image() {
     let temp = TempDir::new().unwrap();
     let conf = conf(&temp, &format!("self psstat-tcollector .*{}\n", temp.path().display()));
     let collector: Collector = Setup::with(&conf).spawn();

@@ -75,7 +75,7 @@ fn a_disk_that_fills_up_gets_whole_lines_or_ones_that_say_so() {
 /// The file system with the conf is taken away while it is watched, and comes
 /// back.
 #[test]
-fn a_conf_whose_mount_vanishes_stays_in_force() {
+fn unmounted_config_keeps_rules() {
     let word = word("mounted");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -122,7 +122,7 @@ fn a_conf_whose_mount_vanishes_stays_in_force() {
 /// A file may not grow without end (`RLIMIT_FSIZE`): that is a failed write,
 /// and no end of the program.
 #[test]
-fn a_limit_of_a_files_size_ends_nothing() {
+fn rlimit_fsize_is_survived() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("none {}\n", word("nobody")));
     let mut shell = Command::new("/bin/sh");

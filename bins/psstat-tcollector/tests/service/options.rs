@@ -58,7 +58,7 @@ fn wrong_options_end_with_2_and_say_why() {
 /// Every errno of opening the procfs was a wrong option, and cost an hour of data:
 /// of too many open files as well, and of a `/proc` that nobody named.
 #[test]
-fn what_passes_is_no_wrong_option() {
+fn valid_options_are_accepted() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("none {}\n", word("nobody")));
     for limit in 3..=24 {

@@ -154,7 +154,7 @@ const WAYS: [(&str, Begin, Change); 11] = [
 ];
 
 #[test]
-fn every_way_of_changing_the_conf_is_seen() {
+fn detects_every_kind_of_change() {
     std::thread::scope(|scope| {
         for (way, begin, change) in WAYS {
             // Again where the machine stood still for so long that what was there in
@@ -207,7 +207,7 @@ fn one_way(way: &str, begin: Begin, change: Change) -> bool {
 }
 
 #[test]
-fn a_hangup_reads_an_unchanged_conf_again() {
+fn sighup_forces_reload() {
     let temp = TempDir::new().unwrap();
     let conf = conf(&temp, &format!("any {}\nbad! x\n", word("any")));
     let collector = Setup::with(&conf).spawn();
@@ -284,7 +284,7 @@ fn watches(pid: u32) -> usize {
 }
 
 #[test]
-fn without_watches_it_looks_and_says_so_once() {
+fn falls_back_to_polling() {
     let trial = in_user_namespace("true").output();
     if !trial.as_ref().is_ok_and(|trial| trial.status.success()) {
         println!("skipped: no right to make a user namespace: {trial:?}");

@@ -34,7 +34,7 @@ fn no_more_than(status: &str, allowed: u64) {
 }
 
 #[test]
-fn it_keeps_two_capabilities_and_stands_back() {
+fn drops_privileges_and_nices() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("none {}\n", word("nobody")));
     // More threads than usual would be there if a command line hung.
@@ -82,7 +82,7 @@ fn it_keeps_two_capabilities_and_stands_back() {
 /// A program with capabilities of its own reads others' io for whoever may run
 /// it, but no conf that they may not read.
 #[test]
-fn capabilities_of_the_program_open_no_conf() {
+fn file_caps_do_not_open_config() {
     if !is_root() {
         println!("skipped: capabilities of a file need root");
         return;
@@ -131,7 +131,7 @@ fn capabilities_of_the_program_open_no_conf() {
 
 /// What it opens, and how: by strace.
 #[test]
-fn it_writes_no_file_and_opens_none_that_is_not_needed() {
+fn opens_only_expected_files() {
     let word = word("traced");
     let mut traced = testproc(&word);
     traced.tcp_pairs(1).unwrap();
@@ -241,7 +241,7 @@ fn is_a_wake_up(call: &str) -> bool {
 
 /// Root without its capabilities does not read more than anybody else.
 #[test]
-fn another_user_gets_its_own_processes_whole_and_of_others_what_is_free() {
+fn unprivileged_user_sees_own_io() {
     if !is_root() {
         println!("skipped: running as another user needs root");
         return;

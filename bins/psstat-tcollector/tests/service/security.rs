@@ -25,7 +25,7 @@ fn assert_harmless(lines: &[String]) {
 /// A process may call itself anything: no byte of that gets into a point or a
 /// log line.
 #[test]
-fn names_of_processes_get_into_no_output() {
+fn process_names_are_not_printed() {
     let word = word("forged");
     let forged = "\nproc.stat.ps.io 1 1 image=evil type=rchar\n\x1b]0;evil\x07\u{202e}\nevil: \r";
     let mut evil = TestProcess::spawn(&Config::new(&word).arg(forged).arg(forged)).unwrap();
@@ -74,7 +74,7 @@ fn a_conf_gets_nothing_into_the_output() {
 
 /// A rule that backtracks, and a command line made for it.
 #[test]
-fn a_pattern_that_would_take_for_ever_gives_up() {
+fn catastrophic_pattern_is_bounded() {
     let word = word("slow");
     let slow = TestProcess::spawn(&Config::new(&word).arg("a".repeat(50_000)).arg("!")).unwrap();
     let temp = TempDir::new().unwrap();
@@ -255,7 +255,7 @@ fn a_link_to_a_secret_shows_nothing_of_it() {
 
 /// Whoever may signal it may not stop it from working.
 #[test]
-fn a_flood_of_hangups_costs_no_cycle() {
+fn sighup_flood_is_harmless() {
     let word = word("flood");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();

@@ -53,7 +53,7 @@ fn ends_soon(collector: &mut Collector, signal: Signal) {
 }
 
 #[test]
-fn told_to_end_it_ends_with_0() {
+fn sigterm_exits_0() {
     let (_temp, path) = nobody();
     // In the long wait between cycles, and in a window.
     let mut collectors = [
@@ -80,7 +80,7 @@ fn large() -> (TempDir, std::path::PathBuf) {
 }
 
 #[test]
-fn told_to_end_while_nobody_reads_it_ends_with_0() {
+fn sigterm_with_blocked_stdout_exits_0() {
     let (_temp, path) = large();
     for signal in [Signal::TERM, Signal::INT] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -160,7 +160,7 @@ fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
 /// tcollector reads the log when it gets to it, and a stderr may be a pipe that
 /// nobody reads. The write of a line blocked then, and with it the points.
 #[test]
-fn a_log_that_nobody_reads_holds_no_cycle_up() {
+fn blocked_stderr_does_not_delay_cycles() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("none {}\n{}", word("nobody"), "bad! x\n".repeat(500)));
     let (mut reader, writer) = std::io::pipe().unwrap();
@@ -227,7 +227,7 @@ fn a_defect_costs_one_cycle() {
 /// cycle, and tcollector kills a collector that prints nothing for 600 s.
 #[cfg(debug_assertions)]
 #[test]
-fn a_defect_in_every_cycle_is_told_once_and_counted_in_each() {
+fn repeated_panic_is_logged_once() {
     let (_temp, path) = nobody();
     // In the cycle, in what follows a lost one, and where other rules are taken.
     for fault in ["panic", "panic,panic:recover", "panic:rules"] {
@@ -274,7 +274,7 @@ fn a_defect_in_the_recovery_from_one_costs_no_other_cycle() {
 /// again soon.
 #[cfg(debug_assertions)]
 #[test]
-fn a_defect_at_the_start_ends_it_with_0() {
+fn panic_at_start_exits_0() {
     let (_temp, path) = nobody();
     let mut collector = Setup::with(&path).env("PSSTAT_FAULT", "panic:start").spawn();
     assert_eq!(collector.end(), Some(0));
@@ -285,7 +285,7 @@ fn a_defect_at_the_start_ends_it_with_0() {
 /// Reading the conf may have a defect as well, between cycles.
 #[cfg(debug_assertions)]
 #[test]
-fn a_defect_in_reading_the_conf_ends_nothing() {
+fn panic_in_reload_is_survived() {
     let (_temp, path) = nobody();
     let setup = Setup::with(&path).args(&["--interval", "2"]).env("PSSTAT_FAULT", "conf");
     let mut collector = setup.spawn();
@@ -302,7 +302,7 @@ fn a_defect_in_reading_the_conf_ends_nothing() {
 }
 
 #[test]
-fn a_full_disk_is_told_once() {
+fn enospc_is_logged_once() {
     let (_temp, path) = nobody();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut collector = Setup::with(&path).args(&["--cycles", "3"]).stdout(full).spawn();

@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn tags_of_one_text(text in text()) {
+    fn parses_tags(text in text()) {
         let parts: Vec<&str> = text.split('=').collect();
         let good = parts.len() == 2 && parts.iter().all(|part| possible(part));
         prop_assert_eq!(text.parse::<Tag>().is_ok(), good);
@@ -67,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn a_name_says_what_is_wrong() {
+fn name_errors() {
     assert_eq!(Image::new(""), Err(NameError::Empty));
     assert_eq!(Image::new("héé"), Err(NameError::Character { at: 1, found: 'é' }));
     let long = "x".repeat(MAX_NAME + 1);

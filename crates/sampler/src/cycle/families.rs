@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn no_reading_holds_one_that_is_not_known_to_be_gone() {
+    fn io_never_includes_an_undetected_exit() {
         let forest = forest();
         for one in 0..28 {
             for two in 0..28 {

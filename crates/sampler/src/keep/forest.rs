@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_above_is_tracked_too() {
+    fn untracked_ancestors_are_tracked() {
         let (census, roll, forest) = forest(&[
             (1, 0, false),
             (5, 1, true),

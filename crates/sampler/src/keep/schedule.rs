@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_are_looked_at_once_in_a_turn_and_spread() {
+    fn old_processes_are_read_once_per_interval() {
         let mut a_cycle = [0; COMMAND_LINE_TURN as usize];
         for pid in 1000..1800 {
             let looks = looks(pid);

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_time_tells_who_it_is_after_its_tick() {
+    fn starttime_identifies_after_its_tick() {
         let mut seen = Seen::new(5, 15, 1);
         assert_eq!(seen.listed().starttime, 0);
         seen.began(700, 700);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_who_went_and_who_is_another() {
+    fn new_exited_and_replaced() {
         let mut census = Census::default();
         census.update(&listing(&[(1, 11), (5, 15), (9, 19)]), 1);
         assert!(census.vanished.is_empty());
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_part_the_others_stay() {
+    fn partial_listing_keeps_others() {
         let mut census = Census::default();
         census.update(&listing(&[(1, 11), (5, 15), (9, 19), (12, 22)]), 1);
         let now = listing(&[(7, 17), (9, 99), (10, 20)]);

@@ -381,7 +381,7 @@ mod tests {
         /// The number of the lost is kept from row to row, against counting
         /// them.
         #[test]
-        fn the_lost_are_counted(
+        fn missing_sockets_are_counted(
             steps in proptest::collection::vec((0u32..8, 0u32..6), 0..200)
         ) {
             let mut owners = Owners::default();
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_one_is_lost_once() {
+    fn missing_socket_is_reported_once() {
         let mut owners = Owners::default();
         owners.add(group(0, 1), &[7, 8]);
         owners.begin(4);
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_given_as_they_came() {
+    fn unowned_sockets_keep_order() {
         let rows = [(1, Protocol::Tcp, 1), (2, Protocol::Tcp, 1), (3, Protocol::Tcp, 2)];
         let rows = rows.into_iter().chain([(4, Protocol::Unix, 2), (1, Protocol::Tcp, 1)]);
         let mut strangers = Strangers::default();

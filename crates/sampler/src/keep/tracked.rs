@@ -304,7 +304,7 @@ mod tests {
 
     /// Its descriptors are shared with a process that changes them, say.
     #[test]
-    fn an_idle_ones_sockets_are_looked_at_once_in_a_long_turn() {
+    fn idle_process_uses_long_scan_interval() {
         let mut tracked = Tracked::new(Listed { pid: 1, inode: 1, starttime: 0 }, 0);
         tracked.cpu = Cpu { last: 77, opened: Some(Instant::now()), ..Cpu::default() };
         tracked.sockets.looked = 1000;
@@ -354,7 +354,7 @@ mod tests {
 
     /// Of a crowd only the last stays; whoever comes gets a lower place.
     #[test]
-    fn after_a_crowd_the_upper_places_are_given_up() {
+    fn shrinks_after_large_population() {
         let mut roll = Roll::default();
         for pid in 0..1000 {
             add(&mut roll, pid);

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_has_what_it_keeps_and_takes_nothing_away() {
+    fn private_fd_table() {
         // Some on either side of the one that is kept.
         let files: Vec<Arc<File>> =
             (0..9).map(|_| Arc::new(File::open("/dev/null").unwrap())).collect();

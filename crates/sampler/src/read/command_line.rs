@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn own_command_line_and_one_that_is_gone() {
+    fn reads_self_and_reports_exited() {
         let mut lines = lines(Path::new("/proc"));
         for _ in 0..3 {
             lines.asked.extend([std::process::id(), u32::MAX, std::process::id()]);
@@ -479,7 +479,7 @@ mod tests {
 
     /// On a busy machine, processes were said to block that did not.
     #[test]
-    fn who_waits_for_a_processor_does_not_block() {
+    fn runnable_reader_is_not_blocked() {
         let folder = psstat_testproc::TempDir::new().unwrap();
         let pipe = process(folder.path(), 1, 0, None);
         // Held up by the pipe, and a thread that runs by its state.
@@ -502,7 +502,7 @@ mod tests {
     /// Once as many processes hung as might, whoever they belonged to, no
     /// command line was read any more.
     #[test]
-    fn those_of_one_user_delay_no_other_user() {
+    fn per_user_limit() {
         let folder = psstat_testproc::TempDir::new().unwrap();
         let hung: Vec<PathBuf> =
             (1..=6).map(|pid| process(folder.path(), pid, 1000, None)).collect();

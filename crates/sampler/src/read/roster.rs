@@ -188,7 +188,7 @@ mod tests {
     /// Others come and go while this runs, so it is tried until a part is
     /// listed with nobody missing.
     #[test]
-    fn who_came_is_in_the_part() {
+    fn new_process_is_in_partial_listing() {
         let procfs = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
         if !procfs.fast.partial_listing {
             return println!("skipped: not the first pid namespace");

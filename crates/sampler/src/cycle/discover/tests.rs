@@ -11,7 +11,7 @@ const A: ImageId = ImageId(0);
 /// A pid was another's when `stat` was read, and that one was taken for the
 /// process that was listed. It counted once as that, and once more as itself.
 #[test]
-fn who_takes_a_listed_pid_is_not_who_was_listed() {
+fn reused_pid_is_not_read_as_listed() {
     let word = format!("listed-{}.", std::process::id());
     let mut parent = TestProcess::spawn(&Config::new("listed-parent")).unwrap();
     let window = Duration::from_millis(1);

@@ -37,7 +37,7 @@ fn settle(ledger: &mut Ledger) {
 /// It went between its parent's reading and the end of the cycle: it was taken
 /// for lost, and counted again when its parent was read the next time.
 #[test]
-fn who_goes_after_its_parents_reading_is_judged_by_the_next() {
+fn exit_after_parent_read_is_resolved_next_pass() {
     let mut ledger = family();
     for (slot, n) in [(2, 100), (1, 11), (0, 1)] {
         ledger.accept(slot, bytes(n));
@@ -106,7 +106,7 @@ fn a_child_can_be_in_a_first_reading() {
 }
 
 #[test]
-fn one_counter_that_grew_by_less_disproves_it() {
+fn any_smaller_counter_rules_out_absorption() {
     let mut ledger = family();
     ledger.depart(2, Some(1));
     ledger.accept(1, Counters { rchar: 1000, wchar: 109, ..Counters::ZERO });
@@ -118,7 +118,7 @@ fn one_counter_that_grew_by_less_disproves_it() {
 /// One that is not read any more carries more than its last reading says: the
 /// grandparent that ignored it was charged with all of that, and fell.
 #[test]
-fn nobody_is_charged_with_more_than_it_grew_by() {
+fn charge_never_exceeds_growth() {
     for (waited, in_the_end) in [(Some(7), 141), (None, 111)] {
         let mut ledger = family();
         ledger.note_cminflt(0, 7);
@@ -166,7 +166,7 @@ fn a_nearer_one_is_remembered_while_one_further_up_is_waited_for() {
 
 /// A count that was read after the child was there says nothing of it.
 #[test]
-fn only_what_stood_while_the_child_lived_proves_that_nobody_was_absorbed() {
+fn cminflt_must_predate_the_exit() {
     for (noted_late, in_the_end) in [(false, 211), (true, 111)] {
         let mut ledger = family();
         ledger.begin_pass();

@@ -170,7 +170,7 @@ proptest! {
     /// The same where parents end first, others than init adopt, and parents begin
     /// to ignore their children, and cease to.
     #[test]
-    fn nothing_is_missing_but_what_others_may_have(history in history(false)) {
+    fn only_externally_reaped_io_is_missing(history in history(false)) {
         let limits = Limits { orphans: true, subreapers: true, switches: true, hides: false };
         watch_for_the_missing(limits, history)?;
     }
@@ -195,13 +195,13 @@ proptest! {
 
     /// With processes whose io or command line cannot be read for a while.
     #[test]
-    fn nothing_falls_or_counts_twice_of_the_hidden(history in history(true)) {
+    fn no_double_count_of_hidden_processes(history in history(true)) {
         watch(Limits { hides: true, ..Limits::default() }, history)?;
     }
 
     /// With all of it.
     #[test]
-    fn nothing_falls_or_counts_twice_whatever_happens(history in history(true)) {
+    fn no_decrease_no_double_count(history in history(true)) {
         let limits = Limits { orphans: true, subreapers: true, switches: true, hides: true };
         watch(limits, history)?;
     }

@@ -58,7 +58,7 @@ fn a_zombie_counts_until_it_is_reaped_and_after() {
 }
 
 #[test]
-fn a_child_that_nobody_waits_for_stays_in_the_sum() {
+fn auto_reaped_child_is_kept() {
     let mut o = observer();
     let parent = o.world.kernel.fork(INIT, A, true, false);
     let child = o.fork(parent, A);
@@ -87,7 +87,7 @@ fn a_child_counts_once_whose_parent_then_began_to_ignore_children() {
 /// As `system(3)` is used by one that ignores its children: both times that it
 /// was looked at it did.
 #[test]
-fn a_child_counts_once_whose_parent_waited_for_it_alone() {
+fn parent_waits_for_one_child() {
     let mut o = observer();
     let parent = o.world.kernel.fork(INIT, A, true, false);
     let child = o.fork(parent, A);
@@ -123,7 +123,7 @@ fn a_child_stays_in_the_sum_whose_parent_waits_for_nobody_any_more() {
 /// Of two that went at once one is in the parent's growth, which allows either:
 /// the first was taken out of it, and the second counted twice.
 #[test]
-fn two_children_claim_what_one_of_them_left() {
+fn two_candidates_for_one_growth() {
     for (lost, absorbed) in [(30, 50), (50, 30)] {
         let mut o = observer();
         let parent = o.world.kernel.fork(INIT, A, true, false);
@@ -141,7 +141,7 @@ fn two_children_claim_what_one_of_them_left() {
 /// Its command line blocked when it came, and it was taken for one that came by
 /// exec: all that it had done was lost.
 #[test]
-fn who_is_known_late_counts_in_full() {
+fn late_match_counts_history() {
     let mut o = observer();
     let process = o.fork(INIT, A);
     o.world.kernel.block(process, true);
@@ -154,7 +154,7 @@ fn who_is_known_late_counts_in_full() {
 /// It stood between others meanwhile, and what came to it by way of the one
 /// below it is counted already.
 #[test]
-fn who_is_known_late_does_not_bring_what_is_counted() {
+fn late_match_excludes_counted_children() {
     let mut o = observer();
     let server = o.fork(INIT, A);
     let between = o.fork(server, A);
@@ -170,7 +170,7 @@ fn who_is_known_late_does_not_bring_what_is_counted() {
 }
 
 #[test]
-fn who_cannot_be_read_when_it_joins_counts_from_its_first_reading() {
+fn unreadable_join_starts_at_first_read() {
     let mut o = observer();
     let process = o.fork(INIT, NONE);
     o.write(process, 1000);
@@ -198,7 +198,7 @@ fn who_cannot_be_read_when_it_joins_counts_from_its_first_reading() {
 
 /// One that was there from its birth counts in full, whenever it can be read.
 #[test]
-fn who_could_not_be_read_from_birth_counts_in_full() {
+fn unread_since_birth_counts_history() {
     let mut o = observer();
     let process = o.fork(INIT, A);
     o.write(process, 1000);
@@ -236,7 +236,7 @@ fn a_child_counts_once_whose_parent_cannot_be_read_for_long() {
 
 /// The unreadable parent ends too, and its own parent has both.
 #[test]
-fn what_one_owes_goes_on_with_it() {
+fn deferred_charge_follows_the_account() {
     let mut o = observer();
     let server = o.fork(INIT, A);
     let parent = o.fork(server, A);
@@ -302,7 +302,7 @@ fn a_child_of_a_stranger_stays_in_the_sum() {
 }
 
 #[test]
-fn what_comes_back_by_way_of_a_stranger_is_not_counted_again() {
+fn untracked_intermediate_parent() {
     let mut o = observer();
     let server = o.fork(INIT, A);
     let shell = o.fork(server, NONE);
@@ -319,7 +319,7 @@ fn what_comes_back_by_way_of_a_stranger_is_not_counted_again() {
 /// The one in between was a member once, so it has a reading, but an old one:
 /// the worker was taken for lost after a while and counted again in the server.
 #[test]
-fn what_comes_back_by_way_of_one_that_left_is_not_counted_again() {
+fn former_member_as_intermediate_parent() {
     let mut o = observer();
     let server = o.fork(INIT, A);
     let between = o.fork(server, A);
@@ -339,7 +339,7 @@ fn what_comes_back_by_way_of_one_that_left_is_not_counted_again() {
 
 /// What was done outside was counted as the image's on the way back.
 #[test]
-fn who_comes_back_does_not_bring_what_it_did_elsewhere() {
+fn rejoin_excludes_io_done_outside() {
     let mut o = observer();
     let process = o.fork(INIT, A);
     o.write(process, 10);
@@ -387,7 +387,7 @@ fn a_child_counts_once_whose_parent_was_read_at_the_opening_only() {
 /// What it had done before it left is known as counted until it is read again,
 /// even if it never is.
 #[test]
-fn who_comes_back_unread_and_ends_does_not_bring_what_is_counted() {
+fn unread_rejoin_then_exit() {
     let mut o = observer();
     let parent = o.fork(INIT, A);
     let child = o.fork(parent, A);
@@ -405,7 +405,7 @@ fn who_comes_back_unread_and_ends_does_not_bring_what_is_counted() {
 /// A stranger waited for it, and joined nothing; an ancestor of the stranger
 /// joined later, and then had it by way of the stranger.
 #[test]
-fn what_a_stranger_has_taken_over_is_not_counted_again_in_an_ancestor_that_joins() {
+fn joining_ancestor_excludes_untracked_absorption() {
     let mut o = observer();
     let manager = o.fork(INIT, NONE);
     let stranger = o.fork(manager, NONE);
