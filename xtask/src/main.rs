@@ -1,5 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help` names them.
 
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

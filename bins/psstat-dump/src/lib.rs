@@ -14,6 +14,7 @@
 //! keeps a rule from matching. [`harmless`] stands between strangers' text and
 //! a terminal.
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod args;
 pub mod average;

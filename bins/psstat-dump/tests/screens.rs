@@ -1,5 +1,4 @@
 //! The live view's screens as text, at several sizes, and what keys do.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};

@@ -6,6 +6,7 @@
 //! them, [`points`] says which number goes under which name, [`output`] writes
 //! the lines.
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod conf;
 pub mod cycle;

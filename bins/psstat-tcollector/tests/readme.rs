@@ -1,6 +1,4 @@
 //! README's commands do what README says.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

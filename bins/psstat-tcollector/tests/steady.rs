@@ -5,48 +5,20 @@
 //!
 //! Other processes of the machine come and go, and so do their sockets, and new
 //! ones need memory; so this runs in namespaces of its own.
-// The permission for tests does not reach the functions beside them.
-#![allow(unsafe_code, clippy::unwrap_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
 use psstat_tcollector::options::Options;
 use psstat_tcollector::run::run;
-use psstat_testproc::{Config, TempDir, TestProcess};
+use psstat_testproc::alloc::{self, CountingAllocator};
+use psstat_testproc::{Config, TempDir, TestProcess, isolated};
 use rustix::pipe::PipeFlags;
 
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const INSIDE: &str = "PSSTAT_TEST_INSIDE";
 const NAME: &str = "a_steady_cycle_allocates_nothing_and_is_one_write";
 /// Cycles of a second; in the first ones the young are looked at more often.
 const CYCLES: usize = 14;
@@ -54,26 +26,9 @@ const STEADY: usize = 5;
 
 #[test]
 fn a_steady_cycle_allocates_nothing_and_is_one_write() {
-    if std::env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    let outcome = Command::new("unshare")
-        .args(["--pid", "--net", "--fork", "--kill-child", "--mount-proc"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", NAME, "--nocapture"])
-        .env(INSIDE, "1")
-        .output();
-    match outcome {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            let complained = String::from_utf8_lossy(&output.stderr);
-            if complained.contains("unshare: ") {
-                return println!("skipped: no namespaces: {complained}");
-            }
-            println!("{complained}");
-            assert!(output.status.success(), "{said}\n{complained}");
-        }
-        Err(error) => println!("skipped: no unshare: {error}"),
+    let unshare = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"];
+    if isolated(NAME, &unshare) {
+        inside();
     }
 }
 
@@ -96,7 +51,7 @@ impl Writes {
     fn add(&mut self, bytes: &[u8]) {
         assert!(bytes.ends_with(b"\n"));
         self.text.extend_from_slice(bytes);
-        self.each.push((self.text.len(), ALLOCATIONS.load(Ordering::Relaxed)));
+        self.each.push((self.text.len(), alloc::allocations()));
         if self.each.len() == 1 {
             self.niceness = niceness_of_second_thread();
         }
@@ -210,6 +165,7 @@ fn inside() {
         };
         assert!(text.lines().any(is_it), "{metric} {number}: {text}");
     }
+    assert!(writes.each[0].1 > 0, "the counter counts");
     let steady = &writes.each[CYCLES - STEADY - 1..];
     let each: Vec<u64> = steady.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
     // With the looks at the conf, every 2 s.

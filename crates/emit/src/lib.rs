@@ -44,6 +44,7 @@
 //! That a counter does not fall from one cycle to the next is up to the caller.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod catalogue;
 mod encoder;

@@ -1,6 +1,4 @@
 //! The example, run as a user would run it, in each format.
-// Helpers of tests fail as tests do.
-#![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output};
 

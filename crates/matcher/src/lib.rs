@@ -71,6 +71,7 @@
 //! `inotify`, on by default: changes of a conf are noticed by events. Without
 //! it they are noticed by looking every two seconds.
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![deny(missing_docs)]
 
 mod attempts;

@@ -1,8 +1,5 @@
 //! Command lines and the images that they belong to.
 
-// A test that cannot go on says so by panicking.
-#![allow(clippy::unwrap_used)]
-
 use psstat_matcher::{Conf, Rules};
 
 fn images(conf: &[u8], text: &[u8]) -> Vec<String> {

@@ -1,8 +1,5 @@
 //! Confs, good and bad, and what is said of them.
 
-// A test that cannot go on says so by panicking.
-#![allow(clippy::unwrap_used)]
-
 use psstat_matcher::{Conf, Rules, Severity, Survey};
 
 /// What docs/rules.md says: bytes of a file and of a line, rules.

@@ -1,9 +1,6 @@
 //! The example, run in a thread of its own: asked, its conf changed,
 //! asked again.
 
-// A test that cannot go on says so by panicking.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Write as _};
 use std::time::{Duration, Instant};
 

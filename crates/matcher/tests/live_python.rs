@@ -1,9 +1,6 @@
 //! Generated patterns and texts, matched by this crate and by the python3 of
 //! this machine.
 
-// A test that cannot go on says so by panicking.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;

@@ -1,8 +1,5 @@
 //! Every way of changing a conf is noticed, and half a file never is.
 
-// A test that cannot go on says so by panicking.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};

@@ -9,8 +9,6 @@
 //! `PSSTAT_TORTURE_MOST_MS`, which only a machine with time to spare can keep.
 
 #![cfg(feature = "inotify")]
-// A test that cannot go on says so by panicking.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -37,6 +37,7 @@
 //! - An [`Error`] says file, field, byte and what was expected, in eight bytes.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cmdline;
 mod cursor;

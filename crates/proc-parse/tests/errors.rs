@@ -1,8 +1,5 @@
 //! What errors say, and the odd cases that the fixtures do not have.
 
-// Clippy knows only functions marked as tests to be tests.
-#![allow(clippy::unwrap_used)]
-
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{
     Expected, FdTarget, Io, Limits, ProcFile, ProcessState, Stat, StatCore, Statm, Status,

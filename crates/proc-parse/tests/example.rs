@@ -1,9 +1,6 @@
 //! The example, run as a user of the crate would run it: on a file of a real
 //! kernel, and on one that was cut off.
 
-// Clippy knows only functions marked as tests to be tests.
-#![allow(clippy::unwrap_used)]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,8 +1,5 @@
 //! Real kernels' files under `fixtures`, each held against the slow reading.
 
-// Clippy knows only functions marked as tests to be tests.
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
 use std::fs;

@@ -1,9 +1,6 @@
 //! The running machine's own `/proc`, held against the slow reading. What
 //! vanishes or is denied meanwhile is left out.
 
-// Clippy knows only functions marked as tests to be tests.
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
 use std::fs;

@@ -1,39 +1,13 @@
 //! No parser allocates: an allocator that counts, and every parser run once.
 
-// Clippy knows only functions marked as tests to be tests.
-#![allow(clippy::unwrap_used)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
-
-thread_local! {
-    /// Allocations of this thread; the test harness has others.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator as it came.
-#[allow(unsafe_code)] // a global allocator can't be written without
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's own promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's own promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use psstat_testproc::alloc::{CountingAllocator, measure};
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -81,9 +55,7 @@ fn everything() {
 
 #[test]
 fn no_parser_allocates() {
-    let before = ALLOCATIONS.get();
-    drop(black_box(Box::new(1)));
-    assert_eq!(ALLOCATIONS.get(), before + 1, "the counter counts");
-    everything();
-    assert_eq!(ALLOCATIONS.get(), before + 1);
+    let allocations = |run: fn()| measure(run).1.allocations;
+    assert_eq!(allocations(|| drop(black_box(Box::new(1)))), 1, "the counter counts");
+    assert_eq!(allocations(everything), 0);
 }

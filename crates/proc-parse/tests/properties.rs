@@ -2,9 +2,6 @@
 //! off anywhere is an error or the documented shorter result, never another
 //! value.
 
-// Clippy knows only functions marked as tests to be tests.
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
 use proptest::collection::vec;

@@ -2,9 +2,6 @@
 //! rows read back as the same, and rows and chunks that are cut off give an error
 //! or what stood before the cut.
 
-// Clippy knows only functions marked as tests to be tests.
-#![allow(clippy::unwrap_used)]
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use psstat_proc_parse::net::{inet, unix};

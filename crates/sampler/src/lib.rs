@@ -31,6 +31,7 @@
 //! never reads `maps`, `smaps`, `numa_maps`, `environ` or `exe`. One thread
 //! reads; a second one only waits for command lines, which can block.
 #![deny(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cycle;
 mod image;

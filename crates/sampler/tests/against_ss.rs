@@ -1,6 +1,4 @@
 //! Connections of live processes, against what `ss` of iproute2 says of them.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

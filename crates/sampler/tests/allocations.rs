@@ -3,103 +3,35 @@
 //! Other processes of the machine come and go, and so do their sockets, and new
 //! ones need memory; so this runs in namespaces of its own, or counts the cycles
 //! in which nobody came.
-// The permission for tests does not reach the functions beside them.
-#![allow(unsafe_code, clippy::unwrap_used)]
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{A, every_way, testproc};
 use psstat_sampler::{Options, Sampler};
-use psstat_testproc::{TestProcess, oracle};
-
-struct Counting;
-
-static COUNTS: AtomicBool = AtomicBool::new(false);
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-/// Of all threads but the first: that is the test harness's, which after a
-/// minute says that this takes long.
-fn count() {
-    let first = || rustix::thread::gettid() == rustix::process::getpid();
-    if COUNTS.load(Ordering::Relaxed) && !first() {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use psstat_testproc::alloc::{CountingAllocator, allocations_of_other_threads};
+use psstat_testproc::{TestProcess, isolated, oracle, wait_until};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-const INSIDE: &str = "PSSTAT_TEST_INSIDE";
-
-/// Runs a test of this binary again by itself, with a command before it: every
-/// thread's allocations are counted.
-fn by_itself(test: &str, prefix: &[&str]) {
-    let program = std::env::current_exe().unwrap();
-    let words = prefix.iter().map(Into::into).chain([program.into_os_string()]);
-    let words: Vec<std::ffi::OsString> = words.collect();
-    let inside = Command::new(&words[0])
-        .args(&words[1..])
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        // With one, the test would run in the harness's own.
-        .env("RUST_TEST_THREADS", "2")
-        .output();
-    match inside {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            let complained = String::from_utf8_lossy(&output.stderr);
-            if complained.contains("unshare: ") {
-                return println!("skipped: no namespaces: {complained}");
-            }
-            println!("{said}");
-            assert!(output.status.success(), "{said}\n{complained}");
-        }
-        Err(error) => println!("skipped: no unshare: {error}"),
-    }
-}
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn a_steady_cycle_allocates_nothing() {
-    if std::env::var_os(INSIDE).is_some() {
-        return steady_cycles();
-    }
     let unshare = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"];
-    by_itself("a_steady_cycle_allocates_nothing", &unshare);
+    if isolated("a_steady_cycle_allocates_nothing", &unshare) {
+        steady_cycles();
+    }
 }
 
 /// Where not all of `/proc` is listed, which is only so in the first pid
 /// namespace. There others come and go, but not in every cycle.
 #[test]
 fn a_quiet_cycle_allocates_nothing_where_the_listing_is_partial() {
-    if std::env::var_os(INSIDE).is_some() {
-        return quiet_cycles();
+    if isolated("a_quiet_cycle_allocates_nothing_where_the_listing_is_partial", &[]) {
+        quiet_cycles();
     }
-    by_itself("a_quiet_cycle_allocates_nothing_where_the_listing_is_partial", &[]);
 }
 
 /// What the image consists of.
@@ -129,11 +61,8 @@ impl Image {
             testproc.quiesce().unwrap();
         }
         // They have their command line before they have loaded their libraries.
-        let begun = Instant::now();
-        while sleepers.iter().any(|sleeper| oracle::state(sleeper.id()).unwrap() != 'S') {
-            assert!(begun.elapsed() < Duration::from_secs(60));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let is_asleep = |sleeper: &Child| oracle::state(sleeper.id()).unwrap() == 'S';
+        wait_until("they sleep", || sleepers.iter().all(is_asleep));
         Image { word, sleepers, testprocs: [here, there, child] }
     }
 
@@ -148,8 +77,7 @@ impl Image {
 
 /// A cycle over the image; gives the allocations in it.
 fn cycle(sampler: &mut Sampler, image: &Image) -> u64 {
-    ALLOCATIONS.store(0, Ordering::Relaxed);
-    COUNTS.store(true, Ordering::Relaxed);
+    let before = allocations_of_other_threads();
     let word = image.word.as_bytes();
     let due = sampler.open(&mut |process, images| {
         if process.text.windows(word.len()).any(|part| part == word) {
@@ -158,11 +86,11 @@ fn cycle(sampler: &mut Sampler, image: &Image) -> u64 {
     });
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
     let now = sampler.close().image(A);
-    COUNTS.store(false, Ordering::Relaxed);
+    let allocations = allocations_of_other_threads() - before;
     assert_eq!(now.procs, (Image::SLEEPERS + image.testprocs.len()) as u64);
     assert_eq!((now.tcp, now.udp), (Some(6), Some(2)));
     assert!(now.unix >= Some(6));
-    ALLOCATIONS.load(Ordering::Relaxed)
+    allocations
 }
 
 fn options_of(options: Options) -> Options {

@@ -1,6 +1,4 @@
 //! A procfs made of plain files, for what a live one does not do when asked.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,6 +1,4 @@
 //! The example tells what workers cost, on workers whose cost is known.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Stdio};
 

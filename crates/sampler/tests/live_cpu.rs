@@ -1,6 +1,4 @@
 //! CPU of live processes by the clock and by ticks.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,6 +1,4 @@
 //! What an ordinary user gets of processes that it may not look into.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

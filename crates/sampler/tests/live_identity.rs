@@ -1,7 +1,5 @@
 //! Who is of an image: processes that become others, change their titles, or
 //! are none to be counted.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,6 +1,4 @@
 //! io of live processes that fork, end, are reaped or not, and become others.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

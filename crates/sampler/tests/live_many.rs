@@ -1,6 +1,4 @@
 //! Many descriptors, threads, pages and network namespaces.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,6 +1,4 @@
 //! io of live processes by who waits for them, and when.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

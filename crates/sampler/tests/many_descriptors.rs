@@ -1,6 +1,4 @@
 //! How many descriptors are looked at in a cycle, over a procfs of plain files.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -1,58 +1,24 @@
 //! What the sampler keeps in memory: so many bytes a process, and after a storm
 //! of short ones what it was before.
-// The permission for tests does not reach the functions beside them.
-#![allow(unsafe_code, clippy::unwrap_used)]
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, options, word};
 use psstat_sampler::Options;
+use psstat_testproc::alloc::{CountingAllocator, live_bytes};
 use psstat_testproc::{Config, TestProcess};
 
-/// Keeps the sum of all blocks, without what the allocator adds.
-struct Weighing;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Weighing {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_add(size, Ordering::Relaxed);
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Weighing = Weighing;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// One test at a time: the allocator is the process's.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn live() -> usize {
-    LIVE.load(Ordering::Relaxed)
 }
 
 fn short() -> Options {
@@ -68,12 +34,12 @@ fn long() -> TestProcess {
 
 /// What a sampler weighs that looks for a word, and how many it found.
 fn weigh(word: &String) -> (usize, usize) {
-    let before = live();
+    let before = live_bytes();
     let mut watch = Watch::with(short(), &[word]);
     let image = watch.cycles(12).image(A);
     let sockets = image.tcp.unwrap() + image.udp.unwrap() + image.unix.unwrap();
     assert_eq!(sockets, 9 * image.procs);
-    (live() - before, usize::try_from(image.procs).unwrap())
+    (live_bytes() - before, usize::try_from(image.procs).unwrap())
 }
 
 #[test]
@@ -126,7 +92,7 @@ fn after_a_storm_it_is_what_it_was_before() {
     let words = [word("storm-a"), word("storm-b")];
     let mut watch = Watch::with(short(), &[&words[0], &words[1]]);
     watch.cycles(20);
-    let before = live();
+    let before = live_bytes();
     let mut most = 0;
     let mut shells = [storm(&words[0], FORKS), storm(&words[1], FORKS)];
     let deadline = Instant::now() + Duration::from_secs(120);
@@ -138,7 +104,7 @@ fn after_a_storm_it_is_what_it_was_before() {
     assert!(most >= 2);
     let sample = watch.cycles(20);
     assert_eq!((sample.image(A).procs, sample.image(B).procs), (0, 0));
-    same(before, live());
+    same(before, live_bytes());
 }
 
 /// The machine's own processes come and go meanwhile, and of each list some
@@ -155,7 +121,7 @@ fn after_a_crowd_it_is_what_it_was_before() {
     for crowd in [900, 3000] {
         let mut watch = Watch::with(short(), &[&word]);
         watch.cycles(20);
-        let before = live();
+        let before = live_bytes();
         // All read what nobody writes, until there is no writer.
         let script =
             "exec 3<&0; i=0; while [ $i -lt $1 ]; do (read x <&3) & i=$((i+1)); done; wait";
@@ -168,11 +134,11 @@ fn after_a_crowd_it_is_what_it_was_before() {
         while watch.cycle().image(A).procs <= crowd {
             assert!(Instant::now() < deadline, "the crowd does not come together");
         }
-        println!("{} bytes with {crowd}", live());
+        println!("{} bytes with {crowd}", live_bytes());
         drop(shell.stdin.take());
         shell.wait().unwrap();
         let sample = watch.cycles(20);
         assert_eq!(sample.image(A).procs, 0);
-        same(before, live());
+        same(before, live_bytes());
     }
 }

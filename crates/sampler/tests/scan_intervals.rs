@@ -1,7 +1,5 @@
 //! What is left alone while it is idle, and how soon a change is noticed that
 //! left no trace but the CPU it took.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

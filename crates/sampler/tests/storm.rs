@@ -1,8 +1,6 @@
 //! Many processes that come and go, with rules that change: nothing panics,
 //! falls, counts twice or stays open. The only test of its binary: descriptors are the
 //! process's.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

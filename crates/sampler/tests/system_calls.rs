@@ -1,7 +1,5 @@
 //! The sampler's system calls, by strace: what a process costs in a cycle, each
 //! table once, and a denied file not again.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 

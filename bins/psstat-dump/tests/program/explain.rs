@@ -3,8 +3,7 @@
 use psstat_testproc::{Config, TempDir, TestProcess};
 use serde_json::{Value, json};
 
-use crate::run::{csv, json as json_of, run, stderr, stdout, unique};
-use crate::session::Session;
+use crate::run::{csv, json as json_of, run, stderr, stdout, terminal, unique};
 
 fn conf(temp: &TempDir, text: &str) -> String {
     let path = temp.join("psstat.conf");
@@ -147,9 +146,9 @@ fn the_marks_are_right_on_any_terminal() {
     let words = ["日本".repeat(40), "HIT".to_owned(), "x".repeat(200)];
     let testproc = TestProcess::spawn(&Config::new(&name).args(words)).unwrap();
     let pid = testproc.pid().to_string();
-    let mut explain = Session::start(&["explain", &pid, "-e", "HIT"]);
+    let mut explain = terminal(&["explain", &pid, "-e", "HIT"]);
     let screen = explain.wait_until(|screen| screen.contains("rules match"));
-    assert_eq!(explain.end(), Some(0));
+    assert_eq!(explain.wait(), Some(0));
     let lines: Vec<&str> = screen.lines().filter(|line| !line.is_empty()).collect();
     let [_, _, shown, marks, sum] = lines[..] else { panic!("{screen}") };
     assert_eq!(sum, "1 of 1 rules match");

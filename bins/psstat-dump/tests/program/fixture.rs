@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use psstat_testproc::TempDir;
 use serde_json::{Value, json};
 
-use crate::run::{json as json_of, run, stdout};
-use crate::session::Session;
+use crate::run::{json as json_of, run, stdout, terminal};
 
 fn path(name: &str) -> String {
     let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/capture").join(name);
@@ -79,8 +78,8 @@ fn every_verb_runs_on_the_projects_capture() {
     assert_eq!(table(again.to_str().unwrap()), table(&proc));
 
     let args = ["top", "--interval", "0.2", "--conf", &conf, "--proc", &proc];
-    let mut top = Session::start(&args);
+    let mut top = terminal(&args);
     top.wait_until(|screen| ["+orders", "+nginx", "+cache"].iter().all(|row| screen.contains(row)));
     top.press("q");
-    assert_eq!(top.end(), Some(0));
+    assert_eq!(top.wait(), Some(0));
 }

@@ -1,6 +1,4 @@
 //! The program itself, on processes whose behaviour is known.
-// The permission for tests does not reach the functions beside them.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod capture;
 mod captured_proc;
@@ -14,7 +12,6 @@ mod numbers;
 mod pid;
 mod run;
 mod screen;
-mod session;
 mod sockets;
 mod top;
 mod untrusted_text;

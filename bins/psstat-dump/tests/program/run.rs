@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
+use psstat_testproc::terminal::{self, Terminal};
 use psstat_testproc::{Config, TestProcess};
 use serde_json::Value;
 
@@ -19,6 +20,11 @@ pub(crate) fn command(args: &[&str]) -> Command {
 
 pub(crate) fn run(args: &[&str]) -> Output {
     command(args).output().unwrap()
+}
+
+/// The program in a terminal.
+pub(crate) fn terminal(args: &[&str]) -> Terminal {
+    Terminal::start(command(args), terminal::SIZE)
 }
 
 pub(crate) fn stdout(output: &Output) -> String {

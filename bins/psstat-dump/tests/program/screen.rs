@@ -1,44 +1,13 @@
 //! What a person at a terminal sees.
 
-use std::fs::{File, OpenOptions};
-use std::io::Read as _;
-use std::process::{Command, Stdio};
-
-use psstat_testproc::{Config, TestProcess};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use psstat_testproc::{Config, TestProcess, terminal};
 
 use crate::run::{command, unique};
 
-/// Runs the program with a terminal of this width as both of its streams, and
-/// gives all that it wrote.
+/// Runs the program with a terminal of this width as both of its streams, and returns all that
+/// it wrote.
 fn on_a_terminal(columns: u16, args: &[&str]) -> String {
-    on_terminal_and_pipe(columns, &mut command(args), false).0
-}
-
-/// The same with what it wrote to its standard output by itself, where that is
-/// to be a pipe.
-fn on_terminal_and_pipe(columns: u16, command: &mut Command, is_piped: bool) -> (String, String) {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master = openpt(flags).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&master, size).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let slave = || OpenOptions::new().read(true).write(true).open(&name).unwrap();
-    let output = if is_piped { Stdio::piped() } else { slave().into() };
-    let child = command.stdout(output).stderr(slave()).spawn().unwrap();
-    // What is kept here would keep the terminal open.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
-    let mut master = File::from(master);
-    // EIO: the last writer has closed it.
-    while let Ok(length @ 1..) = master.read(&mut buffer) {
-        seen.extend_from_slice(&buffer[..length]);
-    }
-    let piped = child.wait_with_output().unwrap().stdout;
-    (String::from_utf8(seen).unwrap(), String::from_utf8(piped).unwrap())
+    terminal::run(columns, &mut command(args), false).0
 }
 
 #[test]
@@ -67,7 +36,7 @@ fn shows_measuring_indicator() {
 fn the_word_is_on_the_terminal_also_where_the_table_goes_elsewhere() {
     let name = unique("piped");
     let _testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
-    let (seen, piped) = on_terminal_and_pipe(80, &mut command(&["--no-conf", &name]), true);
+    let (seen, piped) = terminal::run(80, &mut command(&["--no-conf", &name]), true);
     assert_eq!(seen, "measuring …\r\x1b[K");
     assert!(piped.starts_with("IMAGE ") && piped.contains(&name), "{piped}");
     assert!(!piped.contains("measuring") && !piped.contains('\x1b'), "{piped}");
@@ -79,7 +48,7 @@ fn no_color_turns_colour_off_unless_it_is_asked_for() {
     let _testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
     let is_coloured = |no_color: &str, color: &str| {
         let mut command = command(&["--no-conf", "--color", color, &name]);
-        let (seen, _) = on_terminal_and_pipe(80, command.env("NO_COLOR", no_color), false);
+        let (seen, _) = terminal::run(80, command.env("NO_COLOR", no_color), false);
         seen.contains("\x1b[1m")
     };
     assert!(is_coloured("", "auto"), "an empty one is none");

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use psstat_testproc::{Config, TempDir, TestProcess, oracle};
+use psstat_testproc::terminal::{SIZE, Terminal};
+use psstat_testproc::{Config, TIMEOUT, TempDir, TestProcess, oracle};
 use rustix::process::Signal;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::run::{run, stderr, unique};
-use crate::session::{PATIENCE, SIZE, Session};
+use crate::run::{command, run, stderr, terminal, unique};
 
 const ENTERS: &str = "\x1b[?1049h";
 const LEAVES: &str = "\x1b[?1049l";
@@ -17,7 +17,7 @@ const SHOWS_CURSOR: &str = "\x1b[?25h";
 
 #[test]
 fn comes_up_answers_and_quits() {
-    let mut top = Session::start(&["top", "--no-conf", "--interval", "0.2"]);
+    let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
     top.wait_for("RCHAR/S");
     assert!(top.is_raw());
     top.press("?");
@@ -28,8 +28,8 @@ fn comes_up_answers_and_quits() {
     top.press("/no-image-of-this-name");
     top.wait_for("filter:");
     top.press("\x03");
-    assert_eq!(top.end(), Some(0));
-    assert!(top.seen.contains(LEAVES));
+    assert_eq!(top.wait(), Some(0));
+    assert!(top.output.contains(LEAVES));
     assert!(!top.is_raw());
 }
 
@@ -62,7 +62,7 @@ fn its_screens_at_several_sizes() {
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("alpha ^{one}\nbeta ^{other}\ngamma ^none-of-{one}$\n")).unwrap();
     let args = ["top", "--interval", "0.3", "--conf", conf.to_str().unwrap()];
-    let mut top = Session::start(&args);
+    let mut top = terminal(&args);
     for size in [SIZE, (60, 12), (132, 40)] {
         top.resize(size);
         // The name first: who idles alike would come in the order of memory.
@@ -121,7 +121,7 @@ fn its_screens_at_several_sizes() {
         top.wait_for("%CPUv");
     }
     top.press("q");
-    assert_eq!(top.end(), Some(0));
+    assert_eq!(top.wait(), Some(0));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn shows_each_history() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("it ^{name}$\n")).unwrap();
-    let mut top = Session::start(&["top", "--interval", "0.1", "--conf", conf.to_str().unwrap()]);
+    let mut top = terminal(&["top", "--interval", "0.1", "--conf", conf.to_str().unwrap()]);
     // Some higher than the lowest.
     let has_bars = |screen: &str| {
         let mut lines = screen.lines().filter(|line| line.starts_with("+it"));
@@ -143,9 +143,9 @@ fn shows_each_history() {
     };
     // Memory and connections stay as they are; of CPU and io there must be some.
     for name in ["CPU", "MEMORY", "IO", "CONN"] {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            let screen = top.screen();
+            let screen = top.text();
             if heading(&screen, name) && has_bars(&screen) {
                 break;
             }
@@ -155,43 +155,43 @@ fn shows_each_history() {
                 "IO" => testproc.write_bytes(10_000, 2).unwrap(),
                 _ => {}
             }
-            top.hear(Duration::from_millis(50));
+            top.read(Duration::from_millis(50));
         }
         top.press("h");
     }
     top.wait_until(|screen| heading(screen, "CPU"));
     top.press("q");
-    assert_eq!(top.end(), Some(0));
+    assert_eq!(top.wait(), Some(0));
 }
 
 #[test]
 fn restores_terminal_on_exit() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
-        let mut top = Session::start(&["top", "--no-conf"]);
+        let mut top = terminal(&["top", "--no-conf"]);
         top.wait_for("measuring");
         assert!(top.is_raw());
         top.signal(signal);
-        assert_eq!(top.end(), Some(0), "{signal:?}");
-        assert!(top.seen.contains(LEAVES) && !top.is_raw(), "{signal:?}");
+        assert_eq!(top.wait(), Some(0), "{signal:?}");
+        assert!(top.output.contains(LEAVES) && !top.is_raw(), "{signal:?}");
     }
 }
 
 #[test]
 fn restores_terminal_on_sigtstp() {
-    let mut top = Session::start(&["top", "--no-conf", "--interval", "0.2"]);
+    let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
     top.wait_for("RCHAR/S");
-    let cooked = |top: &Session| !top.is_raw() && top.seen.contains(LEAVES);
+    let cooked = |top: &Terminal| !top.is_raw() && top.output.contains(LEAVES);
     for way in ["signal", "ctrl-z", "SIGSTOP"] {
-        top.forget();
+        top.clear();
         match way {
             "signal" => top.signal(Signal::TSTP),
             "ctrl-z" => top.press("\x1a"),
             _ => top.signal(Signal::STOP),
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while oracle::state(top.child.id()).unwrap() != 'T' {
             assert!(Instant::now() < deadline, "{way}: it does not stop");
-            top.hear(Duration::from_millis(20));
+            top.read(Duration::from_millis(20));
         }
         if way == "SIGSTOP" {
             // Nobody can give a terminal back then; a shell takes it.
@@ -200,25 +200,25 @@ fn restores_terminal_on_sigtstp() {
             tcsetattr(&top.slave, OptionalActions::Now, &modes).unwrap();
         } else {
             top.wait_for(LEAVES);
-            assert!(cooked(&top), "{way}: {:?}", top.seen);
+            assert!(cooked(&top), "{way}: {:?}", top.output);
         }
-        top.forget();
+        top.clear();
         top.signal(Signal::CONT);
         top.wait_for("RCHAR/S");
-        assert!(top.is_raw() && top.seen.contains(ENTERS), "{way}: {:?}", top.seen);
+        assert!(top.is_raw() && top.output.contains(ENTERS), "{way}: {:?}", top.output);
     }
     top.press("q");
-    assert_eq!(top.end(), Some(0));
+    assert_eq!(top.wait(), Some(0));
     assert!(cooked(&top));
 }
 
 #[test]
 fn exits_on_hangup() {
-    let mut top = Session::start(&["top", "--no-conf"]);
+    let mut top = terminal(&["top", "--no-conf"]);
     top.wait_for("measuring");
     // It is not the session's terminal: no SIGHUP comes.
     top.master = std::fs::File::open("/dev/null").unwrap().into();
-    top.end();
+    top.wait();
 }
 
 #[test]
@@ -231,13 +231,13 @@ fn shows_a_capture() {
     let pid = testproc.pid().to_string();
     assert_eq!(run(&["capture", dir, "--pid", &pid]).status.code(), Some(0));
     drop(testproc);
-    let mut top = Session::start(&["top", "--no-conf", "--interval", "0.2", "--proc", dir]);
+    let mut top = terminal(&["top", "--no-conf", "--interval", "0.2", "--proc", dir]);
     top.wait_for(&format!("+{name}"));
     top.wait_for("this is a copy of a procfs; it stands still");
     top.press(" j\r");
     top.wait_for(&format!("process {pid}"));
     top.press("qq");
-    assert_eq!(top.end(), Some(0));
+    assert_eq!(top.wait(), Some(0));
 }
 
 #[test]
@@ -247,23 +247,23 @@ fn restores_terminal_on_panic() {
     }
     for (fault, interval, status) in [("draw", "3600", 101), ("measure", "0.1", 2)] {
         let args = ["top", "--no-conf", "--interval", interval];
-        let mut top = Session::start_with(&args, |command| {
-            command.env("PSSTAT_FAULT", fault);
-        });
+        let mut command = command(&args);
+        command.env("PSSTAT_FAULT", fault);
+        let mut top = Terminal::start(command, SIZE);
         top.wait_for("measuring");
         // One of them waits for a key; the other may be over before one looks.
         if fault == "draw" {
             assert!(top.is_raw());
             top.press("x");
         }
-        assert_eq!(top.end(), Some(status), "{fault}");
-        assert_eq!(tcgetattr(&top.slave).unwrap().local_modes, top.modes, "{fault}");
+        assert_eq!(top.wait(), Some(status), "{fault}");
+        assert_eq!(tcgetattr(&top.slave).unwrap().local_modes, top.initial_modes, "{fault}");
         // What happened is told on the screen that stays.
-        let (before, after) = top.seen.split_once(LEAVES).unwrap();
-        assert!(before.contains(ENTERS), "{fault}: {}", top.seen);
+        let (before, after) = top.output.split_once(LEAVES).unwrap();
+        assert!(before.contains(ENTERS), "{fault}: {}", top.output);
         let words = format!("a defect on purpose: {fault}");
-        assert!(!before.contains(&words) && after.contains(&words), "{fault}: {}", top.seen);
-        assert!(top.seen.rfind(SHOWS_CURSOR) > top.seen.rfind(HIDES_CURSOR), "{fault}");
+        assert!(!before.contains(&words) && after.contains(&words), "{fault}: {}", top.output);
+        assert!(top.output.rfind(SHOWS_CURSOR) > top.output.rfind(HIDES_CURSOR), "{fault}");
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn post(port: u16, path: &str, body: &str) -> std::io::Result<Answer>
 /// HTTP/1.0, so that the answer's body is all that follows its head.
 fn ask(port: u16, request: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(crate::common::PATIENCE))?;
+    stream.set_read_timeout(Some(crate::common::TIMEOUT))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -4,9 +4,6 @@
 //! The stores are Debian's, started for a test on free ports of the loopback
 //! interface with their data in the test's folder.
 
-// Helpers of tests fail as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 // What the other tests of the program run it with; not all of it is needed here.
 #[allow(dead_code, unused_imports)]
 #[path = "../service/common/mod.rs"]

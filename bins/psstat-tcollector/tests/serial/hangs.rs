@@ -4,7 +4,7 @@
 use psstat_testproc::{TempDir, oracle};
 
 use super::common::{Setup, conf, testproc, truth_of, until, word};
-use super::server::Hang;
+use super::stuck_process::StuckProcess;
 
 /// Maps the file, writes to it, and maps something else in its place: the
 /// kernel then waits for the server to take what was written, and holds the
@@ -37,7 +37,7 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
         script.display(),
         go.display()
     );
-    let Some(hang) = Hang::run(&folder, &command, "hang") else { return };
+    let Some(stuck) = StuckProcess::run(&folder, &command, "hang") else { return };
     let mut calm = testproc(&calm_word);
     calm.tcp_pairs(2).unwrap();
     calm.quiesce().unwrap();
@@ -50,8 +50,8 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
     // or the server meanwhile; from here on, it waits in this way for one thing.
     until("it is about to hang", || temp.join("go.awaited").exists());
     std::fs::write(&go, "").unwrap();
-    until("it hangs", || oracle::state(hang.pid()).unwrap() == 'D');
-    let io = oracle::io(hang.pid()).unwrap();
+    until("it hangs", || oracle::state(stuck.pid()).unwrap() == 'D');
+    let io = oracle::io(stuck.pid()).unwrap();
     let after = Setup::with(&path).spawn();
     // It is looked at again within eight cycles.
     let cycle = before.cycle("blocked", |cycle| cycle.get("collector.blocked") == 1);
@@ -67,13 +67,13 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
         assert_eq!(cycle.image("calm"), truth);
     }
     for collector in [&before, &after] {
-        let told = format!("the command line of process {} blocks its reader", hang.pid());
+        let told = format!("the command line of process {} blocks its reader", stuck.pid());
         collector.hear(1, &told);
         collector.fresh();
         assert_eq!(collector.logged(&told).len(), 1, "{:#?}", collector.logged("blocks"));
         assert_eq!(collector.fresh().get("collector.panics"), 0);
     }
-    drop(hang);
+    drop(stuck);
     for collector in [&before, &after] {
         let end = collector.cycle("its end", |cycle| cycle.get("collector.blocked") == 0);
         assert_eq!(end.image("calm"), truth);
@@ -95,18 +95,18 @@ fn descriptors_on_a_server_that_is_gone_are_counted() {
     // Its working folder, its root of a sort, and its files are all there.
     let command =
         format!("cd $P; exec 3<file 4<file 5<. 6<file; exec sleep 86400.{}", digits(&stuck));
-    let Some(hang) = Hang::run(&folder, &command, "hang") else { return };
+    let Some(mut stuck) = StuckProcess::run(&folder, &command, "hang") else { return };
     let sleep = format!("sleep\0{}\0", command.rsplit(' ').next().unwrap());
     // It has its command line before it has loaded its libraries.
     until("it sleeps", || {
-        oracle::cmdline(hang.pid()).unwrap() == sleep.as_bytes()
-            && oracle::state(hang.pid()).unwrap() == 'S'
+        oracle::cmdline(stuck.pid()).unwrap() == sleep.as_bytes()
+            && oracle::state(stuck.pid()).unwrap() == 'S'
     });
-    hang.stop();
+    stuck.stop_server();
     let path =
         conf(&temp, &format!("stuck ^{}$\n", sleep.trim_end_matches('\0').replace('\0', " ")));
     let collector = Setup::with(&path).spawn();
-    let truth = truth_of("stuck", &[hang.pid()]);
+    let truth = truth_of("stuck", &[stuck.pid()]);
     assert!(truth["fd image=stuck type=open"] >= 4 + 3, "{truth:?}");
     for cycle in collector.cycles(3) {
         assert_eq!(cycle.image("stuck"), truth);

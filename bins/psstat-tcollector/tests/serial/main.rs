@@ -1,8 +1,5 @@
 //! The real program beside processes that every collector of the machine would
 //! notice: a test program of its own, since those run one after the other.
-
-// Helpers of tests fail as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // Not all of them are needed here.
 #![allow(dead_code, unused_imports)]
 
@@ -10,7 +7,7 @@
 mod common;
 mod crowds;
 mod hangs;
-mod server;
+mod stuck_process;
 
 /// One test at a time: each would notice the other's processes.
 fn alone() -> std::sync::MutexGuard<'static, ()> {

@@ -1,35 +1,26 @@
 //! A conf on a file system whose server stops answering, or vanishes.
 
-use std::process::Command;
+use std::path::Path;
 
-use psstat_testproc::TempDir;
+use psstat_testproc::fuse::{FuseServer, Mode};
+use psstat_testproc::{TempDir, isolated};
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
 use super::common::{Collector, Setup, testproc, truth_of, word, write_conf};
-use super::fuse::Served;
 
-/// Set in the process that has a mount namespace of its own.
-const INSIDE: &str = "PSSTAT_TEST_INSIDE";
-
-/// Runs the test of this name in a mount namespace of its own, which ends with
-/// it, so that no mount is left whatever happens. True within.
+/// Runs the test of this name in a mount namespace of its own, which ends with it, so that no
+/// mount is left behind. True in that process.
 fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"]);
-    let possible = Command::new("unshare").args(["--mount", "true"]).output();
-    if !possible.is_ok_and(|o| o.status.success()) || !std::path::Path::new("/dev/fuse").exists() {
-        println!("skipped: no right to mount, or no /dev/fuse");
+    if !Path::new("/dev/fuse").exists() {
+        println!("skipped: no /dev/fuse");
         return false;
     }
-    command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
-    let output = command.env(INSIDE, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && text.contains("1 passed"));
-    false
+    isolated(test, &["unshare", "--mount", "--propagation", "private"])
+}
+
+fn detach(dir: &Path) {
+    unmount(dir, UnmountFlags::DETACH).unwrap();
 }
 
 /// That cycles go on. One that waited for the file would come to no end: nobody
@@ -55,27 +46,27 @@ fn a_server_that_stops_answering_holds_nothing_up() {
     let temp = TempDir::new().unwrap();
     let folder = temp.join("mount");
     std::fs::create_dir(&folder).unwrap();
-    let served = Served::mount(&folder, "psstat.conf", &format!("one {word}\n"));
+    let mut server = FuseServer::mount(&folder, "psstat.conf", &format!("one {word}\n")).unwrap();
     let path = folder.join("psstat.conf");
     let mut collector = Setup::with(&path).spawn();
     collector.in_force(1);
     assert_eq!(collector.fresh().images(), ["one"]);
     // Nobody tells of this change; two looks see it.
-    served.write(&format!("two {word}\n"));
+    server.set_content(&format!("two {word}\n"));
     collector.in_force(2);
     assert_eq!(collector.fresh().images(), ["two"]);
 
-    served.be_silent(true);
+    server.set_mode(Mode::Ignore);
     collector.hear(1, "does not answer; the last 1 good rules stay in force");
     goes_on(&collector, "two", testproc.pid());
-    served.write(&format!("three {word}\n"));
-    served.be_silent(false);
+    server.set_content(&format!("three {word}\n"));
+    server.set_mode(Mode::Answer);
     collector.in_force(3);
     let cycle = collector.fresh();
     assert_eq!((cycle.images(), cycle.get("collector.conf_loaded")), (vec!["three"], 1));
 
     // It ends at once though a thread hangs.
-    served.be_silent(true);
+    server.set_mode(Mode::Ignore);
     collector.hear(2, "does not answer");
     assert_eq!(collector.log().len(), 5, "{:#?}", collector.log());
     collector.signal(Signal::TERM);
@@ -93,21 +84,21 @@ fn another_file_system_is_taken_while_the_first_hangs() {
     let temp = TempDir::new().unwrap();
     let folder = temp.join("mount");
     std::fs::create_dir(&folder).unwrap();
-    let served = Served::mount(&folder, "psstat.conf", "first x\n");
-    served.be_silent(true);
+    let mut server = FuseServer::mount(&folder, "psstat.conf", "first x\n").unwrap();
+    server.set_mode(Mode::Ignore);
     let path = folder.join("psstat.conf");
     let collector = Setup::with(&path).spawn();
     // Silent from the first.
     collector.hear(1, "does not answer; no rules are in force until it can be used");
     assert_eq!(collector.fresh().images(), [""; 0]);
-    served.detach();
+    detach(&folder);
     write_conf(&path, &format!("second {word}\n"));
     collector.in_force(1);
     let cycle = collector.fresh();
     assert_eq!((cycle.images(), cycle.get("collector.conf_loaded")), (vec!["second"], 1));
     assert_eq!(cycle.image("second"), truth_of("second", &[testproc.pid()]));
     // When the thread that hung comes back, nobody listens to it.
-    served.be_silent(false);
+    server.set_mode(Mode::Answer);
     assert_eq!(collector.fresh().images(), ["second"]);
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }
@@ -122,16 +113,16 @@ fn stale_nfs_is_logged_and_recovers() {
     let temp = TempDir::new().unwrap();
     let folder = temp.join("mount");
     std::fs::create_dir(&folder).unwrap();
-    let mut served = Served::mount(&folder, "psstat.conf", &format!("one {word}\n"));
+    let mut server = FuseServer::mount(&folder, "psstat.conf", &format!("one {word}\n")).unwrap();
     let path = folder.join("psstat.conf");
     let collector = Setup::with(&path).spawn();
     collector.in_force(1);
-    served.end();
+    server.set_mode(Mode::End);
     collector.hear(1, "cannot be read: Transport endpoint is not connected");
     goes_on(&collector, "one", testproc.pid());
-    drop(served);
+    detach(&folder);
     collector.hear(1, "cannot be read: No such file");
-    let _again = Served::mount(&folder, "psstat.conf", &format!("two {word}\n"));
+    let _again = FuseServer::mount(&folder, "psstat.conf", &format!("two {word}\n")).unwrap();
     collector.in_force(2);
     assert_eq!(collector.fresh().images(), ["two"]);
     assert_eq!(collector.log().len(), 4, "{:#?}", collector.log());

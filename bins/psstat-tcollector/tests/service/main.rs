@@ -4,16 +4,12 @@
 //! `common` runs the collector and holds each of its lines against
 //! tcollector's rules, in every test.
 
-// Helpers of tests fail as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod common;
 
 mod clocks;
 mod conf;
 mod faults;
 mod formats;
-mod fuse;
 mod hidden;
 mod hostile_conf;
 mod hung_conf;

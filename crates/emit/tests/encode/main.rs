@@ -4,9 +4,6 @@
 //! and hand back plain points; `cycles` makes random cycles. The other modules
 //! are the tests.
 
-// Helpers of tests fail as tests do.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 mod cycles;
 mod json;
 mod openmetrics;

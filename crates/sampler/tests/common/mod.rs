@@ -1,26 +1,19 @@
 //! What the live tests share: a sampler over test processes that are told by a word in
 //! their command line.
-// Each test binary uses a part of it, and the permission for tests does not
-// reach the functions beside them.
-#![allow(dead_code, clippy::unwrap_used)]
+// Each test binary uses a part of it.
+#![allow(dead_code, unused_imports)]
 
 pub(crate) mod captured_proc;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use psstat_sampler::{Counters, FastPaths, ImageId, Numbers, Options, Sample, Sampler};
-use psstat_testproc::{Config, Io, TestProcess, oracle};
+pub(crate) use psstat_testproc::unique_word as word;
+use psstat_testproc::{Config, Io, TestProcess, oracle, wait_until};
 
 pub(crate) const A: ImageId = ImageId(0);
 pub(crate) const B: ImageId = ImageId(1);
-
-/// A word that no other process of the machine has in its command line.
-pub(crate) fn word(name: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("{name}-{}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
 
 pub(crate) fn testproc(word: &str) -> TestProcess {
     TestProcess::spawn(&Config::new(word)).unwrap()
@@ -113,11 +106,7 @@ pub(crate) fn assert_true(image: Numbers, testprocs: &[&TestProcess]) {
 
 /// Waits for the other half of a test to make a file.
 pub(crate) fn wait_for(file: &Path) {
-    let begun = Instant::now();
-    while !file.exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no {}", file.display());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(&file.display().to_string(), || file.exists());
 }
 
 /// The fast ways and the plain ones, with descriptors kept and without.

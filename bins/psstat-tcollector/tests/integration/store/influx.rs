@@ -60,7 +60,7 @@ batch-timeout = "100ms"
     /// first.
     pub(crate) fn connect(&self) -> TcpStream {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap();
-        stream.set_read_timeout(Some(crate::common::PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(crate::common::TIMEOUT)).unwrap();
         stream.write_all(b"version\n").unwrap();
         // Without a newline.
         const ANSWER: &[u8] = b"InfluxDB TSDB proxy";

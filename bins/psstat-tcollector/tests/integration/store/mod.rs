@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use psstat_testproc::TempDir;
 
-use crate::common::PATIENCE;
+use crate::common::TIMEOUT;
 
 pub(crate) use influx::Influx;
 pub(crate) use prometheus::Prometheus;
@@ -55,7 +55,7 @@ impl Server {
         options: impl Fn(&Path, [u16; N]) -> Vec<String>,
         ready: impl Fn([u16; N]) -> bool,
     ) -> (Server, [u16; N]) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let data = TempDir::new().unwrap();
             let ports = free_ports();

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 
 use super::cycle::{self, Cycle};
 use super::lines::{Line, Lines};
-use super::{PATIENCE, PROGRAM, until};
+use super::{PROGRAM, TIMEOUT, until};
 
 /// How a collector is to be run: with an empty environment, its stdout read all
 /// the time, and its lines held against tcollector's rules.
@@ -215,7 +215,7 @@ impl Collector {
 
     /// Waits for its end, and gives its status, if it was not a signal.
     pub(crate) fn end(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status.code();

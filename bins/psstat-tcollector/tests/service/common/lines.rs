@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 /// A line with the moment at which it came.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Lines {
     /// Waits until there are as many lines as `enough` finds enough, and gives
     /// what it gives.
     pub(crate) fn wait<T>(&self, what: &str, enough: impl Fn(&[Line]) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut lines = self.lock();
         loop {
             if let Some(found) = enough(&lines) {

@@ -8,28 +8,17 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use psstat_testproc::oracle::{self, Sockets};
 use psstat_testproc::{Config, TempDir, TestProcess};
+pub(crate) use psstat_testproc::{TIMEOUT, unique_word as word, wait_until as until};
 
 pub(crate) use collector::{Collector, Setup};
 pub(crate) use cycle::{Cycle, TARDY, judge, left_out_by_need, mean_load, on_time};
 
-/// How long a test waits for what must come. A machine with other work to do
-/// may take its time; nothing that is right waits that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_psstat-tcollector");
-
-/// A word that is in no other process's command line.
-pub(crate) fn word(name: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{name}_{}_{number}x", std::process::id())
-}
 
 /// A test process with a command line of one word.
 pub(crate) fn testproc(word: &str) -> TestProcess {
@@ -60,15 +49,6 @@ pub(crate) fn write_conf(path: &Path, text: &str) {
 /// Whether the tests run as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// Waits until something is so.
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Runs a program to its end: status, stdout, stderr.
