@@ -13,13 +13,12 @@ use clap::Parser as _;
 use psstat_tcollector::options::Options;
 use psstat_tcollector::run::run;
 use psstat_testproc::alloc::{self, CountingAllocator};
-use psstat_testproc::{Config, TempDir, TestProcess, isolated};
+use psstat_testproc::{Config, TempDir, TestProcess, isolated, test_name};
 use rustix::pipe::PipeFlags;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const NAME: &str = "a_steady_cycle_allocates_nothing_and_is_one_write";
 /// Cycles of a second; in the first ones the young are looked at more often.
 const CYCLES: usize = 14;
 const STEADY: usize = 5;
@@ -27,7 +26,7 @@ const STEADY: usize = 5;
 #[test]
 fn a_steady_cycle_allocates_nothing_and_is_one_write() {
     let unshare = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"];
-    if isolated(NAME, &unshare) {
+    if isolated(test_name!(), &unshare) {
         inside();
     }
 }

@@ -4,6 +4,8 @@
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Write as _};
 use std::time::{Duration, Instant};
 
+use psstat_testproc::TempDir;
+
 #[path = "../examples/follow.rs"]
 #[allow(dead_code, reason = "its main is for people")]
 mod follow;
@@ -34,8 +36,7 @@ fn ask(questions: &mut PipeWriter, answers: &mut BufReader<PipeReader>, wanted: 
 
 #[test]
 fn it_answers_by_the_conf_as_it_is() {
-    let directory = std::env::temp_dir().join(format!("psstat-follow-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+    let directory = TempDir::new().unwrap();
     let path = directory.join("psstat.conf");
     std::fs::write(&path, "fi/lrh lrh.*fi/\nbad (\n").unwrap();
     let (their_questions, mut questions) = std::io::pipe().unwrap();
@@ -53,5 +54,4 @@ fn it_answers_by_the_conf_as_it_is() {
     assert!(said.ends_with("2 rules are in force\n"), "{said}");
     drop(questions);
     example.join().unwrap().unwrap();
-    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -2,34 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_matcher::file::Unusable;
 use psstat_matcher::live::{Event, LiveConf};
-
-/// A directory that is removed at the end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("psstat-reload-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use psstat_testproc::TempDir;
 
 /// Polls until an event comes; the limit is far beyond any that is promised,
 /// so that a slow machine does not fail.
@@ -72,8 +51,8 @@ fn write(path: &Path, image: &str) {
 
 #[test]
 fn written_in_place() {
-    let dir = Dir::new("in-place");
-    let path = dir.at("conf");
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("conf");
     write(&path, "one");
     let mut live = LiveConf::new(&path);
     expect(&mut live, "one");
@@ -86,61 +65,61 @@ fn written_in_place() {
 
 #[test]
 fn renamed_over_and_an_older_file_moved_in() {
-    let dir = Dir::new("rename");
-    let path = dir.at("conf");
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("conf");
     write(&path, "one");
     let mut live = LiveConf::new(&path);
     expect(&mut live, "one");
-    write(&dir.at("new"), "two");
-    fs::rename(dir.at("new"), &path).unwrap();
+    write(&dir.join("new"), "two");
+    fs::rename(dir.join("new"), &path).unwrap();
     expect(&mut live, "two");
-    write(&dir.at("old"), "old");
-    let file = fs::File::options().write(true).open(dir.at("old")).unwrap();
+    write(&dir.join("old"), "old");
+    let file = fs::File::options().write(true).open(dir.join("old")).unwrap();
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
-    fs::rename(dir.at("old"), &path).unwrap();
+    fs::rename(dir.join("old"), &path).unwrap();
     expect(&mut live, "old");
 }
 
 #[test]
 fn a_directory_swapped_by_its_link() {
     // As Kubernetes does it: conf -> ..data/conf, ..data -> a directory.
-    let dir = Dir::new("swap");
+    let dir = TempDir::new().unwrap();
     for (name, image) in [("v1", "one"), ("v2", "two")] {
-        fs::create_dir(dir.at(name)).unwrap();
-        write(&dir.at(name).join("conf"), image);
+        fs::create_dir(dir.join(name)).unwrap();
+        write(&dir.join(name).join("conf"), image);
     }
-    symlink("v1", dir.at("..data")).unwrap();
-    symlink("..data/conf", dir.at("conf")).unwrap();
-    let mut live = LiveConf::new(dir.at("conf"));
+    symlink("v1", dir.join("..data")).unwrap();
+    symlink("..data/conf", dir.join("conf")).unwrap();
+    let mut live = LiveConf::new(dir.join("conf"));
     expect(&mut live, "one");
-    symlink("v2", dir.at("..data_tmp")).unwrap();
-    fs::rename(dir.at("..data_tmp"), dir.at("..data")).unwrap();
-    fs::remove_dir_all(dir.at("v1")).unwrap();
+    symlink("v2", dir.join("..data_tmp")).unwrap();
+    fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+    fs::remove_dir_all(dir.join("v1")).unwrap();
     expect(&mut live, "two");
-    write(&dir.at("v2/conf"), "three");
+    write(&dir.join("v2/conf"), "three");
     expect(&mut live, "three");
 }
 
 #[test]
 fn parents_that_come_and_go() {
-    let dir = Dir::new("parents");
-    let path = dir.at("a/b/conf");
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("a/b/conf");
     let mut live = LiveConf::new(&path);
     assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
-    fs::create_dir_all(dir.at("a/b")).unwrap();
+    fs::create_dir_all(dir.join("a/b")).unwrap();
     write(&path, "one");
     expect(&mut live, "one");
-    fs::rename(dir.at("a"), dir.at("z")).unwrap();
+    fs::rename(dir.join("a"), dir.join("z")).unwrap();
     assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
     // Told once.
     expect_silence(&mut live, Duration::from_secs(3));
-    fs::create_dir_all(dir.at("a/b")).unwrap();
+    fs::create_dir_all(dir.join("a/b")).unwrap();
     write(&path, "two");
     expect(&mut live, "two");
-    fs::remove_dir_all(dir.at("a")).unwrap();
+    fs::remove_dir_all(dir.join("a")).unwrap();
     assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
     // The same as the last good one, but it was gone in between.
-    fs::rename(dir.at("z"), dir.at("a")).unwrap();
+    fs::rename(dir.join("z"), dir.join("a")).unwrap();
     expect(&mut live, "one");
 }
 
@@ -149,8 +128,8 @@ fn parents_that_come_and_go() {
 /// change to it was never told.
 #[test]
 fn a_link_to_a_busy_device_is_told() {
-    let dir = Dir::new("device");
-    let path = dir.at("psstat.conf");
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("psstat.conf");
     write(&path, "one");
     let mut live = LiveConf::new(&path);
     expect(&mut live, "one");
@@ -162,8 +141,8 @@ fn a_link_to_a_busy_device_is_told() {
                 sleep(Duration::from_millis(1));
             }
         });
-        symlink("/dev/null", dir.at("new")).unwrap();
-        fs::rename(dir.at("new"), &path).unwrap();
+        symlink("/dev/null", dir.join("new")).unwrap();
+        fs::rename(dir.join("new"), &path).unwrap();
         let start = Instant::now();
         let mut event = None;
         while event.is_none() && start.elapsed() < Duration::from_secs(20) {
@@ -179,8 +158,8 @@ fn a_link_to_a_busy_device_is_told() {
 #[cfg(feature = "inotify")]
 #[test]
 fn written_in_pieces_is_taken_whole() {
-    let dir = Dir::new("pieces");
-    let path = dir.at("conf");
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("conf");
     write(&path, "one");
     let mut live = LiveConf::new(&path);
     expect(&mut live, "one");
@@ -217,8 +196,8 @@ fn written_in_pieces_is_taken_whole() {
 
 #[test]
 fn config_without_rules_then_fixed() {
-    let dir = Dir::new("no-rule");
-    let path = dir.at("conf");
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("conf");
     write(&path, "one");
     let mut live = LiveConf::new(&path);
     expect(&mut live, "one");

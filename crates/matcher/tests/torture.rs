@@ -25,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use psstat_matcher::Conf;
 use psstat_matcher::live::{Event, LOOK, LiveConf, QUIET, Shortage};
+use psstat_testproc::{TempDir, copy_program, test_name};
 
 /// Lines of a file; one without all of them is half a file.
 const LINES: usize = 20;
@@ -181,39 +182,16 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// A directory that is removed at the end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("psstat-torture-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Set to the kind of process that a test was started as by itself.
 const INSIDE: &str = "PSSTAT_TORTURE_INSIDE";
 
 /// Runs this test again, as `command` with the test program and its arguments
 /// behind.
 fn again(test: &str, command: &mut Command) {
-    let dir = Dir::new(test);
-    set_mode(&dir.0, 0o755);
+    let dir = TempDir::new().unwrap();
     // Another user need not have a right to the folder of the build.
-    let program = dir.0.join("torture");
-    // By another process: what this one holds open for writing, a child that another
-    // thread forks holds for a while, too, and the program were busy.
-    let mut copy = Command::new("cp");
-    assert!(copy.arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap().success());
+    let program = dir.join("torture");
+    copy_program(std::env::current_exe().unwrap(), &program).unwrap();
     let command = command.arg(program).args(["--exact", test, "--nocapture"]);
     let output = command.env(INSIDE, test).current_dir("/").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -237,7 +215,7 @@ fn every_change_is_detected() {
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
-    again("every_change_is_detected", &mut command);
+    again(test_name!(), &mut command);
 }
 
 /// A command that runs what follows with no right but its user's, where the
@@ -268,7 +246,7 @@ fn every_change_is_detected_by_polling() {
         // A look takes its time.
         torture(changes(48) / 4);
     } else if is_possible_without_events() {
-        again("every_change_is_detected_by_polling", &mut without_events());
+        again(test_name!(), &mut without_events());
     }
 }
 
@@ -277,11 +255,11 @@ fn every_change_is_detected_by_polling() {
 fn two_polls_suffice() {
     if !is_inside() {
         if is_possible_without_events() {
-            again("two_polls_suffice", &mut without_events());
+            again(test_name!(), &mut without_events());
         }
         return;
     }
-    let (dir, path) = scene("looks");
+    let (dir, path) = scene();
     let mut live = LiveConf::new(&path);
     // No real time passes between the looks but what they take.
     let mut clock = Instant::now() + Duration::from_secs(60);
@@ -289,7 +267,7 @@ fn two_polls_suffice() {
     assert!(matches!(live.poll(clock), Some(Event::Loaded(_))));
     assert_eq!(live.shortage(), Some(Shortage::Instances));
     assert!(live.fd().is_none());
-    let mut torturer = Torturer::new(&dir.0, 1);
+    let mut torturer = Torturer::new(dir.path(), 1);
     for number in 1..=30 {
         // Young files are looked at again by themselves: not in the look that is
         // next, in which one that the machine has left still for long were taken.
@@ -312,12 +290,12 @@ fn two_polls_suffice() {
 }
 
 /// A directory with a first conf in it, and its path through a link.
-fn scene(name: &str) -> (Dir, PathBuf) {
-    let dir = Dir::new(name);
-    fs::create_dir(dir.0.join("d0")).unwrap();
-    fs::write(dir.0.join("d0/conf"), lines(0).concat()).unwrap();
-    symlink("d0", dir.0.join("current")).unwrap();
-    let path = dir.0.join("current/conf");
+fn scene() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.join("d0")).unwrap();
+    fs::write(dir.join("d0/conf"), lines(0).concat()).unwrap();
+    symlink("d0", dir.join("current")).unwrap();
+    let path = dir.join("current/conf");
     (dir, path)
 }
 
@@ -328,7 +306,7 @@ fn changes(unless_set: usize) -> usize {
 
 fn torture(changes: usize) {
     println!("changes {changes}");
-    let (dir, path) = scene("changes");
+    let (dir, path) = scene();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = u64::from(now.subsec_nanos()) | 1;
     println!("seed {seed}");
@@ -338,7 +316,7 @@ fn torture(changes: usize) {
     let held_up = Arc::new(Mutex::new(BTreeSet::new()));
     let torturer = {
         let (in_force, held_up) = (Arc::clone(&in_force), Arc::clone(&held_up));
-        let mut torturer = Torturer::new(&dir.0, seed);
+        let mut torturer = Torturer::new(dir.path(), seed);
         spawn(move || {
             let mut slowest = Duration::ZERO;
             for version in 1..=changes {

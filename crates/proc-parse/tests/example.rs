@@ -1,14 +1,13 @@
 //! The example, run as a user of the crate would run it: on a file of a real
 //! kernel, and on one that was cut off.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-/// `cargo test` builds the examples too, unless it is told to build one test.
+use psstat_testproc::{TempDir, example};
+
 fn run(path: &Path) -> Output {
-    let test = std::env::current_exe().unwrap();
-    let example: PathBuf = test.ancestors().nth(2).unwrap().join("examples/stat");
-    assert!(example.exists(), "run `cargo build -p psstat-proc-parse --example stat` first");
+    let example = example("psstat-proc-parse", "stat").unwrap();
     Command::new(example).arg(path).output().unwrap()
 }
 
@@ -27,10 +26,10 @@ fn a_stat_from_a_file() {
     assert!(said.contains(&format!("{ticks} ticks, {} threads", field(20))), "{said}");
     assert!(said.contains(&format!("{} bytes, {} pages", field(23), field(24))), "{said}");
 
-    let cut = std::env::temp_dir().join(format!("psstat-stat-{}", std::process::id()));
+    let temp = TempDir::new().unwrap();
+    let cut = temp.join("stat");
     std::fs::write(&cut, &text[..text.len() - 1]).unwrap();
     let refused = run(&cut);
-    std::fs::remove_file(&cut).unwrap();
     assert!(!refused.status.success());
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("stat: field 52 (exit_code) at byte"), "{said}");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{A, every_way, testproc};
 use psstat_sampler::{Options, Sampler};
 use psstat_testproc::alloc::{CountingAllocator, allocations_of_other_threads};
-use psstat_testproc::{TestProcess, isolated, oracle, wait_until};
+use psstat_testproc::{TestProcess, isolated, oracle, test_name, wait_until};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -20,7 +20,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 #[test]
 fn a_steady_cycle_allocates_nothing() {
     let unshare = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"];
-    if isolated("a_steady_cycle_allocates_nothing", &unshare) {
+    if isolated(test_name!(), &unshare) {
         steady_cycles();
     }
 }
@@ -29,7 +29,7 @@ fn a_steady_cycle_allocates_nothing() {
 /// namespace. There others come and go, but not in every cycle.
 #[test]
 fn a_quiet_cycle_allocates_nothing_where_the_listing_is_partial() {
-    if isolated("a_quiet_cycle_allocates_nothing_where_the_listing_is_partial", &[]) {
+    if isolated(test_name!(), &[]) {
         quiet_cycles();
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{A, Watch, io_of, options, testproc, wait_for, word};
 use psstat_sampler::{FastPaths, Numbers, Options};
-use psstat_testproc::{Io, TempDir, TestProcess, oracle};
+use psstat_testproc::{Io, TempDir, TestProcess, oracle, test_name};
 
 const NOBODY: u32 = 65534;
 /// For the test's other half: the word of the processes, and a folder to meet in.
@@ -50,7 +50,6 @@ fn open_testproc(word: &str) -> TestProcess {
 
 #[test]
 fn what_can_be_read_is_right_and_the_rest_is_absent() {
-    const TEST: &str = "what_can_be_read_is_right_and_the_rest_is_absent";
     let Some((word, place)) = told() else {
         if rustix::process::getuid().as_raw() != 0 {
             return println!("skipped: not root");
@@ -66,7 +65,7 @@ fn what_can_be_read_is_right_and_the_rest_is_absent() {
         open.quiesce().unwrap();
         let pids = format!("{} {}", closed.pid(), open.pid());
         std::fs::write(place.join("pids"), pids).unwrap();
-        if let Some(mut half) = as_nobody(TEST, &word, place.path()) {
+        if let Some(mut half) = as_nobody(test_name!(), &word, place.path()) {
             assert!(half.wait().unwrap().success());
         }
         return;
@@ -95,7 +94,6 @@ fn what_can_be_read_is_right_and_the_rest_is_absent() {
 
 #[test]
 fn a_denied_file_is_not_tried_each_cycle() {
-    const TEST: &str = "a_denied_file_is_not_tried_each_cycle";
     let Some((word, place)) = told() else {
         if rustix::process::getuid().as_raw() != 0 {
             return println!("skipped: not root");
@@ -103,7 +101,7 @@ fn a_denied_file_is_not_tried_each_cycle() {
         let (word, place) = (word("retry"), TempDir::new().unwrap());
         let mut one = open_testproc(&word);
         one.set_dumpable(false).unwrap();
-        if let Some(mut half) = as_nobody(TEST, &word, place.path()) {
+        if let Some(mut half) = as_nobody(test_name!(), &word, place.path()) {
             wait_for(&place.join("denied"));
             one.set_dumpable(true).unwrap();
             std::fs::write(place.join("allowed"), "").unwrap();
@@ -153,7 +151,6 @@ fn mount(options: &str, proc: &Path, namespace_of: u32) -> bool {
 /// any more: it was taken for gone, and counted twice when it was listed again.
 #[test]
 fn who_is_hidden_while_it_lives_counts_once() {
-    const TEST: &str = "who_is_hidden_while_it_lives_counts_once";
     let Some((word, place)) = told() else {
         if rustix::process::getuid().as_raw() != 0 {
             return println!("skipped: not root");
@@ -170,7 +167,7 @@ fn who_is_hidden_while_it_lives_counts_once() {
         let script = "mount -t proc proc proc && exec setpriv --reuid 65534 --regid 65534 \
                       --clear-groups ./test --exact $0 --nocapture";
         let mut half = Command::new("unshare")
-            .args(["-m", "sh", "-c", script, TEST])
+            .args(["-m", "sh", "-c", script, test_name!()])
             .env(WORD, &word)
             .env(PLACE, place.path())
             .current_dir(place.path())
@@ -220,7 +217,6 @@ fn who_is_hidden_while_it_lives_counts_once() {
 /// as its image's, though it was said to be missing there.
 #[test]
 fn revoked_access_becomes_none() {
-    const TEST: &str = "revoked_access_becomes_none";
     let Some((word, place)) = told() else {
         if rustix::process::getuid().as_raw() != 0 {
             return println!("skipped: not root");
@@ -230,7 +226,7 @@ fn revoked_access_becomes_none() {
         one.tcp_pairs(1).unwrap();
         other.tcp_pairs(2).unwrap();
         one.set_dumpable(false).unwrap();
-        if let Some(mut half) = as_nobody(TEST, &word, place.path()) {
+        if let Some(mut half) = as_nobody(test_name!(), &word, place.path()) {
             wait_for(&place.join("denied"));
             one.set_dumpable(true).unwrap();
             std::fs::write(place.join("allow"), "").unwrap();

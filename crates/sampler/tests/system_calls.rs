@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::{A, B, Watch, options, testproc, wait_for, word};
 use psstat_sampler::{FastPaths, Options};
 use psstat_testproc::oracle::{Sockets, established};
-use psstat_testproc::{Config, TempDir, TestProcess};
+use psstat_testproc::{Config, TempDir, TestProcess, test_name};
 
 /// For a test's other half, which runs under strace: the words of its images,
 /// and a folder to meet in.
@@ -173,7 +173,6 @@ fn heard(place: &Path, name: &str) -> Vec<String> {
 
 #[test]
 fn each_table_is_read_once_a_cycle_however_many_live_in_its_namespace() {
-    const TEST: &str = "each_table_is_read_once_a_cycle_however_many_live_in_its_namespace";
     if let Some((words, place)) = told() {
         let fast = if place.join("plain").exists() { FastPaths::NONE } else { FastPaths::ALL };
         let mut watch = Watch::with(Options { fast, ..options() }, &[&words[0], &words[1]]);
@@ -199,7 +198,7 @@ fn each_table_is_read_once_a_cycle_however_many_live_in_its_namespace() {
         if own > 0 {
             std::fs::write(place.join("plain"), "").unwrap();
         }
-        let Some(mut half) = traced(TEST, &[], &[&a, &b], place.path()) else { return };
+        let Some(mut half) = traced(test_name!(), &[], &[&a, &b], place.path()) else { return };
         let both = |one: &Space, two: &Space| {
             [
                 truth(&[&here, &one.first, &one.third, &two.first, &two.third]),
@@ -246,7 +245,6 @@ fn each_table_is_read_once_a_cycle_however_many_live_in_its_namespace() {
 /// Each denied open may write a record into the audit log.
 #[test]
 fn what_is_denied_is_not_opened_again() {
-    const TEST: &str = "what_is_denied_is_not_opened_again";
     const CYCLES: usize = 30;
     let images = [FastPaths::ALL, FastPaths::NONE];
     if let Some((words, _)) = told() {
@@ -269,7 +267,7 @@ fn what_is_denied_is_not_opened_again() {
     one.tcp_pairs(1).unwrap();
     one.quiesce().unwrap();
     let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let Some(mut half) = traced(TEST, &nobody, &[&word], place.path()) else { return };
+    let Some(mut half) = traced(test_name!(), &nobody, &[&word], place.path()) else { return };
     assert!(half.wait().unwrap().success());
     let cycles = cycles(place.path());
     assert_eq!(cycles.len(), images.len() * CYCLES);
@@ -320,7 +318,6 @@ fn calls_for(pid: u32, lines: &[String]) -> BTreeMap<String, usize> {
 /// six calls, even if the window leaves no time for the looks in turn.
 #[test]
 fn a_sleeping_member_costs_six_calls_a_cycle() {
-    const TEST: &str = "a_sleeping_member_costs_six_calls_a_cycle";
     const MEMBERS: usize = 20;
     const CYCLES: usize = 12;
     if let Some((words, place)) = told() {
@@ -345,7 +342,9 @@ fn a_sleeping_member_costs_six_calls_a_cycle() {
         let place = place();
         let calls = "%file,%desc,clock_gettime";
         let words = [&*word, window];
-        let Some(mut half) = traced_for(calls, TEST, &[], &words, place.path()) else { return };
+        let Some(mut half) = traced_for(calls, test_name!(), &[], &words, place.path()) else {
+            return;
+        };
         assert!(half.wait().unwrap().success());
         if place.join("plain").exists() {
             return println!("skipped: not every fast way is to be had");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use psstat_testproc::fuse::{FuseServer, Mode};
-use psstat_testproc::{TempDir, isolated};
+use psstat_testproc::{TempDir, isolated, test_name};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
@@ -38,7 +38,7 @@ fn goes_on(collector: &Collector, image: &str, pid: u32) {
 
 #[test]
 fn a_server_that_stops_answering_holds_nothing_up() {
-    if !inside("hung_conf::a_server_that_stops_answering_holds_nothing_up") {
+    if !inside(test_name!()) {
         return;
     }
     let word = word("hung");
@@ -76,7 +76,7 @@ fn a_server_that_stops_answering_holds_nothing_up() {
 /// The mount is given up while a look hangs in it, and a file lies beneath.
 #[test]
 fn another_file_system_is_taken_while_the_first_hangs() {
-    if !inside("hung_conf::another_file_system_is_taken_while_the_first_hangs") {
+    if !inside(test_name!()) {
         return;
     }
     let word = word("beneath");
@@ -105,7 +105,7 @@ fn another_file_system_is_taken_while_the_first_hangs() {
 
 #[test]
 fn stale_nfs_is_logged_and_recovers() {
-    if !inside("hung_conf::stale_nfs_is_logged_and_recovers") {
+    if !inside(test_name!()) {
         return;
     }
     let word = word("vanished");
