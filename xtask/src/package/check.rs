@@ -54,15 +54,15 @@ pub(crate) fn inside(scratch: &Path, package: &Path) -> Result<()> {
                     .starts_with("mkmetric proc.stat.ps.io "),
                 "no metric was created",
             )?,
-            "The conf" => {
+            "The config file" => {
                 known.write_rule(&room)?;
                 without_the_group(&room, &known)?;
             }
-            "tcollector's folder" => must(
+            "tcollector's directory" => must(
                 room.path("/usr/local/tcollector/collectors/0/psstat").is_symlink(),
-                "no link in tcollector's folder",
+                "no link in tcollector's directory",
             )?,
-            "As which user" => with_the_group(&room, &known)?,
+            "Which user to run as" => with_the_group(&room, &known)?,
             "The first point" => must(
                 shown.lines().any(|line| line.starts_with("proc.stat.ps.procs ")),
                 "no first point",
@@ -73,7 +73,7 @@ pub(crate) fn inside(scratch: &Path, package: &Path) -> Result<()> {
                 must(shown.contains("cpu_clock"), "doctor says nothing")?;
             }
             "Upgrading" => upgraded(&room)?,
-            "Removing" => purged(&room)?,
+            "Removal" => purged(&room)?,
             _ => {}
         }
         println!("{}: as docs/install.md says", section.heading);
