@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use psstat_testproc::{Config, TestProcess, oracle};
+use psstat_testproc::archive::Archive;
+use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 
 use crate::Result;
 
@@ -17,18 +18,14 @@ nginx      ^nginx: (master|worker) process
 cache      ^redis-server 127\.0\.0\.1:6379$
 ";
 
-/// Makes `fixtures/capture` anew.
+/// Writes `fixtures/capture.txtar`.
 pub(crate) fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask is in no workspace")?;
-    let folder = root.join("fixtures").join("capture");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
+    let folder = TempDir::new()?;
     let conf = folder.join("psstat.conf");
     fs::write(&conf, CONF)?;
     let actors = population()?;
-    fs::write(folder.join("truth.txt"), what_is_true(&actors)?)?;
+    fs::write(folder.join("expected.txt"), what_is_true(&actors)?)?;
     let proc = folder.join("proc");
     let words = ["psstat-dump", "capture", "--conf"].map(std::ffi::OsString::from);
     let paths = [conf.as_path(), proc.as_path()].map(|path| path.as_os_str().to_owned());
@@ -37,6 +34,8 @@ pub(crate) fn run() -> Result<()> {
     }
     // It names who built the kernel, and where.
     fs::write(proc.join("version"), "Linux version 6.18\n")?;
+    let archive = Archive::of_dir(folder.path())?;
+    fs::write(root.join("fixtures/capture.txtar"), archive.to_string())?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ enum Verb {
     ///
     /// Takes half a minute, and the release build of psstat-dump.
     Picture,
-    /// Make fixtures/capture: what psstat-dump captures of processes made for it
+    /// Make fixtures/capture.txtar: what psstat-dump captures of processes made for it
     ///
     /// As root: one of them is in a network namespace of its own.
     Capture,

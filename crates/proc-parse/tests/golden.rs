@@ -5,43 +5,33 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-/// Checks every file below `folder` whose name is a parser's, and counts them.
-fn walk(folder: &Path, checked: &mut usize) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.map(Result::unwrap) {
-        let path = entry.path();
-        if entry.file_type().unwrap().is_dir() {
-            walk(&path, checked);
-            continue;
-        }
-        let Some(check) = common::check_for(&entry.file_name().to_string_lossy()) else { continue };
-        let text = fs::read(&path).unwrap();
-        // What was denied to the one who captured it is empty, and `/proc/stat`
-        // is another file of the same name.
-        let denied = text.is_empty() && !path.ends_with("cmdline");
-        if !denied && !text.starts_with(b"cpu ") {
-            println!("{}", path.display());
-            check(&text);
-            *checked += 1;
+use psstat_testproc::archive::Archive;
+
+/// Checks every file of an archive whose name is a parser's, and counts them.
+fn checked(archive: &Archive) -> usize {
+    let mut checked = 0;
+    for (path, text) in archive.files() {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let Some(check) = common::check_for(name) else { continue };
+        // A file that could not be read when it was captured is empty.
+        if !text.is_empty() || name == "cmdline" {
+            println!("{path}");
+            check(text);
+            checked += 1;
         }
     }
+    checked
 }
 
 #[test]
-fn files_of_real_kernels_read_as_they_say() {
+fn parses_real_kernel_files() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
-    let checked = |folder: &Path| {
-        let mut checked = 0;
-        walk(folder, &mut checked);
-        checked
-    };
     // One process and the five tables.
-    assert_eq!(checked(&fixtures.join("proc")), 12);
-    // Some twenty processes with seven files each, and the tables.
-    let folders =
-        fs::read_dir(fixtures.join("kernels")).unwrap().map(|entry| entry.unwrap().path());
-    let is_kernel = |path: &std::path::PathBuf| path.join("version.txt").exists();
-    let kernels: Vec<_> = folders.filter(is_kernel).map(|path| checked(&path)).collect();
-    assert_eq!(kernels.len(), 8);
-    assert!(kernels.iter().all(|&checked| checked >= 150), "{kernels:?}");
+    assert_eq!(checked(&Archive::of_dir(&fixtures.join("proc")).unwrap()), 12);
+    // About twenty processes with seven files each, and the tables.
+    let files = fs::read_dir(fixtures.join("kernels")).unwrap().map(|entry| entry.unwrap().path());
+    let archives = files.filter(|path| path.extension().is_some_and(|ext| ext == "txtar"));
+    let counts: Vec<usize> = archives.map(|path| checked(&Archive::read(path).unwrap())).collect();
+    assert_eq!(counts.len(), 8);
+    assert!(counts.iter().all(|&count| count >= 150), "{counts:?}");
 }

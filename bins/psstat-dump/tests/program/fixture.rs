@@ -1,22 +1,16 @@
-//! Every verb on the project's own capture, `fixtures/capture`, beside what was
-//! true of its processes when `cargo xtask capture` made it.
+//! Every subcommand on the project's own capture, `fixtures/capture.txtar`: the numbers are
+//! those that its processes had when `cargo xtask capture` made it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use psstat_testproc::TempDir;
+use psstat_testproc::archive::Archive;
 use serde_json::{Value, json};
 
 use crate::run::{json as json_of, run, stdout, terminal};
 
-fn path(name: &str) -> String {
-    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/capture").join(name);
-    let path: PathBuf = capture.canonicalize().unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
 /// Image, pid, and the numbers: fds, threads, tcp, udp, unix, wchar.
-fn what_is_true() -> Vec<(String, u64, Vec<u64>)> {
-    let text = std::fs::read_to_string(path("truth.txt")).unwrap();
+fn expected(text: &str) -> Vec<(String, u64, Vec<u64>)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let line = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
@@ -31,13 +25,16 @@ const FIELDS: [&str; 6] =
 
 #[test]
 fn every_verb_runs_on_the_projects_capture() {
-    let (proc, conf) = (path("proc"), path("psstat.conf"));
-    let truth = what_is_true();
+    let temp = TempDir::new().unwrap();
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/capture.txtar");
+    Archive::read(archive).unwrap().unpack(temp.path()).unwrap();
+    let [proc, conf] = ["proc", "psstat.conf"].map(|name| temp.join(name).display().to_string());
+    let expected = expected(&std::fs::read_to_string(temp.join("expected.txt")).unwrap());
     let on_it = |args: &[&str]| json_of(&[args, &["--proc", &proc, "--json"]].concat());
 
     let (status, document) = on_it(&["-p", "--conf", &conf]);
-    assert_eq!((status, document["rows"].as_array().unwrap().len()), (0, truth.len()));
-    for (image, pid, numbers) in &truth {
+    assert_eq!((status, document["rows"].as_array().unwrap().len()), (0, expected.len()));
+    for (image, pid, numbers) in &expected {
         let rows = document["rows"].as_array().unwrap();
         let row = rows.iter().find(|row| row["pid"] == *pid).unwrap();
         assert_eq!(row["images"], json!([image]));
@@ -55,7 +52,7 @@ fn every_verb_runs_on_the_projects_capture() {
     let (status, document) = on_it(&["-e", "^nginx: worker"]);
     assert_eq!((status, &document["rows"][0]["tcp_established"]), (0, &json!(4)));
 
-    let (_, orders, numbers) = &truth[0];
+    let (_, orders, numbers) = &expected[0];
     let pid = orders.to_string();
     let (status, page) = on_it(&["pid", &pid]);
     assert_eq!((status, &page["descriptors"]["open"]), (0, &json!(numbers[0])));
@@ -70,10 +67,9 @@ fn every_verb_runs_on_the_projects_capture() {
     // Whether all is well is the machine's: its limits, the conf's owner.
     let (_, document) = on_it(&["doctor", "--conf", &conf]);
     assert_eq!(document["checks"][1]["name"], "procfs");
-    let temp = TempDir::new().unwrap();
     let again = temp.join("again");
     let (status, document) = on_it(&["capture", again.to_str().unwrap(), "--conf", &conf]);
-    assert_eq!((status, &document["procs"]), (0, &json!(truth.len())));
+    assert_eq!((status, &document["procs"]), (0, &json!(expected.len())));
     let table = |proc: &str| stdout(&run(&["-p", "--exact", "--conf", &conf, "--proc", proc]));
     assert_eq!(table(again.to_str().unwrap()), table(&proc));
 
