@@ -1,5 +1,4 @@
-//! `cargo xtask python`: CPython's answers, written anew and held against the
-//! matcher's.
+//! `cargo xtask python`: CPython's answers, recorded again and compared with the matcher.
 
 use std::process::{Command, Stdio};
 

@@ -2,9 +2,10 @@
 //! off anywhere is an error or the documented shorter result, never another
 //! value.
 
+mod common;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
-use psstat_corpus::check_file;
 use psstat_proc_parse::{
     Cmdline, FdTarget, Ids, Io, LimitValue, Limits, SigQueue, Stat, StatCore, Statm, Status,
 };
@@ -132,7 +133,7 @@ proptest! {
         count in prop_oneof![Just(38_usize), Just(39), Just(41), Just(44), Just(49)],
     ) {
         let text = print_stat(pid, &comm, state, &numbers[..count]);
-        check_file("stat", &text);
+        common::stat(&text);
         prop_assert_eq!(Stat::parse(&text).unwrap().comm, &comm[..]);
     }
 
@@ -172,7 +173,7 @@ proptest! {
     #[test]
     fn statm_reads_what_was_printed(values in proptest::array::uniform7(number())) {
         let text = values.map(|value| value.to_string()).join(" ") + "\n";
-        check_file("statm", text.as_bytes());
+        common::statm(text.as_bytes());
         for end in 0..text.len() {
             prop_assert!(Statm::parse(&text.as_bytes()[..end]).is_err(), "cut at {}", end);
         }
@@ -185,7 +186,7 @@ proptest! {
         with_sign in any::<bool>(),
     ) {
         let text = print_io(values, cancelled, with_sign);
-        check_file("io", text.as_bytes());
+        common::io(text.as_bytes());
         let io = Io::parse(text.as_bytes()).unwrap();
         prop_assert_eq!((io.rchar, io.cancelled_write_bytes), (values[0], cancelled));
         for end in 0..text.len() {
@@ -254,12 +255,12 @@ proptest! {
         for (line, _) in lines.iter().zip(there).filter(|(_, there)| *there) {
             text.push_str(line);
         }
-        check_file("status", text.as_bytes());
+        common::status(text.as_bytes());
     }
 
     #[test]
     fn cmdline_reads_any_bytes(text in vec(prop_oneof![3 => any::<u8>(), 1 => Just(0)], 0..60)) {
-        check_file("cmdline", &text);
+        common::cmdline(&text);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use psstat_testproc::{Config, TempDir, TestProcess};
 
+use super::chroot::{Room, Said};
 use super::page;
-use super::room::{Room, Said};
 use crate::Result;
 
 /// What tcollector runs.

@@ -7,8 +7,8 @@ use clap::Args;
 use crate::{Result, assets, cargo};
 
 mod check;
+mod chroot;
 mod page;
-mod room;
 
 /// Make a Debian package of both programs, with cargo-deb.
 ///
@@ -51,13 +51,7 @@ fn build(out: &Path) -> Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     assets::write(&cargo::root().join("target/assets"))?;
-    let built = cargo::command()
-        .args(["build", "--quiet", "--release"])
-        .args(["--package", "psstat-tcollector", "--package", "psstat-dump"])
-        .status()?;
-    if !built.success() {
-        return Err("the release builds failed".into());
-    }
+    cargo::build_release(&["psstat-tcollector", "psstat-dump"])?;
     let out = std::path::absolute(out)?;
     let made = cargo::command()
         .args(["deb", "--quiet", "--no-build", "--package", "psstat-tcollector", "--output"])

@@ -7,7 +7,7 @@ use psstat_testproc::{Config, TempDir, oracle};
 
 use super::common::{PROGRAM, Setup, conf, testproc, truth_of, until, word};
 
-/// How many processes; `cargo xtask crowd` does this with 32,000.
+/// How many processes; `cargo lab scale` does this with 32,000.
 const MANY: usize = 2_000;
 
 /// A pid namespace of sleeping processes; they end with the value.

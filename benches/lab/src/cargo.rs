@@ -1,0 +1,66 @@
+//! The builds of the collector that the experiments run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+
+/// The package of the collector.
+const COLLECTOR: &str = "psstat-tcollector";
+
+/// Builds the collector of the working tree in release mode; returns the path of the program.
+pub(crate) fn collector() -> Result<PathBuf> {
+    build(root(), &target()?)
+}
+
+/// Builds the collector of a commit in release mode; returns its path and the abbreviated hash.
+///
+/// The commit is checked out as a git worktree below `target/baseline`, which keeps its builds.
+pub(crate) fn collector_of(commit: &str) -> Result<(PathBuf, String)> {
+    let hash = git(&["rev-parse", "--short=10", "--verify", &format!("{commit}^{{commit}}")])?;
+    let baseline = target()?.join("baseline");
+    let tree = baseline.join(&hash);
+    if !tree.join("Cargo.toml").exists() {
+        git(&["worktree", "prune"])?;
+        let tree = tree.to_str().ok_or("the path of the worktree is not UTF-8")?;
+        git(&["worktree", "add", "--quiet", "--force", "--detach", tree, &hash])?;
+    }
+    Ok((build(&tree, &baseline.join(format!("{hash}-target")))?, hash))
+}
+
+fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--release", "--locked", "--package", COLLECTOR]);
+    cargo.arg("--target-dir").arg(target).current_dir(tree);
+    // Variables that `cargo run` set for this package must not reach the build.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    if !cargo.status()?.success() {
+        return Err(format!("the release build of {COLLECTOR} in {} failed", tree.display()).into());
+    }
+    Ok(target.join("release").join(COLLECTOR))
+}
+
+fn git(args: &[&str]) -> Result<String> {
+    let output = Command::new("git").args(args).current_dir(root()).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The root of the workspace at build time.
+fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package)
+}
+
+/// The target directory that holds this program: TARGET/PROFILE/psstat-lab.
+fn target() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    Ok(this.ancestors().nth(2).ok_or("this program is in no target directory")?.to_owned())
+}
