@@ -2,10 +2,9 @@
 //! off anywhere is an error or the documented shorter result, never another
 //! value.
 
-mod common;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
+use psstat_corpus::check_file;
 use psstat_proc_parse::{
     Cmdline, FdTarget, Ids, Io, LimitValue, Limits, SigQueue, Stat, StatCore, Statm, Status,
 };
@@ -133,7 +132,7 @@ proptest! {
         count in prop_oneof![Just(38_usize), Just(39), Just(41), Just(44), Just(49)],
     ) {
         let text = print_stat(pid, &comm, state, &numbers[..count]);
-        common::stat(&text);
+        check_file("stat", &text);
         prop_assert_eq!(Stat::parse(&text).unwrap().comm, &comm[..]);
     }
 
@@ -173,7 +172,7 @@ proptest! {
     #[test]
     fn statm_reads_what_was_printed(values in proptest::array::uniform7(number())) {
         let text = values.map(|value| value.to_string()).join(" ") + "\n";
-        common::statm(text.as_bytes());
+        check_file("statm", text.as_bytes());
         for end in 0..text.len() {
             prop_assert!(Statm::parse(&text.as_bytes()[..end]).is_err(), "cut at {}", end);
         }
@@ -186,7 +185,7 @@ proptest! {
         with_sign in any::<bool>(),
     ) {
         let text = print_io(values, cancelled, with_sign);
-        common::io(text.as_bytes());
+        check_file("io", text.as_bytes());
         let io = Io::parse(text.as_bytes()).unwrap();
         prop_assert_eq!((io.rchar, io.cancelled_write_bytes), (values[0], cancelled));
         for end in 0..text.len() {
@@ -255,12 +254,12 @@ proptest! {
         for (line, _) in lines.iter().zip(there).filter(|(_, there)| *there) {
             text.push_str(line);
         }
-        common::status(text.as_bytes());
+        check_file("status", text.as_bytes());
     }
 
     #[test]
     fn cmdline_reads_any_bytes(text in vec(prop_oneof![3 => any::<u8>(), 1 => Just(0)], 0..60)) {
-        common::cmdline(&text);
+        check_file("cmdline", &text);
     }
 
     #[test]
