@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use psstat_testproc::formats::tsd;
 use psstat_testproc::oracle;
 use rustix::process::{Pid, Signal};
 
@@ -132,14 +133,14 @@ impl Collector {
         };
         // Timestamps and the order of tags are checked across two adjacent cycles.
         let both = self.previous.iter().chain(&marker.lines);
-        let (rejected, points) = match oracle::check_stream(both) {
+        let (rejected, points) = match tsd::parse_stream(both) {
             Ok(points) => (None, points),
             Err(reason) => (Some(reason), Vec::new()),
         };
         let values = points.into_iter().skip(self.previous.len()).map(|point| {
             let tags = point.tags.iter().map(|(key, tag)| format!(" {key}={tag}"));
             let metric = point.metric.strip_prefix("proc.stat.ps.").unwrap_or(&point.metric);
-            (format!("{metric}{}", tags.collect::<String>()), point.value)
+            (format!("{metric}{}", tags.collect::<String>()), point.printed())
         });
         let values = values.collect();
         self.previous = marker.lines;

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use psstat_testproc::formats::tsd;
 use psstat_testproc::{Config, TempDir, TestProcess, example, oracle};
 
 #[test]
@@ -20,7 +21,7 @@ fn minimal_collector_prints_points() {
     let points: Vec<_> = String::from_utf8(output.stdout)
         .unwrap()
         .lines()
-        .map(|line| oracle::check_tcollector_line(line).unwrap())
+        .map(|line| tsd::parse_line(line).unwrap())
         .collect();
     let sum = |of: fn(u32) -> u64| testprocs.iter().map(|testproc| of(testproc.pid())).sum::<u64>();
     let expected = [

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use psstat_testproc::{binary, oracle};
+use psstat_testproc::binary;
+use psstat_testproc::formats::tsd;
 
 /// What follows `cargo run --release --bin NAME --` on README's lines.
 fn commands(name: &str) -> Vec<Vec<String>> {
@@ -35,9 +36,7 @@ fn the_collector_prints_points_of_this_machine() {
         let stdout = run(Path::new(env!("CARGO_BIN_EXE_psstat-tcollector")), &args);
         let points: Vec<_> = stdout
             .lines()
-            .map(|line| {
-                oracle::check_tcollector_line(line).unwrap_or_else(|error| panic!("{error}"))
-            })
+            .map(|line| tsd::parse_line(line).unwrap_or_else(|error| panic!("{error}")))
             .collect();
         let procs = |image: &str| {
             let mut points = points.iter();

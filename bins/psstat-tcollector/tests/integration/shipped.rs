@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use psstat_testproc::oracle::{Parsed, check_stream};
+use psstat_testproc::formats::Point;
+use psstat_testproc::formats::tsd::parse_stream;
 
 use crate::common::{Cycle, PROGRAM, until};
 use crate::fake_tcollector::{Clock, Site};
@@ -44,14 +45,14 @@ fn influx_and_victoria_store_the_values() {
     assert_eq!(record.lost, 0);
     assert_eq!(record.answers, "", "a store refused a line");
 
-    let lines = check_stream(&record.lines).unwrap();
+    let lines = parse_stream(&record.lines).unwrap();
     for line in &lines {
-        assert!((begun..=now()).contains(&line.timestamp), "{line:?}");
+        assert!((begun..=now()).contains(&line.time.unwrap()), "{line:?}");
     }
     let mut cycles: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     for line in &lines {
         let tags = line.tags.iter().cloned().collect();
-        cycles.entry(line.timestamp).or_default().insert(series(&line.metric, &tags));
+        cycles.entry(line.time.unwrap()).or_default().insert(series(&line.metric, &tags));
     }
     // The end came in the middle of the last one, perhaps.
     cycles.pop_last();
@@ -77,13 +78,13 @@ fn assert_known(cycle: &Cycle, population: &Population) {
 }
 
 /// A point as a store must hold it.
-fn shipped(line: &Parsed) -> ((String, u64), f64) {
+fn shipped(line: &Point) -> ((String, u64), f64) {
     let mut tags: BTreeMap<String, String> = line.tags.iter().cloned().collect();
     for tag in TAGS.split(' ') {
         let (key, value) = tag.split_once('=').unwrap();
         assert_eq!(tags.insert(key.to_owned(), value.to_owned()), None, "{key} twice");
     }
-    ((series(&line.metric, &tags), line.timestamp), line.number())
+    ((series(&line.metric, &tags), line.time.unwrap()), line.number())
 }
 
 /// Waits until a store has as many points, and compares each.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use psstat_testproc::formats::tsd;
 use psstat_testproc::{TempDir, oracle};
 
 use super::common::{PROGRAM, Setup, conf, judge, on_time, testproc, truth_of, until, word};
@@ -60,7 +61,7 @@ fn a_disk_that_fills_up_gets_whole_lines_or_ones_that_say_so() {
     assert!(torn.len() <= 1, "{torn:?}");
     // The cycle that was cut is not whole; every line of it that is there is.
     let lines: Vec<&str> = whole.lines().filter(|line| !line.ends_with(" torn")).collect();
-    oracle::check_stream(lines.iter().copied()).unwrap();
+    tsd::parse_stream(lines.iter().copied()).unwrap();
     let is_last = |line: &&str| line.contains("collector.late ");
     let mut ends = (0..lines.len()).rev().filter(|&at| is_last(&lines[at]));
     let [last, _, before] = [(); 3].map(|()| ends.next().unwrap());

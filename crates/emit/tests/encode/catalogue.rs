@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use psstat_emit::catalogue::{ALL, Kind, Metric};
 use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
 
-use crate::in_alphabet;
+use psstat_testproc::formats::in_alphabet;
 
 /// What users have built graphs and alerts on: it may grow, never change.
 const PROMISED: &[(&str, &[&str])] = &[

@@ -8,7 +8,7 @@ use psstat_emit::{
     Encoder, Format, HealthSeries, Image, PointError, Series, Tag, Timestamp, Value,
 };
 
-use crate::Point;
+use psstat_testproc::formats::Point;
 
 /// A cycle to encode: which series of which image have a value, by index.
 #[derive(Clone, Debug)]

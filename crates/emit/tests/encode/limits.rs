@@ -7,7 +7,7 @@ use psstat_emit::{
     Encoder, EncoderError, Format, HealthSeries, Image, MAX_NAME, Series, Tag, Timestamp, Value,
 };
 
-use crate::tsd;
+use psstat_testproc::formats::tsd;
 
 const FORMATS: [Format; 3] = [Format::Tcollector, Format::Json, Format::OpenMetrics];
 
@@ -62,7 +62,7 @@ proptest! {
         match Encoder::new(Format::Tcollector, &tags) {
             Ok(_) => {
                 prop_assert!(longest < 1000);
-                tsd::accept(&widest_cycle(Format::Tcollector, &tags)).unwrap();
+                tsd::parse(&widest_cycle(Format::Tcollector, &tags)).unwrap();
             }
             Err(why) => prop_assert_eq!(why, EncoderError::TooLong { excess: longest - 999 }),
         }
@@ -80,7 +80,7 @@ fn length_to_the_byte() {
     assert_eq!(longest_line(&with(left)), 999);
 
     let cycle = widest_cycle(Format::Tcollector, &with(left));
-    tsd::accept(&cycle).unwrap();
+    tsd::parse(&cycle).unwrap();
     let printed = cycle.split(|&byte| byte == b'\n').map(|line| line.len() + 1).max();
     assert_eq!(printed, Some(999));
     let refused = Encoder::new(Format::Tcollector, &with(left + 1)).unwrap_err();
@@ -98,8 +98,8 @@ fn number_of_tags() {
         let refused = Encoder::new(format, &six).unwrap_err();
         assert_eq!(refused, EncoderError::TooMany { given: 6 });
     }
-    tsd::accept(&widest_cycle(Format::Tcollector, &with_host)).unwrap();
-    tsd::accept(&widest_cycle(Format::Tcollector, &five)).unwrap();
+    tsd::parse(&widest_cycle(Format::Tcollector, &with_host)).unwrap();
+    tsd::parse(&widest_cycle(Format::Tcollector, &five)).unwrap();
 }
 
 #[test]

@@ -1,14 +1,8 @@
-//! What the encoders write, held against readers that know nothing of them.
+//! The encoders' output, read by readers that share no code with them.
 //!
-//! `tsd`, `json` and `openmetrics` read each format by its own rules, strictly,
-//! and hand back plain points; `cycles` makes random cycles. The other modules
-//! are the tests.
+//! `cycles` makes random cycles. The other modules are the tests.
 
 mod cycles;
-mod json;
-mod openmetrics;
-mod point;
-mod tsd;
 
 mod catalogue;
 mod limits;
@@ -16,5 +10,3 @@ mod names;
 mod order;
 mod python;
 mod round_trip;
-
-use point::{Point, in_alphabet, thousandths};

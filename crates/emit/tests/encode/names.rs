@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use psstat_emit::{Format, Image, MAX_NAME, NameError, Tag, TagError, Timestamp, Value};
 
-use crate::in_alphabet;
+use psstat_testproc::formats::in_alphabet;
 
 /// Texts at random, near the border of what is possible and far from it.
 fn text() -> impl Strategy<Value = String> {

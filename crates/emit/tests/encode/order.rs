@@ -5,7 +5,7 @@ use psstat_emit::{
     BeginError, Encoder, Format, HealthSeries, Image, PointError, Series, Tag, Timestamp, Value,
 };
 
-use crate::{json, openmetrics, tsd};
+use psstat_testproc::formats::{json, openmetrics, tsd};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix(seconds).unwrap()
@@ -53,9 +53,9 @@ proptest! {
             }
             cycle.end();
             let points = match format {
-                Format::Tcollector => tsd::accept(&out),
-                Format::Json => json::accept(&out),
-                Format::OpenMetrics => openmetrics::accept(&out),
+                Format::Tcollector => tsd::parse(&out),
+                Format::Json => json::parse(&out),
+                Format::OpenMetrics => openmetrics::parse(&out),
             };
             prop_assert_eq!(points.unwrap().len(), written);
         }
@@ -97,7 +97,7 @@ fn openmetrics_can_be_asked_twice_a_second() {
         let mut cycle = encoder.begin(&mut out, at(now)).unwrap();
         cycle.health(HealthSeries::Seen, Value::from_i64(now)).unwrap();
         cycle.end();
-        let points = openmetrics::accept(&out).unwrap();
+        let points = openmetrics::parse(&out).unwrap();
         assert_eq!(points[0].value, i128::from(now) * 1000);
     }
 }
@@ -117,9 +117,9 @@ fn a_cycle_that_was_not_ended_leaves_nothing_behind() {
         write(100, false);
         write(101, true);
         let points = match format {
-            Format::Tcollector => tsd::accept(&out),
-            Format::Json => json::accept(&out),
-            Format::OpenMetrics => openmetrics::accept(&out),
+            Format::Tcollector => tsd::parse(&out),
+            Format::Json => json::parse(&out),
+            Format::OpenMetrics => openmetrics::parse(&out),
         };
         assert_eq!(points.unwrap().len(), 1);
     }

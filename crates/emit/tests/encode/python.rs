@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cycles::{LABEL, plan};
 use crate::round_trip::assert_nearly_equal;
-use crate::{Point, openmetrics, thousandths};
+use psstat_testproc::formats::{Point, openmetrics, thousandths};
 
 /// Prints each sample as a line of JSON: family, labels, value.
 const READ: &str = "
@@ -39,7 +39,7 @@ fn prometheus_client_reads_it() {
     for _ in 0..10 {
         let exposition =
             plan(LABEL).new_tree(&mut runner).unwrap().current().encode(Format::OpenMetrics);
-        let expected = openmetrics::accept(&exposition).unwrap();
+        let expected = openmetrics::parse(&exposition).unwrap();
 
         let mut child = python().args(["-c", READ]).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&exposition).unwrap();

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use psstat_emit::Format;
 
 use crate::cycles::{LABEL, TSD_KEY, plan};
-use crate::{Point, json, openmetrics, tsd};
+use psstat_testproc::formats::{Point, json, openmetrics, tsd};
 
 proptest! {
     #[test]
     fn tcollector(plan in plan(TSD_KEY)) {
-        let points = tsd::accept(&plan.encode(Format::Tcollector)).unwrap();
+        let points = tsd::parse(&plan.encode(Format::Tcollector)).unwrap();
         prop_assert_eq!(points, plan.expect(true, |metric| metric.name));
     }
 
@@ -18,13 +18,13 @@ proptest! {
         if plan.tags.is_empty() {
             plan.tags.push("host=a.b".parse().unwrap());
         }
-        let points = json::accept(&plan.encode(Format::Json)).unwrap();
+        let points = json::parse(&plan.encode(Format::Json)).unwrap();
         assert_nearly_equal(&points, &plan.expect(true, |metric| metric.name));
     }
 
     #[test]
     fn openmetrics(plan in plan(LABEL)) {
-        let points = openmetrics::accept(&plan.encode(Format::OpenMetrics)).unwrap();
+        let points = openmetrics::parse(&plan.encode(Format::OpenMetrics)).unwrap();
         prop_assert_eq!(points, plan.expect(false, |metric| metric.family));
     }
 }

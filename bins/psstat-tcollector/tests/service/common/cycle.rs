@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use psstat_testproc::oracle::{Parsed, check_stream};
+use psstat_testproc::formats::Point;
+use psstat_testproc::formats::tsd::parse_stream;
 
 /// The points of a cycle.
 #[derive(Clone, Debug)]
@@ -64,18 +65,19 @@ pub(crate) fn count<'l>(lines: impl Iterator<Item = &'l str>) -> usize {
 
 /// Holds all lines against tcollector's rules, and gives the whole cycles.
 pub(crate) fn judge<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Cycle> {
-    let points = check_stream(lines).unwrap();
+    let points = parse_stream(lines).unwrap();
     let mut cycles = Vec::new();
     let mut values = BTreeMap::new();
     let mut begun = 0;
     for point in &points {
+        let time = point.time.unwrap();
         if values.is_empty() {
-            assert!(point.timestamp > begun, "two cycles in second {begun}");
-            begun = point.timestamp;
+            assert!(time > begun, "two cycles in second {begun}");
+            begun = time;
         }
-        assert_eq!(point.timestamp, begun, "a cycle with two times");
+        assert_eq!(time, begun, "a cycle with two times");
         let metric = point.metric.strip_prefix("proc.stat.ps.").expect("a strange metric");
-        values.insert(series(metric, point), point.value.clone());
+        values.insert(series(metric, point), point.printed());
         if LAST.trim_end() == point.metric {
             cycles.push(Cycle { time: begun, values: std::mem::take(&mut values) });
         }
@@ -124,7 +126,7 @@ pub(crate) fn mean_load(cycles: &[Cycle], image: &str) -> f64 {
     cycles.iter().map(used).sum::<f64>() / cycles.iter().map(wall).sum::<f64>()
 }
 
-fn series(metric: &str, point: &Parsed) -> String {
+fn series(metric: &str, point: &Point) -> String {
     let tags: Vec<String> = point.tags.iter().map(|(key, tag)| format!(" {key}={tag}")).collect();
     format!("{metric}{}", tags.concat())
 }
