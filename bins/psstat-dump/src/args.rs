@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 use psstat_matcher::ImageName;
-use psstat_matcher::place::Class;
+use psstat_matcher::place::HostClass;
 
 use crate::columns::COLUMNS;
-use crate::exit::Failure;
+use crate::exit::Error;
 use crate::terminal;
 
 /// Ask a machine what the processes behind a name are doing.
@@ -27,7 +27,7 @@ use crate::terminal;
 pub struct Args {
     /// Options that every verb takes.
     #[command(flatten)]
-    pub common: Common,
+    pub common: GlobalArgs,
     /// Which conf.
     #[command(flatten)]
     pub conf: ConfArgs,
@@ -36,12 +36,12 @@ pub struct Args {
     pub table: TableArgs,
     /// What to do; nothing: the table.
     #[command(subcommand)]
-    pub verb: Option<Verb>,
+    pub verb: Option<Command>,
 }
 
 /// What to do other than the table.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub enum Command {
     /// Tell all that is known of a process
     ///
     /// Who it is, CPU, memory, io, limits and what is used of them,
@@ -82,7 +82,7 @@ pub enum Verb {
 
 /// Options that every verb takes.
 #[derive(Debug, clap::Args)]
-pub struct Common {
+pub struct GlobalArgs {
     /// The procfs to read, or a copy of one
     #[arg(long, global = true, value_name = "DIR", default_value = "/proc", env = "PSSTAT_PROC")]
     pub proc: PathBuf,
@@ -97,7 +97,7 @@ pub struct Common {
     pub color: Color,
 }
 
-impl Common {
+impl GlobalArgs {
     /// The form of the output.
     pub fn format(&self) -> Format {
         match (self.json, self.csv) {
@@ -143,7 +143,7 @@ pub struct ConfArgs {
     /// Without it, NAME is the host name up to its first dot, without trailing
     /// digits.
     #[arg(long, global = true, value_name = "NAME", env = "PSSTAT_CLASS")]
-    pub class: Option<Class>,
+    pub class: Option<HostClass>,
 }
 
 /// What the table is to be.
@@ -290,7 +290,7 @@ pub fn command() -> clap::Command {
         last = column.key;
         let mark = if column.shown { '*' } else { ' ' };
         // Writing to a String cannot fail.
-        let _ = writeln!(help, "  {mark} {:<24} {}", column.key, column.about);
+        let _ = writeln!(help, "  {mark} {:<24} {}", column.key, column.description);
     }
     help.push_str(
         "\nA dash, null or nothing: the value could not be read by this user, or there is no\n\
@@ -306,24 +306,24 @@ pub fn command() -> clap::Command {
 /// # Errors
 /// What is wrong with them. `--help` and `--version` come this way too, and
 /// are printed already.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Failure> {
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
     let parsed = command().try_get_matches_from(arguments).and_then(|matches| {
-        refuse_table_options_of_verbs(&matches)?;
+        reject_table_options(&matches)?;
         Args::from_arg_matches(&matches)
     });
     parsed.map_err(|error| {
         if error.use_stderr() {
-            return Failure::Arguments(error);
+            return Error::Arguments(error);
         }
         match terminal::print(error.render().to_string().as_bytes()) {
-            Ok(()) => Failure::Arguments(error),
-            Err(failed) => Failure::Output(failed),
+            Ok(()) => Error::Arguments(error),
+            Err(failed) => Error::Output(failed),
         }
     })
 }
 
 /// An option of the table before a verb would do nothing.
-fn refuse_table_options_of_verbs(matches: &ArgMatches) -> Result<(), clap::Error> {
+fn reject_table_options(matches: &ArgMatches) -> Result<(), clap::Error> {
     let Some(verb) = matches.subcommand_name() else { return Ok(()) };
     let table = TableArgs::augment_args(clap::Command::new("table"));
     let given = table.get_arguments().find(|argument| {
@@ -340,7 +340,7 @@ fn refuse_table_options_of_verbs(matches: &ArgMatches) -> Result<(), clap::Error
 mod tests {
     use super::*;
 
-    fn parsed(words: &str) -> Result<Args, Failure> {
+    fn parsed(words: &str) -> Result<Args, Error> {
         parse(std::iter::once("psstat-dump").chain(words.split(' ')).map(OsString::from))
     }
 
@@ -355,7 +355,7 @@ mod tests {
             let args = parsed(words).unwrap();
             assert_eq!(args.common.proc, PathBuf::from("/x"));
             assert_eq!(args.common.format(), Format::Json);
-            assert!(matches!(args.verb, Some(Verb::Check(_))));
+            assert!(matches!(args.verb, Some(Command::Check(_))));
         }
     }
 

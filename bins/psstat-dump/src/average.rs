@@ -2,34 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use psstat_sampler::{Counters, Numbers};
+use psstat_sampler::{IoCounters, Numbers};
 
 use crate::measure::Snapshot;
-use crate::row::{Row, Who};
+use crate::row::{ProcessId, Row};
 
 /// What was in the windows so far.
 #[derive(Debug, Default)]
 pub struct Average {
     windows: u64,
-    images: BTreeMap<Vec<String>, Sum>,
+    images: BTreeMap<Vec<String>, Accumulator>,
     /// By pid and start time.
-    processes: BTreeMap<(u32, u64), Sum>,
-    total: Sum,
+    processes: BTreeMap<(u32, u64), Accumulator>,
+    total: Accumulator,
 }
 
 /// One row of several windows.
 #[derive(Debug, Default)]
-struct Sum {
+struct Accumulator {
     /// As it was last.
     last: Option<Row>,
     /// The sums of the values that were there,
     sum: Numbers,
     /// and how many these were.
     values: Numbers,
-    io_done: Option<(Counters, f64)>,
+    io_done: Option<(IoCounters, f64)>,
 }
 
-impl Sum {
+impl Accumulator {
     fn add(&mut self, row: &Row) {
         self.sum = self.sum.zip(&row.numbers, |sum, value| match (sum, value) {
             (Some(sum), Some(value)) => Some(sum + value),
@@ -40,7 +40,7 @@ impl Sum {
         });
         if let Some((done, seconds)) = row.io_done {
             let (before, time) = self.io_done.unwrap_or_default();
-            self.io_done = Some((before.plus(done), time + seconds));
+            self.io_done = Some((before.saturating_add(done), time + seconds));
         }
         self.last = Some(row.clone());
     }
@@ -62,7 +62,7 @@ impl Average {
             self.images.entry(row.images.clone()).or_default().add(row);
         }
         for row in &snapshot.processes {
-            if let Some(Who { pid, starttime, .. }) = row.who {
+            if let Some(ProcessId { pid, starttime, .. }) = row.who {
                 self.processes.entry((pid, starttime)).or_default().add(row);
             }
         }
@@ -80,12 +80,12 @@ impl Average {
 
     /// The rows of images, each over the windows in which it was.
     pub fn images(&self) -> Vec<Row> {
-        self.images.values().filter_map(Sum::row).collect()
+        self.images.values().filter_map(Accumulator::row).collect()
     }
 
     /// The rows of the processes that were in the last window.
     pub fn processes(&self) -> Vec<Row> {
-        self.processes.values().filter_map(Sum::row).collect()
+        self.processes.values().filter_map(Accumulator::row).collect()
     }
 
     /// The total.
@@ -124,7 +124,7 @@ mod tests {
         let of = |name, procs, pcpu, rss, written, seconds| {
             let mut row = image(name, procs);
             (row.numbers.pcpu, row.numbers.rss) = (Some(pcpu), rss);
-            let io = Counters { wchar: written, ..Counters::default() };
+            let io = IoCounters { wchar: written, ..IoCounters::default() };
             row.numbers.io = Some(io);
             row.io_done = Some((io, seconds));
             row
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn reused_pid_is_a_new_process() {
         let process = |starttime| {
-            let who = Who { pid: 7, ppid: 1, starttime, command_line: b"x".to_vec() };
+            let who = ProcessId { pid: 7, ppid: 1, starttime, command_line: b"x".to_vec() };
             Row { who: Some(who), ..image("a", 1) }
         };
         let mut average = Average::default();

@@ -7,10 +7,10 @@ use psstat_matcher::{ImageName, PatternError, Rule, Rules};
 use psstat_sampler::{Candidate, ImageId};
 
 use crate::executable;
-use crate::row::Who;
+use crate::row::ProcessId;
 
 /// The image of an ad-hoc rule.
-pub const AD_HOC: &str = "match";
+pub const PATTERN_IMAGE: &str = "match";
 
 /// The image to which every chosen process belongs, so that its sums count a
 /// process, or a socket, of several images once.
@@ -34,32 +34,32 @@ pub enum Source {
 
 /// Sorts processes into images.
 #[derive(Debug)]
-pub struct Chooser {
+pub struct Selector {
     source: Source,
     /// The images that were asked for; empty: all.
-    wanted: Vec<String>,
+    include: Vec<String>,
     /// The images by number, less one for the total.
     names: Vec<String>,
     by_name: HashMap<String, ImageId>,
     /// Number of the source's image → its number here; `None`: not wanted.
-    of_rules: Vec<Option<ImageId>>,
+    rule_images: Vec<Option<ImageId>>,
     /// This very process, which is no part of what is looked at.
-    own: Option<u32>,
+    self_pid: Option<u32>,
     who: HashMap<u32, (u32, Vec<u8>)>,
 }
 
-impl Chooser {
+impl Selector {
     /// Makes images by `source`, of which only those `wanted` are taken where
     /// any are named. A wanted image is there even with no process.
-    pub fn new(source: Source, wanted: &[ImageName], own: Option<u32>) -> Chooser {
+    pub fn new(source: Source, wanted: &[ImageName], own: Option<u32>) -> Selector {
         let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        let mut chooser = Chooser {
+        let mut chooser = Selector {
             source,
-            wanted: wanted.clone(),
+            include: wanted.clone(),
             names: Vec::new(),
             by_name: HashMap::new(),
-            of_rules: Vec::new(),
-            own,
+            rule_images: Vec::new(),
+            self_pid: own,
             who: HashMap::new(),
         };
         let of_rules: Vec<String> = match &chooser.source {
@@ -70,7 +70,7 @@ impl Chooser {
         };
         for name in of_rules {
             let number = chooser.is_wanted(&name).then(|| chooser.number(&name));
-            chooser.of_rules.push(number);
+            chooser.rule_images.push(number);
         }
         for name in &wanted {
             chooser.number(name);
@@ -99,14 +99,14 @@ impl Chooser {
         let (Source::Conf { rules, .. } | Source::Regex(rules)) = &self.source else {
             return Vec::new();
         };
-        let gave_up = rules.rules().iter().filter(|rule| rule.limits() > 0);
+        let gave_up = rules.rules().iter().filter(|rule| rule.step_limit_hits() > 0);
         let image = |rule: &Rule| rules.images().get(rule.image()).map_or("", ImageName::as_str);
         gave_up.map(|rule| (image(rule), rule)).collect()
     }
 
     /// Puts a process into its images, and notes who it is.
     pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
-        if Some(candidate.pid) == self.own {
+        if Some(candidate.pid) == self.self_pid {
             return;
         }
         match &self.source {
@@ -117,31 +117,31 @@ impl Chooser {
                 }
             }
             Source::Conf { rules, .. } | Source::Regex(rules) => {
-                let of_rules = &self.of_rules;
-                rules.classify(candidate.text, &mut |number| {
+                let of_rules = &self.rule_images;
+                rules.classify(candidate.args_joined, &mut |number| {
                     images.extend(of_rules.get(number).copied().flatten());
                 });
             }
         }
         if !images.is_empty() {
             images.push(TOTAL);
-            self.who.insert(candidate.pid, (candidate.ppid, candidate.text.to_vec()));
+            self.who.insert(candidate.pid, (candidate.ppid, candidate.args_joined.to_vec()));
         }
     }
 
     /// Who a chosen process is, as it was when it was last looked at.
-    pub fn who(&self, pid: u32, starttime: u64) -> Who {
+    pub fn identity(&self, pid: u32, starttime: u64) -> ProcessId {
         let (ppid, command_line) = self.who.get(&pid).cloned().unwrap_or_default();
-        Who { pid, ppid, starttime, command_line }
+        ProcessId { pid, ppid, starttime, command_line }
     }
 
     /// Forgets the processes that are not among these.
-    pub fn keep_only(&mut self, is_there: impl Fn(u32) -> bool) {
+    pub fn retain(&mut self, is_there: impl Fn(u32) -> bool) {
         self.who.retain(|pid, _| is_there(*pid));
     }
 
     fn is_wanted(&self, name: &str) -> bool {
-        self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted == name)
+        self.include.is_empty() || self.include.iter().any(|wanted| wanted == name)
     }
 
     fn number(&mut self, name: &str) -> ImageId {
@@ -164,7 +164,7 @@ pub fn ad_hoc(patterns: &[String]) -> Result<Rules, (&str, PatternError)> {
     let mut rules = Rules::default();
     for pattern in patterns {
         // The name is one that can be an image's: a test holds it.
-        let Ok(image) = AD_HOC.parse::<ImageName>() else { break };
+        let Ok(image) = PATTERN_IMAGE.parse::<ImageName>() else { break };
         rules.push(image, pattern).map_err(|error| (pattern.as_str(), error))?;
     }
     Ok(rules)
@@ -175,10 +175,10 @@ mod tests {
     use super::*;
 
     fn candidate<'a>(pid: u32, command_line: &'a [u8], text: &'a [u8]) -> Candidate<'a> {
-        Candidate { pid, ppid: 1, command_line, text }
+        Candidate { pid, ppid: 1, command_line, args_joined: text }
     }
 
-    fn images_of(chooser: &mut Chooser, pid: u32, words: &str) -> Vec<String> {
+    fn images_of(chooser: &mut Selector, pid: u32, words: &str) -> Vec<String> {
         let raw = words.replace(' ', "\0") + "\0";
         let mut images = Vec::new();
         chooser.classify(&candidate(pid, raw.as_bytes(), words.as_bytes()), &mut images);
@@ -189,21 +189,21 @@ mod tests {
 
     #[test]
     fn by_executable() {
-        let mut chooser = Chooser::new(Source::Executable, &[], Some(7));
+        let mut chooser = Selector::new(Source::Executable, &[], Some(7));
         assert_eq!(images_of(&mut chooser, 1, "/bin/cat x"), ["cat"]);
         assert_eq!(images_of(&mut chooser, 2, "dog"), ["dog"]);
         assert_eq!(images_of(&mut chooser, 3, "cat"), ["cat"]);
         assert!(images_of(&mut chooser, 7, "cat").is_empty());
         assert_eq!(chooser.images().count(), 2);
-        assert_eq!(chooser.who(1, 5).command_line, b"/bin/cat x");
-        chooser.keep_only(|pid| pid != 1);
-        assert_eq!(chooser.who(1, 5).command_line, b"");
+        assert_eq!(chooser.identity(1, 5).command_line, b"/bin/cat x");
+        chooser.retain(|pid| pid != 1);
+        assert_eq!(chooser.identity(1, 5).command_line, b"");
     }
 
     #[test]
     fn wanted_only() {
         let wanted = ["dog".parse().unwrap(), "bird".parse().unwrap()];
-        let mut chooser = Chooser::new(Source::Executable, &wanted, None);
+        let mut chooser = Selector::new(Source::Executable, &wanted, None);
         assert!(images_of(&mut chooser, 1, "cat").is_empty());
         assert_eq!(images_of(&mut chooser, 2, "dog"), ["dog"]);
         assert_eq!(chooser.images().map(|(_, name)| name).collect::<Vec<_>>(), ["dog", "bird"]);
@@ -217,11 +217,11 @@ mod tests {
             rules: psstat_matcher::Conf::parse(b"c cat\nanimal cat|dog\nb bird\n").rules,
         };
         assert_eq!(conf.diagnostics, []);
-        let mut all = Chooser::new(source(), &[], None);
+        let mut all = Selector::new(source(), &[], None);
         assert_eq!(images_of(&mut all, 1, "a cat"), ["c", "animal"]);
         assert_eq!(all.images().count(), 3);
         let wanted = ["animal".parse().unwrap(), "none".parse().unwrap()];
-        let mut some = Chooser::new(source(), &wanted, None);
+        let mut some = Selector::new(source(), &wanted, None);
         assert_eq!(images_of(&mut some, 1, "a cat"), ["animal"]);
         assert!(images_of(&mut some, 1, "bird").is_empty());
         assert_eq!(some.images().map(|(_, name)| name).collect::<Vec<_>>(), ["animal", "none"]);
@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn by_patterns() {
         let patterns = ["^x".to_owned(), "y$".to_owned()];
-        let mut chooser = Chooser::new(Source::Regex(ad_hoc(&patterns).unwrap()), &[], None);
-        assert_eq!(images_of(&mut chooser, 1, "x y"), [AD_HOC]);
-        assert_eq!(images_of(&mut chooser, 2, "z y"), [AD_HOC]);
+        let mut chooser = Selector::new(Source::Regex(ad_hoc(&patterns).unwrap()), &[], None);
+        assert_eq!(images_of(&mut chooser, 1, "x y"), [PATTERN_IMAGE]);
+        assert_eq!(images_of(&mut chooser, 2, "z y"), [PATTERN_IMAGE]);
         assert!(images_of(&mut chooser, 3, "z").is_empty());
         let bad = ["(".to_owned()];
         assert_eq!(ad_hoc(&bad).unwrap_err().0, "(");

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use psstat_sampler::Counters;
+use psstat_sampler::IoCounters;
 
 use crate::row::Row;
 
@@ -79,7 +79,7 @@ pub struct Column {
     /// Its name in JSON and CSV, with the unit where there is one.
     pub field: &'static str,
     /// What it is.
-    pub about: &'static str,
+    pub description: &'static str,
     /// Which rows have it; `None`: all.
     pub level: Option<Level>,
     /// Whether it is shown where nothing else was asked for.
@@ -96,27 +96,27 @@ fn bytes(value: Option<u64>) -> Cell<'static> {
     value.map_or(Cell::Absent, |value| Cell::Bytes(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
-fn io(row: &Row, get: fn(Counters) -> i64) -> Option<i64> {
+fn io(row: &Row, get: fn(IoCounters) -> i64) -> Option<i64> {
     row.numbers.io.map(get)
 }
 
-fn io_bytes(row: &Row, get: fn(Counters) -> i64) -> Cell<'static> {
+fn io_bytes(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
     io(row, get).map_or(Cell::Absent, Cell::Bytes)
 }
 
-fn io_calls(row: &Row, get: fn(Counters) -> i64) -> Cell<'static> {
+fn io_calls(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
     io(row, get).map_or(Cell::Absent, Cell::Calls)
 }
 
-fn rate(row: &Row, get: fn(Counters) -> i64) -> Option<f64> {
+fn rate(row: &Row, get: fn(IoCounters) -> i64) -> Option<f64> {
     row.io_done.map(|(done, seconds)| get(done) as f64 / seconds)
 }
 
-fn byte_rate(row: &Row, get: fn(Counters) -> i64) -> Cell<'static> {
+fn byte_rate(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
     rate(row, get).map_or(Cell::Absent, Cell::ByteRate)
 }
 
-fn call_rate(row: &Row, get: fn(Counters) -> i64) -> Cell<'static> {
+fn call_rate(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
     rate(row, get).map_or(Cell::Absent, Cell::CallRate)
 }
 
@@ -124,7 +124,7 @@ fn call_rate(row: &Row, get: fn(Counters) -> i64) -> Cell<'static> {
 macro_rules! columns {
     ($($key:literal $heading:literal $field:literal $level:expr, $shown:expr, $about:literal, $get:expr;)*) => {
         &[$(Column {
-            key: $key, heading: $heading, field: $field, about: $about,
+            key: $key, heading: $heading, field: $field, description: $about,
             level: $level, shown: $shown, get: $get,
         }),*]
     };
@@ -169,11 +169,11 @@ pub static COLUMNS: &[Column] = columns![
 
 /// The column of this name, for rows of this level.
 pub fn find(key: &str, level: Level) -> Option<&'static Column> {
-    of(level).find(|column| column.key == key)
+    cell(level).find(|column| column.key == key)
 }
 
 /// All columns that rows of this level have.
-pub fn of(level: Level) -> impl Iterator<Item = &'static Column> {
+pub fn cell(level: Level) -> impl Iterator<Item = &'static Column> {
     COLUMNS.iter().filter(move |column| column.level.is_none_or(|only| only == level))
 }
 
@@ -204,7 +204,7 @@ mod tests {
     fn names_are_unique() {
         for level in [Level::Image, Level::Process] {
             for name in [|c: &Column| c.key, |c: &Column| c.heading, |c: &Column| c.field] {
-                let mut names: Vec<_> = of(level).map(name).collect();
+                let mut names: Vec<_> = cell(level).map(name).collect();
                 let all = names.len();
                 names.sort_unstable();
                 names.dedup();

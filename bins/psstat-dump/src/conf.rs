@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use psstat_matcher::place::Class;
+use psstat_matcher::place::HostClass;
 
 use crate::args::ConfArgs;
 use crate::harmless;
@@ -24,11 +24,11 @@ pub fn locate(args: &ConfArgs) -> Location {
         return Location { path: path.clone(), named: true };
     }
     if let Some(class) = &args.class {
-        return Location { path: class.conf(), named: true };
+        return Location { path: class.config_path(), named: true };
     }
     let host = rustix::system::uname();
-    let class = Class::of_host(&host.nodename().to_string_lossy());
-    Location { path: class.conf(), named: false }
+    let class = HostClass::from_hostname(&host.nodename().to_string_lossy());
+    Location { path: class.config_path(), named: false }
 }
 
 /// A path as it may be shown.

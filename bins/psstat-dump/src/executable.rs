@@ -18,7 +18,7 @@ pub fn image(command_line: &[u8]) -> String {
     let mut program = args.next().unwrap_or_default();
     // Titles leave the old arguments' place behind as NULs.
     let alone = args.all(<[u8]>::is_empty);
-    if let Some(end) = title_end(program) {
+    if let Some(end) = strip_title(program) {
         program = program.get(..end).unwrap_or_default();
     } else if alone {
         program = program.split(u8::is_ascii_whitespace).next().unwrap_or_default();
@@ -34,7 +34,7 @@ pub fn image(command_line: &[u8]) -> String {
 }
 
 /// Where a title's colon stands: one that ends the text or has a space behind.
-fn title_end(program: &[u8]) -> Option<usize> {
+fn strip_title(program: &[u8]) -> Option<usize> {
     (0..program.len()).find(|&at| {
         program.get(at) == Some(&b':') && matches!(program.get(at + 1), None | Some(b' '))
     })

@@ -15,23 +15,23 @@ pub const USAGE: u8 = 2;
 
 /// Whether what was asked for is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Outcome {
     /// It is: status [`SUCCESS`].
-    Something,
+    Match,
     /// It is not: status [`NOTHING`].
-    Nothing,
+    NoMatch,
 }
 
-impl Found {
+impl Outcome {
     /// Something where `condition` holds.
-    pub fn when(condition: bool) -> Found {
-        if condition { Found::Something } else { Found::Nothing }
+    pub fn when(condition: bool) -> Outcome {
+        if condition { Outcome::Match } else { Outcome::NoMatch }
     }
 }
 
 /// Why the program could not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum Error {
     /// What the option parser has to say; `--help` comes this way too.
     #[error("{0}")]
     Arguments(#[from] clap::Error),
@@ -46,29 +46,29 @@ pub enum Failure {
     Output(#[from] io::Error),
 }
 
-impl Failure {
+impl Error {
     /// The exit status. A reader that has seen enough and closed the pipe is
     /// no failure.
     pub fn status(&self) -> u8 {
         match self {
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => SUCCESS,
-            Failure::Arguments(error) if !error.use_stderr() => SUCCESS,
+            Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => SUCCESS,
+            Error::Arguments(error) if !error.use_stderr() => SUCCESS,
             _ => USAGE,
         }
     }
 
     /// What to print on stderr, if there is anything to say.
-    pub fn for_stderr(&self) -> Option<String> {
+    pub fn message(&self) -> Option<String> {
         match self {
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Failure::Arguments(error) if !error.use_stderr() => None,
-            Failure::Arguments(error) => {
+            Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Error::Arguments(error) if !error.use_stderr() => None,
+            Error::Arguments(error) => {
                 // What was typed is quoted in it and may hold anything.
                 let text = error.render().to_string();
                 Some(text.trim_end().lines().map(harmless::text).collect::<Vec<_>>().join("\n"))
             }
             // It names the folder that was typed.
-            Failure::Sampler(error) => {
+            Error::Sampler(error) => {
                 Some(format!("psstat-dump: {}", harmless::text(&error.to_string())))
             }
             other => Some(format!("psstat-dump: {other}")),

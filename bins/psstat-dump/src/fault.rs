@@ -4,7 +4,7 @@
 //! release build there is no such thing.
 
 /// Panics if a test asked for this.
-pub(crate) fn perhaps(fault: &str) {
+pub(crate) fn hit(fault: &str) {
     if cfg!(debug_assertions) {
         let wanted = std::env::var("PSSTAT_FAULT").ok();
         assert!(wanted.as_deref() != Some(fault), "a defect on purpose: {fault}");

@@ -40,14 +40,14 @@ pub fn bytes(bytes: &[u8]) -> String {
 }
 
 /// How many marks may be on one letter.
-const MARKS: usize = 3;
+const MAX_COMBINING: usize = 3;
 
 /// Adds one character to what is shown of a text, by number where it is not
 /// harmless behind the part of the text before it.
 pub fn push(shown: &mut String, before: &str, character: char) {
     if character.is_ascii_control() {
         let _ = write!(shown, "\\x{:02x}", u32::from(character));
-    } else if is_harmless_behind(before, character) {
+    } else if is_printable_after(before, character) {
         shown.push(character);
     } else {
         let _ = write!(shown, "\\u{{{:x}}}", u32::from(character));
@@ -56,18 +56,18 @@ pub fn push(shown: &mut String, before: &str, character: char) {
 
 /// Whether a character neither controls a terminal nor reorders or hides text,
 /// nor joins what is not its own, behind the part of the text before it.
-pub fn is_harmless_behind(before: &str, character: char) -> bool {
-    if !is_harmless(character) || char_width(character) > 0 {
-        return is_harmless(character);
+pub fn is_printable_after(before: &str, character: char) -> bool {
+    if !is_printable(character) || char_width(character) > 0 {
+        return is_printable(character);
     }
-    let is_mark = |c: &char| char_width(*c) == 0 && is_harmless(*c);
-    let marks = before.chars().rev().take(MARKS).take_while(is_mark).count();
+    let is_mark = |c: &char| char_width(*c) == 0 && is_printable(*c);
+    let marks = before.chars().rev().take(MAX_COMBINING).take_while(is_mark).count();
     let letter = before.chars().rev().nth(marks);
-    marks < MARKS && letter.is_some_and(char::is_alphanumeric)
+    marks < MAX_COMBINING && letter.is_some_and(char::is_alphanumeric)
 }
 
 /// Whether a character by itself does no harm.
-fn is_harmless(character: char) -> bool {
+fn is_printable(character: char) -> bool {
     if character.is_control() {
         return false;
     }
@@ -98,7 +98,7 @@ fn char_width(character: char) -> usize {
 
 /// The start of a text, at most so many columns wide; where something was left
 /// out, its last character is `…`.
-pub fn cut(text: &str, columns: usize) -> String {
+pub fn truncate(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
@@ -170,19 +170,19 @@ mod tests {
             assert_eq!(text(&given), want);
         }
         let shown = text(&format!("a{}", acute.repeat(50_000)));
-        assert!(cut(&shown, 80).len() < 100);
+        assert!(truncate(&shown, 80).len() < 100);
     }
 
     #[test]
     fn cut_never_exceeds() {
         for text in ["", "a", "abcdef", "日本語", "a日b本c", "e\u{301}e\u{301}e\u{301}"] {
             for columns in 0..10 {
-                let kept = cut(text, columns);
+                let kept = truncate(text, columns);
                 assert!(width(&kept) <= columns, "{text} {columns}: {kept}");
                 assert_eq!(kept == text, width(text) <= columns, "{text} {columns}: {kept}");
             }
         }
-        assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(truncate("abcdef", 4), "abc…");
+        assert_eq!(truncate("日本語", 4), "日…");
     }
 }

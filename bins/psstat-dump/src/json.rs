@@ -55,7 +55,7 @@ pub fn source(source: &Source) -> Value {
         }
         Source::Regex(rules) => {
             let regex: Vec<_> =
-                rules.rules().iter().map(|rule| String::from_utf8_lossy(rule.source())).collect();
+                rules.rules().iter().map(|rule| String::from_utf8_lossy(rule.pattern())).collect();
             json!({"source": "regex", "regex": regex})
         }
     }
@@ -143,7 +143,7 @@ pub fn line(document: &Value) -> Vec<u8> {
     // serde_json has escaped quotes, backslashes and the ASCII control
     // characters but DEL; what else does harm can stand in strings only.
     for (at, character) in printed.char_indices() {
-        if harmless::is_harmless_behind(printed.get(..at).unwrap_or_default(), character) {
+        if harmless::is_printable_after(printed.get(..at).unwrap_or_default(), character) {
             line.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {

@@ -45,18 +45,18 @@ pub mod verbs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use exit::Found;
+use exit::Outcome;
 
 /// Runs the program with these arguments, the first being its own name, and
 /// gives its exit status. The one place that prints errors.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = args::parse(arguments).and_then(verbs::run);
     match outcome {
-        Ok(Found::Something) => ExitCode::from(exit::SUCCESS),
-        Ok(Found::Nothing) => ExitCode::from(exit::NOTHING),
+        Ok(Outcome::Match) => ExitCode::from(exit::SUCCESS),
+        Ok(Outcome::NoMatch) => ExitCode::from(exit::NOTHING),
         Err(failure) => {
-            if let Some(text) = failure.for_stderr() {
-                terminal::say(&text);
+            if let Some(args_joined) = failure.message() {
+                terminal::eprint_line(&args_joined);
             }
             ExitCode::from(failure.status())
         }

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_sampler::{Counters, Error, Health, ImageId, Numbers, Options, Sampler};
+use psstat_sampler::{Error, Health, ImageId, IoCounters, Numbers, Options, Sampler};
 
-use crate::choose::{Chooser, TOTAL};
+use crate::choose::{Selector, TOTAL};
 use crate::row::Row;
 
 /// What one window gave.
@@ -37,19 +37,19 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct Measurer {
     sampler: Sampler,
-    chooser: Chooser,
+    chooser: Selector,
     /// Whether the procfs is a copy in a folder.
-    still: bool,
+    is_capture: bool,
     opened: Option<Instant>,
-    before: Option<Before>,
+    before: Option<PreviousIo>,
 }
 
 /// io at the end of a window, by image and by process (pid, start time).
 #[derive(Debug, Default)]
-struct Before {
+struct PreviousIo {
     at: Option<Instant>,
-    images: Vec<Option<Counters>>,
-    processes: HashMap<(u32, u64), Counters>,
+    images: Vec<Option<IoCounters>>,
+    processes: HashMap<(u32, u64), IoCounters>,
 }
 
 impl Measurer {
@@ -58,15 +58,15 @@ impl Measurer {
     ///
     /// # Errors
     /// When the procfs cannot be opened.
-    pub fn new(proc: &Path, window: Duration, chooser: Chooser) -> Result<Measurer, Error> {
-        let options = Options { proc: proc.to_owned(), window, ..Options::default() };
+    pub fn new(proc: &Path, window: Duration, chooser: Selector) -> Result<Measurer, Error> {
+        let options = Options { proc_root: proc.to_owned(), window, ..Options::default() };
         let mut sampler = Sampler::new(options)?;
         // Known from the start, they begin at 0 even if their first process
         // comes to them by exec.
-        sampler.classify_anew(chooser.images().count() + 1);
+        sampler.reclassify_all(chooser.images().count() + 1);
         let mut measurer =
-            Measurer { sampler, chooser, still: is_copy(proc), opened: None, before: None };
-        if !measurer.still {
+            Measurer { sampler, chooser, is_capture: is_capture(proc), opened: None, before: None };
+        if !measurer.is_capture {
             measurer.open();
             measurer.close();
         }
@@ -74,14 +74,14 @@ impl Measurer {
     }
 
     /// What is chosen.
-    pub fn chooser(&self) -> &Chooser {
+    pub fn chooser(&self) -> &Selector {
         &self.chooser
     }
 
     /// Whether what is read is a copy of a procfs, in which no time passes: a
     /// window need not be waited for.
-    pub fn is_still(&self) -> bool {
-        self.still
+    pub fn is_capture(&self) -> bool {
+        self.is_capture
     }
 
     /// Opens a window, and gives the moment at which it is to be closed.
@@ -97,13 +97,13 @@ impl Measurer {
         let time = SystemTime::now();
         let before = self.before.take().unwrap_or_default();
         let seconds = before.at.map(|at| now.saturating_duration_since(at).as_secs_f64());
-        let rates = |was: Option<Counters>, is: Option<Counters>| {
+        let rates = |was: Option<IoCounters>, is: Option<IoCounters>| {
             // A copy does not move: that would be no rate of 0.
-            let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.still)?;
-            Some((is?.minus(was?), seconds))
+            let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.is_capture)?;
+            Some((is?.saturating_sub(was?), seconds))
         };
         let timely = |mut numbers: Numbers| {
-            if self.still {
+            if self.is_capture {
                 numbers.pcpu = None;
             }
             numbers
@@ -122,7 +122,7 @@ impl Measurer {
         let total = image(TOTAL);
         let health = sample.health;
 
-        let mut after = Before { at: Some(now), ..Before::default() };
+        let mut after = PreviousIo { at: Some(now), ..PreviousIo::default() };
         // The known ones, with or without a process, so that one that was
         // there without processes has rates from its first process on.
         after.images.push(total.numbers.io);
@@ -140,17 +140,17 @@ impl Measurer {
                     .iter()
                     .filter_map(|image| self.chooser.name(*image).map(str::to_owned))
                     .collect(),
-                who: Some(self.chooser.who(process.pid, process.starttime)),
+                who: Some(self.chooser.identity(process.pid, process.starttime)),
                 numbers: timely(numbers),
                 io_done: rates(before.processes.get(&key).copied(), numbers.io),
             });
         }
         processes.sort_by_key(|row| row.who.as_ref().map(|who| who.pid));
         let pid_of = |row: &Row| row.who.as_ref().map(|who| who.pid);
-        self.chooser.keep_only(|pid| processes.binary_search_by_key(&Some(pid), pid_of).is_ok());
+        self.chooser.retain(|pid| processes.binary_search_by_key(&Some(pid), pid_of).is_ok());
         self.before = Some(after);
         let window = self.opened.take().map(|opened| now.saturating_duration_since(opened));
-        let window = window.filter(|_| !self.still);
+        let window = window.filter(|_| !self.is_capture);
         Snapshot { time, window, images, processes, total, health }
     }
 }
@@ -162,18 +162,18 @@ impl Measurer {
 /// When the procfs cannot be opened.
 pub fn command_lines(proc: &Path) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
     let own = own_pid(proc);
-    let mut sampler = Sampler::new(Options { proc: proc.to_owned(), ..Options::default() })?;
+    let mut sampler = Sampler::new(Options { proc_root: proc.to_owned(), ..Options::default() })?;
     let mut texts = BTreeMap::new();
     sampler.open(&mut |process, _| {
         if Some(process.pid) != own {
-            texts.insert(process.pid, process.text.to_vec());
+            texts.insert(process.pid, process.args_joined.to_vec());
         }
     });
     Ok(texts)
 }
 
 /// Whether a folder is no procfs but, it seems, a copy of one.
-pub fn is_copy(proc: &Path) -> bool {
+pub fn is_capture(proc: &Path) -> bool {
     rustix::fs::statfs(proc).is_ok_and(|fs| fs.f_type != rustix::fs::PROC_SUPER_MAGIC)
 }
 
@@ -183,13 +183,13 @@ pub fn is_copy(proc: &Path) -> bool {
 pub fn may_hold_processes(proc: &Path) -> bool {
     let Ok(mut entries) = std::fs::read_dir(proc) else { return true };
     let is_pid = |name: std::ffi::OsString| name.to_str().is_some_and(|n| n.parse::<u32>().is_ok());
-    !is_copy(proc) || entries.any(|entry| entry.is_ok_and(|entry| is_pid(entry.file_name())))
+    !is_capture(proc) || entries.any(|entry| entry.is_ok_and(|entry| is_pid(entry.file_name())))
 }
 
 /// This process's pid as a procfs knows it, which may be that of another pid
 /// namespace. A copy of a procfs knows none.
 pub fn own_pid(proc: &Path) -> Option<u32> {
-    if is_copy(proc) {
+    if is_capture(proc) {
         return None;
     }
     std::fs::read_link(proc.join("self")).ok()?.to_str()?.parse().ok()

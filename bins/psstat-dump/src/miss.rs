@@ -12,20 +12,20 @@ use psstat_matcher::{ImageName, Rules};
 /// The longest regex, in characters, that is cut.
 const LONGEST: usize = 300;
 /// How many beginnings are tried, from the longest one that matches down.
-const BEGINNINGS: usize = 4;
+const MAX_PREFIXES: usize = 4;
 /// How many places of an ending are looked at.
-const PLACES: usize = 12;
+const MAX_SPLITS: usize = 12;
 /// At least so many characters of the regex match.
-const LEAST: usize = 4;
+const MIN_LEN: usize = 4;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Miss {
+pub enum NearMiss {
     /// Letters in upper case where the other has lower case: it would match
     /// here if case did not count.
     Case(Range<usize>),
     /// Something else stands at one place.
-    Place {
+    Gap {
         /// What the regex wants there, in bytes of it; may be empty.
         wanted: Range<usize>,
         /// What the command line has there, in bytes of it; may be empty.
@@ -35,7 +35,7 @@ pub enum Miss {
 
 /// What keeps `regex` from matching `text`, which it does not. `None`: more
 /// than one thing, or most of it.
-pub fn of(regex: &[u8], text: &[u8]) -> Option<Miss> {
+pub fn of(regex: &[u8], text: &[u8]) -> Option<NearMiss> {
     let regex = std::str::from_utf8(regex).ok()?;
     let length = regex.chars().count();
     if length > LONGEST {
@@ -43,24 +43,24 @@ pub fn of(regex: &[u8], text: &[u8]) -> Option<Miss> {
     }
     let any_case = compile(&format!("(?i){regex}")).and_then(|any_case| find(&any_case, text));
     if let Some(at) = any_case.filter(|at| !at.is_empty()) {
-        return Some(Miss::Case(at));
+        return Some(NearMiss::Case(at));
     }
-    let cuts = Cuts { regex, flags: flags_end(regex), text };
+    let cuts = Splits { regex, flags: flags_end(regex), text };
     let ends: Vec<usize> = regex.char_indices().map(|(at, _)| at).chain([regex.len()]).collect();
     let longest = ends.iter().rposition(|&end| cuts.beginning(end).is_some())?;
     // Shorter beginnings match where a longer one does.
-    let beginnings = ends.get(..=longest)?.iter().rev().take(BEGINNINGS);
-    let endings: Vec<Ending> = ends.iter().filter_map(|&start| cuts.ending(start)).collect();
+    let beginnings = ends.get(..=longest)?.iter().rev().take(MAX_PREFIXES);
+    let endings: Vec<Suffix> = ends.iter().filter_map(|&start| cuts.ending(start)).collect();
     let tried = beginnings.filter_map(|&end| cuts.narrowest(end, &endings));
     let left_out = |wanted: &Range<usize>| count(regex.get(wanted.clone()).unwrap_or_default());
     // What matches by a few letters is not near.
     let near = tried.filter(|(wanted, _)| {
         let matched = length - left_out(wanted);
-        matched >= LEAST && matched * 2 >= length
+        matched >= MIN_LEN && matched * 2 >= length
     });
     // The regex is what somebody wrote; there is much else on a command line.
     let best = near.min_by_key(|(wanted, found)| 8 * left_out(wanted) + found.len());
-    best.map(|(wanted, found)| Miss::Place { wanted, found })
+    best.map(|(wanted, found)| NearMiss::Gap { wanted, found })
 }
 
 fn count(text: &str) -> usize {
@@ -68,7 +68,7 @@ fn count(text: &str) -> usize {
 }
 
 /// A regex and the text that it is cut for.
-struct Cuts<'a> {
+struct Splits<'a> {
     regex: &'a str,
     /// How long the flags are at its start; they hold for each part.
     flags: usize,
@@ -76,14 +76,14 @@ struct Cuts<'a> {
 }
 
 /// An ending of the regex, and where it matches.
-struct Ending {
+struct Suffix {
     /// Where in the regex it begins.
     start: usize,
     /// Where in the text it does, some of the places, in their order.
     at: Vec<usize>,
 }
 
-impl Cuts<'_> {
+impl Splits<'_> {
     fn part(&self, part: Range<usize>) -> Option<Rules> {
         let flags = self.regex.get(..self.flags)?;
         compile(&format!("{flags}{}", self.regex.get(part)?))
@@ -96,25 +96,25 @@ impl Cuts<'_> {
     }
 
     /// The ending from here on, if it is a regex and matches.
-    fn ending(&self, start: usize) -> Option<Ending> {
+    fn ending(&self, start: usize) -> Option<Suffix> {
         let is_anchored = self.regex.get(start..)?.starts_with('^');
         if start < self.flags || start == self.regex.len() || is_anchored {
             return None;
         }
         let ending = self.part(start..self.regex.len())?;
         let (mut at, mut from) = (Vec::new(), 0);
-        while at.len() < PLACES
+        while at.len() < MAX_SPLITS
             && let Some(found) = self.text.get(from..).and_then(|rest| find(&ending, rest))
         {
             at.push(from + found.start);
             from += found.start + 1;
         }
-        (!at.is_empty()).then_some(Ending { start, at })
+        (!at.is_empty()).then_some(Suffix { start, at })
     }
 
     /// The longest ending that matches behind this beginning: what is left out,
     /// and what stands there instead.
-    fn narrowest(&self, end: usize, endings: &[Ending]) -> Option<(Range<usize>, Range<usize>)> {
+    fn narrowest(&self, end: usize, endings: &[Suffix]) -> Option<(Range<usize>, Range<usize>)> {
         let beginning = self.beginning(end)?;
         // Where the beginning ends that matches nearest before a place.
         let before = |at: usize| match self.text.get(..at)? {
@@ -150,7 +150,7 @@ fn flags_end(regex: &str) -> usize {
 
 fn compile(regex: &str) -> Option<Rules> {
     let mut rules = Rules::default();
-    let image: ImageName = crate::choose::AD_HOC.parse().ok()?;
+    let image: ImageName = crate::choose::PATTERN_IMAGE.parse().ok()?;
     rules.push(image, regex).ok()?;
     Some(rules)
 }
@@ -164,10 +164,10 @@ mod tests {
     use super::*;
 
     /// What is wanted, and what is there instead.
-    fn miss<'a>(regex: &'a str, text: &'a str) -> Option<(&'a str, &'a str)> {
+    fn near_miss<'a>(regex: &'a str, text: &'a str) -> Option<(&'a str, &'a str)> {
         match of(regex.as_bytes(), text.as_bytes())? {
-            Miss::Case(at) => Some(("case", &text[at])),
-            Miss::Place { wanted, found } => Some((&regex[wanted], &text[found])),
+            NearMiss::Case(at) => Some(("case", &text[at])),
+            NearMiss::Gap { wanted, found } => Some((&regex[wanted], &text[found])),
         }
     }
 
@@ -205,7 +205,7 @@ mod tests {
             ("x 日語 y", "x 日本 y", "語", "本"),
         ];
         for (regex, text, wanted, found) in cases {
-            assert_eq!(miss(regex, text), Some((wanted, found)), "{regex}");
+            assert_eq!(near_miss(regex, text), Some((wanted, found)), "{regex}");
         }
     }
 
@@ -218,16 +218,16 @@ mod tests {
             ("", "x"),
             ("(", "x"),
         ] {
-            assert_eq!(miss(regex, text), None, "{regex}");
+            assert_eq!(near_miss(regex, text), None, "{regex}");
         }
         let long = "a".repeat(2000);
-        assert_eq!(miss(&long, "aaa"), None);
+        assert_eq!(near_miss(&long, "aaa"), None);
     }
 
     #[test]
     fn a_long_command_line_is_no_trouble() {
         let classes = (0..400).map(|n| format!("/opt/app/lib/part-{n}.jar:")).collect::<String>();
         let text = format!("java -Xmx4g -cp {classes} com.example.Mian --port 80");
-        assert_eq!(miss(r"^java .*com\.example\.Main", &text), Some(("ai", "ia")));
+        assert_eq!(near_miss(r"^java .*com\.example\.Main", &text), Some(("ai", "ia")));
     }
 }

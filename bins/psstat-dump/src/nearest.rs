@@ -23,45 +23,49 @@ const LEAST: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The part from its start on.
-    Beginning,
+    Prefix,
     /// The part up to its end.
-    Ending,
+    Suffix,
 }
 
 /// A beginning that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Near {
+pub struct PartialMatch {
     /// The beginning of the regex.
     pub beginning: String,
     /// Where it matches, in bytes of the text.
     pub at: Range<usize>,
 }
 
-impl Near {
+impl PartialMatch {
     /// Whether it says something: a letter or two match anywhere.
-    pub fn is_worth_telling(&self) -> bool {
+    pub fn is_significant(&self) -> bool {
         self.at.len() >= LEAST
     }
 }
 
 /// For each text the longest beginning of `regex` that matches something in
 /// it, as far as `go_on` let it be looked for.
-pub fn nearest(regex: &[u8], texts: &[&[u8]], go_on: &dyn Fn() -> bool) -> Vec<Option<Near>> {
-    let mut nearest = vec![None; texts.len()];
-    for beginning in parts(regex, Side::Beginning) {
-        if nearest.iter().all(Option::is_some) || !go_on() {
+pub fn longest_match(
+    regex: &[u8],
+    texts: &[&[u8]],
+    go_on: &dyn Fn() -> bool,
+) -> Vec<Option<PartialMatch>> {
+    let mut matches = vec![None; texts.len()];
+    for beginning in parts(regex, Side::Prefix) {
+        if matches.iter().all(Option::is_some) || !go_on() {
             break;
         }
         let Some(rules) = compiled(beginning) else { continue };
-        for (near, text) in nearest.iter_mut().zip(texts) {
+        for (near, text) in matches.iter_mut().zip(texts) {
             if near.is_none()
                 && let Some(at) = find(&rules, text)
             {
-                *near = Some(Near { beginning: beginning.to_owned(), at });
+                *near = Some(PartialMatch { beginning: beginning.to_owned(), at });
             }
         }
     }
-    nearest
+    matches
 }
 
 /// A part, and where it matches: pid, command line, bytes of it.
@@ -95,19 +99,19 @@ fn parts(regex: &[u8], side: Side) -> impl Iterator<Item = &str> {
     if cuts.len() >= LONGEST {
         cuts.clear();
     }
-    if side == Side::Beginning {
+    if side == Side::Prefix {
         cuts.reverse();
     }
     cuts.into_iter().filter_map(move |at| match side {
-        Side::Beginning => regex.get(..at),
-        Side::Ending => regex.get(at..),
+        Side::Prefix => regex.get(..at),
+        Side::Suffix => regex.get(at..),
     })
 }
 
 /// A part of a regex, if it is one itself.
 fn compiled(part: &str) -> Option<Rules> {
     let mut rules = Rules::default();
-    let image: ImageName = crate::choose::AD_HOC.parse().ok()?;
+    let image: ImageName = crate::choose::PATTERN_IMAGE.parse().ok()?;
     rules.push(image, part).ok()?;
     Some(rules)
 }
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     fn near(regex: &str, text: &str) -> Option<(String, String)> {
-        let near = nearest(regex.as_bytes(), &[text.as_bytes()], &|| true).remove(0)?;
+        let near = longest_match(regex.as_bytes(), &[text.as_bytes()], &|| true).remove(0)?;
         Some((near.beginning, text[near.at].to_owned()))
     }
 
@@ -145,11 +149,11 @@ mod tests {
     fn the_nearest_of_many() {
         let texts: [(u32, &[u8]); 3] = [(1, b"abcx"), (2, b"zabc"), (3, b"ab")];
         let of = |regex: &[u8], side| nearest_of(regex, side, &texts, &|| true);
-        let (beginning, found) = of(b"abcd", Side::Beginning).unwrap();
+        let (beginning, found) = of(b"abcd", Side::Prefix).unwrap();
         assert_eq!(beginning, "abc");
         assert_eq!(found, [(1, &b"abcx"[..], 0..3), (2, &b"zabc"[..], 1..4)]);
-        assert_eq!(of(b"abcdefgh", Side::Beginning), None);
-        let (ending, found) = of(b"yabc", Side::Ending).unwrap();
+        assert_eq!(of(b"abcdefgh", Side::Prefix), None);
+        let (ending, found) = of(b"yabc", Side::Suffix).unwrap();
         assert_eq!((&*ending, found.len()), ("abc", 2));
     }
 
@@ -168,18 +172,18 @@ mod tests {
         };
         let regex = b"abcdefghijklmnop";
         let texts = [&b"abcdefghijklmno"[..], b"abcdefghijklmxx", b"xx"];
-        let beginnings = |found: Vec<Option<Near>>| -> Vec<usize> {
+        let beginnings = |found: Vec<Option<PartialMatch>>| -> Vec<usize> {
             found.iter().map(|near| near.as_ref().map_or(0, |near| near.beginning.len())).collect()
         };
-        let found = nearest(regex, &texts[..1], &counted(100));
+        let found = longest_match(regex, &texts[..1], &counted(100));
         assert_eq!((beginnings(found), asked.get()), (vec![15], 1));
-        let found = nearest(regex, &texts[..2], &counted(100));
+        let found = longest_match(regex, &texts[..2], &counted(100));
         assert_eq!((beginnings(found), asked.get()), (vec![15, 13], 3));
-        let found = nearest(regex, &texts, &counted(100));
+        let found = longest_match(regex, &texts, &counted(100));
         assert_eq!((beginnings(found), asked.get()), (vec![15, 13, 0], 15));
-        let found = nearest(regex, &texts, &counted(2));
+        let found = longest_match(regex, &texts, &counted(2));
         assert_eq!((beginnings(found), asked.get()), (vec![15, 0, 0], 3));
-        let found = nearest_of(regex, Side::Beginning, &[(7, b"xx")], &counted(2));
+        let found = nearest_of(regex, Side::Prefix, &[(7, b"xx")], &counted(2));
         assert_eq!((found, asked.get()), (None, 3));
     }
 }

@@ -1,10 +1,10 @@
 //! What a table is made of.
 
-use psstat_sampler::{Counters, Numbers};
+use psstat_sampler::{IoCounters, Numbers};
 
 /// A process, as far as a row tells who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Who {
+pub struct ProcessId {
     /// Its pid in the procfs that is read.
     pub pid: u32,
     /// Its parent's pid; 0 when there is none to be seen.
@@ -22,11 +22,11 @@ pub struct Row {
     /// for the total.
     pub images: Vec<String>,
     /// Which process; `None` for an image and the total.
-    pub who: Option<Who>,
+    pub who: Option<ProcessId>,
     /// What they use. `None` also where there is no earlier reading to compare
     /// with.
     pub numbers: Numbers,
     /// What has been read and written between the last two readings of io, and
     /// the seconds between them.
-    pub io_done: Option<(Counters, f64)>,
+    pub io_done: Option<(IoCounters, f64)>,
 }

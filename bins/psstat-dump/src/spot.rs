@@ -8,10 +8,10 @@ use crate::harmless;
 pub const COLUMNS: usize = 120;
 /// How many more the signs may take that something is left out, and a mark
 /// behind the end.
-pub const SIGNS: usize = 3;
+pub const ELLIPSIS_COLUMNS: usize = 3;
 
 /// One character, made harmless.
-struct Shown {
+struct Glyph {
     /// Where it is, in bytes of the text.
     at: usize,
     text: String,
@@ -20,7 +20,7 @@ struct Shown {
 
 /// The part of a text around a match, made harmless, and the line of carets
 /// that belongs under it. Of a longer text so many columns are shown.
-pub fn marked(text: &[u8], at: &Range<usize>, columns: usize) -> (String, String) {
+pub fn underline(text: &[u8], at: &Range<usize>, columns: usize) -> (String, String) {
     let characters = characters(text, at.end);
     let (mut shown, mut marks) = (String::new(), String::new());
     let place =
@@ -49,12 +49,12 @@ pub fn marked(text: &[u8], at: &Range<usize>, columns: usize) -> (String, String
 
 /// The characters of a text of which a match ends at the byte `end`: the space
 /// that closed the last argument may be part of it.
-fn characters(text: &[u8], end: usize) -> Vec<Shown> {
+fn characters(text: &[u8], end: usize) -> Vec<Glyph> {
     let closing = if end > text.len() { &b" "[..] } else { b"" };
     let mut characters = Vec::new();
     let mut at = 0;
     let mut add = |text: String, bytes: usize| {
-        characters.push(Shown { at, width: harmless::width(&text), text });
+        characters.push(Glyph { at, width: harmless::width(&text), text });
         at += bytes;
     };
     for chunk in [text, closing].concat().utf8_chunks() {
@@ -73,10 +73,10 @@ fn characters(text: &[u8], end: usize) -> Vec<Shown> {
 
 /// The parts of a line that are shown: all of it, or what is around the match,
 /// of which the middle is left out if it is wide.
-fn parts(characters: &[Shown], first: usize, last: usize, columns: usize) -> Vec<Range<usize>> {
+fn parts(characters: &[Glyph], first: usize, last: usize, columns: usize) -> Vec<Range<usize>> {
     // How many characters from here on take at most so many columns.
-    let fit = |characters: &mut dyn Iterator<Item = &Shown>, mut room: usize| {
-        let fits = |one: &&Shown| room.checked_sub(one.width).map(|left| room = left).is_some();
+    let fit = |characters: &mut dyn Iterator<Item = &Glyph>, mut room: usize| {
+        let fits = |one: &&Glyph| room.checked_sub(one.width).map(|left| room = left).is_some();
         characters.take_while(fits).count()
     };
     let behind = |from: usize, room| from + fit(&mut characters.iter().skip(from), room);
@@ -112,17 +112,17 @@ mod tests {
             (b"ab", 2..2, "ab", "  ^"),
         ];
         for (text, at, shown, marks) in cases {
-            assert_eq!(marked(text, &at, COLUMNS), (shown.to_owned(), marks.to_owned()));
+            assert_eq!(underline(text, &at, COLUMNS), (shown.to_owned(), marks.to_owned()));
         }
         // Of a long match both ends are there.
         let wide = [&b"java "[..], &b"x".repeat(500), b" END tail"].concat();
-        let (shown, marks) = marked(&wide, &(0..509), COLUMNS);
+        let (shown, marks) = underline(&wide, &(0..509), COLUMNS);
         assert!(shown.starts_with("java xxx") && shown.ends_with("x END tail"), "{shown}");
         assert_eq!(shown.matches('…').count(), 1);
         let marked_to = shown.chars().position(|c| c == 'E').unwrap() + 3;
         assert_eq!(marks, "^".repeat(marked_to));
         let long = [b"x".repeat(300), b"HIT".to_vec(), b"y".repeat(300)].concat();
-        let (shown, marks) = marked(&long, &(300..303), COLUMNS);
+        let (shown, marks) = underline(&long, &(300..303), COLUMNS);
         assert_eq!(shown.chars().count(), COLUMNS + 2);
         let before = COLUMNS / 3;
         let shown: Vec<char> = shown.chars().collect();
@@ -140,16 +140,16 @@ mod tests {
             for columns in [20, 73, COLUMNS] {
                 for (first, last) in [(0, 3), (100, 101), (10, 250), (200, 200), (250, 300)] {
                     let at = all[first]..all.get(last).copied().unwrap_or(text.len());
-                    let (shown, marks) = marked(text.as_bytes(), &at, columns);
+                    let (shown, marks) = underline(text.as_bytes(), &at, columns);
                     let widths = (harmless::width(&shown), harmless::width(&marks));
-                    assert!(widths.0 <= columns + SIGNS, "{at:?} {columns}: {shown}");
-                    assert!(widths.1 <= columns + SIGNS, "{at:?} {columns}: {marks}");
+                    assert!(widths.0 <= columns + ELLIPSIS_COLUMNS, "{at:?} {columns}: {shown}");
+                    assert!(widths.1 <= columns + ELLIPSIS_COLUMNS, "{at:?} {columns}: {marks}");
                     assert!(marks.contains('^'), "{at:?} {columns}: {shown}");
                 }
             }
         }
         let text = "日".repeat(100) + "HIT" + &"本".repeat(100);
-        let (shown, marks) = marked(text.as_bytes(), &(300..303), 30);
+        let (shown, marks) = underline(text.as_bytes(), &(300..303), 30);
         assert_eq!(shown, "…日日日日日HIT本本本本本本本本…");
         assert_eq!(marks, "           ^^^");
     }

@@ -7,13 +7,13 @@ use crate::terminal::Paint;
 use crate::units::{self, Style};
 
 /// The narrowest that a column of text is made so that a line fits.
-const NARROWEST: usize = 8;
+const MIN_WIDTH: usize = 8;
 /// What stands for a value that is not there.
 const ABSENT: &str = "-";
 
 /// How a table looks.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct TableStyle {
     /// How numbers are written.
     pub style: Style,
     /// How wide a line may be; `None`: as wide as need be.
@@ -31,7 +31,7 @@ pub fn cell(cell: &Cell<'_>, style: Style) -> String {
         Cell::Text(text) => harmless::bytes(text),
         Cell::Count(value) => value.to_string(),
         Cell::Bytes(value) => units::bytes(value, style),
-        Cell::Calls(value) => units::calls(value, style),
+        Cell::Calls(value) => units::number(value, style),
         Cell::ByteRate(value) => units::byte_rate(value, style),
         Cell::CallRate(value) => units::call_rate(value, style),
         Cell::Percent(value) => units::percent(value, style),
@@ -40,7 +40,7 @@ pub fn cell(cell: &Cell<'_>, style: Style) -> String {
 
 /// The table with its heading, and the total below if there is one. Each line
 /// ends in a newline.
-pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: Look) -> String {
+pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: TableStyle) -> String {
     let headings = columns.iter().map(|column| column.heading.to_owned()).collect();
     let mut lines: Vec<Vec<String>> = vec![headings];
     let mut is_text = vec![false; columns.len()];
@@ -66,9 +66,9 @@ pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: Look
     let last = lines.len().saturating_sub(1);
     let mut table = String::new();
     for (number, line) in lines.iter().enumerate() {
-        let mut text = aligned(line, &widths, &is_text);
+        let mut text = pad(line, &widths, &is_text);
         if let Some(room) = look.width {
-            text = harmless::cut(&text, room);
+            text = harmless::truncate(&text, room);
         }
         let is_bold = number == 0 || (total.is_some() && number == last);
         table.push_str(&if is_bold { look.paint.bold(&text) } else { text });
@@ -107,16 +107,16 @@ fn narrow(widths: &mut [usize], is_text: &[bool], room: usize) {
         let widest = widths
             .iter_mut()
             .zip(is_text)
-            .filter(|(width, is_text)| **is_text && **width > NARROWEST);
+            .filter(|(width, is_text)| **is_text && **width > MIN_WIDTH);
         let Some((width, _)) = widest.max_by_key(|(width, _)| **width) else { return };
-        *width = NARROWEST.max(width.saturating_sub((total - room).div_ceil(2)));
+        *width = MIN_WIDTH.max(width.saturating_sub((total - room).div_ceil(2)));
     }
 }
 
-fn aligned(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
+fn pad(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
     let mut text = String::new();
     for ((cell, &width), &is_text) in line.iter().zip(widths).zip(is_text) {
-        let cell = harmless::cut(cell, width);
+        let cell = harmless::truncate(cell, width);
         let padding = " ".repeat(width.saturating_sub(harmless::width(&cell)));
         if !text.is_empty() {
             text.push(' ');
@@ -134,11 +134,11 @@ fn aligned(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
 mod tests {
     use super::*;
     use crate::columns::{self, Level};
-    use crate::row::Who;
+    use crate::row::ProcessId;
     use psstat_sampler::Numbers;
 
     fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {
-        let who = Who { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+        let who = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
         let mut numbers = Numbers::default();
         numbers.rss = Some(1536);
         Row { images: vec![image.to_owned()], who: Some(who), numbers, io_done: None }
@@ -154,7 +154,7 @@ mod tests {
             process(12345, "a-rather-long-name", "日本 \u{202e}x".as_bytes()),
         ];
         let total = Row { images: Vec::new(), who: None, ..process(0, "", b"") };
-        let look = Look { style: Style::Human, width, paint: Paint::PLAIN };
+        let look = TableStyle { style: Style::Human, width, paint: Paint::PLAIN };
         render(&columns, &rows, Some(&total), look)
     }
 

@@ -15,14 +15,14 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a line to stderr. If that is closed, there is nobody to be told.
-pub fn say(text: &str) {
+pub fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Says something that only a person at a terminal wants to know.
-pub fn remark(text: &str) {
+pub fn hint(text: &str) {
     if io::stderr().is_terminal() {
-        say(text);
+        eprint_line(text);
     }
 }
 
@@ -86,12 +86,12 @@ impl Paint {
     }
 
     /// In red and bold: an error.
-    pub fn bad(self, text: &str) -> String {
+    pub fn error(self, text: &str) -> String {
         self.with("1;31", text)
     }
 
     /// In yellow and bold: a warning.
-    pub fn odd(self, text: &str) -> String {
+    pub fn warning(self, text: &str) -> String {
         self.with("1;33", text)
     }
 

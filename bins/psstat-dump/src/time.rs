@@ -8,7 +8,7 @@ pub fn unix_seconds(time: SystemTime) -> f64 {
 }
 
 /// A moment in UTC, to the second: `2026-01-31T23:59:59Z`.
-pub fn utc(time: SystemTime) -> String {
+pub fn format_utc(time: SystemTime) -> String {
     let passed: Duration = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (passed.as_secs() / 86_400, passed.as_secs() % 86_400);
     let (year, month, day) = date(days);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn as_text() {
-        let at = |seconds| utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let at = |seconds| format_utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(0), "1970-01-01T00:00:00Z");
         assert_eq!(at(1_700_000_000), "2023-11-14T22:13:20Z");
     }

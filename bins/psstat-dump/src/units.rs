@@ -18,7 +18,7 @@ pub fn bytes(value: i64, style: Style) -> String {
 }
 
 /// Calls, or another number of things that grows without end.
-pub fn calls(value: i64, style: Style) -> String {
+pub fn number(value: i64, style: Style) -> String {
     match style {
         Style::Exact => value.to_string(),
         Style::Human => scaled(value as f64, 1000.0, " kMGTPE"),
@@ -110,8 +110,8 @@ mod tests {
         for (value, want) in cases {
             assert_eq!(bytes(value, Style::Human), want, "{value}");
         }
-        assert_eq!(calls(999, Style::Human), "999");
-        assert_eq!(calls(1000, Style::Human), "1.0k");
+        assert_eq!(number(999, Style::Human), "999");
+        assert_eq!(number(1000, Style::Human), "1.0k");
         assert_eq!(call_rate(0.2, Style::Human), "0");
         assert_eq!(byte_rate(-0.2, Style::Human), "0B");
         assert_eq!(percent(12.345, Style::Human), "12.3");
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn to_the_digit() {
         assert_eq!(bytes(i64::MIN, Style::Exact), "-9223372036854775808");
-        assert_eq!(calls(1_234_567, Style::Exact), "1234567");
+        assert_eq!(number(1_234_567, Style::Exact), "1234567");
         assert_eq!(byte_rate(1.5, Style::Exact), "1.500");
         assert_eq!(percent(12.345, Style::Exact), "12.345");
     }

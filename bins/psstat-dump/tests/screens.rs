@@ -5,23 +5,23 @@ use std::time::{Duration, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use psstat_dump::measure::Snapshot;
-use psstat_dump::row::{Row, Who};
+use psstat_dump::row::{ProcessId, Row};
 use psstat_dump::top::app::{Mode, Next};
 use psstat_dump::top::{App, view};
-use psstat_sampler::{Counters, Health, Numbers};
+use psstat_sampler::{Health, IoCounters, Numbers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-fn row(images: Vec<String>, who: Option<Who>, procs: u64, pcpu: f64, rss: u64) -> Row {
+fn row(images: Vec<String>, who: Option<ProcessId>, procs: u64, pcpu: f64, rss: u64) -> Row {
     let mut numbers = Numbers::default();
     (numbers.procs, numbers.pcpu, numbers.rss) = (procs, Some(pcpu), Some(rss));
     (numbers.tcp, numbers.udp, numbers.unix) = (Some(3), Some(0), Some(1));
-    let done = Counters { rchar: 2048, wchar: 512, ..Counters::default() };
+    let done = IoCounters { rchar: 2048, wchar: 512, ..IoCounters::default() };
     Row { images, who, numbers, io_done: Some((done, 1.0)) }
 }
 
 fn process(image: &str, pid: u32, pcpu: f64, command_line: &[u8]) -> Row {
-    let who = Who { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+    let who = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
     row(vec![image.to_owned()], Some(who), 1, pcpu, 1 << 20)
 }
 
@@ -46,8 +46,8 @@ fn snapshot(pcpu: f64) -> Snapshot {
 
 fn app() -> App {
     let mut app = App::new(PathBuf::from("/proc"));
-    app.take(snapshot(25.0), Duration::from_millis(12));
-    app.take(snapshot(50.0), Duration::from_millis(12));
+    app.set_snapshot(snapshot(25.0), Duration::from_millis(12));
+    app.set_snapshot(snapshot(50.0), Duration::from_millis(12));
     app
 }
 
@@ -226,7 +226,7 @@ fn unfolds_and_opens_a_page() {
     let own = std::process::id();
     let mut real = snapshot(1.0);
     real.processes = vec![process("cron", own, 0.0, b"own")];
-    app.take(real, Duration::ZERO);
+    app.set_snapshot(real, Duration::ZERO);
     press(&mut app, &[KeyCode::End, KeyCode::Enter, KeyCode::Down, KeyCode::Enter]);
     let lines = screen(&mut app, 80, 24);
     assert_eq!(lines[0], format!("process {own}"));
@@ -241,12 +241,12 @@ fn unfolds_and_opens_a_page() {
 fn pause_freezes_the_table() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('p')]);
-    app.take(snapshot(75.0), Duration::ZERO);
+    app.set_snapshot(snapshot(75.0), Duration::ZERO);
     let lines = screen(&mut app, 80, 24);
     assert!(lines[0].starts_with("PAUSED  2023-"), "{}", lines[0]);
     assert!(lines[0].ends_with("CPU 50.0 %, RSS 12.0M"), "{}", lines[0]);
     press(&mut app, &[KeyCode::Char('p')]);
-    app.take(snapshot(75.0), Duration::ZERO);
+    app.set_snapshot(snapshot(75.0), Duration::ZERO);
     assert!(screen(&mut app, 80, 24)[0].ends_with("CPU 75.0 %, RSS 12.0M"));
 }
 
@@ -261,14 +261,14 @@ fn histories_take_turns_and_end_with_their_image() {
     assert!(lines[2].ends_with(" IO") && lines[3].ends_with("██"), "{lines:?}");
     let mut more = snapshot(1.0);
     more.images[1].numbers.tcp = Some(8);
-    app.take(more, Duration::ZERO);
+    app.set_snapshot(more, Duration::ZERO);
     press(&mut app, &[KeyCode::Char('h')]);
     let lines = screen(&mut app, 80, 24);
     // 4 of the 9 that there are now.
     assert!(lines[2].ends_with(" CONN") && lines[3].ends_with("▄▄█"), "{lines:?}");
     let mut gone = snapshot(1.0);
     gone.images.remove(0);
-    app.take(gone, Duration::ZERO);
+    app.set_snapshot(gone, Duration::ZERO);
     assert_eq!(app.histories.keys().collect::<Vec<_>>(), ["nginx"]);
 }
 

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::thread::sleep;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use psstat_emit::{Encoder, Format, Image, Series, Timestamp, Value};
+use psstat_emit::{Encoder, Format, ImageName, Series, Timestamp, Value};
 use psstat_matcher::Conf;
 use psstat_proc_parse::Statm;
 use psstat_sampler::{ImageId, Options, Sampler};
@@ -24,14 +24,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut images = Vec::new();
     for (name, number) in conf.rules.images().iter().zip(0..) {
-        images.push((Image::new(name.as_str())?, ImageId(number)));
+        images.push((ImageName::new(name.as_str())?, ImageId(number)));
     }
     images.sort_unstable();
 
     // sampler: which processes, and what they do. The rules are a closure to it.
     let mut sampler = Sampler::new(Options::default())?;
     let due = sampler.open(&mut |process, found| {
-        conf.rules.classify(process.text, &mut |image| found.push(ImageId(image as u32)));
+        conf.rules.classify(process.args_joined, &mut |image| found.push(ImageId(image as u32)));
     });
     sleep(due.saturating_duration_since(Instant::now()));
     let sample = sampler.close();
@@ -55,11 +55,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    points.end();
+    points.finish();
     std::io::stdout().write_all(&lines)?;
 
     // proc-parse: a file of the kernel's, for what the sampler does not tell.
     let own = Statm::parse(&std::fs::read("/proc/self/statm")?)?;
-    eprintln!("{} processes seen; {} pages resident here", sample.health.seen, own.resident);
+    eprintln!("{} processes seen; {} pages resident here", sample.health.processes, own.resident);
     Ok(())
 }

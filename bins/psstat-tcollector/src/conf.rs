@@ -5,20 +5,20 @@ use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use psstat_emit::Image;
-use psstat_matcher::file::{Loaded, Unusable, load};
-use psstat_matcher::live::{Event, LOOK};
-use psstat_matcher::ownership::{Complaint, ownership};
-use psstat_matcher::{Diagnostic, Rules, Severity, Survey};
+use psstat_emit::ImageName;
+use psstat_matcher::file::{LoadError, LoadedConfig, load};
+use psstat_matcher::live::{Event, POLL_INTERVAL};
+use psstat_matcher::ownership::{OwnershipIssue, check_ownership};
+use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
 use psstat_sampler::{Candidate, ImageId, Options, Sampler};
 
-use crate::follower::{Follower, News};
-use crate::log::{self, Told};
+use crate::follower::{ConfigUpdate, ConfigWatcherThread};
+use crate::log::{self, OnceLog};
 use crate::{EXIT_BAD_CONF, EXIT_OK};
 
 /// Whom the conf should belong to, and what follows if it does not.
 #[derive(Clone, Debug)]
-pub struct OwnerRule {
+pub struct OwnerPolicy {
     /// By name or number.
     pub user: String,
     /// Another's is not used.
@@ -27,15 +27,15 @@ pub struct OwnerRule {
 
 /// The rules in force, with the images' numbers and names.
 #[derive(Debug, Default)]
-pub struct RulesInForce {
+pub struct ActiveRules {
     rules: Rules,
     /// The sampler's number for each of the rules' images. A name keeps its
     /// number for ever, and with it its counters.
     numbers: Vec<ImageId>,
     /// All names that ever were.
-    known: HashMap<Image, ImageId>,
+    known: HashMap<ImageName, ImageId>,
     /// The images in force, by ascending name: the order of the points.
-    images: Vec<(Image, ImageId)>,
+    images: Vec<(ImageName, ImageId)>,
     /// Rules, by place, that have hit their step limit since they came into
     /// force.
     limited: Vec<usize>,
@@ -43,7 +43,7 @@ pub struct RulesInForce {
     limit_hit: bool,
 }
 
-impl RulesInForce {
+impl ActiveRules {
     fn replace(&mut self, rules: Rules) {
         self.rules = rules;
         self.numbers.clear();
@@ -53,7 +53,7 @@ impl RulesInForce {
             let next = ImageId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
             // The matcher's names are as strict as the encoder's; were one
             // not, its processes would be counted and not printed.
-            let number = match Image::new(name.as_str()) {
+            let number = match ImageName::new(name.as_str()) {
                 Ok(image) => {
                     let number = *self.known.entry(image.clone()).or_insert(next);
                     self.images.push((image, number));
@@ -70,7 +70,7 @@ impl RulesInForce {
     }
 
     /// The images in force with their numbers, by ascending name.
-    pub fn images(&self) -> &[(Image, ImageId)] {
+    pub fn images(&self) -> &[(ImageName, ImageId)] {
         &self.images
     }
 
@@ -85,17 +85,17 @@ impl RulesInForce {
     }
 
     /// How many rules have hit their step limit.
-    pub fn limited(&self) -> usize {
+    pub fn limited_rules(&self) -> usize {
         self.limited.len()
     }
 
     /// Names each rule that has hit its step limit for the first time.
-    pub fn newly_limited(&mut self, mut name: impl FnMut(String)) {
+    pub fn take_newly_limited(&mut self, mut name: impl FnMut(String)) {
         if !std::mem::take(&mut self.limit_hit) {
             return;
         }
         for (place, rule) in self.rules.rules().iter().enumerate() {
-            if rule.limits() > 0 && !self.limited.contains(&place) {
+            if rule.step_limit_hits() > 0 && !self.limited.contains(&place) {
                 self.limited.push(place);
                 let image = self.rules.images().get(rule.image());
                 let image = image.map_or("", |image| image.as_str());
@@ -108,10 +108,10 @@ impl RulesInForce {
     /// Which images a process belongs to.
     pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
         let numbers = &self.numbers;
-        let verdict = self.rules.classify(candidate.text, &mut |index| {
+        let verdict = self.rules.classify(candidate.args_joined, &mut |index| {
             images.extend(numbers.get(index));
         });
-        self.limit_hit |= verdict.limited > 0;
+        self.limit_hit |= verdict.step_limit_hits > 0;
     }
 }
 
@@ -122,19 +122,19 @@ const DIAGNOSTICS: usize = 16 << 10;
 /// Follows the conf's file and keeps the rules of its last good state.
 #[derive(Debug)]
 pub struct Conf {
-    follower: Follower,
+    follower: ConfigWatcherThread,
     strict_owner: bool,
-    told: Told,
+    told: OnceLog,
     /// The file was taken or found to be unusable, at least once.
-    pub decided: bool,
+    pub first_load_done: bool,
     /// The rules in force.
-    pub rules: RulesInForce,
+    pub rules: ActiveRules,
     /// Bad lines of the file as it was last read.
     pub bad_lines: usize,
     /// The rules in force are those of the file as it is.
     pub loaded: bool,
     /// Defects that showed while it was read.
-    pub defects: u64,
+    pub panics: u64,
 }
 
 impl Conf {
@@ -143,16 +143,16 @@ impl Conf {
     ///
     /// # Errors
     /// When the system has no descriptor or thread left.
-    pub fn new(path: PathBuf, owner: OwnerRule) -> std::io::Result<Conf> {
+    pub fn new(path: PathBuf, owner: OwnerPolicy) -> std::io::Result<Conf> {
         Ok(Conf {
-            follower: Follower::start(path, owner.user)?,
+            follower: ConfigWatcherThread::start(path, owner.user)?,
             strict_owner: owner.strict,
-            told: Told::default(),
-            decided: false,
-            rules: RulesInForce::default(),
+            told: OnceLog::default(),
+            first_load_done: false,
+            rules: ActiveRules::default(),
             bad_lines: 0,
             loaded: false,
-            defects: 0,
+            panics: 0,
         })
     }
 
@@ -175,41 +175,47 @@ impl Conf {
 
     /// Logs what has changed since the last time, and takes it. Tells whether
     /// other rules are in force now. It never waits for the file.
-    pub fn follow(&mut self) -> bool {
+    pub fn poll_updates(&mut self) -> bool {
         let mut changed = false;
         for news in self.follower.news() {
-            if !matches!(news, News::Shortage(_)) {
-                self.decided = true;
+            if !matches!(news, ConfigUpdate::Shortage(_)) {
+                self.first_load_done = true;
                 // Until it is in force, whatever comes between.
                 self.loaded = false;
             }
             match news {
-                News::Conf(Event::Loaded(loaded), complaints) => {
-                    changed |= self.take(*loaded, &complaints);
+                ConfigUpdate::Conf(Event::Loaded(loaded), complaints) => {
+                    changed |= self.apply_update(*loaded, &complaints);
                 }
-                News::Conf(Event::Unusable(reason), _) => self.give_up(&reason),
-                News::Conf(..) => {}
-                News::Defect => self.defects += 1,
-                News::Hangs => {
-                    let rules = self.what_stays();
+                ConfigUpdate::Conf(Event::Unusable(reason), _) => self.on_load_error(&reason),
+                ConfigUpdate::Conf(..) => {}
+                ConfigUpdate::Panicked => self.panics += 1,
+                ConfigUpdate::Stuck => {
+                    let rules = self.describe_active_rules();
                     log::line(&format!(
                         "{}: its file system does not answer; {rules}, and it is tried again",
                         self.follower.path().display()
                     ));
                 }
-                News::Shortage(shortage) => self.told.once(&format!("{shortage:?}"), || {
-                    format!(
-                        "changes of {} are noticed by looking every {} s: {shortage}",
-                        self.follower.path().display(),
-                        LOOK.as_secs()
-                    )
-                }),
+                ConfigUpdate::Shortage(shortage) => {
+                    self.told.log_once(&format!("{shortage:?}"), || {
+                        format!(
+                            "changes of {} are noticed by looking every {} s: {shortage}",
+                            self.follower.path().display(),
+                            POLL_INTERVAL.as_secs()
+                        )
+                    })
+                }
             }
         }
         changed
     }
 
-    fn take(&mut self, Loaded { conf, .. }: Loaded, complaints: &[Complaint]) -> bool {
+    fn apply_update(
+        &mut self,
+        LoadedConfig { conf, .. }: LoadedConfig,
+        complaints: &[OwnershipIssue],
+    ) -> bool {
         let path = self.follower.path().display().to_string();
         self.report(&path, &conf.diagnostics);
         if !complaints.is_empty() {
@@ -218,7 +224,8 @@ impl Conf {
             } else {
                 ""
             };
-            let complaints: Vec<String> = complaints.iter().map(Complaint::to_string).collect();
+            let complaints: Vec<String> =
+                complaints.iter().map(OwnershipIssue::to_string).collect();
             log::line(&format!("{path} {}{consequence}", complaints.join(", and it ")));
             if self.strict_owner {
                 return false;
@@ -231,17 +238,17 @@ impl Conf {
         true
     }
 
-    fn give_up(&mut self, reason: &Unusable) {
+    fn on_load_error(&mut self, reason: &LoadError) {
         let path = self.follower.path().display().to_string();
         let diagnostics: &[Diagnostic] = match reason {
-            Unusable::NoRule(diagnostics) => diagnostics,
+            LoadError::NoRule(diagnostics) => diagnostics,
             _ => &[],
         };
         self.report(&path, diagnostics);
-        log::line(&format!("{path} {reason}; {}", self.what_stays()));
+        log::line(&format!("{path} {reason}; {}", self.describe_active_rules()));
     }
 
-    fn what_stays(&self) -> String {
+    fn describe_active_rules(&self) -> String {
         match self.rules.count() {
             0 => "no rules are in force until it can be used".to_owned(),
             count => format!("the last {count} good rules stay in force"),
@@ -266,34 +273,34 @@ impl Conf {
 
 /// A diagnostic for the log: `file:line:column: severity: message; remedy`.
 fn in_one_line(path: &str, diagnostic: &Diagnostic) -> String {
-    let Diagnostic { severity, line, column, message, remedy, .. } = diagnostic;
+    let Diagnostic { severity, line, column, message, help, .. } = diagnostic;
     let place = if *line == 0 { path.to_owned() } else { format!("{path}:{line}:{column}") };
-    let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
+    let remedy = if help.is_empty() { String::new() } else { format!("; {help}") };
     format!("{place}: {severity}: {message}{remedy}")
 }
 
 /// `--check`: prints to stderr what is wrong with the conf, as a compiler does.
-pub fn check(path: &Path, owner: &OwnerRule, proc: &Path) -> u8 {
-    let name = log::harmless(&path.display().to_string());
+pub fn check(path: &Path, owner: &OwnerPolicy, proc: &Path) -> u8 {
+    let name = log::escape(&path.display().to_string());
     let mut status = EXIT_OK;
     let show = |diagnostics: &[Diagnostic]| {
         for diagnostic in diagnostics {
-            say(&format!("{}\n", diagnostic.display(&name)));
+            eprint(&format!("{}\n", diagnostic.display(&name)));
         }
     };
     match load(path) {
         Ok(loaded) => {
             show(&loaded.conf.diagnostics);
-            show(&on_this_machine(&loaded.conf.rules, proc));
-            for complaint in ownership(&loaded.identity, &owner.user) {
-                say(&format!("{name} {complaint}"));
+            show(&check_coverage(&loaded.conf.rules, proc));
+            for complaint in check_ownership(&loaded.identity, &owner.user) {
+                eprint(&format!("{name} {complaint}"));
                 if owner.strict {
                     status = EXIT_BAD_CONF;
                 }
             }
             let (conf, rules) = (&loaded.conf, &loaded.conf.rules);
             let bad = conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-            say(&format!(
+            eprint(&format!(
                 "{name}: {} rules for {} images, {bad} bad lines",
                 rules.rules().len(),
                 rules.images().len()
@@ -303,10 +310,10 @@ pub fn check(path: &Path, owner: &OwnerRule, proc: &Path) -> u8 {
             }
         }
         Err(reason) => {
-            if let Unusable::NoRule(diagnostics) = &reason {
+            if let LoadError::NoRule(diagnostics) = &reason {
                 show(diagnostics);
             }
-            say(&format!("{name} {reason}"));
+            eprint(&format!("{name} {reason}"));
             status = EXIT_BAD_CONF;
         }
     }
@@ -315,16 +322,16 @@ pub fn check(path: &Path, owner: &OwnerRule, proc: &Path) -> u8 {
 
 /// What the machine's processes say of the rules: that one matches none of
 /// them, all of them, or the collector, or gave up on one.
-fn on_this_machine(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
-    let options = Options { proc: proc.to_owned(), ..Options::default() };
+fn check_coverage(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
+    let options = Options { proc_root: proc.to_owned(), ..Options::default() };
     let Ok(mut sampler) = Sampler::new(options) else { return Vec::new() };
-    let mut survey = Survey::new(rules);
+    let mut survey = CoverageCheck::new(rules);
     let own = std::process::id();
     sampler.open(&mut |process, _| {
-        if process.pid == own || is_collector(process.text) {
-            survey.see_collector(process.text);
+        if process.pid == own || is_collector(process.args_joined) {
+            survey.record_self(process.args_joined);
         } else {
-            survey.see(process.text);
+            survey.record(process.args_joined);
         }
     });
     survey.findings()
@@ -337,6 +344,6 @@ fn is_collector(text: &[u8]) -> bool {
 }
 
 /// Prints to stderr; if nobody listens, the status still tells.
-fn say(text: &str) {
+fn eprint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -5,43 +5,43 @@ use std::time::Instant;
 
 use psstat_sampler::{Health, Sampler};
 
-use crate::conf::{Conf, RulesInForce};
+use crate::conf::{ActiveRules, Conf};
 use crate::fault;
-use crate::log::{self, Told};
+use crate::log::{self, OnceLog};
 use crate::wait::Signals;
 
 /// The sampler with the rules it asks.
 #[derive(Debug)]
-pub struct Sampling {
+pub struct SampleLoop {
     /// Reads the processes.
     pub sampler: Sampler,
-    told: Told,
+    reported: OnceLog,
     /// The processes whose command line blocked in the cycle before.
     blocked: Vec<u32>,
     /// Those of which it was told, the last one first.
-    told_blocked: VecDeque<u32>,
+    reported_blocked: VecDeque<u32>,
 }
 
 /// Of so many processes it is remembered that they were told to block. They come
 /// and go, and some come back: beside the other matters, they would fill up what
 /// is remembered of those.
-const TOLD_BLOCKED: usize = 1_000;
+const MAX_REPORTED_BLOCKED: usize = 1_000;
 
-impl Sampling {
+impl SampleLoop {
     /// Around a new sampler.
-    pub fn new(sampler: Sampler) -> Sampling {
-        Sampling {
+    pub fn new(sampler: Sampler) -> SampleLoop {
+        SampleLoop {
             sampler,
-            told: Told::default(),
+            reported: OnceLog::default(),
             blocked: Vec::new(),
-            told_blocked: VecDeque::new(),
+            reported_blocked: VecDeque::new(),
         }
     }
 
     /// Other rules are in force: every process is asked about anew.
-    pub fn rules_changed(&mut self, rules: &RulesInForce) {
-        fault::perhaps(format_args!("panic:rules"));
-        self.sampler.classify_anew(rules.known());
+    pub fn rules_changed(&mut self, rules: &ActiveRules) {
+        fault::hit(format_args!("panic:rules"));
+        self.sampler.reclassify_all(rules.known());
     }
 
     /// Takes a sample: opens the window, waits, closes it. Rules that change
@@ -49,47 +49,47 @@ impl Sampling {
     pub fn sample(&mut self, conf: &mut Conf, signals: &Signals, cycle: u64) -> bool {
         let rules = &mut conf.rules;
         let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
-        fault::perhaps(format_args!("panic:{cycle}"));
-        fault::perhaps(format_args!("panic"));
+        fault::hit(format_args!("panic:{cycle}"));
+        fault::hit(format_args!("panic"));
         let changed = signals.wait(due, conf);
-        conf.rules.newly_limited(|rule| {
+        conf.rules.take_newly_limited(|rule| {
             log::line(&format!(
                 "{rule} gave up on a command line after its step limit, and counts as not matching \
                  there; make it simpler: nested repeats and back-references cost most"
             ));
         });
         let health = self.sampler.close().health;
-        self.tell(&health);
+        self.report_missing(&health);
         changed
     }
 
     /// Names what is missing, and its remedy, once.
-    fn tell(&mut self, health: &Health) {
-        missing(health, |matter, message| self.told.once(matter, message));
+    fn report_missing(&mut self, health: &Health) {
+        missing(health, |matter, message| self.reported.log_once(matter, message));
         if health.listing_failed {
-            self.told.once("listing", || {
+            self.reported.log_once("listing", || {
                 "the procfs cannot be listed; the processes known before are still read".into()
             });
         } else {
-            self.told.settled("listing");
+            self.reported.reset("listing");
         }
         // For one cycle, a busy machine is reason enough; the points count it.
-        for pid in self.sampler.blocked().filter(|pid| self.blocked.contains(pid)) {
-            if is_new(&mut self.told_blocked, pid) {
+        for pid in self.sampler.blocked_pids().filter(|pid| self.blocked.contains(pid)) {
+            if is_unreported(&mut self.reported_blocked, pid) {
                 log::line(&format!(
                     "the command line of process {pid} blocks its reader; it is set aside until it does not"
                 ));
             }
         }
-        if health.unread > 0 && !self.blocked.is_empty() {
-            self.told.once("unread", || {
-                format!("{} command lines are not read, because those of other processes block their readers", health.unread)
+        if health.cmdlines_deferred > 0 && !self.blocked.is_empty() {
+            self.reported.log_once("unread", || {
+                format!("{} command lines are not read, because those of other processes block their readers", health.cmdlines_deferred)
             });
         } else {
-            self.told.settled("unread");
+            self.reported.reset("unread");
         }
         self.blocked.clear();
-        self.blocked.extend(self.sampler.blocked());
+        self.blocked.extend(self.sampler.blocked_pids());
     }
 }
 
@@ -97,7 +97,7 @@ impl Sampling {
 fn missing(health: &Health, mut tell: impl FnMut(&str, &dyn Fn() -> String)) {
     let (denied, failed) = (&health.denied, &health.failed);
     // Why the others were not read is told apart from these.
-    let command_lines = failed.command_line.saturating_sub(health.unread);
+    let command_lines = failed.command_line.saturating_sub(health.cmdlines_deferred);
     for (file, denied, failed, failure) in [
         ("io", denied.io, failed.io, "failed io"),
         ("fd", denied.fd, failed.fd, "failed fd"),
@@ -128,11 +128,11 @@ fn missing(health: &Health, mut tell: impl FnMut(&str, &dyn Fn() -> String)) {
 }
 
 /// Whether it was not told of this process yet; now it is.
-fn is_new(told: &mut VecDeque<u32>, pid: u32) -> bool {
+fn is_unreported(told: &mut VecDeque<u32>, pid: u32) -> bool {
     if told.contains(&pid) {
         return false;
     }
-    told.truncate(TOLD_BLOCKED - 1);
+    told.truncate(MAX_REPORTED_BLOCKED - 1);
     told.push_front(pid);
     true
 }
@@ -169,19 +169,19 @@ impl Schedule {
 }
 
 /// Runs a step in which a defect may show; `None` if one did, and it is logged.
-pub fn protected<T>(step: impl FnOnce() -> T) -> Option<T> {
+pub fn catch_panic<T>(step: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).ok()
 }
 
 /// Logs how the numbers are read.
-pub fn describe(sampler: &Sampler) {
+pub fn log_fast_paths(sampler: &Sampler) {
     let fast = sampler.fast_paths();
     let way = |fast: bool, yes: &'static str, no: &'static str| if fast { yes } else { no };
     log::line(&format!(
         "debug: CPU from {}, descriptor counts from {}, thread counts from {}, sockets from {}, processes from {}; up to {} descriptors are kept open",
         way(fast.cpu_clock, "the CPU clock (nanoseconds)", "stat (ticks)"),
-        way(fast.fd_size, "the size of fd", "listings of fd"),
-        way(fast.task_links, "the links of task", "stat"),
+        way(fast.fd_count_from_size, "the size of fd", "listings of fd"),
+        way(fast.thread_count_from_links, "the links of task", "stat"),
         way(fast.sock_diag, "sock_diag", "the text tables"),
         way(fast.partial_listing, "the part of /proc that can have changed", "listings of /proc"),
         sampler.descriptor_budget(),
@@ -191,7 +191,7 @@ pub fn describe(sampler: &Sampler) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use psstat_sampler::ByFile;
+    use psstat_sampler::PerFile;
     use std::time::Duration;
 
     #[test]
@@ -213,18 +213,20 @@ mod tests {
     #[test]
     fn every_blocked_process_is_logged() {
         let mut told = VecDeque::new();
-        let pids = 1..3 * TOLD_BLOCKED as u32;
-        assert!(pids.clone().all(|pid| is_new(&mut told, pid) && !is_new(&mut told, pid)));
-        assert_eq!(told.len(), TOLD_BLOCKED);
+        let pids = 1..3 * MAX_REPORTED_BLOCKED as u32;
+        assert!(
+            pids.clone().all(|pid| is_unreported(&mut told, pid) && !is_unreported(&mut told, pid))
+        );
+        assert_eq!(told.len(), MAX_REPORTED_BLOCKED);
         // The last ones are not told again, should they block again.
-        assert!(pids.rev().take(TOLD_BLOCKED).all(|pid| !is_new(&mut told, pid)));
+        assert!(pids.rev().take(MAX_REPORTED_BLOCKED).all(|pid| !is_unreported(&mut told, pid)));
     }
 
     /// Socket tables that may not be read, and whatever failed, were counted in
     /// the points and told nowhere.
     #[test]
     fn missing_values_are_logged_with_help() {
-        let all = |count: u64| ByFile {
+        let all = |count: u64| PerFile {
             command_line: count,
             io: count,
             fd: count,
@@ -263,7 +265,7 @@ mod tests {
 
     #[test]
     fn panic_is_caught() {
-        assert_eq!(protected(|| 1), Some(1));
-        assert_eq!(protected(|| -> i32 { panic!("on purpose") }), None);
+        assert_eq!(catch_panic(|| 1), Some(1));
+        assert_eq!(catch_panic(|| -> i32 { panic!("on purpose") }), None);
     }
 }

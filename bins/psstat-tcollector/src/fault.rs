@@ -5,11 +5,11 @@
 //! In a release build there is no such thing.
 
 /// Panics if a test asked for this.
-pub fn perhaps(fault: std::fmt::Arguments<'_>) {
+pub fn hit(failpoint: std::fmt::Arguments<'_>) {
     if cfg!(debug_assertions)
         && let Ok(wanted) = std::env::var("PSSTAT_FAULT")
     {
-        let fault = fault.to_string();
+        let fault = failpoint.to_string();
         assert!(wanted.split(',').all(|one| one != fault), "a defect on purpose: {fault}");
     }
 }

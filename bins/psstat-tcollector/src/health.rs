@@ -7,11 +7,11 @@ use psstat_proc_parse::Statm;
 use rustix::fs::{Mode, OFlags};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::rights::Held;
+use crate::rights::Capabilities;
 
 /// The collector's own numbers of a cycle.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OwnHealth {
+pub struct SelfMetrics {
     /// CPU time since the last points, milliseconds.
     pub cpu_milliseconds: f64,
     /// Duration of the cycle, window included, milliseconds.
@@ -33,12 +33,12 @@ pub struct OwnHealth {
     /// stood still.
     pub late: u64,
     /// The capabilities that it has.
-    pub held: Held,
+    pub fds_held: Capabilities,
 }
 
 /// Measures what the collector itself takes.
 #[derive(Debug)]
-pub struct Meter {
+pub struct SelfMeter {
     /// When the cycle began.
     began: Instant,
     /// CPU time that the points have told of.
@@ -47,10 +47,10 @@ pub struct Meter {
     statm: Option<OwnedFd>,
 }
 
-impl Meter {
+impl SelfMeter {
     /// Nothing was told yet of what was used since the start of the program.
-    pub fn new() -> Meter {
-        Meter { began: Instant::now(), told: Duration::ZERO, statm: None }
+    pub fn new() -> SelfMeter {
+        SelfMeter { began: Instant::now(), told: Duration::ZERO, statm: None }
     }
 
     /// A cycle begins.
@@ -61,8 +61,8 @@ impl Meter {
     /// Puts its numbers among the collector's own. The CPU time is that of all
     /// threads since the last time, so that what follows a cycle's points (their
     /// encoding, their write, looks at the conf) is in those of the next one.
-    pub fn read(&mut self, own: &mut OwnHealth) {
-        let cpu = own_cpu();
+    pub fn read(&mut self, own: &mut SelfMetrics) {
+        let cpu = self_cpu_time();
         own.cpu_milliseconds = cpu.saturating_sub(self.told).as_secs_f64() * 1e3;
         self.told = cpu;
         own.wall_milliseconds = self.began.elapsed().as_secs_f64() * 1e3;
@@ -88,13 +88,13 @@ impl Meter {
     }
 }
 
-impl Default for Meter {
-    fn default() -> Meter {
-        Meter::new()
+impl Default for SelfMeter {
+    fn default() -> SelfMeter {
+        SelfMeter::new()
     }
 }
 
-fn own_cpu() -> Duration {
+fn self_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))

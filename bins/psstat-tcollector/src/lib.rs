@@ -34,8 +34,8 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    log::panics_in_one_line();
-    let settings = match options::Options::read().settle() {
+    log::install_panic_hook();
+    let settings = match options::Options::read().resolve() {
         Ok(settings) => settings,
         Err(error) => error.exit(),
     };
@@ -44,5 +44,5 @@ pub fn main() -> ExitCode {
     }
     // A defect that nothing else caught ends it, but does not keep tcollector
     // from starting it again.
-    ExitCode::from(cycle::protected(|| run::run(settings)).unwrap_or(EXIT_OK))
+    ExitCode::from(cycle::catch_panic(|| run::run(settings)).unwrap_or(EXIT_OK))
 }

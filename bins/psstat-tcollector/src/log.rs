@@ -11,9 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 const LONGEST: usize = 4096;
 
 /// Lines that nobody took.
-static LOST: AtomicU64 = AtomicU64::new(0);
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// The last line was written in part, since a disk is full.
-static TORN: AtomicBool = AtomicBool::new(false);
+static PARTIAL: AtomicBool = AtomicBool::new(false);
 /// Held by the thread that looks whether there is room, until it has used it.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -21,38 +21,39 @@ static TURN: Mutex<()> = Mutex::new(());
 /// would hold up the points: a line that nobody takes is counted, and the count
 /// told when there is room. A stderr that is closed is no reason to stop.
 pub fn line(message: &str) {
-    let line = composed(message);
+    let line = format_line(message);
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    if !told_what_was_lost() || !is_put(&line) {
-        LOST.fetch_add(1, Ordering::Relaxed);
+    if !report_dropped() || !try_write(&line) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Tells how many lines were lost, if it was not told and there is room.
-pub fn catch_up() {
-    if LOST.load(Ordering::Relaxed) > 0 {
+pub fn flush_dropped() {
+    if DROPPED.load(Ordering::Relaxed) > 0 {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        told_what_was_lost();
+        report_dropped();
     }
 }
 
-fn told_what_was_lost() -> bool {
-    let lost = LOST.load(Ordering::Relaxed);
+fn report_dropped() -> bool {
+    let lost = DROPPED.load(Ordering::Relaxed);
     if lost == 0 {
         return true;
     }
-    let told = is_put(&composed(&format!("{lost} lines of this log were lost: nobody took them")));
+    let told =
+        try_write(&format_line(&format!("{lost} lines of this log were lost: nobody took them")));
     if told {
-        LOST.fetch_sub(lost, Ordering::Relaxed);
+        DROPPED.fetch_sub(lost, Ordering::Relaxed);
     }
     told
 }
 
 /// A newline, for the case that what was written before has none, and the line.
-fn composed(message: &str) -> String {
+fn format_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len() + 16);
     line.push_str("\npsstat: ");
-    line.push_str(&harmless(message));
+    line.push_str(&escape(message));
     if line.len() > LONGEST {
         let room = LONGEST - "…\n".len();
         let end = (0..=room).rev().find(|&end| line.is_char_boundary(end));
@@ -63,8 +64,8 @@ fn composed(message: &str) -> String {
     line
 }
 
-fn is_put(line: &str) -> bool {
-    let torn = TORN.load(Ordering::Relaxed);
+fn try_write(line: &str) -> bool {
+    let torn = PARTIAL.load(Ordering::Relaxed);
     let line = if torn { line } else { line.get(1..).unwrap_or_default() };
     let stderr = rustix::stdio::stderr();
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -73,38 +74,38 @@ fn is_put(line: &str) -> bool {
         return false;
     }
     let Ok(written) = rustix::io::write(stderr, line.as_bytes()) else { return false };
-    TORN.store(written < line.len(), Ordering::Relaxed);
+    PARTIAL.store(written < line.len(), Ordering::Relaxed);
     written == line.len()
 }
 
 /// Strangers' text that never begins a line of its own or moves a cursor.
-pub fn harmless(text: &str) -> String {
-    let mut harmless = String::with_capacity(text.len());
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() {
-            harmless.extend(c.escape_default());
+            escaped.extend(c.escape_default());
         } else {
-            harmless.push(c);
+            escaped.push(c);
         }
     }
-    harmless
+    escaped
 }
 
 /// The defect that was told last.
 static DEFECT: Mutex<String> = Mutex::new(String::new());
 
-fn last_defect() -> MutexGuard<'static, String> {
+fn last_panic() -> MutexGuard<'static, String> {
     DEFECT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All has gone well for a cycle: a defect that shows from now on is told,
 /// whether or not it was told before.
-pub fn no_defect() {
-    last_defect().clear();
+pub fn clear_last_panic() {
+    last_panic().clear();
 }
 
 /// Makes a panic one log line, and the same one in cycle after cycle no other.
-pub fn panics_in_one_line() {
+pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let payload = info.payload();
@@ -114,7 +115,7 @@ pub fn panics_in_one_line() {
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no reason given");
         let message = format!("defect at {place}: {reason}; please report it");
-        let mut last = last_defect();
+        let mut last = last_panic();
         if *last != message {
             line(&message);
             *last = message;
@@ -124,22 +125,22 @@ pub fn panics_in_one_line() {
 
 /// Which matters have been told, so that none is told again and again.
 #[derive(Debug, Default)]
-pub struct Told(std::collections::HashSet<String>);
+pub struct OnceLog(std::collections::HashSet<String>);
 
 /// More different matters than that are not told; something else is wrong then.
-const MATTERS: usize = 1_000;
+const MAX_KEYS: usize = 1_000;
 
-impl Told {
+impl OnceLog {
     /// Logs a matter the first time.
-    pub fn once(&mut self, matter: &str, message: impl FnOnce() -> String) {
-        if self.0.len() < MATTERS && !self.0.contains(matter) {
+    pub fn log_once(&mut self, matter: &str, message: impl FnOnce() -> String) {
+        if self.0.len() < MAX_KEYS && !self.0.contains(matter) {
             self.0.insert(matter.to_owned());
             line(&message());
         }
     }
 
     /// The matter is settled: should it come up again, it is told again.
-    pub fn settled(&mut self, matter: &str) {
+    pub fn reset(&mut self, matter: &str) {
         self.0.remove(matter);
     }
 }
@@ -151,29 +152,29 @@ mod tests {
     #[test]
     fn a_line_is_one_write_of_a_pipe() {
         for long in [LONGEST - 10, LONGEST, 3 * LONGEST] {
-            let line = composed(&"ä".repeat(long));
+            let line = format_line(&"ä".repeat(long));
             assert!(line.len() <= LONGEST + 1 && line.ends_with("ä…\n"), "{}", line.len());
         }
-        assert_eq!(composed("a\nb"), "\npsstat: a\\nb\n");
+        assert_eq!(format_line("a\nb"), "\npsstat: a\\nb\n");
     }
 
     #[test]
     fn issue_is_logged_once() {
-        let (mut told, mut lines) = (Told::default(), 0);
-        let mut tell = |told: &mut Told, matter: &str| {
-            told.once(matter, || {
+        let (mut told, mut lines) = (OnceLog::default(), 0);
+        let mut tell = |told: &mut OnceLog, matter: &str| {
+            told.log_once(matter, || {
                 lines += 1;
                 format!("{matter}, for a test")
             });
         };
         for _ in 0..3 {
-            for number in 0..2 * MATTERS {
+            for number in 0..2 * MAX_KEYS {
                 tell(&mut told, &format!("matter {number}"));
             }
         }
         // Settled, it may be told again.
-        told.settled("matter 7");
+        told.reset("matter 7");
         tell(&mut told, "matter 7");
-        assert_eq!(lines, MATTERS + 1);
+        assert_eq!(lines, MAX_KEYS + 1);
     }
 }

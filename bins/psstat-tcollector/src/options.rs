@@ -6,7 +6,7 @@ use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use psstat_emit::{Encoder, Format, Tag};
-use psstat_matcher::place::Class;
+use psstat_matcher::place::HostClass;
 
 /// Prints, for each image of the conf, what its processes do: io, open
 /// descriptors, threads, established connections, CPU and memory, as
@@ -30,7 +30,7 @@ pub struct Options {
     /// The class in the conf's default path [default: the host's name up to its first dot, without
     /// trailing digits]
     #[arg(long, value_name = "NAME", env = "PSSTAT_CLASS")]
-    pub class: Option<Class>,
+    pub class: Option<HostClass>,
 
     /// Whom the conf should belong to, by name or number; root and the collector's own user are
     /// right too
@@ -128,7 +128,7 @@ pub struct Settings {
     /// The procfs.
     pub proc: PathBuf,
     /// Somebody named it.
-    pub proc_is_given: bool,
+    pub proc_is_explicit: bool,
     /// Descriptors that may be kept; `None`: what the limit leaves.
     pub descriptors: Option<usize>,
     /// Only look at the conf.
@@ -140,7 +140,7 @@ pub struct Settings {
 impl Options {
     /// Those of this process's arguments and environment. Wrong ones end it.
     pub fn read() -> Options {
-        let mut command = Options::command().mut_args(without_empty_variable);
+        let mut command = Options::command().mut_args(ignore_empty_env);
         let read = Options::from_arg_matches(&command.get_matches_mut());
         read.unwrap_or_else(|error| error.format(&mut command).exit())
     }
@@ -149,7 +149,7 @@ impl Options {
     ///
     /// # Errors
     /// A usage error, to be shown as clap shows its own.
-    pub fn settle(self) -> Result<Settings, clap::Error> {
+    pub fn resolve(self) -> Result<Settings, clap::Error> {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let usage = |kind, message: String| Options::command().error(kind, message);
         // Not left to clap, which takes PSSTAT_ONCE=false for the option given.
@@ -159,8 +159,8 @@ impl Options {
         }
         let conf = match (self.conf, self.class) {
             (Some(conf), _) => conf,
-            (None, Some(class)) => class.conf(),
-            (None, None) => Class::of_host(&host).conf(),
+            (None, Some(class)) => class.config_path(),
+            (None, None) => HostClass::from_hostname(&host).config_path(),
         };
         let format = match self.format {
             FormatName::Tcollector => Format::Tcollector,
@@ -189,7 +189,7 @@ impl Options {
             cycles: if self.once { Some(1) } else { self.cycles },
             encoder,
             mem_unit: self.mem_unit,
-            proc_is_given: self.proc.is_some(),
+            proc_is_explicit: self.proc.is_some(),
             proc: self.proc.unwrap_or_else(|| "/proc".into()),
             descriptors: self.descriptors,
             check: self.check,
@@ -199,7 +199,7 @@ impl Options {
 }
 
 /// `PSSTAT_CYCLES=`, as a file of variables may have it, says nothing.
-fn without_empty_variable(arg: Arg) -> Arg {
+fn ignore_empty_env(arg: Arg) -> Arg {
     let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
     if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 #[derive(Debug, Default)]
 pub struct Output {
     /// The last write ended in the middle of a line.
-    torn: bool,
+    partial: bool,
 }
 
 /// What is written behind a line that was cut off, before the next one: cut in
@@ -18,7 +18,7 @@ const TORN: &[u8] = b" torn\n";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Whole.
-    Whole,
+    Complete,
     /// The reader has closed its end: nobody wants more.
     Closed,
     /// It could not be written, and is lost: the disk is full, say.
@@ -30,9 +30,9 @@ impl Output {
     /// while it does not, which is what holds the next cycle back; SIGTERM
     /// ends the program all the same.
     pub fn write(&mut self, cycle: &[u8]) -> Written {
-        if self.torn {
+        if self.partial {
             match write_all(TORN) {
-                Written::Whole => self.torn = false,
+                Written::Complete => self.partial = false,
                 other => return other,
             }
         }
@@ -40,17 +40,17 @@ impl Output {
         while !rest.is_empty() {
             match rustix::io::write(rustix::stdio::stdout(), rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(errno) => match after(errno) {
+                Err(errno) => match after_partial(errno) {
                     Some(ended) => {
                         let done = cycle.get(..cycle.len() - rest.len()).unwrap_or_default();
-                        self.torn = done.last().is_some_and(|&byte| byte != b'\n');
+                        self.partial = done.last().is_some_and(|&byte| byte != b'\n');
                         return ended;
                     }
                     None => continue,
                 },
             }
         }
-        Written::Whole
+        Written::Complete
     }
 }
 
@@ -59,17 +59,17 @@ fn write_all(mut bytes: &[u8]) -> Written {
         match rustix::io::write(rustix::stdio::stdout(), bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(errno) => {
-                if let Some(ended) = after(errno) {
+                if let Some(ended) = after_partial(errno) {
                     return ended;
                 }
             }
         }
     }
-    Written::Whole
+    Written::Complete
 }
 
 /// What an error of write(2) means; `None` is to try again.
-fn after(errno: Errno) -> Option<Written> {
+fn after_partial(errno: Errno) -> Option<Written> {
     match errno {
         Errno::INTR => None,
         Errno::AGAIN => {

@@ -1,18 +1,18 @@
 //! The table from a sample's fields to the catalogue: which number goes out
 //! under which name. A series without a line here does not compile.
 
-use psstat_emit::{Cycle, HealthSeries, Image, Series, Value};
-use psstat_sampler::{Counters, ImageId, Numbers, Sample};
+use psstat_emit::{CollectorSeries, CycleEncoder, ImageName, Series, Value};
+use psstat_sampler::{ImageId, IoCounters, Numbers, Sample};
 
-use crate::health::OwnHealth;
+use crate::health::SelfMetrics;
 use crate::options::MemUnit;
 
 /// Writes all points of a cycle. A value that could not be read has none.
 pub fn write<'a>(
-    cycle: &mut Cycle<'a>,
+    cycle: &mut CycleEncoder<'a>,
     sample: &Sample,
-    images: &'a [(Image, ImageId)],
-    own: &OwnHealth,
+    images: &'a [(ImageName, ImageId)],
+    own: &SelfMetrics,
     memory: Memory,
 ) {
     for &series in Series::ALL {
@@ -28,14 +28,18 @@ pub fn write<'a>(
 }
 
 /// Writes the collector's health alone: of a cycle that came to no sample.
-pub fn write_own(cycle: &mut Cycle<'_>, own: &OwnHealth) {
+pub fn write_self(cycle: &mut CycleEncoder<'_>, own: &SelfMetrics) {
     write_health(cycle, None, own);
 }
 
-fn write_health(cycle: &mut Cycle<'_>, sampler: Option<&psstat_sampler::Health>, own: &OwnHealth) {
-    for &health in HealthSeries::ALL {
+fn write_health(
+    cycle: &mut CycleEncoder<'_>,
+    sampler: Option<&psstat_sampler::Health>,
+    own: &SelfMetrics,
+) {
+    for &health in CollectorSeries::ALL {
         if let Some(value) = health_of(health, sampler, own) {
-            let _ = cycle.health(health, value);
+            let _ = cycle.collector_point(health, value);
         }
     }
 }
@@ -59,7 +63,7 @@ impl Memory {
 }
 
 fn value_of(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
-    let io = |of: fn(&Counters) -> i64| image.io.as_ref().map(|io| Value::from_i64(of(io)));
+    let io = |of: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from_i64(of(io)));
     let count = |count: Option<u64>| count.map(Value::from_u64);
     match series {
         Series::IoRchar => io(|io| io.rchar),
@@ -83,42 +87,42 @@ fn value_of(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
 
 /// Without a sample, only what the collector knows of itself has a value.
 fn health_of(
-    health: HealthSeries,
+    health: CollectorSeries,
     sampler: Option<&psstat_sampler::Health>,
-    own: &OwnHealth,
+    own: &SelfMetrics,
 ) -> Option<Value> {
     let seen = |of: fn(&psstat_sampler::Health) -> u64| sampler.map(|it| Value::from_u64(of(it)));
     let count = |number: u64| Some(Value::from_u64(number));
     match health {
-        HealthSeries::Cpu => Some(thousandths(own.cpu_milliseconds)),
-        HealthSeries::Wall => Some(thousandths(own.wall_milliseconds)),
-        HealthSeries::Seen => seen(|sampler| sampler.seen),
-        HealthSeries::Matched => seen(|sampler| sampler.matched),
-        HealthSeries::DeniedIo => seen(|sampler| sampler.denied.io),
-        HealthSeries::DeniedFd => seen(|sampler| sampler.denied.fd),
-        HealthSeries::DeniedCmdline => seen(|sampler| sampler.denied.command_line),
-        HealthSeries::DeniedNs => seen(|sampler| sampler.denied.netns),
-        HealthSeries::DeniedStatm => seen(|sampler| sampler.denied.statm),
-        HealthSeries::DeniedStat => seen(|sampler| sampler.denied.stat),
-        HealthSeries::DeniedNet => seen(|sampler| sampler.denied.net),
-        HealthSeries::FailedIo => seen(|sampler| sampler.failed.io),
-        HealthSeries::FailedFd => seen(|sampler| sampler.failed.fd),
-        HealthSeries::FailedCmdline => seen(|sampler| sampler.failed.command_line),
-        HealthSeries::FailedNs => seen(|sampler| sampler.failed.netns),
-        HealthSeries::FailedStatm => seen(|sampler| sampler.failed.statm),
-        HealthSeries::FailedStat => seen(|sampler| sampler.failed.stat),
-        HealthSeries::FailedNet => seen(|sampler| sampler.failed.net),
-        HealthSeries::Blocked => seen(|sampler| sampler.blocked),
-        HealthSeries::ConfBadLines => count(own.bad_lines),
-        HealthSeries::ConfLoaded => count(u64::from(own.conf_loaded)),
-        HealthSeries::Rules => count(own.rules),
-        HealthSeries::LimitedRules => count(own.limited_rules),
-        HealthSeries::Panics => count(own.panics),
-        HealthSeries::SysPtrace => count(u64::from(own.held.sys_ptrace)),
-        HealthSeries::DacReadSearch => count(u64::from(own.held.dac_read_search)),
-        HealthSeries::Rss => own.rss.map(Value::from_u64),
-        HealthSeries::Fds => seen(|sampler| sampler.kept),
-        HealthSeries::Late => count(own.late),
+        CollectorSeries::Cpu => Some(thousandths(own.cpu_milliseconds)),
+        CollectorSeries::Wall => Some(thousandths(own.wall_milliseconds)),
+        CollectorSeries::Seen => seen(|sampler| sampler.processes),
+        CollectorSeries::Matched => seen(|sampler| sampler.matched),
+        CollectorSeries::DeniedIo => seen(|sampler| sampler.denied.io),
+        CollectorSeries::DeniedFd => seen(|sampler| sampler.denied.fd),
+        CollectorSeries::DeniedCmdline => seen(|sampler| sampler.denied.command_line),
+        CollectorSeries::DeniedNs => seen(|sampler| sampler.denied.netns),
+        CollectorSeries::DeniedStatm => seen(|sampler| sampler.denied.statm),
+        CollectorSeries::DeniedStat => seen(|sampler| sampler.denied.stat),
+        CollectorSeries::DeniedNet => seen(|sampler| sampler.denied.net),
+        CollectorSeries::FailedIo => seen(|sampler| sampler.failed.io),
+        CollectorSeries::FailedFd => seen(|sampler| sampler.failed.fd),
+        CollectorSeries::FailedCmdline => seen(|sampler| sampler.failed.command_line),
+        CollectorSeries::FailedNs => seen(|sampler| sampler.failed.netns),
+        CollectorSeries::FailedStatm => seen(|sampler| sampler.failed.statm),
+        CollectorSeries::FailedStat => seen(|sampler| sampler.failed.stat),
+        CollectorSeries::FailedNet => seen(|sampler| sampler.failed.net),
+        CollectorSeries::Blocked => seen(|sampler| sampler.blocked),
+        CollectorSeries::ConfBadLines => count(own.bad_lines),
+        CollectorSeries::ConfLoaded => count(u64::from(own.conf_loaded)),
+        CollectorSeries::Rules => count(own.rules),
+        CollectorSeries::LimitedRules => count(own.limited_rules),
+        CollectorSeries::Panics => count(own.panics),
+        CollectorSeries::SysPtrace => count(u64::from(own.fds_held.sys_ptrace)),
+        CollectorSeries::DacReadSearch => count(u64::from(own.fds_held.dac_read_search)),
+        CollectorSeries::Rss => own.rss.map(Value::from_u64),
+        CollectorSeries::Fds => seen(|sampler| sampler.fds_held),
+        CollectorSeries::Late => count(own.late),
     }
 }
 

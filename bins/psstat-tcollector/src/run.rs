@@ -3,73 +3,73 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use psstat_emit::{Image, Timestamp};
+use psstat_emit::{ImageName, Timestamp};
 use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
 use rustix::io::Errno;
 
-use crate::conf::{Conf, OwnerRule, check};
-use crate::cycle::{Sampling, Schedule, describe, protected};
+use crate::conf::{Conf, OwnerPolicy, check};
+use crate::cycle::{SampleLoop, Schedule, catch_panic, log_fast_paths};
 use crate::fault;
-use crate::health::{Meter, OwnHealth};
+use crate::health::{SelfMeter, SelfMetrics};
 use crate::log;
 use crate::options::Settings;
 use crate::output::{Output, Written};
 use crate::points::{self, Memory};
-use crate::rights::{self, Held};
-use crate::timeline::Timeline;
+use crate::rights::{self, Capabilities};
+use crate::timeline::TimestampSource;
 use crate::wait::Signals;
 use crate::{EXIT_OK, EXIT_USAGE};
 
 /// How long the first cycle waits for a conf that is being written.
-const CONF_AT_START: Duration = Duration::from_secs(1);
+const INITIAL_CONF_WAIT: Duration = Duration::from_secs(1);
 
 /// Does what the settings say, and gives the exit status.
 pub fn run(settings: Settings) -> u8 {
     // First of all, so that --check finds what the collector will find, and
     // whoever is asked for a user's number has no more rights either.
-    rights::shrink();
-    let owner = OwnerRule { user: settings.conf_owner.clone(), strict: settings.strict_owner };
+    rights::drop_privileges();
+    let owner = OwnerPolicy { user: settings.conf_owner.clone(), strict: settings.strict_owner };
     if settings.check {
-        return rights::as_the_user(|| check(&settings.conf, &owner, &settings.proc));
+        return rights::with_user_privileges(|| check(&settings.conf, &owner, &settings.proc));
     }
-    let signals = match Signals::heed() {
+    let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
             log::line(&format!("signals cannot be heeded: {error}"));
             return EXIT_OK;
         }
     };
-    fault::perhaps(format_args!("panic:start"));
+    fault::hit(format_args!("panic:start"));
     rights::raise_descriptor_limit();
-    let held = Held::now();
+    let held = Capabilities::now();
     if settings.debug {
         log::line(&format!("debug: {}", held.describe()));
     }
     let options = Options {
-        proc: settings.proc.clone(),
-        descriptors: settings.descriptors,
-        fast: FastPaths::ALL,
+        proc_root: settings.proc.clone(),
+        max_open_fds: settings.descriptors,
+        fast_paths: FastPaths::ALL,
         ..Options::default()
     };
     let sampler = match Sampler::new(options.clone()) {
         Ok(sampler) => sampler,
         Err(error) => {
-            let named_wrong = settings.proc_is_given && leads_nowhere(&error);
+            let named_wrong = settings.proc_is_explicit && is_bad_path(&error);
             log::line(&format!("{error}{}", if named_wrong { "; give --proc DIR" } else { "" }));
             // A shortage passes, and /proc may come to be mounted.
             return if named_wrong { EXIT_USAGE } else { EXIT_OK };
         }
     };
-    if !may_hold_processes(&settings.proc) {
+    if !looks_like_procfs(&settings.proc) {
         log::line(&format!(
             "{proc} is no procfs, nor a copy of one: there is no process in it; if it should be \
              one, `mount -t proc proc {proc}`",
             proc = settings.proc.display()
         ));
-        return if settings.proc_is_given { EXIT_USAGE } else { EXIT_OK };
+        return if settings.proc_is_explicit { EXIT_USAGE } else { EXIT_OK };
     }
     if settings.debug {
-        describe(&sampler);
+        log_fast_paths(&sampler);
     }
     let conf = match Conf::new(settings.conf.clone(), owner) {
         Ok(conf) => conf,
@@ -82,23 +82,23 @@ pub fn run(settings: Settings) -> u8 {
         signals,
         conf,
         options,
-        sampling: Sampling::new(sampler),
-        timeline: Timeline::default(),
+        sampling: SampleLoop::new(sampler),
+        timeline: TimestampSource::default(),
         output: Output::default(),
-        meter: Meter::new(),
+        meter: SelfMeter::new(),
         buffer: Vec::new(),
         images: Vec::new(),
-        health: OwnHealth { held, ..OwnHealth::default() },
-        defect_before: false,
+        health: SelfMetrics { fds_held: held, ..SelfMetrics::default() },
+        panicked_last_cycle: false,
         panics_before: 0,
-        unwritten_before: false,
+        last_write_failed: false,
         settings,
     }
     .run()
 }
 
 /// Whether it is the path of the procfs that is wrong, and not the moment.
-fn leads_nowhere(error: &psstat_sampler::Error) -> bool {
+fn is_bad_path(error: &psstat_sampler::Error) -> bool {
     let psstat_sampler::Error::Procfs { source, .. } = error else { return false };
     let errno = Errno::from_io_error(source);
     matches!(errno, Some(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP))
@@ -106,7 +106,7 @@ fn leads_nowhere(error: &psstat_sampler::Error) -> bool {
 
 /// Whether there can be processes in a folder: it is a procfs, or has one in it,
 /// as a copy has. Of an unmounted `/proc` all images would be said to be gone.
-fn may_hold_processes(proc: &Path) -> bool {
+fn looks_like_procfs(proc: &Path) -> bool {
     let is_procfs =
         rustix::fs::statfs(proc).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
     let is_pid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
@@ -120,39 +120,39 @@ struct Collector {
     options: Options,
     signals: Signals,
     conf: Conf,
-    sampling: Sampling,
-    timeline: Timeline,
+    sampling: SampleLoop,
+    timeline: TimestampSource,
     output: Output,
-    meter: Meter,
+    meter: SelfMeter,
     buffer: Vec<u8>,
     /// The images that the cycle is about: those in force when it began. Of one
     /// that came since, nothing is known yet, and a 0 would be made up.
-    images: Vec<(Image, ImageId)>,
-    health: OwnHealth,
+    images: Vec<(ImageName, ImageId)>,
+    health: SelfMetrics,
     /// The last cycle was lost to a defect.
-    defect_before: bool,
+    panicked_last_cycle: bool,
     /// Defects at the end of the last cycle that went well.
     panics_before: u64,
     /// The last output could not be written.
-    unwritten_before: bool,
+    last_write_failed: bool,
 }
 
 impl Collector {
     fn run(mut self) -> u8 {
-        let at_latest = Instant::now() + CONF_AT_START;
+        let at_latest = Instant::now() + INITIAL_CONF_WAIT;
         let mut rules_changed = self.wait(at_latest, Signals::wait_for_conf);
         let mut schedule = Schedule::new(Duration::from_secs(self.settings.interval));
         let mut cycle = 0;
         loop {
             cycle += 1;
             self.meter.begin();
-            match protected(|| self.cycle(cycle, rules_changed)) {
+            match catch_panic(|| self.cycle(cycle, rules_changed)) {
                 Some(changed) => {
                     rules_changed = changed;
-                    self.defect_before = false;
+                    self.panicked_last_cycle = false;
                     // Nor was there one in reading the conf since the last cycle.
                     if self.panics_before == self.health.panics {
-                        log::no_defect();
+                        log::clear_last_panic();
                     }
                     self.panics_before = self.health.panics;
                 }
@@ -160,15 +160,15 @@ impl Collector {
                     self.health.panics += 1;
                     rules_changed = true;
                     self.recover();
-                    self.tell_health_alone();
+                    self.emit_health_only();
                 }
             }
             if !self.buffer.is_empty() {
                 match self.output.write(&self.buffer) {
-                    Written::Whole => self.unwritten_before = false,
+                    Written::Complete => self.last_write_failed = false,
                     Written::Closed => return EXIT_OK,
                     Written::Failed(errno) => {
-                        if !std::mem::replace(&mut self.unwritten_before, true) {
+                        if !std::mem::replace(&mut self.last_write_failed, true) {
                             log::line(&format!(
                                 "stdout cannot be written: {errno}; cycles are lost until it can"
                             ));
@@ -179,7 +179,7 @@ impl Collector {
             if self.settings.cycles.is_some_and(|cycles| cycle >= cycles) {
                 return EXIT_OK;
             }
-            log::catch_up();
+            log::flush_dropped();
             let (next, missed) = schedule.next(Instant::now());
             self.health.late += missed;
             rules_changed |= self.wait(next, Signals::wait);
@@ -189,7 +189,7 @@ impl Collector {
     /// Waits with an eye on the conf, whose reading may have a defect too: then
     /// without. Tells whether the rules changed, or may have.
     fn wait(&mut self, until: Instant, wait: fn(&Signals, Instant, &mut Conf) -> bool) -> bool {
-        let changed = protected(|| wait(&self.signals, until, &mut self.conf));
+        let changed = catch_panic(|| wait(&self.signals, until, &mut self.conf));
         changed.unwrap_or_else(|| {
             self.health.panics += 1;
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
@@ -207,24 +207,24 @@ impl Collector {
         }
         let changed = self.sampling.sample(&mut self.conf, &self.signals, cycle);
         let time = self.time();
-        self.look_at_itself();
+        self.update_self_metrics();
         let memory =
             Memory { unit: self.settings.mem_unit, page_size: rustix::param::page_size() as u64 };
         match self.settings.encoder.begin(&mut self.buffer, time) {
             Ok(mut points) => {
                 let sample = self.sampling.sampler.sample();
                 points::write(&mut points, sample, &self.images, &self.health, memory);
-                points.end();
+                points.finish();
             }
             // The time line never stands still but in 2106.
             Err(error) => log::line(&error.to_string()),
         }
         if self.settings.debug {
-            let OwnHealth { cpu_milliseconds: cpu, wall_milliseconds: wall, .. } = self.health;
+            let SelfMetrics { cpu_milliseconds: cpu, wall_milliseconds: wall, .. } = self.health;
             let health = &self.sampling.sampler.sample().health;
             log::line(&format!(
                 "debug: cycle {cycle}: {cpu:.3} ms of CPU, {wall:.0} ms, {} processes seen, {} matched, {} descriptors kept",
-                health.seen, health.matched, health.kept
+                health.processes, health.matched, health.fds_held
             ));
         }
         changed
@@ -243,13 +243,13 @@ impl Collector {
     }
 
     /// Brings its own health up to date.
-    fn look_at_itself(&mut self) {
+    fn update_self_metrics(&mut self) {
         let rules = &self.conf.rules;
         self.health.bad_lines = self.conf.bad_lines as u64;
-        self.health.panics += std::mem::take(&mut self.conf.defects);
+        self.health.panics += std::mem::take(&mut self.conf.panics);
         self.health.conf_loaded = self.conf.loaded;
         self.health.rules = rules.count() as u64;
-        self.health.limited_rules = rules.limited() as u64;
+        self.health.limited_rules = rules.limited_rules() as u64;
         self.meter.read(&mut self.health);
     }
 
@@ -258,16 +258,16 @@ impl Collector {
     /// even this, it begins anew.
     fn recover(&mut self) {
         self.buffer.clear();
-        let first = !std::mem::replace(&mut self.defect_before, true);
+        let first = !std::mem::replace(&mut self.panicked_last_cycle, true);
         let kept = first
-            && protected(|| {
-                fault::perhaps(format_args!("panic:recover"));
-                self.sampling.sampler.recover();
+            && catch_panic(|| {
+                fault::hit(format_args!("panic:recover"));
+                self.sampling.sampler.recover_after_panic();
             })
             .is_some();
         if !kept {
-            protected(|| match Sampler::new(self.options.clone()) {
-                Ok(sampler) => self.sampling = Sampling::new(sampler),
+            catch_panic(|| match Sampler::new(self.options.clone()) {
+                Ok(sampler) => self.sampling = SampleLoop::new(sampler),
                 Err(error) => log::line(&error.to_string()),
             });
         }
@@ -276,13 +276,13 @@ impl Collector {
     /// In the place of a lost cycle: what it knows of itself, the number of
     /// defects above all. tcollector kills a collector that is silent, and no
     /// alert would show the reason.
-    fn tell_health_alone(&mut self) {
-        let told = protected(|| {
+    fn emit_health_only(&mut self) {
+        let told = catch_panic(|| {
             let time = self.time();
-            self.look_at_itself();
+            self.update_self_metrics();
             if let Ok(mut points) = self.settings.encoder.begin(&mut self.buffer, time) {
-                points::write_own(&mut points, &self.health);
-                points.end();
+                points::write_self(&mut points, &self.health);
+                points.finish();
             }
         });
         if told.is_none() {

@@ -6,15 +6,15 @@ use psstat_emit::Timestamp;
 
 /// Gives each cycle its time.
 #[derive(Debug, Default)]
-pub struct Timeline {
+pub struct TimestampSource {
     last: Option<Last>,
     /// While the machine's clock is behind the points: what they go on from.
-    anchor: Option<Reading>,
+    anchor: Option<ClockReading>,
 }
 
 /// The machine's clock at a moment.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct ClockReading {
     wall: Duration,
     at: Instant,
 }
@@ -23,12 +23,12 @@ struct Reading {
 #[derive(Clone, Copy, Debug)]
 struct Last {
     time: i64,
-    clock: Reading,
+    clock: ClockReading,
 }
 
 /// A time for a cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct CycleTime {
     /// For the points.
     pub time: Timestamp,
     /// The machine's clock has just been found to be behind the points by so
@@ -36,17 +36,17 @@ pub struct Stamp {
     pub clock_set_back: Option<i64>,
 }
 
-impl Timeline {
+impl TimestampSource {
     /// The time of a cycle that ends now.
-    pub fn now(&mut self) -> Stamp {
+    pub fn now(&mut self) -> CycleTime {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.at(Reading { wall, at: Instant::now() })
+        self.at(ClockReading { wall, at: Instant::now() })
     }
 
     /// The machine's clock, unless that would go backwards: then the time that
     /// has truly passed since it was set back is added to the time before, so
     /// that rates stay right, until the clock has caught up.
-    fn at(&mut self, clock: Reading) -> Stamp {
+    fn at(&mut self, clock: ClockReading) -> CycleTime {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let wall = seconds(clock.wall);
         let mut time = wall;
@@ -73,7 +73,7 @@ impl Timeline {
             Timestamp::MAX
         });
         self.last = Some(Last { time: i64::from(time.as_unix()), clock });
-        Stamp { time, clock_set_back }
+        CycleTime { time, clock_set_back }
     }
 }
 
@@ -84,10 +84,10 @@ mod tests {
 
     /// Milliseconds passed and those of the machine's clock.
     fn run_exactly(clock: &[(u64, u64)]) -> Vec<(u32, Option<i64>)> {
-        let (mut timeline, start) = (Timeline::default(), Instant::now());
+        let (mut timeline, start) = (TimestampSource::default(), Instant::now());
         let stamps = clock.iter().map(|&(passed, wall)| {
             let at = start + Duration::from_millis(passed);
-            let stamp = timeline.at(Reading { wall: Duration::from_millis(wall), at });
+            let stamp = timeline.at(ClockReading { wall: Duration::from_millis(wall), at });
             (stamp.time.as_unix(), stamp.clock_set_back)
         });
         stamps.collect()

@@ -13,12 +13,12 @@ use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use crate::conf::Conf;
 
 /// Between two looks whether a conf is parsed at last.
-const MOMENT: Duration = Duration::from_millis(50);
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The signals that the collector heeds.
 #[derive(Debug)]
 pub struct Signals {
-    hangup: UnixStream,
+    sighup: UnixStream,
 }
 
 impl Signals {
@@ -32,7 +32,7 @@ impl Signals {
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub fn heed() -> io::Result<Signals> {
+    pub fn install() -> io::Result<Signals> {
         for signal in [SIGTERM, SIGINT, SIGABRT] {
             let always = Arc::new(AtomicBool::new(true));
             signal_hook::flag::register_conditional_shutdown(signal, 0, always)?;
@@ -41,7 +41,7 @@ impl Signals {
         let (hangup, theirs) = UnixStream::pair()?;
         hangup.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(SIGHUP, theirs)?;
-        Ok(Signals { hangup })
+        Ok(Signals { sighup: hangup })
     }
 
     /// Waits until `until`, and meanwhile follows the conf. Tells whether
@@ -54,7 +54,7 @@ impl Signals {
     /// just been written is given until `until` to be still, and a large one
     /// the time that it takes to parse.
     pub fn wait_for_conf(&self, until: Instant, conf: &mut Conf) -> bool {
-        let enough = |conf: &Conf, now| conf.decided || (now >= until && !conf.is_busy());
+        let enough = |conf: &Conf, now| conf.first_load_done || (now >= until && !conf.is_busy());
         self.wait_unless(enough, until, conf)
     }
 
@@ -66,24 +66,24 @@ impl Signals {
     ) -> bool {
         let mut changed = false;
         loop {
-            if self.hung_up() {
+            if self.take_sighup() {
                 conf.reload();
             }
-            changed |= conf.follow();
+            changed |= conf.poll_updates();
             let now = Instant::now();
             if enough(conf, now) {
                 return changed;
             }
             let left = until.saturating_duration_since(now);
-            self.sleep(if left.is_zero() { MOMENT } else { left }, conf);
+            self.sleep(if left.is_zero() { CHECK_INTERVAL } else { left }, conf);
         }
     }
 
     /// Whether SIGHUP has come since the last time.
-    fn hung_up(&self) -> bool {
+    fn take_sighup(&self) -> bool {
         let mut buffer = [0; 64];
         let mut hung_up = false;
-        while matches!(rustix::io::read(&self.hangup, &mut buffer), Ok(1..)) {
+        while matches!(rustix::io::read(&self.sighup, &mut buffer), Ok(1..)) {
             hung_up = true;
         }
         hung_up
@@ -91,7 +91,7 @@ impl Signals {
 
     fn sleep(&self, time: Duration, conf: &Conf) {
         let mut waited_for =
-            [self.hangup.as_fd(), conf.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            [self.sighup.as_fd(), conf.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         // An interrupted sleep is looked into by the caller.
         let _ = rustix::event::poll(&mut waited_for, Some(&timespec(time)));
     }

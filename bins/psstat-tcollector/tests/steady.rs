@@ -126,7 +126,7 @@ fn inside() {
     let cycles = CYCLES.to_string();
     let arguments = ["psstat-tcollector", "--interval", "1", "--cycles", &cycles, "--conf"];
     let arguments = arguments.map(Into::into).into_iter().chain([conf.into_os_string()]);
-    let settings = Options::try_parse_from(arguments).unwrap().settle().unwrap();
+    let settings = Options::try_parse_from(arguments).unwrap().resolve().unwrap();
     assert_eq!(run(settings), 0);
     let used = own_cpu();
     let niceness = own_niceness();

@@ -5,12 +5,12 @@
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use psstat_emit::{Encoder, Format, Image, Series, Timestamp, Value};
+use psstat_emit::{Encoder, Format, ImageName, Series, Timestamp, Value};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let format: Format = args.next().ok_or("usage: own FORMAT NAME")?.parse()?;
-    let image = Image::new(&args.next().ok_or("usage: own FORMAT NAME")?)?;
+    let image = ImageName::new(&args.next().ok_or("usage: own FORMAT NAME")?)?;
     // A point in JSON needs a tag; tcollector and a scraper add the host's name.
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
     let tags = match format {
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let count = std::fs::read_dir(folder)?.count();
         cycle.point(series, &image, Value::from_u64(count as u64))?;
     }
-    cycle.end();
+    cycle.finish();
     std::io::stdout().write_all(&out)?;
     Ok(())
 }

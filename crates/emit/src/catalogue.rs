@@ -5,7 +5,7 @@
 //! cycle's points (see [`Encoder`](crate::Encoder)).
 
 /// Makes `Series`, `HealthSeries` and `ALL` of the table.
-macro_rules! catalogue {
+macro_rules! metrics {
     ($(
         $(#[$enum_doc:meta])*
         $enum:ident (per_image: $per_image:literal) {

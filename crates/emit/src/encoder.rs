@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::catalogue::table::{HealthSeries, Series};
+use crate::catalogue::table::{CollectorSeries, Series};
 use crate::catalogue::{Kind, Metric};
-use crate::name::{Image, MAX_NAME, Tag};
+use crate::name::{ImageName, MAX_TAG_VALUE_LEN, Tag};
 use crate::template::Template;
 use crate::value::{MAX_VALUE, Timestamp, Value};
 
@@ -75,39 +75,39 @@ pub struct FormatError;
 pub enum EncoderError {
     /// An extra tag has a key that the points have already.
     #[error("the tag {0} is one that every point has already")]
-    Reserved(Tag),
+    ReservedTag(Tag),
     /// Two extra tags have the same key.
     #[error("the tag {0} has the key of another one")]
-    Twice(Tag),
+    DuplicateTag(Tag),
     /// There are more than five extra tags, `host` not counted.
-    #[error("{given} tags besides host, and a TSD takes {MAX_TAGS}")]
-    TooMany {
+    #[error("{count} tags besides host, and a TSD takes {MAX_TAGS}")]
+    TooManyTags {
         /// How many were given, `host` not counted.
-        given: usize,
+        count: usize,
     },
     /// With these tags a line could be of 1,000 bytes or more.
     #[error(
         "the tags are too long by {excess} bytes: a TSD takes lines of less than {MAX_LINE} bytes"
     )]
-    TooLong {
+    TagsTooLong {
         /// By how many bytes the tags have to be shorter.
         excess: usize,
     },
     /// JSON without a tag: a TSD refuses a point that has none, and nothing
     /// adds one on the way.
     #[error("a point in JSON needs a tag of its own, such as host=NAME")]
-    NoTag,
+    MissingTag,
     /// OpenMetrics has no such label name.
     #[error(
         "{0}: the key is no OpenMetrics label, which is letters, digits and _, no digit and no __ first"
     )]
-    NotALabel(Tag),
+    InvalidLabelName(Tag),
 }
 
 /// Why a cycle can't begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the last cycle was sent as of {last}, and the time is now {now}")]
-pub struct BeginError {
+pub struct TimeNotAdvanced {
     /// The time of the last cycle, in seconds.
     pub last: u32,
     /// The time that was refused, in seconds.
@@ -121,10 +121,10 @@ pub enum PointError {
     /// The point doesn't come after the last one of this cycle, in the order
     /// that [`Encoder`] states. The same series twice is one case of it.
     #[error("a point of {0} came twice or out of order")]
-    Order(&'static str),
+    OutOfOrder(&'static str),
     /// A counter below zero.
     #[error("the counter {0} is below zero")]
-    Negative(&'static str),
+    NegativeCounter(&'static str),
 }
 
 /// Writes cycles of points in one format.
@@ -166,14 +166,15 @@ impl Encoder {
         let series: Vec<_> =
             Series::ALL.iter().map(|s| render(s.metric(), s.type_value())).collect();
         let health: Vec<_> =
-            HealthSeries::ALL.iter().map(|h| render(h.metric(), h.type_value())).collect();
+            CollectorSeries::ALL.iter().map(|h| render(h.metric(), h.type_value())).collect();
         if format == Format::Tcollector {
             let fixed = |templates: &[Template]| {
-                templates.iter().map(Template::fixed_length).max().unwrap_or(0)
+                templates.iter().map(Template::static_len).max().unwrap_or(0)
             };
-            let longest = fixed(&health).max(fixed(&series) + MAX_NAME) + MAX_TIME + MAX_VALUE;
+            let longest =
+                fixed(&health).max(fixed(&series) + MAX_TAG_VALUE_LEN) + MAX_TIME + MAX_VALUE;
             if longest >= MAX_LINE {
-                return Err(EncoderError::TooLong { excess: longest - MAX_LINE + 1 });
+                return Err(EncoderError::TagsTooLong { excess: longest - MAX_LINE + 1 });
             }
         }
         Ok(Encoder { format, series, health, time: Vec::new(), last: None })
@@ -191,12 +192,12 @@ impl Encoder {
         &'a mut self,
         out: &'a mut Vec<u8>,
         time: Timestamp,
-    ) -> Result<Cycle<'a>, BeginError> {
+    ) -> Result<CycleEncoder<'a>, TimeNotAdvanced> {
         if self.format != Format::OpenMetrics
             && let Some(last) = self.last
             && last >= time
         {
-            return Err(BeginError { last: last.as_unix(), now: time.as_unix() });
+            return Err(TimeNotAdvanced { last: last.as_unix(), now: time.as_unix() });
         }
         self.last = Some(time);
         self.time.clear();
@@ -206,7 +207,7 @@ impl Encoder {
             Format::Tcollector | Format::OpenMetrics => b" ",
         });
         out.clear();
-        Ok(Cycle { encoder: self, out, last: None, family: None })
+        Ok(CycleEncoder { encoder: self, out, last: None, family: None })
     }
 }
 
@@ -214,21 +215,21 @@ impl Encoder {
 fn check_tags(format: Format, tags: &[Tag]) -> Result<(), EncoderError> {
     for (index, tag) in tags.iter().enumerate() {
         if matches!(tag.key(), "image" | "type") {
-            return Err(EncoderError::Reserved(tag.clone()));
+            return Err(EncoderError::ReservedTag(tag.clone()));
         }
         if tags.iter().take(index).any(|earlier| earlier.key() == tag.key()) {
-            return Err(EncoderError::Twice(tag.clone()));
+            return Err(EncoderError::DuplicateTag(tag.clone()));
         }
         if format == Format::OpenMetrics && !is_label(tag.key()) {
-            return Err(EncoderError::NotALabel(tag.clone()));
+            return Err(EncoderError::InvalidLabelName(tag.clone()));
         }
     }
     let given = tags.iter().filter(|tag| tag.key() != "host").count();
     if given > MAX_TAGS {
-        return Err(EncoderError::TooMany { given });
+        return Err(EncoderError::TooManyTags { count: given });
     }
     if format == Format::Json && tags.is_empty() {
-        return Err(EncoderError::NoTag);
+        return Err(EncoderError::MissingTag);
     }
     Ok(())
 }
@@ -243,17 +244,17 @@ fn is_label(key: &str) -> bool {
 /// A cycle that is being written.
 #[derive(Debug)]
 #[must_use = "the output is not whole before end()"]
-pub struct Cycle<'a> {
+pub struct CycleEncoder<'a> {
     encoder: &'a Encoder,
     out: &'a mut Vec<u8>,
     /// The slot and the image of the last point. Slots number the series,
     /// those of images first, in the order of their points.
-    last: Option<(usize, Option<&'a Image>)>,
+    last: Option<(usize, Option<&'a ImageName>)>,
     /// The OpenMetrics family that has begun last.
     family: Option<&'static str>,
 }
 
-impl<'a> Cycle<'a> {
+impl<'a> CycleEncoder<'a> {
     /// Writes the value of a series of an image.
     ///
     /// # Errors
@@ -263,7 +264,7 @@ impl<'a> Cycle<'a> {
     pub fn point(
         &mut self,
         series: Series,
-        image: &'a Image,
+        image: &'a ImageName,
         value: Value,
     ) -> Result<(), PointError> {
         // `series` and `health` have a template for each variant, in order.
@@ -275,7 +276,11 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     /// As for [`Cycle::point`].
-    pub fn health(&mut self, health: HealthSeries, value: Value) -> Result<(), PointError> {
+    pub fn collector_point(
+        &mut self,
+        health: CollectorSeries,
+        value: Value,
+    ) -> Result<(), PointError> {
         let index = health as usize;
         let slot = Series::ALL.len() + index;
         self.write(slot, &self.encoder.health[index], health.metric(), None, value)
@@ -284,7 +289,7 @@ impl<'a> Cycle<'a> {
     /// Ends the cycle. The buffer is whole now, and can be written out in one
     /// go. A JSON cycle without a point leaves it empty, since a TSD refuses
     /// an empty array.
-    pub fn end(self) {
+    pub fn finish(self) {
         match self.encoder.format {
             Format::Tcollector => {}
             Format::Json if self.last.is_none() => {}
@@ -298,20 +303,20 @@ impl<'a> Cycle<'a> {
         slot: usize,
         template: &Template,
         metric: &'static Metric,
-        image: Option<&'a Image>,
+        image: Option<&'a ImageName>,
         value: Value,
     ) -> Result<(), PointError> {
         let place = Some((slot, image));
         if place <= self.last {
-            return Err(PointError::Order(metric.name));
+            return Err(PointError::OutOfOrder(metric.name));
         }
         if metric.kind == Kind::Counter && value.is_negative() {
-            return Err(PointError::Negative(metric.name));
+            return Err(PointError::NegativeCounter(metric.name));
         }
         let first = self.last.is_none();
         self.last = place;
 
-        let image = image.map_or("", Image::as_str).as_bytes();
+        let image = image.map_or("", ImageName::as_str).as_bytes();
         let out = &mut *self.out;
         match self.encoder.format {
             Format::Tcollector => {}
@@ -321,20 +326,20 @@ impl<'a> Cycle<'a> {
                     self.family = Some(metric.family);
                     out.extend_from_slice(template.family.as_bytes());
                 }
-                out.extend_from_slice(template.head.as_bytes());
+                out.extend_from_slice(template.prefix.as_bytes());
                 out.extend_from_slice(image);
                 out.extend_from_slice(template.middle.as_bytes());
                 value.write(out);
-                out.extend_from_slice(template.tail.as_bytes());
+                out.extend_from_slice(template.suffix.as_bytes());
                 return Ok(());
             }
         }
-        out.extend_from_slice(template.head.as_bytes());
+        out.extend_from_slice(template.prefix.as_bytes());
         out.extend_from_slice(&self.encoder.time);
         value.write(out);
         out.extend_from_slice(template.middle.as_bytes());
         out.extend_from_slice(image);
-        out.extend_from_slice(template.tail.as_bytes());
+        out.extend_from_slice(template.suffix.as_bytes());
         Ok(())
     }
 }

@@ -52,9 +52,11 @@ mod name;
 mod template;
 mod value;
 
-pub use catalogue::table::{HealthSeries, Series};
-pub use encoder::{BeginError, Cycle, Encoder, EncoderError, Format, FormatError, PointError};
-pub use name::{Image, MAX_NAME, NameError, Tag, TagError};
+pub use catalogue::table::{CollectorSeries, Series};
+pub use encoder::{
+    CycleEncoder, Encoder, EncoderError, Format, FormatError, PointError, TimeNotAdvanced,
+};
+pub use name::{ImageName, MAX_TAG_VALUE_LEN, NameError, Tag, TagError};
 pub use value::{Timestamp, TimestampError, Value};
 
 /// Compiles the example in the README.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 ///
 /// OpenTSDB limits the line, not its parts. This limit leaves two thirds of a
 /// line of 1,000 bytes to the extra tags, whatever the image is called.
-pub const MAX_NAME: usize = 255;
+pub const MAX_TAG_VALUE_LEN: usize = 255;
 
 /// Why a text can't be an image name, a tag key or a tag value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum NameError {
         found: char,
     },
     /// The text is longer than [`MAX_NAME`].
-    #[error("is {length} bytes long; at most {MAX_NAME} are possible")]
+    #[error("is {length} bytes long; at most {MAX_TAG_VALUE_LEN} are possible")]
     TooLong {
         /// Its length in bytes.
         length: usize,
@@ -41,7 +41,7 @@ fn check(text: &str) -> Result<(), NameError> {
     if let Some((at, found)) = text.char_indices().find(|&(_, c)| !allowed(c)) {
         return Err(NameError::Character { at, found });
     }
-    if text.len() > MAX_NAME {
+    if text.len() > MAX_TAG_VALUE_LEN {
         return Err(NameError::TooLong { length: text.len() });
     }
     Ok(())
@@ -52,9 +52,9 @@ fn check(text: &str) -> Result<(), NameError> {
 /// Images order by their bytes, which is the order that
 /// [`Cycle::point`](crate::Cycle::point) wants them in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Image(Box<str>);
+pub struct ImageName(Box<str>);
 
-impl Image {
+impl ImageName {
     /// Takes a name of `[-_./a-zA-Z0-9]+`.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Image {
     /// [`MAX_NAME`].
     pub fn new(name: &str) -> Result<Self, NameError> {
         check(name)?;
-        Ok(Image(name.into()))
+        Ok(ImageName(name.into()))
     }
 
     /// The name.
@@ -72,13 +72,13 @@ impl Image {
     }
 }
 
-impl AsRef<str> for Image {
+impl AsRef<str> for ImageName {
     fn as_ref(&self) -> &str {
         self.as_str()
     }
 }
 
-impl fmt::Display for Image {
+impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -122,7 +122,7 @@ impl FromStr for Tag {
     type Err = TagError;
 
     fn from_str(text: &str) -> Result<Self, TagError> {
-        let (key, value) = text.split_once('=').ok_or(TagError::NoEquals)?;
+        let (key, value) = text.split_once('=').ok_or(TagError::MissingEquals)?;
         Tag::new(key, value)
     }
 }
@@ -139,7 +139,7 @@ impl fmt::Display for Tag {
 pub enum TagError {
     /// The text has no `=`.
     #[error("a tag is KEY=VALUE")]
-    NoEquals,
+    MissingEquals,
     /// The key can't be one.
     #[error("the tag's key {0}")]
     Key(NameError),

@@ -15,9 +15,9 @@ use crate::name::Tag;
 pub(crate) struct Template {
     /// What an OpenMetrics family begins with; empty in the other formats.
     pub(crate) family: String,
-    pub(crate) head: String,
+    pub(crate) prefix: String,
     pub(crate) middle: String,
-    pub(crate) tail: String,
+    pub(crate) suffix: String,
 }
 
 impl Template {
@@ -41,8 +41,8 @@ impl Template {
     }
 
     /// The bytes of a point, without its image, time and value.
-    pub(crate) fn fixed_length(&self) -> usize {
-        self.head.len() + self.middle.len() + self.tail.len()
+    pub(crate) fn static_len(&self) -> usize {
+        self.prefix.len() + self.middle.len() + self.suffix.len()
     }
 }
 
@@ -51,9 +51,9 @@ fn tcollector(metric: &Metric, tags: &[(&str, &str)]) -> Template {
     let tags: String = tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
     Template {
         family: String::new(),
-        head: format!("{} ", metric.name),
+        prefix: format!("{} ", metric.name),
         middle: if metric.per_image { " image=".into() } else { String::new() },
-        tail: tags + "\n",
+        suffix: tags + "\n",
     }
 }
 
@@ -69,9 +69,9 @@ fn json(metric: &Metric, tags: &[(&str, &str)]) -> Template {
     };
     Template {
         family: String::new(),
-        head: format!(r#"{{"metric":"{}","timestamp":"#, metric.name),
+        prefix: format!(r#"{{"metric":"{}","timestamp":"#, metric.name),
         middle: middle.into(),
-        tail,
+        suffix: tail,
     }
 }
 
@@ -97,5 +97,10 @@ fn open_metrics(metric: &Metric, tags: &[(&str, &str)]) -> Template {
         (false, false) => (format!("{{{labels}}} "), String::new()),
         (false, true) => (" ".to_owned(), String::new()),
     };
-    Template { family: header, head: format!("{family}{suffix}{head}"), middle, tail: "\n".into() }
+    Template {
+        family: header,
+        prefix: format!("{family}{suffix}{head}"),
+        middle,
+        suffix: "\n".into(),
+    }
 }

@@ -5,11 +5,11 @@
 ///
 /// There is no floating point and so no NaN and no infinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Value(Number);
+pub struct Value(Repr);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Number {
-    Whole(i64),
+enum Repr {
+    Integer(i64),
     Thousandths(i64),
 }
 
@@ -24,19 +24,19 @@ impl Value {
     /// A whole number.
     #[must_use]
     pub fn from_i64(number: i64) -> Self {
-        Value(Number::Whole(number))
+        Value(Repr::Integer(number))
     }
 
     /// So many thousandths: 12,500 are printed as `12.5`, 3 as `0.003`, 0 as
     /// `0`.
     #[must_use]
     pub fn from_thousandths(thousandths: i64) -> Self {
-        Value(Number::Thousandths(thousandths))
+        Value(Repr::Thousandths(thousandths))
     }
 
     /// Whether the value is below 0.
     pub(crate) fn is_negative(self) -> bool {
-        let (Number::Whole(number) | Number::Thousandths(number)) = self.0;
+        let (Repr::Integer(number) | Repr::Thousandths(number)) = self.0;
         number < 0
     }
 
@@ -44,8 +44,8 @@ impl Value {
     /// zeros, at most [`MAX_VALUE`] bytes.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self.0 {
-            Number::Whole(number) => write_integer(out, number),
-            Number::Thousandths(thousandths) => {
+            Repr::Integer(number) => write_integer(out, number),
+            Repr::Thousandths(thousandths) => {
                 let whole = thousandths / 1000;
                 if thousandths < 0 && whole == 0 {
                     out.push(b'-');

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use psstat_matcher::Rules;
-use psstat_matcher::live::{Event, LiveConf};
+use psstat_matcher::live::{ConfigWatcher, Event};
 
 fn main() -> io::Result<()> {
     let Some(path) = std::env::args_os().nth(1) else {
@@ -27,7 +27,7 @@ pub(crate) fn follow(
     command_lines: impl BufRead,
     mut out: impl Write,
 ) -> io::Result<()> {
-    let mut live = LiveConf::new(path);
+    let mut live = ConfigWatcher::new(path);
     let mut rules = Rules::default();
     // A conf that was changed this moment is given the time to be still.
     let latest = Instant::now() + Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub(crate) fn follow(
 
 /// Takes what has changed since the last time, and tells it. Whether there was
 /// something.
-fn take(live: &mut LiveConf, rules: &mut Rules, out: &mut impl Write) -> io::Result<bool> {
+fn take(live: &mut ConfigWatcher, rules: &mut Rules, out: &mut impl Write) -> io::Result<bool> {
     let name = live.path().display().to_string();
     match live.poll(Instant::now()) {
         Some(Event::Loaded(loaded)) => {

@@ -34,9 +34,9 @@ impl Conf {
     /// may end without. A byte order mark at the start is skipped, `#` starts
     /// a comment line, blank lines are skipped.
     pub fn parse(bytes: &[u8]) -> Self {
-        let mut reader = Reader::default();
+        let mut reader = Parser::default();
         if bytes.len() > MAX_FILE_LEN {
-            reader.complain(too_large(bytes.len() as u64));
+            reader.report(too_large(bytes.len() as u64));
         } else {
             let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
             for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
@@ -61,20 +61,20 @@ pub(crate) fn too_large(len: u64) -> Diagnostic {
         span: 1,
         text: Vec::new(),
         message: format!("the file has {len} bytes, more than the {MAX_FILE_LEN} that are read"),
-        remedy: "make it smaller: join rules of one image with `|`, drop comments".into(),
+        help: "make it smaller: join rules of one image with `|`, drop comments".into(),
     }
 }
 
 #[derive(Default)]
-struct Reader {
+struct Parser {
     conf: Conf,
     /// Diagnostics beyond the limit.
-    more: usize,
+    suppressed: usize,
     /// Whether the limit on rules has been reported.
-    full: bool,
+    rule_limit_reached: bool,
 }
 
-impl Reader {
+impl Parser {
     fn line(&mut self, number: usize, line: &[u8]) {
         let start = line.iter().position(|b| !is_space(*b));
         let Some(start) = start else { return };
@@ -82,7 +82,7 @@ impl Reader {
             return;
         }
         if let Err(complaint) = self.rule(number, line, start) {
-            self.complain(complaint);
+            self.report(complaint);
         }
     }
 
@@ -102,7 +102,7 @@ impl Reader {
         let name_len = rest.iter().position(|b| is_space(*b)).unwrap_or(rest.len());
         let (name, rest) = rest.split_at(name_len);
         let image =
-            ImageName::from_bytes(name).map_err(|e| bad_name(number, line, start, name, e))?;
+            ImageName::from_bytes(name).map_err(|e| invalid_name(number, line, start, name, e))?;
         let Some(skip) = rest.iter().position(|b| !is_space(*b)) else {
             let message = format!("image `{image}` has no regex");
             let remedy = format!("write `{image} REGEX`, both on one line");
@@ -114,11 +114,11 @@ impl Reader {
         let end = pattern.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1);
         let pattern = pattern.get(..end).unwrap_or_default();
         if self.conf.rules.rules().len() >= MAX_RULES {
-            if self.full {
+            if self.rule_limit_reached {
                 // Said once; every further line would say the same.
                 return Ok(());
             }
-            self.full = true;
+            self.rule_limit_reached = true;
             let message =
                 format!("more than {MAX_RULES} rules; this and all that follow are not used");
             let remedy = "join rules of one image with `|`";
@@ -133,33 +133,33 @@ impl Reader {
                 span: e.span(),
                 text: line.to_vec(),
                 message: e.message().to_owned(),
-                remedy: e.remedy().to_owned(),
+                help: e.remedy().to_owned(),
             }
         })
     }
 
-    fn complain(&mut self, diagnostic: Diagnostic) {
+    fn report(&mut self, diagnostic: Diagnostic) {
         if self.conf.diagnostics.len() < MAX_DIAGNOSTICS {
             self.conf.diagnostics.push(diagnostic);
         } else {
-            self.more += 1;
+            self.suppressed += 1;
         }
     }
 
     fn finish(mut self) -> Conf {
         for warning in lint::warnings(&self.conf.rules) {
-            self.complain(warning);
+            self.report(warning);
         }
         self.conf.diagnostics.sort_by_key(|d| d.line);
-        if self.more > 0 {
+        if self.suppressed > 0 {
             self.conf.diagnostics.push(Diagnostic {
                 severity: Severity::Error,
                 line: 0,
                 column: 1,
                 span: 1,
                 text: Vec::new(),
-                message: format!("{} more diagnostics are not shown", self.more),
-                remedy: "correct those above first".into(),
+                message: format!("{} more diagnostics are not shown", self.suppressed),
+                help: "correct those above first".into(),
             });
         }
         self.conf
@@ -187,11 +187,17 @@ fn error(
         span: len.max(1),
         text: text.to_vec(),
         message: message.into(),
-        remedy: remedy.into(),
+        help: remedy.into(),
     }
 }
 
-fn bad_name(line: usize, text: &[u8], start: usize, name: &[u8], e: ImageNameError) -> Diagnostic {
+fn invalid_name(
+    line: usize,
+    text: &[u8],
+    start: usize,
+    name: &[u8],
+    e: ImageNameError,
+) -> Diagnostic {
     let (at, len) = match e {
         ImageNameError::BadCharacter { at } => (start + at, 1),
         ImageNameError::Empty | ImageNameError::TooLong { .. } => (start, name.len()),

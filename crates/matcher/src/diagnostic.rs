@@ -43,7 +43,7 @@ pub struct Diagnostic {
     /// What is wrong.
     pub message: String,
     /// What to write instead.
-    pub remedy: String,
+    pub help: String,
 }
 
 impl Diagnostic {
@@ -55,6 +55,6 @@ impl Diagnostic {
     /// only the part around the spot, so that the output is safe for a
     /// terminal or a log. It ends without a newline.
     pub fn display<'a>(&'a self, file: &'a str) -> impl fmt::Display + 'a {
-        crate::render::Rendered { diagnostic: self, file }
+        crate::render::DisplayDiagnostic { diagnostic: self, file }
     }
 }

@@ -20,7 +20,7 @@ use crate::diagnostic::Diagnostic;
 /// an older file that is moved into place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Identity {
+pub struct FileStamp {
     /// Device.
     pub dev: u64,
     /// Inode number.
@@ -39,7 +39,7 @@ pub struct Identity {
     pub mode: u32,
 }
 
-impl Identity {
+impl FileStamp {
     /// Of what is no regular file, without size and times: these change with
     /// every use of a device, and it would never be still.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
@@ -52,7 +52,7 @@ impl Identity {
     }
 }
 
-impl From<&Metadata> for Identity {
+impl From<&Metadata> for FileStamp {
     fn from(m: &Metadata) -> Self {
         Self {
             dev: m.dev(),
@@ -70,18 +70,18 @@ impl From<&Metadata> for Identity {
 /// A conf that was read from a file and has at least one good line.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// Its rules and diagnostics.
     pub conf: Conf,
     /// The file's state at the reading; see
     /// [`ownership`](crate::ownership::ownership) for what it should be.
-    pub identity: Identity,
+    pub identity: FileStamp,
 }
 
 /// Why a file gives no rules.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum Unusable {
+pub enum LoadError {
     /// It cannot be opened or read: it is missing, or permission is denied, or
     /// a link leads nowhere.
     #[error("cannot be read: {0}")]
@@ -91,20 +91,20 @@ pub enum Unusable {
     NotAFile,
     /// It changed while it was read; reading it again will do.
     #[error("changed while it was read")]
-    Changing,
+    ChangedWhileReading,
     /// No line of it is good. What is wrong with them is inside; nothing is
     /// where the file has only comments and blank lines.
     #[error("has no rule")]
     NoRule(Vec<Diagnostic>),
 }
 
-impl Unusable {
+impl LoadError {
     /// What it takes to tell two reasons apart, so that each is told once.
     pub(crate) fn kind(&self) -> (u8, Option<i32>) {
         match self {
             Self::Unreadable(e) => (0, e.raw_os_error()),
             Self::NotAFile => (1, None),
-            Self::Changing => (2, None),
+            Self::ChangedWhileReading => (2, None),
             Self::NoRule(_) => (3, None),
         }
     }
@@ -117,30 +117,30 @@ impl Unusable {
 ///
 /// # Errors
 /// Where there is no rule to be had; see [`Unusable`].
-pub fn load(path: &Path) -> Result<Loaded, Unusable> {
+pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
     let (bytes, identity) = read(path)?;
-    understand(&bytes, identity)
+    parse(&bytes, identity)
 }
 
-pub(crate) fn understand(bytes: &[u8], identity: Identity) -> Result<Loaded, Unusable> {
+pub(crate) fn parse(bytes: &[u8], identity: FileStamp) -> Result<LoadedConfig, LoadError> {
     let conf = Conf::parse(bytes);
     if conf.rules.is_empty() {
-        return Err(Unusable::NoRule(conf.diagnostics));
+        return Err(LoadError::NoRule(conf.diagnostics));
     }
-    Ok(Loaded { conf, identity })
+    Ok(LoadedConfig { conf, identity })
 }
 
 /// The whole content, up to one byte beyond the limit, and the state that it
 /// belongs to.
-pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unusable> {
+pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, FileStamp), LoadError> {
     let (mut file, before) = open(path)?;
-    let identity = Identity::from(&before);
+    let identity = FileStamp::from(&before);
     let mut bytes = Vec::new();
     let limit = MAX_FILE_LEN as u64 + 1;
-    file.by_ref().take(limit).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
-    let after = file.metadata().map_err(Unusable::Unreadable)?;
-    if Identity::from(&after) != identity {
-        return Err(Unusable::Changing);
+    file.by_ref().take(limit).read_to_end(&mut bytes).map_err(LoadError::Unreadable)?;
+    let after = file.metadata().map_err(LoadError::Unreadable)?;
+    if FileStamp::from(&after) != identity {
+        return Err(LoadError::ChangedWhileReading);
     }
     Ok((bytes, identity))
 }
@@ -148,15 +148,15 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unusable> {
 /// Opens a regular file, and nothing else: to open some devices does something
 /// (a watchdog is started and restarts the machine), and whoever may write the
 /// conf may put a link to one in its place.
-fn open(path: &Path) -> Result<(File, Metadata), Unusable> {
+fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
     let open = |path: &Path, flags: OFlags| {
         OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
     };
     // Names it, and opens nothing yet.
-    let named = open(path, OFlags::PATH).map_err(Unusable::Unreadable)?;
-    let metadata = named.metadata().map_err(Unusable::Unreadable)?;
+    let named = open(path, OFlags::PATH).map_err(LoadError::Unreadable)?;
+    let metadata = named.metadata().map_err(LoadError::Unreadable)?;
     if !metadata.is_file() {
-        return Err(Unusable::NotAFile);
+        return Err(LoadError::NotAFile);
     }
     // The same, whatever the path leads to by now. A thread may have descriptors
     // of its own, which `/proc/self` does not show.
@@ -168,10 +168,10 @@ fn open(path: &Path) -> Result<(File, Metadata), Unusable> {
         }
         opened => opened,
     };
-    let file = file.map_err(Unusable::Unreadable)?;
-    let metadata = file.metadata().map_err(Unusable::Unreadable)?;
+    let file = file.map_err(LoadError::Unreadable)?;
+    let metadata = file.metadata().map_err(LoadError::Unreadable)?;
     if !metadata.is_file() {
-        return Err(Unusable::NotAFile);
+        return Err(LoadError::NotAFile);
     }
     Ok((file, metadata))
 }

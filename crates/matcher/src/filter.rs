@@ -8,16 +8,16 @@ use crate::rules::Rule;
 
 /// Finds the literals that rules cannot do without, all in one pass.
 #[derive(Debug)]
-pub(crate) struct Filter {
+pub(crate) struct Prefilter {
     /// `None` where no rule has a literal.
     automaton: Option<NFA>,
     /// The rule of each literal.
     rules: Vec<usize>,
     /// Whether a rule may match a text without any literal.
-    always: Vec<bool>,
+    unfiltered: Vec<bool>,
 }
 
-impl Filter {
+impl Prefilter {
     pub(crate) fn new(rules: &[Rule]) -> Self {
         let mut literals = Vec::new();
         let mut numbers = Vec::new();
@@ -41,13 +41,13 @@ impl Filter {
         };
         let found = automaton.is_some();
         let always = rules.iter().map(|r| !found || r.literal().is_empty()).collect();
-        Self { automaton, rules: numbers, always }
+        Self { automaton, rules: numbers, unfiltered: always }
     }
 
     /// Says of each rule whether it may match.
     pub(crate) fn candidates(&self, text: &[u8], out: &mut Vec<bool>) {
         out.clear();
-        out.extend_from_slice(&self.always);
+        out.extend_from_slice(&self.unfiltered);
         let Some(automaton) = &self.automaton else { return };
         let mut state = OverlappingState::start();
         let input = aho_corasick::Input::new(text).anchored(Anchored::No);

@@ -98,8 +98,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
 pub use pattern_error::PatternError;
 pub use python::StepLimit;
-pub use rules::{Rule, Rules, Verdict};
-pub use survey::Survey;
+pub use rules::{ClassifyStats, Rule, Rules};
+pub use survey::CoverageCheck;
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]

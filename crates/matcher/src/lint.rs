@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::diagnostic::Diagnostic;
-use crate::python::Outline;
+use crate::python::LiteralSketch;
 use crate::rules::{Rule, Rules};
 
 /// An image with more rules times characters than this is not searched for
@@ -13,13 +13,13 @@ const MAX_COMPARED: usize = 20_000_000;
 /// The warnings about rules that can be given without knowing a command line.
 pub(crate) fn warnings(rules: &Rules) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
-    empty(rules, &mut warnings);
-    spellings(rules, &mut warnings);
-    contained(rules, &mut warnings);
+    matches_empty(rules, &mut warnings);
+    case_variants(rules, &mut warnings);
+    subsumed(rules, &mut warnings);
     warnings
 }
 
-fn empty(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
+fn matches_empty(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
     for rule in rules.rules().iter().filter(|r| r.matches_empty()) {
         warnings.push(rule.warning(
             "this matches the empty string, and so every process".into(),
@@ -28,7 +28,7 @@ fn empty(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
     }
 }
 
-fn spellings(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
+fn case_variants(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
     let mut first: HashMap<String, usize> = HashMap::new();
     for (number, image) in rules.images().iter().enumerate() {
         let plain = image.as_str().to_ascii_lowercase().replace('-', "_");
@@ -39,12 +39,12 @@ fn spellings(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
         if let Some(rule) = rules.rules().iter().find(|r| r.image() == number) {
             let message = format!("the image `{image}` is written `{before}` elsewhere");
             let remedy = format!("write `{before}` if the two are one; else they are two images");
-            warnings.push(rule.warning_at_name(image.as_str(), message, remedy));
+            warnings.push(rule.warn_at_name(image.as_str(), message, remedy));
         }
     }
 }
 
-fn contained(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
+fn subsumed(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
     let mut images: Vec<Vec<&Rule>> = rules.images().iter().map(|_| Vec::new()).collect();
     for rule in rules.rules() {
         if let Some(of_image) = images.get_mut(rule.image()) {
@@ -52,9 +52,9 @@ fn contained(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
         }
     }
     for of_image in images.iter().filter(|of_image| of_image.len() > 1) {
-        let outlines: Vec<Option<Outline>> =
-            of_image.iter().map(|rule| Outline::new(rule.source())).collect();
-        let all: usize = outlines.iter().flatten().map(Outline::len).sum();
+        let outlines: Vec<Option<LiteralSketch>> =
+            of_image.iter().map(|rule| LiteralSketch::new(rule.pattern())).collect();
+        let all: usize = outlines.iter().flatten().map(LiteralSketch::len).sum();
         let is_compared = all.saturating_mul(of_image.len()) <= MAX_COMPARED;
         let contains = |wide: usize, narrow: usize| {
             let outline = |number: usize| outlines.get(number).and_then(Option::as_ref);
@@ -63,7 +63,7 @@ fn contained(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
         };
         let mut seen: HashMap<&[u8], usize> = HashMap::new();
         for (number, rule) in of_image.iter().enumerate() {
-            let same = seen.get(rule.source()).copied();
+            let same = seen.get(rule.pattern()).copied();
             let wider = || {
                 (0..of_image.len()).filter(|_| is_compared).find(|&wide| {
                     // Of two ways to write one thing only the later is told.
@@ -78,7 +78,7 @@ fn contained(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
                 let message = format!("whatever this matches, the rule{place} matches too");
                 warnings.push(rule.warning(message, "remove this line".into()));
             }
-            seen.entry(rule.source()).or_insert(number);
+            seen.entry(rule.pattern()).or_insert(number);
         }
     }
 }

@@ -18,21 +18,21 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::file::{self, Identity, Loaded, Unusable};
-pub use crate::watch::Shortage;
+use crate::file::{self, FileStamp, LoadError, LoadedConfig};
+pub use crate::watch::InotifyLimit;
 use crate::watch::Watch;
 
 /// How long a changed file must be still before it is taken.
-pub const QUIET: Duration = Duration::from_millis(400);
+pub const SETTLE_TIME: Duration = Duration::from_millis(400);
 /// The same while a writer has it open.
-pub const QUIET_OPEN: Duration = Duration::from_millis(700);
+pub const SETTLE_TIME_WHILE_OPEN: Duration = Duration::from_millis(700);
 /// How often it is looked at without an event.
-pub const LOOK: Duration = Duration::from_secs(2);
+pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The shortest time between two looks that events cause.
-const GAP: Duration = Duration::from_millis(20);
+const MIN_POLL_GAP: Duration = Duration::from_millis(20);
 /// Timestamps of some file systems have a step of 2 s; a file that was
 /// younger than this when it was taken is read once more when it is not.
-const COARSE: Duration = Duration::from_millis(2_500);
+const MTIME_GRANULARITY: Duration = Duration::from_millis(2_500);
 
 /// What [`LiveConf::poll`] tells.
 #[derive(Debug)]
@@ -40,14 +40,14 @@ const COARSE: Duration = Duration::from_millis(2_500);
 pub enum Event {
     /// There are rules, new or changed. They replace the ones before. The
     /// diagnostics of a file that not everybody may read quote nothing of it.
-    Loaded(Box<Loaded>),
+    Loaded(Box<LoadedConfig>),
     /// The file gives no rules any more, or none yet. The ones before stay.
-    Unusable(Unusable),
+    Unusable(LoadError),
 }
 
 /// What [`LiveConf::look`] read: a file's content, or why there is none.
 #[derive(Debug)]
-pub struct Found(Result<(Vec<u8>, Identity), Unusable>);
+pub struct RawConfig(Result<(Vec<u8>, FileStamp), LoadError>);
 
 /// Follows a conf file through every way of changing it.
 ///
@@ -71,34 +71,34 @@ pub struct Found(Result<(Vec<u8>, Identity), Unusable>);
 /// }
 /// ```
 #[derive(Debug)]
-pub struct LiveConf {
+pub struct ConfigWatcher {
     path: PathBuf,
     watch: Watch,
     /// The state that was dealt with last.
-    known: Option<State>,
+    current: Option<State>,
     /// A state that is not yet dealt with, and since when it is still.
     pending: Option<(State, Instant)>,
     /// The last event that is not yet followed by a look.
-    touched: Option<Instant>,
-    last_look: Option<Instant>,
+    last_event: Option<Instant>,
+    last_poll: Option<Instant>,
     /// What was told last.
-    told: Option<Told>,
-    next_look: Option<Instant>,
+    told: Option<LastReported>,
+    next_poll: Option<Instant>,
     /// When to read a young file once more.
-    recheck: Option<Instant>,
+    needs_recheck: Option<Instant>,
 }
 
 /// What a look at the path gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    File(Identity),
+    File(FileStamp),
     /// The number of the error.
     Failed(Option<i32>),
 }
 
 impl State {
     fn of(path: &Path) -> Self {
-        match Identity::of(path) {
+        match FileStamp::of(path) {
             Ok(identity) => Self::File(identity),
             Err(e) => Self::Failed(e.raw_os_error()),
         }
@@ -106,10 +106,10 @@ impl State {
 
     /// Whether it is a device, a pipe or the like, whose events tell of its users
     /// and not of another conf.
-    fn is_special(&self) -> bool {
+    fn is_device_or_fifo(&self) -> bool {
         const TYPE: u32 = 0o170_000;
-        const REGULAR: u32 = 0o100_000;
-        matches!(self, Self::File(identity) if identity.mode & TYPE != REGULAR)
+        const S_IFREG: u32 = 0o100_000;
+        matches!(self, Self::File(identity) if identity.mode & TYPE != S_IFREG)
     }
 
     /// Device and number of the file.
@@ -122,13 +122,13 @@ impl State {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum LastReported {
     Loaded { content: u64, uid: u32, gid: u32, mode: u32 },
     NoRule { content: u64 },
     Unusable((u8, Option<i32>)),
 }
 
-impl LiveConf {
+impl ConfigWatcher {
     /// Follows `path`, which need not exist yet, nor its directories. Nothing
     /// is read before the first [`poll`](Self::poll).
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -138,13 +138,13 @@ impl LiveConf {
         Self {
             watch: Watch::new(path.clone()),
             path,
-            known: None,
+            current: None,
             pending: None,
-            touched: None,
-            last_look: None,
+            last_event: None,
+            last_poll: None,
             told: None,
-            next_look: None,
-            recheck: None,
+            next_poll: None,
+            needs_recheck: None,
         }
     }
 
@@ -163,23 +163,23 @@ impl LiveConf {
     /// What the kernel has too little of to tell of every change: then some are
     /// noticed by looking alone, every [`LOOK`]. It is asked for more at each
     /// look.
-    pub fn shortage(&self) -> Option<Shortage> {
+    pub fn shortage(&self) -> Option<InotifyLimit> {
         self.watch.shortage()
     }
 
     /// When to [`poll`](Self::poll) at the latest; `None` before the first
     /// time, which is now.
     pub fn deadline(&self) -> Option<Instant> {
-        self.next_look
+        self.next_poll
     }
 
     /// Lets the next [`poll`](Self::poll) read the file and tell what it
     /// gives, changed or not (SIGHUP).
     pub fn reload(&mut self) {
         self.told = None;
-        self.known = None;
+        self.current = None;
         self.pending = None;
-        self.next_look = None;
+        self.next_poll = None;
     }
 
     /// Looks whether something has changed and tells it, each change once.
@@ -191,46 +191,49 @@ impl LiveConf {
     /// The first call tells at once what is there, unless the file was changed
     /// within the last [`QUIET`]; [`file::load`] waits for nothing.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
-        let found = self.look(now)?;
-        self.understand(found)
+        let found = self.read_raw(now)?;
+        self.parse_and_report(found)
     }
 
     /// The part of [`poll`](Self::poll) that reads the file, and may block; what
     /// it found is for [`understand`](Self::understand).
-    pub fn look(&mut self, now: Instant) -> Option<Found> {
-        if self.watch.drain() {
-            self.touched = Some(now);
+    pub fn read_raw(&mut self, now: Instant) -> Option<RawConfig> {
+        if self.watch.read_events() {
+            self.last_event = Some(now);
             // Somebody who writes in small pieces makes thousands of events.
-            let soon = self.last_look.map_or(now, |at| now.max(at + GAP));
-            self.next_look = Some(self.next_look.map_or(soon, |at| at.min(soon)));
+            let soon = self.last_poll.map_or(now, |at| now.max(at + MIN_POLL_GAP));
+            self.next_poll = Some(self.next_poll.map_or(soon, |at| at.min(soon)));
         }
-        if self.next_look.is_some_and(|at| now < at) {
+        if self.next_poll.is_some_and(|at| now < at) {
             return None;
         }
         // First the watches, then the look: what changes after the look makes
         // an event.
-        self.watch.arm(self.touched.is_some());
-        self.last_look = Some(now);
+        self.watch.update_watches(self.last_event.is_some());
+        self.last_poll = Some(now);
         let mut state = State::of(&self.path);
-        if !self.watch.is_on(state.inode()) {
+        if !self.watch.is_active(state.inode()) {
             // It changed where no event tells of it.
-            self.watch.arm(true);
+            self.watch.update_watches(true);
             state = State::of(&self.path);
         }
-        let recheck = self.recheck.is_some_and(|at| at <= now);
-        let touched = self.touched.take().filter(|_| !state.is_special());
-        if touched.is_none() && !recheck && self.pending.is_none() && self.known == Some(state) {
-            self.next_look = Some(self.recheck.map_or(now + LOOK, |at| at.min(now + LOOK)));
+        let recheck = self.needs_recheck.is_some_and(|at| at <= now);
+        let touched = self.last_event.take().filter(|_| !state.is_device_or_fifo());
+        if touched.is_none() && !recheck && self.pending.is_none() && self.current == Some(state) {
+            self.next_poll = Some(
+                self.needs_recheck.map_or(now + POLL_INTERVAL, |at| at.min(now + POLL_INTERVAL)),
+            );
             return None;
         }
-        let quiet = if self.watch.is_being_written() { QUIET_OPEN } else { QUIET };
+        let quiet =
+            if self.watch.is_being_written() { SETTLE_TIME_WHILE_OPEN } else { SETTLE_TIME };
         let since = match (touched, self.pending.take()) {
             (Some(at), _) => at,
             (None, Some((earlier, since))) if earlier == state => since,
             (None, Some(_)) => now,
             // At the start, and where a file that was taken is read once
             // more, one that was changed a while ago needs no wait.
-            (None, None) if (recheck || self.known.is_none()) && is_older(&state, quiet) => {
+            (None, None) if (recheck || self.current.is_none()) && is_older(&state, quiet) => {
                 now.checked_sub(quiet).unwrap_or(now)
             }
             (None, None) => now,
@@ -239,43 +242,44 @@ impl LiveConf {
             return self.wait(state, since, since + quiet);
         }
         let read = file::read(&self.path);
-        if !belongs_to(&read, &state) {
+        if !owned_by(&read, &state) {
             return self.wait(state, now, now + quiet);
         }
-        self.known = Some(state);
-        self.recheck = (!is_older(&state, COARSE)).then(|| now + COARSE);
-        self.next_look = Some(now + LOOK);
-        Some(Found(read))
+        self.current = Some(state);
+        self.needs_recheck =
+            (!is_older(&state, MTIME_GRANULARITY)).then(|| now + MTIME_GRANULARITY);
+        self.next_poll = Some(now + POLL_INTERVAL);
+        Some(RawConfig(read))
     }
 
-    fn wait(&mut self, state: State, since: Instant, until: Instant) -> Option<Found> {
+    fn wait(&mut self, state: State, since: Instant, until: Instant) -> Option<RawConfig> {
         self.pending = Some((state, since));
-        self.next_look = Some(until);
+        self.next_poll = Some(until);
         None
     }
 
     /// The part of [`poll`](Self::poll) that parses what was found, which takes
     /// CPU alone. Tells nothing where it is what was told last.
-    pub fn understand(&mut self, Found(read): Found) -> Option<Event> {
+    pub fn parse_and_report(&mut self, RawConfig(read): RawConfig) -> Option<Event> {
         let (told, event) = match read {
             Ok((bytes, identity)) => {
                 let content = fingerprint(&bytes);
-                let Identity { uid, gid, mode, .. } = identity;
-                let loaded = Told::Loaded { content, uid, gid, mode };
-                let without = Told::NoRule { content };
+                let FileStamp { uid, gid, mode, .. } = identity;
+                let loaded = LastReported::Loaded { content, uid, gid, mode };
+                let without = LastReported::NoRule { content };
                 if self.told.as_ref().is_some_and(|t| *t == loaded || *t == without) {
                     return None;
                 }
-                let mut understood = file::understand(&bytes, identity);
+                let mut understood = file::parse(&bytes, identity);
                 if mode & READABLE_BY_ALL == 0 {
-                    quote_nothing(&mut understood);
+                    redact_source(&mut understood);
                 }
                 match understood {
                     Ok(conf) => (loaded, Event::Loaded(Box::new(conf))),
                     Err(reason) => (without, Event::Unusable(reason)),
                 }
             }
-            Err(reason) => (Told::Unusable(reason.kind()), Event::Unusable(reason)),
+            Err(reason) => (LastReported::Unusable(reason.kind()), Event::Unusable(reason)),
         };
         if self.told.as_ref() == Some(&told) {
             return None;
@@ -290,15 +294,15 @@ const READABLE_BY_ALL: u32 = 0o004;
 
 /// A file that not everybody may read is not quoted in a log that others may
 /// read: whoever controls the path could have linked it to any file.
-fn quote_nothing(understood: &mut Result<Loaded, Unusable>) {
+fn redact_source(understood: &mut Result<LoadedConfig, LoadError>) {
     let diagnostics = match understood {
         Ok(loaded) => &mut loaded.conf.diagnostics,
-        Err(Unusable::NoRule(diagnostics)) => diagnostics,
+        Err(LoadError::NoRule(diagnostics)) => diagnostics,
         Err(_) => return,
     };
     for diagnostic in diagnostics {
         diagnostic.text.clear();
-        diagnostic.remedy = "a check of the conf shows the line".to_owned();
+        diagnostic.help = "a check of the conf shows the line".to_owned();
     }
 }
 
@@ -309,10 +313,10 @@ fn fingerprint(bytes: &[u8]) -> u64 {
 }
 
 /// Whether what was read is the state that was waited for.
-fn belongs_to(read: &Result<(Vec<u8>, Identity), Unusable>, state: &State) -> bool {
+fn owned_by(read: &Result<(Vec<u8>, FileStamp), LoadError>, state: &State) -> bool {
     match (read, state) {
         (Ok((_, read)), State::File(seen)) => read == seen,
-        (Ok(_), State::Failed(_)) | (Err(Unusable::Changing), _) => false,
+        (Ok(_), State::Failed(_)) | (Err(LoadError::ChangedWhileReading), _) => false,
         // It may have another reason than the look had: EACCES is one of
         // opening only.
         (Err(_), _) => true,
@@ -334,10 +338,10 @@ fn is_older(state: &State, age: Duration) -> bool {
         .is_some_and(|passed| passed >= age)
 }
 
-impl From<Unusable> for io::Error {
-    fn from(reason: Unusable) -> Self {
+impl From<LoadError> for io::Error {
+    fn from(reason: LoadError) -> Self {
         match reason {
-            Unusable::Unreadable(e) => e,
+            LoadError::Unreadable(e) => e,
             other => Self::new(io::ErrorKind::InvalidData, other),
         }
     }

@@ -16,28 +16,28 @@ use thiserror::Error;
 /// assert_eq!("pxy".parse(), Ok(class));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class(String);
+pub struct HostClass(String);
 
 /// That is no name of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a class is a name of letters, digits, -, _ and .")]
 pub struct ClassError;
 
-impl Class {
+impl HostClass {
     /// The host's name up to its first dot, without trailing digits: `pxy12.ams3`
     /// is of class `pxy`. Of a name of digits alone nothing is left.
-    pub fn of_host(host: &str) -> Self {
+    pub fn from_hostname(host: &str) -> Self {
         let first = host.split('.').next().unwrap_or_default();
         Self(first.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned())
     }
 
     /// Its conf.
-    pub fn conf(&self) -> PathBuf {
+    pub fn config_path(&self) -> PathBuf {
         Path::new("/").join(&self.0).join("shared/conf/psstat.conf")
     }
 }
 
-impl FromStr for Class {
+impl FromStr for HostClass {
     type Err = ClassError;
 
     /// # Errors
@@ -66,16 +66,19 @@ mod tests {
             ("42", ""),
             ("", ""),
         ] {
-            assert_eq!(Class::of_host(host), Class(class.into()), "{host}");
+            assert_eq!(HostClass::from_hostname(host), HostClass(class.into()), "{host}");
         }
-        assert_eq!(Class::of_host("12").conf(), Path::new("/shared/conf/psstat.conf"));
+        assert_eq!(
+            HostClass::from_hostname("12").config_path(),
+            Path::new("/shared/conf/psstat.conf")
+        );
     }
 
     #[test]
     fn class_is_a_single_path_component() {
-        assert_eq!("nxa".parse(), Ok(Class("nxa".into())));
+        assert_eq!("nxa".parse(), Ok(HostClass("nxa".into())));
         for bad in ["", "..", "a/b", "/etc", "a b"] {
-            assert_eq!(bad.parse::<Class>(), Err(ClassError), "{bad}");
+            assert_eq!(bad.parse::<HostClass>(), Err(ClassError), "{bad}");
         }
     }
 }

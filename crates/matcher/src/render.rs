@@ -7,14 +7,14 @@ use crate::diagnostic::Diagnostic;
 /// How many characters of a line are shown at most.
 const WINDOW: usize = 100;
 /// How many of them stand before the spot, where the line is cut.
-const BEFORE: usize = 40;
+const CONTEXT_COLUMNS: usize = 40;
 
-pub(crate) struct Rendered<'a> {
+pub(crate) struct DisplayDiagnostic<'a> {
     pub(crate) diagnostic: &'a Diagnostic,
     pub(crate) file: &'a str,
 }
 
-impl fmt::Display for Rendered<'_> {
+impl fmt::Display for DisplayDiagnostic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let d = self.diagnostic;
         let mut file = String::new();
@@ -31,7 +31,7 @@ impl fmt::Display for Rendered<'_> {
             writeln!(f, "{number} | {line}")?;
             writeln!(f, "{gutter} | {marks}")?;
         }
-        write!(f, "  = help: {}", d.remedy)
+        write!(f, "  = help: {}", d.help)
     }
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Rendered<'_> {
 fn excerpt(text: &[u8], column: usize, span: usize) -> (String, String) {
     let at = column.saturating_sub(1);
     // Only a window is ever decoded into memory, however long the line is.
-    let first = if at > WINDOW - BEFORE { at - BEFORE } else { 0 };
+    let first = if at > WINDOW - CONTEXT_COLUMNS { at - CONTEXT_COLUMNS } else { 0 };
     let mut line = String::new();
     let mut marks = String::new();
     if first > 0 {

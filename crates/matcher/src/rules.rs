@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::attempts::Attempts;
+use crate::attempts::MatchRun;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::filter::Filter;
+use crate::filter::Prefilter;
 use crate::image::ImageName;
 use crate::pattern_error::PatternError;
-use crate::python::{ANY_LIMIT, Budget, MAX_WORK, Machine, Pattern, StepLimit};
+use crate::python::{ANY_LIMIT, BacktrackVm, Budget, MAX_WORK, Pattern, StepLimit};
 use crate::render::characters;
 
 /// How many steps the backtracking engine may take for one rule and one text of
@@ -18,17 +18,17 @@ use crate::render::characters;
 const MAX_STEPS: u64 = 1_000_000;
 /// How many it may take for each byte of a longer text: a rule that is harmless
 /// takes a few at each place.
-const STEPS_A_BYTE: u64 = 32;
+const STEPS_PER_BYTE: u64 = 32;
 /// How many it may take for one rule and a text of any length; a third of a
 /// second. A rule that has given up once has [`MAX_STEPS`] from then on, so
 /// that many long texts do not take that long each.
-const MAX_STEPS_LONG: u64 = 32_000_000;
+const MAX_STEPS_LARGE_TEXT: u64 = 32_000_000;
 /// How many steps it may take for one text, all rules together, in addition to
 /// those of one rule.
 const MAX_STEPS_TEXT: u64 = 3_000_000;
 /// How many steps it may take to learn whether a rule matches the empty string,
 /// which is asked of each rule when a conf is read.
-const EMPTY_STEPS: u64 = 10_000;
+const EMPTY_MATCH_STEPS: u64 = 10_000;
 /// The largest sum of the sizes of all patterns, in characters with repeats
 /// written out.
 const MAX_TOTAL_SIZE: u64 = 1_000_000;
@@ -53,17 +53,12 @@ impl Rule {
     }
 
     /// The pattern as it was written. It need not be UTF-8.
-    pub fn source(&self) -> &[u8] {
+    pub fn pattern(&self) -> &[u8] {
         self.text.get(self.source.clone()).unwrap_or_default()
     }
 
     /// A warning about this rule, with its image's name marked.
-    pub(crate) fn warning_at_name(
-        &self,
-        name: &str,
-        message: String,
-        remedy: String,
-    ) -> Diagnostic {
+    pub(crate) fn warn_at_name(&self, name: &str, message: String, remedy: String) -> Diagnostic {
         let start = self.text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
         let mut warning = self.warning(message, remedy);
         if self.line.is_some() {
@@ -80,10 +75,10 @@ impl Rule {
             severity: Severity::Warning,
             line: self.line.unwrap_or(0),
             column: characters(before).count() + 1,
-            span: characters(self.source()).count().max(1),
+            span: characters(self.pattern()).count().max(1),
             text: self.text.clone(),
             message,
-            remedy,
+            help: remedy,
         }
     }
 
@@ -93,7 +88,7 @@ impl Rule {
     }
 
     /// How often it gave up because of its step limit.
-    pub fn limits(&self) -> u64 {
+    pub fn step_limit_hits(&self) -> u64 {
         self.limits.load(Ordering::Relaxed)
     }
 
@@ -106,9 +101,9 @@ impl Rule {
     /// Whether it matches the empty string, and so every command line. Where
     /// that is hard to tell it is `false`.
     pub fn matches_empty(&self) -> bool {
-        let found = |text| self.pattern.find(text, &mut Machine::default(), EMPTY_STEPS);
+        let found = |text| self.pattern.find(text, &mut BacktrackVm::default(), EMPTY_MATCH_STEPS);
         let found_empty = |text| matches!(found(text), Ok(Some(r)) if r.is_empty());
-        self.pattern.is_empty_anywhere()
+        self.pattern.always_matches()
             || (self.pattern.can_be_empty() && found_empty(b"") && found_empty(b"x"))
     }
 
@@ -124,20 +119,20 @@ impl Rule {
         if text.is_empty() {
             return Ok(None);
         }
-        let found = self.find_in(text)?;
+        let found = self.find_with(text)?;
         if found.is_some() || !self.pattern.wants_space() {
             return Ok(found);
         }
         let mut closed = text.to_vec();
         closed.push(b' ');
-        self.find_in(&closed)
+        self.find_with(&closed)
     }
 
-    fn find_in(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {
-        self.pattern.find(text, &mut Machine::default(), steps_for(text))
+    fn find_with(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {
+        self.pattern.find(text, &mut BacktrackVm::default(), step_limit(text))
     }
 
-    pub(crate) fn pattern(&self) -> &Pattern {
+    pub(crate) fn compiled(&self) -> &Pattern {
         &self.pattern
     }
 
@@ -149,12 +144,12 @@ impl Rule {
 /// What [`Rules::classify`] found out beside the images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Verdict {
+pub struct ClassifyStats {
     /// How many images the text belongs to.
     pub images: usize,
     /// How many rules gave up because of their step limit. Whether these match
     /// is not known; they count as not matching. [`Rule::limits`] tells which.
-    pub limited: usize,
+    pub step_limit_hits: usize,
 }
 
 /// A list of rules, and what it takes to match them all.
@@ -195,16 +190,16 @@ pub struct Rules {
     /// What all patterns will need for text beyond ASCII, in bytes.
     any_memory: u64,
     /// Made at the first text after the last change.
-    filter: OnceLock<Filter>,
-    scratch: Mutex<Scratch>,
+    filter: OnceLock<Prefilter>,
+    scratch: Mutex<Cache>,
 }
 
 /// Memory that is kept from one text to the next.
 #[derive(Debug, Default)]
-struct Scratch {
-    attempts: Attempts,
+struct Cache {
+    attempts: MatchRun,
     /// Images that were found.
-    found: Vec<bool>,
+    matched: Vec<bool>,
 }
 
 impl Rules {
@@ -242,9 +237,13 @@ impl Rules {
             return Err(PatternError::new(message, 0, source.len(), remedy));
         }
         self.size = size;
-        match self.any_memory.checked_add(pattern.any_memory()).filter(|all| *all <= ANY_LIMIT) {
+        match self
+            .any_memory
+            .checked_add(pattern.unicode_automaton_size())
+            .filter(|all| *all <= ANY_LIMIT)
+        {
             Some(all) => self.any_memory = all,
-            None => pattern.forget_any(),
+            None => pattern.drop_unicode_automaton(),
         }
         let next = self.images.len();
         let image = *self.numbers.entry(image).or_insert_with_key(|image| {
@@ -282,19 +281,19 @@ impl Rules {
     ///
     /// After some texts of each kind (ASCII, other UTF-8, not UTF-8) it does
     /// not allocate, unless a text is longer than 256 KiB.
-    pub fn classify(&self, text: &[u8], found: &mut dyn FnMut(usize)) -> Verdict {
-        let mut verdict = Verdict::default();
+    pub fn classify(&self, text: &[u8], found: &mut dyn FnMut(usize)) -> ClassifyStats {
+        let mut verdict = ClassifyStats::default();
         if text.is_empty() || self.rules.is_empty() {
             return verdict;
         }
-        let mut budget = Budget { steps: MAX_STEPS_TEXT + steps_for(text), work: MAX_WORK };
+        let mut budget = Budget { steps: MAX_STEPS_TEXT + step_limit(text), work_left: MAX_WORK };
         let mut guard = self.scratch();
-        let Scratch { attempts, found: seen } = &mut *guard;
+        let Cache { attempts, matched: seen } = &mut *guard;
         seen.clear();
         seen.resize(self.images.len(), false);
-        attempts.each(self, text, &mut budget, &mut |_, rule, ask| {
+        attempts.for_each_match(self, text, &mut budget, &mut |_, rule, ask| {
             let Some(seen) = seen.get_mut(rule.image).filter(|seen| !**seen) else { return };
-            let most = if rule.limits() == 0 { steps_for(text) } else { MAX_STEPS };
+            let most = if rule.step_limit_hits() == 0 { step_limit(text) } else { MAX_STEPS };
             match ask(most) {
                 Ok(true) => {
                     *seen = true;
@@ -303,7 +302,7 @@ impl Rules {
                 Ok(false) => {}
                 Err(StepLimit) => {
                     rule.limits.fetch_add(1, Ordering::Relaxed);
-                    verdict.limited += 1;
+                    verdict.step_limit_hits += 1;
                 }
             }
         });
@@ -313,19 +312,19 @@ impl Rules {
         verdict
     }
 
-    pub(crate) fn filter(&self) -> &Filter {
-        self.filter.get_or_init(|| Filter::new(&self.rules))
+    pub(crate) fn filter(&self) -> &Prefilter {
+        self.filter.get_or_init(|| Prefilter::new(&self.rules))
     }
 
-    fn scratch(&self) -> MutexGuard<'_, Scratch> {
+    fn scratch(&self) -> MutexGuard<'_, Cache> {
         // Whatever a panic left there is cleared before it is used.
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How many steps a rule may take for this text.
-pub(crate) fn steps_for(text: &[u8]) -> u64 {
-    (text.len() as u64).saturating_mul(STEPS_A_BYTE).clamp(MAX_STEPS, MAX_STEPS_LONG)
+pub(crate) fn step_limit(text: &[u8]) -> u64 {
+    (text.len() as u64).saturating_mul(STEPS_PER_BYTE).clamp(MAX_STEPS, MAX_STEPS_LARGE_TEXT)
 }
 
 #[cfg(test)]
@@ -334,10 +333,10 @@ mod tests {
 
     /// What a rule takes of its budget for a text.
     fn steps_of(rules: &Rules, text: &[u8]) -> u64 {
-        let before = rules.rules[0].limits();
-        let mut budget = Budget { steps: u64::MAX, work: MAX_WORK };
-        let most = if before == 0 { steps_for(text) } else { MAX_STEPS };
-        Attempts::default().each(rules, text, &mut budget, &mut |_, _, ask| {
+        let before = rules.rules[0].step_limit_hits();
+        let mut budget = Budget { steps: u64::MAX, work_left: MAX_WORK };
+        let most = if before == 0 { step_limit(text) } else { MAX_STEPS };
+        MatchRun::default().for_each_match(rules, text, &mut budget, &mut |_, _, ask| {
             assert_eq!(ask(most), Err(StepLimit));
         });
         u64::MAX - budget.steps
@@ -359,9 +358,9 @@ mod tests {
         };
         let text: Vec<u8> = std::iter::repeat_with(&mut letter).take(200_000).collect();
         let ask = |number: usize, text: &[u8], work: u64| {
-            let mut budget = Budget { steps: MAX_STEPS, work };
+            let mut budget = Budget { steps: MAX_STEPS, work_left: work };
             let mut result = Ok(false);
-            Attempts::default().each(&rules, text, &mut budget, &mut |tried, _, ask| {
+            MatchRun::default().for_each_match(&rules, text, &mut budget, &mut |tried, _, ask| {
                 if tried == number {
                     result = ask(MAX_STEPS);
                 }
@@ -371,7 +370,7 @@ mod tests {
         // More work than there is: an automaton, the backtracking engine, and
         // its limit.
         let (result, budget) = ask(0, &text, MAX_WORK);
-        assert_eq!((result, budget.work, budget.steps), (Err(StepLimit), MAX_WORK, 0));
+        assert_eq!((result, budget.work_left, budget.steps), (Err(StepLimit), MAX_WORK, 0));
         // One with few states is answered by the automaton, without a step.
         let (result, budget) = ask(1, &text, 0);
         assert_eq!((result, budget.steps), (Ok(true), MAX_STEPS));
@@ -380,10 +379,10 @@ mod tests {
         // Within the sum it counts; what is little does not.
         let (result, budget) = ask(0, text.get(..1_000).unwrap(), MAX_WORK);
         assert_eq!(result, Ok(false));
-        assert!(budget.work < MAX_WORK && budget.steps == MAX_STEPS);
+        assert!(budget.work_left < MAX_WORK && budget.steps == MAX_STEPS);
         let (result, budget) = ask(1, b"a", 0);
-        assert_eq!((result, budget.work), (Ok(true), 0));
-        assert_eq!(rules.classify(&text, &mut |_| ()).limited, 1);
+        assert_eq!((result, budget.work_left), (Ok(true), 0));
+        assert_eq!(rules.classify(&text, &mut |_| ()).step_limit_hits, 1);
     }
 
     #[test]
@@ -393,10 +392,10 @@ mod tests {
         let text = |len| [vec![b'a'; len], b"b".to_vec()].concat();
         let (short, long, huge) = (text(1_000), text(100_000), text(2 << 20));
         assert_eq!(steps_of(&rules, &short), MAX_STEPS);
-        assert_eq!(steps_of(&rules, &long), 100_001 * STEPS_A_BYTE);
-        assert_eq!(steps_for(&huge), MAX_STEPS_LONG);
+        assert_eq!(steps_of(&rules, &long), 100_001 * STEPS_PER_BYTE);
+        assert_eq!(step_limit(&huge), MAX_STEPS_LARGE_TEXT);
         let verdict = rules.classify(&short, &mut |_| ());
-        assert_eq!((verdict.limited, rules.rules[0].limits()), (1, 1));
+        assert_eq!((verdict.step_limit_hits, rules.rules[0].step_limit_hits()), (1, 1));
         assert_eq!(steps_of(&rules, &huge), MAX_STEPS);
     }
 

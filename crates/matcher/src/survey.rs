@@ -1,12 +1,12 @@
 //! What the rules of a conf make of the processes of a machine.
 
-use crate::attempts::Attempts;
+use crate::attempts::MatchRun;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::python::{Budget, MAX_WORK};
-use crate::rules::{Rule, Rules, steps_for};
+use crate::rules::{Rule, Rules, step_limit};
 
 /// Below this number "everything" says little.
-const FEW: usize = 5;
+const MIN_PROCESSES: usize = 5;
 /// How many steps the backtracking engine may take for all rules and all texts
 /// together; some seconds.
 const MAX_STEPS: u64 = 200_000_000;
@@ -27,17 +27,17 @@ const MAX_STEPS: u64 = 200_000_000;
 /// assert!(findings[1].message.contains("all 5"));
 /// ```
 #[derive(Debug)]
-pub struct Survey<'a> {
+pub struct CoverageCheck<'a> {
     rules: &'a Rules,
     processes: usize,
-    of_rules: Vec<OfRule>,
+    of_rules: Vec<RuleCoverage>,
     budget: Budget,
-    attempts: Attempts,
+    attempts: MatchRun,
 }
 
 /// What was seen of a rule.
 #[derive(Clone, Debug, Default)]
-struct OfRule {
+struct RuleCoverage {
     matched: usize,
     /// It matches the collector.
     collector: bool,
@@ -45,40 +45,40 @@ struct OfRule {
     gave_up: bool,
 }
 
-impl<'a> Survey<'a> {
+impl<'a> CoverageCheck<'a> {
     /// Nothing is seen yet.
     pub fn new(rules: &'a Rules) -> Self {
         Self {
             rules,
             processes: 0,
-            of_rules: vec![OfRule::default(); rules.rules().len()],
-            budget: Budget { steps: MAX_STEPS, work: 32 * MAX_WORK },
-            attempts: Attempts::default(),
+            of_rules: vec![RuleCoverage::default(); rules.rules().len()],
+            budget: Budget { steps: MAX_STEPS, work_left: 32 * MAX_WORK },
+            attempts: MatchRun::default(),
         }
     }
 
     /// Takes note of a process by its command line, as
     /// [`Rules::classify`](crate::Rules::classify) wants it. Kernel threads
     /// (empty command lines) do not count.
-    pub fn see(&mut self, text: &[u8]) {
-        self.take(text, |_| ());
+    pub fn record(&mut self, text: &[u8]) {
+        self.record_matches(text, |_| ());
     }
 
     /// The same of a collector, which few rules mean to match.
-    pub fn see_collector(&mut self, text: &[u8]) {
-        self.take(text, |of_rule| of_rule.collector = true);
+    pub fn record_self(&mut self, text: &[u8]) {
+        self.record_matches(text, |of_rule| of_rule.collector = true);
     }
 
-    fn take(&mut self, text: &[u8], note: impl Fn(&mut OfRule)) {
+    fn record_matches(&mut self, text: &[u8], note: impl Fn(&mut RuleCoverage)) {
         if text.is_empty() {
             return;
         }
         self.processes += 1;
         let Self { rules, of_rules, budget, attempts, .. } = self;
-        attempts.each(rules, text, budget, &mut |number, _, ask| {
+        attempts.for_each_match(rules, text, budget, &mut |number, _, ask| {
             // One that gives up on many costs much, and has said what it is.
             let Some(of_rule) = of_rules.get_mut(number).filter(|r| !r.gave_up) else { return };
-            match ask(steps_for(text)) {
+            match ask(step_limit(text)) {
                 Ok(true) => {
                     of_rule.matched += 1;
                     note(of_rule);
@@ -111,7 +111,7 @@ impl<'a> Survey<'a> {
         all.filter_map(|(rule, of_rule)| self.finding(rule, of_rule)).collect()
     }
 
-    fn finding(&self, rule: &Rule, of_rule: &OfRule) -> Option<Diagnostic> {
+    fn finding(&self, rule: &Rule, of_rule: &RuleCoverage) -> Option<Diagnostic> {
         let processes = self.processes;
         if rule.matches_empty() {
             // The conf's own warning says it better.
@@ -131,7 +131,7 @@ impl<'a> Survey<'a> {
             );
             return Some(Diagnostic { severity: Severity::Note, ..finding });
         }
-        if of_rule.matched == processes && processes >= FEW {
+        if of_rule.matched == processes && processes >= MIN_PROCESSES {
             return Some(rule.warning(
                 format!("this matches all {processes} processes here"),
                 "name what sets the processes of this image apart".into(),

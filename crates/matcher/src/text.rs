@@ -16,12 +16,12 @@ pub(crate) fn decode(text: &[u8], at: usize) -> Option<(u32, usize)> {
         0xc2..=0xdf => 2,
         0xe0..=0xef => 3,
         0xf0..=0xf4 => 4,
-        _ => return Some((escaped(first), 1)),
+        _ => return Some((surrogateescaped(first), 1)),
     };
     let valid = text.get(at..at + len).and_then(|b| std::str::from_utf8(b).ok());
     match valid.and_then(|s| s.chars().next()) {
         Some(c) => Some((u32::from(c), len)),
-        None => Some((escaped(first), 1)),
+        None => Some((surrogateescaped(first), 1)),
     }
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn decode(text: &[u8], at: usize) -> Option<(u32, usize)> {
 ///
 /// It is the same cut into characters as [`decode`] makes: the first byte of
 /// a sequence never is a part of another one.
-pub(crate) fn decode_before(text: &[u8], end: usize) -> Option<(u32, usize)> {
+pub(crate) fn decode_last(text: &[u8], end: usize) -> Option<(u32, usize)> {
     let last = *text.get(..end)?.last()?;
     if last < 0x80 {
         return Some((u32::from(last), 1));
@@ -40,10 +40,10 @@ pub(crate) fn decode_before(text: &[u8], end: usize) -> Option<(u32, usize)> {
             return Some((c, found));
         }
     }
-    Some((escaped(last), 1))
+    Some((surrogateescaped(last), 1))
 }
 
-fn escaped(byte: u8) -> u32 {
+fn surrogateescaped(byte: u8) -> u32 {
     0xdc00 + u32::from(byte)
 }
 
@@ -52,13 +52,13 @@ fn escaped(byte: u8) -> u32 {
 pub(crate) enum Kind {
     Ascii,
     /// UTF-8 of which `regex` and Python agree what a word character is.
-    Agreed,
+    CommonUnicode,
     /// UTF-8, or not even that.
     Other,
 }
 
 impl Kind {
-    pub(crate) fn of(text: &[u8]) -> Self {
+    pub(crate) fn classify(text: &[u8]) -> Self {
         if text.is_ascii() {
             return Self::Ascii;
         }
@@ -67,7 +67,7 @@ impl Kind {
             regex_syntax::try_is_word_character(c)
                 .is_ok_and(|word| word == crate::python::is_word(u32::from(c), false))
         });
-        if agreed { Self::Agreed } else { Self::Other }
+        if agreed { Self::CommonUnicode } else { Self::Other }
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
             }
             prop_assert_eq!(&forwards, &expected);
             let (mut end, mut backwards) = (text.len(), Vec::new());
-            while let Some((c, len)) = decode_before(&text, end) {
+            while let Some((c, len)) = decode_last(&text, end) {
                 backwards.push(c);
                 end -= len;
             }

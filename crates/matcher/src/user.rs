@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long the name service may take. It may ask a server that is gone.
-const LIMIT: Duration = Duration::from_secs(2);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// More than an entry has.
-const MAX_ANSWER: u64 = 64 << 10;
+const MAX_GETENT_OUTPUT: u64 = 64 << 10;
 
 /// What is known of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum User {
+pub(crate) enum UidLookup {
     /// There is one, of this number.
     Is(u32),
     /// There is none.
@@ -25,33 +25,33 @@ pub(crate) enum User {
 
 /// Looks a user up: a number is one; else by name in `/etc/passwd`, and where it
 /// is not there, with the name service (getent(1)), which gets [`LIMIT`].
-pub(crate) fn look_up(user: &str) -> User {
+pub(crate) fn lookup_uid(user: &str) -> UidLookup {
     if let Ok(uid) = user.parse() {
-        return User::Is(uid);
+        return UidLookup::Is(uid);
     }
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-    uid_in(&passwd, user).map_or_else(|| ask_name_service(user), User::Is)
+    uid_in(&passwd, user).map_or_else(|| getent(user), UidLookup::Is)
 }
 
-fn ask_name_service(user: &str) -> User {
+fn getent(user: &str) -> UidLookup {
     let mut getent = Command::new("getent");
     getent.args(["passwd", "--", user]);
     getent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = getent.spawn() else { return User::Unknown };
-    let deadline = Instant::now() + LIMIT;
+    let Ok(mut child) = getent.spawn() else { return UidLookup::Unknown };
+    let deadline = Instant::now() + LOOKUP_TIMEOUT;
     let answer = child.stdout.take().and_then(|stdout| read(stdout, deadline));
     // It has said all, or is too late.
     let _ = child.kill();
     let _ = child.wait();
     match answer {
-        Some(answer) => uid_in(&answer, user).map_or(User::Unknown, User::Is),
-        None => User::Unanswered,
+        Some(answer) => uid_in(&answer, user).map_or(UidLookup::Unknown, UidLookup::Is),
+        None => UidLookup::Unanswered,
     }
 }
 
 /// All that comes until the end, or nothing if that does not come in time.
 fn read(stdout: ChildStdout, deadline: Instant) -> Option<Vec<u8>> {
-    let mut stdout = stdout.take(MAX_ANSWER);
+    let mut stdout = stdout.take(MAX_GETENT_OUTPUT);
     let mut answer = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -101,10 +101,10 @@ mod tests {
 
     #[test]
     fn a_number_or_a_name() {
-        assert_eq!(look_up("17"), User::Is(17));
-        assert_eq!(look_up("root"), User::Is(0));
+        assert_eq!(lookup_uid("17"), UidLookup::Is(17));
+        assert_eq!(lookup_uid("root"), UidLookup::Is(0));
         // On a busy machine the name service may answer too late.
-        let mut tries = (0..20).map(|_| look_up("nobody-of-that-name"));
-        assert_eq!(tries.find(|user| *user != User::Unanswered), Some(User::Unknown));
+        let mut tries = (0..20).map(|_| lookup_uid("nobody-of-that-name"));
+        assert_eq!(tries.find(|user| *user != UidLookup::Unanswered), Some(UidLookup::Unknown));
     }
 }

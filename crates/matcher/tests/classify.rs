@@ -7,7 +7,7 @@ fn images(conf: &[u8], text: &[u8]) -> Vec<String> {
     assert_eq!(conf.diagnostics, [], "the conf is good");
     let mut found = Vec::new();
     let verdict = conf.rules.classify(text, &mut |i| found.push(i));
-    assert_eq!((verdict.images, verdict.limited), (found.len(), 0));
+    assert_eq!((verdict.images, verdict.step_limit_hits), (found.len(), 0));
     found.into_iter().map(|i| conf.rules.images()[i].to_string()).collect()
 }
 
@@ -106,10 +106,14 @@ fn no_rule_can_stall() {
         let verdict = rules.classify(&text, &mut |i| found.push(rules.images()[i].as_str()));
         assert!(found.contains(&"fine"), "{found:?}");
         assert!(!found.contains(&"linear"));
-        assert!(verdict.limited > 0);
+        assert!(verdict.step_limit_hits > 0);
     }
-    let limited: Vec<usize> =
-        rules.rules().iter().filter(|r| r.limits() > 0).map(psstat_matcher::Rule::image).collect();
+    let limited: Vec<usize> = rules
+        .rules()
+        .iter()
+        .filter(|r| r.step_limit_hits() > 0)
+        .map(psstat_matcher::Rule::image)
+        .collect();
     assert!(limited.contains(&1), "{limited:?}");
     assert!(!limited.contains(&0) && !limited.contains(&3), "{limited:?}");
     assert!(rules.rules()[0].is_linear() && !rules.rules()[1].is_linear());
@@ -122,9 +126,9 @@ fn many_rules_that_backtrack_share_a_budget() {
         rules.push(format!("i{i}").parse().unwrap(), &format!("(a|a)+\\1[yz]{{{i}}}b$")).unwrap();
     }
     let verdict = rules.classify(&vec![b'a'; 3_000], &mut |_| ());
-    assert!(verdict.limited > 0);
+    assert!(verdict.step_limit_hits > 0);
     // Those after the budget ran out gave up at once.
-    assert!(rules.rules().iter().all(|r| r.limits() <= 1));
+    assert!(rules.rules().iter().all(|r| r.step_limit_hits() <= 1));
 }
 
 #[test]

@@ -51,5 +51,5 @@ fn each_bad_line_is_told() {
     let expected =
         [number("good  "), number("empty"), number("Good"), number("good            lrh x")];
     assert_eq!(warnings, expected.map(|n| n.unwrap_or(0)));
-    assert!(conf.diagnostics.iter().all(|d| !d.remedy.is_empty() && !d.message.is_empty()));
+    assert!(conf.diagnostics.iter().all(|d| !d.help.is_empty() && !d.message.is_empty()));
 }

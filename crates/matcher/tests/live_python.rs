@@ -273,7 +273,7 @@ fn agrees_with_cpython() {
             prop_assert_ne!(&expected, "error", "{}: {}", question(), "taken");
             let mut is_match = false;
             let verdict = rules.classify(&text, &mut |_| is_match = true);
-            if verdict.limited > 0 {
+            if verdict.step_limit_hits > 0 {
                 count.gave_up += 1;
                 continue;
             }

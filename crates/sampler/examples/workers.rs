@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut before, mut next) = (None, Instant::now());
     for _ in 0..=seconds {
         let due = sampler.open(&mut |process, images| {
-            let hit = process.text.windows(word.len()).any(|part| part == word.as_bytes());
+            let hit = process.args_joined.windows(word.len()).any(|part| part == word.as_bytes());
             if hit && process.pid != own {
                 images.push(workers);
             }
@@ -23,7 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let now = sampler.close().image(workers);
         if let (Some(io), Some(before)) = (now.io, before.replace(now.io).flatten()) {
-            let (read, written) = (io.minus(before).rchar, io.minus(before).wchar);
+            let (read, written) =
+                (io.saturating_sub(before).rchar, io.saturating_sub(before).wchar);
             let cpu = now.pcpu.unwrap_or(f64::NAN);
             let rss = now.rss.map_or(f64::NAN, |bytes| bytes as f64 / 1024.0);
             println!(

@@ -46,17 +46,17 @@ mod sampler;
 
 pub use image::ImageId;
 pub use options::{FastPaths, Options};
-pub use read::apart::spawn_apart;
-pub use reckon::counters::Counters;
-pub use sample::{ByFile, Health, Numbers, ProcessSample, Sample};
+pub use read::apart::spawn_with_private_fd_table;
+pub use reckon::counters::IoCounters;
+pub use sample::{Health, Numbers, PerFile, ProcessSample, Sample};
 pub use sampler::{Candidate, Classify, Error, Sampler};
 
 /// Within how many cycles what is noticed, for this crate's tests.
 #[doc(hidden)]
-pub mod turns {
+pub mod intervals {
     pub use crate::keep::schedule::{
-        COMMAND_LINE_TURN, DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_AT_ONCE,
-        IDLE_COMMAND_LINE_TURN, LISTING_TURN,
+        CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL,
+        IDLE_CMDLINE_INTERVAL, MAX_FDS_PER_CYCLE,
     };
 }
 

@@ -10,21 +10,21 @@ use std::hash::{BuildHasher, Hash};
 const PAGE: usize = 4096;
 
 /// Gives back most of what a list no more needs.
-pub(crate) fn give_back<T>(list: &mut Vec<T>) {
-    if let Some(capacity) = enough::<T>(list.len(), list.capacity()) {
+pub(crate) fn shrink_vec<T>(list: &mut Vec<T>) {
+    if let Some(capacity) = target_capacity::<T>(list.len(), list.capacity()) {
         list.shrink_to(capacity);
     }
 }
 
 /// The same of a map.
-pub(crate) fn give_back_map<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
-    if let Some(capacity) = enough::<(K, V)>(map.len(), map.capacity()) {
+pub(crate) fn shrink_map<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if let Some(capacity) = target_capacity::<(K, V)>(map.len(), map.capacity()) {
         map.shrink_to(capacity);
     }
 }
 
 /// The capacity that will do, where that is much less than there is.
-fn enough<T>(len: usize, capacity: usize) -> Option<usize> {
+fn target_capacity<T>(len: usize, capacity: usize) -> Option<usize> {
     let page = PAGE / size_of::<T>().max(1);
     (capacity > page && len < capacity / 4).then(|| (len * 2).max(page / 2))
 }

@@ -7,7 +7,7 @@
 //! counts once), so each has its own way through `cycle` and `reckon`.
 
 use crate::read::outcome::Outcome;
-use crate::read::reader::Reader;
+use crate::read::reader::ProcessReader;
 
 /// Makes `Numbers` and `Readings` of the table.
 macro_rules! numbers {
@@ -31,7 +31,7 @@ macro_rules! numbers {
             /// began, those that have ended included; it never falls. `None`
             /// also where the kernel keeps no such accounts
             /// (`CONFIG_TASK_IO_ACCOUNTING`).
-            pub io: Option<Counters>,
+            pub io: Option<IoCounters>,
             /// ESTABLISHED sockets, tcp and tcp6, each once an image: inodes
             /// from the links in `/proc/PID/fd`, states from sock_diag or
             /// `/proc/PID/net/tcp` and `tcp6`. `None` also where the table
@@ -54,7 +54,7 @@ macro_rules! numbers {
             /// Those of an image that has no process and never had one.
             pub(crate) const ZERO: Numbers = Numbers {
                 procs: 0,
-                io: Some(Counters::ZERO),
+                io: Some(IoCounters::ZERO),
                 tcp: Some(0),
                 udp: Some(0),
                 unix: Some(0),
@@ -93,7 +93,7 @@ macro_rules! numbers {
             /// `Numbers::default()`. What could be read of any process stays.
             pub(crate) fn add(&mut self, process: &Numbers) {
                 self.procs += process.procs;
-                add(&mut self.io, process.io, Counters::plus);
+                add(&mut self.io, process.io, IoCounters::saturating_add);
                 add(&mut self.tcp, process.tcp, u64::saturating_add);
                 add(&mut self.udp, process.udp, u64::saturating_add);
                 add(&mut self.unix, process.unix, u64::saturating_add);
@@ -114,10 +114,10 @@ macro_rules! numbers {
         impl Readings {
             /// Nothing yet.
             pub(crate) const NONE: Readings =
-                Readings { $($read: Outcome::Gone,)+ statm: Outcome::Gone };
+                Readings { $($read: Outcome::Exited,)+ statm: Outcome::Exited };
 
             /// Reads them all.
-            pub(crate) fn read(&mut self, process: &mut Reader<'_>) {
+            pub(crate) fn read(&mut self, process: &mut ProcessReader<'_>) {
                 $(self.$read = read_by($by, process);)+
                 // Last: it tells that all of these were this process's.
                 self.statm = process.statm();
@@ -130,17 +130,17 @@ macro_rules! numbers {
 
             /// Notes which files were denied (1, however often), and how many
             /// reads failed.
-            pub(crate) fn note_troubles(&self, denied: &mut ByFile, failed: &mut ByFile) {
+            pub(crate) fn note_troubles(&self, denied: &mut PerFile, failed: &mut PerFile) {
                 $(note(&self.$read, &mut denied.$file, &mut failed.$file);)+
                 note(&self.statm, &mut denied.statm, &mut failed.statm);
             }
 
             /// The plain numbers; the others are `None`.
             pub(crate) fn numbers(&self, page_size: u64) -> Numbers {
-                let statm = self.statm.there();
+                let statm = self.statm.value();
                 Numbers {
                     procs: 1,
-                    $($read: self.$read.there(),)+
+                    $($read: self.$read.value(),)+
                     $($statm: statm.map(|statm| statm.$field.saturating_mul(page_size)),)+
                     ..Numbers::default()
                 }
@@ -164,15 +164,15 @@ where
 
 /// Gives an entry's closure its type.
 fn read_by<'a>(
-    read: impl FnOnce(&mut Reader<'a>) -> Outcome<u64>,
-    process: &mut Reader<'a>,
+    read: impl FnOnce(&mut ProcessReader<'a>) -> Outcome<u64>,
+    process: &mut ProcessReader<'a>,
 ) -> Outcome<u64> {
     read(process)
 }
 
 fn note<T>(outcome: &Outcome<T>, denied: &mut u64, failed: &mut u64) {
     match outcome {
-        Outcome::There(_) | Outcome::Gone => {}
+        Outcome::Value(_) | Outcome::Exited => {}
         Outcome::Denied => *denied = 1,
         Outcome::Failed(_) => *failed += 1,
     }

@@ -9,31 +9,31 @@ use std::time::Duration;
 pub struct Options {
     /// The procfs to read; `/proc`. A copy of one in a folder works too, with
     /// the slower ways of reading.
-    pub proc: PathBuf,
+    pub proc_root: PathBuf,
     /// How much time lies between the two readings of CPU time; 1 s.
     pub window: Duration,
     /// How many descriptors may be kept open, four a process; with fewer, some
     /// files are opened at each reading. `None`, and at most: what the process's
     /// soft limit (`RLIMIT_NOFILE`) leaves when the sampler is made, less 64 for
     /// everything else.
-    pub descriptors: Option<usize>,
+    pub max_open_fds: Option<usize>,
     /// Which of the kernel's faster answers to use where they are to be had.
-    pub fast: FastPaths,
+    pub fast_paths: FastPaths,
     /// How long one command line may take to be read before its process is set
     /// aside; 100 ms. While the reader does not block but waits for a processor, ten
     /// times that is added, once for all that are read together. The kernel holds a
     /// reader up while the process has its memory map locked.
-    pub command_line_patience: Duration,
+    pub cmdline_timeout: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
-            proc: PathBuf::from("/proc"),
+            proc_root: PathBuf::from("/proc"),
             window: Duration::from_secs(1),
-            descriptors: None,
-            fast: FastPaths::ALL,
-            command_line_patience: Duration::from_millis(100),
+            max_open_fds: None,
+            fast_paths: FastPaths::ALL,
+            cmdline_timeout: Duration::from_millis(100),
         }
     }
 }
@@ -47,10 +47,10 @@ pub struct FastPaths {
     pub cpu_clock: bool,
     /// The number of descriptors from the size of `/proc/PID/fd` instead of a
     /// listing. Linux 6.2 and later.
-    pub fd_size: bool,
+    pub fd_count_from_size: bool,
     /// The number of threads from the link count of `/proc/PID/task` instead
     /// of `stat`.
-    pub task_links: bool,
+    pub thread_count_from_links: bool,
     /// The own network namespace's sockets by netlink (`sock_diag`), filtered
     /// in the kernel, instead of the text tables. Without the feature `netlink`
     /// this has no effect, and is never in use.
@@ -64,16 +64,16 @@ impl FastPaths {
     /// All of them.
     pub const ALL: FastPaths = FastPaths {
         cpu_clock: true,
-        fd_size: true,
-        task_links: true,
+        fd_count_from_size: true,
+        thread_count_from_links: true,
         sock_diag: true,
         partial_listing: true,
     };
     /// None of them: every number the plain way.
     pub const NONE: FastPaths = FastPaths {
         cpu_clock: false,
-        fd_size: false,
-        task_links: false,
+        fd_count_from_size: false,
+        thread_count_from_links: false,
         sock_diag: false,
         partial_listing: false,
     };

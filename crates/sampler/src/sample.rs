@@ -47,28 +47,28 @@ pub struct ProcessSample<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Processes in `/proc`.
-    pub seen: u64,
+    pub processes: u64,
     /// Those that belong to an image, zombies not counted.
     pub matched: u64,
     /// Those of which a file may not be read, by file.
-    pub denied: ByFile,
+    pub denied: PerFile,
     /// Reads of this cycle that failed in another way, by file.
-    pub failed: ByFile,
+    pub failed: PerFile,
     /// Those whose command line blocks its reader.
     pub blocked: u64,
     /// Those whose command line was due and not read, because others block their
     /// readers and no more may: too many in this cycle, of the same user, or in
     /// all. They are counted under `failed` too.
-    pub unread: u64,
+    pub cmdlines_deferred: u64,
     /// Descriptors kept open.
-    pub kept: u64,
+    pub fds_held: u64,
     /// `/proc` could not be listed; the numbers are of those known before.
     pub listing_failed: bool,
 }
 
 /// A number for each of a process's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByFile {
+pub struct PerFile {
     /// `cmdline`
     pub command_line: u64,
     /// `io`
@@ -85,9 +85,9 @@ pub struct ByFile {
     pub net: u64,
 }
 
-impl ByFile {
-    pub(crate) fn add(&mut self, other: ByFile) {
-        let ByFile { command_line, io, fd, netns, statm, stat, net } = other;
+impl PerFile {
+    pub(crate) fn add(&mut self, other: PerFile) {
+        let PerFile { command_line, io, fd, netns, statm, stat, net } = other;
         self.command_line += command_line;
         self.io += io;
         self.fd += fd;

@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use rustix::process::Resource;
 
 use crate::cycle::connect::Namespaces;
-use crate::cycle::discover::Due;
-use crate::cycle::holders::Looks;
+use crate::cycle::discover::Urgency;
+use crate::cycle::holders::FdScan;
 use crate::image::ImageId;
-use crate::keep::forest::Forest;
-use crate::keep::seen::Census;
-use crate::keep::sockets::{Owners, Strangers, Table};
-use crate::keep::tracked::{Life, Roll};
+use crate::keep::forest::ProcessTree;
+use crate::keep::seen::ProcessTable;
+use crate::keep::sockets::{SocketOwners, Table, UnownedSockets};
+use crate::keep::tracked::{TrackedProcesses, TrackedState};
 use crate::options::{FastPaths, Options};
-use crate::read::command_line::CommandLines;
-use crate::read::descriptors::SocketFinder;
-use crate::read::listing::Lister;
-use crate::read::process::{self, Keep};
+use crate::read::command_line::CmdlineReader;
+use crate::read::descriptors::FdSocketScanner;
+use crate::read::listing::ProcDirReader;
+use crate::read::process::{self, FdBudget};
 use crate::read::procfs::Procfs;
-use crate::read::roster::Roster;
-use crate::read::tables::Tables;
-use crate::reckon::counters::Counters;
+use crate::read::roster::ProcessList;
+use crate::read::tables::SocketTables;
+use crate::reckon::counters::IoCounters;
 use crate::reckon::ledger::{Ledger, Parent};
-use crate::reckon::sums::{self, Known, Reckoner};
+use crate::reckon::sums::{self, Aggregator, Inputs};
 use crate::sample::{Health, ProcessSample, Sample};
 
 /// A process that may belong to images.
@@ -37,7 +37,7 @@ pub struct Candidate<'a> {
     /// `/proc/PID/cmdline` as it is, arguments ended by NUL. Never empty.
     pub command_line: &'a [u8],
     /// The arguments joined by one space, without a closing one.
-    pub text: &'a [u8],
+    pub args_joined: &'a [u8],
 }
 
 /// Tells which images a process belongs to, by adding them to the list. Called
@@ -60,46 +60,46 @@ pub struct Sampler {
     /// Counts from 1.
     pub(crate) cycle: u32,
     /// In the first cycle every process counts as having been there before.
-    pub(crate) starting: bool,
+    pub(crate) is_first_cycle: bool,
     /// When the open window is to be closed.
     due: Option<Instant>,
 
-    pub(crate) roster: Roster,
+    pub(crate) roster: ProcessList,
     /// For folders of processes.
-    pub(crate) lister: Lister,
-    pub(crate) command_lines: Option<CommandLines>,
-    pub(crate) socket_finder: SocketFinder,
-    pub(crate) tables: Tables,
+    pub(crate) lister: ProcDirReader,
+    pub(crate) command_lines: Option<CmdlineReader>,
+    pub(crate) socket_finder: FdSocketScanner,
+    pub(crate) tables: SocketTables,
     pub(crate) budget: usize,
-    pub(crate) keep: Keep,
+    pub(crate) keep: FdBudget,
 
-    pub(crate) census: Census,
-    pub(crate) roll: Roll,
-    pub(crate) forest: Forest,
-    pub(crate) kin_changed: bool,
+    pub(crate) census: ProcessTable,
+    pub(crate) roll: TrackedProcesses,
+    pub(crate) forest: ProcessTree,
+    pub(crate) tree_dirty: bool,
     /// A tracked process was found gone since the last listing.
-    pub(crate) found_gone: bool,
+    pub(crate) exit_noticed: bool,
     /// io of those that belong to no image yet, by pid, while they are young.
-    pub(crate) young: HashMap<u32, Counters>,
+    pub(crate) recent: HashMap<u32, IoCounters>,
     /// Tracked zombies, by pid: their children have other parents.
     pub(crate) zombies: Vec<u32>,
-    pub(crate) owners: Owners,
+    pub(crate) owners: SocketOwners,
     pub(crate) namespaces: Namespaces,
-    pub(crate) looks: Looks,
+    pub(crate) fd_scan: FdScan,
     /// The tables that could not be read in this cycle.
     pub(crate) unread_tables: Vec<Table>,
     /// The cycle in which each image was first heard of.
-    pub(crate) image_born: Vec<u32>,
+    pub(crate) image_first_cycle: Vec<u32>,
     pub(crate) ledger: Ledger,
-    reckoner: Reckoner,
+    reckoner: Aggregator,
     sample: Sample,
     pub(crate) health: Health,
 
     // Buffers, empty between the steps.
-    pub(crate) asked: Vec<usize>,
+    pub(crate) requested: Vec<usize>,
     pub(crate) images_found: Vec<ImageId>,
     pub(crate) text: Vec<u8>,
-    pub(crate) strangers: Strangers,
+    pub(crate) unowned_sockets: UnownedSockets,
 }
 
 /// Why there is no sampler.
@@ -128,48 +128,49 @@ impl Sampler {
     /// # Errors
     /// When the procfs cannot be opened, or a thread not started.
     pub fn new(options: Options) -> Result<Sampler, Error> {
-        let procfs = Procfs::open(&options.proc, options.fast)
-            .map_err(|errno| Error::Procfs { path: options.proc.clone(), source: errno.into() })?;
-        let command_lines = CommandLines::new(&options.proc, options.command_line_patience)
+        let procfs = Procfs::open(&options.proc_root, options.fast_paths).map_err(|errno| {
+            Error::Procfs { path: options.proc_root.clone(), source: errno.into() }
+        })?;
+        let command_lines = CmdlineReader::new(&options.proc_root, options.cmdline_timeout)
             .map_err(|errno| Error::Thread(errno.into()))?;
-        let tables = Tables::new(&procfs);
-        let roster = Roster::new(&procfs);
-        let budget = options.descriptors.unwrap_or(usize::MAX).min(descriptors_allowed());
+        let tables = SocketTables::new(&procfs);
+        let roster = ProcessList::new(&procfs);
+        let budget = options.max_open_fds.unwrap_or(usize::MAX).min(fd_limit());
         Ok(Sampler {
             procfs,
-            proc: options.proc,
+            proc: options.proc_root,
             window: options.window,
-            patience: options.command_line_patience,
+            patience: options.cmdline_timeout,
             cycle: 0,
-            starting: true,
+            is_first_cycle: true,
             due: None,
             roster,
-            lister: Lister::new(),
+            lister: ProcDirReader::new(),
             command_lines: Some(command_lines),
-            socket_finder: SocketFinder::new(),
+            socket_finder: FdSocketScanner::new(),
             tables,
             budget,
-            keep: Keep::within(budget, 0),
-            census: Census::default(),
-            roll: Roll::default(),
-            forest: Forest::default(),
-            kin_changed: true,
-            found_gone: false,
-            young: HashMap::new(),
+            keep: FdBudget::split(budget, 0),
+            census: ProcessTable::default(),
+            roll: TrackedProcesses::default(),
+            forest: ProcessTree::default(),
+            tree_dirty: true,
+            exit_noticed: false,
+            recent: HashMap::new(),
             zombies: Vec::new(),
-            owners: Owners::default(),
+            owners: SocketOwners::default(),
             namespaces: Namespaces::default(),
-            looks: Looks::default(),
+            fd_scan: FdScan::default(),
             unread_tables: Vec::new(),
-            image_born: Vec::new(),
+            image_first_cycle: Vec::new(),
             ledger: Ledger::default(),
-            reckoner: Reckoner::default(),
+            reckoner: Aggregator::default(),
             sample: Sample::default(),
             health: Health::default(),
-            asked: Vec::new(),
+            requested: Vec::new(),
             images_found: Vec::new(),
             text: Vec::new(),
-            strangers: Strangers::default(),
+            unowned_sockets: UnownedSockets::default(),
         })
     }
 
@@ -182,19 +183,19 @@ impl Sampler {
         self.health = Health::default();
         if self.command_lines.is_none() {
             // Lost in a cycle that panicked.
-            self.command_lines = CommandLines::new(&self.proc, self.patience).ok();
+            self.command_lines = CmdlineReader::new(&self.proc, self.patience).ok();
         }
-        self.take_census();
-        self.look(Due::Pressing, classify);
-        self.renew_kinship();
+        self.refresh_processes();
+        self.read_due_cmdlines(Urgency::Urgent, classify);
+        self.rebuild_process_tree();
         let due = Instant::now() + self.window;
         self.open_cpu_window();
-        self.read_newborns();
+        self.read_first_io();
         // The second that has to pass anyway serves what can be done in it.
-        self.look(Due::InTurn, classify);
-        self.renew_kinship();
-        self.look_at_sockets_in_turn(due - self.window / 10);
-        self.starting = false;
+        self.read_due_cmdlines(Urgency::Scheduled, classify);
+        self.rebuild_process_tree();
+        self.scan_round_robin(due - self.window / 10);
+        self.is_first_cycle = false;
         self.due = Some(due);
         due
     }
@@ -211,19 +212,19 @@ impl Sampler {
         self.close_cpu_window();
         self.read_io();
         self.read_gauges();
-        self.look_at_suspects();
-        self.finish_looks_in_turn();
+        self.scan_stale();
+        self.finish_round_robin();
         self.read_tables();
-        self.settle();
-        self.renew_kinship();
-        self.health.seen = self.census.all.len() as u64;
+        self.finish_window();
+        self.rebuild_process_tree();
+        self.health.processes = self.census.all.len() as u64;
         self.health.denied.command_line =
             self.census.all.iter().filter(|seen| seen.denied).count() as u64;
         self.health.blocked = self.census.all.iter().filter(|seen| seen.blocked).count() as u64;
         let mut reckoner = std::mem::take(&mut self.reckoner);
         let mut sample = std::mem::take(&mut self.sample);
         sample.health = self.health;
-        reckoner.reckon(&self.known(), &mut sample);
+        reckoner.aggregate(&self.known(), &mut sample);
         (self.reckoner, self.sample) = (reckoner, sample);
         &self.sample
     }
@@ -231,12 +232,12 @@ impl Sampler {
     /// Makes every process be classified anew in the next cycle, because the
     /// rules have changed. `images` is how many there are now; images of before
     /// keep their numbers and their counters.
-    pub fn classify_anew(&mut self, images: usize) {
+    pub fn reclassify_all(&mut self, images: usize) {
         for seen in &mut self.census.all {
             // Before the coming cycle: pressing.
-            seen.look = self.cycle;
+            seen.next_read = self.cycle;
         }
-        self.know_images(images, self.cycle.saturating_add(1));
+        self.ensure_images(images, self.cycle.saturating_add(1));
     }
 
     /// The last cycle's numbers again.
@@ -247,18 +248,18 @@ impl Sampler {
     /// Puts the sampler in order after a panic in the middle of a cycle, a
     /// defect of its own or of `classify`. Counters are kept; what the lost
     /// cycle had begun is done again in the next one.
-    pub fn recover(&mut self) {
+    pub fn recover_after_panic(&mut self) {
         self.due = None;
-        self.kin_changed = true;
+        self.tree_dirty = true;
         self.namespaces.changed = true;
         for (_, tracked) in self.roll.iter_mut() {
-            tracked.sockets.suspect = true;
+            tracked.sockets.stale = true;
         }
-        self.classify_anew(self.image_born.len());
+        self.reclassify_all(self.image_first_cycle.len());
     }
 
     /// The processes whose command line blocks its reader.
-    pub fn blocked(&self) -> impl Iterator<Item = u32> {
+    pub fn blocked_pids(&self) -> impl Iterator<Item = u32> {
         self.census.all.iter().filter(|seen| seen.blocked).map(|seen| seen.pid)
     }
 
@@ -278,16 +279,16 @@ impl Sampler {
     }
 
     /// Makes room for so many images; the new ones begin in cycle `born`.
-    pub(crate) fn know_images(&mut self, count: usize, born: u32) {
-        if self.image_born.len() < count {
-            self.image_born.resize(count, born);
+    pub(crate) fn ensure_images(&mut self, count: usize, born: u32) {
+        if self.image_first_cycle.len() < count {
+            self.image_first_cycle.resize(count, born);
             self.ledger.ensure_images(count);
         }
     }
 
-    fn known(&self) -> Known<'_> {
-        Known {
-            images: self.image_born.len(),
+    fn known(&self) -> Inputs<'_> {
+        Inputs {
+            images: self.image_first_cycle.len(),
             roll: &self.roll,
             ledger: &self.ledger,
             owners: &self.owners,
@@ -297,14 +298,14 @@ impl Sampler {
     }
 
     /// Decides on those that are gone, and frees their places.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn finish_window(&mut self) {
         let (roll, procfs) = (&self.roll, &self.procfs);
-        let mut closed = std::mem::take(&mut self.asked);
+        let mut closed = std::mem::take(&mut self.requested);
         closed.clear();
-        self.ledger.settle(
+        self.ledger.resolve_exits(
             |slot| {
-                let living = roll.get(slot).filter(|tracked| tracked.life != Life::Gone);
-                process::stat_in_full(procfs, living?.who, |stat| Parent::from(stat)).there()
+                let living = roll.get(slot).filter(|tracked| tracked.life != TrackedState::Exited);
+                process::full_stat(procfs, living?.key, |stat| Parent::from(stat)).value()
             },
             |slot| roll.get(slot)?.parent,
             |slot| closed.push(slot as usize),
@@ -312,24 +313,24 @@ impl Sampler {
         for &slot in &closed {
             let slot = slot as u32;
             if let Some(tracked) = self.roll.get(slot) {
-                let pid = tracked.who.pid;
+                let pid = tracked.key.pid;
                 if let Some(seen) = self.census.find_mut(pid).filter(|s| s.slot == Some(slot)) {
                     seen.slot = None;
                     // It was found gone after the listing; the next one tells.
-                    seen.look = u32::MAX;
+                    seen.next_read = u32::MAX;
                 }
             }
             self.roll.remove(slot);
-            self.kin_changed = true;
+            self.tree_dirty = true;
         }
-        self.ledger.end_at(self.roll.end());
+        self.ledger.truncate(self.roll.end());
         closed.clear();
-        self.asked = closed;
+        self.requested = closed;
     }
 }
 
 /// The soft limit of descriptors, less a reserve.
-fn descriptors_allowed() -> usize {
+fn fd_limit() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     limit.saturating_sub(RESERVE)

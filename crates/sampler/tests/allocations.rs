@@ -80,7 +80,7 @@ fn cycle(sampler: &mut Sampler, image: &Image) -> u64 {
     let before = allocations_of_other_threads();
     let word = image.word.as_bytes();
     let due = sampler.open(&mut |process, images| {
-        if process.text.windows(word.len()).any(|part| part == word) {
+        if process.args_joined.windows(word.len()).any(|part| part == word) {
             images.push(A);
         }
     });
@@ -97,7 +97,7 @@ fn options_of(options: Options) -> Options {
     // With less patience, a busy machine makes a command line look as if it
     // blocked, and another thread is started.
     let command_line_patience = Duration::from_secs(60);
-    Options { window: Duration::from_millis(2), command_line_patience, ..options }
+    Options { window: Duration::from_millis(2), cmdline_timeout: command_line_patience, ..options }
 }
 
 fn steady_cycles() {

@@ -157,9 +157,9 @@ fn late_classification_after_reload() {
     let proc = TempDir::new().unwrap();
     let folder = write_process(proc.path(), 100, 50, 1000);
     let options = Options {
-        proc: proc.path().to_owned(),
+        proc_root: proc.path().to_owned(),
         window: Duration::from_millis(1),
-        command_line_patience: Duration::from_millis(50),
+        cmdline_timeout: Duration::from_millis(50),
         ..Options::default()
     };
     let mut sampler = Sampler::new(options).unwrap();
@@ -171,7 +171,7 @@ fn late_classification_after_reload() {
     fs::remove_file(&pipe).unwrap();
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    sampler.classify_anew(1);
+    sampler.reclassify_all(1);
     for _ in 0..2 {
         sampler.open(&mut |_, images| images.push(A));
         assert_eq!(sampler.close().health.blocked, 1);

@@ -19,7 +19,7 @@ fn the_clock_and_the_ticks_agree() {
     one.burn_until_stopped(40.0, 2).unwrap();
     let window = Duration::from_millis(300);
     let mut watches = [FastPaths::ALL, FastPaths::NONE]
-        .map(|fast| Watch::with(Options { fast, window, ..options() }, &[&word]));
+        .map(|fast| Watch::with(Options { fast_paths: fast, window, ..options() }, &[&word]));
     assert!(watches[0].sampler.fast_paths().cpu_clock, "here the clock can be read");
     assert!(!watches[1].sampler.fast_paths().cpu_clock);
     for watch in &mut watches {

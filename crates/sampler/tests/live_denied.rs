@@ -74,7 +74,7 @@ fn what_can_be_read_is_right_and_the_rest_is_absent() {
     let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
     let [closed, open] = pids[..] else { panic!("{pids:?}") };
     for fast in [FastPaths::ALL, FastPaths::NONE] {
-        let mut watch = Watch::with(Options { fast, ..options() }, &[&word]);
+        let mut watch = Watch::with(Options { fast_paths: fast, ..options() }, &[&word]);
         for _ in 0..3 {
             let sample = watch.cycle();
             let Numbers { procs, descriptors, threads, tcp, pcpu, vsize, .. } = sample.image(A);
@@ -84,7 +84,7 @@ fn what_can_be_read_is_right_and_the_rest_is_absent() {
             assert_eq!(vsize, Some(total(closed) + total(open)));
             assert_eq!(tcp, Some(oracle::established(open).unwrap().all_tcp()));
             // The size of the folder tells anyone, if the kernel tells it at all.
-            let hidden = if watch.sampler.fast_paths().fd_size { 23 + 4 } else { 0 };
+            let hidden = if watch.sampler.fast_paths().fd_count_from_size { 23 + 4 } else { 0 };
             assert_eq!(descriptors, Some(oracle::fds(open).unwrap() + hidden));
             let denied = sample.health.denied;
             assert_eq!((denied.io, denied.fd, denied.statm, denied.stat), (1, 1, 0, 0));
@@ -111,7 +111,7 @@ fn a_denied_file_is_not_tried_each_cycle() {
     };
     let mut watches = [FastPaths::ALL, FastPaths::NONE].map(|fast| {
         let window = Duration::from_millis(2);
-        let mut watch = Watch::with(Options { fast, window, ..options() }, &[&word]);
+        let mut watch = Watch::with(Options { fast_paths: fast, window, ..options() }, &[&word]);
         let sample = watch.cycle();
         assert_eq!((sample.image(A).procs, sample.image(A).io), (1, None));
         watch
@@ -124,11 +124,11 @@ fn a_denied_file_is_not_tried_each_cycle() {
             let sample = watch.cycle();
             let denied = sample.health.denied;
             assert_eq!((sample.image(A).io, denied.io, denied.fd), (None, 1, 1));
-            if !watch.sampler.fast_paths().fd_size {
+            if !watch.sampler.fast_paths().fd_count_from_size {
                 assert_eq!(sample.image(A).descriptors, None);
             }
         }
-        let sample = watch.cycles(psstat_sampler::turns::DENIED_TURN as usize);
+        let sample = watch.cycles(psstat_sampler::intervals::DENIED_RETRY_INTERVAL as usize);
         assert_eq!((sample.health.denied.io, sample.health.denied.fd), (0, 0));
         assert!(sample.image(A).io.is_some() && sample.image(A).descriptors.is_some());
     }
@@ -197,7 +197,7 @@ fn who_is_hidden_while_it_lives_counts_once() {
     };
     let proc = place.join("proc");
     let window = Duration::from_millis(2);
-    let mut watch = Watch::with(Options { proc, window, ..options() }, &[&word]);
+    let mut watch = Watch::with(Options { proc_root: proc, window, ..options() }, &[&word]);
     let done = io_of(watch.cycles(3).image(A));
     assert!(done.wchar > 1_000_000);
     std::fs::write(place.join("seen"), "").unwrap();
@@ -242,7 +242,7 @@ fn revoked_access_becomes_none() {
     let window = Duration::from_millis(2);
     let mut watch = Watch::with(Options { window, ..options() }, &[&word]);
     let expect = |watch: &mut Watch, tcp, denied| {
-        let sample = watch.cycles(2 * psstat_sampler::turns::DENIED_TURN as usize);
+        let sample = watch.cycles(2 * psstat_sampler::intervals::DENIED_RETRY_INTERVAL as usize);
         assert_eq!((sample.image(A).tcp, sample.health.denied.fd), (tcp, denied));
         let known = watch.sampler.processes().filter(|process| process.numbers.tcp.is_some());
         assert_eq!(known.count() as u64, 2 - denied);

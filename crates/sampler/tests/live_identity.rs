@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, io_of, options, testproc, word};
 use psstat_sampler::Sampler;
-use psstat_sampler::turns::COMMAND_LINE_TURN;
+use psstat_sampler::intervals::CMDLINE_INTERVAL;
 use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 
 /// Waits until a process does nothing.
@@ -53,7 +53,7 @@ impl Drop for Shell {
 /// program by its code, so that nothing of its memory tells.
 #[test]
 fn exec_is_rematched() {
-    for age in [1, COMMAND_LINE_TURN as usize + 4] {
+    for age in [1, CMDLINE_INTERVAL as usize + 4] {
         let (a, b, temp) = (word("shell-a"), word("shell-b"), TempDir::new().unwrap());
         let script = temp.join("script");
         let last = format!("exec sh -c 'printf %05000d 0 >/dev/null; read y; : {b}'");
@@ -79,7 +79,7 @@ fn exec_is_rematched() {
             std::thread::sleep(Duration::from_millis(2));
         }
         sleeps(shell.0.id());
-        let within = if age == 1 { 2 } else { COMMAND_LINE_TURN as usize + 1 };
+        let within = if age == 1 { 2 } else { CMDLINE_INTERVAL as usize + 1 };
         let sample = watch.cycles(within);
         assert_eq!((sample.image(A).procs, sample.image(B).procs), (0, 1), "age {age}");
         // What it did until the last look before stays; not a byte is both's.
@@ -101,11 +101,11 @@ fn a_title_by_prctl_is_matched_anew_and_a_name_is_no_title() {
         }
         result => result.unwrap(),
     }
-    let sample = watch.cycles(COMMAND_LINE_TURN as usize + 1);
+    let sample = watch.cycles(CMDLINE_INTERVAL as usize + 1);
     assert_eq!((sample.image(A).procs, sample.image(B).procs), (0, 1));
     // `comm` is not the command line.
     one.set_comm(&a[..12.min(a.len())]).unwrap();
-    let sample = watch.cycles(COMMAND_LINE_TURN as usize + 1);
+    let sample = watch.cycles(CMDLINE_INTERVAL as usize + 1);
     assert_eq!((sample.image(A).procs, sample.image(B).procs), (0, 1));
 }
 
@@ -178,7 +178,7 @@ fn process_without_leader_is_rematched() {
     one.threads(3).unwrap();
     let mut sampler = Sampler::new(options()).unwrap();
     let mut procs = |has_rule: bool| {
-        sampler.classify_anew(usize::from(has_rule));
+        sampler.reclassify_all(usize::from(has_rule));
         let mut cycle = || {
             let due = sampler.open(&mut |process, images| {
                 if has_rule && process.command_line.starts_with(word.as_bytes()) {

@@ -145,7 +145,8 @@ fn a_reused_pid_is_another_process() {
         let pid = first.pid();
         first.write_bytes(1_000_000, 1).unwrap();
         first.quiesce().unwrap();
-        let mut watch = Watch::with(Options { descriptors, ..common::options() }, &[&a, &b]);
+        let mut watch =
+            Watch::with(Options { max_open_fds: descriptors, ..common::options() }, &[&a, &b]);
         let before = io_of(watch.cycle().image(A));
         // Within the window, so that both ends are there.
         let due = watch.open();
@@ -178,7 +179,7 @@ fn rules_that_change_leave_counters_alone() {
     let first = io_of(watch.cycle().image(A));
     assert_eq!(first, one.expected_io().unwrap());
     for _ in 0..3 {
-        watch.sampler.classify_anew(3);
+        watch.sampler.reclassify_all(3);
         let sample = watch.cycle();
         assert_eq!(io_of(sample.image(A)), first);
         assert_eq!(io_of(sample.image(B)), first);

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use common::captured_proc::{hold, live_in, sampler, write_process, write_tables};
-use psstat_sampler::turns::{DESCRIPTOR_TURN, DESCRIPTORS_AT_ONCE};
+use psstat_sampler::intervals::{FD_SCAN_INTERVAL, MAX_FDS_PER_CYCLE};
 use psstat_sampler::{ImageId, Sampler};
 use psstat_testproc::TempDir;
 
@@ -56,9 +56,9 @@ fn changed_processes_scan_limit() {
         let sockets = cycle(&mut sampler, PROCESSES);
         let right = Some(u64::from(now) + 1);
         let looked_at = EACH * sockets.iter().filter(|&&tcp| tcp == right).count() as u64;
-        assert!(looked_at >= DESCRIPTORS_AT_ONCE, "{sockets:?} in cycle {now}");
+        assert!(looked_at >= MAX_FDS_PER_CYCLE, "{sockets:?} in cycle {now}");
         // The last of them, and whose turn it is.
-        assert!(looked_at <= DESCRIPTORS_AT_ONCE + 2 * EACH, "{sockets:?} in cycle {now}");
+        assert!(looked_at <= MAX_FDS_PER_CYCLE + 2 * EACH, "{sockets:?} in cycle {now}");
         // The others are the first in the next cycle.
         let oldest = sockets.iter().map(|tcp| tcp.unwrap()).min();
         assert!(oldest >= Some(u64::from(now)), "{sockets:?} in cycle {now}");
@@ -71,10 +71,10 @@ fn changed_processes_scan_limit() {
 /// done what was known before counts.
 #[test]
 fn large_fd_table_is_scanned_in_parts() {
-    let turn = u32::try_from(DESCRIPTOR_TURN).unwrap();
+    let turn = u32::try_from(FD_SCAN_INTERVAL).unwrap();
     let proc = TempDir::in_memory().unwrap();
     let large = write_process(proc.path(), 100, 5000, 1);
-    open_files(&large, DESCRIPTORS_AT_ONCE + 3000);
+    open_files(&large, MAX_FDS_PER_CYCLE + 3000);
     hold(&large, 1_000_000..1_000_010);
     live_in(&large, "net:[1]");
     write_tables(&large, 1_000_000..1_000_020);

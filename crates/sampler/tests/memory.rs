@@ -23,7 +23,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn short() -> Options {
     let window = Duration::from_millis(2);
-    Options { window, command_line_patience: Duration::from_secs(60), ..options() }
+    Options { window, cmdline_timeout: Duration::from_secs(60), ..options() }
 }
 
 /// A process whose command line makes the buffers as large as they get, so that

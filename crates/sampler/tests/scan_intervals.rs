@@ -6,8 +6,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{A, B, Watch, options, testproc, word};
-use psstat_sampler::turns::{
-    COMMAND_LINE_TURN, DESCRIPTOR_TURN, IDLE_COMMAND_LINE_TURN, LISTING_TURN,
+use psstat_sampler::intervals::{
+    CMDLINE_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL, IDLE_CMDLINE_INTERVAL,
 };
 use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
 use psstat_testproc::{Config, Kind, TestProcess};
@@ -21,7 +21,7 @@ fn looks(sampler: &mut Sampler, pid: u32, cycles: u32) -> u32 {
         let due = sampler.open(&mut |process, images| {
             if process.pid == pid {
                 looks += 1;
-                images.extend(process.text.starts_with(b"matched").then_some(ImageId(0)));
+                images.extend(process.args_joined.starts_with(b"matched").then_some(ImageId(0)));
             }
         });
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -47,24 +47,25 @@ fn an_idle_command_line_is_read_once_in_a_long_turn() {
     let testproc = idle_stranger();
     let mut sampler = Sampler::new(Options { window: SHORT, ..options() }).unwrap();
     // Past its first cycles, in which it is looked at more often.
-    looks(&mut sampler, testproc.pid(), 2 * COMMAND_LINE_TURN);
+    looks(&mut sampler, testproc.pid(), 2 * CMDLINE_INTERVAL);
     if !sampler.fast_paths().cpu_clock {
         return println!("skipped: no CPU clocks");
     }
-    let turn = looks(&mut sampler, testproc.pid(), IDLE_COMMAND_LINE_TURN);
+    let turn = looks(&mut sampler, testproc.pid(), IDLE_CMDLINE_INTERVAL);
     assert_eq!(turn, 1);
 }
 
 #[test]
 fn title_change_is_detected_within_interval() {
     for fast in [FastPaths::ALL, FastPaths::NONE] {
-        for wait in 0..COMMAND_LINE_TURN {
+        for wait in 0..CMDLINE_INTERVAL {
             let mut testproc = idle_stranger();
-            let mut sampler = Sampler::new(Options { window: SHORT, fast, ..options() }).unwrap();
-            looks(&mut sampler, testproc.pid(), 2 * COMMAND_LINE_TURN + wait);
+            let mut sampler =
+                Sampler::new(Options { window: SHORT, fast_paths: fast, ..options() }).unwrap();
+            looks(&mut sampler, testproc.pid(), 2 * CMDLINE_INTERVAL + wait);
             assert_eq!(sampler.sample().image(A).procs, 0);
             testproc.overwrite_title("matched").unwrap();
-            looks(&mut sampler, testproc.pid(), COMMAND_LINE_TURN);
+            looks(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
             assert_eq!(sampler.sample().image(A).procs, 1, "{fast:?}, {wait}");
         }
     }
@@ -75,9 +76,9 @@ fn title_change_is_detected_within_interval() {
 fn exec_of_unmatched_process_is_detected() {
     let mut testproc = idle_stranger();
     let mut sampler = Sampler::new(Options { window: SHORT, ..options() }).unwrap();
-    looks(&mut sampler, testproc.pid(), 3 * COMMAND_LINE_TURN);
+    looks(&mut sampler, testproc.pid(), 3 * CMDLINE_INTERVAL);
     testproc.exec(&Config::new("matched")).unwrap();
-    looks(&mut sampler, testproc.pid(), COMMAND_LINE_TURN);
+    looks(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
     assert_eq!(sampler.sample().image(A).procs, 1);
 }
 
@@ -97,7 +98,7 @@ fn replaced_fd_is_detected_within_interval() {
         let before = watch.cycles(3).image(B);
         assert_eq!((before.tcp, before.udp), (Some(2), Some(udp)), "{window:?}");
         heir.replace_socket(Kind::Udp, Kind::Tcp).unwrap();
-        let after = watch.cycles(usize::try_from(DESCRIPTOR_TURN).unwrap());
+        let after = watch.cycles(usize::try_from(FD_SCAN_INTERVAL).unwrap());
         assert_eq!((after.image(B).tcp, after.image(B).udp), (Some(2), Some(udp - 1)));
         assert_eq!((after.image(A).tcp, after.image(A).udp), (Some(2), Some(2)));
     }
@@ -111,7 +112,7 @@ fn start_and_exit_are_detected_next_cycle() {
     let _other = testproc(&b);
     let mut watch = Watch::with(Options { window: SHORT, ..options() }, &[&a, &b]);
     watch.cycles(3);
-    for round in 0..2 * LISTING_TURN {
+    for round in 0..2 * FULL_LISTING_INTERVAL {
         let one = testproc(&a);
         let sample = watch.cycle();
         assert_eq!(sample.image(A).procs, 1, "{round}");

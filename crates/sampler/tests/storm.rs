@@ -12,7 +12,7 @@ use common::{A, B, Watch, options, word};
 use psstat_testproc::oracle;
 use rustix::process::WaitOptions;
 
-use psstat_sampler::{Counters, ImageId, Options, Sample};
+use psstat_sampler::{ImageId, IoCounters, Options, Sample};
 
 fn shell(word: &str, script: &str) -> Child {
     Command::new("/bin/sh")
@@ -27,8 +27,8 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn covers(now: Counters, before: Counters) -> bool {
-    let fell = now.minus(before);
+fn covers(now: IoCounters, before: IoCounters) -> bool {
+    let fell = now.saturating_sub(before);
     let counters = [fell.rchar, fell.wchar, fell.syscr, fell.syscw, fell.read_bytes];
     counters.into_iter().chain([fell.write_bytes]).all(|grown| grown >= 0)
 }
@@ -49,7 +49,7 @@ fn a_storm() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let words = [word("storm-a"), word("storm-b"), word("storm-c")];
     let options =
-        Options { window: Duration::from_millis(15), descriptors: Some(BUDGET), ..options() };
+        Options { window: Duration::from_millis(15), max_open_fds: Some(BUDGET), ..options() };
     let before_all = descriptors();
     let mut watch = Watch::with(options, &[&words[0], &words[1], &words[2]]);
     watch.cycle();
@@ -62,14 +62,14 @@ fn a_storm() {
         "trap '' CHLD; (head -c 5000 /dev/zero; :) & (head -c 7000 /dev/zero; :) & sleep 0.04",
     ];
     let mut children: Vec<Child> = Vec::new();
-    let mut last: [Option<Counters>; 3] = [None; 3];
+    let mut last: [Option<IoCounters>; 3] = [None; 3];
     let mut most = 0;
     let mut most_written = 0;
     for round in 0..60 {
         most_written += WRITTEN.iter().sum::<u64>();
         children.extend((0..3).map(|n| shell(&words[(round + n) % 3], scripts[n])));
         if round % 7 == 3 {
-            watch.sampler.classify_anew(3);
+            watch.sampler.reclassify_all(3);
         }
         let due = watch.open();
         if round % 3 == 0 {
@@ -78,8 +78,8 @@ fn a_storm() {
             }
         }
         let sample = watch.close(due);
-        most = most.max(sample.health.kept);
-        assert!(sample.health.kept <= BUDGET as u64, "{:?}", sample.health);
+        most = most.max(sample.health.fds_held);
+        assert!(sample.health.fds_held <= BUDGET as u64, "{:?}", sample.health);
         assert!(descriptors() <= idle + BUDGET, "{} open, {idle} when idle", descriptors());
         assert!(written(&sample) <= most_written, "{} of {most_written}", written(&sample));
         for (image, last) in [A, B, ImageId(2)].into_iter().zip(&mut last) {
@@ -98,7 +98,7 @@ fn a_storm() {
     while rustix::process::wait(WaitOptions::empty()).is_ok() {}
     let sample = watch.cycles(12);
     let health = sample.health;
-    assert_eq!((health.matched, health.kept), (0, 0), "{health:?}");
+    assert_eq!((health.matched, health.fds_held), (0, 0), "{health:?}");
     assert!(descriptors() <= idle, "{} open, {idle} before", descriptors());
     assert!(written(&sample) <= most_written, "{} of {most_written}", written(&sample));
 

@@ -175,7 +175,8 @@ fn heard(place: &Path, name: &str) -> Vec<String> {
 fn each_table_is_read_once_a_cycle_however_many_live_in_its_namespace() {
     if let Some((words, place)) = told() {
         let fast = if place.join("plain").exists() { FastPaths::NONE } else { FastPaths::ALL };
-        let mut watch = Watch::with(Options { fast, ..options() }, &[&words[0], &words[1]]);
+        let mut watch =
+            Watch::with(Options { fast_paths: fast, ..options() }, &[&words[0], &words[1]]);
         said(&mut watch, &place, "0", || ());
         said(&mut watch, &place, "1", || ());
         // The one by way of which the tables were read ends in the window.
@@ -250,7 +251,8 @@ fn what_is_denied_is_not_opened_again() {
     if let Some((words, _)) = told() {
         for fast in images {
             let window = Duration::from_millis(5);
-            let mut watch = Watch::with(Options { fast, window, ..options() }, &[&words[0]]);
+            let mut watch =
+                Watch::with(Options { fast_paths: fast, window, ..options() }, &[&words[0]]);
             for _ in 0..CYCLES {
                 mark();
                 let sample = watch.cycle();
@@ -324,7 +326,7 @@ fn a_sleeping_member_costs_six_calls_a_cycle() {
         let window = Duration::from_millis(words[1].parse().unwrap());
         let mut watch = Watch::with(Options { window, ..options() }, &[&words[0]]);
         let fast = watch.sampler.fast_paths();
-        if !(fast.cpu_clock && fast.fd_size && fast.task_links) {
+        if !(fast.cpu_clock && fast.fd_count_from_size && fast.thread_count_from_links) {
             return std::fs::write(place.join("plain"), "").unwrap();
         }
         // Past the first looks, which come ever more rarely.

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use psstat_proc_parse::FdTarget;
 use psstat_proc_parse::net::{inet, unix};
 
-use crate::page::{Files, Unread};
+use crate::page::{Files, ReadError};
 
 /// Files of a process that are taken as they are.
 const FILES: [&str; 6] = ["stat", "statm", "status", "io", "limits", "comm"];
@@ -33,7 +33,7 @@ const MACHINE: [&str; 3] = ["stat", "uptime", "version"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captured {
     /// How many processes are in it.
-    pub procs: usize,
+    pub process_count: usize,
     /// Which files could not be read, and of how many processes.
     pub unread: BTreeMap<String, usize>,
 }
@@ -52,7 +52,7 @@ struct Process {
 /// # Errors
 /// When the folder is there already and not empty, or cannot be written.
 pub fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captured> {
-    new_folder(to)?;
+    create_dir(to)?;
     let mut captured = Captured::default();
     for name in MACHINE {
         if let Ok(bytes) = fs::read(proc.join(name)) {
@@ -82,27 +82,27 @@ pub fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captured> {
         let folder = to.join(process.pid.to_string());
         process.write(&folder)?;
         let net = folder.join("net");
-        new_folder(&net)?;
+        create_dir(&net)?;
         let namespace = process.namespace();
         for (name, table) in tables.get(&namespace).into_iter().flatten() {
             let file = net.join(name);
             // The same file again costs nothing; where that cannot be, a copy.
             let first = written.get(&namespace).map(|first| first.join(name));
             if first.is_none_or(|first| fs::hard_link(first, &file).is_err()) {
-                write(&file, &owned_rows(name, table, &sockets))?;
+                write(&file, &filter_rows(name, table, &sockets))?;
             }
         }
         written.entry(namespace).or_insert(net);
     }
-    captured.procs = processes.len();
+    captured.process_count = processes.len();
     Ok(captured)
 }
 
 /// All of a process; `None` where it has ended.
 fn read(pid: u32, files: &Files, unread: &mut BTreeMap<String, usize>) -> Option<Process> {
     let mut process = Process { pid, files: Vec::new(), descriptors: None, links: Vec::new() };
-    let mut failed = |name: &str, why: &Unread| {
-        if *why != Unread::Gone {
+    let mut failed = |name: &str, why: &ReadError| {
+        if *why != ReadError::Gone {
             *unread.entry(name.to_owned()).or_default() += 1;
         }
     };
@@ -144,16 +144,16 @@ impl Process {
     }
 
     fn write(&self, folder: &Path) -> io::Result<()> {
-        new_folder(folder)?;
+        create_dir(folder)?;
         for (name, bytes) in &self.files {
             write(&folder.join(name), bytes)?;
         }
-        new_folder(&folder.join("ns"))?;
+        create_dir(&folder.join("ns"))?;
         for (name, link) in &self.links {
             symlink(std::ffi::OsString::from_vec(link.clone()), folder.join(name))?;
         }
         if let Some(links) = &self.descriptors {
-            new_folder(&folder.join("fd"))?;
+            create_dir(&folder.join("fd"))?;
             for (fd, link) in links {
                 let at = folder.join("fd").join(fd.to_string());
                 symlink(std::ffi::OsString::from_vec(link.clone()), at)?;
@@ -165,7 +165,7 @@ impl Process {
 
 /// The rows of a table that belong to these sockets, the heading, and rows in
 /// a form that is not known.
-fn owned_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
+fn filter_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
     let is_kept = |line: &&[u8]| {
         let bare = line.strip_suffix(b"\n").unwrap_or(line);
         let inode = if name == "unix" {
@@ -184,7 +184,7 @@ fn owned_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
 }
 
 /// Makes a folder, or takes one that is empty.
-fn new_folder(path: &Path) -> io::Result<()> {
+fn create_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if fs::read_dir(path)?.next().is_some() {
@@ -215,12 +215,12 @@ mod tests {
         };
         let table = format!("  sl  local_address\n{}{}odd\n", row(7), row(8));
         let want = format!("  sl  local_address\n{}odd\n", row(8));
-        let kept = owned_rows("tcp", table.as_bytes(), &BTreeSet::from([8]));
+        let kept = filter_rows("tcp", table.as_bytes(), &BTreeSet::from([8]));
         assert_eq!(String::from_utf8(kept).unwrap(), want);
         let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
             0000000000000000: 00000002 00000000 00010000 0001 01     7 /run/a\n\
             0000000000000000: 00000002 00000000 00010000 0001 01     8 /run/b\n";
-        let kept = owned_rows("unix", table, &BTreeSet::from([7]));
+        let kept = filter_rows("unix", table, &BTreeSet::from([7]));
         let kept = String::from_utf8(kept).unwrap();
         assert!(kept.starts_with("Num") && kept.ends_with("/run/a\n"), "{kept}");
     }

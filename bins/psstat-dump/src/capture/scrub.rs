@@ -10,13 +10,13 @@ mod words;
 
 use psstat_proc_parse::{Cmdline, FdTarget};
 
-use words::Words;
+use words::ArgScanner;
 
 /// What stands where a secret was.
-pub const MARK: &str = "SCRUBBED";
+pub const REDACTED: &str = "SCRUBBED";
 
 /// Parts of names that tell of a secret.
-const NAMES: [&str; 16] = [
+const SECRET_NAMES: [&str; 16] = [
     "pass",
     "pwd",
     "secret",
@@ -62,7 +62,7 @@ pub fn command_line(raw: &[u8]) -> Vec<u8> {
     // A title is one text; its words are what arguments are elsewhere.
     let is_title = Cmdline::new(raw).args().skip(1).all(<[u8]>::is_empty);
     let is_end = |byte: &u8| *byte == 0 || (is_title && byte.is_ascii_whitespace());
-    let mut words = Words::default();
+    let mut words = ArgScanner::default();
     let mut scrubbed = Vec::new();
     for argument in raw.split_inclusive(is_end) {
         let (argument, end) = match argument.split_last() {
@@ -105,9 +105,11 @@ fn lower(text: &[u8]) -> String {
 }
 
 /// Whether it is named like a secret.
-fn is_name(name: &[u8]) -> bool {
+fn is_secret_name(name: &[u8]) -> bool {
     let name = lower(name);
-    NAMES.iter().any(|part| name.contains(part)) || name.ends_with("key") || name.ends_with("-pw")
+    SECRET_NAMES.iter().any(|part| name.contains(part))
+        || name.ends_with("key")
+        || name.ends_with("-pw")
 }
 
 /// An argument without what looks secret by itself.
@@ -137,13 +139,13 @@ fn named_values(argument: &[u8]) -> Vec<u8> {
         out.extend(gap);
         if value.is_empty()
             || value.starts_with(b"//")
-            || !is_name(bare.get(start..).unwrap_or_default())
+            || !is_secret_name(bare.get(start..).unwrap_or_default())
         {
             rest = value;
             continue;
         }
-        out.extend_from_slice(MARK.as_bytes());
-        let first = out.len() == at + 1 + gap.len() + MARK.len() && start == 0;
+        out.extend_from_slice(REDACTED.as_bytes());
+        let first = out.len() == at + 1 + gap.len() + REDACTED.len() && start == 0;
         let quote = value.first().copied().filter(|byte| matches!(byte, b'"' | b'\''));
         let end = match quote {
             _ if first => None,
@@ -176,12 +178,12 @@ fn passwords_in_urls(argument: &[u8]) -> Vec<u8> {
         match (colon, host) {
             // A token stands where the user does: `https://TOKEN@host`.
             (None, Some(host)) if is_key(authority.get(..host).unwrap_or_default()) => {
-                out.extend_from_slice(MARK.as_bytes());
+                out.extend_from_slice(REDACTED.as_bytes());
                 out.extend_from_slice(authority.get(host..).unwrap_or_default());
             }
             (Some(colon), Some(host)) if colon < host => {
                 out.extend_from_slice(authority.get(..=colon).unwrap_or_default());
-                out.extend_from_slice(MARK.as_bytes());
+                out.extend_from_slice(REDACTED.as_bytes());
                 out.extend_from_slice(authority.get(host..).unwrap_or_default());
             }
             _ => out.extend_from_slice(authority),
@@ -198,7 +200,7 @@ fn headers(argument: &[u8]) -> Vec<u8> {
     for word in [&b"bearer "[..], b"basic "] {
         if let Some(at) = text.windows(word.len()).position(|part| part == word) {
             let before = argument.get(..at + word.len()).unwrap_or_default();
-            return [before, MARK.as_bytes()].concat();
+            return [before, REDACTED.as_bytes()].concat();
         }
     }
     argument.to_vec()
@@ -209,14 +211,14 @@ fn keys(argument: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     // A path is no key: `/` is part of one only in what a name is given.
     if let Some(at) = argument.iter().position(|byte| *byte == b'=')
-        && argument.get(at + 1..).is_some_and(is_blob)
+        && argument.get(at + 1..).is_some_and(looks_like_token)
     {
-        return [argument.get(..=at).unwrap_or_default(), MARK.as_bytes()].concat();
+        return [argument.get(..=at).unwrap_or_default(), REDACTED.as_bytes()].concat();
     }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+".contains(&byte);
     for word in argument.chunk_by(|one, other| is_part(*one) == is_part(*other)) {
         if is_key(word) {
-            out.extend_from_slice(MARK.as_bytes());
+            out.extend_from_slice(REDACTED.as_bytes());
         } else {
             out.extend_from_slice(word);
         }
@@ -234,7 +236,7 @@ fn is_key(word: &[u8]) -> bool {
 /// Whether it is base64 with slashes, as a key may be and a path is not: long,
 /// of upper and lower case and digits, and no word between two slashes is one
 /// of letters in lower case, as the folders of a path are.
-fn is_blob(value: &[u8]) -> bool {
+fn looks_like_token(value: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
     let has = |what: fn(&u8) -> bool| value.iter().any(what);
     let mut words = value.split(|byte| *byte == b'/').filter(|word| word.len() > 1);

@@ -11,18 +11,18 @@ use crate::conf;
 const NAME: &str = "hidepid";
 
 /// What of a process opens a procfs that hides.
-struct Own {
+struct SelfCaps {
     /// `CAP_SYS_PTRACE` is in effect.
     may_trace: bool,
     is_root: bool,
     groups: Vec<u32>,
 }
 
-impl Own {
-    fn read(proc: &Path) -> Own {
+impl SelfCaps {
+    fn read(proc: &Path) -> SelfCaps {
         let all = rustix::process::getgroups().unwrap_or_default();
         let groups = all.into_iter().chain([rustix::process::getegid()]);
-        Own {
+        SelfCaps {
             may_trace: may_trace(proc),
             is_root: rustix::process::geteuid().is_root(),
             groups: groups.map(rustix::process::Gid::as_raw).collect(),
@@ -36,7 +36,7 @@ pub(super) fn hidepid(proc: &Path) -> Check {
     };
     let device = rustix::fs::stat(proc).map(|stat| (major(stat.st_dev), minor(stat.st_dev)));
     match device.ok().and_then(|device| options(&mounts, device)) {
-        Some(options) => judge(&options, &Own::read(proc), proc),
+        Some(options) => judge(&options, &SelfCaps::read(proc), proc),
         None => Check::note(
             NAME,
             "cannot be told: this procfs is mounted in another mount namespace",
@@ -58,15 +58,15 @@ fn options(mountinfo: &[u8], (major, minor): (u32, u32)) -> Option<String> {
 }
 
 /// As the kernel's `has_pid_permissions` does.
-fn judge(options: &str, own: &Own, proc: &Path) -> Check {
+fn judge(options: &str, own: &SelfCaps, proc: &Path) -> Check {
     let option = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name));
     let mode = option("hidepid=").filter(|mode| !["0", "off"].contains(mode));
     let Some(mode) = mode else {
-        return Check::well(NAME, "processes of all users are listed");
+        return Check::ok(NAME, "processes of all users are listed");
     };
     if own.may_trace {
         let found = format!("hidepid={mode}, which hides nothing from CAP_SYS_PTRACE");
-        return Check::well(NAME, found);
+        return Check::ok(NAME, found);
     }
     // Where none is named, it is root's.
     let named = option("gid=").and_then(|gid| gid.parse().ok());
@@ -74,7 +74,7 @@ fn judge(options: &str, own: &Own, proc: &Path) -> Check {
     let heeds_group = !["4", "ptraceable"].contains(&mode);
     if heeds_group && own.groups.contains(&group) {
         let found = format!("hidepid={mode}, which hides nothing from group {group}");
-        return Check::well(NAME, found);
+        return Check::ok(NAME, found);
     }
     let right = if own.is_root {
         "give the container CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)"
@@ -113,26 +113,26 @@ mod tests {
     #[test]
     fn privileged_user_is_ok() {
         let (nobody, trace, group, root) = (
-            Own { may_trace: false, is_root: false, groups: vec![65534] },
-            Own { may_trace: true, is_root: false, groups: vec![65534] },
-            Own { may_trace: false, is_root: false, groups: vec![65534, 4] },
+            SelfCaps { may_trace: false, is_root: false, groups: vec![65534] },
+            SelfCaps { may_trace: true, is_root: false, groups: vec![65534] },
+            SelfCaps { may_trace: false, is_root: false, groups: vec![65534, 4] },
             // In a container, most often, and there in root's group.
-            Own { may_trace: false, is_root: true, groups: vec![0] },
+            SelfCaps { may_trace: false, is_root: true, groups: vec![0] },
         );
         for (options, own, want) in [
-            ("rw", &nobody, State::Well),
-            ("rw,hidepid=off", &nobody, State::Well),
-            ("rw,hidepid=0,gid=4", &nobody, State::Well),
-            ("rw,hidepid=2", &nobody, State::Bad),
-            ("rw,hidepid=2,gid=4", &nobody, State::Bad),
-            ("rw,gid=4,hidepid=noaccess", &group, State::Well),
-            ("rw,gid=40,hidepid=invisible", &group, State::Bad),
-            ("rw,gid=4,hidepid=4", &group, State::Bad),
-            ("rw,gid=4,hidepid=ptraceable", &group, State::Bad),
-            ("rw,hidepid=ptraceable", &trace, State::Well),
-            ("rw,hidepid=2", &root, State::Well),
-            ("rw,hidepid=ptraceable", &root, State::Bad),
-            ("rw,hidepid=2,gid=4", &root, State::Bad),
+            ("rw", &nobody, State::Ok),
+            ("rw,hidepid=off", &nobody, State::Ok),
+            ("rw,hidepid=0,gid=4", &nobody, State::Ok),
+            ("rw,hidepid=2", &nobody, State::Fail),
+            ("rw,hidepid=2,gid=4", &nobody, State::Fail),
+            ("rw,gid=4,hidepid=noaccess", &group, State::Ok),
+            ("rw,gid=40,hidepid=invisible", &group, State::Fail),
+            ("rw,gid=4,hidepid=4", &group, State::Fail),
+            ("rw,gid=4,hidepid=ptraceable", &group, State::Fail),
+            ("rw,hidepid=ptraceable", &trace, State::Ok),
+            ("rw,hidepid=2", &root, State::Ok),
+            ("rw,hidepid=ptraceable", &root, State::Fail),
+            ("rw,hidepid=2,gid=4", &root, State::Fail),
         ] {
             assert_eq!(judge(options, own, Path::new("/proc")).state, want, "{options}");
         }

@@ -6,7 +6,7 @@ use psstat_proc_parse::{FdTarget, Status};
 use psstat_sampler::{Options, Sampler};
 
 use super::Check;
-use crate::exit::Failure;
+use crate::exit::Error;
 use crate::measure;
 
 /// The inode of the first pid namespace, the same in every kernel since
@@ -14,15 +14,15 @@ use crate::measure;
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 /// The version, and which of the faster ways of reading work.
-pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Failure> {
+pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
     let version = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut checks = vec![Check::well("kernel", format!("Linux {version}"))];
-    if measure::is_copy(proc) {
+    let mut checks = vec![Check::ok("kernel", format!("Linux {version}"))];
+    if measure::is_capture(proc) {
         let found = "this is a copy of a procfs; it stands still and has none of the faster ways";
         checks.push(Check::note("procfs", found, "leave --proc out to look at this machine"));
         return Ok(checks);
     }
-    let options = Options { proc: proc.to_owned(), ..Options::default() };
+    let options = Options { proc_root: proc.to_owned(), ..Options::default() };
     let fast = Sampler::new(options)?.fast_paths();
     let ways = [
         (
@@ -33,13 +33,13 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Failure> {
         ),
         (
             "fd_size",
-            fast.fd_size,
+            fast.fd_count_from_size,
             "descriptors are counted without listing them",
             "descriptors are listed to be counted; Linux 6.2 makes it fifty times cheaper",
         ),
         (
             "task_links",
-            fast.task_links,
+            fast.thread_count_from_links,
             "threads are counted without reading stat",
             "threads are counted by reading stat, which costs more",
         ),
@@ -59,7 +59,7 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Failure> {
     ];
     for (name, works, well, otherwise) in ways {
         checks.push(if works {
-            Check::well(name, well)
+            Check::ok(name, well)
         } else {
             let (found, remedy) = otherwise.split_once("; ").unwrap_or((otherwise, "none"));
             Check::note(name, found, remedy)
@@ -75,12 +75,12 @@ pub(super) fn pid_namespace(proc: &Path) -> Check {
     let pids = Status::parse(&status).ok().and_then(|status| status.ns_pid);
     if pids.is_some_and(|pids| pids.iter().count() > 1) {
         let found = "the procfs is that of an outer pid namespace; all of it is seen";
-        return Check::well(NAME, found);
+        return Check::ok(NAME, found);
     }
     let link = std::fs::read_link(proc.join("self/ns/pid")).unwrap_or_default();
     match FdTarget::parse(link.as_os_str().as_encoded_bytes()) {
         FdTarget::Namespace { inode: FIRST_PID_NAMESPACE, .. } => {
-            Check::well(NAME, "the machine's own")
+            Check::ok(NAME, "the machine's own")
         }
         FdTarget::Namespace { .. } => Check::note(
             NAME,

@@ -9,27 +9,27 @@ mod setup;
 use std::path::Path;
 
 use crate::conf::Location;
-use crate::exit::Failure;
+use crate::exit::Error;
 use crate::measure;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// As it should be.
-    Well,
+    Ok,
     /// Not as it could be; the numbers are right all the same.
-    Note,
+    Warn,
     /// Numbers are missing, or will be.
-    Bad,
+    Fail,
 }
 
 impl State {
     /// The state in a word.
     pub fn word(self) -> &'static str {
         match self {
-            State::Well => "ok",
-            State::Note => "note",
-            State::Bad => "bad",
+            State::Ok => "ok",
+            State::Warn => "note",
+            State::Fail => "bad",
         }
     }
 }
@@ -42,22 +42,22 @@ pub struct Check {
     /// How it is.
     pub state: State,
     /// What was found.
-    pub found: String,
+    pub finding: String,
     /// What to do about it.
-    pub remedy: Option<String>,
+    pub help: Option<String>,
 }
 
 impl Check {
-    fn well(name: &'static str, found: impl Into<String>) -> Check {
-        Check { name, state: State::Well, found: found.into(), remedy: None }
+    fn ok(name: &'static str, found: impl Into<String>) -> Check {
+        Check { name, state: State::Ok, finding: found.into(), help: None }
     }
 
     fn note(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
-        Check { name, state: State::Note, found: found.into(), remedy: Some(remedy.into()) }
+        Check { name, state: State::Warn, finding: found.into(), help: Some(remedy.into()) }
     }
 
     fn bad(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
-        Check { name, state: State::Bad, found: found.into(), remedy: Some(remedy.into()) }
+        Check { name, state: State::Fail, finding: found.into(), help: Some(remedy.into()) }
     }
 }
 
@@ -65,10 +65,10 @@ impl Check {
 ///
 /// # Errors
 /// When the procfs cannot be read at all.
-pub fn examine(proc: &Path, conf: &Location, conf_owner: &str) -> Result<Vec<Check>, Failure> {
+pub fn run_checks(proc: &Path, conf: &Location, conf_owner: &str) -> Result<Vec<Check>, Error> {
     let here = measure::command_lines(proc)?;
     let mut checks = machine::kernel(proc)?;
-    if !measure::is_copy(proc) {
+    if !measure::is_capture(proc) {
         checks.push(hidepid::hidepid(proc));
         checks.push(machine::pid_namespace(proc));
     }

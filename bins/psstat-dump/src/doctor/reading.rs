@@ -4,20 +4,20 @@ use std::path::Path;
 
 use super::Check;
 use super::rights::may_trace;
-use crate::page::{Files, Unread};
+use crate::page::{Files, ReadError};
 
 /// The files, what depends on each, and whether they are read or what else is
 /// done with them.
-const FILES: [(&str, &str, Way); 5] = [
-    ("stat", "identity and CPU time", Way::Read),
-    ("statm", "memory", Way::Read),
-    ("io", "io", Way::Read),
-    ("fd", "connections, and descriptors by kind", Way::List),
-    ("ns/net", "connections inside of containers", Way::Link),
+const FILES: [(&str, &str, Access); 5] = [
+    ("stat", "identity and CPU time", Access::Read),
+    ("statm", "memory", Access::Read),
+    ("io", "io", Access::Read),
+    ("fd", "connections, and descriptors by kind", Access::List),
+    ("ns/net", "connections inside of containers", Access::Link),
 ];
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Access {
     Read,
     List,
     Link,
@@ -26,7 +26,7 @@ enum Way {
 /// How many processes have a file, and how many of these may not be read.
 #[derive(Clone, Copy, Default)]
 struct Tally {
-    there: usize,
+    present: usize,
     denied: usize,
     failed: usize,
 }
@@ -38,18 +38,18 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
         let Ok(files) = Files::open(proc, pid) else { continue };
         for (tally, (name, _, way)) in tallies.iter_mut().zip(FILES) {
             let tried = match way {
-                Way::Read => files.read(name).map(|_| ()),
-                Way::List => files.descriptors().map(|_| ()),
-                Way::Link => files.link(name).map(|_| ()),
+                Access::Read => files.read(name).map(|_| ()),
+                Access::List => files.descriptors().map(|_| ()),
+                Access::Link => files.link(name).map(|_| ()),
             };
             match tried {
                 Ok(()) => {}
                 // It ended, or is a kernel thread, which has none.
-                Err(Unread::Gone) => continue,
-                Err(Unread::Denied) => tally.denied += 1,
-                Err(Unread::Blocked | Unread::Failed(_)) => tally.failed += 1,
+                Err(ReadError::Gone) => continue,
+                Err(ReadError::Denied) => tally.denied += 1,
+                Err(ReadError::Blocked | ReadError::Failed(_)) => tally.failed += 1,
             }
-            tally.there += 1;
+            tally.present += 1;
         }
     }
     let remedy = remedy(may_trace(proc), rustix::process::geteuid().is_root());
@@ -58,7 +58,7 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
 }
 
 fn check(name: &'static str, what: &str, tally: Tally, remedy: &str) -> Check {
-    let Tally { there, denied, failed } = tally;
+    let Tally { present: there, denied, failed } = tally;
     if denied > 0 {
         let found = format!("denied for {denied} of {there} processes: no {what} of these");
         return Check::bad(name, found, remedy);
@@ -67,7 +67,7 @@ fn check(name: &'static str, what: &str, tally: Tally, remedy: &str) -> Check {
         let found = format!("cannot be read for {failed} of {there} processes: no {what} of these");
         return Check::bad(name, found, "see `psstat-dump pid PID` for the reason");
     }
-    Check::well(name, format!("readable for all of {there} processes: {what}"))
+    Check::ok(name, format!("readable for all of {there} processes: {what}"))
 }
 
 /// What gives this program the rights that it lacks.
@@ -97,12 +97,12 @@ mod tests {
 
     #[test]
     fn denied_files_fail_with_help() {
-        let all = check("io", "io", Tally { there: 3, denied: 0, failed: 0 }, "");
-        assert_eq!((all.state, all.remedy), (State::Well, None));
+        let all = check("io", "io", Tally { present: 3, denied: 0, failed: 0 }, "");
+        assert_eq!((all.state, all.help), (State::Ok, None));
         let remedy = remedy(false, false);
-        let some = check("io", "io", Tally { there: 3, denied: 1, failed: 1 }, &remedy);
-        assert_eq!(some.state, State::Bad);
-        assert_eq!(some.found, "denied for 1 of 3 processes: no io of these");
-        assert!(some.remedy.unwrap().contains("setcap cap_sys_ptrace,cap_dac_read_search+ep /"));
+        let some = check("io", "io", Tally { present: 3, denied: 1, failed: 1 }, &remedy);
+        assert_eq!(some.state, State::Fail);
+        assert_eq!(some.finding, "denied for 1 of 3 processes: no io of these");
+        assert!(some.help.unwrap().contains("setcap cap_sys_ptrace,cap_dac_read_search+ep /"));
     }
 }

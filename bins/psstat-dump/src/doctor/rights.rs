@@ -21,7 +21,7 @@ pub(super) fn may_trace(proc: &Path) -> bool {
 
 /// One check for this program, one for each collector that runs.
 pub(super) fn capabilities(proc: &Path, here: &BTreeMap<u32, Vec<u8>>) -> Vec<Check> {
-    let own = effective(&proc.join("self")).map(|set| Check::well("capabilities", tell(set)));
+    let own = effective(&proc.join("self")).map(|set| Check::ok("capabilities", describe(set)));
     let collectors = here.iter().filter(|(_, text)| is_program(text, "psstat-tcollector"));
     let collectors = collectors.filter_map(|(pid, _)| {
         let set = effective(&proc.join(pid.to_string()))?;
@@ -32,16 +32,16 @@ pub(super) fn capabilities(proc: &Path, here: &BTreeMap<u32, Vec<u8>>) -> Vec<Ch
 
 fn of_collector(pid: u32, set: u64) -> Check {
     const NAME: &str = "collector_capabilities";
-    let found = format!("process {pid}: {}", tell(set));
+    let found = format!("process {pid}: {}", describe(set));
     if set & NEEDED == NEEDED {
-        return Check::well(NAME, found);
+        return Check::ok(NAME, found);
     }
     let remedy = "start it as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the \
                   program; without them it counts its own user's processes";
     Check::note(NAME, found, remedy)
 }
 
-fn tell(set: u64) -> String {
+fn describe(set: u64) -> String {
     format!("effective: {}", capability_names(set))
 }
 
@@ -59,12 +59,12 @@ mod tests {
     #[test]
     fn collector_with_both_capabilities_is_ok() {
         let check = of_collector(7, NEEDED);
-        assert_eq!(check.found, "process 7: effective: dac_read_search sys_ptrace");
-        assert_eq!(check.state, State::Well);
+        assert_eq!(check.finding, "process 7: effective: dac_read_search sys_ptrace");
+        assert_eq!(check.state, State::Ok);
         for set in [0, 1 << 2, 1 << 19] {
             let check = of_collector(7, set);
-            assert_eq!(check.state, State::Note);
-            assert!(check.remedy.unwrap().contains("setcap"));
+            assert_eq!(check.state, State::Warn);
+            assert!(check.help.unwrap().contains("setcap"));
         }
     }
 }

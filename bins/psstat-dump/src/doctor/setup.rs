@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use psstat_matcher::file::{self, Unusable};
-use psstat_matcher::ownership::ownership;
+use psstat_matcher::file::{self, LoadError};
+use psstat_matcher::ownership::check_ownership;
 use rustix::fs::inotify;
 use rustix::process::{Resource, getrlimit};
 
@@ -12,7 +12,7 @@ use super::Check;
 use crate::conf::{self, Location};
 
 /// How many descriptors are kept of a process, so that reading is cheap.
-const A_PROCESS: u64 = 4;
+const FDS_PER_PROCESS: u64 = 4;
 /// Descriptors that are left for everything else.
 const RESERVE: u64 = 64;
 
@@ -29,10 +29,10 @@ pub(super) fn descriptors(proc: &Path) -> Check {
 }
 
 fn descriptors_of(name: &'static str, processes: u64, soft: u64, hard: u64) -> Check {
-    let needed = processes.saturating_mul(A_PROCESS).saturating_add(RESERVE);
+    let needed = processes.saturating_mul(FDS_PER_PROCESS).saturating_add(RESERVE);
     if needed <= soft {
         let found = format!("{soft} allowed, enough to keep the files of {processes} processes");
-        return Check::well(name, found);
+        return Check::ok(name, found);
     }
     let found = format!(
         "{soft} allowed; keeping the files of all {processes} processes takes {needed}, \
@@ -62,7 +62,7 @@ pub(super) fn inotify() -> Check {
         inotify::add_watch(&inotify, "/", inotify::WatchFlags::CREATE).map(|_| ())
     });
     match tried {
-        Ok(()) => Check::well(NAME, format!("works; {limits}")),
+        Ok(()) => Check::ok(NAME, format!("works; {limits}")),
         Err(error) => Check::note(
             NAME,
             format!("{error}: a changed conf is seen after seconds; {limits}"),
@@ -84,15 +84,15 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
                 let bad = loaded.conf.diagnostics.len();
                 Check::bad(NAME, format!("{found}, {bad} complaints"), check)
             } else {
-                Check::well(NAME, found)
+                Check::ok(NAME, found)
             }];
-            for complaint in ownership(&loaded.identity, owner) {
+            for complaint in check_ownership(&loaded.identity, owner) {
                 let remedy = format!("`chown root {path}; chmod 644 {path}`");
                 checks.push(Check::note("conf_owner", format!("{path} {complaint}"), remedy));
             }
             checks
         }
-        Err(Unusable::Unreadable(error))
+        Err(LoadError::Unreadable(error))
             if !location.named && error.kind() == std::io::ErrorKind::NotFound =>
         {
             let found = format!("there is no {path}; the collector has nothing to collect");
@@ -114,8 +114,8 @@ pub(super) fn collector(here: &BTreeMap<u32, Vec<u8>>) -> Check {
     let runs = |program: &str| here.values().any(|text| is_program(text, program));
     let collector = runs("psstat-tcollector");
     match (collector, runs("tcollector.py") || runs("tcollector")) {
-        (true, true) => Check::well(NAME, "psstat-tcollector and tcollector run"),
-        (true, false) => Check::well(NAME, "psstat-tcollector runs, tcollector does not"),
+        (true, true) => Check::ok(NAME, "psstat-tcollector and tcollector run"),
+        (true, false) => Check::ok(NAME, "psstat-tcollector runs, tcollector does not"),
         (false, true) => Check::note(
             NAME,
             "tcollector runs, psstat-tcollector does not",
@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn descriptors_are_counted() {
-        assert_eq!(descriptors_of("d", 100, 464, 500).state, State::Well);
-        let remedy = |soft, hard| descriptors_of("d", 101, soft, hard).remedy.unwrap();
+        assert_eq!(descriptors_of("d", 100, 464, 500).state, State::Ok);
+        let remedy = |soft, hard| descriptors_of("d", 101, soft, hard).help.unwrap();
         assert_eq!(remedy(467, 468), "`ulimit -n 468`");
         assert!(remedy(467, 467).starts_with("`ulimit -Hn 468`"));
     }
@@ -146,7 +146,7 @@ mod tests {
     fn finds_running_programs() {
         let found = |lines: &[&str]| {
             let here = (1..).zip(lines.iter().map(|line| line.as_bytes().to_vec())).collect();
-            collector(&here).found
+            collector(&here).finding
         };
         let both = ["python3 /opt/tcollector/tcollector.py -H x", "/c/0/psstat-tcollector"];
         assert_eq!(found(&both), "psstat-tcollector and tcollector run");

@@ -2,9 +2,9 @@
 
 use psstat_proc_parse::{Stat, Status};
 
-use super::{Machine, Section, Value};
+use super::{BootInfo, Section, Value};
 
-pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>, machine: &Machine) -> Section {
+pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>, machine: &BootInfo) -> Section {
     let mut section = Section::new("cpu");
     let of_children = |ticks: i64| machine.seconds(u64::try_from(ticks).unwrap_or(0));
     section.fact("utime_seconds", Value::Seconds(machine.seconds(stat.utime)));

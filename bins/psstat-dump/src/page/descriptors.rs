@@ -3,10 +3,10 @@
 use psstat_proc_parse::FdTarget;
 
 use super::files::Link;
-use super::{Section, Unread, Value};
+use super::{ReadError, Section, Value};
 
 /// `slots` is how many the process has room for at present, `FDSize`.
-pub(super) fn section(links: &Result<Vec<Link>, Unread>, slots: Option<u64>) -> Section {
+pub(super) fn section(links: &Result<Vec<Link>, ReadError>, slots: Option<u64>) -> Section {
     let mut section = Section::new("descriptors");
     let links = match links {
         Ok(links) => links,

@@ -11,11 +11,11 @@ use rustix::fs::{Dir, Mode, OFlags};
 
 /// How long a command line may take. The kernel holds a reader up while the
 /// process has its memory map locked, which may be for ever.
-const PATIENCE: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why something of a process could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
+pub enum ReadError {
     /// The process has ended, or there never was one.
     #[error("no such process")]
     Gone,
@@ -30,28 +30,28 @@ pub enum Unread {
     Failed(String),
 }
 
-impl From<io::Error> for Unread {
-    fn from(error: io::Error) -> Unread {
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
         // ESRCH has no kind of its own.
         let is_gone = error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error());
         match error.kind() {
-            io::ErrorKind::NotFound => Unread::Gone,
-            io::ErrorKind::PermissionDenied => Unread::Denied,
-            _ if is_gone => Unread::Gone,
-            _ => Unread::Failed(error.to_string()),
+            io::ErrorKind::NotFound => ReadError::Gone,
+            io::ErrorKind::PermissionDenied => ReadError::Denied,
+            _ if is_gone => ReadError::Gone,
+            _ => ReadError::Failed(error.to_string()),
         }
     }
 }
 
-impl From<rustix::io::Errno> for Unread {
-    fn from(errno: rustix::io::Errno) -> Unread {
+impl From<rustix::io::Errno> for ReadError {
+    fn from(errno: rustix::io::Errno) -> ReadError {
         io::Error::from(errno).into()
     }
 }
 
-impl From<psstat_proc_parse::Error> for Unread {
-    fn from(error: psstat_proc_parse::Error) -> Unread {
-        Unread::Failed(error.to_string())
+impl From<psstat_proc_parse::Error> for ReadError {
+    fn from(error: psstat_proc_parse::Error) -> ReadError {
+        ReadError::Failed(error.to_string())
     }
 }
 
@@ -70,13 +70,13 @@ impl Files {
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn open(proc: &Path, pid: u32) -> Result<Files, Unread> {
+    pub fn open(proc: &Path, pid: u32) -> Result<Files, ReadError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(proc.join(pid.to_string()), flags, Mode::empty())?;
         Ok(Files { dir })
     }
 
-    fn file(&self, name: &str) -> Result<File, Unread> {
+    fn file(&self, name: &str) -> Result<File, ReadError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?.into())
     }
@@ -85,7 +85,7 @@ impl Files {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn read(&self, name: &str) -> Result<Vec<u8>, Unread> {
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         self.file(name)?.read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -95,7 +95,7 @@ impl Files {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn command_line(&self) -> Result<Vec<u8>, Unread> {
+    pub fn command_line(&self) -> Result<Vec<u8>, ReadError> {
         let mut file = self.file("cmdline")?;
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -104,9 +104,9 @@ impl Files {
             // Nobody listens any more where it took too long.
             let _ = sender.send(read);
         });
-        match receiver.recv_timeout(PATIENCE) {
+        match receiver.recv_timeout(READ_TIMEOUT) {
             Ok(read) => Ok(read?),
-            Err(_) => Err(Unread::Blocked),
+            Err(_) => Err(ReadError::Blocked),
         }
     }
 
@@ -114,7 +114,7 @@ impl Files {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn link(&self, name: &str) -> Result<Vec<u8>, Unread> {
+    pub fn link(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         Ok(rustix::fs::readlinkat(&self.dir, name, Vec::new())?.into_bytes())
     }
 
@@ -122,7 +122,7 @@ impl Files {
     ///
     /// # Errors
     /// When they may not be listed.
-    pub(crate) fn descriptors(&self) -> Result<Vec<Link>, Unread> {
+    pub(crate) fn descriptors(&self) -> Result<Vec<Link>, ReadError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(&self.dir, "fd", flags, Mode::empty())?;
         let mut links = Vec::new();

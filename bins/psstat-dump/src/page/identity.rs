@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use psstat_proc_parse::{Cmdline, Ids, ProcessState, Stat, Status};
 
-use super::{Files, Machine, Section, Unread, Value};
+use super::{BootInfo, Files, ReadError, Section, Value};
 
 /// The flag of a kernel thread in `stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// The longest line of parents that is followed; a copy of a procfs could go
 /// in circles.
-const MOST_PARENTS: usize = 64;
+const MAX_ANCESTORS: usize = 64;
 
 pub(super) fn section(
     proc: &Path,
     stat: &Stat<'_>,
     status: Option<&Status<'_>>,
-    command_line: &Result<Vec<u8>, Unread>,
-    machine: &Machine,
+    command_line: &Result<Vec<u8>, ReadError>,
+    machine: &BootInfo,
 ) -> Section {
     let mut section = Section::new("identity");
     section.fact("name", Value::Text(stat.comm.to_vec()));
@@ -94,7 +94,7 @@ fn state(state: ProcessState) -> String {
 /// The parents from the nearest on, each with its pid and name.
 fn parents(proc: &Path, mut ppid: i32) -> Vec<Vec<Value>> {
     let mut parents = Vec::new();
-    while parents.len() < MOST_PARENTS {
+    while parents.len() < MAX_ANCESTORS {
         let Ok(pid @ 1..) = u32::try_from(ppid) else { break };
         let Ok(bytes) = Files::open(proc, pid).and_then(|files| files.read("stat")) else { break };
         let Ok(stat) = Stat::parse(&bytes) else { break };

@@ -2,14 +2,14 @@
 
 use psstat_proc_parse::{LimitValue, Limits, Stat, Status};
 
-use super::{Machine, Section, Unread, Value};
+use super::{BootInfo, ReadError, Section, Value};
 
 pub(super) fn section(
-    limits: Result<Vec<u8>, Unread>,
+    limits: Result<Vec<u8>, ReadError>,
     stat: &Stat<'_>,
     status: Option<&Status<'_>>,
     descriptors: Option<usize>,
-    machine: &Machine,
+    machine: &BootInfo,
 ) -> Section {
     let mut section = Section::new("limits");
     let bytes = match limits {
@@ -45,7 +45,7 @@ pub(super) fn section(
                 LimitValue::Unlimited => None,
                 LimitValue::Value(most) => Some(most),
             };
-            Value::Limit { most, in_bytes }
+            Value::Limit { max: most, in_bytes }
         };
         vec![
             Value::Text(row.name.to_vec()),
@@ -70,7 +70,7 @@ fn used(
     stat: &Stat<'_>,
     status: Option<&Status<'_>>,
     descriptors: Option<usize>,
-    machine: &Machine,
+    machine: &BootInfo,
 ) -> Option<u64> {
     let kilobytes = |value: Option<u64>| Some(value?.saturating_mul(1024));
     match name {

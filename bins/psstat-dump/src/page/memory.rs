@@ -2,12 +2,12 @@
 
 use psstat_proc_parse::{Stat, Statm, Status};
 
-use super::{Section, Unread, Value};
+use super::{ReadError, Section, Value};
 
 pub(super) fn section(
     stat: &Stat<'_>,
     status: Option<&Status<'_>>,
-    statm: &Result<Statm, Unread>,
+    statm: &Result<Statm, ReadError>,
 ) -> Section {
     let mut section = Section::new("memory");
     section.fact("vsize_bytes", Value::bytes(Some(stat.vsize)));

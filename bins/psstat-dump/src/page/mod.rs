@@ -21,7 +21,7 @@ use psstat_proc_parse::{Io, Stat, Statm, Status};
 
 use crate::measure;
 
-pub use files::{Files, Unread};
+pub use files::{Files, ReadError};
 pub use render::{as_csv, as_json, as_text, csv_heading};
 pub(crate) use rights::names as capability_names;
 
@@ -49,7 +49,7 @@ pub enum Value {
     /// The most there may be, in bytes or in another unit; `None`: unlimited.
     Limit {
         /// How much or how many.
-        most: Option<u64>,
+        max: Option<u64>,
         /// Whether that is in bytes.
         in_bytes: bool,
     },
@@ -86,7 +86,7 @@ impl From<String> for Value {
 
 /// One fact: its name, with the unit where there is one, and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fact {
+pub struct Field {
     /// The name, as JSON and CSV have it.
     pub field: &'static str,
     /// The value.
@@ -110,9 +110,9 @@ pub struct Section {
     /// Its name.
     pub name: &'static str,
     /// Why nothing, or not all of it, is here.
-    pub unread: Option<Unread>,
+    pub unread: Option<ReadError>,
     /// What there is one of.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<Field>,
     /// What there are several of.
     pub lists: Vec<List>,
 }
@@ -123,7 +123,7 @@ impl Section {
     }
 
     fn fact(&mut self, field: &'static str, value: Value) {
-        self.facts.push(Fact { field, value });
+        self.facts.push(Field { field, value });
     }
 
     fn list(&mut self, name: &'static str, fields: &'static [&'static str], rows: Vec<Vec<Value>>) {
@@ -133,7 +133,7 @@ impl Section {
 
 /// All that is known of one process.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Page {
+pub struct Report {
     /// Which process.
     pub pid: u32,
     /// What is known of it.
@@ -142,7 +142,7 @@ pub struct Page {
 
 /// What the machine says that a process's page needs.
 #[derive(Clone, Copy, Debug)]
-struct Machine {
+struct BootInfo {
     /// When it was booted: `btime` of `/proc/stat`.
     booted: Option<SystemTime>,
     /// How long that is ago: `/proc/uptime`.
@@ -150,8 +150,8 @@ struct Machine {
     ticks_per_second: f64,
 }
 
-impl Machine {
-    fn read(proc: &Path) -> Machine {
+impl BootInfo {
+    fn read(proc: &Path) -> BootInfo {
         let stat = std::fs::read(proc.join("stat")).unwrap_or_default();
         let btime = stat.split(|byte| *byte == b'\n').find_map(|line| {
             let seconds = line.strip_prefix(b"btime ")?;
@@ -163,7 +163,7 @@ impl Machine {
         let up = uptime.split_whitespace().next().and_then(|up| up.parse().ok());
         // At most a million; f64 has room.
         let ticks_per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
-        Machine { booted, up, ticks_per_second }
+        BootInfo { booted, up, ticks_per_second }
     }
 
     fn seconds(&self, ticks: u64) -> f64 {
@@ -175,23 +175,23 @@ impl Machine {
 ///
 /// # Errors
 /// When there is no such process, or its folder cannot be opened.
-pub fn read(proc: &Path, pid: u32) -> Result<Page, Unread> {
+pub fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
     let files = Files::open(proc, pid)?;
-    let machine = Machine::read(proc);
+    let machine = BootInfo::read(proc);
     let stat = files.read("stat");
     let status = files.read("status");
     let command_line = files.command_line();
     let limits = files.read("limits");
     let links = files.descriptors();
     // stat is what every process has and everyone may read.
-    let stat = Stat::parse(stat.as_deref().map_err(Unread::clone)?).map_err(Unread::from)?;
+    let stat = Stat::parse(stat.as_deref().map_err(ReadError::clone)?).map_err(ReadError::from)?;
     let status = match &status {
-        Ok(bytes) => Status::parse(bytes).map_err(Unread::from),
+        Ok(bytes) => Status::parse(bytes).map_err(ReadError::from),
         Err(unread) => Err(unread.clone()),
     };
     let known = status.as_ref().ok();
     let statm = files.read("statm");
-    let statm = statm.and_then(|bytes| Statm::parse(&bytes).map_err(Unread::from));
+    let statm = statm.and_then(|bytes| Statm::parse(&bytes).map_err(ReadError::from));
     let mut identity = identity::section(proc, &stat, known, &command_line, &machine);
     identity.unread = status.as_ref().err().cloned();
     let sections = vec![
@@ -206,7 +206,7 @@ pub fn read(proc: &Path, pid: u32) -> Result<Page, Unread> {
         sockets::section(&files, &links, is_own_namespace(proc, &files)),
         addresses::section(&stat),
     ];
-    Ok(Page { pid, sections })
+    Ok(Report { pid, sections })
 }
 
 /// Whether a process is in this program's own network namespace. Inodes of
@@ -214,13 +214,13 @@ pub fn read(proc: &Path, pid: u32) -> Result<Page, Unread> {
 fn is_own_namespace(proc: &Path, files: &Files) -> bool {
     let own = std::fs::read_link(proc.join("self/ns/net"));
     let theirs = files.link("ns/net");
-    !measure::is_copy(proc)
+    !measure::is_capture(proc)
         && own.is_ok_and(|own| theirs.is_ok_and(|of| of == own.as_os_str().as_encoded_bytes()))
 }
 
-fn io_section(io: Result<Vec<u8>, Unread>) -> Section {
+fn io_section(io: Result<Vec<u8>, ReadError>) -> Section {
     let mut section = Section::new("io");
-    match io.and_then(|bytes| Io::parse(&bytes).map_err(Unread::from)) {
+    match io.and_then(|bytes| Io::parse(&bytes).map_err(ReadError::from)) {
         Ok(io) => {
             section.fact("rchar_bytes", Value::bytes(Some(io.rchar)));
             section.fact("wchar_bytes", Value::bytes(Some(io.wchar)));

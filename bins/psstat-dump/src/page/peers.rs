@@ -23,7 +23,7 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `UDIAG_SHOW_NAME` and `UDIAG_SHOW_PEER` of `linux/unix_diag.h`.
-const SHOW: u32 = 0x1 | 0x4;
+const UDIAG_SHOW: u32 = 0x1 | 0x4;
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_PEER: u16 = 2;
 /// `nlmsghdr`, `unix_diag_req`, `unix_diag_msg`, `nlattr`.
@@ -36,7 +36,7 @@ const ATTRIBUTE: usize = 4;
 ///
 /// # Errors
 /// When the kernel has no sock_diag for unix sockets.
-pub(super) fn of_unix_sockets() -> Result<BTreeMap<u64, Peer>, Errno> {
+pub(super) fn query() -> Result<BTreeMap<u64, Peer>, Errno> {
     const TRIES: u32 = 3;
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
@@ -65,7 +65,7 @@ pub(super) fn of_unix_sockets() -> Result<BTreeMap<u64, Peer>, Errno> {
             break;
         }
     }
-    Ok(found.peers())
+    Ok(found.unix_peers())
 }
 
 /// All unix sockets in any state.
@@ -81,7 +81,7 @@ fn request(sequence: u32) -> [u8; HEADER + REQUEST] {
     // Address families fit a byte.
     body[0] = AddressFamily::UNIX.as_raw() as u8;
     body[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
-    body[12..16].copy_from_slice(&SHOW.to_ne_bytes());
+    body[12..16].copy_from_slice(&UDIAG_SHOW.to_ne_bytes());
     message
 }
 
@@ -150,7 +150,7 @@ impl Found {
         }
     }
 
-    fn peers(&self) -> BTreeMap<u64, Peer> {
+    fn unix_peers(&self) -> BTreeMap<u64, Peer> {
         let peer = |(inode, peer): (&u32, &u32)| {
             let path = self.names.get(peer).cloned();
             (u64::from(*inode), Peer { inode: u64::from(*peer), path })
@@ -194,6 +194,6 @@ mod tests {
         for length in 0..whole.len() {
             assert!(found.take(&whole[..length], 1).is_ok_and(|end| end.is_none()));
         }
-        assert!(found.peers().is_empty());
+        assert!(found.unix_peers().is_empty());
     }
 }

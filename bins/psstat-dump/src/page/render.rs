@@ -2,19 +2,19 @@
 
 use serde_json::{Map, json};
 
-use super::{List, Page, Section, Value};
+use super::{List, Report, Section, Value};
 use crate::terminal::Paint;
 use crate::units::{self, Style};
 use crate::{csv, harmless, json, time};
 
 /// The page for people. Facts that the kernel does not tell are left out.
-pub fn as_text(page: &Page, style: Style, paint: Paint) -> String {
+pub fn as_text(page: &Report, style: Style, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&format!("process {}", page.pid)));
     for section in &page.sections {
         text.push_str(&format!("\n{}\n", paint.bold(section.name)));
         if let Some(unread) = &section.unread {
             let why = harmless::text(&unread.to_string());
-            text.push_str(&format!("  {}\n", paint.odd(&format!("cannot be read: {why}"))));
+            text.push_str(&format!("  {}\n", paint.warning(&format!("cannot be read: {why}"))));
         }
         let told = || section.facts.iter().filter(|fact| fact.value != Value::Absent);
         let label = |field: &str| field_label(field).replace('_', " ");
@@ -51,14 +51,14 @@ fn shown(field: &str, value: &Value, style: Style) -> String {
         }
         Value::Seconds(seconds) => format!("{seconds:.2} s"),
         Value::Percent(percent) => format!("{} %", units::percent(*percent, style)),
-        Value::Time(at) => time::utc(*at),
+        Value::Time(at) => time::format_utc(*at),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::Limit { most: None, .. } => "unlimited".to_owned(),
-        Value::Limit { most: Some(most), in_bytes: true } => {
+        Value::Limit { max: None, .. } => "unlimited".to_owned(),
+        Value::Limit { max: Some(most), in_bytes: true } => {
             units::bytes(i64::try_from(*most).unwrap_or(i64::MAX), style)
         }
-        Value::Limit { most: Some(most), in_bytes: false } => most.to_string(),
+        Value::Limit { max: Some(most), in_bytes: false } => most.to_string(),
     }
 }
 
@@ -107,7 +107,7 @@ fn list_text(list: &List, style: Style) -> String {
 
 /// The page as a document: an object a section, with its facts, with its lists
 /// as arrays of objects, and with `unread` where something could not be read.
-pub fn as_json(page: &Page) -> serde_json::Value {
+pub fn as_json(page: &Report) -> serde_json::Value {
     let mut document = json::document("process");
     document.insert("pid".to_owned(), json!(page.pid));
     for section in &page.sections {
@@ -144,7 +144,7 @@ fn unlimited(field: &str) -> String {
 fn insert(fields: &mut Map<String, serde_json::Value>, field: &str, value: &Value) {
     let value = match value {
         Value::Text(text) => return json::insert_text(fields, field, text),
-        Value::Limit { most, .. } => {
+        Value::Limit { max: most, .. } => {
             fields.insert(field.to_owned(), json!(most));
             fields.insert(unlimited(field), json!(most.is_none()));
             return;
@@ -168,12 +168,12 @@ pub fn csv_heading() -> String {
 
 /// One line a fact; what a section lists is numbered from 0, and the list's
 /// name stands before the field: `list.fd`.
-pub fn as_csv(page: &Page) -> String {
+pub fn as_csv(page: &Report) -> String {
     let mut text = String::new();
     let mut line = |section: &str, number: String, field: &str, value: &Value| {
         let value = match value {
-            Value::Absent | Value::Limit { most: None, .. } => String::new(),
-            Value::Limit { most: Some(most), .. } => most.to_string(),
+            Value::Absent | Value::Limit { max: None, .. } => String::new(),
+            Value::Limit { max: Some(most), .. } => most.to_string(),
             Value::Bool(is_so) => is_so.to_string(),
             Value::Bytes(bytes) => bytes.to_string(),
             Value::Seconds(number) | Value::Percent(number) => format!("{number:.3}"),
@@ -195,7 +195,7 @@ pub fn as_csv(page: &Page) -> String {
                 for (field, value) in list.fields.iter().zip(row) {
                     let field = format!("{}.{field}", list.name);
                     line(section.name, number.to_string(), &field, value);
-                    if let Value::Limit { most, .. } = value {
+                    if let Value::Limit { max: most, .. } = value {
                         let is_none = Value::Bool(most.is_none());
                         line(section.name, number.to_string(), &unlimited(&field), &is_none);
                     }

@@ -9,10 +9,10 @@ use psstat_proc_parse::net::unix::{self, UnixState};
 
 use super::files::Link;
 use super::peers::{self, Peer};
-use super::{Files, Section, Unread, Value};
+use super::{Files, ReadError, Section, Value};
 
 /// The flag of a unix socket that listens (`__SO_ACCEPTCON`).
-const LISTENER: u32 = 0x1_0000;
+const SO_ACCEPTCON: u32 = 0x1_0000;
 
 const FIELDS: &[&str] = &[
     "protocol",
@@ -30,8 +30,8 @@ const FIELDS: &[&str] = &[
 struct Socket {
     protocol: &'static str,
     state: String,
-    local: End,
-    remote: End,
+    local: Endpoint,
+    remote: Endpoint,
     peer_inode: Option<u64>,
     rx_queue: Option<u32>,
     tx_queue: Option<u32>,
@@ -42,14 +42,14 @@ struct Socket {
 }
 
 impl Socket {
-    fn order(&self) -> (&str, &str, &End, &End) {
+    fn order(&self) -> (&str, &str, &Endpoint, &Endpoint) {
         (self.protocol, &self.state, &self.local, &self.remote)
     }
 }
 
 /// One end of a socket.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum End {
+enum Endpoint {
     Unnamed,
     Inet(IpAddr, u16),
     Path(Vec<u8>),
@@ -59,7 +59,7 @@ enum End {
 /// which alone the other ends of unix sockets are known.
 pub(super) fn section(
     files: &Files,
-    links: &Result<Vec<Link>, Unread>,
+    links: &Result<Vec<Link>, ReadError>,
     is_own_namespace: bool,
 ) -> Section {
     let mut section = Section::new("sockets");
@@ -88,7 +88,7 @@ pub(super) fn section(
                 }
             }
             // No IPv6 on this machine.
-            Err(Unread::Gone) => {}
+            Err(ReadError::Gone) => {}
             Err(unread) => section.unread = Some(unread),
         }
     }
@@ -97,7 +97,7 @@ pub(super) fn section(
             let mut peers = BTreeMap::new();
             if is_own_namespace && !fds.is_empty() {
                 // Without sock_diag they are as unknown as elsewhere.
-                peers = peers::of_unix_sockets().unwrap_or_default();
+                peers = peers::query().unwrap_or_default();
             }
             for row in unix::Rows::new(&table).filter_map(Result::ok) {
                 if let Some(fds) = fds.remove(&row.inode) {
@@ -105,7 +105,7 @@ pub(super) fn section(
                 }
             }
         }
-        Err(Unread::Gone) => {}
+        Err(ReadError::Gone) => {}
         Err(unread) => section.unread = Some(unread),
     }
     sockets.sort_by(|one: &Socket, other| one.order().cmp(&other.order()));
@@ -146,12 +146,12 @@ fn row(socket: Socket) -> Vec<Value> {
     ]
 }
 
-fn end(end: End) -> Value {
+fn end(end: Endpoint) -> Value {
     match end {
-        End::Unnamed => Value::Absent,
-        End::Inet(IpAddr::V4(ip), port) => Value::text(format!("{ip}:{port}")),
-        End::Inet(IpAddr::V6(ip), port) => Value::text(format!("[{ip}]:{port}")),
-        End::Path(path) => Value::Text(path),
+        Endpoint::Unnamed => Value::Absent,
+        Endpoint::Inet(IpAddr::V4(ip), port) => Value::text(format!("{ip}:{port}")),
+        Endpoint::Inet(IpAddr::V6(ip), port) => Value::text(format!("[{ip}]:{port}")),
+        Endpoint::Path(path) => Value::Text(path),
     }
 }
 
@@ -160,8 +160,8 @@ fn of_inet(protocol: &'static str, row: &inet::Row, fds: &[String]) -> Socket {
     Socket {
         protocol,
         state: inet_state(protocol, row.state),
-        local: End::Inet(row.local.ip, row.local.port),
-        remote: End::Inet(row.remote.ip, row.remote.port),
+        local: Endpoint::Inet(row.local.ip, row.local.port),
+        remote: Endpoint::Inet(row.remote.ip, row.remote.port),
         peer_inode: None,
         // A listener has connections there, not bytes.
         rx_queue: (!listens).then_some(row.rx_queue),
@@ -180,14 +180,14 @@ fn of_unix(row: &unix::Row<'_>, peer: Option<Peer>, fds: &[String]) -> Socket {
         _ => "unix",
     };
     let state = match row.state {
-        UnixState::Unconnected if row.flags & LISTENER != 0 => "LISTEN".to_owned(),
+        UnixState::Unconnected if row.flags & SO_ACCEPTCON != 0 => "LISTEN".to_owned(),
         UnixState::Unconnected => "UNCONNECTED".to_owned(),
         UnixState::Connecting => "CONNECTING".to_owned(),
         UnixState::Connected => "CONNECTED".to_owned(),
         UnixState::Disconnecting => "DISCONNECTING".to_owned(),
         other => format!("{other:?}"),
     };
-    let path = |path: Option<Vec<u8>>| path.map_or(End::Unnamed, End::Path);
+    let path = |path: Option<Vec<u8>>| path.map_or(Endpoint::Unnamed, Endpoint::Path);
     Socket {
         protocol,
         state,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::history::{History, Measure};
+use super::history::{History, Metric};
 use super::wrap::rows;
 use crate::columns::{self, Column, Level};
 use crate::measure::Snapshot;
@@ -18,7 +18,7 @@ use crate::units::Style;
 /// The columns by which is sorted, in turn.
 const SORTS: [&str; 8] = ["pcpu", "rss", "rchar/s", "wchar/s", "tcp", "fds", "threads", "image"];
 /// How far a page key goes.
-const PAGE: usize = 10;
+const PAGE_ROWS: usize = 10;
 
 /// Which line is meant; it stays with its image or process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct App {
     /// By image.
     pub histories: BTreeMap<String, History>,
     /// What histories are shown of.
-    pub measure: Measure,
+    pub measure: Metric,
     /// Whether new windows are left out.
     pub paused: bool,
     /// Only images with this in their name, or in a command line.
@@ -91,7 +91,7 @@ impl App {
             snapshot: None,
             cost: Duration::ZERO,
             histories: BTreeMap::new(),
-            measure: Measure::default(),
+            measure: Metric::default(),
             paused: false,
             filter: String::new(),
             reverse: false,
@@ -104,7 +104,7 @@ impl App {
     }
 
     /// Takes a new window, and the CPU time that this program used in it.
-    pub fn take(&mut self, snapshot: Snapshot, cost: Duration) {
+    pub fn set_snapshot(&mut self, snapshot: Snapshot, cost: Duration) {
         if self.paused {
             return;
         }
@@ -202,8 +202,8 @@ impl App {
                 match key.code {
                     KeyCode::Down | KeyCode::Char('j') => *from = (*from + 1).min(last),
                     KeyCode::Up | KeyCode::Char('k') => *from = from.saturating_sub(1),
-                    KeyCode::PageDown | KeyCode::Char(' ') => *from = (*from + PAGE).min(last),
-                    KeyCode::PageUp => *from = from.saturating_sub(PAGE),
+                    KeyCode::PageDown | KeyCode::Char(' ') => *from = (*from + PAGE_ROWS).min(last),
+                    KeyCode::PageUp => *from = from.saturating_sub(PAGE_ROWS),
                     KeyCode::Home => *from = 0,
                     KeyCode::End => *from = last,
                     KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => self.mode = Mode::List,
@@ -247,12 +247,12 @@ impl App {
                 self.reverse = !self.reverse;
                 self.sort_rows();
             }
-            KeyCode::Down | KeyCode::Char('j') => self.go(|at| at + 1),
-            KeyCode::Up | KeyCode::Char('k') => self.go(|at| at.saturating_sub(1)),
-            KeyCode::PageDown => self.go(|at| at + PAGE),
-            KeyCode::PageUp => self.go(|at| at.saturating_sub(PAGE)),
-            KeyCode::Home => self.go(|_| 0),
-            KeyCode::End => self.go(|_| usize::MAX),
+            KeyCode::Down | KeyCode::Char('j') => self.move_selection(|at| at + 1),
+            KeyCode::Up | KeyCode::Char('k') => self.move_selection(|at| at.saturating_sub(1)),
+            KeyCode::PageDown => self.move_selection(|at| at + PAGE_ROWS),
+            KeyCode::PageUp => self.move_selection(|at| at.saturating_sub(PAGE_ROWS)),
+            KeyCode::Home => self.move_selection(|_| 0),
+            KeyCode::End => self.move_selection(|_| usize::MAX),
             KeyCode::Char(' ') | KeyCode::Right | KeyCode::Left => self.fold(),
             KeyCode::Enter => self.enter(),
             _ => {}
@@ -260,7 +260,7 @@ impl App {
         Next::Stay
     }
 
-    fn go(&mut self, to: impl Fn(usize) -> usize) {
+    fn move_selection(&mut self, to: impl Fn(usize) -> usize) {
         let lines = self.lines();
         let to = to(self.position(&lines)).min(lines.len().saturating_sub(1));
         self.selected = lines.get(to).map(|(key, _)| key.clone());

@@ -9,7 +9,7 @@ pub const LENGTH: usize = 60;
 
 /// What a history is shown of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Measure {
+pub enum Metric {
     /// CPU time, percent of one core.
     #[default]
     Cpu,
@@ -21,37 +21,36 @@ pub enum Measure {
     Connections,
 }
 
-impl Measure {
+impl Metric {
     /// All of them, in the order in which they take turns.
-    pub const ALL: [Measure; 4] =
-        [Measure::Cpu, Measure::Memory, Measure::Io, Measure::Connections];
+    pub const ALL: [Metric; 4] = [Metric::Cpu, Metric::Memory, Metric::Io, Metric::Connections];
 
     /// Its heading.
     pub fn heading(self) -> &'static str {
         match self {
-            Measure::Cpu => "CPU",
-            Measure::Memory => "MEMORY",
-            Measure::Io => "IO",
-            Measure::Connections => "CONN",
+            Metric::Cpu => "CPU",
+            Metric::Memory => "MEMORY",
+            Metric::Io => "IO",
+            Metric::Connections => "CONN",
         }
     }
 
     /// The one whose turn is next.
     #[must_use]
-    pub fn next(self) -> Measure {
-        let at = Measure::ALL.iter().position(|measure| *measure == self).unwrap_or(0);
-        Measure::ALL.get(at + 1).copied().unwrap_or_default()
+    pub fn next(self) -> Metric {
+        let at = Metric::ALL.iter().position(|measure| *measure == self).unwrap_or(0);
+        Metric::ALL.get(at + 1).copied().unwrap_or_default()
     }
 
     /// Its value for a row.
     pub fn of(self, row: &Row) -> Option<f64> {
         match self {
-            Measure::Cpu => row.numbers.pcpu,
-            Measure::Memory => row.numbers.rss.map(|rss| rss as f64),
-            Measure::Io => row
+            Metric::Cpu => row.numbers.pcpu,
+            Metric::Memory => row.numbers.rss.map(|rss| rss as f64),
+            Metric::Io => row
                 .io_done
                 .map(|(done, seconds)| done.rchar.saturating_add(done.wchar) as f64 / seconds),
-            Measure::Connections => connections(row).map(|count| count as f64),
+            Metric::Connections => connections(row).map(|count| count as f64),
         }
     }
 }
@@ -65,7 +64,7 @@ pub fn connections(row: &Row) -> Option<u64> {
 /// The last windows of one image, the latest last.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    values: VecDeque<[Option<f64>; Measure::ALL.len()]>,
+    values: VecDeque<[Option<f64>; Metric::ALL.len()]>,
 }
 
 impl History {
@@ -74,18 +73,18 @@ impl History {
         if self.values.len() == LENGTH {
             self.values.pop_front();
         }
-        self.values.push_back(Measure::ALL.map(|measure| measure.of(row)));
+        self.values.push_back(Metric::ALL.map(|measure| measure.of(row)));
     }
 
     /// The last windows as bars one character wide, the latest at the right.
     /// The highest is full, but CPU is full at one core or more; what is not
     /// known is blank.
-    pub fn bars(&self, measure: Measure, width: usize) -> String {
+    pub fn sparkline(&self, measure: Metric, width: usize) -> String {
         const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-        let at = Measure::ALL.iter().position(|one| *one == measure).unwrap_or(0);
+        let at = Metric::ALL.iter().position(|one| *one == measure).unwrap_or(0);
         let values = self.values.iter().map(|window| window.get(at).copied().flatten());
         let values: Vec<Option<f64>> = values.collect();
-        let least = if measure == Measure::Cpu { 100.0 } else { 1.0 };
+        let least = if measure == Metric::Cpu { 100.0 } else { 1.0 };
         let highest = values.iter().flatten().fold(least, |highest, value| value.max(highest));
         let skipped = values.len().saturating_sub(width);
         let bars = values.iter().skip(skipped).map(|value| {
@@ -115,9 +114,9 @@ mod tests {
         for pcpu in [Some(0.0), None, Some(50.0), Some(100.0)] {
             history.add(&row(pcpu));
         }
-        assert_eq!(history.bars(Measure::Cpu, 6), "  ▁ ▅█");
-        assert_eq!(history.bars(Measure::Cpu, 2), "▅█");
-        assert_eq!(history.bars(Measure::Io, 3), "   ");
+        assert_eq!(history.sparkline(Metric::Cpu, 6), "  ▁ ▅█");
+        assert_eq!(history.sparkline(Metric::Cpu, 2), "▅█");
+        assert_eq!(history.sparkline(Metric::Io, 3), "   ");
         for _ in 0..100 {
             history.add(&row(Some(1.0)));
         }
@@ -126,8 +125,8 @@ mod tests {
 
     #[test]
     fn cycles_through_all_metrics() {
-        let mut measure = Measure::Cpu;
-        for want in [Measure::Memory, Measure::Io, Measure::Connections, Measure::Cpu] {
+        let mut measure = Metric::Cpu;
+        for want in [Metric::Memory, Metric::Io, Metric::Connections, Metric::Cpu] {
             measure = measure.next();
             assert_eq!(measure, want);
         }

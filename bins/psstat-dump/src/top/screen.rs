@@ -16,19 +16,19 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 use super::app::{App, Next};
 use super::view;
-use crate::exit::Failure;
+use crate::exit::Error;
 use crate::fault;
 use crate::measure::{Measurer, Snapshot};
 use crate::time::cpu_time;
 
 /// How long a signal or a new window may wait for its turn.
-const PATIENCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The terminal, which is as it was when this is dropped.
 struct Screen(DefaultTerminal);
 
 /// What the measuring thread said when it panicked.
-static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
+static PANIC_MESSAGE: Mutex<Option<String>> = Mutex::new(None);
 
 /// The measuring thread's name.
 const MEASURING: &str = "measure";
@@ -41,7 +41,7 @@ impl Screen {
         let give_back = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().name() == Some(MEASURING) {
-                let mut words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut words = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner);
                 *words = Some(panic.to_string());
             } else {
                 give_back(panic);
@@ -52,7 +52,7 @@ impl Screen {
 
     /// Takes the terminal again after others had it: a shell, while this
     /// program was stopped.
-    fn retake(&mut self) -> io::Result<()> {
+    fn reenter(&mut self) -> io::Result<()> {
         // crossterm believes that its modes still hold, whoever changed them.
         terminal::disable_raw_mode()?;
         terminal::enable_raw_mode()?;
@@ -66,17 +66,17 @@ impl Screen {
 
     /// Stops this program, as ctrl-z does, with the terminal given back.
     /// Returns when it goes on.
-    fn stop(&mut self) -> io::Result<()> {
+    fn suspend(&mut self) -> io::Result<()> {
         self.0.show_cursor()?;
         ratatui::try_restore()?;
         signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
-        self.retake()
+        self.reenter()
     }
 }
 
 /// Whether the terminal has gone away. Where nothing tells so by SIGHUP, it
 /// would look like keys for ever.
-fn has_gone() -> bool {
+fn is_hung_up() -> bool {
     let stdin = io::stdin();
     let mut wait = [PollFd::new(&stdin, PollFlags::IN)];
     let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
@@ -100,7 +100,7 @@ impl Drop for Screen {
 ///
 /// # Errors
 /// When there is no terminal to draw on.
-pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Failure> {
+pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
     let [ended, stopped, continued] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
     for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
@@ -111,18 +111,18 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Failure> {
     let mut screen = Screen::take()?;
     let mut app = App::new(proc);
     screen.0.draw(|frame| view::draw(frame, &mut app))?;
-    while !ended.load(Ordering::Relaxed) && !has_gone() {
+    while !ended.load(Ordering::Relaxed) && !is_hung_up() {
         let mut changed = false;
         if stopped.swap(false, Ordering::Relaxed) {
-            screen.stop()?;
+            screen.suspend()?;
             changed = true;
         }
         // Also after a SIGSTOP, which nobody is told of.
         if continued.swap(false, Ordering::Relaxed) {
-            screen.retake()?;
+            screen.reenter()?;
             changed = true;
         }
-        if event::poll(PATIENCE)? {
+        if event::poll(POLL_INTERVAL)? {
             match event::read()? {
                 Event::Key(key) if asks_to_stop(key) => stopped.store(true, Ordering::Relaxed),
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
@@ -137,18 +137,18 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Failure> {
         }
         match windows.try_recv() {
             Ok((snapshot, cost)) => {
-                app.take(snapshot, cost);
+                app.set_snapshot(snapshot, cost);
                 changed = true;
             }
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
-                let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let words = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let words = words.unwrap_or_default();
-                return Err(Failure::Usage(format!("measuring has stopped: {words}")));
+                return Err(Error::Usage(format!("measuring has stopped: {words}")));
             }
         }
         if changed {
-            fault::perhaps("draw");
+            fault::hit("draw");
             screen.0.draw(|frame| view::draw(frame, &mut app))?;
         }
     }
@@ -165,7 +165,7 @@ fn measure(mut measurer: Measurer) -> io::Result<Receiver<(Snapshot, Duration)>>
             let due = measurer.open();
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let snapshot = measurer.close();
-            fault::perhaps("measure");
+            fault::hit("measure");
             let now = cpu_time();
             if sender.send((snapshot, now.saturating_sub(before))).is_err() {
                 return;

@@ -55,22 +55,22 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
         }
         Mode::Help => lines.extend(HELP.lines().map(|line| Line::from(fit(line, width)))),
         Mode::List | Mode::Filter => {
-            lines.extend(head(app).into_iter().map(|line| Line::from(fit(&line, width))));
+            lines.extend(header(app).into_iter().map(|line| Line::from(fit(&line, width))));
             list(app, width, height.saturating_sub(lines.len() + 1), &mut lines);
             lines.truncate(height.saturating_sub(1));
             lines.resize(height.saturating_sub(1), Line::default());
-            lines.push(fit(&foot(app), width).into());
+            lines.push(fit(&footer(app), width).into());
         }
     }
     frame.render_widget(Paragraph::new(lines), Rect::new(0, 0, area.width, area.height));
 }
 
 fn fit(line: &str, width: usize) -> String {
-    harmless::cut(&harmless::text(line), width)
+    harmless::truncate(&harmless::text(line), width)
 }
 
 /// When, how much there is, and what looking at it costs.
-fn head(app: &App) -> [String; 2] {
+fn header(app: &App) -> [String; 2] {
     let Some(snapshot) = &app.snapshot else {
         return ["measuring …".to_owned(), String::new()];
     };
@@ -89,7 +89,7 @@ fn head(app: &App) -> [String; 2] {
     [
         format!(
             "{paused}{}  {}, {}, CPU {}, RSS {}",
-            time::utc(snapshot.time),
+            time::format_utc(snapshot.time),
             units::count(total.numbers.procs, "process", "processes"),
             units::count(snapshot.images.len() as u64, "image", "images"),
             cell(total.numbers.pcpu.map(|pcpu| units::percent(pcpu, Style::Human) + " %")),
@@ -103,7 +103,7 @@ fn head(app: &App) -> [String; 2] {
     ]
 }
 
-fn foot(app: &App) -> String {
+fn footer(app: &App) -> String {
     match (&app.mode, app.filter.is_empty()) {
         (Mode::Filter, _) => format!("filter: {}_", app.filter),
         (_, false) => format!("filter: {}  (esc clears)  {KEYS}", app.filter),
@@ -146,7 +146,7 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
         let text = match key {
             Key::Image(image) => {
                 let mark = if app.is_unfolded(image) { '-' } else { '+' };
-                let bars = app.histories.get(image).map(|one| one.bars(app.measure, history));
+                let bars = app.histories.get(image).map(|one| one.sparkline(app.measure, history));
                 numbers(row, &format!("{mark}{image}"), name) + &bars.unwrap_or_default()
             }
             Key::Process(_, pid) => {
@@ -162,7 +162,7 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
 }
 
 fn numbers(row: &Row, label: &str, name: usize) -> String {
-    let label = harmless::cut(label, name);
+    let label = harmless::truncate(label, name);
     let cell = |key: &str| {
         let column = columns::find(key, Level::Image);
         column.map_or(String::new(), |column| table::cell(&(column.get)(row), Style::Human))

@@ -4,10 +4,10 @@ use psstat_sampler::{Options, Sampler};
 use serde_json::{Value, json};
 
 use super::source;
-use crate::args::{CaptureArgs, Common, ConfArgs, Format};
+use crate::args::{CaptureArgs, ConfArgs, Format, GlobalArgs};
 use crate::capture::{self, Captured};
-use crate::choose::Chooser;
-use crate::exit::{Failure, Found};
+use crate::choose::Selector;
+use crate::exit::{Error, Outcome};
 use crate::{conf, csv, json, measure, terminal};
 
 /// Captures.
@@ -15,19 +15,19 @@ use crate::{conf, csv, json, measure, terminal};
 /// # Errors
 /// See [`Failure`].
 pub(super) fn run(
-    common: &Common,
+    common: &GlobalArgs,
     conf_args: &ConfArgs,
     args: &CaptureArgs,
-) -> Result<Found, Failure> {
+) -> Result<Outcome, Error> {
     let pids = if args.pids.is_empty() {
         let source = source::of(conf_args, &args.patterns, false)?;
-        let chooser = Chooser::new(source, &args.images, measure::own_pid(&common.proc));
+        let chooser = Selector::new(source, &args.images, measure::own_pid(&common.proc));
         chosen(common, chooser)?
     } else {
         args.pids.clone()
     };
     let captured = capture::capture(&common.proc, &pids, &args.dir).map_err(|error| {
-        Failure::Usage(format!("cannot capture into {}: {error}", conf::shown(&args.dir)))
+        Error::Usage(format!("cannot capture into {}: {error}", conf::shown(&args.dir)))
     })?;
     let bytes = match common.format() {
         Format::Text => text(args, &captured).into_bytes(),
@@ -35,12 +35,12 @@ pub(super) fn run(
         Format::Json => json::line(&as_json(args, &captured)),
     };
     terminal::print(&bytes)?;
-    Ok(Found::when(captured.procs > 0))
+    Ok(Outcome::when(captured.process_count > 0))
 }
 
 /// The processes that are chosen now, by pid.
-fn chosen(common: &Common, mut chooser: Chooser) -> Result<Vec<u32>, Failure> {
-    let options = Options { proc: common.proc.clone(), ..Options::default() };
+fn chosen(common: &GlobalArgs, mut chooser: Selector) -> Result<Vec<u32>, Error> {
+    let options = Options { proc_root: common.proc.clone(), ..Options::default() };
     let mut pids = std::collections::BTreeSet::new();
     Sampler::new(options)?.open(&mut |candidate, images| {
         chooser.classify(candidate, images);
@@ -53,7 +53,7 @@ fn chosen(common: &Common, mut chooser: Chooser) -> Result<Vec<u32>, Failure> {
 
 fn text(args: &CaptureArgs, captured: &Captured) -> String {
     let dir = conf::shown(&args.dir);
-    let procs = captured.procs;
+    let procs = captured.process_count;
     let mut text = format!("processes captured in {dir}: {procs}\n");
     for (file, count) in &captured.unread {
         text.push_str(&format!("  without {file}, which cannot be read: {count}\n"));
@@ -70,7 +70,7 @@ fn as_csv(args: &CaptureArgs, captured: &Captured) -> String {
     let mut text = csv::line(["dir", "procs", "unread"].map(str::to_owned).into_iter());
     let unread: Vec<String> =
         captured.unread.iter().map(|(file, count)| format!("{file}:{count}")).collect();
-    let fields = [conf::shown(&args.dir), captured.procs.to_string(), unread.join(" ")];
+    let fields = [conf::shown(&args.dir), captured.process_count.to_string(), unread.join(" ")];
     text.push_str(&csv::line(fields.into_iter()));
     text
 }
@@ -78,7 +78,7 @@ fn as_csv(args: &CaptureArgs, captured: &Captured) -> String {
 fn as_json(args: &CaptureArgs, captured: &Captured) -> Value {
     let mut document = json::document("capture");
     json::insert_path(&mut document, "dir", &args.dir);
-    document.insert("procs".to_owned(), json!(captured.procs));
+    document.insert("procs".to_owned(), json!(captured.process_count));
     document.insert("unread".to_owned(), json!(captured.unread));
     document.into()
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use psstat_matcher::file::{self, Unusable};
-use psstat_matcher::ownership::ownership;
-use psstat_matcher::{Diagnostic, Rule, Rules, Severity, Survey};
+use psstat_matcher::file::{self, LoadError};
+use psstat_matcher::ownership::check_ownership;
+use psstat_matcher::{CoverageCheck, Diagnostic, Rule, Rules, Severity};
 use serde_json::{Value, json};
 
-use crate::args::{CheckArgs, Common, ConfArgs, Format};
-use crate::exit::{Failure, Found};
+use crate::args::{CheckArgs, ConfArgs, Format, GlobalArgs};
+use crate::exit::{Error, Outcome};
 use crate::terminal::{self, Paint};
 use crate::{conf, csv, harmless, json, measure, units};
 
@@ -21,11 +21,11 @@ struct Finding {
     message: String,
     remedy: String,
     /// The whole of it as a compiler shows it.
-    shown: String,
+    excerpt: String,
 }
 
 /// The rules of a conf, and what is there for them.
-struct Checked<'a> {
+struct CheckReport<'a> {
     rules: &'a Rules,
     /// How many processes each rule matches.
     matched: Vec<usize>,
@@ -33,7 +33,7 @@ struct Checked<'a> {
     here: usize,
 }
 
-impl Checked<'_> {
+impl CheckReport<'_> {
     /// Each rule, its image's name, and how many processes it matches.
     fn rules(&self) -> impl Iterator<Item = (&Rule, &str, usize)> {
         self.rules.rules().iter().zip(&self.matched).map(|(rule, &matched)| {
@@ -48,10 +48,10 @@ impl Checked<'_> {
 /// # Errors
 /// See [`Failure`].
 pub(super) fn run(
-    common: &Common,
+    common: &GlobalArgs,
     conf_args: &ConfArgs,
     args: &CheckArgs,
-) -> Result<Found, Failure> {
+) -> Result<Outcome, Error> {
     let path = match &args.path {
         Some(path) => path.clone(),
         None => conf::locate(conf_args).path,
@@ -64,37 +64,38 @@ pub(super) fn run(
     let rules = match file::load(&path) {
         Ok(loaded) => {
             findings.extend(of_lines(&loaded.conf.diagnostics));
-            for complaint in ownership(&loaded.identity, &args.conf_owner) {
+            for complaint in check_ownership(&loaded.identity, &args.conf_owner) {
                 findings.push(of_file("warning", &name, &complaint.to_string()));
             }
             loaded.conf.rules
         }
-        Err(Unusable::NoRule(diagnostics)) => {
+        Err(LoadError::NoRule(diagnostics)) => {
             findings.extend(of_lines(&diagnostics));
-            findings.push(of_file("error", &name, &Unusable::NoRule(Vec::new()).to_string()));
+            findings.push(of_file("error", &name, &LoadError::NoRule(Vec::new()).to_string()));
             Rules::default()
         }
-        Err(reason) => return Err(Failure::Usage(format!("{name} {reason}"))),
+        Err(reason) => return Err(Error::Usage(format!("{name} {reason}"))),
     };
     let bad = findings.iter().any(|finding| finding.severity == "error");
     let here = measure::command_lines(&common.proc)?;
-    let mut survey = Survey::new(&rules);
+    let mut survey = CoverageCheck::new(&rules);
     for text in here.values() {
         if is_collector(text) {
-            survey.see_collector(text);
+            survey.record_self(text);
         } else {
-            survey.see(text);
+            survey.record(text);
         }
     }
     findings.extend(of_lines(&survey.findings()));
-    let checked = Checked { rules: &rules, matched: survey.matched().collect(), here: here.len() };
+    let checked =
+        CheckReport { rules: &rules, matched: survey.matched().collect(), here: here.len() };
     let bytes = match common.format() {
         Format::Text => text(&findings, &checked, &name, Paint::new(common.color)).into(),
         Format::Csv => as_csv(&findings, &checked).into(),
         Format::Json => json::line(&as_json(&path, bad, &findings, &checked)),
     };
     terminal::print(&bytes)?;
-    Ok(Found::when(!bad))
+    Ok(Outcome::when(!bad))
 }
 
 fn of_line(diagnostic: &Diagnostic, name: &str) -> Finding {
@@ -108,8 +109,8 @@ fn of_line(diagnostic: &Diagnostic, name: &str) -> Finding {
         line: has_line.then_some(diagnostic.line),
         column: has_line.then_some(diagnostic.column),
         message: diagnostic.message.clone(),
-        remedy: diagnostic.remedy.clone(),
-        shown: diagnostic.display(name).to_string(),
+        remedy: diagnostic.help.clone(),
+        excerpt: diagnostic.display(name).to_string(),
     }
 }
 
@@ -117,7 +118,7 @@ fn of_line(diagnostic: &Diagnostic, name: &str) -> Finding {
 fn of_file(severity: &'static str, name: &str, what: &str) -> Finding {
     let message = format!("the file {what}");
     let shown = format!("{severity}: {}\n --> {name}", harmless::text(&message));
-    Finding { severity, line: None, column: None, message, remedy: String::new(), shown }
+    Finding { severity, line: None, column: None, message, remedy: String::new(), excerpt: shown }
 }
 
 /// Whether a command line is that of psstat's collector.
@@ -126,16 +127,16 @@ fn is_collector(text: &[u8]) -> bool {
     program.rsplit(|&byte| byte == b'/').next() == Some(b"psstat-tcollector")
 }
 
-fn text(findings: &[Finding], checked: &Checked<'_>, name: &str, paint: Paint) -> String {
+fn text(findings: &[Finding], checked: &CheckReport<'_>, name: &str, paint: Paint) -> String {
     let mut text = String::new();
     for finding in findings {
         let word = finding.severity;
         let painted = match word {
-            "error" => paint.bad(word),
-            "warning" => paint.odd(word),
+            "error" => paint.error(word),
+            "warning" => paint.warning(word),
             _ => paint.bold(word),
         };
-        let rest = finding.shown.strip_prefix(word).unwrap_or(&finding.shown);
+        let rest = finding.excerpt.strip_prefix(word).unwrap_or(&finding.excerpt);
         text.push_str(&format!("{painted}{rest}\n\n"));
     }
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
@@ -152,7 +153,7 @@ fn text(findings: &[Finding], checked: &Checked<'_>, name: &str, paint: Paint) -
 }
 
 /// The findings, and then the rules, whose severity is `rule`.
-fn as_csv(findings: &[Finding], checked: &Checked<'_>) -> String {
+fn as_csv(findings: &[Finding], checked: &CheckReport<'_>) -> String {
     let heading = ["severity", "line", "column", "message", "remedy", "image", "regex", "procs"];
     let mut text = csv::line(heading.into_iter().map(str::to_owned));
     let number = |value: Option<usize>| value.map(|n| n.to_string()).unwrap_or_default();
@@ -178,7 +179,7 @@ fn as_csv(findings: &[Finding], checked: &Checked<'_>) -> String {
             none(),
             none(),
             image.to_owned(),
-            harmless::bytes(rule.source()),
+            harmless::bytes(rule.pattern()),
             matched.to_string(),
         ];
         text.push_str(&csv::line(fields.into_iter()));
@@ -186,7 +187,7 @@ fn as_csv(findings: &[Finding], checked: &Checked<'_>) -> String {
     text
 }
 
-fn as_json(path: &Path, bad: bool, findings: &[Finding], checked: &Checked<'_>) -> Value {
+fn as_json(path: &Path, bad: bool, findings: &[Finding], checked: &CheckReport<'_>) -> Value {
     let findings: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -202,7 +203,7 @@ fn as_json(path: &Path, bad: bool, findings: &[Finding], checked: &Checked<'_>) 
             let mut fields = serde_json::Map::new();
             fields.insert("line".to_owned(), json!(rule.line()));
             fields.insert("image".to_owned(), json!(image));
-            json::insert_text(&mut fields, "regex", rule.source());
+            json::insert_text(&mut fields, "regex", rule.pattern());
             fields.insert("procs".to_owned(), json!(matched));
             fields.into()
         })

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::args::{Common, ConfArgs, DoctorArgs, Format};
+use crate::args::{ConfArgs, DoctorArgs, Format, GlobalArgs};
 use crate::doctor::{self, Check, State};
-use crate::exit::{Failure, Found};
+use crate::exit::{Error, Outcome};
 use crate::terminal::{self, Paint};
 use crate::{conf, csv, harmless, json};
 
@@ -13,23 +13,23 @@ use crate::{conf, csv, harmless, json};
 /// # Errors
 /// See [`Failure`].
 pub(super) fn run(
-    common: &Common,
+    common: &GlobalArgs,
     conf_args: &ConfArgs,
     args: &DoctorArgs,
-) -> Result<Found, Failure> {
+) -> Result<Outcome, Error> {
     let location = conf::locate(conf_args);
-    let checks = doctor::examine(&common.proc, &location, &args.conf_owner)?;
+    let checks = doctor::run_checks(&common.proc, &location, &args.conf_owner)?;
     let bytes = match common.format() {
         Format::Text => text(&checks, Paint::new(common.color)).into_bytes(),
         Format::Csv => as_csv(&checks).into_bytes(),
         Format::Json => json::line(&as_json(&checks)),
     };
     terminal::print(&bytes)?;
-    Ok(Found::when(is_well(&checks)))
+    Ok(Outcome::when(is_well(&checks)))
 }
 
 fn is_well(checks: &[Check]) -> bool {
-    checks.iter().all(|check| check.state != State::Bad)
+    checks.iter().all(|check| check.state != State::Fail)
 }
 
 fn text(checks: &[Check], paint: Paint) -> String {
@@ -38,13 +38,13 @@ fn text(checks: &[Check], paint: Paint) -> String {
     for check in checks {
         let word = format!("{:<4}", check.state.word());
         let word = match check.state {
-            State::Well => word,
-            State::Note => paint.odd(&word),
-            State::Bad => paint.bad(&word),
+            State::Ok => word,
+            State::Warn => paint.warning(&word),
+            State::Fail => paint.error(&word),
         };
-        let found = harmless::text(&check.found);
+        let found = harmless::text(&check.finding);
         text.push_str(&format!("{word}  {:<width$}  {found}\n", check.name));
-        if let Some(remedy) = &check.remedy {
+        if let Some(remedy) = &check.help {
             text.push_str(&format!("{:6}{:width$}  -> {}\n", "", "", harmless::text(remedy)));
         }
     }
@@ -54,9 +54,9 @@ fn text(checks: &[Check], paint: Paint) -> String {
 fn as_csv(checks: &[Check]) -> String {
     let mut text = csv::line(["name", "state", "found", "remedy"].map(str::to_owned).into_iter());
     for check in checks {
-        let remedy = check.remedy.as_deref().map(harmless::text).unwrap_or_default();
+        let remedy = check.help.as_deref().map(harmless::text).unwrap_or_default();
         let fields = [check.name, check.state.word()].map(str::to_owned);
-        let fields = fields.into_iter().chain([harmless::text(&check.found), remedy]);
+        let fields = fields.into_iter().chain([harmless::text(&check.finding), remedy]);
         text.push_str(&csv::line(fields));
     }
     text
@@ -68,7 +68,7 @@ fn as_json(checks: &[Check]) -> Value {
     let one = |check: &Check| {
         json!({
             "name": check.name, "state": check.state.word(),
-            "found": check.found, "remedy": check.remedy,
+            "found": check.finding, "remedy": check.help,
         })
     };
     document.insert("checks".to_owned(), checks.iter().map(one).collect());

@@ -11,16 +11,16 @@ use psstat_matcher::{ImageName, Rule, Rules};
 use serde_json::{Map, Value, json};
 
 use super::source;
-use crate::args::{Common, ConfArgs, ExplainArgs, Format};
-use crate::exit::{Failure, Found};
-use crate::miss::Miss;
+use crate::args::{ConfArgs, ExplainArgs, Format, GlobalArgs};
+use crate::exit::{Error, Outcome};
+use crate::miss::NearMiss;
 use crate::terminal::{self, Paint};
 use crate::{harmless, spot, time};
 
 /// How much CPU time is spent on what keeps rules from matching: on a busy
 /// machine, too, it is found for as many. Many rules on a
 /// very long command line can take longer; the last ones then go without.
-const PATIENCE: Duration = Duration::from_secs(3);
+const SEARCH_BUDGET: Duration = Duration::from_secs(3);
 /// Blanks before a command line.
 const INDENT: &str = "    ";
 
@@ -28,12 +28,16 @@ const INDENT: &str = "    ";
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) fn run(common: &Common, conf: &ConfArgs, args: &ExplainArgs) -> Result<Found, Failure> {
+pub(super) fn run(
+    common: &GlobalArgs,
+    conf: &ConfArgs,
+    args: &ExplainArgs,
+) -> Result<Outcome, Error> {
     let source = source::of(conf, &args.patterns, false)?;
     let columns = terminal::columns().map_or(spot::COLUMNS, |columns| {
-        columns.saturating_sub(INDENT.len() + spot::SIGNS).max(INDENT.len())
+        columns.saturating_sub(INDENT.len() + spot::ELLIPSIS_COLUMNS).max(INDENT.len())
     });
-    let out = Out { format: common.format(), paint: Paint::new(common.color), columns };
+    let out = Printer { format: common.format(), paint: Paint::new(common.color), columns };
     match &args.rule {
         Some(image) => rule::rule(common, &source, image, out),
         None => process::processes(common, &source, &args.pids, out),
@@ -41,35 +45,35 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &ExplainArgs) -> Resul
 }
 
 #[derive(Clone, Copy)]
-struct Out {
+struct Printer {
     format: Format,
     paint: Paint,
     /// How many columns of a command line are shown.
     columns: usize,
 }
 
-impl Out {
+impl Printer {
     /// A text with the line of carets under it.
     fn spot(self, text: &[u8], at: &Range<usize>) -> String {
-        let (shown, marks) = spot::marked(text, at, self.columns);
+        let (shown, marks) = spot::underline(text, at, self.columns);
         format!("{INDENT}{shown}\n{INDENT}{marks}\n")
     }
 }
 
 /// How long it is looked for what keeps rules from matching, all together.
-struct Patience {
+struct TimeBudget {
     begin: Duration,
     ran_out: Cell<bool>,
 }
 
-impl Patience {
-    fn begin() -> Patience {
-        Patience { begin: time::cpu_time(), ran_out: Cell::new(false) }
+impl TimeBudget {
+    fn begin() -> TimeBudget {
+        TimeBudget { begin: time::cpu_time(), ran_out: Cell::new(false) }
     }
 
     /// Whether there is some left.
-    fn lasts(&self) -> bool {
-        let lasts = time::cpu_time().saturating_sub(self.begin) < PATIENCE;
+    fn has_time(&self) -> bool {
+        let lasts = time::cpu_time().saturating_sub(self.begin) < SEARCH_BUDGET;
         if !lasts {
             self.ran_out.set(true);
         }
@@ -77,12 +81,12 @@ impl Patience {
     }
 
     /// Says so if there was none left for something.
-    fn tell(&self) {
+    fn warn_incomplete(&self) {
         if self.ran_out.get() {
-            terminal::say(&format!(
+            terminal::eprint_line(&format!(
                 "psstat-dump: after {} s of CPU time it was looked no further for what keeps \
                  rules from matching",
-                PATIENCE.as_secs()
+                SEARCH_BUDGET.as_secs()
             ));
         }
     }
@@ -93,23 +97,23 @@ fn image_of<'r>(rules: &'r Rules, rule: &Rule) -> &'r str {
 }
 
 /// What is wrong, and where in the regex and in the command line.
-fn miss_text(rule: &Rule, text: &[u8], miss: &Miss, out: Out) -> String {
+fn miss_text(rule: &Rule, text: &[u8], miss: &NearMiss, out: Printer) -> String {
     let part = |of: &[u8], at: &Range<usize>| harmless::bytes(of.get(at.clone()).unwrap_or(b""));
     match miss {
-        Miss::Case(at) => {
+        NearMiss::Case(at) => {
             let spot = out.spot(text, at);
             format!(
                 "  nearly: only the case of letters differs; `(?i)` before it takes both\n{spot}"
             )
         }
-        Miss::Place { wanted, found } => {
-            let (want, has) = (part(rule.source(), wanted), part(text, found));
+        NearMiss::Gap { wanted, found } => {
+            let (want, has) = (part(rule.pattern(), wanted), part(text, found));
             let why = match (&want[..], &has[..]) {
                 (_, "") => format!("the regex wants `{want}`, the command line has nothing there"),
                 ("", _) => format!("the command line has `{has}` there, the regex nothing"),
                 _ => format!("the regex wants `{want}`, the command line has `{has}`"),
             };
-            let spots = [out.spot(rule.source(), wanted), out.spot(text, found)].concat();
+            let spots = [out.spot(rule.pattern(), wanted), out.spot(text, found)].concat();
             format!("  nearly: {why}\n{spots}")
         }
     }

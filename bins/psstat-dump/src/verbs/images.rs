@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 
 use super::source;
-use crate::args::{Common, ConfArgs, Format, TableArgs};
+use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs};
 use crate::average::Average;
-use crate::choose::Chooser;
+use crate::choose::Selector;
 use crate::columns::{self, Column, Level};
-use crate::exit::{Failure, Found};
+use crate::exit::{Error, Outcome};
 use crate::measure::{self, Measurer, Snapshot};
 use crate::row::Row;
 use crate::terminal::{self, Paint, Progress};
@@ -30,12 +30,16 @@ const WINDOW: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<Found, Failure> {
+pub(super) fn run(
+    common: &GlobalArgs,
+    conf: &ConfArgs,
+    args: &TableArgs,
+) -> Result<Outcome, Error> {
     let level = if args.processes { Level::Process } else { Level::Image };
     let columns = chosen_columns(args, level, common.format())?;
     let sort = find_column(&args.sort, level)?;
     let source = source::of(conf, &args.regex, args.no_conf)?;
-    let chooser = Chooser::new(source, &args.images, measure::own_pid(&common.proc));
+    let chooser = Selector::new(source, &args.images, measure::own_pid(&common.proc));
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
     let mut measurer = Measurer::new(&common.proc, window, chooser)?;
@@ -49,13 +53,15 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
         repeats: rounds > 1,
     };
     let has_average = printer.repeats && printer.format == Format::Text;
-    let interrupt = has_average.then(Interrupt::listen).transpose()?;
+    let interrupt = has_average.then(CtrlC::listen).transpose()?;
     let mut average = Average::default();
-    let mut found = Found::Nothing;
+    let mut found = Outcome::NoMatch;
     let mut is_told = false;
     for round in 0..rounds {
         let due = measurer.open();
-        if (round > 0 || !measurer.is_still()) && is_interrupted_before(due, interrupt.as_ref())? {
+        if (round > 0 || !measurer.is_capture())
+            && wait_until_or_interrupt(due, interrupt.as_ref())?
+        {
             break;
         }
         let mut snapshot = measurer.close();
@@ -69,12 +75,12 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
         };
         columns::sort(rows, sort, args.reverse);
         if snapshot.total.numbers.procs > 0 {
-            found = Found::Something;
+            found = Outcome::Match;
         }
         printer.print(&snapshot, measurer.chooser(), round == 0)?;
         if let Some(gave_up) = gave_up(measurer.chooser()).filter(|_| !is_told) {
             // To a script, too: what it reads may be less than there is.
-            terminal::say(&gave_up);
+            terminal::eprint_line(&gave_up);
             is_told = true;
         }
     }
@@ -88,30 +94,30 @@ pub(super) fn run(common: &Common, conf: &ConfArgs, args: &TableArgs) -> Result<
         let title = format!("average of {} tables", average.windows());
         terminal::print(printer.table(&title, &rows, average.total().as_ref()).as_bytes())?;
     }
-    if found == Found::Nothing {
-        terminal::say("psstat-dump: no process matches");
+    if found == Outcome::NoMatch {
+        terminal::eprint_line("psstat-dump: no process matches");
     }
     Ok(found)
 }
 
 /// ctrl-c, which ends the tables with their average. A second one ends the
 /// program at once, should it be held up.
-struct Interrupt(UnixStream);
+struct CtrlC(UnixStream);
 
-impl Interrupt {
-    fn listen() -> io::Result<Interrupt> {
+impl CtrlC {
+    fn listen() -> io::Result<CtrlC> {
         let (reader, writer) = UnixStream::pair()?;
         let came = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&came))?;
         signal_hook::flag::register(SIGINT, came)?;
         signal_hook::low_level::pipe::register(SIGINT, writer)?;
-        Ok(Interrupt(reader))
+        Ok(CtrlC(reader))
     }
 }
 
 /// Waits for a moment; tells whether ctrl-c came first.
-fn is_interrupted_before(due: Instant, interrupt: Option<&Interrupt>) -> io::Result<bool> {
-    let Some(Interrupt(reader)) = interrupt else {
+fn wait_until_or_interrupt(due: Instant, interrupt: Option<&CtrlC>) -> io::Result<bool> {
+    let Some(CtrlC(reader)) = interrupt else {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         return Ok(false);
     };
@@ -128,12 +134,12 @@ fn is_interrupted_before(due: Instant, interrupt: Option<&Interrupt>) -> io::Res
     }
 }
 
-fn find_column(key: &str, level: Level) -> Result<&'static Column, Failure> {
+fn find_column(key: &str, level: Level) -> Result<&'static Column, Error> {
     columns::find(key, level).ok_or_else(|| {
-        let known: Vec<_> = columns::of(level).map(|column| column.key).collect();
+        let known: Vec<_> = columns::cell(level).map(|column| column.key).collect();
         let key = harmless::text(key);
         let rows = if level == Level::Image { "images" } else { "processes" };
-        Failure::Usage(format!("{rows} have no column `{key}`, but: {}", known.join(", ")))
+        Error::Usage(format!("{rows} have no column `{key}`, but: {}", known.join(", ")))
     })
 }
 
@@ -141,12 +147,12 @@ fn chosen_columns(
     args: &TableArgs,
     level: Level,
     format: Format,
-) -> Result<Vec<&'static Column>, Failure> {
+) -> Result<Vec<&'static Column>, Error> {
     if !args.columns.is_empty() {
         return args.columns.iter().map(|key| find_column(key, level)).collect();
     }
     // A script picks what it wants by name.
-    Ok(columns::of(level).filter(|column| column.shown || format != Format::Text).collect())
+    Ok(columns::cell(level).filter(|column| column.shown || format != Format::Text).collect())
 }
 
 struct Printer {
@@ -159,7 +165,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&self, snapshot: &Snapshot, chooser: &Chooser, first: bool) -> Result<(), Failure> {
+    fn print(&self, snapshot: &Snapshot, chooser: &Selector, first: bool) -> Result<(), Error> {
         let bytes = match self.format {
             Format::Text => self.text(snapshot, first).into_bytes(),
             Format::Csv => self.csv(snapshot, first).into_bytes(),
@@ -177,10 +183,13 @@ impl Printer {
 
     fn text(&self, snapshot: &Snapshot, first: bool) -> String {
         if first && let Some(remark) = remark(snapshot) {
-            terminal::remark(&remark);
+            terminal::hint(&remark);
         }
-        let table =
-            self.table(&time::utc(snapshot.time), self.rows(snapshot), Some(&snapshot.total));
+        let table = self.table(
+            &time::format_utc(snapshot.time),
+            self.rows(snapshot),
+            Some(&snapshot.total),
+        );
         // Without the empty line between two tables.
         if first { table.trim_start_matches('\n').to_owned() } else { table }
     }
@@ -191,7 +200,8 @@ impl Printer {
             if self.repeats { format!("\n{}\n", self.paint.bold(title)) } else { String::new() };
         // The total of one row is that row.
         let total = total.filter(|_| rows.len() > 1);
-        let look = table::Look { style: self.style, width: terminal::columns(), paint: self.paint };
+        let look =
+            table::TableStyle { style: self.style, width: terminal::columns(), paint: self.paint };
         title + &table::render(&self.columns, rows, total, look)
     }
 
@@ -202,7 +212,7 @@ impl Printer {
         text
     }
 
-    fn json(&self, snapshot: &Snapshot, chooser: &Chooser) -> Value {
+    fn json(&self, snapshot: &Snapshot, chooser: &Selector) -> Value {
         let kind = if self.level == Level::Image { "images" } else { "processes" };
         let mut document = json::document(kind);
         let mut add = |field: &str, value: Value| document.insert(field.to_owned(), value);
@@ -233,10 +243,10 @@ fn remark(snapshot: &Snapshot) -> Option<String> {
 }
 
 /// Which rules hit their step limit.
-fn gave_up(chooser: &Chooser) -> Option<String> {
+fn gave_up(chooser: &Selector) -> Option<String> {
     let rule = |(image, rule): (&str, &Rule)| match rule.line() {
         Some(line) => format!("{image} (line {line})"),
-        None => harmless::bytes(rule.source()),
+        None => harmless::bytes(rule.pattern()),
     };
     let rules: Vec<String> = chooser.gave_up().into_iter().map(rule).collect();
     (!rules.is_empty()).then(|| {

@@ -1,8 +1,8 @@
 //! All that is known of some processes.
 
-use crate::args::{Common, Format, PidArgs};
-use crate::exit::{Failure, Found};
-use crate::page::{self, Unread};
+use crate::args::{Format, GlobalArgs, PidArgs};
+use crate::exit::{Error, Outcome};
+use crate::page::{self, ReadError};
 use crate::terminal::{self, Paint};
 use crate::units::Style;
 use crate::{harmless, json};
@@ -11,29 +11,29 @@ use crate::{harmless, json};
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) fn run(common: &Common, args: &PidArgs) -> Result<Found, Failure> {
+pub(super) fn run(common: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error> {
     let paint = Paint::new(common.color);
     let style = if args.exact { Style::Exact } else { Style::Human };
     // A wrong folder is not the same as no such process.
     std::fs::read_dir(&common.proc).map_err(|error| {
-        Failure::Usage(format!("cannot read {}: {error}", crate::conf::shown(&common.proc)))
+        Error::Usage(format!("cannot read {}: {error}", crate::conf::shown(&common.proc)))
     })?;
-    let mut found = Found::Nothing;
+    let mut found = Outcome::NoMatch;
     for &pid in &args.pids {
         let page = match page::read(&common.proc, pid) {
             Ok(page) => page,
-            Err(Unread::Gone) => {
-                terminal::say(&format!("psstat-dump: no process {pid}"));
+            Err(ReadError::Gone) => {
+                terminal::eprint_line(&format!("psstat-dump: no process {pid}"));
                 continue;
             }
             Err(unread) => {
                 let why = harmless::text(&unread.to_string());
-                terminal::say(&format!("psstat-dump: process {pid} cannot be read: {why}"));
+                terminal::eprint_line(&format!("psstat-dump: process {pid} cannot be read: {why}"));
                 continue;
             }
         };
-        let first = found == Found::Nothing;
-        found = Found::Something;
+        let first = found == Outcome::NoMatch;
+        found = Outcome::Match;
         let gap = if first { "" } else { "\n" };
         let bytes = match common.format() {
             Format::Text => format!("{gap}{}", page::as_text(&page, style, paint)).into_bytes(),

@@ -1,21 +1,21 @@
 //! What makes the images, from the options.
 
 use psstat_matcher::PatternError;
-use psstat_matcher::file::{self, Unusable};
+use psstat_matcher::file::{self, LoadError};
 
 use crate::args::ConfArgs;
 use crate::choose::{self, Source};
-use crate::exit::Failure;
+use crate::exit::Error;
 use crate::{conf, harmless, terminal};
 
 /// Patterns, or the conf, or the executables' names.
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) fn of(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Source, Failure> {
+pub(super) fn of(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Source, Error> {
     if !regex.is_empty() {
         let rules = choose::ad_hoc(regex)
-            .map_err(|(pattern, error)| Failure::Usage(pattern_error(pattern, &error)))?;
+            .map_err(|(pattern, error)| Error::Usage(pattern_error(pattern, &error)))?;
         return Ok(Source::Regex(rules));
     }
     if no_conf {
@@ -28,20 +28,22 @@ pub(super) fn of(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Sou
             let diagnostics = loaded.conf.diagnostics.len();
             if diagnostics > 0 {
                 let check = "`psstat-dump check` shows what is wrong";
-                terminal::say(&format!("psstat-dump: {path}: {diagnostics} complaints; {check}"));
+                terminal::eprint_line(&format!(
+                    "psstat-dump: {path}: {diagnostics} complaints; {check}"
+                ));
             } else if !location.named {
-                terminal::remark(&format!("images of {path}; --no-conf for executables"));
+                terminal::hint(&format!("images of {path}; --no-conf for executables"));
             }
             Ok(Source::Conf { path: location.path, rules: loaded.conf.rules })
         }
-        Err(Unusable::Unreadable(error))
+        Err(LoadError::Unreadable(error))
             if !location.named && error.kind() == std::io::ErrorKind::NotFound =>
         {
             Ok(Source::Executable)
         }
         Err(reason) => {
             let instead = if location.named { "" } else { "; --no-conf does without" };
-            Err(Failure::Usage(format!("{path} {reason}{instead}")))
+            Err(Error::Usage(format!("{path} {reason}{instead}")))
         }
     }
 }

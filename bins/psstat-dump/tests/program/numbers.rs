@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use psstat_dump::choose::{Chooser, Source};
+use psstat_dump::choose::{Selector, Source};
 use psstat_dump::measure::Measurer;
 use psstat_dump::row::Row;
 use psstat_testproc::{TempDir, TestProcess, oracle};
@@ -188,7 +188,7 @@ fn rates_are_what_was_done_between_two_ends() {
     let mut testproc = testproc(&name);
     testproc.quiesce().unwrap();
     let before = oracle::io(testproc.pid()).unwrap();
-    let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
+    let chooser = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
     let window_length = Duration::from_millis(200);
     let begin = Instant::now();
     let mut measurer = Measurer::new(Path::new("/proc"), window_length, chooser).unwrap();
@@ -211,7 +211,7 @@ fn rates_are_what_was_done_between_two_ends() {
 fn pcpu_is_near_the_load() {
     let name = unique("pcpu");
     let mut testproc = testproc(&name);
-    let chooser = Chooser::new(Source::Executable, &[name.parse().unwrap()], None);
+    let chooser = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
     let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), chooser).unwrap();
     testproc.burn_until_stopped(30.0, 1).unwrap();
     // Around each of its two readings: on a busy machine time passes between them

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use psstat_emit::{HealthSeries, Series};
+use psstat_emit::{CollectorSeries, Series};
 use psstat_testproc::{Counts, Io, TempDir, TestProcess};
 
 use crate::common::{conf, testproc, word};
@@ -90,7 +90,7 @@ impl Population {
             let (name, tag) = (series.metric().name, tag(series.type_value()));
             IMAGES.map(|image| format!("{name} image={image}{tag}"))
         });
-        let of_the_collector = HealthSeries::ALL
+        let of_the_collector = CollectorSeries::ALL
             .iter()
             .map(|health| format!("{}{}", health.metric().name, tag(health.type_value())));
         of_images.chain(of_the_collector).collect()

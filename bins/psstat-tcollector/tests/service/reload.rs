@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use psstat_matcher::live::QUIET;
+use psstat_matcher::live::SETTLE_TIME;
 use psstat_testproc::{TempDir, TestProcess};
 use rustix::process::Signal;
 
@@ -184,7 +184,7 @@ fn one_way(way: &str, begin: Begin, change: Change) -> bool {
     let scene =
         Scene { folder: temp.path(), conf: &conf, new: &new, collector: &collector, paused };
     change(&scene);
-    if scene.paused.get() >= QUIET {
+    if scene.paused.get() >= SETTLE_TIME {
         return false;
     }
     let changed = Instant::now();

@@ -31,10 +31,10 @@ units! {
     /// Threads.
     Threads = "threads";
     /// 1 for yes, 0 for no.
-    YesNo = "0 or 1";
+    Boolean = "0 or 1";
 }
 
-catalogue! {
+metrics! {
     /// One series of an image: a metric and, where it has one, its type.
     Series (per_image: true) {
         IO_BYTES: "proc.stat.ps.io", Counter, Bytes,
@@ -117,7 +117,7 @@ catalogue! {
     }
 
     /// One series of the collector's own health.
-    HealthSeries (per_image: false) {
+    CollectorSeries (per_image: false) {
         CPU: "proc.stat.ps.collector.cpu", Gauge, Milliseconds,
         family "proc_stat_ps_collector_cpu_milliseconds",
         help "CPU time that the collector used since its last points, or since its start.",
@@ -191,7 +191,7 @@ catalogue! {
             /// Processes whose command line is not to be had for now.
             Blocked,
         }
-        CONF_LOADED: "proc.stat.ps.collector.conf_loaded", Gauge, YesNo,
+        CONF_LOADED: "proc.stat.ps.collector.conf_loaded", Gauge, Boolean,
         family "proc_stat_ps_collector_conf_loaded",
         help "1 when the rules in force are those of the conf as it is now, 0 when not.",
         {
@@ -219,7 +219,7 @@ catalogue! {
             /// Rules that gave up on a command line.
             LimitedRules,
         }
-        CAPABILITY: "proc.stat.ps.collector.capability", Gauge, YesNo,
+        CAPABILITY: "proc.stat.ps.collector.capability", Gauge, Boolean,
         family "proc_stat_ps_collector_capability",
         help "1 when the collector has the capability (the type) that it can use, 0 when not.",
         {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use psstat_emit::catalogue::{ALL, Kind, Metric};
-use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
+use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
 
 use psstat_testproc::formats::in_alphabet;
 
@@ -38,7 +38,7 @@ fn promised_series_are_there() {
 fn entries_agree_with_their_series() {
     let mut of_series: Vec<&Metric> = Vec::new();
     let mut types: Vec<Vec<&str>> = Vec::new();
-    let own = HealthSeries::ALL.iter().map(|h| (h.metric(), h.type_value(), false));
+    let own = CollectorSeries::ALL.iter().map(|h| (h.metric(), h.type_value(), false));
     let per_image = Series::ALL.iter().map(|s| (s.metric(), s.type_value(), true));
     for (metric, kind, per_image) in per_image.chain(own) {
         assert_eq!(metric.per_image, per_image, "{metric:?}");
@@ -57,7 +57,7 @@ fn entries_agree_with_their_series() {
 
 #[test]
 fn no_series_is_there_twice() {
-    let own = HealthSeries::ALL.iter().map(|h| (h.metric().name, h.type_value()));
+    let own = CollectorSeries::ALL.iter().map(|h| (h.metric().name, h.type_value()));
     let series: Vec<_> =
         Series::ALL.iter().map(|s| (s.metric().name, s.type_value())).chain(own).collect();
     let distinct: BTreeSet<_> = series.iter().collect();
@@ -99,7 +99,7 @@ fn names_families_and_help() {
 /// A small cycle, with a series or two of each shape.
 fn small_cycle(format: Format) -> String {
     let mut encoder = Encoder::new(format, &[Tag::new("cluster", "ams3").unwrap()]).unwrap();
-    let images = ["fi/lrh", "java"].map(|name| Image::new(name).unwrap());
+    let images = ["fi/lrh", "java"].map(|name| ImageName::new(name).unwrap());
     let mut out = Vec::new();
     let time = Timestamp::from_unix(1_700_000_000).unwrap();
     let mut cycle = encoder.begin(&mut out, time).unwrap();
@@ -109,9 +109,9 @@ fn small_cycle(format: Format) -> String {
     cycle.point(Series::IoWchar, &images[0], Value::from_u64(u64::MAX)).unwrap();
     cycle.point(Series::IoCancelledWriteBytes, &images[0], Value::from_i64(-1)).unwrap();
     cycle.point(Series::Pcpu, &images[1], Value::from_thousandths(199_003)).unwrap();
-    cycle.health(HealthSeries::Cpu, Value::from_thousandths(-20)).unwrap();
-    cycle.health(HealthSeries::DeniedNs, Value::from_i64(0)).unwrap();
-    cycle.end();
+    cycle.collector_point(CollectorSeries::Cpu, Value::from_thousandths(-20)).unwrap();
+    cycle.collector_point(CollectorSeries::DeniedNs, Value::from_i64(0)).unwrap();
+    cycle.finish();
     String::from_utf8(out).unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use psstat_emit::catalogue::{Kind, Metric};
 use psstat_emit::{
-    Encoder, Format, HealthSeries, Image, PointError, Series, Tag, Timestamp, Value,
+    CollectorSeries, Encoder, Format, ImageName, PointError, Series, Tag, Timestamp, Value,
 };
 
 use psstat_testproc::formats::Point;
@@ -15,7 +15,7 @@ use psstat_testproc::formats::Point;
 pub(crate) struct Plan {
     pub(crate) tags: Vec<Tag>,
     pub(crate) time: u32,
-    pub(crate) images: Vec<Image>,
+    pub(crate) images: Vec<ImageName>,
     pub(crate) points: BTreeMap<(usize, usize), Number>,
     pub(crate) health: BTreeMap<usize, Number>,
 }
@@ -57,12 +57,12 @@ pub(crate) fn plan(key: &'static str) -> impl Strategy<Value = Plan> {
         prop_oneof![10..=u32::MAX, Just(10), Just(u32::MAX)],
         prop::collection::btree_set("[-_./a-zA-Z0-9]{1,30}|[-_./a-zA-Z0-9]{250,255}", 4),
         points,
-        prop::collection::btree_map(0..HealthSeries::ALL.len(), value(), 0..30),
+        prop::collection::btree_map(0..CollectorSeries::ALL.len(), value(), 0..30),
     )
         .prop_map(|(tags, host, time, images, points, health)| Plan {
             tags: distinct(tags, host),
             time,
-            images: images.iter().map(|name| Image::new(name).unwrap()).collect(),
+            images: images.iter().map(|name| ImageName::new(name).unwrap()).collect(),
             points,
             health,
         })
@@ -97,11 +97,11 @@ impl Plan {
             check(series.metric(), value, written);
         }
         for (&health, &value) in &self.health {
-            let health = HealthSeries::ALL[health];
-            let written = cycle.health(health, value.value());
+            let health = CollectorSeries::ALL[health];
+            let written = cycle.collector_point(health, value.value());
             check(health.metric(), value, written);
         }
-        cycle.end();
+        cycle.finish();
         out
     }
 
@@ -131,7 +131,7 @@ impl Plan {
             }
         }
         for (&health, &value) in &self.health {
-            let health = HealthSeries::ALL[health];
+            let health = CollectorSeries::ALL[health];
             if can_be(health.metric(), value) {
                 points.push(point(health.metric(), None, health.type_value(), value));
             }
@@ -144,7 +144,7 @@ fn check(metric: &Metric, value: Number, written: Result<(), PointError>) {
     if can_be(metric, value) {
         assert_eq!(written, Ok(()));
     } else {
-        assert_eq!(written, Err(PointError::Negative(metric.name)));
+        assert_eq!(written, Err(PointError::NegativeCounter(metric.name)));
     }
 }
 

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 use psstat_emit::catalogue::{ALL, Kind};
 use psstat_emit::{
-    Encoder, EncoderError, Format, HealthSeries, Image, MAX_NAME, Series, Tag, Timestamp, Value,
+    CollectorSeries, Encoder, EncoderError, Format, ImageName, MAX_TAG_VALUE_LEN, Series, Tag,
+    Timestamp, Value,
 };
 
 use psstat_testproc::formats::tsd;
@@ -17,7 +18,7 @@ fn tags(texts: &[&str]) -> Vec<Tag> {
 
 /// The longest line that a point with these tags can have, written out.
 fn longest_line(tags: &[Tag]) -> usize {
-    let image = "i".repeat(MAX_NAME);
+    let image = "i".repeat(MAX_TAG_VALUE_LEN);
     let extra: String = tags.iter().map(|tag| format!(" {tag}")).collect();
     let mut longest = 0;
     for metric in ALL {
@@ -34,7 +35,7 @@ fn longest_line(tags: &[Tag]) -> usize {
 /// A cycle of every series with the longest image, time and values.
 fn widest_cycle(format: Format, tags: &[Tag]) -> Vec<u8> {
     let mut encoder = Encoder::new(format, tags).unwrap();
-    let image = Image::new(&"i".repeat(MAX_NAME)).unwrap();
+    let image = ImageName::new(&"i".repeat(MAX_TAG_VALUE_LEN)).unwrap();
     let mut out = Vec::new();
     let mut cycle = encoder.begin(&mut out, Timestamp::MAX).unwrap();
     let widest = |kind| match kind {
@@ -44,10 +45,10 @@ fn widest_cycle(format: Format, tags: &[Tag]) -> Vec<u8> {
     for &series in Series::ALL {
         cycle.point(series, &image, widest(series.metric().kind)).unwrap();
     }
-    for &health in HealthSeries::ALL {
-        cycle.health(health, widest(health.metric().kind)).unwrap();
+    for &health in CollectorSeries::ALL {
+        cycle.collector_point(health, widest(health.metric().kind)).unwrap();
     }
-    cycle.end();
+    cycle.finish();
     out
 }
 
@@ -64,7 +65,7 @@ proptest! {
                 prop_assert!(longest < 1000);
                 tsd::parse(&widest_cycle(Format::Tcollector, &tags)).unwrap();
             }
-            Err(why) => prop_assert_eq!(why, EncoderError::TooLong { excess: longest - 999 }),
+            Err(why) => prop_assert_eq!(why, EncoderError::TagsTooLong { excess: longest - 999 }),
         }
     }
 }
@@ -73,7 +74,7 @@ proptest! {
 fn length_to_the_byte() {
     // Three tags, the last of which takes what is left of 999 bytes.
     let with = |last: usize| {
-        [("a", MAX_NAME), ("b", MAX_NAME), ("c", last)]
+        [("a", MAX_TAG_VALUE_LEN), ("b", MAX_TAG_VALUE_LEN), ("c", last)]
             .map(|(key, length)| Tag::new(key, &key.repeat(length)).unwrap())
     };
     let left = 999 - longest_line(&with(1)) + 1;
@@ -84,7 +85,7 @@ fn length_to_the_byte() {
     let printed = cycle.split(|&byte| byte == b'\n').map(|line| line.len() + 1).max();
     assert_eq!(printed, Some(999));
     let refused = Encoder::new(Format::Tcollector, &with(left + 1)).unwrap_err();
-    assert_eq!(refused, EncoderError::TooLong { excess: 1 });
+    assert_eq!(refused, EncoderError::TagsTooLong { excess: 1 });
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn number_of_tags() {
         assert!(Encoder::new(format, &five).is_ok());
         assert!(Encoder::new(format, &with_host).is_ok());
         let refused = Encoder::new(format, &six).unwrap_err();
-        assert_eq!(refused, EncoderError::TooMany { given: 6 });
+        assert_eq!(refused, EncoderError::TooManyTags { count: 6 });
     }
     tsd::parse(&widest_cycle(Format::Tcollector, &with_host)).unwrap();
     tsd::parse(&widest_cycle(Format::Tcollector, &five)).unwrap();
@@ -107,17 +108,17 @@ fn keys() {
     for format in FORMATS {
         let refused = |texts: &[&str]| Encoder::new(format, &tags(texts)).unwrap_err();
         let image = "image=x".parse().unwrap();
-        assert_eq!(refused(&["a=b", "image=x"]), EncoderError::Reserved(image));
+        assert_eq!(refused(&["a=b", "image=x"]), EncoderError::ReservedTag(image));
         let kind = "type=x".parse().unwrap();
-        assert_eq!(refused(&["type=x"]), EncoderError::Reserved(kind));
+        assert_eq!(refused(&["type=x"]), EncoderError::ReservedTag(kind));
         let second = "a=c".parse().unwrap();
-        assert_eq!(refused(&["a=b", "d=e", "a=c"]), EncoderError::Twice(second));
+        assert_eq!(refused(&["a=b", "d=e", "a=c"]), EncoderError::DuplicateTag(second));
     }
 }
 
 #[test]
 fn json_needs_a_tag() {
-    assert_eq!(Encoder::new(Format::Json, &[]).unwrap_err(), EncoderError::NoTag);
+    assert_eq!(Encoder::new(Format::Json, &[]).unwrap_err(), EncoderError::MissingTag);
     assert!(Encoder::new(Format::Tcollector, &[]).is_ok());
     assert!(Encoder::new(Format::OpenMetrics, &[]).is_ok());
 }
@@ -128,7 +129,7 @@ fn openmetrics_needs_label_names() {
         let tag = Tag::new(key, "v").unwrap();
         let only = [tag.clone()];
         let refused = Encoder::new(Format::OpenMetrics, &only).unwrap_err();
-        assert_eq!(refused, EncoderError::NotALabel(tag));
+        assert_eq!(refused, EncoderError::InvalidLabelName(tag));
         assert!(Encoder::new(Format::Tcollector, &only).is_ok());
     }
     for key in ["a", "_a", "A1_", "_"] {

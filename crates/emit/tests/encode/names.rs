@@ -1,7 +1,9 @@
 //! What the constructors take and what they refuse.
 
 use proptest::prelude::*;
-use psstat_emit::{Format, Image, MAX_NAME, NameError, Tag, TagError, Timestamp, Value};
+use psstat_emit::{
+    Format, ImageName, MAX_TAG_VALUE_LEN, NameError, Tag, TagError, Timestamp, Value,
+};
 
 use psstat_testproc::formats::in_alphabet;
 
@@ -23,7 +25,7 @@ fn possible(text: &str) -> bool {
 proptest! {
     #[test]
     fn images(text in text()) {
-        match Image::new(&text) {
+        match ImageName::new(&text) {
             Ok(image) => {
                 prop_assert!(possible(&text));
                 prop_assert_eq!(image.as_str(), text.as_str());
@@ -68,11 +70,11 @@ proptest! {
 
 #[test]
 fn name_errors() {
-    assert_eq!(Image::new(""), Err(NameError::Empty));
-    assert_eq!(Image::new("héé"), Err(NameError::Character { at: 1, found: 'é' }));
-    let long = "x".repeat(MAX_NAME + 1);
-    assert_eq!(Image::new(&long), Err(NameError::TooLong { length: MAX_NAME + 1 }));
-    assert_eq!("host".parse::<Tag>(), Err(TagError::NoEquals));
+    assert_eq!(ImageName::new(""), Err(NameError::Empty));
+    assert_eq!(ImageName::new("héé"), Err(NameError::Character { at: 1, found: 'é' }));
+    let long = "x".repeat(MAX_TAG_VALUE_LEN + 1);
+    assert_eq!(ImageName::new(&long), Err(NameError::TooLong { length: MAX_TAG_VALUE_LEN + 1 }));
+    assert_eq!("host".parse::<Tag>(), Err(TagError::MissingEquals));
     assert_eq!(
         "a b=c".parse::<Tag>(),
         Err(TagError::Key(NameError::Character { at: 1, found: ' ' }))

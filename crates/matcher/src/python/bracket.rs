@@ -13,16 +13,16 @@ use super::token::{Token, TokenKind};
 
 impl Parser {
     /// What follows a `[` at `at`.
-    pub(super) fn bracket(&mut self, at: usize, flags: Flags) -> Result<Node> {
+    pub(super) fn char_class(&mut self, at: usize, flags: Flags) -> Result<Node> {
         let mut items: Vec<Item> = Vec::new();
-        let negate = self.tokens.eat('^');
+        let negate = self.tokens.consume_if('^');
         loop {
             let token = self.class_token(at)?;
             if is(token, ']') && !items.is_empty() {
                 break;
             }
             let first = self.class_item(token)?;
-            if !self.tokens.eat('-') {
+            if !self.tokens.consume_if('-') {
                 items.push(first);
                 continue;
             }

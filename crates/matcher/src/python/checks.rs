@@ -4,21 +4,25 @@
 
 use super::ast::{Assert, Fold};
 use super::class::{is_word, lower};
-use super::machine::{Frame, NONE, Run, StepLimit, WORDS_A_STEP};
-use crate::text::{decode, decode_before};
+use super::machine::{BITSET_WORDS_PER_STEP, Frame, NONE, Run, StepLimit};
+use crate::text::{decode, decode_last};
 
 impl Run<'_> {
     /// Matches the part at `pc` for itself: once it has matched, no other way
     /// of matching it is tried.
-    pub(super) fn alone(&mut self, pc: usize, at: usize) -> Result<Option<usize>, StepLimit> {
-        let base = self.machine.stack.len();
+    pub(super) fn match_atomic(
+        &mut self,
+        pc: usize,
+        at: usize,
+    ) -> Result<Option<usize>, StepLimit> {
+        let base = self.backtrack.stack.len();
         let end = self.run(pc, at)?;
         if end.is_some() {
             // What lies within many such parts is looked at by each.
-            self.spend((self.machine.stack.len() - base) as u64 / WORDS_A_STEP)?;
+            self.charge((self.backtrack.stack.len() - base) as u64 / BITSET_WORDS_PER_STEP)?;
             // What it set stays, and is still put back when all of it turns
             // out to lead nowhere.
-            let stack = &mut self.machine.stack;
+            let stack = &mut self.backtrack.stack;
             let mut kept = base;
             for index in base..stack.len() {
                 if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = stack.get(index) {
@@ -40,25 +44,25 @@ impl Run<'_> {
     ) -> Result<bool, StepLimit> {
         let mut start = at;
         for _ in 0..behind.unwrap_or(0) {
-            self.spend(1)?;
-            match decode_before(self.text, start) {
+            self.charge(1)?;
+            match decode_last(self.text, start) {
                 Some((_, len)) => start -= len,
                 None => return Ok(negate),
             }
         }
         if !negate {
-            return Ok(self.alone(pc, start)?.is_some());
+            return Ok(self.match_atomic(pc, start)?.is_some());
         }
-        let base = self.machine.stack.len();
+        let base = self.backtrack.stack.len();
         if self.run(pc, start)?.is_none() {
             return Ok(true);
         }
         // What it set must not stay: undo it, and try nothing else of it.
-        while self.machine.stack.len() > base {
-            if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = self.machine.stack.last() {
+        while self.backtrack.stack.len() > base {
+            if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = self.backtrack.stack.last() {
                 self.backtrack()?;
             } else {
-                self.machine.stack.pop();
+                self.backtrack.stack.pop();
             }
         }
         Ok(false)
@@ -79,8 +83,8 @@ impl Run<'_> {
             if count >= min {
                 last = at;
             }
-            self.spend(1)?;
-            match self.alone(pc, at)? {
+            self.charge(1)?;
+            match self.match_atomic(pc, at)? {
                 Some(end) => at = end,
                 None if count < min => return Ok(None),
                 None => break,
@@ -92,12 +96,12 @@ impl Run<'_> {
 
     /// What a group has matched, if it has.
     pub(super) fn group(&self, group: usize) -> Option<&[u8]> {
-        let start = *self.machine.slots.get(group * 2)?;
-        let end = *self.machine.slots.get(group * 2 + 1)?;
+        let start = *self.backtrack.slots.get(group * 2)?;
+        let end = *self.backtrack.slots.get(group * 2 + 1)?;
         if start == NONE || end == NONE { None } else { self.text.get(start..end) }
     }
 
-    pub(super) fn back(
+    pub(super) fn backref(
         &mut self,
         group: usize,
         fold: Fold,
@@ -117,7 +121,7 @@ impl Run<'_> {
             end += found.map_or(0, |d| d.1);
         }
         // What was compared counts, whatever came of it.
-        self.spend(seen as u64)?;
+        self.charge(seen as u64)?;
         Ok(is_same.then_some(end))
     }
 
@@ -136,7 +140,7 @@ impl Run<'_> {
                 if text.is_empty() {
                     return false;
                 }
-                let before = decode_before(text, at).is_some_and(|d| is_word(d.0, ascii));
+                let before = decode_last(text, at).is_some_and(|d| is_word(d.0, ascii));
                 let after = decode(text, at).is_some_and(|d| is_word(d.0, ascii));
                 (before != after) != negate
             }

@@ -142,7 +142,7 @@ fn category_ranges(category: Category, ascii: bool) -> &'static [(u32, u32)] {
 }
 
 /// What ignoring case looks up, made once.
-struct Cased {
+struct CaseFolded {
     /// All characters whose case changes, sorted.
     all: Vec<u32>,
     /// Those that are not their own lower case: it and the character, sorted.
@@ -151,8 +151,8 @@ struct Cased {
     set: CharSet,
 }
 
-fn cased() -> &'static Cased {
-    static CASED: OnceLock<Cased> = OnceLock::new();
+fn fold_case() -> &'static CaseFolded {
+    static CASED: OnceLock<CaseFolded> = OnceLock::new();
     CASED.get_or_init(|| {
         let runs = LOWER.iter().chain(UPPER).flat_map(|&(first, last, step, _)| {
             (first..=last).step_by(usize::try_from(step).unwrap_or(1))
@@ -164,13 +164,13 @@ fn cased() -> &'static Cased {
         let mut by_lower: Vec<(u32, u32)> = changed.map(|c| (lower(*c, false), *c)).collect();
         by_lower.sort_unstable();
         let set = CharSet::new(all.iter().map(|c| (*c, *c)).collect());
-        Cased { all, by_lower, set }
+        CaseFolded { all, by_lower, set }
     })
 }
 
 /// The characters with case from `first` to `last`.
 fn cased_between(first: u32, last: u32) -> &'static [u32] {
-    let all = &cased().all;
+    let all = &fold_case().all;
     let start = all.partition_point(|c| *c < first);
     let end = all.partition_point(|c| *c <= last);
     all.get(start..end).unwrap_or_default()
@@ -178,7 +178,7 @@ fn cased_between(first: u32, last: u32) -> &'static [u32] {
 
 /// The characters that have this lower case, itself left out.
 fn with_lower(low: u32, ascii: bool) -> Vec<u32> {
-    let by_lower = &cased().by_lower;
+    let by_lower = &fold_case().by_lower;
     let start = by_lower.partition_point(|pair| pair.0 < low);
     let same = by_lower.iter().skip(start).take_while(|pair| pair.0 == low);
     same.map(|pair| pair.1).filter(|c| lower(*c, ascii) == low).collect()
@@ -214,7 +214,7 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
                 // A character without case is its own lower case, and one
                 // that is not its own must not stay.
                 let narrow = last.min(0xffff);
-                for (from, to) in without_lowered(first, narrow, ascii) {
+                for (from, to) in strip_lowercase(first, narrow, ascii) {
                     lowered.push((from, to));
                 }
                 for c in inside.iter().filter(|c| **c <= 0xffff) {
@@ -242,7 +242,7 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
 }
 
 /// The code points from `first` to `last` that are their own lower case.
-fn without_lowered(first: u32, last: u32, ascii: bool) -> Vec<(u32, u32)> {
+fn strip_lowercase(first: u32, last: u32, ascii: bool) -> Vec<(u32, u32)> {
     let mut out = Vec::new();
     let mut next = first;
     for &c in cased_between(first, last).iter().filter(|c| lower(**c, ascii) != **c) {
@@ -267,9 +267,9 @@ fn closed_under_case(
     let all = CharSet::new(wanted.ranges().iter().chain(wide).copied().collect());
     // Without case: in `all` and not in the set of those with it.
     let mut outside = negate(all.ranges());
-    outside.extend_from_slice(cased().set.ranges());
+    outside.extend_from_slice(fold_case().set.ranges());
     let mut out = CharSet::new(outside).negated().ranges().to_vec();
-    out.extend(cased().all.iter().filter(|c| matches(**c)).map(|c| (*c, *c)));
+    out.extend(fold_case().all.iter().filter(|c| matches(**c)).map(|c| (*c, *c)));
     debug_assert!(out.iter().all(|r| r.1 <= MAX));
     CharSet::new(out)
 }

@@ -82,7 +82,7 @@ impl Parser {
 
     /// In a look-behind only groups from before it may be referred to.
     pub(super) fn check_behind(&self, group: usize, at: usize, span: usize) -> Result<()> {
-        let Some(before) = self.behind else { return Ok(()) };
+        let Some(before) = self.in_lookbehind else { return Ok(()) };
         if self.widths.get(group).copied().flatten().is_none() {
             let remedy = "refer to it after its `)`";
             return Err(err("cannot refer to an open group", at, span, remedy));
@@ -123,7 +123,7 @@ impl Parser {
             }
             Some(letter) if letter.is_ascii_alphabetic() => {
                 let message = format!("bad escape \\{letter}: Python knows none of that name");
-                return Err(err(message, at, 2, better(letter)));
+                return Err(err(message, at, 2, suggestion(letter)));
             }
             _ => c,
         };
@@ -144,12 +144,12 @@ impl Parser {
     }
 
     fn named(&mut self, at: usize) -> Result<u32> {
-        if !self.tokens.eat('{') {
+        if !self.tokens.consume_if('{') {
             return Err(err("missing { after \\N", at, 2, "write `\\N{NAME}`, or `[^\\n]`"));
         }
         let name = self.tokens.take_while(usize::MAX, |c| c != '}');
         let span = name.chars().count() + 4;
-        if !self.tokens.eat('}') {
+        if !self.tokens.consume_if('}') {
             return Err(err("missing }, unterminated name", at, span, "close it with `}`"));
         }
         names::lookup(&name).ok_or_else(|| {
@@ -176,7 +176,7 @@ fn is_octal(c: char) -> bool {
 }
 
 /// What people of other dialects mean by it.
-fn better(letter: char) -> &'static str {
+fn suggestion(letter: char) -> &'static str {
     match letter {
         'z' => "write `\\Z` for the end of the text",
         'h' => "write `[ \\t]`",

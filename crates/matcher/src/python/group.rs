@@ -6,14 +6,14 @@ use super::token::TokenKind;
 
 /// What `(?…)` turns on and off.
 #[derive(Clone, Copy, Debug, Default)]
-struct Change {
-    on: Letters,
-    off: Letters,
+struct FlagChange {
+    on: FlagLetters,
+    off: FlagLetters,
 }
 
 /// A set of flag letters.
 #[derive(Clone, Copy, Debug, Default)]
-struct Letters {
+struct FlagLetters {
     i: bool,
     m: bool,
     s: bool,
@@ -22,7 +22,7 @@ struct Letters {
     u: bool,
 }
 
-impl Letters {
+impl FlagLetters {
     fn get(&mut self, letter: char) -> Option<&mut bool> {
         Some(match letter {
             'i' => &mut self.i,
@@ -36,7 +36,7 @@ impl Letters {
     }
 }
 
-impl Change {
+impl FlagChange {
     fn apply(self, flags: Flags) -> Flags {
         Flags {
             ignore_case: (flags.ignore_case || self.on.i) && !self.off.i,
@@ -57,7 +57,7 @@ impl Parser {
         flags: &mut Flags,
         first: bool,
     ) -> Result<Option<Node>> {
-        if !self.tokens.eat('?') {
+        if !self.tokens.consume_if('?') {
             return self.capture(at, None, *flags).map(Some);
         }
         let Some(token) = self.tokens.get() else {
@@ -69,13 +69,13 @@ impl Parser {
         };
         let node = match c {
             Some('P') => return self.python_group(at, *flags).map(Some),
-            Some(':') => self.rest(at, *flags)?,
+            Some(':') => self.group_body(at, *flags)?,
             Some('#') => {
                 self.comment(at)?;
                 return Ok(None);
             }
-            Some('=') => self.look(at, *flags, false, false)?,
-            Some('!') => self.look(at, *flags, true, false)?,
+            Some('=') => self.lookaround(at, *flags, false, false)?,
+            Some('!') => self.lookaround(at, *flags, true, false)?,
             Some('<') => {
                 let negate = match self.tokens.peek_char() {
                     Some('=') => false,
@@ -87,16 +87,16 @@ impl Parser {
                     }
                 };
                 self.tokens.get();
-                self.look(at, *flags, negate, true)?
+                self.lookaround(at, *flags, negate, true)?
             }
             Some('(') => self.conditional(at, *flags)?,
-            Some('>') => Node::Atomic(Box::new(self.rest(at, *flags)?)),
+            Some('>') => Node::Atomic(Box::new(self.group_body(at, *flags)?)),
             Some(letter @ ('i' | 'm' | 's' | 'x' | 'a' | 'u' | 'L' | 't' | '-')) => {
                 let Some(change) = self.flags(letter, at)? else {
                     return self.global(at, flags, first).map(|()| None);
                 };
                 // Not joined with what stands beside it: other flags hold there.
-                Node::Alternation(vec![self.rest(at, change.apply(*flags))?])
+                Node::Alternation(vec![self.group_body(at, change.apply(*flags))?])
             }
             _ => {
                 let remedy = match c {
@@ -112,14 +112,14 @@ impl Parser {
     }
 
     /// The rest of a group up to its `)`.
-    fn rest(&mut self, at: usize, flags: Flags) -> Result<Node> {
+    fn group_body(&mut self, at: usize, flags: Flags) -> Result<Node> {
         let node = self.alternatives(flags, false)?;
         self.close(at)?;
         Ok(node)
     }
 
     fn close(&mut self, at: usize) -> Result<()> {
-        if self.tokens.eat(')') {
+        if self.tokens.consume_if(')') {
             return Ok(());
         }
         let remedy = "close it with `)`, or write `\\(` for the character";
@@ -136,7 +136,7 @@ impl Parser {
                 return Err(err(message, name_at, span, "give each group a name of its own"));
             }
         }
-        let node = self.rest(at, flags)?;
+        let node = self.group_body(at, flags)?;
         let width = node.width(&self.widths);
         if let Some(slot) = self.widths.get_mut(index) {
             *slot = Some(width);
@@ -146,12 +146,12 @@ impl Parser {
 
     /// `(?P<name>…)` and `(?P=name)`.
     fn python_group(&mut self, at: usize, flags: Flags) -> Result<Node> {
-        if self.tokens.eat('<') {
+        if self.tokens.consume_if('<') {
             let name_at = self.tokens.at();
             let name = self.name('>')?;
             return self.capture(at, Some((name, name_at)), flags);
         }
-        if self.tokens.eat('=') {
+        if self.tokens.consume_if('=') {
             let name_at = self.tokens.at();
             let name = self.name(')')?;
             let group = self.named_group(&name, name_at)?;
@@ -173,7 +173,7 @@ impl Parser {
         let at = self.tokens.at();
         let name = self.tokens.take_while(usize::MAX, |c| c != end);
         let span = name.chars().count();
-        if self.tokens.peek().is_some() && !self.tokens.eat(end) {
+        if self.tokens.peek().is_some() && !self.tokens.consume_if(end) {
             // A backslash, or a byte that is not UTF-8.
             return Err(bad_name(at, span + 1));
         }
@@ -210,13 +210,13 @@ impl Parser {
         Err(err("missing ), unterminated comment", at, 3, "close it with `)`"))
     }
 
-    fn look(&mut self, at: usize, flags: Flags, negate: bool, behind: bool) -> Result<Node> {
-        let outer = self.behind;
+    fn lookaround(&mut self, at: usize, flags: Flags, negate: bool, behind: bool) -> Result<Node> {
+        let outer = self.in_lookbehind;
         if behind && outer.is_none() {
-            self.behind = Some(self.widths.len());
+            self.in_lookbehind = Some(self.widths.len());
         }
         let node = self.alternatives(flags, false)?;
-        self.behind = outer;
+        self.in_lookbehind = outer;
         self.close(at)?;
         let mut width = None;
         if behind {
@@ -256,7 +256,7 @@ impl Parser {
         let mut flags = flags;
         let yes = self.branch(&mut flags)?;
         let mut no = Node::Empty;
-        if self.tokens.eat('|') {
+        if self.tokens.consume_if('|') {
             no = self.branch(&mut flags)?;
             if self.tokens.peek_char() == Some('|') {
                 let message = "conditional backref with more than two branches";
@@ -285,8 +285,8 @@ impl Parser {
     }
 
     /// Flag letters after `(?`; `None` where they are for the whole pattern.
-    fn flags(&mut self, letter: char, at: usize) -> Result<Option<Change>> {
-        let mut change = Change::default();
+    fn flags(&mut self, letter: char, at: usize) -> Result<Option<FlagChange>> {
+        let mut change = FlagChange::default();
         let mut c = letter;
         if c != '-' {
             loop {
@@ -343,7 +343,7 @@ impl Parser {
     }
 }
 
-fn set(letters: &mut Letters, c: char, at: usize, end: usize) -> Result<()> {
+fn set(letters: &mut FlagLetters, c: char, at: usize, end: usize) -> Result<()> {
     if let Some(flag) = letters.get(c) {
         *flag = true;
         return Ok(());

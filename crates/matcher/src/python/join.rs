@@ -106,12 +106,12 @@ pub(super) fn search_prefix(node: &mut Node, ascii: bool) {
                 search_prefix(first, ascii);
             }
         }
-        Node::Leaf(leaf) if leaf.flags.ascii != ascii => narrow(leaf, ascii),
+        Node::Leaf(leaf) if leaf.flags.ascii != ascii => narrow_categories(leaf, ascii),
         _ => {}
     }
 }
 
-fn narrow(leaf: &mut Leaf, ascii: bool) {
+fn narrow_categories(leaf: &mut Leaf, ascii: bool) {
     let has_category = leaf.class.items.iter().any(|i| matches!(i, Item::Category(..)));
     if !has_category || (leaf.flags.ignore_case && leaf.class.has_case(leaf.flags.ascii)) {
         return;

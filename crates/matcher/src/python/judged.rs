@@ -76,7 +76,7 @@ struct Count {
 fn judge(file: &str) -> (Count, usize) {
     let mut compiled: BTreeMap<Vec<u8>, Result<Pattern, PatternError>> = BTreeMap::new();
     let mut count = Count::default();
-    let mut machine = Machine::default();
+    let mut machine = BacktrackVm::default();
     let questions = questions(file);
     for (source, text, expected) in &questions {
         // CPython says itself that it went wrong.
@@ -105,11 +105,11 @@ fn judge(file: &str) -> (Count, usize) {
         let found = shown(pattern.find(text, &mut machine, 1_000_000));
         let mut steps = 1_000_000;
         let slow = shown(machine.find(&pattern.program, text, &mut steps));
-        let kind = Kind::of(text);
+        let kind = Kind::classify(text);
         let mut encoded = Vec::new();
         encode(text, &mut encoded);
-        let asked = Text { bytes: text, encoded: &encoded, kind };
-        let mut budget = Budget { steps: 1_000_000, work: MAX_WORK };
+        let asked = Text { bytes: text, utf8_form: &encoded, kind };
+        let mut budget = Budget { steps: 1_000_000, work_left: MAX_WORK };
         let is_match = pattern.is_match(asked, &mut machine, &mut budget);
         let linear = pattern.linear.as_ref();
         let bounded = linear.and_then(|l| l.is_match_bounded(text, &encoded, kind));

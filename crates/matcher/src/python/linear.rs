@@ -30,7 +30,7 @@ const NEST_LIMIT: u32 = 1_000;
 /// The work that all rules may do for one text, at its worst 0.2 s.
 pub(crate) const MAX_WORK: u64 = 1 << 27;
 /// Work so small that it does not count.
-const FREE_WORK: u64 = 1 << 16;
+const UNMETERED_WORK: u64 = 1 << 16;
 /// A pattern of this size takes twice the time for each character of it that
 /// a small one does: its states do not fit the processor's caches.
 const CACHED_SIZE: u64 = 512;
@@ -40,14 +40,14 @@ const CACHED_SIZE: u64 = 512;
 pub(super) struct Linear {
     ascii: Automaton,
     /// For text beyond ASCII; `None` where it cannot be said, or may not.
-    any: Option<Any>,
+    any: Option<UnicodeAutomaton>,
     /// The pattern's size.
     size: u64,
 }
 
 #[derive(Debug)]
-struct Any {
-    source: String,
+struct UnicodeAutomaton {
+    pattern: String,
     /// Made when the first such text comes. `None` where it is too large.
     automaton: OnceLock<Option<Automaton>>,
     /// Whether it needs to know what a word is.
@@ -61,7 +61,7 @@ impl Linear {
     pub(super) fn new(ascii: &str, any: Option<String>, memory: u64, size: u64) -> Option<Self> {
         let any = any.map(|source| {
             let has_words = source.contains(r"\b");
-            Any { source, automaton: OnceLock::new(), has_words, memory }
+            UnicodeAutomaton { pattern: source, automaton: OnceLock::new(), has_words, memory }
         });
         Some(Self { ascii: Automaton::new(ascii, false)?, any, size })
     }
@@ -86,7 +86,7 @@ impl Linear {
         if any.has_words && kind == Kind::Other {
             return None;
         }
-        let automaton = any.automaton.get_or_init(|| Automaton::new(&any.source, true));
+        let automaton = any.automaton.get_or_init(|| Automaton::new(&any.pattern, true));
         automaton.as_ref().map(|automaton| (automaton, true))
     }
 
@@ -100,7 +100,7 @@ impl Linear {
         work: &mut u64,
     ) -> Option<bool> {
         let needed = self.work(text.len());
-        if needed > FREE_WORK {
+        if needed > UNMETERED_WORK {
             match work.checked_sub(needed) {
                 Some(left) => *work = left,
                 None => return self.is_match_bounded(text, encoded, kind),

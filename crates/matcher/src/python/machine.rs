@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::ast::Kind;
 use super::program::{Inst, Program};
-use crate::text::{decode, decode_before};
+use crate::text::{decode, decode_last};
 
 /// A rule gave up on a text: to tell whether it matches would take more steps
 /// than it may.
@@ -23,13 +23,13 @@ pub struct StepLimit;
 /// Entries of the stack; more than this is a limit too (24 MiB).
 const MAX_STACK: usize = 1 << 20;
 /// How many words of memory are set or looked at in the time of a step.
-pub(super) const WORDS_A_STEP: u64 = 16;
+pub(super) const BITSET_WORDS_PER_STEP: u64 = 16;
 /// No position.
 pub(super) const NONE: usize = usize::MAX;
 
 /// What remains between two matches: memory.
 #[derive(Debug, Default)]
-pub(crate) struct Machine {
+pub(crate) struct BacktrackVm {
     pub(super) stack: Vec<Frame>,
     pub(super) slots: Vec<usize>,
     repeats: Vec<Repeat>,
@@ -52,19 +52,19 @@ pub(super) enum Frame {
         at: usize,
     },
     /// One character less, down to `low`; then on at `pc`.
-    Less {
+    GiveBack {
         pc: u32,
         low: usize,
         at: usize,
     },
     /// One character more of the instruction at `pc`, at most `left`.
-    More {
+    TakeMore {
         pc: u32,
         at: usize,
         left: u32,
     },
     /// One turn more of the repeat at `pc`.
-    TurnMore {
+    LoopMore {
         pc: u32,
         at: usize,
     },
@@ -80,7 +80,7 @@ pub(super) enum Frame {
     },
 }
 
-impl Machine {
+impl BacktrackVm {
     /// Gives back what its stack has beyond so many bytes: one text that took
     /// much is no reason to keep as much for ever.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
@@ -146,15 +146,15 @@ impl Machine {
         self.slots.resize(program.slots, NONE);
         self.repeats.clear();
         self.repeats.resize(program.repeats, Repeat { count: 0, last: NONE });
-        let mut run = Run { machine: self, insts: &program.insts, text };
-        run.spend((program.slots + program.repeats) as u64 / WORDS_A_STEP)?;
+        let mut run = Run { backtrack: self, insts: &program.insts, text };
+        run.charge((program.slots + program.repeats) as u64 / BITSET_WORDS_PER_STEP)?;
         run.run(0, at)
     }
 }
 
 /// One attempt to match.
 pub(super) struct Run<'a> {
-    pub(super) machine: &'a mut Machine,
+    pub(super) backtrack: &'a mut BacktrackVm,
     insts: &'a [Inst],
     pub(super) text: &'a [u8],
 }
@@ -163,17 +163,17 @@ impl Run<'_> {
     /// Runs from `pc` up to an `Accept`, and gives the position there. Nested
     /// as deep as groups are.
     pub(super) fn run(&mut self, pc: usize, at: usize) -> Result<Option<usize>, StepLimit> {
-        let base = self.machine.stack.len();
+        let base = self.backtrack.stack.len();
         let mut state = Some((pc, at));
         loop {
             let Some((pc, at)) = state else {
-                if self.machine.stack.len() <= base {
+                if self.backtrack.stack.len() <= base {
                     return Ok(None);
                 }
                 state = self.backtrack()?;
                 continue;
             };
-            self.spend(1)?;
+            self.charge(1)?;
             let Some(inst) = self.insts.get(pc) else { return Ok(None) };
             if matches!(inst, Inst::Accept) {
                 return Ok(Some(at));
@@ -182,17 +182,17 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn spend(&mut self, steps: u64) -> Result<(), StepLimit> {
-        let left = self.machine.steps.checked_sub(steps);
-        self.machine.steps = left.unwrap_or(0);
+    pub(super) fn charge(&mut self, steps: u64) -> Result<(), StepLimit> {
+        let left = self.backtrack.steps.checked_sub(steps);
+        self.backtrack.steps = left.unwrap_or(0);
         left.map(drop).ok_or(StepLimit)
     }
 
     fn push(&mut self, frame: Frame) -> Result<(), StepLimit> {
-        if self.machine.stack.len() >= MAX_STACK {
+        if self.backtrack.stack.len() >= MAX_STACK {
             return Err(StepLimit);
         }
-        self.machine.stack.push(frame);
+        self.backtrack.stack.push(frame);
         Ok(())
     }
 
@@ -216,23 +216,23 @@ impl Run<'_> {
             }
             Inst::Jump(to) => Some((*to, at)),
             Inst::Save(slot) => {
-                if let Some(value) = self.machine.slots.get_mut(*slot) {
+                if let Some(value) = self.backtrack.slots.get_mut(*slot) {
                     let old = std::mem::replace(value, at);
                     self.push(Frame::Slot { slot: index(*slot), old })?;
                 }
                 Some((next, at))
             }
-            Inst::Enter(repeat) => {
+            Inst::LoopEnter(repeat) => {
                 self.set_repeat(*repeat, Repeat { count: 0, last: NONE })?;
                 Some((next, at))
             }
-            Inst::Turn { repeat, min, max, lazy, exit } => {
+            Inst::LoopIter { repeat, min, max, lazy, exit } => {
                 let now = self.repeat(*repeat);
                 if now.count < *min {
                     self.set_repeat(*repeat, Repeat { count: now.count + 1, ..now })?;
                     Some((next, at))
                 } else if *lazy {
-                    self.push(Frame::TurnMore { pc: index(pc), at })?;
+                    self.push(Frame::LoopMore { pc: index(pc), at })?;
                     Some((*exit, at))
                 } else if max.is_none_or(|max| now.count < max) && now.last != at {
                     self.push(Frame::Try { pc: index(*exit), at })?;
@@ -243,14 +243,16 @@ impl Run<'_> {
                     Some((*exit, at))
                 }
             }
-            Inst::Look { negate, behind, exit } => {
+            Inst::Lookaround { negate, behind, exit } => {
                 self.look(next, at, *negate, *behind)?.then_some((*exit, at))
             }
-            Inst::Atomic { exit } => self.alone(next, at)?.map(|end| (*exit, end)),
+            Inst::Atomic { exit } => self.match_atomic(next, at)?.map(|end| (*exit, end)),
             Inst::Possessive { min, max, exit } => {
                 self.possessive(next, at, *min, *max)?.map(|end| (*exit, end))
             }
-            Inst::Back { group, fold } => self.back(*group, *fold, at)?.map(|end| (next, end)),
+            Inst::Backref { group, fold } => {
+                self.backref(*group, *fold, at)?.map(|end| (next, end))
+            }
             Inst::IfGroup { group, no } => {
                 Some((if self.group(*group).is_some() { next } else { *no }, at))
             }
@@ -259,32 +261,32 @@ impl Run<'_> {
     }
 
     pub(super) fn backtrack(&mut self) -> Result<Option<(usize, usize)>, StepLimit> {
-        let Some(frame) = self.machine.stack.pop() else { return Ok(None) };
+        let Some(frame) = self.backtrack.stack.pop() else { return Ok(None) };
         Ok(match frame {
             Frame::Try { pc, at } => Some((pc as usize, at)),
-            Frame::Less { pc, low, at } => {
-                self.spend(1)?;
-                let at = decode_before(self.text, at).map_or(low, |d| at - d.1);
+            Frame::GiveBack { pc, low, at } => {
+                self.charge(1)?;
+                let at = decode_last(self.text, at).map_or(low, |d| at - d.1);
                 if at > low {
-                    self.push(Frame::Less { pc, low, at })?;
+                    self.push(Frame::GiveBack { pc, low, at })?;
                 }
                 Some((pc as usize, at))
             }
-            Frame::More { pc, at, left } => {
+            Frame::TakeMore { pc, at, left } => {
                 let Some(Inst::Many { set, .. }) = self.insts.get(pc as usize) else {
                     return Ok(None);
                 };
                 let Some((_, len)) = decode(self.text, at).filter(|d| set.contains(d.0)) else {
                     return Ok(None);
                 };
-                self.spend(1)?;
+                self.charge(1)?;
                 if left > 1 {
-                    self.push(Frame::More { pc, at: at + len, left: left - 1 })?;
+                    self.push(Frame::TakeMore { pc, at: at + len, left: left - 1 })?;
                 }
                 Some((pc as usize + 1, at + len))
             }
-            Frame::TurnMore { pc, at } => {
-                let Some(Inst::Turn { repeat, max, .. }) = self.insts.get(pc as usize) else {
+            Frame::LoopMore { pc, at } => {
+                let Some(Inst::LoopIter { repeat, max, .. }) = self.insts.get(pc as usize) else {
                     return Ok(None);
                 };
                 let now = self.repeat(*repeat);
@@ -296,13 +298,13 @@ impl Run<'_> {
                 Some((pc as usize + 1, at))
             }
             Frame::Slot { slot, old } => {
-                if let Some(value) = self.machine.slots.get_mut(slot as usize) {
+                if let Some(value) = self.backtrack.slots.get_mut(slot as usize) {
                     *value = old;
                 }
                 None
             }
             Frame::Repeat { repeat, count, last } => {
-                if let Some(value) = self.machine.repeats.get_mut(repeat as usize) {
+                if let Some(value) = self.backtrack.repeats.get_mut(repeat as usize) {
                     *value = Repeat { count, last };
                 }
                 None
@@ -324,7 +326,7 @@ impl Run<'_> {
             let Some((_, len)) = decode(self.text, end).filter(|d| set.contains(d.0)) else {
                 break;
             };
-            self.spend(1)?;
+            self.charge(1)?;
             end += len;
             count += 1;
             if count == *min {
@@ -336,12 +338,12 @@ impl Run<'_> {
         }
         match kind {
             Kind::Greedy if end > low => {
-                self.push(Frame::Less { pc: index(pc + 1), low, at: end })?;
+                self.push(Frame::GiveBack { pc: index(pc + 1), low, at: end })?;
             }
             Kind::Lazy => {
                 let left = max.unwrap_or(u32::MAX) - min;
                 if left > 0 {
-                    self.push(Frame::More { pc: index(pc), at: end, left })?;
+                    self.push(Frame::TakeMore { pc: index(pc), at: end, left })?;
                 }
             }
             _ => {}
@@ -350,11 +352,11 @@ impl Run<'_> {
     }
 
     fn repeat(&self, repeat: usize) -> Repeat {
-        self.machine.repeats.get(repeat).copied().unwrap_or(Repeat { count: 0, last: NONE })
+        self.backtrack.repeats.get(repeat).copied().unwrap_or(Repeat { count: 0, last: NONE })
     }
 
     fn set_repeat(&mut self, repeat: usize, to: Repeat) -> Result<(), StepLimit> {
-        let Some(value) = self.machine.repeats.get_mut(repeat) else { return Ok(()) };
+        let Some(value) = self.backtrack.repeats.get_mut(repeat) else { return Ok(()) };
         let Repeat { count, last } = std::mem::replace(value, to);
         self.push(Frame::Repeat { repeat: index(repeat), count, last })
     }
@@ -378,7 +380,7 @@ mod tests {
         let parsed = parse(pattern.as_bytes()).unwrap();
         let program = Program::new(&parsed.node, parsed.groups);
         let mut steps = STEPS;
-        let found = Machine::default().find(&program, text, &mut steps);
+        let found = BacktrackVm::default().find(&program, text, &mut steps);
         (found, STEPS - steps)
     }
 
@@ -406,9 +408,9 @@ mod tests {
         let pattern = format!("(?=b){}", "()".repeat(20_000));
         let (found, steps) = run(&pattern, &[b'a'; 1_000]);
         assert_eq!(found, Ok(None));
-        assert!(steps > 1_000 * 40_000 / WORDS_A_STEP, "{steps}");
+        assert!(steps > 1_000 * 40_000 / BITSET_WORDS_PER_STEP, "{steps}");
         let repeats = format!("(?=b){}", "(?:ab)*".repeat(8_000));
-        assert!(run(&repeats, &[b'a'; 1_000]).1 > 1_000 * 8_000 / WORDS_A_STEP);
+        assert!(run(&repeats, &[b'a'; 1_000]).1 > 1_000 * 8_000 / BITSET_WORDS_PER_STEP);
         // Few of them cost nothing.
         assert!(run("(?=b)()()()", &[b'a'; 1_000]).1 < 4_000);
     }

@@ -37,13 +37,13 @@ use crate::text::{Kind, decoded_offset, encode};
 
 pub(crate) use class::is_word;
 pub(crate) use linear::{ANY_LIMIT, MAX_WORK};
-pub(crate) use machine::Machine;
+pub(crate) use machine::BacktrackVm;
 pub use machine::StepLimit;
-pub(crate) use outline::Outline;
+pub(crate) use outline::LiteralSketch;
 
 use linear::Linear;
 use program::Program;
-use translate::{For, translate};
+use translate::{Target, translate};
 
 /// The longest pattern, in bytes.
 const MAX_PATTERN_LEN: usize = 64 << 10;
@@ -55,7 +55,7 @@ const MAX_SIZE: u64 = 20_000;
 pub(crate) struct Text<'a> {
     pub(crate) bytes: &'a [u8],
     /// The same in the form of [`encode`]; equal to `bytes` where it is UTF-8.
-    pub(crate) encoded: &'a [u8],
+    pub(crate) utf8_form: &'a [u8],
     pub(crate) kind: Kind,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Budget {
     /// Steps of the backtracking engine.
     pub(crate) steps: u64,
     /// What the linear engine may come to: [`MAX_WORK`] at first.
-    pub(crate) work: u64,
+    pub(crate) work_left: u64,
 }
 
 /// A compiled pattern.
@@ -96,13 +96,13 @@ impl Pattern {
         };
         let size = facts::size(&node);
         let mut linear = None;
-        if let Some(ascii) = translate(&node, For::Ascii) {
+        if let Some(ascii) = translate(&node, Target::Ascii) {
             if size > MAX_SIZE {
                 return Err(too_large());
             }
             // Its source would be long, too.
             let memory = facts::any_memory(&node);
-            let any = (memory <= ANY_LIMIT).then(|| translate(&node, For::Any)).flatten();
+            let any = (memory <= ANY_LIMIT).then(|| translate(&node, Target::Any)).flatten();
             let new = Linear::new(&ascii, any, memory, size);
             linear = Some(new.ok_or_else(too_large)?);
         }
@@ -121,12 +121,12 @@ impl Pattern {
     pub(crate) fn is_match(
         &self,
         text: Text<'_>,
-        machine: &mut Machine,
+        machine: &mut BacktrackVm,
         budget: &mut Budget,
     ) -> Result<bool, StepLimit> {
-        let Text { bytes, encoded, kind } = text;
+        let Text { bytes, utf8_form: encoded, kind } = text;
         let linear = self.linear.as_ref();
-        match linear.and_then(|l| l.is_match(bytes, encoded, kind, &mut budget.work)) {
+        match linear.and_then(|l| l.is_match(bytes, encoded, kind, &mut budget.work_left)) {
             Some(is_match) => Ok(is_match),
             None => machine.find(&self.program, bytes, &mut budget.steps).map(|m| m.is_some()),
         }
@@ -136,10 +136,10 @@ impl Pattern {
     pub(crate) fn find(
         &self,
         text: &[u8],
-        machine: &mut Machine,
+        machine: &mut BacktrackVm,
         steps: u64,
     ) -> Result<Option<Range<usize>>, StepLimit> {
-        let kind = Kind::of(text);
+        let kind = Kind::classify(text);
         let mut left = steps;
         let linear = self.linear.as_ref().and_then(|l| l.regex(text, kind));
         let Some((regex, encoded)) = linear else {
@@ -177,7 +177,7 @@ impl Pattern {
     }
 
     /// Whether it matches the empty string everywhere.
-    pub(crate) fn is_empty_anywhere(&self) -> bool {
+    pub(crate) fn always_matches(&self) -> bool {
         self.is_empty_anywhere
     }
 
@@ -187,12 +187,12 @@ impl Pattern {
     }
 
     /// About what its automaton for text beyond ASCII will need, in bytes.
-    pub(crate) fn any_memory(&self) -> u64 {
+    pub(crate) fn unicode_automaton_size(&self) -> u64 {
         self.linear.as_ref().map_or(0, Linear::any_memory)
     }
 
     /// Has text beyond ASCII matched by the backtracking engine.
-    pub(crate) fn forget_any(&mut self) {
+    pub(crate) fn drop_unicode_automaton(&mut self) {
         if let Some(linear) = &mut self.linear {
             linear.forget_any();
         }

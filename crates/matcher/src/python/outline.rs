@@ -6,7 +6,7 @@ use super::parse::parse;
 
 /// What a pattern's alternatives ask for.
 #[derive(Debug)]
-pub(crate) struct Outline(Vec<Alternative>);
+pub(crate) struct LiteralSketch(Vec<Alternative>);
 
 /// A character, or an ASCII letter (in lower case) in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ struct Alternative {
     plain: Option<Vec<Letter>>,
 }
 
-impl Outline {
+impl LiteralSketch {
     /// `None` where it is no pattern.
     pub(crate) fn new(source: &[u8]) -> Option<Self> {
         let alternatives = match parse(source).ok()?.node {
@@ -55,7 +55,7 @@ impl Alternative {
         let mut finder = Finder::default();
         finder.node(node);
         finder.end();
-        Self { runs: finder.runs, plain: plain(node) }
+        Self { runs: finder.runs, plain: is_literal(node) }
     }
 }
 
@@ -71,7 +71,7 @@ fn has(run: &[Letter], wide: &[Letter]) -> bool {
 
 /// The characters of a pattern that asks for nothing else. What may be nothing
 /// at its ends (`.*`) asks for nothing.
-fn plain(node: &Node) -> Option<Vec<Letter>> {
+fn is_literal(node: &Node) -> Option<Vec<Letter>> {
     let nodes = match node {
         Node::Concat(nodes) => nodes.as_slice(),
         node => std::slice::from_ref(node),
@@ -174,7 +174,7 @@ mod tests {
             narrow in pattern(),
             texts in prop::collection::vec("[abA é]{1,6}", 8),
         ) {
-            let outline = |source: &str| Outline::new(source.as_bytes()).unwrap();
+            let outline = |source: &str| LiteralSketch::new(source.as_bytes()).unwrap();
             if outline(&wide).contains(&outline(&narrow)) {
                 let mut rules = Rules::default();
                 for pattern in [&wide, &narrow] {
@@ -192,7 +192,7 @@ mod tests {
 
     #[track_caller]
     fn check(wide: &str, narrow: &str, contains: bool) {
-        let outline = |source: &str| Outline::new(source.as_bytes()).unwrap();
+        let outline = |source: &str| LiteralSketch::new(source.as_bytes()).unwrap();
         assert_eq!(outline(wide).contains(&outline(narrow)), contains, "{wide} and {narrow}");
     }
 

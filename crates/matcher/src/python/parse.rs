@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
 use super::class::{Class, Item, category_set};
 use super::join::{join_alternatives, search_prefix};
-use super::possessive::{groups_of, loses, lost};
+use super::possessive::{can_lose_groups, find_unreliable_group, groups_of};
 use super::set::CharSet;
 use super::token::{TokenKind, Tokens};
 use crate::pattern_error::PatternError;
@@ -45,19 +45,19 @@ pub(super) struct Parser {
     /// The width of each group, `None` while it is open.
     pub(super) widths: Vec<Option<(u64, u64)>>,
     /// In a look-behind: the number of groups before it.
-    pub(super) behind: Option<usize>,
+    pub(super) in_lookbehind: Option<usize>,
     /// Groups that conditionals name by number, and where.
     pub(super) conditions: Vec<(usize, usize)>,
     pub(super) depth: usize,
     /// Repeats that lose groups: the first and the last of these, and where.
-    losing: Vec<((usize, usize), Place)>,
+    unreliable_groups: Vec<((usize, usize), Checkpoint)>,
     /// Classes in brackets that were met before: to work out what one means
     /// takes a while, and patterns repeat them.
     pub(super) classes: HashMap<(Class, Flags), Arc<CharSet>>,
 }
 
 /// Where a quantifier is, and which it is.
-struct Place {
+struct Checkpoint {
     at: usize,
     span: usize,
     min: u32,
@@ -78,10 +78,10 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
         unicode: false,
         names: HashMap::new(),
         widths: vec![None],
-        behind: None,
+        in_lookbehind: None,
         conditions: Vec::new(),
         depth: 0,
-        losing: Vec::new(),
+        unreliable_groups: Vec::new(),
         classes: HashMap::new(),
     };
     let mut node = parser.alternatives(Flags::default(), true)?;
@@ -98,8 +98,10 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
         let message = format!("invalid group reference {group}: there is no such group");
         return Err(err(message, *at, 1, "name a group of this pattern"));
     }
-    if let Some(group) = lost(&node, groups, parser.losing.iter().map(|l| l.0)) {
-        return Err(parser.lost(group));
+    if let Some(group) =
+        find_unreliable_group(&node, groups, parser.unreliable_groups.iter().map(|l| l.0))
+    {
+        return Err(parser.unreliable_backref(group));
     }
     Ok(Parsed { node, groups })
 }
@@ -134,7 +136,7 @@ impl Parser {
         let mut nodes = Vec::new();
         loop {
             nodes.push(self.sequence(&mut flags, top && nodes.is_empty())?);
-            if !self.tokens.eat('|') {
+            if !self.tokens.consume_if('|') {
                 break;
             }
         }
@@ -169,10 +171,10 @@ impl Parser {
                         self.skip_comment_line();
                         continue;
                     }
-                    Some('[') => self.bracket(at, *flags)?,
+                    Some('[') => self.char_class(at, *flags)?,
                     Some('.') => {
                         let newline = if flags.dot_all { vec![] } else { vec![(10, 10)] };
-                        any_but(CharSet::new(newline))
+                        negated_char(CharSet::new(newline))
                     }
                     Some('^') if flags.multi_line => Node::Assert(Assert::LineStart),
                     Some('^') => Node::Assert(Assert::Start),
@@ -235,15 +237,15 @@ impl Parser {
         if self.tokens.peek_char() == Some('}') {
             return Ok(None);
         }
-        let here = self.tokens.tell();
+        let here = self.tokens.position();
         let digits = |c: char| c.is_ascii_digit();
         let low = self.tokens.take_while(usize::MAX, digits);
-        let high = if self.tokens.eat(',') {
+        let high = if self.tokens.consume_if(',') {
             self.tokens.take_while(usize::MAX, digits)
         } else {
             low.clone()
         };
-        if !self.tokens.eat('}') {
+        if !self.tokens.consume_if('}') {
             self.tokens.seek(here);
             return Ok(None);
         }
@@ -286,17 +288,17 @@ impl Parser {
             let remedy = "put the repeated item in a group: `(?:a*)*`";
             return Err(err("multiple repeat", at, span, remedy));
         }
-        let kind = if self.tokens.eat('?') {
+        let kind = if self.tokens.consume_if('?') {
             Kind::Lazy
-        } else if self.tokens.eat('+') {
+        } else if self.tokens.consume_if('+') {
             Kind::Possessive
         } else {
             Kind::Greedy
         };
-        if loses(&part.node, max, kind)
+        if can_lose_groups(&part.node, max, kind)
             && let Some(groups) = groups_of(&part.node)
         {
-            self.losing.push((groups, Place { at, span: span + 1, min }));
+            self.unreliable_groups.push((groups, Checkpoint { at, span: span + 1, min }));
         }
         let node = Node::Repeat { node: Box::new(part.node), min, max, kind };
         parts.push(Part { node, is_assertion: false, is_repeat: true });
@@ -304,9 +306,9 @@ impl Parser {
     }
 
     /// The complaint about a reference to what CPython loses.
-    fn lost(&self, group: usize) -> PatternError {
+    fn unreliable_backref(&self, group: usize) -> PatternError {
         let has = |groups: (usize, usize)| (groups.0..=groups.1).contains(&group);
-        let place = self.losing.iter().find(|l| has(l.0)).map(|l| &l.1);
+        let place = self.unreliable_groups.iter().find(|l| has(l.0)).map(|l| &l.1);
         let (at, span, min) = place.map_or((0, 1, 0), |p| (p.at, p.span, p.min));
         let message = format!(
             "group {group} is referred to outside of its turn of a possessive repeat with \
@@ -334,7 +336,7 @@ fn is_white_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
 }
 
-fn any_but(set: CharSet) -> Node {
+fn negated_char(set: CharSet) -> Node {
     let items = set.ranges().iter().map(|r| Item::Range(r.0, r.1)).collect();
     // Negated, so that it is not joined with other alternatives.
     let class = Class { items, negate: true };

@@ -12,7 +12,7 @@ use super::ast::{Kind, Node};
 
 /// A group in one of these repeats (first and last group of each) that
 /// something refers to although CPython may have lost it.
-pub(super) fn lost(
+pub(super) fn find_unreliable_group(
     node: &Node,
     groups: usize,
     repeats: impl Iterator<Item = (usize, usize)>,
@@ -26,7 +26,7 @@ pub(super) fn lost(
 
 /// Whether a repeat is one that loses groups: it is possessive, can take more
 /// than one turn, and has alternatives.
-pub(super) fn loses(node: &Node, max: Option<u32>, kind: Kind) -> bool {
+pub(super) fn can_lose_groups(node: &Node, max: Option<u32>, kind: Kind) -> bool {
     kind == Kind::Possessive && max.is_none_or(|max| max > 1) && any(node, &mut has_alternatives)
 }
 
@@ -84,7 +84,7 @@ impl Walk {
             // A group with flags has one alternative.
             Node::Alternation(nodes) if nodes.len() == 1 => nodes.iter().find_map(|n| self.node(n)),
             // No group is in more than one of them.
-            Node::Alternation(nodes) => nodes.iter().find_map(|n| self.maybe(n)),
+            Node::Alternation(nodes) => nodes.iter().find_map(|n| self.visit_optional(n)),
             Node::Group { index, node } => {
                 let lost = self.node(node);
                 if let Some(is_set) = self.is_set.get_mut(*index) {
@@ -95,23 +95,24 @@ impl Walk {
             }
             Node::Repeat { node, min, kind, .. } => {
                 if *min == 0 || *kind == Kind::Possessive {
-                    self.maybe(node)
+                    self.visit_optional(node)
                 } else {
                     self.node(node)
                 }
             }
             Node::Atomic(node) | Node::Look { node, negate: false, .. } => self.node(node),
-            Node::Look { node, .. } => self.maybe(node),
-            Node::Backreference { group, .. } => self.refer(*group),
-            Node::Conditional { group, yes, no } => {
-                self.refer(*group).or_else(|| self.maybe(yes)).or_else(|| self.maybe(no))
-            }
+            Node::Look { node, .. } => self.visit_optional(node),
+            Node::Backreference { group, .. } => self.visit_backref(*group),
+            Node::Conditional { group, yes, no } => self
+                .visit_backref(*group)
+                .or_else(|| self.visit_optional(yes))
+                .or_else(|| self.visit_optional(no)),
             Node::Empty | Node::Leaf(_) | Node::Assert(_) => None,
         }
     }
 
     /// A part after which it is not known whether its groups have matched.
-    fn maybe(&mut self, node: &Node) -> Option<usize> {
+    fn visit_optional(&mut self, node: &Node) -> Option<usize> {
         let before = self.set.len();
         let lost = self.node(node);
         for group in self.set.drain(before..) {
@@ -122,7 +123,7 @@ impl Walk {
         lost
     }
 
-    fn refer(&self, group: usize) -> Option<usize> {
+    fn visit_backref(&self, group: usize) -> Option<usize> {
         let is = |list: &[bool]| list.get(group).is_some_and(|is| *is);
         (is(&self.inside) && !is(&self.is_set)).then_some(group)
     }

@@ -23,9 +23,9 @@ pub(super) enum Inst {
     /// Notes the position in a slot: 2 a group.
     Save(usize),
     /// Enters a repeat.
-    Enter(usize),
+    LoopEnter(usize),
     /// Begins or ends a turn of a repeat; its body follows.
-    Turn {
+    LoopIter {
         repeat: usize,
         min: u32,
         max: Option<u32>,
@@ -34,7 +34,7 @@ pub(super) enum Inst {
     },
     /// What follows up to `Accept` is matched for itself, from `behind`
     /// characters back; then it goes on at `exit`.
-    Look {
+    Lookaround {
         negate: bool,
         behind: Option<u32>,
         exit: usize,
@@ -48,7 +48,7 @@ pub(super) enum Inst {
         max: Option<u32>,
         exit: usize,
     },
-    Back {
+    Backref {
         group: usize,
         fold: Fold,
     },
@@ -109,19 +109,19 @@ impl Compiler {
                 self.push(Inst::Save(index * 2 + 1));
             }
             Node::Atomic(node) => {
-                self.apart(node, |exit| Inst::Atomic { exit });
+                self.emit_isolated(node, |exit| Inst::Atomic { exit });
             }
             Node::Look { node, negate, behind } => {
                 let (negate, behind) = (*negate, *behind);
-                self.apart(node, |exit| Inst::Look { negate, behind, exit });
+                self.emit_isolated(node, |exit| Inst::Lookaround { negate, behind, exit });
             }
             Node::Backreference { group, fold } => {
-                self.push(Inst::Back { group: *group, fold: *fold });
+                self.push(Inst::Backref { group: *group, fold: *fold });
             }
             Node::Conditional { group, yes, no } => {
-                let check = self.hole();
+                let check = self.emit_placeholder();
                 self.node(yes);
-                let jump = self.hole();
+                let jump = self.emit_placeholder();
                 self.set(check, Inst::IfGroup { group: *group, no: self.insts.len() });
                 self.node(no);
                 self.set(jump, Inst::Jump(self.insts.len()));
@@ -135,7 +135,7 @@ impl Compiler {
     }
 
     /// A place for an instruction whose target is not yet known.
-    fn hole(&mut self) -> usize {
+    fn emit_placeholder(&mut self) -> usize {
         self.push(Inst::Accept);
         self.insts.len() - 1
     }
@@ -147,8 +147,8 @@ impl Compiler {
     }
 
     /// A part that ends in an `Accept` of its own.
-    fn apart(&mut self, node: &Node, inst: impl Fn(usize) -> Inst) {
-        let start = self.hole();
+    fn emit_isolated(&mut self, node: &Node, inst: impl Fn(usize) -> Inst) {
+        let start = self.emit_placeholder();
         self.node(node);
         self.push(Inst::Accept);
         self.set(start, inst(self.insts.len()));
@@ -160,9 +160,9 @@ impl Compiler {
             if index + 1 == nodes.len() {
                 self.node(node);
             } else {
-                let split = self.hole();
+                let split = self.emit_placeholder();
                 self.node(node);
-                jumps.push(self.hole());
+                jumps.push(self.emit_placeholder());
                 self.set(split, Inst::Split(split + 1, self.insts.len()));
             }
         }
@@ -177,17 +177,17 @@ impl Compiler {
             return;
         }
         if kind == Kind::Possessive {
-            self.apart(node, |exit| Inst::Possessive { min, max, exit });
+            self.emit_isolated(node, |exit| Inst::Possessive { min, max, exit });
             return;
         }
         let repeat = self.repeats;
         self.repeats += 1;
-        self.push(Inst::Enter(repeat));
-        let turn = self.hole();
+        self.push(Inst::LoopEnter(repeat));
+        let turn = self.emit_placeholder();
         self.node(node);
         self.push(Inst::Jump(turn));
         let exit = self.insts.len();
-        self.set(turn, Inst::Turn { repeat, min, max, lazy: kind == Kind::Lazy, exit });
+        self.set(turn, Inst::LoopIter { repeat, min, max, lazy: kind == Kind::Lazy, exit });
     }
 }
 

@@ -76,7 +76,7 @@ impl Tokens {
     }
 
     /// Takes the next one, where it is this character.
-    pub(super) fn eat(&mut self, c: char) -> bool {
+    pub(super) fn consume_if(&mut self, c: char) -> bool {
         let is = self.peek_char() == Some(c);
         self.next += usize::from(is);
         is
@@ -101,7 +101,7 @@ impl Tokens {
     }
 
     /// To come back to with [`seek`](Self::seek).
-    pub(super) fn tell(&self) -> usize {
+    pub(super) fn position(&self) -> usize {
         self.next
     }
 

@@ -15,13 +15,13 @@ use super::set::CharSet;
 
 /// Which text the translation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
+pub(super) enum Target {
     Ascii,
     Any,
 }
 
 /// The translation, or `None` where there is none.
-pub(super) fn translate(node: &Node, text: For) -> Option<String> {
+pub(super) fn translate(node: &Node, text: Target) -> Option<String> {
     let mut printer = Printer { out: String::new(), text };
     printer.node(node, true)?;
     Some(printer.out)
@@ -29,7 +29,7 @@ pub(super) fn translate(node: &Node, text: For) -> Option<String> {
 
 struct Printer {
     out: String,
-    text: For,
+    text: Target,
 }
 
 impl Printer {
@@ -94,11 +94,11 @@ impl Printer {
             Assert::BeforeLastNewline if last => r"(?:\x0A?\z)",
             Assert::BeforeLastNewline => return None,
             Assert::Word { ascii, negate } => match (self.text, ascii, negate) {
-                (For::Ascii, _, false) | (For::Any, true, false) => r"(?-u:\b)",
-                (For::Ascii, _, true) => r"(?-u:\B)",
-                (For::Any, false, false) => r"\b",
+                (Target::Ascii, _, false) | (Target::Any, true, false) => r"(?-u:\b)",
+                (Target::Ascii, _, true) => r"(?-u:\B)",
+                (Target::Any, false, false) => r"\b",
                 // It could hold within a character.
-                (For::Any, _, true) => return None,
+                (Target::Any, _, true) => return None,
             },
         });
         Some(())
@@ -106,11 +106,11 @@ impl Printer {
 
     fn set(&mut self, set: &CharSet) {
         match self.text {
-            For::Ascii => {
+            Target::Ascii => {
                 let ascii = set.ranges().iter().filter(|r| r.0 < 128);
                 self.class(ascii.map(|r| (r.0, r.1.min(127))));
             }
-            For::Any => self.any_set(set),
+            Target::Any => self.any_set(set),
         }
     }
 

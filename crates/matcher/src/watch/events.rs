@@ -15,26 +15,26 @@ use std::path::{Path, PathBuf};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
 use rustix::io::Errno;
 
-use super::Shortage;
+use super::InotifyLimit;
 use super::route::walk;
 
 /// Room for some hundred events; more are read in turns.
 const BUFFER: usize = 16 << 10;
 /// Turns of reading a drain: an endless stream of events must not hold us.
-const TURNS: usize = 64;
+const MAX_READS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Watch {
     path: PathBuf,
     /// `None` where the kernel gives none; asked for again at each arming.
     inotify: Option<Inotify>,
-    directories: Vec<Watched>,
+    directories: Vec<WatchEntry>,
     file: Option<WatchDescriptor>,
     /// The inode that `file` was set on, or was to be.
     file_inode: Option<Inode>,
     /// Written and not closed since.
     being_written: bool,
-    shortage: Option<Shortage>,
+    shortage: Option<InotifyLimit>,
 }
 
 /// Device and number.
@@ -42,7 +42,7 @@ type Inode = (u64, u64);
 
 /// A directory and the names in it that matter.
 #[derive(Debug)]
-struct Watched {
+struct WatchEntry {
     directory: PathBuf,
     /// What it was when the watch was set; `None` where there was nothing.
     inode: Option<Inode>,
@@ -74,10 +74,10 @@ impl Watch {
     }
 
     /// Takes all events and says whether one of them concerns the path.
-    pub(crate) fn drain(&mut self) -> bool {
+    pub(crate) fn read_events(&mut self) -> bool {
         let mut touched = false;
         let mut buffer = [0; BUFFER];
-        for _ in 0..TURNS {
+        for _ in 0..MAX_READS {
             let Some(inotify) = &mut self.inotify else { return touched };
             match inotify.read_events(&mut buffer) {
                 Ok(events) => {
@@ -88,7 +88,7 @@ impl Watch {
                         } else if file && event.mask.contains(EventMask::CLOSE_WRITE) {
                             self.being_written = false;
                         }
-                        touched |= file || concerns(&self.directories, &event);
+                        touched |= file || is_relevant(&self.directories, &event);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return touched,
@@ -96,7 +96,7 @@ impl Watch {
                 Err(_) => {
                     // A descriptor that cannot be read would wake its owner
                     // for ever. The next arming asks for a new one.
-                    self.forget();
+                    self.remove_watches();
                     return true;
                 }
             }
@@ -105,12 +105,12 @@ impl Watch {
     }
 
     /// What the kernel has too little of for all watches.
-    pub(crate) fn shortage(&self) -> Option<Shortage> {
+    pub(crate) fn shortage(&self) -> Option<InotifyLimit> {
         self.shortage
     }
 
     /// Whether the file's watch is on this inode, or there is none to watch.
-    pub(crate) fn is_on(&self, inode: Option<Inode>) -> bool {
+    pub(crate) fn is_active(&self, inode: Option<Inode>) -> bool {
         self.file_inode == inode
     }
 
@@ -122,27 +122,27 @@ impl Watch {
     ///
     /// Where the kernel has no watch left, those it gave stay; the rest is left
     /// to looking, and asked for again at the next arming.
-    pub(crate) fn arm(&mut self, changed: bool) {
-        if !changed && self.is_steady() {
+    pub(crate) fn update_watches(&mut self, changed: bool) {
+        if !changed && self.is_up_to_date() {
             return;
         }
         self.shortage = None;
         if self.inotify.is_none() {
             match Inotify::init() {
                 Ok(inotify) => self.inotify = Some(inotify),
-                Err(_) => self.shortage = Some(Shortage::Instances),
+                Err(_) => self.shortage = Some(InotifyLimit::Instances),
             }
         }
         let Some(inotify) = &self.inotify else { return };
-        let mut arming = Arming { watches: inotify.watches(), exhausted: false };
-        let mut directories: Vec<Watched> = Vec::new();
+        let mut arming = WatchSetup { watches: inotify.watches(), limit_hit: false };
+        let mut directories: Vec<WatchEntry> = Vec::new();
         let end = walk(&self.path, |step| {
             // First what it is, then the watch: should another take its place
             // between the two, the next look sees that they differ.
             let inode = inode_of(&step.directory);
             // The same inode gives the same descriptor again.
             let descriptor = arming.add(&step.directory, directory_mask());
-            let same = |w: &&mut Watched| {
+            let same = |w: &&mut WatchEntry| {
                 if descriptor.is_some() {
                     w.descriptor == descriptor
                 } else {
@@ -151,7 +151,7 @@ impl Watch {
             };
             match directories.iter_mut().find(same) {
                 Some(watched) => watched.names.push(step.name),
-                None => directories.push(Watched {
+                None => directories.push(WatchEntry {
                     directory: step.directory,
                     inode,
                     descriptor,
@@ -175,21 +175,21 @@ impl Watch {
                 let _ = arming.watches.remove(descriptor);
             }
         }
-        self.shortage = arming.exhausted.then_some(Shortage::Watches);
+        self.shortage = arming.limit_hit.then_some(InotifyLimit::Watches);
         self.directories = directories;
         self.file = file;
     }
 
     /// Whether everything is watched, and is still what it was then. A watch
     /// that the kernel takes back makes an event.
-    fn is_steady(&self) -> bool {
+    fn is_up_to_date(&self) -> bool {
         self.inotify.is_some()
             && self.shortage.is_none()
             && !self.directories.is_empty()
             && self.directories.iter().all(|w| inode_of(&w.directory) == w.inode)
     }
 
-    fn forget(&mut self) {
+    fn remove_watches(&mut self) {
         self.inotify = None;
         self.directories.clear();
         self.file = None;
@@ -199,13 +199,13 @@ impl Watch {
 }
 
 /// Watches that are being set.
-struct Arming {
+struct WatchSetup {
     watches: Watches,
     /// One was refused because there are too many.
-    exhausted: bool,
+    limit_hit: bool,
 }
 
-impl Arming {
+impl WatchSetup {
     fn add(&mut self, path: &Path, mask: WatchMask) -> Option<WatchDescriptor> {
         match self.watches.add(path, mask) {
             Ok(descriptor) => Some(descriptor),
@@ -213,7 +213,7 @@ impl Arming {
                 // Other reasons lie in the path: nothing there, no directory,
                 // no right to read it.
                 let errno = Errno::from_io_error(&error);
-                self.exhausted |= matches!(errno, Some(Errno::NOSPC | Errno::NOMEM));
+                self.limit_hit |= matches!(errno, Some(Errno::NOSPC | Errno::NOMEM));
                 None
             }
         }
@@ -246,7 +246,7 @@ fn file_mask() -> WatchMask {
 
 /// Whether an event of a directory concerns the way. Others' files come and
 /// go in the same directories.
-fn concerns(directories: &[Watched], event: &inotify::Event<&OsStr>) -> bool {
+fn is_relevant(directories: &[WatchEntry], event: &inotify::Event<&OsStr>) -> bool {
     if event.mask.contains(EventMask::Q_OVERFLOW) {
         return true;
     }

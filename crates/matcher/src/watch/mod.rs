@@ -10,21 +10,21 @@ mod route;
 #[cfg(feature = "inotify")]
 pub(crate) use events::Watch;
 #[cfg(not(feature = "inotify"))]
-pub(crate) use silent::Watch;
+pub(crate) use noop::Watch;
 
 /// What the kernel has too little of to tell of every change at once.
 ///
 /// [`Display`](fmt::Display) says how to give it more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Shortage {
+pub enum InotifyLimit {
     /// inotify(7) instances, or descriptors.
     Instances,
     /// inotify(7) watches.
     Watches,
 }
 
-impl fmt::Display for Shortage {
+impl fmt::Display for InotifyLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Instances => {
@@ -38,7 +38,7 @@ impl fmt::Display for Shortage {
 
 /// Without inotify nothing is told, and whoever asks has to look.
 #[cfg(not(feature = "inotify"))]
-mod silent {
+mod noop {
     use std::os::fd::BorrowedFd;
     use std::path::PathBuf;
 
@@ -52,14 +52,14 @@ mod silent {
         pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
             None
         }
-        pub(crate) fn drain(&mut self) -> bool {
+        pub(crate) fn read_events(&mut self) -> bool {
             false
         }
-        pub(crate) fn arm(&mut self, _changed: bool) {}
-        pub(crate) fn is_on(&self, _inode: Option<(u64, u64)>) -> bool {
+        pub(crate) fn update_watches(&mut self, _changed: bool) {}
+        pub(crate) fn is_active(&self, _inode: Option<(u64, u64)>) -> bool {
             true
         }
-        pub(crate) fn shortage(&self) -> Option<super::Shortage> {
+        pub(crate) fn shortage(&self) -> Option<super::InotifyLimit> {
             None
         }
         pub(crate) fn is_being_written(&self) -> bool {

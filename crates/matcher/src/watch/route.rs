@@ -9,7 +9,7 @@ const MAX_LINKS: usize = 40;
 /// A directory that the way leads through, and the name that is looked up in
 /// it: when that name gets another meaning, the way leads elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct PathComponent {
     pub(super) directory: PathBuf,
     pub(super) name: OsString,
 }
@@ -18,7 +18,7 @@ pub(super) struct Step {
 /// *before* the name is looked up, so that a watch that is set there sees
 /// every later change. Returns where the way ends, as far as it could be
 /// walked.
-pub(super) fn walk(path: &Path, mut step: impl FnMut(Step)) -> PathBuf {
+pub(super) fn walk(path: &Path, mut step: impl FnMut(PathComponent)) -> PathBuf {
     let mut here = PathBuf::from("/");
     // What is still to be walked, the next part last.
     let mut todo: Vec<OsString> = parts(path);
@@ -28,7 +28,7 @@ pub(super) fn walk(path: &Path, mut step: impl FnMut(Step)) -> PathBuf {
             here.pop();
             continue;
         }
-        step(Step { directory: here.clone(), name: name.clone() });
+        step(PathComponent { directory: here.clone(), name: name.clone() });
         let next = here.join(&name);
         match std::fs::read_link(&next) {
             Ok(target) if links < MAX_LINKS => {

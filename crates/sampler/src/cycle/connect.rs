@@ -1,9 +1,9 @@
 //! Which sockets are ESTABLISHED, in every network namespace that a member
 //! lives in.
 
-use crate::keep::sockets::{Found, Netns, Strangers};
-use crate::keep::tracked::Life;
-use crate::memory::give_back;
+use crate::keep::sockets::{NetnsId, SocketRow, UnownedSockets};
+use crate::keep::tracked::TrackedState;
+use crate::memory::shrink_vec;
 use crate::read::outcome::Outcome;
 use crate::read::tables::Protocol;
 use crate::reckon::ledger::Slot;
@@ -11,13 +11,13 @@ use crate::sampler::Sampler;
 
 /// How often a text table that lacks a row is read again in a cycle, as long as
 /// that brings rows back. A socket that has truly left costs one reading more.
-const SEARCHES: usize = 8;
+const MAX_REREADS: usize = 8;
 
 /// The members that live in a network namespace; their tables are the same.
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces {
     /// (namespace, member), sorted.
-    members: Vec<(Netns, Slot)>,
+    members: Vec<(NetnsId, Slot)>,
     /// Some member, or its namespace, is another.
     pub(crate) changed: bool,
 }
@@ -25,24 +25,24 @@ pub(crate) struct Namespaces {
 impl Sampler {
     /// Reads the tables and counts.
     pub(crate) fn read_tables(&mut self) {
-        self.renew_namespaces();
+        self.refresh_netns();
         self.owners.begin(self.cycle);
-        let mut strangers = std::mem::take(&mut self.strangers);
+        let mut strangers = std::mem::take(&mut self.unowned_sockets);
         strangers.clear();
         self.unread_tables.clear();
         for protocol in Protocol::ALL {
             self.read_table(protocol, None, &mut strangers);
         }
-        if self.owners.any_lost() {
-            self.look_at_losers();
+        if self.owners.has_missing() {
+            self.scan_owners_of_missing();
             // A socket that took a lost one's place was a stranger until now.
             for stranger in strangers.iter() {
                 self.owners.established(stranger);
             }
-            self.search_for_lost(&mut strangers);
+            self.reread_for_missing(&mut strangers);
         }
-        strangers.settle();
-        self.strangers = strangers;
+        strangers.finish();
+        self.unowned_sockets = strangers;
     }
 
     /// Reads the text tables again that may have left out a row.
@@ -52,13 +52,13 @@ impl Sampler {
     /// were closed since the page before make it skip as many others. So a
     /// socket that was ESTABLISHED in the last cycle, is still held and not in
     /// the table, may be there all the same.
-    fn search_for_lost(&mut self, strangers: &mut Strangers) {
+    fn reread_for_missing(&mut self, strangers: &mut UnownedSockets) {
         let mut lost = self.owners.lost();
-        for _ in 0..SEARCHES {
+        for _ in 0..MAX_REREADS {
             let before = lost.count;
             for &(protocol, netns) in &lost.tables {
                 let own = self.procfs.own_netns == Some(netns.0);
-                if self.tables.is_text(own, protocol) {
+                if self.tables.uses_text_table(own, protocol) {
                     self.read_table(protocol, Some(netns), strangers);
                 }
             }
@@ -71,35 +71,41 @@ impl Sampler {
 
     /// Reads one protocol's table in each namespace, or in one for the second
     /// time, by way of any member.
-    fn read_table(&mut self, protocol: Protocol, again: Option<Netns>, strangers: &mut Strangers) {
+    fn read_table(
+        &mut self,
+        protocol: Protocol,
+        again: Option<NetnsId>,
+        strangers: &mut UnownedSockets,
+    ) {
         let mut done = None;
         for &(netns, slot) in &self.namespaces.members {
             if done == Some(netns) || again.is_some_and(|again| again != netns) {
                 continue;
             }
-            let Some(tracked) = self.roll.get(slot).filter(|t| t.life != Life::Gone) else {
+            let Some(tracked) = self.roll.get(slot).filter(|t| t.life != TrackedState::Exited)
+            else {
                 continue;
             };
             let own = self.procfs.own_netns == Some(netns.0);
             let owners = &mut self.owners;
             let outcome = self.tables.established(
                 &self.procfs,
-                tracked.place(),
+                tracked.proc_dir(),
                 own,
                 protocol,
                 &mut |inode| {
                     // The kernel numbers sockets with 32 bits.
                     let Ok(inode) = u32::try_from(inode) else { return };
-                    let row = Found { inode, protocol, netns };
+                    let row = SocketRow { inode, protocol, netns };
                     if !owners.established(row) && again.is_none() {
                         strangers.push(row);
                     }
                 },
             );
             match outcome {
-                Outcome::There(()) => done = Some(netns),
+                Outcome::Value(()) => done = Some(netns),
                 // Another member's will do.
-                Outcome::Gone => {}
+                Outcome::Exited => {}
                 Outcome::Denied | Outcome::Failed(_) => {
                     self.health.failed.net += 1;
                     if again.is_none() {
@@ -111,15 +117,15 @@ impl Sampler {
         }
     }
 
-    fn renew_namespaces(&mut self) {
+    fn refresh_netns(&mut self) {
         if std::mem::take(&mut self.namespaces.changed) {
             let members = &mut self.namespaces.members;
             members.clear();
-            let living = self.roll.iter().filter(|(_, tracked)| tracked.is_running_member());
+            let living = self.roll.iter().filter(|(_, tracked)| tracked.is_live_member());
             members
                 .extend(living.filter_map(|(slot, tracked)| Some((tracked.sockets.netns?, slot))));
             members.sort_unstable();
-            give_back(members);
+            shrink_vec(members);
         }
     }
 }

@@ -2,40 +2,40 @@
 //! ledger's invariant: a reading that is accepted holds nothing of a process
 //! that is not known to be gone.
 
-use crate::keep::forest::{Family, Forest};
+use crate::keep::forest::{ProcessTree, TreeNode};
 use crate::reckon::ledger::Slot;
 
 /// What is done with one process while the families are gone through.
-pub(crate) trait Household {
+pub(crate) trait IoVisitor {
     /// Reads its io into the ledger, or notes that it has gone. Tells whether it
     /// is another than the last one: only then can it hold somebody's who was
     /// not in that.
     fn read(&mut self, slot: Slot) -> bool;
     /// Looks whether it is still there, and notes it if it has gone.
-    fn look(&mut self, slot: Slot);
+    fn check_alive(&mut self, slot: Slot);
     /// Whether it was noted that it has gone.
-    fn is_gone(&self, slot: Slot) -> bool;
+    fn has_exited(&self, slot: Slot) -> bool;
     /// Takes its reading back.
-    fn withdraw(&mut self, slot: Slot);
+    fn discard_read(&mut self, slot: Slot);
 }
 
 /// So often is a process read at most: a second reading, when a child went
 /// meanwhile, is after that one's end; a third when another did.
-const READINGS: usize = 3;
+const MAX_READS: usize = 3;
 
 /// Reads everyone who is wanted, children before parents, and checks after each
 /// that its children are still there; if it has grown, all its descendants: one
 /// whose parent has ended may have been adopted by any ancestor. If one of those
 /// has gone, its parent and all above it are read again, so that each reading is
 /// from after its end.
-pub(crate) fn read<H: Household>(
-    forest: &Forest,
+pub(crate) fn read<H: IoVisitor>(
+    forest: &ProcessTree,
     house: &mut H,
     is_wanted: impl Fn(&H, Slot) -> bool,
 ) {
     let mut place = 0;
     // Each way back is for another process that has gone, so they come to an end.
-    while let Some(family) = forest.families.get(place) {
+    while let Some(family) = forest.io_order.get(place) {
         let back = match is_wanted(house, family.slot) {
             true => read_one(forest, house, place, family),
             false => None,
@@ -46,22 +46,22 @@ pub(crate) fn read<H: Household>(
 
 /// Reads one, and gives the place of the first below it that is to be read again.
 fn read_one(
-    forest: &Forest,
-    house: &mut impl Household,
+    forest: &ProcessTree,
+    house: &mut impl IoVisitor,
     place: usize,
-    family: &Family,
+    family: &TreeNode,
 ) -> Option<usize> {
     let head = family.slot;
     let mut has_grown = house.read(head);
     let mut is_settled = false;
-    for _ in 0..READINGS {
+    for _ in 0..MAX_READS {
         let mut lost = false;
         if has_grown {
             let mut back = None;
             for below in family.first..place {
-                let slot = forest.families.get(below).map_or(head, |below| below.slot);
-                if is_lost(house, slot) {
-                    let parent = forest.parent_place(below).filter(|&parent| parent < place);
+                let slot = forest.io_order.get(below).map_or(head, |below| below.slot);
+                if descendant_exited(house, slot) {
+                    let parent = forest.parent_index(below).filter(|&parent| parent < place);
                     back = back.into_iter().chain(parent).min();
                     lost = true;
                 }
@@ -71,7 +71,7 @@ fn read_one(
             }
         } else {
             for child in forest.children(family) {
-                lost |= is_lost(house, child);
+                lost |= descendant_exited(house, child);
             }
         }
         if !lost {
@@ -80,26 +80,26 @@ fn read_one(
         }
         has_grown |= house.read(head);
     }
-    if !is_settled && !house.is_gone(head) {
-        house.withdraw(head);
+    if !is_settled && !house.has_exited(head) {
+        house.discard_read(head);
     }
     None
 }
 
 /// Whether one that was there has gone.
-fn is_lost(house: &mut impl Household, slot: Slot) -> bool {
-    if house.is_gone(slot) {
+fn descendant_exited(house: &mut impl IoVisitor, slot: Slot) -> bool {
+    if house.has_exited(slot) {
         return false;
     }
-    house.look(slot);
-    house.is_gone(slot)
+    house.check_alive(slot);
+    house.has_exited(slot)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keep::seen::{Census, Seen};
-    use crate::keep::tracked::Roll;
+    use crate::keep::seen::{ProcessEntry, ProcessTable};
+    use crate::keep::tracked::TrackedProcesses;
 
     /// By slot: who is whose child. Processes can vanish at any moment.
     const PARENTS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(2), Some(1)];
@@ -123,44 +123,44 @@ mod tests {
         }
     }
 
-    impl Household for Scene {
+    impl IoVisitor for Scene {
         fn read(&mut self, slot: Slot) -> bool {
-            let is_read = !self.is_gone(slot) && self.is_there(slot);
+            let is_read = !self.has_exited(slot) && self.is_there(slot);
             if is_read {
                 self.read[slot as usize] = Some(self.now);
             }
             is_read
         }
 
-        fn look(&mut self, slot: Slot) {
+        fn check_alive(&mut self, slot: Slot) {
             self.is_there(slot);
         }
 
-        fn is_gone(&self, slot: Slot) -> bool {
+        fn has_exited(&self, slot: Slot) -> bool {
             self.noted[slot as usize]
         }
 
-        fn withdraw(&mut self, slot: Slot) {
+        fn discard_read(&mut self, slot: Slot) {
             self.read[slot as usize] = None;
         }
     }
 
-    fn forest() -> Forest {
+    fn forest() -> ProcessTree {
         let (mut census, mut roll, mut forest) =
-            (Census::default(), Roll::default(), Forest::default());
+            (ProcessTable::default(), TrackedProcesses::default(), ProcessTree::default());
         for (pid, parent) in (1..).zip(PARENTS) {
-            let mut seen = Seen::new(pid, u64::from(pid), 1);
+            let mut seen = ProcessEntry::new(pid, u64::from(pid), 1);
             seen.ppid = parent.map_or(0, |parent| parent as u32 + 1);
             seen.slot = Some(roll.add(seen.listed(), 0));
             census.all.push(seen);
         }
-        forest.grow(&mut census, &mut roll, |_, _| unreachable!("all are tracked"));
+        forest.rebuild(&mut census, &mut roll, |_, _| unreachable!("all are tracked"));
         forest
     }
 
     /// Whoever vanished before a reading that stands, and could be in it
     /// because all between had vanished too, is known to be gone.
-    fn check(forest: &Forest, ends: [Option<u32>; 5]) {
+    fn check(forest: &ProcessTree, ends: [Option<u32>; 5]) {
         let mut scene = Scene { ends, ..Scene::default() };
         read(forest, &mut scene, |_, _| true);
         for slot in 0..PARENTS.len() {
@@ -193,14 +193,14 @@ mod tests {
     #[test]
     fn a_reading_is_taken_back_when_children_go_on_vanishing() {
         let (mut census, mut roll, mut forest) =
-            (Census::default(), Roll::default(), Forest::default());
+            (ProcessTable::default(), TrackedProcesses::default(), ProcessTree::default());
         for pid in 1..=5 {
-            let mut seen = Seen::new(pid, u64::from(pid), 1);
+            let mut seen = ProcessEntry::new(pid, u64::from(pid), 1);
             seen.ppid = u32::from(pid > 1);
             seen.slot = Some(roll.add(seen.listed(), 0));
             census.all.push(seen);
         }
-        forest.grow(&mut census, &mut roll, |_, _| unreachable!("all are tracked"));
+        forest.rebuild(&mut census, &mut roll, |_, _| unreachable!("all are tracked"));
         // Read: 1 to 4, parent 5; looks: 6 to 9, again 10, 11 to 13, 14, 15, 16.
         let mut scene =
             Scene { ends: [None, Some(6), Some(11), Some(15), None], ..Scene::default() };

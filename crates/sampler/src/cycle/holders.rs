@@ -16,45 +16,45 @@ use std::time::Instant;
 use rustix::fd::OwnedFd;
 
 use crate::keep::schedule::{
-    DENIED_TURN, DESCRIPTOR_TURN, DESCRIPTORS_A_CYCLE, DESCRIPTORS_AT_ONCE,
+    DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, MAX_FDS_PER_CYCLE, MIN_FDS_PER_CYCLE,
 };
-use crate::keep::sockets::{Group, Netns};
+use crate::keep::sockets::{Group, NetnsId};
 use crate::keep::tracked::{FileState, Tracked};
-use crate::read::descriptors::{self, SocketFinder};
-use crate::read::listing::Listed;
+use crate::read::descriptors::{self, FdSocketScanner};
+use crate::read::listing::ProcessKey;
 use crate::read::outcome::Outcome;
-use crate::read::process::open_folder;
+use crate::read::process::open_dir;
 use crate::read::procfs::Procfs;
 use crate::reckon::ledger::Slot;
 use crate::sampler::Sampler;
 
 /// Where the looks at descriptors have come to.
 #[derive(Debug, Default)]
-pub(crate) struct Looks {
+pub(crate) struct FdScan {
     /// Whose turn it was last.
-    turn: Slot,
+    cursor: Slot,
     /// How many descriptors are still to be looked at in turn in this cycle,
-    share: u64,
+    quota: u64,
     /// and of how many places at most.
-    places: Slot,
+    slots_left: Slot,
     /// How many descriptors may still be looked at in this cycle because
     /// something points to a change.
-    left: u64,
+    budget_left: u64,
     /// The first of whom that was not so, in this cycle or the last.
-    late: Option<Slot>,
-    long: Option<LongLook>,
+    resume_at: Option<Slot>,
+    partial: Option<PartialScan>,
 }
 
 /// A look that takes several cycles.
 #[derive(Debug)]
-struct LongLook {
+struct PartialScan {
     slot: Slot,
-    who: Listed,
+    who: ProcessKey,
     /// Where in the folder it goes on.
     at: u64,
     /// Nanoseconds of CPU time of the process before it.
     cpu: u64,
-    finder: SocketFinder,
+    finder: FdSocketScanner,
 }
 
 impl Sampler {
@@ -62,189 +62,189 @@ impl Sampler {
     /// change; all have their turn within [`DESCRIPTOR_TURN`] cycles. What is left
     /// of that at `until`, [`finish_looks_in_turn`](Self::finish_looks_in_turn) does.
     /// Those never looked at come too, as long as `until` allows.
-    pub(crate) fn look_at_sockets_in_turn(&mut self, until: Instant) {
+    pub(crate) fn scan_round_robin(&mut self, until: Instant) {
         let total: u64 = self.roll.iter().map(|(_, tracked)| tracked.sockets.descriptors + 1).sum();
         let end = self.roll.end();
-        self.looks.share = (total / DESCRIPTOR_TURN).max(DESCRIPTORS_A_CYCLE);
-        self.looks.places = end;
-        while Instant::now() < until && self.look_at_next_in_turn() {}
+        self.fd_scan.quota = (total / FD_SCAN_INTERVAL).max(MIN_FDS_PER_CYCLE);
+        self.fd_scan.slots_left = end;
+        while Instant::now() < until && self.scan_next() {}
         for slot in 0..end {
             if self.is_unread(slot) {
                 if Instant::now() >= until {
                     break;
                 }
-                self.look_at_sockets(slot);
+                self.scan_sockets(slot);
             }
-            while self.looks.long.as_ref().is_some_and(|long| self.is_unread(long.slot))
+            while self.fd_scan.partial.as_ref().is_some_and(|long| self.is_unread(long.slot))
                 && Instant::now() < until
             {
-                self.go_on_with_long_look(DESCRIPTORS_AT_ONCE);
+                self.continue_partial_scan(MAX_FDS_PER_CYCLE);
             }
         }
     }
 
     /// Looks at the rest of this cycle's share, after the window, if the machine was
     /// too busy for it: the turn holds all the same.
-    pub(crate) fn finish_looks_in_turn(&mut self) {
-        while self.look_at_next_in_turn() {}
+    pub(crate) fn finish_round_robin(&mut self) {
+        while self.scan_next() {}
     }
 
     /// Looks at the next one in turn, or goes on with a long look; `false` if all of
     /// this cycle's share has been looked at.
-    fn look_at_next_in_turn(&mut self) -> bool {
-        if self.looks.share == 0 || self.looks.places == 0 {
+    fn scan_next(&mut self) -> bool {
+        if self.fd_scan.quota == 0 || self.fd_scan.slots_left == 0 {
             return false;
         }
-        let looked_at = if self.looks.long.is_some() {
-            self.go_on_with_long_look(self.looks.share.min(DESCRIPTORS_AT_ONCE))
+        let looked_at = if self.fd_scan.partial.is_some() {
+            self.continue_partial_scan(self.fd_scan.quota.min(MAX_FDS_PER_CYCLE))
         } else {
-            self.looks.places -= 1;
-            let next = self.looks.turn + 1;
-            self.looks.turn = if next < self.roll.end() { next } else { 0 };
-            let slot = self.looks.turn;
+            self.fd_scan.slots_left -= 1;
+            let next = self.fd_scan.cursor + 1;
+            self.fd_scan.cursor = if next < self.roll.end() { next } else { 0 };
+            let slot = self.fd_scan.cursor;
             let Some(tracked) = self.roll.get(slot) else { return true };
-            let idle = self.procfs.fast.cpu_clock && !tracked.may_have_other_sockets(self.cycle);
+            let idle = self.procfs.fast.cpu_clock && !tracked.sockets_may_have_changed(self.cycle);
             match idle {
                 // Counts as looked at, so that the turn does not become
                 // shorter where few are busy: its length is for all.
                 true => tracked.sockets.descriptors + 1,
-                false => self.look_at_sockets(slot),
+                false => self.scan_sockets(slot),
             }
         };
-        self.looks.share = self.looks.share.saturating_sub(looked_at);
+        self.fd_scan.quota = self.fd_scan.quota.saturating_sub(looked_at);
         true
     }
 
     fn is_unread(&self, slot: Slot) -> bool {
         self.roll.get(slot).is_some_and(|tracked| {
-            tracked.is_running_member() && tracked.sockets.state == FileState::Unread
+            tracked.is_live_member() && tracked.sockets.state == FileState::Unread
         })
     }
 
     /// Looks at the descriptors of those that something points to.
-    pub(crate) fn look_at_suspects(&mut self) {
+    pub(crate) fn scan_stale(&mut self) {
         let end = self.roll.end();
-        let first = self.looks.late.take().unwrap_or(0).min(end);
-        self.looks.left = DESCRIPTORS_AT_ONCE;
+        let first = self.fd_scan.resume_at.take().unwrap_or(0).min(end);
+        self.fd_scan.budget_left = MAX_FDS_PER_CYCLE;
         for slot in (first..end).chain(0..first) {
             let Some(tracked) = self.roll.get(slot) else { continue };
             let sockets = &tracked.sockets;
-            let count = tracked.readings.descriptors.there();
-            if sockets.suspect || count.is_some_and(|count| count != sockets.descriptors) {
-                self.look_at_suspect(slot);
+            let count = tracked.readings.descriptors.value();
+            if sockets.stale || count.is_some_and(|count| count != sockets.descriptors) {
+                self.scan_one_stale(slot);
             }
         }
     }
 
     /// Looks at those that held a socket which is ESTABLISHED no more.
-    pub(super) fn look_at_losers(&mut self) {
+    pub(super) fn scan_owners_of_missing(&mut self) {
         for slot in 0..self.roll.end() {
             let Some(tracked) = self.roll.get(slot) else { continue };
-            let fresh = tracked.sockets.looked == self.cycle && !tracked.sockets.suspect;
+            let fresh = tracked.sockets.scanned_at == self.cycle && !tracked.sockets.stale;
             let inodes = &tracked.sockets.inodes;
             if !fresh && inodes.iter().any(|&inode| self.owners.is_lost(inode)) {
-                self.look_at_suspect(slot);
+                self.scan_one_stale(slot);
             }
         }
     }
 
     /// Looks at a member's descriptors, if that fits this cycle.
-    fn look_at_suspect(&mut self, slot: Slot) {
+    fn scan_one_stale(&mut self, slot: Slot) {
         let Some(tracked) = self.roll.get_mut(slot) else { return };
         // Until it was looked at.
-        tracked.sockets.suspect = true;
-        if tracked.number_of_descriptors() > DESCRIPTORS_AT_ONCE {
+        tracked.sockets.stale = true;
+        if tracked.fd_count() > MAX_FDS_PER_CYCLE {
             return;
         }
-        if self.looks.left == 0 {
-            self.looks.late.get_or_insert(slot);
+        if self.fd_scan.budget_left == 0 {
+            self.fd_scan.resume_at.get_or_insert(slot);
             return;
         }
-        let looked_at = self.look_at_sockets(slot);
-        self.looks.left = self.looks.left.saturating_sub(looked_at);
+        let looked_at = self.scan_sockets(slot);
+        self.fd_scan.budget_left = self.fd_scan.budget_left.saturating_sub(looked_at);
     }
 
     /// Looks at a member's descriptors; gives how many they were. Of very many
     /// only at the first: a long look begins, unless there is one.
-    fn look_at_sockets(&mut self, slot: Slot) -> u64 {
+    fn scan_sockets(&mut self, slot: Slot) -> u64 {
         let cycle = self.cycle;
         let Some(tracked) = self.roll.get_mut(slot) else { return 0 };
-        if !tracked.is_running_member() || !tracked.sockets.state.is_due(cycle) {
+        if !tracked.is_live_member() || !tracked.sockets.state.is_due(cycle) {
             return 0;
         }
-        if tracked.number_of_descriptors() > DESCRIPTORS_AT_ONCE && self.looks.long.is_some() {
+        if tracked.fd_count() > MAX_FDS_PER_CYCLE && self.fd_scan.partial.is_some() {
             return 0;
         }
         let cpu = tracked.cpu.last;
-        tracked.sockets.suspect = false;
+        tracked.sockets.stale = false;
         let finder = &mut self.socket_finder;
         finder.clear();
-        let found = finder.find(folder(&self.procfs, tracked), 0, DESCRIPTORS_AT_ONCE);
-        let looked_at = finder.descriptors;
-        let Outcome::There(Some(at)) = found else {
-            return self.conclude(slot, cpu, found.map(drop));
+        let found = finder.find(folder(&self.procfs, tracked), 0, MAX_FDS_PER_CYCLE);
+        let looked_at = finder.fd_sockets;
+        let Outcome::Value(Some(at)) = found else {
+            return self.apply_scan(slot, cpu, found.map(drop));
         };
-        tracked.sockets.suspect = self.looks.long.is_some();
+        tracked.sockets.stale = self.fd_scan.partial.is_some();
         // It is known from now on to have many.
         tracked.sockets.descriptors = tracked.sockets.descriptors.max(looked_at);
-        if self.looks.long.is_none() {
-            let finder = std::mem::replace(finder, SocketFinder::new());
-            self.looks.long = Some(LongLook { slot, who: tracked.who, at, cpu, finder });
+        if self.fd_scan.partial.is_none() {
+            let finder = std::mem::replace(finder, FdSocketScanner::new());
+            self.fd_scan.partial = Some(PartialScan { slot, who: tracked.key, at, cpu, finder });
         }
         looked_at
     }
 
     /// Goes on with the long look, for so many descriptors; gives how many they
     /// were.
-    fn go_on_with_long_look(&mut self, limit: u64) -> u64 {
-        let Some(mut long) = self.looks.long.take() else { return 0 };
+    fn continue_partial_scan(&mut self, limit: u64) -> u64 {
+        let Some(mut long) = self.fd_scan.partial.take() else { return 0 };
         let still_wanted = |tracked: &&Tracked| {
-            (tracked.who.pid, tracked.who.starttime) == (long.who.pid, long.who.starttime)
-                && tracked.is_running_member()
+            (tracked.key.pid, tracked.key.starttime) == (long.who.pid, long.who.starttime)
+                && tracked.is_live_member()
         };
         let Some(tracked) = self.roll.get(long.slot).filter(still_wanted) else { return 0 };
-        let before = long.finder.descriptors;
+        let before = long.finder.fd_sockets;
         let found = long.finder.find(folder(&self.procfs, tracked), long.at, limit);
-        let looked_at = long.finder.descriptors - before;
-        if let Outcome::There(Some(at)) = found {
-            self.looks.long = Some(LongLook { at, ..long });
+        let looked_at = long.finder.fd_sockets - before;
+        if let Outcome::Value(Some(at)) = found {
+            self.fd_scan.partial = Some(PartialScan { at, ..long });
         } else {
             self.socket_finder = long.finder;
-            self.conclude(long.slot, long.cpu, found.map(drop));
+            self.apply_scan(long.slot, long.cpu, found.map(drop));
         }
         looked_at
     }
 
     /// Takes over what was found; gives how many descriptors the member has.
-    fn conclude(&mut self, slot: Slot, cpu: u64, found: Outcome<()>) -> u64 {
+    fn apply_scan(&mut self, slot: Slot, cpu: u64, found: Outcome<()>) -> u64 {
         let cycle = self.cycle;
         let Some(tracked) = self.roll.get_mut(slot) else { return 0 };
         let finder = &mut self.socket_finder;
         finder.sort();
-        let netns = match self.procfs.read_netns(tracked.place()) {
-            Outcome::There(netns) => Some(Netns(netns)),
+        let netns = match self.procfs.read_netns(tracked.proc_dir()) {
+            Outcome::Value(netns) => Some(NetnsId(netns)),
             // The next listing will tell.
-            Outcome::Gone => return 1,
+            Outcome::Exited => return 1,
             Outcome::Denied | Outcome::Failed(_) => None,
         };
-        tracked.sockets.looked = cycle;
+        tracked.sockets.scanned_at = cycle;
         tracked.sockets.cpu = cpu;
         // What is held by a process that may not be looked at is not known any
         // more, and not what it was.
         match found {
-            Outcome::There(()) => {
+            Outcome::Value(()) => {
                 tracked.sockets.state = FileState::Read;
-                tracked.sockets.descriptors = finder.descriptors;
+                tracked.sockets.descriptors = finder.fd_sockets;
             }
-            Outcome::Gone => return 1,
+            Outcome::Exited => return 1,
             Outcome::Denied => {
-                tracked.sockets.state = FileState::Denied { until: cycle + DENIED_TURN };
+                tracked.sockets.state = FileState::Denied { until: cycle + DENIED_RETRY_INTERVAL };
                 self.forget_sockets(slot);
                 return 1;
             }
             Outcome::Failed(_) => {
                 tracked.sockets.state = FileState::Failed;
-                tracked.sockets.suspect = true;
+                tracked.sockets.stale = true;
                 self.forget_sockets(slot);
                 return 1;
             }
@@ -285,7 +285,7 @@ impl Sampler {
 /// The folder of a member's descriptors.
 fn folder(procfs: &Procfs, tracked: &Tracked) -> Outcome<OwnedFd> {
     match tracked.living_thread {
-        None => open_folder(procfs, tracked.who, c"fd"),
-        Some(_) => descriptors::open_folder_at(procfs, tracked.place()),
+        None => open_dir(procfs, tracked.key, c"fd"),
+        Some(_) => descriptors::open_folder_at(procfs, tracked.proc_dir()),
     }
 }

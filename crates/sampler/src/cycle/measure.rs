@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use psstat_proc_parse::{ProcessState, Statm};
 
-use crate::cycle::families::{self, Household};
-use crate::keep::schedule::DENIED_TURN;
-use crate::keep::tracked::{Cpu, FileState, Life, Tracked};
-use crate::memory::give_back;
-use crate::read::listing::Lister;
+use crate::cycle::families::{self, IoVisitor};
+use crate::keep::schedule::DENIED_RETRY_INTERVAL;
+use crate::keep::tracked::{Cpu, FileState, Tracked, TrackedState};
+use crate::memory::shrink_vec;
+use crate::read::listing::ProcDirReader;
 use crate::read::outcome::Outcome;
-use crate::read::procfs::{Procfs, Where};
-use crate::read::reader::Reader;
+use crate::read::procfs::{ProcDir, Procfs};
+use crate::read::reader::ProcessReader;
 use crate::read::{process, sys};
-use crate::reckon::counters::Counters;
+use crate::reckon::counters::IoCounters;
 use crate::reckon::ledger::Slot;
 use crate::sampler::Sampler;
 
@@ -24,10 +24,10 @@ impl Sampler {
     pub(crate) fn open_cpu_window(&mut self) {
         for (_, tracked) in self.roll.iter_mut() {
             tracked.cpu = Cpu { last: tracked.cpu.last, ..Cpu::default() };
-            if tracked.is_running_member() {
-                let reading = cpu_time(&self.procfs, tracked.who.pid);
+            if tracked.is_live_member() {
+                let reading = cpu_time(&self.procfs, tracked.key.pid);
                 tracked.cpu.denied = matches!(reading, Outcome::Denied | Outcome::Failed(_));
-                if let Outcome::There((cpu, at)) = reading {
+                if let Outcome::Value((cpu, at)) = reading {
                     tracked.cpu.last = cpu;
                     tracked.cpu.opened = Some(at);
                 }
@@ -39,7 +39,7 @@ impl Sampler {
     pub(crate) fn close_cpu_window(&mut self) {
         for (_, tracked) in self.roll.iter_mut() {
             let Some(since) = tracked.cpu.opened.take() else { continue };
-            if let Outcome::There((now, at)) = cpu_time(&self.procfs, tracked.who.pid) {
+            if let Outcome::Value((now, at)) = cpu_time(&self.procfs, tracked.key.pid) {
                 // Whether it was the same process at both ends is told by what
                 // is read of it after this.
                 let elapsed = at.duration_since(since).as_nanos();
@@ -53,7 +53,7 @@ impl Sampler {
 
     /// Reads everyone's io, families together.
     pub(crate) fn read_io(&mut self) {
-        self.begin_pass();
+        self.note_parent_faults();
         let forest = std::mem::take(&mut self.forest);
         families::read(&forest, self, |sampler, slot| {
             sampler.roll.get(slot).is_some_and(Tracked::is_member)
@@ -67,20 +67,23 @@ impl Sampler {
         for slot in 0..self.roll.end() {
             let is_checked_on = self.has_member_as_parent(slot);
             let Some(tracked) = self.roll.get_mut(slot) else { continue };
-            if tracked.life == Life::Gone || !tracked.is_member() {
+            if tracked.life == TrackedState::Exited || !tracked.is_member() {
                 continue;
             }
-            let (procfs, who) = (&self.procfs, tracked.who);
-            let descriptors = if !procfs.fast.fd_size && !tracked.sockets.state.is_due(self.cycle) {
+            let (procfs, who) = (&self.procfs, tracked.key);
+            let descriptors = if !procfs.fast.fd_count_from_size
+                && !tracked.sockets.state.is_due(self.cycle)
+            {
                 // Listing them takes the right that reading their links does.
                 Some(Outcome::Denied)
             } else {
                 // A member's child's were read when it was checked on.
-                let read = is_checked_on && procfs.fast.fd_size && tracked.handles.keeps_fd();
+                let read =
+                    is_checked_on && procfs.fast.fd_count_from_size && tracked.handles.keeps_fd();
                 read.then_some(tracked.readings.descriptors)
             };
             let before = tracked.readings.statm;
-            tracked.readings.read(&mut Reader {
+            tracked.readings.read(&mut ProcessReader {
                 procfs,
                 who,
                 handles: &mut tracked.handles,
@@ -90,33 +93,33 @@ impl Sampler {
             });
             if tracked.readings.tell_it_is_gone() {
                 let parent = tracked.parent;
-                self.bury_late(slot, parent);
+                self.mark_exited_after_read(slot, parent);
                 continue;
             }
-            let was_zombie = tracked.life == Life::Zombie;
-            tracked.life = Life::Running;
+            let was_zombie = tracked.life == TrackedState::Zombie;
+            tracked.life = TrackedState::Running;
             tracked.living_thread = None;
-            if let Outcome::There(Statm { size: 0, .. }) = tracked.readings.statm {
-                look_closer(tracked, procfs, &mut self.lister);
-                if tracked.life == Life::Zombie {
+            if let Outcome::Value(Statm { size: 0, .. }) = tracked.readings.statm {
+                inspect_without_memory(tracked, procfs, &mut self.lister);
+                if tracked.life == TrackedState::Zombie {
                     self.zombies.push(who.pid);
                     if !was_zombie {
                         self.forget_sockets(slot);
                     }
                 }
-            } else if has_exec_trace(before, tracked.readings.statm) {
+            } else if text_size_changed(before, tracked.readings.statm) {
                 // Another program, or the young one's first.
                 if let Some(seen) = self.census.find_mut(who.pid) {
-                    seen.look = self.cycle;
+                    seen.next_read = self.cycle;
                 }
-                tracked.sockets.suspect = true;
+                tracked.sockets.stale = true;
                 if tracked.io.is_denied() {
                     tracked.io = FileState::Unread;
                 }
             }
         }
         self.zombies.sort_unstable();
-        give_back(&mut self.zombies);
+        shrink_vec(&mut self.zombies);
     }
 
     fn has_member_as_parent(&self, slot: Slot) -> bool {
@@ -125,80 +128,80 @@ impl Sampler {
     }
 }
 
-impl Household for Sampler {
+impl IoVisitor for Sampler {
     fn read(&mut self, slot: Slot) -> bool {
         let Some(tracked) = self.roll.get_mut(slot) else { return false };
         let wanted = tracked.is_member() && tracked.io.is_due(self.cycle);
-        if tracked.life == Life::Gone || !wanted {
+        if tracked.life == TrackedState::Exited || !wanted {
             return false;
         }
-        tracked.io = match tracked.handles.io(&self.procfs, tracked.who, self.keep.at(slot)) {
-            Outcome::There(io) => {
+        tracked.io = match tracked.handles.io(&self.procfs, tracked.key, self.keep.at(slot)) {
+            Outcome::Value(io) => {
                 tracked.io = FileState::Read;
-                return self.ledger.accept(slot, Counters::of(io));
+                return self.ledger.accept(slot, IoCounters::of(io));
             }
-            Outcome::Gone => {
+            Outcome::Exited => {
                 let parent = tracked.parent;
-                self.bury(slot, parent);
+                self.mark_exited(slot, parent);
                 return false;
             }
-            Outcome::Denied => FileState::Denied { until: self.cycle + DENIED_TURN },
+            Outcome::Denied => FileState::Denied { until: self.cycle + DENIED_RETRY_INTERVAL },
             Outcome::Failed(_) => FileState::Failed,
         };
         // An earlier reading of this cycle may be from before a child's end.
-        self.withdraw(slot);
+        self.discard_read(slot);
         false
     }
 
-    fn look(&mut self, slot: Slot) {
+    fn check_alive(&mut self, slot: Slot) {
         let Some(tracked) = self.roll.get_mut(slot) else { return };
-        let gone = if self.procfs.fast.fd_size && tracked.handles.keeps_fd() {
+        let gone = if self.procfs.fast.fd_count_from_size && tracked.handles.keeps_fd() {
             let keep = self.keep.at(slot);
             let count =
-                tracked.handles.descriptors(&self.procfs, tracked.who, keep, &mut self.lister);
+                tracked.handles.descriptors(&self.procfs, tracked.key, keep, &mut self.lister);
             tracked.readings.descriptors = count;
             count.is_gone()
         } else {
-            !process::is_there(&self.procfs, tracked.who)
+            !process::is_alive(&self.procfs, tracked.key)
         };
         if gone {
             let parent = tracked.parent;
-            self.bury(slot, parent);
+            self.mark_exited(slot, parent);
         }
     }
 
-    fn is_gone(&self, slot: Slot) -> bool {
-        self.roll.get(slot).is_none_or(|tracked| tracked.life == Life::Gone)
+    fn has_exited(&self, slot: Slot) -> bool {
+        self.roll.get(slot).is_none_or(|tracked| tracked.life == TrackedState::Exited)
     }
 
-    fn withdraw(&mut self, slot: Slot) {
+    fn discard_read(&mut self, slot: Slot) {
         self.ledger.withdraw(slot);
     }
 }
 
 /// Another size of the program's code means another program.
-fn has_exec_trace(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
+fn text_size_changed(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
     match (before, now) {
-        (Outcome::There(before), Outcome::There(now)) => before.text != now.text,
+        (Outcome::Value(before), Outcome::Value(now)) => before.text != now.text,
         _ => false,
     }
 }
 
 /// A process without memory: a zombie, or one whose leader has ended while
 /// other threads live; these have its memory and descriptors.
-fn look_closer(tracked: &mut Tracked, procfs: &Procfs, lister: &mut Lister) {
+fn inspect_without_memory(tracked: &mut Tracked, procfs: &Procfs, lister: &mut ProcDirReader) {
     let mut buffer = [0; 1024];
-    let who = tracked.who;
-    let Outcome::There(stat) = process::stat(procfs, who.pid, &mut buffer) else { return };
+    let who = tracked.key;
+    let Outcome::Value(stat) = process::stat(procfs, who.pid, &mut buffer) else { return };
     if !matches!(stat.state, ProcessState::Zombie | ProcessState::Dead) {
         return;
     }
-    tracked.living_thread = process::living_thread(procfs, who, lister);
+    tracked.living_thread = process::live_thread(procfs, who, lister);
     let Some(tid) = tracked.living_thread else {
-        tracked.life = Life::Zombie;
+        tracked.life = TrackedState::Zombie;
         return;
     };
-    let thread = Where::Thread(who.pid, tid);
+    let thread = ProcDir::Thread(who.pid, tid);
     tracked.readings.statm = process::statm_at(procfs, thread);
     tracked.readings.descriptors = process::descriptors_at(procfs, thread, lister);
 }
@@ -207,9 +210,9 @@ fn look_closer(tracked: &mut Tracked, procfs: &Procfs, lister: &mut Lister) {
 fn cpu_time(procfs: &Procfs, pid: u32) -> Outcome<(u64, Instant)> {
     if procfs.fast.cpu_clock {
         let at = Instant::now();
-        return match sys::process_cpu_nanoseconds(pid) {
-            Ok(nanoseconds) => Outcome::There((nanoseconds, at)),
-            Err(_) => Outcome::Gone,
+        return match sys::process_cpu_time_ns(pid) {
+            Ok(nanoseconds) => Outcome::Value((nanoseconds, at)),
+            Err(_) => Outcome::Exited,
         };
     }
     let mut buffer = [0; 1024];

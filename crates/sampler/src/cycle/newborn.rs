@@ -1,7 +1,7 @@
 //! What is read of those that were not read before.
 
 use super::families;
-use crate::keep::tracked::{FileState, Life};
+use crate::keep::tracked::{FileState, TrackedState};
 use crate::read::process;
 use crate::sampler::Sampler;
 
@@ -9,8 +9,8 @@ impl Sampler {
     /// Reads the io of those that were never read, at the start of the window:
     /// if they end within it and nobody of their image waits for them, this is
     /// all that will ever be known of them.
-    pub(crate) fn read_newborns(&mut self) {
-        self.begin_pass();
+    pub(crate) fn read_first_io(&mut self) {
+        self.note_parent_faults();
         let forest = std::mem::take(&mut self.forest);
         families::read(&forest, self, |sampler, slot| {
             let tracked = sampler.roll.get(slot);
@@ -21,17 +21,21 @@ impl Sampler {
 
     /// Notes of every parent, before its children are read, whom it has waited
     /// for until now; once a parent.
-    pub(crate) fn begin_pass(&mut self) {
+    pub(crate) fn note_parent_faults(&mut self) {
         self.ledger.begin_pass();
-        for family in
-            self.forest.families.iter().filter(|family| family.matters && family.has_children())
+        for family in self
+            .forest
+            .io_order
+            .iter()
+            .filter(|family| family.has_member_ancestor && family.has_children())
         {
             if self.ledger.knows_cminflt(family.slot) {
                 continue;
             }
-            let living = self.roll.get(family.slot).filter(|tracked| tracked.life != Life::Gone);
+            let living =
+                self.roll.get(family.slot).filter(|tracked| tracked.life != TrackedState::Exited);
             let cminflt = living.and_then(|tracked| {
-                process::stat_in_full(&self.procfs, tracked.who, |stat| stat.cminflt).there()
+                process::full_stat(&self.procfs, tracked.key, |stat| stat.cminflt).value()
             });
             if let Some(cminflt) = cminflt {
                 self.ledger.note_cminflt(family.slot, cminflt);

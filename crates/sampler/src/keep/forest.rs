@@ -8,24 +8,24 @@
 
 use std::ops::Range;
 
-use super::seen::{Census, Seen};
-use super::tracked::{Roll, Tracked};
-use crate::memory::give_back;
+use super::seen::{ProcessEntry, ProcessTable};
+use super::tracked::{Tracked, TrackedProcesses};
+use crate::memory::shrink_vec;
 use crate::reckon::ledger::Slot;
 
 /// A process, to be read after all its descendants, and its children.
 #[derive(Clone, Debug)]
-pub(crate) struct Family {
+pub(crate) struct TreeNode {
     pub(crate) slot: Slot,
     children: Range<usize>,
     /// Where its descendants begin among the families; they end before itself.
     pub(crate) first: usize,
     /// It or an ancestor of it is a member of an image: what comes to it from its
     /// children can come to that.
-    pub(crate) matters: bool,
+    pub(crate) has_member_ancestor: bool,
 }
 
-impl Family {
+impl TreeNode {
     pub(crate) fn has_children(&self) -> bool {
         !self.children.is_empty()
     }
@@ -33,25 +33,25 @@ impl Family {
 
 /// All tracked processes in the order of reading.
 #[derive(Debug, Default)]
-pub(crate) struct Forest {
-    pub(crate) families: Vec<Family>,
+pub(crate) struct ProcessTree {
+    pub(crate) io_order: Vec<TreeNode>,
     /// (parent, child), sorted.
     links: Vec<(Slot, Slot)>,
     /// For walking without recursion: a chain of parents can be long.
-    walk: Vec<(Family, Range<usize>)>,
+    dfs_stack: Vec<(TreeNode, Range<usize>)>,
 }
 
-impl Forest {
+impl ProcessTree {
     /// The children of a family's head.
-    pub(crate) fn children(&self, family: &Family) -> impl Iterator<Item = Slot> {
+    pub(crate) fn children(&self, family: &TreeNode) -> impl Iterator<Item = Slot> {
         let links = self.links.get(family.children.clone()).unwrap_or_default();
         links.iter().map(|&(_, child)| child)
     }
 
     /// The place of the parent of the process in this place.
-    pub(crate) fn parent_place(&self, place: usize) -> Option<usize> {
-        (place + 1..self.families.len())
-            .find(|&above| self.families.get(above).is_some_and(|above| above.first <= place))
+    pub(crate) fn parent_index(&self, place: usize) -> Option<usize> {
+        (place + 1..self.io_order.len())
+            .find(|&above| self.io_order.get(above).is_some_and(|above| above.first <= place))
     }
 
     /// Links the tracked processes to their parents and sets the order anew.
@@ -59,14 +59,14 @@ impl Forest {
     /// `track` is called for each untracked ancestor of a tracked process, and
     /// gives its slot: the child's counters can pass through it, into an ancestor
     /// that is tracked or will be.
-    pub(crate) fn grow(
+    pub(crate) fn rebuild(
         &mut self,
-        census: &mut Census,
-        roll: &mut Roll,
-        mut track: impl FnMut(&Seen, &mut Roll) -> Slot,
+        census: &mut ProcessTable,
+        roll: &mut TrackedProcesses,
+        mut track: impl FnMut(&ProcessEntry, &mut TrackedProcesses) -> Slot,
     ) {
         for slot in 0..roll.end() {
-            let who = roll.get(slot).and_then(|tracked| census.find(tracked.who.pid));
+            let who = roll.get(slot).and_then(|tracked| census.find(tracked.key.pid));
             let who = who.filter(|seen| seen.slot == Some(slot));
             let mut ppid = who.map_or(0, |seen| seen.ppid);
             while let Some(above) = census.find_mut(ppid).filter(|seen| seen.slot.is_none()) {
@@ -77,36 +77,39 @@ impl Forest {
         self.links.clear();
         for slot in 0..roll.end() {
             let Some(tracked) = roll.get_mut(slot) else { continue };
-            let seen = census.find(tracked.who.pid).filter(|seen| seen.slot == Some(slot));
+            let seen = census.find(tracked.key.pid).filter(|seen| seen.slot == Some(slot));
             tracked.parent = seen.and_then(|seen| census.find(seen.ppid)?.slot);
             if let Some(parent) = tracked.parent {
                 self.links.push((parent, slot));
             }
         }
         self.links.sort_unstable();
-        self.families.clear();
+        self.io_order.clear();
         for (slot, _) in roll.iter().filter(|(_, tracked)| tracked.parent.is_none()) {
-            self.enter(slot, false, roll);
-            while let Some((family, unwalked)) = self.walk.last_mut() {
+            self.push_node(slot, false, roll);
+            while let Some((family, unwalked)) = self.dfs_stack.last_mut() {
                 if let Some(link) = unwalked.next() {
-                    let matters = family.matters;
-                    self.enter(self.links[link].1, matters, roll);
-                } else if let Some((family, _)) = self.walk.pop() {
-                    self.families.push(family);
+                    let matters = family.has_member_ancestor;
+                    self.push_node(self.links[link].1, matters, roll);
+                } else if let Some((family, _)) = self.dfs_stack.pop() {
+                    self.io_order.push(family);
                 }
             }
         }
-        give_back(&mut self.families);
-        give_back(&mut self.links);
-        give_back(&mut self.walk);
+        shrink_vec(&mut self.io_order);
+        shrink_vec(&mut self.links);
+        shrink_vec(&mut self.dfs_stack);
     }
 
     /// Begins to walk through a process's descendants.
-    fn enter(&mut self, slot: Slot, parent_matters: bool, roll: &Roll) {
+    fn push_node(&mut self, slot: Slot, parent_matters: bool, roll: &TrackedProcesses) {
         let children = self.links_of(slot);
         let matters = parent_matters || roll.get(slot).is_some_and(Tracked::is_member);
-        let first = self.families.len();
-        self.walk.push((Family { slot, children: children.clone(), first, matters }, children));
+        let first = self.io_order.len();
+        self.dfs_stack.push((
+            TreeNode { slot, children: children.clone(), first, has_member_ancestor: matters },
+            children,
+        ));
     }
 
     fn links_of(&self, parent: Slot) -> Range<usize> {
@@ -121,28 +124,30 @@ mod tests {
     use super::*;
 
     /// (pid, ppid, tracked)
-    fn forest(processes: &[(u32, u32, bool)]) -> (Census, Roll, Forest) {
-        let (mut census, mut roll) = (Census::default(), Roll::default());
+    fn process_tree(
+        processes: &[(u32, u32, bool)],
+    ) -> (ProcessTable, TrackedProcesses, ProcessTree) {
+        let (mut census, mut roll) = (ProcessTable::default(), TrackedProcesses::default());
         for &(pid, ppid, tracked) in processes {
-            let mut seen = Seen::new(pid, u64::from(pid), 1);
+            let mut seen = ProcessEntry::new(pid, u64::from(pid), 1);
             seen.ppid = ppid;
             seen.slot = tracked.then(|| roll.add(seen.listed(), 0));
             census.all.push(seen);
         }
-        let mut forest = Forest::default();
-        forest.grow(&mut census, &mut roll, |seen, roll| roll.add(seen.listed(), 0));
+        let mut forest = ProcessTree::default();
+        forest.rebuild(&mut census, &mut roll, |seen, roll| roll.add(seen.listed(), 0));
         (census, roll, forest)
     }
 
-    fn order(roll: &Roll, forest: &Forest) -> Vec<(u32, Vec<u32>)> {
-        let pid = |slot| roll.get(slot).unwrap().who.pid;
-        let families = forest.families.iter();
+    fn order(roll: &TrackedProcesses, forest: &ProcessTree) -> Vec<(u32, Vec<u32>)> {
+        let pid = |slot| roll.get(slot).unwrap().key.pid;
+        let families = forest.io_order.iter();
         families.map(|f| (pid(f.slot), forest.children(f).map(pid).collect())).collect()
     }
 
     #[test]
     fn children_come_before_parents_and_next_to_them() {
-        let (_, roll, forest) = forest(&[
+        let (_, roll, forest) = process_tree(&[
             (1, 0, false),
             (10, 1, true),
             (11, 10, true),
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn untracked_ancestors_are_tracked() {
-        let (census, roll, forest) = forest(&[
+        let (census, roll, forest) = process_tree(&[
             (1, 0, false),
             (5, 1, true),
             (6, 5, false),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::image::ImageId;
-use crate::memory::{give_back, give_back_map};
+use crate::memory::{shrink_map, shrink_vec};
 use crate::read::tables::Protocol;
 
 /// Hashes one number by one multiplication (Fibonacci hashing): 18,000 look-ups
@@ -43,11 +43,11 @@ type ByInode<T> = HashMap<SocketInode, T, BuildHasherDefault<InodeHasher>>;
 pub(crate) type SocketInode = u32;
 
 /// A namespace's table of a protocol.
-pub(crate) type Table = (Protocol, Netns);
+pub(crate) type Table = (Protocol, NetnsId);
 
 /// Sockets that are in no table any more.
 #[derive(Debug, Default)]
-pub(crate) struct Lost {
+pub(crate) struct MissingSockets {
     pub(crate) count: usize,
     /// The tables that they were in.
     pub(crate) tables: Vec<Table>,
@@ -55,29 +55,29 @@ pub(crate) struct Lost {
 
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
+pub(crate) struct SocketRow {
     pub(crate) inode: SocketInode,
     pub(crate) protocol: Protocol,
-    pub(crate) netns: Netns,
+    pub(crate) netns: NetnsId,
 }
 
 /// The rows of a cycle's tables that are nobody's of ours: 4 bytes each, since
 /// most of a machine's can be.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers {
+pub(crate) struct UnownedSockets {
     inodes: Vec<SocketInode>,
     /// Of which table they are, and where its rows end.
-    tables: Vec<(usize, Protocol, Netns)>,
+    tables: Vec<(usize, Protocol, NetnsId)>,
 }
 
-impl Strangers {
+impl UnownedSockets {
     pub(crate) fn clear(&mut self) {
         self.inodes.clear();
         self.tables.clear();
     }
 
-    pub(crate) fn push(&mut self, found: Found) {
-        let Found { inode, protocol, netns } = found;
+    pub(crate) fn push(&mut self, found: SocketRow) {
+        let SocketRow { inode, protocol, netns } = found;
         self.inodes.push(inode);
         let end = self.inodes.len();
         match self.tables.last_mut().filter(|(_, p, n)| (*p, *n) == (protocol, netns)) {
@@ -87,27 +87,27 @@ impl Strangers {
     }
 
     /// After a cycle's tables: the memory of a crowd that has gone.
-    pub(crate) fn settle(&mut self) {
-        give_back(&mut self.inodes);
-        give_back(&mut self.tables);
+    pub(crate) fn finish(&mut self) {
+        shrink_vec(&mut self.inodes);
+        shrink_vec(&mut self.tables);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Found> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SocketRow> {
         let mut start = 0;
         self.tables.iter().flat_map(move |&(end, protocol, netns)| {
             let inodes = self.inodes.get(std::mem::replace(&mut start, end)..end);
             let inodes = inodes.unwrap_or_default().iter();
-            inodes.map(move |&inode| Found { inode, protocol, netns })
+            inodes.map(move |&inode| SocketRow { inode, protocol, netns })
         })
     }
 }
 
 /// Sockets by inode.
 #[derive(Debug, Default)]
-pub(crate) struct Owners {
+pub(crate) struct SocketOwners {
     sockets: ByInode<Socket>,
     /// Further images of the sockets that more than one holds.
-    more: ByInode<Vec<Holder>>,
+    extra_owners: ByInode<Vec<Owner>>,
     /// The cycle whose tables are read or were read last.
     cycle: u32,
     /// How many sockets were ESTABLISHED in it and are still held,
@@ -118,25 +118,25 @@ pub(crate) struct Owners {
 
 #[derive(Clone, Copy, Debug)]
 struct Socket {
-    first: Holder,
-    mark: Mark,
+    first: Owner,
+    mark: PackedState,
     /// The namespace whose table had it as ESTABLISHED.
-    netns: Netns,
+    netns: NetnsId,
 }
 
 /// When a socket was ESTABLISHED last, its protocol, and whether it has further
 /// holders, in as few bytes as possible. Of the cycle there are 29 bits: after
 /// 250 years of 15 s cycles a socket may look established for one cycle more.
 #[derive(Clone, Copy, Debug)]
-struct Mark(u32);
+struct PackedState(u32);
 
-impl Mark {
+impl PackedState {
     const SHARED: u32 = 4;
     /// In a cycle that does not come.
-    const NEVER: Mark = Mark(u32::MAX << 3);
+    const NEVER: PackedState = PackedState(u32::MAX << 3);
 
     fn set_established(&mut self, cycle: u32, protocol: Protocol) {
-        self.0 = (cycle << 3) | (self.0 & Mark::SHARED) | protocol as u32;
+        self.0 = (cycle << 3) | (self.0 & PackedState::SHARED) | protocol as u32;
     }
 
     fn is_established(self, cycle: u32) -> bool {
@@ -152,11 +152,11 @@ impl Mark {
     }
 
     fn is_shared(self) -> bool {
-        self.0 & Mark::SHARED != 0
+        self.0 & PackedState::SHARED != 0
     }
 
     fn set_shared(&mut self, shared: bool) {
-        self.0 = (self.0 & !Mark::SHARED) | if shared { Mark::SHARED } else { 0 };
+        self.0 = (self.0 & !PackedState::SHARED) | if shared { PackedState::SHARED } else { 0 };
     }
 }
 
@@ -165,37 +165,37 @@ impl Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) image: ImageId,
-    pub(crate) netns: Netns,
+    pub(crate) netns: NetnsId,
 }
 
 /// A network namespace by its inode, which the kernel gives out as 32 bits;
 /// there are many sockets to keep it with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Netns(pub(crate) u32);
+pub(crate) struct NetnsId(pub(crate) u32);
 
 /// A group and how many of its processes hold the socket.
 #[derive(Clone, Copy, Debug)]
-struct Holder {
+struct Owner {
     group: Group,
     processes: u32,
 }
 
-impl Owners {
+impl SocketOwners {
     /// A process of a group holds these sockets.
     pub(crate) fn add(&mut self, group: Group, inodes: &[SocketInode]) {
         for &inode in inodes {
-            let holder = Holder { group, processes: 1 };
+            let holder = Owner { group, processes: 1 };
             let socket = self.sockets.entry(inode).or_insert(Socket {
-                first: Holder { group, processes: 0 },
-                mark: Mark::NEVER,
-                netns: Netns::default(),
+                first: Owner { group, processes: 0 },
+                mark: PackedState::NEVER,
+                netns: NetnsId::default(),
             });
             if socket.first.group == group {
                 socket.first.processes += 1;
                 continue;
             }
             socket.mark.set_shared(true);
-            let more = self.more.entry(inode).or_default();
+            let more = self.extra_owners.entry(inode).or_default();
             match more.iter_mut().find(|holder| holder.group == group) {
                 Some(holder) => holder.processes += 1,
                 None => more.push(holder),
@@ -213,7 +213,7 @@ impl Owners {
                 empty = socket.first.processes == 0;
             }
             if socket.mark.is_shared() {
-                let more = self.more.entry(inode).or_default();
+                let more = self.extra_owners.entry(inode).or_default();
                 if !empty {
                     if let Some(holder) = more.iter_mut().find(|holder| holder.group == group) {
                         holder.processes = holder.processes.saturating_sub(1);
@@ -225,7 +225,7 @@ impl Owners {
                     empty = false;
                 }
                 if more.is_empty() {
-                    self.more.remove(&inode);
+                    self.extra_owners.remove(&inode);
                     socket.mark.set_shared(false);
                 }
             }
@@ -239,8 +239,8 @@ impl Owners {
                 }
             }
         }
-        give_back_map(&mut self.sockets);
-        give_back_map(&mut self.more);
+        shrink_map(&mut self.sockets);
+        shrink_map(&mut self.extra_owners);
     }
 
     /// The tables of a cycle are going to be read.
@@ -253,7 +253,7 @@ impl Owners {
 
     /// A namespace's table has this socket as ESTABLISHED. Tells whether it is
     /// one of ours.
-    pub(crate) fn established(&mut self, found: Found) -> bool {
+    pub(crate) fn established(&mut self, found: SocketRow) -> bool {
         let Some(socket) = self.sockets.get_mut(&found.inode) else { return false };
         if !socket.mark.is_established(self.cycle) {
             if socket.mark.is_established(self.cycle.saturating_sub(1)) {
@@ -268,18 +268,18 @@ impl Owners {
 
     /// Whether some socket was ESTABLISHED in the cycle before this one and is
     /// no more.
-    pub(crate) fn any_lost(&self) -> bool {
+    pub(crate) fn has_missing(&self) -> bool {
         self.lost > 0
     }
 
     /// Those that were ESTABLISHED in the cycle before this one, are still held
     /// and were not found in this one.
-    pub(crate) fn lost(&self) -> Lost {
-        let mut lost = Lost { count: self.lost, tables: Vec::new() };
+    pub(crate) fn lost(&self) -> MissingSockets {
+        let mut lost = MissingSockets { count: self.lost, tables: Vec::new() };
         if lost.count == 0 {
             return lost;
         }
-        let is_lost = |socket: &&Socket| self.was_found_before(socket.mark);
+        let is_lost = |socket: &&Socket| self.was_established(socket.mark);
         for socket in self.sockets.values().filter(is_lost) {
             let table = (socket.mark.protocol(), socket.netns);
             if !lost.tables.contains(&table) {
@@ -291,18 +291,18 @@ impl Owners {
 
     /// Whether this one was.
     pub(crate) fn is_lost(&self, inode: SocketInode) -> bool {
-        self.sockets.get(&inode).is_some_and(|socket| self.was_found_before(socket.mark))
+        self.sockets.get(&inode).is_some_and(|socket| self.was_established(socket.mark))
     }
 
     /// Whether a socket was ESTABLISHED in the cycle before this one for the
     /// last time.
-    fn was_found_before(&self, mark: Mark) -> bool {
+    fn was_established(&self, mark: PackedState) -> bool {
         mark.is_established(self.cycle.saturating_sub(1))
     }
 
     /// The protocol of a socket that is ESTABLISHED in a namespace in this
     /// cycle.
-    pub(crate) fn protocol(&self, inode: SocketInode, netns: Netns) -> Option<Protocol> {
+    pub(crate) fn protocol(&self, inode: SocketInode, netns: NetnsId) -> Option<Protocol> {
         let socket = self.sockets.get(&inode)?;
         let established = socket.mark.is_established(self.cycle) && socket.netns == netns;
         established.then(|| socket.mark.protocol())
@@ -316,9 +316,9 @@ impl Owners {
             if !socket.mark.is_established(self.cycle) {
                 continue;
             }
-            let further = if socket.mark.is_shared() { self.more.get(inode) } else { None };
+            let further = if socket.mark.is_shared() { self.extra_owners.get(inode) } else { None };
             let holders = std::iter::once(&socket.first).chain(further.into_iter().flatten());
-            for Holder { group, .. } in holders {
+            for Owner { group, .. } in holders {
                 if group.netns == socket.netns {
                     count(group.image, (socket.mark.protocol(), socket.netns));
                 }
@@ -334,11 +334,11 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     fn group(image: u32, netns: u32) -> Group {
-        Group { image: ImageId(image), netns: Netns(netns) }
+        Group { image: ImageId(image), netns: NetnsId(netns) }
     }
 
-    fn found(inode: SocketInode, netns: u32) -> Found {
-        Found { inode, protocol: Protocol::Tcp, netns: Netns(netns) }
+    fn found(inode: SocketInode, netns: u32) -> SocketRow {
+        SocketRow { inode, protocol: Protocol::Tcp, netns: NetnsId(netns) }
     }
 
     proptest! {
@@ -348,7 +348,7 @@ mod tests {
         fn holders_are_counted(
             steps in proptest::collection::vec((0u32..4, 0u32..2, 0u32..6, any::<bool>()), 0..80)
         ) {
-            let mut owners = Owners::default();
+            let mut owners = SocketOwners::default();
             let mut plain: BTreeMap<(u32, u32, u32), u32> = BTreeMap::new();
             for (cycle, (image, netns, inode, add)) in (1..).zip(steps) {
                 let held = plain.entry((inode, image, netns)).or_default();
@@ -384,7 +384,7 @@ mod tests {
         fn missing_sockets_are_counted(
             steps in proptest::collection::vec((0u32..8, 0u32..6), 0..200)
         ) {
-            let mut owners = Owners::default();
+            let mut owners = SocketOwners::default();
             let (mut held, mut now, mut before) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
             let mut cycle = 0;
             for (step, inode) in steps {
@@ -412,7 +412,7 @@ mod tests {
                     },
                 }
                 let lost: BTreeSet<u32> = before.difference(&now).copied().collect();
-                prop_assert_eq!(owners.any_lost(), !lost.is_empty());
+                prop_assert_eq!(owners.has_missing(), !lost.is_empty());
                 prop_assert_eq!(owners.lost().count, lost.len());
                 prop_assert!(lost.iter().all(|&inode| owners.is_lost(inode)));
             }
@@ -421,33 +421,33 @@ mod tests {
 
     #[test]
     fn missing_socket_is_reported_once() {
-        let mut owners = Owners::default();
+        let mut owners = SocketOwners::default();
         owners.add(group(0, 1), &[7, 8]);
         owners.begin(4);
         owners.established(found(7, 1));
         owners.established(found(8, 1));
         owners.begin(5);
         owners.established(found(8, 1));
-        assert!(owners.any_lost() && owners.is_lost(7) && !owners.is_lost(8));
+        assert!(owners.has_missing() && owners.is_lost(7) && !owners.is_lost(8));
         let lost = owners.lost();
-        assert_eq!((lost.count, lost.tables), (1, vec![(Protocol::Tcp, Netns(1))]));
+        assert_eq!((lost.count, lost.tables), (1, vec![(Protocol::Tcp, NetnsId(1))]));
         owners.begin(6);
         owners.established(found(8, 1));
-        assert!(!owners.any_lost());
-        assert_eq!(owners.protocol(8, Netns(1)), Some(Protocol::Tcp));
-        assert_eq!(owners.protocol(8, Netns(2)), None);
-        assert_eq!(owners.protocol(7, Netns(1)), None);
+        assert!(!owners.has_missing());
+        assert_eq!(owners.protocol(8, NetnsId(1)), Some(Protocol::Tcp));
+        assert_eq!(owners.protocol(8, NetnsId(2)), None);
+        assert_eq!(owners.protocol(7, NetnsId(1)), None);
     }
 
     #[test]
     fn unowned_sockets_keep_order() {
         let rows = [(1, Protocol::Tcp, 1), (2, Protocol::Tcp, 1), (3, Protocol::Tcp, 2)];
         let rows = rows.into_iter().chain([(4, Protocol::Unix, 2), (1, Protocol::Tcp, 1)]);
-        let mut strangers = Strangers::default();
+        let mut strangers = UnownedSockets::default();
         for round in 0..2 {
             strangers.clear();
             for (inode, protocol, netns) in rows.clone().skip(round) {
-                strangers.push(Found { inode, protocol, netns: Netns(netns) });
+                strangers.push(SocketRow { inode, protocol, netns: NetnsId(netns) });
             }
             let again = strangers.iter().map(|row| (row.inode, row.protocol, row.netns.0));
             assert!(again.eq(rows.clone().skip(round)));

@@ -7,27 +7,27 @@ use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::time::Instant;
 
-use super::schedule::IDLE_DESCRIPTOR_TURN;
-use super::sockets::{Group, Netns, SocketInode, Table};
+use super::schedule::IDLE_FD_SCAN_INTERVAL;
+use super::sockets::{Group, NetnsId, SocketInode, Table};
 use crate::image::ImageId;
-use crate::memory::give_back;
+use crate::memory::shrink_vec;
 use crate::numbers::table::Readings;
-use crate::read::listing::Listed;
-use crate::read::process::Handles;
-use crate::read::procfs::Where;
+use crate::read::listing::ProcessKey;
+use crate::read::process::ProcessFds;
+use crate::read::procfs::ProcDir;
 use crate::read::tables::Protocol;
 use crate::reckon::ledger::Slot;
 
 /// What is kept of a tracked process.
 #[derive(Debug)]
 pub(crate) struct Tracked {
-    pub(crate) who: Listed,
+    pub(crate) key: ProcessKey,
     pub(crate) starttime: u64,
     /// The images that it belongs to, sorted. None: it stands between a member
     /// and an ancestor that is one (see the ledger), or was one before.
     pub(crate) images: Images,
-    pub(crate) handles: Handles,
-    pub(crate) life: Life,
+    pub(crate) handles: ProcessFds,
+    pub(crate) life: TrackedState,
     /// Its leader has ended: another of its threads, which has its memory and
     /// descriptors.
     pub(crate) living_thread: Option<u32>,
@@ -72,13 +72,13 @@ impl Deref for Images {
 
 /// How much of a process is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum TrackedState {
     /// It runs, if only in threads other than its first.
     Running,
     /// Only its entry is left, until its parent waits for it.
     Zombie,
     /// It has ended; its account waits to be settled.
-    Gone,
+    Exited,
 }
 
 /// CPU time at both ends of a window.
@@ -127,11 +127,11 @@ pub(crate) struct Sockets {
     pub(crate) descriptors: u64,
     /// Its network namespace then, by inode; `None` where it could not be read,
     /// and then none of its sockets count.
-    pub(crate) netns: Option<Netns>,
+    pub(crate) netns: Option<NetnsId>,
     /// Something points to a change.
-    pub(crate) suspect: bool,
+    pub(crate) stale: bool,
     /// The cycle of the last look.
-    pub(crate) looked: u32,
+    pub(crate) scanned_at: u32,
     /// Nanoseconds of CPU time before it.
     pub(crate) cpu: u64,
 }
@@ -139,20 +139,20 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Whether those of a protocol can be counted: which sockets it has is
     /// known, and whether they are in the table in which they would be.
-    pub(crate) fn are_known(&self, protocol: Protocol, unread: &[Table]) -> bool {
+    pub(crate) fn is_current(&self, protocol: Protocol, unread: &[Table]) -> bool {
         let table = self.netns.is_some_and(|netns| !unread.contains(&(protocol, netns)));
         self.state == FileState::Read && (table || self.inodes.is_empty())
     }
 }
 
 impl Tracked {
-    fn new(who: Listed, starttime: u64) -> Tracked {
+    fn new(who: ProcessKey, starttime: u64) -> Tracked {
         Tracked {
-            who,
+            key: who,
             starttime,
             images: Images::default(),
-            handles: Handles::default(),
-            life: Life::Running,
+            handles: ProcessFds::default(),
+            life: TrackedState::Running,
             living_thread: None,
             parent: None,
             cpu: Cpu::default(),
@@ -163,8 +163,8 @@ impl Tracked {
                 inodes: Box::default(),
                 descriptors: 0,
                 netns: None,
-                suspect: true,
-                looked: 0,
+                stale: true,
+                scanned_at: 0,
                 cpu: 0,
             },
         }
@@ -177,26 +177,26 @@ impl Tracked {
     }
 
     /// How many descriptors it has, as far as is known.
-    pub(crate) fn number_of_descriptors(&self) -> u64 {
-        self.readings.descriptors.there().unwrap_or(self.sockets.descriptors)
+    pub(crate) fn fd_count(&self) -> u64 {
+        self.readings.descriptors.value().unwrap_or(self.sockets.descriptors)
     }
 
     /// Whether it has run since its descriptors were last looked at: without,
     /// it has opened and closed none. Asked in a cycle that has read its CPU time.
-    pub(crate) fn may_have_other_sockets(&self, cycle: u32) -> bool {
-        let Sockets { state, suspect, looked, cpu, .. } = &self.sockets;
+    pub(crate) fn sockets_may_have_changed(&self, cycle: u32) -> bool {
+        let Sockets { state, stale: suspect, scanned_at: looked, cpu, .. } = &self.sockets;
         let Cpu { opened, used, .. } = &self.cpu;
         let is_read = opened.is_some() || used.is_some();
         let is_known = *state == FileState::Read && !suspect && is_read;
-        !is_known || *cpu != self.cpu.last || looked + IDLE_DESCRIPTOR_TURN <= cycle
+        !is_known || *cpu != self.cpu.last || looked + IDLE_FD_SCAN_INTERVAL <= cycle
     }
 
     /// Where its descriptors, memory and namespaces are to be seen: not in the
     /// folder of a leader that has ended.
-    pub(crate) fn place(&self) -> Where {
+    pub(crate) fn proc_dir(&self) -> ProcDir {
         match self.living_thread {
-            None => Where::Pid(self.who.pid),
-            Some(tid) => Where::Thread(self.who.pid, tid),
+            None => ProcDir::Pid(self.key.pid),
+            Some(tid) => ProcDir::Thread(self.key.pid, tid),
         }
     }
 
@@ -205,8 +205,8 @@ impl Tracked {
     }
 
     /// A member that counts as a process of its images.
-    pub(crate) fn is_running_member(&self) -> bool {
-        self.life == Life::Running && self.is_member()
+    pub(crate) fn is_live_member(&self) -> bool {
+        self.life == TrackedState::Running && self.is_member()
     }
 }
 
@@ -214,15 +214,15 @@ impl Tracked {
 /// that after a crowd the upper ones become and stay empty, and are given up.
 /// Boxed, so that an empty slot below one in use costs a pointer.
 #[derive(Debug, Default)]
-pub(crate) struct Roll {
+pub(crate) struct TrackedProcesses {
     slots: Vec<Option<Box<Tracked>>>,
     /// May hold some that were given up since.
     free: BinaryHeap<Reverse<Slot>>,
     count: usize,
 }
 
-impl Roll {
-    pub(crate) fn add(&mut self, who: Listed, starttime: u64) -> Slot {
+impl TrackedProcesses {
+    pub(crate) fn add(&mut self, who: ProcessKey, starttime: u64) -> Slot {
         self.count += 1;
         let tracked = Some(Box::new(Tracked::new(who, starttime)));
         if let Some(Reverse(slot)) = self.free.pop() {
@@ -247,17 +247,17 @@ impl Roll {
         }
         // After a storm the memory goes back.
         if self.count == 0 {
-            *self = Roll::default();
+            *self = TrackedProcesses::default();
         } else {
             while self.slots.last().is_some_and(Option::is_none) {
                 self.slots.pop();
             }
-            give_back(&mut self.slots);
+            shrink_vec(&mut self.slots);
             // Most were given up: rarely enough that it costs nothing to speak of.
             if self.free.len() > 2 * self.slots.len() {
                 let mut free = std::mem::take(&mut self.free).into_vec();
                 free.retain(|&Reverse(free)| (free as usize) < self.slots.len());
-                give_back(&mut free);
+                shrink_vec(&mut free);
                 self.free = free.into();
             }
         }
@@ -292,41 +292,41 @@ impl Roll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keep::schedule::DESCRIPTOR_TURN;
+    use crate::keep::schedule::FD_SCAN_INTERVAL;
 
-    fn pids(roll: &Roll) -> Vec<(Slot, u32)> {
-        roll.iter().map(|(slot, tracked)| (slot, tracked.who.pid)).collect()
+    fn pids(roll: &TrackedProcesses) -> Vec<(Slot, u32)> {
+        roll.iter().map(|(slot, tracked)| (slot, tracked.key.pid)).collect()
     }
 
-    fn add(roll: &mut Roll, pid: u32) -> Slot {
-        roll.add(Listed { pid, inode: u64::from(pid), starttime: 0 }, 0)
+    fn add(roll: &mut TrackedProcesses, pid: u32) -> Slot {
+        roll.add(ProcessKey { pid, inode: u64::from(pid), starttime: 0 }, 0)
     }
 
     /// Its descriptors are shared with a process that changes them, say.
     #[test]
     fn idle_process_uses_long_scan_interval() {
-        let mut tracked = Tracked::new(Listed { pid: 1, inode: 1, starttime: 0 }, 0);
+        let mut tracked = Tracked::new(ProcessKey { pid: 1, inode: 1, starttime: 0 }, 0);
         tracked.cpu = Cpu { last: 77, opened: Some(Instant::now()), ..Cpu::default() };
-        tracked.sockets.looked = 1000;
+        tracked.sockets.scanned_at = 1000;
         tracked.sockets.cpu = 77;
-        assert!(tracked.may_have_other_sockets(1001), "never looked at");
+        assert!(tracked.sockets_may_have_changed(1001), "never looked at");
         tracked.sockets.state = FileState::Read;
-        assert!(tracked.may_have_other_sockets(1001), "suspected");
-        tracked.sockets.suspect = false;
-        let end = 1000 + IDLE_DESCRIPTOR_TURN;
-        assert!((1001..end).all(|cycle| !tracked.may_have_other_sockets(cycle)));
-        assert!((end..end + 50).all(|cycle| tracked.may_have_other_sockets(cycle)));
+        assert!(tracked.sockets_may_have_changed(1001), "suspected");
+        tracked.sockets.stale = false;
+        let end = 1000 + IDLE_FD_SCAN_INTERVAL;
+        assert!((1001..end).all(|cycle| !tracked.sockets_may_have_changed(cycle)));
+        assert!((end..end + 50).all(|cycle| tracked.sockets_may_have_changed(cycle)));
         // With the turn of all, the bound of which the documents speak.
-        assert_eq!(u64::from(IDLE_DESCRIPTOR_TURN) + DESCRIPTOR_TURN, 360);
+        assert_eq!(u64::from(IDLE_FD_SCAN_INTERVAL) + FD_SCAN_INTERVAL, 360);
         tracked.sockets.cpu = 76;
-        assert!(tracked.may_have_other_sockets(1001), "has run since");
+        assert!(tracked.sockets_may_have_changed(1001), "has run since");
     }
 
     /// The last of several went and another came: its place was given out
     /// although it was no more, and the collector panicked.
     #[test]
     fn the_last_place_is_freed_and_used_again() {
-        let mut roll = Roll::default();
+        let mut roll = TrackedProcesses::default();
         assert_eq!((add(&mut roll, 10), add(&mut roll, 11)), (0, 1));
         roll.remove(1);
         assert_eq!(add(&mut roll, 12), 1);
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_place_is_given_to_one_at_a_time() {
-        let mut roll = Roll::default();
+        let mut roll = TrackedProcesses::default();
         for pid in 0..6 {
             add(&mut roll, pid);
         }
@@ -355,7 +355,7 @@ mod tests {
     /// Of a crowd only the last stays; whoever comes gets a lower place.
     #[test]
     fn shrinks_after_large_population() {
-        let mut roll = Roll::default();
+        let mut roll = TrackedProcesses::default();
         for pid in 0..1000 {
             add(&mut roll, pid);
         }
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn after_a_storm_the_memory_goes_back() {
-        let mut roll = Roll::default();
+        let mut roll = TrackedProcesses::default();
         for pid in 0..1000 {
             add(&mut roll, pid);
         }

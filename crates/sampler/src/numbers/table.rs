@@ -5,9 +5,9 @@ use psstat_proc_parse::Statm;
 
 use super::{add, note, read_by};
 use crate::read::outcome::Outcome;
-use crate::read::reader::Reader;
-use crate::reckon::counters::Counters;
-use crate::sample::ByFile;
+use crate::read::reader::ProcessReader;
+use crate::reckon::counters::IoCounters;
+use crate::sample::PerFile;
 
 numbers! {
     // By which read of `Reader`, and which file of `Health` a failure counts
@@ -15,10 +15,10 @@ numbers! {
     read {
         /// Open file descriptors: the size of `/proc/PID/fd` (Linux 6.2), else
         /// the number of its entries.
-        descriptors = Reader::descriptors, fd;
+        descriptors = ProcessReader::descriptors, fd;
         /// Threads: the links of `/proc/PID/task`, else `num_threads` of
         /// `/proc/PID/stat`.
-        threads = Reader::threads, stat;
+        threads = ProcessReader::threads, stat;
     }
     // Which field of `/proc/PID/statm`; pages there, bytes here.
     statm {

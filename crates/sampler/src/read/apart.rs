@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use super::sys::leave_descriptor_table;
+use super::sys::unshare_fd_table;
 
 /// Starts a thread beside the sampler that has a descriptor table of its own.
 ///
@@ -37,13 +37,13 @@ use super::sys::leave_descriptor_table;
 /// # drop(thread.join());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn spawn_apart<T: AsFd + Send + Sync + 'static>(
+pub fn spawn_with_private_fd_table<T: AsFd + Send + Sync + 'static>(
     thread: Builder,
     kept: Arc<T>,
     work: impl FnOnce(Arc<T>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     thread.spawn(move || {
-        leave_descriptor_table(Some(kept.as_fd()));
+        unshare_fd_table(Some(kept.as_fd()));
         work(kept);
     })
 }
@@ -65,7 +65,7 @@ mod tests {
         let files: Vec<Arc<File>> =
             (0..9).map(|_| Arc::new(File::open("/dev/null").unwrap())).collect();
         for kept in [&files[0], &files[4], &files[8]] {
-            let thread = spawn_apart(Builder::new(), Arc::clone(kept), |kept| {
+            let thread = spawn_with_private_fd_table(Builder::new(), Arc::clone(kept), |kept| {
                 let open = open_descriptors();
                 assert!(open.contains(&kept.as_raw_fd()), "{open:?}");
                 let others = open.iter().filter(|&&fd| fd > 2 && fd != kept.as_raw_fd());

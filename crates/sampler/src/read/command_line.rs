@@ -16,55 +16,55 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::hanging::{Hanging, Limits};
-use super::procfs::{Name, READ, Where, read_at_start};
-use super::sys::leave_descriptor_table;
-use crate::memory::give_back;
+use super::hanging::{Limits, StuckReaders};
+use super::procfs::{ProcDir, ProcPath, READ, pread_start};
+use super::sys::unshare_fd_table;
+use crate::memory::shrink_vec;
 use crate::read::outcome::Outcome;
 
 /// How many threads may be left behind in one call, and of these on processes
 /// of one user; what is then unread is read the next time.
-const PATIENCE_A_CALL: usize = 3;
-const PATIENCE_WITH_A_USER: usize = 2;
+const MAX_STUCK_PER_CALL: usize = 3;
+const MAX_STUCK_PER_USER: usize = 2;
 /// How often in a batch the patience is renewed for a thread that does not block but
 /// waits for a processor.
-const RENEWALS: usize = 10;
+const MAX_EXTENSIONS: usize = 10;
 /// A batch is handed over when it has this many bytes, so that no number of
 /// long command lines fills the memory.
-const HANDFUL: usize = 1 << 16;
+const BATCH_BYTES: usize = 1 << 16;
 /// So many are asked for at once, for the same reason.
 const BATCH: usize = 1024;
 /// Of a longer command line only so many bytes are read. `execve(2)` takes no
 /// more than 6 MiB of arguments; a process that claims to have more has
 /// pointed the kernel to any part of its memory (`PR_SET_MM_MAP`), which may be
 /// as large as the address space.
-const LONGEST: usize = 8 << 20;
+const MAX_CMDLINE: usize = 8 << 20;
 
 /// What came of reading one command line.
 #[derive(Debug)]
-pub(crate) enum Answer<'a> {
+pub(crate) enum CmdlineResult<'a> {
     /// The raw bytes, arguments ended by NUL, or why there are none. Empty for
     /// a kernel thread and a zombie.
     Read(Outcome<&'a [u8]>),
     /// The read blocks: set the process aside until
     /// [`still_hangs`](CommandLines::still_hangs) says no.
-    Blocks,
+    Blocked,
     /// Not come to in this call, because others block: too many in it, or so
     /// many of its user's, or of all, that no more may.
-    Later,
+    Deferred,
 }
 
 /// Reads command lines without being held up.
 #[derive(Debug)]
-pub(crate) struct CommandLines {
+pub(crate) struct CmdlineReader {
     proc: PathBuf,
     /// The same, to see whose a process is.
     folder: OwnedFd,
     patience: Duration,
     worker: Option<Worker>,
-    hanging: Hanging,
+    hanging: StuckReaders,
     /// The pids to read in the next call of [`run`](Self::run).
-    pub(crate) asked: Vec<u32>,
+    pub(crate) requested: Vec<u32>,
     /// The indices of those that are still to be read in it.
     open: Vec<usize>,
     taken: Batch,
@@ -72,13 +72,13 @@ pub(crate) struct CommandLines {
 
 #[derive(Debug)]
 struct Worker {
-    desk: Arc<Desk>,
+    desk: Arc<Mailbox>,
     thread: JoinHandle<()>,
 }
 
 /// Where the two threads meet.
 #[derive(Debug, Default)]
-struct Desk {
+struct Mailbox {
     batch: Mutex<Batch>,
     asked: Condvar,
     answered: Condvar,
@@ -94,12 +94,12 @@ struct Batch {
     /// The command lines, one behind the other; `answers` tells their lengths.
     text: Vec<u8>,
     /// Nobody waits for this desk any more.
-    left: bool,
+    abandoned: bool,
 }
 
 impl Batch {
     fn is_full(&self) -> bool {
-        self.answers.len() == self.pids.len() || self.text.len() >= HANDFUL
+        self.answers.len() == self.pids.len() || self.text.len() >= BATCH_BYTES
     }
 
     fn clear(&mut self) {
@@ -107,23 +107,27 @@ impl Batch {
         self.answers.clear();
         self.text.clear();
         // A rare batch of huge command lines is not kept for ever.
-        self.text.shrink_to(HANDFUL);
+        self.text.shrink_to(BATCH_BYTES);
     }
 }
 
-impl CommandLines {
-    pub(crate) fn new(proc: &Path, patience: Duration) -> Result<CommandLines, Errno> {
-        CommandLines::within(Limits::DEFAULT, proc, patience)
+impl CmdlineReader {
+    pub(crate) fn new(proc: &Path, patience: Duration) -> Result<CmdlineReader, Errno> {
+        CmdlineReader::run_with_timeout(Limits::DEFAULT, proc, patience)
     }
 
-    fn within(limits: Limits, proc: &Path, patience: Duration) -> Result<CommandLines, Errno> {
-        let mut lines = CommandLines {
+    fn run_with_timeout(
+        limits: Limits,
+        proc: &Path,
+        patience: Duration,
+    ) -> Result<CmdlineReader, Errno> {
+        let mut lines = CmdlineReader {
             proc: proc.to_owned(),
             folder: open_folder(proc)?,
             patience,
             worker: None,
-            hanging: Hanging::new(limits),
-            asked: Vec::new(),
+            hanging: StuckReaders::new(limits),
+            requested: Vec::new(),
             open: Vec::new(),
             taken: Batch::default(),
         };
@@ -134,22 +138,22 @@ impl CommandLines {
     /// Reads the command lines of all `asked` and empties that list. `each` is
     /// called once for each, with its index; in order, but for those for which
     /// it is [`Answer::Later`].
-    pub(crate) fn run(&mut self, each: &mut dyn FnMut(usize, Answer<'_>)) {
-        let mut left_behind = [None; PATIENCE_A_CALL];
+    pub(crate) fn run(&mut self, each: &mut dyn FnMut(usize, CmdlineResult<'_>)) {
+        let mut left_behind = [None; MAX_STUCK_PER_CALL];
         let mut times = 0;
         self.open.clear();
-        self.open.extend(0..self.asked.len());
-        give_back(&mut self.open);
-        give_back(&mut self.asked);
-        if self.hanging.may_be_full_for_some() {
-            self.pass_over(&[], each);
+        self.open.extend(0..self.requested.len());
+        shrink_vec(&mut self.open);
+        shrink_vec(&mut self.requested);
+        if self.hanging.any_user_at_limit() {
+            self.skip_limited_users(&[], each);
         }
-        while !self.open.is_empty() && times < PATIENCE_A_CALL {
+        while !self.open.is_empty() && times < MAX_STUCK_PER_CALL {
             let Ok(desk) = self.worker().map(Arc::clone) else { break };
             let mut batch = std::mem::take(&mut self.taken);
             batch.clear();
-            batch.pids.extend(self.open.iter().take(BATCH).map(|&index| self.asked[index]));
-            let blocked = desk.exchange(&mut batch, self.patience);
+            batch.pids.extend(self.open.iter().take(BATCH).map(|&index| self.requested[index]));
+            let blocked = desk.submit_and_wait(&mut batch, self.patience);
             let mut text = &batch.text[..];
             let answered = batch.answers.len().min(self.open.len());
             for (answer, index) in batch.answers.iter().zip(self.open.drain(..answered)) {
@@ -158,7 +162,7 @@ impl CommandLines {
                     text = rest;
                     line
                 });
-                each(index, Answer::Read(answer));
+                each(index, CmdlineResult::Read(answer));
             }
             self.taken = batch;
             if blocked
@@ -166,36 +170,36 @@ impl CommandLines {
                 && !self.open.is_empty()
             {
                 let index = self.open.remove(0);
-                let pid = self.asked[index];
-                let user = self.user_of(pid);
+                let pid = self.requested[index];
+                let user = self.real_uid(pid);
                 self.hanging.add(pid, user, worker.thread);
-                each(index, Answer::Blocks);
+                each(index, CmdlineResult::Blocked);
                 left_behind[times] = Some(user);
                 times += 1;
-                self.pass_over(&left_behind, each);
+                self.skip_limited_users(&left_behind, each);
             }
         }
         for index in self.open.drain(..) {
-            each(index, Answer::Later);
+            each(index, CmdlineResult::Deferred);
         }
-        self.asked.clear();
+        self.requested.clear();
         self.taken.clear();
     }
 
     /// Leaves those for later whose users' processes hang too often already:
     /// in all, or in this call.
-    fn pass_over(
+    fn skip_limited_users(
         &mut self,
         left_behind: &[Option<Option<u32>>],
-        each: &mut dyn FnMut(usize, Answer<'_>),
+        each: &mut dyn FnMut(usize, CmdlineResult<'_>),
     ) {
         let mut open = std::mem::take(&mut self.open);
         open.retain(|&index| {
-            let user = self.user_of(self.asked[index]);
+            let user = self.real_uid(self.requested[index]);
             let times = left_behind.iter().filter(|&&one| one == Some(user)).count();
-            let stays = times < PATIENCE_WITH_A_USER && !self.hanging.is_full_for(user);
+            let stays = times < MAX_STUCK_PER_USER && !self.hanging.is_full_for(user);
             if !stays {
-                each(index, Answer::Later);
+                each(index, CmdlineResult::Deferred);
             }
             stays
         });
@@ -205,12 +209,12 @@ impl CommandLines {
     /// Whose a process is, by its real user id: the owner of its folder is root
     /// for whoever wants that (`PR_SET_DUMPABLE`). Takes no lock that could
     /// block.
-    fn user_of(&self, pid: u32) -> Option<u32> {
-        let mut name = Name::new();
+    fn real_uid(&self, pid: u32) -> Option<u32> {
+        let mut name = ProcPath::new();
         let mut buffer = [0; 4096];
-        let name = name.of(Where::Pid(pid), c"status");
+        let name = name.of(ProcDir::Pid(pid), c"status");
         let file = rustix::fs::openat(&self.folder, name, READ, Mode::empty()).ok()?;
-        let text = read_at_start(&file, &mut buffer).there()?;
+        let text = pread_start(&file, &mut buffer).value()?;
         // Of one with very many groups there is a part.
         let end = text.iter().rposition(|&byte| byte == b'\n')?;
         let status = Status::parse(&text[..=end]).ok()?;
@@ -224,11 +228,11 @@ impl CommandLines {
 
     /// Whether a thread still hung on this pid's command line at the last
     /// [`review`](Self::review).
-    pub(crate) fn still_hangs(&self, pid: u32) -> bool {
-        self.hanging.is_on(pid)
+    pub(crate) fn is_still_stuck(&self, pid: u32) -> bool {
+        self.hanging.is_stuck_on(pid)
     }
 
-    fn worker(&mut self) -> Result<&Arc<Desk>, Errno> {
+    fn worker(&mut self) -> Result<&Arc<Mailbox>, Errno> {
         if self.worker.is_none() {
             self.hanging.review();
             if self.hanging.is_full() {
@@ -240,10 +244,10 @@ impl CommandLines {
     }
 }
 
-impl Drop for CommandLines {
+impl Drop for CmdlineReader {
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            worker.desk.lock().left = true;
+            worker.desk.lock().abandoned = true;
             worker.desk.asked.notify_one();
             // It waits for work, so it ends at once; those that hang do not.
             let _ = worker.thread.join();
@@ -253,14 +257,14 @@ impl Drop for CommandLines {
 
 impl Worker {
     fn start(proc: &Path) -> Result<Worker, Errno> {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Mailbox::default());
         let (theirs, proc) = (Arc::clone(&desk), proc.to_owned());
         let thread = std::thread::Builder::new()
             .name("command-lines".into())
             // There may be hundreds.
             .stack_size(64 * 1024)
             .spawn(move || {
-                leave_descriptor_table(None);
+                unshare_fd_table(None);
                 if let Ok(own) = std::fs::read_link(proc.join("thread-self")) {
                     let _ = theirs.stat.set(proc.join(own).join("stat"));
                 }
@@ -271,7 +275,7 @@ impl Worker {
     }
 }
 
-impl Desk {
+impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, Batch> {
         // Neither side leaves the batch half changed.
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
@@ -280,13 +284,13 @@ impl Desk {
     /// Hands `batch.pids` over and waits for the answers: for all of them, for
     /// a handful of text, or until one blocks; then `true` is returned, the
     /// answers are those before it, and the thread is not to be used again.
-    fn exchange(&self, batch: &mut Batch, patience: Duration) -> bool {
+    fn submit_and_wait(&self, batch: &mut Batch, patience: Duration) -> bool {
         let mut shared = self.lock();
         std::mem::swap(&mut *shared, batch);
         self.asked.notify_one();
         let mut seen = 0;
         let mut since = Instant::now();
-        let mut renewals = RENEWALS;
+        let mut renewals = MAX_EXTENSIONS;
         while !shared.is_full() {
             if shared.answers.len() > seen {
                 seen = shared.answers.len();
@@ -304,7 +308,7 @@ impl Desk {
                         continue;
                     }
                 }
-                shared.left = true;
+                shared.abandoned = true;
                 batch.pids.clear();
                 std::mem::swap(&mut batch.answers, &mut shared.answers);
                 std::mem::swap(&mut batch.text, &mut shared.text);
@@ -331,7 +335,7 @@ impl Desk {
         let mut line = Vec::with_capacity(4096);
         let mut shared = self.lock();
         loop {
-            if shared.left {
+            if shared.abandoned {
                 return;
             }
             let next = shared.pids.get(shared.answers.len()).copied();
@@ -345,15 +349,15 @@ impl Desk {
                 Err(&errno) => errno.into(),
             };
             shared = self.lock();
-            if shared.left {
+            if shared.abandoned {
                 return;
             }
             shared.answers.push(outcome.map(|()| line.len()));
-            if matches!(outcome, Outcome::There(())) {
+            if matches!(outcome, Outcome::Value(())) {
                 shared.text.extend_from_slice(&line);
             }
             line.clear();
-            line.shrink_to(HANDFUL);
+            line.shrink_to(BATCH_BYTES);
             if shared.is_full() {
                 self.answered.notify_one();
             }
@@ -368,16 +372,16 @@ fn open_folder(proc: &Path) -> Result<OwnedFd, Errno> {
 
 /// Reads a command line, up to [`LONGEST`], into an empty buffer.
 fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
-    let mut name = Name::new();
-    let name = name.of(Where::Pid(pid), c"cmdline");
+    let mut name = ProcPath::new();
+    let name = name.of(ProcDir::Pid(pid), c"cmdline");
     let file = match rustix::fs::openat(proc, name, READ, Mode::empty()) {
         Ok(file) => file,
         Err(errno) => return errno.into(),
     };
     loop {
-        if line.len() >= LONGEST {
-            line.truncate(LONGEST);
-            return Outcome::There(());
+        if line.len() >= MAX_CMDLINE {
+            line.truncate(MAX_CMDLINE);
+            return Outcome::Value(());
         }
         if line.spare_capacity_mut().is_empty() {
             line.reserve(line.capacity());
@@ -385,7 +389,7 @@ fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
         let room = line.spare_capacity_mut().len();
         match rustix::io::read(&file, rustix::buffer::spare_capacity(line)) {
             // The kernel stops short at the end alone.
-            Ok(read) if read < room => return Outcome::There(()),
+            Ok(read) if read < room => return Outcome::Value(()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return errno.into(),
         }
@@ -397,25 +401,28 @@ mod tests {
     use super::*;
 
     /// Patient enough for a busy machine.
-    fn lines(proc: &Path) -> CommandLines {
-        CommandLines::new(proc, Duration::from_secs(2)).unwrap()
+    fn lines(proc: &Path) -> CmdlineReader {
+        CmdlineReader::new(proc, Duration::from_secs(2)).unwrap()
     }
 
     #[test]
     fn reads_self_and_reports_exited() {
         let mut lines = lines(Path::new("/proc"));
         for _ in 0..3 {
-            lines.asked.extend([std::process::id(), u32::MAX, std::process::id()]);
+            lines.requested.extend([std::process::id(), u32::MAX, std::process::id()]);
             let mut answers = Vec::new();
             lines.run(&mut |index, answer| match answer {
-                Answer::Read(outcome) => {
+                CmdlineResult::Read(outcome) => {
                     assert_eq!(index, answers.len());
                     answers.push(outcome.map(<[u8]>::to_vec));
                 }
                 other => panic!("{other:?}"),
             });
             let own = std::fs::read("/proc/self/cmdline").unwrap();
-            assert_eq!(answers, [Outcome::There(own.clone()), Outcome::Gone, Outcome::There(own)]);
+            assert_eq!(
+                answers,
+                [Outcome::Value(own.clone()), Outcome::Exited, Outcome::Value(own)]
+            );
         }
     }
 
@@ -440,14 +447,16 @@ mod tests {
 
     /// What came of reading these: the length, nothing where it blocks; without
     /// those for later.
-    fn read(lines: &mut CommandLines, pids: &[u32]) -> Vec<(u32, Option<usize>)> {
-        lines.asked.extend(pids);
+    fn read(lines: &mut CmdlineReader, pids: &[u32]) -> Vec<(u32, Option<usize>)> {
+        lines.requested.extend(pids);
         let mut seen = Vec::new();
         let mut later = 0;
         lines.run(&mut |index, answer| match answer {
-            Answer::Read(outcome) => seen.push((pids[index], outcome.there().map(<[u8]>::len))),
-            Answer::Blocks => seen.push((pids[index], None)),
-            Answer::Later => later += 1,
+            CmdlineResult::Read(outcome) => {
+                seen.push((pids[index], outcome.value().map(<[u8]>::len)))
+            }
+            CmdlineResult::Blocked => seen.push((pids[index], None)),
+            CmdlineResult::Deferred => later += 1,
         });
         assert_eq!(seen.len() + later, pids.len());
         seen
@@ -455,9 +464,9 @@ mod tests {
 
     /// Opening the other end lets the thread go, and it ends; for both ways, for on a
     /// machine that stalled it may have given up before it came to it.
-    fn let_go(lines: &mut CommandLines, pid: u32, pipe: &Path) {
+    fn let_go(lines: &mut CmdlineReader, pid: u32, pipe: &Path) {
         drop(std::fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
-        while lines.still_hangs(pid) {
+        while lines.is_still_stuck(pid) {
             std::thread::yield_now();
             lines.review();
         }
@@ -472,8 +481,8 @@ mod tests {
         let mut lines = lines(folder.path());
         let seen = read(&mut lines, &[1, 2, 3, 1]);
         assert_eq!(seen, [(1, Some(4)), (2, None), (3, Some(3 << 20)), (1, Some(4))]);
-        assert!(lines.still_hangs(2));
-        assert!(!lines.still_hangs(1));
+        assert!(lines.is_still_stuck(2));
+        assert!(!lines.is_still_stuck(1));
         let_go(&mut lines, 2, &pipe);
     }
 
@@ -490,7 +499,7 @@ mod tests {
         let stat = format!("1 (reader) R{}", &behind[1..]);
         std::fs::write(folder.join("reader/stat"), stat).unwrap();
         let patience = Duration::from_millis(500);
-        let mut lines = CommandLines::new(folder.path(), patience).unwrap();
+        let mut lines = CmdlineReader::new(folder.path(), patience).unwrap();
         let writer = std::thread::spawn(move || {
             std::thread::sleep(2 * patience);
             std::fs::write(pipe, "late\0").unwrap();
@@ -508,10 +517,10 @@ mod tests {
             (1..=6).map(|pid| process(folder.path(), pid, 1000, None)).collect();
         process(folder.path(), 7, 1000, Some(b"theirs\0"));
         process(folder.path(), 8, 1001, Some(b"another\0"));
-        let limits = Limits { a_user: 4, in_all: 6 };
+        let limits = Limits { per_user: 4, total: 6 };
         // Patient enough for a busy machine.
         let patience = Duration::from_secs(1);
-        let mut lines = CommandLines::within(limits, folder.path(), patience).unwrap();
+        let mut lines = CmdlineReader::run_with_timeout(limits, folder.path(), patience).unwrap();
         // Not all the patience of a call is for one user's.
         let all: Vec<u32> = (1..=8).collect();
         assert_eq!(read(&mut lines, &all), [(1, None), (2, None), (8, Some(8))]);

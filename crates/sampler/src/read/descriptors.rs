@@ -5,28 +5,32 @@ use psstat_proc_parse::FdTarget;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, RawDir, SeekFrom};
 
-use super::procfs::{Name, Procfs, READ, Where, read_link};
+use super::procfs::{ProcDir, ProcPath, Procfs, READ, read_link};
 use crate::read::outcome::Outcome;
 
 /// Reads descriptors' links; its buffers are kept from process to process.
 #[derive(Debug)]
-pub(crate) struct SocketFinder {
+pub(crate) struct FdSocketScanner {
     buffer: Vec<u8>,
     /// The socket inodes found, established or not.
     pub(crate) sockets: Vec<u32>,
     /// How many descriptors were looked at.
-    pub(crate) descriptors: u64,
+    pub(crate) fd_sockets: u64,
 }
 
-impl SocketFinder {
-    pub(crate) fn new() -> SocketFinder {
-        SocketFinder { buffer: Vec::with_capacity(16 * 1024), sockets: Vec::new(), descriptors: 0 }
+impl FdSocketScanner {
+    pub(crate) fn new() -> FdSocketScanner {
+        FdSocketScanner {
+            buffer: Vec::with_capacity(16 * 1024),
+            sockets: Vec::new(),
+            fd_sockets: 0,
+        }
     }
 
     /// Before another process.
     pub(crate) fn clear(&mut self) {
         self.sockets.clear();
-        self.descriptors = 0;
+        self.fd_sockets = 0;
     }
 
     /// At its end: the sockets sorted, each once.
@@ -53,7 +57,7 @@ impl SocketFinder {
         {
             return errno.into();
         }
-        let end = self.descriptors.saturating_add(limit);
+        let end = self.fd_sockets.saturating_add(limit);
         let mut entries = RawDir::new(folder.as_fd(), self.buffer.spare_capacity_mut());
         let mut next = from;
         while let Some(entry) = entries.next() {
@@ -61,19 +65,19 @@ impl SocketFinder {
                 Ok(entry) => entry,
                 Err(errno) => return errno.into(),
             };
-            if self.descriptors >= end {
-                return Outcome::There(Some(next));
+            if self.fd_sockets >= end {
+                return Outcome::Value(Some(next));
             }
             next = entry.next_entry_cookie();
             let name = entry.file_name();
             if name.to_bytes().starts_with(b".") {
                 continue;
             }
-            self.descriptors += 1;
+            self.fd_sockets += 1;
             // Long enough for `socket:[` and 20 digits; what is longer is none.
             let mut link = [0; 64];
             match read_link(folder, name, &mut link) {
-                Outcome::There(target) => {
+                Outcome::Value(target) => {
                     // The kernel numbers sockets with 32 bits.
                     if let FdTarget::Socket(inode) = FdTarget::parse(target)
                         && let Ok(inode) = u32::try_from(inode)
@@ -82,18 +86,18 @@ impl SocketFinder {
                     }
                 }
                 // Closed since it was listed, which is no news of the process.
-                Outcome::Gone => {}
+                Outcome::Exited => {}
                 Outcome::Denied => return Outcome::Denied,
                 Outcome::Failed(failure) => return Outcome::Failed(failure),
             }
         }
-        Outcome::There(None)
+        Outcome::Value(None)
     }
 }
 
 /// Opens the folder of the descriptors by way of one of a process's threads.
-pub(crate) fn open_folder_at(procfs: &Procfs, place: Where) -> Outcome<OwnedFd> {
-    let mut name = Name::new();
+pub(crate) fn open_folder_at(procfs: &Procfs, place: ProcDir) -> Outcome<OwnedFd> {
+    let mut name = ProcPath::new();
     let name = name.of(place, c"fd");
     rustix::fs::openat(&procfs.dir, name, READ, Mode::empty()).into()
 }

@@ -7,41 +7,41 @@ use std::thread::JoinHandle;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// On processes of one user,
-    pub(crate) a_user: usize,
+    pub(crate) per_user: usize,
     /// and in all.
-    pub(crate) in_all: usize,
+    pub(crate) total: usize,
 }
 
 impl Limits {
     /// A thread that hangs takes about 32 KiB of memory, half of it the
     /// kernel's. One user's processes, made to hang or hanging on a server that
     /// does not answer, leave room for those of 15 others.
-    pub(crate) const DEFAULT: Limits = Limits { a_user: 32, in_all: 512 };
+    pub(crate) const DEFAULT: Limits = Limits { per_user: 32, total: 512 };
 }
 
 /// The threads that were left behind.
 #[derive(Debug)]
-pub(crate) struct Hanging {
+pub(crate) struct StuckReaders {
     limits: Limits,
-    all: Vec<Hung>,
+    all: Vec<StuckReader>,
 }
 
 #[derive(Debug)]
-struct Hung {
+struct StuckReader {
     pid: u32,
     /// The user whose process it is; none if that could not be read.
     user: Option<u32>,
     thread: JoinHandle<()>,
 }
 
-impl Hanging {
-    pub(crate) fn new(limits: Limits) -> Hanging {
-        Hanging { limits, all: Vec::new() }
+impl StuckReaders {
+    pub(crate) fn new(limits: Limits) -> StuckReaders {
+        StuckReaders { limits, all: Vec::new() }
     }
 
     /// A thread is left behind.
     pub(crate) fn add(&mut self, pid: u32, user: Option<u32>, thread: JoinHandle<()>) {
-        self.all.push(Hung { pid, user, thread });
+        self.all.push(StuckReader { pid, user, thread });
     }
 
     /// Lets those go that have come back.
@@ -50,23 +50,23 @@ impl Hanging {
     }
 
     /// Whether a thread hangs on this pid's command line.
-    pub(crate) fn is_on(&self, pid: u32) -> bool {
+    pub(crate) fn is_stuck_on(&self, pid: u32) -> bool {
         self.all.iter().any(|hung| hung.pid == pid)
     }
 
     /// Whether no more may hang.
     pub(crate) fn is_full(&self) -> bool {
-        self.all.len() >= self.limits.in_all
+        self.all.len() >= self.limits.total
     }
 
     /// Whether some user may have its share; the others need not be asked for
     /// theirs.
-    pub(crate) fn may_be_full_for_some(&self) -> bool {
-        self.all.len() >= self.limits.a_user
+    pub(crate) fn any_user_at_limit(&self) -> bool {
+        self.all.len() >= self.limits.per_user
     }
 
     /// Whether no more may hang on processes of this user.
     pub(crate) fn is_full_for(&self, user: Option<u32>) -> bool {
-        self.all.iter().filter(|hung| hung.user == user).count() >= self.limits.a_user
+        self.all.iter().filter(|hung| hung.user == user).count() >= self.limits.per_user
     }
 }

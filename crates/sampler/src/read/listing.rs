@@ -2,14 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use crate::memory::give_back;
+use crate::memory::shrink_vec;
 use rustix::fd::OwnedFd;
 use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::Errno;
 
 /// An entry of `/proc` with a number for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct ProcessKey {
     pub(crate) pid: u32,
     /// The entry's inode (`d_ino`): the same for a process's life as long as
     /// the kernel caches the entry, another one for the next process that has
@@ -24,9 +24,9 @@ pub(crate) struct Listed {
 /// Reads the numeric entries of a directory, by ascending number. The buffers
 /// are kept from call to call.
 #[derive(Debug, Default)]
-pub(crate) struct Lister {
+pub(crate) struct ProcDirReader {
     buffer: Vec<u8>,
-    pub(crate) listed: Vec<Listed>,
+    pub(crate) listed: Vec<ProcessKey>,
     /// The position of each entry was its number and this; none where there
     /// was no such rule. (In procfs it is 258.)
     pub(crate) offset: Option<u64>,
@@ -35,27 +35,27 @@ pub(crate) struct Lister {
 /// An entry takes 24 or 32 bytes.
 const ENTRY: usize = 32;
 
-impl Lister {
-    pub(crate) fn new() -> Lister {
+impl ProcDirReader {
+    pub(crate) fn new() -> ProcDirReader {
         // 32 KiB hold about 1,000 entries a system call.
-        Lister { buffer: Vec::with_capacity(32 * 1024), listed: Vec::new(), offset: None }
+        ProcDirReader { buffer: Vec::with_capacity(32 * 1024), listed: Vec::new(), offset: None }
     }
 
     /// Lists anew from the start of `dir`.
-    pub(crate) fn list(&mut self, dir: &OwnedFd) -> Result<&[Listed], Errno> {
+    pub(crate) fn list(&mut self, dir: &OwnedFd) -> Result<&[ProcessKey], Errno> {
         self.listed.clear();
         rustix::fs::seek(dir, SeekFrom::Start(0))?;
         let mut entries = RawDir::new(dir, self.buffer.spare_capacity_mut());
-        let mut rule = Rule::default();
+        let mut rule = OffsetPattern::default();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             if let Some(pid) = number(entry.file_name().to_bytes()) {
-                self.listed.push(Listed { pid, inode: entry.ino(), starttime: 0 });
-                rule.see(pid, entry.next_entry_cookie());
+                self.listed.push(ProcessKey { pid, inode: entry.ino(), starttime: 0 });
+                rule.observe(pid, entry.next_entry_cookie());
             }
         }
-        self.offset = rule.offset.filter(|_| !rule.broken);
-        give_back(&mut self.listed);
+        self.offset = rule.offset.filter(|_| !rule.invalid);
+        shrink_vec(&mut self.listed);
         // procfs lists by ascending pid; a folder in any order.
         if !self.listed.is_sorted_by_key(|listed| listed.pid) {
             self.listed.sort_unstable_by_key(|listed| listed.pid);
@@ -65,7 +65,7 @@ impl Lister {
 
     /// Adds the entries with these numbers to the list, as they were found to
     /// have their positions.
-    pub(crate) fn list_part(
+    pub(crate) fn list_range(
         &mut self,
         dir: &OwnedFd,
         offset: u64,
@@ -85,7 +85,7 @@ impl Lister {
                 break;
             }
             if numbers.contains(&pid) {
-                self.listed.push(Listed { pid, inode: entry.ino(), starttime: 0 });
+                self.listed.push(ProcessKey { pid, inode: entry.ino(), starttime: 0 });
             }
         }
         Ok(())
@@ -94,18 +94,18 @@ impl Lister {
 
 /// Finds the rule by which entries have their positions.
 #[derive(Debug, Default)]
-struct Rule {
+struct OffsetPattern {
     next: Option<u64>,
     offset: Option<u64>,
-    broken: bool,
+    invalid: bool,
 }
 
-impl Rule {
+impl OffsetPattern {
     /// An entry, and the position of the one that follows.
-    fn see(&mut self, number: u32, next: u64) {
+    fn observe(&mut self, number: u32, next: u64) {
         if let Some(position) = self.next.replace(next) {
             let offset = position.checked_sub(u64::from(number));
-            self.broken |= offset.is_none() || self.offset.is_some_and(|o| Some(o) != offset);
+            self.invalid |= offset.is_none() || self.offset.is_some_and(|o| Some(o) != offset);
             self.offset = offset;
         }
     }
@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn own_process_is_listed_and_twice_the_same() {
         let dir = rustix::fs::open("/proc", OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let mut lister = Lister::new();
+        let mut lister = ProcDirReader::new();
         let own = std::process::id();
-        let find = |listed: &[Listed]| listed.iter().copied().find(|l| l.pid == own);
+        let find = |listed: &[ProcessKey]| listed.iter().copied().find(|l| l.pid == own);
         let first = find(lister.list(&dir).unwrap());
         assert!(first.is_some());
         assert_eq!(first, find(lister.list(&dir).unwrap()));

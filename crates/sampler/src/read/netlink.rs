@@ -1,12 +1,12 @@
 //! Asking the kernel for sockets by netlink, or not: the feature `netlink`.
 
-#[cfg(feature = "netlink")]
-pub(crate) use with::Netlink;
 #[cfg(not(feature = "netlink"))]
-pub(crate) use without::Netlink;
+pub(crate) use disabled::Netlink;
+#[cfg(feature = "netlink")]
+pub(crate) use enabled::Netlink;
 
 #[cfg(feature = "netlink")]
-mod with {
+mod enabled {
     use rustix::io::Errno;
 
     use crate::read::sock_diag::SockDiag;
@@ -18,18 +18,18 @@ mod with {
         sock_diag: Option<SockDiag>,
         /// The protocols for which this kernel has no sock_diag (indexed as
         /// [`Protocol::ALL`]); asked once.
-        without: [bool; 3],
+        unsupported: [bool; 3],
     }
 
     impl Netlink {
         pub(crate) fn open(wanted: bool) -> Netlink {
             let sock_diag = if wanted { SockDiag::open().ok() } else { None };
-            Netlink { sock_diag, without: [false; 3] }
+            Netlink { sock_diag, unsupported: [false; 3] }
         }
 
         /// Whether it is in use for a protocol.
-        pub(crate) fn serves(&self, protocol: Protocol) -> bool {
-            self.sock_diag.is_some() && !self.without[protocol as usize]
+        pub(crate) fn supports(&self, protocol: Protocol) -> bool {
+            self.sock_diag.is_some() && !self.unsupported[protocol as usize]
         }
 
         /// Calls `found` with the inode of each ESTABLISHED socket of a
@@ -39,21 +39,21 @@ mod with {
             protocol: Protocol,
             found: &mut dyn FnMut(u64),
         ) -> bool {
-            let without = &mut self.without[protocol as usize];
-            let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| !*without) else {
+            let unsupported = &mut self.unsupported[protocol as usize];
+            let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| !*unsupported) else {
                 return false;
             };
             let result = sock_diag.established(protocol, found);
             if let Err(errno) = result {
                 // The kernel has no such thing: not asked again.
-                *without = never_answers(errno);
+                *unsupported = is_unsupported(errno);
             }
             result.is_ok()
         }
     }
 
     /// Whether an error of sock_diag means that this kernel has none.
-    fn never_answers(errno: Errno) -> bool {
+    fn is_unsupported(errno: Errno) -> bool {
         matches!(
             errno,
             Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::ACCESS
@@ -62,7 +62,7 @@ mod with {
 }
 
 #[cfg(not(feature = "netlink"))]
-mod without {
+mod disabled {
     use crate::read::tables::Protocol;
 
     /// Serves no protocol.
@@ -74,7 +74,7 @@ mod without {
             Netlink
         }
 
-        pub(crate) fn serves(&self, _protocol: Protocol) -> bool {
+        pub(crate) fn supports(&self, _protocol: Protocol) -> bool {
             false
         }
 

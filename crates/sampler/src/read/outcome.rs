@@ -17,10 +17,10 @@ use rustix::io::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome<T> {
     /// The value, as the kernel gave it.
-    There(T),
+    Value(T),
     /// The process has ended: `ENOENT` at open, `ESRCH` at read, or an empty
     /// file.
-    Gone,
+    Exited,
     /// `EACCES` or `EPERM`.
     Denied,
     /// Any other error, or a file in a form that the parser does not know.
@@ -38,28 +38,28 @@ pub(crate) enum Failure {
 
 impl<T> Outcome<T> {
     /// The value, if it is there.
-    pub(crate) fn there(self) -> Option<T> {
+    pub(crate) fn value(self) -> Option<T> {
         match self {
-            Outcome::There(value) => Some(value),
-            Outcome::Gone | Outcome::Denied | Outcome::Failed(_) => None,
+            Outcome::Value(value) => Some(value),
+            Outcome::Exited | Outcome::Denied | Outcome::Failed(_) => None,
         }
     }
 
     /// Whether the process has ended.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Outcome::Gone)
+        matches!(self, Outcome::Exited)
     }
 
     /// The same outcome with another value.
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
-        self.and_then(|value| Outcome::There(f(value)))
+        self.and_then(|value| Outcome::Value(f(value)))
     }
 
     /// Goes on reading with the value, if it is there.
     pub(crate) fn and_then<U>(self, f: impl FnOnce(T) -> Outcome<U>) -> Outcome<U> {
         match self {
-            Outcome::There(value) => f(value),
-            Outcome::Gone => Outcome::Gone,
+            Outcome::Value(value) => f(value),
+            Outcome::Exited => Outcome::Exited,
             Outcome::Denied => Outcome::Denied,
             Outcome::Failed(failure) => Outcome::Failed(failure),
         }
@@ -69,7 +69,7 @@ impl<T> Outcome<T> {
 impl<T> From<Errno> for Outcome<T> {
     fn from(errno: Errno) -> Self {
         match errno {
-            Errno::NOENT | Errno::SRCH => Outcome::Gone,
+            Errno::NOENT | Errno::SRCH => Outcome::Exited,
             Errno::ACCESS | Errno::PERM => Outcome::Denied,
             other => Outcome::Failed(Failure::Errno(other.raw_os_error())),
         }
@@ -79,7 +79,7 @@ impl<T> From<Errno> for Outcome<T> {
 impl<T> From<Result<T, Errno>> for Outcome<T> {
     fn from(result: Result<T, Errno>) -> Self {
         match result {
-            Ok(value) => Outcome::There(value),
+            Ok(value) => Outcome::Value(value),
             Err(errno) => errno.into(),
         }
     }

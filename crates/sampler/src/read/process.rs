@@ -7,8 +7,8 @@ use psstat_proc_parse::{Io, Stat, StatCore, Statm};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
-use super::listing::{Listed, Lister};
-use super::procfs::{NAME_ONLY, Name, Procfs, READ, Where, read_at_start};
+use super::listing::{ProcDirReader, ProcessKey};
+use super::procfs::{O_PATH_DIR, ProcDir, ProcPath, Procfs, READ, pread_start};
 use crate::read::outcome::Outcome;
 
 /// What may be kept open, most useful first: everyone's `io`, then everyone's
@@ -18,35 +18,35 @@ use crate::read::outcome::Outcome;
 /// process for ever: once that has ended, reads fail instead of telling of the
 /// next process with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Keep {
+pub(crate) struct FdBudget {
     /// So many files of every process,
     files: usize,
     /// and one more of so many processes, those in the lowest places.
-    further: usize,
+    extra_slots: usize,
 }
 
-impl Keep {
+impl FdBudget {
     /// Descriptors a process when everything is kept.
     const FULL: usize = 4;
 
     /// Shares a budget of descriptors out among so many processes.
-    pub(crate) fn within(budget: usize, processes: usize) -> Keep {
+    pub(crate) fn split(budget: usize, processes: usize) -> FdBudget {
         let processes = processes.max(1);
-        Keep { files: (budget / processes).min(Self::FULL), further: budget % processes }
+        FdBudget { files: (budget / processes).min(Self::FULL), extra_slots: budget % processes }
     }
 
     /// How many files of the process in this place.
-    pub(crate) fn at(self, place: u32) -> KeepFiles {
-        KeepFiles(self.files + usize::from((place as usize) < self.further))
+    pub(crate) fn at(self, place: u32) -> FdAllowance {
+        FdAllowance(self.files + usize::from((place as usize) < self.extra_slots))
     }
 }
 
 /// How many files of a process may be kept open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeepFiles(usize);
+pub(crate) struct FdAllowance(usize);
 
-impl KeepFiles {
-    pub(crate) const NONE: KeepFiles = KeepFiles(0);
+impl FdAllowance {
+    pub(crate) const NONE: FdAllowance = FdAllowance(0);
 
     fn covers(self, file: File) -> bool {
         (file as usize) < self.0
@@ -68,34 +68,39 @@ impl File {
         match self {
             File::Io => (c"io", READ),
             File::Statm => (c"statm", READ),
-            File::Fd => (c"fd", NAME_ONLY),
-            File::Task => (c"task", NAME_ONLY),
+            File::Fd => (c"fd", O_PATH_DIR),
+            File::Task => (c"task", O_PATH_DIR),
         }
     }
 }
 
 /// The kept descriptors of one process.
 #[derive(Debug, Default)]
-pub(crate) struct Handles([Option<OwnedFd>; Keep::FULL]);
+pub(crate) struct ProcessFds([Option<OwnedFd>; FdBudget::FULL]);
 
-impl Handles {
+impl ProcessFds {
     /// How many are open.
     pub(crate) fn count(&self) -> usize {
         self.0.iter().flatten().count()
     }
 
     /// Closes what may no longer be kept.
-    pub(crate) fn limit(&mut self, keep: KeepFiles) {
+    pub(crate) fn limit(&mut self, keep: FdAllowance) {
         for handle in self.0.iter_mut().skip(keep.0) {
             *handle = None;
         }
     }
 
     /// `/proc/PID/io`.
-    pub(crate) fn io(&mut self, procfs: &Procfs, who: Listed, keep: KeepFiles) -> Outcome<Io> {
+    pub(crate) fn io(
+        &mut self,
+        procfs: &Procfs,
+        who: ProcessKey,
+        keep: FdAllowance,
+    ) -> Outcome<Io> {
         let mut buffer = [0; 512];
         self.with(procfs, who, keep, File::Io, |file| {
-            read_at_start(file, &mut buffer).and_then(|bytes| parsed(Io::parse(bytes)))
+            pread_start(file, &mut buffer).and_then(|bytes| parsed(Io::parse(bytes)))
         })
     }
 
@@ -104,12 +109,12 @@ impl Handles {
     pub(crate) fn statm(
         &mut self,
         procfs: &Procfs,
-        who: Listed,
-        keep: KeepFiles,
+        who: ProcessKey,
+        keep: FdAllowance,
     ) -> Outcome<Statm> {
         let mut buffer = [0; 256];
         self.with(procfs, who, keep, File::Statm, |file| {
-            read_at_start(file, &mut buffer).and_then(|bytes| parsed(Statm::parse(bytes)))
+            pread_start(file, &mut buffer).and_then(|bytes| parsed(Statm::parse(bytes)))
         })
     }
 
@@ -119,17 +124,18 @@ impl Handles {
     pub(crate) fn descriptors(
         &mut self,
         procfs: &Procfs,
-        who: Listed,
-        keep: KeepFiles,
-        lister: &mut Lister,
+        who: ProcessKey,
+        keep: FdAllowance,
+        lister: &mut ProcDirReader,
     ) -> Outcome<u64> {
-        if procfs.fast.fd_size {
+        if procfs.fast.fd_count_from_size {
             return self
                 .stat_of(procfs, who, keep, File::Fd)
                 .map(|stat| stat.st_size.cast_unsigned());
         }
-        open_folder(procfs, who, c"fd")
-            .and_then(|dir| Outcome::from(lister.list(&dir).map(<[Listed]>::len)).map(|n| n as u64))
+        open_dir(procfs, who, c"fd").and_then(|dir| {
+            Outcome::from(lister.list(&dir).map(<[ProcessKey]>::len)).map(|n| n as u64)
+        })
     }
 
     /// The number of threads: from the link count of `/proc/PID/task`, where
@@ -138,14 +144,14 @@ impl Handles {
     pub(crate) fn threads(
         &mut self,
         procfs: &Procfs,
-        who: Listed,
-        keep: KeepFiles,
+        who: ProcessKey,
+        keep: FdAllowance,
     ) -> Outcome<u64> {
         // The folder itself and `.` are links too. Nothing else says that the
         // process is gone.
         self.stat_of(procfs, who, keep, File::Task).and_then(|stat| match stat.st_nlink {
-            0..=2 => Outcome::Gone,
-            links => Outcome::There(links - 2),
+            0..=2 => Outcome::Exited,
+            links => Outcome::Value(links - 2),
         })
     }
 
@@ -156,9 +162,9 @@ impl Handles {
 
     /// Whether the process is still there, as far as a kept descriptor tells; one
     /// that may not be read any more is.
-    pub(crate) fn say_it_is_there(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         let io = self.0[File::Io as usize].as_ref();
-        io.is_some_and(|io| !read_at_start(io, &mut [0; 512]).is_gone())
+        io.is_some_and(|io| !pread_start(io, &mut [0; 512]).is_gone())
     }
 
     /// What stat(2) says of a folder: through the kept descriptor, or by its
@@ -167,13 +173,13 @@ impl Handles {
     fn stat_of(
         &mut self,
         procfs: &Procfs,
-        who: Listed,
-        keep: KeepFiles,
+        who: ProcessKey,
+        keep: FdAllowance,
         file: File,
     ) -> Outcome<rustix::fs::Stat> {
         if self.0[File::Statm as usize].is_some() && !keep.covers(file) {
-            let mut name = Name::new();
-            let name = name.of(Where::Pid(who.pid), file.name().0);
+            let mut name = ProcPath::new();
+            let name = name.of(ProcDir::Pid(who.pid), file.name().0);
             return rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty()).into();
         }
         self.with(procfs, who, keep, file, |folder| rustix::fs::fstat(folder).into())
@@ -183,8 +189,8 @@ impl Handles {
     fn with<T>(
         &mut self,
         procfs: &Procfs,
-        who: Listed,
-        keep: KeepFiles,
+        who: ProcessKey,
+        keep: FdAllowance,
         file: File,
         read: impl FnOnce(BorrowedFd<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
@@ -196,7 +202,7 @@ impl Handles {
         open_in(procfs, who, name, flags).and_then(|opened| {
             let outcome = read(opened.as_fd());
             // A denied one is not worth its place.
-            if keep.covers(file) && matches!(outcome, Outcome::There(_)) {
+            if keep.covers(file) && matches!(outcome, Outcome::Value(_)) {
                 *slot = Some(opened);
             }
             outcome
@@ -207,59 +213,59 @@ impl Handles {
 /// Opens a file of a process and of no other: the folder is opened first and
 /// held against who was listed, then the file in that folder. A reused pid is
 /// `Gone`.
-fn open_in(procfs: &Procfs, who: Listed, name: &CStr, flags: OFlags) -> Outcome<OwnedFd> {
-    folder_of(procfs, who)
+fn open_in(procfs: &Procfs, who: ProcessKey, name: &CStr, flags: OFlags) -> Outcome<OwnedFd> {
+    open_process_dir(procfs, who)
         .and_then(|folder| rustix::fs::openat(&folder, name, flags, Mode::empty()).into())
 }
 
 /// A process's folder. Another inode is another process, unless the start time
 /// is the same: then the kernel had dropped the entry from its cache.
-fn folder_of(procfs: &Procfs, who: Listed) -> Outcome<OwnedFd> {
-    let mut name = Name::new();
-    let name = name.of(Where::Pid(who.pid), c"");
-    let folder = rustix::fs::openat(&procfs.dir, name, NAME_ONLY, Mode::empty());
+fn open_process_dir(procfs: &Procfs, who: ProcessKey) -> Outcome<OwnedFd> {
+    let mut name = ProcPath::new();
+    let name = name.of(ProcDir::Pid(who.pid), c"");
+    let folder = rustix::fs::openat(&procfs.dir, name, O_PATH_DIR, Mode::empty());
     Outcome::from(folder).and_then(|folder| match rustix::fs::fstat(&folder) {
-        Ok(stat) if stat.st_ino == who.inode => Outcome::There(folder),
+        Ok(stat) if stat.st_ino == who.inode => Outcome::Value(folder),
         Ok(_) if who.starttime != 0 => {
             let mut buffer = [0; 1024];
             Outcome::from(rustix::fs::openat(&folder, c"stat", READ, Mode::empty()))
-                .and_then(|file: OwnedFd| read_at_start(&file, &mut buffer).map(<[u8]>::len))
+                .and_then(|file: OwnedFd| pread_start(&file, &mut buffer).map(<[u8]>::len))
                 .and_then(|length| {
                     parsed(StatCore::parse(buffer.get(..length).unwrap_or_default()))
                         .map(|stat| stat.starttime)
                 })
                 .and_then(|starttime| match starttime == who.starttime {
-                    true => Outcome::There(folder),
-                    false => Outcome::Gone,
+                    true => Outcome::Value(folder),
+                    false => Outcome::Exited,
                 })
         }
-        Ok(_) => Outcome::Gone,
+        Ok(_) => Outcome::Exited,
         Err(errno) => errno.into(),
     })
 }
 
 /// Opens a folder of a process for listing.
-pub(crate) fn open_folder(procfs: &Procfs, who: Listed, name: &CStr) -> Outcome<OwnedFd> {
+pub(crate) fn open_dir(procfs: &Procfs, who: ProcessKey, name: &CStr) -> Outcome<OwnedFd> {
     open_in(procfs, who, name, READ.union(OFlags::DIRECTORY))
 }
 
 /// Whether the process is still there; a zombie is.
-pub(crate) fn is_there(procfs: &Procfs, who: Listed) -> bool {
-    !folder_of(procfs, who).is_gone()
+pub(crate) fn is_alive(procfs: &Procfs, who: ProcessKey) -> bool {
+    !open_process_dir(procfs, who).is_gone()
 }
 
 /// Whether the process with this pid is the one that was listed.
-pub(crate) fn is_as_listed(procfs: &Procfs, who: Listed) -> bool {
-    let mut name = Name::new();
-    let name = name.of(Where::Pid(who.pid), c"");
+pub(crate) fn inode_matches(procfs: &Procfs, who: ProcessKey) -> bool {
+    let mut name = ProcPath::new();
+    let name = name.of(ProcDir::Pid(who.pid), c"");
     let stat = rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty());
     stat.is_ok_and(|stat| stat.st_ino == who.inode)
 }
 
 /// Whether a process has a thread.
 pub(crate) fn has_thread(procfs: &Procfs, pid: u32, tid: u32) -> bool {
-    let mut name = Name::new();
-    let name = name.of(Where::Thread(pid, tid), c"");
+    let mut name = ProcPath::new();
+    let name = name.of(ProcDir::Thread(pid, tid), c"");
     rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty()).is_ok()
 }
 
@@ -286,45 +292,53 @@ pub(crate) fn stat_by_path(
 }
 
 /// All of `/proc/PID/stat`, of this process and no other.
-pub(crate) fn stat_in_full<T>(
+pub(crate) fn full_stat<T>(
     procfs: &Procfs,
-    who: Listed,
+    who: ProcessKey,
     take: impl FnOnce(&Stat<'_>) -> T,
 ) -> Outcome<T> {
     let mut buffer = [0; STAT];
     open_in(procfs, who, c"stat", READ)
-        .and_then(|file| read_at_start(&file, &mut buffer).map(<[u8]>::len))
+        .and_then(|file| pread_start(&file, &mut buffer).map(<[u8]>::len))
         .and_then(|length| parsed(Stat::parse(buffer.get(..length).unwrap_or_default())))
         .map(|stat| take(&stat))
 }
 
 /// A thread of a process other than its leader, for a process whose leader has
 /// ended: the others have its memory and descriptors.
-pub(crate) fn living_thread(procfs: &Procfs, who: Listed, lister: &mut Lister) -> Option<u32> {
-    let dir = open_folder(procfs, who, c"task").there()?;
+pub(crate) fn live_thread(
+    procfs: &Procfs,
+    who: ProcessKey,
+    lister: &mut ProcDirReader,
+) -> Option<u32> {
+    let dir = open_dir(procfs, who, c"task").value()?;
     let threads = lister.list(&dir).ok()?;
     threads.iter().map(|thread| thread.pid).find(|&tid| tid != who.pid)
 }
 
 /// `statm` by way of a thread.
-pub(crate) fn statm_at(procfs: &Procfs, thread: Where) -> Outcome<Statm> {
-    let mut name = Name::new();
+pub(crate) fn statm_at(procfs: &Procfs, thread: ProcDir) -> Outcome<Statm> {
+    let mut name = ProcPath::new();
     let mut buffer = [0; 256];
     let bytes = procfs.read(name.of(thread, c"statm"), &mut buffer);
     bytes.and_then(|bytes| parsed(Statm::parse(bytes)))
 }
 
 /// The number of descriptors by way of a thread.
-pub(crate) fn descriptors_at(procfs: &Procfs, thread: Where, lister: &mut Lister) -> Outcome<u64> {
-    let mut name = Name::new();
+pub(crate) fn descriptors_at(
+    procfs: &Procfs,
+    thread: ProcDir,
+    lister: &mut ProcDirReader,
+) -> Outcome<u64> {
+    let mut name = ProcPath::new();
     let name = name.of(thread, c"fd");
-    if procfs.fast.fd_size {
+    if procfs.fast.fd_count_from_size {
         let stat = rustix::fs::statat(&procfs.dir, name, rustix::fs::AtFlags::empty());
         return Outcome::from(stat).map(|stat| stat.st_size.cast_unsigned());
     }
     let dir = rustix::fs::openat(&procfs.dir, name, READ.union(OFlags::DIRECTORY), Mode::empty());
     Outcome::from(dir)
-        .and_then(|dir| Outcome::from(lister.list(&dir).map(<[Listed]>::len)))
+        .and_then(|dir| Outcome::from(lister.list(&dir).map(<[ProcessKey]>::len)))
         .map(|n| n as u64)
 }
 
@@ -334,7 +348,7 @@ const STAT: usize = 2048;
 
 fn parsed<T>(result: Result<T, psstat_proc_parse::Error>) -> Outcome<T> {
     match result {
-        Ok(value) => Outcome::There(value),
+        Ok(value) => Outcome::Value(value),
         Err(error) => error.into(),
     }
 }

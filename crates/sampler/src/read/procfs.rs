@@ -48,19 +48,20 @@ impl Procfs {
         if !real {
             return FastPaths::NONE;
         }
-        self.own_netns = self.netns(Where::Own);
+        self.own_netns = self.netns(ProcDir::SelfDir);
         let fd = self.stat_of(c"self/fd");
         // Threads may begin or end between the two looks at how many they are.
         let task_links = |_| {
             let task = self.stat_of(c"self/task");
-            task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.own_threads())
+            task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.self_thread_count())
         };
         let is_own_pid_namespace = self.is_own_pid_namespace();
         FastPaths {
             cpu_clock: wanted.cpu_clock && is_own_pid_namespace,
             // 0 before Linux 6.2; this process has descriptors.
-            fd_size: wanted.fd_size && fd.is_some_and(|stat| stat.st_size > 0),
-            task_links: wanted.task_links && (0..10).any(task_links),
+            fd_count_from_size: wanted.fd_count_from_size
+                && fd.is_some_and(|stat| stat.st_size > 0),
+            thread_count_from_links: wanted.thread_count_from_links && (0..10).any(task_links),
             sock_diag: wanted.sock_diag && self.own_netns.is_some(),
             partial_listing: wanted.partial_listing
                 && is_own_pid_namespace
@@ -74,7 +75,7 @@ impl Procfs {
     /// of the procfs down to its own: one number means that they are the same.
     fn is_own_pid_namespace(&self) -> bool {
         let mut buffer = [0; 4096];
-        let Outcome::There(bytes) = self.read(c"self/status", &mut buffer) else { return false };
+        let Outcome::Value(bytes) = self.read(c"self/status", &mut buffer) else { return false };
         let Ok(status) = Status::parse(bytes) else { return false };
         let Some(pids) = status.ns_pid else { return false };
         let own = rustix::process::getpid().as_raw_nonzero().get();
@@ -87,21 +88,21 @@ impl Procfs {
         // PROC_PID_INIT_INO of linux/proc_ns.h, since Linux 3.8.
         const FIRST: u64 = 0xefff_fffc;
         let mut buffer = [0; 64];
-        let link = read_link(&self.dir, c"self/ns/pid", &mut buffer).there();
+        let link = read_link(&self.dir, c"self/ns/pid", &mut buffer).value();
         matches!(link.map(FdTarget::parse), Some(FdTarget::Namespace { inode: FIRST, .. }))
     }
 
     /// The tick since boot that it is now, as `starttime` counts them.
-    pub(crate) fn tick(&self) -> u64 {
+    pub(crate) fn boot_ticks(&self) -> u64 {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         // Not negative: it begins at 0.
         let nanoseconds = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
         (nanoseconds / i128::from(self.tick_nanoseconds.max(1))) as u64
     }
 
-    fn own_threads(&self) -> Option<u64> {
+    fn self_thread_count(&self) -> Option<u64> {
         let mut buffer = [0; 1024];
-        let bytes = self.read(c"self/stat", &mut buffer).there()?;
+        let bytes = self.read(c"self/stat", &mut buffer).value()?;
         Some(StatCore::parse(bytes).ok()?.num_threads)
     }
 
@@ -111,13 +112,13 @@ impl Procfs {
 
     /// The inode of a process's network namespace, from `ns/net`. Needs the
     /// rights of ptrace (`PTRACE_MODE_READ`).
-    fn netns(&self, process: Where) -> Option<u32> {
-        self.read_netns(process).there()
+    fn netns(&self, process: ProcDir) -> Option<u32> {
+        self.read_netns(process).value()
     }
 
     /// As [`netns`](Self::netns), with the reason when there is none.
-    pub(crate) fn read_netns(&self, process: Where) -> Outcome<u32> {
-        let mut name = Name::new();
+    pub(crate) fn read_netns(&self, process: ProcDir) -> Outcome<u32> {
+        let mut name = ProcPath::new();
         let mut buffer = [0; 64];
         let link = read_link(&self.dir, name.of(process, c"ns/net"), &mut buffer);
         link.and_then(|link| match FdTarget::parse(link) {
@@ -132,7 +133,7 @@ impl Procfs {
     /// Reads a whole small file; an empty one means that its process is gone.
     pub(crate) fn read<'b>(&self, name: &CStr, buffer: &'b mut [u8]) -> Outcome<&'b [u8]> {
         match rustix::fs::openat(&self.dir, name, READ, Mode::empty()) {
-            Ok(file) => read_at_start(&file, buffer),
+            Ok(file) => pread_start(&file, buffer),
             Err(errno) => errno.into(),
         }
     }
@@ -144,8 +145,8 @@ impl Procfs {
         file: &CStr,
         buffer: &'b mut [u8],
     ) -> Outcome<&'b [u8]> {
-        let mut name = Name::new();
-        self.read(name.of(Where::Pid(pid), file), buffer)
+        let mut name = ProcPath::new();
+        self.read(name.of(ProcDir::Pid(pid), file), buffer)
     }
 }
 
@@ -153,14 +154,14 @@ impl Procfs {
 pub(crate) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 /// Flags for a descriptor that only names a directory: no right to it is
 /// needed, and `fstat` and `openat` work on it.
-pub(crate) const NAME_ONLY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(crate) const O_PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Reads a file that is generated anew at each read from its start.
-pub(crate) fn read_at_start(file: impl AsFd, buffer: &mut [u8]) -> Outcome<&[u8]> {
+pub(crate) fn pread_start(file: impl AsFd, buffer: &mut [u8]) -> Outcome<&[u8]> {
     loop {
         match rustix::io::pread(&file, &mut *buffer, 0) {
-            Ok(0) => return Outcome::Gone,
-            Ok(n) => return Outcome::There(buffer.get(..n).unwrap_or_default()),
+            Ok(0) => return Outcome::Exited,
+            Ok(n) => return Outcome::Value(buffer.get(..n).unwrap_or_default()),
             Err(Errno::INTR) => {}
             Err(errno) => return errno.into(),
         }
@@ -180,9 +181,9 @@ pub(crate) fn read_link<'b>(
 
 /// Whose folder in `/proc`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Where {
+pub(crate) enum ProcDir {
     /// `/proc/self`
-    Own,
+    SelfDir,
     /// `/proc/PID`
     Pid(u32),
     /// `/proc/PID/task/TID`
@@ -191,21 +192,21 @@ pub(crate) enum Where {
 
 /// A buffer for names such as `1234/ns/net`, relative to `/proc`, so that
 /// building one allocates nothing.
-pub(crate) struct Name([u8; 64]);
+pub(crate) struct ProcPath([u8; 64]);
 
-impl Name {
-    pub(crate) fn new() -> Name {
-        Name([0; 64])
+impl ProcPath {
+    pub(crate) fn new() -> ProcPath {
+        ProcPath([0; 64])
     }
 
     /// The name of `file` in a process's folder; of the folder itself when
     /// `file` is empty.
-    pub(crate) fn of(&mut self, process: Where, file: &CStr) -> &CStr {
+    pub(crate) fn of(&mut self, process: ProcDir, file: &CStr) -> &CStr {
         let mut end = 0;
         match process {
-            Where::Own => self.push(&mut end, b"self"),
-            Where::Pid(pid) => self.push_number(&mut end, pid),
-            Where::Thread(pid, tid) => {
+            ProcDir::SelfDir => self.push(&mut end, b"self"),
+            ProcDir::Pid(pid) => self.push_number(&mut end, pid),
+            ProcDir::Thread(pid, tid) => {
                 self.push_number(&mut end, pid);
                 self.push(&mut end, b"/task/");
                 self.push_number(&mut end, tid);
@@ -251,21 +252,21 @@ mod tests {
 
     #[test]
     fn names_are_relative_to_proc() {
-        let mut name = Name::new();
-        assert_eq!(name.of(Where::Pid(1), c"io"), c"1/io");
-        assert_eq!(name.of(Where::Own, c"ns/net"), c"self/ns/net");
+        let mut name = ProcPath::new();
+        assert_eq!(name.of(ProcDir::Pid(1), c"io"), c"1/io");
+        assert_eq!(name.of(ProcDir::SelfDir, c"ns/net"), c"self/ns/net");
         assert_eq!(
-            name.of(Where::Thread(u32::MAX, u32::MAX), c"statm"),
+            name.of(ProcDir::Thread(u32::MAX, u32::MAX), c"statm"),
             c"4294967295/task/4294967295/statm"
         );
-        assert_eq!(name.of(Where::Pid(4194304), c""), c"4194304");
+        assert_eq!(name.of(ProcDir::Pid(4194304), c""), c"4194304");
     }
 
     #[test]
     fn own_machine_is_probed() {
         let procfs = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
         assert!(procfs.own_netns.is_some());
-        assert!(procfs.fast.task_links);
+        assert!(procfs.fast.thread_count_from_links);
         let none = Procfs::open(Path::new("/proc"), FastPaths::NONE).unwrap();
         assert_eq!(none.fast, FastPaths::NONE);
         let folder = Procfs::open(Path::new("/"), FastPaths::ALL).unwrap();

@@ -2,25 +2,25 @@
 
 use psstat_proc_parse::{Stat, Statm};
 
-use super::listing::{Listed, Lister};
+use super::listing::{ProcDirReader, ProcessKey};
 use super::outcome::Outcome;
-use super::process::{self, Handles, KeepFiles};
+use super::process::{self, FdAllowance, ProcessFds};
 use super::procfs::Procfs;
 
 /// A process whose numbers are read. What is read by its path may be the next
 /// process's with this pid; [`statm`](Self::statm), read after it, tells that.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct ProcessReader<'a> {
     pub(crate) procfs: &'a Procfs,
-    pub(crate) who: Listed,
-    pub(crate) handles: &'a mut Handles,
-    pub(crate) keep: KeepFiles,
-    pub(crate) lister: &'a mut Lister,
+    pub(crate) who: ProcessKey,
+    pub(crate) handles: &'a mut ProcessFds,
+    pub(crate) keep: FdAllowance,
+    pub(crate) lister: &'a mut ProcDirReader,
     /// What is known of its descriptors already.
     pub(crate) descriptors: Option<Outcome<u64>>,
 }
 
-impl Reader<'_> {
+impl ProcessReader<'_> {
     /// The number of open descriptors.
     pub(crate) fn descriptors(&mut self) -> Outcome<u64> {
         self.descriptors.unwrap_or_else(|| {
@@ -30,7 +30,7 @@ impl Reader<'_> {
 
     /// The number of threads.
     pub(crate) fn threads(&mut self) -> Outcome<u64> {
-        match self.procfs.fast.task_links {
+        match self.procfs.fast.thread_count_from_links {
             true => self.handles.threads(self.procfs, self.who, self.keep),
             false => self.stat(|stat| stat.num_threads),
         }

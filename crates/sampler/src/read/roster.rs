@@ -14,26 +14,26 @@ use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::listing::{Listed, Lister};
-use super::procfs::{Procfs, READ, read_at_start};
+use super::listing::{ProcDirReader, ProcessKey};
+use super::procfs::{Procfs, READ, pread_start};
 use crate::read::outcome::Outcome;
 
 /// Pids from one to another; past the highest one they go on with the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pids {
+pub(crate) struct PidRange {
     /// The one before the first.
     after: u32,
     last: u32,
     all: bool,
 }
 
-impl Pids {
-    pub(crate) const ALL: Pids = Pids { after: 0, last: 0, all: true };
+impl PidRange {
+    pub(crate) const ALL: PidRange = PidRange { after: 0, last: 0, all: true };
 
     /// Those given out after the one and up to the other; none if they are the
     /// same.
-    pub(crate) fn between(after: u32, last: u32) -> Pids {
-        Pids { after, last, all: false }
+    pub(crate) fn between(after: u32, last: u32) -> PidRange {
+        PidRange { after, last, all: false }
     }
 
     pub(crate) fn contains(self, pid: u32) -> bool {
@@ -42,7 +42,7 @@ impl Pids {
 
     /// The same as ranges, the lower one first.
     pub(crate) fn ranges(self) -> impl Iterator<Item = RangeInclusive<u32>> {
-        let Pids { after, last, all } = self;
+        let PidRange { after, last, all } = self;
         let up = after.saturating_add(1);
         let ranges = match (all, after <= last) {
             (true, _) => [Some(0..=u32::MAX), None],
@@ -55,24 +55,24 @@ impl Pids {
 
 /// Who has one of these pids, and how many processes there are in all.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Part<'a> {
-    pub(crate) listed: &'a [Listed],
-    pub(crate) pids: Pids,
+pub(crate) struct PartialListing<'a> {
+    pub(crate) listed: &'a [ProcessKey],
+    pub(crate) pids: PidRange,
     pub(crate) processes: u64,
 }
 
 /// Lists processes; buffers and what was found out are kept from call to call.
 #[derive(Debug)]
-pub(crate) struct Roster {
-    lister: Lister,
+pub(crate) struct ProcessList {
+    lister: ProcDirReader,
     /// `/proc/loadavg`, where parts can be listed.
     loadavg: Option<OwnedFd>,
-    known: Option<Known>,
+    known: Option<Baseline>,
 }
 
 /// What is known since a whole listing.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct Baseline {
     /// The last pid that had been given out.
     last: u32,
     /// Links of `/proc` that are no processes.
@@ -81,15 +81,15 @@ struct Known {
     offset: u64,
 }
 
-impl Roster {
-    pub(crate) fn new(procfs: &Procfs) -> Roster {
+impl ProcessList {
+    pub(crate) fn new(procfs: &Procfs) -> ProcessList {
         let open = || rustix::fs::openat(&procfs.dir, c"loadavg", READ, Mode::empty()).ok();
         let loadavg = if procfs.fast.partial_listing { open() } else { None };
-        Roster { lister: Lister::new(), loadavg, known: None }
+        ProcessList { lister: ProcDirReader::new(), loadavg, known: None }
     }
 
     /// Everyone.
-    pub(crate) fn whole(&mut self, procfs: &Procfs) -> Result<&[Listed], Errno> {
+    pub(crate) fn list_all(&mut self, procfs: &Procfs) -> Result<&[ProcessKey], Errno> {
         // In this order: whoever comes meanwhile is among the next to be looked
         // for, and who goes makes another number.
         let last = self.last_pid();
@@ -101,31 +101,31 @@ impl Roster {
             && before == after
         {
             let links = links.saturating_sub(self.lister.listed.len() as u64);
-            self.known = Some(Known { last, links, offset });
+            self.known = Some(Baseline { last, links, offset });
         }
         Ok(&self.lister.listed)
     }
 
     /// Whoever can have come since the last call, where that can be told.
-    pub(crate) fn part(&mut self, procfs: &Procfs) -> Option<Part<'_>> {
+    pub(crate) fn list_new(&mut self, procfs: &Procfs) -> Option<PartialListing<'_>> {
         let known = self.known?;
         let last = self.last_pid()?;
-        let pids = Pids::between(known.last, last);
+        let pids = PidRange::between(known.last, last);
         self.lister.listed.clear();
         for range in pids.ranges() {
-            if self.lister.list_part(&procfs.dir, known.offset, range).is_err() {
+            if self.lister.list_range(&procfs.dir, known.offset, range).is_err() {
                 self.known = None;
                 return None;
             }
         }
-        self.known = Some(Known { last, ..known });
+        self.known = Some(Baseline { last, ..known });
         let processes = links(procfs)?.checked_sub(known.links)?;
-        Some(Part { listed: &self.lister.listed, pids, processes })
+        Some(PartialListing { listed: &self.lister.listed, pids, processes })
     }
 
     fn last_pid(&self) -> Option<u32> {
         let mut buffer = [0; 128];
-        read_at_start(self.loadavg.as_ref()?, &mut buffer).there().and_then(last_field)
+        pread_start(self.loadavg.as_ref()?, &mut buffer).value().and_then(last_field)
     }
 }
 
@@ -133,7 +133,7 @@ impl Roster {
 fn links(procfs: &Procfs) -> Option<u64> {
     // The type is not the same everywhere.
     #[allow(clippy::useless_conversion)]
-    Outcome::from(rustix::fs::fstat(&procfs.dir)).there().map(|stat| u64::from(stat.st_nlink))
+    Outcome::from(rustix::fs::fstat(&procfs.dir)).value().map(|stat| u64::from(stat.st_nlink))
 }
 
 /// The last field of `/proc/loadavg`: the pid given out last.
@@ -151,12 +151,12 @@ mod tests {
 
     #[test]
     fn pids_go_on_at_the_lowest() {
-        let held = |pids: Pids| (0..8).filter(|&pid| pids.contains(pid)).collect::<Vec<_>>();
-        assert_eq!(held(Pids::between(3, 5)), [4, 5]);
-        assert_eq!(held(Pids::between(5, 5)), [0; 0]);
-        assert_eq!(held(Pids::between(5, 2)), [0, 1, 2, 6, 7]);
-        assert_eq!(held(Pids::between(u32::MAX, 1)), [0, 1]);
-        assert_eq!(held(Pids::ALL).len(), 8);
+        let held = |pids: PidRange| (0..8).filter(|&pid| pids.contains(pid)).collect::<Vec<_>>();
+        assert_eq!(held(PidRange::between(3, 5)), [4, 5]);
+        assert_eq!(held(PidRange::between(5, 5)), [0; 0]);
+        assert_eq!(held(PidRange::between(5, 2)), [0, 1, 2, 6, 7]);
+        assert_eq!(held(PidRange::between(u32::MAX, 1)), [0, 1]);
+        assert_eq!(held(PidRange::ALL).len(), 8);
     }
 
     #[test]
@@ -193,11 +193,11 @@ mod tests {
         if !procfs.fast.partial_listing {
             return println!("skipped: not the first pid namespace");
         }
-        let mut roster = Roster::new(&procfs);
+        let mut process_list = ProcessList::new(&procfs);
         for _ in 0..200 {
-            let known = roster.whole(&procfs).unwrap().len() as u64;
+            let known = process_list.list_all(&procfs).unwrap().len() as u64;
             let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-            let part = roster.part(&procfs);
+            let part = process_list.list_new(&procfs);
             let found = part.map(|part| {
                 let listed: Vec<_> = part.listed.iter().map(|listed| listed.pid).collect();
                 assert!(part.listed.iter().all(|listed| part.pids.contains(listed.pid)));

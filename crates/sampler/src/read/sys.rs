@@ -15,7 +15,7 @@ use rustix::io::Errno;
 ///
 /// # Errors
 /// `EINVAL` when there is no such process.
-pub(crate) fn process_cpu_nanoseconds(pid: u32) -> Result<u64, Errno> {
+pub(crate) fn process_cpu_time_ns(pid: u32) -> Result<u64, Errno> {
     let clock = (!(pid.cast_signed()) << 3) | 2;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec that lives across the call, and the
@@ -33,7 +33,7 @@ pub(crate) fn process_cpu_nanoseconds(pid: u32) -> Result<u64, Errno> {
 ///
 /// A process whose threads share one table pays for it at each descriptor
 /// look-up, and a thread that hangs would keep all descriptors open.
-pub(crate) fn leave_descriptor_table(kept: Option<BorrowedFd<'_>>) {
+pub(crate) fn unshare_fd_table(kept: Option<BorrowedFd<'_>>) {
     const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
     let kept = kept.map_or(2, |kept| kept.as_raw_fd().cast_unsigned().max(2));
     // SAFETY: the calling thread has only just started and owns no other

@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::netlink::Netlink;
-use super::procfs::{Name, Procfs, READ, Where};
+use super::procfs::{ProcDir, ProcPath, Procfs, READ};
 use crate::read::outcome::Outcome;
 
 /// A kind of socket, both address families together.
@@ -27,25 +27,25 @@ impl Protocol {
 
 /// Reads the tables, by netlink where it is to be had.
 #[derive(Debug)]
-pub(crate) struct Tables {
+pub(crate) struct SocketTables {
     netlink: Netlink,
     buffer: Vec<u8>,
 }
 
-impl Tables {
-    pub(crate) fn new(procfs: &Procfs) -> Tables {
-        Tables { netlink: Netlink::open(procfs.fast.sock_diag), buffer: vec![0; 16 * 1024] }
+impl SocketTables {
+    pub(crate) fn new(procfs: &Procfs) -> SocketTables {
+        SocketTables { netlink: Netlink::open(procfs.fast.sock_diag), buffer: vec![0; 16 * 1024] }
     }
 
     /// Whether sock_diag is in use for every protocol.
     pub(crate) fn uses_sock_diag(&self) -> bool {
-        Protocol::ALL.iter().all(|&protocol| self.netlink.serves(protocol))
+        Protocol::ALL.iter().all(|&protocol| self.netlink.supports(protocol))
     }
 
     /// Whether [`established`](Self::established) reads a text table, which may
     /// leave out rows while others come and go.
-    pub(crate) fn is_text(&self, own: bool, protocol: Protocol) -> bool {
-        !own || !self.netlink.serves(protocol)
+    pub(crate) fn uses_text_table(&self, own: bool, protocol: Protocol) -> bool {
+        !own || !self.netlink.supports(protocol)
     }
 
     /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in
@@ -54,7 +54,7 @@ impl Tables {
     pub(crate) fn established(
         &mut self,
         procfs: &Procfs,
-        process: Where,
+        process: ProcDir,
         own: bool,
         protocol: Protocol,
         found: &mut dyn FnMut(u64),
@@ -62,7 +62,7 @@ impl Tables {
         // After an error the text serves. What was found already is found again,
         // which does no harm.
         if own && self.netlink.established(protocol, found) {
-            return Outcome::There(());
+            return Outcome::Value(());
         }
         self.read_text(procfs, process, protocol, found)
     }
@@ -70,7 +70,7 @@ impl Tables {
     fn read_text(
         &mut self,
         procfs: &Procfs,
-        process: Where,
+        process: ProcDir,
         protocol: Protocol,
         found: &mut dyn FnMut(u64),
     ) -> Outcome<()> {
@@ -79,14 +79,14 @@ impl Tables {
             Protocol::Udp => (c"net/udp", Some(c"net/udp6")),
             Protocol::Unix => (c"net/unix", None),
         };
-        let mut name = Name::new();
-        let open = |name: &mut Name, file| {
+        let mut name = ProcPath::new();
+        let open = |name: &mut ProcPath, file| {
             rustix::fs::openat(&procfs.dir, name.of(process, file), READ, Mode::empty())
         };
         Outcome::from(open(&mut name, first))
             .and_then(|file| self.rows(&file, protocol, found))
             .and_then(|()| match second.map(|second| open(&mut name, second)) {
-                None => Outcome::There(()),
+                None => Outcome::Value(()),
                 // A kernel with IPv6 off has no such file; nor has a process
                 // that has ended meanwhile.
                 Some(Err(Errno::NOENT)) => {
@@ -112,7 +112,7 @@ impl Tables {
                 held = 0;
             }
             let read = match rustix::io::read(file, &mut self.buffer[held..]) {
-                Ok(0) => return Outcome::There(()),
+                Ok(0) => return Outcome::Value(()),
                 Ok(read) => read,
                 Err(Errno::INTR) => continue,
                 Err(errno) => return errno.into(),

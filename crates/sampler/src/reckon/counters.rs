@@ -8,7 +8,7 @@ use psstat_proc_parse::Io;
 /// Signed, because `cancelled_write_bytes` may be negative and because
 /// differences are taken; sums saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct IoCounters {
     /// Bytes passed to read(2) and its like.
     pub rchar: i64,
     /// Bytes passed to write(2) and its like.
@@ -25,9 +25,9 @@ pub struct Counters {
     pub cancelled_write_bytes: i64,
 }
 
-impl Counters {
+impl IoCounters {
     /// All zero.
-    pub(crate) const ZERO: Counters = Counters {
+    pub(crate) const ZERO: IoCounters = IoCounters {
         rchar: 0,
         wchar: 0,
         syscr: 0,
@@ -37,8 +37,8 @@ impl Counters {
         cancelled_write_bytes: 0,
     };
 
-    fn zip(self, other: Counters, with: impl Fn(i64, i64) -> i64) -> Counters {
-        Counters {
+    fn zip(self, other: IoCounters, with: impl Fn(i64, i64) -> i64) -> IoCounters {
+        IoCounters {
             rchar: with(self.rchar, other.rchar),
             wchar: with(self.wchar, other.wchar),
             syscr: with(self.syscr, other.syscr),
@@ -51,19 +51,19 @@ impl Counters {
 
     /// The sum, counter by counter.
     #[must_use]
-    pub fn plus(self, other: Counters) -> Counters {
+    pub fn saturating_add(self, other: IoCounters) -> IoCounters {
         self.zip(other, i64::saturating_add)
     }
 
     /// The difference, counter by counter.
     #[must_use]
-    pub fn minus(self, other: Counters) -> Counters {
+    pub fn saturating_sub(self, other: IoCounters) -> IoCounters {
         self.zip(other, i64::saturating_sub)
     }
 
     /// The larger of both, counter by counter.
     #[must_use]
-    pub(crate) fn max(self, other: Counters) -> Counters {
+    pub(crate) fn max(self, other: IoCounters) -> IoCounters {
         self.zip(other, i64::max)
     }
 
@@ -71,23 +71,23 @@ impl Counters {
     /// fall and so has no limit of its own: all of it is within where all others
     /// are, else nothing.
     #[must_use]
-    pub(crate) fn within(self, limit: Counters) -> Counters {
-        match limit.covers(self) {
+    pub(crate) fn clamp_to(self, limit: IoCounters) -> IoCounters {
+        match limit.all_ge(self) {
             true => self,
-            false => Counters { cancelled_write_bytes: 0, ..self.zip(limit, i64::min) },
+            false => IoCounters { cancelled_write_bytes: 0, ..self.zip(limit, i64::min) },
         }
     }
 
     /// Whether every counter that never falls is at least the other's.
-    pub(crate) fn covers(self, other: Counters) -> bool {
+    pub(crate) fn all_ge(self, other: IoCounters) -> bool {
         let cancelled_write_bytes = self.cancelled_write_bytes;
-        Counters { cancelled_write_bytes, ..self.max(other) } == self
+        IoCounters { cancelled_write_bytes, ..self.max(other) } == self
     }
 
     /// Those that a reading gave.
-    pub(crate) fn of(io: Io) -> Counters {
+    pub(crate) fn of(io: Io) -> IoCounters {
         let signed = |counter| i64::try_from(counter).unwrap_or(i64::MAX);
-        Counters {
+        IoCounters {
             rchar: signed(io.rchar),
             wchar: signed(io.wchar),
             syscr: signed(io.syscr),

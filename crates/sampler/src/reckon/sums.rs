@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use crate::image::ImageId;
-use crate::keep::sockets::{Owners, Table};
-use crate::keep::tracked::{FileState, Roll, Tracked};
+use crate::keep::sockets::{SocketOwners, Table};
+use crate::keep::tracked::{FileState, Tracked, TrackedProcesses};
 use crate::numbers::table::Numbers;
 use crate::read::tables::Protocol;
-use crate::reckon::counters::Counters;
+use crate::reckon::counters::IoCounters;
 use crate::reckon::ledger::{Ledger, Slot};
-use crate::sample::{ByFile, Health, ProcessSample, Sample};
+use crate::sample::{Health, PerFile, ProcessSample, Sample};
 
 /// What is known at the end of a cycle.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known<'a> {
+pub(crate) struct Inputs<'a> {
     /// How many images there are.
     pub(crate) images: usize,
-    pub(crate) roll: &'a Roll,
+    pub(crate) roll: &'a TrackedProcesses,
     pub(crate) ledger: &'a Ledger,
-    pub(crate) owners: &'a Owners,
+    pub(crate) owners: &'a SocketOwners,
     /// The socket tables that could not be read.
     pub(crate) unread: &'a [Table],
     /// Bytes a page.
@@ -27,23 +27,23 @@ pub(crate) struct Known<'a> {
 
 /// The buffers for summing up; kept from cycle to cycle.
 #[derive(Debug, Default)]
-pub(crate) struct Reckoner {
-    io: Vec<Option<Counters>>,
+pub(crate) struct Aggregator {
+    io: Vec<Option<IoCounters>>,
     sockets: Vec<[u64; 3]>,
 }
 
-impl Reckoner {
+impl Aggregator {
     /// Sums up what was read in a cycle.
-    pub(crate) fn reckon(&mut self, known: &Known<'_>, sample: &mut Sample) {
+    pub(crate) fn aggregate(&mut self, known: &Inputs<'_>, sample: &mut Sample) {
         let Sample { images, health } = sample;
         images.clear();
         images.resize(known.images, Numbers::default());
         for (_, tracked) in known.roll.iter() {
-            health.kept += tracked.handles.count() as u64;
-            if tracked.is_running_member() {
+            health.fds_held += tracked.handles.count() as u64;
+            if tracked.is_live_member() {
                 health.matched += 1;
-                count_troubles(tracked, health);
-                let share = share(tracked, known);
+                count_errors(tracked, health);
+                let share = contribution(tracked, known);
                 for image in tracked.images.iter() {
                     if let Some(sum) = images.get_mut(image.index()) {
                         sum.add(&share);
@@ -81,10 +81,10 @@ impl Reckoner {
 
 /// What a process adds to its images. Its io and its sockets are summed
 /// elsewhere: 0 stands for those that could be read.
-fn share(tracked: &Tracked, known: &Known<'_>) -> Numbers {
-    let sockets = |protocol| tracked.sockets.are_known(protocol, known.unread).then_some(0);
+fn contribution(tracked: &Tracked, known: &Inputs<'_>) -> Numbers {
+    let sockets = |protocol| tracked.sockets.is_current(protocol, known.unread).then_some(0);
     Numbers {
-        io: (tracked.io == FileState::Read).then_some(Counters::ZERO),
+        io: (tracked.io == FileState::Read).then_some(IoCounters::ZERO),
         tcp: sockets(Protocol::Tcp),
         udp: sockets(Protocol::Udp),
         unix: sockets(Protocol::Unix),
@@ -103,8 +103,8 @@ fn percent(tracked: &Tracked) -> Option<f64> {
 
 /// Counts a process once under each file of its that is denied, and its reads
 /// that failed.
-fn count_troubles(tracked: &Tracked, health: &mut Health) {
-    let mut denied = ByFile::default();
+fn count_errors(tracked: &Tracked, health: &mut Health) {
+    let mut denied = PerFile::default();
     let failed = &mut health.failed;
     let file = |state: FileState, denied: &mut u64, failed: &mut u64| match state {
         FileState::Unread | FileState::Read => {}
@@ -124,19 +124,19 @@ fn count_troubles(tracked: &Tracked, health: &mut Health) {
 }
 
 /// The processes of the last sample.
-pub(crate) fn processes<'a>(known: Known<'a>) -> impl Iterator<Item = ProcessSample<'a>> {
-    let running = known.roll.iter().filter(|(_, tracked)| tracked.is_running_member());
+pub(crate) fn processes<'a>(known: Inputs<'a>) -> impl Iterator<Item = ProcessSample<'a>> {
+    let running = known.roll.iter().filter(|(_, tracked)| tracked.is_live_member());
     running.map(move |(slot, tracked)| process_sample(&known, slot, tracked))
 }
 
-fn process_sample<'a>(known: &Known<'a>, slot: Slot, tracked: &'a Tracked) -> ProcessSample<'a> {
+fn process_sample<'a>(known: &Inputs<'a>, slot: Slot, tracked: &'a Tracked) -> ProcessSample<'a> {
     let counts = sockets(known, tracked);
     let sockets = |protocol: Protocol| {
-        let is_known = tracked.sockets.are_known(protocol, known.unread);
+        let is_known = tracked.sockets.is_current(protocol, known.unread);
         is_known.then_some(counts[protocol as usize])
     };
     ProcessSample {
-        pid: tracked.who.pid,
+        pid: tracked.key.pid,
         starttime: tracked.starttime,
         images: &tracked.images,
         window: tracked.cpu.used.map(|(_, elapsed)| Duration::from_nanos(elapsed.get())),
@@ -152,7 +152,7 @@ fn process_sample<'a>(known: &Known<'a>, slot: Slot, tracked: &'a Tracked) -> Pr
 }
 
 /// How many of a process's sockets are ESTABLISHED, by [`Protocol`].
-fn sockets(known: &Known<'_>, tracked: &Tracked) -> [u64; 3] {
+fn sockets(known: &Inputs<'_>, tracked: &Tracked) -> [u64; 3] {
     let netns = tracked.sockets.netns.unwrap_or_default();
     let mut counts = [0; 3];
     for &inode in &tracked.sockets.inodes {

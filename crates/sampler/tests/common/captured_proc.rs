@@ -44,10 +44,10 @@ pub(crate) fn write_io(folder: &Path, rchar: u64) -> std::io::Result<()> {
 
 pub(crate) fn sampler(proc: &Path) -> Sampler {
     let options = Options {
-        proc: proc.to_owned(),
+        proc_root: proc.to_owned(),
         window: Duration::from_millis(1),
         // Kept ones would go on reading the old files.
-        descriptors: Some(0),
+        max_open_fds: Some(0),
         ..super::options()
     };
     Sampler::new(options).unwrap()

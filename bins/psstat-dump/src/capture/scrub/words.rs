@@ -1,7 +1,7 @@
 //! Words that are secrets because of the words before them: what follows
 //! `--password`, and the options of some well-known programs.
 
-use super::{MARK, is_name, lower, trimmed_end, values};
+use super::{REDACTED, is_secret_name, lower, trimmed_end, values};
 
 /// Programs whose passwords come with an option that does not say so, and
 /// these options.
@@ -31,11 +31,11 @@ const PROGRAMS: [(&[&str], &[&str]); 9] = [
 ];
 
 /// How many scripts in scripts are read as such.
-const DEEPEST: usize = 4;
+const MAX_QUOTE_DEPTH: usize = 4;
 
 /// What was learnt from the words so far.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct ArgScanner {
     /// The options before a secret of the last known program. It need not be
     /// the first word: `sudo mysql`, `sh -c "… | mysql"`.
     options: &'static [&'static str],
@@ -45,7 +45,7 @@ pub(super) struct Words {
     depth: usize,
 }
 
-impl Words {
+impl ArgScanner {
     /// An argument without what is secret in it.
     pub(super) fn argument(&mut self, argument: &[u8]) -> Vec<u8> {
         if argument.is_empty() {
@@ -90,7 +90,7 @@ impl Words {
                     && is_quote(*open)
                     && has_blanks(inner)
                     && !self.is_secret_next
-                    && self.depth < DEEPEST =>
+                    && self.depth < MAX_QUOTE_DEPTH =>
             {
                 [&[*open][..], &self.text(inner), &[*close]].concat()
             }
@@ -123,7 +123,7 @@ impl Words {
         if self.is_secret_next {
             // `--auth --password SECRET`: the first one was a switch.
             self.is_secret_next = self.is_option_before_a_secret(bare);
-            return MARK.as_bytes().to_vec();
+            return REDACTED.as_bytes().to_vec();
         }
         for option in self.options {
             // `-pSECRET`, `--user=SECRET`.
@@ -133,7 +133,8 @@ impl Words {
             };
             if let Some(1..) = value.map(<[u8]>::len) {
                 let kept = bare.len() - value.map_or(0, <[u8]>::len);
-                return [quotes, bare.get(..kept).unwrap_or_default(), MARK.as_bytes()].concat();
+                return [quotes, bare.get(..kept).unwrap_or_default(), REDACTED.as_bytes()]
+                    .concat();
             }
         }
         self.is_secret_next = self.is_option_before_a_secret(bare);
@@ -149,7 +150,7 @@ impl Words {
         // A file of passwords is named, not shown.
         let is_file = lower(word).ends_with("file");
         self.options.iter().any(is_known)
-            || (word.starts_with(b"-") && !word.contains(&b'=') && !is_file && is_name(word))
+            || (word.starts_with(b"-") && !word.contains(&b'=') && !is_file && is_secret_name(word))
     }
 }
 

@@ -6,29 +6,29 @@ use psstat_matcher::{Rule, Rules, StepLimit};
 use psstat_proc_parse::Cmdline;
 use serde_json::{Map, Value, json};
 
-use super::{Out, Patience, image_of, miss_text, range};
-use crate::args::{Common, Format};
+use super::{Printer, TimeBudget, image_of, miss_text, range};
+use crate::args::{Format, GlobalArgs};
 use crate::choose::Source;
-use crate::exit::{Failure, Found};
-use crate::miss::{self, Miss};
-use crate::nearest::{self, Near};
+use crate::exit::{Error, Outcome};
+use crate::miss::{self, NearMiss};
+use crate::nearest::{self, PartialMatch};
 use crate::page::Files;
 use crate::{csv, executable, harmless, json, terminal};
 
 /// A rule against one command line.
-struct Tried<'r> {
+struct RuleResult<'r> {
     rule: &'r Rule,
     image: &'r str,
     at: Result<Option<Range<usize>>, StepLimit>,
     /// What keeps it from matching; for a rule that nearly does.
-    miss: Option<Miss>,
+    miss: Option<NearMiss>,
     /// How far it gets; for a rule that does not match.
-    near: Option<Near>,
+    near: Option<PartialMatch>,
     /// Whether patience lasted for looking for these.
-    looked: bool,
+    searched: bool,
 }
 
-impl Tried<'_> {
+impl RuleResult<'_> {
     /// Where it matches.
     fn hit(&self) -> Option<&Range<usize>> {
         self.at.as_ref().ok()?.as_ref()
@@ -51,16 +51,16 @@ impl Tried<'_> {
 
 /// Explains these processes.
 pub(super) fn processes(
-    common: &Common,
+    common: &GlobalArgs,
     source: &Source,
     pids: &[u32],
-    out: Out,
-) -> Result<Found, Failure> {
+    out: Printer,
+) -> Result<Outcome, Error> {
     let read = |&pid: &u32| match Files::open(&common.proc, pid).and_then(|f| f.command_line()) {
         Ok(raw) => Some((pid, raw)),
         Err(unread) => {
             let why = harmless::text(&unread.to_string());
-            terminal::say(&format!("psstat-dump: {pid}: {why}"));
+            terminal::eprint_line(&format!("psstat-dump: {pid}: {why}"));
             None
         }
     };
@@ -71,21 +71,21 @@ pub(super) fn processes(
         Source::Conf { rules, .. } | Source::Regex(rules) => rules,
         Source::Executable => &Rules::default(),
     };
-    let patience = Patience::begin();
-    let mut tried: Vec<Vec<Tried<'_>>> = texts.iter().map(|_| Vec::new()).collect();
+    let patience = TimeBudget::begin();
+    let mut tried: Vec<Vec<RuleResult<'_>>> = texts.iter().map(|_| Vec::new()).collect();
     for rule in rules.rules() {
         let of_rule = try_rule(rule, image_of(rules, rule), &texts, &patience);
         for (of_process, one) in tried.iter_mut().zip(of_rule) {
             of_process.push(one);
         }
     }
-    let mut found = Found::Nothing;
+    let mut found = Outcome::NoMatch;
     let mut first = true;
     for (((pid, raw), text), tried) in read.iter().zip(&texts).zip(&tried) {
         let by_name = matches!(source, Source::Executable) && !text.is_empty();
         let by_name = by_name.then(|| executable::image(raw));
         if by_name.is_some() || tried.iter().any(|tried| tried.hit().is_some()) {
-            found = Found::Something;
+            found = Outcome::Match;
         }
         let bytes = match out.format {
             Format::Text => {
@@ -99,7 +99,7 @@ pub(super) fn processes(
         first = false;
         terminal::print(&bytes)?;
     }
-    patience.tell();
+    patience.warn_incomplete();
     Ok(found)
 }
 
@@ -108,22 +108,22 @@ fn try_rule<'r>(
     rule: &'r Rule,
     image: &'r str,
     texts: &[Vec<u8>],
-    patience: &Patience,
-) -> Vec<Tried<'r>> {
+    patience: &TimeBudget,
+) -> Vec<RuleResult<'r>> {
     let try_it = |text: &Vec<u8>| {
         let at = rule.find(text);
-        let is_off = matches!(at, Ok(None)) && !text.is_empty() && patience.lasts();
-        let miss = is_off.then(|| miss::of(rule.source(), text)).flatten();
-        Tried { rule, image, at, miss, near: None, looked: true }
+        let is_off = matches!(at, Ok(None)) && !text.is_empty() && patience.has_time();
+        let miss = is_off.then(|| miss::of(rule.pattern(), text)).flatten();
+        RuleResult { rule, image, at, miss, near: None, searched: true }
     };
-    let mut tried: Vec<Tried<'_>> = texts.iter().map(try_it).collect();
-    let is_off = |tried: &Tried<'_>| matches!(tried.at, Ok(None));
+    let mut tried: Vec<RuleResult<'_>> = texts.iter().map(try_it).collect();
+    let is_off = |tried: &RuleResult<'_>| matches!(tried.at, Ok(None));
     let off = tried.iter_mut().zip(texts).filter(|(tried, text)| is_off(tried) && !text.is_empty());
     let (mut off, texts): (Vec<_>, Vec<&[u8]>) = off.map(|(one, text)| (one, &text[..])).unzip();
-    let nearest = nearest::nearest(rule.source(), &texts, &|| patience.lasts());
+    let nearest = nearest::longest_match(rule.pattern(), &texts, &|| patience.has_time());
     for (tried, near) in off.iter_mut().zip(nearest) {
         tried.near = near;
-        tried.looked = !patience.ran_out.get();
+        tried.searched = !patience.ran_out.get();
     }
     tried
 }
@@ -131,9 +131,9 @@ fn try_rule<'r>(
 fn process_text(
     pid: u32,
     text: &[u8],
-    tried: &[Tried<'_>],
+    tried: &[RuleResult<'_>],
     by_name: Option<&str>,
-    out: Out,
+    out: Printer,
 ) -> String {
     let paint = out.paint;
     let mut said = format!("{}\n", paint.bold(&format!("process {pid}")));
@@ -142,17 +142,17 @@ fn process_text(
         return said;
     }
     if let Some(image) = by_name {
-        let command = harmless::cut(&harmless::bytes(text), 120);
+        let command = harmless::truncate(&harmless::bytes(text), 120);
         said.push_str(&format!("  {command}\n  is of image {image} by its executable's name\n"));
         return said;
     }
     for tried in tried {
         let line = tried.rule.line().map(|line| format!(" (line {line})")).unwrap_or_default();
-        let regex = harmless::bytes(tried.rule.source());
+        let regex = harmless::bytes(tried.rule.pattern());
         let word = match tried.matches() {
             Some(true) => paint.bold("matches"),
             Some(false) => "no match".to_owned(),
-            None => paint.odd("gave up"),
+            None => paint.warning("gave up"),
         };
         said.push_str(&format!("{word}  {}  {regex}{line}\n", tried.image));
         if let Some(at) = tried.hit() {
@@ -161,10 +161,10 @@ fn process_text(
             said.push_str("  hit its step limit, so that nobody knows whether it matches\n");
         } else if let Some(miss) = &tried.miss {
             said.push_str(&miss_text(tried.rule, text, miss, out));
-        } else if let Some(near) = tried.near.as_ref().filter(|near| near.is_worth_telling()) {
+        } else if let Some(near) = tried.near.as_ref().filter(|near| near.is_significant()) {
             said.push_str(&format!("  matches as far as {}\n", harmless::text(&near.beginning)));
             said.push_str(&out.spot(text, &near.at));
-        } else if tried.looked {
+        } else if tried.searched {
             said.push_str("  comes nowhere near\n");
         } else {
             said.push_str("  how near it comes would take too long to find out\n");
@@ -180,18 +180,18 @@ fn process_text(
 }
 
 /// The fields of a near miss; they are there, and null, where there is none.
-fn miss_json(fields: &mut Map<String, Value>, rule: &Rule, text: &[u8], miss: Option<&Miss>) {
+fn miss_json(fields: &mut Map<String, Value>, rule: &Rule, text: &[u8], miss: Option<&NearMiss>) {
     let (wanted, found) = match miss {
-        Some(Miss::Place { wanted, found }) => (Some(wanted), Some(found)),
-        Some(Miss::Case(found)) => (None, Some(found)),
+        Some(NearMiss::Gap { wanted, found }) => (Some(wanted), Some(found)),
+        Some(NearMiss::Case(found)) => (None, Some(found)),
         None => (None, None),
     };
     let what = miss.map(|miss| match miss {
-        Miss::Case(_) => "case",
-        Miss::Place { .. } => "place",
+        NearMiss::Case(_) => "case",
+        NearMiss::Gap { .. } => "place",
     });
     fields.insert("nearly".to_owned(), json!(what));
-    for (field, of, at) in [("wanted", rule.source(), wanted), ("found", text, found)] {
+    for (field, of, at) in [("wanted", rule.pattern(), wanted), ("found", text, found)] {
         match at.and_then(|at| of.get(at.clone())) {
             Some(part) => json::insert_text(fields, field, part),
             None => {
@@ -204,12 +204,12 @@ fn miss_json(fields: &mut Map<String, Value>, rule: &Rule, text: &[u8], miss: Op
 }
 
 /// The same for comma-separated values: what, wanted, found.
-fn miss_csv(rule: &Rule, text: &[u8], miss: Option<&Miss>) -> [String; 3] {
+fn miss_csv(rule: &Rule, text: &[u8], miss: Option<&NearMiss>) -> [String; 3] {
     let part = |of: &[u8], at: &Range<usize>| harmless::bytes(of.get(at.clone()).unwrap_or(b""));
     match miss {
-        Some(Miss::Case(found)) => ["case".to_owned(), String::new(), part(text, found)],
-        Some(Miss::Place { wanted, found }) => {
-            ["place".to_owned(), part(rule.source(), wanted), part(text, found)]
+        Some(NearMiss::Case(found)) => ["case".to_owned(), String::new(), part(text, found)],
+        Some(NearMiss::Gap { wanted, found }) => {
+            ["place".to_owned(), part(rule.pattern(), wanted), part(text, found)]
         }
         None => Default::default(),
     }
@@ -218,7 +218,7 @@ fn miss_csv(rule: &Rule, text: &[u8], miss: Option<&Miss>) -> [String; 3] {
 fn process_json(
     pid: u32,
     text: &[u8],
-    tried: &[Tried<'_>],
+    tried: &[RuleResult<'_>],
     source: &Source,
     by_name: Option<String>,
 ) -> Value {
@@ -234,7 +234,7 @@ fn process_json(
         let mut fields = Map::new();
         fields.insert("image".to_owned(), json!(tried.image));
         fields.insert("line".to_owned(), json!(tried.rule.line()));
-        json::insert_text(&mut fields, "regex", tried.rule.source());
+        json::insert_text(&mut fields, "regex", tried.rule.pattern());
         fields.insert("matches".to_owned(), json!(tried.matches()));
         fields.insert("gave_up".to_owned(), json!(tried.gave_up()));
         let near = tried.near.as_ref();
@@ -247,7 +247,7 @@ fn process_json(
     document.into()
 }
 
-fn process_csv(pid: u32, command: &[u8], tried: &[Tried<'_>], first: bool) -> String {
+fn process_csv(pid: u32, command: &[u8], tried: &[RuleResult<'_>], first: bool) -> String {
     let mut text = String::new();
     if first {
         let fields = ["pid", "line", "image", "regex", "matches", "start_byte", "end_byte"];
@@ -262,7 +262,7 @@ fn process_csv(pid: u32, command: &[u8], tried: &[Tried<'_>], first: bool) -> St
             pid.to_string(),
             number(tried.rule.line()),
             tried.image.to_owned(),
-            harmless::bytes(tried.rule.source()),
+            harmless::bytes(tried.rule.pattern()),
             tried.matches().map(|matches| matches.to_string()).unwrap_or_default(),
             number(at.map(|at| at.start)),
             number(at.map(|at| at.end)),

@@ -16,7 +16,7 @@ fn reused_pid_is_not_read_as_listed() {
     let mut parent = TestProcess::spawn(&Config::new("listed-parent")).unwrap();
     let window = Duration::from_millis(1);
     let patience = Duration::from_secs(10);
-    let options = Options { window, command_line_patience: patience, ..Options::default() };
+    let options = Options { window, cmdline_timeout: patience, ..Options::default() };
     let mut sampler = Sampler::new(options).unwrap();
     let mut classify = |candidate: &Candidate<'_>, images: &mut Vec<ImageId>| {
         if candidate.command_line.starts_with(word.as_bytes()) {
@@ -28,7 +28,7 @@ fn reused_pid_is_not_read_as_listed() {
     let mut first = parent.fork_child(&Config::new(&word)).unwrap();
     let pid = first.pid();
     sampler.cycle += 1;
-    sampler.count_the_people().unwrap();
+    sampler.list_processes().unwrap();
     first.exit(0).unwrap();
     parent.wait(first).unwrap();
     let mut second = match parent.fork_child_as(pid, &Config::new(&word)) {
@@ -39,12 +39,12 @@ fn reused_pid_is_not_read_as_listed() {
     };
     second.write_bytes(1_000_000, 1).unwrap();
     second.quiesce().unwrap();
-    sampler.meet_the_new();
+    sampler.read_new_processes();
     assert_eq!(sampler.census.find(pid).unwrap().starttime, 0);
-    sampler.look(Due::Pressing, &mut classify);
-    sampler.renew_kinship();
-    sampler.read_newborns();
-    sampler.settle();
+    sampler.read_due_cmdlines(Urgency::Urgent, &mut classify);
+    sampler.rebuild_process_tree();
+    sampler.read_first_io();
+    sampler.finish_window();
     for _ in 0..3 {
         sampler.open(&mut classify);
         let image = sampler.close().image(A);

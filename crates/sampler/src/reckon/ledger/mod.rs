@@ -64,31 +64,31 @@ pub(crate) use settle::Parent;
 
 use std::collections::HashMap;
 
-use super::counters::Counters;
+use super::counters::IoCounters;
 use crate::image::ImageId;
-use crate::memory::give_back;
+use crate::memory::shrink_vec;
 
 /// The index of an account; given by the caller, reused after it was settled.
 pub(crate) type Slot = u32;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    images: Vec<ImageBook>,
+    images: Vec<ImageTotals>,
     /// By slot. Boxed, so that an empty slot below one in use costs a pointer.
     accounts: Vec<Option<Box<Account>>>,
     /// Processes that are gone and whose accounts are not settled yet.
-    gone: Vec<Departed>,
+    from_exited: Vec<ExitedAccount>,
     /// Counts the times that everybody is looked at.
     pass: u32,
     /// What accounts that cannot be read may hold of children that are counted
     /// already.
-    owed: HashMap<(Slot, ImageId), Counters>,
+    deferred: HashMap<(Slot, ImageId), IoCounters>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct ImageBook {
+struct ImageTotals {
     /// What is counted of processes that are no members any more.
-    gone: Counters,
+    gone: IoCounters,
     /// Whether anything of this image was ever read.
     read: bool,
 }
@@ -96,36 +96,36 @@ struct ImageBook {
 #[derive(Debug, Default)]
 struct Account {
     /// The last accepted reading.
-    last: Option<Counters>,
+    last: Option<IoCounters>,
     /// The accepted reading at the last settlement: `last − settled` is the
     /// growth that children may have caused since.
-    settled: Option<Counters>,
+    settled: Option<IoCounters>,
     /// Accepted a reading since the last settlement.
-    fresh: bool,
+    read_since_settle: bool,
     /// The last pass in which it was there after `cminflt` was read.
-    alive_in: u32,
+    last_alive_pass: u32,
     /// Page faults of children that it waited for, and the pass before which
     /// they were read.
     cminflt: Option<(u64, u32)>,
     /// The process is gone, and this was its parent's account.
-    departed: Option<Option<Slot>>,
+    exited: Option<Option<Slot>>,
     /// It went since the last settlement, after its heir's reading, which therefore
     /// does not hold it, nor what it had from its own children.
-    late: bool,
-    standings: Vec<Standing>,
+    after_parent_read: bool,
+    standings: Vec<Membership>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct Membership {
     image: ImageId,
     member: bool,
     /// The first reading will be the offset.
     unread: bool,
-    offset: Counters,
+    offset: IoCounters,
 }
 
 #[derive(Debug)]
-struct Departed {
+struct ExitedAccount {
     slot: Slot,
     /// How many settlements could not decide on it.
     age: u8,
@@ -133,14 +133,14 @@ struct Departed {
     depth: usize,
     /// Its parent may have ended before it.
     adopted: bool,
-    verdict: settle::Verdict,
+    verdict: settle::Resolution,
 }
 
 impl Ledger {
     /// Makes room for images up to this number.
     pub(crate) fn ensure_images(&mut self, count: usize) {
         if self.images.len() < count {
-            self.images.resize(count, ImageBook::default());
+            self.images.resize(count, ImageTotals::default());
         }
     }
 
@@ -168,7 +168,7 @@ impl Ledger {
 
     /// Takes a process into an image that it belongs to from birth, or from
     /// before our time: all that it did is the image's.
-    pub(crate) fn join_in_full(&mut self, slot: Slot, image: ImageId) {
+    pub(crate) fn join_with_history(&mut self, slot: Slot, image: ImageId) {
         self.ensure_images(image.index() + 1);
         // But for what is counted already of those that it has waited for.
         self.account(slot).standing(image).member = true;
@@ -191,28 +191,28 @@ impl Ledger {
     /// Begins an account that was not read (any more) for a process that is
     /// about to join an image: with a reading, if there is one. What grows from
     /// there may be its children's.
-    pub(crate) fn begin(&mut self, slot: Slot, reading: Option<Counters>) {
+    pub(crate) fn set_baseline(&mut self, slot: Slot, reading: Option<IoCounters>) {
         let pass = self.pass;
         let account = self.account(slot);
         account.last = reading;
         account.settled = reading;
-        account.fresh = false;
+        account.read_since_settle = false;
         if let Some(reading) = reading {
-            account.alive_in = pass;
-            self.bring_home(slot, reading);
+            account.last_alive_pass = pass;
+            self.apply_first_reading(slot, reading);
         }
     }
 
     /// The first reading of an account: what it owes is in there, and what it
     /// was charged with more than that was never in its counters.
-    fn bring_home(&mut self, slot: Slot, reading: Counters) {
+    fn apply_first_reading(&mut self, slot: Slot, reading: IoCounters) {
         let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(account) = account else { return };
         for standing in &mut account.standings {
-            let owed = self.owed.remove(&(slot, standing.image));
+            let owed = self.deferred.remove(&(slot, standing.image));
             standing.offset = match std::mem::take(&mut standing.unread) {
                 true => reading,
-                false => standing.offset.plus(owed.unwrap_or_default()).within(reading),
+                false => standing.offset.saturating_add(owed.unwrap_or_default()).clamp_to(reading),
             };
         }
     }
@@ -227,30 +227,30 @@ impl Ledger {
             return;
         }
         if let Some(last) = last {
-            let done = last.minus(standing.offset);
+            let done = last.saturating_sub(standing.offset);
             standing.offset = last;
-            let book = self.book(image);
-            book.gone = book.gone.plus(done);
+            let book = self.totals_of(image);
+            book.gone = book.gone.saturating_add(done);
             book.read = true;
         }
     }
 
     /// The last accepted reading.
-    pub(crate) fn last(&self, slot: Slot) -> Option<Counters> {
+    pub(crate) fn last(&self, slot: Slot) -> Option<IoCounters> {
         self.get(slot).and_then(|account| account.last)
     }
 
     /// Takes a new reading as true: every child with an account was still there
     /// after it, or is reported gone before the next settlement. Tells whether
     /// it is another than the last one.
-    pub(crate) fn accept(&mut self, slot: Slot, reading: Counters) -> bool {
+    pub(crate) fn accept(&mut self, slot: Slot, reading: IoCounters) -> bool {
         let pass = self.pass;
         let account = self.account(slot);
         let is_other = account.last.replace(reading) != Some(reading);
-        account.fresh = true;
-        account.alive_in = pass;
+        account.read_since_settle = true;
+        account.last_alive_pass = pass;
         if account.settled.is_none() {
-            self.bring_home(slot, reading);
+            self.apply_first_reading(slot, reading);
         }
         is_other
     }
@@ -260,41 +260,41 @@ impl Ledger {
     pub(crate) fn withdraw(&mut self, slot: Slot) {
         let account = self.account(slot);
         account.last = account.settled;
-        account.fresh = false;
+        account.read_since_settle = false;
     }
 
     /// A process is gone; `parent` is the account of its parent when it was
     /// last seen, gone itself or not. It went before its parent's reading, or
     /// that one was withdrawn.
-    pub(crate) fn depart(&mut self, slot: Slot, parent: Option<Slot>) {
-        self.part(slot, parent, false);
+    pub(crate) fn mark_exited(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.retire(slot, parent, false);
     }
 
     /// The same for one that may have gone after its parent's reading: the next
     /// one will tell.
-    pub(crate) fn depart_late(&mut self, slot: Slot, parent: Option<Slot>) {
-        self.part(slot, parent, true);
+    pub(crate) fn mark_exited_after_parent_read(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.retire(slot, parent, true);
     }
 
-    fn part(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
+    fn retire(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
         let account = self.account(slot);
-        account.departed = Some(parent);
-        account.late = late;
-        let verdict = settle::Verdict::Open;
-        self.gone.push(Departed { slot, age: 0, depth: 0, adopted: false, verdict });
+        account.exited = Some(parent);
+        account.after_parent_read = late;
+        let verdict = settle::Resolution::Pending;
+        self.from_exited.push(ExitedAccount { slot, age: 0, depth: 0, adopted: false, verdict });
     }
 
     /// Gives the memory of accounts back that nobody has: all from this slot on.
-    pub(crate) fn end_at(&mut self, end: Slot) {
+    pub(crate) fn truncate(&mut self, end: Slot) {
         if self.accounts.len() > end as usize {
             self.accounts.truncate(end as usize);
-            give_back(&mut self.accounts);
+            shrink_vec(&mut self.accounts);
         }
     }
 
     /// Adds each image's counters into `totals`, by image number; `None` stays
     /// where nothing was ever read.
-    pub(crate) fn totals(&self, totals: &mut [Option<Counters>]) {
+    pub(crate) fn totals(&self, totals: &mut [Option<IoCounters>]) {
         for (book, total) in self.images.iter().zip(&mut *totals) {
             *total = book.read.then_some(book.gone);
         }
@@ -303,7 +303,7 @@ impl Ledger {
             for standing in account.standings.iter().filter(|s| s.member && !s.unread) {
                 if let Some(total) = totals.get_mut(standing.image.index()) {
                     let sum = total.unwrap_or(self.images[standing.image.index()].gone);
-                    *total = Some(sum.plus(last.minus(standing.offset)));
+                    *total = Some(sum.saturating_add(last.saturating_sub(standing.offset)));
                 }
             }
         }
@@ -321,7 +321,7 @@ impl Ledger {
         self.accounts[slot].get_or_insert_default()
     }
 
-    fn book(&mut self, image: ImageId) -> &mut ImageBook {
+    fn totals_of(&mut self, image: ImageId) -> &mut ImageTotals {
         self.ensure_images(image.index() + 1);
         &mut self.images[image.index()]
     }
@@ -333,21 +333,21 @@ impl Account {
         self.last.is_some() && self.standings.iter().any(|standing| standing.member)
     }
 
-    fn member(&mut self, image: ImageId) -> Option<&mut Standing> {
+    fn member(&mut self, image: ImageId) -> Option<&mut Membership> {
         self.standings.iter_mut().find(|standing| standing.image == image && standing.member)
     }
 
     /// The standing in an image, as no member if it is new.
-    fn standing(&mut self, image: ImageId) -> &mut Standing {
+    fn standing(&mut self, image: ImageId) -> &mut Membership {
         let found = self.standings.iter().position(|standing| standing.image == image);
         let at = found.unwrap_or_else(|| {
             // One is what most have.
             self.standings.reserve_exact(1);
-            self.standings.push(Standing {
+            self.standings.push(Membership {
                 image,
                 member: false,
                 unread: false,
-                offset: Counters::ZERO,
+                offset: IoCounters::ZERO,
             });
             self.standings.len() - 1
         });

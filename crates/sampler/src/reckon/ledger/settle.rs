@@ -4,23 +4,23 @@ use std::collections::HashMap;
 
 use psstat_proc_parse::{ProcessState, Stat};
 
-use super::{Departed, Ledger, Slot};
+use super::{ExitedAccount, Ledger, Slot};
 use crate::image::ImageId;
-use crate::memory::give_back;
-use crate::reckon::counters::Counters;
+use crate::memory::shrink_vec;
+use crate::reckon::counters::IoCounters;
 
 /// After so many settlements without a reading of the heir, its readings are
 /// not waited for any more.
-const PATIENCE: u8 = 8;
+const MAX_SETTLES_WITHOUT_READ: u8 = 8;
 
 /// What became of a departed process's counters.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum Resolution {
     /// They are in the counters of one of these accounts, as far as its growth
     /// allows; or nobody's of ours, if these are none.
-    AbsorbedBy(Vec<Slot>),
+    InheritedBy(Vec<Slot>),
     /// Cannot be told before the ancestor has been read.
-    Open,
+    Pending,
 }
 
 /// What `stat` says of a process that is still listed.
@@ -47,9 +47,9 @@ struct Settling<R> {
     read: R,
     parents: HashMap<Slot, Option<Parent>>,
     /// Growth of accounts that no child explains yet.
-    unexplained: HashMap<Slot, Counters>,
+    unattributed: HashMap<Slot, IoCounters>,
     /// What of an account's growth was taken out of an image's sum.
-    taken: HashMap<(Slot, ImageId), Counters>,
+    attributed: HashMap<(Slot, ImageId), IoCounters>,
 }
 
 impl<R: FnMut(Slot) -> Option<Parent>> Settling<R> {
@@ -64,7 +64,7 @@ impl Ledger {
     /// cycle. `read` reads what a listed process is as a parent, `parent` tells
     /// who the parent of one is. `closed` is called with each account that is
     /// settled and whose slot is free.
-    pub(crate) fn settle(
+    pub(crate) fn resolve_exits(
         &mut self,
         read: impl FnMut(Slot) -> Option<Parent>,
         parent: impl Fn(Slot) -> Option<Slot>,
@@ -73,11 +73,11 @@ impl Ledger {
         let mut settling = Settling {
             read,
             parents: HashMap::new(),
-            unexplained: HashMap::new(),
-            taken: HashMap::new(),
+            unattributed: HashMap::new(),
+            attributed: HashMap::new(),
         };
-        let mut gone = std::mem::take(&mut self.gone);
-        give_back(&mut gone);
+        let mut gone = std::mem::take(&mut self.from_exited);
+        shrink_vec(&mut gone);
         if !gone.is_empty() {
             // Parents first: a grandparent that has the child has the parent too.
             for departed in &mut gone {
@@ -89,31 +89,31 @@ impl Ledger {
             gone.sort_unstable_by_key(|departed| (departed.depth, departed.slot));
             for departed in &mut gone {
                 departed.age = departed.age.saturating_add(1);
-                departed.verdict = self.judge(departed, &mut settling, &parent);
+                departed.verdict = self.resolve(departed, &mut settling, &parent);
             }
             // An ancestor may be settled, and its slot reused, before one that
             // is still open: link that one to who is left.
-            for departed in gone.iter().filter(|departed| departed.verdict == Verdict::Open) {
-                let heir = self.nearest_listed(departed.slot);
-                self.account(departed.slot).departed = Some(heir);
+            for departed in gone.iter().filter(|departed| departed.verdict == Resolution::Pending) {
+                let heir = self.nearest_live_ancestor(departed.slot);
+                self.account(departed.slot).exited = Some(heir);
             }
             // Children first: what a child leaves to a parent that is gone too
             // goes on with the parent's.
             for departed in gone.iter().rev() {
-                if let Verdict::AbsorbedBy(heirs) = &departed.verdict {
+                if let Resolution::InheritedBy(heirs) = &departed.verdict {
                     self.close(departed.slot, heirs, &mut settling);
                 }
             }
             gone.retain(|departed| {
-                let open = departed.verdict == Verdict::Open;
+                let open = departed.verdict == Resolution::Pending;
                 if !open {
                     closed(departed.slot);
                 }
                 open
             });
         }
-        self.gone = gone;
-        self.pay(&mut settling);
+        self.from_exited = gone;
+        self.apply_deferred(&mut settling);
         for (slot, now) in settling.parents {
             let Some(Parent { cminflt: now, .. }) = now else { continue };
             let since = self.pass.wrapping_add(1);
@@ -124,14 +124,14 @@ impl Ledger {
         }
         for account in self.accounts.iter_mut().flatten() {
             account.settled = account.last;
-            account.fresh = false;
-            account.late = false;
+            account.read_since_settle = false;
+            account.after_parent_read = false;
         }
     }
 
     /// The parent of one that is gone; `None` if it is not.
     fn departed(&self, slot: Slot) -> Option<Option<Slot>> {
-        self.get(slot)?.departed
+        self.get(slot)?.exited
     }
 
     /// The parent of a process, gone or not.
@@ -156,21 +156,21 @@ impl Ledger {
     }
 
     /// The nearest ancestor of one that is gone that is not.
-    fn nearest_listed(&self, slot: Slot) -> Option<Slot> {
+    fn nearest_live_ancestor(&self, slot: Slot) -> Option<Slot> {
         self.ancestors(slot, |_| None).find(|&slot| self.departed(slot).is_none())
     }
 
-    fn judge(
+    fn resolve(
         &mut self,
-        departed: &Departed,
+        departed: &ExitedAccount,
         settling: &mut Settling<impl FnMut(Slot) -> Option<Parent>>,
         parent: &impl Fn(Slot) -> Option<Slot>,
-    ) -> Verdict {
+    ) -> Resolution {
         let gone = self.account(departed.slot);
-        if gone.late {
-            return Verdict::Open;
+        if gone.after_parent_read {
+            return Resolution::Pending;
         }
-        let (needed, alive) = (gone.last.unwrap_or_default(), gone.alive_in);
+        let (needed, alive) = (gone.last.unwrap_or_default(), gone.last_alive_pass);
         let mut heirs = Vec::new();
         // Those that may have it, though others claim the same growth.
         let mut disputed = Vec::new();
@@ -180,17 +180,17 @@ impl Ledger {
             let Some(slot) = self.above(below, parent) else { break };
             below = slot;
             let account = self.account(slot);
-            let (is_read, fresh) = (account.is_read(), account.fresh);
-            if account.departed.is_some() {
-                late |= account.late;
+            let (is_read, fresh) = (account.is_read(), account.read_since_settle);
+            if account.exited.is_some() {
+                late |= account.after_parent_read;
                 adopted = true;
                 // It may have been read after the child's end.
-                if fresh && self.growth(slot).covers(needed) {
-                    if self.explain(slot, needed, settling) {
+                if fresh && self.growth(slot).all_ge(needed) {
+                    if self.attribute(slot, needed, settling) {
                         found = true;
                         heirs.push(slot);
-                        if self.answers_for(slot, departed.slot) {
-                            return Verdict::AbsorbedBy(heirs);
+                        if self.is_member_of_all_images_of(slot, departed.slot) {
+                            return Resolution::InheritedBy(heirs);
                         }
                     } else {
                         disputed.push(slot);
@@ -201,22 +201,23 @@ impl Ledger {
             // While its parent lives, it is nobody else's. One that has ended is
             // listed until it is waited for itself.
             adopted |= settling.parent(slot).is_none_or(|parent| parent.is_zombie);
-            let may_have_it = !(is_read && fresh) || self.growth(slot).covers(needed);
+            let may_have_it = !(is_read && fresh) || self.growth(slot).all_ge(needed);
             if may_have_it && self.may_have_absorbed(slot, alive, settling) {
                 // Not once this cycle's growth of a nearer one speaks for that.
                 let is_first = heirs.is_empty() && disputed.is_empty();
-                if is_read && !fresh && departed.age < PATIENCE && is_first {
-                    return Verdict::Open;
+                if is_read && !fresh && departed.age < MAX_SETTLES_WITHOUT_READ && is_first {
+                    return Resolution::Pending;
                 }
                 // Of one that is not read nothing tells; it carries what is
                 // already counted.
-                let is_explained = is_read && fresh && self.explain(slot, needed, settling);
+                let is_explained = is_read && fresh && self.attribute(slot, needed, settling);
                 if is_explained || !(is_read && fresh) {
                     found |= is_explained;
                     heirs.push(slot);
-                    let is_clear = is_explained && self.answers_for(slot, departed.slot);
+                    let is_clear =
+                        is_explained && self.is_member_of_all_images_of(slot, departed.slot);
                     if !adopted || is_clear {
-                        return Verdict::AbsorbedBy(heirs);
+                        return Resolution::InheritedBy(heirs);
                     }
                 } else {
                     disputed.push(slot);
@@ -228,15 +229,15 @@ impl Ledger {
         }
         if late && !found {
             // It may come with that one, after everyone's reading.
-            return Verdict::Open;
+            return Resolution::Pending;
         }
         heirs.extend(disputed);
-        Verdict::AbsorbedBy(heirs)
+        Resolution::InheritedBy(heirs)
     }
 
     /// Whether an account is a member of all images that a departed one has to
     /// do with: then it does not matter if another such one has its counters.
-    fn answers_for(&self, slot: Slot, departed: Slot) -> bool {
+    fn is_member_of_all_images_of(&self, slot: Slot, departed: Slot) -> bool {
         let standings = |slot: Slot| self.get(slot).map_or(&[][..], |account| &account.standings);
         standings(departed).iter().all(|standing| {
             standings(slot).iter().any(|other| other.member && other.image == standing.image)
@@ -244,22 +245,22 @@ impl Ledger {
     }
 
     /// By how much children can have made an account grow.
-    fn growth(&self, slot: Slot) -> Counters {
-        let Some(account) = self.get(slot) else { return Counters::ZERO };
+    fn growth(&self, slot: Slot) -> IoCounters {
+        let Some(account) = self.get(slot) else { return IoCounters::ZERO };
         match (account.last, account.settled) {
-            (Some(last), Some(settled)) => last.minus(settled),
+            (Some(last), Some(settled)) => last.saturating_sub(settled),
             // All that it ever did may be its children's.
             (Some(last), None) => last,
-            (None, _) => Counters::ZERO,
+            (None, _) => IoCounters::ZERO,
         }
     }
 
     /// Explains a part of an account's growth, if there is so much.
-    fn explain<R>(&self, slot: Slot, needed: Counters, settling: &mut Settling<R>) -> bool {
-        let left = settling.unexplained.entry(slot).or_insert_with(|| self.growth(slot));
-        let covers = left.covers(needed);
+    fn attribute<R>(&self, slot: Slot, needed: IoCounters, settling: &mut Settling<R>) -> bool {
+        let left = settling.unattributed.entry(slot).or_insert_with(|| self.growth(slot));
+        let covers = left.all_ge(needed);
         if covers {
-            *left = left.minus(needed);
+            *left = left.saturating_sub(needed);
         }
         covers
     }
@@ -280,7 +281,7 @@ impl Ledger {
             (Some(now), Some((before, since))) if since <= alive && now == before => false,
             _ => {
                 if now.is_some() {
-                    account.alive_in = pass;
+                    account.last_alive_pass = pass;
                 }
                 true
             }
@@ -295,18 +296,18 @@ impl Ledger {
             if standing.member
                 && let Some(last) = account.last
             {
-                let book = self.book(standing.image);
-                book.gone = book.gone.plus(last.minus(standing.offset));
+                let book = self.totals_of(standing.image);
+                book.gone = book.gone.saturating_add(last.saturating_sub(standing.offset));
                 book.read = true;
                 counted = last;
             }
-            let owed = self.owed.remove(&(slot, standing.image)).unwrap_or_default();
+            let owed = self.deferred.remove(&(slot, standing.image)).unwrap_or_default();
             for &heir in heirs {
                 let image = standing.image;
-                self.take_out(heir, image, counted.plus(owed), settling);
+                self.exclude_already_counted(heir, image, counted.saturating_add(owed), settling);
                 let heir = self.account(heir);
                 // Of one that was not read it is not known.
-                if heir.is_read() && heir.fresh && heir.member(image).is_some() {
+                if heir.is_read() && heir.read_since_settle && heir.member(image).is_some() {
                     break;
                 }
             }
@@ -315,45 +316,45 @@ impl Ledger {
 
     /// Keeps what is counted already, and is in an account's counters now, from
     /// being counted in these too.
-    fn take_out<R>(
+    fn exclude_already_counted<R>(
         &mut self,
         slot: Slot,
         image: ImageId,
-        counted: Counters,
+        counted: IoCounters,
         settling: &mut Settling<R>,
     ) {
         let account = self.account(slot);
-        let (is_read, fresh) = (account.is_read(), account.fresh);
+        let (is_read, fresh) = (account.is_read(), account.read_since_settle);
         let (last, settled) = (account.last.unwrap_or_default(), account.settled);
         let standing = account.standing(image);
         if !is_read {
-            standing.offset = standing.offset.plus(counted);
+            standing.offset = standing.offset.saturating_add(counted);
         } else if !fresh {
-            let owed = self.owed.entry((slot, image)).or_default();
-            *owed = owed.plus(counted);
+            let owed = self.deferred.entry((slot, image)).or_default();
+            *owed = owed.saturating_add(counted);
         } else {
             // No more than it grew by, or the sum would fall.
-            let taken = settling.taken.entry((slot, image)).or_default();
+            let taken = settling.attributed.entry((slot, image)).or_default();
             let room = match settled {
-                Some(settled) => last.minus(settled).minus(*taken),
-                None if standing.member => last.minus(standing.offset),
-                None => last.minus(*taken),
+                Some(settled) => last.saturating_sub(settled).saturating_sub(*taken),
+                None if standing.member => last.saturating_sub(standing.offset),
+                None => last.saturating_sub(*taken),
             };
-            let part = counted.within(room.max(Counters::ZERO));
-            *taken = taken.plus(part);
-            standing.offset = standing.offset.plus(part);
+            let part = counted.clamp_to(room.max(IoCounters::ZERO));
+            *taken = taken.saturating_add(part);
+            standing.offset = standing.offset.saturating_add(part);
         }
     }
 
     /// Those that were read again pay what they owe, of the growth that is left.
-    fn pay<R>(&mut self, settling: &mut Settling<R>) {
-        if self.owed.is_empty() {
+    fn apply_deferred<R>(&mut self, settling: &mut Settling<R>) {
+        if self.deferred.is_empty() {
             return;
         }
-        let owed = std::mem::take(&mut self.owed);
+        let owed = std::mem::take(&mut self.deferred);
         for ((slot, image), counted) in owed {
             // Who was not read goes on owing.
-            self.take_out(slot, image, counted, settling);
+            self.exclude_already_counted(slot, image, counted, settling);
         }
     }
 }

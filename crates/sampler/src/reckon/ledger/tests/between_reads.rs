@@ -1,11 +1,11 @@
 //! The ledger itself, without a kernel: what happens between two reads of a cycle.
 
 use crate::image::ImageId;
-use crate::reckon::counters::Counters;
+use crate::reckon::counters::IoCounters;
 use crate::reckon::ledger::{Ledger, Parent};
 
-fn bytes(n: i64) -> Counters {
-    Counters { rchar: n, wchar: n, ..Counters::ZERO }
+fn bytes(n: i64) -> IoCounters {
+    IoCounters { rchar: n, wchar: n, ..IoCounters::ZERO }
 }
 
 fn total(ledger: &Ledger) -> i64 {
@@ -19,7 +19,7 @@ fn family() -> Ledger {
     let mut ledger = Ledger::default();
     for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
         ledger.open(slot);
-        ledger.join_in_full(slot, ImageId(0));
+        ledger.join_with_history(slot, ImageId(0));
         ledger.accept(slot, bytes(n));
     }
     settle(&mut ledger);
@@ -31,7 +31,7 @@ fn waited_for(cminflt: u64) -> Parent {
 }
 
 fn settle(ledger: &mut Ledger) {
-    ledger.settle(|_| None, |slot| slot.checked_sub(1), |_| ());
+    ledger.resolve_exits(|_| None, |slot| slot.checked_sub(1), |_| ());
 }
 
 /// It went between its parent's reading and the end of the cycle: it was taken
@@ -42,7 +42,7 @@ fn exit_after_parent_read_is_resolved_next_pass() {
     for (slot, n) in [(2, 100), (1, 11), (0, 1)] {
         ledger.accept(slot, bytes(n));
     }
-    ledger.depart_late(2, Some(1));
+    ledger.mark_exited_after_parent_read(2, Some(1));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 112);
     ledger.accept(1, bytes(113));
@@ -59,8 +59,8 @@ fn a_parent_that_goes_too_had_the_child_before() {
         let mut ledger = family();
         ledger.accept(1, bytes(110));
         ledger.accept(0, bytes(if absorbed { 111 } else { 1 }));
-        ledger.depart(2, Some(1));
-        ledger.depart(1, Some(0));
+        ledger.mark_exited(2, Some(1));
+        ledger.mark_exited(1, Some(0));
         settle(&mut ledger);
         assert_eq!(total(&ledger), 111);
     }
@@ -69,8 +69,8 @@ fn a_parent_that_goes_too_had_the_child_before() {
 #[test]
 fn a_child_and_its_parent_go_unread() {
     let mut ledger = family();
-    ledger.depart(2, Some(1));
-    ledger.depart(1, Some(0));
+    ledger.mark_exited(2, Some(1));
+    ledger.mark_exited(1, Some(0));
     ledger.accept(0, bytes(111));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 111);
@@ -81,7 +81,7 @@ fn a_reading_that_was_taken_back_decides_nothing() {
     let mut ledger = family();
     ledger.accept(1, bytes(500));
     ledger.withdraw(1);
-    ledger.depart(2, Some(1));
+    ledger.mark_exited(2, Some(1));
     ledger.accept(0, bytes(1));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 111);
@@ -96,10 +96,10 @@ fn a_child_can_be_in_a_first_reading() {
     let mut ledger = Ledger::default();
     for slot in [0, 1] {
         ledger.open(slot);
-        ledger.join_in_full(slot, ImageId(0));
+        ledger.join_with_history(slot, ImageId(0));
     }
     ledger.accept(1, bytes(100));
-    ledger.depart(1, Some(0));
+    ledger.mark_exited(1, Some(0));
     ledger.accept(0, bytes(110));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 110);
@@ -108,8 +108,8 @@ fn a_child_can_be_in_a_first_reading() {
 #[test]
 fn any_smaller_counter_rules_out_absorption() {
     let mut ledger = family();
-    ledger.depart(2, Some(1));
-    ledger.accept(1, Counters { rchar: 1000, wchar: 109, ..Counters::ZERO });
+    ledger.mark_exited(2, Some(1));
+    ledger.accept(1, IoCounters { rchar: 1000, wchar: 109, ..IoCounters::ZERO });
     ledger.accept(0, bytes(1));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 1000 + 100 + 1);
@@ -123,14 +123,14 @@ fn charge_never_exceeds_growth() {
         let mut ledger = family();
         ledger.note_cminflt(0, 7);
         ledger.leave(1, ImageId(0));
-        ledger.depart(2, Some(1));
+        ledger.mark_exited(2, Some(1));
         ledger.accept(0, bytes(1));
         settle(&mut ledger);
         assert_eq!(total(&ledger), 111);
-        ledger.depart(1, Some(0));
+        ledger.mark_exited(1, Some(0));
         ledger.accept(0, bytes(31));
         let parent = |slot| waited.filter(|_| slot == 0).map(waited_for);
-        ledger.settle(parent, |slot| slot.checked_sub(1), |_| ());
+        ledger.resolve_exits(parent, |slot| slot.checked_sub(1), |_| ());
         assert_eq!(total(&ledger), in_the_end, "{waited:?}");
     }
 }
@@ -144,13 +144,13 @@ fn a_nearer_one_is_remembered_while_one_further_up_is_waited_for() {
     // Accounts 0 to 3, each the parent of the next.
     for (slot, image, n) in [(3, 0, 100), (2, 0, 0), (1, 1, 10), (0, 0, 1)] {
         ledger.open(slot);
-        ledger.join_in_full(slot, ImageId(image));
+        ledger.join_with_history(slot, ImageId(image));
         ledger.accept(slot, bytes(n));
     }
     settle(&mut ledger);
     assert_eq!(total(&ledger), 101);
-    ledger.depart(3, Some(2));
-    ledger.depart(2, Some(1));
+    ledger.mark_exited(3, Some(2));
+    ledger.mark_exited(2, Some(1));
     ledger.accept(1, bytes(110));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 101);
@@ -158,7 +158,7 @@ fn a_nearer_one_is_remembered_while_one_further_up_is_waited_for() {
     ledger.accept(0, bytes(1));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 101);
-    ledger.depart(1, Some(0));
+    ledger.mark_exited(1, Some(0));
     ledger.accept(0, bytes(111));
     settle(&mut ledger);
     assert_eq!(total(&ledger), 111);
@@ -181,10 +181,10 @@ fn cminflt_must_predate_the_exit() {
         if noted_late {
             ledger.note_cminflt(1, 7);
         }
-        ledger.depart(2, Some(1));
+        ledger.mark_exited(2, Some(1));
         ledger.accept(1, bytes(110));
         ledger.accept(0, bytes(1));
-        ledger.settle(|_| Some(waited_for(7)), |slot| slot.checked_sub(1), |_| ());
+        ledger.resolve_exits(|_| Some(waited_for(7)), |slot| slot.checked_sub(1), |_| ());
         assert_eq!(total(&ledger), in_the_end, "{noted_late}");
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::kernel::{Event, IMAGES, Images, Limits, State};
 use super::observer::Observer;
-use crate::reckon::counters::Counters;
+use crate::reckon::counters::IoCounters;
 
 /// Cycles after the last event: more than an open case is waited for.
 const QUIET: usize = 12;
@@ -70,16 +70,16 @@ fn history(moves: bool) -> impl Strategy<Value = Vec<(u8, Event)>> {
 /// Watches a history to its end and beyond; the observer for a last look.
 fn watch(limits: Limits, history: Vec<(u8, Event)>) -> Result<Observer, TestCaseError> {
     let mut observer = Observer::new(limits, history);
-    let mut before = vec![Counters::ZERO; IMAGES];
+    let mut before = vec![IoCounters::ZERO; IMAGES];
     let mut quiet = 0;
     while quiet < QUIET {
         quiet += usize::from(observer.is_over());
         let now = observer.cycle();
         for image in 0..IMAGES {
             let (now, before) = (now[image], before[image]);
-            prop_assert!(now.covers(before), "image {image} fell from {before:?} to {now:?}");
+            prop_assert!(now.all_ge(before), "image {image} fell from {before:?} to {now:?}");
             let truth = observer.world.kernel.truth(image);
-            prop_assert!(truth.covers(now), "image {image} has {now:?}, truth is {truth:?}");
+            prop_assert!(truth.all_ge(now), "image {image} has {now:?}, truth is {truth:?}");
         }
         before = now;
     }
@@ -90,13 +90,13 @@ fn watch(limits: Limits, history: Vec<(u8, Event)>) -> Result<Observer, TestCase
 /// if no member of the image inherited it, and what others are charged with that
 /// may have inherited it. A zombie that was one when it was first seen has no
 /// command line and so no image.
-fn unseen(observer: &Observer, image: usize) -> Counters {
+fn unseen(observer: &Observer, image: usize) -> IoCounters {
     let kernel = &observer.world.kernel;
     let belongs = |id: usize| kernel.processes[id].ever & (1 << image) != 0;
-    let mut unseen = Counters::ZERO;
+    let mut unseen = IoCounters::ZERO;
     // The one that may fall: a part of what it did can be more than the whole.
-    let mut add = |counters: Counters, cancelled_write_bytes: i64| {
-        unseen = unseen.plus(Counters { cancelled_write_bytes, ..counters });
+    let mut add = |counters: IoCounters, cancelled_write_bytes: i64| {
+        unseen = unseen.saturating_add(IoCounters { cancelled_write_bytes, ..counters });
     };
     for (id, process) in kernel.processes.iter().enumerate() {
         if process.state == State::Running || !belongs(id) {
@@ -104,7 +104,7 @@ fn unseen(observer: &Observer, image: usize) -> Counters {
         }
         if !kernel.heirs(id).into_iter().any(belongs) {
             let read = observer.read.get(&id).copied().unwrap_or_default();
-            add(process.counters.minus(read), process.cancelled);
+            add(process.counters.saturating_sub(read), process.cancelled);
         }
         let carriers = std::iter::once(id).chain(kernel.heirs(id));
         let mistakes: usize = carriers.map(|id| kernel.mistakable(id)).sum();
@@ -123,9 +123,9 @@ fn unseen(observer: &Observer, image: usize) -> Counters {
 
 /// What is missing of one counter is no more than may be: each way for the one
 /// that may be negative.
-fn is_explained(missing: Counters, unseen: Counters) -> bool {
+fn is_explained(missing: IoCounters, unseen: IoCounters) -> bool {
     let cancelled = missing.cancelled_write_bytes.abs();
-    unseen.covers(missing) && cancelled <= unseen.cancelled_write_bytes
+    unseen.all_ge(missing) && cancelled <= unseen.cancelled_write_bytes
 }
 
 /// Watches a history in which no process changes its images or is hidden.
@@ -133,7 +133,7 @@ fn watch_for_the_missing(limits: Limits, history: Vec<(u8, Event)>) -> Result<()
     let observer = watch(limits, history)?;
     for (image, total) in observer.totals().into_iter().enumerate() {
         let truth = observer.world.kernel.truth(image);
-        let (missing, unseen) = (truth.minus(total), unseen(&observer, image));
+        let (missing, unseen) = (truth.saturating_sub(total), unseen(&observer, image));
         prop_assert!(
             is_explained(missing, unseen),
             "image {image} misses {missing:?} of {unseen:?}"

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::reckon::counters::Counters;
+use crate::reckon::counters::IoCounters;
 
 /// How many images there are.
 pub(super) const IMAGES: usize = 3;
@@ -40,17 +40,17 @@ pub(super) struct Process {
     /// The observer has seen it, and takes it for a member of these images.
     seen_in: Option<Images>,
     /// What it did itself.
-    own: Counters,
+    own: IoCounters,
     /// What of that is an image's at most: what it did while the image was its
     /// own or the observer took it for one of it.
-    own_in: [Counters; IMAGES],
+    own_in: [IoCounters; IMAGES],
     /// The rest of what it did since it was last read; the image that it is
     /// next found in gets it.
-    own_since: [Counters; IMAGES],
+    own_since: [IoCounters; IMAGES],
     /// That much of the rest is in a reading which may yet be taken back.
-    own_read: [Counters; IMAGES],
+    own_read: [IoCounters; IMAGES],
     /// What `/proc/PID/io` says: with what it inherited.
-    pub(super) counters: Counters,
+    pub(super) counters: IoCounters,
     /// Its `cancelled_write_bytes` had each of their changes been upwards.
     pub(super) cancelled: i64,
     /// Page faults of those that it waited for.
@@ -92,11 +92,11 @@ impl Process {
             hidden: false,
             blocks: false,
             seen_in: None,
-            own: Counters::ZERO,
-            own_in: [Counters::ZERO; IMAGES],
-            own_since: [Counters::ZERO; IMAGES],
-            own_read: [Counters::ZERO; IMAGES],
-            counters: Counters::ZERO,
+            own: IoCounters::ZERO,
+            own_in: [IoCounters::ZERO; IMAGES],
+            own_since: [IoCounters::ZERO; IMAGES],
+            own_read: [IoCounters::ZERO; IMAGES],
+            counters: IoCounters::ZERO,
             cancelled: 0,
             cminflt: 0,
             absorbed: None,
@@ -244,11 +244,18 @@ impl Kernel {
     pub(super) fn write(&mut self, who: Id, amounts: [i16; 7]) {
         let [rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes] =
             amounts.map(i64::from);
-        let done =
-            Counters { rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes };
+        let done = IoCounters {
+            rchar,
+            wchar,
+            syscr,
+            syscw,
+            read_bytes,
+            write_bytes,
+            cancelled_write_bytes,
+        };
         let process = &mut self.processes[who];
-        process.own = process.own.plus(done);
-        process.counters = process.counters.plus(done);
+        process.own = process.own.saturating_add(done);
+        process.counters = process.counters.saturating_add(done);
         process.cancelled += cancelled_write_bytes.abs();
         let may_count_in = process.may_count_in();
         for image in 0..IMAGES {
@@ -256,7 +263,7 @@ impl Kernel {
                 true => &mut process.own_in[image],
                 false => &mut process.own_since[image],
             };
-            *part = part.plus(done);
+            *part = part.saturating_add(done);
         }
     }
 
@@ -269,7 +276,7 @@ impl Kernel {
             let joined = images & !before.unwrap_or_default();
             for image in (0..IMAGES).filter(|image| joined & (1 << image) != 0) {
                 let since = std::mem::take(&mut process.own_since[image]);
-                process.own_in[image] = process.own_in[image].plus(since);
+                process.own_in[image] = process.own_in[image].saturating_add(since);
             }
             for absorbed in self.absorbed(who).filter(|absorbed| absorbed.is_recent) {
                 absorbed.images |= joined;
@@ -285,7 +292,7 @@ impl Kernel {
 
     /// It has taken that back.
     pub(super) fn withdraw(&mut self, who: Id) {
-        self.processes[who].own_read = [Counters::ZERO; IMAGES];
+        self.processes[who].own_read = [IoCounters::ZERO; IMAGES];
         self.absorbed(who).for_each(|absorbed| absorbed.is_read = false);
     }
 
@@ -299,7 +306,7 @@ impl Kernel {
         self.cycle += 1;
         for process in &mut self.processes {
             for (since, read) in process.own_since.iter_mut().zip(&mut process.own_read) {
-                *since = since.minus(std::mem::take(read));
+                *since = since.saturating_sub(std::mem::take(read));
             }
             if let Some(absorbed) = &mut process.absorbed {
                 absorbed.is_recent &= !absorbed.is_read;
@@ -377,7 +384,7 @@ impl Kernel {
         self.processes[child].absorbed =
             Some(Absorbed { heir: parent, images, is_recent: true, is_read: false });
         let parent = &mut self.processes[parent];
-        parent.counters = parent.counters.plus(inherited);
+        parent.counters = parent.counters.saturating_add(inherited);
         parent.cancelled += cancelled;
         parent.cminflt += 1 + faults;
     }
@@ -442,7 +449,7 @@ impl Kernel {
     /// What an image's processes truly did at most, and what they inherited:
     /// each process's own once, if one of the image inherited it; else what it
     /// did while it was of the image.
-    pub(super) fn truth(&self, image: usize) -> Counters {
+    pub(super) fn truth(&self, image: usize) -> IoCounters {
         let own = |(id, process): (Id, &Process)| match self
             .inheritance(id)
             .any(|absorbed| absorbed.images & (1 << image) != 0)
@@ -450,6 +457,10 @@ impl Kernel {
             true => process.own,
             false => process.own_in[image],
         };
-        self.processes.iter().enumerate().map(own).fold(Counters::ZERO, Counters::plus)
+        self.processes
+            .iter()
+            .enumerate()
+            .map(own)
+            .fold(IoCounters::ZERO, IoCounters::saturating_add)
     }
 }

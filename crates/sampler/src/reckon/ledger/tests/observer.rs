@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::kernel::{Event, IMAGES, INIT, Id, Images, Kernel, Limits, Process, State};
-use crate::cycle::families::{self, Household};
+use crate::cycle::families::{self, IoVisitor};
 use crate::image::ImageId;
-use crate::keep::forest::Forest;
-use crate::keep::seen::{Census, Seen};
-use crate::keep::tracked::{FileState, Life, Roll, Tracked};
-use crate::read::listing::Listed;
-use crate::reckon::counters::Counters;
+use crate::keep::forest::ProcessTree;
+use crate::keep::seen::{ProcessEntry, ProcessTable};
+use crate::keep::tracked::{FileState, Tracked, TrackedProcesses, TrackedState};
+use crate::read::listing::ProcessKey;
+use crate::reckon::counters::IoCounters;
 use crate::reckon::ledger::{Ledger, Parent, Slot};
 
 /// The kernel with what is still to happen: each event after so many looks.
@@ -40,30 +40,30 @@ impl World {
         &self.kernel
     }
 
-    fn stat(&mut self, who: Listed) -> Option<Process> {
+    fn stat(&mut self, who: ProcessKey) -> Option<Process> {
         self.look().get(who.inode as Id).cloned()
     }
 }
 
 pub(super) struct Observer {
     pub(super) world: World,
-    census: Census,
-    roll: Roll,
-    forest: Forest,
+    census: ProcessTable,
+    roll: TrackedProcesses,
+    forest: ProcessTree,
     pub(super) ledger: Ledger,
     cycle: u32,
     kin_changed: bool,
     /// The last accepted reading of everyone ever tracked.
-    pub(super) read: BTreeMap<Id, Counters>,
+    pub(super) read: BTreeMap<Id, IoCounters>,
 }
 
 impl Observer {
     pub(super) fn new(limits: Limits, history: Vec<(u8, Event)>) -> Observer {
         Observer {
             world: World { kernel: Kernel::new(limits), to_come: history.into() },
-            census: Census::default(),
-            roll: Roll::default(),
-            forest: Forest::default(),
+            census: ProcessTable::default(),
+            roll: TrackedProcesses::default(),
+            forest: ProcessTree::default(),
             ledger: Ledger::default(),
             cycle: 0,
             kin_changed: true,
@@ -76,7 +76,7 @@ impl Observer {
     }
 
     /// One cycle; gives each image's counters.
-    pub(super) fn cycle(&mut self) -> Vec<Counters> {
+    pub(super) fn cycle(&mut self) -> Vec<IoCounters> {
         self.open();
         self.close();
         self.totals()
@@ -99,13 +99,15 @@ impl Observer {
     fn pass(&mut self, is_wanted: impl Fn(&Observer, Slot) -> bool) {
         let forest = std::mem::take(&mut self.forest);
         self.ledger.begin_pass();
-        for family in
-            forest.families.iter().filter(|family| family.matters && family.has_children())
+        for family in forest
+            .io_order
+            .iter()
+            .filter(|family| family.has_member_ancestor && family.has_children())
         {
             let slot = family.slot;
             if let Some(tracked) = self.roll.get(slot)
                 && !self.ledger.knows_cminflt(slot)
-                && let Some(process) = self.world.stat(tracked.who)
+                && let Some(process) = self.world.stat(tracked.key)
             {
                 self.ledger.note_cminflt(slot, process.cminflt);
             }
@@ -119,14 +121,14 @@ impl Observer {
         self.read_gauges();
         for (slot, tracked) in self.roll.iter() {
             if let Some(last) = self.ledger.last(slot) {
-                self.read.insert(tracked.who.inode as Id, last);
+                self.read.insert(tracked.key.inode as Id, last);
             }
         }
         self.settle();
         self.renew_kinship();
     }
 
-    pub(super) fn totals(&self) -> Vec<Counters> {
+    pub(super) fn totals(&self) -> Vec<IoCounters> {
         let mut totals = vec![None; IMAGES];
         self.ledger.totals(&mut totals);
         totals.into_iter().map(Option::unwrap_or_default).collect()
@@ -134,22 +136,22 @@ impl Observer {
 
     fn take_census(&mut self) {
         let listing = self.world.look().listing();
-        let listed: Vec<Listed> = listing
+        let listed: Vec<ProcessKey> = listing
             .into_iter()
-            .map(|(pid, id)| Listed { pid, inode: id as u64, starttime: 0 })
+            .map(|(pid, id)| ProcessKey { pid, inode: id as u64, starttime: 0 })
             .collect();
         self.census.update(&listed, self.cycle);
-        for seen in self.census.vanished.clone() {
+        for seen in self.census.exited.clone() {
             let Some(slot) = seen.slot else { continue };
             self.kin_changed = true;
-            if self.roll.get(slot).is_some_and(|tracked| tracked.life != Life::Gone) {
-                let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
+            if self.roll.get(slot).is_some_and(|tracked| tracked.life != TrackedState::Exited) {
+                let parent = self.census.parent_of_exited(&seen).and_then(|parent| parent.slot);
                 self.bury(slot, parent, false);
             }
         }
         for at in 0..self.census.all.len() {
             let seen = self.census.all[at];
-            let is_new = seen.born == self.cycle;
+            let is_new = seen.first_seen_cycle == self.cycle;
             if !is_new && !self.has_lost_its_parent(&seen) {
                 continue;
             }
@@ -160,23 +162,23 @@ impl Observer {
                 };
                 self.kin_changed = true;
             } else if let Some(slot) = seen.slot {
-                let parent = self.census.parent_of_vanished(&seen).and_then(|parent| parent.slot);
+                let parent = self.census.parent_of_exited(&seen).and_then(|parent| parent.slot);
                 self.bury(slot, parent, false);
             }
         }
     }
 
-    fn has_lost_its_parent(&self, seen: &Seen) -> bool {
-        self.census.has_vanished(seen.ppid)
+    fn has_lost_its_parent(&self, seen: &ProcessEntry) -> bool {
+        self.census.has_exited(seen.ppid)
     }
 
     fn bury(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
         self.kin_changed = true;
         match late {
-            true => self.ledger.depart_late(slot, parent),
-            false => self.ledger.depart(slot, parent),
+            true => self.ledger.mark_exited_after_parent_read(slot, parent),
+            false => self.ledger.mark_exited(slot, parent),
         }
-        self.roll.get_mut(slot).unwrap().life = Life::Gone;
+        self.roll.get_mut(slot).unwrap().life = TrackedState::Exited;
     }
 
     /// Looks at a command line and takes the process into its images.
@@ -186,7 +188,7 @@ impl Observer {
         if process.state == State::Zombie || process.blocks {
             return;
         }
-        self.census.all[at].known = self.cycle;
+        self.census.all[at].last_classified = self.cycle;
         let who = seen.inode as Id;
         self.world.kernel.see(who, process.images);
         let images = image_list(process.images);
@@ -209,13 +211,13 @@ impl Observer {
         }
         let joined: Vec<ImageId> =
             images.into_iter().filter(|image| !before.contains(image)).collect();
-        if before.is_empty() && !joined.is_empty() && seen.known != 0 {
+        if before.is_empty() && !joined.is_empty() && seen.last_classified != 0 {
             let now = self.world.stat(seen.listed()).filter(|now| !now.hidden);
-            self.ledger.begin(slot, now.map(|now| now.counters));
+            self.ledger.set_baseline(slot, now.map(|now| now.counters));
         }
         for image in joined {
-            match seen.known {
-                0 => self.ledger.join_in_full(slot, image),
+            match seen.last_classified {
+                0 => self.ledger.join_with_history(slot, image),
                 _ => self.ledger.join(slot, image),
             }
         }
@@ -224,7 +226,7 @@ impl Observer {
     fn renew_kinship(&mut self) {
         if std::mem::take(&mut self.kin_changed) {
             let ledger = &mut self.ledger;
-            self.forest.grow(&mut self.census, &mut self.roll, |seen, roll| {
+            self.forest.rebuild(&mut self.census, &mut self.roll, |seen, roll| {
                 let slot = roll.add(seen.listed(), 0);
                 ledger.open(slot);
                 slot
@@ -235,10 +237,10 @@ impl Observer {
     fn read_gauges(&mut self) {
         for slot in 0..self.roll.end() {
             let Some(tracked) = self.roll.get(slot) else { continue };
-            if tracked.life == Life::Gone || !tracked.is_member() {
+            if tracked.life == TrackedState::Exited || !tracked.is_member() {
                 continue;
             }
-            let (who, parent) = (tracked.who, tracked.parent);
+            let (who, parent) = (tracked.key, tracked.parent);
             if self.world.stat(who).is_none() {
                 self.bury(slot, parent, true);
             }
@@ -247,11 +249,12 @@ impl Observer {
 
     fn settle(&mut self) {
         let (roll, world) = (&self.roll, &mut self.world);
-        let living = |slot: Slot| roll.get(slot).filter(|tracked| tracked.life != Life::Gone);
+        let living =
+            |slot: Slot| roll.get(slot).filter(|tracked| tracked.life != TrackedState::Exited);
         let mut closed = Vec::new();
-        self.ledger.settle(
+        self.ledger.resolve_exits(
             |slot| {
-                let Process { cminflt, state, .. } = world.stat(living(slot)?.who)?;
+                let Process { cminflt, state, .. } = world.stat(living(slot)?.key)?;
                 Some(Parent { cminflt, is_zombie: state == State::Zombie })
             },
             |slot| roll.get(slot)?.parent,
@@ -259,7 +262,7 @@ impl Observer {
         );
         self.world.kernel.settle();
         for slot in closed {
-            let pid = self.roll.get(slot).unwrap().who.pid;
+            let pid = self.roll.get(slot).unwrap().key.pid;
             if let Some(seen) = self.census.find_mut(pid).filter(|seen| seen.slot == Some(slot)) {
                 seen.slot = None;
             }
@@ -269,17 +272,17 @@ impl Observer {
     }
 }
 
-impl Household for Observer {
+impl IoVisitor for Observer {
     fn read(&mut self, slot: Slot) -> bool {
         let Some(tracked) = self.roll.get_mut(slot) else { return false };
-        if tracked.life == Life::Gone || !tracked.is_member() {
+        if tracked.life == TrackedState::Exited || !tracked.is_member() {
             return false;
         }
-        let (who, parent) = (tracked.who, tracked.parent);
+        let (who, parent) = (tracked.key, tracked.parent);
         match self.world.stat(who) {
             Some(process) if process.hidden => {
                 tracked.io = FileState::Failed;
-                self.withdraw(slot);
+                self.discard_read(slot);
             }
             Some(process) => {
                 tracked.io = FileState::Read;
@@ -291,22 +294,22 @@ impl Household for Observer {
         false
     }
 
-    fn look(&mut self, slot: Slot) {
+    fn check_alive(&mut self, slot: Slot) {
         let Some(tracked) = self.roll.get(slot) else { return };
-        let (who, parent) = (tracked.who, tracked.parent);
+        let (who, parent) = (tracked.key, tracked.parent);
         if self.world.stat(who).is_none() {
             self.bury(slot, parent, false);
         }
     }
 
-    fn is_gone(&self, slot: Slot) -> bool {
-        self.roll.get(slot).is_none_or(|tracked| tracked.life == Life::Gone)
+    fn has_exited(&self, slot: Slot) -> bool {
+        self.roll.get(slot).is_none_or(|tracked| tracked.life == TrackedState::Exited)
     }
 
-    fn withdraw(&mut self, slot: Slot) {
+    fn discard_read(&mut self, slot: Slot) {
         self.ledger.withdraw(slot);
         if let Some(tracked) = self.roll.get(slot) {
-            self.world.kernel.withdraw(tracked.who.inode as Id);
+            self.world.kernel.withdraw(tracked.key.inode as Id);
         }
     }
 }
