@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 use psstat_matcher::ImageName;
-use psstat_matcher::place::HostClass;
+use psstat_matcher::host_config::HostClass;
 
 use crate::columns::COLUMNS;
 use crate::exit::Error;

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use psstat_matcher::place::HostClass;
+use psstat_matcher::host_config::HostClass;
 
 use crate::args::ConfArgs;
-use crate::harmless;
+use crate::escape;
 
 /// A conf file, and how it came to be the one that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,5 +33,5 @@ pub fn locate(args: &ConfArgs) -> Location {
 
 /// A path as it may be shown.
 pub fn shown(path: &Path) -> String {
-    harmless::bytes(path.as_os_str().as_encoded_bytes())
+    escape::bytes(path.as_os_str().as_encoded_bytes())
 }

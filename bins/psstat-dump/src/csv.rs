@@ -1,7 +1,7 @@
 //! Rows as comma-separated values (RFC 4180, lines ended by a newline).
 
 use crate::columns::{Cell, Column};
-use crate::harmless;
+use crate::escape;
 use crate::row::Row;
 
 /// The line of field names.
@@ -26,7 +26,7 @@ fn value(cell: &Cell<'_>) -> String {
         Cell::Absent => String::new(),
         Cell::Name(name) => name.to_owned(),
         Cell::Names(names) => names.join(" "),
-        Cell::Text(text) => harmless::bytes(text),
+        Cell::Text(text) => escape::bytes(text),
         Cell::Count(value) => value.to_string(),
         Cell::Bytes(value) | Cell::Calls(value) => value.to_string(),
         Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {

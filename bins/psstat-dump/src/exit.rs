@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::harmless;
+use crate::escape;
 
 /// Everything went well.
 pub const SUCCESS: u8 = 0;
@@ -65,11 +65,11 @@ impl Error {
             Error::Arguments(error) => {
                 // What was typed is quoted in it and may hold anything.
                 let text = error.render().to_string();
-                Some(text.trim_end().lines().map(harmless::text).collect::<Vec<_>>().join("\n"))
+                Some(text.trim_end().lines().map(escape::text).collect::<Vec<_>>().join("\n"))
             }
             // It names the folder that was typed.
             Error::Sampler(error) => {
-                Some(format!("psstat-dump: {}", harmless::text(&error.to_string())))
+                Some(format!("psstat-dump: {}", escape::text(&error.to_string())))
             }
             other => Some(format!("psstat-dump: {other}")),
         }

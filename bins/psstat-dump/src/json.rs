@@ -26,10 +26,10 @@ use std::path::Path;
 use psstat_sampler::Health;
 use serde_json::{Map, Value, json};
 
-use crate::choose::Source;
 use crate::columns::{Cell, Column};
-use crate::harmless;
+use crate::escape;
 use crate::row::Row;
+use crate::selector::Source;
 
 /// The version of the documents' form.
 pub const VERSION: u64 = 1;
@@ -143,7 +143,7 @@ pub fn line(document: &Value) -> Vec<u8> {
     // serde_json has escaped quotes, backslashes and the ASCII control
     // characters but DEL; what else does harm can stand in strings only.
     for (at, character) in printed.char_indices() {
-        if harmless::is_printable_after(printed.get(..at).unwrap_or_default(), character) {
+        if escape::is_printable_after(printed.get(..at).unwrap_or_default(), character) {
             line.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {

@@ -19,28 +19,28 @@
 pub mod args;
 pub mod average;
 pub mod capture;
-pub mod choose;
 pub mod columns;
+pub mod commands;
 pub mod conf;
 pub mod csv;
 pub mod doctor;
+pub mod escape;
+pub mod excerpt;
 pub mod executable;
 pub mod exit;
-mod fault;
-pub mod harmless;
+mod failpoint;
 pub mod json;
+pub mod longest_match;
 pub mod measure;
-pub mod miss;
-pub mod nearest;
-pub mod page;
+pub mod near_miss;
+pub mod process_report;
 pub mod row;
-pub mod spot;
+pub mod selector;
 pub mod table;
 pub mod terminal;
 pub mod time;
 pub mod top;
 pub mod units;
-pub mod verbs;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ use exit::Outcome;
 /// Runs the program with these arguments, the first being its own name, and
 /// gives its exit status. The one place that prints errors.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let outcome = args::parse(arguments).and_then(verbs::run);
+    let outcome = args::parse(arguments).and_then(commands::run);
     match outcome {
         Ok(Outcome::Match) => ExitCode::from(exit::SUCCESS),
         Ok(Outcome::NoMatch) => ExitCode::from(exit::NOTHING),

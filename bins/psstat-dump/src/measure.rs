@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use psstat_sampler::{Error, Health, ImageId, IoCounters, Numbers, Options, Sampler};
 
-use crate::choose::{Selector, TOTAL};
 use crate::row::Row;
+use crate::selector::{Selector, TOTAL};
 
 /// What one window gave.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Rows as an aligned table.
 
 use crate::columns::{Cell, Column};
-use crate::harmless;
+use crate::escape;
 use crate::row::Row;
 use crate::terminal::Paint;
 use crate::units::{self, Style};
@@ -26,9 +26,9 @@ pub struct TableStyle {
 pub fn cell(cell: &Cell<'_>, style: Style) -> String {
     match *cell {
         Cell::Absent => ABSENT.to_owned(),
-        Cell::Name(name) => harmless::text(name),
-        Cell::Names(names) => harmless::text(&names.join(",")),
-        Cell::Text(text) => harmless::bytes(text),
+        Cell::Name(name) => escape::text(name),
+        Cell::Names(names) => escape::text(&names.join(",")),
+        Cell::Text(text) => escape::bytes(text),
         Cell::Count(value) => value.to_string(),
         Cell::Bytes(value) => units::bytes(value, style),
         Cell::Calls(value) => units::number(value, style),
@@ -57,7 +57,7 @@ pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: Tabl
     let mut widths: Vec<usize> = vec![0; columns.len()];
     for line in &lines {
         for (width, text) in widths.iter_mut().zip(line) {
-            *width = (*width).max(harmless::width(text));
+            *width = (*width).max(escape::width(text));
         }
     }
     if let Some(room) = look.width {
@@ -68,7 +68,7 @@ pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: Tabl
     for (number, line) in lines.iter().enumerate() {
         let mut text = pad(line, &widths, &is_text);
         if let Some(room) = look.width {
-            text = harmless::truncate(&text, room);
+            text = escape::truncate(&text, room);
         }
         let is_bold = number == 0 || (total.is_some() && number == last);
         table.push_str(&if is_bold { look.paint.bold(&text) } else { text });
@@ -116,8 +116,8 @@ fn narrow(widths: &mut [usize], is_text: &[bool], room: usize) {
 fn pad(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
     let mut text = String::new();
     for ((cell, &width), &is_text) in line.iter().zip(widths).zip(is_text) {
-        let cell = harmless::truncate(cell, width);
-        let padding = " ".repeat(width.saturating_sub(harmless::width(&cell)));
+        let cell = escape::truncate(cell, width);
+        let padding = " ".repeat(width.saturating_sub(escape::width(&cell)));
         if !text.is_empty() {
             text.push(' ');
         }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(shown(Some(39)), want);
         for width in 0..80 {
             for line in shown(Some(width)).lines() {
-                assert!(harmless::width(line) <= width, "{width}: {line}");
+                assert!(escape::width(line) <= width, "{width}: {line}");
             }
         }
     }

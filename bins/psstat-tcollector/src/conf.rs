@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use psstat_emit::ImageName;
 use psstat_matcher::file::{LoadError, LoadedConfig, load};
-use psstat_matcher::live::{Event, POLL_INTERVAL};
 use psstat_matcher::ownership::{OwnershipIssue, check_ownership};
+use psstat_matcher::watcher::{Event, POLL_INTERVAL};
 use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
 use psstat_sampler::{Candidate, ImageId, Options, Sampler};
 
-use crate::follower::{ConfigUpdate, ConfigWatcherThread};
+use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
 use crate::log::{self, OnceLog};
 use crate::{EXIT_BAD_CONF, EXIT_OK};
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 use psstat_sampler::{Health, Sampler};
 
 use crate::conf::{ActiveRules, Conf};
-use crate::fault;
+use crate::failpoint;
 use crate::log::{self, OnceLog};
-use crate::wait::Signals;
+use crate::signals::Signals;
 
 /// The sampler with the rules it asks.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl SampleLoop {
 
     /// Other rules are in force: every process is asked about anew.
     pub fn rules_changed(&mut self, rules: &ActiveRules) {
-        fault::hit(format_args!("panic:rules"));
+        failpoint::hit(format_args!("panic:rules"));
         self.sampler.reclassify_all(rules.known());
     }
 
@@ -49,8 +49,8 @@ impl SampleLoop {
     pub fn sample(&mut self, conf: &mut Conf, signals: &Signals, cycle: u64) -> bool {
         let rules = &mut conf.rules;
         let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
-        fault::hit(format_args!("panic:{cycle}"));
-        fault::hit(format_args!("panic"));
+        failpoint::hit(format_args!("panic:{cycle}"));
+        failpoint::hit(format_args!("panic"));
         let changed = signals.wait(due, conf);
         conf.rules.take_newly_limited(|rule| {
             log::line(&format!(

@@ -7,7 +7,7 @@ use psstat_proc_parse::Statm;
 use rustix::fs::{Mode, OFlags};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::rights::Capabilities;
+use crate::privileges::Capabilities;
 
 /// The collector's own numbers of a cycle.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,18 +9,18 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod conf;
+pub mod config_watcher;
 pub mod cycle;
-pub mod fault;
-pub mod follower;
+pub mod failpoint;
 pub mod health;
 pub mod log;
 pub mod options;
 pub mod output;
 pub mod points;
-pub mod rights;
+pub mod privileges;
 pub mod run;
-pub mod timeline;
-pub mod wait;
+pub mod signals;
+pub mod timestamps;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use psstat_emit::{Encoder, Format, Tag};
-use psstat_matcher::place::HostClass;
+use psstat_matcher::host_config::HostClass;
 
 /// Prints, for each image of the conf, what its processes do: io, open
 /// descriptors, threads, established connections, CPU and memory, as

@@ -9,15 +9,15 @@ use rustix::io::Errno;
 
 use crate::conf::{Conf, OwnerPolicy, check};
 use crate::cycle::{SampleLoop, Schedule, catch_panic, log_fast_paths};
-use crate::fault;
+use crate::failpoint;
 use crate::health::{SelfMeter, SelfMetrics};
 use crate::log;
 use crate::options::Settings;
 use crate::output::{Output, Written};
 use crate::points::{self, Memory};
-use crate::rights::{self, Capabilities};
-use crate::timeline::TimestampSource;
-use crate::wait::Signals;
+use crate::privileges::{self, Capabilities};
+use crate::signals::Signals;
+use crate::timestamps::TimestampSource;
 use crate::{EXIT_OK, EXIT_USAGE};
 
 /// How long the first cycle waits for a conf that is being written.
@@ -27,10 +27,10 @@ const INITIAL_CONF_WAIT: Duration = Duration::from_secs(1);
 pub fn run(settings: Settings) -> u8 {
     // First of all, so that --check finds what the collector will find, and
     // whoever is asked for a user's number has no more rights either.
-    rights::drop_privileges();
+    privileges::drop_privileges();
     let owner = OwnerPolicy { user: settings.conf_owner.clone(), strict: settings.strict_owner };
     if settings.check {
-        return rights::with_user_privileges(|| check(&settings.conf, &owner, &settings.proc));
+        return privileges::with_user_privileges(|| check(&settings.conf, &owner, &settings.proc));
     }
     let signals = match Signals::install() {
         Ok(signals) => signals,
@@ -39,8 +39,8 @@ pub fn run(settings: Settings) -> u8 {
             return EXIT_OK;
         }
     };
-    fault::hit(format_args!("panic:start"));
-    rights::raise_descriptor_limit();
+    failpoint::hit(format_args!("panic:start"));
+    privileges::raise_descriptor_limit();
     let held = Capabilities::now();
     if settings.debug {
         log::line(&format!("debug: {}", held.describe()));
@@ -261,7 +261,7 @@ impl Collector {
         let first = !std::mem::replace(&mut self.panicked_last_cycle, true);
         let kept = first
             && catch_panic(|| {
-                fault::hit(format_args!("panic:recover"));
+                failpoint::hit(format_args!("panic:recover"));
                 self.sampling.sampler.recover_after_panic();
             })
             .is_some();

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::catalogue::table::{CollectorSeries, Series};
-use crate::catalogue::{Kind, Metric};
+use crate::metrics::table::{CollectorSeries, Series};
+use crate::metrics::{Kind, Metric};
 use crate::name::{ImageName, MAX_TAG_VALUE_LEN, Tag};
 use crate::template::Template;
 use crate::value::{MAX_VALUE, Timestamp, Value};

@@ -46,16 +46,16 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-pub mod catalogue;
 mod encoder;
+pub mod metrics;
 mod name;
 mod template;
 mod value;
 
-pub use catalogue::table::{CollectorSeries, Series};
 pub use encoder::{
     CycleEncoder, Encoder, EncoderError, Format, FormatError, PointError, TimeNotAdvanced,
 };
+pub use metrics::table::{CollectorSeries, Series};
 pub use name::{ImageName, MAX_TAG_VALUE_LEN, NameError, Tag, TagError};
 pub use value::{Timestamp, TimestampError, Value};
 

@@ -6,8 +6,8 @@
 //! that JSON or OpenMetrics would want escaped: images, tags and names are
 //! `[-_./a-zA-Z0-9]+`, and a test holds the catalogue's help to it.
 
-use crate::catalogue::{Kind, Metric};
 use crate::encoder::Format;
+use crate::metrics::{Kind, Metric};
 use crate::name::Tag;
 
 /// The rendered parts of one series.

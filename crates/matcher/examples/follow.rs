@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use psstat_matcher::Rules;
-use psstat_matcher::live::{ConfigWatcher, Event};
+use psstat_matcher::watcher::{ConfigWatcher, Event};
 
 fn main() -> io::Result<()> {
     let Some(path) = std::env::args_os().nth(1) else {

@@ -74,32 +74,32 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![deny(missing_docs)]
 
-mod attempts;
 mod conf;
+mod coverage;
 mod diagnostic;
 pub mod file;
-mod filter;
+pub mod host_config;
 mod image;
 mod lint;
-pub mod live;
+mod match_run;
 pub mod ownership;
 mod pattern_error;
-pub mod place;
+mod prefilter;
 mod python;
 mod render;
 mod rules;
-mod survey;
 mod text;
 mod user;
 mod watch;
+pub mod watcher;
 
 pub use conf::Conf;
+pub use coverage::CoverageCheck;
 pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
 pub use pattern_error::PatternError;
 pub use python::StepLimit;
 pub use rules::{ClassifyStats, Rule, Rules};
-pub use survey::CoverageCheck;
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]

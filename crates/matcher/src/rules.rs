@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::attempts::MatchRun;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::filter::Prefilter;
 use crate::image::ImageName;
+use crate::match_run::MatchRun;
 use crate::pattern_error::PatternError;
+use crate::prefilter::Prefilter;
 use crate::python::{ANY_LIMIT, BacktrackVm, Budget, MAX_WORK, Pattern, StepLimit};
 use crate::render::characters;
 

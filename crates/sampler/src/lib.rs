@@ -33,28 +33,28 @@
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod cycle;
+mod accounting;
 mod image;
-mod keep;
-mod memory;
 mod numbers;
 mod options;
 mod read;
-mod reckon;
 mod sample;
 mod sampler;
+mod shrink;
+mod state;
+mod steps;
 
+pub use accounting::counters::IoCounters;
 pub use image::ImageId;
 pub use options::{FastPaths, Options};
-pub use read::apart::spawn_with_private_fd_table;
-pub use reckon::counters::IoCounters;
+pub use read::thread::spawn_with_private_fd_table;
 pub use sample::{Health, Numbers, PerFile, ProcessSample, Sample};
 pub use sampler::{Candidate, Classify, Error, Sampler};
 
 /// Within how many cycles what is noticed, for this crate's tests.
 #[doc(hidden)]
 pub mod intervals {
-    pub use crate::keep::schedule::{
+    pub use crate::state::schedule::{
         CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL,
         IDLE_CMDLINE_INTERVAL, MAX_FDS_PER_CYCLE,
     };

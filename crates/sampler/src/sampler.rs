@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Resource;
 
-use crate::cycle::connect::Namespaces;
-use crate::cycle::discover::Urgency;
-use crate::cycle::holders::FdScan;
+use crate::accounting::aggregate::{self, Aggregator, Inputs};
+use crate::accounting::counters::IoCounters;
+use crate::accounting::ledger::{Ledger, Parent};
 use crate::image::ImageId;
-use crate::keep::forest::ProcessTree;
-use crate::keep::seen::ProcessTable;
-use crate::keep::sockets::{SocketOwners, Table, UnownedSockets};
-use crate::keep::tracked::{TrackedProcesses, TrackedState};
 use crate::options::{FastPaths, Options};
 use crate::read::command_line::CmdlineReader;
-use crate::read::descriptors::FdSocketScanner;
-use crate::read::listing::ProcDirReader;
+use crate::read::fd_sockets::FdSocketScanner;
+use crate::read::proc_dir::ProcDirReader;
 use crate::read::process::{self, FdBudget};
+use crate::read::process_list::ProcessList;
 use crate::read::procfs::Procfs;
-use crate::read::roster::ProcessList;
-use crate::read::tables::SocketTables;
-use crate::reckon::counters::IoCounters;
-use crate::reckon::ledger::{Ledger, Parent};
-use crate::reckon::sums::{self, Aggregator, Inputs};
+use crate::read::socket_tables::SocketTables;
 use crate::sample::{Health, ProcessSample, Sample};
+use crate::state::process_table::ProcessTable;
+use crate::state::process_tree::ProcessTree;
+use crate::state::sockets::{SocketOwners, Table, UnownedSockets};
+use crate::state::tracked::{TrackedProcesses, TrackedState};
+use crate::steps::discover::Urgency;
+use crate::steps::established::Namespaces;
+use crate::steps::socket_owners::FdScan;
 
 /// A process that may belong to images.
 #[derive(Clone, Copy, Debug)]
@@ -265,7 +265,7 @@ impl Sampler {
 
     /// The processes of the last sample, in no particular order.
     pub fn processes(&self) -> impl Iterator<Item = ProcessSample<'_>> {
-        sums::processes(self.known())
+        aggregate::processes(self.known())
     }
 
     /// Which of the faster ways of reading are in use.

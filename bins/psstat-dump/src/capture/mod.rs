@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use psstat_proc_parse::FdTarget;
 use psstat_proc_parse::net::{inet, unix};
 
-use crate::page::{Files, ReadError};
+use crate::process_report::{Files, ReadError};
 
 /// Files of a process that are taken as they are.
 const FILES: [&str; 6] = ["stat", "statm", "status", "io", "limits", "comm"];

@@ -1,10 +1,10 @@
 //! What this user can read on this machine, and what to do about the rest.
 
+mod environment;
+mod file_access;
 mod hidepid;
 mod machine;
-mod reading;
 mod rights;
-mod setup;
 
 use std::path::Path;
 
@@ -72,11 +72,11 @@ pub fn run_checks(proc: &Path, conf: &Location, conf_owner: &str) -> Result<Vec<
         checks.push(hidepid::hidepid(proc));
         checks.push(machine::pid_namespace(proc));
     }
-    checks.extend(reading::files(proc));
-    checks.push(setup::descriptors(proc));
-    checks.push(setup::inotify());
-    checks.extend(setup::conf(conf, conf_owner));
-    checks.push(setup::collector(&here));
+    checks.extend(file_access::files(proc));
+    checks.push(environment::descriptors(proc));
+    checks.push(environment::inotify());
+    checks.extend(environment::conf(conf, conf_owner));
+    checks.push(environment::collector(&here));
     checks.extend(rights::capabilities(proc, &here));
     Ok(checks)
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use psstat_proc_parse::Status;
 
 use super::Check;
-use super::setup::is_program;
-use crate::page::capability_names;
+use super::environment::is_program;
+use crate::process_report::capability_names;
 
 /// `CAP_SYS_PTRACE`, the right to read other users' processes.
 const TRACE: u64 = 1 << 19;

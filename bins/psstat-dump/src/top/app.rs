@@ -10,7 +10,7 @@ use super::history::{History, Metric};
 use super::wrap::rows;
 use crate::columns::{self, Column, Level};
 use crate::measure::Snapshot;
-use crate::page;
+use crate::process_report;
 use crate::row::Row;
 use crate::terminal::Paint;
 use crate::units::Style;
@@ -284,8 +284,8 @@ impl App {
     fn enter(&mut self) {
         match self.current() {
             Some(Key::Process(_, pid)) => {
-                let text = match page::read(&self.proc, pid) {
-                    Ok(page) => page::as_text(&page, Style::Human, Paint::PLAIN),
+                let text = match process_report::read(&self.proc, pid) {
+                    Ok(page) => process_report::as_text(&page, Style::Human, Paint::PLAIN),
                     Err(unread) => format!("process {pid}: {unread}"),
                 };
                 let lines = text.lines().map(str::to_owned).collect();

@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use super::app::{App, Next};
 use super::view;
 use crate::exit::Error;
-use crate::fault;
+use crate::failpoint;
 use crate::measure::{Measurer, Snapshot};
 use crate::time::cpu_time;
 
@@ -148,7 +148,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
             }
         }
         if changed {
-            fault::hit("draw");
+            failpoint::hit("draw");
             screen.0.draw(|frame| view::draw(frame, &mut app))?;
         }
     }
@@ -165,7 +165,7 @@ fn measure(mut measurer: Measurer) -> io::Result<Receiver<(Snapshot, Duration)>>
             let due = measurer.open();
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let snapshot = measurer.close();
-            fault::hit("measure");
+            failpoint::hit("measure");
             let now = cpu_time();
             if sender.send((snapshot, now.saturating_sub(before))).is_err() {
                 return;

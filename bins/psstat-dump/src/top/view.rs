@@ -12,7 +12,7 @@ use super::wrap::rows;
 use crate::columns::{self, Level};
 use crate::row::Row;
 use crate::units::{self, Style};
-use crate::{harmless, table, time};
+use crate::{escape, table, time};
 
 /// How wide the bar of CPU is.
 const BAR: usize = 8;
@@ -66,7 +66,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
 }
 
 fn fit(line: &str, width: usize) -> String {
-    harmless::truncate(&harmless::text(line), width)
+    escape::truncate(&escape::text(line), width)
 }
 
 /// When, how much there is, and what looking at it costs.
@@ -151,7 +151,7 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
             }
             Key::Process(_, pid) => {
                 let who = row.who.as_ref();
-                let command = who.map(|who| harmless::bytes(&who.command_line));
+                let command = who.map(|who| escape::bytes(&who.command_line));
                 numbers(row, &format!("   {pid}"), name) + &command.unwrap_or_default()
             }
         };
@@ -162,7 +162,7 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
 }
 
 fn numbers(row: &Row, label: &str, name: usize) -> String {
-    let label = harmless::truncate(label, name);
+    let label = escape::truncate(label, name);
     let cell = |key: &str| {
         let column = columns::find(key, Level::Image);
         column.map_or(String::new(), |column| table::cell(&(column.get)(row), Style::Human))

@@ -1,17 +1,17 @@
 //! Long lines in several rows.
 
-use crate::harmless;
+use crate::escape;
 
 /// A page's lines as rows of so many columns.
 pub(super) fn rows(lines: &[String], columns: usize) -> Vec<String> {
-    lines.iter().flat_map(|line| wrapped(&harmless::text(line), columns.max(1))).collect()
+    lines.iter().flat_map(|line| wrapped(&escape::text(line), columns.max(1))).collect()
 }
 
 /// A line in rows; what is wider than a row by itself is left out.
 fn wrapped(line: &str, columns: usize) -> Vec<String> {
     let (mut rows, mut row, mut used) = (Vec::new(), String::new(), 0);
     for character in line.chars() {
-        let wide = harmless::width(character.encode_utf8(&mut [0; 4]));
+        let wide = escape::width(character.encode_utf8(&mut [0; 4]));
         if wide > columns {
             continue;
         }

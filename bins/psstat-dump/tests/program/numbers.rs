@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use psstat_dump::choose::{Selector, Source};
 use psstat_dump::measure::Measurer;
 use psstat_dump::row::Row;
+use psstat_dump::selector::{Selector, Source};
 use psstat_testproc::{TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use psstat_emit::catalogue;
+use psstat_emit::metrics;
 
 /// OpenTSDB refuses points of a name that it was not told of.
 #[test]

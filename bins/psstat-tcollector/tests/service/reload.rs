@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use psstat_matcher::live::SETTLE_TIME;
+use psstat_matcher::watcher::SETTLE_TIME;
 use psstat_testproc::{TempDir, TestProcess};
 use rustix::process::Signal;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use psstat_emit::catalogue::{ALL, Kind, Metric};
+use psstat_emit::metrics::{ALL, Kind, Metric};
 use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
 
 use psstat_testproc::formats::in_alphabet;

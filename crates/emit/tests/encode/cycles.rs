@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use psstat_emit::catalogue::{Kind, Metric};
+use psstat_emit::metrics::{Kind, Metric};
 use psstat_emit::{
     CollectorSeries, Encoder, Format, ImageName, PointError, Series, Tag, Timestamp, Value,
 };

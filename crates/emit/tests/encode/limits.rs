@@ -2,7 +2,7 @@
 //! made; what passes can be encoded whatever the points are.
 
 use proptest::prelude::*;
-use psstat_emit::catalogue::{ALL, Kind};
+use psstat_emit::metrics::{ALL, Kind};
 use psstat_emit::{
     CollectorSeries, Encoder, EncoderError, Format, ImageName, MAX_TAG_VALUE_LEN, Series, Tag,
     Timestamp, Value,

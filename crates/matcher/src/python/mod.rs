@@ -7,21 +7,21 @@
 //! linear engine can say, `translate` says to the `regex` crate; for the rest
 //! `program` and `machine` are a backtracking engine with a step limit.
 
+mod analysis;
+mod assertions;
 mod ast;
-mod bracket;
-mod checks;
+mod backtrack;
+mod char_class;
 mod class;
+mod containment;
 mod escape;
-mod facts;
+mod factor;
 mod group;
-mod join;
 #[cfg(test)]
 mod judged;
 mod linear;
-mod machine;
 mod name_table;
 mod names;
-mod outline;
 mod parse;
 mod possessive;
 mod program;
@@ -35,11 +35,11 @@ use std::ops::Range;
 use crate::pattern_error::PatternError;
 use crate::text::{Kind, decoded_offset, encode};
 
+pub(crate) use backtrack::BacktrackVm;
+pub use backtrack::StepLimit;
 pub(crate) use class::is_word;
+pub(crate) use containment::LiteralSketch;
 pub(crate) use linear::{ANY_LIMIT, MAX_WORK};
-pub(crate) use machine::BacktrackVm;
-pub use machine::StepLimit;
-pub(crate) use outline::LiteralSketch;
 
 use linear::Linear;
 use program::Program;
@@ -94,23 +94,23 @@ impl Pattern {
             let remedy = "repeat less, or write `*` or `+` without an upper bound";
             PatternError::new(message, 0, crate::render::characters(source).count(), remedy)
         };
-        let size = facts::size(&node);
+        let size = analysis::size(&node);
         let mut linear = None;
         if let Some(ascii) = translate(&node, Target::Ascii) {
             if size > MAX_SIZE {
                 return Err(too_large());
             }
             // Its source would be long, too.
-            let memory = facts::any_memory(&node);
+            let memory = analysis::any_memory(&node);
             let any = (memory <= ANY_LIMIT).then(|| translate(&node, Target::Any)).flatten();
             let new = Linear::new(&ascii, any, memory, size);
             linear = Some(new.ok_or_else(too_large)?);
         }
         Ok(Self {
-            literal: facts::literal(&node),
-            wants_space: facts::wants_space(&node, linear.is_some()),
-            can_be_empty: facts::can_be_empty(&node),
-            is_empty_anywhere: facts::is_empty_anywhere(&node),
+            literal: analysis::literal(&node),
+            wants_space: analysis::wants_space(&node, linear.is_some()),
+            can_be_empty: analysis::can_be_empty(&node),
+            is_empty_anywhere: analysis::is_empty_anywhere(&node),
             program: Program::new(&node, parsed.groups),
             size: if linear.is_some() { size } else { 0 },
             linear,

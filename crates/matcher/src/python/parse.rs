@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
 use super::class::{Class, Item, category_set};
-use super::join::{join_alternatives, search_prefix};
+use super::factor::{join_alternatives, search_prefix};
 use super::possessive::{can_lose_groups, find_unreliable_group, groups_of};
 use super::set::CharSet;
 use super::token::{TokenKind, Tokens};

@@ -3,12 +3,12 @@
 use std::fmt;
 
 #[cfg(feature = "inotify")]
-mod events;
+mod inotify;
 #[cfg(feature = "inotify")]
-mod route;
+mod path_walk;
 
 #[cfg(feature = "inotify")]
-pub(crate) use events::Watch;
+pub(crate) use inotify::Watch;
 #[cfg(not(feature = "inotify"))]
 pub(crate) use noop::Watch;
 

@@ -4,9 +4,9 @@
 use psstat_proc_parse::Statm;
 
 use super::{add, note, read_by};
+use crate::accounting::counters::IoCounters;
 use crate::read::outcome::Outcome;
 use crate::read::reader::ProcessReader;
-use crate::reckon::counters::IoCounters;
 use crate::sample::PerFile;
 
 numbers! {

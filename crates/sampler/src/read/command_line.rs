@@ -16,11 +16,11 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::hanging::{Limits, StuckReaders};
 use super::procfs::{ProcDir, ProcPath, READ, pread_start};
+use super::stuck_readers::{Limits, StuckReaders};
 use super::sys::unshare_fd_table;
-use crate::memory::shrink_vec;
 use crate::read::outcome::Outcome;
+use crate::shrink::shrink_vec;
 
 /// How many threads may be left behind in one call, and of these on processes
 /// of one user; what is then unread is read the next time.

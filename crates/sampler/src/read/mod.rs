@@ -3,18 +3,18 @@
 //! Nothing here remembers anything but open descriptors and buffers, and
 //! nothing here reckons.
 
-pub(crate) mod apart;
 pub(crate) mod command_line;
-pub(crate) mod descriptors;
-pub(crate) mod hanging;
-pub(crate) mod listing;
+pub(crate) mod fd_sockets;
 pub(crate) mod netlink;
 pub(crate) mod outcome;
+pub(crate) mod proc_dir;
 pub(crate) mod process;
+pub(crate) mod process_list;
 pub(crate) mod procfs;
 pub(crate) mod reader;
-pub(crate) mod roster;
 #[cfg(feature = "netlink")]
 pub(crate) mod sock_diag;
+pub(crate) mod socket_tables;
+pub(crate) mod stuck_readers;
 pub(crate) mod sys;
-pub(crate) mod tables;
+pub(crate) mod thread;

@@ -7,7 +7,7 @@ use psstat_proc_parse::{Io, Stat, StatCore, Statm};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
-use super::listing::{ProcDirReader, ProcessKey};
+use super::proc_dir::{ProcDirReader, ProcessKey};
 use super::procfs::{O_PATH_DIR, ProcDir, ProcPath, Procfs, READ, pread_start};
 use crate::read::outcome::Outcome;
 

@@ -2,8 +2,8 @@
 
 use psstat_proc_parse::{Stat, Statm};
 
-use super::listing::{ProcDirReader, ProcessKey};
 use super::outcome::Outcome;
+use super::proc_dir::{ProcDirReader, ProcessKey};
 use super::process::{self, FdAllowance, ProcessFds};
 use super::procfs::Procfs;
 

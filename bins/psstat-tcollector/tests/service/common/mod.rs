@@ -37,7 +37,7 @@ pub(crate) fn conf(temp: &TempDir, text: &str) -> PathBuf {
 /// collector waits for that too, but a second at most: on a machine that stands
 /// still in that second, the first cycle has no rules.
 pub(crate) fn let_conf_be_still() {
-    std::thread::sleep(psstat_matcher::live::SETTLE_TIME + Duration::from_millis(100));
+    std::thread::sleep(psstat_matcher::watcher::SETTLE_TIME + Duration::from_millis(100));
 }
 
 /// Writes a conf that only its owner can write.

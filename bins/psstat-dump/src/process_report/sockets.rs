@@ -1,0 +1,224 @@
+//! A process's sockets, looked up in the tables of its own network namespace.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use psstat_proc_parse::FdTarget;
+use psstat_proc_parse::net::inet::{self, TcpState};
+use psstat_proc_parse::net::unix::{self, UnixState};
+
+use super::files::Link;
+use super::unix_peers::{self, Peer};
+use super::{Files, ReadError, Section, Value};
+
+/// The flag of a unix socket that listens (`__SO_ACCEPTCON`).
+const SO_ACCEPTCON: u32 = 0x1_0000;
+
+const FIELDS: &[&str] = &[
+    "protocol",
+    "state",
+    "local",
+    "remote",
+    "peer_inode",
+    "rx_queue_bytes",
+    "tx_queue_bytes",
+    "accept_queue",
+    "fds",
+];
+
+/// One socket.
+struct Socket {
+    protocol: &'static str,
+    state: String,
+    local: Endpoint,
+    remote: Endpoint,
+    peer_inode: Option<u64>,
+    rx_queue: Option<u32>,
+    tx_queue: Option<u32>,
+    /// Connections that wait to be accepted.
+    accept_queue: Option<u32>,
+    established: bool,
+    fds: String,
+}
+
+impl Socket {
+    fn order(&self) -> (&str, &str, &Endpoint, &Endpoint) {
+        (self.protocol, &self.state, &self.local, &self.remote)
+    }
+}
+
+/// One end of a socket.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Endpoint {
+    Unnamed,
+    Inet(IpAddr, u16),
+    Path(Vec<u8>),
+}
+
+/// `is_own_namespace`: the process is in this program's network namespace, of
+/// which alone the other ends of unix sockets are known.
+pub(super) fn section(
+    files: &Files,
+    links: &Result<Vec<Link>, ReadError>,
+    is_own_namespace: bool,
+) -> Section {
+    let mut section = Section::new("sockets");
+    let links = match links {
+        Ok(links) => links,
+        Err(unread) => {
+            section.unread = Some(unread.clone());
+            return section;
+        }
+    };
+    let mut fds: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for (fd, link) in links {
+        if let FdTarget::Socket(inode) = FdTarget::parse(link) {
+            fds.entry(inode).or_default().push(fd.to_string());
+        }
+    }
+    let mut sockets = Vec::new();
+    for protocol in ["tcp", "tcp6", "udp", "udp6"] {
+        match files.read(&format!("net/{protocol}")) {
+            Ok(table) => {
+                // A row in an unknown form is none that could be shown.
+                for row in inet::Rows::new(&table).filter_map(Result::ok) {
+                    if let Some(fds) = fds.remove(&row.inode) {
+                        sockets.push(of_inet(protocol, &row, &fds));
+                    }
+                }
+            }
+            // No IPv6 on this machine.
+            Err(ReadError::Gone) => {}
+            Err(unread) => section.unread = Some(unread),
+        }
+    }
+    match files.read("net/unix") {
+        Ok(table) => {
+            let mut peers = BTreeMap::new();
+            if is_own_namespace && !fds.is_empty() {
+                // Without sock_diag they are as unknown as elsewhere.
+                peers = unix_peers::query().unwrap_or_default();
+            }
+            for row in unix::Rows::new(&table).filter_map(Result::ok) {
+                if let Some(fds) = fds.remove(&row.inode) {
+                    sockets.push(of_unix(&row, peers.remove(&row.inode), &fds));
+                }
+            }
+        }
+        Err(ReadError::Gone) => {}
+        Err(unread) => section.unread = Some(unread),
+    }
+    sockets.sort_by(|one: &Socket, other| one.order().cmp(&other.order()));
+    let established = sockets.iter().filter(|socket| socket.established).count();
+    section.fact("established", Value::Number(established as u64));
+    section.fact("in_these_tables", Value::Number(sockets.len() as u64));
+    // netlink, raw, packet and others have tables of their own; so have
+    // sockets that were made in another network namespace.
+    section.fact("in_none_of_them", Value::Number(fds.len() as u64));
+    section.list("by_state", &["protocol", "state", "sockets"], by_state(&sockets));
+    section.list("list", FIELDS, sockets.into_iter().map(row).collect());
+    section
+}
+
+/// How many there are of each protocol and state.
+fn by_state(sockets: &[Socket]) -> Vec<Vec<Value>> {
+    let of_one =
+        sockets.chunk_by(|one, other| one.protocol == other.protocol && one.state == other.state);
+    let row = |sockets: &[Socket]| {
+        let first = sockets.first()?;
+        let count = Value::Number(sockets.len() as u64);
+        Some(vec![Value::text(first.protocol), Value::text(&first.state[..]), count])
+    };
+    of_one.filter_map(row).collect()
+}
+
+fn row(socket: Socket) -> Vec<Value> {
+    vec![
+        Value::text(socket.protocol),
+        Value::text(socket.state),
+        end(socket.local),
+        end(socket.remote),
+        Value::number(socket.peer_inode),
+        Value::bytes(socket.rx_queue.map(u64::from)),
+        Value::bytes(socket.tx_queue.map(u64::from)),
+        Value::number(socket.accept_queue),
+        Value::text(socket.fds),
+    ]
+}
+
+fn end(end: Endpoint) -> Value {
+    match end {
+        Endpoint::Unnamed => Value::Absent,
+        Endpoint::Inet(IpAddr::V4(ip), port) => Value::text(format!("{ip}:{port}")),
+        Endpoint::Inet(IpAddr::V6(ip), port) => Value::text(format!("[{ip}]:{port}")),
+        Endpoint::Path(path) => Value::Text(path),
+    }
+}
+
+fn of_inet(protocol: &'static str, row: &inet::Row, fds: &[String]) -> Socket {
+    let listens = row.state == TcpState::Listen;
+    Socket {
+        protocol,
+        state: inet_state(protocol, row.state),
+        local: Endpoint::Inet(row.local.ip, row.local.port),
+        remote: Endpoint::Inet(row.remote.ip, row.remote.port),
+        peer_inode: None,
+        // A listener has connections there, not bytes.
+        rx_queue: (!listens).then_some(row.rx_queue),
+        tx_queue: (!listens).then_some(row.tx_queue),
+        accept_queue: listens.then_some(row.rx_queue),
+        established: row.state == TcpState::Established,
+        fds: fds.join(" "),
+    }
+}
+
+fn of_unix(row: &unix::Row<'_>, peer: Option<Peer>, fds: &[String]) -> Socket {
+    let protocol = match row.socket_type {
+        1 => "unix stream",
+        2 => "unix dgram",
+        5 => "unix seqpacket",
+        _ => "unix",
+    };
+    let state = match row.state {
+        UnixState::Unconnected if row.flags & SO_ACCEPTCON != 0 => "LISTEN".to_owned(),
+        UnixState::Unconnected => "UNCONNECTED".to_owned(),
+        UnixState::Connecting => "CONNECTING".to_owned(),
+        UnixState::Connected => "CONNECTED".to_owned(),
+        UnixState::Disconnecting => "DISCONNECTING".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let path = |path: Option<Vec<u8>>| path.map_or(Endpoint::Unnamed, Endpoint::Path);
+    Socket {
+        protocol,
+        state,
+        local: path(row.path.map(<[u8]>::to_vec)),
+        peer_inode: peer.as_ref().map(|peer| peer.inode),
+        remote: path(peer.and_then(|peer| peer.path)),
+        rx_queue: None,
+        tx_queue: None,
+        accept_queue: None,
+        established: row.state == UnixState::Connected,
+        fds: fds.join(" "),
+    }
+}
+
+fn inet_state(protocol: &str, state: TcpState) -> String {
+    let word = match state {
+        TcpState::Established => "ESTABLISHED",
+        TcpState::SynSent => "SYN_SENT",
+        TcpState::SynRecv => "SYN_RECV",
+        TcpState::FinWait1 => "FIN_WAIT1",
+        TcpState::FinWait2 => "FIN_WAIT2",
+        TcpState::TimeWait => "TIME_WAIT",
+        // The kernel has one number for both; nothing of udp was closed.
+        TcpState::Close if protocol.starts_with("udp") => "UNCONN",
+        TcpState::Close => "CLOSE",
+        TcpState::CloseWait => "CLOSE_WAIT",
+        TcpState::LastAck => "LAST_ACK",
+        TcpState::Listen => "LISTEN",
+        TcpState::Closing => "CLOSING",
+        TcpState::NewSynRecv => "NEW_SYN_RECV",
+        other => return format!("{other:?}"),
+    };
+    word.to_owned()
+}

@@ -1,5 +1,0 @@
-//! Reckoning: pure functions of readings. Nothing here reads anything.
-
-pub(crate) mod counters;
-pub(crate) mod ledger;
-pub(crate) mod sums;

@@ -1,0 +1,461 @@
+//! Whose socket: the sockets of all tracked processes, with the images that
+//! hold each.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::image::ImageId;
+use crate::read::socket_tables::Protocol;
+use crate::shrink::{shrink_map, shrink_vec};
+
+/// Hashes one number by one multiplication (Fibonacci hashing): 18,000 look-ups
+/// a cycle are a good part of its cost, and the kernel, no stranger, gives the
+/// inodes out.
+#[derive(Default)]
+pub(crate) struct InodeHasher(u64);
+
+impl Hasher for InodeHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(self.0 ^ u64::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, inode: u32) {
+        self.write_u64(u64::from(inode));
+    }
+
+    fn write_u64(&mut self, inode: u64) {
+        let product = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The table takes the low bits for the place, the top ones as a tag.
+        self.0 = product ^ (product >> 32);
+    }
+}
+
+type ByInode<T> = HashMap<SocketInode, T, BuildHasherDefault<InodeHasher>>;
+
+/// The inode of a socket. The kernel numbers them with 32 bits
+/// (`get_next_ino`), and there are many to keep.
+pub(crate) type SocketInode = u32;
+
+/// A namespace's table of a protocol.
+pub(crate) type Table = (Protocol, NetnsId);
+
+/// Sockets that are in no table any more.
+#[derive(Debug, Default)]
+pub(crate) struct MissingSockets {
+    pub(crate) count: usize,
+    /// The tables that they were in.
+    pub(crate) tables: Vec<Table>,
+}
+
+/// A row of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketRow {
+    pub(crate) inode: SocketInode,
+    pub(crate) protocol: Protocol,
+    pub(crate) netns: NetnsId,
+}
+
+/// The rows of a cycle's tables that are nobody's of ours: 4 bytes each, since
+/// most of a machine's can be.
+#[derive(Debug, Default)]
+pub(crate) struct UnownedSockets {
+    inodes: Vec<SocketInode>,
+    /// Of which table they are, and where its rows end.
+    tables: Vec<(usize, Protocol, NetnsId)>,
+}
+
+impl UnownedSockets {
+    pub(crate) fn clear(&mut self) {
+        self.inodes.clear();
+        self.tables.clear();
+    }
+
+    pub(crate) fn push(&mut self, found: SocketRow) {
+        let SocketRow { inode, protocol, netns } = found;
+        self.inodes.push(inode);
+        let end = self.inodes.len();
+        match self.tables.last_mut().filter(|(_, p, n)| (*p, *n) == (protocol, netns)) {
+            Some(table) => table.0 = end,
+            None => self.tables.push((end, protocol, netns)),
+        }
+    }
+
+    /// After a cycle's tables: the memory of a crowd that has gone.
+    pub(crate) fn finish(&mut self) {
+        shrink_vec(&mut self.inodes);
+        shrink_vec(&mut self.tables);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SocketRow> {
+        let mut start = 0;
+        self.tables.iter().flat_map(move |&(end, protocol, netns)| {
+            let inodes = self.inodes.get(std::mem::replace(&mut start, end)..end);
+            let inodes = inodes.unwrap_or_default().iter();
+            inodes.map(move |&inode| SocketRow { inode, protocol, netns })
+        })
+    }
+}
+
+/// Sockets by inode.
+#[derive(Debug, Default)]
+pub(crate) struct SocketOwners {
+    sockets: ByInode<Socket>,
+    /// Further images of the sockets that more than one holds.
+    extra_owners: ByInode<Vec<Owner>>,
+    /// The cycle whose tables are read or were read last.
+    cycle: u32,
+    /// How many sockets were ESTABLISHED in it and are still held,
+    found: usize,
+    /// and how many in the cycle before it, and not in it.
+    lost: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Socket {
+    first: Owner,
+    mark: PackedState,
+    /// The namespace whose table had it as ESTABLISHED.
+    netns: NetnsId,
+}
+
+/// When a socket was ESTABLISHED last, its protocol, and whether it has further
+/// holders, in as few bytes as possible. Of the cycle there are 29 bits: after
+/// 250 years of 15 s cycles a socket may look established for one cycle more.
+#[derive(Clone, Copy, Debug)]
+struct PackedState(u32);
+
+impl PackedState {
+    const SHARED: u32 = 4;
+    /// In a cycle that does not come.
+    const NEVER: PackedState = PackedState(u32::MAX << 3);
+
+    fn set_established(&mut self, cycle: u32, protocol: Protocol) {
+        self.0 = (cycle << 3) | (self.0 & PackedState::SHARED) | protocol as u32;
+    }
+
+    fn is_established(self, cycle: u32) -> bool {
+        self.0 >> 3 == (cycle << 3) >> 3
+    }
+
+    fn protocol(self) -> Protocol {
+        match self.0 & 3 {
+            0 => Protocol::Tcp,
+            1 => Protocol::Udp,
+            _ => Protocol::Unix,
+        }
+    }
+
+    fn is_shared(self) -> bool {
+        self.0 & PackedState::SHARED != 0
+    }
+
+    fn set_shared(&mut self, shared: bool) {
+        self.0 = (self.0 & !PackedState::SHARED) | if shared { PackedState::SHARED } else { 0 };
+    }
+}
+
+/// The processes of an image in a network namespace. A process sees only the
+/// sockets of its own namespace, though it may hold one of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) image: ImageId,
+    pub(crate) netns: NetnsId,
+}
+
+/// A network namespace by its inode, which the kernel gives out as 32 bits;
+/// there are many sockets to keep it with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NetnsId(pub(crate) u32);
+
+/// A group and how many of its processes hold the socket.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    group: Group,
+    processes: u32,
+}
+
+impl SocketOwners {
+    /// A process of a group holds these sockets.
+    pub(crate) fn add(&mut self, group: Group, inodes: &[SocketInode]) {
+        for &inode in inodes {
+            let holder = Owner { group, processes: 1 };
+            let socket = self.sockets.entry(inode).or_insert(Socket {
+                first: Owner { group, processes: 0 },
+                mark: PackedState::NEVER,
+                netns: NetnsId::default(),
+            });
+            if socket.first.group == group {
+                socket.first.processes += 1;
+                continue;
+            }
+            socket.mark.set_shared(true);
+            let more = self.extra_owners.entry(inode).or_default();
+            match more.iter_mut().find(|holder| holder.group == group) {
+                Some(holder) => holder.processes += 1,
+                None => more.push(holder),
+            }
+        }
+    }
+
+    /// A process of a group holds these sockets no more.
+    pub(crate) fn remove(&mut self, group: Group, inodes: &[SocketInode]) {
+        for &inode in inodes {
+            let Some(socket) = self.sockets.get_mut(&inode) else { continue };
+            let mut empty = false;
+            if socket.first.group == group {
+                socket.first.processes = socket.first.processes.saturating_sub(1);
+                empty = socket.first.processes == 0;
+            }
+            if socket.mark.is_shared() {
+                let more = self.extra_owners.entry(inode).or_default();
+                if !empty {
+                    if let Some(holder) = more.iter_mut().find(|holder| holder.group == group) {
+                        holder.processes = holder.processes.saturating_sub(1);
+                    }
+                    more.retain(|holder| holder.processes > 0);
+                }
+                if empty && let Some(next) = more.pop() {
+                    socket.first = next;
+                    empty = false;
+                }
+                if more.is_empty() {
+                    self.extra_owners.remove(&inode);
+                    socket.mark.set_shared(false);
+                }
+            }
+            if empty {
+                let mark = socket.mark;
+                self.sockets.remove(&inode);
+                if mark.is_established(self.cycle) {
+                    self.found -= 1;
+                } else if mark.is_established(self.cycle.saturating_sub(1)) {
+                    self.lost -= 1;
+                }
+            }
+        }
+        shrink_map(&mut self.sockets);
+        shrink_map(&mut self.extra_owners);
+    }
+
+    /// The tables of a cycle are going to be read.
+    pub(crate) fn begin(&mut self, cycle: u32) {
+        let follows = cycle.saturating_sub(1) == self.cycle;
+        self.lost = if follows { self.found } else { 0 };
+        self.found = 0;
+        self.cycle = cycle;
+    }
+
+    /// A namespace's table has this socket as ESTABLISHED. Tells whether it is
+    /// one of ours.
+    pub(crate) fn established(&mut self, found: SocketRow) -> bool {
+        let Some(socket) = self.sockets.get_mut(&found.inode) else { return false };
+        if !socket.mark.is_established(self.cycle) {
+            if socket.mark.is_established(self.cycle.saturating_sub(1)) {
+                self.lost -= 1;
+            }
+            self.found += 1;
+        }
+        socket.mark.set_established(self.cycle, found.protocol);
+        socket.netns = found.netns;
+        true
+    }
+
+    /// Whether some socket was ESTABLISHED in the cycle before this one and is
+    /// no more.
+    pub(crate) fn has_missing(&self) -> bool {
+        self.lost > 0
+    }
+
+    /// Those that were ESTABLISHED in the cycle before this one, are still held
+    /// and were not found in this one.
+    pub(crate) fn lost(&self) -> MissingSockets {
+        let mut lost = MissingSockets { count: self.lost, tables: Vec::new() };
+        if lost.count == 0 {
+            return lost;
+        }
+        let is_lost = |socket: &&Socket| self.was_established(socket.mark);
+        for socket in self.sockets.values().filter(is_lost) {
+            let table = (socket.mark.protocol(), socket.netns);
+            if !lost.tables.contains(&table) {
+                lost.tables.push(table);
+            }
+        }
+        lost
+    }
+
+    /// Whether this one was.
+    pub(crate) fn is_lost(&self, inode: SocketInode) -> bool {
+        self.sockets.get(&inode).is_some_and(|socket| self.was_established(socket.mark))
+    }
+
+    /// Whether a socket was ESTABLISHED in the cycle before this one for the
+    /// last time.
+    fn was_established(&self, mark: PackedState) -> bool {
+        mark.is_established(self.cycle.saturating_sub(1))
+    }
+
+    /// The protocol of a socket that is ESTABLISHED in a namespace in this
+    /// cycle.
+    pub(crate) fn protocol(&self, inode: SocketInode, netns: NetnsId) -> Option<Protocol> {
+        let socket = self.sockets.get(&inode)?;
+        let established = socket.mark.is_established(self.cycle) && socket.netns == netns;
+        established.then(|| socket.mark.protocol())
+    }
+
+    /// Calls `count` for each image and each distinct socket that it holds and
+    /// that is ESTABLISHED in this cycle, with the table that has it. In an
+    /// image and a namespace there is one holder, so none is counted twice.
+    pub(crate) fn count(&self, mut count: impl FnMut(ImageId, Table)) {
+        for (inode, socket) in &self.sockets {
+            if !socket.mark.is_established(self.cycle) {
+                continue;
+            }
+            let further = if socket.mark.is_shared() { self.extra_owners.get(inode) } else { None };
+            let holders = std::iter::once(&socket.first).chain(further.into_iter().flatten());
+            for Owner { group, .. } in holders {
+                if group.netns == socket.netns {
+                    count(group.image, (socket.mark.protocol(), socket.netns));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn group(image: u32, netns: u32) -> Group {
+        Group { image: ImageId(image), netns: NetnsId(netns) }
+    }
+
+    fn found(inode: SocketInode, netns: u32) -> SocketRow {
+        SocketRow { inode, protocol: Protocol::Tcp, netns: NetnsId(netns) }
+    }
+
+    proptest! {
+        /// Against the obvious: for each socket, image and namespace a count
+        /// of holders.
+        #[test]
+        fn holders_are_counted(
+            steps in proptest::collection::vec((0u32..4, 0u32..2, 0u32..6, any::<bool>()), 0..80)
+        ) {
+            let mut owners = SocketOwners::default();
+            let mut plain: BTreeMap<(u32, u32, u32), u32> = BTreeMap::new();
+            for (cycle, (image, netns, inode, add)) in (1..).zip(steps) {
+                let held = plain.entry((inode, image, netns)).or_default();
+                if add {
+                    owners.add(group(image, netns), &[inode]);
+                    *held += 1;
+                } else if *held > 0 {
+                    owners.remove(group(image, netns), &[inode]);
+                    *held -= 1;
+                }
+                owners.begin(cycle);
+                for inode in 0..6 {
+                    let ours = plain.iter().any(|(&(i, ..), &n)| i == inode && n > 0);
+                    prop_assert_eq!(owners.established(found(inode, 1)), ours);
+                }
+                let mut counted: BTreeMap<u32, usize> = BTreeMap::new();
+                owners.count(|image, _| *counted.entry(image.0).or_default() += 1);
+                let mut expected: BTreeMap<u32, usize> = BTreeMap::new();
+                for (&(_, image, netns), &n) in &plain {
+                    if n > 0 && netns == 1 {
+                        *expected.entry(image).or_default() += 1;
+                    }
+                }
+                prop_assert_eq!(counted, expected);
+            }
+        }
+    }
+
+    proptest! {
+        /// The number of the lost is kept from row to row, against counting
+        /// them.
+        #[test]
+        fn missing_sockets_are_counted(
+            steps in proptest::collection::vec((0u32..8, 0u32..6), 0..200)
+        ) {
+            let mut owners = SocketOwners::default();
+            let (mut held, mut now, mut before) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let mut cycle = 0;
+            for (step, inode) in steps {
+                match step {
+                    0 | 1 => if held.insert(inode) {
+                        owners.add(group(0, 1), &[inode]);
+                    },
+                    2 => if held.remove(&inode) {
+                        owners.remove(group(0, 1), &[inode]);
+                        now.remove(&inode);
+                        before.remove(&inode);
+                    },
+                    3 => {
+                        // Now and then a cycle is left out.
+                        let left_out = u32::from(inode == 0);
+                        cycle += 1 + left_out;
+                        owners.begin(cycle);
+                        before = std::mem::take(&mut now);
+                        if left_out > 0 {
+                            before.clear();
+                        }
+                    }
+                    _ => if cycle > 0 && owners.established(found(inode, 1)) {
+                        now.insert(inode);
+                    },
+                }
+                let lost: BTreeSet<u32> = before.difference(&now).copied().collect();
+                prop_assert_eq!(owners.has_missing(), !lost.is_empty());
+                prop_assert_eq!(owners.lost().count, lost.len());
+                prop_assert!(lost.iter().all(|&inode| owners.is_lost(inode)));
+            }
+        }
+    }
+
+    #[test]
+    fn missing_socket_is_reported_once() {
+        let mut owners = SocketOwners::default();
+        owners.add(group(0, 1), &[7, 8]);
+        owners.begin(4);
+        owners.established(found(7, 1));
+        owners.established(found(8, 1));
+        owners.begin(5);
+        owners.established(found(8, 1));
+        assert!(owners.has_missing() && owners.is_lost(7) && !owners.is_lost(8));
+        let lost = owners.lost();
+        assert_eq!((lost.count, lost.tables), (1, vec![(Protocol::Tcp, NetnsId(1))]));
+        owners.begin(6);
+        owners.established(found(8, 1));
+        assert!(!owners.has_missing());
+        assert_eq!(owners.protocol(8, NetnsId(1)), Some(Protocol::Tcp));
+        assert_eq!(owners.protocol(8, NetnsId(2)), None);
+        assert_eq!(owners.protocol(7, NetnsId(1)), None);
+    }
+
+    #[test]
+    fn unowned_sockets_keep_order() {
+        let rows = [(1, Protocol::Tcp, 1), (2, Protocol::Tcp, 1), (3, Protocol::Tcp, 2)];
+        let rows = rows.into_iter().chain([(4, Protocol::Unix, 2), (1, Protocol::Tcp, 1)]);
+        let mut strangers = UnownedSockets::default();
+        for round in 0..2 {
+            strangers.clear();
+            for (inode, protocol, netns) in rows.clone().skip(round) {
+                strangers.push(SocketRow { inode, protocol, netns: NetnsId(netns) });
+            }
+            let again = strangers.iter().map(|row| (row.inode, row.protocol, row.netns.0));
+            assert!(again.eq(rows.clone().skip(round)));
+        }
+    }
+
+    #[test]
+    fn a_socket_takes_24_bytes() {
+        assert_eq!(size_of::<(SocketInode, Socket)>(), 24);
+    }
+}
