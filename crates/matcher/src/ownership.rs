@@ -78,7 +78,7 @@ fn check(
             UidLookup::Is(_) => complaints.push(OwnershipIssue::Owner { uid, user: name }),
             UidLookup::Unknown => complaints.push(OwnershipIssue::NoSuchUser { uid, user: name }),
             UidLookup::Unanswered => {
-                complaints.push(OwnershipIssue::LookupTimedOut { uid, user: name })
+                complaints.push(OwnershipIssue::LookupTimedOut { uid, user: name });
             }
         }
     }

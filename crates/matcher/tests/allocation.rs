@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use psstat_matcher::Conf;
-use psstat_matcher::live::{Event, LOOK, LiveConf, QUIET};
+use psstat_matcher::watcher::{ConfigWatcher, Event, POLL_INTERVAL, SETTLE_TIME};
 use psstat_testproc::TempDir;
 use psstat_testproc::alloc::{CountingAllocator, measure};
 
@@ -48,20 +48,20 @@ fn idle_poll_does_not_allocate() {
     std::fs::write(&path, "image regex\n").unwrap();
     // Young files are read once more; this one is not young any more.
     std::thread::sleep(Duration::from_secs(3));
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     let mut clock = Instant::now();
     assert!(matches!(live.poll(clock), Some(Event::Loaded(_))));
     let mut look = || {
-        clock += LOOK;
+        clock += POLL_INTERVAL;
         assert!(live.poll(clock).is_none());
     };
     look();
     assert_eq!(measure(|| (0..100).for_each(|_| look())).1.allocations, 0);
     // They were looks.
     std::fs::write(&path, "other regex\n").unwrap();
-    clock += LOOK;
+    clock += POLL_INTERVAL;
     assert!(live.poll(clock).is_none());
-    assert!(matches!(live.poll(clock + QUIET), Some(Event::Loaded(_))));
+    assert!(matches!(live.poll(clock + SETTLE_TIME), Some(Event::Loaded(_))));
 }
 
 /// Each rule made an automaton of its own for text beyond ASCII when the first
@@ -75,7 +75,7 @@ fn text_beyond_ascii_takes_memory_within_bounds() {
     let mut found = Vec::new();
     let classify = || conf.rules.classify(text.as_bytes(), &mut |image| found.push(image));
     let (verdict, used) = measure(classify);
-    assert_eq!((&found[..], verdict.limited), (&[9, 19, 29, 39, 49, 59][..], 0));
+    assert_eq!((&found[..], verdict.step_limit_hits), (&[9, 19, 29, 39, 49, 59][..], 0));
     let (kept, most) = (used.kept >> 20, used.peak >> 20);
     assert!(kept < 24 && most < 64, "{kept} MiB are kept, {most} were the most");
 }

@@ -1,6 +1,6 @@
 //! Confs, good and bad, and what is said of them.
 
-use psstat_matcher::{Conf, Rules, Severity, Survey};
+use psstat_matcher::{Conf, CoverageCheck, Rules, Severity};
 
 /// What docs/rules.md says: bytes of a file and of a line, rules.
 const MAX_FILE_LEN: usize = 4 << 20;
@@ -15,7 +15,7 @@ fn rules(conf: &[u8]) -> Vec<(String, String, usize)> {
     let image = |n: usize| conf.rules.images()[n].to_string();
     let rules = conf.rules.rules().iter();
     rules
-        .map(|r| (image(r.image()), r.source().escape_ascii().to_string(), r.line().unwrap()))
+        .map(|r| (image(r.image()), r.pattern().escape_ascii().to_string(), r.line().unwrap()))
         .collect()
 }
 
@@ -158,11 +158,11 @@ fn likely_mistakes() {
 #[test]
 fn coverage_on_this_host() {
     let conf = Conf::parse(b"a nothing\nb .\nc psstat\nd cron\ne x*\n");
-    let mut survey = Survey::new(&conf.rules);
+    let mut survey = CoverageCheck::new(&conf.rules);
     for text in ["init", "cron", "sshd", "top", ""] {
-        survey.see(text.as_bytes());
+        survey.record(text.as_bytes());
     }
-    survey.see_collector(b"psstat-dump");
+    survey.record_self(b"psstat-dump");
     assert_eq!(survey.processes(), 5);
     assert_eq!(survey.matched().collect::<Vec<_>>(), [0, 5, 1, 1, 5]);
     let findings = survey.findings().into_iter().map(|w| (w.severity, w.line, w.message));
@@ -185,20 +185,20 @@ fn a_survey_asks_a_rule_that_gave_up_no_more() {
     for pattern in ["(a+)+\\1$", "a(?=!)"] {
         rules.push("image".parse().unwrap(), pattern).unwrap();
     }
-    let mut survey = Survey::new(&rules);
+    let mut survey = CoverageCheck::new(&rules);
     let hostile = [&[b'a'; 5_000][..], b"!"].concat();
     // The budget is for some two hundred such.
     for _ in 0..2_000 {
-        survey.see(&hostile);
+        survey.record(&hostile);
     }
-    survey.see(b"aa");
+    survey.record(b"aa");
     assert_eq!(survey.matched().collect::<Vec<_>>(), [0, 2_000]);
     let findings = survey.findings();
     assert_eq!(findings.len(), 1);
     assert!(findings[0].message.starts_with("this hit its step limit"), "{findings:?}");
-    assert!(!findings[0].remedy.is_empty());
+    assert!(!findings[0].help.is_empty());
     // What a survey finds is no rule in force that gave up.
-    assert_eq!(rules.rules()[0].limits(), 0);
+    assert_eq!(rules.rules()[0].step_limit_hits(), 0);
 }
 
 #[test]

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_matcher::file::Unusable;
-use psstat_matcher::live::{Event, LiveConf};
+use psstat_matcher::file::LoadError;
+use psstat_matcher::watcher::{ConfigWatcher, Event};
 use psstat_testproc::TempDir;
 
 /// Polls until an event comes; the limit is far beyond any that is promised,
 /// so that a slow machine does not fail.
-fn next(live: &mut LiveConf) -> Event {
+fn next(live: &mut ConfigWatcher) -> Event {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(20) {
         if let Some(event) = live.poll(Instant::now()) {
@@ -31,12 +31,12 @@ fn images(event: &Event) -> Vec<String> {
 }
 
 /// The next event is a conf with this one image.
-fn expect(live: &mut LiveConf, image: &str) {
+fn expect(live: &mut ConfigWatcher, image: &str) {
     assert_eq!(images(&next(live)), [image]);
 }
 
 /// Nothing is told for a while.
-fn expect_silence(live: &mut LiveConf, time: Duration) {
+fn expect_silence(live: &mut ConfigWatcher, time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
         let event = live.poll(Instant::now());
@@ -54,7 +54,7 @@ fn written_in_place() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     expect(&mut live, "one");
     write(&path, "two");
     expect(&mut live, "two");
@@ -68,7 +68,7 @@ fn renamed_over_and_an_older_file_moved_in() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     expect(&mut live, "one");
     write(&dir.join("new"), "two");
     fs::rename(dir.join("new"), &path).unwrap();
@@ -90,7 +90,7 @@ fn a_directory_swapped_by_its_link() {
     }
     symlink("v1", dir.join("..data")).unwrap();
     symlink("..data/conf", dir.join("conf")).unwrap();
-    let mut live = LiveConf::new(dir.join("conf"));
+    let mut live = ConfigWatcher::new(dir.join("conf"));
     expect(&mut live, "one");
     symlink("v2", dir.join("..data_tmp")).unwrap();
     fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
@@ -104,20 +104,20 @@ fn a_directory_swapped_by_its_link() {
 fn parents_that_come_and_go() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("a/b/conf");
-    let mut live = LiveConf::new(&path);
-    assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
+    let mut live = ConfigWatcher::new(&path);
+    assert!(matches!(next(&mut live), Event::Unusable(LoadError::Unreadable(_))));
     fs::create_dir_all(dir.join("a/b")).unwrap();
     write(&path, "one");
     expect(&mut live, "one");
     fs::rename(dir.join("a"), dir.join("z")).unwrap();
-    assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
+    assert!(matches!(next(&mut live), Event::Unusable(LoadError::Unreadable(_))));
     // Told once.
     expect_silence(&mut live, Duration::from_secs(3));
     fs::create_dir_all(dir.join("a/b")).unwrap();
     write(&path, "two");
     expect(&mut live, "two");
     fs::remove_dir_all(dir.join("a")).unwrap();
-    assert!(matches!(next(&mut live), Event::Unusable(Unusable::Unreadable(_))));
+    assert!(matches!(next(&mut live), Event::Unusable(LoadError::Unreadable(_))));
     // The same as the last good one, but it was gone in between.
     fs::rename(dir.join("z"), dir.join("a")).unwrap();
     expect(&mut live, "one");
@@ -131,7 +131,7 @@ fn a_link_to_a_busy_device_is_told() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("psstat.conf");
     write(&path, "one");
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     expect(&mut live, "one");
     let is_over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -150,7 +150,7 @@ fn a_link_to_a_busy_device_is_told() {
             sleep(Duration::from_millis(5));
         }
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(matches!(event, Some(Event::Unusable(Unusable::NotAFile))), "{event:?}");
+        assert!(matches!(event, Some(Event::Unusable(LoadError::NotAFile))), "{event:?}");
     });
 }
 
@@ -161,7 +161,7 @@ fn written_in_pieces_is_taken_whole() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     expect(&mut live, "one");
     use std::io::Write as _;
     // By a clock of its own: a busy machine can make any pause too long a one.
@@ -199,11 +199,11 @@ fn config_without_rules_then_fixed() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     expect(&mut live, "one");
     fs::write(&path, "bad (\n").unwrap();
     match next(&mut live) {
-        Event::Unusable(Unusable::NoRule(diagnostics)) => assert_eq!(diagnostics.len(), 1),
+        Event::Unusable(LoadError::NoRule(diagnostics)) => assert_eq!(diagnostics.len(), 1),
         other => panic!("{other:?}"),
     }
     expect_silence(&mut live, Duration::from_secs(3));
@@ -214,8 +214,8 @@ fn config_without_rules_then_fixed() {
     expect(&mut live, "one");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(matches!(next(&mut live), Event::Unusable(Unusable::NotAFile)));
+    assert!(matches!(next(&mut live), Event::Unusable(LoadError::NotAFile)));
     // Asked for, it is told again.
     live.reload();
-    assert!(matches!(next(&mut live), Event::Unusable(Unusable::NotAFile)));
+    assert!(matches!(next(&mut live), Event::Unusable(LoadError::NotAFile)));
 }

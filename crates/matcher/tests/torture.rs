@@ -24,7 +24,7 @@ use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_matcher::Conf;
-use psstat_matcher::live::{Event, LOOK, LiveConf, QUIET, Shortage};
+use psstat_matcher::watcher::{ConfigWatcher, Event, InotifyLimit, POLL_INTERVAL, SETTLE_TIME};
 use psstat_testproc::{TempDir, copy_program, test_name};
 
 /// Lines of a file; one without all of them is half a file.
@@ -162,13 +162,13 @@ impl Torturer {
         let time = Duration::from_millis(self.random.below(most));
         sleep(time);
         // What was done before the pause may have been held up, too.
-        self.held_up |= self.since.elapsed() > time + QUIET / 2;
+        self.held_up |= self.since.elapsed() > time + SETTLE_TIME / 2;
         self.since = Instant::now();
     }
 }
 
 /// Watches that an inotify descriptor has.
-fn watches(live: &LiveConf) -> usize {
+fn watches(live: &ConfigWatcher) -> usize {
     let number = live.fd().unwrap().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
     info.lines().filter(|l| l.starts_with("inotify wd:")).count()
@@ -260,28 +260,28 @@ fn two_polls_suffice() {
         return;
     }
     let (dir, path) = scene();
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     // No real time passes between the looks but what they take.
     let mut clock = Instant::now() + Duration::from_secs(60);
-    sleep(QUIET);
+    sleep(SETTLE_TIME);
     assert!(matches!(live.poll(clock), Some(Event::Loaded(_))));
-    assert_eq!(live.shortage(), Some(Shortage::Instances));
+    assert_eq!(live.shortage(), Some(InotifyLimit::Instances));
     assert!(live.fd().is_none());
     let mut torturer = Torturer::new(dir.path(), 1);
     for number in 1..=30 {
         // Young files are looked at again by themselves: not in the look that is
         // next, in which one that the machine has left still for long were taken.
         let mut looks = 0;
-        while looks < 3 || live.deadline().unwrap() < clock + LOOK {
-            clock += LOOK;
+        while looks < 3 || live.deadline().unwrap() < clock + POLL_INTERVAL {
+            clock += POLL_INTERVAL;
             assert!(live.poll(clock).is_none());
             looks += 1;
         }
         torturer.change(number);
-        clock += LOOK;
+        clock += POLL_INTERVAL;
         assert!(live.poll(clock).is_none(), "taken at the first look");
-        assert!(live.deadline().unwrap() <= clock + LOOK);
-        clock += LOOK;
+        assert!(live.deadline().unwrap() <= clock + POLL_INTERVAL);
+        clock += POLL_INTERVAL;
         match live.poll(clock) {
             Some(Event::Loaded(loaded)) => assert_eq!(version(&loaded.conf), (number, true)),
             other => panic!("change {number}: {other:?}"),
@@ -341,7 +341,7 @@ fn torture(changes: usize) {
         })
     };
 
-    let mut live = LiveConf::new(&path);
+    let mut live = ConfigWatcher::new(&path);
     let (mut last, mut halves, mut away) = (None, BTreeSet::new(), 0);
     while !torturer.is_finished() {
         match live.poll(Instant::now()) {

@@ -11,7 +11,7 @@ fn the_page_on_installing_names_every_metric() {
     let (_, list) = page.split_once("tsdb mkmetric").expect("mkmetric");
     let (list, _) = list.split_once("```").unwrap();
     let named: Vec<&str> = list.split([' ', '\\', '\n']).filter(|word| !word.is_empty()).collect();
-    let expected: BTreeSet<&str> = catalogue::ALL.iter().map(|metric| metric.name).collect();
+    let expected: BTreeSet<&str> = metrics::ALL.iter().map(|metric| metric.name).collect();
     assert_eq!(named.iter().copied().collect::<BTreeSet<_>>(), expected);
     assert_eq!(named.len(), expected.len(), "a name is there twice");
 }

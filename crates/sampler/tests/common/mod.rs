@@ -8,7 +8,7 @@ pub(crate) mod captured_proc;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{Counters, FastPaths, ImageId, Numbers, Options, Sample, Sampler};
+use psstat_sampler::{FastPaths, ImageId, IoCounters, Numbers, Options, Sample, Sampler};
 pub(crate) use psstat_testproc::unique_word as word;
 use psstat_testproc::{Config, Io, TestProcess, oracle, wait_until};
 
@@ -22,7 +22,11 @@ pub(crate) fn testproc(word: &str) -> TestProcess {
 pub(crate) fn options() -> Options {
     // On a busy machine the thread that reads command lines may have to wait.
     let command_line_patience = Duration::from_secs(10);
-    Options { window: Duration::from_millis(60), command_line_patience, ..Options::default() }
+    Options {
+        window: Duration::from_millis(60),
+        cmdline_timeout: command_line_patience,
+        ..Options::default()
+    }
 }
 
 /// A sampler whose images are the processes with a word each.
@@ -45,7 +49,7 @@ impl Watch {
         let words = &self.words;
         self.sampler.open(&mut |process, images| {
             for (number, word) in (0..).zip(words) {
-                if process.text.windows(word.len()).any(|part| part == word.as_bytes()) {
+                if process.args_joined.windows(word.len()).any(|part| part == word.as_bytes()) {
                     images.push(ImageId(number));
                 }
             }
@@ -69,7 +73,7 @@ impl Watch {
 }
 
 /// The four counters that do not depend on storage.
-pub(crate) fn four(io: Option<Counters>) -> Io {
+pub(crate) fn four(io: Option<IoCounters>) -> Io {
     let io = io.unwrap();
     let unsigned = |counter: i64| u64::try_from(counter).unwrap();
     Io {
@@ -114,7 +118,7 @@ pub(crate) fn every_way() -> Vec<Options> {
     let mut ways = Vec::new();
     for fast in [FastPaths::ALL, FastPaths::NONE] {
         for descriptors in [None, Some(0)] {
-            ways.push(Options { fast, descriptors, ..options() });
+            ways.push(Options { fast_paths: fast, max_open_fds: descriptors, ..options() });
         }
     }
     ways
