@@ -110,7 +110,7 @@ impl Mailbox {
     fn put(&mut self, news: ConfigUpdate) {
         match news {
             ConfigUpdate::Conf(Event::Loaded(_), _) => {
-                self.news.retain(|n| !matches!(n, ConfigUpdate::Conf(..)))
+                self.news.retain(|n| !matches!(n, ConfigUpdate::Conf(..)));
             }
             ConfigUpdate::Conf(..) => {
                 let is_good =
@@ -237,7 +237,7 @@ impl WorkerHandle {
         let thread = Builder::new().name("conf".into()).stack_size(STACK);
         let thread = spawn_with_private_fd_table(thread, Arc::clone(far), move |far| {
             privileges::with_user_privileges(|| {
-                follow(&theirs, &far.0, ConfigWatcher::new(path), &owner)
+                follow(&theirs, &far.0, ConfigWatcher::new(path), &owner);
             });
         })?;
         Ok(WorkerHandle { desk, thread })
