@@ -43,7 +43,7 @@ impl Drop for Sleepers {
 
 fn cycle(sampler: &mut Sampler, argument: &[u8]) -> Numbers {
     sampler.open(&mut |process, images| {
-        if process.text.strip_prefix(b"sleep ") == Some(argument) {
+        if process.args_joined.strip_prefix(b"sleep ") == Some(argument) {
             images.push(ImageId(0));
         }
     });
@@ -65,7 +65,7 @@ fn steady(criterion: &mut Criterion) {
     for (name, descriptors_kept) in [("all descriptors kept", None), ("none kept", Some(0))] {
         let mut sampler = Sampler::new(Options {
             window: Duration::ZERO,
-            descriptors: descriptors_kept,
+            max_open_fds: descriptors_kept,
             ..Options::default()
         })
         .unwrap();

@@ -4,13 +4,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
+use psstat_emit::{Encoder, Format, CollectorSeries, ImageName, Series, Tag, Timestamp, Value};
 
 const IMAGES: usize = 50;
-const POINTS: usize = IMAGES * Series::ALL.len() + HealthSeries::ALL.len();
+const POINTS: usize = IMAGES * Series::ALL.len() + CollectorSeries::ALL.len();
 
-fn images() -> Vec<Image> {
-    (0..IMAGES).map(|number| Image::new(&format!("service/image-{number:02}")).unwrap()).collect()
+fn images() -> Vec<ImageName> {
+    (0..IMAGES).map(|number| ImageName::new(&format!("service/image-{number:02}")).unwrap()).collect()
 }
 
 /// A value of its own for each point, of the size that such values have.
@@ -18,7 +18,7 @@ fn value(series: usize, image: usize) -> u64 {
     (series as u64 + 1) * 1_000_003 * (image as u64 + 7)
 }
 
-fn cycle(encoder: &mut Encoder, images: &[Image], out: &mut Vec<u8>, time: i64) {
+fn cycle(encoder: &mut Encoder, images: &[ImageName], out: &mut Vec<u8>, time: i64) {
     out.clear();
     let mut cycle = encoder.begin(out, Timestamp::from_unix(time).unwrap()).unwrap();
     for (number, &series) in Series::ALL.iter().enumerate() {
@@ -30,10 +30,10 @@ fn cycle(encoder: &mut Encoder, images: &[Image], out: &mut Vec<u8>, time: i64) 
             cycle.point(series, image, value).unwrap();
         }
     }
-    for &health in HealthSeries::ALL {
-        cycle.health(health, Value::from_u64(7)).unwrap();
+    for &health in CollectorSeries::ALL {
+        cycle.collector_point(health, Value::from_u64(7)).unwrap();
     }
-    cycle.end();
+    cycle.finish();
 }
 
 fn count(text: &str, what: &str) -> usize {

@@ -69,7 +69,7 @@ struct Answer {
 
 fn with_sampler(sampler: &mut Sampler, argument: &[u8]) -> Answer {
     sampler.open(&mut |process, images| {
-        if process.text.strip_prefix(b"sleep ") == Some(argument) {
+        if process.args_joined.strip_prefix(b"sleep ") == Some(argument) {
             images.push(ImageId(0));
         }
     });

@@ -204,7 +204,7 @@ impl Conf {
                             self.follower.path().display(),
                             POLL_INTERVAL.as_secs()
                         )
-                    })
+                    });
                 }
             }
         }

@@ -55,14 +55,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn sampler(fast: FastPaths) -> Result<Sampler> {
-    Ok(Sampler::new(psstat_sampler::Options { fast, ..psstat_sampler::Options::default() })?)
+    Ok(Sampler::new(psstat_sampler::Options { fast_paths: fast, ..psstat_sampler::Options::default() })?)
 }
 
 /// Opens a window; the image of a process is the index of the name with which its command line
 /// begins.
 fn open(sampler: &mut Sampler, names: &[String]) -> Instant {
     sampler.open(&mut |process, images| {
-        let found = names.iter().position(|name| process.text.starts_with(name.as_bytes()));
+        let found = names.iter().position(|name| process.args_joined.starts_with(name.as_bytes()));
         images.extend(found.and_then(|at| u32::try_from(at).ok()).map(ImageId));
     })
 }

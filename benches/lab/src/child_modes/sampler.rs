@@ -18,7 +18,7 @@ pub(crate) fn run(fields: &[u64]) -> Result<()> {
     let mut next = Instant::now();
     loop {
         let due = sampler.open(&mut |process, images| {
-            images.extend(image_of(process.text).map(ImageId));
+            images.extend(image_of(process.args_joined).map(ImageId));
         });
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let sample = sampler.close();
