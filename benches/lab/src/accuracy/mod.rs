@@ -55,7 +55,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn sampler(fast: FastPaths) -> Result<Sampler> {
-    Ok(Sampler::new(psstat_sampler::Options { fast_paths: fast, ..psstat_sampler::Options::default() })?)
+    Ok(Sampler::new(psstat_sampler::Options {
+        fast_paths: fast,
+        ..psstat_sampler::Options::default()
+    })?)
 }
 
 /// Opens a window; the image of a process is the index of the name with which its command line

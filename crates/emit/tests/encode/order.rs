@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use psstat_emit::{
-    BeginError, Encoder, Format, HealthSeries, Image, PointError, Series, Tag, Timestamp, Value,
+    CollectorSeries, Encoder, Format, ImageName, PointError, Series, Tag, TimeNotAdvanced,
+    Timestamp, Value,
 };
 
 use psstat_testproc::formats::{json, openmetrics, tsd};
@@ -26,9 +27,9 @@ proptest! {
     /// written, the others refused, and the output stays good.
     #[test]
     fn any_order(
-        steps in prop::collection::vec((0..Series::ALL.len() + HealthSeries::ALL.len(), 0..3_usize), 0..60)
+        steps in prop::collection::vec((0..Series::ALL.len() + CollectorSeries::ALL.len(), 0..3_usize), 0..60)
     ) {
-        let images = ["B", "a", "a.b"].map(|name| Image::new(name).unwrap());
+        let images = ["B", "a", "a.b"].map(|name| ImageName::new(name).unwrap());
         for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
             let mut encoder = encoder(format);
             let mut out = Vec::new();
@@ -40,8 +41,8 @@ proptest! {
                 let result = match Series::ALL.get(series) {
                     Some(&series) => cycle.point(series, &images[image], Value::from_i64(7)),
                     None => {
-                        let health = HealthSeries::ALL[series - Series::ALL.len()];
-                        cycle.health(health, Value::from_i64(7))
+                        let health = CollectorSeries::ALL[series - Series::ALL.len()];
+                        cycle.collector_point(health, Value::from_i64(7))
                     }
                 };
                 let later = highest.is_none_or(|highest| place(step) > highest);
@@ -51,7 +52,7 @@ proptest! {
                     written += 1;
                 }
             }
-            cycle.end();
+            cycle.finish();
             let points = match format {
                 Format::Tcollector => tsd::parse(&out),
                 Format::Json => json::parse(&out),
@@ -64,14 +65,14 @@ proptest! {
 
 #[test]
 fn the_same_point_twice() {
-    let image = Image::new("httpd").unwrap();
+    let image = ImageName::new("httpd").unwrap();
     let mut encoder = encoder(Format::Tcollector);
     let mut out = Vec::new();
     let mut cycle = encoder.begin(&mut out, at(100)).unwrap();
     cycle.point(Series::FdOpen, &image, Value::from_i64(1)).unwrap();
     let again = cycle.point(Series::FdOpen, &image, Value::from_i64(2));
-    assert_eq!(again, Err(PointError::Order("proc.stat.ps.fd")));
-    cycle.end();
+    assert_eq!(again, Err(PointError::OutOfOrder("proc.stat.ps.fd")));
+    cycle.finish();
     assert_eq!(out, b"proc.stat.ps.fd 100 1 image=httpd type=open host=h\n");
 }
 
@@ -80,12 +81,12 @@ fn a_second_is_sent_once() {
     for format in [Format::Tcollector, Format::Json] {
         let mut encoder = encoder(format);
         let mut out = Vec::new();
-        encoder.begin(&mut out, at(100)).unwrap().end();
+        encoder.begin(&mut out, at(100)).unwrap().finish();
         for now in [100, 99] {
             let refused = encoder.begin(&mut out, at(now)).unwrap_err();
-            assert_eq!(refused, BeginError { last: 100, now: u32::try_from(now).unwrap() });
+            assert_eq!(refused, TimeNotAdvanced { last: 100, now: u32::try_from(now).unwrap() });
         }
-        encoder.begin(&mut out, at(101)).unwrap().end();
+        encoder.begin(&mut out, at(101)).unwrap().finish();
     }
 }
 
@@ -95,8 +96,8 @@ fn openmetrics_can_be_asked_twice_a_second() {
     let mut out = Vec::new();
     for now in [100, 100, 99] {
         let mut cycle = encoder.begin(&mut out, at(now)).unwrap();
-        cycle.health(HealthSeries::Seen, Value::from_i64(now)).unwrap();
-        cycle.end();
+        cycle.collector_point(CollectorSeries::Seen, Value::from_i64(now)).unwrap();
+        cycle.finish();
         let points = openmetrics::parse(&out).unwrap();
         assert_eq!(points[0].value, i128::from(now) * 1000);
     }
@@ -109,9 +110,9 @@ fn a_cycle_that_was_not_ended_leaves_nothing_behind() {
         let mut out = Vec::new();
         let mut write = |time, end: bool| {
             let mut cycle = encoder.begin(&mut out, at(time)).unwrap();
-            cycle.health(HealthSeries::Late, Value::from_i64(3)).unwrap();
+            cycle.collector_point(CollectorSeries::Late, Value::from_i64(3)).unwrap();
             if end {
-                cycle.end();
+                cycle.finish();
             }
         };
         write(100, false);
@@ -129,7 +130,7 @@ fn a_cycle_that_was_not_ended_leaves_nothing_behind() {
 fn nothing_to_say() {
     let empty = |format| {
         let mut out = vec![1];
-        encoder(format).begin(&mut out, at(100)).unwrap().end();
+        encoder(format).begin(&mut out, at(100)).unwrap().finish();
         String::from_utf8(out).unwrap()
     };
     assert_eq!(empty(Format::Tcollector), "");

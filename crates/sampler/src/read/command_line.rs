@@ -453,7 +453,7 @@ mod tests {
         let mut later = 0;
         lines.run(&mut |index, answer| match answer {
             CmdlineResult::Read(outcome) => {
-                seen.push((pids[index], outcome.value().map(<[u8]>::len)))
+                seen.push((pids[index], outcome.value().map(<[u8]>::len)));
             }
             CmdlineResult::Blocked => seen.push((pids[index], None)),
             CmdlineResult::Deferred => later += 1,
