@@ -6,8 +6,13 @@
 use std::path::Path;
 
 /// Pages of the repository that the package leaves out.
-const FOR_CLONES: [&str; 4] =
-    ["deny.toml", "CONTRIBUTING.md", "ARCHITECTURE.md", "benches/README.md"];
+const FOR_CLONES: [&str; 5] = [
+    "deny.toml",
+    "CONTRIBUTING.md",
+    "ARCHITECTURE.md",
+    "benches/README.md",
+    "benches/lab/README.md",
+];
 
 /// The pages were put beside CHANGELOG.md, and without README.md, and their links
 /// led nowhere.
