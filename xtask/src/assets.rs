@@ -1,5 +1,5 @@
-//! `cargo xtask assets`: what a package brings besides the programs, from the
-//! programs' own definitions of their options.
+//! `cargo xtask assets`: man pages and shell completions, from the programs' definitions of their
+//! options.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use crate::Result;
 
 /// Write man pages and shell completions of both programs.
 ///
-/// man/PROGRAM.1, and a page a verb of psstat-dump; completions/ for bash, zsh and fish, under the
-/// names that the shells look for.
+/// man/PROGRAM.1, and a page per subcommand of psstat-dump; completions/ for bash, zsh and fish,
+/// under the names that the shells expect.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// The folder to write them to
+    /// The output directory
     #[arg(long, value_name = "DIR", default_value = "target/assets")]
     out: PathBuf,
 }
 
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
-/// Writes all of them, and names them.
+/// Writes all of them and prints their paths.
 pub(crate) fn run(options: &Options) -> Result<()> {
     for path in write(&options.out)? {
         println!("{}", path.display());
@@ -57,7 +57,7 @@ pub(crate) fn write(out: &Path) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// What makes a shell complete a program's options.
+/// The completions of a program for a shell.
 fn completion(shell: Shell, mut command: Command, name: &str) -> Result<String> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut text);
@@ -65,20 +65,20 @@ fn completion(shell: Shell, mut command: Command, name: &str) -> Result<String> 
     if shell != Shell::Bash {
         return Ok(text);
     }
-    // clap_complete 4.6 gives a verb of a program with a hyphen in its name two
-    // names, so that bash never finds the verb's options.
-    let (sought, given) = (name.replace('-', "__"), name.replace('-', "__subcmd__"));
-    Ok(text.replace(&format!("{given}__subcmd__"), &format!("{sought}__subcmd__")))
+    // clap_complete 4.6 writes the name of a subcommand in two ways if the name of the program has
+    // a hyphen, so that bash does not find the options of the subcommand.
+    let (called, defined) = (name.replace('-', "__"), name.replace('-', "__subcmd__"));
+    Ok(text.replace(&format!("{defined}__subcmd__"), &format!("{called}__subcmd__")))
 }
 
-/// The page of a program, and those of its verbs, by their files' names.
+/// The pages of a program and its subcommands with their file names.
 fn pages(mut command: Command) -> Result<Vec<(String, Vec<u8>)>> {
-    // Verbs get the program's name before theirs, and global options.
+    // Completes the names of subcommands with that of the program, and adds global options.
     command.build();
     let mut pages = Vec::new();
     page(&command, &mut pages)?;
-    for verb in command.get_subcommands() {
-        page(verb, &mut pages)?;
+    for subcommand in command.get_subcommands() {
+        page(subcommand, &mut pages)?;
     }
     Ok(pages)
 }
@@ -101,50 +101,50 @@ mod tests {
 
     use super::*;
 
-    /// The long options of a command, as they are typed.
+    /// The long options of a command, with the dashes.
     fn options(command: &Command) -> Vec<String> {
         let longs = command.get_arguments().filter(|arg| !arg.is_hide_set());
         longs.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect()
     }
 
     #[test]
-    fn the_pages_have_every_long_option() {
+    fn man_pages_have_every_long_option() {
         for mut command in programs() {
             let pages: BTreeMap<_, _> = pages(command.clone()).unwrap().into_iter().collect();
             command.build();
-            let verbs = command.get_subcommands().cloned();
-            for of in std::iter::once(command.clone()).chain(verbs) {
-                let name = of.get_display_name().unwrap_or(of.get_name());
-                // roff writes a hyphen that is one with a backslash.
+            let subcommands = command.get_subcommands().cloned();
+            for each in std::iter::once(command.clone()).chain(subcommands) {
+                let name = each.get_display_name().unwrap_or(each.get_name());
+                // roff escapes hyphens with a backslash.
                 let page = String::from_utf8(pages[&format!("{name}.1")].clone()).unwrap();
                 let page = page.replace("\\-", "-");
-                assert!(options(&of).len() > 1, "{name}");
-                for option in options(&of) {
+                assert!(options(&each).len() > 1, "{name}");
+                for option in options(&each) {
                     let in_bold = format!("\\fB{option}\\fR");
-                    assert!(page.contains(&in_bold), "{name} says nothing of {option}");
+                    assert!(page.contains(&in_bold), "{name} does not have {option}");
                 }
             }
         }
     }
 
-    /// What stands in the completions of a shell for a verb, or for none.
-    fn part<'t>(text: &'t str, shell: Shell, verb: Option<&str>) -> Vec<&'t str> {
-        let Some(verb) = verb else { return vec![text] };
+    /// The part of the completions that is about a subcommand; all of them without one.
+    fn part<'t>(text: &'t str, shell: Shell, subcommand: Option<&str>) -> Vec<&'t str> {
+        let Some(subcommand) = subcommand else { return vec![text] };
         match shell {
             Shell::Zsh => {
-                let of_verb = text.split("\n;;\n").filter_map(|part| {
-                    let (_, part) = part.split_once(&format!("({verb})\n"))?;
+                let parts = text.split("\n;;\n").filter_map(|part| {
+                    let (_, part) = part.split_once(&format!("({subcommand})\n"))?;
                     Some(part)
                 });
-                of_verb.collect()
+                parts.collect()
             }
             Shell::Fish => {
-                let mark = format!("_using_subcommand {verb}\"");
+                let mark = format!("_using_subcommand {subcommand}\"");
                 text.lines().filter(|line| line.contains(&mark)).collect()
             }
-            // The line behind the name lists all of them.
+            // The line after the name lists all options.
             _ => {
-                let mark = format!("__subcmd__{verb})\n");
+                let mark = format!("__subcmd__{subcommand})\n");
                 let (_, part) = text.split_once(&mark).unwrap();
                 part.lines().take(1).collect()
             }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_completions_have_every_long_option() {
+    fn completions_have_every_long_option() {
         let temp = TempDir::new().unwrap();
         let written = write(temp.path()).unwrap();
         for mut command in programs() {
@@ -166,14 +166,15 @@ mod tests {
                 let path = temp.join("completions").join(&file);
                 assert!(written.contains(&path), "{path:?}");
                 let text = fs::read_to_string(path).unwrap();
-                let verbs = command.get_subcommands().map(|verb| (Some(verb.get_name()), verb));
-                for (verb, of) in std::iter::once((None, &command)).chain(verbs) {
-                    let part = part(&text, shell, verb).join("\n");
-                    for option in options(of) {
-                        // fish has them without the dashes.
+                let subcommands = command.get_subcommands();
+                let subcommands = subcommands.map(|each| (Some(each.get_name()), each));
+                for (subcommand, each) in std::iter::once((None, &command)).chain(subcommands) {
+                    let part = part(&text, shell, subcommand).join("\n");
+                    for option in options(each) {
+                        // The completions of fish omit the dashes.
                         let fish = format!("-l {}", option.trim_start_matches('-'));
                         let has = part.contains(&option) || part.contains(&fish);
-                        assert!(has, "{file}: {verb:?} {option}\n{part}");
+                        assert!(has, "{file}: {subcommand:?} {option}\n{part}");
                     }
                 }
             }
@@ -182,21 +183,21 @@ mod tests {
         assert!(temp.join("man/psstat-dump-explain.1").exists());
     }
 
-    /// The shells take the files, and two of them tell what they would offer:
-    /// bash offered none of a verb's options, though the file had them.
+    /// The shells load the files, and two of them print the offered options: bash once offered no
+    /// option of a subcommand, although the file had them.
     #[test]
-    fn the_shells_offer_a_verbs_options() {
+    fn shells_offer_options_of_subcommands() {
         let temp = TempDir::new().unwrap();
         write(temp.path()).unwrap();
-        let folder = temp.join("completions");
-        let of_shell = |shell: &str, args: &[&str]| {
-            let output = process::Command::new(shell).args(args).current_dir(&folder).output();
+        let dir = temp.join("completions");
+        let run = |shell: &str, args: &[&str]| {
+            let output = process::Command::new(shell).args(args).current_dir(&dir).output();
             let Ok(output) = output else {
                 println!("skipped: no {shell}");
                 return None;
             };
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success() && said.is_empty(), "{shell} {args:?}: {said}");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() && errors.is_empty(), "{shell} {args:?}: {errors}");
             Some(String::from_utf8(output.stdout).unwrap())
         };
         for mut command in programs() {
@@ -204,27 +205,27 @@ mod tests {
             let name = command.get_name().to_owned();
             let (bash, zsh, fish) =
                 (format!("{name}.bash"), format!("_{name}"), format!("{name}.fish"));
-            of_shell("zsh", &["-n", &zsh]);
+            run("zsh", &["-n", &zsh]);
             let function = format!("_{}", name.replace('-', "__"));
-            let verbs = command.get_subcommands().map(|verb| (verb.get_name(), verb));
-            for (verb, of) in std::iter::once(("", &command)).chain(verbs) {
-                let words = [&name, verb, "--"].map(str::to_owned);
+            let subcommands = command.get_subcommands().map(|each| (each.get_name(), each));
+            for (subcommand, each) in std::iter::once(("", &command)).chain(subcommands) {
+                let words = [&name, subcommand, "--"].map(str::to_owned);
                 let words: Vec<String> =
                     words.into_iter().filter(|word| !word.is_empty()).collect();
                 let (line, last) = (words.join(" "), words.len() - 1);
-                let of_bash = format!(
+                let bash = format!(
                     "source ./{bash}; COMP_WORDS=({line}); COMP_CWORD={last}; \
-                     {function} {name} -- {verb}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+                     {function} {name} -- {subcommand}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
                 );
-                let of_fish = format!("source ./{fish}; complete -C '{line}'");
+                let fish = format!("source ./{fish}; complete -C '{line}'");
                 let offers = [
-                    of_shell("bash", &["--norc", "-c", &of_bash]),
-                    of_shell("fish", &["--no-config", "-c", &of_fish]),
+                    run("bash", &["--norc", "-c", &bash]),
+                    run("fish", &["--no-config", "-c", &fish]),
                 ];
                 for offer in offers.into_iter().flatten() {
                     let offered: Vec<&str> =
                         offer.lines().filter_map(|line| line.split('\t').next()).collect();
-                    for option in options(of) {
+                    for option in options(each) {
                         assert!(offered.contains(&&*option), "{line} {option}: {offered:?}");
                     }
                 }

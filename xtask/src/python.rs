@@ -6,74 +6,76 @@ use clap::Args;
 
 use crate::{Result, cargo};
 
-/// Ask the machine's python3 again what each pattern of fixtures/python matches.
+/// Record the matches of the patterns of fixtures/python by the machine's python3 again.
 ///
-/// Runs fixtures/python/judge.py, which writes CPython's answers over its own table
-/// (test/re_tests.py) and over table.txt, says whether a file changed, and then holds the matcher
-/// against them: the counts are printed. Python 3.11 wrote those that are there; from 3.14 on `\B`
-/// answers differently. Exits 1 if an answer of the matcher is wrong, and with --keep also if a
-/// Python 3.11 answers otherwise than the one that wrote them.
+/// Runs fixtures/python/judge.py, which records the answers of CPython to its own table
+/// (test/re_tests.py) and to table.txt, prints whether a file changed, and compares the answers of
+/// the matcher. The recorded answers are from Python 3.11; from 3.14 on those for `\B` differ. Exits
+/// 1 if an answer of the matcher is wrong.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// Compare with what is there, and leave it as it is
+    /// Only compare with the recorded answers: restores them, does not run the matcher, and exits 1
+    /// if another Python 3.11 gives other answers
     #[arg(long)]
     keep: bool,
 }
 
-/// The Python that wrote what is there, as `python3 --version` names it.
+/// The Python of the recorded answers in the output of `python3 --version`.
 const WRITER: &str = "Python 3.11.";
-/// What judge.py writes.
+/// The files that judge.py writes.
 const WRITTEN: [&str; 2] = ["cpython.txt", "answers.txt"];
 
-/// Runs the judge, and the tests that hold the matcher against it.
+/// Runs judge.py and the tests that compare the matcher.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let version = Command::new("python3").arg("--version").output();
     let version = version.map_err(|error| format!("python3 cannot be run: {error}"))?;
     let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-    let folder = cargo::root().join("fixtures/python");
-    let paths = WRITTEN.map(|name| folder.join(name));
+    let dir = cargo::root().join("fixtures/python");
+    let paths = WRITTEN.map(|name| dir.join(name));
     let before = paths.each_ref().map(std::fs::read);
-    let judged = Command::new("python3").arg(folder.join("judge.py")).status()?;
+    let judged = Command::new("python3").arg(dir.join("judge.py")).status()?;
     if !judged.success() {
         return Err("judge.py failed".into());
     }
-    let mut is_other = false;
+    let mut differs = false;
     for ((name, path), before) in WRITTEN.iter().zip(&paths).zip(before) {
         let now = std::fs::read(path)?;
         let before = before.unwrap_or_default();
         let verdict = if now == before {
-            "as it was".to_owned()
+            "unchanged".to_owned()
         } else {
             format!("{} lines changed", changed(&before, &now))
         };
         println!("{version}: {name}, {} questions, {verdict}", questions(&now));
         if options.keep && now != before {
             std::fs::write(path, before)?;
-            is_other |= version.starts_with(WRITER);
+            differs |= version.starts_with(WRITER);
         }
+    }
+    if options.keep {
+        return if differs { Err("the answers of this Python differ".into()) } else { Ok(()) };
     }
     let mut tests = cargo::command();
     tests.args(["test", "--quiet", "--package", "psstat-matcher", "--lib", "judged"]);
     let tested = tests.args(["--", "--nocapture"]).stderr(Stdio::inherit()).output()?;
     for line in String::from_utf8_lossy(&tested.stdout).lines() {
-        // The rest is the test harness's own, a dot a test included, unless
-        // something is wrong.
+        // The other lines are those of the test harness.
         if line.contains(" wrong") || !tested.status.success() {
             println!("{}", line.trim_start_matches('.'));
         }
     }
     if !tested.status.success() {
-        return Err("the matcher answers otherwise".into());
+        return Err("the answers of the matcher differ".into());
     }
-    if is_other { Err("this Python answers otherwise than its like did".into()) } else { Ok(()) }
+    Ok(())
 }
 
-/// Lines but the first, which says who wrote the file.
+/// Lines except the first, which names the Python.
 fn questions(text: &[u8]) -> usize {
     text.split(|&byte| byte == b'\n').skip(1).filter(|line| !line.is_empty()).count()
 }
 
-/// Lines that are others at their place, and those that came or went.
+/// Lines that differ, and added or removed lines.
 fn changed(before: &[u8], now: &[u8]) -> usize {
     let lines = |text: &[u8]| text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
     let (before, now): (Vec<_>, Vec<_>) = (lines(before), lines(now));
@@ -87,9 +89,9 @@ mod tests {
 
     #[test]
     fn lines_are_counted() {
-        assert_eq!(questions(b"# who\na\tb\tno\nc\td\t0 1\n"), 2);
+        assert_eq!(questions(b"# Python\na\tb\tno\nc\td\t0 1\n"), 2);
         assert_eq!(changed(b"a\nb\n", b"a\nb\n"), 0);
         assert_eq!(changed(b"a\nb\n", b"a\nc\n"), 1);
-        assert_eq!(changed(b"a\n", b"a\nb\n"), 2, "the empty one at the end, and one more");
+        assert_eq!(changed(b"a\n", b"a\nb\n"), 2, "the empty line at the end, and another one");
     }
 }

@@ -1,4 +1,4 @@
-//! The package installed, used, upgraded, removed.
+//! Installs, uses, upgrades and removes the package.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,88 +6,94 @@ use std::process::Command;
 
 use psstat_testproc::{Config, TempDir, TestProcess};
 
-use super::chroot::{Room, Said};
+use super::chroot::{Chroot, CommandOutput};
 use super::page;
 use crate::Result;
 
-/// What tcollector runs.
+/// The program that tcollector runs.
 const COLLECTOR: &str = "/usr/lib/tcollector/collectors/0/psstat";
-/// The options' file.
+/// The file of the options.
 const OPTIONS: &str = "/etc/default/psstat";
 
-/// Goes on in a mount namespace, which takes all mounts along when it ends.
+/// The number of sections of the page with a check.
+const SECTIONS: usize = 10;
+
+/// Runs [`inside`] in a mount namespace, with which all mounts disappear.
 pub(crate) fn outside(out: &Path) -> Result<()> {
-    let scratch = TempDir::new()?;
+    let dir = TempDir::new()?;
     let done = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
         .arg(std::env::current_exe()?)
         .args(["package", "--out"])
         .arg(out)
         .arg("--inside")
-        .arg(scratch.path())
+        .arg(dir.path())
         .status()?;
-    if done.success() { Ok(()) } else { Err("the package's check failed".into()) }
+    if done.success() { Ok(()) } else { Err("the check of the package failed".into()) }
 }
 
-/// Does what docs/install.md says, section by section, and looks at what has
-/// come of it.
-pub(crate) fn inside(scratch: &Path, package: &Path) -> Result<()> {
-    let room = Room::new(scratch)?;
+/// Runs the commands of docs/install.md and checks the result of each section.
+pub(crate) fn inside(dir: &Path, package: &Path) -> Result<()> {
+    let chroot = Chroot::new(dir)?;
     let name = package.file_name().ok_or("a package without a name")?;
-    std::fs::copy(package, room.path("/root").join(name))?;
-    // What the page takes for given: tcollector's user, and a TSD's tool, which
-    // notes down the names that it is to create.
-    room.sh("adduser --system --quiet --no-create-home tcollector
+    std::fs::copy(package, chroot.path("/root").join(name))?;
+    // Requirements of the page: tcollector's user, and a tool of the TSD, here one that records the
+    // names of metrics.
+    chroot.sh("adduser --system --quiet --no-create-home tcollector
          printf '#!/bin/sh\\necho \"$@\" >> /root/tsdb.names\\n' > /usr/local/bin/tsdb
          chmod 755 /usr/local/bin/tsdb")?;
     let known = Known::new()?;
+    let mut checked = 0;
     for section in page::sections()? {
-        let mut shown = String::new();
+        let mut stdout = String::new();
         for block in &section.blocks {
-            let said = room.sh(block).map_err(|error| format!("{}: {error}", section.heading))?;
-            shown.push_str(&said.stdout);
+            let output =
+                chroot.sh(block).map_err(|error| format!("{}: {error}", section.heading))?;
+            stdout.push_str(&output.stdout);
         }
         match section.heading.as_str() {
-            "The package" => installed(&room)?,
-            "The names in the TSD" => must(
-                std::fs::read_to_string(room.path("/root/tsdb.names"))?
+            "The package" => installed(&chroot)?,
+            "The names in the TSD" => assert_ok(
+                std::fs::read_to_string(chroot.path("/root/tsdb.names"))?
                     .starts_with("mkmetric proc.stat.ps.io "),
                 "no metric was created",
             )?,
             "The config file" => {
-                known.write_rule(&room)?;
-                without_the_group(&room, &known)?;
+                known.write_rule(&chroot)?;
+                without_the_group(&chroot, &known)?;
             }
-            "tcollector's directory" => must(
-                room.path("/usr/local/tcollector/collectors/0/psstat").is_symlink(),
+            "tcollector's directory" => assert_ok(
+                chroot.path("/usr/local/tcollector/collectors/0/psstat").is_symlink(),
                 "no link in tcollector's directory",
             )?,
-            "Which user to run as" => with_the_group(&room, &known)?,
-            "The first point" => must(
-                shown.lines().any(|line| line.starts_with("proc.stat.ps.procs ")),
+            "Which user to run as" => with_the_group(&chroot, &known)?,
+            "The first point" => assert_ok(
+                stdout.lines().any(|line| line.starts_with("proc.stat.ps.procs ")),
                 "no first point",
             )?,
-            "Options" => options(&room)?,
+            "Options" => options(&chroot)?,
             "When something is missing" => {
-                must(shown.contains("cap_sys_ptrace"), "no capabilities")?;
-                must(shown.contains("cpu_clock"), "doctor says nothing")?;
+                assert_ok(stdout.contains("cap_sys_ptrace"), "no capabilities")?;
+                assert_ok(stdout.contains("cpu_clock"), "no output of doctor")?;
             }
-            "Upgrading" => upgraded(&room)?,
-            "Removal" => purged(&room)?,
-            _ => {}
+            "Upgrading" => upgraded(&chroot)?,
+            "Removal" => purged(&chroot)?,
+            _ => continue,
         }
-        println!("{}: as docs/install.md says", section.heading);
+        checked += 1;
+        println!("{}: as described in docs/install.md", section.heading);
     }
-    Ok(())
+    // A heading that was changed on the page has no check.
+    assert_ok(checked == SECTIONS, &format!("{checked} sections were checked, not {SECTIONS}"))
 }
 
-fn must(so: bool, otherwise: &str) -> Result<()> {
-    if so { Ok(()) } else { Err(otherwise.into()) }
+fn assert_ok(ok: bool, message: &str) -> Result<()> {
+    if ok { Ok(()) } else { Err(message.into()) }
 }
 
-/// Every file is there, of the right kind and with the right rights.
-fn installed(room: &Room) -> Result<()> {
-    let files = room.sh("dpkg-deb --contents ./psstat_*.deb | awk '{print $6}'")?.stdout;
+/// Checks that every file is installed, with its type and permissions.
+fn installed(chroot: &Chroot) -> Result<()> {
+    let files = chroot.sh("dpkg-deb --contents ./psstat_*.deb | awk '{print $6}'")?.stdout;
     for file in [
         "usr/bin/psstat-tcollector",
         "usr/bin/psstat-dump",
@@ -109,50 +115,50 @@ fn installed(room: &Room) -> Result<()> {
         "usr/share/doc/psstat/copyright",
         "usr/lib/tcollector/collectors/0/psstat",
     ] {
-        must(
+        assert_ok(
             files.lines().any(|line| line == format!("./{file}")),
             &format!("no {file} in\n{files}"),
         )?;
     }
     let capable = "/usr/lib/psstat/psstat-tcollector";
-    let rights = room.sh(&format!("getcap {capable}; stat -c '%U:%G %a' {capable}"))?.stdout;
+    let permissions = chroot.sh(&format!("getcap {capable}; stat -c '%U:%G %a' {capable}"))?.stdout;
     let expected = format!("{capable} cap_dac_read_search,cap_sys_ptrace=ep\nroot:psstat 750\n");
-    must(rights == expected, &format!("{rights}, not {expected}"))?;
+    assert_ok(permissions == expected, &format!("{permissions}, not {expected}"))?;
     let target =
-        room.sh(&format!("readlink -f {COLLECTOR}; dpkg --verify psstat; dpkg --audit"))?.stdout;
-    must(target == "/usr/lib/psstat/collector\n", &target)?;
-    room.sh("psstat-tcollector --version; psstat-dump --version; command -v man >/dev/null || exit 0; man -l /usr/share/man/man1/psstat-dump.1.gz >/dev/null")?;
-    // Under the names that bash looks for, and they load.
-    room.sh(
+        chroot.sh(&format!("readlink -f {COLLECTOR}; dpkg --verify psstat; dpkg --audit"))?.stdout;
+    assert_ok(target == "/usr/lib/psstat/collector\n", &target)?;
+    chroot.sh("psstat-tcollector --version; psstat-dump --version; command -v man >/dev/null || exit 0; man -l /usr/share/man/man1/psstat-dump.1.gz >/dev/null")?;
+    // Under the names that bash expects, and loadable.
+    chroot.sh(
         "bash -c '. /usr/share/bash-completion/completions/psstat-dump; complete -p psstat-dump'",
     )?;
     Ok(())
 }
 
-/// A process of root's whose numbers are known.
+/// A process of root with known numbers.
 struct Known {
-    word: String,
-    actor: TestProcess,
+    name: String,
+    process: TestProcess,
 }
 
 impl Known {
     fn new() -> Result<Known> {
-        let word = format!("known-{}x", std::process::id());
-        let mut actor = TestProcess::spawn(&Config::new(&word))?;
-        actor.write_bytes(123_456, 12)?;
-        actor.tcp_pairs(3)?;
-        actor.open_files(7)?;
-        actor.quiesce()?;
-        Ok(Known { word, actor })
+        let name = format!("known-{}x", std::process::id());
+        let mut process = TestProcess::spawn(&Config::new(&name))?;
+        process.write_bytes(123_456, 12)?;
+        process.tcp_pairs(3)?;
+        process.open_files(7)?;
+        process.quiesce()?;
+        Ok(Known { name, process })
     }
 
-    fn write_rule(&self, room: &Room) -> Result<()> {
-        room.sh(&format!("echo 'known {}' >> /etc/psstat.conf", self.word)).map(drop)
+    fn write_rule(&self, chroot: &Chroot) -> Result<()> {
+        chroot.sh(&format!("echo 'known {}' >> /etc/psstat.conf", self.name)).map(drop)
     }
 
-    /// The values that take rights, as they must be with them.
-    fn guarded(&self) -> Result<BTreeMap<&'static str, u64>> {
-        let io = self.actor.expected_io()?;
+    /// The values that need privileges.
+    fn privileged(&self) -> Result<BTreeMap<&'static str, u64>> {
+        let io = self.process.expected_io()?;
         Ok(BTreeMap::from([
             ("io type=rchar", io.rchar),
             ("io type=wchar", io.wchar),
@@ -162,11 +168,10 @@ impl Known {
         ]))
     }
 
-    /// Holds a cycle against the process: what is free must be right in any
-    /// case, what takes rights must be right or absent.
-    fn compare(&self, who: &str, said: &Said, whole: bool) -> Result<()> {
+    /// Compares a cycle with the process. Values that need privileges must be absent without them.
+    fn compare(&self, user: &str, output: &CommandOutput, is_privileged: bool) -> Result<()> {
         let mut values = BTreeMap::new();
-        for line in said.stdout.lines().filter(|line| line.contains(" image=known")) {
+        for line in output.stdout.lines().filter(|line| line.contains(" image=known")) {
             let words: Vec<&str> = line.split(' ').collect();
             let [metric, _, value, _, rest @ ..] = &words[..] else { return Err(line.into()) };
             let metric = metric.trim_start_matches("proc.stat.ps.");
@@ -179,81 +184,77 @@ impl Known {
                 wrong.push(format!("{series} is not {value}"));
             }
         }
-        for (series, value) in self.guarded()? {
-            let expected = whole.then_some(value as f64);
+        for (series, value) in self.privileged()? {
+            let expected = is_privileged.then_some(value as f64);
             if values.get(series) != expected.as_ref() {
                 wrong.push(format!("{series} is not {expected:?}"));
             }
         }
-        let Said { stderr, .. } = said;
-        must(wrong.is_empty(), &format!("{who}: {wrong:?}: {values:#?}\n{stderr}"))
+        let stderr = &output.stderr;
+        assert_ok(wrong.is_empty(), &format!("{user}: {wrong:?}: {values:#?}\n{stderr}"))
     }
 }
 
-/// A cycle by what tcollector runs, by way of setpriv(1).
-fn cycle(room: &Room, who: &str) -> Result<Said> {
-    room.sh(&format!("setpriv {who} env PSSTAT_ONCE=true {COLLECTOR}"))
+/// Runs a cycle of the program that tcollector runs, through setpriv(1).
+fn cycle(chroot: &Chroot, user: &str) -> Result<CommandOutput> {
+    chroot.sh(&format!("setpriv {user} env PSSTAT_ONCE=true {COLLECTOR}"))
 }
 
-/// tcollector's user, with the groups that it is in by then.
+/// tcollector's user with its current groups.
 const MEMBER: &str = "--reuid tcollector --regid nogroup --init-groups --inh-caps=-all";
 
-/// Whoever is not in the group gets less, and it is not wrong.
-fn without_the_group(room: &Room, known: &Known) -> Result<()> {
-    known.compare("root", &cycle(room, "--reuid root")?, true)?;
-    let said = cycle(room, MEMBER)?;
-    known.compare("another user", &said, false)?;
-    must(said.stderr.contains("setcap"), &format!("no word of what is missing: {}", said.stderr))?;
-    // A unit's AmbientCapabilities.
+/// Checks that a user outside of the group gets fewer values, and no wrong one.
+fn without_the_group(chroot: &Chroot, known: &Known) -> Result<()> {
+    known.compare("root", &cycle(chroot, "--reuid root")?, true)?;
+    let output = cycle(chroot, MEMBER)?;
+    known.compare("another user", &output, false)?;
+    assert_ok(output.stderr.contains("setcap"), &format!("no hint at setcap: {}", output.stderr))?;
+    // As AmbientCapabilities of a unit.
     let both = "+sys_ptrace,+dac_read_search";
     let ambient = format!(
         "--reuid tcollector --regid nogroup --init-groups --no-new-privs \
          --inh-caps={both} --ambient-caps={both}"
     );
-    known.compare("ambient capabilities", &cycle(room, &ambient)?, true)
+    known.compare("ambient capabilities", &cycle(chroot, &ambient)?, true)
 }
 
-/// Whoever is in it gets all, unless capabilities are taken away.
-fn with_the_group(room: &Room, known: &Known) -> Result<()> {
-    known.compare("a member of the group", &cycle(room, MEMBER)?, true)?;
+/// Checks that a member of the group gets all values, unless capabilities are removed.
+fn with_the_group(chroot: &Chroot, known: &Known) -> Result<()> {
+    known.compare("a member of the group", &cycle(chroot, MEMBER)?, true)?;
     for less in ["--no-new-privs", "--bounding-set=-sys_ptrace,-dac_read_search"] {
-        known.compare(less, &cycle(room, &format!("{MEMBER} {less}"))?, false)?;
+        known.compare(less, &cycle(chroot, &format!("{MEMBER} {less}"))?, false)?;
     }
     Ok(())
 }
 
-/// What is set for tcollector's collector is in force, for everybody.
-fn options(room: &Room) -> Result<()> {
-    room.sh(&format!("echo PSSTAT_TAG=dc=ams3 >> {OPTIONS}"))?;
-    for who in [MEMBER, "--reuid root"] {
-        let said = cycle(room, who)?;
-        let tagged = said.stdout.lines().all(|line| line.ends_with(" dc=ams3"));
-        must(tagged && !said.stdout.is_empty(), &format!("not tagged: {}", said.stdout))?;
+/// Checks that the options apply to every user.
+fn options(chroot: &Chroot) -> Result<()> {
+    chroot.sh(&format!("echo PSSTAT_TAG=dc=ams3 >> {OPTIONS}"))?;
+    for user in [MEMBER, "--reuid root"] {
+        let output = cycle(chroot, user)?;
+        let tagged = output.stdout.lines().all(|line| line.ends_with(" dc=ams3"));
+        assert_ok(tagged && !output.stdout.is_empty(), &format!("not tagged: {}", output.stdout))?;
     }
     Ok(())
 }
 
-/// Options stay, and tcollector finds a newer file.
-fn upgraded(room: &Room) -> Result<()> {
-    let options = std::fs::read_to_string(room.path(OPTIONS))?;
-    must(options.contains("PSSTAT_INTERVAL=30"), "the options are lost")?;
+/// Checks that the options are kept, and that the file has a new time for tcollector.
+fn upgraded(chroot: &Chroot) -> Result<()> {
+    let options = std::fs::read_to_string(chroot.path(OPTIONS))?;
+    assert_ok(options.contains("PSSTAT_INTERVAL=30"), "the options are not kept")?;
     let collector = "/usr/lib/psstat/collector";
-    room.sh(&format!(
+    chroot.sh(&format!(
         "touch -d 2001-01-01 {collector}; apt-get install --yes --reinstall ./psstat_*.deb"
     ))?;
-    let newer = room.sh(&format!("find {collector} -newermt 2002-01-01"))?.stdout;
-    must(!newer.is_empty(), "tcollector would not notice the upgrade")?;
-    room.sh("getcap /usr/lib/psstat/psstat-tcollector | grep -q sys_ptrace").map(drop)
+    let newer = chroot.sh(&format!("find {collector} -newermt 2002-01-01"))?.stdout;
+    assert_ok(!newer.is_empty(), "tcollector would not notice the upgrade")?;
+    chroot.sh("getcap /usr/lib/psstat/psstat-tcollector | grep -q sys_ptrace").map(drop)
 }
 
-/// Nothing of it is left but what the page says.
-fn purged(room: &Room) -> Result<()> {
-    let left = room.written("psstat")?;
-    let ours = |path: &&String| {
-        let theirs = ["/root/psstat_", "/etc/psstat.conf"];
-        !theirs.iter().any(|theirs| path.starts_with(theirs))
-    };
-    let left: Vec<&String> = left.iter().filter(ours).collect();
-    must(left.is_empty(), &format!("left behind: {left:?}"))?;
-    must(!room.has("/usr/lib/tcollector"), "its folder in tcollector's stays")
+/// Checks that only the files named on the page are left.
+fn purged(chroot: &Chroot) -> Result<()> {
+    let mut left = chroot.written("psstat")?;
+    left.retain(|path| !path.starts_with("/root/psstat_") && !path.starts_with("/etc/psstat.conf"));
+    assert_ok(left.is_empty(), &format!("left behind: {left:?}"))?;
+    assert_ok(!chroot.has("/usr/lib/tcollector"), "the directory of tcollector is left")
 }

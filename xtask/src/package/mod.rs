@@ -1,4 +1,4 @@
-//! `cargo xtask package`: the Debian package, and a look at it installed.
+//! `cargo xtask package`: the Debian package, and a check of its installation.
 
 use std::path::{Path, PathBuf};
 
@@ -10,30 +10,30 @@ mod check;
 mod chroot;
 mod page;
 
-/// Make a Debian package of both programs, with cargo-deb.
+/// Build a Debian package of both programs with cargo-deb.
 ///
-/// Release builds, man pages, completions, an example conf, and what tcollector runs. With --check
-/// the package is installed, used as docs/install.md says, upgraded, removed and purged, in a copy
-/// of this machine's root that goes away afterwards (an overlay in a mount namespace). That needs
+/// Release builds, man pages, completions, an example config, and a program for tcollector. With
+/// --check the package is installed, used as described in docs/install.md, upgraded, removed and
+/// purged in a temporary copy of this machine's root (an overlay in a mount namespace). That needs
 /// root and apt.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// The folder to write it to
+    /// The output directory
     #[arg(long, value_name = "DIR", default_value = "target/debian")]
     out: PathBuf,
 
-    /// Install it and do with it what docs/install.md says
+    /// Install it and run the commands of docs/install.md
     #[arg(long)]
     check: bool,
 
-    /// Go on with the check in a mount namespace, with this folder for the copy
+    /// Run the check in the current mount namespace, with this directory for the copy
     #[arg(long, value_name = "DIR", hide = true)]
     inside: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if let Some(scratch) = &options.inside {
-        return check::inside(scratch, &package_in(&options.out)?);
+    if let Some(dir) = &options.inside {
+        return check::inside(dir, &package_in(&options.out)?);
     }
     build(&options.out)?;
     if options.check {
@@ -43,12 +43,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn build(out: &Path) -> Result<()> {
-    // No package or page of before may be taken for one of now.
-    for folder in [out, &cargo::root().join("target/assets")] {
-        if folder.exists() {
-            std::fs::remove_dir_all(folder)?;
+    // Packages and pages of an earlier build must not be used.
+    for dir in [out, &cargo::root().join("target/assets")] {
+        if dir.exists() {
+            std::fs::remove_dir_all(dir)?;
         }
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(dir)?;
     }
     assets::write(&cargo::root().join("target/assets"))?;
     cargo::build_release(&["psstat-tcollector", "psstat-dump"])?;
@@ -63,15 +63,15 @@ fn build(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The one package in a folder.
-fn package_in(folder: &Path) -> Result<PathBuf> {
-    let entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
+/// The only package in a directory.
+fn package_in(dir: &Path) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
     let mut packages = entries
         .iter()
         .map(std::fs::DirEntry::path)
         .filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
     match (packages.next(), packages.next()) {
         (Some(package), None) => Ok(package),
-        _ => Err(format!("{}: not one package", folder.display()).into()),
+        _ => Err(format!("{}: not exactly one package", dir.display()).into()),
     }
 }

@@ -3,16 +3,16 @@
 use crate::Result;
 use crate::cargo;
 
-/// A section of the page with its commands.
+/// A section of the page.
 #[derive(Debug)]
 pub(crate) struct Section {
-    /// Its heading.
+    /// The heading.
     pub(crate) heading: String,
-    /// Its blocks of shell commands, in order.
+    /// The blocks of shell commands, in order.
     pub(crate) blocks: Vec<String>,
 }
 
-/// All sections, in the page's order.
+/// All sections in the order of the page.
 pub(crate) fn sections() -> Result<Vec<Section>> {
     Ok(parse(&std::fs::read_to_string(cargo::root().join("docs/install.md"))?))
 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_belong_to_their_sections() {
+    fn blocks_are_assigned_to_sections() {
         let sections =
             parse("# P\n## A\n```sh\na\nb\n```\n```\nno\n```\n## B\n## C\n```sh\nc\n```\n");
         let found: Vec<(&str, Vec<&str>)> = sections

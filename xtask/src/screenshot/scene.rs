@@ -1,4 +1,4 @@
-//! The processes of the picture: their names, what they hold, what they do.
+//! The processes of the screenshot: their command lines, resources and load.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use psstat_testproc::{Config, TestProcess};
 
 use crate::Result;
 
-/// The rules that find them, and nobody else.
-pub(crate) const CONF: &str = r"
+/// The rules that match them and no other process.
+pub(crate) const CONFIG: &str = r"
 orders     ^java .*/srv/shop/orders\.jar
 nginx      ^nginx: (master|worker) process
 postgres   ^postgres: (shop|checkpointer|walwriter)
@@ -16,31 +16,31 @@ redis      ^redis-server 127\.0\.0\.1:6379
 haproxy    ^haproxy -W -f /srv/shop/haproxy\.cfg
 ";
 
-/// The first image of the view, by which it is known to be up.
-const FIRST: &str = "+orders";
+/// The first image of the view: the view is complete when it is shown.
+pub(crate) const FIRST: &str = "+orders";
 
-/// One process: its words, what it holds from the beginning, what it does.
-struct Part {
-    words: &'static [&'static str],
+/// A process.
+struct ScenePart {
+    argv: &'static [&'static str],
     mebibytes: u64,
     threads: u64,
     /// Pairs of connected sockets, both ends its own.
     connections: u64,
-    /// Percent of one core, on average.
+    /// Percent of a core on average.
     load: f64,
-    /// Kibibytes read and as many written, ten times a second.
+    /// Kibibytes read and written, each ten times per second.
     kibibytes: u64,
 }
 
 const fn part(
-    words: &'static [&'static str],
+    argv: &'static [&'static str],
     (mebibytes, threads, connections): (u64, u64, u64),
     (load, kibibytes): (f64, u64),
-) -> Part {
-    Part { words, mebibytes, threads, connections, load, kibibytes }
+) -> ScenePart {
+    ScenePart { argv, mebibytes, threads, connections, load, kibibytes }
 }
 
-const PARTS: &[Part] = &[
+const PARTS: &[ScenePart] = &[
     part(&["java", "-Xmx512m", "-jar", "/srv/shop/orders.jar"], (180, 38, 24), (34.0, 96)),
     part(&["java", "-Xmx512m", "-jar", "/srv/shop/orders.jar"], (164, 38, 19), (21.0, 64)),
     part(&["nginx: master process /usr/sbin/nginx"], (2, 0, 1), (0.0, 0)),
@@ -61,58 +61,52 @@ const PARTS: &[Part] = &[
     part(&["haproxy", "-W", "-f", "/srv/shop/haproxy.cfg"], (4, 0, 9), (0.5, 4)),
 ];
 
-/// All of them, alive until this is dropped.
+/// The running processes.
 pub(crate) struct Scene {
-    actors: Vec<(TestProcess, &'static Part)>,
-    /// The second that is being played.
+    processes: Vec<(TestProcess, &'static ScenePart)>,
+    /// The current second.
     second: Option<u64>,
 }
 
 impl Scene {
-    /// Starts them.
-    pub(crate) fn set() -> Result<Scene> {
-        let mut actors = Vec::new();
+    /// Starts the processes.
+    pub(crate) fn start() -> Result<Scene> {
+        let mut processes = Vec::new();
         for part in PARTS {
-            let (argv0, arguments) = part.words.split_first().ok_or("a process without a name")?;
-            let mut actor = TestProcess::spawn(&Config::new(argv0).args(arguments))?;
-            actor.mmap_touch(part.mebibytes << 20)?;
-            actor.threads(part.threads)?;
-            actor.tcp_pairs(part.connections)?;
+            let (argv0, args) = part.argv.split_first().ok_or("a process without argv[0]")?;
+            let mut process = TestProcess::spawn(&Config::new(argv0).args(args))?;
+            process.mmap_touch(part.mebibytes << 20)?;
+            process.threads(part.threads)?;
+            process.tcp_pairs(part.connections)?;
             if part.load > 0.0 {
-                actor.burn_until_stopped(part.load, 1)?;
+                process.burn_until_stopped(part.load, 1)?;
             }
-            actors.push((actor, part));
+            processes.push((process, part));
         }
-        Ok(Scene { actors, second: None })
+        Ok(Scene { processes, second: None })
     }
 
-    /// Whether the view shows them.
-    pub(crate) fn is_shown(&self, text: &str) -> bool {
-        text.contains(FIRST)
-    }
-
-    /// A tenth of a second's work at this time.
-    pub(crate) fn play(&mut self, at: Duration) -> Result<()> {
-        let turn = self.second.replace(at.as_secs()) != Some(at.as_secs());
-        for (number, (actor, part)) in self.actors.iter_mut().enumerate() {
-            let swing = swing(at.as_secs(), number);
-            if turn && part.load > 0.0 {
-                actor.stop_burning()?;
-                actor.burn_until_stopped(part.load * swing, 1)?;
+    /// Does the work of a tenth of a second.
+    pub(crate) fn step(&mut self, at: Duration) -> Result<()> {
+        let is_new_second = self.second.replace(at.as_secs()) != Some(at.as_secs());
+        for (number, (process, part)) in self.processes.iter_mut().enumerate() {
+            let factor = oscillate(at.as_secs(), number);
+            if is_new_second && part.load > 0.0 {
+                process.stop_burning()?;
+                process.burn_until_stopped(part.load * factor, 1)?;
             }
-            // Numbers below 2^53.
-            let bytes = ((part.kibibytes << 10) as f64 * swing) as u64;
+            // Below 2^53.
+            let bytes = ((part.kibibytes << 10) as f64 * factor) as u64;
             if bytes > 0 {
-                actor.read_bytes(bytes, 4)?;
-                actor.write_bytes(bytes, 4)?;
+                process.read_bytes(bytes, 4)?;
+                process.write_bytes(bytes, 4)?;
             }
         }
         Ok(())
     }
 }
 
-/// By how much the load of a second differs from its average: a slow wave,
-/// at another point for each process.
-fn swing(second: u64, number: usize) -> f64 {
+/// The load of a second relative to the average: a slow wave with another phase for each process.
+fn oscillate(second: u64, number: usize) -> f64 {
     1.0 + 0.45 * (second as f64 * 0.55 + number as f64 * 0.4).sin()
 }

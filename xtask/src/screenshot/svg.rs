@@ -1,53 +1,37 @@
-//! A terminal's screen as an SVG.
+//! The screen of a terminal as an SVG.
 
 use std::fmt::Write as _;
 
 use vt100::{Cell, Color, Screen};
 
-/// A cell in user units.
+/// The size of a cell in user units.
 const WIDTH: f64 = 8.4;
 const HEIGHT: f64 = 18.0;
-/// Where letters stand in a cell, from its top.
-const BASE: f64 = 13.5;
-/// Around the screen.
+/// The baseline of letters below the top of a cell.
+const BASELINE: f64 = 13.5;
+/// The margin around the screen.
 const MARGIN: f64 = 12.0;
 
 const FOREGROUND: &str = "#d3d7de";
 const BACKGROUND: &str = "#171b22";
-/// The sixteen colours that have names.
-const NAMED: [&str; 16] = [
+/// The first sixteen colors.
+const PALETTE: [&str; 16] = [
     "#171b22", "#e5646f", "#7fc37a", "#e0b060", "#6aa5e8", "#c58be0", "#5bbfc7", "#d3d7de",
     "#6b7380", "#f08a93", "#a0d99b", "#f0c987", "#93c0f2", "#d9aeee", "#86d6dd", "#ffffff",
 ];
 
-/// How a cell looks.
-#[derive(Clone, PartialEq)]
-struct Look {
+/// Adjacent cells of a row that are drawn as one text or one rectangle.
+#[derive(PartialEq)]
+struct Run {
+    column: u16,
+    columns: u16,
     foreground: String,
     background: String,
     bold: bool,
-}
-
-impl Look {
-    fn of(cell: &Cell) -> Look {
-        let mut foreground = colour(cell.fgcolor(), FOREGROUND);
-        let mut background = colour(cell.bgcolor(), BACKGROUND);
-        if cell.inverse() {
-            std::mem::swap(&mut foreground, &mut background);
-        }
-        Look { foreground, background, bold: cell.bold() }
-    }
-}
-
-/// A word: cells of one look without a space between them.
-struct Word {
-    column: u16,
-    columns: u16,
-    look: Look,
     text: String,
 }
 
-/// Draws the screen; `title` is what a reader that sees no pictures is told.
+/// Draws the screen; `title` is for screen readers.
 pub(crate) fn draw(screen: &Screen, title: &str) -> String {
     let (rows, columns) = screen.size();
     let width = f64::from(columns.get()) * WIDTH + 2.0 * MARGIN;
@@ -57,119 +41,96 @@ pub(crate) fn draw(screen: &Screen, title: &str) -> String {
          role=\"img\" font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, \
          monospace\" font-size=\"14\" fill=\"{FOREGROUND}\">\n<title>{}</title>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{BACKGROUND}\"/>\n",
-        escaped(title)
+        escape(title)
     );
     for row in 0..rows.get() {
-        backgrounds(&mut svg, screen, row);
-        words(&mut svg, screen, row);
+        let mut runs: Vec<Run> = Vec::new();
+        for column in 0..columns.get() {
+            let cell = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation());
+            let Some(new) = cell.map(|cell| run(cell, column)) else { continue };
+            match runs.last_mut().filter(|last| last.is_continued_by(&new)) {
+                Some(last) => {
+                    last.columns += new.columns;
+                    last.text.push_str(&new.text);
+                }
+                None => runs.push(new),
+            }
+        }
+        for run in runs {
+            run.draw(&mut svg, row);
+        }
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-/// The cells of a row that show something: where, and how wide.
-fn cells(screen: &Screen, row: u16) -> impl Iterator<Item = (u16, u16, &Cell)> {
-    (0..screen.size().1.get()).filter_map(move |column| {
-        let cell = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation())?;
-        Some((column, if cell.is_wide() { 2 } else { 1 }, cell))
-    })
+fn run(cell: &Cell, column: u16) -> Run {
+    let (mut foreground, mut background) =
+        (color(cell.fgcolor(), FOREGROUND), color(cell.bgcolor(), BACKGROUND));
+    if cell.inverse() {
+        std::mem::swap(&mut foreground, &mut background);
+    }
+    let columns = if cell.is_wide() { 2 } else { 1 };
+    let text = if cell.has_contents() { cell.contents() } else { " " }.to_owned();
+    Run { column, columns, foreground, background, bold: cell.bold(), text }
 }
 
-/// One rectangle for neighbours of one colour that is not the screen's.
-fn backgrounds(svg: &mut String, screen: &Screen, row: u16) {
-    let mut runs: Vec<(u16, u16, String)> = Vec::new();
-    for (column, columns, cell) in cells(screen, row) {
-        let colour = Look::of(cell).background;
-        match runs.last_mut() {
-            Some((_, width, same)) if *same == colour => *width += columns,
-            _ => runs.push((column, columns, colour)),
+impl Run {
+    /// A text ends at a space or a block, so that each word starts at its cell in any font.
+    fn is_continued_by(&self, next: &Run) -> bool {
+        let kind = |run: &Run| (run.text.trim().is_empty(), run.eighths().is_some());
+        let is_alike = (&self.foreground, &self.background, self.bold)
+            == (&next.foreground, &next.background, next.bold);
+        is_alike && kind(self) == kind(next) && next.eighths().is_none()
+    }
+
+    /// The height of a block of U+2581 to U+2588 in eighths. Blocks are drawn as rectangles, since
+    /// they differ between fonts more than letters do.
+    fn eighths(&self) -> Option<u32> {
+        let block = u32::from(self.text.chars().next()?).checked_sub(0x2580)?;
+        (1..=8).contains(&block).then_some(block)
+    }
+
+    fn draw(&self, svg: &mut String, row: u16) {
+        let (x, top) = (MARGIN + f64::from(self.column) * WIDTH, MARGIN + f64::from(row) * HEIGHT);
+        let width = f64::from(self.columns) * WIDTH;
+        let mut rectangle = |height: f64, fill: &str| {
+            let y = top + HEIGHT - height;
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{x:.1}\" y=\"{y:.2}\" width=\"{width:.1}\" height=\"{height:.2}\" \
+                 fill=\"{fill}\"/>"
+            );
+        };
+        if self.background != BACKGROUND {
+            rectangle(HEIGHT, &self.background);
+        }
+        if let Some(eighths) = self.eighths() {
+            rectangle(HEIGHT * f64::from(eighths) / 8.0, &self.foreground);
+        } else if !self.text.trim().is_empty() {
+            let bold = if self.bold { " font-weight=\"bold\"" } else { "" };
+            let _ = writeln!(
+                svg,
+                "<text x=\"{x:.1}\" y=\"{:.1}\" textLength=\"{width:.1}\" \
+                 lengthAdjust=\"spacingAndGlyphs\" fill=\"{}\"{bold}>{}</text>",
+                top + BASELINE,
+                self.foreground,
+                escape(&self.text)
+            );
         }
     }
-    for (column, columns, colour) in runs {
-        if colour != BACKGROUND {
-            rectangle(svg, (row, column), (columns, HEIGHT), &colour);
-        }
-    }
 }
 
-fn words(svg: &mut String, screen: &Screen, row: u16) {
-    let mut word: Option<Word> = None;
-    for (column, columns, cell) in cells(screen, row) {
-        let (look, text) = (Look::of(cell), cell.contents());
-        let eighths = eighths(text);
-        let is_blank = text.trim().is_empty();
-        if let Some(before) =
-            word.take_if(|word| is_blank || eighths.is_some() || word.look != look)
-        {
-            write_word(svg, row, &before);
-        }
-        if let Some(eighths) = eighths {
-            let height = HEIGHT * f64::from(eighths) / 8.0;
-            rectangle(svg, (row, column), (columns, height), &look.foreground);
-        } else if !is_blank {
-            let word = word.get_or_insert(Word { column, columns: 0, look, text: String::new() });
-            word.columns += columns;
-            word.text.push_str(text);
-        }
-    }
-    if let Some(word) = word {
-        write_word(svg, row, &word);
-    }
-}
-
-/// How high a block of U+2581 to U+2588 is. They are drawn as rectangles:
-/// fonts differ in them more than in letters.
-fn eighths(text: &str) -> Option<u32> {
-    let mut characters = text.chars();
-    let block = u32::from(characters.next()?).checked_sub(0x2580)?;
-    ((1..=8).contains(&block) && characters.next().is_none()).then_some(block)
-}
-
-/// A rectangle that stands on the lower edge of its cells.
-fn rectangle(svg: &mut String, at: (u16, u16), (columns, height): (u16, f64), colour: &str) {
-    let (x, top) = place(at);
-    let (y, width) = (top + HEIGHT - height, f64::from(columns) * WIDTH);
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        svg,
-        "<rect x=\"{x:.1}\" y=\"{y:.2}\" width=\"{width:.1}\" height=\"{height:.2}\" fill=\"{colour}\"/>"
-    );
-}
-
-/// A word exactly as wide as its cells, whatever the font.
-fn write_word(svg: &mut String, row: u16, word: &Word) {
-    let (x, top) = place((row, word.column));
-    let (y, width) = (top + BASE, f64::from(word.columns) * WIDTH);
-    let mut looks = String::new();
-    if word.look.bold {
-        looks.push_str(" font-weight=\"bold\"");
-    }
-    if word.look.foreground != FOREGROUND {
-        // Writing to a String cannot fail.
-        let _ = write!(looks, " fill=\"{}\"", word.look.foreground);
-    }
-    let text = escaped(&word.text);
-    let _ = writeln!(
-        svg,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" textLength=\"{width:.1}\" \
-         lengthAdjust=\"spacingAndGlyphs\"{looks}>{text}</text>"
-    );
-}
-
-/// The upper left corner of a cell.
-fn place((row, column): (u16, u16)) -> (f64, f64) {
-    (MARGIN + f64::from(column) * WIDTH, MARGIN + f64::from(row) * HEIGHT)
-}
-
-fn colour(colour: Color, default: &str) -> String {
-    match colour {
+fn color(color: Color, default: &str) -> String {
+    match color {
         Color::Default => default.to_owned(),
         Color::Rgb(red, green, blue) => format!("#{red:02x}{green:02x}{blue:02x}"),
-        Color::Idx(index) => match (NAMED.get(usize::from(index)), index.checked_sub(232)) {
-            (Some(named), _) => (*named).to_owned(),
-            // The greys.
-            (_, Some(grey)) => {
-                let level = 8 + 10 * grey;
+        Color::Idx(index) => match (PALETTE.get(usize::from(index)), index.checked_sub(232)) {
+            (Some(color), _) => (*color).to_owned(),
+            // The grays.
+            (_, Some(gray)) => {
+                let level = 8 + 10 * gray;
                 format!("#{level:02x}{level:02x}{level:02x}")
             }
             // The cube of six by six by six.
@@ -183,63 +144,58 @@ fn colour(colour: Color, default: &str) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screenshot::terminal::parser;
 
-    /// What is drawn between the screen's own rectangle and the end.
-    fn drawn(bytes: &str) -> Vec<String> {
-        let mut parser = parser(2, 12).unwrap();
+    /// The elements after the rectangle of the screen.
+    fn elements(bytes: &str) -> Vec<String> {
+        let mut parser = vt100::Parser::default();
         parser.process(bytes.as_bytes());
         let svg = draw(parser.screen(), "a < b");
-        let mut lines: Vec<String> = svg.lines().map(str::to_owned).collect();
-        assert_eq!(lines[1], "<title>a &lt; b</title>");
-        assert_eq!(lines.pop().as_deref(), Some("</svg>"));
-        lines.split_off(3)
+        assert!(svg.contains("<title>a &lt; b</title>"));
+        svg.lines().skip(3).filter(|line| *line != "</svg>").map(str::to_owned).collect()
     }
 
-    fn text(x: f64, row: f64, columns: f64, looks: &str, text: &str) -> String {
-        let (x, y, width) = (12.0 + x * 8.4, 25.5 + row * 18.0, columns * 8.4);
+    fn text(column: f64, columns: f64, fill: &str, text: &str) -> String {
+        let (x, width) = (12.0 + column * 8.4, columns * 8.4);
         format!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" textLength=\"{width:.1}\" \
-             lengthAdjust=\"spacingAndGlyphs\"{looks}>{text}</text>"
+            "<text x=\"{x:.1}\" y=\"25.5\" textLength=\"{width:.1}\" \
+             lengthAdjust=\"spacingAndGlyphs\" fill=\"{fill}\">{text}</text>"
         )
     }
 
     #[test]
-    fn words_stand_in_their_cells() {
-        let want = [
-            text(1.0, 0.0, 2.0, "", "ab"),
-            text(5.0, 0.0, 1.0, " font-weight=\"bold\"", "c"),
-            text(0.0, 1.0, 6.0, "", "日本e\u{301}&lt;"),
+    fn words_start_at_their_cells() {
+        let expected = [
+            text(1.0, 2.0, FOREGROUND, "ab"),
+            text(4.0, 1.0, FOREGROUND, "c").replace("\">", "\" font-weight=\"bold\">"),
+            text(5.0, 6.0, FOREGROUND, "日本e\u{301}&lt;"),
         ];
-        assert_eq!(drawn(" ab  \x1b[1mc\x1b[0m\r\n日本e\u{301}<"), want);
-        assert!(drawn("").is_empty());
+        assert_eq!(elements(" ab \x1b[1mc\x1b[0m日本e\u{301}<"), expected);
+        assert!(elements("").is_empty());
     }
 
     #[test]
-    fn what_is_reversed_has_its_colours_changed() {
-        let lines = drawn("\x1b[7mA b\x1b[0mc");
-        let fill = format!(" fill=\"{BACKGROUND}\"");
-        assert_eq!(
-            lines,
-            [
-                "<rect x=\"12.0\" y=\"12.00\" width=\"25.2\" height=\"18.00\" fill=\"#d3d7de\"/>",
-                &text(0.0, 0.0, 1.0, &fill, "A"),
-                &text(2.0, 0.0, 1.0, &fill, "b"),
-                &text(3.0, 0.0, 1.0, "", "c"),
-            ]
-        );
+    fn inverse_cells_and_blocks_are_rectangles() {
+        let rectangle = |x: &str, y: &str, height: &str| {
+            format!(
+                "<rect x=\"{x}\" y=\"{y}\" width=\"8.4\" height=\"{height}\" fill=\"#d3d7de\"/>"
+            )
+        };
+        let expected = [rectangle("12.0", "12.00", "18.00"), text(0.0, 1.0, BACKGROUND, "A")];
+        assert_eq!(elements("\x1b[7mA"), expected);
+        let expected = [rectangle("12.0", "25.50", "4.50"), rectangle("20.4", "12.00", "18.00")];
+        assert_eq!(elements("▂█"), expected);
     }
 
     #[test]
-    fn colours_are_those_of_a_terminal_with_256() {
-        for (code, want) in [
+    fn colors_are_those_of_xterm() {
+        for (code, fill) in [
             ("31", "#e5646f"),
             ("38;5;16", "#000000"),
             ("38;5;110", "#87afd7"),
@@ -248,19 +204,7 @@ mod tests {
             ("38;5;255", "#eeeeee"),
             ("38;2;1;2;255", "#0102ff"),
         ] {
-            let fill = format!(" fill=\"{want}\"");
-            assert_eq!(drawn(&format!("\x1b[{code}mx")), [text(0.0, 0.0, 1.0, &fill, "x")]);
+            assert_eq!(elements(&format!("\x1b[{code}mx")), [text(0.0, 1.0, fill, "x")]);
         }
-    }
-
-    #[test]
-    fn blocks_are_rectangles() {
-        assert_eq!(
-            drawn("▂█"),
-            [
-                "<rect x=\"12.0\" y=\"25.50\" width=\"8.4\" height=\"4.50\" fill=\"#d3d7de\"/>",
-                "<rect x=\"20.4\" y=\"12.00\" width=\"8.4\" height=\"18.00\" fill=\"#d3d7de\"/>",
-            ]
-        );
     }
 }
