@@ -11,8 +11,8 @@
 //! [`average`] those of several,
 //! and [`table`], [`csv`] and [`json`] print rows by way of the [`columns`]
 //! that were chosen. [`page`] is what is known of one process, [`miss`] what
-//! keeps a rule from matching. [`harmless`] stands between strangers' text and
-//! a terminal.
+//! keeps a rule from matching. [`psstat_support::escape`] makes untrusted
+//! text safe for a terminal.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -24,11 +24,9 @@ pub mod commands;
 pub mod conf;
 pub mod csv;
 pub mod doctor;
-pub mod escape;
 pub mod excerpt;
 pub mod executable;
 pub mod exit;
-mod failpoint;
 pub mod json;
 pub mod longest_match;
 pub mod measure;
@@ -46,6 +44,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use exit::Outcome;
+use psstat_support::{escape, failpoint};
 
 /// Runs the program with these arguments, the first being its own name, and
 /// gives its exit status. The one place that prints errors.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_sampler::{Error, Health, ImageId, IoCounters, Numbers, Options, Sampler};
+use psstat_support::procfs;
 
 use crate::row::Row;
 use crate::selector::{Selector, TOTAL};
@@ -174,16 +175,7 @@ pub fn command_lines(proc: &Path) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
 
 /// Whether a folder is no procfs but, it seems, a copy of one.
 pub fn is_capture(proc: &Path) -> bool {
-    rustix::fs::statfs(proc).is_ok_and(|fs| fs.f_type != rustix::fs::PROC_SUPER_MAGIC)
-}
-
-/// Whether there can be processes in a folder: it is a procfs, or has at least
-/// one process in it, as a copy has. An unmounted `/proc` is neither. A folder
-/// that cannot be listed counts as one; reading it says why.
-pub fn may_hold_processes(proc: &Path) -> bool {
-    let Ok(mut entries) = std::fs::read_dir(proc) else { return true };
-    let is_pid = |name: std::ffi::OsString| name.to_str().is_some_and(|n| n.parse::<u32>().is_ok());
-    !is_capture(proc) || entries.any(|entry| entry.is_ok_and(|entry| is_pid(entry.file_name())))
+    procfs::is_procfs(proc).is_ok_and(|is_procfs| !is_procfs)
 }
 
 /// This process's pid as a procfs knows it, which may be that of another pid

@@ -11,6 +11,8 @@ use psstat_matcher::ownership::{OwnershipIssue, check_ownership};
 use psstat_matcher::watcher::{Event, POLL_INTERVAL};
 use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
 use psstat_sampler::{Candidate, ImageId, Options, Sampler};
+use psstat_support::cmdline::is_collector;
+use psstat_support::escape;
 
 use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
 use crate::log::{self, OnceLog};
@@ -281,7 +283,7 @@ fn in_one_line(path: &str, diagnostic: &Diagnostic) -> String {
 
 /// `--check`: prints to stderr what is wrong with the conf, as a compiler does.
 pub fn check(path: &Path, owner: &OwnerPolicy, proc: &Path) -> u8 {
-    let name = log::escape(&path.display().to_string());
+    let name = escape::bytes(path.as_os_str().as_encoded_bytes());
     let mut status = EXIT_OK;
     let show = |diagnostics: &[Diagnostic]| {
         for diagnostic in diagnostics {
@@ -335,12 +337,6 @@ fn check_coverage(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
         }
     });
     survey.findings()
-}
-
-/// Whether a command line is that of a collector, which may run here.
-fn is_collector(text: &[u8]) -> bool {
-    let program = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-    program.rsplit(|&byte| byte == b'/').next() == Some(b"psstat-tcollector")
 }
 
 /// Prints to stderr; if nobody listens, the status still tells.

@@ -16,12 +16,10 @@ use std::time::{Duration, Instant};
 use psstat_matcher::ownership::{OwnershipIssue, check_ownership};
 use psstat_matcher::watcher::{ConfigWatcher, Event, InotifyLimit};
 use psstat_sampler::spawn_with_private_fd_table;
-use rustix::event::{PollFd, PollFlags};
+use psstat_support::failpoint;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::cycle::catch_panic;
-use crate::failpoint;
-use crate::privileges;
-use crate::signals::timespec;
+use crate::{panic, privileges};
 
 /// A look that takes longer than this hangs.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
@@ -260,11 +258,11 @@ fn follow(desk: &Mutex<Mailbox>, far: &UnixStream, mut live: ConfigWatcher, owne
         shared.busy_since = Some(now);
         shared.is_busy = true;
         drop(shared);
-        let looked = catch_panic(|| {
+        let looked = panic::catch(|| {
             let found = live.read_raw(now);
             lock(desk).busy_since = None;
             let event = live.parse_and_report(found?)?;
-            failpoint::hit(format_args!("conf"));
+            failpoint::hit("conf");
             let complaints = match &event {
                 // May ask a name service, which may be slow.
                 Event::Loaded(loaded) => check_ownership(&loaded.identity, owner),
@@ -301,15 +299,15 @@ fn follow(desk: &Mutex<Mailbox>, far: &UnixStream, mut live: ConfigWatcher, owne
 /// Until something may have changed, the time has come to look, or the bell.
 fn sleep(far: &UnixStream, live: &ConfigWatcher) {
     let deadline = live.deadline().unwrap_or_else(Instant::now);
-    let timeout = timespec(deadline.saturating_duration_since(Instant::now()));
+    let timeout = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
     let far = PollFd::from_borrowed_fd(far.as_fd(), PollFlags::IN);
     // An interrupted sleep is one more look.
     let _ = match live.fd() {
         Some(events) => {
             let events = PollFd::from_borrowed_fd(events, PollFlags::IN);
-            rustix::event::poll(&mut [far, events], Some(&timeout))
+            rustix::event::poll(&mut [far, events], timeout.as_ref())
         }
-        None => rustix::event::poll(&mut [far], Some(&timeout)),
+        None => rustix::event::poll(&mut [far], timeout.as_ref()),
     };
 }
 

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use psstat_sampler::{Health, Sampler};
+use psstat_support::failpoint;
 
 use crate::conf::{ActiveRules, Conf};
-use crate::failpoint;
 use crate::log::{self, OnceLog};
 use crate::signals::Signals;
 
@@ -40,7 +40,7 @@ impl SampleLoop {
 
     /// Other rules are in force: every process is asked about anew.
     pub fn rules_changed(&mut self, rules: &ActiveRules) {
-        failpoint::hit(format_args!("panic:rules"));
+        failpoint::hit("panic:rules");
         self.sampler.reclassify_all(rules.known());
     }
 
@@ -50,7 +50,7 @@ impl SampleLoop {
         let rules = &mut conf.rules;
         let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
         failpoint::hit(format_args!("panic:{cycle}"));
-        failpoint::hit(format_args!("panic"));
+        failpoint::hit("panic");
         let changed = signals.wait(due, conf);
         conf.rules.take_newly_limited(|rule| {
             log::line(&format!(
@@ -168,11 +168,6 @@ impl Schedule {
     }
 }
 
-/// Runs a step in which a defect may show; `None` if one did, and it is logged.
-pub fn catch_panic<T>(step: impl FnOnce() -> T) -> Option<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).ok()
-}
-
 /// Logs how the numbers are read.
 pub fn log_fast_paths(sampler: &Sampler) {
     let fast = sampler.fast_paths();
@@ -261,11 +256,5 @@ mod tests {
         matters.sort_unstable();
         matters.dedup();
         assert_eq!(matters.len(), 14);
-    }
-
-    #[test]
-    fn panic_is_caught() {
-        assert_eq!(catch_panic(|| 1), Some(1));
-        assert_eq!(catch_panic(|| -> i32 { panic!("on purpose") }), None);
     }
 }

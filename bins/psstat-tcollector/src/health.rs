@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::Statm;
+use psstat_support::clock::process_cpu_time;
 use rustix::fs::{Mode, OFlags};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::privileges::Capabilities;
 
@@ -62,7 +62,7 @@ impl SelfMeter {
     /// threads since the last time, so that what follows a cycle's points (their
     /// encoding, their write, looks at the conf) is in those of the next one.
     pub fn read(&mut self, own: &mut SelfMetrics) {
-        let cpu = self_cpu_time();
+        let cpu = process_cpu_time();
         own.cpu_milliseconds = cpu.saturating_sub(self.told).as_secs_f64() * 1e3;
         self.told = cpu;
         own.wall_milliseconds = self.began.elapsed().as_secs_f64() * 1e3;
@@ -92,10 +92,4 @@ impl Default for SelfMeter {
     fn default() -> SelfMeter {
         SelfMeter::new()
     }
-}
-
-fn self_cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }

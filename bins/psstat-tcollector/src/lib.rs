@@ -11,11 +11,11 @@
 pub mod conf;
 pub mod config_watcher;
 pub mod cycle;
-pub mod failpoint;
 pub mod health;
 pub mod log;
 pub mod options;
 pub mod output;
+mod panic;
 pub mod points;
 pub mod privileges;
 pub mod run;
@@ -34,7 +34,7 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    log::install_panic_hook();
+    panic::install_hook();
     let settings = match options::Options::read().resolve() {
         Ok(settings) => settings,
         Err(error) => error.exit(),
@@ -44,5 +44,5 @@ pub fn main() -> ExitCode {
     }
     // A defect that nothing else caught ends it, but does not keep tcollector
     // from starting it again.
-    ExitCode::from(cycle::catch_panic(|| run::run(settings)).unwrap_or(EXIT_OK))
+    ExitCode::from(panic::catch(|| run::run(settings)).unwrap_or(EXIT_OK))
 }

@@ -2,8 +2,9 @@
 //! each matter once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
+use psstat_support::escape;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// The longest line, its newline included: a pipe that has room at all takes so
@@ -53,7 +54,7 @@ fn report_dropped() -> bool {
 fn format_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len() + 16);
     line.push_str("\npsstat: ");
-    line.push_str(&escape(message));
+    line.push_str(&escape::text(message));
     if line.len() > LONGEST {
         let room = LONGEST - "…\n".len();
         let end = (0..=room).rev().find(|&end| line.is_char_boundary(end));
@@ -76,51 +77,6 @@ fn try_write(line: &str) -> bool {
     let Ok(written) = rustix::io::write(stderr, line.as_bytes()) else { return false };
     PARTIAL.store(written < line.len(), Ordering::Relaxed);
     written == line.len()
-}
-
-/// Strangers' text that never begins a line of its own or moves a cursor.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
-}
-
-/// The defect that was told last.
-static DEFECT: Mutex<String> = Mutex::new(String::new());
-
-fn last_panic() -> MutexGuard<'static, String> {
-    DEFECT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// All has gone well for a cycle: a defect that shows from now on is told,
-/// whether or not it was told before.
-pub fn clear_last_panic() {
-    last_panic().clear();
-}
-
-/// Makes a panic one log line, and the same one in cycle after cycle no other.
-pub fn install_panic_hook() {
-    std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let payload = info.payload();
-        let reason = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no reason given");
-        let message = format!("defect at {place}: {reason}; please report it");
-        let mut last = last_panic();
-        if *last != message {
-            line(&message);
-            *last = message;
-        }
-    }));
 }
 
 /// Which matters have been told, so that none is told again and again.
@@ -155,7 +111,7 @@ mod tests {
             let line = format_line(&"ä".repeat(long));
             assert!(line.len() <= LONGEST + 1 && line.ends_with("ä…\n"), "{}", line.len());
         }
-        assert_eq!(format_line("a\nb"), "\npsstat: a\\nb\n");
+        assert_eq!(format_line("a\nb"), "\npsstat: a\\x0ab\n");
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The collector's life: start, cycle after cycle, end.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use psstat_emit::{ImageName, Timestamp};
 use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
+use psstat_support::{failpoint, procfs};
 use rustix::io::Errno;
 
 use crate::conf::{Conf, OwnerPolicy, check};
-use crate::cycle::{SampleLoop, Schedule, catch_panic, log_fast_paths};
-use crate::failpoint;
+use crate::cycle::{SampleLoop, Schedule, log_fast_paths};
 use crate::health::{SelfMeter, SelfMetrics};
 use crate::log;
 use crate::options::Settings;
 use crate::output::{Output, Written};
+use crate::panic;
 use crate::points::{self, Memory};
 use crate::privileges::{self, Capabilities};
 use crate::signals::Signals;
@@ -39,7 +39,7 @@ pub fn run(settings: Settings) -> u8 {
             return EXIT_OK;
         }
     };
-    failpoint::hit(format_args!("panic:start"));
+    failpoint::hit("panic:start");
     privileges::raise_descriptor_limit();
     let held = Capabilities::now();
     if settings.debug {
@@ -60,7 +60,7 @@ pub fn run(settings: Settings) -> u8 {
             return if named_wrong { EXIT_USAGE } else { EXIT_OK };
         }
     };
-    if !looks_like_procfs(&settings.proc) {
+    if !procfs::looks_like_procfs(&settings.proc).unwrap_or(false) {
         log::line(&format!(
             "{proc} is no procfs, nor a copy of one: there is no process in it; if it should be \
              one, `mount -t proc proc {proc}`",
@@ -104,17 +104,6 @@ fn is_bad_path(error: &psstat_sampler::Error) -> bool {
     matches!(errno, Some(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP))
 }
 
-/// Whether there can be processes in a folder: it is a procfs, or has one in it,
-/// as a copy has. Of an unmounted `/proc` all images would be said to be gone.
-fn looks_like_procfs(proc: &Path) -> bool {
-    let is_procfs =
-        rustix::fs::statfs(proc).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
-    let is_pid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
-    is_procfs
-        || std::fs::read_dir(proc)
-            .is_ok_and(|entries| entries.flatten().any(|entry| is_pid(entry).is_some()))
-}
-
 struct Collector {
     settings: Settings,
     options: Options,
@@ -146,13 +135,13 @@ impl Collector {
         loop {
             cycle += 1;
             self.meter.begin();
-            match catch_panic(|| self.cycle(cycle, rules_changed)) {
+            match panic::catch(|| self.cycle(cycle, rules_changed)) {
                 Some(changed) => {
                     rules_changed = changed;
                     self.panicked_last_cycle = false;
                     // Nor was there one in reading the conf since the last cycle.
                     if self.panics_before == self.health.panics {
-                        log::clear_last_panic();
+                        panic::clear_last();
                     }
                     self.panics_before = self.health.panics;
                 }
@@ -189,7 +178,7 @@ impl Collector {
     /// Waits with an eye on the conf, whose reading may have a defect too: then
     /// without. Tells whether the rules changed, or may have.
     fn wait(&mut self, until: Instant, wait: fn(&Signals, Instant, &mut Conf) -> bool) -> bool {
-        let changed = catch_panic(|| wait(&self.signals, until, &mut self.conf));
+        let changed = panic::catch(|| wait(&self.signals, until, &mut self.conf));
         changed.unwrap_or_else(|| {
             self.health.panics += 1;
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
@@ -260,13 +249,13 @@ impl Collector {
         self.buffer.clear();
         let first = !std::mem::replace(&mut self.panicked_last_cycle, true);
         let kept = first
-            && catch_panic(|| {
-                failpoint::hit(format_args!("panic:recover"));
+            && panic::catch(|| {
+                failpoint::hit("panic:recover");
                 self.sampling.sampler.recover_after_panic();
             })
             .is_some();
         if !kept {
-            catch_panic(|| match Sampler::new(self.options.clone()) {
+            panic::catch(|| match Sampler::new(self.options.clone()) {
                 Ok(sampler) => self.sampling = SampleLoop::new(sampler),
                 Err(error) => log::line(&error.to_string()),
             });
@@ -277,7 +266,7 @@ impl Collector {
     /// defects above all. tcollector kills a collector that is silent, and no
     /// alert would show the reason.
     fn emit_health_only(&mut self) {
-        let told = catch_panic(|| {
+        let told = panic::catch(|| {
             let time = self.time();
             self.update_self_metrics();
             if let Ok(mut points) = self.settings.encoder.begin(&mut self.buffer, time) {

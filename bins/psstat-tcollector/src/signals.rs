@@ -93,14 +93,6 @@ impl Signals {
         let mut waited_for =
             [self.sighup.as_fd(), conf.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         // An interrupted sleep is looked into by the caller.
-        let _ = rustix::event::poll(&mut waited_for, Some(&timespec(time)));
-    }
-}
-
-/// A time as `poll(2)` takes it.
-pub fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(time.subsec_nanos()),
+        let _ = rustix::event::poll(&mut waited_for, Timespec::try_from(time).ok().as_ref());
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use psstat_matcher::file::{self, LoadError};
 use psstat_matcher::ownership::check_ownership;
 use psstat_matcher::{CoverageCheck, Diagnostic, Rule, Rules, Severity};
+use psstat_support::cmdline::is_collector;
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, ConfArgs, Format, GlobalArgs};
@@ -119,12 +120,6 @@ fn of_file(severity: &'static str, name: &str, what: &str) -> Finding {
     let message = format!("the file {what}");
     let shown = format!("{severity}: {}\n --> {name}", escape::text(&message));
     Finding { severity, line: None, column: None, message, remedy: String::new(), excerpt: shown }
-}
-
-/// Whether a command line is that of psstat's collector.
-fn is_collector(text: &[u8]) -> bool {
-    let program = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-    program.rsplit(|&byte| byte == b'/').next() == Some(b"psstat-tcollector")
 }
 
 fn text(findings: &[Finding], checked: &CheckReport<'_>, name: &str, paint: Paint) -> String {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use psstat_matcher::{ImageName, Rule, Rules};
+use psstat_support::clock;
 use serde_json::{Map, Value, json};
 
 use super::source;
@@ -15,7 +16,7 @@ use crate::args::{ConfArgs, ExplainArgs, Format, GlobalArgs};
 use crate::exit::{Error, Outcome};
 use crate::near_miss::NearMiss;
 use crate::terminal::{self, Paint};
-use crate::{escape, excerpt, time};
+use crate::{escape, excerpt};
 
 /// How much CPU time is spent on what keeps rules from matching: on a busy
 /// machine, too, it is found for as many. Many rules on a
@@ -68,12 +69,12 @@ struct TimeBudget {
 
 impl TimeBudget {
     fn begin() -> TimeBudget {
-        TimeBudget { begin: time::cpu_time(), ran_out: Cell::new(false) }
+        TimeBudget { begin: clock::process_cpu_time(), ran_out: Cell::new(false) }
     }
 
     /// Whether there is some left.
     fn has_time(&self) -> bool {
-        let lasts = time::cpu_time().saturating_sub(self.begin) < SEARCH_BUDGET;
+        let lasts = clock::process_cpu_time().saturating_sub(self.begin) < SEARCH_BUDGET;
         if !lasts {
             self.ran_out.set(true);
         }

@@ -9,9 +9,11 @@ mod pid;
 mod source;
 mod top;
 
+use psstat_support::procfs;
+
 use crate::args::{Args, Command};
+use crate::conf;
 use crate::exit::{Error, Outcome};
-use crate::{conf, measure};
 
 /// Does what was asked.
 ///
@@ -19,7 +21,7 @@ use crate::{conf, measure};
 /// When it cannot be done; see [`Failure`].
 pub fn run(args: Args) -> Result<Outcome, Error> {
     let proc = &args.common.proc;
-    if !measure::may_hold_processes(proc) {
+    if matches!(procfs::looks_like_procfs(proc), Ok(false)) {
         let shown = conf::shown(proc);
         return Err(Error::Usage(format!(
             "{shown} is no procfs, nor a copy of one: there is no process in it; if it should be \

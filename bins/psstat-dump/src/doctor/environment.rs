@@ -5,6 +5,8 @@ use std::path::Path;
 
 use psstat_matcher::file::{self, LoadError};
 use psstat_matcher::ownership::check_ownership;
+use psstat_support::cmdline::{is_collector, is_tcollector};
+use psstat_support::procfs;
 use rustix::fs::inotify;
 use rustix::process::{Resource, getrlimit};
 
@@ -19,10 +21,7 @@ const RESERVE: u64 = 64;
 /// Whether all processes' files can be kept open.
 pub(super) fn descriptors(proc: &Path) -> Check {
     const NAME: &str = "descriptors";
-    let processes = std::fs::read_dir(proc).into_iter().flatten().flatten();
-    let processes = processes
-        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()))
-        .count() as u64;
+    let processes = procfs::pids(proc).map_or(0, Iterator::count) as u64;
     let limit = getrlimit(Resource::Nofile);
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
     descriptors_of(NAME, processes, soft, hard)
@@ -102,18 +101,11 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
     }
 }
 
-/// Whether a command line is that of a program, or of a script of that name.
-pub(super) fn is_program(text: &[u8], program: &str) -> bool {
-    let mut words = text.split(u8::is_ascii_whitespace).take(3);
-    words.any(|word| word.rsplit(|byte| *byte == b'/').next() == Some(program.as_bytes()))
-}
-
 /// Whether tcollector and the collector run.
 pub(super) fn collector(here: &BTreeMap<u32, Vec<u8>>) -> Check {
     const NAME: &str = "collector";
-    let runs = |program: &str| here.values().any(|text| is_program(text, program));
-    let collector = runs("psstat-tcollector");
-    match (collector, runs("tcollector.py") || runs("tcollector")) {
+    let runs = |is: fn(&[u8]) -> bool| here.values().any(|cmdline| is(cmdline));
+    match (runs(is_collector), runs(is_tcollector)) {
         (true, true) => Check::ok(NAME, "psstat-tcollector and tcollector run"),
         (true, false) => Check::ok(NAME, "psstat-tcollector runs, tcollector does not"),
         (false, true) => Check::note(

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use psstat_support::procfs;
+
 use super::Check;
 use super::rights::may_trace;
 use crate::process_report::{Files, ReadError};
@@ -34,7 +36,7 @@ struct Tally {
 /// One check a file.
 pub(super) fn files(proc: &Path) -> Vec<Check> {
     let mut tallies = [Tally::default(); FILES.len()];
-    for pid in pids(proc) {
+    for pid in procfs::pids(proc).into_iter().flatten() {
         let Ok(files) = Files::open(proc, pid) else { continue };
         for (tally, (name, _, way)) in tallies.iter_mut().zip(FILES) {
             let tried = match way {
@@ -83,11 +85,6 @@ fn remedy(has_right: bool, is_root: bool) -> String {
     let program = std::env::current_exe().ok();
     let program = program.map_or("PROGRAM".to_owned(), |path| crate::conf::shown(&path));
     format!("run as root, or `setcap cap_sys_ptrace,cap_dac_read_search+ep {program}`")
-}
-
-fn pids(proc: &Path) -> Vec<u32> {
-    let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 #[cfg(test)]

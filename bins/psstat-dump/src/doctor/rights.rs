@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use psstat_proc_parse::Status;
+use psstat_support::cmdline::is_collector;
 
 use super::Check;
-use super::environment::is_program;
 use crate::process_report::capability_names;
 
 /// `CAP_SYS_PTRACE`, the right to read other users' processes.
@@ -22,7 +22,7 @@ pub(super) fn may_trace(proc: &Path) -> bool {
 /// One check for this program, one for each collector that runs.
 pub(super) fn capabilities(proc: &Path, here: &BTreeMap<u32, Vec<u8>>) -> Vec<Check> {
     let own = effective(&proc.join("self")).map(|set| Check::ok("capabilities", describe(set)));
-    let collectors = here.iter().filter(|(_, text)| is_program(text, "psstat-tcollector"));
+    let collectors = here.iter().filter(|(_, text)| is_collector(text));
     let collectors = collectors.filter_map(|(pid, _)| {
         let set = effective(&proc.join(pid.to_string()))?;
         Some(of_collector(*pid, set))

@@ -19,7 +19,7 @@ use super::view;
 use crate::exit::Error;
 use crate::failpoint;
 use crate::measure::{Measurer, Snapshot};
-use crate::time::cpu_time;
+use psstat_support::clock::process_cpu_time;
 
 /// How long a signal or a new window may wait for its turn.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -160,13 +160,13 @@ fn measure(mut measurer: Measurer) -> io::Result<Receiver<(Snapshot, Duration)>>
     // One that nobody has looked at yet is enough.
     let (sender, receiver) = sync_channel(1);
     std::thread::Builder::new().name(MEASURING.to_owned()).spawn(move || {
-        let mut before = cpu_time();
+        let mut before = process_cpu_time();
         loop {
             let due = measurer.open();
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let snapshot = measurer.close();
             failpoint::hit("measure");
-            let now = cpu_time();
+            let now = process_cpu_time();
             if sender.send((snapshot, now.saturating_sub(before))).is_err() {
                 return;
             }

@@ -243,7 +243,7 @@ fn shows_a_capture() {
 #[test]
 fn restores_terminal_on_panic() {
     if !cfg!(debug_assertions) {
-        return println!("skipped: a release build has no defects on purpose");
+        return println!("skipped: release builds have no failpoints");
     }
     for (fault, interval, status) in [("draw", "3600", 101), ("measure", "0.1", 2)] {
         let args = ["top", "--no-conf", "--interval", interval];
@@ -261,7 +261,7 @@ fn restores_terminal_on_panic() {
         // What happened is told on the screen that stays.
         let (before, after) = top.output.split_once(LEAVES).unwrap();
         assert!(before.contains(ENTERS), "{fault}: {}", top.output);
-        let words = format!("a defect on purpose: {fault}");
+        let words = format!("injected fault: {fault}");
         assert!(!before.contains(&words) && after.contains(&words), "{fault}: {}", top.output);
         assert!(top.output.rfind(SHOWS_CURSOR) > top.output.rfind(HIDES_CURSOR), "{fault}");
     }

@@ -217,9 +217,9 @@ fn a_defect_costs_one_cycle() {
     assert_eq!(before.image("lives"), after.image("lives"));
     assert_eq!(after.get("net image=lives type=tcp"), 4);
     assert!(after.get("io image=lives type=wchar") > 1_000_000);
-    let told = collector.logged("defect");
+    let told = collector.logged("panic at");
     assert_eq!(told.len(), 1, "{:#?}", collector.log());
-    assert!(told[0].contains("on purpose: panic:4"), "{told:?}");
+    assert!(told[0].contains("injected fault: panic:4"), "{told:?}");
 }
 
 /// A defect that shows in every cycle is told once, and the collector does not
@@ -243,7 +243,7 @@ fn repeated_panic_is_logged_once() {
         }
         assert_eq!(cycles[0].get("collector.late"), 0);
         left_out_by_need(&cycles, 1);
-        let told = collector.logged("on purpose: panic");
+        let told = collector.logged("injected fault: panic");
         let each = 1 + usize::from(fault.contains("recover"));
         assert!((1..=2 * each).contains(&told.len()), "{:#?}", collector.log());
         assert_eq!(collector.log().len(), 1 + told.len(), "{:#?}", collector.log());
@@ -278,7 +278,7 @@ fn panic_at_start_exits_0() {
     let (_temp, path) = nobody();
     let mut collector = Setup::with(&path).env("PSSTAT_FAULT", "panic:start").spawn();
     assert_eq!(collector.end(), Some(0));
-    assert_eq!(collector.logged("on purpose: panic:start").len(), 1);
+    assert_eq!(collector.logged("injected fault: panic:start").len(), 1);
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 
@@ -294,7 +294,7 @@ fn panic_in_reload_is_survived() {
     assert_eq!(cycle.get("collector.panics"), 1);
     // Between two cycles, most likely.
     collector.signal(Signal::HUP);
-    collector.hear(2, "defect");
+    collector.hear(2, "injected fault");
     let cycle = collector.fresh();
     assert_eq!(cycle.get("collector.panics"), 2);
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());

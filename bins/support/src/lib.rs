@@ -1,0 +1,11 @@
+//! Code that both programs of psstat use and that no library crate offers.
+//!
+//! This crate is internal: it is not published, and its interface may change at any time.
+#![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod clock;
+pub mod cmdline;
+pub mod escape;
+pub mod failpoint;
+pub mod procfs;
