@@ -1,6 +1,13 @@
 //! `/proc/PID/cmdline`: the arguments, each terminated by a NUL. See
 //! proc_pid_cmdline(5).
 
+use nom::Parser;
+use nom::combinator::{eof, map, not, opt, rest};
+use nom::sequence::{preceded, terminated};
+
+use crate::error::ParseResult;
+use crate::leaf::{byte, until};
+
 /// The command line of a process.
 ///
 /// Any bytes are valid: a process may overwrite its own command line, which
@@ -48,8 +55,7 @@ impl<'a> Cmdline<'a> {
     /// the last argument does not start another one.
     #[must_use]
     pub fn args(self) -> CmdlineArgs<'a> {
-        let rest = (!self.0.is_empty()).then(|| self.0.strip_suffix(b"\0").unwrap_or(self.0));
-        CmdlineArgs { rest }
+        CmdlineArgs { rest: self.0 }
     }
 
     /// The bytes of the arguments joined by spaces: trailing NULs are dropped,
@@ -92,25 +98,35 @@ impl<'a> IntoIterator for Cmdline<'a> {
     }
 }
 
+/// The grammar of [`Cmdline`]: takes all of the input.
+///
+/// # Errors
+/// Never: any bytes are a command line.
+pub fn cmdline(input: &[u8]) -> ParseResult<'_, Cmdline<'_>> {
+    map(rest, Cmdline::new).parse_complete(input)
+}
+
+/// The grammar of an argument, with its NUL unless the input ends before it.
+///
+/// # Errors
+/// At the end of the input.
+pub fn argument(input: &[u8]) -> ParseResult<'_, &[u8]> {
+    preceded(not(eof), terminated(until(0), opt(byte(0)))).parse_complete(input)
+}
+
 /// The arguments of a [`Cmdline`], from [`Cmdline::args`].
 #[derive(Clone, Debug)]
 pub struct CmdlineArgs<'a> {
-    /// `None` after the last argument.
-    rest: Option<&'a [u8]>,
+    rest: &'a [u8],
 }
 
 impl<'a> Iterator for CmdlineArgs<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.rest?;
-        let Some(end) = memchr::memchr(0, rest) else {
-            self.rest = None;
-            return Some(rest);
-        };
-        let (argument, terminated) = rest.split_at_checked(end)?;
-        self.rest = terminated.get(1..);
-        Some(argument)
+        let next;
+        (self.rest, next) = argument(self.rest).ok()?;
+        Some(next)
     }
 }
 

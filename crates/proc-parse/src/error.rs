@@ -1,8 +1,14 @@
-//! What a parser says when a file is not as the kernel prints it.
+//! Errors: which byte of which field of which file differs from the kernel's
+//! format.
 
 use core::fmt;
 
-/// Which of the kernel's files was being read.
+use nom::error::{ContextError, ErrorKind, FromExternalError};
+use nom::{Emit, Err, Mode, OutputM, OutputMode, PResult, Parser};
+
+use crate::leaf::Grammar;
+
+/// A file of `/proc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProcFile {
@@ -16,15 +22,17 @@ pub enum ProcFile {
     Status,
     /// `/proc/PID/limits`
     Limits,
-    /// `/proc/PID/net/{tcp,tcp6,udp,udp6}`, which share one format
+    /// `/proc/PID/cgroup`
+    Cgroup,
+    /// `/proc/PID/net/{tcp,tcp6,udp,udp6}`, which have one format
     Inet,
     /// `/proc/PID/net/unix`
     Unix,
 }
 
 impl ProcFile {
-    /// The name that errors show: the file's own, and `inet` for the four
-    /// tables that share a format.
+    /// The name in error messages: that of the file, and `inet` for the four
+    /// tables that have one format.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,40 +41,44 @@ impl ProcFile {
             Self::Io => "io",
             Self::Status => "status",
             Self::Limits => "limits",
+            Self::Cgroup => "cgroup",
             Self::Inet => "inet",
             Self::Unix => "unix",
         }
     }
 
-    /// The names of the fields, in the file's order; the first is number 1.
-    const fn fields(self) -> &'static [&'static str] {
-        match self {
-            Self::Stat => &crate::stat::FIELDS,
-            Self::Statm => &crate::statm::FIELDS,
-            Self::Io => &crate::io::FIELDS,
-            Self::Status => &crate::status::FIELDS,
+    /// The name of a field. Numbers start at 1.
+    fn field_name(self, number: u8) -> Option<&'static str> {
+        let index = usize::from(number).checked_sub(1)?;
+        let fields: &[&str] = match self {
+            Self::Stat => crate::Stat::FIELDS,
+            Self::Statm => crate::Statm::FIELDS,
+            Self::Io => crate::Io::FIELDS,
+            Self::Status => return crate::status::key(index),
             Self::Limits => &crate::limits::FIELDS,
+            Self::Cgroup => &crate::cgroup::FIELDS,
             Self::Inet => &crate::net::inet::FIELDS,
             Self::Unix => &crate::net::unix::FIELDS,
-        }
+        };
+        fields.get(index).copied()
     }
 }
 
-/// What should have stood at the place where parsing stopped.
+/// The element that the format requires at the position of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
-    /// One digit at least, `0` to `9`.
+    /// One or more digits, `0` to `9`.
     Decimal,
-    /// A number that the field's type can hold; a larger one stands there.
+    /// A number within the range of the field's type.
     Range,
     /// Hexadecimal digits, as many as the column has.
     Hex,
-    /// One space, tab or other separator between two fields.
+    /// A space, tab or other separator between two fields.
     Separator,
-    /// The end of the line. A text that was cut off has none.
+    /// The end of the line. Truncated text has none.
     LineEnd,
-    /// The field's own key, such as `rchar: `, or a fixed word of the format.
+    /// The key of the field, such as `rchar: `, or another fixed word.
     Keyword,
     /// The `(` before the name of a process, or the `)` after it.
     Paren,
@@ -75,7 +87,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// The words that complete "expected …".
+    /// The text that completes "expected …".
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -91,7 +103,14 @@ impl Expected {
     }
 }
 
-/// Where a text departs from the kernel's format, and how. Eight bytes.
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A deviation from the kernel's format: file, field, byte and the expected
+/// element, in eight bytes.
 ///
 /// ```
 /// let error = psstat_proc_parse::Statm::parse(b"765 406 377 five 0 123 0\n").unwrap_err();
@@ -107,17 +126,10 @@ pub struct Error {
 }
 
 impl Error {
-    /// `field` counts from 1, as proc(5) does.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn new(file: ProcFile, field: u8, offset: usize, expected: Expected) -> Self {
-        Self { offset: u32::try_from(offset).unwrap_or(u32::MAX), file, field, expected }
-    }
-
     /// The same error in a text that has `bytes` more before it.
     #[cold]
     pub(crate) fn offset_by(self, bytes: usize) -> Self {
-        Self { offset: u32::try_from(self.offset() + bytes).unwrap_or(u32::MAX), ..self }
+        Self { offset: saturated(self.offset() + bytes), ..self }
     }
 
     /// The file.
@@ -126,15 +138,14 @@ impl Error {
         self.file
     }
 
-    /// The field's name, as in proc(5) or in the table's header.
+    /// The name of the field in proc(5) or in the header of the table.
     #[must_use]
     pub fn field(self) -> &'static str {
-        let index = usize::from(self.field).saturating_sub(1);
-        self.file.fields().get(index).copied().unwrap_or("text")
+        self.file.field_name(self.field).unwrap_or("text")
     }
 
-    /// The field's number, counted from 1. `None` for `status`, whose lines
-    /// come and go with the kernel's version.
+    /// The number of the field, counted from 1 as in proc(5). `None` for
+    /// `status`, whose lines differ between kernel versions.
     #[must_use]
     pub const fn field_number(self) -> Option<u8> {
         match self.file {
@@ -143,14 +154,13 @@ impl Error {
         }
     }
 
-    /// The byte where it happened, counted from 0 at the start of the text
-    /// that was given.
+    /// The position of the error in the parsed text, in bytes from its start.
     #[must_use]
     pub const fn offset(self) -> usize {
         self.offset as usize
     }
 
-    /// What should have stood there.
+    /// The element that was expected at this position.
     #[must_use]
     pub const fn expected(self) -> Expected {
         self.expected
@@ -164,8 +174,198 @@ impl fmt::Display for Error {
             Some(number) => write!(f, "{number} ({})", self.field())?,
             None => f.write_str(self.field())?,
         }
-        write!(f, " at byte {}: expected {}", self.offset, self.expected.as_str())
+        write!(f, " at byte {}: expected {}", self.offset, self.expected)
     }
 }
 
 impl core::error::Error for Error {}
+
+/// The error type of the nom parsers in [`grammar`](crate::grammar).
+///
+/// nom gives a parser only the rest of the input, so this error holds the number
+/// of bytes from its position to the end; [`ParseError::locate`] turns it into
+/// an [`Error`] with the offset from the start. Errors of nom's own combinators
+/// have neither file nor field. Eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParseError {
+    remaining: u32,
+    file: Option<ProcFile>,
+    field: u8,
+    expected: Expected,
+}
+
+/// The result of a nom parser of this crate.
+pub type ParseResult<'a, T> = nom::IResult<&'a [u8], T, ParseError>;
+
+impl ParseError {
+    #[inline(always)]
+    pub(crate) fn new(rest: &[u8], expected: Expected) -> Self {
+        Self { remaining: saturated(rest.len()), file: None, field: 0, expected }
+    }
+
+    /// The file, if the error comes from a field of a file.
+    #[must_use]
+    pub const fn file(self) -> Option<ProcFile> {
+        self.file
+    }
+
+    /// The name of the field, as [`Error::field`].
+    #[must_use]
+    pub fn field(self) -> Option<&'static str> {
+        self.file?.field_name(self.field)
+    }
+
+    /// The element that was expected.
+    #[must_use]
+    pub const fn expected(self) -> Expected {
+        self.expected
+    }
+
+    /// The number of bytes from the position of the error to the end of the
+    /// input.
+    #[must_use]
+    pub const fn remaining(self) -> usize {
+        self.remaining as usize
+    }
+
+    /// The position of the error in `input`, the text that the outermost parser
+    /// was called with. `None` if the error does not come from a field of a
+    /// file.
+    #[must_use]
+    pub fn locate(self, input: &[u8]) -> Option<Error> {
+        Some(self.in_file(self.file?, input))
+    }
+
+    fn in_file(self, file: ProcFile, input: &[u8]) -> Error {
+        let Self { field, expected, .. } = self;
+        let offset = saturated(input.len().saturating_sub(self.remaining()));
+        Error { offset, file, field, expected }
+    }
+
+    /// The same error in an input that has `bytes` more after it.
+    #[cold]
+    pub(crate) fn with_more(self, bytes: usize) -> Self {
+        Self { remaining: saturated(self.remaining() + bytes), ..self }
+    }
+
+    /// Sets the field, unless a parser further in has set it.
+    #[cold]
+    #[inline(never)]
+    fn in_field(self, Field(file, field): Field) -> Self {
+        if self.file.is_some() { self } else { Self { file: Some(file), field, ..self } }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(file), Some(field)) = (self.file, self.field()) {
+            write!(f, "{}: field {field}, ", file.name())?;
+        }
+        write!(f, "{} bytes before the end: expected {}", self.remaining, self.expected)
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+impl nom::error::ParseError<&[u8]> for ParseError {
+    #[cold]
+    fn from_error_kind(rest: &[u8], kind: ErrorKind) -> Self {
+        let expected = match kind {
+            ErrorKind::Digit => Expected::Decimal,
+            ErrorKind::HexDigit => Expected::Hex,
+            ErrorKind::Tag | ErrorKind::OneOf | ErrorKind::Alt => Expected::Keyword,
+            ErrorKind::Char | ErrorKind::Space | ErrorKind::MultiSpace => Expected::Separator,
+            ErrorKind::CrLf | ErrorKind::Eof => Expected::LineEnd,
+            _ => Expected::Character,
+        };
+        Self::new(rest, expected)
+    }
+
+    /// Keeps the first error, which is the most precise.
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+
+    /// Of two alternatives, the error of the one that parsed more.
+    fn or(self, other: Self) -> Self {
+        if other.remaining < self.remaining { other } else { self }
+    }
+}
+
+/// Caller's contexts are not kept: an error names a field of a file.
+impl ContextError<&[u8]> for ParseError {}
+
+impl<E> FromExternalError<&[u8], E> for ParseError {
+    /// For `map_res` and its like: a value outside the range of its type.
+    #[cold]
+    fn from_external_error(rest: &[u8], _: ErrorKind, _: E) -> Self {
+        Self::new(rest, Expected::Range)
+    }
+}
+
+/// A field of a file, by its number.
+#[derive(Clone, Copy)]
+pub(crate) struct Field(pub(crate) ProcFile, pub(crate) u8);
+
+/// Labels the errors of `parser` with a field, as nom's `context` does with a
+/// text. The innermost label stays.
+#[inline(always)]
+pub(crate) fn field<'a, T>(field: Field, parser: impl Grammar<'a, T>) -> impl Grammar<'a, T> {
+    Labeled { field, parser }
+}
+
+struct Labeled<P> {
+    field: Field,
+    parser: P,
+}
+
+impl<'a, P: Parser<&'a [u8], Error = ParseError>> Parser<&'a [u8]> for Labeled<P> {
+    type Output = P::Output;
+    type Error = ParseError;
+
+    #[inline(always)]
+    fn process<M: OutputMode>(
+        &mut self,
+        input: &'a [u8],
+    ) -> PResult<M, &'a [u8], P::Output, ParseError> {
+        // The error itself, not nom's mode for it, to label it.
+        match self.parser.process::<OutputM<M::Output, Emit, M::Incomplete>>(input) {
+            Ok(parsed) => Ok(parsed),
+            Err(Err::Error(error)) => {
+                Err(Err::Error(M::Error::bind(|| error.in_field(self.field))))
+            }
+            Err(Err::Failure(error)) => Err(Err::Failure(error.in_field(self.field))),
+            Err(Err::Incomplete(needed)) => Err(Err::Incomplete(needed)),
+        }
+    }
+}
+
+/// Applies a grammar to all of `input`: the value, or the error with its offset.
+/// Bytes after the value are ignored.
+#[inline(always)]
+pub(crate) fn parse<'a, T>(
+    file: ProcFile,
+    input: &'a [u8],
+    mut grammar: impl Grammar<'a, T>,
+) -> Result<T, Error> {
+    match grammar.parse_complete(input) {
+        Ok((_, value)) => Ok(value),
+        Err(error) => Err(located(file, error, input)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn located(file: ProcFile, error: Err<ParseError>, input: &[u8]) -> Error {
+    let error = match error {
+        Err::Error(error) | Err::Failure(error) => error,
+        Err::Incomplete(_) => ParseError::new(&[], Expected::Character),
+    };
+    // An error of nom's own, such as that of empty input, has no field.
+    error.in_field(Field(file, 1)).in_file(file, input)
+}
+
+/// Positions beyond 4 GiB are reported as 4 GiB.
+fn saturated(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

@@ -1,92 +1,72 @@
-//! `/proc/PID/io`: what a process read and wrote. See proc_pid_io(5).
+//! `/proc/PID/io`: bytes read and written. See proc_pid_io(5).
 
-use crate::cursor::Cursor;
-use crate::error::{Error, Expected, ProcFile};
-use crate::number;
+use nom::branch::alt;
+use nom::combinator::map;
+use nom::sequence::delimited;
 
-pub(crate) const FIELDS: [&str; 7] =
-    ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"];
+use crate::error::{Error, ProcFile, parse};
+use crate::leaf::{Grammar, inlined, line_end, signed, unsigned, word};
+use crate::record::record;
 
-/// A process's input and output since it began, its exited threads and its
-/// reaped children included.
-///
-/// The file is there since Linux 2.6.20, with all seven lines, if the kernel
-/// has `CONFIG_TASK_IO_ACCOUNTING`.
-///
-/// ```
-/// use psstat_proc_parse::Io;
-///
-/// let io = Io::parse(
-///     b"rchar: 6976\nwchar: 12\nsyscr: 10\nsyscw: 1\n\
-///       read_bytes: 4096\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
-/// )?;
-/// assert_eq!((io.rchar, io.read_bytes), (6976, 4096));
-/// # Ok::<(), psstat_proc_parse::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Io {
-    /// Bytes that read(2) and its like returned, from whatever source.
-    pub rchar: u64,
-    /// Bytes that write(2) and its like took, to whatever target.
-    pub wchar: u64,
-    /// Calls of read(2) and its like.
-    pub syscr: u64,
-    /// Calls of write(2) and its like.
-    pub syscw: u64,
-    /// Bytes fetched from the storage layer.
-    pub read_bytes: u64,
-    /// Bytes sent to the storage layer, or meant to be.
-    pub write_bytes: u64,
-    /// Bytes of `write_bytes` that never went out because pages were
-    /// truncated. May be negative: pages that another process dirtied count for
-    /// the one that truncates them. Kernels print it as an unsigned number
-    /// that wraps round or with its sign; both are read.
-    pub cancelled_write_bytes: i64,
+record! {
+    /// The input and output of a process since its start, including exited
+    /// threads and reaped children.
+    ///
+    /// The file exists since Linux 2.6.20, with all seven lines, in kernels with
+    /// `CONFIG_TASK_IO_ACCOUNTING`.
+    ///
+    /// ```
+    /// use psstat_proc_parse::Io;
+    ///
+    /// let io = Io::parse(
+    ///     b"rchar: 6976\nwchar: 12\nsyscr: 10\nsyscw: 1\n\
+    ///       read_bytes: 4096\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+    /// )?;
+    /// assert_eq!((io.rchar, io.read_bytes), (6976, 4096));
+    /// # Ok::<(), psstat_proc_parse::Error>(())
+    /// ```
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Io, grammar io of Io {
+        /// bytes returned by read(2) and similar calls, from any source.
+        1 rchar: u64 = line(b"rchar: ", unsigned());
+        /// bytes accepted by write(2) and similar calls, for any target.
+        2 wchar: u64 = line(b"wchar: ", unsigned());
+        /// calls of read(2) and similar.
+        3 syscr: u64 = line(b"syscr: ", unsigned());
+        /// calls of write(2) and similar.
+        4 syscw: u64 = line(b"syscw: ", unsigned());
+        /// bytes fetched from the storage layer.
+        5 read_bytes: u64 = line(b"read_bytes: ", unsigned());
+        /// bytes sent to the storage layer, or scheduled to be.
+        6 write_bytes: u64 = line(b"write_bytes: ", unsigned());
+        /// bytes of `write_bytes` that were never written because the pages were
+        /// truncated. May be negative: pages dirtied by one process count for the
+        /// process that truncates them. Kernels print an unsigned number that
+        /// wraps around or a signed one; both are accepted.
+        7 cancelled_write_bytes: i64 = line(
+            b"cancelled_write_bytes: ",
+            alt((map(unsigned(), u64::cast_signed), signed())),
+        );
+    }
 }
 
 impl Io {
-    /// Reads the seven lines. Lines that a later kernel might add behind them
-    /// are not looked at.
+    /// Parses the seven lines and ignores lines that a later kernel might add.
     ///
     /// # Errors
-    /// If a line is missing or in another order, if its value is no number or
-    /// does not fit 64 bits, or if it has no line end, as when it was cut off.
+    /// If a line is missing or in another order, if its value is malformed or
+    /// larger than 64 bits, or if it does not end, as in truncated text.
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
-        let mut at = Cursor::new(ProcFile::Io, text);
-        let io = Self {
-            rchar: line(&mut at, 1, b"rchar: ")?,
-            wchar: line(&mut at, 2, b"wchar: ")?,
-            syscr: line(&mut at, 3, b"syscr: ")?,
-            syscw: line(&mut at, 4, b"syscw: ")?,
-            read_bytes: line(&mut at, 5, b"read_bytes: ")?,
-            write_bytes: line(&mut at, 6, b"write_bytes: ")?,
-            cancelled_write_bytes: {
-                at.keyword(7, b"cancelled_write_bytes: ")?;
-                at.number(7, wrapped)?
-            },
-        };
-        at.byte(7, b'\n', Expected::LineEnd)?;
-        Ok(io)
+        parse(ProcFile::Io, text, inlined(io))
     }
 }
 
+/// `KEY: VALUE` and the line end.
 #[inline(always)]
-fn line(at: &mut Cursor<'_>, field: u8, key: &[u8]) -> Result<u64, Error> {
-    at.keyword(field, key)?;
-    let value = at.u64(field)?;
-    at.byte(field, b'\n', Expected::LineEnd)?;
-    Ok(value)
-}
-
-/// A signed number, printed with its sign or as the unsigned one of the same
-/// 64 bits.
-#[inline(always)]
-fn wrapped(text: &[u8]) -> number::Parsed<'_, i64> {
-    if text.first() == Some(&b'-') {
-        return number::signed(text);
-    }
-    let (value, rest) = number::decimal(text)?;
-    Ok((value.cast_signed(), rest))
+fn line<'a, T, const N: usize>(
+    key: &'static [u8; N],
+    value: impl Grammar<'a, T>,
+) -> impl Grammar<'a, T> {
+    delimited(word(key), value, line_end())
 }

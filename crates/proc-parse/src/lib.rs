@@ -19,39 +19,45 @@
 //! # Ok::<(), psstat_proc_parse::Error>(())
 //! ```
 //!
-//! A type a file: [`Stat`], [`Statm`], [`Io`], [`Status`], [`Cmdline`],
-//! [`Limits`], [`FdTarget`] for the links of `fd`, and the socket tables of
-//! [`net`]. Fields have the names of proc(5) and say their unit and the kernel
-//! that brought them.
+//! One type per file: [`Stat`], [`Statm`], [`Io`], [`Status`], [`Cmdline`],
+//! [`Cgroups`], [`Limits`], [`FdTarget`] for the links of `fd`, and the socket
+//! tables of [`net`]. Fields have the names of proc(5) and document their unit and
+//! the kernel version that introduced them.
 //!
-//! What holds for all of them:
+//! Each grammar is written with nom, in the order of proc(5), and is a nom parser
+//! that can be combined with others: see [`grammar`].
 //!
-//! - No I/O, no allocation, no `std`, no `unsafe`, no panic on any bytes. Text
-//!   in a result is borrowed from what was given.
-//! - What the kernel does not promise to be UTF-8 (names, paths, arguments)
-//!   stays bytes.
-//! - A number that was cut off is an error, never a smaller number: where the
-//!   kernel ends a line, the line end must be there. Give a file's whole
-//!   content; for `net` what one read(2) gave.
+//! All parsers have these properties:
+//!
+//! - No I/O, no allocation, no `std`, no `unsafe`, and no panic on any input.
+//!   Text in a result is borrowed from the input.
+//! - Data that the kernel does not guarantee to be UTF-8 (names, paths,
+//!   arguments) stays bytes.
+//! - A truncated number is an error, never a smaller number: the line end that
+//!   the kernel prints is required. Parse the whole content of a file; for `net`,
+//!   the bytes of one read(2).
 //! - A value that the kernel did not print is `None`, never 0.
-//! - An [`Error`] says file, field, byte and what was expected, in eight bytes.
+//! - An [`Error`] holds file, field, byte and the expected element, in eight
+//!   bytes.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cgroup;
 mod cmdline;
-mod cursor;
 mod error;
 mod fd;
 mod io;
+mod leaf;
 mod limits;
 pub mod net;
-mod number;
+mod record;
 mod stat;
 mod state;
 mod statm;
 mod status;
 
+pub use cgroup::{Cgroup, Cgroups};
 pub use cmdline::{Cmdline, CmdlineArgs};
 pub use error::{Error, Expected, ProcFile};
 pub use fd::FdTarget;
@@ -62,7 +68,47 @@ pub use state::ProcessState;
 pub use statm::Statm;
 pub use status::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Status, Unescaped};
 
-/// The README's example, compiled and run as a test.
+/// The grammars as nom parsers, to combine with those of nom and others.
+///
+/// Their input is `&[u8]`, their error type is [`ParseError`](grammar::ParseError).
+/// A line or a row is parsed with its line end. Files without an end mark of
+/// their own (`status`, `limits`, `cgroup`, `cmdline`, links) are parsed up to the
+/// end of the input.
+///
+/// ```
+/// use nom::Parser;
+/// use nom::multi::fold_many1;
+/// use nom::sequence::pair;
+/// use psstat_proc_parse::grammar::{io, statm};
+///
+/// // Two files of two processes, one after the other.
+/// let text = b"765 406 377 5 0 123 0\n\
+///     rchar: 6976\nwchar: 12\nsyscr: 10\nsyscw: 1\n\
+///     read_bytes: 4096\nwrite_bytes: 0\ncancelled_write_bytes: 0\n\
+///     10 4 3 1 0 2 0\n\
+///     rchar: 24\nwchar: 0\nsyscr: 2\nsyscw: 0\n\
+///     read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n";
+/// let sum = |(pages, bytes), (statm, io): (psstat_proc_parse::Statm, psstat_proc_parse::Io)| {
+///     (pages + statm.resident, bytes + io.rchar)
+/// };
+/// let (rest, sums) = fold_many1(pair(statm, io), || (0, 0), sum).parse(&text[..]).unwrap();
+/// assert_eq!((rest, sums), (&b""[..], (410, 7000)));
+/// ```
+pub mod grammar {
+    pub use crate::cgroup::{cgroup, cgroups};
+    pub use crate::cmdline::{argument, cmdline};
+    pub use crate::error::{ParseError, ParseResult};
+    pub use crate::fd::fd_target;
+    pub use crate::io::io;
+    pub use crate::limits::{limits, limits_row};
+    pub use crate::net::inet::{header as inet_header, row as inet_row};
+    pub use crate::net::unix::{header as unix_header, row as unix_row};
+    pub use crate::stat::{stat, stat_core};
+    pub use crate::statm::statm;
+    pub use crate::status::status;
+}
+
+/// The example of the README, compiled and run as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,33 +1,34 @@
-//! `/proc/PID/limits`: what a process may use. See proc_pid_limits(5).
+//! `/proc/PID/limits`: the resource limits of a process. See proc_pid_limits(5).
 
 use core::fmt;
 
-use nom::bytes::complete::{tag, take, take_till};
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::{take, take_till};
 use nom::character::complete::{space0, space1};
-use nom::combinator::value;
-use nom::sequence::terminated;
-use nom::{IResult, Parser};
+use nom::combinator::{cut, eof, map, not, recognize, value};
+use nom::multi::many0_count;
+use nom::sequence::{preceded, terminated};
 
-use crate::cursor::Cursor;
-use crate::error::{Error, Expected, ProcFile};
-use crate::number;
+use crate::error::{Error, Expected, Field, ParseResult, ProcFile, field, parse};
+use crate::leaf::{Grammar, expect, inlined, line_end, space, unsigned, word};
 
 pub(crate) const FIELDS: [&str; 5] = ["name", "soft", "hard", "units", "header"];
-const NAME: u8 = 1;
-const SOFT: u8 = 2;
-const HARD: u8 = 3;
-const UNITS: u8 = 4;
-const HEADER: u8 = 5;
+const NAME: Field = Field(ProcFile::Limits, 1);
+const SOFT: Field = Field(ProcFile::Limits, 2);
+const HARD: Field = Field(ProcFile::Limits, 3);
+const UNITS: Field = Field(ProcFile::Limits, 4);
+const HEADER: Field = Field(ProcFile::Limits, 5);
 
-/// The width of the name's column; one space stands behind it.
+/// The width of the name column, without the space after it.
 const NAME_WIDTH: usize = 25;
 
-/// One side of a limit.
+/// The value of a soft or hard limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitValue {
     /// `unlimited`.
     Unlimited,
-    /// So much and no more, in the row's unit.
+    /// The limit, in the unit of the row.
     Value(u64),
 }
 
@@ -44,17 +45,17 @@ impl fmt::Display for LimitValue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ResourceLimit<'a> {
-    /// What is limited, as printed: `Max open files`.
+    /// The resource, as printed: `Max open files`.
     pub name: &'a [u8],
-    /// The limit that holds now.
+    /// The limit that the kernel enforces.
     pub soft: LimitValue,
-    /// What the process may raise it to.
+    /// The ceiling of the soft limit.
     pub hard: LimitValue,
     /// The unit, as printed: `files`. `None` for priorities.
     pub units: Option<&'a [u8]>,
 }
 
-/// All limits of a process. The file is there since Linux 2.6.24.
+/// All resource limits of a process. The file exists since Linux 2.6.24.
 ///
 /// ```
 /// use psstat_proc_parse::{LimitValue, Limits};
@@ -69,75 +70,83 @@ pub struct ResourceLimit<'a> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits<'a> {
-    /// The rows behind the header; each has been read once without an error.
+    /// The rows after the header, already validated.
     rows: &'a [u8],
 }
 
 impl<'a> Limits<'a> {
-    /// Reads the whole table and keeps the text; the rows are read again when
-    /// they are asked for.
+    /// Validates the whole table and keeps the text; [`rows`](Self::rows) and
+    /// [`get`](Self::get) parse the rows again.
     ///
     /// # Errors
-    /// If the header or a row has another form, a limit does not fit 64 bits,
-    /// or the last row has no line end, as when the text was cut off.
+    /// If the header or a row is malformed, a limit is larger than 64 bits, or
+    /// the last row does not end, as in truncated text.
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
-        let mut at = Cursor::new(ProcFile::Limits, text);
-        at.nom(HEADER, Expected::Keyword, header)?;
-        at.byte(HEADER, b'\n', Expected::LineEnd)?;
-        let rows = at.rest;
-        while !at.rest.is_empty() {
-            row(&mut at)?;
-        }
-        Ok(Self { rows })
+        parse(ProcFile::Limits, text, inlined(limits))
     }
 
-    /// The rows in the kernel's order: 16 of them since Linux 2.6.25.
+    /// The rows in the kernel's order: 16 since Linux 2.6.25.
     pub fn rows(self) -> impl Iterator<Item = ResourceLimit<'a>> + Clone + 'a {
-        let mut at = Cursor::new(ProcFile::Limits, self.rows);
-        core::iter::from_fn(move || row(&mut at).ok())
+        let mut rest = self.rows;
+        core::iter::from_fn(move || {
+            let row;
+            (rest, row) = limits_row(rest).ok()?;
+            Some(row)
+        })
     }
 
-    /// The row of this name, as printed.
+    /// The row with this name, as printed.
     #[must_use]
     pub fn get(self, name: &[u8]) -> Option<ResourceLimit<'a>> {
         self.rows().find(|row| row.name == name)
     }
 }
 
-fn header(text: &[u8]) -> IResult<&[u8], ()> {
-    let titles = (
-        tag(&b"Limit"[..]),
+/// The grammar of [`Limits`]: the header, and rows up to the end of the input.
+///
+/// # Errors
+/// As [`Limits::parse`].
+pub fn limits(input: &[u8]) -> ParseResult<'_, Limits<'_>> {
+    let header = (
+        word(b"Limit"),
         space1,
-        tag(&b"Soft Limit"[..]),
+        word(b"Soft Limit"),
         space1,
-        tag(&b"Hard Limit"[..]),
+        word(b"Hard Limit"),
         space1,
-        tag(&b"Units"[..]),
+        word(b"Units"),
         space0,
+        line_end(),
     );
-    value((), titles).parse(text)
+    let rows = recognize(many0_count(preceded(not(eof), cut(limits_row))));
+    map(preceded(field(HEADER, header), rows), |rows| Limits { rows }).parse_complete(input)
 }
 
-/// `%-25s %-20s %-20s %-10s`, the last one empty for some.
-fn row<'a>(at: &mut Cursor<'a>) -> Result<ResourceLimit<'a>, Error> {
-    let name = at.nom(NAME, Expected::Character, terminated(take(NAME_WIDTH), tag(&b" "[..])))?;
-    let soft = limit(at, SOFT)?;
-    let hard = limit(at, HARD)?;
-    let units = at.nom(UNITS, Expected::LineEnd, terminated(take_till(is_space_or_end), space0))?;
-    at.byte(UNITS, b'\n', Expected::LineEnd)?;
-    let units = (!units.is_empty()).then_some(units);
-    Ok(ResourceLimit { name: name.trim_ascii_end(), soft, hard, units })
+/// The grammar of a row, `%-25s %-20s %-20s %-10s`, with its line end. The last
+/// column is empty in some rows.
+///
+/// # Errors
+/// If a column is malformed or missing.
+pub fn limits_row(input: &[u8]) -> ParseResult<'_, ResourceLimit<'_>> {
+    let name = terminated(take(NAME_WIDTH), space());
+    let units = take_till(|byte| byte == b' ' || byte == b'\n');
+    let columns = (
+        field(NAME, expect(Expected::Character, name)),
+        field(SOFT, terminated(limit(), space1)),
+        field(HARD, terminated(limit(), space1)),
+        field(UNITS, terminated(units, (space0, line_end()))),
+    );
+    map(columns, |(name, soft, hard, units): (&[u8], _, _, &[u8])| ResourceLimit {
+        name: name.trim_ascii_end(),
+        soft,
+        hard,
+        units: (!units.is_empty()).then_some(units),
+    })
+    .parse_complete(input)
 }
 
-fn limit(at: &mut Cursor<'_>, field: u8) -> Result<LimitValue, Error> {
-    let limit = match at.nom(field, Expected::Keyword, tag(&b"unlimited"[..])) {
-        Ok(_) => LimitValue::Unlimited,
-        Err(_) => LimitValue::Value(at.number(field, number::decimal)?),
-    };
-    at.nom(field, Expected::Separator, space1)?;
-    Ok(limit)
-}
-
-fn is_space_or_end(byte: u8) -> bool {
-    byte == b' ' || byte == b'\n'
+#[inline(always)]
+fn limit<'a>() -> impl Grammar<'a, LimitValue> {
+    let unlimited = value(LimitValue::Unlimited, word(b"unlimited"));
+    alt((unlimited, map(unsigned(), LimitValue::Value)))
 }

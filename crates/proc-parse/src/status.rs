@@ -1,154 +1,282 @@
-//! `/proc/PID/status`: a process in words, a line a fact. See
-//! proc_pid_status(5).
+//! `/proc/PID/status`: one line per key. See proc_pid_status(5).
 
-mod lines;
-mod name;
+mod values;
 
-use crate::cursor::Cursor;
-use crate::error::{Error, Expected, ProcFile};
+use nom::Parser;
+use nom::combinator::{cut, eof, map, map_opt, not, recognize};
+use nom::multi::{many0_count, many1_count};
+use nom::sequence::{delimited, preceded, separated_pair, terminated};
+
+use crate::error::{Error, Expected, Field, ParseResult, ProcFile, field, parse};
+use crate::leaf::{
+    Grammar, byte, expect, hex_u64, letter, line_end, octal, signed, spaces, unsigned, until, word,
+};
 use crate::state::ProcessState;
 
-pub use name::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Unescaped};
+pub use values::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Unescaped};
 
-pub(crate) use lines::FIELDS;
+/// Declares the file once: the struct, the keys and the grammar of each value.
+/// The lines are in the kernel's order; those after `skip` are not read.
+macro_rules! lines {
+    (
+        $(#[$meta:meta])*
+        pub struct $status:ident<$lifetime:lifetime> {
+            $(
+                $(#[$doc:meta])* $key:literal $field:ident: $type:ty = $parser:expr;
+                $( skip $($skipped:literal)+; )?
+            )+
+        }
+    ) => {
+        $(#[$meta])*
+        pub struct $status<$lifetime> {
+            $( #[doc = concat!(" `", $key, "`:")] $(#[$doc])* pub $field: Option<$type>, )+
+        }
 
-/// What `/proc/PID/status` says, as far as the kernel printed it.
-///
-/// Lines come and go with the kernel's version, its configuration and the kind
-/// of process (a kernel thread and a zombie have no `Vm…` lines), so each one
-/// is an `Option`; the version beside it is the first that prints it. Lines
-/// that are not listed here are skipped.
-///
-/// `Vm…` and `Rss…` are in kB of 1,024 bytes. Signal masks have bit 0 for
-/// signal 1, capability masks bit 0 for capability 0.
-///
-/// ```
-/// use psstat_proc_parse::{ProcessState, Status};
-///
-/// let status = Status::parse(b"Name:\ta\\nb\nState:\tS (sleeping)\nVmRSS:\t    1668 kB\n")?;
-/// assert!(status.name.unwrap().unescaped().eq(*b"a\nb"));
-/// assert_eq!(status.state, Some(ProcessState::Sleeping));
-/// assert_eq!(status.vm_rss, Some(1668));
-/// assert_eq!(status.vm_swap, None);
-/// # Ok::<(), psstat_proc_parse::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Status<'a> {
-    /// `Name`: the `comm` of `stat`, escaped by the kernel.
-    pub name: Option<EscapedName<'a>>,
-    /// `Umask`: the file mode creation mask (Linux 4.7).
-    pub umask: Option<u32>,
-    /// `State`.
-    pub state: Option<ProcessState>,
-    /// `Tgid`: the process's id.
-    pub tgid: Option<i32>,
-    /// `Ngid`: the NUMA group's id, 0 for none (Linux 3.13).
-    pub ngid: Option<i32>,
-    /// `Pid`: the thread's id; equal to `tgid` for the first thread.
-    pub pid: Option<i32>,
-    /// `PPid`: the parent's pid.
-    pub ppid: Option<i32>,
-    /// `TracerPid`: who traces it, 0 for nobody.
-    pub tracer_pid: Option<i32>,
-    /// `Uid`: real, effective, saved and file system user.
-    pub uid: Option<Ids>,
-    /// `Gid`: real, effective, saved and file system group.
-    pub gid: Option<Ids>,
-    /// `FDSize`: slots for descriptors, not the number of open ones.
-    pub fd_size: Option<u64>,
-    /// `NSpid`: the pid in each pid namespace, the innermost last (Linux 4.1).
-    pub ns_pid: Option<NsPids<'a>>,
-    /// `VmPeak`: the most virtual memory it ever had.
-    pub vm_peak: Option<u64>,
-    /// `VmSize`: virtual memory.
-    pub vm_size: Option<u64>,
-    /// `VmLck`: locked memory.
-    pub vm_lck: Option<u64>,
-    /// `VmPin`: pinned memory (Linux 3.2).
-    pub vm_pin: Option<u64>,
-    /// `VmHWM`: the largest resident set it ever had.
-    pub vm_hwm: Option<u64>,
-    /// `VmRSS`: the resident set.
-    pub vm_rss: Option<u64>,
-    /// `RssAnon`: its anonymous part (Linux 4.5).
-    pub rss_anon: Option<u64>,
-    /// `RssFile`: its part backed by files (Linux 4.5).
-    pub rss_file: Option<u64>,
-    /// `RssShmem`: its shared part (Linux 4.5).
-    pub rss_shmem: Option<u64>,
-    /// `VmData`: data.
-    pub vm_data: Option<u64>,
-    /// `VmStk`: stack.
-    pub vm_stk: Option<u64>,
-    /// `VmExe`: the program's code.
-    pub vm_exe: Option<u64>,
-    /// `VmLib`: libraries' code.
-    pub vm_lib: Option<u64>,
-    /// `VmPTE`: page tables (Linux 2.6.10).
-    pub vm_pte: Option<u64>,
-    /// `VmPMD`: second-level page tables (Linux 4.0 to 4.14).
-    pub vm_pmd: Option<u64>,
-    /// `VmSwap`: swapped-out anonymous memory (Linux 2.6.34).
-    pub vm_swap: Option<u64>,
-    /// `HugetlbPages`: memory in hugetlb pages (Linux 4.4).
-    pub hugetlb_pages: Option<u64>,
-    /// `Threads`: threads of the process.
-    pub threads: Option<u64>,
-    /// `SigQ`: queued signals of the user and the limit of them.
-    pub sig_queue: Option<SigQueue>,
-    /// `SigPnd`: signals pending for the thread.
-    pub sig_pnd: Option<u64>,
-    /// `ShdPnd`: signals pending for the process.
-    pub shd_pnd: Option<u64>,
-    /// `SigBlk`: blocked signals.
-    pub sig_blk: Option<u64>,
-    /// `SigIgn`: ignored signals.
-    pub sig_ign: Option<u64>,
-    /// `SigCgt`: caught signals.
-    pub sig_cgt: Option<u64>,
-    /// `CapInh`: inheritable capabilities.
-    pub cap_inh: Option<u64>,
-    /// `CapPrm`: permitted capabilities.
-    pub cap_prm: Option<u64>,
-    /// `CapEff`: effective capabilities.
-    pub cap_eff: Option<u64>,
-    /// `CapBnd`: the bounding set (Linux 2.6.26).
-    pub cap_bnd: Option<u64>,
-    /// `CapAmb`: ambient capabilities (Linux 4.3).
-    pub cap_amb: Option<u64>,
-    /// `NoNewPrivs`: whether exec can't give privileges (Linux 4.10).
-    pub no_new_privs: Option<bool>,
-    /// `Seccomp`: 0 off, 1 strict, 2 filter (Linux 3.8).
-    pub seccomp: Option<u8>,
-    /// `Cpus_allowed_list`: as printed, `0-3,8` (Linux 2.6.26).
-    pub cpus_allowed_list: Option<&'a [u8]>,
-    /// `Mems_allowed_list`: as printed (Linux 2.6.26).
-    pub mems_allowed_list: Option<&'a [u8]>,
-    /// `voluntary_ctxt_switches` of the thread (Linux 2.6.23).
-    pub voluntary_ctxt_switches: Option<u64>,
-    /// `nonvoluntary_ctxt_switches` of the thread (Linux 2.6.23).
-    pub nonvoluntary_ctxt_switches: Option<u64>,
+        /// Each key and the parser of its value, in the kernel's order. Skipped
+        /// keys are listed too: so the next key is nearly always the next entry.
+        const LINES: &[(&str, Line)] = &[
+            $(
+                ($key, |status, input| {
+                    map($parser, |value| status.$field = Some(value)).parse_complete(input)
+                }),
+                $( $( ($skipped, skip), )+ )?
+            )+
+            (UNKNOWN, skip),
+        ];
+    };
+}
+
+/// Parses a value up to the end of its line and stores it.
+type Line = for<'a> fn(&mut Status<'a>, &'a [u8]) -> ParseResult<'a, ()>;
+
+lines! {
+    /// The lines of `/proc/PID/status` that the kernel printed.
+    ///
+    /// The lines depend on the kernel version, its configuration and the kind of
+    /// process (kernel threads and zombies have no `Vm…` lines), so each is an
+    /// `Option`; the version in parentheses is the first that prints it. Lines
+    /// that are not listed here are skipped.
+    ///
+    /// `Vm…` and `Rss…` are in kB of 1,024 bytes. In signal masks bit 0 is
+    /// signal 1, in capability masks capability 0.
+    ///
+    /// ```
+    /// use psstat_proc_parse::{ProcessState, Status};
+    ///
+    /// let status = Status::parse(b"Name:\ta\\nb\nState:\tS (sleeping)\nVmRSS:\t    1668 kB\n")?;
+    /// assert!(status.name.unwrap().unescaped().eq(*b"a\nb"));
+    /// assert_eq!(status.state, Some(ProcessState::Sleeping));
+    /// assert_eq!(status.vm_rss, Some(1668));
+    /// assert_eq!(status.vm_swap, None);
+    /// # Ok::<(), psstat_proc_parse::Error>(())
+    /// ```
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct Status<'a> {
+        /// `comm` of `stat`, escaped by the kernel.
+        "Name" name: EscapedName<'a> = map(rest_of_line(), EscapedName::new);
+        /// the file mode creation mask (Linux 4.7).
+        "Umask" umask: u32 = octal();
+        /// the state.
+        "State" state: ProcessState = terminated(map(letter(), ProcessState::from), rest_of_line());
+        /// the process id.
+        "Tgid" tgid: i32 = signed();
+        /// the NUMA group, 0 for none (Linux 3.13).
+        "Ngid" ngid: i32 = signed();
+        /// the thread id; equal to `tgid` for the first thread.
+        "Pid" pid: i32 = signed();
+        /// the parent.
+        "PPid" ppid: i32 = signed();
+        /// the tracer, 0 for none.
+        "TracerPid" tracer_pid: i32 = signed();
+        /// the users of the process.
+        "Uid" uid: Ids = ids();
+        /// the groups of the process.
+        "Gid" gid: Ids = ids();
+        /// allocated file descriptor slots, not the number of open ones.
+        "FDSize" fd_size: u64 = unsigned();
+        skip "Groups" "NStgid";
+        /// the pid in each pid namespace, the innermost last (Linux 4.1).
+        "NSpid" ns_pid: NsPids<'a> = ns_pids();
+        skip "NSpgid" "NSsid" "Kthread";
+        /// peak virtual memory.
+        "VmPeak" vm_peak: u64 = kb();
+        /// virtual memory.
+        "VmSize" vm_size: u64 = kb();
+        /// locked memory.
+        "VmLck" vm_lck: u64 = kb();
+        /// pinned memory (Linux 3.2).
+        "VmPin" vm_pin: u64 = kb();
+        /// peak resident set.
+        "VmHWM" vm_hwm: u64 = kb();
+        /// resident set.
+        "VmRSS" vm_rss: u64 = kb();
+        /// anonymous part of the resident set (Linux 4.5).
+        "RssAnon" rss_anon: u64 = kb();
+        /// part of the resident set backed by files (Linux 4.5).
+        "RssFile" rss_file: u64 = kb();
+        /// shared part of the resident set (Linux 4.5).
+        "RssShmem" rss_shmem: u64 = kb();
+        /// data.
+        "VmData" vm_data: u64 = kb();
+        /// stack.
+        "VmStk" vm_stk: u64 = kb();
+        /// code of the program.
+        "VmExe" vm_exe: u64 = kb();
+        /// code of libraries.
+        "VmLib" vm_lib: u64 = kb();
+        /// page tables (Linux 2.6.10).
+        "VmPTE" vm_pte: u64 = kb();
+        /// second-level page tables (Linux 4.0 to 4.14).
+        "VmPMD" vm_pmd: u64 = kb();
+        /// swapped-out anonymous memory (Linux 2.6.34).
+        "VmSwap" vm_swap: u64 = kb();
+        /// memory in hugetlb pages (Linux 4.4).
+        "HugetlbPages" hugetlb_pages: u64 = kb();
+        skip "CoreDumping" "THP_enabled" "untag_mask";
+        /// number of threads.
+        "Threads" threads: u64 = unsigned();
+        /// queued signals of the user, and their limit.
+        "SigQ" sig_queue: SigQueue = sig_queue();
+        /// signals pending for the thread.
+        "SigPnd" sig_pnd: u64 = hex_u64();
+        /// signals pending for the process.
+        "ShdPnd" shd_pnd: u64 = hex_u64();
+        /// blocked signals.
+        "SigBlk" sig_blk: u64 = hex_u64();
+        /// ignored signals.
+        "SigIgn" sig_ign: u64 = hex_u64();
+        /// caught signals.
+        "SigCgt" sig_cgt: u64 = hex_u64();
+        /// inheritable capabilities.
+        "CapInh" cap_inh: u64 = hex_u64();
+        /// permitted capabilities.
+        "CapPrm" cap_prm: u64 = hex_u64();
+        /// effective capabilities.
+        "CapEff" cap_eff: u64 = hex_u64();
+        /// bounding set (Linux 2.6.26).
+        "CapBnd" cap_bnd: u64 = hex_u64();
+        /// ambient capabilities (Linux 4.3).
+        "CapAmb" cap_amb: u64 = hex_u64();
+        /// whether exec cannot grant privileges (Linux 4.10).
+        "NoNewPrivs" no_new_privs: bool = flag();
+        /// 0 off, 1 strict, 2 filter (Linux 3.8).
+        "Seccomp" seccomp: u8 = unsigned();
+        skip "Seccomp_filters" "Speculation_Store_Bypass" "SpeculationIndirectBranch" "Cpus_allowed";
+        /// as printed, such as `0-3,8` (Linux 2.6.26).
+        "Cpus_allowed_list" cpus_allowed_list: &'a [u8] = rest_of_line();
+        skip "Mems_allowed";
+        /// as printed (Linux 2.6.26).
+        "Mems_allowed_list" mems_allowed_list: &'a [u8] = rest_of_line();
+        /// of the thread (Linux 2.6.23).
+        "voluntary_ctxt_switches" voluntary_ctxt_switches: u64 = unsigned();
+        /// of the thread (Linux 2.6.23).
+        "nonvoluntary_ctxt_switches" nonvoluntary_ctxt_switches: u64 = unsigned();
+    }
 }
 
 impl<'a> Status<'a> {
-    /// Reads all lines. A text that was cut off between two lines gives `None`
-    /// for those behind the cut.
+    /// Parses all lines. Text that was truncated between two lines gives `None`
+    /// for the missing lines.
     ///
     /// # Errors
-    /// If the text is empty, a known line has another form or a number that
-    /// its field can't hold, or the last line has no end, as when the text was
-    /// cut off within it.
+    /// If the text is empty, a known line is malformed or has a number outside
+    /// the range of its field, or the last line does not end, as in text that was
+    /// truncated within it.
+    #[inline]
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
-        let mut status = Self::default();
-        let mut at = Cursor::new(ProcFile::Status, text);
-        if text.is_empty() {
-            return Err(at.error(1, Expected::Keyword));
-        }
-        let mut next = 0;
-        while !at.rest.is_empty() {
-            lines::line(&mut status, &mut at, &mut next)?;
-        }
-        Ok(status)
+        parse(ProcFile::Status, text, status)
     }
+}
+
+/// The grammar of [`Status`]: lines up to the end of the input.
+///
+/// # Errors
+/// As [`Status::parse`].
+pub fn status(input: &[u8]) -> ParseResult<'_, Status<'_>> {
+    let mut status = Status::default();
+    let mut next = 0;
+    let line = |input| line(&mut status, &mut next, input);
+    let (rest, _) = many1_count(preceded(not(eof), cut(line))).parse_complete(input)?;
+    Ok((rest, status))
+}
+
+/// The name of unknown keys in errors. No key contains a space.
+const UNKNOWN: &str = "of an unknown line";
+
+/// The key at this index, for error messages.
+pub(crate) fn key(index: usize) -> Option<&'static str> {
+    LINES.get(index).map(|(key, _)| *key)
+}
+
+/// `KEY:`, a tab, the value and the line end. `next` is the index of the expected
+/// key, the one after the key of the line before.
+#[inline]
+fn line<'a>(status: &mut Status<'a>, next: &mut usize, input: &'a [u8]) -> ParseResult<'a, ()> {
+    let (before, after) = LINES.split_at_checked(*next).unwrap_or((LINES, &[]));
+    let indexed = (*next..).zip(after).chain((0..).zip(before));
+    let value_of = |key: &str| input.strip_prefix(key.as_bytes())?.strip_prefix(b":\t");
+    let known =
+        indexed.filter_map(|(index, (key, value))| Some((index, value, value_of(key)?))).next();
+    let (index, value, input) = known.unwrap_or((LINES.len() - 1, &(skip as Line), input));
+    if known.is_some() {
+        *next = index + 1;
+    }
+    // Fewer than 256 lines.
+    let label = Field(ProcFile::Status, index as u8 + 1);
+    let value = |input| value(status, input);
+    field(label, terminated(value, line_end())).parse_complete(input)
+}
+
+/// A value that is not read.
+fn skip<'a>(_: &mut Status<'a>, input: &'a [u8]) -> ParseResult<'a, ()> {
+    map(rest_of_line(), |_| ()).parse_complete(input)
+}
+
+#[inline(always)]
+fn rest_of_line<'a>() -> impl Grammar<'a, &'a [u8]> {
+    until(b'\n')
+}
+
+/// `%8lu kB`.
+#[inline(always)]
+fn kb<'a>() -> impl Grammar<'a, u64> {
+    delimited(spaces(), unsigned(), word(b" kB"))
+}
+
+/// Four numbers separated by tabs.
+#[inline(always)]
+fn ids<'a>() -> impl Grammar<'a, Ids> {
+    let next = || preceded(byte(b'\t'), unsigned());
+    map((unsigned(), next(), next(), next()), |(real, effective, saved, fs)| Ids {
+        real,
+        effective,
+        saved,
+        fs,
+    })
+}
+
+/// Numbers separated by tabs, of which there is at least one.
+#[inline(always)]
+fn ns_pids<'a>() -> impl Grammar<'a, NsPids<'a>> {
+    let more = many0_count(preceded(byte(b'\t'), cut(signed::<i32>())));
+    map(recognize((signed::<i32>(), more)), NsPids::new)
+}
+
+/// `QUEUED/LIMIT`.
+#[inline(always)]
+fn sig_queue<'a>() -> impl Grammar<'a, SigQueue> {
+    let numbers = separated_pair(unsigned(), byte(b'/'), unsigned());
+    map(numbers, |(queued, limit)| SigQueue { queued, limit })
+}
+
+/// `0` or `1`.
+#[inline(always)]
+fn flag<'a>() -> impl Grammar<'a, bool> {
+    let flag = map_opt(unsigned(), |number: u64| match number {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    });
+    expect(Expected::Range, flag)
 }

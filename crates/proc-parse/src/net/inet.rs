@@ -1,46 +1,63 @@
-//! `/proc/PID/net/tcp`, `tcp6`, `udp` and `udp6`, which share one format. See
+//! `/proc/PID/net/tcp`, `tcp6`, `udp` and `udp6`, which have one format. See
 //! proc_pid_net(5) and the kernel's `networking/proc_net_tcp.rst`.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::cursor::Cursor;
-use crate::error::{Error, Expected, ProcFile};
-use crate::number::{hex2, hex8, zero_or_hex8};
+use nom::Parser;
+use nom::branch::alt;
+use nom::combinator::{map, opt, peek, value, verify};
+use nom::sequence::{delimited, preceded, separated_pair, terminated};
 
-use super::{Lines, all_are, column};
+use super::Lines;
+use crate::error::{Error, Field, ParseResult, ProcFile, field, parse};
+use crate::leaf::{
+    Grammar, after_space, byte, hex, inlined, line_end, skipped, skipped_column, space, spaces,
+    unsigned, until, word, zero_or_hex,
+};
 
 #[rustfmt::skip]
 pub(crate) const FIELDS: [&str; 10] = [
     "sl", "local_address", "rem_address", "st", "tx_queue:rx_queue", "tr:when", "retrnsmt", "uid",
     "timeout", "inode",
 ];
-const SL: u8 = 1;
-const LOCAL_ADDRESS: u8 = 2;
-const REM_ADDRESS: u8 = 3;
-const ST: u8 = 4;
-const QUEUES: u8 = 5;
-const TR_WHEN: u8 = 6;
-const RETRNSMT: u8 = 7;
-const UID: u8 = 8;
-const TIMEOUT: u8 = 9;
-const INODE: u8 = 10;
-
-/// The timeout that nearly every row has, with the spaces around it.
-const NO_TIMEOUT: [u8; 10] = *b"        0 ";
+const SL: Field = Field(ProcFile::Inet, 1);
+const LOCAL_ADDRESS: Field = Field(ProcFile::Inet, 2);
+const REM_ADDRESS: Field = Field(ProcFile::Inet, 3);
+const ST: Field = Field(ProcFile::Inet, 4);
+const QUEUES: Field = Field(ProcFile::Inet, 5);
+const TR_WHEN: Field = Field(ProcFile::Inet, 6);
+const RETRNSMT: Field = Field(ProcFile::Inet, 7);
+const UID: Field = Field(ProcFile::Inet, 8);
+const TIMEOUT: Field = Field(ProcFile::Inet, 9);
+const INODE: Field = Field(ProcFile::Inet, 10);
 
 /// One end of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// The address; unspecified (`0.0.0.0`, `::`) where there is none. In tcp6
-    /// and udp6 the peers of a dual-stack socket are `::ffff:a.b.c.d`.
+    /// The address; unspecified (`0.0.0.0`, `::`) if there is none. In tcp6 and
+    /// udp6 the IPv4 peers of a dual-stack socket are `::ffff:a.b.c.d`.
     pub ip: IpAddr,
-    /// The port; 0 where there is none.
+    /// The port; 0 if there is none.
     pub port: u16,
 }
 
-/// A socket's state. udp has [`Established`](Self::Established) for a connected
-/// socket and [`Close`](Self::Close) for any other.
+impl From<Address> for core::net::SocketAddr {
+    fn from(Address { ip, port }: Address) -> Self {
+        Self::new(ip, port)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::net::SocketAddr::from(*self).fmt(f)
+    }
+}
+
+/// The state of a socket. In udp tables a connected socket is
+/// [`Established`](Self::Established), any other [`Close`](Self::Close).
+///
+/// `Display` writes the kernel's name without its prefix: `SYN_SENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TcpState {
@@ -54,7 +71,7 @@ pub enum TcpState {
     FinWait1,
     /// `05`
     FinWait2,
-    /// `06`; its inode is 0.
+    /// `06`; the inode is 0.
     TimeWait,
     /// `07`
     Close,
@@ -66,10 +83,9 @@ pub enum TcpState {
     Listen,
     /// `0B`
     Closing,
-    /// `0C`: a connection not yet accepted in full (Linux 4.1); printed as
-    /// `03` by most kernels.
+    /// `0C`: a request not yet accepted (Linux 4.1); most kernels print `03`.
     NewSynRecv,
-    /// A number of another kernel.
+    /// Any other number.
     Other(u8),
 }
 
@@ -138,139 +154,172 @@ impl fmt::Display for TcpState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Row {
-    /// This end.
+    /// The local address.
     pub local: Address,
-    /// The other end.
+    /// The remote address.
     pub remote: Address,
     /// The state.
     pub state: TcpState,
-    /// Bytes that were sent and not yet acknowledged, or wait to be sent.
+    /// Bytes in the send queue, not yet acknowledged or not yet sent.
     pub tx_queue: u32,
-    /// Bytes that wait to be read; connections to be accepted for a listener.
+    /// Bytes in the receive queue; for a listener, connections to accept.
     pub rx_queue: u32,
-    /// The user that made the socket.
+    /// The user who created the socket.
     pub uid: u32,
-    /// The socket's inode, as in `socket:[inode]`. 0 where nobody owns it.
+    /// The inode of the socket, as in `socket:[inode]`. 0 if no process owns it.
     pub inode: u64,
 }
 
 impl Row {
-    /// Reads one row, with or without its line end. The columns behind the
-    /// inode, which differ between the tables, are not looked at.
+    /// Parses one row, with or without its line end. The columns after the
+    /// inode, which differ between the tables, are ignored.
     ///
-    /// Addresses are printed as the machine's own 32-bit words, so a table
-    /// reads rightly on a machine of the byte order that printed it.
+    /// Addresses are printed as native 32-bit words, so a table must be parsed on
+    /// a machine with the byte order of the one that printed it.
     ///
     /// # Errors
-    /// If a column is missing or has another form, or if the row ends with the
-    /// inode's last digit: more columns follow in every table, and a row cut
-    /// off there may have lost digits.
+    /// If a column is missing or malformed, or if the row ends right after the
+    /// inode: every table has more columns, so digits may be missing.
     #[inline]
     pub fn parse(line: &[u8]) -> Result<Self, Error> {
-        Self::read(&mut Cursor::new(ProcFile::Inet, line))
-    }
-
-    /// Reads to the space behind the inode.
-    #[inline(always)]
-    fn read(at: &mut Cursor<'_>) -> Result<Self, Error> {
-        skip_slot(at)?;
-        if let Some(row) = Self::read_idle(at) {
-            return Ok(row);
-        }
-        let (local, remote) = if at.rest.get(9) == Some(&b':') {
-            (address_v4(at, LOCAL_ADDRESS)?, address_v4(at, REM_ADDRESS)?)
-        } else {
-            (address_v6(at, LOCAL_ADDRESS)?, address_v6(at, REM_ADDRESS)?)
-        };
-        let state = TcpState::from(state(at)?);
-        at.byte(QUEUES, b' ', Expected::Separator)?;
-        let tx_queue = at.hex8(QUEUES)?;
-        at.byte(QUEUES, b':', Expected::Separator)?;
-        let rx_queue = at.hex8(QUEUES)?;
-        to_uid(at)?;
-        let before = *at;
-        let uid = u32::try_from(at.u64(UID)?).map_err(|_| before.error(UID, Expected::Range))?;
-        let inode = inode(at)?;
-        Ok(Self { local, remote, state, tx_queue, rx_queue, uid, inode })
-    }
-
-    /// Behind the slot: a row of IPv4 whose timer does not run, in the columns of
-    /// the kernel's format. That is most of a table, and most of such a row can
-    /// be compared as a whole or read at its place. `None` says nothing: the
-    /// rest of [`Row::read`] says what it is.
-    #[inline(always)]
-    fn read_idle(at: &mut Cursor<'_>) -> Option<Self> {
-        const NO_TIMER: [u8; 22] = *b" 00:00000000 00000000 ";
-        let (columns, rest) = at.rest.split_first_chunk::<71>()?;
-        if !all_are(columns, [0, 14, 28, 31], b' ')
-            || !all_are(columns, [9, 23, 40], b':')
-            || !columns.ends_with(&NO_TIMER)
-        {
-            return None;
-        }
-        let ip = |digits| hex8(digits).map(|word| IpAddr::V4(Ipv4Addr::from(word.to_ne_bytes())));
-        let [a, b, c, d]: [u8; 4] = column::<10, 4, 71>(columns);
-        let [e, f, g, h]: [u8; 4] = column::<24, 4, 71>(columns);
-        let ports = hex8([a, b, c, d, e, f, g, h])?;
-        let local = Address { ip: ip(column::<1, 8, 71>(columns))?, port: (ports >> 16) as u16 };
-        let remote = Address { ip: ip(column::<15, 8, 71>(columns))?, port: ports as u16 };
-        let state = TcpState::from(hex2(column::<29, 2, 71>(columns))?);
-        let tx_queue = zero_or_hex8(column::<32, 8, 71>(columns))?;
-        let rx_queue = zero_or_hex8(column::<41, 8, 71>(columns))?;
-
-        let mut end = *at;
-        end.rest = rest;
-        end.skip_spaces();
-        let uid = u32::try_from(end.u64(UID).ok()?).ok()?;
-        end.rest = end.rest.strip_prefix(&NO_TIMEOUT)?;
-        let inode = end.u64(INODE).ok()?;
-        end.byte(INODE, b' ', Expected::Separator).ok()?;
-        *at = end;
-        Some(Self { local, remote, state, tx_queue, rx_queue, uid, inode })
+        parse(ProcFile::Inet, line, columns())
     }
 }
 
 /// The inode of a row whose socket is [`Established`](TcpState::Established);
-/// `None` for a row in another state and for the table's header.
+/// `None` for a row in another state and for the header of the table.
 ///
-/// This reads the state and, only if it is the wanted one, the inode; addresses
-/// and queues are stepped over unread.
+/// Parses the state and, if it matches, the inode. Addresses and queues are
+/// skipped.
 ///
 /// # Errors
-/// As [`Row::parse`], for the columns that are read.
+/// As [`Row::parse`], for the columns that are parsed.
 #[inline]
 pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
-    if is_header(line) {
-        return Ok(None);
-    }
-    read_established(&mut Cursor::new(ProcFile::Inet, line))
+    if is_header(line) { Ok(None) } else { parse(ProcFile::Inet, line, inlined(established_inode)) }
 }
 
-/// [`established`] for a row; reads to the state, or to the space behind the
-/// inode.
+/// The grammar of a row, with its line end.
+///
+/// # Errors
+/// As [`Row::parse`]; also if the line does not end.
+pub fn row(input: &[u8]) -> ParseResult<'_, Row> {
+    let end = field(INODE, preceded(until(b'\n'), line_end()));
+    terminated(columns(), end).parse_complete(input)
+}
+
+/// The grammar of the header, with its line end.
+///
+/// # Errors
+/// If the input does not start with a header.
+pub fn header(input: &[u8]) -> ParseResult<'_, ()> {
+    let title = (word(b"  "), opt(space()), word(b"sl"), until(b'\n'), line_end());
+    field(SL, map(title, |_| ())).parse_complete(input)
+}
+
+/// `%4d: %08X:%04X %08X:%04X %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu `, up to
+/// the space after the inode.
 #[inline(always)]
-fn read_established(at: &mut Cursor<'_>) -> Result<Option<u64>, Error> {
-    skip_slot(at)?;
-    // " 0100007F:0277 00000000:0000", and four words an address in IPv6.
-    if at.rest.get(9) == Some(&b':') {
-        at.chunk::<28>(LOCAL_ADDRESS, Expected::Hex)?;
-    } else {
-        at.chunk::<76>(LOCAL_ADDRESS, Expected::Hex)?;
-    }
-    if let Some(rest) = at.rest.strip_prefix(b" 01") {
-        at.rest = rest;
-    } else {
-        // Another state, or none at all.
-        return state(at).map(|_| None);
+fn columns<'a>() -> impl Grammar<'a, Row> {
+    let state = map(hex::<2>(), |number| TcpState::from(number as u8));
+    let queues = separated_pair(zero_or_hex(), byte(b':'), zero_or_hex());
+    let columns = (
+        slot_number(),
+        field(LOCAL_ADDRESS, after_space(address())),
+        field(REM_ADDRESS, after_space(address())),
+        field(ST, after_space(state)),
+        field(QUEUES, after_space(queues)),
+        skipped_timer(),
+        field(UID, preceded((space(), spaces()), unsigned())),
+        inode(),
+    );
+    map(columns, |(_, local, remote, state, (tx_queue, rx_queue), _, uid, inode)| Row {
+        local,
+        remote,
+        state,
+        tx_queue,
+        rx_queue,
+        uid,
+        inode,
+    })
+}
+
+/// The inode of a row in the state `01`; the other columns are skipped.
+#[inline(always)]
+fn established_inode(input: &[u8]) -> ParseResult<'_, Option<u64>> {
+    // " 0100007F:0277 00000000:0000", and four words per address in IPv6.
+    let v4 = verify(nom::bytes::complete::take(28_usize), |both: &[u8]| both.get(9) == Some(&b':'));
+    let addresses = alt((map(v4, |_| ()), skipped_column::<76>()));
+    let is_established = alt((value(true, word(b" 01")), value(false, after_space(hex::<2>()))));
+    let (rest, (_, _, is_established)) =
+        (slot_number(), field(LOCAL_ADDRESS, addresses), field(ST, is_established))
+            .parse_complete(input)?;
+    if !is_established {
+        return Ok((rest, None));
     }
     // " 00000000:00000000"
-    at.chunk::<18>(QUEUES, Expected::Hex)?;
-    to_uid(at)?;
-    at.skip_word();
-    inode(at).map(Some)
+    let queues = field(QUEUES, skipped_column::<18>());
+    let uid = field(UID, (space(), spaces(), skipped()));
+    map((queues, skipped_timer(), uid, inode()), |(_, _, _, inode)| Some(inode))
+        .parse_complete(rest)
 }
 
-/// The rows of a chunk of one of the four tables, as an iterator.
+/// `%4d:` or `%5d:`, the number of the row, skipped. It is as wide as its column
+/// except in tcp tables of more than 10,000 rows.
+#[inline(always)]
+fn slot_number<'a>() -> impl Grammar<'a, ()> {
+    let tcp = terminated(skipped_column::<4>(), byte(b':'));
+    let udp = terminated(skipped_column::<5>(), byte(b':'));
+    let other = map((spaces(), unsigned::<u64>(), byte(b':')), |_| ());
+    field(SL, alt((tcp, udp, other)))
+}
+
+/// `%08X:%04X`, or four words in IPv6.
+#[inline(always)]
+fn address<'a>() -> impl Grammar<'a, Address> {
+    let v4 = map(word_octets(), |octets| IpAddr::V4(Ipv4Addr::from(octets)));
+    let v6 = map((word_octets(), word_octets(), word_octets(), word_octets()), |(a, b, c, d)| {
+        let mut octets = [0; 16];
+        let (words, _) = octets.as_chunks_mut::<4>();
+        words.copy_from_slice(&[a, b, c, d]);
+        IpAddr::V6(Ipv6Addr::from(octets))
+    });
+    // The port is a number, whatever the byte order.
+    let port = || preceded(byte(b':'), hex::<4>());
+    map(alt(((v4, port()), (v6, port()))), |(ip, port)| Address { ip, port: port as u16 })
+}
+
+/// `%08X`: four octets, printed as a native word.
+#[inline(always)]
+fn word_octets<'a>() -> impl Grammar<'a, [u8; 4]> {
+    map(hex::<8>(), u32::to_ne_bytes)
+}
+
+/// ` %02X:%08lX %08X`: the timer and the number of retransmissions.
+#[inline(always)]
+fn skipped_timer<'a>() -> impl Grammar<'a, ()> {
+    // The time left is a long: eight digits or, in theory, more.
+    let timer = terminated(skipped_column::<12>(), opt(skipped()));
+    map((field(TR_WHEN, timer), field(RETRNSMT, skipped_column::<9>())), |_| ())
+}
+
+/// ` %8d %lu `: the timeout, skipped, and the inode.
+#[inline(always)]
+fn inode<'a>() -> impl Grammar<'a, u64> {
+    // Unanswered zero-window probes, nearly always none.
+    let no_timeout = terminated(word(b"        0"), peek(space()));
+    let timeout = map((space(), spaces(), skipped()), |_| ());
+    let timeout = field(TIMEOUT, alt((no_timeout, timeout)));
+    preceded(timeout, field(INODE, delimited(space(), unsigned(), space())))
+}
+
+/// `  sl  local_address …`; a row starts with spaces and a digit.
+#[inline(always)]
+fn is_header(line: &[u8]) -> bool {
+    matches!(line, [b' ', b' ', b's', b'l', ..] | [b' ', b' ', b' ', b's', b'l', ..])
+}
+
+/// The rows of a chunk of one of the four tables.
 ///
 /// ```
 /// use psstat_proc_parse::net::inet::{Rows, TcpState};
@@ -291,13 +340,15 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Over the complete lines of `chunk`.
+    /// The rows in the complete lines of `chunk`.
     #[must_use]
     pub fn new(chunk: &'a [u8]) -> Self {
-        Self { lines: Lines::new(chunk) }
+        let mut lines = Lines::new(chunk);
+        lines.skip_header(is_header);
+        Self { lines }
     }
 
-    /// What has not been read: behind the last row, an unfinished line.
+    /// The bytes not parsed yet: after the last row, an incomplete line.
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.lines.rest
@@ -309,26 +360,27 @@ impl Iterator for Rows<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.lines.skip_header(is_header);
-        self.lines.read(ProcFile::Inet, Row::read)
+        self.lines.parse_next(ProcFile::Inet, columns())
     }
 }
 
-/// The inodes of a chunk's established sockets, as an iterator: [`established`]
-/// over every complete line. Those that nobody owns, 0, are among them.
+/// The inodes of the established sockets in a chunk: [`established`] for every
+/// complete line. Sockets that no process owns are included, with inode 0.
 #[derive(Clone, Debug)]
 pub struct Established<'a> {
     lines: Lines<'a>,
 }
 
 impl<'a> Established<'a> {
-    /// Over the complete lines of `chunk`.
+    /// The inodes in the complete lines of `chunk`.
     #[must_use]
     pub fn new(chunk: &'a [u8]) -> Self {
-        Self { lines: Lines::new(chunk) }
+        let mut lines = Lines::new(chunk);
+        lines.skip_header(is_header);
+        Self { lines }
     }
 
-    /// What has not been read: behind the last row, an unfinished line.
+    /// The bytes not parsed yet: after the last row, an incomplete line.
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.lines.rest
@@ -340,93 +392,12 @@ impl Iterator for Established<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.lines.skip_header(is_header);
         loop {
-            match self.lines.read(ProcFile::Inet, read_established)? {
-                Ok(None) => {}
-                Ok(Some(inode)) => return Some(Ok(inode)),
-                Err(error) => return Some(Err(error)),
+            if let Some(inode) =
+                self.lines.parse_next(ProcFile::Inet, inlined(established_inode))?.transpose()
+            {
+                return Some(inode);
             }
         }
     }
-}
-
-/// `  sl  local_address …`; rows begin with spaces and a digit.
-#[inline(always)]
-fn is_header(line: &[u8]) -> bool {
-    matches!(line, [b' ', b' ', b's', b'l', ..] | [b' ', b' ', b' ', b's', b'l', ..])
-}
-
-/// `   0:`, the row's number, which says nothing.
-#[inline(always)]
-fn skip_slot(at: &mut Cursor<'_>) -> Result<(), Error> {
-    // Up to 9,999 rows of tcp, and any of udp's slots.
-    for width in [4, 5] {
-        if let Some((b':', rest)) = at.rest.get(width..).and_then(<[u8]>::split_first) {
-            at.rest = rest;
-            return Ok(());
-        }
-    }
-    at.skip_spaces();
-    at.u64(SL)?;
-    at.byte(SL, b':', Expected::Separator)
-}
-
-/// ` %08X:%04X`. Ports are printed as numbers, whatever the byte order.
-#[inline(always)]
-fn address_v4(at: &mut Cursor<'_>, field: u8) -> Result<Address, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    let ip = IpAddr::V4(Ipv4Addr::from(at.hex8(field)?.to_ne_bytes()));
-    at.byte(field, b':', Expected::Separator)?;
-    Ok(Address { ip, port: at.hex4(field)? })
-}
-
-/// ` %08X%08X%08X%08X:%04X`.
-#[inline(always)]
-fn address_v6(at: &mut Cursor<'_>, field: u8) -> Result<Address, Error> {
-    at.byte(field, b' ', Expected::Separator)?;
-    let mut octets = [0; 16];
-    let (words, _) = octets.as_chunks_mut::<4>();
-    for word in words {
-        *word = at.hex8(field)?.to_ne_bytes();
-    }
-    let ip = IpAddr::V6(Ipv6Addr::from(octets));
-    at.byte(field, b':', Expected::Separator)?;
-    Ok(Address { ip, port: at.hex4(field)? })
-}
-
-/// ` %02X`.
-#[inline(always)]
-fn state(at: &mut Cursor<'_>) -> Result<u8, Error> {
-    at.byte(ST, b' ', Expected::Separator)?;
-    at.hex2(ST)
-}
-
-/// ` %02X:%08lX %08X `: over the timer, to the user's first digit.
-#[inline(always)]
-fn to_uid(at: &mut Cursor<'_>) -> Result<(), Error> {
-    // The time left is a long: eight digits or, in theory, more.
-    at.chunk::<12>(TR_WHEN, Expected::Hex)?;
-    at.skip_word();
-    at.chunk::<9>(RETRNSMT, Expected::Hex)?;
-    at.byte(UID, b' ', Expected::Separator)?;
-    at.skip_spaces();
-    Ok(())
-}
-
-/// ` %8d %lu `: from behind the user over the timeout to the inode, which has
-/// more columns behind it in each table.
-#[inline(always)]
-fn inode(at: &mut Cursor<'_>) -> Result<u64, Error> {
-    if let Some(rest) = at.rest.strip_prefix(&NO_TIMEOUT) {
-        at.rest = rest;
-    } else {
-        at.byte(TIMEOUT, b' ', Expected::Separator)?;
-        at.skip_spaces();
-        at.skip_word();
-        at.byte(INODE, b' ', Expected::Separator)?;
-    }
-    let inode = at.u64(INODE)?;
-    at.byte(INODE, b' ', Expected::Separator)?;
-    Ok(inode)
 }

@@ -1,80 +1,52 @@
 //! The socket tables of a network namespace, `/proc/PID/net/*`, row by row.
 //!
-//! A table is fed as read(2) gives it: in chunks that end between two rows.
-//! Each iterator here goes over the complete lines of one chunk and then has
-//! the rest, an unfinished last line, in its `rest()`; with chunks from
-//! the kernel it is empty, others can put it before the next chunk. A header
-//! is skipped wherever a chunk begins with one.
+//! read(2) returns a table in chunks that end between two rows. Each iterator
+//! here covers the complete lines of one chunk; its `rest()` is what follows, an
+//! incomplete last line. For chunks from the kernel it is empty; otherwise put it
+//! before the next chunk. A header is skipped at the start of any chunk.
 
 pub mod inet;
 pub mod unix;
 
-use crate::cursor::Cursor;
-use crate::error::{Error, ProcFile};
+use crate::error::{Error, ProcFile, parse};
+use crate::leaf::Grammar;
 
-/// `LEN` bytes of `columns` from `AT` on: columns have their place, and the
-/// compiler sees that it is within.
-#[inline(always)]
-pub(crate) fn column<const AT: usize, const LEN: usize, const N: usize>(
-    columns: &[u8; N],
-) -> [u8; LEN] {
-    const { assert!(AT + LEN <= N) };
-    core::array::from_fn(|index| columns[AT + index])
-}
-
-/// Whether all of these columns hold `separator`.
-#[inline(always)]
-pub(crate) fn all_are<const COUNT: usize, const N: usize>(
-    columns: &[u8; N],
-    places: [usize; COUNT],
-    separator: u8,
-) -> bool {
-    places.iter().fold(0, |other, &place| other | (columns[place] ^ separator)) == 0
-}
-
-/// The complete lines of a chunk, without their ends.
+/// The complete lines of a chunk, without their line ends.
 #[derive(Clone, Debug)]
-pub(crate) struct Lines<'a> {
+struct Lines<'a> {
     len: usize,
-    pub(crate) rest: &'a [u8],
+    rest: &'a [u8],
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) const fn new(chunk: &'a [u8]) -> Self {
+    const fn new(chunk: &'a [u8]) -> Self {
         Self { len: chunk.len(), rest: chunk }
     }
 
-    /// Where the next line begins, counted from the start of the chunk.
-    pub(crate) const fn offset(&self) -> usize {
+    /// The offset of the next line in the chunk.
+    const fn offset(&self) -> usize {
         self.len - self.rest.len()
     }
 
-    /// The next line, which is known to have `len` bytes.
+    /// Skips a header at the start of the chunk.
     #[inline(always)]
-    pub(crate) fn line_of(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (line, rest) = self.rest.split_at_checked(len)?;
-        self.rest = rest.get(1..)?;
-        Some(line)
-    }
-
-    /// Steps over a header, if the chunk begins with one.
-    #[inline(always)]
-    pub(crate) fn skip_header(&mut self, is_header: impl FnOnce(&[u8]) -> bool) {
+    fn skip_header(&mut self, is_header: fn(&[u8]) -> bool) {
         if self.offset() == 0 && is_header(self.rest) {
             self.next();
         }
     }
 
-    /// What `read` makes of the next line.
+    /// Applies `grammar` to the next line. A malformed line does not hide the
+    /// line after it.
     #[inline(always)]
-    pub(crate) fn read<T>(
+    fn parse_next<T>(
         &mut self,
         file: ProcFile,
-        read: impl FnOnce(&mut Cursor<'a>) -> Result<T, Error>,
+        grammar: impl Grammar<'a, T>,
     ) -> Option<Result<T, Error>> {
         let offset = self.offset();
         let line = self.next()?;
-        Some(read(&mut Cursor::new(file, line)).map_err(|error| error.offset_by(offset)))
+        Some(parse(file, line, grammar).map_err(|error| error.offset_by(offset)))
     }
 }
 
@@ -83,6 +55,8 @@ impl<'a> Iterator for Lines<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        self.line_of(memchr::memchr(b'\n', self.rest)?)
+        let (line, rest) = self.rest.split_at_checked(memchr::memchr(b'\n', self.rest)?)?;
+        self.rest = rest.get(1..)?;
+        Some(line)
     }
 }

@@ -2,36 +2,45 @@
 
 use core::fmt;
 
-use crate::cursor::Cursor;
-use crate::error::{Error, Expected, ProcFile};
-use crate::number::{hex2, hex4, hex8, zero_or_hex8};
+use nom::Parser;
+use nom::branch::alt;
+use nom::combinator::{eof, map, not, recognize, value};
+use nom::multi::many0_count;
+use nom::sequence::{preceded, terminated};
 
-use super::{Lines, all_are, column};
+use super::Lines;
+use crate::error::{Error, Field, ParseResult, ProcFile, field, parse};
+use crate::leaf::{
+    Grammar, after_space, byte, hex, inlined, line_end, skipped_column, space, spaces, unsigned,
+    until, word, zero_or_hex,
+};
 
 pub(crate) const FIELDS: [&str; 8] =
     ["Num", "RefCount", "Protocol", "Flags", "Type", "St", "Inode", "Path"];
-const NUM: u8 = 1;
-const REF_COUNT: u8 = 2;
-const PROTOCOL: u8 = 3;
-const FLAGS: u8 = 4;
-const TYPE: u8 = 5;
-const ST: u8 = 6;
-const INODE: u8 = 7;
-const PATH: u8 = 8;
+const NUM: Field = Field(ProcFile::Unix, 1);
+const REF_COUNT: Field = Field(ProcFile::Unix, 2);
+const PROTOCOL: Field = Field(ProcFile::Unix, 3);
+const FLAGS: Field = Field(ProcFile::Unix, 4);
+const TYPE: Field = Field(ProcFile::Unix, 5);
+const ST: Field = Field(ProcFile::Unix, 6);
+const INODE: Field = Field(ProcFile::Unix, 7);
+const PATH: Field = Field(ProcFile::Unix, 8);
 
-/// A socket's state: the kernel's `SS_*`.
+/// The state of a socket, `SS_*` of the kernel.
+///
+/// `Display` writes the kernel's name without its prefix: `CONNECTED`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnixState {
-    /// `01`: neither; a listener, too.
+    /// `01`: not connected, including listeners.
     Unconnected,
     /// `02`
     Connecting,
-    /// `03`: connected. For datagram sockets newer kernels only say so.
+    /// `03`: connected; for datagram sockets only in newer kernels.
     Connected,
     /// `04`
     Disconnecting,
-    /// A number of another kernel.
+    /// Any other number.
     Other(u8),
 }
 
@@ -76,75 +85,148 @@ impl fmt::Display for UnixState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Row<'a> {
-    /// How many users the socket has in the kernel.
+    /// References to the socket in the kernel.
     pub ref_count: u32,
-    /// The kernel's flags; `0x10000` is a listener.
+    /// Flags of the kernel; `0x10000` (`SO_ACCEPTCON`) is a listener.
     pub flags: u32,
     /// `SOCK_STREAM` (1), `SOCK_DGRAM` (2) or `SOCK_SEQPACKET` (5).
     pub socket_type: u16,
     /// The state.
     pub state: UnixState,
-    /// The socket's inode, as in `socket:[inode]`. 0 where nobody owns it.
+    /// The inode of the socket, as in `socket:[inode]`. 0 if no process owns it.
     pub inode: u64,
-    /// What it is bound to, if anything. An abstract name begins with `@`, and
-    /// NULs in it are printed as `@`; a path may hold any other byte.
+    /// The path or abstract name that the socket is bound to. An abstract name
+    /// starts with `@`, and its NULs are printed as `@`; a path may contain any
+    /// other byte.
     pub path: Option<&'a [u8]>,
 }
 
 impl<'a> Row<'a> {
-    /// Reads one row, without its line end: all behind the inode is the path.
+    /// Parses one row without its line end: everything after the inode is the
+    /// path.
     ///
     /// # Errors
-    /// If a column is missing or has another form.
+    /// If a column is missing or malformed.
     #[inline]
     pub fn parse(line: &'a [u8]) -> Result<Self, Error> {
-        let mut cursor = Cursor::new(ProcFile::Unix, line);
-        let at = &mut cursor;
-        skip_number(at)?;
-        let (ref_count, flags, socket_type, state) = ref_count_to_state(at)?;
-        let state = UnixState::from(state);
-        let inode = inode(at)?;
-        let path = match at.rest.split_first() {
-            None => None,
-            Some((b' ', path)) => Some(path),
-            Some(_) => return Err(at.error(PATH, Expected::Separator)),
-        };
-        Ok(Self { ref_count, flags, socket_type, state, inode, path })
+        parse(ProcFile::Unix, line, columns())
     }
 }
 
 /// The inode of a row whose socket is [`Connected`](UnixState::Connected);
-/// `None` for a row in another state and for the table's header.
+/// `None` for a row in another state and for the header of the table.
 ///
 /// # Errors
-/// As [`Row::parse`], for the columns that are read.
+/// As [`Row::parse`], for the columns that are parsed.
 #[inline]
 pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
-    if is_header(line) { Ok(None) } else { read_established(line) }
+    if is_header(line) { Ok(None) } else { parse(ProcFile::Unix, line, inlined(connected_inode)) }
 }
 
-/// [`established`] for a row.
-#[inline(always)]
-fn read_established(line: &[u8]) -> Result<Option<u64>, Error> {
-    let mut cursor = Cursor::new(ProcFile::Unix, line);
-    let at = &mut cursor;
-    match columns(line) {
-        Some(behind) => at.rest = behind,
-        None => return Err(at.error(NUM, Expected::Separator)),
-    }
-    at.byte(ST, b' ', Expected::Separator)?;
-    if at.hex2(ST)? != 3 {
-        return Ok(None);
-    }
-    inode(at).map(Some)
-}
-
-/// The rows of a chunk of the table, as an iterator.
+/// The grammar of a row, with its line end. A path may contain newlines: it ends
+/// before the next line that starts a row, or at the end of the input.
 ///
-/// A path may hold line ends. A line that does not begin as a row does, behind
-/// one that did, is therefore taken as more of that one's path. (Whoever
-/// binds a socket to a path that has a whole row in it makes up a row; the
-/// kernel's text has nothing to tell it by.)
+/// # Errors
+/// As [`Row::parse`]; also if the last line does not end.
+pub fn row(input: &[u8]) -> ParseResult<'_, Row<'_>> {
+    let more_of_path = (line_end(), not(start_of_row()), not(eof), until(b'\n'));
+    let text = recognize((until(b'\n'), many0_count(more_of_path)));
+    let (rest, text) = field(PATH, terminated(text, line_end())).parse_complete(input)?;
+    let line = input.get(..text.len()).unwrap_or(input);
+    let (_, row) = columns()
+        .parse_complete(line)
+        .map_err(|error| error.map(|e| e.with_more(input.len() - line.len())))?;
+    Ok((rest, row))
+}
+
+/// The grammar of the header, with its line end.
+///
+/// # Errors
+/// If the input does not start with a header.
+pub fn header(input: &[u8]) -> ParseResult<'_, ()> {
+    let title = (word(b"Num "), until(b'\n'), line_end());
+    field(NUM, map(title, |_| ())).parse_complete(input)
+}
+
+/// `%p: %08X %08X %08X %04X %02X %5lu`, a space and a path, up to the end of the
+/// input.
+#[inline(always)]
+fn columns<'a>() -> impl Grammar<'a, Row<'a>> {
+    let path = alt((value(None, eof), map(after_space(nom::combinator::rest), Some)));
+    let columns = (
+        pointer(),
+        field(REF_COUNT, after_space(hex::<8>())),
+        field(PROTOCOL, after_space(zero_or_hex())),
+        field(FLAGS, after_space(zero_or_hex())),
+        field(TYPE, after_space(hex::<4>())),
+        field(ST, after_space(hex::<2>())),
+        inode(),
+        field(PATH, path),
+    );
+    map(columns, |(_, ref_count, _, flags, socket_type, state, inode, path)| Row {
+        ref_count,
+        flags,
+        socket_type: socket_type as u16,
+        state: UnixState::from(state as u8),
+        inode,
+        path,
+    })
+}
+
+/// The inode of a row in the state `03`; the other columns are skipped.
+#[inline(always)]
+fn connected_inode(input: &[u8]) -> ParseResult<'_, Option<u64>> {
+    let (rest, (_, state)) =
+        (field(NUM, start_of_row()), field(ST, hex::<2>())).parse_complete(input)?;
+    if state == 3 { map(inode(), Some).parse_complete(rest) } else { Ok((rest, None)) }
+}
+
+/// The columns `Num` to `Type` and the space after them; the digits are not
+/// validated.
+#[inline(always)]
+fn start_of_row<'a>() -> impl Grammar<'a, ()> {
+    let column = (space(), skipped_column::<8>());
+    let columns = (
+        pointer(),
+        (space(), skipped_column::<8>()),
+        (space(), skipped_column::<8>()),
+        column,
+        (space(), skipped_column::<4>()),
+        space(),
+    );
+    map(columns, |_| ())
+}
+
+/// `%p:`, an address without meaning; soon after boot it is `(____ptrval____)`.
+#[inline(always)]
+fn pointer<'a>() -> impl Grammar<'a, ()> {
+    // 16 digits, or 8 on a 32-bit machine.
+    let wide = terminated(skipped_column::<16>(), byte(b':'));
+    let narrow = terminated(skipped_column::<8>(), byte(b':'));
+    field(NUM, alt((wide, narrow)))
+}
+
+/// ` %5lu`.
+#[inline(always)]
+fn inode<'a>() -> impl Grammar<'a, u64> {
+    field(INODE, preceded((space(), spaces()), unsigned()))
+}
+
+fn is_header(line: &[u8]) -> bool {
+    line.starts_with(b"Num ")
+}
+
+/// Whether `line` starts a row.
+#[inline(always)]
+fn is_row(line: &[u8]) -> bool {
+    start_of_row().parse_complete(line).is_ok()
+}
+
+/// The rows of a chunk of the table.
+///
+/// A path may contain newlines, so a line that does not start as a row is part of
+/// the path of the row before it. (A socket bound to a path that contains a whole
+/// row adds a row to the table; nothing in the text distinguishes it.)
 ///
 /// ```
 /// use psstat_proc_parse::net::unix::{Rows, UnixState};
@@ -160,21 +242,38 @@ fn read_established(line: &[u8]) -> Result<Option<u64>, Error> {
 #[derive(Clone, Debug)]
 pub struct Rows<'a> {
     lines: Lines<'a>,
-    /// The length of the next line, where it has been seen to begin a row.
-    ahead: Option<usize>,
 }
 
 impl<'a> Rows<'a> {
-    /// Over the complete lines of `chunk`.
+    /// The rows in the complete lines of `chunk`.
     #[must_use]
     pub fn new(chunk: &'a [u8]) -> Self {
-        Self { lines: Lines::new(chunk), ahead: None }
+        let mut lines = Lines::new(chunk);
+        lines.skip_header(is_header);
+        Self { lines }
     }
 
-    /// What has not been read: behind the last row, an unfinished line.
+    /// The bytes not parsed yet: after the last row, an incomplete line.
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.lines.rest
+    }
+
+    /// The next line, with the lines that continue its path.
+    #[inline]
+    fn next_logical_line(&mut self) -> Option<&'a [u8]> {
+        let start = self.lines.rest;
+        let mut line = self.lines.next()?;
+        if is_row(line) {
+            let mut lookahead = self.lines.clone();
+            while let Some(next) = lookahead.next()
+                && !is_row(next)
+            {
+                self.lines = lookahead.clone();
+                line = start.get(..start.len() - lookahead.rest.len() - 1).unwrap_or(line);
+            }
+        }
+        Some(line)
     }
 }
 
@@ -183,68 +282,32 @@ impl<'a> Iterator for Rows<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let start = self.lines.rest;
-            let offset = self.lines.offset();
-            let mut line;
-            let is_row = match self.ahead.take() {
-                Some(len) => {
-                    line = self.lines.line_of(len)?;
-                    true
-                }
-                None => {
-                    line = self.lines.next()?;
-                    if offset == 0 && is_header(line) {
-                        continue;
-                    }
-                    columns(line).is_some()
-                }
-            };
-            if is_row {
-                line = self.with_continuations(start, line);
-            }
-            return Some(Row::parse(line).map_err(|error| error.offset_by(offset)));
-        }
+        let offset = self.lines.offset();
+        let line = self.next_logical_line()?;
+        Some(Row::parse(line).map_err(|error| error.offset_by(offset)))
     }
 }
 
-impl<'a> Rows<'a> {
-    /// `line`, which `start` begins with, and the lines that continue its path.
-    #[inline]
-    fn with_continuations(&mut self, start: &'a [u8], line: &'a [u8]) -> &'a [u8] {
-        let mut line = line;
-        let mut ahead = self.lines.clone();
-        while let Some(next) = ahead.next() {
-            if columns(next).is_some() {
-                self.ahead = Some(next.len());
-                break;
-            }
-            self.lines = ahead.clone();
-            let end = start.len() - ahead.rest.len() - 1;
-            line = start.get(..end).unwrap_or(line);
-        }
-        line
-    }
-}
-
-/// The inodes of a chunk's connected sockets, as an iterator: [`established`]
-/// over every complete line that is a row. Lines behind a row that are none
-/// belong to its path, as [`Rows`] says.
+/// The inodes of the connected sockets in a chunk: [`established`] for every
+/// complete line that starts a row. Other lines after a row are part of its path,
+/// as for [`Rows`].
 #[derive(Clone, Debug)]
 pub struct Established<'a> {
     lines: Lines<'a>,
-    /// Whether a row came before, so that a path can go on.
+    /// Whether a row has been seen, whose path may continue.
     in_row: bool,
 }
 
 impl<'a> Established<'a> {
-    /// Over the complete lines of `chunk`.
+    /// The inodes in the complete lines of `chunk`.
     #[must_use]
     pub fn new(chunk: &'a [u8]) -> Self {
-        Self { lines: Lines::new(chunk), in_row: false }
+        let mut lines = Lines::new(chunk);
+        lines.skip_header(is_header);
+        Self { lines, in_row: false }
     }
 
-    /// What has not been read: behind the last row, an unfinished line.
+    /// The bytes not parsed yet: after the last row, an incomplete line.
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.lines.rest
@@ -259,86 +322,16 @@ impl Iterator for Established<'_> {
         loop {
             let offset = self.lines.offset();
             let line = self.lines.next()?;
-            if offset == 0 && is_header(line) {
+            let is_row = is_row(line);
+            if self.in_row && !is_row {
                 continue;
             }
-            if columns(line).is_none() {
-                if self.in_row {
-                    continue;
-                }
-            } else {
-                self.in_row = true;
-            }
-            match read_established(line) {
+            self.in_row |= is_row;
+            match parse(ProcFile::Unix, line, inlined(connected_inode)) {
                 Ok(None) => {}
                 Ok(Some(inode)) => return Some(Ok(inode)),
                 Err(error) => return Some(Err(error.offset_by(offset))),
             }
         }
     }
-}
-
-fn is_header(line: &[u8]) -> bool {
-    line.starts_with(b"Num ")
-}
-
-/// What follows the columns `Num` to `Type`, if `line` begins with them:
-/// `%p: %08X %08X %08X %04X`. The digits themselves are not looked at.
-#[inline(always)]
-fn columns(line: &[u8]) -> Option<&[u8]> {
-    let mut cursor = Cursor::new(ProcFile::Unix, line);
-    skip_number(&mut cursor).ok()?;
-    let behind = cursor.rest;
-    let at = |index| behind.get(index) == Some(&b' ');
-    if at(0) && at(9) && at(18) && at(27) && at(32) { behind.get(32..) } else { None }
-}
-
-/// `%p:`. The pointer says nothing, and soon after boot it is
-/// `(____ptrval____)`.
-#[inline(always)]
-fn skip_number(at: &mut Cursor<'_>) -> Result<(), Error> {
-    // 16 digits, or 8 on a 32-bit machine.
-    for width in [16, 8] {
-        if at.rest.get(width) == Some(&b':') {
-            at.rest = at.rest.get(width + 1..).unwrap_or_default();
-            return Ok(());
-        }
-    }
-    Err(at.error(NUM, Expected::Separator))
-}
-
-/// `RefCount`, `Flags`, `Type` and `St`.
-#[inline(always)]
-fn ref_count_to_state(at: &mut Cursor<'_>) -> Result<(u32, u32, u16, u8), Error> {
-    // All columns at once, where each is as it should be.
-    if let Some((columns, rest)) = at.rest.split_first_chunk::<35>()
-        && all_are(columns, [0, 9, 18, 27, 32], b' ')
-        && let Some(ref_count) = hex8(column::<1, 8, 35>(columns))
-        && let Some(0) = zero_or_hex8(column::<10, 8, 35>(columns))
-        && let Some(flags) = zero_or_hex8(column::<19, 8, 35>(columns))
-        && let Some(socket_type) = hex4(column::<28, 4, 35>(columns))
-        && let Some(state) = hex2(column::<33, 2, 35>(columns))
-    {
-        at.rest = rest;
-        return Ok((ref_count, flags, socket_type, state));
-    }
-    at.byte(REF_COUNT, b' ', Expected::Separator)?;
-    let ref_count = at.hex8(REF_COUNT)?;
-    at.byte(PROTOCOL, b' ', Expected::Separator)?;
-    at.hex8(PROTOCOL)?;
-    at.byte(FLAGS, b' ', Expected::Separator)?;
-    let flags = at.hex8(FLAGS)?;
-    at.byte(TYPE, b' ', Expected::Separator)?;
-    let socket_type = at.hex4(TYPE)?;
-    at.byte(ST, b' ', Expected::Separator)?;
-    let state = at.hex2(ST)?;
-    Ok((ref_count, flags, socket_type, state))
-}
-
-/// ` %5lu`.
-#[inline(always)]
-fn inode(at: &mut Cursor<'_>) -> Result<u64, Error> {
-    at.byte(INODE, b' ', Expected::Separator)?;
-    at.skip_spaces();
-    at.u64(INODE)
 }

@@ -1,6 +1,10 @@
 //! Values of `status` that are more than a number.
 
-use crate::number;
+use nom::Parser;
+use nom::combinator::opt;
+use nom::sequence::terminated;
+
+use crate::leaf::{byte, signed};
 
 /// The name of a process as `status` prints it: a newline is escaped as `\n`, a
 /// backslash as `\\`. All other bytes are unchanged.
@@ -121,9 +125,9 @@ impl Iterator for NsPidsIter<'_> {
     type Item = i32;
 
     fn next(&mut self) -> Option<i32> {
-        let (pid, rest) = number::signed(self.rest).ok()?;
-        self.rest = rest.strip_prefix(b"\t").unwrap_or(rest);
-        i32::try_from(pid).ok()
+        let pid;
+        (self.rest, pid) = terminated(signed(), opt(byte(b'\t'))).parse_complete(self.rest).ok()?;
+        Some(pid)
     }
 }
 
