@@ -1,4 +1,4 @@
-//! What was typed, free of side effects.
+//! The command line arguments, parsed without side effects.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -10,95 +10,96 @@ use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 use psstat_matcher::ImageName;
 use psstat_matcher::host_config::HostClass;
 
-use crate::columns::COLUMNS;
 use crate::exit::Error;
-use crate::terminal;
+use crate::table::columns::COLUMNS;
+pub use crate::terminal::Color;
 
-/// Ask a machine what the processes behind a name are doing.
+/// Show resource usage of groups of processes.
 ///
-/// Without a verb: a table, one row an image. An image is a group of
-/// processes: those that a conf's rules give one name or, without a conf,
-/// those of one executable name. The numbers are sums over its processes,
-/// measured over one second. psstat-dump leaves itself out.
+/// Without a command: prints a table with one row per image. An image is a
+/// group of processes: those that match the rules of one name in a config file
+/// or, without a config file, those of one executable name. The values are
+/// sums over its processes, measured over one second. psstat-dump excludes its
+/// own process.
 #[derive(Debug, clap::Parser)]
 #[command(name = "psstat-dump", version, max_term_width = 100)]
-#[command(subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
 #[command(disable_help_subcommand = true)]
 pub struct Args {
-    /// Options that every verb takes.
+    /// Options of all commands.
     #[command(flatten)]
-    pub common: GlobalArgs,
-    /// Which conf.
+    pub global: GlobalArgs,
+    /// Which config file to use.
     #[command(flatten)]
     pub conf: ConfArgs,
-    /// What the table is to be.
+    /// Options of the table.
     #[command(flatten)]
     pub table: TableArgs,
-    /// What to do; nothing: the table.
+    /// The command; `None`: print the table.
     #[command(subcommand)]
-    pub verb: Option<Command>,
+    pub command: Option<Command>,
 }
 
-/// What to do other than the table.
+/// A command.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Tell all that is known of a process
+    /// Show everything known about a process
     ///
-    /// Who it is, CPU, memory, io, limits and what is used of them,
-    /// descriptors by kind with their targets, sockets by state with both
-    /// ends. Exits 1 if there is none of these processes.
+    /// Identity, CPU, memory, I/O, limits and their usage, descriptors by kind
+    /// with their targets, sockets by state with both endpoints. Exits 1 if
+    /// none of the processes exists.
     Pid(PidArgs),
     /// Show which rules match a process and where, and why the others do not
     ///
-    /// Of a rule that nearly matches it shows the one place where the regex and
-    /// the command line differ; of others the longest beginning of the regex
-    /// that matches by itself. With --rule: which processes the rules of an
-    /// image match, and which come nearest. Exits 1 if nothing matches.
+    /// For a near miss, shows where regex and command line differ; otherwise
+    /// the longest prefix of the regex that matches. With --rule: shows which
+    /// processes the rules of an image match, and the closest near misses.
+    /// Exits 1 if nothing matches.
     Explain(ExplainArgs),
-    /// Watch images live: bars, histories, processes, pages
+    /// Show images live: bars, histories, processes, details
     ///
-    /// Press ? for what keys do.
+    /// Press ? for the keys.
     Top(TopArgs),
-    /// Tell what this user can read here, and what to do about the rest
+    /// Check which /proc files this user can read, and how to fix the rest
     ///
-    /// Tries the files of all processes; looks at the kernel, hidepid, the pid
-    /// namespace, limits, the conf and who collects. Exits 1 if something is
-    /// bad: numbers are missing, or will be.
+    /// Tries to read the files of all processes, and checks the kernel,
+    /// hidepid, the pid namespace, limits, the config file and running
+    /// collectors. Exits 1 if a check fails: values are missing, or will be.
     Doctor(DoctorArgs),
-    /// Copy the /proc files that a bug report needs into a new folder
+    /// Copy the /proc files that a bug report needs into a new directory
     ///
-    /// Of the processes of all images, or of those that are named. Command
-    /// lines and names of files and sockets are scrubbed of what looks secret,
-    /// and of socket tables only the rows of these processes are taken. Every verb runs on such a folder
-    /// with --proc. Exits 1 if there is no such process.
+    /// Copies the processes of all images, or the selected ones. Probable
+    /// secrets in command lines and in names of files and sockets are redacted,
+    /// and socket tables contain only the rows of these processes. Every
+    /// command accepts such a directory with --proc. Exits 1 if no process
+    /// matches.
     Capture(CaptureArgs),
-    /// Say what is wrong with a conf, and what its rules match here
+    /// Check a config file and show what its rules match on this host
     ///
-    /// Prints each bad line with the spot and what to write instead, warnings,
-    /// and how many of this machine's processes each rule matches. Exits 1 if
-    /// a line is bad or no rule is left.
+    /// Prints each invalid line with the position and a suggestion, warnings,
+    /// and the number of processes on this host. Exits 1 if a line is invalid
+    /// or there is no rule.
     Check(CheckArgs),
 }
 
-/// Options that every verb takes.
+/// Options of all commands.
 #[derive(Debug, clap::Args)]
 pub struct GlobalArgs {
-    /// The procfs to read, or a copy of one
+    /// The procfs to read, or a capture of one
     #[arg(long, global = true, value_name = "DIR", default_value = "/proc", env = "PSSTAT_PROC")]
     pub proc: PathBuf,
-    /// Print JSON: one document a line
+    /// Print JSON, one document per line
     #[arg(long, global = true, conflicts_with = "csv")]
     pub json: bool,
     /// Print CSV with a heading
     #[arg(long, global = true)]
     pub csv: bool,
-    /// Colour: on a terminal, always, or never; NO_COLOR turns `auto` off
+    /// When to color output; NO_COLOR disables `auto`
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 }
 
 impl GlobalArgs {
-    /// The form of the output.
+    /// The output format.
     pub fn format(&self) -> Format {
         match (self.json, self.csv) {
             (true, _) => Format::Json,
@@ -108,125 +109,113 @@ impl GlobalArgs {
     }
 }
 
-/// The form of the output.
+/// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One JSON document a line.
+    /// One JSON document per line.
     Json,
-    /// Comma-separated, with a heading.
+    /// Comma-separated values with a heading.
     Csv,
 }
 
-/// When to colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Also in a pipe.
-    Always,
-    /// Not at all.
-    Never,
-}
-
-/// Which conf.
+/// Which config file to use.
 #[derive(Debug, clap::Args)]
 pub struct ConfArgs {
-    /// The conf with the rules
+    /// The config file with the rules
     ///
-    /// Without it, /CLASS/shared/conf/psstat.conf where that exists.
+    /// Default: /CLASS/shared/conf/psstat.conf if it exists.
     #[arg(long, global = true, value_name = "PATH", env = "PSSTAT_CONF")]
     pub conf: Option<PathBuf>,
-    /// Take the conf /NAME/shared/conf/psstat.conf
+    /// Use the config file /NAME/shared/conf/psstat.conf
     ///
-    /// Without it, NAME is the host name up to its first dot, without trailing
-    /// digits.
+    /// Default: the host name up to its first dot, without trailing digits.
     #[arg(long, global = true, value_name = "NAME", env = "PSSTAT_CLASS")]
     pub class: Option<HostClass>,
 }
 
-/// What the table is to be.
+/// Options of the table.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Table")]
 pub struct TableArgs {
-    /// Only these images; one is shown even without a process
+    /// Only these images (shown even if no process matches)
     #[arg(value_name = "IMAGE")]
     pub images: Vec<ImageName>,
-    /// One row a process
+    /// One row per process
     #[arg(short, long)]
     pub processes: bool,
-    /// Only processes whose command line matches; they are the image `match`
+    /// Only processes whose command line matches, as the image `match`
     ///
-    /// In the dialect of Python's re, searched anywhere in the command line.
-    /// Given several times, one match is enough.
+    /// In the syntax of Python's re, searched anywhere in the command line. If
+    /// given several times, a process must match at least one.
     #[arg(short = 'e', long, value_name = "REGEX", conflicts_with = "images")]
     pub regex: Vec<String>,
-    /// Each executable name is an image, even if there is a conf
+    /// Group by executable name, ignoring any config file
     #[arg(long, conflicts_with_all = ["regex"])]
     pub no_conf: bool,
-    /// Columns, separated by commas; `--help` lists them
+    /// Columns, separated by commas; see the list below
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub columns: Vec<String>,
-    /// Sort by this column: numbers from the largest, text from A to Z
+    /// Sort by this column: numbers in descending, text in ascending order
     #[arg(long, value_name = "COLUMN", default_value = "pcpu")]
     pub sort: String,
-    /// Sort the other way round
+    /// Reverse the sort order
     #[arg(short, long)]
     pub reverse: bool,
-    /// Every digit instead of 1.5M
+    /// Print exact numbers instead of 1.5M
     #[arg(long)]
     pub exact: bool,
-    /// Repeat every so many seconds, each time measured over all of them
+    /// Repeat every SECONDS; each table covers the whole interval
     ///
-    /// Without it, the table is measured over one second, and repeated only if
-    /// --count says so. As text, several tables end with their average, also
+    /// Without it, each table covers one second, and there is one table unless
+    /// --count is given. As text, several tables end with their average, also
     /// after ctrl-c.
     #[arg(long, value_name = "SECONDS", value_parser = interval)]
     pub interval: Option<Duration>,
-    /// How many tables; with --interval alone, until it is ended
+    /// Number of tables [default with --interval: until interrupted]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }
 
-/// What `pid` takes.
+/// Arguments of `pid`.
 #[derive(Debug, clap::Args)]
 pub struct PidArgs {
-    /// Which processes
+    /// Process ids
     #[arg(value_name = "PID", required = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
-    /// Every digit instead of 1.5M
+    /// Print exact numbers instead of 1.5M
     #[arg(long)]
     pub exact: bool,
 }
 
-/// What `explain` takes.
+/// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
-    /// Which processes
+    /// Process ids
     #[arg(value_name = "PID", required_unless_present = "rule", conflicts_with = "rule")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
-    /// The rules of this image against all processes
+    /// Match this image's rules against all processes
     #[arg(long, value_name = "IMAGE")]
     pub rule: Option<ImageName>,
-    /// This regex instead of a conf's rules; its image is `match`
+    /// Use this regex instead of a config file, as the image `match`
     #[arg(short = 'e', long = "regex", value_name = "REGEX")]
     pub patterns: Vec<String>,
 }
 
-/// What `doctor` takes.
+/// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
-    /// To whom the conf should belong, beside root and this user
+    /// Expected owner of the config file, besides root and this user
     #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
     pub conf_owner: String,
 }
 
-/// What `capture` takes.
+/// Arguments of `capture`.
 #[derive(Debug, clap::Args)]
 pub struct CaptureArgs {
-    /// The folder; it is made, or is there and empty
+    /// Output directory (created if missing; must be empty)
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
     /// Only processes of these images
@@ -241,35 +230,35 @@ pub struct CaptureArgs {
     pub pids: Vec<u32>,
 }
 
-/// What `top` takes.
+/// Arguments of `top`.
 #[derive(Debug, clap::Args)]
 pub struct TopArgs {
     /// Only these images
     #[arg(value_name = "IMAGE", conflicts_with = "patterns")]
     pub images: Vec<ImageName>,
-    /// Only processes whose command line matches; they are the image `match`
+    /// Only processes whose command line matches, as the image `match`
     #[arg(short = 'e', long = "regex", value_name = "REGEX")]
     pub patterns: Vec<String>,
-    /// Each executable name is an image, even if there is a conf
+    /// Group by executable name, ignoring any config file
     #[arg(long, conflicts_with = "patterns")]
     pub no_conf: bool,
-    /// How long a window is
+    /// Length of a window
     #[arg(long, value_name = "SECONDS", value_parser = interval, default_value = "1")]
     pub interval: Duration,
 }
 
-/// What `check` takes.
+/// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// The conf; without it, that of --conf or --class
+    /// The config file [default: from --conf or --class]
     #[arg(value_name = "CONF")]
     pub path: Option<PathBuf>,
-    /// To whom the conf should belong, beside root and this user
+    /// Expected owner of the config file, besides root and this user
     #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
     pub conf_owner: String,
 }
 
-/// A length of time in seconds, with a fraction if need be.
+/// Parses a duration in seconds, which can have a fraction.
 fn interval(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     if (0.1..=86_400.0).contains(&seconds) {
@@ -279,9 +268,9 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The program's definition, with all of its help.
+/// The definition of the command line, with the complete help.
 pub fn command() -> clap::Command {
-    let mut help = String::from("Columns (default ones are marked *):\n");
+    let mut help = String::from("Columns (* marks the default ones):\n");
     let mut last = "";
     for column in COLUMNS.iter().filter(|column| column.key != "images") {
         if column.key == last {
@@ -293,46 +282,37 @@ pub fn command() -> clap::Command {
         let _ = writeln!(help, "  {mark} {:<24} {}", column.key, column.description);
     }
     help.push_str(
-        "\nA dash, null or nothing: the value could not be read by this user, or there is no\n\
-         earlier reading to compare with. A sum is over the processes that could be read.\n\n\
-         Exit status: 0; 1 nothing matched, or a bad line in a conf that is checked; 2 wrong use.\n\n\
-         An image with the name of a verb is asked for behind `--`: psstat-dump -- check",
+        "\nA dash, null or an empty field means: the value could not be read by this user, or\n\
+         there is no previous reading. A sum includes only the processes that could be read.\n\n\
+         Exit status: 0 success; 1 nothing matched, or the checked config file has an invalid\n\
+         line; 2 usage error.\n\n\
+         To show an image with the name of a command, use `--`: psstat-dump -- check",
     );
     Args::command().after_long_help(help)
 }
 
-/// Understands the arguments, the first being the program's name.
+/// Parses the arguments, the first being the program's name.
 ///
 /// # Errors
-/// What is wrong with them. `--help` and `--version` come this way too, and
-/// are printed already.
+/// When they are invalid, and for `--help` and `--version`; see
+/// [`Error::help`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
-    let parsed = command().try_get_matches_from(arguments).and_then(|matches| {
-        reject_table_options(&matches)?;
-        Args::from_arg_matches(&matches)
-    });
-    parsed.map_err(|error| {
-        if error.use_stderr() {
-            return Error::Arguments(error);
-        }
-        match terminal::print(error.render().to_string().as_bytes()) {
-            Ok(()) => Error::Arguments(error),
-            Err(failed) => Error::Output(failed),
-        }
-    })
+    let matches = command().try_get_matches_from(arguments)?;
+    reject_table_options(&matches)?;
+    Ok(Args::from_arg_matches(&matches)?)
 }
 
-/// An option of the table before a verb would do nothing.
+/// Rejects options of the table before a command, where they have no effect.
 fn reject_table_options(matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some(verb) = matches.subcommand_name() else { return Ok(()) };
+    let Some(name) = matches.subcommand_name() else { return Ok(()) };
     let table = TableArgs::augment_args(clap::Command::new("table"));
     let given = table.get_arguments().find(|argument| {
         let id = argument.get_id().as_str();
         matches.value_source(id) == Some(ValueSource::CommandLine)
     });
     let Some(given) = given else { return Ok(()) };
-    let name = given.get_long().map_or("IMAGE".to_owned(), |long| format!("--{long}"));
-    let message = format!("{name} is for the table and does not go with the verb `{verb}`");
+    let option = given.get_long().map_or("IMAGE".to_owned(), |long| format!("--{long}"));
+    let message = format!("{option} applies to the table and cannot be used with `{name}`");
     Err(command().error(clap::error::ErrorKind::ArgumentConflict, message))
 }
 
@@ -353,9 +333,9 @@ mod tests {
     fn global_options_are_accepted_anywhere() {
         for words in ["--proc /x check --json", "check --proc /x --json"] {
             let args = parsed(words).unwrap();
-            assert_eq!(args.common.proc, PathBuf::from("/x"));
-            assert_eq!(args.common.format(), Format::Json);
-            assert!(matches!(args.verb, Some(Command::Check(_))));
+            assert_eq!(args.global.proc, PathBuf::from("/x"));
+            assert_eq!(args.global.format(), Format::Json);
+            assert!(matches!(args.command, Some(Command::Check(_))));
         }
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use psstat_matcher::host_config::HostClass;
 
 use crate::args::ConfArgs;
-use crate::escape;
+use psstat_support::escape;
 
 /// A conf file, and how it came to be the one that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Location {
+pub(crate) struct Location {
     /// The file.
     pub path: PathBuf,
     /// Whether an option or an environment variable names it, so that its
@@ -19,7 +19,7 @@ pub struct Location {
 
 /// The conf that the options mean: `--conf`, or that of `--class`, or that of
 /// this host's class.
-pub fn locate(args: &ConfArgs) -> Location {
+pub(crate) fn locate(args: &ConfArgs) -> Location {
     if let Some(path) = &args.conf {
         return Location { path: path.clone(), named: true };
     }
@@ -32,6 +32,6 @@ pub fn locate(args: &ConfArgs) -> Location {
 }
 
 /// A path as it may be shown.
-pub fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     escape::bytes(path.as_os_str().as_encoded_bytes())
 }

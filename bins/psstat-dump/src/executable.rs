@@ -4,7 +4,7 @@ use psstat_matcher::ImageName;
 use psstat_proc_parse::Cmdline;
 
 /// The name for a process whose first argument says nothing.
-pub const UNNAMED: &str = "unnamed";
+pub(crate) const UNNAMED: &str = "unnamed";
 
 /// The executable's name as its process tells it: the base name of `argv[0]`,
 /// without the `-` of a login shell.
@@ -13,7 +13,7 @@ pub const UNNAMED: &str = "unnamed";
 /// process`, `sshd: root@pts/0`) has the name before the colon; a title
 /// without a colon (browsers) that before the first space. What an image's
 /// name may not hold becomes `_`.
-pub fn image(command_line: &[u8]) -> String {
+pub(crate) fn image(command_line: &[u8]) -> String {
     let mut args = Cmdline::new(command_line).args();
     let mut program = args.next().unwrap_or_default();
     // Titles leave the old arguments' place behind as NULs.

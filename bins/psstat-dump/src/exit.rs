@@ -1,73 +1,77 @@
-//! How the program ends.
+//! Exit statuses and errors.
 
 use std::io;
 
-use crate::escape;
+use psstat_support::escape;
 
-/// Everything went well.
+/// Success.
 pub const SUCCESS: u8 = 0;
-/// Nothing matched: no process of what was asked for, or, for `check`, a bad
-/// line in the conf.
-pub const NOTHING: u8 = 1;
-/// Wrong use: options that do not exist or do not go together, a file that
-/// cannot be read.
+/// No process matched; for `check`, a line of the config file is invalid; for
+/// `doctor`, a check failed.
+pub const NO_MATCH: u8 = 1;
+/// Usage error: invalid options, a file that cannot be read.
 pub const USAGE: u8 = 2;
 
-/// Whether what was asked for is there.
+/// The result of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is: status [`SUCCESS`].
+    /// Status [`SUCCESS`].
     Match,
-    /// It is not: status [`NOTHING`].
+    /// Status [`NO_MATCH`].
     NoMatch,
 }
 
 impl Outcome {
-    /// Something where `condition` holds.
+    /// [`Outcome::Match`] if `condition` is true.
     pub fn when(condition: bool) -> Outcome {
         if condition { Outcome::Match } else { Outcome::NoMatch }
     }
 }
 
-/// Why the program could not do what was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What the option parser has to say; `--help` comes this way too.
+    /// Invalid arguments, or a request for `--help` or `--version`.
     #[error("{0}")]
     Arguments(#[from] clap::Error),
-    /// Options that do not go together, or a value that does not do.
+    /// Conflicting options or an invalid value.
     #[error("{0}")]
     Usage(String),
-    /// No processes can be read.
+    /// The processes cannot be read.
     #[error(transparent)]
     Sampler(#[from] psstat_sampler::Error),
-    /// The result cannot be written.
+    /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
 }
 
 impl Error {
-    /// The exit status. A reader that has seen enough and closed the pipe is
-    /// no failure.
+    /// The text for stdout if this is a request for `--help` or `--version`.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Error::Arguments(error) if !error.use_stderr() => Some(error.render().to_string()),
+            _ => None,
+        }
+    }
+
+    /// The exit status. A reader that closes the pipe early is not an error.
     pub fn status(&self) -> u8 {
         match self {
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => SUCCESS,
-            Error::Arguments(error) if !error.use_stderr() => SUCCESS,
             _ => USAGE,
         }
     }
 
-    /// What to print on stderr, if there is anything to say.
+    /// The message for stderr, if any.
     pub fn message(&self) -> Option<String> {
         match self {
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Error::Arguments(error) if !error.use_stderr() => None,
             Error::Arguments(error) => {
-                // What was typed is quoted in it and may hold anything.
+                // It quotes arguments, which can contain any bytes.
                 let text = error.render().to_string();
                 Some(text.trim_end().lines().map(escape::text).collect::<Vec<_>>().join("\n"))
             }
-            // It names the folder that was typed.
+            // It contains the path from the arguments.
             Error::Sampler(error) => {
                 Some(format!("psstat-dump: {}", escape::text(&error.to_string())))
             }

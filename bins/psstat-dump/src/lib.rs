@@ -1,63 +1,59 @@
-//! The inspector of psstat as a library, so that tests, man pages and shell
-//! completions use the same definitions as the program.
+//! The library behind the program `psstat-dump`, so that tests, man pages and
+//! shell completions use the same definitions as the program.
 //!
 //! ```
 //! let command = psstat_dump::args::command();
 //! assert_eq!(command.get_name(), "psstat-dump");
 //! ```
 //!
-//! One way through it: [`args`] says what was typed, [`choose`] which
-//! processes that means, [`measure`] gives the numbers of one window as rows,
-//! [`average`] those of several,
-//! and [`table`], [`csv`] and [`json`] print rows by way of the [`columns`]
-//! that were chosen. [`page`] is what is known of one process, [`miss`] what
-//! keeps a rule from matching. [`psstat_support::escape`] makes untrusted
-//! text safe for a terminal.
+//! [`args`] parses the arguments, [`selector`] groups processes into images,
+//! [`measure`] returns the values of one window as rows, and [`table`] formats
+//! rows as text, CSV and JSON. [`top`] is the live view. `process_report`
+//! collects all data of one process, and `explain` finds out why a rule does
+//! not match. [`psstat_support::escape`] escapes untrusted text for the
+//! terminal.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod args;
-pub mod average;
-pub mod capture;
-pub mod columns;
-pub mod commands;
-pub mod conf;
-pub mod csv;
-pub mod doctor;
-pub mod excerpt;
-pub mod executable;
+mod capture;
+mod commands;
+mod conf;
+mod doctor;
+mod executable;
 pub mod exit;
-pub mod json;
-pub mod longest_match;
+mod explain;
 pub mod measure;
-pub mod near_miss;
-pub mod process_report;
-pub mod row;
+mod process_report;
 pub mod selector;
 pub mod table;
-pub mod terminal;
-pub mod time;
+mod terminal;
+mod time;
 pub mod top;
-pub mod units;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use exit::Outcome;
-use psstat_support::{escape, failpoint};
+use exit::{Error, Outcome};
 
-/// Runs the program with these arguments, the first being its own name, and
-/// gives its exit status. The one place that prints errors.
+/// Runs the program with these arguments, the first being its name, and
+/// returns its exit status. All errors are printed here.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = args::parse(arguments).and_then(commands::run);
-    match outcome {
-        Ok(Outcome::Match) => ExitCode::from(exit::SUCCESS),
-        Ok(Outcome::NoMatch) => ExitCode::from(exit::NOTHING),
-        Err(failure) => {
-            if let Some(args_joined) = failure.message() {
-                terminal::eprint_line(&args_joined);
-            }
-            ExitCode::from(failure.status())
-        }
+    let error = match outcome {
+        Ok(Outcome::Match) => return ExitCode::from(exit::SUCCESS),
+        Ok(Outcome::NoMatch) => return ExitCode::from(exit::NO_MATCH),
+        Err(error) => error,
+    };
+    let error = match error.help() {
+        Some(help) => match terminal::print(help.as_bytes()) {
+            Ok(()) => return ExitCode::from(exit::SUCCESS),
+            Err(error) => Error::Output(error),
+        },
+        None => error,
+    };
+    if let Some(message) = error.message() {
+        terminal::eprint_line(&message);
     }
+    ExitCode::from(error.status())
 }

@@ -1,4 +1,4 @@
-//! Asks a machine what the processes behind a name are doing.
+//! Shows the resource usage of groups of processes.
 
 fn main() -> std::process::ExitCode {
     psstat_dump::main(std::env::args_os())

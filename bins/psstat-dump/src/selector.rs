@@ -7,7 +7,7 @@ use psstat_matcher::{ImageName, PatternError, Rule, Rules};
 use psstat_sampler::{Candidate, ImageId};
 
 use crate::executable;
-use crate::row::ProcessId;
+use crate::table::row::ProcessId;
 
 /// The image of an ad-hoc rule.
 pub const PATTERN_IMAGE: &str = "match";

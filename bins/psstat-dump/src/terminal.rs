@@ -1,39 +1,38 @@
-//! The two streams, and the terminal that may be behind them.
+//! The standard streams and the terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::args::Color;
-
-/// Writes all of it to stdout.
+/// Writes all bytes to stdout.
 ///
 /// # Errors
-/// When it cannot be written; a closed pipe is `BrokenPipe`.
-pub fn print(bytes: &[u8]) -> io::Result<()> {
+/// When they cannot be written; `BrokenPipe` for a closed pipe.
+pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()
 }
 
-/// Writes a line to stderr. If that is closed, there is nobody to be told.
-pub fn eprint_line(text: &str) {
+/// Writes a line to stderr. Errors are ignored: there is no other place for
+/// the message.
+pub(crate) fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Says something that only a person at a terminal wants to know.
-pub fn hint(text: &str) {
+/// Writes a line to stderr if that is a terminal.
+pub(crate) fn hint(text: &str) {
     if io::stderr().is_terminal() {
         eprint_line(text);
     }
 }
 
-/// A word on stderr while something takes its time; gone when dropped. There
-/// is none where stderr is no terminal.
+/// A message on stderr during a long operation, deleted on drop. It is not
+/// shown if stderr is not a terminal.
 #[derive(Debug)]
-pub struct Progress(());
+pub(crate) struct Progress(());
 
 impl Progress {
-    /// Shows the word.
-    pub fn show(text: &str) -> Option<Progress> {
+    /// Shows the message.
+    pub(crate) fn show(text: &str) -> Option<Progress> {
         let mut stderr = io::stderr().lock();
         if !stderr.is_terminal() {
             return None;
@@ -46,14 +45,14 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // To the start of the line, and clear it.
+        // Return to the start of the line and clear it.
         let _ = write!(io::stderr().lock(), "\r\x1b[K");
     }
 }
 
-/// How many columns the terminal behind stdout has. `None`: there is none, or
-/// it does not say.
-pub fn columns() -> Option<usize> {
+/// The width of the terminal on stdout. `None` if stdout is not a terminal or
+/// the terminal does not report its size.
+pub(crate) fn columns() -> Option<usize> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
         return None;
@@ -62,36 +61,47 @@ pub fn columns() -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-/// Adds colour, or does not.
+/// When to color output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Colors text, or returns it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paint(bool);
 
 impl Paint {
-    /// Colour for stdout as it was asked for.
-    pub fn new(color: Color) -> Paint {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    /// Colors for stdout, according to the option `--color` and `NO_COLOR`.
+    pub(crate) fn new(color: Color) -> Paint {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Paint(match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => wanted && io::stdout().is_terminal(),
+            Color::Auto => !no_color && io::stdout().is_terminal(),
         })
     }
 
-    /// No colour.
-    pub const PLAIN: Paint = Paint(false);
+    /// No colors.
+    pub(crate) const PLAIN: Paint = Paint(false);
 
-    /// In bold.
-    pub fn bold(self, text: &str) -> String {
+    /// Bold text.
+    pub(crate) fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
 
-    /// In red and bold: an error.
-    pub fn error(self, text: &str) -> String {
+    /// Bold red text for an error.
+    pub(crate) fn error(self, text: &str) -> String {
         self.with("1;31", text)
     }
 
-    /// In yellow and bold: a warning.
-    pub fn warning(self, text: &str) -> String {
+    /// Bold yellow text for a warning.
+    pub(crate) fn warning(self, text: &str) -> String {
         self.with("1;33", text)
     }
 

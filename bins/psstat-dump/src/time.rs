@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 /// Seconds since 1970; 0 before it.
-pub fn unix_seconds(time: SystemTime) -> f64 {
+pub(crate) fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// A moment in UTC, to the second: `2026-01-31T23:59:59Z`.
-pub fn format_utc(time: SystemTime) -> String {
+pub(crate) fn format_utc(time: SystemTime) -> String {
     let passed: Duration = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (passed.as_secs() / 86_400, passed.as_secs() % 86_400);
     let (year, month, day) = date(days);

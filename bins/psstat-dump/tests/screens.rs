@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use psstat_dump::measure::Snapshot;
-use psstat_dump::row::{ProcessId, Row};
+use psstat_dump::table::row::{ProcessId, Row};
 use psstat_dump::top::app::{Mode, Next};
 use psstat_dump::top::{App, view};
 use psstat_sampler::{Health, IoCounters, Numbers};

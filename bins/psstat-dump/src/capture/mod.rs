@@ -8,7 +8,7 @@
 //! could not be read is not there. The links say what descriptors were open
 //! on; on another machine they lead nowhere, or elsewhere.
 
-pub mod scrub;
+pub(crate) mod scrub;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
@@ -31,7 +31,7 @@ const MACHINE: [&str; 3] = ["stat", "uptime", "version"];
 
 /// What became of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Captured {
+pub(crate) struct Captured {
     /// How many processes are in it.
     pub process_count: usize,
     /// Which files could not be read, and of how many processes.
@@ -51,7 +51,7 @@ struct Process {
 ///
 /// # Errors
 /// When the folder is there already and not empty, or cannot be written.
-pub fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captured> {
+pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captured> {
     create_dir(to)?;
     let mut captured = Captured::default();
     for name in MACHINE {

@@ -13,7 +13,7 @@ use psstat_proc_parse::{Cmdline, FdTarget};
 use words::ArgScanner;
 
 /// What stands where a secret was.
-pub const REDACTED: &str = "SCRUBBED";
+pub(crate) const REDACTED: &str = "SCRUBBED";
 
 /// Parts of names that tell of a secret.
 const SECRET_NAMES: [&str; 16] = [
@@ -58,7 +58,7 @@ const KEY_STARTS: [&str; 16] = [
 ];
 
 /// The command line, as `/proc/PID/cmdline` has it, without what looks secret.
-pub fn command_line(raw: &[u8]) -> Vec<u8> {
+pub(crate) fn command_line(raw: &[u8]) -> Vec<u8> {
     // A title is one text; its words are what arguments are elsewhere.
     let is_title = Cmdline::new(raw).args().skip(1).all(<[u8]>::is_empty);
     let is_end = |byte: &u8| *byte == 0 || (is_title && byte.is_ascii_whitespace());
@@ -77,7 +77,7 @@ pub fn command_line(raw: &[u8]) -> Vec<u8> {
 
 /// What a descriptor is open on, without what looks secret: a file's name may
 /// hold a key, or its query. What the kernel itself says (`socket:[7]`) stays.
-pub fn link(target: &[u8]) -> Vec<u8> {
+pub(crate) fn link(target: &[u8]) -> Vec<u8> {
     match FdTarget::parse(target) {
         FdTarget::File { .. } | FdTarget::Memfd(_) => values(target),
         _ => target.to_vec(),
@@ -86,7 +86,7 @@ pub fn link(target: &[u8]) -> Vec<u8> {
 
 /// A row of `/proc/net/unix` with its path scrubbed, which is the rest of it
 /// behind the seventh column.
-pub fn path_of_row(row: &[u8]) -> Vec<u8> {
+pub(crate) fn path_of_row(row: &[u8]) -> Vec<u8> {
     let mut starts = (1..row.len()).filter(|&at| {
         row.get(at - 1) == Some(&b' ') && row.get(at).is_some_and(|byte| *byte != b' ')
     });

@@ -8,28 +8,30 @@ use crate::args::{CaptureArgs, ConfArgs, Format, GlobalArgs};
 use crate::capture::{self, Captured};
 use crate::exit::{Error, Outcome};
 use crate::selector::Selector;
-use crate::{conf, csv, json, measure, terminal};
+use crate::table::{csv, json};
+use crate::terminal;
+use crate::{conf, measure};
 
 /// Captures.
 ///
 /// # Errors
 /// See [`Failure`].
 pub(super) fn run(
-    common: &GlobalArgs,
+    global: &GlobalArgs,
     conf_args: &ConfArgs,
     args: &CaptureArgs,
 ) -> Result<Outcome, Error> {
     let pids = if args.pids.is_empty() {
-        let source = source::of(conf_args, &args.patterns, false)?;
-        let chooser = Selector::new(source, &args.images, measure::own_pid(&common.proc));
-        chosen(common, chooser)?
+        let source = source::load(conf_args, &args.patterns, false)?;
+        let chooser = Selector::new(source, &args.images, measure::own_pid(&global.proc));
+        chosen(global, chooser)?
     } else {
         args.pids.clone()
     };
-    let captured = capture::capture(&common.proc, &pids, &args.dir).map_err(|error| {
+    let captured = capture::capture(&global.proc, &pids, &args.dir).map_err(|error| {
         Error::Usage(format!("cannot capture into {}: {error}", conf::shown(&args.dir)))
     })?;
-    let bytes = match common.format() {
+    let bytes = match global.format() {
         Format::Text => text(args, &captured).into_bytes(),
         Format::Csv => as_csv(args, &captured).into_bytes(),
         Format::Json => json::line(&as_json(args, &captured)),
@@ -39,8 +41,8 @@ pub(super) fn run(
 }
 
 /// The processes that are chosen now, by pid.
-fn chosen(common: &GlobalArgs, mut chooser: Selector) -> Result<Vec<u32>, Error> {
-    let options = Options { proc_root: common.proc.clone(), ..Options::default() };
+fn chosen(global: &GlobalArgs, mut chooser: Selector) -> Result<Vec<u32>, Error> {
+    let options = Options { proc_root: global.proc.clone(), ..Options::default() };
     let mut pids = std::collections::BTreeSet::new();
     Sampler::new(options)?.open(&mut |candidate, images| {
         chooser.classify(candidate, images);

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, ConfArgs, Format, GlobalArgs};
 use crate::exit::{Error, Outcome};
+use crate::table::{csv, json, units};
 use crate::terminal::{self, Paint};
-use crate::{conf, csv, escape, json, measure, units};
+use crate::{conf, measure};
+use psstat_support::escape;
 
 /// One thing to say about a conf.
 struct Finding {
@@ -49,7 +51,7 @@ impl CheckReport<'_> {
 /// # Errors
 /// See [`Failure`].
 pub(super) fn run(
-    common: &GlobalArgs,
+    global: &GlobalArgs,
     conf_args: &ConfArgs,
     args: &CheckArgs,
 ) -> Result<Outcome, Error> {
@@ -78,7 +80,7 @@ pub(super) fn run(
         Err(reason) => return Err(Error::Usage(format!("{name} {reason}"))),
     };
     let bad = findings.iter().any(|finding| finding.severity == "error");
-    let here = measure::command_lines(&common.proc)?;
+    let here = measure::command_lines(&global.proc)?;
     let mut survey = CoverageCheck::new(&rules);
     for text in here.values() {
         if is_collector(text) {
@@ -90,8 +92,8 @@ pub(super) fn run(
     findings.extend(of_lines(&survey.findings()));
     let checked =
         CheckReport { rules: &rules, matched: survey.matched().collect(), here: here.len() };
-    let bytes = match common.format() {
-        Format::Text => text(&findings, &checked, &name, Paint::new(common.color)).into(),
+    let bytes = match global.format() {
+        Format::Text => text(&findings, &checked, &name, Paint::new(global.color)).into(),
         Format::Csv => as_csv(&findings, &checked).into(),
         Format::Json => json::line(&as_json(&path, bad, &findings, &checked)),
     };

@@ -3,24 +3,26 @@
 use serde_json::{Value, json};
 
 use crate::args::{ConfArgs, DoctorArgs, Format, GlobalArgs};
+use crate::conf;
 use crate::doctor::{self, Check, State};
 use crate::exit::{Error, Outcome};
+use crate::table::{csv, json};
 use crate::terminal::{self, Paint};
-use crate::{conf, csv, escape, json};
+use psstat_support::escape;
 
 /// Prints the checks.
 ///
 /// # Errors
 /// See [`Failure`].
 pub(super) fn run(
-    common: &GlobalArgs,
+    global: &GlobalArgs,
     conf_args: &ConfArgs,
     args: &DoctorArgs,
 ) -> Result<Outcome, Error> {
     let location = conf::locate(conf_args);
-    let checks = doctor::run_checks(&common.proc, &location, &args.conf_owner)?;
-    let bytes = match common.format() {
-        Format::Text => text(&checks, Paint::new(common.color)).into_bytes(),
+    let checks = doctor::run_checks(&global.proc, &location, &args.conf_owner)?;
+    let bytes = match global.format() {
+        Format::Text => text(&checks, Paint::new(global.color)).into_bytes(),
         Format::Csv => as_csv(&checks).into_bytes(),
         Format::Json => json::line(&as_json(&checks)),
     };

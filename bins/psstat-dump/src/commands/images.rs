@@ -13,15 +13,17 @@ use signal_hook::consts::SIGINT;
 
 use super::source;
 use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs};
-use crate::average::Average;
-use crate::columns::{self, Column, Level};
 use crate::exit::{Error, Outcome};
+use crate::measure::average::Average;
 use crate::measure::{self, Measurer, Snapshot};
-use crate::row::Row;
 use crate::selector::Selector;
+use crate::table::columns::{self, Column, Level};
+use crate::table::row::Row;
+use crate::table::units::Style;
+use crate::table::{csv, json};
 use crate::terminal::{self, Paint, Progress};
-use crate::units::Style;
-use crate::{csv, escape, json, table, time};
+use crate::{table, time};
+use psstat_support::escape;
 
 /// The window where no interval is given.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -31,22 +33,22 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// # Errors
 /// See [`Failure`].
 pub(super) fn run(
-    common: &GlobalArgs,
+    global: &GlobalArgs,
     conf: &ConfArgs,
     args: &TableArgs,
 ) -> Result<Outcome, Error> {
     let level = if args.processes { Level::Process } else { Level::Image };
-    let columns = chosen_columns(args, level, common.format())?;
+    let columns = chosen_columns(args, level, global.format())?;
     let sort = find_column(&args.sort, level)?;
-    let source = source::of(conf, &args.regex, args.no_conf)?;
-    let chooser = Selector::new(source, &args.images, measure::own_pid(&common.proc));
+    let source = source::load(conf, &args.regex, args.no_conf)?;
+    let chooser = Selector::new(source, &args.images, measure::own_pid(&global.proc));
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
-    let mut measurer = Measurer::new(&common.proc, window, chooser)?;
+    let mut measurer = Measurer::new(&global.proc, window, chooser)?;
     let rounds = args.count.unwrap_or(if args.interval.is_some() { u64::MAX } else { 1 });
     let printer = Printer {
-        format: common.format(),
-        paint: Paint::new(common.color),
+        format: global.format(),
+        paint: Paint::new(global.color),
         style: if args.exact { Style::Exact } else { Style::Human },
         level,
         columns,

@@ -19,8 +19,8 @@ use crate::exit::{Error, Outcome};
 ///
 /// # Errors
 /// When it cannot be done; see [`Failure`].
-pub fn run(args: Args) -> Result<Outcome, Error> {
-    let proc = &args.common.proc;
+pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
+    let proc = &args.global.proc;
     if matches!(procfs::looks_like_procfs(proc), Ok(false)) {
         let shown = conf::shown(proc);
         return Err(Error::Usage(format!(
@@ -28,13 +28,13 @@ pub fn run(args: Args) -> Result<Outcome, Error> {
              one, `mount -t proc proc {shown}`"
         )));
     }
-    match args.verb {
-        None => images::run(&args.common, &args.conf, &args.table),
-        Some(Command::Pid(pid)) => pid::run(&args.common, &pid),
-        Some(Command::Explain(explain)) => explain::run(&args.common, &args.conf, &explain),
-        Some(Command::Doctor(doctor)) => doctor::run(&args.common, &args.conf, &doctor),
-        Some(Command::Capture(capture)) => capture::run(&args.common, &args.conf, &capture),
-        Some(Command::Top(top)) => top::run(&args.common, &args.conf, &top),
-        Some(Command::Check(check)) => check::run(&args.common, &args.conf, &check),
+    match args.command {
+        None => images::run(&args.global, &args.conf, &args.table),
+        Some(Command::Pid(pid)) => pid::run(&args.global, &pid),
+        Some(Command::Explain(explain)) => explain::run(&args.global, &args.conf, &explain),
+        Some(Command::Doctor(doctor)) => doctor::run(&args.global, &args.conf, &doctor),
+        Some(Command::Capture(capture)) => capture::run(&args.global, &args.conf, &capture),
+        Some(Command::Top(top)) => top::run(&args.global, &args.conf, &top),
+        Some(Command::Check(check)) => check::run(&args.global, &args.conf, &check),
     }
 }

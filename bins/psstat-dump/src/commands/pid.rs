@@ -3,24 +3,25 @@
 use crate::args::{Format, GlobalArgs, PidArgs};
 use crate::exit::{Error, Outcome};
 use crate::process_report::{self, ReadError};
+use crate::table::json;
+use crate::table::units::Style;
 use crate::terminal::{self, Paint};
-use crate::units::Style;
-use crate::{escape, json};
+use psstat_support::escape;
 
 /// Prints a page a process.
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) fn run(common: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error> {
-    let paint = Paint::new(common.color);
+pub(super) fn run(global: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error> {
+    let paint = Paint::new(global.color);
     let style = if args.exact { Style::Exact } else { Style::Human };
     // A wrong folder is not the same as no such process.
-    std::fs::read_dir(&common.proc).map_err(|error| {
-        Error::Usage(format!("cannot read {}: {error}", crate::conf::shown(&common.proc)))
+    std::fs::read_dir(&global.proc).map_err(|error| {
+        Error::Usage(format!("cannot read {}: {error}", crate::conf::shown(&global.proc)))
     })?;
     let mut found = Outcome::NoMatch;
     for &pid in &args.pids {
-        let page = match process_report::read(&common.proc, pid) {
+        let page = match process_report::read(&global.proc, pid) {
             Ok(page) => page,
             Err(ReadError::Gone) => {
                 terminal::eprint_line(&format!("psstat-dump: no process {pid}"));
@@ -35,7 +36,7 @@ pub(super) fn run(common: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error>
         let first = found == Outcome::NoMatch;
         found = Outcome::Match;
         let gap = if first { "" } else { "\n" };
-        let bytes = match common.format() {
+        let bytes = match global.format() {
             Format::Text => {
                 format!("{gap}{}", process_report::as_text(&page, style, paint)).into_bytes()
             }

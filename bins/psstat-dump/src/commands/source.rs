@@ -4,15 +4,17 @@ use psstat_matcher::PatternError;
 use psstat_matcher::file::{self, LoadError};
 
 use crate::args::ConfArgs;
+use crate::conf;
 use crate::exit::Error;
 use crate::selector::{self, Source};
-use crate::{conf, escape, terminal};
+use crate::terminal;
+use psstat_support::escape;
 
 /// Patterns, or the conf, or the executables' names.
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) fn of(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Source, Error> {
+pub(super) fn load(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Source, Error> {
     if !regex.is_empty() {
         let rules = selector::ad_hoc(regex)
             .map_err(|(pattern, error)| Error::Usage(pattern_error(pattern, &error)))?;

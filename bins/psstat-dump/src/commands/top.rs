@@ -13,8 +13,8 @@ use crate::top::screen;
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) fn run(common: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Result<Outcome, Error> {
-    if common.format() != Format::Text {
+pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Result<Outcome, Error> {
+    if global.format() != Format::Text {
         return Err(Error::Usage(
             "top is for a terminal; --json and --csv go with --interval".to_owned(),
         ));
@@ -22,9 +22,9 @@ pub(super) fn run(common: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Resul
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Error::Usage("top needs a terminal; --interval does without".to_owned()));
     }
-    let source = source::of(conf, &args.patterns, args.no_conf)?;
-    let chooser = Selector::new(source, &args.images, measure::own_pid(&common.proc));
-    let measurer = Measurer::new(&common.proc, args.interval, chooser)?;
-    screen::run(measurer, common.proc.clone())?;
+    let source = source::load(conf, &args.patterns, args.no_conf)?;
+    let chooser = Selector::new(source, &args.images, measure::own_pid(&global.proc));
+    let measurer = Measurer::new(&global.proc, args.interval, chooser)?;
+    screen::run(measurer, global.proc.clone())?;
     Ok(Outcome::Match)
 }

@@ -14,7 +14,7 @@ use crate::measure;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// As it should be.
     Ok,
     /// Not as it could be; the numbers are right all the same.
@@ -25,7 +25,7 @@ pub enum State {
 
 impl State {
     /// The state in a word.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             State::Ok => "ok",
             State::Warn => "note",
@@ -36,7 +36,7 @@ impl State {
 
 /// What was looked at, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub(crate) struct Check {
     /// What was looked at.
     pub name: &'static str,
     /// How it is.
@@ -65,7 +65,11 @@ impl Check {
 ///
 /// # Errors
 /// When the procfs cannot be read at all.
-pub fn run_checks(proc: &Path, conf: &Location, conf_owner: &str) -> Result<Vec<Check>, Error> {
+pub(crate) fn run_checks(
+    proc: &Path,
+    conf: &Location,
+    conf_owner: &str,
+) -> Result<Vec<Check>, Error> {
     let here = measure::command_lines(proc)?;
     let mut checks = machine::kernel(proc)?;
     if !measure::is_capture(proc) {

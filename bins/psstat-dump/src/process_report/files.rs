@@ -15,7 +15,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why something of a process could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// The process has ended, or there never was one.
     #[error("no such process")]
     Gone,
@@ -58,7 +58,7 @@ impl From<psstat_proc_parse::Error> for ReadError {
 /// The folder of one process. It stays that of this very process, even if
 /// another one gets its pid.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     dir: OwnedFd,
 }
 
@@ -70,7 +70,7 @@ impl Files {
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn open(proc: &Path, pid: u32) -> Result<Files, ReadError> {
+    pub(crate) fn open(proc: &Path, pid: u32) -> Result<Files, ReadError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(proc.join(pid.to_string()), flags, Mode::empty())?;
         Ok(Files { dir })
@@ -85,7 +85,7 @@ impl Files {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn read(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         self.file(name)?.read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -95,7 +95,7 @@ impl Files {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn command_line(&self) -> Result<Vec<u8>, ReadError> {
+    pub(crate) fn command_line(&self) -> Result<Vec<u8>, ReadError> {
         let mut file = self.file("cmdline")?;
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -114,7 +114,7 @@ impl Files {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn link(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+    pub(crate) fn link(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         Ok(rustix::fs::readlinkat(&self.dir, name, Vec::new())?.into_bytes())
     }
 

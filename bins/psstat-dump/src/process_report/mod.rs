@@ -21,13 +21,13 @@ use psstat_proc_parse::{Io, Stat, Statm, Status};
 
 use crate::measure;
 
-pub use files::{Files, ReadError};
-pub use render::{as_csv, as_json, as_text, csv_heading};
+pub(crate) use files::{Files, ReadError};
+pub(crate) use render::{as_csv, as_json, as_text, csv_heading};
 pub(crate) use rights::names as capability_names;
 
 /// A value of a fact.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// The kernel did not print it, or it could not be read.
     Absent,
     /// Any bytes.
@@ -86,7 +86,7 @@ impl From<String> for Value {
 
 /// One fact: its name, with the unit where there is one, and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Field {
+pub(crate) struct Field {
     /// The name, as JSON and CSV have it.
     pub field: &'static str,
     /// The value.
@@ -95,7 +95,7 @@ pub struct Field {
 
 /// Several things of one kind.
 #[derive(Clone, Debug, PartialEq)]
-pub struct List {
+pub(crate) struct List {
     /// Its name, as JSON and CSV have it; `list` for what the section is about.
     pub name: &'static str,
     /// Names of what is known of each, with the unit where there is one.
@@ -106,7 +106,7 @@ pub struct List {
 
 /// What belongs together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Section {
+pub(crate) struct Section {
     /// Its name.
     pub name: &'static str,
     /// Why nothing, or not all of it, is here.
@@ -133,7 +133,7 @@ impl Section {
 
 /// All that is known of one process.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub(crate) struct Report {
     /// Which process.
     pub pid: u32,
     /// What is known of it.
@@ -175,7 +175,7 @@ impl BootInfo {
 ///
 /// # Errors
 /// When there is no such process, or its folder cannot be opened.
-pub fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
+pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
     let files = Files::open(proc, pid)?;
     let machine = BootInfo::read(proc);
     let stat = files.read("stat");

@@ -3,12 +3,14 @@
 use serde_json::{Map, json};
 
 use super::{List, Report, Section, Value};
+use crate::table::units::{self, Style};
+use crate::table::{csv, json};
 use crate::terminal::Paint;
-use crate::units::{self, Style};
-use crate::{csv, escape, json, time};
+use crate::time;
+use psstat_support::escape;
 
 /// The page for people. Facts that the kernel does not tell are left out.
-pub fn as_text(page: &Report, style: Style, paint: Paint) -> String {
+pub(crate) fn as_text(page: &Report, style: Style, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&format!("process {}", page.pid)));
     for section in &page.sections {
         text.push_str(&format!("\n{}\n", paint.bold(section.name)));
@@ -107,7 +109,7 @@ fn list_text(list: &List, style: Style) -> String {
 
 /// The page as a document: an object a section, with its facts, with its lists
 /// as arrays of objects, and with `unread` where something could not be read.
-pub fn as_json(page: &Report) -> serde_json::Value {
+pub(crate) fn as_json(page: &Report) -> serde_json::Value {
     let mut document = json::document("process");
     document.insert("pid".to_owned(), json!(page.pid));
     for section in &page.sections {
@@ -162,13 +164,13 @@ fn insert(fields: &mut Map<String, serde_json::Value>, field: &str, value: &Valu
 }
 
 /// The names of the columns of [`as_csv`].
-pub fn csv_heading() -> String {
+pub(crate) fn csv_heading() -> String {
     csv::line(["pid", "section", "number", "field", "value"].map(str::to_owned).into_iter())
 }
 
 /// One line a fact; what a section lists is numbered from 0, and the list's
 /// name stands before the field: `list.fd`.
-pub fn as_csv(page: &Report) -> String {
+pub(crate) fn as_csv(page: &Report) -> String {
     let mut text = String::new();
     let mut line = |section: &str, number: String, field: &str, value: &Value| {
         let value = match value {

@@ -8,12 +8,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::history::{History, Metric};
 use super::wrap::rows;
-use crate::columns::{self, Column, Level};
 use crate::measure::Snapshot;
 use crate::process_report;
-use crate::row::Row;
+use crate::table::columns::{self, Column, Level};
+use crate::table::row::Row;
+use crate::table::units::Style;
 use crate::terminal::Paint;
-use crate::units::Style;
 
 /// The columns by which is sorted, in turn.
 const SORTS: [&str; 8] = ["pcpu", "rss", "rchar/s", "wchar/s", "tcp", "fds", "threads", "image"];

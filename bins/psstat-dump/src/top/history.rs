@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::row::Row;
+use crate::table::row::Row;
 
 /// How many windows are remembered.
 pub const LENGTH: usize = 60;

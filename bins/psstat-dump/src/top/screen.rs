@@ -17,9 +17,9 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use super::app::{App, Next};
 use super::view;
 use crate::exit::Error;
-use crate::failpoint;
 use crate::measure::{Measurer, Snapshot};
 use psstat_support::clock::process_cpu_time;
+use psstat_support::failpoint;
 
 /// How long a signal or a new window may wait for its turn.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

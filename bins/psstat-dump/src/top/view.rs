@@ -9,10 +9,11 @@ use ratatui::widgets::Paragraph;
 use super::app::{App, Key, Mode};
 use super::history::{LENGTH, connections};
 use super::wrap::rows;
-use crate::columns::{self, Level};
-use crate::row::Row;
-use crate::units::{self, Style};
-use crate::{escape, table, time};
+use crate::table::columns::{self, Level};
+use crate::table::row::Row;
+use crate::table::units::{self, Style};
+use crate::{table, time};
+use psstat_support::escape;
 
 /// How wide the bar of CPU is.
 const BAR: usize = 8;

@@ -1,6 +1,6 @@
 //! Long lines in several rows.
 
-use crate::escape;
+use psstat_support::escape;
 
 /// A page's lines as rows of so many columns.
 pub(super) fn rows(lines: &[String], columns: usize) -> Vec<String> {

@@ -12,7 +12,7 @@ fn conf(temp: &TempDir, text: &str) -> String {
 }
 
 #[test]
-fn marks_where_rules_match_a_process() {
+fn marks_matches_of_a_process() {
     let name = unique("explained");
     let testproc =
         TestProcess::spawn(&Config::new(&name).arg("日本").arg("lrh.jar").arg("\x1b[31m")).unwrap();
@@ -28,10 +28,10 @@ fn marks_where_rules_match_a_process() {
     for want in [
         format!("process {pid}\nmatches  lrh  lrh\\. (line 1)\n{}", under("^^^^")),
         format!(
-            "no match  fi  lrh.jar fi/[a-z]+/x (line 2)\n  matches as far as lrh.jar \n{}",
+            "no match  fi  lrh.jar fi/[a-z]+/x (line 2)\n  matches up to lrh.jar \n{}",
             under("^^^^^^^^")
         ),
-        "no match  other  zzz (line 4)\n  comes nowhere near\n".to_owned(),
+        "no match  other  zzz (line 4)\n  no partial match\n".to_owned(),
         format!("matches  lrh  ^{name} (line 5)\n{shown}    {}\n", "^".repeat(name.len())),
         "2 of 4 rules match\n".to_owned(),
     ] {
@@ -47,7 +47,7 @@ fn marks_where_rules_match_a_process() {
         (&json!(start), &json!(start + 4))
     );
     assert_eq!(rules[1]["matches"], false);
-    assert_eq!(rules[1]["matches_as_far_as"], "lrh.jar ");
+    assert_eq!(rules[1]["matches_up_to"], "lrh.jar ");
     assert_eq!(rules[2]["start_byte"], Value::Null);
 
     let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
@@ -56,8 +56,8 @@ fn marks_where_rules_match_a_process() {
 }
 
 #[test]
-fn rule_mode_lists_matches_and_near_matches() {
-    let name = unique("spread");
+fn rule_mode_lists_matches_and_near_misses() {
+    let name = unique("ruled");
     let spawn = |arg: &str| TestProcess::spawn(&Config::new(&name).arg(arg)).unwrap();
     let (hit, near, _far) = (spawn("fi/x"), spawn("fo/x"), spawn("zz"));
     let temp = TempDir::new().unwrap();
@@ -70,19 +70,19 @@ fn rule_mode_lists_matches_and_near_matches() {
         list.as_array().unwrap().iter().map(|hit| hit["pid"].clone()).collect()
     };
     assert_eq!(pids(&rule["matches"]), [json!(hit.pid())]);
-    assert_eq!(rule["matches_as_far_as"], format!("{name} f"));
-    assert_eq!(pids(&rule["nearly"]), [json!(near.pid())]);
+    assert_eq!(rule["matches_up_to"], format!("{name} f"));
+    assert_eq!(pids(&rule["near_misses"]), [json!(near.pid())]);
 
     let text = stdout(&run(&["explain", "--rule", "fi", "--conf", &path]));
-    assert!(text.contains("processes that match: 1\n"), "{text}");
-    assert!(text.contains(&format!("processes that match as far as {name} f: 1\n")), "{text}");
+    assert!(text.contains("matching processes: 1\n"), "{text}");
+    assert!(text.contains(&format!("processes that match up to {name} f: 1\n")), "{text}");
     let records = csv(&stdout(&run(&["explain", "--rule", "fi", "--conf", &path, "--csv"])));
     assert_eq!(records.len(), 3);
     assert_eq!((&*records[1][3], &*records[2][3]), ("true", "false"));
 
-    let output = run(&["explain", "--rule", "nobody", "--conf", &path]);
+    let output = run(&["explain", "--rule", "absent", "--conf", &path]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("no rule for the image nobody"));
+    assert!(stderr(&output).contains("no rule for image absent"));
 }
 
 #[test]
@@ -105,43 +105,43 @@ fn explains_mismatch() {
     for want in [
         format!(
             "no match  path  ^{name} .*/srv/shop/orders\\.jar (line 1)\n  \
-             nearly: the command line has `s` there, the regex nothing\n    \
+             near miss: unexpected `s`\n    \
              ^{name} .*/srv/shop/orders\\.jar\n    {blank}             ^\n"
         ),
-        "  nearly: only the case of letters differs; `(?i)` before it takes both\n".to_owned(),
-        "  nearly: the regex wants `9`, the command line has `8`\n".to_owned(),
-        "  nearly: the regex wants `/opt/bin/`, the command line has nothing there\n".to_owned(),
-        "no match  far  ^zookeeper  (line 5)\n  comes nowhere near\n".replace("  (", " ("),
+        "  near miss: differs only in case".to_owned(),
+        "  near miss: expected `9`, found `8`\n".to_owned(),
+        "  near miss: expected `/opt/bin/`, which is missing\n".to_owned(),
+        "no match  far  ^zookeeper  (line 5)\n  no partial match\n".replace("  (", " ("),
     ] {
         assert!(text.contains(&want), "{want}\n--\n{text}");
     }
-    // The spot is there, however long the line before it is.
+    // The excerpt contains the difference, even in a long line.
     assert!(text.contains("y -jar /srv/shops/orders.jar --port=8080\n"), "{text}");
 
     let (_, document) = json_of(&["explain", &pid, "--conf", &path, "--json"]);
     let rule = &document["rules"][2];
-    assert_eq!((&rule["nearly"], &rule["wanted"]), (&json!("place"), &json!("9")));
+    assert_eq!((&rule["near_miss"], &rule["expected"]), (&json!("mismatch"), &json!("9")));
     let line = document["command_line"].as_str().unwrap();
     assert_eq!(rule["found_start_byte"], line.find("8080").unwrap() + 2);
-    assert_eq!(document["rules"][1]["nearly"], "case");
-    assert_eq!(document["rules"][4]["nearly"], Value::Null);
+    assert_eq!(document["rules"][1]["near_miss"], "case");
+    assert_eq!(document["rules"][4]["near_miss"], Value::Null);
     let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
-    assert_eq!(records[0][8..], ["nearly", "wanted", "found"]);
-    assert_eq!(records[3][8..], ["place", "9", "8"]);
+    assert_eq!(records[0][8..], ["near_miss", "expected", "found"]);
+    assert_eq!(records[3][8..], ["mismatch", "9", "8"]);
 
-    // The other way round, by the ending where no beginning comes near.
+    // By the suffix, if no prefix matches.
     let text = stdout(&run(&["explain", "--rule", "front", "--conf", &path]));
     assert!(text.contains(&format!("processes that match from {name} -Dlib: 1\n")), "{text}");
-    assert!(text.contains("  nearly: the regex wants `/opt/bin/`"), "{text}");
+    assert!(text.contains("  near miss: expected `/opt/bin/`"), "{text}");
     let (_, document) = json_of(&["explain", "--rule", "front", "--conf", &path, "--json"]);
     assert_eq!(document["rules"][0]["matches_from"], format!("{name} -Dlib"));
-    assert_eq!(document["rules"][0]["matches_as_far_as"], Value::Null);
+    assert_eq!(document["rules"][0]["matches_up_to"], Value::Null);
 }
 
-/// The window was 120 characters whatever the terminal: at 80 columns the line
-/// wrapped, and the carets stood under something else.
+/// The excerpt was 120 characters wide on every terminal: at 80 columns the
+/// line wrapped, and the carets were misplaced.
 #[test]
-fn the_marks_are_right_on_any_terminal() {
+fn marks_fit_the_terminal() {
     let name = unique("narrow");
     let words = ["日本".repeat(40), "HIT".to_owned(), "x".repeat(200)];
     let testproc = TestProcess::spawn(&Config::new(&name).args(words)).unwrap();
@@ -157,44 +157,48 @@ fn the_marks_are_right_on_any_terminal() {
     assert_eq!(marks, format!("{}^^^", " ".repeat(width)), "{screen}");
 }
 
-/// A rule that gave up was said to come nowhere near.
+/// A rule that exceeded its step limit was reported as not matching.
 #[test]
 fn step_limit_is_reported_separately() {
-    let name = unique("gave-up");
+    let name = unique("limited");
     let testproc = TestProcess::spawn(&Config::new(&name).arg("x".repeat(60))).unwrap();
     let pid = testproc.pid().to_string();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("slow ^{name} (x+x+)+(?=[yz])\nfine {name}\n"));
     let text = stdout(&run(&["explain", &pid, "--conf", &path]));
-    assert!(
-        text.contains(
-            "(line 1)\n  hit its step limit, so that nobody knows whether it matches\nmatches  fine"
-        ),
-        "{text}"
-    );
-    assert!(text.starts_with(&format!("process {pid}\ngave up  slow  ")), "{text}");
-    assert!(text.ends_with("1 of 2 rules match, 1 gave up\n"), "{text}");
+    assert!(text.contains("(line 1)\n  step limit exceeded\nmatches  fine"), "{text}");
+    assert!(text.starts_with(&format!("process {pid}\nunknown  slow  ")), "{text}");
+    assert!(text.ends_with("1 of 2 rules match, 1 unknown\n"), "{text}");
     let (_, document) = json_of(&["explain", &pid, "--conf", &path, "--json"]);
     let rules = &document["rules"];
-    assert_eq!((&rules[0]["matches"], &rules[0]["gave_up"]), (&Value::Null, &json!(true)));
-    assert_eq!((&rules[1]["matches"], &rules[1]["gave_up"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&rules[0]["matches"], &rules[0]["step_limit_exceeded"]),
+        (&Value::Null, &json!(true))
+    );
+    assert_eq!(
+        (&rules[1]["matches"], &rules[1]["step_limit_exceeded"]),
+        (&json!(true), &json!(false))
+    );
     let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
     assert_eq!((&*records[1][4], &*records[2][4]), ("", "true"));
 
     let of_rule = ["explain", "--rule", "slow", "--conf", &path];
     let text = stdout(&run(&of_rule));
-    assert!(text.contains(&format!("so that nobody knows: {pid}\n")), "{text}");
+    assert!(text.contains(&format!("(step limit exceeded): {pid}\n")), "{text}");
     let (status, document) = json_of(&[&of_rule[..], &["--json"]].concat());
-    assert_eq!((status, &document["rules"][0]["gave_up"]), (1, &json!([testproc.pid()])));
+    assert_eq!(
+        (status, &document["rules"][0]["step_limit_exceeded"]),
+        (1, &json!([testproc.pid()]))
+    );
     let records = csv(&stdout(&run(&[&of_rule[..], &["--csv"]].concat())));
     assert_eq!(records[1][2..], [&pid[..], "", "", "", "", "", ""]);
 }
 
-/// Each beginning of each rule used to be compiled before anything was said,
-/// for minutes where rules are many.
+/// Each prefix of each rule used to be compiled before the first output, which
+/// took minutes for many rules.
 #[test]
 fn many_rules_are_time_bounded() {
-    let name = unique("patient");
+    let name = unique("bounded");
     let testproc = crate::run::testproc(&name);
     let pid = testproc.pid().to_string();
     let temp = TempDir::new().unwrap();
@@ -203,14 +207,14 @@ fn many_rules_are_time_bounded() {
     let output = run(&["explain", &pid, "--conf", &path]);
     assert_eq!(output.status.code(), Some(1));
     let text = stdout(&output);
-    assert!(text.contains("  how near it comes would take too long to find out\n"), "{text}");
+    assert!(text.contains("  partial match not computed (time limit)\n"), "{text}");
     assert!(text.ends_with("0 of 500 rules match\n"));
-    let want = "psstat-dump: after 3 s of CPU time it was looked no further for what keeps rules from matching\n";
+    let want = "psstat-dump: stopped searching for near misses after 3 s of CPU time\n";
     assert_eq!(stderr(&output), want);
 }
 
 #[test]
-fn without_a_conf_the_executables_name_is_the_image() {
+fn without_config_uses_executable_name() {
     let name = unique("plainly");
     let testproc = crate::run::testproc(&name);
     let pid = testproc.pid().to_string();
@@ -218,11 +222,11 @@ fn without_a_conf_the_executables_name_is_the_image() {
     assert_eq!((status, &document["first_image"]), (0, &json!("match")));
     let output = run(&["explain", &pid]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(stdout(&output).contains(&format!("is of image {name} by its executable's name")));
+    assert!(stdout(&output).contains(&format!("image {name}, by executable name")));
 }
 
 #[test]
-fn nothing_matches() {
+fn no_match_exits_1() {
     let name = unique("unmatched");
     let mut testproc = crate::run::testproc(&name);
     let pid = testproc.pid().to_string();
@@ -230,7 +234,7 @@ fn nothing_matches() {
     testproc.exit(0).unwrap();
     let output = run(&["explain", &pid, "-e", "."]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("has no command line"));
+    assert!(stdout(&output).contains("no command line"));
     let output = run(&["explain", "4194305", "-e", "."]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stderr(&output), "psstat-dump: 4194305: no such process\n");

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use psstat_dump::measure::Measurer;
-use psstat_dump::row::Row;
 use psstat_dump::selector::{Selector, Source};
+use psstat_dump::table::row::Row;
 use psstat_testproc::{TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use psstat_sampler::IoCounters;
 
-use crate::row::Row;
+use crate::table::row::Row;
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]

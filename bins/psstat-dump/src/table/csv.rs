@@ -1,8 +1,8 @@
 //! Rows as comma-separated values (RFC 4180, lines ended by a newline).
 
-use crate::columns::{Cell, Column};
-use crate::escape;
-use crate::row::Row;
+use crate::table::columns::{Cell, Column};
+use crate::table::row::Row;
+use psstat_support::escape;
 
 /// The line of field names.
 pub fn heading(columns: &[&Column]) -> String {

@@ -1,38 +1,37 @@
-//! A command line with a part of it marked, in one row of a terminal.
+//! An excerpt of a command line with a part underlined, in one terminal row.
 
 use std::ops::Range;
 
-use crate::escape;
+use psstat_support::escape;
 
-/// How many columns of a line are shown where there is no terminal.
-pub const COLUMNS: usize = 120;
-/// How many more the signs may take that something is left out, and a mark
-/// behind the end.
-pub const ELLIPSIS_COLUMNS: usize = 3;
+/// Width of an excerpt if the output is not a terminal.
+pub(super) const COLUMNS: usize = 120;
+/// Additional width of the ellipses and of a mark after the end.
+pub(super) const ELLIPSIS_COLUMNS: usize = 3;
 
-/// One character, made harmless.
+/// One character, escaped if necessary.
 struct Glyph {
-    /// Where it is, in bytes of the text.
+    /// Offset in the text, in bytes.
     at: usize,
     text: String,
     width: usize,
 }
 
-/// The part of a text around a match, made harmless, and the line of carets
-/// that belongs under it. Of a longer text so many columns are shown.
-pub fn underline(text: &[u8], at: &Range<usize>, columns: usize) -> (String, String) {
+/// The escaped part of a text around a match, and the line of carets below it.
+/// Both take at most `columns` and [`ELLIPSIS_COLUMNS`].
+pub(super) fn underline(text: &[u8], at: &Range<usize>, columns: usize) -> (String, String) {
     let characters = characters(text, at.end);
     let (mut shown, mut marks) = (String::new(), String::new());
-    let place =
+    let index =
         |byte: usize| characters.iter().position(|one| one.at >= byte).unwrap_or(characters.len());
-    let (first, last) = (place(at.start), place(at.end));
+    let (first, last) = (index(at.start), index(at.end));
     for part in parts(&characters, first, last, columns) {
         if part.start > 0 {
             shown.push('…');
             marks.push(if (first..last).contains(&(part.start - 1)) { '^' } else { ' ' });
         }
         for one in characters.iter().take(part.end).skip(part.start) {
-            // An empty match, or one at the very end, is marked by where it is.
+            // An empty match is marked by the character after it.
             let inside = at.contains(&one.at) || (at.is_empty() && one.at == at.start);
             marks.push_str(&if inside { "^" } else { " " }.repeat(one.width));
             shown.push_str(&one.text);
@@ -47,8 +46,8 @@ pub fn underline(text: &[u8], at: &Range<usize>, columns: usize) -> (String, Str
     (shown, marks)
 }
 
-/// The characters of a text of which a match ends at the byte `end`: the space
-/// that closed the last argument may be part of it.
+/// The characters of a text in which a match ends at the byte `end`: it can
+/// include the space that closes the last argument.
 fn characters(text: &[u8], end: usize) -> Vec<Glyph> {
     let closing = if end > text.len() { &b" "[..] } else { b"" };
     let mut characters = Vec::new();
@@ -71,30 +70,30 @@ fn characters(text: &[u8], end: usize) -> Vec<Glyph> {
     characters
 }
 
-/// The parts of a line that are shown: all of it, or what is around the match,
-/// of which the middle is left out if it is wide.
+/// The parts of a line that are shown: all of it, or the match and some text
+/// around it, without the middle of a wide match.
 fn parts(characters: &[Glyph], first: usize, last: usize, columns: usize) -> Vec<Range<usize>> {
-    // How many characters from here on take at most so many columns.
+    // The number of characters that fit into the given columns.
     let fit = |characters: &mut dyn Iterator<Item = &Glyph>, mut room: usize| {
         let fits = |one: &&Glyph| room.checked_sub(one.width).map(|left| room = left).is_some();
         characters.take_while(fits).count()
     };
-    let behind = |from: usize, room| from + fit(&mut characters.iter().skip(from), room);
+    let after = |from: usize, room| from + fit(&mut characters.iter().skip(from), room);
     let before = |to: usize, room| to - fit(&mut characters.iter().take(to).rev(), room);
     let length = characters.len();
-    if behind(0, columns) == length {
+    if after(0, columns) == length {
         return std::iter::once(0..length).collect();
     }
-    // A third before the match.
+    // A third of the width is before the match.
     let start = before(first, columns / 3);
-    let end = behind(start, columns);
+    let end = after(start, columns);
     if last <= end {
         return std::iter::once(start..end).collect();
     }
-    // A little before and behind a match whose middle is left out.
-    let (half, little) = (columns / 2, columns / 12);
-    let head = before(first, little)..behind(first, half - little).min(last);
-    let tail = before(last, half - little).max(head.end)..behind(last, little);
+    // A margin before and after a match whose middle is omitted.
+    let (half, margin) = (columns / 2, columns / 12);
+    let head = before(first, margin)..after(first, half - margin).min(last);
+    let tail = before(last, half - margin).max(head.end)..after(last, margin);
     vec![head, tail]
 }
 
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_marks_stand_under_the_match() {
+    fn marks_are_under_the_match() {
         let cases: [(&[u8], Range<usize>, &str, &str); 5] = [
             (b"a bcd e", 2..5, "a bcd e", "  ^^^"),
             ("日本 x".as_bytes(), 7..8, "日本 x", "     ^"),
@@ -114,7 +113,7 @@ mod tests {
         for (text, at, shown, marks) in cases {
             assert_eq!(underline(text, &at, COLUMNS), (shown.to_owned(), marks.to_owned()));
         }
-        // Of a long match both ends are there.
+        // Both ends of a long match are shown.
         let wide = [&b"java "[..], &b"x".repeat(500), b" END tail"].concat();
         let (shown, marks) = underline(&wide, &(0..509), COLUMNS);
         assert!(shown.starts_with("java xxx") && shown.ends_with("x END tail"), "{shown}");
@@ -130,8 +129,8 @@ mod tests {
         assert_eq!((hit.as_str(), marks), ("HIT", " ".repeat(before + 1) + "^^^"));
     }
 
-    /// The window was counted in characters, so that wide ones wrapped and the
-    /// carets stood elsewhere.
+    /// The width was counted in characters, so that lines with wide characters
+    /// wrapped and the carets were misplaced.
     #[test]
     fn rows_fit_the_width() {
         let texts = ["x".repeat(500), "日".repeat(300), "a\u{1}日e\u{301}".repeat(90)];

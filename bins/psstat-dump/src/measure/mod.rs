@@ -6,6 +6,8 @@
 //! the first rates start from. A process that came between the two has no
 //! rates and no CPU yet; its image's rates include what it did.
 
+pub mod average;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,8 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 use psstat_sampler::{Error, Health, ImageId, IoCounters, Numbers, Options, Sampler};
 use psstat_support::procfs;
 
-use crate::row::Row;
 use crate::selector::{Selector, TOTAL};
+use crate::table::row::Row;
 
 /// What one window gave.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use psstat_sampler::{IoCounters, Numbers};
 
 use crate::measure::Snapshot;
-use crate::row::{ProcessId, Row};
+use crate::table::row::{ProcessId, Row};
 
 /// What was in the windows so far.
 #[derive(Debug, Default)]

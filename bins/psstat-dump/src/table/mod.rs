@@ -1,10 +1,16 @@
-//! Rows as an aligned table.
+//! Rows, and their formats: an aligned table here, CSV and JSON below.
 
-use crate::columns::{Cell, Column};
-use crate::escape;
-use crate::row::Row;
+pub mod columns;
+pub mod csv;
+pub mod json;
+pub mod row;
+pub mod units;
+
+use crate::table::columns::{Cell, Column};
+use crate::table::row::Row;
+use crate::table::units::Style;
 use crate::terminal::Paint;
-use crate::units::{self, Style};
+use psstat_support::escape;
 
 /// The narrowest that a column of text is made so that a line fits.
 const MIN_WIDTH: usize = 8;
@@ -133,8 +139,8 @@ fn pad(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{self, Level};
-    use crate::row::ProcessId;
+    use crate::table::columns::{self, Level};
+    use crate::table::row::ProcessId;
     use psstat_sampler::Numbers;
 
     fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {

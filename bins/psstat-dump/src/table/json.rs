@@ -12,7 +12,7 @@
 //! ```
 //!
 //! `kind` is `images` or `processes` and says what a row is; a row's fields
-//! are those of [`COLUMNS`](crate::columns::COLUMNS). What could not be read
+//! are those of [`COLUMNS`](crate::table::columns::COLUMNS). What could not be read
 //! is `null`. `window_seconds` is `null` for a copy of a procfs. `unread` says
 //! of how many processes a file could not be read. A command line that is not
 //! UTF-8 has U+FFFD where it is not, and its bytes in `command_line_hex`, which is
@@ -26,10 +26,10 @@ use std::path::Path;
 use psstat_sampler::Health;
 use serde_json::{Map, Value, json};
 
-use crate::columns::{Cell, Column};
-use crate::escape;
-use crate::row::Row;
 use crate::selector::Source;
+use crate::table::columns::{Cell, Column};
+use crate::table::row::Row;
+use psstat_support::escape;
 
 /// The version of the documents' form.
 pub const VERSION: u64 = 1;

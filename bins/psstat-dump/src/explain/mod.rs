@@ -1,0 +1,127 @@
+//! Why rules match a process or not, and which processes a rule matches.
+
+mod excerpt;
+mod process;
+mod rule;
+mod search;
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::time::Duration;
+
+use psstat_matcher::{ImageName, Rule, Rules};
+use psstat_support::clock::process_cpu_time;
+use serde_json::{Map, Value, json};
+
+use crate::args::{ExplainArgs, Format, GlobalArgs};
+use crate::exit::{Error, Outcome};
+use crate::selector::Source;
+use crate::terminal::{self, Paint};
+use psstat_support::escape;
+
+use search::NearMiss;
+
+/// CPU time for all searches together. It is CPU time so that a busy host does
+/// not shorten the search. Many rules on a very long command line can take
+/// longer; the last rules then have no result.
+const SEARCH_BUDGET: Duration = Duration::from_secs(3);
+/// Indentation of a command line.
+const INDENT: &str = "    ";
+
+/// Prints the explanation that the arguments select.
+///
+/// # Errors
+/// When the procfs cannot be read or the output cannot be written.
+pub(crate) fn run(
+    global: &GlobalArgs,
+    args: &ExplainArgs,
+    source: &Source,
+) -> Result<Outcome, Error> {
+    let columns = terminal::columns().map_or(excerpt::COLUMNS, |columns| {
+        columns.saturating_sub(INDENT.len() + excerpt::ELLIPSIS_COLUMNS).max(INDENT.len())
+    });
+    let printer = Printer { format: global.format(), paint: Paint::new(global.color), columns };
+    match &args.rule {
+        Some(image) => rule::explain(global, source, image, printer),
+        None => process::explain(global, source, &args.pids, printer),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Printer {
+    format: Format,
+    paint: Paint,
+    /// Maximum width of a command line's excerpt.
+    columns: usize,
+}
+
+impl Printer {
+    /// A text with a line of carets below it.
+    fn excerpt(self, text: &[u8], at: &Range<usize>) -> String {
+        let (shown, marks) = excerpt::underline(text, at, self.columns);
+        format!("{INDENT}{shown}\n{INDENT}{marks}\n")
+    }
+}
+
+/// CPU time that all searches share.
+struct TimeBudget {
+    start: Duration,
+    is_exhausted: Cell<bool>,
+}
+
+impl TimeBudget {
+    fn start() -> TimeBudget {
+        TimeBudget { start: process_cpu_time(), is_exhausted: Cell::new(false) }
+    }
+
+    /// Whether some of the budget is left.
+    fn has_time(&self) -> bool {
+        let has_time = process_cpu_time().saturating_sub(self.start) < SEARCH_BUDGET;
+        if !has_time {
+            self.is_exhausted.set(true);
+        }
+        has_time
+    }
+
+    /// Reports that a search was stopped.
+    fn warn_incomplete(&self) {
+        if self.is_exhausted.get() {
+            terminal::eprint_line(&format!(
+                "psstat-dump: stopped searching for near misses after {} s of CPU time",
+                SEARCH_BUDGET.as_secs()
+            ));
+        }
+    }
+}
+
+fn image_of<'r>(rules: &'r Rules, rule: &Rule) -> &'r str {
+    rules.images().get(rule.image()).map_or("", ImageName::as_str)
+}
+
+/// A near miss: the difference, and where it is in the regex and in the
+/// command line.
+fn near_miss_text(rule: &Rule, text: &[u8], near_miss: &NearMiss, printer: Printer) -> String {
+    let part = |of: &[u8], at: &Range<usize>| escape::bytes(of.get(at.clone()).unwrap_or(b""));
+    match near_miss {
+        NearMiss::Case(at) => {
+            let excerpt = printer.excerpt(text, at);
+            format!("  near miss: differs only in case; `(?i)` before it ignores case\n{excerpt}")
+        }
+        NearMiss::Mismatch { expected, found } => {
+            let excerpts =
+                [printer.excerpt(rule.pattern(), expected), printer.excerpt(text, found)].concat();
+            let (expected, found) = (part(rule.pattern(), expected), part(text, found));
+            let difference = match (&expected[..], &found[..]) {
+                (_, "") => format!("expected `{expected}`, which is missing"),
+                ("", _) => format!("unexpected `{found}`"),
+                _ => format!("expected `{expected}`, found `{found}`"),
+            };
+            format!("  near miss: {difference}\n{excerpts}")
+        }
+    }
+}
+
+fn insert_range(fields: &mut Map<String, Value>, at: Option<&Range<usize>>) {
+    fields.insert("start_byte".to_owned(), json!(at.map(|at| at.start)));
+    fields.insert("end_byte".to_owned(), json!(at.map(|at| at.end)));
+}

@@ -1,0 +1,288 @@
+//! Which rules match a process and where, and why the other rules do not.
+
+use std::ops::Range;
+
+use psstat_matcher::{Rule, Rules, StepLimit};
+use psstat_proc_parse::Cmdline;
+use serde_json::{Map, Value, json};
+
+use super::search::{self, Explanation, NearMiss};
+use super::{Printer, TimeBudget, image_of, insert_range, near_miss_text};
+use crate::args::{Format, GlobalArgs};
+use crate::executable;
+use crate::exit::{Error, Outcome};
+use crate::process_report::Files;
+use crate::selector::Source;
+use crate::table::{csv, json};
+use crate::terminal;
+use psstat_support::escape;
+
+/// The result of a rule for one command line.
+struct RuleResult<'r> {
+    rule: &'r Rule,
+    image: &'r str,
+    result: Result<Option<Range<usize>>, StepLimit>,
+    /// Why the rule does not match.
+    explanation: Explanation,
+    /// Whether the search for the explanation was completed.
+    searched: bool,
+}
+
+impl RuleResult<'_> {
+    /// Where the rule matches.
+    fn matched(&self) -> Option<&Range<usize>> {
+        self.result.as_ref().ok()?.as_ref()
+    }
+
+    fn step_limit_exceeded(&self) -> bool {
+        self.result.is_err()
+    }
+
+    /// Whether the rule matches; `None` if it exceeded its step limit.
+    fn matches(&self) -> Option<bool> {
+        self.result.as_ref().ok().map(Option::is_some)
+    }
+
+    /// Where the rule matches, or its longest matching prefix.
+    fn range(&self) -> Option<&Range<usize>> {
+        self.matched().or(self.explanation.longest_prefix.as_ref().map(|prefix| &prefix.at))
+    }
+
+    fn longest_prefix(&self) -> Option<&str> {
+        self.explanation.longest_prefix.as_ref().map(|prefix| &*prefix.prefix)
+    }
+}
+
+/// Explains the rules' results for these processes.
+pub(super) fn explain(
+    global: &GlobalArgs,
+    source: &Source,
+    pids: &[u32],
+    printer: Printer,
+) -> Result<Outcome, Error> {
+    let read = |&pid: &u32| match Files::open(&global.proc, pid).and_then(|f| f.command_line()) {
+        Ok(raw) => Some((pid, raw)),
+        Err(error) => {
+            let error = escape::text(&error.to_string());
+            terminal::eprint_line(&format!("psstat-dump: {pid}: {error}"));
+            None
+        }
+    };
+    let processes: Vec<(u32, Vec<u8>)> = pids.iter().filter_map(read).collect();
+    let texts: Vec<Vec<u8>> =
+        processes.iter().map(|(_, raw)| Cmdline::new(raw).joined().collect()).collect();
+    let rules = match source {
+        Source::Conf { rules, .. } | Source::Regex(rules) => rules,
+        Source::Executable => &Rules::default(),
+    };
+    let budget = TimeBudget::start();
+    let mut results: Vec<Vec<RuleResult<'_>>> = texts.iter().map(|_| Vec::new()).collect();
+    for rule in rules.rules() {
+        let of_rule = apply(rule, image_of(rules, rule), &texts, &budget);
+        for (of_process, result) in results.iter_mut().zip(of_rule) {
+            of_process.push(result);
+        }
+    }
+    let mut outcome = Outcome::NoMatch;
+    let mut first = true;
+    for (((pid, raw), text), results) in processes.iter().zip(&texts).zip(&results) {
+        let by_name = matches!(source, Source::Executable) && !text.is_empty();
+        let by_name = by_name.then(|| executable::image(raw));
+        if by_name.is_some() || results.iter().any(|result| result.matched().is_some()) {
+            outcome = Outcome::Match;
+        }
+        let bytes = match printer.format {
+            Format::Text => {
+                let gap = if first { "" } else { "\n" };
+                let text = as_text(*pid, text, results, by_name.as_deref(), printer);
+                format!("{gap}{text}").into_bytes()
+            }
+            Format::Json => json::line(&as_json(*pid, text, results, source, by_name)),
+            Format::Csv => as_csv(*pid, text, results, first).into_bytes(),
+        };
+        first = false;
+        terminal::print(&bytes)?;
+    }
+    budget.warn_incomplete();
+    Ok(outcome)
+}
+
+/// Applies a rule to each text.
+fn apply<'r>(
+    rule: &'r Rule,
+    image: &'r str,
+    texts: &[Vec<u8>],
+    budget: &TimeBudget,
+) -> Vec<RuleResult<'r>> {
+    let apply = |text: &Vec<u8>| {
+        let explanation = Explanation::default();
+        RuleResult { rule, image, result: rule.find(text), explanation, searched: true }
+    };
+    let mut results: Vec<RuleResult<'_>> = texts.iter().map(apply).collect();
+    let pairs = results.iter_mut().zip(texts);
+    let unmatched = pairs.filter(|(one, text)| matches!(one.result, Ok(None)) && !text.is_empty());
+    let (unmatched, texts): (Vec<_>, Vec<&[u8]>) =
+        unmatched.map(|(one, text)| (one, &text[..])).unzip();
+    let explanations = search::explain(rule.pattern(), &texts, &|| budget.has_time());
+    for (result, explanation) in unmatched.into_iter().zip(explanations) {
+        result.explanation = explanation;
+        result.searched = !budget.is_exhausted.get();
+    }
+    results
+}
+
+fn as_text(
+    pid: u32,
+    text: &[u8],
+    results: &[RuleResult<'_>],
+    by_name: Option<&str>,
+    printer: Printer,
+) -> String {
+    let paint = printer.paint;
+    let mut out = format!("{}\n", paint.bold(&format!("process {pid}")));
+    if text.is_empty() {
+        out.push_str("  no command line (kernel thread or zombie); no rule matches it\n");
+        return out;
+    }
+    if let Some(image) = by_name {
+        let command = escape::truncate(&escape::bytes(text), 120);
+        out.push_str(&format!("  {command}\n  image {image}, by executable name\n"));
+        return out;
+    }
+    for result in results {
+        let line = result.rule.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+        let regex = escape::bytes(result.rule.pattern());
+        let word = match result.matches() {
+            Some(true) => paint.bold("matches"),
+            Some(false) => "no match".to_owned(),
+            None => paint.warning("unknown"),
+        };
+        out.push_str(&format!("{word}  {}  {regex}{line}\n", result.image));
+        let prefix = result.explanation.longest_prefix.as_ref();
+        if let Some(at) = result.matched() {
+            out.push_str(&printer.excerpt(text, at));
+        } else if result.step_limit_exceeded() {
+            out.push_str("  step limit exceeded\n");
+        } else if let Some(near_miss) = &result.explanation.near_miss {
+            out.push_str(&near_miss_text(result.rule, text, near_miss, printer));
+        } else if let Some(prefix) = prefix.filter(|prefix| prefix.is_significant()) {
+            out.push_str(&format!("  matches up to {}\n", escape::text(&prefix.prefix)));
+            out.push_str(&printer.excerpt(text, &prefix.at));
+        } else if result.searched {
+            out.push_str("  no partial match\n");
+        } else {
+            out.push_str("  partial match not computed (time limit)\n");
+        }
+    }
+    let matched = results.iter().filter(|result| result.matched().is_some()).count();
+    let unknown = match results.iter().filter(|result| result.step_limit_exceeded()).count() {
+        0 => String::new(),
+        unknown => format!(", {unknown} unknown"),
+    };
+    out.push_str(&format!("{matched} of {} rules match{unknown}\n", results.len()));
+    out
+}
+
+/// Inserts the fields of a near miss; all are null if there is none.
+fn insert_near_miss(
+    fields: &mut Map<String, Value>,
+    rule: &Rule,
+    text: &[u8],
+    near_miss: Option<&NearMiss>,
+) {
+    let (expected, found) = match near_miss {
+        Some(NearMiss::Mismatch { expected, found }) => (Some(expected), Some(found)),
+        Some(NearMiss::Case(found)) => (None, Some(found)),
+        None => (None, None),
+    };
+    fields.insert("near_miss".to_owned(), json!(near_miss.map(kind)));
+    for (field, of, at) in [("expected", rule.pattern(), expected), ("found", text, found)] {
+        match at.and_then(|at| of.get(at.clone())) {
+            Some(part) => json::insert_text(fields, field, part),
+            None => {
+                fields.insert(field.to_owned(), Value::Null);
+            }
+        }
+    }
+    fields.insert("expected_start_byte".to_owned(), json!(expected.map(|at| at.start)));
+    fields.insert("found_start_byte".to_owned(), json!(found.map(|at| at.start)));
+}
+
+fn kind(near_miss: &NearMiss) -> &'static str {
+    match near_miss {
+        NearMiss::Case(_) => "case",
+        NearMiss::Mismatch { .. } => "mismatch",
+    }
+}
+
+/// The CSV fields `near_miss`, `expected` and `found`.
+fn near_miss_csv(rule: &Rule, text: &[u8], near_miss: Option<&NearMiss>) -> [String; 3] {
+    let part = |of: &[u8], at: &Range<usize>| escape::bytes(of.get(at.clone()).unwrap_or(b""));
+    let Some(near_miss) = near_miss else { return Default::default() };
+    let (expected, found) = match near_miss {
+        NearMiss::Case(found) => (String::new(), part(text, found)),
+        NearMiss::Mismatch { expected, found } => {
+            (part(rule.pattern(), expected), part(text, found))
+        }
+    };
+    [kind(near_miss).to_owned(), expected, found]
+}
+
+fn as_json(
+    pid: u32,
+    text: &[u8],
+    results: &[RuleResult<'_>],
+    source: &Source,
+    by_name: Option<String>,
+) -> Value {
+    let mut document = json::document("explain");
+    document.insert("images_from".to_owned(), json::source(source));
+    document.insert("pid".to_owned(), json!(pid));
+    json::insert_text(&mut document, "command_line", text);
+    let image = by_name.or_else(|| {
+        let first = results.iter().find(|result| result.matched().is_some());
+        first.map(|result| result.image.to_owned())
+    });
+    document.insert("first_image".to_owned(), json!(image));
+    let rules = results.iter().map(|result| {
+        let mut fields = Map::new();
+        fields.insert("image".to_owned(), json!(result.image));
+        fields.insert("line".to_owned(), json!(result.rule.line()));
+        json::insert_text(&mut fields, "regex", result.rule.pattern());
+        fields.insert("matches".to_owned(), json!(result.matches()));
+        fields.insert("step_limit_exceeded".to_owned(), json!(result.step_limit_exceeded()));
+        insert_range(&mut fields, result.range());
+        fields.insert("matches_up_to".to_owned(), json!(result.longest_prefix()));
+        let near_miss = result.explanation.near_miss.as_ref();
+        insert_near_miss(&mut fields, result.rule, text, near_miss);
+        Value::Object(fields)
+    });
+    document.insert("rules".to_owned(), rules.collect());
+    document.into()
+}
+
+fn as_csv(pid: u32, command: &[u8], results: &[RuleResult<'_>], first: bool) -> String {
+    let mut text = String::new();
+    if first {
+        let fields = ["pid", "line", "image", "regex", "matches", "start_byte", "end_byte"];
+        let fields = fields.into_iter().chain(["matches_up_to", "near_miss", "expected", "found"]);
+        text.push_str(&csv::line(fields.map(str::to_owned)));
+    }
+    for result in results {
+        let at = result.range();
+        let number = |number: Option<usize>| number.map(|n| n.to_string()).unwrap_or_default();
+        let fields = [
+            pid.to_string(),
+            number(result.rule.line()),
+            result.image.to_owned(),
+            escape::bytes(result.rule.pattern()),
+            result.matches().map(|matches| matches.to_string()).unwrap_or_default(),
+            number(at.map(|at| at.start)),
+            number(at.map(|at| at.end)),
+            result.longest_prefix().map(escape::text).unwrap_or_default(),
+        ];
+        let near_miss = near_miss_csv(result.rule, command, result.explanation.near_miss.as_ref());
+        text.push_str(&csv::line(fields.into_iter().chain(near_miss)));
+    }
+    text
+}

@@ -1,0 +1,212 @@
+//! Which processes an image's rules match, and which are near misses.
+
+use std::collections::BTreeMap;
+
+use psstat_matcher::{ImageName, Rule};
+use serde_json::{Map, Value, json};
+
+use super::search::{self, Hit, Side};
+use super::{Printer, TimeBudget, image_of, insert_range, near_miss_text};
+use crate::args::{Format, GlobalArgs};
+use crate::exit::{Error, Outcome};
+use crate::measure;
+use crate::selector::Source;
+use crate::table::{csv, json};
+use crate::terminal;
+use psstat_support::escape;
+
+/// Number of near misses that are printed as text.
+const MAX_NEAR_SHOWN: usize = 10;
+
+/// The result of a rule for all processes.
+struct RuleMatches<'r, 't> {
+    rule: &'r Rule,
+    matches: Vec<Hit<'t>>,
+    /// The processes on which the rule exceeded its step limit.
+    step_limit_exceeded: Vec<u32>,
+    near: Option<NearMatches<'t>>,
+}
+
+/// The processes that are closest to a match: the longest prefix of the rule
+/// that matches any process or, if none does, the longest suffix.
+struct NearMatches<'t> {
+    side: Side,
+    part: String,
+    hits: Vec<Hit<'t>>,
+}
+
+impl NearMatches<'_> {
+    /// The part, if it is on this side.
+    fn part(&self, side: Side) -> Option<&str> {
+        (self.side == side).then_some(&self.part)
+    }
+}
+
+/// Explains the rules of an image.
+pub(super) fn explain(
+    global: &GlobalArgs,
+    source: &Source,
+    image: &ImageName,
+    printer: Printer,
+) -> Result<Outcome, Error> {
+    let (Source::Conf { rules, .. } | Source::Regex(rules)) = source else {
+        return Err(Error::Usage("--rule needs a config file; use --conf".to_owned()));
+    };
+    let of_image = rules.rules().iter().filter(|rule| image_of(rules, rule) == image.as_str());
+    let command_lines = measure::command_lines(&global.proc)?;
+    let budget = TimeBudget::start();
+    let results: Vec<RuleMatches<'_, '_>> =
+        of_image.map(|rule| apply(rule, &command_lines, &budget)).collect();
+    if results.is_empty() {
+        terminal::eprint_line(&format!("psstat-dump: no rule for image {image}"));
+    }
+    let bytes = match printer.format {
+        Format::Text => as_text(image, &results, &budget, printer).into_bytes(),
+        Format::Json => json::line(&as_json(image, &results, source)),
+        Format::Csv => as_csv(&results).into_bytes(),
+    };
+    terminal::print(&bytes)?;
+    budget.warn_incomplete();
+    Ok(Outcome::when(results.iter().any(|result| !result.matches.is_empty())))
+}
+
+/// Applies a rule to all command lines.
+fn apply<'r, 't>(
+    rule: &'r Rule,
+    command_lines: &'t BTreeMap<u32, Vec<u8>>,
+    budget: &TimeBudget,
+) -> RuleMatches<'r, 't> {
+    let (mut matches, mut others, mut step_limit_exceeded) = (Vec::new(), Vec::new(), Vec::new());
+    for (&pid, text) in command_lines {
+        match rule.find(text) {
+            Ok(Some(at)) => matches.push((pid, &text[..], at)),
+            Ok(None) => others.push((pid, &text[..])),
+            Err(_) => step_limit_exceeded.push(pid),
+        }
+    }
+    let closest = |side: Side| {
+        let has_time = || budget.has_time();
+        let (part, hits) = search::closest(rule.pattern(), side, &others, &has_time)?;
+        Some(NearMatches { side, part, hits })
+    };
+    let near = closest(Side::Prefix).or_else(|| closest(Side::Suffix));
+    RuleMatches { rule, matches, step_limit_exceeded, near }
+}
+
+fn as_text(
+    image: &ImageName,
+    results: &[RuleMatches<'_, '_>],
+    budget: &TimeBudget,
+    printer: Printer,
+) -> String {
+    let mut out = String::new();
+    for result in results {
+        let line = result.rule.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+        let regex = escape::bytes(result.rule.pattern());
+        out.push_str(&format!("{}\n", printer.paint.bold(&format!("{image}  {regex}{line}"))));
+        out.push_str(&format!("  matching processes: {}\n", result.matches.len()));
+        for (pid, text, at) in &result.matches {
+            out.push_str(&format!("  {pid}\n{}", printer.excerpt(text, at)));
+        }
+        if !result.step_limit_exceeded.is_empty() {
+            let pids: Vec<String> = result.step_limit_exceeded.iter().map(u32::to_string).collect();
+            let pids = pids.join(", ");
+            out.push_str(&format!("  unknown (step limit exceeded): {pids}\n"));
+        }
+        if let Some(near) = &result.near {
+            out.push_str(&near_text(result.rule, near, budget, printer));
+        }
+    }
+    out
+}
+
+fn near_text(rule: &Rule, near: &NearMatches<'_>, budget: &TimeBudget, printer: Printer) -> String {
+    let (part, count) = (escape::text(&near.part), near.hits.len());
+    let side = if near.side == Side::Prefix { "up to" } else { "from" };
+    let mut out = format!("  processes that match {side} {part}: {count}\n");
+    let shown = near.hits.get(..MAX_NEAR_SHOWN).unwrap_or(&near.hits);
+    let texts: Vec<&[u8]> = shown.iter().map(|(_, text, _)| *text).collect();
+    let explanations = search::explain(rule.pattern(), &texts, &|| budget.has_time());
+    for ((pid, text, at), explanation) in shown.iter().zip(explanations) {
+        out.push_str(&format!("  {pid}\n"));
+        match explanation.near_miss {
+            Some(near_miss) => out.push_str(&near_miss_text(rule, text, &near_miss, printer)),
+            None => out.push_str(&printer.excerpt(text, at)),
+        }
+    }
+    if let Some(more @ 1..) = count.checked_sub(MAX_NEAR_SHOWN) {
+        out.push_str(&format!("  and {more} more\n"));
+    }
+    out
+}
+
+fn as_json(image: &ImageName, results: &[RuleMatches<'_, '_>], source: &Source) -> Value {
+    let hits = |hits: &[Hit<'_>]| -> Value {
+        let hit = |(pid, text, at): &Hit<'_>| {
+            let mut fields = Map::new();
+            fields.insert("pid".to_owned(), json!(pid));
+            json::insert_text(&mut fields, "command_line", text);
+            insert_range(&mut fields, Some(at));
+            Value::Object(fields)
+        };
+        hits.iter().map(hit).collect()
+    };
+    let mut document = json::document("explain_rule");
+    document.insert("images_from".to_owned(), json::source(source));
+    document.insert("image".to_owned(), json!(image.as_str()));
+    let rules = results.iter().map(|result| {
+        let near = result.near.as_ref();
+        let mut fields = Map::new();
+        fields.insert("line".to_owned(), json!(result.rule.line()));
+        json::insert_text(&mut fields, "regex", result.rule.pattern());
+        fields.insert("matches".to_owned(), hits(&result.matches));
+        fields.insert("step_limit_exceeded".to_owned(), json!(result.step_limit_exceeded));
+        let part = |side| json!(near.and_then(|near| near.part(side)));
+        fields.insert("matches_up_to".to_owned(), part(Side::Prefix));
+        fields.insert("matches_from".to_owned(), part(Side::Suffix));
+        fields.insert("near_misses".to_owned(), hits(near.map_or(&[], |near| &near.hits)));
+        Value::Object(fields)
+    });
+    document.insert("rules".to_owned(), rules.collect());
+    document.into()
+}
+
+fn as_csv(results: &[RuleMatches<'_, '_>]) -> String {
+    let heading = ["line", "regex", "pid", "matches", "start_byte", "end_byte"];
+    let heading = heading.into_iter().chain(["matches_up_to", "matches_from", "command_line"]);
+    let mut text = csv::line(heading.map(str::to_owned));
+    for result in results {
+        let regex = escape::bytes(result.rule.pattern());
+        let line = result.rule.line().map(|line| line.to_string()).unwrap_or_default();
+        let mut add = |(pid, command, at): &Hit<'_>, near: Option<&NearMatches<'_>>| {
+            let part = |side| near.and_then(|near| near.part(side)).map(escape::text);
+            let fields = [
+                line.clone(),
+                regex.clone(),
+                pid.to_string(),
+                near.is_none().to_string(),
+                at.start.to_string(),
+                at.end.to_string(),
+                part(Side::Prefix).unwrap_or_default(),
+                part(Side::Suffix).unwrap_or_default(),
+                escape::bytes(command),
+            ];
+            text.push_str(&csv::line(fields.into_iter()));
+        };
+        for hit in &result.matches {
+            add(hit, None);
+        }
+        if let Some(near) = &result.near {
+            for hit in &near.hits {
+                add(hit, Some(near));
+            }
+        }
+        for pid in &result.step_limit_exceeded {
+            // All fields after the pid are unknown.
+            let known = [line.clone(), regex.clone(), pid.to_string()];
+            let empty = std::iter::repeat_n(String::new(), 6);
+            text.push_str(&csv::line(known.into_iter().chain(empty)));
+        }
+    }
+    text
+}
