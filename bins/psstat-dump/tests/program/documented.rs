@@ -196,7 +196,7 @@ fn process_fields_are_documented() {
 }
 
 #[test]
-fn fields_of_the_other_verbs_are() {
+fn fields_of_other_commands_are_documented() {
     let Scene { temp, name, testprocs: [testproc, _other], conf } = scene();
     let page = page("json.md");
     let (pid, with) = (testproc.pid().to_string(), ["--conf", &conf]);
@@ -209,7 +209,7 @@ fn fields_of_the_other_verbs_are() {
     let mut tries = (0..20).map(|_| document(&[&["explain", "--rule", "a"][..], &with].concat()));
     let is_whole = |document: &Value| {
         let rule = &document["rules"][0];
-        [&rule["matches"], &rule["nearly"]].iter().all(|hits| hits[0].is_object())
+        [&rule["matches"], &rule["near_misses"]].iter().all(|hits| hits[0].is_object())
     };
     let rules = [
         tries.find(is_whole).unwrap(),
@@ -231,7 +231,7 @@ fn fields_of_the_other_verbs_are() {
 }
 
 #[test]
-fn headings_are() {
+fn csv_headings_are_documented() {
     let Scene { temp, name, testprocs: [testproc, _other], conf } = scene();
     let page = page("json.md");
     let section = page.split("\n## ").find(|section| section.starts_with("CSV")).unwrap();

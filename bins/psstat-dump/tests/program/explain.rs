@@ -184,12 +184,11 @@ fn step_limit_is_reported_separately() {
 
     let of_rule = ["explain", "--rule", "slow", "--conf", &path];
     let text = stdout(&run(&of_rule));
-    assert!(text.contains(&format!("(step limit exceeded): {pid}\n")), "{text}");
+    assert!(text.contains(&format!("(step limit exceeded): {pid}")), "{text}");
     let (status, document) = json_of(&[&of_rule[..], &["--json"]].concat());
-    assert_eq!(
-        (status, &document["rules"][0]["step_limit_exceeded"]),
-        (1, &json!([testproc.pid()]))
-    );
+    // A child of the test process has the same command line before its exec.
+    let pids = document["rules"][0]["step_limit_exceeded"].as_array().unwrap();
+    assert!(status == 1 && pids.contains(&json!(testproc.pid())), "{document}");
     let records = csv(&stdout(&run(&[&of_rule[..], &["--csv"]].concat())));
     assert_eq!(records[1][2..], [&pid[..], "", "", "", "", "", ""]);
 }
