@@ -1,4 +1,4 @@
-//! Connections of live processes, against what `ss` of iproute2 says of them.
+//! Connections of live processes, compared with the output of `ss` (iproute2).
 
 mod common;
 
@@ -6,17 +6,17 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::process::Command;
 
-use common::{A, Watch, every_way, testproc, word};
+use common::{A, Watch, every_mode, has_ipv6, quiesce, testproc, word};
 use psstat_sampler::Numbers;
 use psstat_testproc::{Kind, TestProcess};
 
-/// The lines of all ESTABLISHED sockets; nothing where there is no `ss`.
-fn ask_ss() -> Option<String> {
+/// The lines of all ESTABLISHED sockets; `None` if `ss` is not installed.
+fn run_ss() -> Option<String> {
     let mut ss = Command::new("ss");
     ss.args(["-H", "-n", "-e", "-p", "--tcp", "--udp", "--unix", "state", "established"]);
     let output = match ss.output() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("skipped: there is no ss");
+            println!("skipped: ss is not installed");
             return None;
         }
         output => output.unwrap(),
@@ -25,76 +25,68 @@ fn ask_ss() -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// How many distinct sockets these processes have: tcp, udp, unix.
+/// The number of distinct sockets of these processes: tcp, udp, unix.
 fn count(lines: &str, pids: &[u32]) -> [u64; 3] {
-    let mut found = [const { BTreeSet::new() }; 3];
+    let mut inodes = [const { BTreeSet::new() }; 3];
     for line in lines.lines() {
         if !pids.iter().any(|pid| line.contains(&format!(",pid={pid},"))) {
             continue;
         }
         let mut columns = line.split_whitespace();
-        let (at, inode) = match columns.next() {
+        let (protocol, inode) = match columns.next() {
             Some("tcp") => (0, columns.find_map(|column| column.strip_prefix("ino:"))),
             Some("udp") => (1, columns.find_map(|column| column.strip_prefix("ino:"))),
-            // It stands where others have the local port.
+            // In the column of the local port.
             Some("u_str" | "u_dgr" | "u_seq") => (2, columns.nth(3)),
-            _ => panic!("a strange line: {line}"),
+            _ => panic!("unexpected line: {line}"),
         };
         let inode: u64 = inode.and_then(|inode| inode.parse().ok()).unwrap();
-        found[at].insert(inode);
+        inodes[protocol].insert(inode);
     }
-    found.map(|inodes| inodes.len() as u64)
+    inodes.map(|inodes| inodes.len() as u64)
 }
 
-fn assert_as_ss_says(watch: &mut Watch, lines: &str, testprocs: &[&TestProcess]) {
+fn assert_matches_ss(watch: &mut Watch, lines: &str, testprocs: &[&TestProcess]) {
     let pids: Vec<u32> = testprocs.iter().map(|testproc| testproc.pid()).collect();
     let image = watch.cycles(2).image(A);
     let expected = count(lines, &pids);
     assert_eq!([image.tcp, image.udp, image.unix], expected.map(Some));
-    let mut seen = 0;
     for process in watch.sampler.processes() {
         let Numbers { tcp, udp, unix, .. } = process.numbers;
         let expected = count(lines, &[process.pid]);
         assert_eq!([tcp, udp, unix], expected.map(Some), "{}", process.pid);
-        seen += 1;
     }
-    assert_eq!(seen, pids.len());
+    assert_eq!(watch.sampler.processes().count(), pids.len());
 }
 
 #[test]
-fn ss_finds_the_same_sockets() {
+fn ss_reports_the_same_sockets() {
     let word = word("ss");
     let (mut one, mut two) = (testproc(&word), testproc(&word));
     for (n, kind) in (3..).zip([Kind::Tcp, Kind::Udp, Kind::UnixStream, Kind::UnixDgram]) {
         one.open_sockets(kind, n).unwrap();
         two.open_sockets(kind, 2).unwrap();
     }
-    if std::net::UdpSocket::bind("[::1]:0").is_ok() {
+    if has_ipv6() {
         for (n, kind) in (1..).zip([Kind::Tcp6, Kind::Tcp6Mapped, Kind::Udp6]) {
             one.open_sockets(kind, n).unwrap();
         }
-    } else {
-        println!("skipped: IPv6, which is off here");
     }
-    // Those that listen, wait or are not connected are none of them.
     two.non_established_sockets(3).unwrap();
-    // Two descriptors, one socket.
     one.share_socket(Kind::Tcp, &mut two).unwrap();
     let copy = two.fork_copy().unwrap();
-    one.quiesce().unwrap();
-    two.quiesce().unwrap();
-    let Some(lines) = ask_ss() else { return };
+    quiesce(&[&one, &two]);
+    let Some(lines) = run_ss() else { return };
     assert!(count(&lines, &[one.pid()]).iter().all(|&sockets| sockets > 0), "{lines}");
-    for options in every_way() {
+    for options in every_mode() {
         let mut watch = Watch::with(options, &[&word]);
-        assert_as_ss_says(&mut watch, &lines, &[&one, &two, &copy]);
+        assert_matches_ss(&mut watch, &lines, &[&one, &two, &copy]);
     }
-    // And after a change.
     let mut watch = Watch::new(&[&word]);
     watch.cycle();
     one.close_sockets(Kind::Tcp, 2).unwrap();
     one.replace_socket(Kind::Udp, Kind::UnixStream).unwrap();
     one.quiesce().unwrap();
-    let Some(lines) = ask_ss() else { return };
-    assert_as_ss_says(&mut watch, &lines, &[&one, &two, &copy]);
+    let Some(lines) = run_ss() else { return };
+    assert_matches_ss(&mut watch, &lines, &[&one, &two, &copy]);
 }

@@ -1,15 +1,13 @@
-//! A steady cycle allocates nothing, in any thread.
+//! A steady cycle does not allocate, in any thread.
 //!
-//! Other processes of the machine come and go, and so do their sockets, and new
-//! ones need memory; so this runs in namespaces of its own, or counts the cycles
-//! in which nobody came.
+//! New processes and sockets of the machine need memory. So one test runs in its own namespaces,
+//! and the other one counts the cycles without new processes.
 
 mod common;
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use common::{A, every_way, testproc};
+use common::{A, every_mode, has_word, quiesce, short_window, testproc};
 use psstat_sampler::{Options, Sampler};
 use psstat_testproc::alloc::{CountingAllocator, allocations_of_other_threads};
 use psstat_testproc::{TestProcess, isolated, oracle, test_name, wait_until};
@@ -17,29 +15,12 @@ use psstat_testproc::{TestProcess, isolated, oracle, test_name, wait_until};
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-#[test]
-fn a_steady_cycle_allocates_nothing() {
-    let unshare = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"];
-    if isolated(test_name!(), &unshare) {
-        steady_cycles();
-    }
-}
-
-/// Where not all of `/proc` is listed, which is only so in the first pid
-/// namespace. There others come and go, but not in every cycle.
-#[test]
-fn a_quiet_cycle_allocates_nothing_where_the_listing_is_partial() {
-    if isolated(test_name!(), &[]) {
-        quiet_cycles();
-    }
-}
-
-/// What the image consists of.
+/// The processes of the image.
 struct Image {
     word: String,
     sleepers: Vec<Child>,
-    /// They have sockets, in this network namespace and in one of their own,
-    /// and two are a family.
+    /// One in this network namespace, and two in another: a parent and its child. All have
+    /// sockets.
     testprocs: [TestProcess; 3],
 }
 
@@ -47,85 +28,83 @@ impl Image {
     const SLEEPERS: usize = 50;
 
     fn new() -> Image {
-        // A word that sleep takes for a duration.
+        // A word that sleep accepts as a duration.
         let word = format!("1000.{:09}", std::process::id());
         let sleeper = || Command::new("sleep").arg(&word).stdin(Stdio::null()).spawn().unwrap();
         let sleepers: Vec<Child> = (0..Image::SLEEPERS).map(|_| sleeper()).collect();
-        let [mut here, mut there] = [testproc(&word), testproc(&word)];
+        let [mut here, mut parent] = [testproc(&word), testproc(&word)];
         here.unix_pairs(3).unwrap();
-        there.unshare_net().unwrap();
-        there.tcp_pairs(3).unwrap();
-        there.udp_connected(2).unwrap();
-        let child = there.fork_copy().unwrap();
-        for testproc in [&here, &there, &child] {
-            testproc.quiesce().unwrap();
-        }
-        // They have their command line before they have loaded their libraries.
+        parent.unshare_net().unwrap();
+        parent.tcp_pairs(3).unwrap();
+        parent.udp_connected(2).unwrap();
+        let child = parent.fork_copy().unwrap();
+        quiesce(&[&here, &parent, &child]);
+        // A process has its command line before it has loaded its libraries.
         let is_asleep = |sleeper: &Child| oracle::state(sleeper.id()).unwrap() == 'S';
-        wait_until("they sleep", || sleepers.iter().all(is_asleep));
-        Image { word, sleepers, testprocs: [here, there, child] }
+        wait_until("sleepers are asleep", || sleepers.iter().all(is_asleep));
+        Image { word, sleepers, testprocs: [here, parent, child] }
     }
 
-    fn end(mut self) {
-        for child in &mut self.sleepers {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-        drop(self.testprocs);
+    /// Runs one cycle; gives the number of allocations in it.
+    fn cycle(&self, sampler: &mut Sampler) -> u64 {
+        let before = allocations_of_other_threads();
+        let sample = common::cycle(sampler, &mut |process, images| {
+            images.extend(has_word(process, &self.word).then_some(A));
+        });
+        let image = sample.image(A);
+        let allocations = allocations_of_other_threads() - before;
+        assert_eq!(image.procs, (Image::SLEEPERS + self.testprocs.len()) as u64);
+        assert_eq!((image.tcp, image.udp), (Some(6), Some(2)));
+        assert!(image.unix >= Some(6));
+        allocations
+    }
+
+    fn cycles(&self, sampler: &mut Sampler, number: usize) -> Vec<u64> {
+        (0..number).map(|_| self.cycle(sampler)).collect()
     }
 }
 
-/// A cycle over the image; gives the allocations in it.
-fn cycle(sampler: &mut Sampler, image: &Image) -> u64 {
-    let before = allocations_of_other_threads();
-    let word = image.word.as_bytes();
-    let due = sampler.open(&mut |process, images| {
-        if process.args_joined.windows(word.len()).any(|part| part == word) {
-            images.push(A);
+impl Drop for Image {
+    fn drop(&mut self) {
+        for sleeper in &mut self.sleepers {
+            let _ = sleeper.kill();
+            let _ = sleeper.wait();
         }
-    });
-    std::thread::sleep(due.saturating_duration_since(Instant::now()));
-    let now = sampler.close().image(A);
-    let allocations = allocations_of_other_threads() - before;
-    assert_eq!(now.procs, (Image::SLEEPERS + image.testprocs.len()) as u64);
-    assert_eq!((now.tcp, now.udp), (Some(6), Some(2)));
-    assert!(now.unix >= Some(6));
-    allocations
+    }
 }
 
-fn options_of(options: Options) -> Options {
-    // With less patience, a busy machine makes a command line look as if it
-    // blocked, and another thread is started.
-    let command_line_patience = Duration::from_secs(60);
-    Options { window: Duration::from_millis(2), cmdline_timeout: command_line_patience, ..options }
-}
-
-fn steady_cycles() {
+#[test]
+fn steady_cycle_does_not_allocate() {
+    let unshare = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"];
+    if !isolated(test_name!(), &unshare) {
+        return;
+    }
     let image = Image::new();
-    for options in every_way().into_iter().map(options_of) {
+    for options in every_mode() {
+        let options = Options { window: short_window().window, ..options };
         let mut sampler = Sampler::new(options.clone()).unwrap();
-        // Past the first looks, which come ever more rarely.
-        for _ in 0..20 {
-            cycle(&mut sampler, &image);
-        }
-        // More than a turn of command lines (8), of whole listings (8), and of
-        // descriptors (40).
-        let allocations: Vec<u64> = (0..48).map(|_| cycle(&mut sampler, &image)).collect();
+        // In the first cycles of a process it is read more often.
+        image.cycles(&mut sampler, 20);
+        // More than the intervals of command lines (8), full listings (8) and fd scans (40).
+        let allocations = image.cycles(&mut sampler, 48);
         assert!(allocations.iter().all(|&number| number == 0), "{allocations:?} {options:?}");
     }
-    image.end();
 }
 
-fn quiet_cycles() {
-    const ENOUGH: usize = 8;
-    let image = Image::new();
-    let mut sampler = Sampler::new(options_of(Options::default())).unwrap();
-    if sampler.fast_paths().partial_listing {
-        let allocations: Vec<u64> = (0..200).map(|_| cycle(&mut sampler, &image)).collect();
-        let quiet = allocations.iter().filter(|&&number| number == 0).count();
-        assert!(quiet >= ENOUGH, "{allocations:?}");
-    } else {
-        println!("skipped: not the first pid namespace");
+/// Partial listings exist only in the initial pid namespace. Other processes start and exit
+/// there, but not in every cycle.
+#[test]
+fn quiescent_cycle_with_partial_listing_does_not_allocate() {
+    const MIN_QUIESCENT: usize = 8;
+    if !isolated(test_name!(), &[]) {
+        return;
     }
-    image.end();
+    let mut sampler = Sampler::new(short_window()).unwrap();
+    if !sampler.fast_paths().partial_listing {
+        return println!("skipped: not the initial pid namespace");
+    }
+    let image = Image::new();
+    let allocations = image.cycles(&mut sampler, 200);
+    let quiescent = allocations.iter().filter(|&&number| number == 0).count();
+    assert!(quiescent >= MIN_QUIESCENT, "{allocations:?}");
 }

@@ -1,161 +1,175 @@
-//! A procfs made of plain files, for what a live one does not do when asked.
+//! A procfs of plain files, for events that a live procfs does not produce on request.
 
 mod common;
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::captured_proc::{hold, live_in, sampler, write_process, write_tables};
-use common::{A, B};
-use psstat_sampler::{ImageId, Options, Sampler};
-use psstat_testproc::TempDir;
+use common::captured_proc::{add_sockets, sampler, set_netns, write_process, write_tables};
+use common::{A, B, cycle, tcp};
+use psstat_sampler::{ImageId, Options, Sample, Sampler};
+use psstat_testproc::{TempDir, wait_until};
 
-fn rchar(sampler: &mut Sampler) -> i64 {
-    sampler.open(&mut |_, images| images.push(A));
-    let image = sampler.close().image(A);
-    assert_eq!(image.procs, 1);
-    image.io.unwrap_or_default().rchar
+/// The pids of the processes whose tcp sockets are known.
+fn pids_with_tcp(sampler: &Sampler) -> Vec<u32> {
+    let known = sampler.processes().filter(|process| process.numbers.tcp.is_some());
+    let mut pids: Vec<u32> = known.map(|process| process.pid).collect();
+    pids.sort_unstable();
+    pids
 }
 
-/// Under memory pressure the kernel drops entries of `/proc` from its cache;
-/// they come back with another inode. All that the process had ever done was
-/// counted a second time.
+/// The directory of a process is replaced by one with another inode.
+struct Replacement {
+    name: &'static str,
+    cycles_before: usize,
+    /// Within a window, else between two cycles.
+    in_window: bool,
+    starttimes: [u64; 2],
+    rchar: [u64; 2],
+    /// Processes and `rchar` of the image in the cycle of the replacement.
+    first: (u64, i64),
+    /// `rchar` in the cycles after it.
+    then: i64,
+}
+
+/// Under memory pressure the kernel drops entries of `/proc` from its cache; they come back with
+/// another inode. The sampler took such a process for a new one, and counted everything that it
+/// had done a second time.
+///
+/// A process that reuses a pid within the tick in which the previous one started has the same
+/// start time. Its counters were taken for those of the previous one, and the sum decreased.
 #[test]
-fn another_inode_alone_is_no_other_process() {
-    for between in ["cycles", "open and close"] {
+fn inode_and_starttime_identify_a_process() {
+    const NEXT_TICK: u64 = u64::MAX;
+    let same = Replacement {
+        name: "same process",
+        cycles_before: 3,
+        in_window: false,
+        starttimes: [50, 50],
+        rchar: [1000, 1001],
+        first: (1, 1001),
+        then: 1001,
+    };
+    let cases = [
+        Replacement { name: "same process, in a window", in_window: true, ..same },
+        Replacement {
+            name: "another start time",
+            starttimes: [50, 51],
+            rchar: [1000, 7],
+            first: (1, 1007),
+            then: 1007,
+            ..same
+        },
+        Replacement {
+            name: "another process within one tick",
+            cycles_before: 0,
+            in_window: true,
+            // A tick in the future is equivalent to one that has not passed.
+            starttimes: [NEXT_TICK, NEXT_TICK],
+            rchar: [1000, 7],
+            first: (0, 1000),
+            then: 1007,
+        },
+        same,
+    ];
+    for Replacement { name, cycles_before, in_window, starttimes, rchar, first, then } in cases {
         let proc = TempDir::new().unwrap();
-        let folder = write_process(proc.path(), 100, 50, 1000);
-        let mut sampler = sampler(proc.path());
-        for _ in 0..3 {
-            assert_eq!(rchar(&mut sampler), 1000);
-        }
-        let again = || {
-            fs::rename(&folder, proc.join("old")).unwrap();
-            write_process(proc.path(), 100, 50, 1001);
+        let write = |n: usize| write_process(proc.path(), 100, starttimes[n], rchar[n]);
+        let dir = write(0);
+        let replace = || {
+            fs::rename(&dir, proc.join("old")).unwrap();
+            write(1);
         };
-        if between == "cycles" {
-            again();
-        } else {
-            sampler.open(&mut |_, images| images.push(A));
-            again();
-            assert_eq!(sampler.close().image(A).io.unwrap().rchar, 1001);
+        let mut sampler = sampler(proc.path());
+        let values = |sample: &Sample| {
+            let image = sample.image(A);
+            (image.procs, image.io.unwrap_or_default().rchar)
+        };
+        for _ in 0..cycles_before {
+            let sample = cycle(&mut sampler, &mut |_, images| images.push(A));
+            assert_eq!(values(sample), (1, 1000), "{name}");
         }
+        if !in_window {
+            replace();
+        }
+        sampler.open(&mut |_, images| images.push(A));
+        if in_window {
+            replace();
+        }
+        assert_eq!(values(sampler.close()), first, "{name}");
         for _ in 0..3 {
-            assert_eq!(rchar(&mut sampler), 1001, "{between}");
+            let sample = cycle(&mut sampler, &mut |_, images| images.push(A));
+            assert_eq!(values(sample), (1, then), "{name}");
         }
     }
 }
 
-/// Its sockets are known, but not in whose table they would be: none of them
-/// was counted, and that was said to be their number.
+/// The sockets of the process are known, but not the table that contains them: none of them was
+/// counted, and the result was reported as their number.
 #[test]
-fn sockets_of_an_unknown_namespace_are_absent() {
+fn sockets_of_unknown_namespace_are_absent() {
     let proc = TempDir::new().unwrap();
     let [unknown, other] = [100, 101].map(|pid| write_process(proc.path(), pid, 5000, 1));
-    hold(&unknown, 10..13);
-    live_in(&unknown, "nonsense");
+    add_sockets(&unknown, 10..13);
+    set_netns(&unknown, "nonsense");
     write_tables(&unknown, 10..13);
-    // One without any has none, wherever it lives.
-    live_in(&other, "nonsense");
+    // A process without sockets has none in any namespace.
+    set_netns(&other, "nonsense");
     let mut sampler = sampler(proc.path());
     for _ in 0..2 {
-        sampler.open(&mut |process, images| images.push(ImageId(process.pid - 100)));
-        let sample = sampler.close();
+        let sample = cycle(&mut sampler, &mut |process, images| {
+            images.push(ImageId(process.pid - 100));
+        });
         let unknown = sample.image(A);
         assert_eq!((unknown.tcp, unknown.udp, unknown.unix), (None, None, None));
         assert_eq!(unknown.descriptors, Some(3));
         assert_eq!((sample.image(B).tcp, sample.health.denied.netns), (Some(0), 2));
-        let known = sampler.processes().filter(|process| process.numbers.tcp.is_some());
-        assert_eq!(known.map(|process| process.pid).collect::<Vec<_>>(), [101]);
+        assert_eq!(pids_with_tcp(&sampler), [101]);
     }
 }
 
-/// One table that could not be read made the metric absent for every image of
-/// the machine, wherever its processes lived.
+/// One table that could not be read made the metric absent for every image of the machine.
 #[test]
-fn a_table_that_cannot_be_read_is_missing_where_it_counts() {
+fn unreadable_table_affects_only_its_namespace() {
+    const IMAGES: [ImageId; 4] = [ImageId(0), ImageId(1), ImageId(2), ImageId(3)];
     let proc = TempDir::new().unwrap();
-    let processes = [100, 101, 102].map(|pid| write_process(proc.path(), pid, 5000, 1));
-    let [broken, whole, both] = &processes;
-    for (folder, inodes, netns) in
-        [(broken, 10..13, "net:[1]"), (whole, 20..24, "net:[2]"), (both, 30..35, "net:[2]")]
-    {
-        hold(folder, inodes);
-        live_in(folder, netns);
+    let dirs = [100, 101, 102].map(|pid| write_process(proc.path(), pid, 5000, 1));
+    let tables = [10..13, 20..40, 20..40];
+    let sockets = [10..13, 20..24, 30..35];
+    for (n, netns) in ["net:[1]", "net:[2]", "net:[2]"].into_iter().enumerate() {
+        add_sockets(&dirs[n], sockets[n].clone());
+        set_netns(&dirs[n], netns);
+        write_tables(&dirs[n], tables[n].clone());
     }
-    write_tables(broken, 10..13);
-    write_tables(whole, 20..40);
-    write_tables(both, 20..40);
-    // Read in part before it fails.
-    fs::create_dir(broken.join("net/tcp6")).unwrap();
+    // A read of it fails after the open.
+    let tcp6 = dirs[0].join("net/tcp6");
+    fs::create_dir(&tcp6).unwrap();
     let mut sampler = sampler(proc.path());
     let mut cycle = || {
-        sampler.open(&mut |process, images| {
+        let sample = cycle(&mut sampler, &mut |process, images| {
             images.push(ImageId(process.pid - 100));
             images.extend((process.pid != 101).then_some(ImageId(3)));
         });
-        let sample = sampler.close().clone();
-        let mut known: Vec<u32> = sampler
-            .processes()
-            .filter(|one| one.numbers.tcp.is_some())
-            .map(|one| one.pid)
-            .collect();
-        known.sort_unstable();
-        (sample, known)
+        (sample.clone(), pids_with_tcp(&sampler))
     };
     for _ in 0..3 {
-        let (sample, known) = cycle();
-        let tcp = [0, 1, 2, 3].map(|image| sample.image(ImageId(image)).tcp);
-        assert_eq!(tcp, [None, Some(4), Some(5), Some(5)]);
+        let (sample, pids) = cycle();
+        assert_eq!(tcp(&sample, IMAGES), [None, Some(4), Some(5), Some(5)]);
         assert_eq!(sample.image(A).udp, Some(0));
-        assert_eq!((sample.health.failed.net, known), (1, vec![101, 102]));
+        assert_eq!((sample.health.failed.net, pids), (1, vec![101, 102]));
     }
-    fs::remove_dir(broken.join("net/tcp6")).unwrap();
-    let (sample, known) = cycle();
-    let tcp = [0, 1, 2, 3].map(|image| sample.image(ImageId(image)).tcp);
-    assert_eq!((tcp, known.len()), ([Some(3), Some(4), Some(5), Some(8)], 3));
+    fs::remove_dir(&tcp6).unwrap();
+    let (sample, pids) = cycle();
+    assert_eq!(tcp(&sample, IMAGES), [Some(3), Some(4), Some(5), Some(8)]);
+    assert_eq!(pids, [100, 101, 102]);
 }
 
-#[test]
-fn another_start_time_is() {
-    let proc = TempDir::new().unwrap();
-    let folder = write_process(proc.path(), 100, 50, 1000);
-    let mut sampler = sampler(proc.path());
-    for _ in 0..3 {
-        assert_eq!(rchar(&mut sampler), 1000);
-    }
-    fs::rename(&folder, proc.join("old")).unwrap();
-    write_process(proc.path(), 100, 51, 7);
-    for _ in 0..3 {
-        assert_eq!(rchar(&mut sampler), 1007);
-    }
-}
-
-/// Who takes a pid within the tick in which the one before it began has the same
-/// start time: what it had done was taken for the other's, and the sum fell.
-#[test]
-fn another_inode_is_another_process_within_its_first_tick() {
-    let proc = TempDir::new().unwrap();
-    // A tick that is still to come, as good as one that has not passed.
-    let folder = write_process(proc.path(), 100, u64::MAX, 1000);
-    let mut sampler = sampler(proc.path());
-    sampler.open(&mut |_, images| images.push(A));
-    fs::rename(&folder, proc.join("old")).unwrap();
-    write_process(proc.path(), 100, u64::MAX, 7);
-    let image = sampler.close().image(A);
-    assert_eq!((image.procs, image.io.unwrap_or_default().rchar), (0, 1000));
-    for _ in 0..3 {
-        assert_eq!(rchar(&mut sampler), 1007);
-    }
-}
-
-/// A rule came while the command line could not be read: when it could, the
-/// process was taken for one that had become another program, and what it had
-/// done before was lost.
+/// A rule was added while the command line could not be read. When it could be read again, the
+/// process was taken for one after an exec, and its previous I/O was not counted.
 #[test]
 fn late_classification_after_reload() {
     let proc = TempDir::new().unwrap();
-    let folder = write_process(proc.path(), 100, 50, 1000);
+    let dir = write_process(proc.path(), 100, 50, 1000);
     let options = Options {
         proc_root: proc.path().to_owned(),
         window: Duration::from_millis(1),
@@ -164,32 +178,27 @@ fn late_classification_after_reload() {
     };
     let mut sampler = Sampler::new(options).unwrap();
     for _ in 0..4 {
-        sampler.open(&mut |_, _| ());
-        sampler.close();
+        cycle(&mut sampler, &mut |_, _| ());
     }
-    let pipe = folder.join("cmdline");
+    let pipe = dir.join("cmdline");
     fs::remove_file(&pipe).unwrap();
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     sampler.reclassify_all(1);
+    let mut cycle = || cycle(&mut sampler, &mut |_, images| images.push(A)).clone();
     for _ in 0..2 {
-        sampler.open(&mut |_, images| images.push(A));
-        assert_eq!(sampler.close().health.blocked, 1);
+        assert_eq!(cycle().health.blocked, 1);
     }
-    // Opening the other end lets the reader go; for both ways, for on a busy machine
-    // there may be none yet.
+    // Opening the other end releases the reader. Opened for writing alone it would block until
+    // there is a reader.
     let other_end = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
-    fs::write(folder.join("line"), "worker\0").unwrap();
-    fs::rename(folder.join("line"), &pipe).unwrap();
+    fs::write(dir.join("line"), "worker\0").unwrap();
+    fs::rename(dir.join("line"), &pipe).unwrap();
     drop(other_end);
-    let begun = Instant::now();
-    loop {
-        sampler.open(&mut |_, images| images.push(A));
-        let image = sampler.close().image(A);
-        if image.procs == 1 {
-            assert_eq!(image.io.unwrap().rchar, 1000);
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60));
-    }
+    let mut image = cycle().image(A);
+    wait_until("process is matched", || {
+        image = cycle().image(A);
+        image.procs == 1
+    });
+    assert_eq!(image.io.unwrap().rchar, 1000);
 }

@@ -1,56 +1,54 @@
-//! The example tells what workers cost, on workers whose cost is known.
+//! The example measures worker processes, here ones with a known usage.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use psstat_testproc::{Config, TestProcess, example};
 
-/// The numbers of its one line: processes, CPU, KiB, bytes read and written.
-fn numbers(said: &str) -> [f64; 5] {
-    assert_eq!(said.lines().count(), 1, "{said}");
-    let words = said.split_whitespace();
-    let numbers: Vec<f64> = words.filter_map(|word| word.parse().ok()).collect();
-    numbers.try_into().unwrap()
+/// Two worker processes.
+fn workers(word: &str) -> [TestProcess; 2] {
+    [(); 2].map(|()| TestProcess::spawn(&Config::new(word)).unwrap())
 }
 
-fn word(case: &str) -> String {
-    format!("example-{case}-{}", std::process::id())
+fn start(word: &str) -> Child {
+    let mut command = Command::new(example("psstat-sampler", "workers").unwrap());
+    command.args([word, "1"]).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-#[test]
-fn two_that_wait_cost_nothing() {
-    let word = word("idle");
-    let _workers = [(); 2].map(|()| TestProcess::spawn(&Config::new(&word)).unwrap());
-    let program = example("psstat-sampler", "workers").unwrap();
-    let output = Command::new(program).args([word.as_str(), "1"]).output().unwrap();
+/// The values of its only line: processes, CPU, KiB, bytes read and written.
+fn values(running: Child) -> [f64; 5] {
+    let output = running.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stdout).unwrap();
-    let [processes, cpu, resident, read, written] = numbers(&said);
-    assert_eq!((processes, cpu, read, written), (2.0, 0.0, 0.0, 0.0), "{said}");
-    assert!(resident > 100.0, "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    println!("{text}");
+    assert_eq!(text.lines().count(), 1);
+    let values = text.split_whitespace().filter_map(|word| word.parse().ok());
+    values.collect::<Vec<_>>().try_into().unwrap()
 }
 
 #[test]
-fn one_that_burns_and_one_that_writes() {
-    let word = word("busy");
-    let [mut burner, mut writer] =
-        [(); 2].map(|()| TestProcess::spawn(&Config::new(&word)).unwrap());
+fn example_measures_idle_workers() {
+    let word = format!("example-idle-{}", std::process::id());
+    let _workers = workers(&word);
+    let [processes, cpu, resident, read, written] = values(start(&word));
+    assert_eq!((processes, cpu, read, written), (2.0, 0.0, 0.0, 0.0));
+    assert!(resident > 100.0);
+}
+
+#[test]
+fn example_measures_busy_workers() {
+    let word = format!("example-busy-{}", std::process::id());
+    let [mut burner, mut writer] = workers(&word);
     burner.burn_until_stopped(50.0, 1).unwrap();
-    let program = example("psstat-sampler", "workers").unwrap();
-    let mut running = Command::new(program);
-    running.args([word.as_str(), "1"]).stdout(Stdio::piped());
-    let mut running = running.spawn().unwrap();
+    let mut running = start(&word);
     let mut total = 0.0;
     while running.try_wait().unwrap().is_none() {
         writer.write_bytes(1000, 1).unwrap();
         total += 1000.0;
     }
-    let output = running.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stdout).unwrap();
-    let [processes, cpu, _, read, written] = numbers(&said);
-    assert_eq!(processes, 2.0, "{said}");
-    // On a machine that may be busy with others.
-    assert!(cpu > 1.0, "{said}");
-    // What it is told to do it reads, and what it has done it answers.
-    assert!(read > 0.0 && (1000.0..=2.0 * total).contains(&written), "{said}, {total}");
+    let [processes, cpu, _, read, written] = values(running);
+    assert_eq!(processes, 2.0);
+    // The machine may be busy.
+    assert!(cpu > 1.0);
+    // The writer also reads commands and writes responses.
+    assert!(read > 0.0 && (1000.0..=2.0 * total).contains(&written), "{total}");
 }

@@ -1,45 +1,46 @@
-//! How many descriptors are looked at in a cycle, over a procfs of plain files.
+//! The number of descriptors that are scanned per cycle, over a procfs of plain files.
 
 mod common;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use common::captured_proc::{hold, live_in, sampler, write_process, write_tables};
+use common::captured_proc::{add_sockets, sampler, set_netns, write_process, write_tables};
 use psstat_sampler::intervals::{FD_SCAN_INTERVAL, MAX_FDS_PER_CYCLE};
 use psstat_sampler::{ImageId, Sampler};
 use psstat_testproc::TempDir;
 
-/// A cycle with an image a process; gives everyone's tcp sockets.
+/// Runs a cycle with one image per process; gives the tcp sockets of each.
 fn cycle(sampler: &mut Sampler, processes: u32) -> Vec<Option<u64>> {
-    sampler.open(&mut |process, images| images.push(ImageId(process.pid - 100)));
-    let sample = sampler.close();
+    let sample = common::cycle(sampler, &mut |process, images| {
+        images.push(ImageId(process.pid - 100));
+    });
     (0..processes).map(|image| sample.image(ImageId(image)).tcp).collect()
 }
 
-/// Gives it so many descriptors that are no sockets.
-fn open_files(folder: &Path, number: u64) {
+/// Gives a process this number of descriptors that are not sockets.
+fn open_files(dir: &Path, number: u64) {
     for fd in 0..number {
-        symlink("/dev/null", folder.join(format!("fd/{fd}"))).unwrap();
+        symlink("/dev/null", dir.join(format!("fd/{fd}"))).unwrap();
     }
 }
 
-/// A look at all of a server's descriptors in each cycle took as long as there
-/// were connections that came and went, on top of the window.
+/// A scan of all descriptors of a server in each cycle took as long as connections opened and
+/// closed, in addition to the window.
 #[test]
 fn changed_processes_scan_limit() {
-    const EACH: u64 = 3000;
+    const FDS: u64 = 3000;
     const PROCESSES: u32 = 13;
-    let inode = |number: u32, place: u32| 1_000_000 + 100 * number + place;
+    let inode = |process: u32, n: u32| 1_000_000 + 100 * process + n;
     let proc = TempDir::in_memory().unwrap();
-    let folders: Vec<PathBuf> = (0..PROCESSES)
-        .map(|number| {
-            let folder = write_process(proc.path(), 100 + number, 5000, 1);
-            open_files(&folder, EACH);
-            hold(&folder, inode(number, 0)..inode(number, 1));
-            live_in(&folder, "net:[1]");
-            write_tables(&folder, inode(0, 0)..inode(PROCESSES, 0));
-            folder
+    let dirs: Vec<PathBuf> = (0..PROCESSES)
+        .map(|process| {
+            let dir = write_process(proc.path(), 100 + process, 5000, 1);
+            open_files(&dir, FDS);
+            add_sockets(&dir, inode(process, 0)..inode(process, 1));
+            set_netns(&dir, "net:[1]");
+            write_tables(&dir, inode(0, 0)..inode(PROCESSES, 0));
+            dir
         })
         .collect();
     let mut sampler = sampler(proc.path());
@@ -48,40 +49,39 @@ fn changed_processes_scan_limit() {
         cycle(&mut sampler, PROCESSES);
     }
     assert_eq!(cycle(&mut sampler, PROCESSES), all(1));
-    // One more connection for each in every cycle.
-    for now in 1..5 {
-        for (folder, number) in folders.iter().zip(0..) {
-            hold(folder, inode(number, now)..inode(number, now + 1));
+    // One more connection per process in each cycle.
+    for n in 1..5 {
+        for (dir, process) in dirs.iter().zip(0..) {
+            add_sockets(dir, inode(process, n)..inode(process, n + 1));
         }
         let sockets = cycle(&mut sampler, PROCESSES);
-        let right = Some(u64::from(now) + 1);
-        let looked_at = EACH * sockets.iter().filter(|&&tcp| tcp == right).count() as u64;
-        assert!(looked_at >= MAX_FDS_PER_CYCLE, "{sockets:?} in cycle {now}");
-        // The last of them, and whose turn it is.
-        assert!(looked_at <= MAX_FDS_PER_CYCLE + 2 * EACH, "{sockets:?} in cycle {now}");
+        let current = Some(u64::from(n) + 1);
+        let scanned = FDS * sockets.iter().filter(|&&tcp| tcp == current).count() as u64;
+        assert!(scanned >= MAX_FDS_PER_CYCLE, "{sockets:?} in cycle {n}");
+        // The last process may exceed the limit, and one more is scanned round-robin.
+        assert!(scanned <= MAX_FDS_PER_CYCLE + 2 * FDS, "{sockets:?} in cycle {n}");
         // The others are the first in the next cycle.
         let oldest = sockets.iter().map(|tcp| tcp.unwrap()).min();
-        assert!(oldest >= Some(u64::from(now)), "{sockets:?} in cycle {now}");
+        assert!(oldest >= Some(u64::from(n)), "{sockets:?} in cycle {n}");
     }
     cycle(&mut sampler, PROCESSES);
     assert_eq!(cycle(&mut sampler, PROCESSES), all(5));
 }
 
-/// More descriptors than fit a cycle are looked at in parts, and until that is
-/// done what was known before counts.
+/// The descriptors do not fit one cycle. Until all are scanned, the previous result counts.
 #[test]
 fn large_fd_table_is_scanned_in_parts() {
-    let turn = u32::try_from(FD_SCAN_INTERVAL).unwrap();
+    let interval = u32::try_from(FD_SCAN_INTERVAL).unwrap();
     let proc = TempDir::in_memory().unwrap();
     let large = write_process(proc.path(), 100, 5000, 1);
     open_files(&large, MAX_FDS_PER_CYCLE + 3000);
-    hold(&large, 1_000_000..1_000_010);
-    live_in(&large, "net:[1]");
+    add_sockets(&large, 1_000_000..1_000_010);
+    set_netns(&large, "net:[1]");
     write_tables(&large, 1_000_000..1_000_020);
     let mut sampler = sampler(proc.path());
     let mut cycles_until = |expected: u64| {
         let mut before = None;
-        for cycles in 1..2 * turn {
+        for cycles in 1..2 * interval {
             let tcp = cycle(&mut sampler, 1)[0];
             if tcp == Some(expected) {
                 return cycles;
@@ -92,7 +92,7 @@ fn large_fd_table_is_scanned_in_parts() {
         panic!("still {before:?}");
     };
     // A window of a millisecond is too short for all.
-    assert!(cycles_until(10) > 1, "all at once");
-    hold(&large, 1_000_010..1_000_015);
-    assert!(cycles_until(15) > 1, "all at once");
+    assert!(cycles_until(10) > 1, "all in one cycle");
+    add_sockets(&large, 1_000_010..1_000_015);
+    assert!(cycles_until(15) > 1, "all in one cycle");
 }

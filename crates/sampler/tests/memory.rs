@@ -1,41 +1,30 @@
-//! What the sampler keeps in memory: so many bytes a process, and after a storm
-//! of short ones what it was before.
+//! The memory of the sampler: a limit per process, and the same as before after many processes
+//! have exited.
 
 mod common;
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use common::{A, B, Watch, options, word};
-use psstat_sampler::Options;
+use common::{A, B, Watch, procs, short_window, word};
 use psstat_testproc::alloc::{CountingAllocator, live_bytes};
-use psstat_testproc::{Config, TestProcess};
+use psstat_testproc::{Config, TestProcess, wait_until};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// One test at a time: the allocator is the process's.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Serializes the tests, which share the allocator. Its process has a very long command line:
+/// the buffers reach their maximum size, and do not grow when another long one appears.
+fn serialize() -> (TestProcess, MutexGuard<'static, ()>) {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    (TestProcess::spawn(&Config::new("long").arg("x".repeat(100_000))).unwrap(), guard)
 }
 
-fn short() -> Options {
-    let window = Duration::from_millis(2);
-    Options { window, cmdline_timeout: Duration::from_secs(60), ..options() }
-}
-
-/// A process whose command line makes the buffers as large as they get, so that
-/// they do not grow when another long one comes meanwhile.
-fn long() -> TestProcess {
-    TestProcess::spawn(&Config::new("long").arg("x".repeat(100_000))).unwrap()
-}
-
-/// What a sampler weighs that looks for a word, and how many it found.
-fn weigh(word: &String) -> (usize, usize) {
+/// The bytes of a sampler with a word, and the number of processes that have the word.
+fn measure(word: &String) -> (usize, usize) {
     let before = live_bytes();
-    let mut watch = Watch::with(short(), &[word]);
+    let mut watch = Watch::with(short_window(), &[word]);
     let image = watch.cycles(12).image(A);
     let sockets = image.tcp.unwrap() + image.udp.unwrap() + image.unix.unwrap();
     assert_eq!(sockets, 9 * image.procs);
@@ -43,11 +32,13 @@ fn weigh(word: &String) -> (usize, usize) {
 }
 
 #[test]
-fn a_process_takes_little_more_than_a_kibibyte() {
-    // As full as the table of sockets is with 2,000, 4,000 or 8,000.
+fn memory_per_process_is_bounded() {
+    // The socket table is as full as with 2,000, 4,000 or 8,000.
     const PROCESSES: usize = 125;
-    let (_alone, _long) = (alone(), long());
-    let word = word("weighed");
+    /// For each process of the machine, matched or not.
+    const BYTES_PER_UNMATCHED: usize = 88;
+    let _serialized = serialize();
+    let word = word("measured");
     let start = |word: &String| {
         let mut testproc = TestProcess::spawn(&Config::new(word)).unwrap();
         testproc.tcp_pairs(2).unwrap();
@@ -59,86 +50,76 @@ fn a_process_takes_little_more_than_a_kibibyte() {
     let testprocs: Vec<TestProcess> = (0..PROCESSES).map(|_| start(&word)).collect();
     let single = common::word("single");
     let other = start(&single);
-    // The machine's processes weigh in both, and some come and go meanwhile; so
-    // do the ancestors of those that match, which are few on any machine.
-    let weighings = (0..4).map(|_| {
-        let (with_one, one) = weigh(&single);
-        let (with_all, all) = weigh(&word);
-        assert_eq!((one, all), (1, PROCESSES));
-        with_all.saturating_sub(with_one) / (PROCESSES - 1)
-    });
-    let mut each: Vec<usize> = weighings.collect();
-    each.sort_unstable();
-    println!("{each:?} bytes a process of 34 descriptors and 9 sockets");
-    // With what is kept of any process: five quarters of a kibibyte.
-    assert!(each[1] + 88 <= 1280, "{each:?} bytes a process");
+    // Both contain the machine's processes, some of which start and exit meanwhile, and the few
+    // ancestors of the matched processes.
+    let mut bytes: Vec<usize> = (0..4)
+        .map(|_| {
+            let (with_one, one) = measure(&single);
+            let (with_all, all) = measure(&word);
+            assert_eq!((one, all), (1, PROCESSES));
+            with_all.saturating_sub(with_one) / (PROCESSES - 1)
+        })
+        .collect();
+    bytes.sort_unstable();
+    println!("{bytes:?} bytes per process with 34 descriptors and 9 sockets");
+    assert!(bytes[1] + BYTES_PER_UNMATCHED <= 1280, "{bytes:?} bytes per process");
     drop((testprocs, other));
 }
 
-/// A shell that matches and forks until it has done so often enough.
-fn storm(word: &str, forks: usize) -> Child {
-    let script = "i=0; while [ $i -lt $1 ]; do (:); (:) & i=$((i+2)); done; wait";
+/// Starts a shell that runs a script with a parameter, and has a word in its command line.
+fn shell(script: &str, word: &str, parameter: u64) -> Child {
     Command::new("/bin/sh")
-        .args(["-c", script, word, &forks.to_string()])
-        .stdin(Stdio::null())
+        .args(["-c", script, word, &parameter.to_string()])
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap()
 }
 
-#[test]
-fn after_a_storm_it_is_what_it_was_before() {
-    const FORKS: usize = 5000;
-    let (_alone, _long) = (alone(), long());
-    let words = [word("storm-a"), word("storm-b")];
-    let mut watch = Watch::with(short(), &[&words[0], &words[1]]);
-    watch.cycles(20);
-    let before = live_bytes();
-    let mut most = 0;
-    let mut shells = [storm(&words[0], FORKS), storm(&words[1], FORKS)];
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while shells.iter_mut().any(|shell| shell.try_wait().unwrap().is_none()) {
-        assert!(Instant::now() < deadline, "the storm does not end");
-        let sample = watch.cycle();
-        most = most.max(sample.image(A).procs + sample.image(B).procs);
-    }
-    assert!(most >= 2);
-    let sample = watch.cycles(20);
-    assert_eq!((sample.image(A).procs, sample.image(B).procs), (0, 0));
-    same(before, live_bytes());
-}
-
-/// The machine's own processes come and go meanwhile, and of each list some
-/// pages stay; a leak of 13 bytes a fork shows.
-fn same(before: usize, after: usize) {
+/// Processes of the machine start and exit meanwhile, and some pages of each list stay; a leak of
+/// 13 bytes per fork is detected.
+fn assert_memory_returned(before: usize) {
+    let after = live_bytes();
     println!("{before} bytes before, {after} after");
     assert!(after <= before + (128 << 10), "{before} bytes before, {after} after");
 }
 
 #[test]
-fn after_a_crowd_it_is_what_it_was_before() {
-    let (_alone, _long) = (alone(), long());
-    let word = word("crowd");
-    for crowd in [900, 3000] {
-        let mut watch = Watch::with(short(), &[&word]);
+fn memory_returns_after_fork_storm() {
+    const FORKS: u64 = 5000;
+    let _serialized = serialize();
+    let words = [word("storm-a"), word("storm-b")];
+    let mut watch = Watch::with(short_window(), &[&words[0], &words[1]]);
+    watch.cycles(20);
+    let before = live_bytes();
+    let script = "i=0; while [ $i -lt $1 ]; do (:); (:) & i=$((i+2)); done; wait";
+    let mut shells = words.each_ref().map(|word| shell(script, word, FORKS));
+    let mut most = 0;
+    wait_until("end of the fork storm", || {
+        most = most.max(procs(&watch.cycle(), [A, B]).iter().sum());
+        shells.iter_mut().all(|shell| shell.try_wait().unwrap().is_some())
+    });
+    assert!(most >= 2);
+    assert_eq!(procs(&watch.cycles(20), [A, B]), [0, 0]);
+    assert_memory_returned(before);
+}
+
+#[test]
+fn memory_returns_after_large_population() {
+    let _serialized = serialize();
+    let word = word("population");
+    for population in [900, 3000] {
+        let mut watch = Watch::with(short_window(), &[&word]);
         watch.cycles(20);
         let before = live_bytes();
-        // All read what nobody writes, until there is no writer.
+        // All read from the pipe until it is closed.
         let script =
             "exec 3<&0; i=0; while [ $i -lt $1 ]; do (read x <&3) & i=$((i+1)); done; wait";
-        let mut shell = Command::new("/bin/sh")
-            .args(["-c", script, &word, &crowd.to_string()])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while watch.cycle().image(A).procs <= crowd {
-            assert!(Instant::now() < deadline, "the crowd does not come together");
-        }
-        println!("{} bytes with {crowd}", live_bytes());
+        let mut shell = shell(script, &word, population);
+        wait_until("population", || watch.cycle().image(A).procs > population);
+        println!("{} bytes with {population}", live_bytes());
         drop(shell.stdin.take());
         shell.wait().unwrap();
-        let sample = watch.cycles(20);
-        assert_eq!(sample.image(A).procs, 0);
-        same(before, live_bytes());
+        assert_eq!(watch.cycles(20).image(A).procs, 0);
+        assert_memory_returned(before);
     }
 }

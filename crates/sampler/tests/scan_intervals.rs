@@ -1,126 +1,115 @@
-//! What is left alone while it is idle, and how soon a change is noticed that
-//! left no trace but the CPU it took.
+//! The intervals in which idle processes are read, and in which changes are detected that leave
+//! no trace except the CPU time that they took.
 
 mod common;
 
-use std::time::{Duration, Instant};
-
-use common::{A, B, Watch, options, testproc, word};
+use common::{A, B, Watch, cycle, procs, short_window, tcp, testproc, word};
 use psstat_sampler::intervals::{
     CMDLINE_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL, IDLE_CMDLINE_INTERVAL,
 };
-use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
+use psstat_sampler::{FastPaths, Options, Sampler};
 use psstat_testproc::{Config, Kind, TestProcess};
 
-const SHORT: Duration = Duration::from_millis(2);
-
-/// Cycles over one process; gives how often its command line was read.
-fn looks(sampler: &mut Sampler, pid: u32, cycles: u32) -> u32 {
-    let mut looks = 0;
+/// Runs cycles over one process; gives the number of reads of its command line.
+fn count_reads(sampler: &mut Sampler, pid: u32, cycles: u32) -> u32 {
+    let mut reads = 0;
     for _ in 0..cycles {
-        let due = sampler.open(&mut |process, images| {
+        cycle(sampler, &mut |process, images| {
             if process.pid == pid {
-                looks += 1;
-                images.extend(process.args_joined.starts_with(b"matched").then_some(ImageId(0)));
+                reads += 1;
+                images.extend(process.args_joined.starts_with(b"matched").then_some(A));
             }
         });
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        sampler.close();
     }
-    looks
+    reads
 }
 
-/// A test process whose title can be overwritten by a word that matches.
-fn idle_stranger() -> TestProcess {
-    let testproc = TestProcess::spawn(&Config::new("stranger").arg("x".repeat(200))).unwrap();
+/// An unmatched test process whose title can be overwritten by a word that matches.
+fn unmatched() -> TestProcess {
+    let testproc = TestProcess::spawn(&Config::new("unmatched").arg("x".repeat(200))).unwrap();
     testproc.quiesce().unwrap();
     testproc
 }
 
-fn end(mut testproc: TestProcess) {
-    testproc.kill().unwrap();
-    testproc.reap().unwrap();
-}
-
 #[test]
-fn an_idle_command_line_is_read_once_in_a_long_turn() {
-    let testproc = idle_stranger();
-    let mut sampler = Sampler::new(Options { window: SHORT, ..options() }).unwrap();
-    // Past its first cycles, in which it is looked at more often.
-    looks(&mut sampler, testproc.pid(), 2 * CMDLINE_INTERVAL);
+fn idle_cmdline_is_read_once_per_interval() {
+    let testproc = unmatched();
+    let mut sampler = Sampler::new(short_window()).unwrap();
+    // In its first cycles it is read more often.
+    count_reads(&mut sampler, testproc.pid(), 2 * CMDLINE_INTERVAL);
     if !sampler.fast_paths().cpu_clock {
-        return println!("skipped: no CPU clocks");
+        return println!("skipped: CPU clocks are not available");
     }
-    let turn = looks(&mut sampler, testproc.pid(), IDLE_CMDLINE_INTERVAL);
-    assert_eq!(turn, 1);
+    assert_eq!(count_reads(&mut sampler, testproc.pid(), IDLE_CMDLINE_INTERVAL), 1);
 }
 
 #[test]
 fn title_change_is_detected_within_interval() {
-    for fast in [FastPaths::ALL, FastPaths::NONE] {
-        for wait in 0..CMDLINE_INTERVAL {
-            let mut testproc = idle_stranger();
-            let mut sampler =
-                Sampler::new(Options { window: SHORT, fast_paths: fast, ..options() }).unwrap();
-            looks(&mut sampler, testproc.pid(), 2 * CMDLINE_INTERVAL + wait);
+    for fast_paths in [FastPaths::ALL, FastPaths::NONE] {
+        for delay in 0..CMDLINE_INTERVAL {
+            let mut testproc = unmatched();
+            let mut sampler = Sampler::new(Options { fast_paths, ..short_window() }).unwrap();
+            count_reads(&mut sampler, testproc.pid(), 2 * CMDLINE_INTERVAL + delay);
             assert_eq!(sampler.sample().image(A).procs, 0);
             testproc.overwrite_title("matched").unwrap();
-            looks(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
-            assert_eq!(sampler.sample().image(A).procs, 1, "{fast:?}, {wait}");
+            count_reads(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
+            assert_eq!(sampler.sample().image(A).procs, 1, "{fast_paths:?}, {delay}");
         }
     }
 }
 
-/// The same program, as large as before: nothing of a stranger tells.
+/// The same program with the same memory size: no other value shows the exec of an unmatched
+/// process.
 #[test]
 fn exec_of_unmatched_process_is_detected() {
-    let mut testproc = idle_stranger();
-    let mut sampler = Sampler::new(Options { window: SHORT, ..options() }).unwrap();
-    looks(&mut sampler, testproc.pid(), 3 * CMDLINE_INTERVAL);
+    let mut testproc = unmatched();
+    let mut sampler = Sampler::new(short_window()).unwrap();
+    count_reads(&mut sampler, testproc.pid(), 3 * CMDLINE_INTERVAL);
     testproc.exec(&Config::new("matched")).unwrap();
-    looks(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
+    count_reads(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
     assert_eq!(sampler.sample().image(A).procs, 1);
 }
 
-/// Of two that share their sockets one puts a socket in the place of another:
-/// as many descriptors as before, and no table changes.
+/// One of two processes that share their sockets replaces one of them: the number of its
+/// descriptors stays the same, and the tables do not change.
 #[test]
 fn replaced_fd_is_detected_within_interval() {
-    let (a, b) = (word("holder"), word("heir"));
-    let mut holder = TestProcess::spawn(&Config::new(&a).arg("x".repeat(200))).unwrap();
-    holder.tcp_pairs(1).unwrap();
-    holder.udp_connected(2).unwrap();
-    let mut heir = holder.fork_copy().unwrap();
-    heir.overwrite_title(&b).unwrap();
-    // A machine so busy that its window leaves no time for it changes nothing.
-    for (window, udp) in [(SHORT, 2), (Duration::ZERO, 1)] {
-        let mut watch = Watch::with(Options { window, ..options() }, &[&a, &b]);
+    let (a, b) = (word("parent"), word("child"));
+    let mut parent = TestProcess::spawn(&Config::new(&a).arg("x".repeat(200))).unwrap();
+    parent.tcp_pairs(1).unwrap();
+    parent.udp_connected(2).unwrap();
+    let mut child = parent.fork_copy().unwrap();
+    child.overwrite_title(&b).unwrap();
+    // The second window leaves no time for the round-robin scan, as on a very busy machine.
+    for (window, udp) in [(short_window().window, 2), (std::time::Duration::ZERO, 1)] {
+        let mut watch = Watch::with(Options { window, ..short_window() }, &[&a, &b]);
         let before = watch.cycles(3).image(B);
         assert_eq!((before.tcp, before.udp), (Some(2), Some(udp)), "{window:?}");
-        heir.replace_socket(Kind::Udp, Kind::Tcp).unwrap();
+        child.replace_socket(Kind::Udp, Kind::Tcp).unwrap();
         let after = watch.cycles(usize::try_from(FD_SCAN_INTERVAL).unwrap());
-        assert_eq!((after.image(B).tcp, after.image(B).udp), (Some(2), Some(udp - 1)));
-        assert_eq!((after.image(A).tcp, after.image(A).udp), (Some(2), Some(2)));
+        assert_eq!(tcp(&after, [A, B]), [Some(2), Some(2)]);
+        assert_eq!((after.image(A).udp, after.image(B).udp), (Some(2), Some(udp - 1)));
     }
 }
 
-/// Between two whole listings too, whoever comes is there in the next cycle,
-/// and whoever goes is not.
+/// In the cycles between two full listings too.
 #[test]
 fn start_and_exit_are_detected_next_cycle() {
-    let (a, b) = (word("comes"), word("stays"));
+    let (a, b) = (word("starts"), word("stays"));
     let _other = testproc(&b);
-    let mut watch = Watch::with(Options { window: SHORT, ..options() }, &[&a, &b]);
+    let mut watch = Watch::with(short_window(), &[&a, &b]);
     watch.cycles(3);
+    let end = |mut testproc: TestProcess| {
+        testproc.kill().unwrap();
+        testproc.reap().unwrap();
+    };
     for round in 0..2 * FULL_LISTING_INTERVAL {
         let one = testproc(&a);
-        let sample = watch.cycle();
-        assert_eq!(sample.image(A).procs, 1, "{round}");
+        assert_eq!(procs(&watch.cycle(), [A]), [1], "{round}");
         let two = testproc(&a);
         end(one);
-        let sample = watch.cycle();
-        assert_eq!((sample.image(A).procs, sample.image(B).procs), (1, 1), "{round}");
+        assert_eq!(procs(&watch.cycle(), [A, B]), [1, 1], "{round}");
         end(two);
-        assert_eq!(watch.cycle().image(A).procs, 0, "{round}");
+        assert_eq!(procs(&watch.cycle(), [A]), [0], "{round}");
     }
 }
