@@ -1,8 +1,8 @@
-//! Images by number.
+//! Identifiers of images.
 
-/// An image: a group of processes that is summed up. The numbers are the
-/// caller's, from 0 and without gaps, and keep their meaning for the life of a
-/// sampler; their names are the caller's business.
+/// An image: a group of processes whose values are summed. The caller assigns
+/// the numbers, from 0 without gaps; a number keeps its meaning for the lifetime
+/// of a sampler. The sampler does not know the names of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageId(pub u32);
 

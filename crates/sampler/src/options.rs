@@ -1,28 +1,28 @@
-//! What a user of the sampler can choose.
+//! Options of the sampler.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a [`Sampler`](crate::Sampler) works. `Options::default()` is right for
-/// a collector on a real machine.
+/// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a
+/// live machine.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The procfs to read; `/proc`. A copy of one in a folder works too, with
-    /// the slower ways of reading.
+    /// The procfs to read; default `/proc`. A captured one in a directory works
+    /// too, without fast paths.
     pub proc_root: PathBuf,
-    /// How much time lies between the two readings of CPU time; 1 s.
+    /// Time between the two readings of CPU time; default 1 s.
     pub window: Duration,
-    /// How many descriptors may be kept open, four a process; with fewer, some
-    /// files are opened at each reading. `None`, and at most: what the process's
-    /// soft limit (`RLIMIT_NOFILE`) leaves when the sampler is made, less 64 for
-    /// everything else.
+    /// Maximum number of descriptors held open, up to four per process; with
+    /// fewer, some files are reopened at each reading. Default (`None`) and upper
+    /// bound: the descriptors available under the soft limit (`RLIMIT_NOFILE`)
+    /// when the sampler is created, minus 64 for everything else.
     pub max_open_fds: Option<usize>,
-    /// Which of the kernel's faster answers to use where they are to be had.
+    /// The fast paths to use if the kernel supports them; default all.
     pub fast_paths: FastPaths,
-    /// How long one command line may take to be read before its process is set
-    /// aside; 100 ms. While the reader does not block but waits for a processor, ten
-    /// times that is added, once for all that are read together. The kernel holds a
-    /// reader up while the process has its memory map locked.
+    /// Maximum time for reading one command line before its process is skipped;
+    /// default 100 ms. While the reader does not block but waits for a CPU, up to
+    /// ten times that is added per batch of command lines. The kernel blocks a
+    /// reader while the process has its memory map locked.
     pub cmdline_timeout: Duration,
 }
 
@@ -38,12 +38,12 @@ impl Default for Options {
     }
 }
 
-/// Faster ways to the same numbers. In [`Options`]: which are wanted; from
-/// [`Sampler::fast_paths`](crate::Sampler::fast_paths): which are in use.
+/// Faster ways to read the same values. In [`Options`]: those to use; from
+/// [`Sampler::fast_paths`](crate::Sampler::fast_paths): those in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FastPaths {
     /// CPU time from the process's CPU clock (nanoseconds) instead of `stat`
-    /// (ticks). Needs the procfs of the own pid namespace.
+    /// (ticks). Needs the procfs of the caller's pid namespace.
     pub cpu_clock: bool,
     /// The number of descriptors from the size of `/proc/PID/fd` instead of a
     /// listing. Linux 6.2 and later.
@@ -51,17 +51,18 @@ pub struct FastPaths {
     /// The number of threads from the link count of `/proc/PID/task` instead
     /// of `stat`.
     pub thread_count_from_links: bool,
-    /// The own network namespace's sockets by netlink (`sock_diag`), filtered
+    /// Sockets of the caller's network namespace by netlink (`sock_diag`), filtered
     /// in the kernel, instead of the text tables. Without the feature `netlink`
     /// this has no effect, and is never in use.
     pub sock_diag: bool,
-    /// Only that part of `/proc` listed in which new processes can be, where
-    /// the kernel's count says that nobody went. Needs the first pid namespace.
+    /// A listing of only the part of `/proc` that can contain new processes, if
+    /// the kernel's count shows that no process exited. Needs the initial pid
+    /// namespace.
     pub partial_listing: bool,
 }
 
 impl FastPaths {
-    /// All of them.
+    /// All fast paths.
     pub const ALL: FastPaths = FastPaths {
         cpu_clock: true,
         fd_count_from_size: true,
@@ -69,7 +70,7 @@ impl FastPaths {
         sock_diag: true,
         partial_listing: true,
     };
-    /// None of them: every number the plain way.
+    /// No fast path.
     pub const NONE: FastPaths = FastPaths {
         cpu_clock: false,
         fd_count_from_size: false,

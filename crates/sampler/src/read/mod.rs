@@ -1,7 +1,7 @@
-//! Reading: every system call that this crate makes to learn of processes.
+//! Reading: all system calls of this crate that read processes.
 //!
-//! Nothing here remembers anything but open descriptors and buffers, and
-//! nothing here reckons.
+//! The state of this module is open descriptors and buffers; it aggregates
+//! nothing.
 
 pub(crate) mod command_line;
 pub(crate) mod fd_sockets;

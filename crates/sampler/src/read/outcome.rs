@@ -1,43 +1,41 @@
-//! What can come of reading something of a process.
+//! The outcome of reading a file of a process.
 
 use rustix::io::Errno;
 
-/// What came of one read of one process.
+/// The outcome of one read of one process.
 ///
-/// The kernel's many error numbers are sorted once, here, into the four cases
-/// that lead to different answers:
+/// The error numbers of the kernel are sorted here into the four cases that are
+/// handled differently:
 ///
-/// * [`There`](Outcome::There): use the value.
-/// * [`Gone`](Outcome::Gone): the process has ended. No error: forget it.
-/// * [`Denied`](Outcome::Denied): this user may not read it. Leave the value
-///   out, count it, and do not try again soon (each try may write an audit
-///   record).
-/// * [`Failed`](Outcome::Failed): anything else. Leave the value out and count
-///   it; the next cycle may succeed.
+/// * [`Value`](Outcome::Value): use the value.
+/// * [`Exited`](Outcome::Exited): the process has exited. Not an error: retire it.
+/// * [`Denied`](Outcome::Denied): this user may not read it. Omit the value,
+///   count it, and do not retry soon (each attempt may write an audit record).
+/// * [`Failed`](Outcome::Failed): any other error. Omit the value and count it;
+///   the next cycle may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome<T> {
-    /// The value, as the kernel gave it.
+    /// The value, as reported by the kernel.
     Value(T),
-    /// The process has ended: `ENOENT` at open, `ESRCH` at read, or an empty
+    /// The process has exited: `ENOENT` at open, `ESRCH` at read, or an empty
     /// file.
     Exited,
     /// `EACCES` or `EPERM`.
     Denied,
-    /// Any other error, or a file in a form that the parser does not know.
+    /// Any other error, or a file that the parser rejects.
     Failed(Failure),
 }
 
-/// Why a read failed that was neither denied nor too late.
+/// The reason of [`Outcome::Failed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The error number of a system call.
     Errno(i32),
-    /// The kernel's answer could not be parsed.
+    /// The file could not be parsed.
     Parse(psstat_proc_parse::Error),
 }
 
 impl<T> Outcome<T> {
-    /// The value, if it is there.
     pub(crate) fn value(self) -> Option<T> {
         match self {
             Outcome::Value(value) => Some(value),
@@ -45,7 +43,6 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// Whether the process has ended.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Outcome::Exited)
     }
@@ -55,7 +52,7 @@ impl<T> Outcome<T> {
         self.and_then(|value| Outcome::Value(f(value)))
     }
 
-    /// Goes on reading with the value, if it is there.
+    /// Continues to read with the value, if there is one.
     pub(crate) fn and_then<U>(self, f: impl FnOnce(T) -> Outcome<U>) -> Outcome<U> {
         match self {
             Outcome::Value(value) => f(value),

@@ -1,4 +1,4 @@
-//! The procfs as a whole: where it is, what it can do, its units.
+//! The procfs as a whole: its directory, fast paths and units.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -11,22 +11,22 @@ use rustix::io::Errno;
 use crate::options::FastPaths;
 use crate::read::outcome::Outcome;
 
-/// An open procfs, or a copy of one in a folder.
+/// An open procfs, or a captured one in a directory.
 #[derive(Debug)]
 pub(crate) struct Procfs {
     pub(crate) dir: OwnedFd,
-    /// Which faster ways are wanted and work here.
+    /// The enabled fast paths that this kernel supports.
     pub(crate) fast: FastPaths,
-    /// The inode of the own network namespace, where this is a real procfs.
+    /// The inode of this process's network namespace, if this is a live procfs.
     pub(crate) own_netns: Option<u32>,
-    /// Bytes a page, for `statm`.
+    /// Bytes per page, for `statm`.
     pub(crate) page_size: u64,
-    /// Nanoseconds a clock tick, for `stat`.
+    /// Nanoseconds per clock tick, for `stat`.
     pub(crate) tick_nanoseconds: u64,
 }
 
 impl Procfs {
-    pub(crate) fn open(path: &Path, wanted: FastPaths) -> Result<Procfs, Errno> {
+    pub(crate) fn open(path: &Path, enabled: FastPaths) -> Result<Procfs, Errno> {
         let dir = rustix::fs::open(
             path,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -36,66 +36,65 @@ impl Procfs {
         let tick_nanoseconds = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
         let mut procfs =
             Procfs { dir, fast: FastPaths::NONE, own_netns: None, page_size, tick_nanoseconds };
-        procfs.fast = procfs.probe(wanted);
+        procfs.fast = procfs.probe(enabled);
         Ok(procfs)
     }
 
-    /// Tries each faster way on the own process, whose answers are known.
-    fn probe(&mut self, wanted: FastPaths) -> FastPaths {
-        // A copy in a folder has sizes and link counts of its own meaning.
-        let real = rustix::fs::fstatfs(&self.dir)
+    /// Tries each fast path on this process, whose values are known.
+    fn probe(&mut self, enabled: FastPaths) -> FastPaths {
+        // In a captured procfs, sizes and link counts have another meaning.
+        let is_live = rustix::fs::fstatfs(&self.dir)
             .is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
-        if !real {
+        if !is_live {
             return FastPaths::NONE;
         }
-        self.own_netns = self.netns(ProcDir::SelfDir);
+        self.own_netns = self.read_netns(ProcDir::SelfDir).value();
         let fd = self.stat_of(c"self/fd");
-        // Threads may begin or end between the two looks at how many they are.
+        // Threads may start or exit between the two reads.
         let task_links = |_| {
             let task = self.stat_of(c"self/task");
             task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.self_thread_count())
         };
         let is_own_pid_namespace = self.is_own_pid_namespace();
         FastPaths {
-            cpu_clock: wanted.cpu_clock && is_own_pid_namespace,
+            cpu_clock: enabled.cpu_clock && is_own_pid_namespace,
             // 0 before Linux 6.2; this process has descriptors.
-            fd_count_from_size: wanted.fd_count_from_size
+            fd_count_from_size: enabled.fd_count_from_size
                 && fd.is_some_and(|stat| stat.st_size > 0),
-            thread_count_from_links: wanted.thread_count_from_links && (0..10).any(task_links),
-            sock_diag: wanted.sock_diag && self.own_netns.is_some(),
-            partial_listing: wanted.partial_listing
+            thread_count_from_links: enabled.thread_count_from_links && (0..10).any(task_links),
+            sock_diag: enabled.sock_diag && self.own_netns.is_some(),
+            partial_listing: enabled.partial_listing
                 && is_own_pid_namespace
-                && self.is_first_pid_namespace(),
+                && self.is_initial_pid_namespace(),
         }
     }
 
-    /// Whether pids in this procfs are those that the own system calls take.
+    /// Whether pids in this procfs are valid for this process's system calls.
     ///
-    /// `NSpid` in `status` lists a process's pid in each namespace from that
-    /// of the procfs down to its own: one number means that they are the same.
+    /// `NSpid` in `status` lists a process's pid in each namespace from that of the
+    /// procfs down to the process's: one number means that both are the same.
     fn is_own_pid_namespace(&self) -> bool {
         let mut buffer = [0; 4096];
         let Outcome::Value(bytes) = self.read(c"self/status", &mut buffer) else { return false };
         let Ok(status) = Status::parse(bytes) else { return false };
         let Some(pids) = status.ns_pid else { return false };
-        let own = rustix::process::getpid().as_raw_nonzero().get();
-        pids.iter().eq([own])
+        pids.iter().eq([rustix::process::getpid().as_raw_nonzero().get()])
     }
 
-    /// Whether the own pid namespace is the first one: then the kernel's count of
-    /// processes is that of this namespace's.
-    fn is_first_pid_namespace(&self) -> bool {
+    /// Whether this process is in the initial pid namespace: then the kernel's
+    /// count of processes is that of the namespace.
+    fn is_initial_pid_namespace(&self) -> bool {
         // PROC_PID_INIT_INO of linux/proc_ns.h, since Linux 3.8.
-        const FIRST: u64 = 0xefff_fffc;
+        const INITIAL: u64 = 0xefff_fffc;
         let mut buffer = [0; 64];
         let link = read_link(&self.dir, c"self/ns/pid", &mut buffer).value();
-        matches!(link.map(FdTarget::parse), Some(FdTarget::Namespace { inode: FIRST, .. }))
+        matches!(link.map(FdTarget::parse), Some(FdTarget::Namespace { inode: INITIAL, .. }))
     }
 
-    /// The tick since boot that it is now, as `starttime` counts them.
+    /// The current time in ticks since boot, comparable with `starttime`.
     pub(crate) fn boot_ticks(&self) -> u64 {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        // Not negative: it begins at 0.
+        // Not negative: the clock starts at 0.
         let nanoseconds = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
         (nanoseconds / i128::from(self.tick_nanoseconds.max(1))) as u64
     }
@@ -110,19 +109,14 @@ impl Procfs {
         rustix::fs::statat(&self.dir, name, rustix::fs::AtFlags::empty()).ok()
     }
 
-    /// The inode of a process's network namespace, from `ns/net`. Needs the
-    /// rights of ptrace (`PTRACE_MODE_READ`).
-    fn netns(&self, process: ProcDir) -> Option<u32> {
-        self.read_netns(process).value()
-    }
-
-    /// As [`netns`](Self::netns), with the reason when there is none.
+    /// The inode of a process's network namespace, from `ns/net`. Needs ptrace
+    /// access (`PTRACE_MODE_READ`).
     pub(crate) fn read_netns(&self, process: ProcDir) -> Outcome<u32> {
         let mut name = ProcPath::new();
         let mut buffer = [0; 64];
         let link = read_link(&self.dir, name.of(process, c"ns/net"), &mut buffer);
         link.and_then(|link| match FdTarget::parse(link) {
-            // The kernel gives these inodes out as 32 bits.
+            // The kernel assigns these inodes from 32 bits.
             FdTarget::Namespace { inode, .. } => {
                 Outcome::from(u32::try_from(inode).map_err(|_| Errno::OVERFLOW))
             }
@@ -130,7 +124,7 @@ impl Procfs {
         })
     }
 
-    /// Reads a whole small file; an empty one means that its process is gone.
+    /// Reads a whole small file. It is empty if the process has exited.
     pub(crate) fn read<'b>(&self, name: &CStr, buffer: &'b mut [u8]) -> Outcome<&'b [u8]> {
         match rustix::fs::openat(&self.dir, name, READ, Mode::empty()) {
             Ok(file) => pread_start(&file, buffer),
@@ -152,11 +146,11 @@ impl Procfs {
 
 /// Flags for reading a file of procfs.
 pub(crate) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
-/// Flags for a descriptor that only names a directory: no right to it is
-/// needed, and `fstat` and `openat` work on it.
+/// Flags for a descriptor that only names a directory: it needs no permission
+/// for the directory, and `fstat` and `openat` work on it.
 pub(crate) const O_PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Reads a file that is generated anew at each read from its start.
+/// Reads, from the start, a file that the kernel generates at each read.
 pub(crate) fn pread_start(file: impl AsFd, buffer: &mut [u8]) -> Outcome<&[u8]> {
     loop {
         match rustix::io::pread(&file, &mut *buffer, 0) {
@@ -169,7 +163,7 @@ pub(crate) fn pread_start(file: impl AsFd, buffer: &mut [u8]) -> Outcome<&[u8]> 
 }
 
 /// Reads a link of `/proc/PID/fd` or `/proc/PID/ns`. Never blocks. A link
-/// longer than the buffer is cut.
+/// longer than the buffer is truncated.
 pub(crate) fn read_link<'b>(
     dir: impl AsFd,
     name: &CStr,
@@ -179,7 +173,7 @@ pub(crate) fn read_link<'b>(
     Outcome::from(result).map(|n| buffer.get(..n).unwrap_or_default())
 }
 
-/// Whose folder in `/proc`.
+/// A directory of a process in `/proc`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ProcDir {
     /// `/proc/self`
@@ -190,8 +184,8 @@ pub(crate) enum ProcDir {
     Thread(u32, u32),
 }
 
-/// A buffer for names such as `1234/ns/net`, relative to `/proc`, so that
-/// building one allocates nothing.
+/// A buffer for paths such as `1234/ns/net`, relative to `/proc`, which are built
+/// without allocation.
 pub(crate) struct ProcPath([u8; 64]);
 
 impl ProcPath {
@@ -199,7 +193,7 @@ impl ProcPath {
         ProcPath([0; 64])
     }
 
-    /// The name of `file` in a process's folder; of the folder itself when
+    /// The path of `file` in a process's directory; of the directory itself if
     /// `file` is empty.
     pub(crate) fn of(&mut self, process: ProcDir, file: &CStr) -> &CStr {
         let mut end = 0;
@@ -217,14 +211,14 @@ impl ProcPath {
             self.push(&mut end, file.to_bytes());
         }
         self.push(&mut end, b"\0");
-        // 10 digits, "/task/", 10 digits and a file's name of at most 20 bytes
-        // leave room; were there none, the empty name is an error at open.
+        // 10 digits, "/task/", 10 digits and a file name of at most 20 bytes fit.
+        // Otherwise the empty path is an error at open.
         CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
     }
 
     fn push(&mut self, end: &mut usize, bytes: &[u8]) {
-        if let Some(room) = self.0.get_mut(*end..*end + bytes.len()) {
-            room.copy_from_slice(bytes);
+        if let Some(target) = self.0.get_mut(*end..*end + bytes.len()) {
+            target.copy_from_slice(bytes);
             *end += bytes.len();
         }
     }
@@ -263,13 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn own_machine_is_probed() {
+    fn fast_paths_are_probed() {
         let procfs = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
         assert!(procfs.own_netns.is_some());
         assert!(procfs.fast.thread_count_from_links);
         let none = Procfs::open(Path::new("/proc"), FastPaths::NONE).unwrap();
         assert_eq!(none.fast, FastPaths::NONE);
-        let folder = Procfs::open(Path::new("/"), FastPaths::ALL).unwrap();
-        assert_eq!(folder.fast, FastPaths::NONE);
+        let not_procfs = Procfs::open(Path::new("/"), FastPaths::ALL).unwrap();
+        assert_eq!(not_procfs.fast, FastPaths::NONE);
     }
 }

@@ -1,72 +1,69 @@
-//! Who hangs: the threads that were left behind with the command line that each
-//! of them reads.
+//! Reader threads that are stuck in a read, each with the process whose command line it reads.
 
 use std::thread::JoinHandle;
 
-/// How many threads may hang.
+/// How many threads may be stuck.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// On processes of one user,
+    /// On processes of one user.
     pub(crate) per_user: usize,
-    /// and in all.
+    /// In total.
     pub(crate) total: usize,
 }
 
 impl Limits {
-    /// A thread that hangs takes about 32 KiB of memory, half of it the
-    /// kernel's. One user's processes, made to hang or hanging on a server that
-    /// does not answer, leave room for those of 15 others.
+    /// A stuck thread takes about 32 KiB of memory, half of it the kernel's. The processes of
+    /// one user, blocked on purpose or by a server that does not respond, leave room for those
+    /// of 15 others.
     pub(crate) const DEFAULT: Limits = Limits { per_user: 32, total: 512 };
 }
 
-/// The threads that were left behind.
+/// The stuck threads.
 #[derive(Debug)]
 pub(crate) struct StuckReaders {
     limits: Limits,
-    all: Vec<StuckReader>,
+    readers: Vec<StuckReader>,
 }
 
 #[derive(Debug)]
 struct StuckReader {
     pid: u32,
-    /// The user whose process it is; none if that could not be read.
+    /// The user of the process; `None` if that could not be read.
     user: Option<u32>,
     thread: JoinHandle<()>,
 }
 
 impl StuckReaders {
     pub(crate) fn new(limits: Limits) -> StuckReaders {
-        StuckReaders { limits, all: Vec::new() }
+        StuckReaders { limits, readers: Vec::new() }
     }
 
-    /// A thread is left behind.
     pub(crate) fn add(&mut self, pid: u32, user: Option<u32>, thread: JoinHandle<()>) {
-        self.all.push(StuckReader { pid, user, thread });
+        self.readers.push(StuckReader { pid, user, thread });
     }
 
-    /// Lets those go that have come back.
+    /// Removes the threads that have finished.
     pub(crate) fn review(&mut self) {
-        self.all.retain(|hung| !hung.thread.is_finished());
+        self.readers.retain(|reader| !reader.thread.is_finished());
     }
 
-    /// Whether a thread hangs on this pid's command line.
+    /// Whether a thread is stuck on this pid's command line.
     pub(crate) fn is_stuck_on(&self, pid: u32) -> bool {
-        self.all.iter().any(|hung| hung.pid == pid)
+        self.readers.iter().any(|reader| reader.pid == pid)
     }
 
-    /// Whether no more may hang.
+    /// Whether the total limit is reached.
     pub(crate) fn is_full(&self) -> bool {
-        self.all.len() >= self.limits.total
+        self.readers.len() >= self.limits.total
     }
 
-    /// Whether some user may have its share; the others need not be asked for
-    /// theirs.
+    /// Whether the limit of a user can be reached; if not, users need not be read.
     pub(crate) fn any_user_at_limit(&self) -> bool {
-        self.all.len() >= self.limits.per_user
+        self.readers.len() >= self.limits.per_user
     }
 
-    /// Whether no more may hang on processes of this user.
+    /// Whether the limit of this user is reached.
     pub(crate) fn is_full_for(&self, user: Option<u32>) -> bool {
-        self.all.iter().filter(|hung| hung.user == user).count() >= self.limits.per_user
+        self.readers.iter().filter(|reader| reader.user == user).count() >= self.limits.per_user
     }
 }

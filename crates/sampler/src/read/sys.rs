@@ -7,10 +7,10 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use rustix::io::Errno;
 
 /// CPU time of a process in nanoseconds: user and system time of all its
-/// threads, those that have ended included; not of its children.
+/// threads, including exited ones; not of its children.
 ///
 /// Reads the clock `(~pid << 3) | 2` (`CPUCLOCK_SCHED` of a process), which
-/// needs no right and opens nothing. `pid` is a number of the *caller's* pid
+/// needs no privilege and no open file. `pid` is a number of the *caller's* pid
 /// namespace. Linux 2.6.12 and later.
 ///
 /// # Errors
@@ -18,8 +18,8 @@ use rustix::io::Errno;
 pub(crate) fn process_cpu_time_ns(pid: u32) -> Result<u64, Errno> {
     let clock = (!(pid.cast_signed()) << 3) | 2;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec that lives across the call, and the
-    // kernel checks the clock's number.
+    // SAFETY: `time` is a valid timespec during the call, and the kernel checks
+    // the clock's number.
     let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     if result != 0 {
         return Err(Errno::INVAL);
@@ -28,17 +28,17 @@ pub(crate) fn process_cpu_time_ns(pid: u32) -> Result<u64, Errno> {
     Ok((time.tv_sec.cast_unsigned()) * 1_000_000_000 + time.tv_nsec.cast_unsigned())
 }
 
-/// Gives the calling thread a descriptor table of its own that holds only
-/// stdin, stdout, stderr and `kept` (Linux 5.9 and later; before, a full copy).
+/// Gives the calling thread a private descriptor table with only stdin, stdout,
+/// stderr and `kept` (Linux 5.9 and later; before, a full copy).
 ///
-/// A process whose threads share one table pays for it at each descriptor
-/// look-up, and a thread that hangs would keep all descriptors open.
+/// With a table shared by threads each lookup of a descriptor costs more, and a
+/// stuck thread would keep all descriptors open.
 pub(crate) fn unshare_fd_table(kept: Option<BorrowedFd<'_>>) {
     const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
     let kept = kept.map_or(2, |kept| kept.as_raw_fd().cast_unsigned().max(2));
-    // SAFETY: the calling thread has only just started and owns no other
-    // descriptor; with the table unshared, the other threads' ones stay open in
-    // theirs. `unshare` is the same step for kernels without close_range.
+    // SAFETY: the calling thread has just started and owns no other descriptor.
+    // After the table is unshared, those of other threads stay open in their
+    // table. `unshare` is the same step for kernels without close_range.
     unsafe {
         let (beyond, last) = (kept + 1, libc::c_uint::MAX);
         if libc::syscall(libc::SYS_close_range, beyond, last, CLOSE_RANGE_UNSHARE) != 0 {

@@ -1,4 +1,4 @@
-//! Threads that do not make the sampler's system calls dearer.
+//! Threads that do not slow down the system calls of the sampler.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -7,33 +7,32 @@ use std::thread::{Builder, JoinHandle};
 
 use super::sys::unshare_fd_table;
 
-/// Starts a thread beside the sampler that has a descriptor table of its own.
+/// Starts a thread with a private descriptor table.
 ///
-/// Where threads share one table, each look-up of a descriptor costs more, and
-/// a sample makes thousands of them. The thread's table holds stdin, stdout,
-/// stderr and `kept` (before Linux 5.9: all that were open); other descriptors
-/// of the program mean nothing there, and what it opens means nothing to other
-/// threads. So `work` must bring none but `kept`, and the last owner of `kept`
-/// should be another thread.
+/// If threads share one table, each lookup of a descriptor costs more, and a sample makes
+/// thousands of them. The private table contains stdin, stdout, stderr and `kept` (before Linux
+/// 5.9: all descriptors that were open). Other descriptors of the program are not valid in the
+/// thread, and descriptors that it opens are not valid in other threads. So `work` must not
+/// capture any except `kept`, and the last owner of `kept` should be another thread.
 ///
 /// # Errors
-/// When there can be no more threads.
+/// When a thread cannot be started.
 ///
 /// ```
 /// use std::io::{Read as _, Write as _};
 /// use std::os::unix::net::UnixStream;
 /// use std::sync::Arc;
 ///
-/// let (mut near, far) = UnixStream::pair()?;
-/// let far = Arc::new(far);
-/// let thread = psstat_sampler::spawn_apart(
+/// let (mut receiver, sender) = UnixStream::pair()?;
+/// let sender = Arc::new(sender);
+/// let thread = psstat_sampler::spawn_with_private_fd_table(
 ///     std::thread::Builder::new(),
-///     Arc::clone(&far),
-///     |far| drop((&*far).write_all(b"here")),
+///     Arc::clone(&sender),
+///     |sender| drop((&*sender).write_all(b"sent")),
 /// )?;
-/// let mut heard = [0; 4];
-/// near.read_exact(&mut heard)?;
-/// assert_eq!(&heard, b"here");
+/// let mut received = [0; 4];
+/// receiver.read_exact(&mut received)?;
+/// assert_eq!(&received, b"sent");
 /// # drop(thread.join());
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -54,26 +53,26 @@ mod tests {
     use std::fs::File;
     use std::os::fd::{AsRawFd as _, RawFd};
 
-    fn open_descriptors() -> Vec<RawFd> {
-        let folder = std::fs::read_dir("/proc/thread-self/fd").unwrap();
-        folder.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    fn open_fds() -> Vec<RawFd> {
+        let dir = std::fs::read_dir("/proc/thread-self/fd").unwrap();
+        dir.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
     }
 
     #[test]
     fn private_fd_table() {
-        // Some on either side of the one that is kept.
+        // Descriptors below and above the kept one too.
         let files: Vec<Arc<File>> =
             (0..9).map(|_| Arc::new(File::open("/dev/null").unwrap())).collect();
         for kept in [&files[0], &files[4], &files[8]] {
             let thread = spawn_with_private_fd_table(Builder::new(), Arc::clone(kept), |kept| {
-                let open = open_descriptors();
+                let open = open_fds();
                 assert!(open.contains(&kept.as_raw_fd()), "{open:?}");
                 let others = open.iter().filter(|&&fd| fd > 2 && fd != kept.as_raw_fd());
-                assert_eq!(others.count(), 1, "not the listing's own alone: {open:?}");
+                assert_eq!(others.count(), 1, "more than that of the listing: {open:?}");
             });
             thread.unwrap().join().unwrap();
         }
-        let open = open_descriptors();
+        let open = open_fds();
         assert!(files.iter().all(|file| open.contains(&file.as_raw_fd())), "{open:?}");
     }
 }
