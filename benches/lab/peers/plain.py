@@ -1,7 +1,7 @@
-"""The plain way: every file of every process, read and parsed each cycle.
+"""The simple way: every file of every process, read and parsed in each cycle.
 
-Twice a cycle the CPU time of all, then memory, io, descriptors and, by way of
-the tables, connections. Writes a line a cycle.
+The CPU time of all twice per cycle, then memory, io, file descriptors and, through
+the socket tables, connections. Writes a line per cycle.
 """
 
 import os

@@ -56,7 +56,7 @@ impl Peer {
         }
     }
 
-    /// What psstat has and the tool has not.
+    /// The values of psstat that the tool lacks.
     pub(crate) fn lacks(self) -> &'static str {
         match self {
             Peer::Netdata | Peer::ProcessExporterLean | Peer::ProcessExporter => "connections",

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_a_core_is_no_error() {
+    fn waiting_for_a_core_is_not_an_error() {
         let mut errors = Errors::default();
         errors.add(28.0, 30.0, 28.1);
         assert!(errors.largest() < BOUND);

@@ -33,7 +33,7 @@ pub(crate) struct Resources {
 pub(crate) enum Activity {
     #[default]
     Idle,
-    /// Runs for some microseconds twice a second.
+    /// Runs for some microseconds twice per second.
     Light,
     /// Writes, computes, allocates and frees memory, opens and closes files.
     Heavy,

@@ -69,7 +69,7 @@ impl DriverReport {
         Ok(())
     }
 
-    /// What the image has written by this report: an upper bound, exact when it is complete.
+    /// The writes of the image by this report: an upper bound, exact when it is complete.
     pub(crate) fn of(self, kind: Kind) -> Written {
         let DriverReport { reported, lines, .. } = self;
         // An exec is not a fork.

@@ -97,7 +97,7 @@ pub(crate) fn record_name(number: u64) -> String {
     format!("forker-{number}")
 }
 
-/// Reads a record: bytes and calls.
+/// Reads the bytes and the calls of a record.
 pub(crate) fn read_record(path: &Path) -> Result<[u64; 2]> {
     let text = std::fs::read_to_string(path)?;
     let (bytes, calls) = text.trim().split_once(' ').ok_or("a record without two numbers")?;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use psstat_testproc::TempDir;
 
 use super::Bench;
-use super::options::Options;
+use super::options::{Options, Part};
 use super::psstat::{self, CYCLE_TIMEOUT, WINDOW};
-use super::syscalls::Calls;
+use super::syscalls::Tracer;
 use super::targets::{self, Target};
 use crate::collector::CYCLE_END;
 use crate::observer::Running;
@@ -22,7 +22,8 @@ use crate::{Result, cargo, host_info};
 struct Side {
     /// Costs of single cycles.
     costs: Vec<Duration>,
-    calls: Option<Calls>,
+    /// System calls per cycle in each half.
+    calls: Vec<f64>,
     resident: u64,
 }
 
@@ -48,24 +49,35 @@ pub(super) fn run(commit: &str, options: &Options, dir: &TempDir, stop: &Stop) -
         }
         let mut readings = [Vec::new(), Vec::new()];
         let (warm_up, cycles) = (options.warm_up.max(1), options.cycles.div_ceil(2).max(1));
-        for cycle in 0..warm_up + cycles {
+        for cycle in 1..=warm_up + cycles {
             for (side, running) in &mut running {
                 let end = running.next(timeout, stop)?;
-                if cycle + 1 >= warm_up {
+                if cycle >= warm_up {
                     readings[*side].push(end.cpu);
                 }
-                if cycle + 1 == warm_up + cycles {
+                if cycle == warm_up + cycles {
                     psstat::check_totals(&end, options, &bench.population)?;
                 }
             }
         }
-        for (side, mut running) in running {
-            let costs = readings[side].windows(2).filter_map(|pair| pair[1].checked_sub(pair[0]));
+        for (side, readings) in readings.iter().enumerate() {
+            let costs = readings.windows(2).filter_map(|pair| pair[1].checked_sub(pair[0]));
             sides[side].costs.extend(costs);
-            sides[side].resident = sides[side].resident.max(psstat::resident(running.pid())?);
-            // Each is traced once, in the half in which it started first.
-            if side == order[0] {
-                sides[side].calls = psstat::count_calls(&mut running, options, stop)?;
+        }
+        for (side, running) in &running {
+            sides[*side].resident = sides[*side].resident.max(psstat::resident(running.pid())?);
+        }
+        if options.has(Part::Syscalls) {
+            let tracers = running.iter().map(|(_, running)| Tracer::attach(running.pid()));
+            let tracers = tracers.collect::<Result<Vec<_>>>()?;
+            let cycles = psstat::traced_cycles(options);
+            for _ in 0..cycles {
+                for (_, running) in &mut running {
+                    running.next(timeout, stop)?;
+                }
+            }
+            for (tracer, (side, _)) in tracers.into_iter().zip(&running) {
+                sides[*side].calls.push(tracer.finish(cycles)?.total());
             }
         }
     }
@@ -74,7 +86,10 @@ pub(super) fn run(commit: &str, options: &Options, dir: &TempDir, stop: &Stop) -
 
 fn report(hash: &str, sides: &[Side; 2], bench: &str) -> Result<()> {
     let stats = sides.each_ref().map(|side| Stats::of(side.costs.clone()));
-    let calls = sides.each_ref().map(|side| side.calls.as_ref().map(Calls::total));
+    let calls = sides.each_ref().map(|side| {
+        let sum: f64 = side.calls.iter().sum();
+        (!side.calls.is_empty()).then(|| sum / side.calls.len() as f64)
+    });
     let ratio = Ratio::of(stats[1], stats[0]);
     let calls_ratio = calls[1].zip(calls[0]).map(|(current, baseline)| current / baseline);
     let mut table = Table::new(&[

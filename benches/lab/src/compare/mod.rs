@@ -328,7 +328,7 @@ mod tests {
 
     /// The target was once missed because of changes, which the floor does not read.
     #[test]
-    fn floor_is_no_target_under_churn() {
+    fn floor_is_not_a_target_under_churn() {
         let spec = Spec {
             processes: 2,
             matched: 2,

@@ -58,7 +58,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PER-SECOND", default_value_t = 0)]
     pub(crate) churn: u64,
 
-    /// How many of the processes run for some microseconds twice a second: enough for the periodic
+    /// How many of the processes run for some microseconds twice per second: enough for the periodic
     /// reads of their command lines and file descriptors
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) busy: u64,

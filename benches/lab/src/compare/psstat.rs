@@ -7,7 +7,7 @@ use std::time::Duration;
 use psstat_testproc::TempDir;
 
 use super::options::{Options, Part};
-use super::syscalls::{self, Calls};
+use super::syscalls::{Calls, Tracer};
 use crate::collector::CYCLE_END;
 use crate::observer::{Marker, Running};
 use crate::population::{Population, Totals, config};
@@ -62,7 +62,13 @@ pub(crate) fn measure(
     let (cpu, last) = running.measure(options.warm_up, options.cycles, timeout, stop)?;
     check_totals(&last, options, population)?;
     let resident = resident(running.pid())?;
-    let calls = count_calls(&mut running, options, stop)?;
+    let mut calls = None;
+    if options.has(Part::Syscalls) {
+        running.next(timeout, stop)?;
+        let tracer = Tracer::attach(running.pid())?;
+        running.pass(traced_cycles(options), timeout, stop)?;
+        calls = Some(tracer.finish(traced_cycles(options))?);
+    }
     Ok(Measured { cpu, calls, resident })
 }
 
@@ -79,17 +85,9 @@ pub(crate) fn check_totals(
     Err(format!("psstat found {found:?}, expected {expected:?}").into())
 }
 
-/// The system calls per cycle, if they are to be counted.
-pub(crate) fn count_calls(
-    running: &mut Running,
-    options: &Options,
-    stop: &Stop,
-) -> Result<Option<Calls>> {
-    if !options.has(Part::Syscalls) {
-        return Ok(None);
-    }
-    let timeout = CYCLE_TIMEOUT + options.interval();
-    syscalls::count(running, options.cycles.clamp(1, 20), timeout, stop).map(Some)
+/// The traced cycles: some files are read in every eighth cycle only.
+pub(crate) fn traced_cycles(options: &Options) -> u32 {
+    options.cycles.clamp(8, 24) / 8 * 8
 }
 
 /// Resident memory of a process in bytes.

@@ -1,5 +1,5 @@
 //! The socket tables by netlink (`sock_diag`), filtered to ESTABLISHED in the
-//! kernel. Of the responses only the length of each message is read.
+//! kernel. Only the length of each message in the responses is read.
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;

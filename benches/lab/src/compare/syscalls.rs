@@ -2,13 +2,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
 use crate::Result;
-use crate::observer::Running;
-use crate::stop::Stop;
+use crate::child_modes::ChildGuard;
 
 /// Calls per cycle by name, the most frequent first.
 #[derive(Clone, Debug, Default)]
@@ -20,29 +18,31 @@ impl Calls {
     }
 }
 
-/// Counts over whole cycles: attached and detached between two cycles, while the observer sleeps.
-pub(crate) fn count(
-    observer: &mut Running,
-    cycles: u32,
-    timeout: Duration,
-    stop: &Stop,
-) -> Result<Calls> {
-    observer.pass(1, timeout, stop)?;
-    let mut strace = Command::new("strace")
-        .args(["-f", "-c", "-U", "calls,name", "-p", &observer.pid().to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let passed = observer.pass(cycles, timeout, stop);
-    // strace detaches and writes the table.
-    let pid = Pid::from_child(&strace);
-    rustix::process::kill_process(pid, Signal::INT)?;
-    let table = strace.stderr.take().ok_or("no stderr")?;
-    let lines = BufReader::new(table).lines().collect::<std::io::Result<Vec<_>>>()?;
-    strace.wait()?;
-    passed?;
-    Ok(parse(&lines, f64::from(cycles)))
+/// Counts over whole cycles, until dropped or finished.
+#[derive(Debug)]
+pub(crate) struct Tracer(ChildGuard);
+
+impl Tracer {
+    /// Attaches strace to a process. Between two cycles: the process sleeps then.
+    pub(crate) fn attach(pid: u32) -> Result<Tracer> {
+        let strace = Command::new("strace")
+            .args(["-f", "-c", "-U", "calls,name", "-p", &pid.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(Tracer(ChildGuard(strace)))
+    }
+
+    /// Detaches between two cycles; returns the calls per cycle.
+    pub(crate) fn finish(mut self, cycles: u32) -> Result<Calls> {
+        // strace detaches and writes the table.
+        rustix::process::kill_process(Pid::from_child(&self.0.0), Signal::INT)?;
+        let table = self.0.0.stderr.take().ok_or("no stderr")?;
+        let lines = BufReader::new(table).lines().collect::<std::io::Result<Vec<_>>>()?;
+        self.0.0.wait()?;
+        Ok(parse(&lines, f64::from(cycles)))
+    }
 }
 
 /// Parses the summary: rows of two columns between two rules.

@@ -7,7 +7,7 @@ use psstat_testproc::TempDir;
 use crate::Result;
 use crate::child_modes::kind::Kind;
 
-/// The image that comes and goes. It has the processes of [`Kind::Inside`].
+/// The image that is added and removed. It has the processes of [`Kind::Inside`].
 const EXTRA_IMAGE: &str = "extra";
 
 /// A config that changes; its directory is removed when dropped.

@@ -23,7 +23,7 @@ pub(crate) struct Account {
 
 /// The expectation for `wchar` or `syscw`. Before and after an exec it is the sum of both images,
 /// and the first one may have as much: on a machine so busy that a process is first read after its
-/// exec, or that the exec is detected too late, the io before it cannot be told apart.
+/// exec, or that the exec is detected too late, the io before it cannot be distinguished.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     unit: &'static str,

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::child_modes::rng::Rng;
 use crate::child_modes::role::Role;
 
-/// Images that come and go; each has the processes of a role.
+/// Images that are added and removed; each has the processes of a role.
 const EXTRA_IMAGES: usize = 12;
 /// Time between the pieces of a config that is written in pieces.
 const PIECE_INTERVAL: Duration = Duration::from_millis(150);

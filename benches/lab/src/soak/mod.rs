@@ -25,9 +25,9 @@ use crate::{Result, cargo};
 
 /// Run the collector for an hour under every kind of load, and check its state afterwards.
 ///
-/// Processes fork, reap, exec and exit in several images; connections, file descriptors, threads,
-/// network and pid namespaces come and go; images come and go with the config, which is updated
-/// every 12 s with eight methods. Checks in each cycle: every line is accepted by tcollector, no
+/// Processes fork, reap, exec and exit in several images; they open and close connections, files,
+/// threads, network and pid namespaces; images are added to and removed from the config, which is
+/// updated every 12 s with eight methods. Checks in each cycle: every line is accepted by tcollector, no
 /// counter decreases, every image is complete, no panic. After the first minute and at the end all
 /// processes are quiescent for some 15 cycles: the numbers must then be those of slow independent
 /// readers. In the last quiescent phase the memory must be at most 512 KiB above that of the first,
