@@ -1,5 +1,5 @@
-//! Each parser beside that of the `procfs` crate, over the same bytes. Before
-//! anything is timed both have to agree on what the bytes say.
+//! Each parser compared with that of the `procfs` crate, on the same bytes. The
+//! results must be equal before anything is measured.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -93,7 +93,7 @@ fn status(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Beside a plain split: procfs reads this file from a live process only.
+/// Compared with a plain split: procfs reads this file only from a live process.
 fn cmdline(criterion: &mut Criterion) {
     let text = files::CMDLINE;
     let mut buffer = [0; 1024];
@@ -179,7 +179,7 @@ fn udp(criterion: &mut Criterion) {
     });
 }
 
-/// What the peer's entries of tcp and of udp both have.
+/// The common part of procfs's entries of tcp and udp.
 struct Peer {
     local: SocketAddr,
     remote: SocketAddr,

@@ -1,10 +1,10 @@
-//! Each parser and its peer without criterion, in two ways that a busy machine
-//! does not disturb.
+//! Each parser and its peer without criterion, in two ways that a busy machine does
+//! not disturb.
 //!
 //! `parse` prints, for each, the nanoseconds of its quickest batch of many.
-//! `parse NAME ROUNDS` runs one so many times, for a count of instructions
-//! under `valgrind --tool=callgrind`; the difference between two counts is the
-//! parser's own.
+//! `parse NAME ROUNDS` runs one parser ROUNDS times, to count instructions under
+//! `valgrind --tool=callgrind`; the difference between two counts is the cost of the
+//! parser.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -22,7 +22,7 @@ const INFO: ExplicitSystemInfo = ExplicitSystemInfo {
     is_little_endian: cfg!(target_endian = "little"),
 };
 
-/// Rows of a table that one run goes over.
+/// Rows per table.
 const ROWS: u32 = 100;
 
 type Parser<'a> = (&'static str, u32, Box<dyn Fn() + 'a>);
@@ -32,7 +32,7 @@ fn run<'a, T>(text: &'a [u8], parse: impl FnOnce(&'a [u8]) -> T) {
     black_box(parse(black_box(text)));
 }
 
-/// What is made for them; the other texts are constants.
+/// Generated texts; the others are constants.
 struct Texts {
     status: Vec<u8>,
     tcp: Vec<u8>,
@@ -49,13 +49,13 @@ fn add_inodes(table: &[u8]) {
     run(table, |text| inet::Established::new(text).flatten().sum::<u64>());
 }
 
-/// A command line's arguments, taken apart and put together for rules.
+/// The arguments of a command line, split and joined.
 fn arguments(text: &[u8]) -> (usize, usize) {
     let mut buffer = [0; 1024];
     (Cmdline::new(text).args().count(), black_box(Cmdline::new(text).write_joined(&mut buffer)))
 }
 
-/// The same with what the standard library has.
+/// The same with the standard library.
 fn split(text: &[u8]) -> (usize, Vec<u8>) {
     let arguments: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
     (arguments.len(), arguments.join(&b' '))
@@ -127,7 +127,7 @@ fn parsers(texts: &Texts) -> Vec<Parser<'_>> {
     ]
 }
 
-/// Nanoseconds a run (a row, for tables) in the quickest batch.
+/// Nanoseconds per run (per row for tables) in the quickest batch.
 fn quickest(rows: u32, parse: &dyn Fn()) -> f64 {
     let runs = (200 / rows).max(1);
     (0..3_000)

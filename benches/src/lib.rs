@@ -1,4 +1,4 @@
-//! What the benches measure with: texts as the kernel prints them.
+//! The inputs of the benchmarks: texts in the kernel's format.
 
 /// The files of a process, from `fixtures/proc`.
 pub mod files {

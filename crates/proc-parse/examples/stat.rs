@@ -1,8 +1,7 @@
-//! A `stat` from a file: who a process is, how long it ran, what it has in
-//! memory.
+//! Parses a `stat` file and prints the name, CPU time and memory of the process.
 //!
-//! `cargo run --example stat -- /proc/self/stat`, or a file that was copied
-//! from another machine.
+//! `cargo run --example stat -- /proc/self/stat`, or a file copied from another
+//! machine.
 
 use psstat_proc_parse::Stat;
 

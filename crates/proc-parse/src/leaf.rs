@@ -38,7 +38,7 @@ impl<'a, T, F: FnMut(&'a [u8]) -> ParseResult<'a, T>> Parser<&'a [u8]> for Inlin
     }
 }
 
-/// The result in the form that nom's mode asks for.
+/// The result in the form of nom's output mode.
 #[inline(always)]
 fn in_mode<M: OutputMode, T>(result: ParseResult<'_, T>) -> PResult<M, &[u8], T, ParseError> {
     match result {

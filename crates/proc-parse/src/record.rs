@@ -1,7 +1,7 @@
 //! Files that are a fixed sequence of fields.
 
 /// Declares such a file once: the struct, the names of the fields for errors, and
-/// the grammar, in which each field has its nom parser beside it.
+/// the grammar: the nom parser of each field.
 ///
 /// The numbers are those of proc(5).
 macro_rules! record {

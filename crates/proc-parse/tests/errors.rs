@@ -1,62 +1,65 @@
-//! What errors say, and the odd cases that the fixtures do not have.
+//! Error messages, and special cases that the fixtures do not have.
 
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{
     Expected, FdTarget, Io, Limits, ProcFile, ProcessState, Stat, StatCore, Statm, Status,
 };
 
-/// Linux 2.6.9 printed 41 fields, 2.6.18 one more.
+/// A line of Linux 2.6.9 with 41 fields; Linux 2.6.18 printed one more.
 const OLD: &str = "7 (x) S 1 7 7 0 -1 64 1 0 0 0 5 6 0 0 15 0 1 0 99 1024 25 4294967295 1 2 3 4 5 \
                    0 0 0 0 0 0 0 17 0 0 0";
 
-fn says<T: std::fmt::Debug>(read: Result<T, psstat_proc_parse::Error>, message: &str) {
+fn assert_message<T: std::fmt::Debug>(read: Result<T, psstat_proc_parse::Error>, message: &str) {
     assert_eq!(read.unwrap_err().to_string(), message);
 }
 
 #[test]
-fn errors_name_file_field_byte_and_what_was_expected() {
-    says(
+fn messages_name_file_field_and_byte() {
+    assert_message(
         Stat::parse(OLD.replacen(" 5 6 ", " x 6 ", 1).as_bytes()),
         "stat: field 14 (utime) at byte 30: expected a decimal number",
     );
-    says(
+    assert_message(
         Stat::parse(b"7 (x S 1"),
         "stat: field 2 (comm) at byte 3: expected a parenthesis around the name",
     );
-    says(
+    assert_message(
         Stat::parse(OLD.as_bytes()),
         "stat: field 42 (delayacct_blkio_ticks) at byte 101: expected a separator",
     );
-    says(
+    assert_message(
         Stat::parse(format!("{}\n", OLD.replacen(" 64 ", " 4294967296 ", 1)).as_bytes()),
         "stat: field 9 (flags) at byte 19: expected a number in the field's range",
     );
-    says(Statm::parse(b""), "statm: field 1 (size) at byte 0: expected a decimal number");
-    says(
+    assert_message(Statm::parse(b""), "statm: field 1 (size) at byte 0: expected a decimal number");
+    assert_message(
         Io::parse(b"rchar: 1\nwhar: 2\n"),
         "io: field 2 (wchar) at byte 9: expected the field's keyword",
     );
-    says(
+    assert_message(
         Status::parse(b"Name:\tx\nVmRSS:\t   12 MB\n"),
         "status: field VmRSS at byte 20: expected the field's keyword",
     );
-    says(
+    assert_message(
         Status::parse(b"Name:\tx\nNewer:\t1"),
         "status: field of an unknown line at byte 16: expected the end of the line",
     );
-    says(Limits::parse(b"x"), "limits: field 5 (header) at byte 0: expected the field's keyword");
-    says(
+    assert_message(
+        Limits::parse(b"x"),
+        "limits: field 5 (header) at byte 0: expected the field's keyword",
+    );
+    assert_message(
         inet::Row::parse(b"   0: 0100007F:0G77 "),
         "inet: field 2 (local_address) at byte 15: expected a hexadecimal number",
     );
-    says(
+    assert_message(
         unix::Row::parse(b"0000000000000000: 0000000x 0"),
         "unix: field 2 (RefCount) at byte 18: expected a hexadecimal number",
     );
 }
 
 #[test]
-fn an_error_is_small_and_takes_apart() {
+fn error_accessors_and_size() {
     let error = Statm::parse(b"1 2 3 4 5 6 7").unwrap_err();
     assert_eq!(
         (error.file(), error.field(), error.field_number()),
@@ -67,7 +70,7 @@ fn an_error_is_small_and_takes_apart() {
 }
 
 #[test]
-fn an_old_kernels_stat_has_none_for_what_it_did_not_print() {
+fn stat_of_an_old_kernel() {
     let text = format!("{OLD}\n");
     let stat = Stat::parse(text.as_bytes()).unwrap();
     assert_eq!((stat.pid, stat.tpgid, stat.utime, stat.policy), (7, -1, 5, 0));
@@ -78,7 +81,7 @@ fn an_old_kernels_stat_has_none_for_what_it_did_not_print() {
 }
 
 #[test]
-fn a_later_kernels_stat_may_have_more_fields() {
+fn stat_of_a_later_kernel() {
     let text = format!("{OLD} 1 2 3 4 5 6 7 8 9 10 11 12 13\n");
     assert_eq!(Stat::parse(text.as_bytes()).unwrap().exit_code, Some(11));
     assert!(Stat::parse(text.trim_end().as_bytes()).is_err());
@@ -91,7 +94,7 @@ fn unknown_state_is_preserved() {
 }
 
 #[test]
-fn a_wrapped_cancelled_write_bytes_is_negative() {
+fn negative_cancelled_write_bytes() {
     let lines = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\n";
     for printed in ["18446744073709547520", "-4096"] {
         let text = format!("{lines}cancelled_write_bytes: {printed}\n");
@@ -124,7 +127,7 @@ fn distinguishes_similar_links() {
 }
 
 #[test]
-fn a_bad_row_does_not_hide_the_next() {
+fn rows_after_a_malformed_row() {
     let good = "   1: 0100007F:0277 00000000:0000 01 00000000:00000000 00:00000000 00000000     \
                 0        0 1145 1 00000000a8ab655e 100 0 0 10 0\n";
     let table = format!("{}{good}{}", good.replace("0277", "02G7"), &good[..40]);
@@ -134,7 +137,7 @@ fn a_bad_row_does_not_hide_the_next() {
     assert!(rows.next().is_none());
     assert_eq!(rows.rest(), &good.as_bytes()[..40]);
 
-    // Its state is bad in the second row; the offset is the chunk's.
+    // The state of the second row is malformed; the offset is that in the chunk.
     let table = format!("{good}{}{good}", good.replace(" 01 ", " 0x "));
     let inodes: Vec<_> = inet::Established::new(table.as_bytes()).collect();
     assert_eq!((inodes[0], inodes[2]), (Ok(1145), Ok(1145)));
@@ -142,7 +145,7 @@ fn a_bad_row_does_not_hide_the_next() {
 }
 
 #[test]
-fn a_unix_path_may_hold_line_ends_and_a_pointer_may_be_none() {
+fn unix_path_with_newlines_and_hidden_pointer() {
     let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
         (____ptrval____): 00000003 00000000 00000000 0001 03   42 /a\n\n b: c\n\
         c5541c8b: 00000003 00000000 00000000 0002 01 43 @x y\n";
@@ -150,7 +153,7 @@ fn a_unix_path_may_hold_line_ends_and_a_pointer_may_be_none() {
     assert_eq!((rows[0].inode, rows[0].path), (42, Some(&b"/a\n\n b: c"[..])));
     assert_eq!((rows[1].inode, rows[1].path), (43, Some(&b"@x y"[..])));
     assert_eq!(unix::Established::new(table).collect::<Vec<_>>(), [Ok(42)]);
-    // Without a row before it, such a line is an error.
+    // Without a row before it, the line is an error.
     assert!(unix::Rows::new(b" b: c\n").next().unwrap().is_err());
     assert!(unix::Established::new(b" b: c\n").next().unwrap().is_err());
 }

@@ -21,7 +21,7 @@ macro_rules! fixture {
     };
 }
 
-/// The error of nom that is no failure of the caller.
+/// The error in nom's wrapper.
 fn error(result: ParseResult<'_, impl std::fmt::Debug>) -> ParseError {
     match result.unwrap_err() {
         nom::Err::Error(error) | nom::Err::Failure(error) => error,

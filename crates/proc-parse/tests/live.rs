@@ -1,11 +1,12 @@
-//! The running machine's `/proc`, compared with the reference parsers. What exits or is denied
-//! meanwhile is left out.
+//! The running machine's `/proc`, compared with the reference parsers. Processes that exit meanwhile
+//! and files that are denied are left out.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use psstat_corpus::check_file;
+use psstat_proc_parse::Cgroups;
 
 fn processes() -> impl Iterator<Item = PathBuf> {
     fs::read_dir("/proc")
@@ -19,8 +20,8 @@ fn every_process(file: &str) {
     let mut checked = 0;
     for process in processes() {
         let Ok(text) = fs::read(process.join(file)) else { continue };
-        // Read of a process that has just been reaped; its cmdline may be
-        // empty while it lives.
+        // The process has just been reaped. The cmdline of a running process may be
+        // empty.
         if text.is_empty() && file != "cmdline" {
             continue;
         }
@@ -28,7 +29,7 @@ fn every_process(file: &str) {
         assert!(check_file(file, &text));
         checked += 1;
     }
-    // The test itself is a process that it may read.
+    // The test can at least read its own process.
     assert!(checked > 0);
 }
 
@@ -63,10 +64,21 @@ fn limits() {
 }
 
 #[test]
-fn descriptors_and_namespaces() {
+fn cgroup() {
     for process in processes() {
-        for folder in ["fd", "ns"] {
-            let Ok(entries) = fs::read_dir(process.join(folder)) else { continue };
+        let Ok(text) = fs::read(process.join("cgroup")) else { continue };
+        let groups = Cgroups::parse(&text).unwrap();
+        let lines = text.split_inclusive(|&byte| byte == b'\n');
+        assert_eq!(groups.iter().count(), lines.count());
+        assert!(groups.iter().all(|group| group.path.starts_with(b"/")), "{groups:?}");
+    }
+}
+
+#[test]
+fn fds_and_namespaces() {
+    for process in processes() {
+        for directory in ["fd", "ns"] {
+            let Ok(entries) = fs::read_dir(process.join(directory)) else { continue };
             for link in entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()) {
                 assert!(check_file("fd.txt", &[b"0 -> ", link.as_os_str().as_bytes()].concat()));
             }
@@ -77,7 +89,7 @@ fn descriptors_and_namespaces() {
 #[test]
 fn socket_tables() {
     for table in ["tcp", "tcp6", "udp", "udp6", "unix"] {
-        // Without IPv6 two of them are not there.
+        // Two of them do not exist without IPv6.
         let Ok(text) = fs::read(format!("/proc/self/net/{table}")) else { continue };
         println!("{}", text.escape_ascii());
         assert!(check_file(table, &text));

@@ -1,9 +1,9 @@
-//! No parser allocates: an allocator that counts, and every parser run once.
+//! No parser allocates: runs each with a counting allocator.
 
 use std::hint::black_box;
 
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
+use psstat_proc_parse::{Cgroups, Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
 use psstat_testproc::alloc::{CountingAllocator, measure};
 
 #[global_allocator]
@@ -48,7 +48,10 @@ fn everything() {
     assert!(unix::Rows::new(fixture!("net/unix")).all(|row| row.is_ok()));
     assert!(unix::Established::new(fixture!("net/unix")).all(|row| row.is_ok()));
 
-    // Errors cost none either.
+    let cgroups = Cgroups::parse(b"1:name=systemd:/a\n0::/b\n").unwrap();
+    black_box((cgroups.v2().unwrap(), cgroups.get(b"name=systemd").unwrap()));
+
+    // Nor do errors.
     black_box(Stat::parse(b"1 (a) R 2 3").unwrap_err());
     black_box(Limits::parse(b"Limit").unwrap_err());
 }

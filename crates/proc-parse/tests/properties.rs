@@ -1,15 +1,12 @@
-//! What is printed as the kernel prints it reads back as the same; what is cut
-//! off anywhere is an error or the documented shorter result, never another
-//! value.
+//! Text in the kernel's format is parsed to the printed values; truncated text is
+//! an error or the documented partial result, never another value.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use psstat_corpus::check_file;
-use psstat_proc_parse::{
-    Cmdline, FdTarget, Ids, Io, LimitValue, Limits, SigQueue, Stat, StatCore, Statm, Status,
-};
+use psstat_proc_parse::{Cgroups, Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
 
-/// Numbers of every length, not only long ones.
+/// Numbers of all lengths.
 fn number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
 }
@@ -18,7 +15,7 @@ fn signed() -> impl Strategy<Value = i64> {
     (any::<i64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
 }
 
-/// A name: any bytes but NUL, brackets and line ends more often than not.
+/// Any bytes except NUL, with more parentheses and newlines than at random.
 fn comm() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         4 => 1..=255_u8,
@@ -60,7 +57,7 @@ fn print_io(values: [u64; 6], cancelled: i64, with_sign: bool) -> String {
     )
 }
 
-/// How many lines of `status` are read, `Name` aside.
+/// The number of known lines of `status` without `Name`.
 const STATUS_LINES: usize = 46;
 
 fn status_lines() -> impl Strategy<Value = Vec<String>> {
@@ -124,7 +121,7 @@ fn print_limits(rows: &[(String, Option<u64>, Option<u64>, bool)]) -> String {
 
 proptest! {
     #[test]
-    fn stat_reads_what_was_printed(
+    fn stat_round_trip(
         pid in any::<i32>(),
         comm in comm(),
         state in proptest::sample::select(&b"RSDTtZXIPKWx"[..]),
@@ -137,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn stat_cut_off_anywhere_is_an_error(comm in comm(), numbers in stat_numbers()) {
+    fn truncated_stat_is_an_error(comm in comm(), numbers in stat_numbers()) {
         let text = print_stat(42, &comm, b'S', &numbers);
         for end in 0..text.len() {
             prop_assert!(Stat::parse(&text[..end]).is_err(), "cut at {}", end);
@@ -151,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn stat_refuses_what_a_field_cannot_hold(
+    fn stat_rejects_values_out_of_range(
         numbers in stat_numbers(),
         field in 4..=52_usize,
         all_ones in any::<bool>(),
@@ -162,7 +159,7 @@ proptest! {
         ],
     ) {
         let mut numbers = numbers;
-        // All ones is a number for most fields, and not -1 for the others.
+        // 2^64 - 1 fits most fields; for the others it is out of range, not -1.
         let all_ones = matches!(field, 4..=9 | 16..=19 | 21 | 38..=41 | 44 | 52) && all_ones;
         numbers[field - 4] = if all_ones { u64::MAX.to_string() } else { wrong };
         let text = print_stat(42, b"a b", b'S', &numbers);
@@ -170,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn statm_reads_what_was_printed(values in proptest::array::uniform7(number())) {
+    fn statm_round_trip(values in proptest::array::uniform7(number())) {
         let text = values.map(|value| value.to_string()).join(" ") + "\n";
         check_file("statm", text.as_bytes());
         for end in 0..text.len() {
@@ -179,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn io_reads_what_was_printed(
+    fn io_round_trip(
         values in proptest::array::uniform6(number()),
         cancelled in signed(),
         with_sign in any::<bool>(),
@@ -193,16 +190,16 @@ proptest! {
         }
     }
 
+    /// Any of the known lines in the kernel's order, each with any value that the
+    /// kernel might print, and an unknown line.
     #[test]
-    fn status_reads_what_was_printed(
+    fn status_round_trip(
         comm in comm(),
-        (umask, tgid, uid) in (0..0o1000_u32, any::<i32>(), any::<[u32; 4]>()),
-        pids in vec(any::<i32>(), 1..4),
-        (size, threads, queued, limit) in (number(), number(), number(), number()),
-        (mask, flag, seccomp) in (any::<u64>(), any::<bool>(), 0..3_u8),
+        (lines, present) in status_lines().prop_flat_map(|lines| {
+            let present = vec(any::<bool>(), lines.len());
+            (Just(lines), prop_oneof![Just(vec![true; STATUS_LINES]), present])
+        }),
     ) {
-        let pid_list = pids.iter().map(ToString::to_string).collect::<Vec<_>>().join("\t");
-        let ids = uid.map(|id| id.to_string()).join("\t");
         let mut text = b"Name:\t".to_vec();
         for &byte in &comm {
             match byte {
@@ -211,77 +208,47 @@ proptest! {
                 other => text.push(other),
             }
         }
-        text.extend_from_slice(format!(
-            "\nUmask:\t{umask:04o}\nState:\tZ (zombie)\nTgid:\t{tgid}\nUid:\t{ids}\nGroups:\t4 24 \n\
-             NSpid:\t{pid_list}\nVmSize:\t{size:>8} kB\nNewerLine:\tabc: d\nThreads:\t{threads}\n\
-             SigQ:\t{queued}/{limit}\nCapEff:\t{mask:016x}\nNoNewPrivs:\t{}\nSeccomp:\t{seccomp}\n\
-             Cpus_allowed_list:\t0-3,8\nnonvoluntary_ctxt_switches:\t{queued}\n",
-            u8::from(flag),
-        ).as_bytes());
+        text.extend_from_slice(b"\nNewerLine:\tabc: d\n");
+        for (line, _) in lines.iter().zip(present).filter(|(_, present)| *present) {
+            text.extend_from_slice(line.as_bytes());
+        }
+        check_file("status", &text);
         let status = Status::parse(&text).unwrap();
-        prop_assert_eq!(status.name.unwrap().unescaped().collect::<Vec<_>>(), comm);
-        prop_assert_eq!((status.umask, status.tgid, status.uid.map(Ids::to_array)), (Some(umask), Some(tgid), Some(uid)));
-        prop_assert_eq!(status.ns_pid.unwrap().iter().collect::<Vec<_>>(), pids);
-        prop_assert_eq!((status.vm_size, status.threads), (Some(size), Some(threads)));
-        prop_assert_eq!((status.sig_queue, status.cap_eff), (Some(SigQueue { queued, limit }), Some(mask)));
-        prop_assert_eq!((status.no_new_privs, status.seccomp), (Some(flag), Some(seccomp)));
-        prop_assert_eq!(status.cpus_allowed_list, Some(&b"0-3,8"[..]));
-        prop_assert_eq!(status.nonvoluntary_ctxt_switches, Some(queued));
-        prop_assert_eq!((status.gid, status.vm_rss, status.cap_prm), (None, None, None));
-        // Cut between two lines: the lines before it. Cut within one: an error.
+        prop_assert!(status.name.unwrap().unescaped().eq(comm));
+        // Truncated between two lines: the lines before it. Within a line: an error.
         for end in 0..text.len() {
-            let read = Status::parse(&text[..end]);
-            if end > 0 && text[end - 1] == b'\n' {
-                let short = read.unwrap();
-                prop_assert!(short.tgid.is_none_or(|short| short == tgid));
-                prop_assert!(short.threads.is_none_or(|short| short == threads));
-            } else {
-                prop_assert!(read.is_err(), "cut at {}", end);
+            match Status::parse(&text[..end]) {
+                Ok(short) => {
+                    prop_assert_eq!(text[end - 1], b'\n');
+                    prop_assert!(short.tgid.is_none() || short.tgid == status.tgid);
+                    prop_assert!(short.uid.is_none() || short.uid == status.uid);
+                    prop_assert!(short.threads.is_none() || short.threads == status.threads);
+                }
+                Err(_) => prop_assert!(end == 0 || text[end - 1] != b'\n', "cut at {}", end),
             }
         }
     }
 
-    /// Any of the lines that are read, in the kernel's order, each with any
-    /// value that the kernel might print there.
     #[test]
-    fn status_reads_each_of_its_lines(
-        (lines, there) in status_lines().prop_flat_map(|lines| {
-            let there = vec(any::<bool>(), lines.len());
-            (Just(lines), prop_oneof![Just(vec![true; STATUS_LINES]), there])
-        }),
-    ) {
-        let mut text = "Name:\tit\n".to_owned();
-        for (line, _) in lines.iter().zip(there).filter(|(_, there)| *there) {
-            text.push_str(line);
-        }
-        check_file("status", text.as_bytes());
-    }
-
-    #[test]
-    fn cmdline_reads_any_bytes(text in vec(prop_oneof![3 => any::<u8>(), 1 => Just(0)], 0..60)) {
+    fn cmdline_of_any_bytes(text in vec(prop_oneof![3 => any::<u8>(), 1 => Just(0)], 0..60)) {
         check_file("cmdline", &text);
     }
 
     #[test]
-    fn cmdline_gives_back_its_arguments(args in vec(vec(1..=255_u8, 0..9), 0..6)) {
+    fn cmdline_round_trip(args in vec(vec(1..=255_u8, 0..9), 0..6)) {
         let text: Vec<u8> = args.iter().flat_map(|arg| [&arg[..], &[0]].concat()).collect();
         prop_assert_eq!(Cmdline::new(&text).args().collect::<Vec<_>>(), args);
     }
 
     #[test]
-    fn limits_read_what_was_printed(
+    fn limits_round_trip(
         rows in vec(("[A-Z][a-z ]{0,23}[a-z]", proptest::option::of(number()),
             proptest::option::of(number()), any::<bool>()), 0..6),
     ) {
         let text = print_limits(&rows);
+        check_file("limits", text.as_bytes());
         let limits = Limits::parse(text.as_bytes()).unwrap();
         prop_assert_eq!(limits.rows().count(), rows.len());
-        let limit = |limit: Option<u64>| limit.map_or(LimitValue::Unlimited, LimitValue::Value);
-        for (row, (name, soft, hard, units)) in limits.rows().zip(&rows) {
-            prop_assert_eq!(row.name, name.trim_end().as_bytes());
-            prop_assert_eq!((row.soft, row.hard), (limit(*soft), limit(*hard)));
-            prop_assert_eq!(row.units, units.then_some(&b"files"[..]));
-        }
         for end in 0..text.len() {
             let read = Limits::parse(&text.as_bytes()[..end]);
             prop_assert_eq!(read.is_ok(), end > 0 && text.as_bytes()[end - 1] == b'\n');
@@ -289,13 +256,36 @@ proptest! {
     }
 
     #[test]
-    fn links_read_what_was_printed(
+    fn cgroup_round_trip(
+        lines in vec((any::<u32>(), "[a-z_,=]{0,12}", "/[ -~]{0,20}"), 0..6),
+    ) {
+        let print = |(hierarchy, controllers, path): &(u32, String, String)| {
+            format!("{hierarchy}:{controllers}:{path}\n")
+        };
+        let text: String = lines.iter().map(print).collect();
+        let groups = Cgroups::parse(text.as_bytes()).unwrap();
+        prop_assert_eq!(groups.iter().count(), lines.len());
+        for (group, (hierarchy, controllers, path)) in groups.iter().zip(&lines) {
+            prop_assert_eq!(group.hierarchy, *hierarchy);
+            prop_assert_eq!(group.controllers, controllers.as_bytes());
+            prop_assert_eq!(group.path, path.as_bytes());
+            prop_assert_eq!(group.is_v2(), *hierarchy == 0 && controllers.is_empty());
+        }
+        for end in 1..text.len() {
+            let complete = text.as_bytes()[end - 1] == b'\n';
+            prop_assert_eq!(Cgroups::parse(&text.as_bytes()[..end]).is_ok(), complete);
+        }
+    }
+
+    #[test]
+    fn fd_target_round_trip(
         inode in number(),
         kind in proptest::sample::select(
             &["net", "mnt", "pid", "user", "uts", "ipc", "cgroup", "time"][..]),
         name in vec(1..=255_u8, 0..30),
     ) {
         let text = format!("socket:[{inode}]");
+        prop_assert_eq!(FdTarget::Socket(inode).to_string(), &text[..]);
         prop_assert_eq!(FdTarget::parse(text.as_bytes()), FdTarget::Socket(inode));
         for end in 0..text.len() {
             let cut = &text.as_bytes()[..end];

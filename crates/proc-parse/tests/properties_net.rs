@@ -1,12 +1,15 @@
-//! The socket tables, as `properties.rs` does it for a process's files: printed
-//! rows read back as the same, and rows and chunks that are cut off give an error
-//! or what stood before the cut.
+//! The socket tables, as `properties.rs` for the files of a process: rows are
+//! parsed to the printed values, and truncated rows and chunks give an error or
+//! the part before the cut.
 
+use nom::Parser;
+use nom::multi::many0_count;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use psstat_proc_parse::grammar;
 use psstat_proc_parse::net::{inet, unix};
 
-/// Numbers of every length, not only long ones.
+/// Numbers of all lengths.
 fn number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
 }
@@ -98,7 +101,7 @@ fn print_unix((ref_count, flags, socket_type, state, inode, path): &UnixRow) -> 
 
 proptest! {
     #[test]
-    fn inet_reads_what_was_printed(
+    fn inet_round_trip(
         rows in vec(inet_row(), 1..5),
         width in 4..6_usize,
         header in any::<bool>(),
@@ -117,10 +120,13 @@ proptest! {
         }
         let established: Vec<u64> =
             inet::Established::new(text.as_bytes()).map(Result::unwrap).collect();
-        let slow: Vec<u64> =
+        let expected: Vec<u64> =
             rows.iter().filter(|row| row.state == 1).map(|row| row.inode).collect();
-        prop_assert_eq!(established, slow);
-        // A chunk cut anywhere: the rows before it, the rest untouched.
+        prop_assert_eq!(established, expected);
+        let after_header = &text.as_bytes()[first.len()..];
+        let (rest, count) = many0_count(grammar::inet_row).parse(after_header).unwrap();
+        prop_assert!(rest.is_empty() && count == rows.len());
+        // A truncated chunk: the rows before the cut; the rest is not parsed.
         for end in 0..text.len() {
             let cut = &text.as_bytes()[..end];
             let mut rows = inet::Rows::new(cut);
@@ -129,7 +135,7 @@ proptest! {
             let from = cut.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
             prop_assert_eq!(rows.rest(), &cut[from..]);
         }
-        // A row cut anywhere: an error or the same row.
+        // A truncated row: an error or the same row.
         for end in 0..lines[0].len() {
             let cut = &lines[0].as_bytes()[..end];
             if let Ok(row) = inet::Row::parse(cut) {
@@ -142,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn unix_reads_what_was_printed(rows in vec(unix_row(), 1..5), header in any::<bool>()) {
+    fn unix_round_trip(rows in vec(unix_row(), 1..5), header in any::<bool>()) {
         let first = if header { &b"Num       RefCount Protocol Flags    Type St Inode Path\n"[..] }
             else { b"" };
         let text = rows.iter().fold(first.to_vec(), |text, row| [text, print_unix(row)].concat());
@@ -154,10 +160,12 @@ proptest! {
             prop_assert_eq!((row.inode, row.path), (*inode, path.as_deref()));
         }
         let established: Vec<u64> = unix::Established::new(&text).map(Result::unwrap).collect();
-        let slow: Vec<u64> = rows.iter().filter(|row| row.3 == 3).map(|row| row.4).collect();
-        prop_assert_eq!(established, slow);
-        // A chunk cut anywhere: the rows whose first line is whole, the last
-        // one's path as far as it goes; the rest untouched.
+        let expected: Vec<u64> = rows.iter().filter(|row| row.3 == 3).map(|row| row.4).collect();
+        prop_assert_eq!(established, expected);
+        let (rest, count) = many0_count(grammar::unix_row).parse(&text[first.len()..]).unwrap();
+        prop_assert!(rest.is_empty() && count == rows.len());
+        // A truncated chunk: the rows whose first line is complete, the last path
+        // as far as it goes; the rest is not parsed.
         for end in 0..text.len() {
             let cut = &text[..end];
             let from = cut.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
@@ -177,8 +185,8 @@ proptest! {
                 prop_assert!(whole == path || whole.starts_with(&[path, b"\n"].concat()));
             }
         }
-        // A row cut anywhere: an error before its inode; from there on the
-        // same but for the inode's last digits and the path's last bytes.
+        // A truncated row: an error before its inode; from there on the same row
+        // except for the last digits of the inode and the last bytes of the path.
         let line = print_unix(&rows[0]);
         let line = &line[..line.len() - 1];
         let inode = 18 + 9 + 9 + 9 + 5 + 3;
@@ -194,28 +202,27 @@ proptest! {
         }
     }
 
-    /// Paths with rows in them, whole ones and the beginnings of some, which
-    /// whoever binds a socket may choose. What begins as a row does is one; all
-    /// other lines are more of the path before.
+    /// Paths that contain complete rows or beginnings of rows. A line that starts as
+    /// a row is a row; any other line continues the path before it.
     #[test]
-    fn lines_in_a_path_that_look_like_rows_are_told_apart(
+    fn paths_containing_rows(
         rows in vec((unix_row(), path_of_rows()), 1..4),
     ) {
         let text: Vec<u8> = rows.into_iter().flat_map(|(row, path)| {
             print_unix(&(row.0, row.1, row.2, row.3, row.4, Some(path)))
         }).collect();
-        let slow = slow_unix(&text);
+        let expected = reference(&text);
         let mut rows = unix::Rows::new(&text);
         let read: Vec<_> = (&mut rows).map(|row| row.ok().map(columns)).collect();
-        prop_assert_eq!(read, slow.iter().map(|one| one.row).collect::<Vec<_>>());
+        prop_assert_eq!(read, expected.iter().map(|one| one.row).collect::<Vec<_>>());
         prop_assert!(rows.rest().is_empty());
         let inodes: Vec<u64> = unix::Established::new(&text).filter_map(Result::ok).collect();
-        let connected: Vec<u64> = slow.iter().filter_map(|one| one.connected).collect();
+        let connected: Vec<u64> = expected.iter().filter_map(|one| one.connected).collect();
         prop_assert_eq!(inodes, connected);
     }
 }
 
-/// What a path is made of: letters, and lines that are rows or begin as some.
+/// A path of letters, rows and beginnings of rows.
 fn path_of_rows() -> impl Strategy<Value = Vec<u8>> {
     let row = || unix_row().prop_map(|row| [b"\n", &print_unix(&row)[..]].concat());
     let beginning = (row(), any::<proptest::sample::Index>()).prop_map(|(mut row, end)| {
@@ -244,18 +251,18 @@ fn columns(row: unix::Row<'_>) -> Columns<'_> {
     (row.ref_count, row.flags, row.socket_type.into(), state, row.inode, row.path)
 }
 
-/// A row as the slow reader sees it.
-struct SlowRow<'a> {
-    /// All of it; `None` where a column is wrong.
+/// A row of the reference parser.
+struct ReferenceRow<'a> {
+    /// All columns; `None` if one is malformed.
     row: Option<Columns<'a>>,
     /// The inode, if the socket is connected.
     connected: Option<u64>,
 }
 
-/// A line begins a row if it fits this, whatever stands at the `?`.
+/// A line starts a row if it matches this; `?` matches any byte.
 const TEMPLATE: &[u8] = b"????????????????: ???????? ???????? ???????? ???? ";
 
-fn slow_unix(text: &[u8]) -> Vec<SlowRow<'_>> {
+fn reference(text: &[u8]) -> Vec<ReferenceRow<'_>> {
     let mut starts = vec![];
     let mut at = 0;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
@@ -266,10 +273,10 @@ fn slow_unix(text: &[u8]) -> Vec<SlowRow<'_>> {
         at += line.len();
     }
     let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    starts.iter().zip(ends).map(|(&start, end)| slow_unix_row(&text[start..end - 1])).collect()
+    starts.iter().zip(ends).map(|(&start, end)| reference_row(&text[start..end - 1])).collect()
 }
 
-fn slow_unix_row(row: &[u8]) -> SlowRow<'_> {
+fn reference_row(row: &[u8]) -> ReferenceRow<'_> {
     let hex = |at: std::ops::Range<usize>| {
         let digits = row.get(at)?;
         let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
@@ -277,9 +284,9 @@ fn slow_unix_row(row: &[u8]) -> SlowRow<'_> {
         u32::from_str_radix(digits, 16).ok()
     };
     let state = hex(50..52).filter(|_| row.get(52) == Some(&b' '));
-    let behind = row.get(53..).unwrap_or_default();
-    let spaces = behind.iter().take_while(|byte| **byte == b' ').count();
-    let digits = &behind[spaces..];
+    let after_state = row.get(53..).unwrap_or_default();
+    let spaces = after_state.iter().take_while(|byte| **byte == b' ').count();
+    let digits = &after_state[spaces..];
     let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let inode = std::str::from_utf8(&digits[..count]).unwrap().parse::<u64>().ok();
     let path = match &digits[count..] {
@@ -288,5 +295,5 @@ fn slow_unix_row(row: &[u8]) -> SlowRow<'_> {
         _ => None,
     };
     let whole = || Some((hex(18..26)?, hex(36..44)?, hex(45..49)?, state?, inode?, path?));
-    SlowRow { row: whole(), connected: inode.filter(|_| state == Some(3)) }
+    ReferenceRow { row: whole(), connected: inode.filter(|_| state == Some(3)) }
 }
