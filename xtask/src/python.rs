@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return if differs { Err("the answers of this Python differ".into()) } else { Ok(()) };
     }
     let mut tests = cargo::command();
-    tests.args(["test", "--quiet", "--package", "psstat-matcher", "--lib", "judged"]);
+    tests.args(["test", "--quiet", "--package", "psstat-matcher", "--lib", "cpython_tests"]);
     let tested = tests.args(["--", "--nocapture"]).stderr(Stdio::inherit()).output()?;
     for line in String::from_utf8_lossy(&tested.stdout).lines() {
         // The other lines are those of the test harness.

@@ -1,11 +1,12 @@
-//! A conf that is checked, followed, and asked.
+//! Checks a config file, reloads it when it changes, and classifies command
+//! lines.
 //!
 //! ```text
 //! cargo run -p psstat-matcher --example follow -- psstat.conf
 //! ```
 //!
-//! Says what is wrong with the conf, then names the images of each command line
-//! that it reads from stdin, by the conf as it is at that moment.
+//! Prints the diagnostics of the config file, then the images of each command
+//! line that it reads from stdin, by the rules that are active at that moment.
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
@@ -16,27 +17,27 @@ use psstat_matcher::watcher::{ConfigWatcher, Event};
 
 fn main() -> io::Result<()> {
     let Some(path) = std::env::args_os().nth(1) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "which conf?"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: follow CONFIG_FILE"));
     };
     follow(Path::new(&path), io::stdin().lock(), io::stdout().lock())
 }
 
-/// Answers each line of `command_lines` until they end.
+/// Prints one line of images per command line, until the end of the input.
 pub(crate) fn follow(
     path: &Path,
     command_lines: impl BufRead,
     mut out: impl Write,
 ) -> io::Result<()> {
-    let mut live = ConfigWatcher::new(path);
+    let mut watcher = ConfigWatcher::new(path);
     let mut rules = Rules::default();
-    // A conf that was changed this moment is given the time to be still.
-    let latest = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < latest && !take(&mut live, &mut rules, &mut out)? {
+    // A file that was changed just now needs time to settle.
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < deadline && !update(&mut watcher, &mut rules, &mut out)? {
         std::thread::sleep(Duration::from_millis(20));
     }
     for line in command_lines.split(b'\n') {
         let line = line?;
-        take(&mut live, &mut rules, &mut out)?;
+        update(&mut watcher, &mut rules, &mut out)?;
         let mut images = Vec::new();
         rules.classify(&line, &mut |image| images.push(rules.images()[image].as_str()));
         writeln!(out, "{}", images.join(" "))?;
@@ -45,21 +46,25 @@ pub(crate) fn follow(
     Ok(())
 }
 
-/// Takes what has changed since the last time, and tells it. Whether there was
-/// something.
-fn take(live: &mut ConfigWatcher, rules: &mut Rules, out: &mut impl Write) -> io::Result<bool> {
-    let name = live.path().display().to_string();
-    match live.poll(Instant::now()) {
+/// Applies and prints a change of the config file; returns whether there was
+/// one.
+fn update(
+    watcher: &mut ConfigWatcher,
+    rules: &mut Rules,
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    let path = watcher.path().display().to_string();
+    match watcher.poll(Instant::now()) {
         Some(Event::Loaded(loaded)) => {
             for diagnostic in &loaded.conf.diagnostics {
-                writeln!(out, "{}", diagnostic.display(&name))?;
+                writeln!(out, "{}", diagnostic.display(&path))?;
             }
             *rules = loaded.conf.rules;
-            writeln!(out, "{} rules are in force", rules.rules().len())?;
+            writeln!(out, "loaded {} rules", rules.rules().len())?;
             Ok(true)
         }
-        // Those that were in force stay so.
-        Some(Event::Unusable(reason)) => writeln!(out, "{name} {reason}").map(|()| true),
+        // The current rules stay.
+        Some(Event::Unusable(error)) => writeln!(out, "{path} {error}").map(|()| true),
         _ => Ok(false),
     }
 }

@@ -1,146 +1,150 @@
-//! What the rules of a conf make of the processes of a machine.
+//! The processes of a host that each rule matches.
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::match_run::MatchRun;
 use crate::python::{Budget, MAX_WORK};
-use crate::rules::{Rule, Rules, step_limit};
+use crate::rule::{Rule, step_limit};
+use crate::rules::Rules;
 
-/// Below this number "everything" says little.
+/// With fewer processes, "matches all processes" is not worth a warning.
 const MIN_PROCESSES: usize = 5;
-/// How many steps the backtracking engine may take for all rules and all texts
-/// together; some seconds.
+/// Steps of the backtracking engine for all rules and all texts together;
+/// several seconds.
 const MAX_STEPS: u64 = 200_000_000;
 
-/// Collects what each rule matches, for what can be said of a rule only on a
-/// machine.
+/// Finds rules that match no process of a host, all of them, or the collector.
 ///
 /// ```
-/// use psstat_matcher::{Conf, Survey};
+/// use psstat_matcher::{Conf, CoverageCheck};
 ///
 /// let conf = Conf::parse(b"java java\nall .\n");
-/// let mut survey = Survey::new(&conf.rules);
+/// let mut coverage = CoverageCheck::new(&conf.rules);
 /// for text in ["init", "bash", "sshd -D", "cron -f", "top"] {
-///     survey.see(text.as_bytes());
+///     coverage.record(text.as_bytes());
 /// }
-/// let findings = survey.findings();
-/// assert!(findings[0].message.contains("nothing"));
-/// assert!(findings[1].message.contains("all 5"));
+/// let diagnostics = coverage.diagnostics();
+/// assert!(diagnostics[0].message.contains("none of the 5"));
+/// assert!(diagnostics[1].message.contains("all 5"));
 /// ```
 #[derive(Debug)]
 pub struct CoverageCheck<'a> {
     rules: &'a Rules,
     processes: usize,
-    of_rules: Vec<RuleCoverage>,
+    coverage: Vec<RuleCoverage>,
     budget: Budget,
-    attempts: MatchRun,
+    run: MatchRun,
 }
 
-/// What was seen of a rule.
+/// The matches of one rule.
 #[derive(Clone, Debug, Default)]
 struct RuleCoverage {
     matched: usize,
-    /// It matches the collector.
-    collector: bool,
-    /// It gave up on a command line, and was not asked again.
-    gave_up: bool,
+    matches_collector: bool,
+    /// It exceeded its step limit on a command line and was not tried again.
+    step_limit_exceeded: bool,
 }
 
 impl<'a> CoverageCheck<'a> {
-    /// Nothing is seen yet.
+    /// Starts without any process.
     pub fn new(rules: &'a Rules) -> Self {
         Self {
             rules,
             processes: 0,
-            of_rules: vec![RuleCoverage::default(); rules.rules().len()],
+            coverage: vec![RuleCoverage::default(); rules.rules().len()],
             budget: Budget { steps: MAX_STEPS, work_left: 32 * MAX_WORK },
-            attempts: MatchRun::default(),
+            run: MatchRun::default(),
         }
     }
 
-    /// Takes note of a process by its command line, as
-    /// [`Rules::classify`](crate::Rules::classify) wants it. Kernel threads
-    /// (empty command lines) do not count.
+    /// Records a process by its command line, in the form that
+    /// [`Rules::classify`](crate::Rules::classify) takes. Kernel threads (empty
+    /// command lines) are not counted.
     pub fn record(&mut self, text: &[u8]) {
         self.record_matches(text, |_| ());
     }
 
-    /// The same of a collector, which few rules mean to match.
+    /// Records a process that is a collector. Rules that match it are reported,
+    /// because that is rarely intended.
     pub fn record_self(&mut self, text: &[u8]) {
-        self.record_matches(text, |of_rule| of_rule.collector = true);
+        self.record_matches(text, |rule| rule.matches_collector = true);
     }
 
-    fn record_matches(&mut self, text: &[u8], note: impl Fn(&mut RuleCoverage)) {
+    fn record_matches(&mut self, text: &[u8], on_match: impl Fn(&mut RuleCoverage)) {
         if text.is_empty() {
             return;
         }
         self.processes += 1;
-        let Self { rules, of_rules, budget, attempts, .. } = self;
-        attempts.for_each_match(rules, text, budget, &mut |number, _, ask| {
-            // One that gives up on many costs much, and has said what it is.
-            let Some(of_rule) = of_rules.get_mut(number).filter(|r| !r.gave_up) else { return };
-            match ask(step_limit(text)) {
+        let Self { rules, coverage, budget, run, .. } = self;
+        run.for_each_candidate(rules.matchers(), text, budget, &mut |index, _, try_rule| {
+            // A rule that exceeded its limit is expensive, and is reported
+            // already.
+            let Some(rule) = coverage.get_mut(index).filter(|r| !r.step_limit_exceeded) else {
+                return;
+            };
+            match try_rule(step_limit(text)) {
                 Ok(true) => {
-                    of_rule.matched += 1;
-                    note(of_rule);
+                    rule.matched += 1;
+                    on_match(rule);
                 }
                 Ok(false) => {}
-                Err(_) => of_rule.gave_up = true,
+                Err(_) => rule.step_limit_exceeded = true,
             }
         });
     }
 
-    /// How many processes were seen.
+    /// Number of recorded processes.
     pub fn processes(&self) -> usize {
         self.processes
     }
 
-    /// How many processes each rule matches, in the order of the rules; of one
-    /// that gave up, those that it was asked about before.
+    /// Number of processes that each rule matches, in the order of the rules.
+    /// For a rule that exceeded its step limit, only the processes recorded
+    /// before that are counted.
     pub fn matched(&self) -> impl Iterator<Item = usize> + '_ {
-        self.of_rules.iter().map(|r| r.matched)
+        self.coverage.iter().map(|r| r.matched)
     }
 
-    /// Rules that match nothing here, everything, or the collector itself, and
-    /// those that hit their step limit, in the order of the rules.
+    /// Rules that match no process, all processes, or the collector itself, and
+    /// rules that exceeded their step limit, in the order of the rules.
     ///
-    /// That a rule matches nothing is no fault, but a
-    /// [note](Severity::Note): what it is for may be down, and it is there to
-    /// tell that.
-    pub fn findings(&self) -> Vec<Diagnostic> {
-        let all = self.rules.rules().iter().zip(&self.of_rules);
-        all.filter_map(|(rule, of_rule)| self.finding(rule, of_rule)).collect()
+    /// A rule without a match is reported as a [note](Severity::Note), because
+    /// its program may not be running, which is what it is meant to detect.
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        let rules = self.rules.rules().iter().zip(&self.coverage);
+        rules.filter_map(|(rule, coverage)| self.diagnostic(rule, coverage)).collect()
     }
 
-    fn finding(&self, rule: &Rule, of_rule: &RuleCoverage) -> Option<Diagnostic> {
+    fn diagnostic(&self, rule: &Rule, coverage: &RuleCoverage) -> Option<Diagnostic> {
         let processes = self.processes;
         if rule.matches_empty() {
-            // The conf's own warning says it better.
+            // The config file's own warning is more specific.
             return None;
         }
-        if of_rule.gave_up {
+        if coverage.step_limit_exceeded {
             return Some(rule.warning(
-                "this hit its step limit on a command line here, and counts as not matching there"
+                "exceeded its step limit on a command line of this host and was treated as not \
+                 matching"
                     .into(),
-                "make it simpler: nested repeats and back-references cost most".into(),
+                "simplify it: nested repeats and back-references are most expensive".into(),
             ));
         }
-        if of_rule.matched == 0 {
-            let finding = rule.warning(
-                format!("this matches nothing among the {processes} processes here"),
-                "if it should, compare it with a command line: `psstat-dump explain PID`".into(),
+        if coverage.matched == 0 {
+            let note = rule.warning(
+                format!("matches none of the {processes} processes on this host"),
+                "to compare it with a command line, run `psstat-dump explain PID`".into(),
             );
-            return Some(Diagnostic { severity: Severity::Note, ..finding });
+            return Some(Diagnostic { severity: Severity::Note, ..note });
         }
-        if of_rule.matched == processes && processes >= MIN_PROCESSES {
+        if coverage.matched == processes && processes >= MIN_PROCESSES {
             return Some(rule.warning(
-                format!("this matches all {processes} processes here"),
-                "name what sets the processes of this image apart".into(),
+                format!("matches all {processes} processes on this host"),
+                "make the pattern more specific".into(),
             ));
         }
-        of_rule.collector.then(|| {
+        coverage.matches_collector.then(|| {
             rule.warning(
-                "this matches the collector itself".into(),
-                "anchor it (`^`), or name more of the command line".into(),
+                "matches the collector itself".into(),
+                "anchor it (`^`), or include more of the command line".into(),
             )
         })
     }

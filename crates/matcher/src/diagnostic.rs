@@ -1,16 +1,16 @@
-//! What is wrong with a line of a conf, and what to write instead.
+//! Diagnostics about lines of a config file.
 
 use std::fmt;
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Severity {
-    /// The line counts, and may well be what was meant.
+    /// The line is used and may be correct.
     Note,
-    /// The line counts; it is likely not what was meant.
+    /// The line is used, but is probably a mistake.
     Warning,
-    /// The line does not count.
+    /// The line is ignored.
     Error,
 }
 
@@ -24,36 +24,36 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One complaint about one spot of a conf.
+/// A message about one location of a config file.
 ///
-/// [`Diagnostic::display`] shows it as a compiler does.
+/// [`Diagnostic::display`] formats it as compilers do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
-    /// Whether the line counts.
+    /// Whether the line is used.
     pub severity: Severity,
-    /// 1-based number of the line; 0 where the file as a whole is meant.
+    /// 1-based line number; 0 if the diagnostic is about the whole file.
     pub line: usize,
     /// 1-based, in characters; a byte that is not UTF-8 is one character.
     pub column: usize,
-    /// How many characters from `column` on are meant; at least 1.
+    /// Number of characters from `column` that it refers to; at least 1.
     pub span: usize,
     /// The line's bytes, without its end, at most the first 64 KiB.
     pub text: Vec<u8>,
-    /// What is wrong.
+    /// The message, a phrase.
     pub message: String,
-    /// What to write instead.
+    /// How to fix it.
     pub help: String,
 }
 
 impl Diagnostic {
-    /// Shows it with the file's name: `file:line:column`, the message, the
-    /// line with a caret under the spot, the remedy.
+    /// Formats it with the file's name: the message, `file:line:column`, the
+    /// line with carets under the span, and the help.
     ///
-    /// Control characters, characters that reorder text and bytes that are
-    /// not UTF-8 are shown escaped (`\x1b`, `\u{202e}`), and of a long line
-    /// only the part around the spot, so that the output is safe for a
-    /// terminal or a log. It ends without a newline.
+    /// Control characters, characters that reorder text and bytes that are not
+    /// UTF-8 are escaped (`\x1b`, `\u{202e}`), and a long line is cut around
+    /// the span, so that the output is safe for a terminal or a log. It ends
+    /// without a newline.
     pub fn display<'a>(&'a self, file: &'a str) -> impl fmt::Display + 'a {
         crate::render::DisplayDiagnostic { diagnostic: self, file }
     }

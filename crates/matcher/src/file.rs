@@ -1,5 +1,4 @@
-//! The conf as a file: reading it whole, and telling one state of it from
-//! another.
+//! Reading the config file as a whole, and detecting that it has changed.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -13,11 +12,11 @@ use thiserror::Error;
 use crate::conf::{Conf, MAX_FILE_LEN};
 use crate::diagnostic::Diagnostic;
 
-/// What tells one state of a file from another: `stat(2)` of it, links
+/// The attributes that identify one version of a file: its `stat(2)`, links
 /// followed.
 ///
-/// Two states are compared for equality only. A strict "newer than" would miss
-/// an older file that is moved into place.
+/// Stamps are compared for equality only. "Newer than" would miss an older file
+/// that is moved into place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileStamp {
@@ -31,24 +30,24 @@ pub struct FileStamp {
     pub mtime: (i64, i64),
     /// Last change of content or attributes: seconds and nanoseconds.
     pub ctime: (i64, i64),
-    /// Owner's user number.
+    /// Owner's user id.
     pub uid: u32,
-    /// Owner's group number.
+    /// Owner's group id.
     pub gid: u32,
-    /// Type and permissions, as `st_mode` has them.
+    /// Type and permissions, as in `st_mode`.
     pub mode: u32,
 }
 
 impl FileStamp {
-    /// Of what is no regular file, without size and times: these change with
-    /// every use of a device, and it would never be still.
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+    /// The stamp of the file at `path`. If it is not a regular file, size and
+    /// times are 0, because each use of a device changes them.
+    pub(crate) fn of_path(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
-        let identity = Self::from(&metadata);
+        let stamp = Self::from(&metadata);
         if metadata.is_file() {
-            return Ok(identity);
+            return Ok(stamp);
         }
-        Ok(Self { size: 0, mtime: (0, 0), ctime: (0, 0), ..identity })
+        Ok(Self { size: 0, mtime: (0, 0), ctime: (0, 0), ..stamp })
     }
 }
 
@@ -67,39 +66,40 @@ impl From<&Metadata> for FileStamp {
     }
 }
 
-/// A conf that was read from a file and has at least one good line.
+/// A config file that was read and has at least one valid rule.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LoadedConfig {
     /// Its rules and diagnostics.
     pub conf: Conf,
-    /// The file's state at the reading; see
-    /// [`ownership`](crate::ownership::ownership) for what it should be.
-    pub identity: FileStamp,
+    /// The version of the file that was read. See
+    /// [`check_ownership`](crate::ownership::check_ownership) for its expected
+    /// owner.
+    pub stamp: FileStamp,
 }
 
-/// Why a file gives no rules.
+/// The reason why a file gives no rules.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It cannot be opened or read: it is missing, or permission is denied, or
-    /// a link leads nowhere.
+    /// It cannot be opened or read: it is missing, permission is denied, or a
+    /// link is dangling.
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),
     /// It is a directory, a pipe or a device.
     #[error("is not a regular file")]
     NotAFile,
-    /// It changed while it was read; reading it again will do.
+    /// It changed while it was read. A later attempt can succeed.
     #[error("changed while it was read")]
     ChangedWhileReading,
-    /// No line of it is good. What is wrong with them is inside; nothing is
-    /// where the file has only comments and blank lines.
+    /// None of its lines is a valid rule. The diagnostics are empty if the file
+    /// has only comments and blank lines.
     #[error("has no rule")]
     NoRule(Vec<Diagnostic>),
 }
 
 impl LoadError {
-    /// What it takes to tell two reasons apart, so that each is told once.
+    /// Equal for the same reason, so that it is reported once.
     pub(crate) fn kind(&self) -> (u8, Option<i32>) {
         match self {
             Self::Unreadable(e) => (0, e.raw_os_error()),
@@ -110,59 +110,69 @@ impl LoadError {
     }
 }
 
-/// Reads the conf at `path`, once and now.
-///
-/// A file of more than 4 MiB is not read; it has no rule, and
-/// a diagnostic says why.
-///
-/// # Errors
-/// Where there is no rule to be had; see [`Unusable`].
-pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
-    let (bytes, identity) = read(path)?;
-    parse(&bytes, identity)
+impl From<LoadError> for io::Error {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unreadable(e) => e,
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
 }
 
-pub(crate) fn parse(bytes: &[u8], identity: FileStamp) -> Result<LoadedConfig, LoadError> {
+/// Reads the config file at `path` once, immediately.
+///
+/// A file of more than 4 MiB is not parsed: it has no rule, and a diagnostic
+/// states the reason.
+///
+/// # Errors
+/// If the file gives no rules; see [`LoadError`].
+pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
+    let (bytes, stamp) = read(path)?;
+    parse(&bytes, stamp)
+}
+
+pub(crate) fn parse(bytes: &[u8], stamp: FileStamp) -> Result<LoadedConfig, LoadError> {
     let conf = Conf::parse(bytes);
     if conf.rules.is_empty() {
         return Err(LoadError::NoRule(conf.diagnostics));
     }
-    Ok(LoadedConfig { conf, identity })
+    Ok(LoadedConfig { conf, stamp })
 }
 
-/// The whole content, up to one byte beyond the limit, and the state that it
-/// belongs to.
+/// The content, up to one byte beyond the limit, and the stamp of the version
+/// that was read.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, FileStamp), LoadError> {
     let (mut file, before) = open(path)?;
-    let identity = FileStamp::from(&before);
+    let stamp = FileStamp::from(&before);
     let mut bytes = Vec::new();
     let limit = MAX_FILE_LEN as u64 + 1;
     file.by_ref().take(limit).read_to_end(&mut bytes).map_err(LoadError::Unreadable)?;
     let after = file.metadata().map_err(LoadError::Unreadable)?;
-    if FileStamp::from(&after) != identity {
+    if FileStamp::from(&after) != stamp {
         return Err(LoadError::ChangedWhileReading);
     }
-    Ok((bytes, identity))
+    Ok((bytes, stamp))
 }
 
-/// Opens a regular file, and nothing else: to open some devices does something
-/// (a watchdog is started and restarts the machine), and whoever may write the
-/// conf may put a link to one in its place.
+/// Opens a regular file only. Opening a device can have side effects (opening a
+/// watchdog starts it, and it restarts the machine), and a user who can write
+/// the config file can replace it by a link to a device.
 fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
     let open = |path: &Path, flags: OFlags| {
         OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
     };
-    // Names it, and opens nothing yet.
-    let named = open(path, OFlags::PATH).map_err(LoadError::Unreadable)?;
-    let metadata = named.metadata().map_err(LoadError::Unreadable)?;
+    // O_PATH: refers to the file without opening it.
+    let handle = open(path, OFlags::PATH).map_err(LoadError::Unreadable)?;
+    let metadata = handle.metadata().map_err(LoadError::Unreadable)?;
     if !metadata.is_file() {
         return Err(LoadError::NotAFile);
     }
-    // The same, whatever the path leads to by now. A thread may have descriptors
-    // of its own, which `/proc/self` does not show.
-    let same = format!("/proc/thread-self/fd/{}", named.as_raw_fd());
-    let file = match open(Path::new(&same), OFlags::NOCTTY) {
-        // Without a procfs. A pipe that came in between must not block.
+    // The same file, even if the path refers to another one now. A thread may
+    // have a private fd table, which `/proc/self` does not show.
+    let magic_link = format!("/proc/thread-self/fd/{}", handle.as_raw_fd());
+    let file = match open(Path::new(&magic_link), OFlags::NOCTTY) {
+        // There is no procfs. O_NONBLOCK, in case the file was replaced by a
+        // pipe in between.
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             open(path, OFlags::NOCTTY | OFlags::NONBLOCK)
         }

@@ -1,37 +1,37 @@
-//! Where a conf lies by default.
+//! The default path of the config file.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A class of hosts, which share a conf: the name of one folder.
+/// A class of hosts that share a config file: the name of a directory.
 ///
 /// ```
-/// use psstat_matcher::host_config::Class;
+/// use psstat_matcher::host_config::HostClass;
 /// use std::path::Path;
 ///
-/// let class = Class::of_host("pxy12.ams3");
-/// assert_eq!(class.conf(), Path::new("/pxy/shared/conf/psstat.conf"));
+/// let class = HostClass::from_hostname("pxy12.ams3");
+/// assert_eq!(class.config_path(), Path::new("/pxy/shared/conf/psstat.conf"));
 /// assert_eq!("pxy".parse(), Ok(class));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostClass(String);
 
-/// That is no name of a class.
+/// Not a valid class name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a class is a name of letters, digits, -, _ and .")]
+#[error("class may contain only letters, digits, '-', '_' and '.'")]
 pub struct ClassError;
 
 impl HostClass {
-    /// The host's name up to its first dot, without trailing digits: `pxy12.ams3`
-    /// is of class `pxy`. Of a name of digits alone nothing is left.
+    /// The host name up to its first dot, without trailing digits: `pxy12.ams3`
+    /// has class `pxy`. The class is empty if the name consists of digits.
     pub fn from_hostname(host: &str) -> Self {
         let first = host.split('.').next().unwrap_or_default();
         Self(first.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned())
     }
 
-    /// Its conf.
+    /// The config file of the class.
     pub fn config_path(&self) -> PathBuf {
         Path::new("/").join(&self.0).join("shared/conf/psstat.conf")
     }
@@ -41,11 +41,11 @@ impl FromStr for HostClass {
     type Err = ClassError;
 
     /// # Errors
-    /// It is empty, or leads out of its folder, or has a character that the name
-    /// of a host has not.
+    /// If the text is empty, `.` or `..`, or has a character that host names do
+    /// not contain.
     fn from_str(text: &str) -> Result<Self, ClassError> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if text.is_empty() || text == "." || text == ".." || !text.chars().all(fits) {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if text.is_empty() || text == "." || text == ".." || !text.chars().all(is_allowed) {
             return Err(ClassError);
         }
         Ok(Self(text.to_owned()))
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_class_comes_from_the_host() {
+    fn class_is_derived_from_hostname() {
         for (host, class) in [
             ("pxy12.ams3", "pxy"),
             ("pxy", "pxy"),

@@ -1,15 +1,14 @@
-//! The name under which the processes of a rule are summed.
+//! Image names: an image is a named group of processes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The name of an image: what a time series database takes as the value of a
-/// tag.
+/// The name of an image, a valid tag value of time series databases.
 ///
 /// One or more of `-_./a-zA-Z0-9`, at most [`ImageName::MAX_LEN`] bytes, so
-/// that a line of a metric stays under the 1,000 bytes that tcollector takes.
+/// that a metric line stays below tcollector's limit of 1,000 bytes.
 ///
 /// ```
 /// use psstat_matcher::ImageName;
@@ -23,7 +22,7 @@ use thiserror::Error;
 pub struct ImageName(String);
 
 impl ImageName {
-    /// The longest name, in bytes.
+    /// Maximum length in bytes.
     pub const MAX_LEN: usize = 200;
 
     /// The name.
@@ -31,7 +30,7 @@ impl ImageName {
         &self.0
     }
 
-    /// A name from bytes that need not be UTF-8, as they stand in a conf.
+    /// A name from bytes that need not be UTF-8, as in a config file.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, ImageNameError> {
         if bytes.is_empty() {
             return Err(ImageNameError::Empty);
@@ -42,7 +41,7 @@ impl ImageName {
         if bytes.len() > Self::MAX_LEN {
             return Err(ImageNameError::TooLong { len: bytes.len() });
         }
-        // All bytes are ASCII by now, so each is one character.
+        // All bytes are ASCII here, so each is one character.
         Ok(Self(bytes.iter().copied().map(char::from).collect()))
     }
 }
@@ -87,14 +86,14 @@ impl AsRef<str> for ImageName {
     }
 }
 
-/// Why a text is no [`ImageName`].
+/// The reason why a text is not a valid [`ImageName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ImageNameError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("the image name is empty")]
     Empty,
-    /// A byte outside the set that a time series database takes.
+    /// A byte outside the allowed set.
     #[error("the image name has a character other than a-z A-Z 0-9 - _ . /")]
     BadCharacter {
         /// Offset of the first such byte.
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn rejects_invalid_names() {
         assert_eq!("".parse::<ImageName>(), Err(ImageNameError::Empty));
         for (name, at) in [("a b", 1), ("é", 0), ("a=b", 1), ("ab\n", 2), ("a:b", 1)] {
             assert_eq!(name.parse::<ImageName>(), Err(ImageNameError::BadCharacter { at }));

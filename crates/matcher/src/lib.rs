@@ -1,8 +1,8 @@
-//! Rules that pick processes by their command line.
+//! Rules that select processes by their command line.
 //!
-//! A conf file names images and the patterns of their command lines, in the
-//! dialect of Python's `re`. This crate reads it, says what is wrong with it,
-//! follows it while it changes, and tells which images a command line belongs
+//! A config file lists images and patterns of their command lines, in the
+//! dialect of Python's `re`. This crate parses it, produces diagnostics, reloads
+//! it when it changes, and determines the images that a command line belongs
 //! to.
 //!
 //! ```
@@ -10,9 +10,9 @@
 //!
 //! let conf = Conf::parse(b"fi/lrh  lrh.*fi/\nbad     x(?<name>y)\n");
 //!
-//! // The bad line is told; the good one counts.
-//! let shown = conf.diagnostics[0].display("psstat.conf").to_string();
-//! assert_eq!(shown, "\
+//! // The invalid line is reported; the valid one is used.
+//! let text = conf.diagnostics[0].display("psstat.conf").to_string();
+//! assert_eq!(text, "\
 //! error: unknown extension (?<
 //!  --> psstat.conf:2:10
 //!   |
@@ -27,49 +27,50 @@
 //! assert_eq!(images, ["fi/lrh"]);
 //! ```
 //!
-//! [`LiveConf`](live::LiveConf) follows a file, [`Rules::push`] takes rules
-//! from code, [`Survey`] finds rules that fit no process of a machine, or all.
+//! [`ConfigWatcher`](watcher::ConfigWatcher) reloads a file, [`Rules::push`]
+//! adds rules from code, [`CoverageCheck`] finds rules that match no process of
+//! a host, or all of them.
 //!
-//! # What a pattern means
-//! What `re.search` of CPython 3.11 to 3.13 makes of the command line, read as
-//! UTF-8 with `surrogateescape`: text is characters, and each byte that is not
+//! # Meaning of a pattern
+//! A pattern has the meaning of `re.search` in CPython 3.11 to 3.13 on the
+//! command line decoded as UTF-8 with `surrogateescape`: each byte that is not
 //! part of valid UTF-8 is one character, which `.` and `[^a]` match and `\w`,
-//! `\d`, `\s` do not. `.` never matches half a character. A byte in the
+//! `\d`, `\s` do not. `.` never matches a part of a character. A byte in the
 //! pattern that is not UTF-8 matches that byte.
 //!
-//! `\w`, `\d`, `\s`, `\b` and ignoring case use CPython's own tables, of
-//! Unicode 14. A later Python differs in the few hundred letters that were
-//! assigned since, and in nothing else.
+//! `\w`, `\d`, `\s`, `\b` and case-insensitive matching use CPython's own
+//! tables, of Unicode 14. A later Python differs only in the few hundred letters
+//! that were assigned since.
 //!
 //! | Python | here |
 //! |---|---|
-//! | `$` | also before a newline that ends the text |
+//! | `$` | also before a newline at the end of the text |
 //! | `\Z` `\A` `\b` `\B` | the same |
-//! | `\<` `\>` `\/` `\-` | the characters |
-//! | `[[a]`, `[a&&b]`, `[a--b]`, `[a~~b]` | the characters that stand there |
-//! | `\012` `\x0a` `\u000a` `\N{EM DASH}` | the same; `\N` knows the common names |
-//! | `{`, `a{,2}`, `a{x}` | a brace, 0 to 2, the characters |
-//! | `(?aimsux)`, `(?i-s:…)`, `(?#…)` | the same; those of the whole pattern at its start only |
+//! | `\<` `\>` `\/` `\-` | these characters |
+//! | `[[a]`, `[a&&b]`, `[a--b]`, `[a~~b]` | literal characters, not set operations |
+//! | `\012` `\x0a` `\u000a` `\N{EM DASH}` | the same; `\N` for common names |
+//! | `{`, `a{,2}`, `a{x}` | a brace, 0 to 2, literal characters |
+//! | `(?aimsux)`, `(?i-s:…)`, `(?#…)` | the same; flags of the whole pattern only at its start |
 //! | `(?=…)` `(?!…)` `(?<=…)` `(?<!…)` `\1` `(?P=n)` `(?(1)a\|b)` `(?>…)` `a*+` | the same, with a step limit |
-//! | what `re.compile` refuses | refused, with the reason, the column and a remedy |
+//! | patterns that `re.compile` rejects | rejected, with the reason, the column and a suggestion |
 //!
-//! Python takes these, and they are refused: names in `\N{…}` beyond ASCII,
-//! Latin-1, Greek, Cyrillic and common punctuation; group names beyond ASCII;
-//! the undocumented flag `t`; references to groups that CPython itself loses
-//! in a possessive repeat with alternatives, and answers wrongly; groups nested
-//! more than 100 deep; patterns of more than 64 KiB, or of more than 20,000 characters with their repeats
-//! written out.
+//! The following are accepted by Python and rejected here: names in `\N{…}`
+//! beyond ASCII, Latin-1, Greek, Cyrillic and common punctuation; group names
+//! beyond ASCII; group numbers in `(?(…)…)` that are not plain digits, such as
+//! `(?( 1)a)`; the undocumented flag `t`; references to groups that CPython
+//! itself loses in a possessive repeat with alternatives, with wrong results;
+//! groups nested more than 100 deep; patterns of more than 64 KiB, or of more
+//! than 20,000 characters with their repeats written out.
 //!
-//! CPython is the judge: `fixtures/python/judge.py` writes its answers, which
-//! the tests hold against this crate's, over CPython's own table
-//! (`test/re_tests.py`: all 403 patterns right) and over one of 19,339
-//! questions; another test generates patterns and asks the python3 of the
-//! machine. `cargo test -p psstat-matcher table -- --nocapture` prints the
-//! counts.
+//! CPython is the reference. `fixtures/python/judge.py` writes its results, and
+//! the tests compare this crate with them: over CPython's own table
+//! (`test/re_tests.py`, all 403 patterns agree) and over a table of 19,339
+//! cases. Another test generates patterns and compares with the host's python3.
+//! `cargo test -p psstat-matcher table -- --nocapture` prints the counts.
 //!
 //! # Features
-//! `inotify`, on by default: changes of a conf are noticed by events. Without
-//! it they are noticed by looking every two seconds.
+//! `inotify` (default): changes of a config file are detected by events. Without
+//! it, the file is polled every two seconds.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![deny(missing_docs)]
@@ -87,8 +88,8 @@ mod pattern_error;
 mod prefilter;
 mod python;
 mod render;
+mod rule;
 mod rules;
-mod text;
 mod user;
 mod watch;
 pub mod watcher;
@@ -99,7 +100,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
 pub use pattern_error::PatternError;
 pub use python::StepLimit;
-pub use rules::{ClassifyStats, Rule, Rules};
+pub use rule::Rule;
+pub use rules::{ClassifyStats, Rules};
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]

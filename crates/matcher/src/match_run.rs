@@ -1,88 +1,91 @@
-//! A text held against the rules that may match it.
+//! Matching one text against the rules.
 
+use crate::prefilter::Prefilter;
+use crate::python::text::{Kind, encode};
 use crate::python::{BacktrackVm, Budget, StepLimit, Text};
-use crate::rules::{Rule, Rules};
-use crate::text::{Kind, encode};
+use crate::rule::Rule;
 
-/// What is kept of the buffers between two texts, in bytes.
+/// Buffer capacity that is kept from one text to the next, in bytes.
 const MAX_RETAINED: usize = 256 << 10;
 
-/// Memory that is kept from one text to the next.
+/// Memory that is reused from one text to the next.
 #[derive(Debug, Default)]
 pub(crate) struct MatchRun {
-    machine: BacktrackVm,
-    /// The text and its closing space.
+    vm: BacktrackVm,
+    /// The text and the trailing space.
     with_trailing_space: Vec<u8>,
-    /// The same, encoded.
+    /// The same in the form of [`encode`].
     encoded: Vec<u8>,
-    /// Rules that may match.
+    /// Whether each rule can match.
     candidates: Vec<bool>,
 }
 
-/// Asks whether the rule matches, with so many steps at most.
+/// Returns whether the rule matches, within the given number of steps.
 pub(crate) type TryRule<'a> = &'a mut dyn FnMut(u64) -> Result<bool, StepLimit>;
 
 impl MatchRun {
-    /// Calls `each` with the number of every rule that may match, the rule, and
-    /// how to ask it. All take from `budget`.
-    pub(crate) fn for_each_match(
+    /// Calls `visit` with the index of every rule that can match, the rule, and
+    /// a function that tries it. All rules share `budget`.
+    pub(crate) fn for_each_candidate(
         &mut self,
-        rules: &Rules,
+        (rules, prefilter): (&[Rule], &Prefilter),
         text: &[u8],
         budget: &mut Budget,
-        each: &mut dyn FnMut(usize, &Rule, TryRule<'_>),
+        visit: &mut dyn FnMut(usize, &Rule, TryRule<'_>),
     ) {
-        let Self { machine, with_trailing_space: closed, encoded, candidates } = self;
-        rules.filter().candidates(text, candidates);
+        let Self { vm, with_trailing_space, encoded, candidates } = self;
+        prefilter.candidates(text, candidates);
         let kind = Kind::classify(text);
-        closed.clear();
+        with_trailing_space.clear();
         encoded.clear();
         if kind == Kind::Other {
             encode(text, encoded);
             encoded.push(b' ');
         }
-        let tried = rules.rules().iter().enumerate().zip(candidates.iter());
-        for ((number, rule), _) in tried.filter(|(_, may)| **may) {
-            each(number, rule, &mut |most| {
-                let mut ask = |text| matches(rule, text, machine, budget, most);
-                let first = if kind == Kind::Other { strip_trailing_space(encoded) } else { text };
-                if ask(Text { bytes: text, utf8_form: first, kind })? {
+        let selected = rules.iter().enumerate().zip(candidates.iter());
+        for ((index, rule), _) in selected.filter(|(_, is_candidate)| **is_candidate) {
+            visit(index, rule, &mut |max_steps| {
+                let mut try_text = |text| is_match(rule, text, vm, budget, max_steps);
+                let utf8_form =
+                    if kind == Kind::Other { strip_trailing_space(encoded) } else { text };
+                if try_text(Text { bytes: text, utf8_form, kind })? {
                     return Ok(true);
                 }
-                if !rule.compiled().wants_space() {
+                if !rule.compiled().may_need_space() {
                     return Ok(false);
                 }
-                if closed.is_empty() {
-                    closed.extend_from_slice(text);
-                    closed.push(b' ');
+                if with_trailing_space.is_empty() {
+                    with_trailing_space.extend_from_slice(text);
+                    with_trailing_space.push(b' ');
                 }
-                let second = if kind == Kind::Other { &*encoded } else { &*closed };
-                ask(Text { bytes: closed, utf8_form: second, kind })
+                let utf8_form = if kind == Kind::Other { &*encoded } else { &*with_trailing_space };
+                try_text(Text { bytes: with_trailing_space, utf8_form, kind })
             });
         }
-        for buffer in [closed, encoded] {
+        for buffer in [with_trailing_space, encoded] {
             if buffer.capacity() > MAX_RETAINED {
                 *buffer = Vec::new();
             }
         }
-        machine.shrink_to(MAX_RETAINED);
+        vm.shrink_to(MAX_RETAINED);
     }
 }
 
-fn matches(
+/// Matches one rule within `max_steps` and `budget`.
+fn is_match(
     rule: &Rule,
     text: Text<'_>,
-    machine: &mut BacktrackVm,
+    vm: &mut BacktrackVm,
     budget: &mut Budget,
-    most: u64,
+    max_steps: u64,
 ) -> Result<bool, StepLimit> {
-    let granted = most.min(budget.steps);
-    let mut own = Budget { steps: granted, ..*budget };
-    let result = rule.compiled().is_match(text, machine, &mut own);
-    *budget = Budget { steps: budget.steps - (granted - own.steps), ..own };
+    let granted = max_steps.min(budget.steps);
+    let mut rule_budget = Budget { steps: granted, ..*budget };
+    let result = rule.compiled().is_match(text, vm, &mut rule_budget);
+    *budget = Budget { steps: budget.steps - (granted - rule_budget.steps), ..rule_budget };
     result
 }
 
-fn strip_trailing_space(closed: &[u8]) -> &[u8] {
-    closed.strip_suffix(b" ").unwrap_or(closed)
+fn strip_trailing_space(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b" ").unwrap_or(text)
 }

@@ -1,65 +1,65 @@
-//! Whom the conf should belong to.
+//! Owner and permissions of the config file.
 
 use thiserror::Error;
 
 use crate::file::FileStamp;
 use crate::user::{UidLookup, lookup_uid};
 
-/// What is wrong with the ownership of a conf.
+/// A problem with the owner or the permissions of a config file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OwnershipIssue {
-    /// It belongs to somebody who has no business with it.
+    /// The file is owned by an unexpected user.
     #[error(
-        "belongs to uid {uid}, not to {user}, root or the collector's own user; \
-         `chown {user}` mends that"
+        "owned by uid {uid}; expected {user}, root or the collector's user; fix with \
+         `chown {user}`"
     )]
     Owner {
-        /// Whom it belongs to.
+        /// The file's owner.
         uid: u32,
-        /// Whom it should belong to.
+        /// The expected owner.
         user: String,
     },
-    /// It should belong to a user who is not there.
+    /// The file is owned by an unexpected user, and the expected user does not
+    /// exist.
     #[error(
-        "belongs to uid {uid}, not to root or the collector's own user, and there is no user \
-         {user} here; `chown root` mends that"
+        "owned by uid {uid}; expected root or the collector's user ({user} does not exist); fix \
+         with `chown root`"
     )]
     NoSuchUser {
-        /// Whom it belongs to.
+        /// The file's owner.
         uid: u32,
-        /// Whom it should belong to.
+        /// The expected owner.
         user: String,
     },
-    /// Whether it belongs to the right one could not be found out.
+    /// Whether the owner is the expected user could not be determined in time.
     #[error(
-        "belongs to uid {uid}, and the name service does not say in time whether that is {user}; \
-         a number instead of the name needs no name service"
+        "owned by uid {uid}; looking up {user} timed out; give a numeric uid to avoid the lookup"
     )]
     LookupTimedOut {
-        /// Whom it belongs to.
+        /// The file's owner.
         uid: u32,
-        /// Whom it should belong to.
+        /// The expected owner.
         user: String,
     },
-    /// Everybody may write it.
-    #[error("is writable by others (mode {mode:04o}); `chmod o-w` mends that")]
+    /// All users can write the file.
+    #[error("writable by others (mode {mode:04o}); fix with `chmod o-w`")]
     WritableByOthers {
-        /// Its permissions.
+        /// The file's permissions.
         mode: u32,
     },
 }
 
-/// What is wrong with the ownership of a conf in this state; nothing where it
-/// belongs to `user` (a name or a number), root or this process's own effective
-/// user and is not writable by others.
+/// Checks the owner and the permissions of a config file. There is no issue if
+/// the owner is `user` (a name or a number), root or this process's effective
+/// user, and other users cannot write the file.
 ///
-/// Whoever can write the conf chooses what is measured, and how much work
-/// that is.
+/// A user who can write the config file chooses the measured processes and the
+/// amount of work.
 ///
-/// Only where it belongs to neither root nor the own user, the name is looked up:
-/// in `/etc/passwd`, and then with getent(1), for which this waits up to 2 s. It
-/// is anew each time, since a user may come later than the conf.
+/// The name is looked up only if the owner is neither root nor this process's
+/// user: in `/etc/passwd`, then with getent(1), which can take up to 2 s. The
+/// result is not cached, because the user can be created after the file.
 pub fn check_ownership(file: &FileStamp, user: &str) -> Vec<OwnershipIssue> {
     check(file, user, rustix::process::geteuid().as_raw(), lookup_uid)
 }
@@ -67,68 +67,64 @@ pub fn check_ownership(file: &FileStamp, user: &str) -> Vec<OwnershipIssue> {
 fn check(
     file: &FileStamp,
     user: &str,
-    own: u32,
-    look_up: impl FnOnce(&str) -> UidLookup,
+    effective_uid: u32,
+    lookup: impl FnOnce(&str) -> UidLookup,
 ) -> Vec<OwnershipIssue> {
-    let mut complaints = Vec::new();
-    if file.uid != 0 && file.uid != own {
+    let mut issues = Vec::new();
+    if file.uid != 0 && file.uid != effective_uid {
         let (uid, name) = (file.uid, user.to_owned());
-        match look_up(user) {
-            UidLookup::Is(right) if right == uid => {}
-            UidLookup::Is(_) => complaints.push(OwnershipIssue::Owner { uid, user: name }),
-            UidLookup::Unknown => complaints.push(OwnershipIssue::NoSuchUser { uid, user: name }),
-            UidLookup::Unanswered => {
-                complaints.push(OwnershipIssue::LookupTimedOut { uid, user: name });
-            }
+        match lookup(user) {
+            UidLookup::Found(expected) if expected == uid => {}
+            UidLookup::Found(_) => issues.push(OwnershipIssue::Owner { uid, user: name }),
+            UidLookup::NotFound => issues.push(OwnershipIssue::NoSuchUser { uid, user: name }),
+            UidLookup::TimedOut => issues.push(OwnershipIssue::LookupTimedOut { uid, user: name }),
         }
     }
     if file.mode & 0o002 != 0 {
-        complaints.push(OwnershipIssue::WritableByOthers { mode: file.mode & 0o7777 });
+        issues.push(OwnershipIssue::WritableByOthers { mode: file.mode & 0o7777 });
     }
-    complaints
+    issues
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(uid: u32, mode: u32) -> FileStamp {
+    fn stamp(uid: u32, mode: u32) -> FileStamp {
         let zero = (0, 0);
         FileStamp { dev: 0, ino: 0, size: 0, mtime: zero, ctime: zero, uid, gid: 0, mode }
     }
 
-    fn of(uid: u32, mode: u32, found: UidLookup) -> Vec<OwnershipIssue> {
-        check(&file(uid, mode), "appsc", 1000, |user| {
+    /// Issues of a file if the lookup of `appsc` has this result.
+    fn issues(uid: u32, mode: u32, lookup: UidLookup) -> Vec<OwnershipIssue> {
+        check(&stamp(uid, mode), "appsc", 1000, |user| {
             assert_eq!(user, "appsc");
-            found
+            lookup
         })
     }
 
     #[test]
-    fn three_owners_are_right() {
+    fn accepts_three_owners() {
         let user = || "appsc".to_owned();
-        assert_eq!(of(7, 0o100_664, UidLookup::Is(7)), []);
+        assert_eq!(issues(7, 0o100_664, UidLookup::Found(7)), []);
         assert_eq!(
-            of(8, 0o100_644, UidLookup::Is(7)),
+            issues(8, 0o100_644, UidLookup::Found(7)),
             [OwnershipIssue::Owner { uid: 8, user: user() }]
         );
-        let complaint = OwnershipIssue::NoSuchUser { uid: 7, user: user() };
-        assert_eq!(of(7, 0o100_644, UidLookup::Unknown), [complaint]);
-        let complaint = OwnershipIssue::LookupTimedOut { uid: 7, user: user() };
-        assert_eq!(of(7, 0o100_644, UidLookup::Unanswered), [complaint]);
-        // Without asking anybody.
+        let issue = OwnershipIssue::NoSuchUser { uid: 7, user: user() };
+        assert_eq!(issues(7, 0o100_644, UidLookup::NotFound), [issue]);
+        let issue = OwnershipIssue::LookupTimedOut { uid: 7, user: user() };
+        assert_eq!(issues(7, 0o100_644, UidLookup::TimedOut), [issue]);
+        // Accepted without a lookup.
         for uid in [0, 1000] {
-            assert_eq!(check(&file(uid, 0o100_664), "appsc", 1000, |_| unreachable!()), []);
+            assert_eq!(check(&stamp(uid, 0o100_664), "appsc", 1000, |_| unreachable!()), []);
         }
     }
 
     #[test]
     fn world_writable_is_rejected() {
-        let complaint = OwnershipIssue::WritableByOthers { mode: 0o666 };
-        assert_eq!(of(1000, 0o100_666, UidLookup::Unknown), std::slice::from_ref(&complaint));
-        assert_eq!(
-            complaint.to_string(),
-            "is writable by others (mode 0666); `chmod o-w` mends that"
-        );
+        let issue = OwnershipIssue::WritableByOthers { mode: 0o666 };
+        assert_eq!(issues(1000, 0o100_666, UidLookup::NotFound), std::slice::from_ref(&issue));
+        assert!(issue.to_string().contains("mode 0666"), "{issue}");
     }
 }

@@ -1,23 +1,21 @@
-//! Why a pattern is not taken.
+//! The error of a rejected pattern.
 
 use thiserror::Error;
 
-/// Why a pattern is refused: Python refuses it too, or its meaning cannot be
-/// kept, or it is too large.
+/// The reason why a pattern is rejected: Python rejects it too, or its meaning
+/// cannot be kept, or it is too large.
 ///
-/// Displays as the reason alone; [`column`](Self::column) and
-/// [`remedy`](Self::remedy) say where and what to write instead.
+/// Displays as the message alone; [`column`](Self::column) and
+/// [`help`](Self::help) give the location and a suggestion.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct PatternError {
-    /// What is wrong.
     message: String,
     /// 1-based, in characters of the pattern.
     column: usize,
-    /// How many characters are meant, at least 1.
+    /// Length in characters, at least 1.
     span: usize,
-    /// What to write instead.
-    remedy: String,
+    help: String,
 }
 
 impl PatternError {
@@ -26,35 +24,35 @@ impl PatternError {
         message: impl Into<String>,
         at: usize,
         span: usize,
-        remedy: impl Into<String>,
+        help: impl Into<String>,
     ) -> Self {
         Self {
             message: message.into(),
             column: at.saturating_add(1),
             span: span.max(1),
-            remedy: remedy.into(),
+            help: help.into(),
         }
     }
 
-    /// What is wrong, in a phrase.
+    /// The error message, a phrase.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where in the pattern: 1-based, in characters. A byte that is not UTF-8
-    /// is a character.
+    /// Start of the error in the pattern: 1-based, in characters. A byte that is
+    /// not UTF-8 counts as one character.
     pub fn column(&self) -> usize {
         self.column
     }
 
-    /// How many characters from [`column`](Self::column) on are meant; at
-    /// least 1.
+    /// Number of characters from [`column`](Self::column) that the error refers
+    /// to; at least 1.
     pub fn span(&self) -> usize {
         self.span
     }
 
-    /// What to write instead.
-    pub fn remedy(&self) -> &str {
-        &self.remedy
+    /// A suggestion for an equivalent or intended pattern.
+    pub fn help(&self) -> &str {
+        &self.help
     }
 }

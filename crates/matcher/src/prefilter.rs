@@ -1,62 +1,57 @@
-//! Which rules a text can match at all, by one pass over it.
+//! The rules that can match a text, found by one pass over the text.
 
 use aho_corasick::automaton::{Automaton as _, OverlappingState};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 
-use crate::rules::Rule;
-
-/// Finds the literals that rules cannot do without, all in one pass.
+/// Finds the required literals of all rules in one pass.
 #[derive(Debug)]
 pub(crate) struct Prefilter {
-    /// `None` where no rule has a literal.
+    /// `None` if no rule has a literal.
     automaton: Option<NFA>,
     /// The rule of each literal.
     rules: Vec<usize>,
-    /// Whether a rule may match a text without any literal.
+    /// Whether each rule can match a text that has none of the literals.
     unfiltered: Vec<bool>,
 }
 
 impl Prefilter {
-    pub(crate) fn new(rules: &[Rule]) -> Self {
-        let mut literals = Vec::new();
-        let mut numbers = Vec::new();
-        for (number, rule) in rules.iter().enumerate() {
-            let literal = rule.literal();
-            if !literal.is_empty() {
-                literals.push(literal);
-                numbers.push(number);
-            }
-        }
-        // Regardless of case: some rules are, and for the others more
-        // candidates do no harm.
-        let automaton = if literals.is_empty() {
+    /// `literals` has the literal that each rule requires, empty if it
+    /// requires none.
+    pub(crate) fn new<'a>(literals: impl Iterator<Item = &'a [u8]>) -> Self {
+        let literals: Vec<&[u8]> = literals.collect();
+        let (rules, patterns): (Vec<usize>, Vec<&[u8]>) =
+            literals.iter().copied().enumerate().filter(|(_, l)| !l.is_empty()).unzip();
+        // Case-insensitive, because some rules are. The others get more
+        // candidates, which costs time only.
+        let automaton = if patterns.is_empty() {
             None
         } else {
             NFA::builder()
                 .match_kind(MatchKind::Standard)
                 .ascii_case_insensitive(true)
-                .build(&literals)
+                .build(&patterns)
                 .ok()
         };
-        let found = automaton.is_some();
-        let always = rules.iter().map(|r| !found || r.literal().is_empty()).collect();
-        Self { automaton, rules: numbers, unfiltered: always }
+        let is_built = automaton.is_some();
+        let unfiltered = literals.iter().map(|l| !is_built || l.is_empty()).collect();
+        Self { automaton, rules, unfiltered }
     }
 
-    /// Says of each rule whether it may match.
+    /// Sets `out` to whether each rule can match.
     pub(crate) fn candidates(&self, text: &[u8], out: &mut Vec<bool>) {
         out.clear();
         out.extend_from_slice(&self.unfiltered);
         let Some(automaton) = &self.automaton else { return };
         let mut state = OverlappingState::start();
         let input = aho_corasick::Input::new(text).anchored(Anchored::No);
-        // Only the kind of search could be refused, and it is supported.
+        // The only possible error is an unsupported kind of search, and
+        // unanchored searches are supported.
         while automaton.try_find_overlapping(&input, &mut state).is_ok() {
-            let Some(found) = state.get_match() else { break };
-            let number = self.rules.get(found.pattern().as_usize());
-            if let Some(may) = number.and_then(|n| out.get_mut(*n)) {
-                *may = true;
+            let Some(literal) = state.get_match() else { break };
+            let rule = self.rules.get(literal.pattern().as_usize());
+            if let Some(is_candidate) = rule.and_then(|rule| out.get_mut(*rule)) {
+                *is_candidate = true;
             }
         }
     }

@@ -1,19 +1,18 @@
-//! A conf that is followed while it changes.
+//! Live reload of a config file.
 //!
-//! When a change is in force: a new state of the file is taken once it has
-//! been still for [`QUIET`], or, where events tell that somebody has written
-//! and not yet closed it, for [`QUIET_OPEN`], and did not change while it was
-//! read. So a file that is written in pieces is taken when it is
-//! complete, as long as the pauses are shorter than that, and a change is in
-//! force well within a second of the last write. Without events (no inotify,
-//! or a network file system) a change is seen at the next look, at most
-//! [`LOOK`] later, and taken at the one after it.
+//! A new version of the file is loaded once it has been unchanged for
+//! [`SETTLE_TIME`], or for [`SETTLE_TIME_WHILE_OPEN`] if events show that a
+//! writer has changed and not yet closed it, and only if it did not change
+//! while it was read. A file that is written in parts is therefore loaded when
+//! it is complete, provided that the pauses are shorter than that, and a change
+//! is active within a second of the last write. Without events (no inotify, or
+//! a network file system) a change is detected by the next poll, at most
+//! [`POLL_INTERVAL`] later, and loaded by the poll after that.
 //!
-//! A file that is missing, unreadable or without a good line is told once;
-//! whoever follows it keeps the rules it had.
+//! A missing, unreadable or rule-less file is reported once; the caller keeps
+//! its current rules.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,50 +21,50 @@ use crate::file::{self, FileStamp, LoadError, LoadedConfig};
 pub use crate::watch::InotifyLimit;
 use crate::watch::Watch;
 
-/// How long a changed file must be still before it is taken.
+/// Time that a changed file must stay unchanged before it is loaded.
 pub const SETTLE_TIME: Duration = Duration::from_millis(400);
-/// The same while a writer has it open.
+/// The same while a writer has the file open.
 pub const SETTLE_TIME_WHILE_OPEN: Duration = Duration::from_millis(700);
-/// How often it is looked at without an event.
+/// Interval between polls without an event.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// The shortest time between two looks that events cause.
+/// Minimum time between two polls caused by events.
 const MIN_POLL_GAP: Duration = Duration::from_millis(20);
-/// Timestamps of some file systems have a step of 2 s; a file that was
-/// younger than this when it was taken is read once more when it is not.
+/// Timestamps of some file systems have a resolution of 2 s. A file that was
+/// modified less than this time before it was loaded is read once more later.
 const MTIME_GRANULARITY: Duration = Duration::from_millis(2_500);
 
-/// What [`LiveConf::poll`] tells.
+/// A change reported by [`ConfigWatcher::poll`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// There are rules, new or changed. They replace the ones before. The
-    /// diagnostics of a file that not everybody may read quote nothing of it.
+    /// A new or changed config file, whose rules replace the current ones. The
+    /// diagnostics of a file that not all users can read do not quote it.
     Loaded(Box<LoadedConfig>),
-    /// The file gives no rules any more, or none yet. The ones before stay.
+    /// The file gives no rules, or no longer. The current rules stay.
     Unusable(LoadError),
 }
 
-/// What [`LiveConf::look`] read: a file's content, or why there is none.
+/// The result of [`ConfigWatcher::read_raw`]: a file's content, or an error.
 #[derive(Debug)]
 pub struct RawConfig(Result<(Vec<u8>, FileStamp), LoadError>);
 
-/// Follows a conf file through every way of changing it.
+/// Watches a config file and detects every kind of change.
 ///
 /// Wait with `poll(2)` on [`fd`](Self::fd) until [`deadline`](Self::deadline),
-/// then call [`poll`](Self::poll); or just call `poll` often.
+/// then call [`poll`](Self::poll); or call `poll` periodically.
 ///
-/// Reading the file may block where it lies on a network file system whose
-/// server is gone.
+/// Reading the file can block if it is on a network file system whose server is
+/// unreachable.
 ///
 /// ```no_run
-/// use psstat_matcher::watcher::{Event, LiveConf};
+/// use psstat_matcher::watcher::{ConfigWatcher, Event};
 /// use std::time::{Duration, Instant};
 ///
-/// let mut live = LiveConf::new("/pxy/shared/conf/psstat.conf");
+/// let mut watcher = ConfigWatcher::new("/pxy/shared/conf/psstat.conf");
 /// loop {
-///     match live.poll(Instant::now()) {
+///     match watcher.poll(Instant::now()) {
 ///         Some(Event::Loaded(loaded)) => println!("{} rules", loaded.conf.rules.rules().len()),
-///         Some(Event::Unusable(reason)) => eprintln!("the conf {reason}"),
+///         Some(Event::Unusable(error)) => eprintln!("config file {error}"),
 ///         _ => std::thread::sleep(Duration::from_millis(100)),
 ///     }
 /// }
@@ -74,53 +73,53 @@ pub struct RawConfig(Result<(Vec<u8>, FileStamp), LoadError>);
 pub struct ConfigWatcher {
     path: PathBuf,
     watch: Watch,
-    /// The state that was dealt with last.
+    /// The state that was read last.
     current: Option<State>,
-    /// A state that is not yet dealt with, and since when it is still.
+    /// A state that is not read yet, and the time since which it is unchanged.
     pending: Option<(State, Instant)>,
-    /// The last event that is not yet followed by a look.
+    /// The last event that was not yet followed by a poll of the path.
     last_event: Option<Instant>,
     last_poll: Option<Instant>,
-    /// What was told last.
-    told: Option<LastReported>,
+    last_reported: Option<LastReported>,
     next_poll: Option<Instant>,
-    /// When to read a young file once more.
+    /// When to read a recently modified file once more.
     needs_recheck: Option<Instant>,
 }
 
-/// What a look at the path gives.
+/// The state of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     File(FileStamp),
-    /// The number of the error.
+    /// The errno of `stat`.
     Failed(Option<i32>),
 }
 
 impl State {
-    fn of(path: &Path) -> Self {
-        match FileStamp::of(path) {
-            Ok(identity) => Self::File(identity),
+    fn of_path(path: &Path) -> Self {
+        match FileStamp::of_path(path) {
+            Ok(stamp) => Self::File(stamp),
             Err(e) => Self::Failed(e.raw_os_error()),
         }
     }
 
-    /// Whether it is a device, a pipe or the like, whose events tell of its users
-    /// and not of another conf.
+    /// Whether it is a device, a pipe or similar. Its events are caused by its
+    /// users, not by a change of the config file.
     fn is_device_or_fifo(&self) -> bool {
-        const TYPE: u32 = 0o170_000;
+        const S_IFMT: u32 = 0o170_000;
         const S_IFREG: u32 = 0o100_000;
-        matches!(self, Self::File(identity) if identity.mode & TYPE != S_IFREG)
+        matches!(self, Self::File(stamp) if stamp.mode & S_IFMT != S_IFREG)
     }
 
-    /// Device and number of the file.
+    /// Device and inode number of the file.
     fn inode(&self) -> Option<(u64, u64)> {
         match self {
-            Self::File(identity) => Some((identity.dev, identity.ino)),
+            Self::File(stamp) => Some((stamp.dev, stamp.ino)),
             Self::Failed(_) => None,
         }
     }
 }
 
+/// The event that was reported last, to report each change once.
 #[derive(Debug, PartialEq, Eq)]
 enum LastReported {
     Loaded { content: u64, uid: u32, gid: u32, mode: u32 },
@@ -129,11 +128,11 @@ enum LastReported {
 }
 
 impl ConfigWatcher {
-    /// Follows `path`, which need not exist yet, nor its directories. Nothing
-    /// is read before the first [`poll`](Self::poll).
+    /// Watches `path`. Neither the file nor its directories need to exist.
+    /// Nothing is read before the first [`poll`](Self::poll).
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        // A later chdir must not lead to another file.
+        // A later chdir must not change the meaning of a relative path.
         let path = std::path::absolute(&path).unwrap_or(path);
         Self {
             watch: Watch::new(path.clone()),
@@ -142,114 +141,116 @@ impl ConfigWatcher {
             pending: None,
             last_event: None,
             last_poll: None,
-            told: None,
+            last_reported: None,
             next_poll: None,
             needs_recheck: None,
         }
     }
 
-    /// The file that is followed.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What becomes readable when something may have changed; `None` where
-    /// there are no events. It may be another one after each
-    /// [`poll`](Self::poll).
+    /// A descriptor that becomes readable after a possible change; `None` if
+    /// there are no events. It can differ after each [`poll`](Self::poll).
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.watch.fd()
     }
 
-    /// What the kernel has too little of to tell of every change: then some are
-    /// noticed by looking alone, every [`LOOK`]. It is asked for more at each
-    /// look.
-    pub fn shortage(&self) -> Option<InotifyLimit> {
-        self.watch.shortage()
+    /// The kernel limit that prevents events for some changes, which are then
+    /// detected by polling every [`POLL_INTERVAL`]. Each poll requests the
+    /// missing watches again.
+    pub fn inotify_limit(&self) -> Option<InotifyLimit> {
+        self.watch.limit_reached()
     }
 
-    /// When to [`poll`](Self::poll) at the latest; `None` before the first
-    /// time, which is now.
+    /// The time of the next [`poll`](Self::poll) at the latest; `None` before
+    /// the first one, which is due immediately.
     pub fn deadline(&self) -> Option<Instant> {
         self.next_poll
     }
 
-    /// Lets the next [`poll`](Self::poll) read the file and tell what it
-    /// gives, changed or not (SIGHUP).
+    /// Makes the next [`poll`](Self::poll) read the file and report the result
+    /// even if it is unchanged (SIGHUP).
     pub fn reload(&mut self) {
-        self.told = None;
+        self.last_reported = None;
         self.current = None;
         self.pending = None;
         self.next_poll = None;
     }
 
-    /// Looks whether something has changed and tells it, each change once.
+    /// Checks whether the file has changed; returns each change once.
     ///
-    /// Cheap where there was no event and [`deadline`](Self::deadline) is not
-    /// reached. Where nothing has changed, a look allocates nothing and is one
-    /// `stat` of each directory on the way and one of the file.
+    /// Cheap if there was no event and [`deadline`](Self::deadline) is not
+    /// reached. If nothing has changed, it does not allocate and calls `stat`
+    /// once per directory of the path and once for the file.
     ///
-    /// The first call tells at once what is there, unless the file was changed
-    /// within the last [`QUIET`]; [`file::load`] waits for nothing.
+    /// The first call reports the current file immediately, unless it was
+    /// modified within the last [`SETTLE_TIME`]; [`file::load`] does not wait.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
-        let found = self.read_raw(now)?;
-        self.parse_and_report(found)
+        let raw = self.read_raw(now)?;
+        self.parse_and_report(raw)
     }
 
-    /// The part of [`poll`](Self::poll) that reads the file, and may block; what
-    /// it found is for [`understand`](Self::understand).
+    /// The first part of [`poll`](Self::poll), which reads the file and can
+    /// block. Pass its result to
+    /// [`parse_and_report`](Self::parse_and_report).
     pub fn read_raw(&mut self, now: Instant) -> Option<RawConfig> {
         if self.watch.read_events() {
             self.last_event = Some(now);
-            // Somebody who writes in small pieces makes thousands of events.
+            // A process that writes small parts causes thousands of events.
             let soon = self.last_poll.map_or(now, |at| now.max(at + MIN_POLL_GAP));
             self.next_poll = Some(self.next_poll.map_or(soon, |at| at.min(soon)));
         }
         if self.next_poll.is_some_and(|at| now < at) {
             return None;
         }
-        // First the watches, then the look: what changes after the look makes
-        // an event.
+        // The watches are set before the state is read, so that a change after
+        // the read produces an event.
         self.watch.update_watches(self.last_event.is_some());
         self.last_poll = Some(now);
-        let mut state = State::of(&self.path);
+        let mut state = State::of_path(&self.path);
         if !self.watch.is_active(state.inode()) {
-            // It changed where no event tells of it.
+            // It changed without an event.
             self.watch.update_watches(true);
-            state = State::of(&self.path);
+            state = State::of_path(&self.path);
         }
-        let recheck = self.needs_recheck.is_some_and(|at| at <= now);
-        let touched = self.last_event.take().filter(|_| !state.is_device_or_fifo());
-        if touched.is_none() && !recheck && self.pending.is_none() && self.current == Some(state) {
+        let is_recheck = self.needs_recheck.is_some_and(|at| at <= now);
+        let event = self.last_event.take().filter(|_| !state.is_device_or_fifo());
+        if event.is_none() && !is_recheck && self.pending.is_none() && self.current == Some(state) {
             self.next_poll = Some(
                 self.needs_recheck.map_or(now + POLL_INTERVAL, |at| at.min(now + POLL_INTERVAL)),
             );
             return None;
         }
-        let quiet =
+        let settle_time =
             if self.watch.is_being_written() { SETTLE_TIME_WHILE_OPEN } else { SETTLE_TIME };
-        let since = match (touched, self.pending.take()) {
+        let unchanged_since = match (event, self.pending.take()) {
             (Some(at), _) => at,
             (None, Some((earlier, since))) if earlier == state => since,
             (None, Some(_)) => now,
-            // At the start, and where a file that was taken is read once
-            // more, one that was changed a while ago needs no wait.
-            (None, None) if (recheck || self.current.is_none()) && is_older(&state, quiet) => {
-                now.checked_sub(quiet).unwrap_or(now)
+            // At the start, and when a loaded file is read once more, a file
+            // whose last change is old enough need not settle.
+            (None, None)
+                if (is_recheck || self.current.is_none()) && is_older(&state, settle_time) =>
+            {
+                now.checked_sub(settle_time).unwrap_or(now)
             }
             (None, None) => now,
         };
-        if now.saturating_duration_since(since) < quiet {
-            return self.wait(state, since, since + quiet);
+        if now.saturating_duration_since(unchanged_since) < settle_time {
+            return self.wait(state, unchanged_since, unchanged_since + settle_time);
         }
-        let read = file::read(&self.path);
-        if !owned_by(&read, &state) {
-            return self.wait(state, now, now + quiet);
+        let result = file::read(&self.path);
+        if !is_of_state(&result, &state) {
+            return self.wait(state, now, now + settle_time);
         }
         self.current = Some(state);
         self.needs_recheck =
             (!is_older(&state, MTIME_GRANULARITY)).then(|| now + MTIME_GRANULARITY);
         self.next_poll = Some(now + POLL_INTERVAL);
-        Some(RawConfig(read))
+        Some(RawConfig(result))
     }
 
     fn wait(&mut self, state: State, since: Instant, until: Instant) -> Option<RawConfig> {
@@ -258,51 +259,55 @@ impl ConfigWatcher {
         None
     }
 
-    /// The part of [`poll`](Self::poll) that parses what was found, which takes
-    /// CPU alone. Tells nothing where it is what was told last.
-    pub fn parse_and_report(&mut self, RawConfig(read): RawConfig) -> Option<Event> {
-        let (told, event) = match read {
-            Ok((bytes, identity)) => {
+    /// The second part of [`poll`](Self::poll), which parses the content and
+    /// uses CPU only. Returns nothing if the result equals the last report.
+    pub fn parse_and_report(&mut self, RawConfig(result): RawConfig) -> Option<Event> {
+        let (report, event) = match result {
+            Ok((bytes, stamp)) => {
                 let content = fingerprint(&bytes);
-                let FileStamp { uid, gid, mode, .. } = identity;
-                let loaded = LastReported::Loaded { content, uid, gid, mode };
-                let without = LastReported::NoRule { content };
-                if self.told.as_ref().is_some_and(|t| *t == loaded || *t == without) {
+                let FileStamp { uid, gid, mode, .. } = stamp;
+                let with_rules = LastReported::Loaded { content, uid, gid, mode };
+                let without_rules = LastReported::NoRule { content };
+                if self
+                    .last_reported
+                    .as_ref()
+                    .is_some_and(|l| *l == with_rules || *l == without_rules)
+                {
                     return None;
                 }
-                let mut understood = file::parse(&bytes, identity);
+                let mut parsed = file::parse(&bytes, stamp);
                 if mode & READABLE_BY_ALL == 0 {
-                    redact_source(&mut understood);
+                    redact_source(&mut parsed);
                 }
-                match understood {
-                    Ok(conf) => (loaded, Event::Loaded(Box::new(conf))),
-                    Err(reason) => (without, Event::Unusable(reason)),
+                match parsed {
+                    Ok(config) => (with_rules, Event::Loaded(Box::new(config))),
+                    Err(error) => (without_rules, Event::Unusable(error)),
                 }
             }
-            Err(reason) => (LastReported::Unusable(reason.kind()), Event::Unusable(reason)),
+            Err(error) => (LastReported::Unusable(error.kind()), Event::Unusable(error)),
         };
-        if self.told.as_ref() == Some(&told) {
+        if self.last_reported.as_ref() == Some(&report) {
             return None;
         }
-        self.told = Some(told);
+        self.last_reported = Some(report);
         Some(event)
     }
 }
 
-/// Permission to read for those who neither own the file nor are of its group.
+/// Read permission for users other than the owner and its group.
 const READABLE_BY_ALL: u32 = 0o004;
 
-/// A file that not everybody may read is not quoted in a log that others may
-/// read: whoever controls the path could have linked it to any file.
-fn redact_source(understood: &mut Result<LoadedConfig, LoadError>) {
-    let diagnostics = match understood {
+/// Removes quotes of a file that not all users can read, because the log may be
+/// readable to more users: a user who controls the path can link it to any file.
+fn redact_source(parsed: &mut Result<LoadedConfig, LoadError>) {
+    let diagnostics = match parsed {
         Ok(loaded) => &mut loaded.conf.diagnostics,
         Err(LoadError::NoRule(diagnostics)) => diagnostics,
         Err(_) => return,
     };
     for diagnostic in diagnostics {
         diagnostic.text.clear();
-        diagnostic.help = "a check of the conf shows the line".to_owned();
+        diagnostic.help = "run `psstat-dump check` to see the line".to_owned();
     }
 }
 
@@ -312,37 +317,27 @@ fn fingerprint(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Whether what was read is the state that was waited for.
-fn owned_by(read: &Result<(Vec<u8>, FileStamp), LoadError>, state: &State) -> bool {
-    match (read, state) {
-        (Ok((_, read)), State::File(seen)) => read == seen,
+/// Whether the result of a read belongs to the state that has settled.
+fn is_of_state(result: &Result<(Vec<u8>, FileStamp), LoadError>, state: &State) -> bool {
+    match (result, state) {
+        (Ok((_, stamp)), State::File(expected)) => stamp == expected,
         (Ok(_), State::Failed(_)) | (Err(LoadError::ChangedWhileReading), _) => false,
-        // It may have another reason than the look had: EACCES is one of
-        // opening only.
+        // The errors can differ: `open` returns EACCES where `stat` succeeds.
         (Err(_), _) => true,
     }
 }
 
-/// Whether the last change lies further back than that, by the clock that
-/// stamps files. What cannot be told counts as young, what is missing as old.
+/// Whether the last change is at least `age` old by the clock of the file
+/// timestamps. Unknown ages count as new, a missing file counts as old.
 fn is_older(state: &State, age: Duration) -> bool {
-    let State::File(identity) = state else { return true };
-    let (seconds, nanoseconds) = identity.ctime.max(identity.mtime);
+    let State::File(stamp) = state else { return true };
+    let (seconds, nanoseconds) = stamp.ctime.max(stamp.mtime);
     let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds))
     else {
         return false;
     };
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::new(seconds, nanoseconds))
-        .and_then(|then| SystemTime::now().duration_since(then).ok())
+        .and_then(|changed| SystemTime::now().duration_since(changed).ok())
         .is_some_and(|passed| passed >= age)
-}
-
-impl From<LoadError> for io::Error {
-    fn from(reason: LoadError) -> Self {
-        match reason {
-            LoadError::Unreadable(e) => e,
-            other => Self::new(io::ErrorKind::InvalidData, other),
-        }
-    }
 }

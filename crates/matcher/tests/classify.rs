@@ -1,18 +1,18 @@
-//! Command lines and the images that they belong to.
+//! Classification of command lines.
 
 use psstat_matcher::{Conf, Rules};
 
 fn images(conf: &[u8], text: &[u8]) -> Vec<String> {
     let conf = Conf::parse(conf);
-    assert_eq!(conf.diagnostics, [], "the conf is good");
-    let mut found = Vec::new();
-    let verdict = conf.rules.classify(text, &mut |i| found.push(i));
-    assert_eq!((verdict.images, verdict.step_limit_hits), (found.len(), 0));
-    found.into_iter().map(|i| conf.rules.images()[i].to_string()).collect()
+    assert_eq!(conf.diagnostics, []);
+    let mut images = Vec::new();
+    let stats = conf.rules.classify(text, &mut |i| images.push(i));
+    assert_eq!((stats.images, stats.step_limit_hits), (images.len(), 0));
+    images.into_iter().map(|i| conf.rules.images()[i].to_string()).collect()
 }
 
 #[test]
-fn an_image_is_the_union_of_its_rules() {
+fn image_is_the_union_of_its_rules() {
     let conf = b"web nginx\nweb httpd\nall x|nginx|httpd\nnone foo\n";
     assert_eq!(images(conf, b"nginx httpd"), ["web", "all"]);
     assert_eq!(images(conf, b"httpd -k start"), ["web", "all"]);
@@ -21,21 +21,21 @@ fn an_image_is_the_union_of_its_rules() {
 }
 
 #[test]
-fn with_and_without_the_closing_space() {
+fn matches_with_and_without_trailing_space() {
     let conf = b"dollar lrh$\nspace lrh\\s\nend lrh \\Z\nword lrh\\b\nclass lrh[ x]\nany lrh.\n";
     assert_eq!(images(conf, b"/opt/lrh"), ["dollar", "space", "end", "word", "class", "any"]);
     assert_eq!(images(conf, b"/opt/lrh -d"), ["space", "word", "class", "any"]);
-    // Not twice: a closing space that is there already counts as text.
+    // Only one space is added, also to a text that ends in a space.
     assert_eq!(images(b"two lrh\\s\\s\n", b"lrh "), ["two"]);
     assert!(images(b"two lrh\\s\\s\n", b"lrh").is_empty());
-    // Look-around sees it too.
+    // Look-around applies to it too.
     assert_eq!(images(b"ahead lrh(?= )\n", b"lrh"), ["ahead"]);
     assert_eq!(images(b"ahead lrh(?= )\n", b"\xfflrh"), ["ahead"]);
     assert_eq!(images(b"ahead lrh\\s$\n", b"\xfflrh"), ["ahead"]);
 }
 
 #[test]
-fn an_empty_text_matches_nothing() {
+fn empty_text_matches_nothing() {
     let mut rules = Rules::default();
     rules.push("a".parse().unwrap(), "").unwrap();
     rules.push("b".parse().unwrap(), "^$").unwrap();
@@ -46,16 +46,16 @@ fn an_empty_text_matches_nothing() {
 }
 
 #[test]
-fn bytes_of_any_kind() {
+fn matches_arbitrary_bytes() {
     assert_eq!(images(b"a lrh.*fi/\n", b"lrh \xff\xfe\x80 fi/x"), ["a"]);
     assert_eq!(images(b"a ^.$\n", "\u{20ac}".as_bytes()), ["a"]);
-    // The character and the closing space, and no third.
+    // The character and the trailing space.
     assert_eq!(images(b"a ^..$\n", "\u{20ac}".as_bytes()), ["a"]);
     assert!(images(b"a ^...$\n", "\u{20ac}".as_bytes()).is_empty());
     assert_eq!(images(b"a ^...$\n", b"\xe2\x82x"), ["a"]);
     assert_eq!(images(b"a \xff\n", b"x\xffy"), ["a"]);
     assert_eq!(images(b"a (?i)STRASSE-\xc3\x84\n", "stra\u{df}e strasse-\u{e4}".as_bytes()), ["a"]);
-    // Empty arguments and newlines are text like any other.
+    // Empty arguments and newlines are ordinary text.
     assert_eq!(images(b"a sh -c  x\n", b"sh -c  x"), ["a"]);
     assert_eq!(images(b"a one$\n", b"one\n"), ["a"]);
     assert!(images(b"a one$\n", b"one\ntwo").is_empty());
@@ -63,7 +63,7 @@ fn bytes_of_any_kind() {
 }
 
 #[test]
-fn two_megabytes_of_arguments() {
+fn matches_two_megabytes_of_arguments() {
     let conf = b"end needle$\nlook (?<=y)needle\nback (n)eedle.?\\1?$\nno x{3}needle\nbol ^yyy\n";
     for filler in ["y", "\u{e9}", "y\u{301}"] {
         let mut text = b"yyy".to_vec();
@@ -75,9 +75,9 @@ fn two_megabytes_of_arguments() {
     }
 }
 
-/// Rules that backtrack, and are harmless: a few steps at each place.
+/// Backtracking rules that take a few steps per position.
 #[test]
-fn two_megabytes_for_rules_that_backtrack() {
+fn backtracking_rules_match_two_megabytes() {
     let conf = b"twice  (\\w+)=\\1;\nquoted (['\"])needle\\1\nafter (?<=[a-z]=)needle\n\
                  unless needle(?! needle)\nnot (\\w)\\1\\1\\1\\1z\n";
     let mut text = Vec::new();
@@ -91,7 +91,7 @@ fn two_megabytes_for_rules_that_backtrack() {
 }
 
 #[test]
-fn no_rule_can_stall() {
+fn catastrophic_patterns_are_bounded() {
     let conf = Conf::parse(
         b"linear (a+)+$\nback (a+)+\\1$\nlook (?=(a+)+$)x\nfine java\npossessive (?:a++)++$\n\
           ahead (?!(?:a|aa)+$).*b$\nlazy (?:a*?)*?\\Bb(?=c)\n",
@@ -102,11 +102,11 @@ fn no_rule_can_stall() {
         let mut text = vec![b'a'; 5_000];
         text.extend_from_slice(end);
         text.extend_from_slice(b" java bab");
-        let mut found = Vec::new();
-        let verdict = rules.classify(&text, &mut |i| found.push(rules.images()[i].as_str()));
-        assert!(found.contains(&"fine"), "{found:?}");
-        assert!(!found.contains(&"linear"));
-        assert!(verdict.step_limit_hits > 0);
+        let mut images = Vec::new();
+        let stats = rules.classify(&text, &mut |i| images.push(rules.images()[i].as_str()));
+        assert!(images.contains(&"fine"), "{images:?}");
+        assert!(!images.contains(&"linear"));
+        assert!(stats.step_limit_hits > 0);
     }
     let limited: Vec<usize> = rules
         .rules()
@@ -120,19 +120,19 @@ fn no_rule_can_stall() {
 }
 
 #[test]
-fn many_rules_that_backtrack_share_a_budget() {
+fn backtracking_rules_share_a_budget() {
     let mut rules = Rules::default();
     for i in 0..200 {
         rules.push(format!("i{i}").parse().unwrap(), &format!("(a|a)+\\1[yz]{{{i}}}b$")).unwrap();
     }
-    let verdict = rules.classify(&vec![b'a'; 3_000], &mut |_| ());
-    assert!(verdict.step_limit_hits > 0);
-    // Those after the budget ran out gave up at once.
+    let stats = rules.classify(&vec![b'a'; 3_000], &mut |_| ());
+    assert!(stats.step_limit_hits > 0);
+    // Rules after the end of the budget fail immediately.
     assert!(rules.rules().iter().all(|r| r.step_limit_hits() <= 1));
 }
 
 #[test]
-fn find_gives_the_place_in_bytes() {
+fn find_returns_byte_range() {
     let conf = Conf::parse("a b.$\nb (\\w)\\1\nc \u{e9}\nd x\\s\n".as_bytes());
     let find = |n: usize, text: &[u8]| conf.rules.rules()[n].find(text).unwrap();
     assert_eq!(find(0, b"\xff\xc3\xa9ab\xc3\xa9\n"), Some(4..7));
@@ -142,9 +142,9 @@ fn find_gives_the_place_in_bytes() {
     assert_eq!(find(3, b"a"), None);
 }
 
-/// It was `None`, which a check took for "does not match".
+/// It returned `None`, which means "does not match".
 #[test]
-fn find_says_where_it_gave_up() {
+fn find_reports_step_limit() {
     let conf = Conf::parse(b"a (a+)+\\1$\n");
     let rule = &conf.rules.rules()[0];
     assert!(rule.find(&[&[b'a'; 5_000][..], b"!"].concat()).is_err());

@@ -1,5 +1,5 @@
-//! The example, run in a thread of its own: asked, its conf changed,
-//! asked again.
+//! The example, run in a thread: classifies a command line, before and after a
+//! change of its config file.
 
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Write as _};
 use std::time::{Duration, Instant};
@@ -7,25 +7,29 @@ use std::time::{Duration, Instant};
 use psstat_testproc::TempDir;
 
 #[path = "../examples/follow.rs"]
-#[allow(dead_code, reason = "its main is for people")]
+#[allow(dead_code, reason = "`main` is not called")]
 mod follow;
 
-/// Asks for a command line until the answer is as wanted, and gives what was
-/// said before.
-fn ask(questions: &mut PipeWriter, answers: &mut BufReader<PipeReader>, wanted: &str) -> String {
+/// Sends a command line until its images are as expected; returns the output
+/// before that.
+fn send_until(
+    input: &mut PipeWriter,
+    output: &mut BufReader<PipeReader>,
+    expected: &str,
+) -> String {
     let deadline = Instant::now() + Duration::from_secs(20);
-    let mut said = String::new();
+    let mut before = String::new();
     loop {
-        assert!(Instant::now() < deadline, "not {wanted:?}: {said}");
-        questions.write_all(b"/opt/lrh -c /srv/fi/x.conf\n").unwrap();
+        assert!(Instant::now() < deadline, "not {expected:?}: {before}");
+        input.write_all(b"/opt/lrh -c /srv/fi/x.conf\n").unwrap();
         loop {
             let mut line = String::new();
-            answers.read_line(&mut line).unwrap();
-            if line.trim_end() == wanted {
-                return said;
+            output.read_line(&mut line).unwrap();
+            if line.trim_end() == expected {
+                return before;
             }
-            said.push_str(&line);
-            // Any other answer than the wanted one names no image or the old.
+            before.push_str(&line);
+            // The other possible results: no image, or the previous one.
             if ["\n", "fi/lrh\n"].contains(&line.as_str()) {
                 break;
             }
@@ -35,23 +39,23 @@ fn ask(questions: &mut PipeWriter, answers: &mut BufReader<PipeReader>, wanted: 
 }
 
 #[test]
-fn it_answers_by_the_conf_as_it_is() {
+fn example_applies_config_changes() {
     let directory = TempDir::new().unwrap();
     let path = directory.join("psstat.conf");
     std::fs::write(&path, "fi/lrh lrh.*fi/\nbad (\n").unwrap();
-    let (their_questions, mut questions) = std::io::pipe().unwrap();
-    let (answers, their_answers) = std::io::pipe().unwrap();
-    let mut answers = BufReader::new(answers);
+    let (example_input, mut input) = std::io::pipe().unwrap();
+    let (output, example_output) = std::io::pipe().unwrap();
+    let mut output = BufReader::new(output);
     let conf = path.clone();
     let example = std::thread::spawn(move || {
-        follow::follow(&conf, BufReader::new(their_questions), their_answers)
+        follow::follow(&conf, BufReader::new(example_input), example_output)
     });
-    let said = ask(&mut questions, &mut answers, "fi/lrh");
-    assert!(said.starts_with("error: missing ), unterminated subpattern\n"), "{said}");
-    assert!(said.contains("psstat.conf:2:5\n") && said.contains("1 rules are in force"), "{said}");
+    let before = send_until(&mut input, &mut output, "fi/lrh");
+    assert!(before.starts_with("error: "), "{before}");
+    assert!(before.contains("psstat.conf:2:5\n") && before.contains("loaded 1 rules"), "{before}");
     std::fs::write(&path, "fi/lrh lrh.*fi/\nboth lrh\n").unwrap();
-    let said = ask(&mut questions, &mut answers, "fi/lrh both");
-    assert!(said.ends_with("2 rules are in force\n"), "{said}");
-    drop(questions);
+    let before = send_until(&mut input, &mut output, "fi/lrh both");
+    assert!(before.ends_with("loaded 2 rules\n"), "{before}");
+    drop(input);
     example.join().unwrap().unwrap();
 }

@@ -1,15 +1,15 @@
-//! The confs in fixtures/conf.
+//! The config files in fixtures/conf.
 
 use psstat_matcher::{Conf, Severity};
 
 #[test]
-fn the_example_is_clean() {
+fn example_has_no_diagnostics() {
     let conf = Conf::parse(include_bytes!("../../../fixtures/conf/example.conf"));
     assert_eq!(conf.diagnostics, []);
     let images = |text: &[u8]| {
-        let mut found = Vec::new();
-        conf.rules.classify(text, &mut |i| found.push(conf.rules.images()[i].as_str()));
-        found
+        let mut images = Vec::new();
+        conf.rules.classify(text, &mut |i| images.push(conf.rules.images()[i].as_str()));
+        images
     };
     for (text, expected) in [
         ("/sbin/init splash", &["init"][..]),
@@ -30,10 +30,10 @@ fn the_example_is_clean() {
 }
 
 #[test]
-fn each_bad_line_is_told() {
+fn every_invalid_line_is_reported() {
     let text = include_str!("../../../fixtures/conf/bad.conf");
     let conf = Conf::parse(text.as_bytes());
-    let number = |start: &str| text.lines().position(|l| l.starts_with(start)).map(|n| n + 1);
+    let line = |start: &str| text.lines().position(|l| l.starts_with(start)).map(|n| n + 1);
     let warnings: Vec<usize> = conf
         .diagnostics
         .iter()
@@ -42,14 +42,13 @@ fn each_bad_line_is_told() {
         .collect();
     let errors: Vec<usize> =
         conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(|d| d.line).collect();
-    // From the first bad line to the last, and the one at the end.
-    let (first, last) = (number("bad:name"), number("size"));
+    // From the first invalid line to the last, and the one at the end.
+    let (first, last) = (line("bad:name"), line("size"));
     let expected: Vec<usize> =
-        (first.unwrap_or(0)..=last.unwrap_or(0)).chain(number("space")).collect();
+        (first.unwrap_or(0)..=last.unwrap_or(0)).chain(line("space")).collect();
     assert_eq!(errors, expected);
-    // The first and the third of its image say nothing that its last does not.
-    let expected =
-        [number("good  "), number("empty"), number("Good"), number("good            lrh x")];
+    // The first and the third rule of the image are redundant.
+    let expected = [line("good  "), line("empty"), line("Good"), line("good            lrh x")];
     assert_eq!(warnings, expected.map(|n| n.unwrap_or(0)));
     assert!(conf.diagnostics.iter().all(|d| !d.help.is_empty() && !d.message.is_empty()));
 }

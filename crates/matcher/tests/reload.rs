@@ -1,26 +1,55 @@
-//! Every way of changing a conf is noticed, and half a file never is.
+//! Every kind of change of a config file is detected, and partially written files
+//! are not loaded.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_matcher::file::LoadError;
-use psstat_matcher::watcher::{ConfigWatcher, Event};
+use psstat_matcher::watcher::{ConfigWatcher, Event, POLL_INTERVAL};
 use psstat_testproc::TempDir;
 
-/// Polls until an event comes; the limit is far beyond any that is promised,
-/// so that a slow machine does not fail.
-fn next(live: &mut ConfigWatcher) -> Event {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(20) {
-        if let Some(event) = live.poll(Instant::now()) {
-            return event;
-        }
-        sleep(Duration::from_millis(5));
+/// A watcher with a simulated clock: no time limit depends on the host's speed,
+/// and nothing waits.
+struct Simulation {
+    watcher: ConfigWatcher,
+    clock: Instant,
+}
+
+impl Simulation {
+    fn new(path: impl Into<PathBuf>) -> Self {
+        Self { watcher: ConfigWatcher::new(path), clock: Instant::now() }
     }
-    panic!("no event");
+
+    /// Polls every 5 ms of this time, until there is an event.
+    fn advance(&mut self, time: Duration) -> Option<Event> {
+        let end = self.clock + time;
+        while self.clock < end {
+            self.clock += Duration::from_millis(5);
+            if let Some(event) = self.watcher.poll(self.clock) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn next(&mut self) -> Event {
+        self.advance(POLL_INTERVAL * 3).unwrap()
+    }
+
+    /// Expects that a config file with this image is loaded next.
+    #[track_caller]
+    fn expect_loaded(&mut self, image: &str) {
+        assert_eq!(images(&self.next()), [image]);
+    }
+
+    #[track_caller]
+    fn expect_no_event(&mut self) {
+        let event = self.advance(POLL_INTERVAL * 3);
+        assert!(event.is_none(), "{event:?}");
+    }
 }
 
 fn images(event: &Event) -> Vec<String> {
@@ -30,59 +59,44 @@ fn images(event: &Event) -> Vec<String> {
     }
 }
 
-/// The next event is a conf with this one image.
-fn expect(live: &mut ConfigWatcher, image: &str) {
-    assert_eq!(images(&next(live)), [image]);
-}
-
-/// Nothing is told for a while.
-fn expect_silence(live: &mut ConfigWatcher, time: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < time {
-        let event = live.poll(Instant::now());
-        assert!(event.is_none(), "{event:?}");
-        sleep(Duration::from_millis(5));
-    }
-}
-
 fn write(path: &Path, image: &str) {
     fs::write(path, format!("{image} x\n")).unwrap();
 }
 
 #[test]
-fn written_in_place() {
+fn file_written_in_place() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = ConfigWatcher::new(&path);
-    expect(&mut live, "one");
+    let mut simulation = Simulation::new(&path);
+    simulation.expect_loaded("one");
     write(&path, "two");
-    expect(&mut live, "two");
-    // The same content again is no news.
+    simulation.expect_loaded("two");
+    // The same content again is not a change.
     write(&path, "two");
-    expect_silence(&mut live, Duration::from_secs(1));
+    simulation.expect_no_event();
 }
 
 #[test]
-fn renamed_over_and_an_older_file_moved_in() {
+fn renamed_file_and_older_file() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = ConfigWatcher::new(&path);
-    expect(&mut live, "one");
+    let mut simulation = Simulation::new(&path);
+    simulation.expect_loaded("one");
     write(&dir.join("new"), "two");
     fs::rename(dir.join("new"), &path).unwrap();
-    expect(&mut live, "two");
+    simulation.expect_loaded("two");
     write(&dir.join("old"), "old");
     let file = fs::File::options().write(true).open(dir.join("old")).unwrap();
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
     fs::rename(dir.join("old"), &path).unwrap();
-    expect(&mut live, "old");
+    simulation.expect_loaded("old");
 }
 
 #[test]
-fn a_directory_swapped_by_its_link() {
-    // As Kubernetes does it: conf -> ..data/conf, ..data -> a directory.
+fn switched_directory_link() {
+    // As in Kubernetes: conf -> ..data/conf, ..data -> a directory.
     let dir = TempDir::new().unwrap();
     for (name, image) in [("v1", "one"), ("v2", "two")] {
         fs::create_dir(dir.join(name)).unwrap();
@@ -90,53 +104,52 @@ fn a_directory_swapped_by_its_link() {
     }
     symlink("v1", dir.join("..data")).unwrap();
     symlink("..data/conf", dir.join("conf")).unwrap();
-    let mut live = ConfigWatcher::new(dir.join("conf"));
-    expect(&mut live, "one");
+    let mut simulation = Simulation::new(dir.join("conf"));
+    simulation.expect_loaded("one");
     symlink("v2", dir.join("..data_tmp")).unwrap();
     fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
     fs::remove_dir_all(dir.join("v1")).unwrap();
-    expect(&mut live, "two");
+    simulation.expect_loaded("two");
     write(&dir.join("v2/conf"), "three");
-    expect(&mut live, "three");
+    simulation.expect_loaded("three");
 }
 
 #[test]
-fn parents_that_come_and_go() {
+fn created_and_removed_directories() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("a/b/conf");
-    let mut live = ConfigWatcher::new(&path);
-    assert!(matches!(next(&mut live), Event::Unusable(LoadError::Unreadable(_))));
+    let mut simulation = Simulation::new(&path);
+    assert!(matches!(simulation.next(), Event::Unusable(LoadError::Unreadable(_))));
     fs::create_dir_all(dir.join("a/b")).unwrap();
     write(&path, "one");
-    expect(&mut live, "one");
+    simulation.expect_loaded("one");
     fs::rename(dir.join("a"), dir.join("z")).unwrap();
-    assert!(matches!(next(&mut live), Event::Unusable(LoadError::Unreadable(_))));
-    // Told once.
-    expect_silence(&mut live, Duration::from_secs(3));
+    assert!(matches!(simulation.next(), Event::Unusable(LoadError::Unreadable(_))));
+    // Reported once.
+    simulation.expect_no_event();
     fs::create_dir_all(dir.join("a/b")).unwrap();
     write(&path, "two");
-    expect(&mut live, "two");
+    simulation.expect_loaded("two");
     fs::remove_dir_all(dir.join("a")).unwrap();
-    assert!(matches!(next(&mut live), Event::Unusable(LoadError::Unreadable(_))));
-    // The same as the last good one, but it was gone in between.
+    assert!(matches!(simulation.next(), Event::Unusable(LoadError::Unreadable(_))));
+    // The same content as the last valid file, but it was missing in between.
     fs::rename(dir.join("z"), dir.join("a")).unwrap();
-    expect(&mut live, "one");
+    simulation.expect_loaded("one");
 }
 
-/// Every write to a device makes an event for whoever watches it, wherever it
-/// comes from: where somebody always wrote, the device never was still, and the
-/// change to it was never told.
+/// Every write to a device causes an event for its watchers. With frequent writes
+/// the device never settled, and the change to it was never reported.
 #[test]
-fn a_link_to_a_busy_device_is_told() {
+fn link_to_busy_device_is_reported() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("psstat.conf");
     write(&path, "one");
-    let mut live = ConfigWatcher::new(&path);
-    expect(&mut live, "one");
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let mut simulation = Simulation::new(&path);
+    simulation.expect_loaded("one");
+    let is_done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
                 fs::write("/dev/null", "x").unwrap();
                 sleep(Duration::from_millis(1));
             }
@@ -146,52 +159,41 @@ fn a_link_to_a_busy_device_is_told() {
         let start = Instant::now();
         let mut event = None;
         while event.is_none() && start.elapsed() < Duration::from_secs(20) {
-            event = live.poll(Instant::now());
+            event = simulation.advance(Duration::from_millis(5));
             sleep(Duration::from_millis(5));
         }
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(matches!(event, Some(Event::Unusable(LoadError::NotAFile))), "{event:?}");
     });
 }
 
-// Whether somebody has the file open, only events tell.
+// Only events show whether a writer has the file open.
 #[cfg(feature = "inotify")]
 #[test]
-fn written_in_pieces_is_taken_whole() {
+fn file_written_in_parts_is_loaded_when_complete() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = ConfigWatcher::new(&path);
-    expect(&mut live, "one");
+    let mut simulation = Simulation::new(&path);
+    simulation.expect_loaded("one");
     use std::io::Write as _;
-    // By a clock of its own: a busy machine can make any pause too long a one.
-    let mut clock = Instant::now();
-    let mut pass = |time: u64| {
-        let until = clock + Duration::from_millis(time);
-        while clock < until {
-            clock += Duration::from_millis(5);
-            if let Some(event) = live.poll(clock) {
-                return Some(images(&event));
-            }
-        }
-        None
-    };
-    // Held open: pauses up to QUIET_OPEN; reopened: up to QUIET.
+    // Pauses up to SETTLE_TIME_WHILE_OPEN with the file open, else up to
+    // SETTLE_TIME.
     let mut file = fs::File::create(&path).unwrap();
     for image in ["a", "b", "c"] {
         writeln!(file, "{image} x").unwrap();
-        assert_eq!(pass(450), None);
+        assert!(simulation.advance(Duration::from_millis(450)).is_none());
     }
     drop(file);
-    assert_eq!(pass(20_000).unwrap(), ["a", "b", "c"]);
+    assert_eq!(images(&simulation.next()), ["a", "b", "c"]);
     fs::write(&path, "").unwrap();
     for image in ["d", "e", "f"] {
         let mut file = fs::File::options().append(true).open(&path).unwrap();
         writeln!(file, "{image} x").unwrap();
         drop(file);
-        assert_eq!(pass(150), None);
+        assert!(simulation.advance(Duration::from_millis(150)).is_none());
     }
-    assert_eq!(pass(20_000).unwrap(), ["d", "e", "f"]);
+    assert_eq!(images(&simulation.next()), ["d", "e", "f"]);
 }
 
 #[test]
@@ -199,23 +201,23 @@ fn config_without_rules_then_fixed() {
     let dir = TempDir::new().unwrap();
     let path = dir.join("conf");
     write(&path, "one");
-    let mut live = ConfigWatcher::new(&path);
-    expect(&mut live, "one");
+    let mut simulation = Simulation::new(&path);
+    simulation.expect_loaded("one");
     fs::write(&path, "bad (\n").unwrap();
-    match next(&mut live) {
+    match simulation.next() {
         Event::Unusable(LoadError::NoRule(diagnostics)) => assert_eq!(diagnostics.len(), 1),
         other => panic!("{other:?}"),
     }
-    expect_silence(&mut live, Duration::from_secs(3));
+    simulation.expect_no_event();
     write(&path, "one");
-    expect(&mut live, "one");
-    // A change of mode matters to whoever checks it.
+    simulation.expect_loaded("one");
+    // A change of the mode is reported, because the caller checks the owner.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    expect(&mut live, "one");
+    simulation.expect_loaded("one");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(matches!(next(&mut live), Event::Unusable(LoadError::NotAFile)));
-    // Asked for, it is told again.
-    live.reload();
-    assert!(matches!(next(&mut live), Event::Unusable(LoadError::NotAFile)));
+    assert!(matches!(simulation.next(), Event::Unusable(LoadError::NotAFile)));
+    // Reported again on request.
+    simulation.watcher.reload();
+    assert!(matches!(simulation.next(), Event::Unusable(LoadError::NotAFile)));
 }

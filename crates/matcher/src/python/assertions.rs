@@ -1,28 +1,27 @@
-//! What the machine checks without taking characters one by one:
-//! assertions, look-around, back-references, and parts that are matched for
-//! themselves.
+//! Assertions, look-around, back-references and atomic parts of the
+//! backtracking engine.
 
 use super::ast::{Assert, Fold};
 use super::backtrack::{BITSET_WORDS_PER_STEP, Frame, NONE, Run, StepLimit};
 use super::class::{is_word, lower};
-use crate::text::{decode, decode_last};
+use crate::python::text::{decode, decode_last};
 
 impl Run<'_> {
-    /// Matches the part at `pc` for itself: once it has matched, no other way
-    /// of matching it is tried.
+    /// Matches the part at `pc` atomically: after its first match, no
+    /// alternative match of it is tried.
     pub(super) fn match_atomic(
         &mut self,
         pc: usize,
         at: usize,
     ) -> Result<Option<usize>, StepLimit> {
-        let base = self.backtrack.stack.len();
+        let base = self.vm.stack.len();
         let end = self.run(pc, at)?;
         if end.is_some() {
-            // What lies within many such parts is looked at by each.
-            self.charge((self.backtrack.stack.len() - base) as u64 / BITSET_WORDS_PER_STEP)?;
-            // What it set stays, and is still put back when all of it turns
-            // out to lead nowhere.
-            let stack = &mut self.backtrack.stack;
+            // Frames in nested atomic parts are scanned once per level.
+            self.charge((self.vm.stack.len() - base) as u64 / BITSET_WORDS_PER_STEP)?;
+            // The frames that restore slots and repeats are kept, in case the
+            // whole match fails later.
+            let stack = &mut self.vm.stack;
             let mut kept = base;
             for index in base..stack.len() {
                 if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = stack.get(index) {
@@ -35,7 +34,7 @@ impl Run<'_> {
         Ok(end)
     }
 
-    pub(super) fn look(
+    pub(super) fn lookaround(
         &mut self,
         pc: usize,
         at: usize,
@@ -53,22 +52,22 @@ impl Run<'_> {
         if !negate {
             return Ok(self.match_atomic(pc, start)?.is_some());
         }
-        let base = self.backtrack.stack.len();
+        let base = self.vm.stack.len();
         if self.run(pc, start)?.is_none() {
             return Ok(true);
         }
-        // What it set must not stay: undo it, and try nothing else of it.
-        while self.backtrack.stack.len() > base {
-            if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = self.backtrack.stack.last() {
+        // Undo its changes of slots and repeats, and try no alternative.
+        while self.vm.stack.len() > base {
+            if let Some(Frame::Slot { .. } | Frame::Repeat { .. }) = self.vm.stack.last() {
                 self.backtrack()?;
             } else {
-                self.backtrack.stack.pop();
+                self.vm.stack.pop();
             }
         }
         Ok(false)
     }
 
-    /// Each turn is matched for itself, as CPython does it.
+    /// Matches each iteration atomically, as CPython does.
     pub(super) fn possessive(
         &mut self,
         pc: usize,
@@ -94,10 +93,10 @@ impl Run<'_> {
         Ok(Some(at))
     }
 
-    /// What a group has matched, if it has.
+    /// The match of a group, if it has matched.
     pub(super) fn group(&self, group: usize) -> Option<&[u8]> {
-        let start = *self.backtrack.slots.get(group * 2)?;
-        let end = *self.backtrack.slots.get(group * 2 + 1)?;
+        let start = *self.vm.slots.get(group * 2)?;
+        let end = *self.vm.slots.get(group * 2 + 1)?;
         if start == NONE || end == NONE { None } else { self.text.get(start..end) }
     }
 
@@ -107,21 +106,21 @@ impl Run<'_> {
         fold: Fold,
         at: usize,
     ) -> Result<Option<usize>, StepLimit> {
-        let Some(wanted) = self.group(group) else { return Ok(None) };
-        let (mut end, mut seen) = (at, 0);
+        let Some(expected) = self.group(group) else { return Ok(None) };
+        let (mut end, mut compared) = (at, 0);
         let mut is_same = true;
-        while let Some((c, len)) = decode(wanted, seen).filter(|_| is_same) {
-            let found = decode(self.text, end);
-            is_same = found.is_some_and(|(found, _)| match fold {
-                Fold::Exact => c == found,
-                Fold::Ascii => lower(c, true) == lower(found, true),
-                Fold::Unicode => lower(c, false) == lower(found, false),
+        while let Some((c, len)) = decode(expected, compared).filter(|_| is_same) {
+            let actual = decode(self.text, end);
+            is_same = actual.is_some_and(|(actual, _)| match fold {
+                Fold::Exact => c == actual,
+                Fold::Ascii => lower(c, true) == lower(actual, true),
+                Fold::Unicode => lower(c, false) == lower(actual, false),
             });
-            seen += len;
-            end += found.map_or(0, |d| d.1);
+            compared += len;
+            end += actual.map_or(0, |d| d.1);
         }
-        // What was compared counts, whatever came of it.
-        self.charge(seen as u64)?;
+        // The compared bytes are charged even if they differ.
+        self.charge(compared as u64)?;
         Ok(is_same.then_some(end))
     }
 
@@ -136,7 +135,7 @@ impl Run<'_> {
             }
             Assert::LineEnd => at == text.len() || text.get(at) == Some(&b'\n'),
             Assert::Word { ascii, negate } => {
-                // Python before 3.14: an empty text has neither.
+                // Before Python 3.14, neither matches an empty text.
                 if text.is_empty() {
                     return false;
                 }

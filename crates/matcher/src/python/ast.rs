@@ -1,11 +1,11 @@
-//! A pattern as a tree: what CPython's parser makes of it, flags resolved.
+//! The tree of a pattern as CPython parses it, flags resolved.
 
 use std::sync::Arc;
 
-use super::class::Class;
+use super::class::{Class, Item, category_set};
 use super::set::CharSet;
 
-/// The flags that hold at a spot.
+/// The flags that apply at a position of the pattern.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Flags {
     pub(super) ignore_case: bool,
@@ -24,14 +24,14 @@ pub(super) enum Node {
     Repeat { node: Box<Node>, min: u32, max: Option<u32>, kind: Kind },
     Group { index: usize, node: Box<Node> },
     Atomic(Box<Node>),
-    Look { node: Box<Node>, negate: bool, behind: Option<u32> },
+    Lookaround { node: Box<Node>, negate: bool, behind: Option<u32> },
     Backreference { group: usize, fold: Fold },
     Conditional { group: usize, yes: Box<Node>, no: Box<Node> },
     Assert(Assert),
 }
 
-/// One character of a set. How it was written is kept, because CPython joins
-/// alternatives of single characters to a class before it looks at case.
+/// One character of a set. The class as written is kept, because CPython joins
+/// alternatives of single characters to a class before it applies case.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) class: Class,
@@ -46,7 +46,7 @@ pub(super) enum Kind {
     Possessive,
 }
 
-/// How a back-reference compares.
+/// The comparison of a back-reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fold {
     Exact,
@@ -71,10 +71,21 @@ pub(super) enum Assert {
 }
 
 impl Node {
-    /// Least and largest number of characters, saturating.
+    /// A character of a class.
+    pub(super) fn leaf(class: Class, flags: Flags) -> Self {
+        let set = match class.items.as_slice() {
+            [Item::Category(category, negated)] if !class.negate => {
+                category_set(*category, *negated, flags)
+            }
+            _ => Arc::new(class.resolve(flags)),
+        };
+        Self::Leaf(Leaf { class, flags, set })
+    }
+
+    /// Minimum and maximum number of characters, saturating.
     pub(super) fn width(&self, groups: &[Option<(u64, u64)>]) -> (u64, u64) {
         match self {
-            Self::Empty | Self::Look { .. } | Self::Assert(_) => (0, 0),
+            Self::Empty | Self::Lookaround { .. } | Self::Assert(_) => (0, 0),
             Self::Leaf(_) => (1, 1),
             Self::Concat(nodes) => nodes.iter().fold((0, 0), |(low, high): (u64, u64), n| {
                 let (a, b) = n.width(groups);

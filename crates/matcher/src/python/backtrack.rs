@@ -1,9 +1,9 @@
-//! The backtracking machine: CPython's way of matching, with a step limit.
+//! The backtracking engine: CPython's matching algorithm with a step limit.
 //!
-//! It takes what no automaton can say: look-around, back-references,
-//! conditionals, atomic groups, possessive quantifiers. It decodes the text in
-//! place, keeps its stack from one match to the next, and gives up after a
-//! number of steps.
+//! It supports the constructs that no automaton supports: look-around,
+//! back-references, conditionals, atomic groups, possessive quantifiers. It
+//! decodes the text in place, reuses its stack from one match to the next, and
+//! returns an error after a number of steps.
 
 use std::ops::Range;
 
@@ -11,23 +11,23 @@ use thiserror::Error;
 
 use super::ast::Kind;
 use super::program::{Inst, Program};
-use crate::text::{decode, decode_last};
+use crate::python::text::{decode, decode_last};
 
-/// A rule gave up on a text: to tell whether it matches would take more steps
-/// than it may.
+/// A rule exceeded its step limit on a text, so whether it matches is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("it gave up after its step limit")]
+#[error("exceeded the step limit")]
 #[non_exhaustive]
 pub struct StepLimit;
 
-/// Entries of the stack; more than this is a limit too (24 MiB).
+/// Maximum number of stack entries (24 MiB). Exceeding it counts as exceeding
+/// the step limit.
 const MAX_STACK: usize = 1 << 20;
-/// How many words of memory are set or looked at in the time of a step.
+/// Words of memory that are written or read in the time of one step.
 pub(super) const BITSET_WORDS_PER_STEP: u64 = 16;
 /// No position.
 pub(super) const NONE: usize = usize::MAX;
 
-/// What remains between two matches: memory.
+/// Memory that is reused from one match to the next.
 #[derive(Debug, Default)]
 pub(crate) struct BacktrackVm {
     pub(super) stack: Vec<Frame>,
@@ -39,50 +39,30 @@ pub(crate) struct BacktrackVm {
 #[derive(Clone, Copy, Debug)]
 struct Repeat {
     count: u32,
-    /// Where the last turn began that was not owed to the minimum.
+    /// Start of the last iteration beyond the minimum.
     last: usize,
 }
 
-/// What to do when a way turns out to lead nowhere.
+/// An action when an alternative fails.
 #[derive(Debug)]
 pub(super) enum Frame {
-    /// Go on here.
-    Try {
-        pc: u32,
-        at: usize,
-    },
-    /// One character less, down to `low`; then on at `pc`.
-    GiveBack {
-        pc: u32,
-        low: usize,
-        at: usize,
-    },
-    /// One character more of the instruction at `pc`, at most `left`.
-    TakeMore {
-        pc: u32,
-        at: usize,
-        left: u32,
-    },
-    /// One turn more of the repeat at `pc`.
-    LoopMore {
-        pc: u32,
-        at: usize,
-    },
-    /// Put back what was there.
-    Slot {
-        slot: u32,
-        old: usize,
-    },
-    Repeat {
-        repeat: u32,
-        count: u32,
-        last: usize,
-    },
+    /// Continue here.
+    Try { pc: u32, at: usize },
+    /// Give back one character, down to `low`, and continue at `pc`.
+    GiveBack { pc: u32, low: usize, at: usize },
+    /// Take one more character of the instruction at `pc`, at most `left`.
+    TakeMore { pc: u32, at: usize, left: u32 },
+    /// Run one more iteration of the repeat at `pc`.
+    LoopMore { pc: u32, at: usize },
+    /// Restore a slot.
+    Slot { slot: u32, old: usize },
+    /// Restore a repeat.
+    Repeat { repeat: u32, count: u32, last: usize },
 }
 
 impl BacktrackVm {
-    /// Gives back what its stack has beyond so many bytes: one text that took
-    /// much is no reason to keep as much for ever.
+    /// Frees stack capacity above this number of bytes, which a single text may
+    /// have required.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let frames = bytes / size_of::<Frame>();
         if self.stack.capacity() > frames {
@@ -91,8 +71,8 @@ impl BacktrackVm {
         }
     }
 
-    /// Where the program first matches. `steps` is what it may take and is
-    /// less by what it took.
+    /// The range of the first match. `steps` is the step limit and is reduced by
+    /// the steps taken.
     pub(super) fn find(
         &mut self,
         program: &Program,
@@ -102,12 +82,12 @@ impl BacktrackVm {
         let mut at = 0;
         self.steps = *steps;
         let result = loop {
-            let may = match (&program.first, text.get(at)) {
+            let can_start = match (&program.first, text.get(at)) {
                 (Some(first), Some(byte)) => first[usize::from(*byte)],
                 (Some(_), None) => false,
                 (None, _) => true,
             };
-            if may {
+            if can_start {
                 match self.match_at(program, text, at) {
                     Ok(None) => {}
                     Ok(Some(end)) => break Ok(Some(at..end)),
@@ -123,7 +103,7 @@ impl BacktrackVm {
         result
     }
 
-    /// The end of the match that begins at `at`.
+    /// The end of the match that starts at `at`.
     pub(super) fn find_at(
         &mut self,
         program: &Program,
@@ -146,28 +126,28 @@ impl BacktrackVm {
         self.slots.resize(program.slots, NONE);
         self.repeats.clear();
         self.repeats.resize(program.repeats, Repeat { count: 0, last: NONE });
-        let mut run = Run { backtrack: self, insts: &program.insts, text };
+        let mut run = Run { vm: self, insts: &program.insts, text };
         run.charge((program.slots + program.repeats) as u64 / BITSET_WORDS_PER_STEP)?;
         run.run(0, at)
     }
 }
 
-/// One attempt to match.
+/// One attempt to match at a position.
 pub(super) struct Run<'a> {
-    pub(super) backtrack: &'a mut BacktrackVm,
+    pub(super) vm: &'a mut BacktrackVm,
     insts: &'a [Inst],
     pub(super) text: &'a [u8],
 }
 
 impl Run<'_> {
-    /// Runs from `pc` up to an `Accept`, and gives the position there. Nested
-    /// as deep as groups are.
+    /// Runs from `pc` to an `Accept`, and returns the position there. Recursive,
+    /// limited by the nesting depth of groups.
     pub(super) fn run(&mut self, pc: usize, at: usize) -> Result<Option<usize>, StepLimit> {
-        let base = self.backtrack.stack.len();
+        let base = self.vm.stack.len();
         let mut state = Some((pc, at));
         loop {
             let Some((pc, at)) = state else {
-                if self.backtrack.stack.len() <= base {
+                if self.vm.stack.len() <= base {
                     return Ok(None);
                 }
                 state = self.backtrack()?;
@@ -183,20 +163,20 @@ impl Run<'_> {
     }
 
     pub(super) fn charge(&mut self, steps: u64) -> Result<(), StepLimit> {
-        let left = self.backtrack.steps.checked_sub(steps);
-        self.backtrack.steps = left.unwrap_or(0);
+        let left = self.vm.steps.checked_sub(steps);
+        self.vm.steps = left.unwrap_or(0);
         left.map(drop).ok_or(StepLimit)
     }
 
     fn push(&mut self, frame: Frame) -> Result<(), StepLimit> {
-        if self.backtrack.stack.len() >= MAX_STACK {
+        if self.vm.stack.len() >= MAX_STACK {
             return Err(StepLimit);
         }
-        self.backtrack.stack.push(frame);
+        self.vm.stack.push(frame);
         Ok(())
     }
 
-    /// Does one instruction; gives where to go on, or nothing where it fails.
+    /// Executes one instruction; returns the next state, or `None` if it fails.
     fn step(
         &mut self,
         inst: &Inst,
@@ -216,7 +196,7 @@ impl Run<'_> {
             }
             Inst::Jump(to) => Some((*to, at)),
             Inst::Save(slot) => {
-                if let Some(value) = self.backtrack.slots.get_mut(*slot) {
+                if let Some(value) = self.vm.slots.get_mut(*slot) {
                     let old = std::mem::replace(value, at);
                     self.push(Frame::Slot { slot: index(*slot), old })?;
                 }
@@ -227,16 +207,16 @@ impl Run<'_> {
                 Some((next, at))
             }
             Inst::LoopIter { repeat, min, max, lazy, exit } => {
-                let now = self.repeat(*repeat);
-                if now.count < *min {
-                    self.set_repeat(*repeat, Repeat { count: now.count + 1, ..now })?;
+                let current = self.repeat(*repeat);
+                if current.count < *min {
+                    self.set_repeat(*repeat, Repeat { count: current.count + 1, ..current })?;
                     Some((next, at))
                 } else if *lazy {
                     self.push(Frame::LoopMore { pc: index(pc), at })?;
                     Some((*exit, at))
-                } else if max.is_none_or(|max| now.count < max) && now.last != at {
+                } else if max.is_none_or(|max| current.count < max) && current.last != at {
                     self.push(Frame::Try { pc: index(*exit), at })?;
-                    let count = now.count.saturating_add(1);
+                    let count = current.count.saturating_add(1);
                     self.set_repeat(*repeat, Repeat { count, last: at })?;
                     Some((next, at))
                 } else {
@@ -244,7 +224,7 @@ impl Run<'_> {
                 }
             }
             Inst::Lookaround { negate, behind, exit } => {
-                self.look(next, at, *negate, *behind)?.then_some((*exit, at))
+                self.lookaround(next, at, *negate, *behind)?.then_some((*exit, at))
             }
             Inst::Atomic { exit } => self.match_atomic(next, at)?.map(|end| (*exit, end)),
             Inst::Possessive { min, max, exit } => {
@@ -261,7 +241,7 @@ impl Run<'_> {
     }
 
     pub(super) fn backtrack(&mut self) -> Result<Option<(usize, usize)>, StepLimit> {
-        let Some(frame) = self.backtrack.stack.pop() else { return Ok(None) };
+        let Some(frame) = self.vm.stack.pop() else { return Ok(None) };
         Ok(match frame {
             Frame::Try { pc, at } => Some((pc as usize, at)),
             Frame::GiveBack { pc, low, at } => {
@@ -289,22 +269,22 @@ impl Run<'_> {
                 let Some(Inst::LoopIter { repeat, max, .. }) = self.insts.get(pc as usize) else {
                     return Ok(None);
                 };
-                let now = self.repeat(*repeat);
-                if max.is_some_and(|max| now.count >= max) || now.last == at {
+                let current = self.repeat(*repeat);
+                if max.is_some_and(|max| current.count >= max) || current.last == at {
                     return Ok(None);
                 }
-                let count = now.count.saturating_add(1);
+                let count = current.count.saturating_add(1);
                 self.set_repeat(*repeat, Repeat { count, last: at })?;
                 Some((pc as usize + 1, at))
             }
             Frame::Slot { slot, old } => {
-                if let Some(value) = self.backtrack.slots.get_mut(slot as usize) {
+                if let Some(value) = self.vm.slots.get_mut(slot as usize) {
                     *value = old;
                 }
                 None
             }
             Frame::Repeat { repeat, count, last } => {
-                if let Some(value) = self.backtrack.repeats.get_mut(repeat as usize) {
+                if let Some(value) = self.vm.repeats.get_mut(repeat as usize) {
                     *value = Repeat { count, last };
                 }
                 None
@@ -320,9 +300,9 @@ impl Run<'_> {
         at: usize,
     ) -> Result<Option<(usize, usize)>, StepLimit> {
         let Inst::Many { set, min, max, kind } = inst else { return Ok(None) };
-        let wanted = if *kind == Kind::Lazy { *min } else { max.unwrap_or(u32::MAX) };
+        let max_count = if *kind == Kind::Lazy { *min } else { max.unwrap_or(u32::MAX) };
         let (mut end, mut low, mut count) = (at, at, 0);
-        while count < wanted {
+        while count < max_count {
             let Some((_, len)) = decode(self.text, end).filter(|d| set.contains(d.0)) else {
                 break;
             };
@@ -352,20 +332,19 @@ impl Run<'_> {
     }
 
     fn repeat(&self, repeat: usize) -> Repeat {
-        self.backtrack.repeats.get(repeat).copied().unwrap_or(Repeat { count: 0, last: NONE })
+        self.vm.repeats.get(repeat).copied().unwrap_or(Repeat { count: 0, last: NONE })
     }
 
     fn set_repeat(&mut self, repeat: usize, to: Repeat) -> Result<(), StepLimit> {
-        let Some(value) = self.backtrack.repeats.get_mut(repeat) else { return Ok(()) };
+        let Some(value) = self.vm.repeats.get_mut(repeat) else { return Ok(()) };
         let Repeat { count, last } = std::mem::replace(value, to);
         self.push(Frame::Repeat { repeat: index(repeat), count, last })
     }
 }
 
-/// Programs are far smaller than 4 Gi instructions: a pattern has at most
-/// 64 KiB.
-fn index(of: usize) -> u32 {
-    u32::try_from(of).unwrap_or(u32::MAX)
+/// Indices fit into 32 bits, because a pattern has at most 64 KiB.
+fn index(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -375,43 +354,43 @@ mod tests {
 
     const STEPS: u64 = 10_000_000;
 
-    /// What it says of the text, and the steps that it took.
+    /// The result for a text, and the steps taken.
     fn run(pattern: &str, text: &[u8]) -> (Result<Option<Range<usize>>, StepLimit>, u64) {
         let parsed = parse(pattern.as_bytes()).unwrap();
         let program = Program::new(&parsed.node, parsed.groups);
         let mut steps = STEPS;
-        let found = BacktrackVm::default().find(&program, text, &mut steps);
-        (found, STEPS - steps)
+        let range = BacktrackVm::default().find(&program, text, &mut steps);
+        (range, STEPS - steps)
     }
 
-    /// A comparison counted where it matched only, so that some patterns
-    /// compared the text with itself, at each place, for nothing: minutes on a
-    /// long one.
+    /// Only comparisons that matched were charged, so that some patterns
+    /// compared the text with itself at each position without a charge: minutes
+    /// on a long text.
     #[test]
-    fn comparisons_count_whatever_comes_of_them() {
+    fn failed_comparisons_are_charged() {
         let text = |len| [vec![b'a'; len], b"b".to_vec()].concat();
         for len in [100, 1_000] {
-            // At each of the places behind the first, all up to the end.
+            // At each position after the first, all bytes up to the end.
             let compared = (len * len / 2) as u64;
-            let (found, steps) = run(r"^(?=(a*b)).+?\1", &text(len));
-            assert_eq!(found, Ok(None));
+            let (range, steps) = run(r"^(?=(a*b)).+?\1", &text(len));
+            assert_eq!(range, Ok(None));
             assert!(steps > compared && steps < 2 * compared + 20_000, "{steps}");
         }
-        // One that takes more than is left takes all that is left.
-        let all = text(6_000_000);
-        assert_eq!(run(r"^(?=(a*b)).+?\1", &all), (Err(StepLimit), STEPS));
+        // A charge above the rest uses all of the rest.
+        let long = text(6_000_000);
+        assert_eq!(run(r"^(?=(a*b)).+?\1", &long), (Err(StepLimit), STEPS));
     }
 
-    /// So did the memory of groups that is cleared at each place.
+    /// Clearing the slots of groups at each position was not charged either.
     #[test]
-    fn clearing_groups_counts() {
+    fn clearing_groups_is_charged() {
         let pattern = format!("(?=b){}", "()".repeat(20_000));
-        let (found, steps) = run(&pattern, &[b'a'; 1_000]);
-        assert_eq!(found, Ok(None));
+        let (range, steps) = run(&pattern, &[b'a'; 1_000]);
+        assert_eq!(range, Ok(None));
         assert!(steps > 1_000 * 40_000 / BITSET_WORDS_PER_STEP, "{steps}");
         let repeats = format!("(?=b){}", "(?:ab)*".repeat(8_000));
         assert!(run(&repeats, &[b'a'; 1_000]).1 > 1_000 * 8_000 / BITSET_WORDS_PER_STEP);
-        // Few of them cost nothing.
+        // A few groups are free.
         assert!(run("(?=b)()()()", &[b'a'; 1_000]).1 < 4_000);
     }
 }

@@ -1,7 +1,7 @@
 //! Classes in brackets: `[a-z\d]`.
 //!
-//! Python knows no sets within sets: `[[a]`, `[a&&b]`, `[a--b]` and `[a~~b]`
-//! are the characters that stand there.
+//! Python has no nested sets: `[[a]`, `[a&&b]`, `[a--b]` and `[a~~b]` are literal
+//! characters.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::parse::{Parser, Result, err};
 use super::token::{Token, TokenKind};
 
 impl Parser {
-    /// What follows a `[` at `at`.
+    /// The class after a `[` at `at`.
     pub(super) fn char_class(&mut self, at: usize, flags: Flags) -> Result<Node> {
         let mut items: Vec<Item> = Vec::new();
         let negate = self.tokens.consume_if('^');
@@ -26,27 +26,26 @@ impl Parser {
                 items.push(first);
                 continue;
             }
-            let token_2 = self.class_token(at)?;
-            if is(token_2, ']') {
+            let second = self.class_token(at)?;
+            if is(second, ']') {
                 items.push(first);
                 items.push(Item::Char(u32::from('-')));
                 break;
             }
-            let second = self.class_item(token_2)?;
-            match (first, second) {
+            match (first, self.class_item(second)?) {
                 (Item::Char(low), Item::Char(high)) if low <= high => {
                     items.push(Item::Range(low, high));
                 }
                 (Item::Char(_), Item::Char(_)) => {
                     let span = self.tokens.at() - token.at;
-                    let message = "bad character range: it ends before it begins";
+                    let message = "bad character range: the end is before the start";
                     return Err(err(message, token.at, span, "swap the ends, or write `\\-`"));
                 }
                 _ => {
                     let span = self.tokens.at() - token.at;
-                    let message = "bad character range: a class is no end of a range";
-                    let remedy = "write `\\-` for the character, or put it last";
-                    return Err(err(message, token.at, span, remedy));
+                    let message = "bad character range: a class cannot be an end of a range";
+                    let help = "write `\\-` for a literal `-`, or put it last";
+                    return Err(err(message, token.at, span, help));
                 }
             }
         }
@@ -65,9 +64,9 @@ impl Parser {
     fn class_token(&mut self, at: usize) -> Result<Token> {
         let span = self.tokens.at().saturating_sub(at);
         self.tokens.get().ok_or_else(|| {
-            let remedy = "close it with `]`, or write `\\[` for the character; a `]` that stands \
-                          first in a class is a character of it";
-            err("unterminated character set", at, span, remedy)
+            let help = "close it with `]`, or write `\\[` for a literal `[`; a `]` at the start \
+                        of a class is literal";
+            err("unterminated character set", at, span, help)
         })
     }
 

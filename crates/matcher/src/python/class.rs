@@ -1,9 +1,10 @@
-//! What a class means: `[a-z\d]`, `\w`, a literal, each with its flags.
+//! The characters of a class: `[a-z\d]`, `\w`, a literal, each with its flags.
 //!
-//! Ignoring case follows CPython step by step, since it has no closed rule:
-//! the characters of a class are lowered, those that share an upper case are
-//! added, and then the *lowered* character of the text is looked up; unless no
-//! character of the class has case, then the text is looked up as it is.
+//! Case-insensitive matching follows the steps of CPython, because there is no
+//! simple rule: the characters of a class are lowered, characters that share an
+//! upper case are added, and the *lowered* character of the text is compared.
+//! If no character of the class has case, the text's character is compared
+//! unchanged.
 
 use std::sync::{Arc, OnceLock};
 
@@ -28,7 +29,7 @@ pub(super) enum Item {
     Category(Category, bool),
 }
 
-/// A class as it is written, before flags give it a meaning.
+/// A class as written, before flags are applied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Class {
     pub(super) items: Vec<Item>,
@@ -45,24 +46,22 @@ impl Class {
         };
         if self.negate { set.negated() } else { set }
     }
-}
 
-impl Class {
-    /// Whether a character of it has case.
+    /// Whether one of its characters has case.
     pub(super) fn has_case(&self, ascii: bool) -> bool {
         self.items.iter().any(|item| match *item {
             Item::Char(c) => has_case(c, ascii),
             Item::Range(first, last) => {
-                last > 0xffff || cased_between(first, last).iter().any(|c| has_case(*c, ascii))
+                last > 0xffff || cased_in_range(first, last).iter().any(|c| has_case(*c, ascii))
             }
             Item::Category(..) => false,
         })
     }
 }
 
-/// The characters of `\w` and the like, shared by all patterns: they are
-/// hundreds of ranges, and a conf may have them a million times. Case has no
-/// part in it.
+/// The characters of `\w` and similar, shared by all patterns: they are hundreds
+/// of ranges, and a config file can contain them a million times. They do not
+/// depend on case.
 pub(super) fn category_set(category: Category, negated: bool, flags: Flags) -> Arc<CharSet> {
     static SETS: [OnceLock<Arc<CharSet>>; 12] = [const { OnceLock::new() }; 12];
     let number = category as usize * 4 + usize::from(negated) * 2 + usize::from(flags.ascii);
@@ -73,7 +72,7 @@ pub(super) fn category_set(category: Category, negated: bool, flags: Flags) -> A
     SETS.get(number).map_or_else(new, |set| Arc::clone(set.get_or_init(new)))
 }
 
-/// Whether `c` is a word character; bytes that are not UTF-8 are none.
+/// Whether `c` is a word character. Bytes that are not UTF-8 are not.
 pub(crate) fn is_word(c: u32, ascii: bool) -> bool {
     match u8::try_from(c) {
         Ok(byte) if byte < 128 => byte.is_ascii_alphanumeric() || byte == b'_',
@@ -81,7 +80,7 @@ pub(crate) fn is_word(c: u32, ascii: bool) -> bool {
     }
 }
 
-/// Lower case as the flags have it.
+/// The lower case of a character.
 pub(crate) fn lower(c: u32, ascii: bool) -> u32 {
     if c < 128 {
         return if (65..=90).contains(&c) { c + 32 } else { c };
@@ -93,9 +92,9 @@ fn upper(c: u32) -> u32 {
     mapped(UPPER, c)
 }
 
-/// The character that a table of (first, last, step, difference) makes of `c`.
+/// Maps `c` by a table of (first, last, step, difference).
 fn mapped(table: &[(u32, u32, u32, i32)], c: u32) -> u32 {
-    // Runs with a step may interleave, at most two deep.
+    // Runs with a step can interleave, at most two at a time.
     let start = table.partition_point(|run| run.0 <= c);
     for &(first, last, step, difference) in table.iter().take(start).rev().take(4) {
         if c <= last && (c - first).is_multiple_of(step) {
@@ -141,19 +140,19 @@ fn category_ranges(category: Category, ascii: bool) -> &'static [(u32, u32)] {
     }
 }
 
-/// What ignoring case looks up, made once.
+/// Tables for case-insensitive matching, computed once.
 struct CaseFolded {
     /// All characters whose case changes, sorted.
     all: Vec<u32>,
-    /// Those that are not their own lower case: it and the character, sorted.
+    /// Lower case and character, for characters that are not lower case, sorted.
     by_lower: Vec<(u32, u32)>,
     /// `all` as a set.
     set: CharSet,
 }
 
 fn fold_case() -> &'static CaseFolded {
-    static CASED: OnceLock<CaseFolded> = OnceLock::new();
-    CASED.get_or_init(|| {
+    static TABLES: OnceLock<CaseFolded> = OnceLock::new();
+    TABLES.get_or_init(|| {
         let runs = LOWER.iter().chain(UPPER).flat_map(|&(first, last, step, _)| {
             (first..=last).step_by(usize::try_from(step).unwrap_or(1))
         });
@@ -169,14 +168,14 @@ fn fold_case() -> &'static CaseFolded {
 }
 
 /// The characters with case from `first` to `last`.
-fn cased_between(first: u32, last: u32) -> &'static [u32] {
+fn cased_in_range(first: u32, last: u32) -> &'static [u32] {
     let all = &fold_case().all;
     let start = all.partition_point(|c| *c < first);
     let end = all.partition_point(|c| *c <= last);
     all.get(start..end).unwrap_or_default()
 }
 
-/// The characters that have this lower case, itself left out.
+/// The other characters with this lower case.
 fn with_lower(low: u32, ascii: bool) -> Vec<u32> {
     let by_lower = &fold_case().by_lower;
     let start = by_lower.partition_point(|pair| pair.0 < low);
@@ -189,9 +188,9 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
         return literal_ignoring_case(c, ascii);
     }
     let mut lowered: Vec<(u32, u32)> = Vec::new();
-    // Ranges that reach beyond U+FFFF are compared with the upper case too.
+    // Ranges that extend beyond U+FFFF are compared with the upper case too.
     let mut wide: Vec<(u32, u32)> = Vec::new();
-    let mut any_cased = false;
+    let mut has_cased = false;
     let add = |c: u32, lowered: &mut Vec<(u32, u32)>| {
         let low = lower(c, ascii);
         lowered.push((low, low));
@@ -200,24 +199,23 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
     for item in items {
         match *item {
             Item::Char(c) if c > 0xffff => {
-                // CPython keeps these as they are.
-                any_cased = true;
+                // CPython does not change these.
+                has_cased = true;
                 lowered.push((c, c));
             }
             Item::Char(c) => {
-                any_cased |= has_case(c, ascii);
+                has_cased |= has_case(c, ascii);
                 add(c, &mut lowered);
             }
             Item::Range(first, last) => {
-                let inside = cased_between(first, last);
-                any_cased |= last > 0xffff || inside.iter().any(|c| has_case(*c, ascii));
-                // A character without case is its own lower case, and one
-                // that is not its own must not stay.
+                let cased = cased_in_range(first, last);
+                has_cased |= last > 0xffff || cased.iter().any(|c| has_case(*c, ascii));
+                // Characters that are not lower case are replaced by theirs.
                 let narrow = last.min(0xffff);
                 for (from, to) in strip_lowercase(first, narrow, ascii) {
                     lowered.push((from, to));
                 }
-                for c in inside.iter().filter(|c| **c <= 0xffff) {
+                for c in cased.iter().filter(|c| **c <= 0xffff) {
                     add(*c, &mut lowered);
                 }
                 if last > 0xffff {
@@ -227,25 +225,24 @@ fn ignoring_case(items: &[Item], ascii: bool) -> CharSet {
             Item::Category(..) => lowered.extend(ranges(item, ascii)),
         }
     }
-    let plain = || CharSet::new(items.iter().flat_map(|i| ranges(i, ascii)).collect());
-    if !any_cased {
-        return plain();
+    if !has_cased {
+        return CharSet::new(items.iter().flat_map(|i| ranges(i, ascii)).collect());
     }
-    let wanted = CharSet::new(lowered);
+    let lowered = CharSet::new(lowered);
     let matches = |c: u32| {
         let low = lower(c, ascii);
         let up = upper(low);
-        wanted.contains(low)
+        lowered.contains(low)
             || wide.iter().any(|r| (r.0..=r.1).contains(&low) || (r.0..=r.1).contains(&up))
     };
-    closed_under_case(&wanted, &wide, matches)
+    case_closure(&lowered, &wide, matches)
 }
 
-/// The code points from `first` to `last` that are their own lower case.
+/// The code points from `first` to `last` that equal their lower case.
 fn strip_lowercase(first: u32, last: u32, ascii: bool) -> Vec<(u32, u32)> {
     let mut out = Vec::new();
     let mut next = first;
-    for &c in cased_between(first, last).iter().filter(|c| lower(**c, ascii) != **c) {
+    for &c in cased_in_range(first, last).iter().filter(|c| lower(**c, ascii) != **c) {
         if c > next {
             out.push((next, c - 1));
         }
@@ -257,15 +254,11 @@ fn strip_lowercase(first: u32, last: u32, ascii: bool) -> Vec<(u32, u32)> {
     out
 }
 
-/// The characters for which `matches` holds, which for those without case is
-/// to be in `wanted` or `wide`.
-fn closed_under_case(
-    wanted: &CharSet,
-    wide: &[(u32, u32)],
-    matches: impl Fn(u32) -> bool,
-) -> CharSet {
-    let all = CharSet::new(wanted.ranges().iter().chain(wide).copied().collect());
-    // Without case: in `all` and not in the set of those with it.
+/// The characters with case for which `matches` holds, and the characters
+/// without case in `lowered` or `wide`.
+fn case_closure(lowered: &CharSet, wide: &[(u32, u32)], matches: impl Fn(u32) -> bool) -> CharSet {
+    let all = CharSet::new(lowered.ranges().iter().chain(wide).copied().collect());
+    // Without case: in `all` and not in the set of characters with case.
     let mut outside = negate(all.ranges());
     outside.extend_from_slice(fold_case().set.ranges());
     let mut out = CharSet::new(outside).negated().ranges().to_vec();
@@ -279,8 +272,8 @@ fn literal_ignoring_case(c: u32, ascii: bool) -> CharSet {
         return CharSet::new(vec![(c, c)]);
     }
     let low = lower(c, ascii);
-    let wanted: Vec<u32> = std::iter::once(low).chain(extra(low, ascii).iter().copied()).collect();
-    let mut out: Vec<u32> = wanted.iter().flat_map(|w| with_lower(*w, ascii)).collect();
-    out.extend(wanted.iter().filter(|t| lower(**t, ascii) == **t));
-    CharSet::new(out.into_iter().map(|t| (t, t)).collect())
+    let lowered: Vec<u32> = std::iter::once(low).chain(extra(low, ascii).iter().copied()).collect();
+    let mut out: Vec<u32> = lowered.iter().flat_map(|l| with_lower(*l, ascii)).collect();
+    out.extend(lowered.iter().filter(|l| lower(**l, ascii) == **l));
+    CharSet::new(out.into_iter().map(|c| (c, c)).collect())
 }

@@ -1,10 +1,11 @@
-//! What a pattern surely asks for, to compare two patterns by.
+//! The literals that a pattern requires, to find patterns that match everything
+//! another pattern matches.
 
-use super::analysis::{character_of, is_empty_anywhere};
+use super::analysis::{always_matches, single_char};
 use super::ast::{Kind, Node};
 use super::parse::parse;
 
-/// What a pattern's alternatives ask for.
+/// The literals that each alternative of a pattern requires.
 #[derive(Debug)]
 pub(crate) struct LiteralSketch(Vec<Alternative>);
 
@@ -17,49 +18,49 @@ struct Letter {
 
 #[derive(Debug, Default)]
 struct Alternative {
-    /// Runs of characters that each match has.
+    /// Runs of characters that each match contains.
     runs: Vec<Vec<Letter>>,
-    /// The one run that is all that it asks for.
-    plain: Option<Vec<Letter>>,
+    /// The run, if it is the only requirement.
+    literal: Option<Vec<Letter>>,
 }
 
 impl LiteralSketch {
-    /// `None` where it is no pattern.
-    pub(crate) fn new(source: &[u8]) -> Option<Self> {
-        let alternatives = match parse(source).ok()?.node {
+    /// `None` if the pattern is invalid.
+    pub(crate) fn new(pattern: &[u8]) -> Option<Self> {
+        let alternatives = match parse(pattern).ok()?.node {
             Node::Alternation(nodes) => nodes.iter().map(Alternative::new).collect(),
             node => vec![Alternative::new(&node)],
         };
         Some(Self(alternatives))
     }
 
-    /// How much there is to compare.
+    /// The number of characters to compare.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().flat_map(|a| &a.runs).map(Vec::len).sum()
     }
 
-    /// Whether this matches whatever the other one matches: each of that one's
-    /// alternatives has the plain text of one of these in it. `false` where it
-    /// cannot be told.
+    /// Whether this pattern matches every text that the other one matches: each
+    /// alternative of `other` requires a literal of this pattern. `false` if it
+    /// is unknown.
     pub(crate) fn contains(&self, other: &Self) -> bool {
-        let plain: Vec<&[Letter]> = self.0.iter().filter_map(|a| a.plain.as_deref()).collect();
-        other
-            .0
-            .iter()
-            .all(|narrow| plain.iter().any(|wide| narrow.runs.iter().any(|run| has(run, wide))))
+        let literals: Vec<&[Letter]> = self.0.iter().filter_map(|a| a.literal.as_deref()).collect();
+        let is_contained = |narrow: &Alternative| {
+            literals.iter().any(|wide| narrow.runs.iter().any(|run| has(run, wide)))
+        };
+        other.0.iter().all(is_contained)
     }
 }
 
 impl Alternative {
     fn new(node: &Node) -> Self {
-        let mut finder = Finder::default();
+        let mut finder = RunFinder::default();
         finder.node(node);
-        finder.end();
-        Self { runs: finder.runs, plain: is_literal(node) }
+        finder.end_run();
+        Self { runs: finder.runs, literal: literal(node) }
     }
 }
 
-/// Whether each text of a run has a text of `wide` in it.
+/// Whether each text that a run matches contains a text that `wide` matches.
 fn has(run: &[Letter], wide: &[Letter]) -> bool {
     let is_in = |narrow: &Letter, wide: &Letter| {
         let same = narrow.character == wide.character;
@@ -69,26 +70,26 @@ fn has(run: &[Letter], wide: &[Letter]) -> bool {
     run.windows(wide.len()).any(|window| window.iter().zip(wide).all(|(n, w)| is_in(n, w)))
 }
 
-/// The characters of a pattern that asks for nothing else. What may be nothing
-/// at its ends (`.*`) asks for nothing.
-fn is_literal(node: &Node) -> Option<Vec<Letter>> {
+/// The characters of a pattern without other requirements. Items at its ends
+/// that can be empty (`.*`) require nothing.
+fn literal(node: &Node) -> Option<Vec<Letter>> {
     let nodes = match node {
         Node::Concat(nodes) => nodes.as_slice(),
         node => std::slice::from_ref(node),
     };
-    let start = nodes.iter().position(|n| !is_empty_anywhere(n))?;
-    let end = nodes.iter().rposition(|n| !is_empty_anywhere(n))?;
+    let start = nodes.iter().position(|n| !always_matches(n))?;
+    let end = nodes.iter().rposition(|n| !always_matches(n))?;
     let mut run = Vec::new();
     if !nodes.get(start..=end)?.iter().all(|node| letters(node, &mut run)) {
         return None;
     }
-    // The closing space may be what its match ends in, and be none of the
-    // other's.
+    // A final space could match the trailing space, which is not part of the
+    // other rule's match.
     let is_space = |letter: &Letter| (9..=32).contains(&letter.character);
     run.last().is_some_and(|last| !is_space(last)).then_some(run)
 }
 
-/// Adds the characters of a node; tells whether it is nothing else.
+/// Adds the characters of a node; returns whether it consists of characters.
 fn letters(node: &Node, run: &mut Vec<Letter>) -> bool {
     match node {
         Node::Leaf(_) => {
@@ -107,21 +108,21 @@ fn letters(node: &Node, run: &mut Vec<Letter>) -> bool {
 
 fn letter(node: &Node) -> Option<Letter> {
     let Node::Leaf(leaf) = node else { return None };
-    character_of(leaf.set.ranges()).map(|(character, folded)| Letter { character, folded })
+    single_char(leaf.set.ranges()).map(|(character, folded)| Letter { character, folded })
 }
 
 #[derive(Default)]
-struct Finder {
+struct RunFinder {
     run: Vec<Letter>,
     runs: Vec<Vec<Letter>>,
 }
 
-impl Finder {
+impl RunFinder {
     fn node(&mut self, node: &Node) {
         match node {
             Node::Leaf(_) => match letter(node) {
                 Some(letter) => self.run.push(letter),
-                None => self.end(),
+                None => self.end_run(),
             },
             Node::Concat(nodes) => nodes.iter().for_each(|n| self.node(n)),
             // A group with flags.
@@ -130,18 +131,18 @@ impl Finder {
             }
             Node::Group { node, .. } | Node::Atomic(node) => self.node(node),
             Node::Repeat { node, min: 1.., kind, .. } if *kind != Kind::Possessive => {
-                // It is there once at least; what is beside it need not be
-                // beside each of its turns.
-                self.end();
+                // The repeated item occurs at least once. The text before and
+                // after the repeat is not adjacent to each iteration.
+                self.end_run();
                 self.node(node);
-                self.end();
+                self.end_run();
             }
             Node::Assert(_) | Node::Empty => {}
-            _ => self.end(),
+            _ => self.end_run(),
         }
     }
 
-    fn end(&mut self) {
+    fn end_run(&mut self) {
         if !self.run.is_empty() {
             self.runs.push(std::mem::take(&mut self.run));
         }
@@ -169,22 +170,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_wrongly(
+        fn contained_patterns_never_match_more(
             wide in pattern(),
             narrow in pattern(),
             texts in prop::collection::vec("[abA é]{1,6}", 8),
         ) {
-            let outline = |source: &str| LiteralSketch::new(source.as_bytes()).unwrap();
-            if outline(&wide).contains(&outline(&narrow)) {
+            let sketch = |pattern: &str| LiteralSketch::new(pattern.as_bytes()).unwrap();
+            if sketch(&wide).contains(&sketch(&narrow)) {
                 let mut rules = Rules::default();
                 for pattern in [&wide, &narrow] {
                     rules.push("image".parse().unwrap(), pattern).unwrap();
                 }
-                let finds = |rule: usize, text: &str| rules.rules()[rule].find(text.as_bytes());
+                let matches =
+                    |rule: usize, text: &str| rules.rules()[rule].find(text.as_bytes()).unwrap();
                 for text in texts {
-                    let both = (finds(0, &text).unwrap(), finds(1, &text).unwrap());
-                    let fine = both.0.is_some() || both.1.is_none();
-                    prop_assert!(fine, "{} and {} on {}", wide, narrow, text);
+                    let is_contained = matches(0, &text).is_some() || matches(1, &text).is_none();
+                    prop_assert!(is_contained, "{} and {} on {}", wide, narrow, text);
                 }
             }
         }
@@ -192,12 +193,12 @@ mod tests {
 
     #[track_caller]
     fn check(wide: &str, narrow: &str, contains: bool) {
-        let outline = |source: &str| LiteralSketch::new(source.as_bytes()).unwrap();
-        assert_eq!(outline(wide).contains(&outline(narrow)), contains, "{wide} and {narrow}");
+        let sketch = |pattern: &str| LiteralSketch::new(pattern.as_bytes()).unwrap();
+        assert_eq!(sketch(wide).contains(&sketch(narrow)), contains, "{wide} and {narrow}");
     }
 
     #[test]
-    fn a_plain_text_contains_what_has_it() {
+    fn literal_contains_patterns_that_require_it() {
         for narrow in ["lrh", "lrh.*finland/", "finland/.*lrh", r"^\S+/(lrh)\b", "(?:xlrhx)+"] {
             check("lrh", narrow, true);
             check(".*lrh.*", narrow, true);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_alternative_has_to_be_contained() {
+    fn every_alternative_must_be_contained() {
         check("nginx|httpd", "httpd -k|/nginx: ", true);
         check("nginx|httpd", "httpd -k|apache", false);
         check("^nginx|httpd", "httpd", true);
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn case_and_characters() {
         check("(?i)nginx", "NGINX: ", false);
-        // The letters s and k have relatives beyond ASCII.
+        // The letters s and k have case variants beyond ASCII.
         check("(?i)java", "x(?i:JaVa)", true);
         check("(?i)java", "JAVA", true);
         check("java", "(?i)java", false);
@@ -233,7 +234,7 @@ mod tests {
         check("(?i:j)ava", "xJava", true);
         check("é", "caf(é|É)", false);
         check("é", "café", true);
-        // A byte that is not UTF-8 is no part of a character.
+        // A byte that is not UTF-8 is not part of a character.
         check(r"\udcc3", "é", false);
     }
 }

@@ -1,13 +1,13 @@
-//! What follows a backslash.
+//! Escapes.
 
 use super::ast::{Assert, Flags, Node};
 use super::class::{Category, Class, Item};
 use super::names;
-use super::parse::{Parser, Result, err, leaf};
+use super::parse::{Parser, Result, err};
 use super::set::MAX;
 
 impl Parser {
-    /// An escape outside of a class; `at` is where its backslash is.
+    /// An escape outside a class; `at` is the offset of its backslash.
     pub(super) fn escape(&mut self, c: u32, at: usize, flags: Flags) -> Result<Node> {
         let word = |negate| Node::Assert(Assert::Word { ascii: flags.ascii, negate });
         match char::from_u32(c) {
@@ -22,10 +22,10 @@ impl Parser {
             Some(item) => item,
             None => self.character(c, at)?,
         };
-        Ok(leaf(Class { items: vec![item], negate: false }, flags))
+        Ok(Node::leaf(Class { items: vec![item], negate: false }, flags))
     }
 
-    /// An escape within a class.
+    /// An escape in a class.
     pub(super) fn class_escape(&mut self, c: u32, at: usize) -> Result<Item> {
         match char::from_u32(c) {
             Some('b') => Ok(Item::Char(8)),
@@ -34,7 +34,8 @@ impl Parser {
                 self.octal(&format!("{digit}{more}"), at)
             }
             Some('8' | '9') => {
-                Err(err("bad escape: no octal digit", at, 2, "write the character without `\\`"))
+                let message = "bad escape: not an octal digit";
+                Err(err(message, at, 2, "write the character without `\\`"))
             }
             _ => match category(c) {
                 Some(item) => Ok(item),
@@ -43,7 +44,7 @@ impl Parser {
         }
     }
 
-    /// `\1` to `\99` are groups, three octal digits a character.
+    /// `\1` to `\99` are groups; three octal digits are a character.
     fn octal_or_group(&mut self, first: char, at: usize, flags: Flags) -> Result<Node> {
         let mut digits = first.to_string();
         digits += &self.tokens.take_while(1, |c| c.is_ascii_digit());
@@ -51,15 +52,15 @@ impl Parser {
             let third = self.tokens.take_while(1, is_octal);
             if !third.is_empty() {
                 let item = self.octal(&format!("{digits}{third}"), at)?;
-                return Ok(leaf(Class { items: vec![item], negate: false }, flags));
+                return Ok(Node::leaf(Class { items: vec![item], negate: false }, flags));
             }
         }
         let span = 1 + digits.len();
         let group = digits.parse::<usize>().unwrap_or(usize::MAX);
         if group >= self.widths.len() {
-            let message = format!("invalid group reference {group}: there is no such group yet");
-            let remedy = "groups are counted by their `(`; write `\\x01` for the character 1";
-            return Err(err(message, at, span, remedy));
+            let message = format!("invalid group reference {group}: no such group before it");
+            let help = "groups are numbered by their `(`; write `\\x01` for the character 1";
+            return Err(err(message, at, span, help));
         }
         self.reference(group, at, span, flags)
     }
@@ -73,23 +74,23 @@ impl Parser {
         flags: Flags,
     ) -> Result<Node> {
         if self.widths.get(group).copied().flatten().is_none() {
-            let remedy = "refer to it after its `)`";
-            return Err(err("cannot refer to an open group", at, span, remedy));
+            let help = "refer to it after its `)`";
+            return Err(err("cannot refer to an open group", at, span, help));
         }
         self.check_behind(group, at, span)?;
         Ok(Node::Backreference { group, fold: Self::fold(flags) })
     }
 
-    /// In a look-behind only groups from before it may be referred to.
+    /// In a look-behind, only groups before it can be referenced.
     pub(super) fn check_behind(&self, group: usize, at: usize, span: usize) -> Result<()> {
         let Some(before) = self.in_lookbehind else { return Ok(()) };
         if self.widths.get(group).copied().flatten().is_none() {
-            let remedy = "refer to it after its `)`";
-            return Err(err("cannot refer to an open group", at, span, remedy));
+            let help = "refer to it after its `)`";
+            return Err(err("cannot refer to an open group", at, span, help));
         }
         if group >= before {
             let message = "cannot refer to a group defined in the same look-behind";
-            return Err(err(message, at, span, "repeat what the group matches"));
+            return Err(err(message, at, span, "repeat the pattern of the group"));
         }
         Ok(())
     }
@@ -104,7 +105,7 @@ impl Parser {
         }
     }
 
-    /// Escapes that mean one character, in a class and outside alike.
+    /// Escapes for one character, which are the same in a class and outside.
     fn character(&mut self, c: u32, at: usize) -> Result<Item> {
         let c = match char::from_u32(c) {
             Some('a') => 7,
@@ -122,7 +123,7 @@ impl Parser {
                 return self.octal(&format!("0{more}"), at);
             }
             Some(letter) if letter.is_ascii_alphabetic() => {
-                let message = format!("bad escape \\{letter}: Python knows none of that name");
+                let message = format!("bad escape \\{letter}: not an escape of Python");
                 return Err(err(message, at, 2, suggestion(letter)));
             }
             _ => c,
@@ -139,7 +140,7 @@ impl Parser {
         }
         match u32::from_str_radix(&text, 16) {
             Ok(c) if c <= MAX => Ok(c),
-            _ => Err(err("bad escape: no such character", at, span, "the last is \\U0010ffff")),
+            _ => Err(err("bad escape: no such character", at, span, "the maximum is \\U0010ffff")),
         }
     }
 
@@ -153,8 +154,8 @@ impl Parser {
             return Err(err("missing }, unterminated name", at, span, "close it with `}`"));
         }
         names::lookup(&name).ok_or_else(|| {
-            let message = format!("the character name `{name}` is not known here");
-            err(message, at, span, "write the character itself, or `\\uHHHH` with its number")
+            let message = format!("the character name `{name}` is not supported");
+            err(message, at, span, "write the character itself, or `\\uHHHH` with its code point")
         })
     }
 }
@@ -175,19 +176,19 @@ fn is_octal(c: char) -> bool {
     matches!(c, '0'..='7')
 }
 
-/// What people of other dialects mean by it.
+/// The equivalent of an escape of other dialects.
 fn suggestion(letter: char) -> &'static str {
     match letter {
         'z' => "write `\\Z` for the end of the text",
         'h' => "write `[ \\t]`",
         'R' => "write `(?:\\r\\n|[\\n\\r])`",
         'Q' | 'E' => "put a backslash before each special character",
-        'G' | 'K' | 'C' | 'X' => "Python has no equivalent; leave it out",
-        'p' | 'P' => "write the characters as a class, `\\w` for letters, digits and `_`",
-        'g' | 'k' => "write `(?P=name)` for what a group matched",
+        'G' | 'K' | 'C' | 'X' => "Python has no equivalent; remove it",
+        'p' | 'P' => "write the characters as a class, or `\\w` for letters, digits and `_`",
+        'g' | 'k' => "write `(?P=name)` to reference a group",
         'e' => "write `\\x1b`",
         'c' => "write `\\xHH` with the control character's number",
         'l' => "write `[a-z]`",
-        _ => "leave the backslash out, or write two for a backslash",
+        _ => "remove the backslash, or write two for a literal backslash",
     }
 }

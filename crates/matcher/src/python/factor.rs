@@ -1,15 +1,14 @@
-//! What CPython does to a pattern before it matches, where that shows.
+//! CPython's optimizations of a pattern that affect the result.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::ast::{Flags, Leaf, Node};
 use super::class::{Class, Item};
-use super::parse::leaf;
 
-/// CPython takes a common beginning out of alternatives, and makes a class of
-/// alternatives that are a character each. With case ignored the class can
-/// match what none of its characters alone would.
+/// CPython factors a common prefix out of alternatives, and joins alternatives
+/// that are single characters to a class. If case is ignored, the class can
+/// match characters that none of the alternatives matches.
 pub(super) fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
     if nodes.len() == 1 {
         return nodes.pop().unwrap_or(Node::Empty);
@@ -17,7 +16,8 @@ pub(super) fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
     let mut prefix: Vec<Node> = Vec::new();
     while let Some(first) = nodes.first().and_then(|n| item(n, prefix.len())) {
         let index = prefix.len();
-        if !nodes.iter().all(|n| item(n, index).is_some_and(|other| is_same(other, first))) {
+        let is_common = |n| item(n, index).is_some_and(|other| is_same(other, first));
+        if !nodes.iter().all(is_common) {
             break;
         }
         prefix.push(first.clone());
@@ -26,15 +26,15 @@ pub(super) fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
         drop_items(node, prefix.len());
     }
     let mut items: Vec<Item> = Vec::new();
-    let single = nodes.iter().all(|n| match n {
+    let are_single = nodes.iter().all(|n| match n {
         Node::Leaf(leaf) if !leaf.class.negate => {
             items.extend(&leaf.class.items);
             true
         }
         _ => false,
     });
-    let rest = if single {
-        leaf(Class { items: unique(items), negate: false }, flags)
+    let rest = if are_single {
+        Node::leaf(Class { items: unique(items), negate: false }, flags)
     } else {
         Node::Alternation(nodes)
     };
@@ -45,14 +45,14 @@ pub(super) fn join_alternatives(mut nodes: Vec<Node>, flags: Flags) -> Node {
     Node::Concat(prefix)
 }
 
-/// Each item once, in the order of its first mention.
+/// Each item once, in the order of the first occurrences.
 pub(super) fn unique(mut items: Vec<Item>) -> Vec<Item> {
     let mut seen = HashSet::with_capacity(items.len());
     items.retain(|item| seen.insert(*item));
     items
 }
 
-/// An item of a sequence, by its number.
+/// An item of a sequence.
 fn item(node: &Node, index: usize) -> Option<&Node> {
     match node {
         Node::Concat(nodes) => nodes.get(index),
@@ -61,7 +61,7 @@ fn item(node: &Node, index: usize) -> Option<&Node> {
     }
 }
 
-/// Takes the first `count` items out of a sequence that has them.
+/// Removes the first `count` items of a sequence.
 fn drop_items(node: &mut Node, count: usize) {
     match node {
         _ if count == 0 => {}
@@ -77,8 +77,7 @@ fn drop_items(node: &mut Node, count: usize) {
     }
 }
 
-/// Whether CPython sees that two items are the same: of those that hold
-/// others it does not.
+/// Whether CPython considers two items equal. Items that contain others are not.
 fn is_same(a: &Node, b: &Node) -> bool {
     match (a, b) {
         (Node::Leaf(a), Node::Leaf(b)) => a.class == b.class,
@@ -88,10 +87,10 @@ fn is_same(a: &Node, b: &Node) -> bool {
     }
 }
 
-/// Where a pattern begins with a class, CPython searches for its characters
-/// first, and takes `\d`, `\s` and `\w` there with the flags of the whole
-/// pattern even where the class stands in `(?a:…)` or `(?u:…)`. So a match
-/// begins with a character that is in both readings.
+/// If a pattern starts with a class, CPython first searches for its characters,
+/// and resolves `\d`, `\s` and `\w` with the flags of the whole pattern even if
+/// the class is in `(?a:…)` or `(?u:…)`. A match therefore starts with a
+/// character that is in both sets.
 pub(super) fn search_prefix(node: &mut Node, ascii: bool) {
     match node {
         Node::Concat(nodes) => {

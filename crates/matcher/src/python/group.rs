@@ -1,10 +1,10 @@
-//! What follows a `(`.
+//! Groups.
 
 use super::ast::{Flags, Node};
 use super::parse::{Parser, Result, err};
 use super::token::TokenKind;
 
-/// What `(?…)` turns on and off.
+/// The flags that `(?…)` turns on and off.
 #[derive(Clone, Copy, Debug, Default)]
 struct FlagChange {
     on: FlagLetters,
@@ -49,7 +49,7 @@ impl FlagChange {
 }
 
 impl Parser {
-    /// What follows a `(` at `at`; `None` for a comment and for flags of the
+    /// The group after a `(` at `at`; `None` for a comment and for flags of the
     /// whole pattern, which change `flags`.
     pub(super) fn group(
         &mut self,
@@ -61,7 +61,7 @@ impl Parser {
             return self.capture(at, None, *flags).map(Some);
         }
         let Some(token) = self.tokens.get() else {
-            return Err(err("unexpected end of pattern", at, 2, "write `\\(` for the character"));
+            return Err(err("unexpected end of pattern", at, 2, "write `\\(` for a literal `(`"));
         };
         let c = match token.kind {
             TokenKind::Char(c) => char::from_u32(c),
@@ -81,9 +81,9 @@ impl Parser {
                     Some('=') => false,
                     Some('!') => true,
                     _ => {
-                        let remedy = "write `(?P<name>…)` for a named group, `(?<=…)` or \
+                        let help = "write `(?P<name>…)` for a named group, `(?<=…)` or \
                                       `(?<!…)` for a look-behind";
-                        return Err(err("unknown extension (?<", at, 3, remedy));
+                        return Err(err("unknown extension (?<", at, 3, help));
                     }
                 };
                 self.tokens.get();
@@ -95,23 +95,24 @@ impl Parser {
                 let Some(change) = self.flags(letter, at)? else {
                     return self.global(at, flags, first).map(|()| None);
                 };
-                // Not joined with what stands beside it: other flags hold there.
+                // An alternation of one is not joined with its neighbors, which
+                // have other flags.
                 Node::Alternation(vec![self.group_body(at, change.apply(*flags))?])
             }
             _ => {
-                let remedy = match c {
-                    Some('|') => "Python has no branch reset; number the groups as they come",
+                let help = match c {
+                    Some('|') => "Python has no branch reset; use the normal group numbers",
                     Some('\'') => "write `(?P<name>…)`",
                     Some('R' | '0'..='9' | '&' | '+') => "Python has no recursion; write it out",
-                    _ => "write `\\(` for the character, `(?:…)` for a group",
+                    _ => "write `\\(` for a literal `(`, `(?:…)` for a group",
                 };
-                return Err(err("unknown extension of a group", at, 3, remedy));
+                return Err(err("unknown extension of a group", at, 3, help));
             }
         };
         Ok(Some(node))
     }
 
-    /// The rest of a group up to its `)`.
+    /// The content of a group and its `)`.
     fn group_body(&mut self, at: usize, flags: Flags) -> Result<Node> {
         let node = self.alternatives(flags, false)?;
         self.close(at)?;
@@ -122,8 +123,8 @@ impl Parser {
         if self.tokens.consume_if(')') {
             return Ok(());
         }
-        let remedy = "close it with `)`, or write `\\(` for the character";
-        Err(err("missing ), unterminated subpattern", at, 1, remedy))
+        let help = "close it with `)`, or write `\\(` for a literal `(`";
+        Err(err("missing ), unterminated subpattern", at, 1, help))
     }
 
     fn capture(&mut self, at: usize, name: Option<(String, usize)>, flags: Flags) -> Result<Node> {
@@ -133,7 +134,7 @@ impl Parser {
             let span = name.len();
             if self.names.insert(name, index).is_some() {
                 let message = "redefinition of a group name";
-                return Err(err(message, name_at, span, "give each group a name of its own"));
+                return Err(err(message, name_at, span, "use a unique name per group"));
             }
         }
         let node = self.group_body(at, flags)?;
@@ -157,18 +158,18 @@ impl Parser {
             let group = self.named_group(&name, name_at)?;
             return self.reference(group, name_at, name.len(), flags);
         }
-        let remedy = "write `(?P<name>…)` to name a group, `(?P=name)` to refer to it";
-        Err(err("unknown extension (?P", at, 3, remedy))
+        let help = "write `(?P<name>…)` to name a group, `(?P=name)` to reference it";
+        Err(err("unknown extension (?P", at, 3, help))
     }
 
     fn named_group(&self, name: &str, at: usize) -> Result<usize> {
         self.names.get(name).copied().ok_or_else(|| {
             let message = format!("unknown group name `{name}`");
-            err(message, at, name.len(), "name a group that stands before it")
+            err(message, at, name.len(), "use the name of a group before it")
         })
     }
 
-    /// Everything up to the character `end`, which is taken too.
+    /// The characters up to `end`, which is consumed too.
     fn until(&mut self, end: char) -> Result<String> {
         let at = self.tokens.at();
         let name = self.tokens.take_while(usize::MAX, |c| c != end);
@@ -178,7 +179,7 @@ impl Parser {
             return Err(bad_name(at, span + 1));
         }
         if name.is_empty() {
-            return Err(err("missing group name", at, 1, "give it a name"));
+            return Err(err("missing group name", at, 1, "add a name"));
         }
         if self.tokens.at() == at + span {
             let message = format!("missing {end}, unterminated name");
@@ -197,8 +198,8 @@ impl Parser {
         if name.is_ascii() {
             return Err(bad_name(at, span));
         }
-        let remedy = "name it in ASCII: letters, digits and `_`";
-        Err(err("group names beyond ASCII are not supported here", at, span, remedy))
+        let help = "use ASCII: letters, digits and `_`";
+        Err(err("group names beyond ASCII are not supported", at, span, help))
     }
 
     fn comment(&mut self, at: usize) -> Result<()> {
@@ -223,13 +224,13 @@ impl Parser {
             let (low, high) = node.width(&self.widths);
             width = u32::try_from(low).ok().filter(|_| low == high);
             if width.is_none() {
-                let remedy = "make all alternatives the same length, or write one look-behind \
-                              for each: `(?:(?<=a)|(?<=bc))`";
+                let help = "make all alternatives the same length, or write one look-behind \
+                            per alternative: `(?:(?<=a)|(?<=bc))`";
                 let span = self.tokens.at() - at;
-                return Err(err("look-behind requires fixed-width pattern", at, span, remedy));
+                return Err(err("look-behind requires fixed-width pattern", at, span, help));
             }
         }
-        Ok(Node::Look { node: Box::new(node), negate, behind: width })
+        Ok(Node::Lookaround { node: Box::new(node), negate, behind: width })
     }
 
     /// `(?(group)yes|no)`
@@ -244,7 +245,8 @@ impl Parser {
             match number.map(|n| n.parse::<usize>().unwrap_or(usize::MAX)) {
                 None => return Err(bad_name(name_at, span)),
                 Some(0) => {
-                    return Err(err("bad group number", name_at, span, "groups count from 1"));
+                    let help = "groups are numbered from 1";
+                    return Err(err("bad group number", name_at, span, help));
                 }
                 Some(number) => {
                     self.conditions.push((number, name_at));
@@ -260,8 +262,8 @@ impl Parser {
             no = self.branch(&mut flags)?;
             if self.tokens.peek_char() == Some('|') {
                 let message = "conditional backref with more than two branches";
-                let remedy = "put alternatives in a group: `(?(1)a|(?:b|c))`";
-                return Err(err(message, self.tokens.at(), 1, remedy));
+                let help = "put the alternatives into a group: `(?(1)a|(?:b|c))`";
+                return Err(err(message, self.tokens.at(), 1, help));
             }
         }
         self.close(at)?;
@@ -272,19 +274,20 @@ impl Parser {
         self.sequence(flags, false)
     }
 
-    /// Flags of the whole pattern, which `flags` has collected in `global`.
+    /// Applies the flags of the whole pattern, which `flags` has stored in
+    /// `global`.
     fn global(&mut self, at: usize, flags: &mut Flags, first: bool) -> Result<()> {
         if !first {
             let span = self.tokens.at() - at;
             let message = "global flags not at the start of the expression";
-            let remedy = "put them first, or limit them to a group: `(?i:…)`";
-            return Err(err(message, at, span, remedy));
+            let help = "move them to the start, or limit them to a group: `(?i:…)`";
+            return Err(err(message, at, span, help));
         }
         *flags = self.global;
         Ok(())
     }
 
-    /// Flag letters after `(?`; `None` where they are for the whole pattern.
+    /// Flag letters after `(?`; `None` if they apply to the whole pattern.
     fn flags(&mut self, letter: char, at: usize) -> Result<Option<FlagChange>> {
         let mut change = FlagChange::default();
         let mut c = letter;
@@ -292,8 +295,8 @@ impl Parser {
             loop {
                 set(&mut change.on, c, at, self.tokens.at())?;
                 if change.on.a && change.on.u {
-                    let remedy = "keep one of them";
-                    return Err(err("flags `a` and `u` exclude each other", at, 3, remedy));
+                    let help = "keep one of them";
+                    return Err(err("flags `a` and `u` exclude each other", at, 3, help));
                 }
                 c = self.flag_char(at)?;
                 if matches!(c, ')' | '-' | ':') {
@@ -323,7 +326,7 @@ impl Parser {
             }
             let (on, off) = (change.on, change.off);
             if !(off.i || off.m || off.s || off.x) {
-                return Err(err("missing flag", at, 3, "name it after the `-`"));
+                return Err(err("missing flag", at, 3, "add a flag after the `-`"));
             }
             if on.i && off.i || on.m && off.m || on.s && off.s || on.x && off.x {
                 let span = self.tokens.at() - at;
@@ -351,23 +354,23 @@ fn set(letters: &mut FlagLetters, c: char, at: usize, end: usize) -> Result<()> 
     let span = end.saturating_sub(at);
     Err(match c {
         'L' => {
-            let remedy = "leave it out: command lines are text";
-            err("bad inline flags: cannot use `L` with text", at, span, remedy)
+            let help = "remove it: command lines are text";
+            err("bad inline flags: cannot use `L` with text", at, span, help)
         }
         't' => {
-            let message = "the flag `t` is not supported here: Python 3.13 has none";
-            err(message, at, span, "leave it out: it changes no match")
+            let message = "the flag `t` is not supported: Python 3.13 does not have it";
+            err(message, at, span, "remove it: it does not affect matching")
         }
         _ => {
-            let remedy = "the flags are `a`, `i`, `m`, `s`, `u` and `x`";
-            err("unknown flag", at, span, remedy)
+            let help = "the flags are `a`, `i`, `m`, `s`, `u` and `x`";
+            err("unknown flag", at, span, help)
         }
     })
 }
 
 fn bad_name(at: usize, span: usize) -> crate::PatternError {
-    let remedy = "use letters, digits and `_`, a letter or `_` first";
-    err("bad character in group name", at, span, remedy)
+    let help = "use letters, digits and `_`, a letter or `_` first";
+    err("bad character in group name", at, span, help)
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -1,11 +1,11 @@
 //! Characters by name: `\N{EM DASH}`.
 //!
-//! CPython knows all of Unicode's names; here are those of ASCII, Latin-1,
-//! Greek, Cyrillic and common punctuation. Others are refused.
+//! CPython supports all names of Unicode. This table has the names of ASCII,
+//! Latin-1, Greek, Cyrillic and common punctuation; others are rejected.
 
 use super::name_table::NAMES;
 
-/// The character of that name, in upper or lower case.
+/// The character with this name, in upper or lower case.
 pub(super) fn lookup(name: &str) -> Option<u32> {
     let name = name.to_ascii_uppercase();
     let index = NAMES.binary_search_by(|entry| entry.0.cmp(&name)).ok()?;

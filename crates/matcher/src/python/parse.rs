@@ -1,31 +1,31 @@
 //! The parser: sequences, alternatives and quantifiers. Groups are in
-//! `group.rs`, classes in `bracket.rs`, escapes in `escape.rs`.
+//! `group.rs`, classes in `char_class.rs`, escapes in `escape.rs`.
 //!
-//! It takes what CPython 3.11's `re.compile` takes of a `str` pattern and
-//! refuses what that refuses, with five exceptions that it refuses although
-//! CPython does not: the undocumented flag `t`, group names beyond ASCII,
-//! group numbers written other than in digits, names in `\N{…}` that it has no
-//! table of, and references to what CPython loses (`possessive.rs`).
+//! It accepts and rejects the same `str` patterns as CPython 3.11's
+//! `re.compile`, with five exceptions that only CPython accepts: the
+//! undocumented flag `t`, group names beyond ASCII, group numbers that are not
+//! plain digits, names in `\N{…}` that are not in the table, and references to
+//! groups that CPython loses (`possessive.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
-use super::class::{Class, Item, category_set};
+use super::class::{Class, Item};
 use super::factor::{join_alternatives, search_prefix};
 use super::possessive::{can_lose_groups, find_unreliable_group, groups_of};
 use super::set::CharSet;
 use super::token::{TokenKind, Tokens};
 use crate::pattern_error::PatternError;
 
-/// How deep groups may nest.
+/// Maximum nesting depth of groups.
 const MAX_DEPTH: usize = 100;
-/// CPython's limit of a repeat count.
+/// CPython's limit for a repeat count.
 const MAX_REPEAT: u64 = 0xffff_ffff;
 
 pub(super) type Result<T> = std::result::Result<T, PatternError>;
 
-/// A pattern that was parsed.
+/// A parsed pattern.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) node: Node,
@@ -33,30 +33,31 @@ pub(super) struct Parsed {
     pub(super) groups: usize,
 }
 
-/// What is known while parsing.
+/// The state of the parser.
 pub(super) struct Parser {
     pub(super) tokens: Tokens,
     /// Flags of the whole pattern. They can be set at its start only, so they
-    /// are known before the first character that they matter for.
+    /// are known before the first character that they affect.
     pub(super) global: Flags,
-    /// `(?u)` was given: it excludes `(?a)`.
+    /// `(?u)` was given, which excludes `(?a)`.
     pub(super) unicode: bool,
     pub(super) names: HashMap<String, usize>,
     /// The width of each group, `None` while it is open.
     pub(super) widths: Vec<Option<(u64, u64)>>,
     /// In a look-behind: the number of groups before it.
     pub(super) in_lookbehind: Option<usize>,
-    /// Groups that conditionals name by number, and where.
+    /// Groups that conditionals reference by number, with their offsets.
     pub(super) conditions: Vec<(usize, usize)>,
     pub(super) depth: usize,
-    /// Repeats that lose groups: the first and the last of these, and where.
+    /// Repeats that lose groups: the first and the last of their groups, and the
+    /// quantifier.
     unreliable_groups: Vec<((usize, usize), Checkpoint)>,
-    /// Classes in brackets that were met before: to work out what one means
-    /// takes a while, and patterns repeat them.
+    /// The sets of the classes so far: resolving a class is expensive, and
+    /// patterns repeat classes.
     pub(super) classes: HashMap<(Class, Flags), Arc<CharSet>>,
 }
 
-/// Where a quantifier is, and which it is.
+/// A quantifier and its location.
 struct Checkpoint {
     at: usize,
     span: usize,
@@ -71,9 +72,9 @@ struct Part {
     is_repeat: bool,
 }
 
-pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
+pub(super) fn parse(pattern: &[u8]) -> Result<Parsed> {
     let mut parser = Parser {
-        tokens: Tokens::new(source)?,
+        tokens: Tokens::new(pattern)?,
         global: Flags::default(),
         unicode: false,
         names: HashMap::new(),
@@ -90,13 +91,13 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed> {
     }
     if parser.tokens.peek().is_some() {
         let at = parser.tokens.at();
-        return Err(err("unbalanced parenthesis", at, 1, "write `\\)` for the character"));
+        return Err(err("unbalanced parenthesis", at, 1, "write `\\)` for a literal `)`"));
     }
     search_prefix(&mut node, parser.global.ascii);
     let groups = parser.widths.len();
     if let Some((group, at)) = parser.conditions.iter().find(|c| c.0 >= groups) {
         let message = format!("invalid group reference {group}: there is no such group");
-        return Err(err(message, *at, 1, "name a group of this pattern"));
+        return Err(err(message, *at, 1, "use the number of a group of this pattern"));
     }
     if let Some(group) =
         find_unreliable_group(&node, groups, parser.unreliable_groups.iter().map(|l| l.0))
@@ -110,23 +111,13 @@ pub(super) fn err(
     message: impl Into<String>,
     at: usize,
     span: usize,
-    remedy: impl Into<String>,
+    help: impl Into<String>,
 ) -> PatternError {
-    PatternError::new(message, at, span, remedy)
-}
-
-pub(super) fn leaf(class: Class, flags: Flags) -> Node {
-    let set = match class.items.as_slice() {
-        [Item::Category(category, negated)] if !class.negate => {
-            category_set(*category, *negated, flags)
-        }
-        _ => Arc::new(class.resolve(flags)),
-    };
-    Node::Leaf(Leaf { class, flags, set })
+    PatternError::new(message, at, span, help)
 }
 
 fn literal(c: u32, flags: Flags) -> Node {
-    leaf(Class { items: vec![Item::Char(c)], negate: false }, flags)
+    Node::leaf(Class { items: vec![Item::Char(c)], negate: false }, flags)
 }
 
 impl Parser {
@@ -143,16 +134,16 @@ impl Parser {
         Ok(join_alternatives(nodes, flags))
     }
 
-    /// Items one after another. `first` where the flags of the whole pattern
-    /// may be set; they change `flags`.
+    /// A sequence of items. `first`: flags of the whole pattern are allowed and
+    /// change `flags`.
     ///
-    /// Whatever holds others holds them as a sequence, so this is where
-    /// nesting is bounded: all that walks the tree recurses.
+    /// All nested constructs contain sequences, so the nesting depth is bounded
+    /// here; functions that walk the tree are recursive.
     pub(super) fn sequence(&mut self, flags: &mut Flags, first: bool) -> Result<Node> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             let message = format!("groups nest deeper than {MAX_DEPTH}");
-            return Err(err(message, self.tokens.at(), 1, "nest less, or split the rule"));
+            return Err(err(message, self.tokens.at(), 1, "reduce the nesting, or split the rule"));
         }
         let mut parts: Vec<Part> = Vec::new();
         while let Some(token) = self.tokens.peek() {
@@ -182,7 +173,7 @@ impl Parser {
                     Some('$') => Node::Assert(Assert::BeforeLastNewline),
                     Some('(') => match self.group(at, flags, first && parts.is_empty())? {
                         Some(node) => {
-                            // A group may be repeated whatever is in it.
+                            // A group can be repeated, even an assertion in one.
                             parts.push(Part { node, is_assertion: false, is_repeat: false });
                             continue;
                         }
@@ -205,7 +196,7 @@ impl Parser {
         let mut nodes: Vec<Node> = Vec::with_capacity(parts.len());
         for part in parts {
             match part.node {
-                // A group that only groups is no more than what is in it.
+                // A group without captures or flags equals its content.
                 Node::Concat(inner) => nodes.extend(inner),
                 Node::Empty => {}
                 node => nodes.push(node),
@@ -226,7 +217,7 @@ impl Parser {
         }
     }
 
-    /// The bounds of a quantifier, or `None` for a brace that is none.
+    /// The bounds of a quantifier; `None` for a literal brace.
     fn quantifier(&mut self, c: char, at: usize) -> Result<Option<(u32, Option<u32>)>> {
         match c {
             '?' => return Ok(Some((0, Some(1)))),
@@ -237,7 +228,7 @@ impl Parser {
         if self.tokens.peek_char() == Some('}') {
             return Ok(None);
         }
-        let here = self.tokens.position();
+        let start = self.tokens.position();
         let digits = |c: char| c.is_ascii_digit();
         let low = self.tokens.take_while(usize::MAX, digits);
         let high = if self.tokens.consume_if(',') {
@@ -246,7 +237,7 @@ impl Parser {
             low.clone()
         };
         if !self.tokens.consume_if('}') {
-            self.tokens.seek(here);
+            self.tokens.seek(start);
             return Ok(None);
         }
         let span = self.tokens.at() - at;
@@ -264,13 +255,13 @@ impl Parser {
         };
         let (min, max) = (number(&low)?.unwrap_or(0), number(&high)?);
         if max.is_some_and(|max| max < min) {
-            let remedy = format!("write `{{{high},{low}}}`");
-            return Err(err("min repeat greater than max repeat", at, span, remedy));
+            let help = format!("write `{{{high},{low}}}`");
+            return Err(err("min repeat greater than max repeat", at, span, help));
         }
         Ok(Some((min, max)))
     }
 
-    /// Repeats the last item, with what may follow the quantifier.
+    /// Repeats the last item; parses a `?` or `+` after the quantifier.
     fn repeat(
         &mut self,
         parts: &mut Vec<Part>,
@@ -280,13 +271,12 @@ impl Parser {
     ) -> Result<()> {
         let span = self.tokens.at() - at;
         let Some(part) = parts.pop().filter(|p| !p.is_assertion) else {
-            let remedy = "put what is to be repeated before it, or a backslash to mean the \
-                          character";
-            return Err(err("nothing to repeat", at, span, remedy));
+            let help = "put an item before it, or a backslash for the literal character";
+            return Err(err("nothing to repeat", at, span, help));
         };
         if part.is_repeat {
-            let remedy = "put the repeated item in a group: `(?:a*)*`";
-            return Err(err("multiple repeat", at, span, remedy));
+            let help = "put the repeated item in a group: `(?:a*)*`";
+            return Err(err("multiple repeat", at, span, help));
         }
         let kind = if self.tokens.consume_if('?') {
             Kind::Lazy
@@ -305,21 +295,21 @@ impl Parser {
         Ok(())
     }
 
-    /// The complaint about a reference to what CPython loses.
+    /// The error about a reference to a group that CPython loses.
     fn unreliable_backref(&self, group: usize) -> PatternError {
-        let has = |groups: (usize, usize)| (groups.0..=groups.1).contains(&group);
-        let place = self.unreliable_groups.iter().find(|l| has(l.0)).map(|l| &l.1);
-        let (at, span, min) = place.map_or((0, 1, 0), |p| (p.at, p.span, p.min));
+        let contains = |groups: (usize, usize)| (groups.0..=groups.1).contains(&group);
+        let quantifier = self.unreliable_groups.iter().find(|u| contains(u.0)).map(|u| &u.1);
+        let (at, span, min) = quantifier.map_or((0, 1, 0), |q| (q.at, q.span, q.min));
         let message = format!(
-            "group {group} is referred to outside of its turn of a possessive repeat with \
-             alternatives, where Python loses what it matched"
+            "group {group} is referenced outside its iteration of a possessive repeat with \
+             alternatives, where Python loses its match"
         );
-        let remedy = if min > 1 {
+        let help = if min > 1 {
             "write `(?>(?>…){2,})` for `(?:…){2,}+`"
         } else {
             "write `(?>(?:…)*)` for `(?:…)*+`, `(?>(?:…)+)` for `(?:…)++`"
         };
-        err(message, at, span, remedy)
+        err(message, at, span, help)
     }
 
     pub(super) fn fold(flags: Flags) -> Fold {
@@ -331,14 +321,14 @@ impl Parser {
     }
 }
 
-/// What `re` skips in verbose mode.
+/// Whether `re` skips the character in verbose mode.
 fn is_white_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
 }
 
 fn negated_char(set: CharSet) -> Node {
     let items = set.ranges().iter().map(|r| Item::Range(r.0, r.1)).collect();
-    // Negated, so that it is not joined with other alternatives.
+    // Negated classes are not joined with other alternatives.
     let class = Class { items, negate: true };
     Node::Leaf(Leaf { class, flags: Flags::default(), set: Arc::new(set.negated()) })
 }

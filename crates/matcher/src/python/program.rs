@@ -1,11 +1,11 @@
-//! A pattern as a program for the backtracking machine.
+//! Compilation of a pattern for the backtracking engine.
 
 use std::sync::Arc;
 
 use super::ast::{Assert, Fold, Kind, Node};
 use super::set::CharSet;
 
-/// An instruction; those without a target go on to the next one.
+/// An instruction. Without a target, the next instruction follows.
 #[derive(Debug)]
 pub(super) enum Inst {
     Set(Arc<CharSet>),
@@ -17,14 +17,14 @@ pub(super) enum Inst {
         kind: Kind,
     },
     Assert(Assert),
-    /// This one first, then that.
+    /// Tries the first target, then the second.
     Split(usize, usize),
     Jump(usize),
-    /// Notes the position in a slot: 2 a group.
+    /// Saves the position in a slot; a group has 2 slots.
     Save(usize),
     /// Enters a repeat.
     LoopEnter(usize),
-    /// Begins or ends a turn of a repeat; its body follows.
+    /// Starts an iteration of a repeat, whose body follows, or exits.
     LoopIter {
         repeat: usize,
         min: u32,
@@ -32,8 +32,8 @@ pub(super) enum Inst {
         lazy: bool,
         exit: usize,
     },
-    /// What follows up to `Accept` is matched for itself, from `behind`
-    /// characters back; then it goes on at `exit`.
+    /// Matches the instructions up to `Accept` atomically, starting `behind`
+    /// characters before the position; continues at `exit`.
     Lookaround {
         negate: bool,
         behind: Option<u32>,
@@ -42,7 +42,7 @@ pub(super) enum Inst {
     Atomic {
         exit: usize,
     },
-    /// As `Atomic`, over and over.
+    /// Repeated `Atomic`.
     Possessive {
         min: u32,
         max: Option<u32>,
@@ -52,7 +52,8 @@ pub(super) enum Inst {
         group: usize,
         fold: Fold,
     },
-    /// Goes on where the group has matched, else at `no`.
+    /// Continues with the next instruction if the group has matched, else at
+    /// `no`.
     IfGroup {
         group: usize,
         no: usize,
@@ -67,9 +68,9 @@ pub(super) struct Program {
     pub(super) slots: usize,
     /// Number of repeats.
     pub(super) repeats: usize,
-    /// The first bytes that a match can have; `None` where it may be empty.
+    /// The first bytes of possible matches; `None` if a match can be empty.
     pub(super) first: Option<Box<[bool; 256]>>,
-    /// Whether it can match at the start only.
+    /// Whether it can only match at the start of the text.
     pub(super) anchored: bool,
 }
 
@@ -79,12 +80,12 @@ impl Program {
         compiler.node(node);
         compiler.insts.push(Inst::Accept);
         let mut bytes = Box::new([false; 256]);
-        let empty = first_bytes(node, &mut bytes);
+        let can_be_empty = first_bytes(node, &mut bytes);
         Self {
             insts: compiler.insts,
             slots: groups * 2,
             repeats: compiler.repeats,
-            first: (!empty).then_some(bytes),
+            first: (!can_be_empty).then_some(bytes),
             anchored: is_anchored(node),
         }
     }
@@ -111,7 +112,7 @@ impl Compiler {
             Node::Atomic(node) => {
                 self.emit_isolated(node, |exit| Inst::Atomic { exit });
             }
-            Node::Look { node, negate, behind } => {
+            Node::Lookaround { node, negate, behind } => {
                 let (negate, behind) = (*negate, *behind);
                 self.emit_isolated(node, |exit| Inst::Lookaround { negate, behind, exit });
             }
@@ -134,7 +135,7 @@ impl Compiler {
         self.insts.push(inst);
     }
 
-    /// A place for an instruction whose target is not yet known.
+    /// Reserves an instruction whose target is not known yet.
     fn emit_placeholder(&mut self) -> usize {
         self.push(Inst::Accept);
         self.insts.len() - 1
@@ -146,7 +147,7 @@ impl Compiler {
         }
     }
 
-    /// A part that ends in an `Accept` of its own.
+    /// A part that ends with its own `Accept`.
     fn emit_isolated(&mut self, node: &Node, inst: impl Fn(usize) -> Inst) {
         let start = self.emit_placeholder();
         self.node(node);
@@ -183,16 +184,16 @@ impl Compiler {
         let repeat = self.repeats;
         self.repeats += 1;
         self.push(Inst::LoopEnter(repeat));
-        let turn = self.emit_placeholder();
+        let iteration = self.emit_placeholder();
         self.node(node);
-        self.push(Inst::Jump(turn));
+        self.push(Inst::Jump(iteration));
         let exit = self.insts.len();
-        self.set(turn, Inst::LoopIter { repeat, min, max, lazy: kind == Kind::Lazy, exit });
+        self.set(iteration, Inst::LoopIter { repeat, min, max, lazy: kind == Kind::Lazy, exit });
     }
 }
 
-/// Collects the bytes that a match can begin with; returns whether it can be
-/// empty, or begins with something that is not known.
+/// Collects the bytes that a match can start with; returns whether it can be
+/// empty or start with an unknown byte.
 fn first_bytes(node: &Node, bytes: &mut [bool; 256]) -> bool {
     match node {
         Node::Leaf(leaf) => {
@@ -204,21 +205,17 @@ fn first_bytes(node: &Node, bytes: &mut [bool; 256]) -> bool {
         }
         Node::Concat(nodes) => nodes.iter().all(|n| first_bytes(n, bytes)),
         Node::Alternation(nodes) => {
-            // Each one adds its bytes: no shortcut.
-            let empty: Vec<bool> = nodes.iter().map(|n| first_bytes(n, bytes)).collect();
-            empty.contains(&true)
+            // Without short-circuit evaluation, because each adds its bytes.
+            nodes.iter().fold(false, |can_be_empty, n| first_bytes(n, bytes) | can_be_empty)
         }
         Node::Repeat { node, min, .. } => first_bytes(node, bytes) || *min == 0,
         Node::Group { node, .. } | Node::Atomic(node) => first_bytes(node, bytes),
-        Node::Conditional { yes, no, .. } => {
-            let empty = first_bytes(yes, bytes);
-            first_bytes(no, bytes) || empty
-        }
+        Node::Conditional { yes, no, .. } => first_bytes(yes, bytes) | first_bytes(no, bytes),
         Node::Backreference { .. } => {
             bytes.fill(true);
             true
         }
-        Node::Empty | Node::Look { .. } | Node::Assert(_) => true,
+        Node::Empty | Node::Lookaround { .. } | Node::Assert(_) => true,
     }
 }
 

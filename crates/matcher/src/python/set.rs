@@ -3,14 +3,14 @@
 /// The last code point.
 pub(crate) const MAX: u32 = 0x10_ffff;
 
-/// A set of code points, surrogates included: a byte of a command line that
-/// is not UTF-8 is the character U+DC80 to U+DCFF, as CPython's
-/// `surrogateescape` has it.
+/// A set of code points, including surrogates: a byte of a command line that is
+/// not UTF-8 is the character U+DC80 to U+DCFF, as decoded by CPython's
+/// `surrogateescape`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CharSet {
-    /// The ASCII part again, as bits, since most text is.
+    /// The ASCII part as bits, because most text is ASCII.
     ascii: u128,
-    /// First and last, sorted, neither touching nor overlapping.
+    /// First and last, sorted, neither adjacent nor overlapping.
     ranges: Vec<(u32, u32)>,
 }
 
@@ -61,7 +61,7 @@ impl CharSet {
     }
 }
 
-/// Whether sorted ranges hold `c`.
+/// Whether sorted ranges contain `c`.
 pub(super) fn contains(ranges: &[(u32, u32)], c: u32) -> bool {
     let index = ranges.partition_point(|r| r.1 < c);
     ranges.get(index).is_some_and(|r| r.0 <= c)

@@ -1,8 +1,8 @@
-//! A pattern cut into what CPython's parser sees as one: a character, or a
-//! backslash with the character after it.
+//! The tokens of CPython's parser: a character, or a backslash and the
+//! character after it.
 
+use super::text::{characters, surrogateescaped};
 use crate::pattern_error::PatternError;
-use crate::render::characters;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
@@ -14,15 +14,15 @@ pub(super) struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
     Char(u32),
-    /// A backslash and this.
+    /// A backslash and this character.
     Escape(u32),
 }
 
-/// A reader of tokens.
+/// A cursor over the tokens.
 #[derive(Debug)]
 pub(super) struct Tokens {
     tokens: Vec<Token>,
-    /// Number of the next token.
+    /// Index of the next token.
     next: usize,
     /// Characters in the pattern.
     len: usize,
@@ -30,11 +30,10 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Bytes that are not UTF-8 become U+DC80 to U+DCFF, as in the text.
-    pub(super) fn new(source: &[u8]) -> Result<Self, PatternError> {
-        let mut tokens = Vec::with_capacity(source.len());
-        let mut chars = characters(source)
-            .map(|c| c.map_or_else(|byte| 0xdc00 + u32::from(byte), u32::from))
-            .enumerate();
+    pub(super) fn new(pattern: &[u8]) -> Result<Self, PatternError> {
+        let mut tokens = Vec::with_capacity(pattern.len());
+        let mut chars =
+            characters(pattern).map(|c| c.map_or_else(surrogateescaped, u32::from)).enumerate();
         let mut len = 0;
         while let Some((at, c)) = chars.next() {
             len = at + 1;
@@ -61,7 +60,7 @@ impl Tokens {
         self.tokens.get(self.next).copied()
     }
 
-    /// The next one, where it is a plain character.
+    /// The next token, if it is a plain character.
     pub(super) fn peek_char(&self) -> Option<char> {
         match self.peek()?.kind {
             TokenKind::Char(c) => char::from_u32(c),
@@ -75,19 +74,19 @@ impl Tokens {
         Some(token)
     }
 
-    /// Takes the next one, where it is this character.
+    /// Consumes the next token if it is this character.
     pub(super) fn consume_if(&mut self, c: char) -> bool {
-        let is = self.peek_char() == Some(c);
-        self.next += usize::from(is);
-        is
+        let is_next = self.peek_char() == Some(c);
+        self.next += usize::from(is_next);
+        is_next
     }
 
-    /// Takes up to `limit` characters for which `wanted` holds.
-    pub(super) fn take_while(&mut self, limit: usize, wanted: impl Fn(char) -> bool) -> String {
+    /// Consumes up to `limit` characters for which `predicate` holds.
+    pub(super) fn take_while(&mut self, limit: usize, predicate: impl Fn(char) -> bool) -> String {
         let mut out = String::new();
         while out.len() < limit {
             match self.peek_char() {
-                Some(c) if wanted(c) => out.push(c),
+                Some(c) if predicate(c) => out.push(c),
                 _ => break,
             }
             self.next += 1;
@@ -95,12 +94,12 @@ impl Tokens {
         out
     }
 
-    /// Character offset of the next token, or of the end.
+    /// Character offset of the next token or of the end.
     pub(super) fn at(&self) -> usize {
         self.peek().map_or(self.len, |t| t.at)
     }
 
-    /// To come back to with [`seek`](Self::seek).
+    /// The position for a later [`seek`](Self::seek).
     pub(super) fn position(&self) -> usize {
         self.next
     }

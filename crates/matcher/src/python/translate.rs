@@ -1,39 +1,39 @@
-//! A pattern as the `regex` crate would have it.
+//! Translation of a pattern for the `regex` crate.
 //!
-//! Two forms. The one for ASCII text knows no character beyond ASCII, so its
-//! automata are small and quick; nearly every command line is ASCII. The other
-//! one matches text in the form that [`crate::text::encode`] gives.
+//! There are two forms. The form for ASCII text has no characters beyond ASCII,
+//! so its automata are small and fast; nearly every command line is ASCII. The
+//! other form matches text in the form of [`encode`](super::text::encode).
 //!
-//! What the linear engine cannot say is not translated: look-around,
-//! back-references, conditionals, atomic groups, possessive quantifiers, and a
-//! `$` that something follows.
+//! Constructs that the linear engine does not support are not translated:
+//! look-around, back-references, conditionals, atomic groups, possessive
+//! quantifiers, and a `$` that is not at the end.
 
 use std::fmt::Write as _;
 
 use super::ast::{Assert, Kind, Node};
 use super::set::CharSet;
 
-/// Which text the translation is for.
+/// The text that the translation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Ascii,
-    Any,
+    Unicode,
 }
 
-/// The translation, or `None` where there is none.
-pub(super) fn translate(node: &Node, text: Target) -> Option<String> {
-    let mut printer = Printer { out: String::new(), text };
+/// The translation; `None` if the pattern is not supported.
+pub(super) fn translate(node: &Node, target: Target) -> Option<String> {
+    let mut printer = Printer { out: String::new(), target };
     printer.node(node, true)?;
     Some(printer.out)
 }
 
 struct Printer {
     out: String,
-    text: Target,
+    target: Target,
 }
 
 impl Printer {
-    /// `last` says that nothing can follow in the match.
+    /// `last`: nothing of the pattern follows the node.
     fn node(&mut self, node: &Node, last: bool) -> Option<()> {
         match node {
             Node::Empty => self.out.push_str("(?:)"),
@@ -76,7 +76,7 @@ impl Printer {
             }
             Node::Assert(assert) => self.assert(*assert, last)?,
             Node::Atomic(_)
-            | Node::Look { .. }
+            | Node::Lookaround { .. }
             | Node::Backreference { .. }
             | Node::Conditional { .. } => return None,
         }
@@ -89,35 +89,35 @@ impl Printer {
             Assert::LineStart => "(?m:^)",
             Assert::End => r"\z",
             Assert::LineEnd => "(?m:$)",
-            // At the end of the pattern it does not matter whether the
-            // newline is looked at or taken.
+            // At the end of the pattern, consuming the newline does not change
+            // whether there is a match.
             Assert::BeforeLastNewline if last => r"(?:\x0A?\z)",
             Assert::BeforeLastNewline => return None,
-            Assert::Word { ascii, negate } => match (self.text, ascii, negate) {
-                (Target::Ascii, _, false) | (Target::Any, true, false) => r"(?-u:\b)",
+            Assert::Word { ascii, negate } => match (self.target, ascii, negate) {
+                (Target::Ascii, _, false) | (Target::Unicode, true, false) => r"(?-u:\b)",
                 (Target::Ascii, _, true) => r"(?-u:\B)",
-                (Target::Any, false, false) => r"\b",
-                // It could hold within a character.
-                (Target::Any, _, true) => return None,
+                (Target::Unicode, false, false) => r"\b",
+                // It could hold inside a character.
+                (Target::Unicode, _, true) => return None,
             },
         });
         Some(())
     }
 
     fn set(&mut self, set: &CharSet) {
-        match self.text {
+        match self.target {
             Target::Ascii => {
                 let ascii = set.ranges().iter().filter(|r| r.0 < 128);
                 self.class(ascii.map(|r| (r.0, r.1.min(127))));
             }
-            Target::Any => self.any_set(set),
+            Target::Unicode => self.unicode_set(set),
         }
     }
 
-    fn any_set(&mut self, set: &CharSet) {
-        // Surrogates cannot stand in a class; of these only the ones that
-        // stand for a byte occur in a text.
-        let without = set.ranges().iter().flat_map(|&(first, last)| {
+    fn unicode_set(&mut self, set: &CharSet) {
+        // A class cannot contain surrogates. Only the surrogates that represent
+        // a byte occur in a text.
+        let without_surrogates = set.ranges().iter().flat_map(|&(first, last)| {
             let below = (first < 0xd800).then(|| (first, last.min(0xd7ff)));
             let above = (last > 0xdfff).then(|| (first.max(0xe000), last));
             below.into_iter().chain(above)
@@ -129,11 +129,11 @@ impl Printer {
             .filter(|r| r.0 <= r.1)
             .collect();
         if bytes.is_empty() {
-            self.class(without);
+            self.class(without_surrogates);
             return;
         }
         self.out.push_str("(?:");
-        self.class(without);
+        self.class(without_surrogates);
         for (first, last) in bytes {
             for (lead, low, high) in [(0xb2, 0xdc80, 0xdcbf), (0xb3, 0xdcc0, 0xdcff)] {
                 let (first, last) = (first.max(low), last.min(high));
@@ -149,7 +149,7 @@ impl Printer {
     fn class(&mut self, ranges: impl Iterator<Item = (u32, u32)>) {
         let ranges: Vec<(u32, u32)> = ranges.collect();
         match ranges.as_slice() {
-            // Nothing is in it.
+            // An empty class.
             [] => self.out.push_str("[a&&b]"),
             [(c, same)] if c == same => self.character(*c),
             _ => {

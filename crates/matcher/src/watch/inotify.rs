@@ -1,10 +1,10 @@
 //! Watching a path with inotify(7).
 //!
-//! A watch belongs to an inode, not to a path. So there is one on the file,
-//! which tells of writing, and one on every directory that the way to it
-//! leads through, links resolved, which tells when a name on that way gets
-//! another meaning: the file renamed over, a link swapped, a directory
-//! replaced, removed and made anew, or appearing for the first time.
+//! A watch belongs to an inode, not to a path. One watch on the file reports
+//! writes. One watch on every directory of the path, links resolved, reports
+//! that a name of the path refers to another inode: the file was renamed over,
+//! a link was switched, a directory was replaced, removed and recreated, or
+//! created for the first time.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -18,35 +18,36 @@ use rustix::io::Errno;
 use super::InotifyLimit;
 use super::path_walk::walk;
 
-/// Room for some hundred events; more are read in turns.
-const BUFFER: usize = 16 << 10;
-/// Turns of reading a drain: an endless stream of events must not hold us.
+/// Buffer size in bytes, enough for several hundred events per read.
+const BUFFER_SIZE: usize = 16 << 10;
+/// Reads per call, so that an endless stream of events cannot block the caller.
 const MAX_READS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Watch {
     path: PathBuf,
-    /// `None` where the kernel gives none; asked for again at each arming.
+    /// `None` if the kernel refused an instance; requested again by each
+    /// [`update_watches`](Self::update_watches).
     inotify: Option<Inotify>,
     directories: Vec<WatchEntry>,
     file: Option<WatchDescriptor>,
-    /// The inode that `file` was set on, or was to be.
+    /// The file's inode when `file` was set.
     file_inode: Option<Inode>,
-    /// Written and not closed since.
+    /// Written since the last close by a writer.
     being_written: bool,
-    shortage: Option<InotifyLimit>,
+    limit_reached: Option<InotifyLimit>,
 }
 
-/// Device and number.
+/// Device and inode number.
 type Inode = (u64, u64);
 
-/// A directory and the names in it that matter.
+/// A directory of the path and the relevant names in it.
 #[derive(Debug)]
 struct WatchEntry {
     directory: PathBuf,
-    /// What it was when the watch was set; `None` where there was nothing.
+    /// Its inode when the watch was set; `None` if it was missing.
     inode: Option<Inode>,
-    /// `None` where it cannot be watched.
+    /// `None` if it cannot be watched.
     descriptor: Option<WatchDescriptor>,
     names: Vec<OsString>,
 }
@@ -60,7 +61,7 @@ impl Watch {
             file: None,
             file_inode: None,
             being_written: false,
-            shortage: None,
+            limit_reached: None,
         }
     }
 
@@ -68,123 +69,126 @@ impl Watch {
         self.inotify.as_ref().map(Inotify::as_fd)
     }
 
-    /// Whether somebody has written the file and not closed it since.
+    /// Whether a writer has changed the file and not closed it yet.
     pub(crate) fn is_being_written(&self) -> bool {
         self.being_written
     }
 
-    /// Takes all events and says whether one of them concerns the path.
+    /// Reads all pending events; returns whether one of them affects the path.
     pub(crate) fn read_events(&mut self) -> bool {
-        let mut touched = false;
-        let mut buffer = [0; BUFFER];
+        let mut is_affected = false;
+        let mut buffer = [0; BUFFER_SIZE];
         for _ in 0..MAX_READS {
-            let Some(inotify) = &mut self.inotify else { return touched };
+            let Some(inotify) = &mut self.inotify else { return is_affected };
             match inotify.read_events(&mut buffer) {
                 Ok(events) => {
                     for event in events {
-                        let file = self.file.as_ref() == Some(&event.wd);
-                        if file && event.mask.contains(EventMask::MODIFY) {
+                        let is_file = self.file.as_ref() == Some(&event.wd);
+                        if is_file && event.mask.contains(EventMask::MODIFY) {
                             self.being_written = true;
-                        } else if file && event.mask.contains(EventMask::CLOSE_WRITE) {
+                        } else if is_file && event.mask.contains(EventMask::CLOSE_WRITE) {
                             self.being_written = false;
                         }
-                        touched |= file || is_relevant(&self.directories, &event);
+                        is_affected |= is_file || is_relevant(&self.directories, &event);
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return touched,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return is_affected,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
-                    // A descriptor that cannot be read would wake its owner
-                    // for ever. The next arming asks for a new one.
+                    // An unreadable descriptor would wake its poller
+                    // indefinitely. The next update requests a new one.
                     self.remove_watches();
                     return true;
                 }
             }
         }
-        touched
+        is_affected
     }
 
-    /// What the kernel has too little of for all watches.
-    pub(crate) fn shortage(&self) -> Option<InotifyLimit> {
-        self.shortage
+    /// The kernel limit that prevented some of the watches.
+    pub(crate) fn limit_reached(&self) -> Option<InotifyLimit> {
+        self.limit_reached
     }
 
-    /// Whether the file's watch is on this inode, or there is none to watch.
+    /// Whether the file had this inode when its watch was set.
     pub(crate) fn is_active(&self, inode: Option<Inode>) -> bool {
         self.file_inode == inode
     }
 
     /// Sets the watches that the path needs now and removes all others.
     ///
-    /// Unless `changed`, it first looks whether the directories of the way are
-    /// still those that are watched, and then does nothing: no allocation, one
-    /// `stat` a directory.
+    /// Unless `changed`, it first checks whether the watched directories are
+    /// still those of the path. If so, it returns after one `stat` per
+    /// directory, without an allocation.
     ///
-    /// Where the kernel has no watch left, those it gave stay; the rest is left
-    /// to looking, and asked for again at the next arming.
+    /// If the kernel's limit on watches is reached, the watches set so far
+    /// stay. The rest of the path is polled, and its watches are requested
+    /// again by the next call.
     pub(crate) fn update_watches(&mut self, changed: bool) {
         if !changed && self.is_up_to_date() {
             return;
         }
-        self.shortage = None;
+        self.limit_reached = None;
         if self.inotify.is_none() {
             match Inotify::init() {
                 Ok(inotify) => self.inotify = Some(inotify),
-                Err(_) => self.shortage = Some(InotifyLimit::Instances),
+                Err(_) => self.limit_reached = Some(InotifyLimit::Instances),
             }
         }
         let Some(inotify) = &self.inotify else { return };
-        let mut arming = WatchSetup { watches: inotify.watches(), limit_hit: false };
+        let mut setup = WatchSetup { watches: inotify.watches(), limit_hit: false };
         let mut directories: Vec<WatchEntry> = Vec::new();
-        let end = walk(&self.path, |step| {
-            // First what it is, then the watch: should another take its place
-            // between the two, the next look sees that they differ.
-            let inode = inode_of(&step.directory);
-            // The same inode gives the same descriptor again.
-            let descriptor = arming.add(&step.directory, directory_mask());
-            let same = |w: &&mut WatchEntry| {
+        let resolved = walk(&self.path, |component| {
+            // First the inode, then the watch: if the directory is replaced in
+            // between, the next update finds the difference.
+            let inode = inode_of(&component.directory);
+            // The same inode returns the same descriptor again.
+            let descriptor = setup.add(&component.directory, directory_mask());
+            let is_same = |entry: &&mut WatchEntry| {
                 if descriptor.is_some() {
-                    w.descriptor == descriptor
+                    entry.descriptor == descriptor
                 } else {
-                    w.directory == step.directory
+                    entry.directory == component.directory
                 }
             };
-            match directories.iter_mut().find(same) {
-                Some(watched) => watched.names.push(step.name),
+            match directories.iter_mut().find(is_same) {
+                Some(entry) => entry.names.push(component.name),
                 None => directories.push(WatchEntry {
-                    directory: step.directory,
+                    directory: component.directory,
                     inode,
                     descriptor,
-                    names: vec![step.name],
+                    names: vec![component.name],
                 }),
             }
         });
         self.file_inode = inode_of(&self.path);
-        // A directory in the file's place is one of the names on the way; to
-        // watch it as a file would replace its own mask.
-        let file = if end.is_dir() { None } else { arming.add(&end, file_mask()) };
+        // A directory in the file's place is already watched as part of the
+        // path; a watch with the file's mask would replace its mask.
+        let file = if resolved.is_dir() { None } else { setup.add(&resolved, file_mask()) };
         if file != self.file {
             self.being_written = false;
         }
-        let stale = self.directories.drain(..).filter_map(|w| w.descriptor).chain(self.file.take());
-        for descriptor in stale {
+        let previous =
+            self.directories.drain(..).filter_map(|w| w.descriptor).chain(self.file.take());
+        for descriptor in previous {
             let descriptor = Some(descriptor);
-            let kept = file == descriptor || directories.iter().any(|w| w.descriptor == descriptor);
-            if let (false, Some(descriptor)) = (kept, descriptor) {
-                // Fails where the kernel removed it with its inode.
-                let _ = arming.watches.remove(descriptor);
+            let is_used =
+                file == descriptor || directories.iter().any(|w| w.descriptor == descriptor);
+            if let (false, Some(descriptor)) = (is_used, descriptor) {
+                // Fails if the kernel removed it together with its inode.
+                let _ = setup.watches.remove(descriptor);
             }
         }
-        self.shortage = arming.limit_hit.then_some(InotifyLimit::Watches);
+        self.limit_reached = setup.limit_hit.then_some(InotifyLimit::Watches);
         self.directories = directories;
         self.file = file;
     }
 
-    /// Whether everything is watched, and is still what it was then. A watch
-    /// that the kernel takes back makes an event.
+    /// Whether all directories are watched and have the same inodes as then. A
+    /// watch that the kernel removes produces an event.
     fn is_up_to_date(&self) -> bool {
         self.inotify.is_some()
-            && self.shortage.is_none()
+            && self.limit_reached.is_none()
             && !self.directories.is_empty()
             && self.directories.iter().all(|w| inode_of(&w.directory) == w.inode)
     }
@@ -198,10 +202,10 @@ impl Watch {
     }
 }
 
-/// Watches that are being set.
+/// One update of the watches.
 struct WatchSetup {
     watches: Watches,
-    /// One was refused because there are too many.
+    /// The kernel refused a watch because of a limit.
     limit_hit: bool,
 }
 
@@ -210,8 +214,8 @@ impl WatchSetup {
         match self.watches.add(path, mask) {
             Ok(descriptor) => Some(descriptor),
             Err(error) => {
-                // Other reasons lie in the path: nothing there, no directory,
-                // no right to read it.
+                // Other errors are caused by the path: missing, not a
+                // directory, permission denied.
                 let errno = Errno::from_io_error(&error);
                 self.limit_hit |= matches!(errno, Some(Errno::NOSPC | Errno::NOMEM));
                 None
@@ -244,18 +248,17 @@ fn file_mask() -> WatchMask {
         | WatchMask::DONT_FOLLOW
 }
 
-/// Whether an event of a directory concerns the way. Others' files come and
-/// go in the same directories.
+/// Whether an event of a directory affects the path. Unrelated files in the
+/// same directories produce events too.
 fn is_relevant(directories: &[WatchEntry], event: &inotify::Event<&OsStr>) -> bool {
     if event.mask.contains(EventMask::Q_OVERFLOW) {
         return true;
     }
-    let Some(watched) = directories.iter().find(|w| w.descriptor.as_ref() == Some(&event.wd))
-    else {
+    let Some(entry) = directories.iter().find(|w| w.descriptor.as_ref() == Some(&event.wd)) else {
         // Left over from a watch that was removed.
         return false;
     };
-    // Without a name the directory itself is meant (IN_IGNORED, IN_MOVE_SELF,
-    // IN_UNMOUNT).
-    event.name.is_none_or(|name| watched.names.iter().any(|n| n.as_os_str() == name))
+    // An event without a name is about the directory itself (IN_IGNORED,
+    // IN_MOVE_SELF, IN_UNMOUNT).
+    event.name.is_none_or(|name| entry.names.iter().any(|n| n.as_os_str() == name))
 }

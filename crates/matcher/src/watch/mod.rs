@@ -1,4 +1,4 @@
-//! Being told when a path may lead to something new.
+//! Notification of changes to the target of a path.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ pub(crate) use inotify::Watch;
 #[cfg(not(feature = "inotify"))]
 pub(crate) use noop::Watch;
 
-/// What the kernel has too little of to tell of every change at once.
+/// The kernel limit that prevents complete change notification.
 ///
-/// [`Display`](fmt::Display) says how to give it more.
+/// [`Display`](fmt::Display) names the setting to raise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InotifyLimit {
-    /// inotify(7) instances, or descriptors.
+    /// inotify(7) instances, or file descriptors.
     Instances,
     /// inotify(7) watches.
     Watches,
@@ -28,15 +28,15 @@ impl fmt::Display for InotifyLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Instances => {
-                "the kernel gives no inotify instance: raise fs.inotify.max_user_instances, \
-                 or the limit of open files"
+                "no inotify instance available: raise fs.inotify.max_user_instances or the \
+                 open-files limit"
             }
-            Self::Watches => "the kernel gives no inotify watch: raise fs.inotify.max_user_watches",
+            Self::Watches => "no inotify watch available: raise fs.inotify.max_user_watches",
         })
     }
 }
 
-/// Without inotify nothing is told, and whoever asks has to look.
+/// Without inotify there are no events, so the caller has to poll.
 #[cfg(not(feature = "inotify"))]
 mod noop {
     use std::os::fd::BorrowedFd;
@@ -59,7 +59,7 @@ mod noop {
         pub(crate) fn is_active(&self, _inode: Option<(u64, u64)>) -> bool {
             true
         }
-        pub(crate) fn shortage(&self) -> Option<super::InotifyLimit> {
+        pub(crate) fn limit_reached(&self) -> Option<super::InotifyLimit> {
             None
         }
         pub(crate) fn is_being_written(&self) -> bool {

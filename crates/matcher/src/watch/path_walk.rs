@@ -1,53 +1,53 @@
-//! The way from the root to a file, through every symbolic link.
+//! The components of a path from the root to a file, symbolic links resolved.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// As many links as the kernel follows.
+/// The kernel's limit on symbolic links in one path.
 const MAX_LINKS: usize = 40;
 
-/// A directory that the way leads through, and the name that is looked up in
-/// it: when that name gets another meaning, the way leads elsewhere.
+/// A directory on the path and the name that is resolved in it. If the name
+/// changes its meaning, the path leads to another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathComponent {
     pub(super) directory: PathBuf,
     pub(super) name: OsString,
 }
 
-/// Walks the absolute `path` and calls `step` with each directory and name
-/// *before* the name is looked up, so that a watch that is set there sees
-/// every later change. Returns where the way ends, as far as it could be
-/// walked.
-pub(super) fn walk(path: &Path, mut step: impl FnMut(PathComponent)) -> PathBuf {
-    let mut here = PathBuf::from("/");
-    // What is still to be walked, the next part last.
-    let mut todo: Vec<OsString> = parts(path);
+/// Walks the absolute `path` and calls `visit` with each directory and name
+/// *before* the name is resolved, so that a watch set by `visit` sees every
+/// later change. Returns the path without links, as far as it could be
+/// resolved.
+pub(super) fn walk(path: &Path, mut visit: impl FnMut(PathComponent)) -> PathBuf {
+    let mut directory = PathBuf::from("/");
+    // Components left to walk, the next one last.
+    let mut pending: Vec<OsString> = components_reversed(path);
     let mut links = 0;
-    while let Some(name) = todo.pop() {
+    while let Some(name) = pending.pop() {
         if name == ".." {
-            here.pop();
+            directory.pop();
             continue;
         }
-        step(PathComponent { directory: here.clone(), name: name.clone() });
-        let next = here.join(&name);
+        visit(PathComponent { directory: directory.clone(), name: name.clone() });
+        let next = directory.join(&name);
         match std::fs::read_link(&next) {
             Ok(target) if links < MAX_LINKS => {
                 links += 1;
                 if target.is_absolute() {
-                    here = PathBuf::from("/");
+                    directory = PathBuf::from("/");
                 }
-                todo.extend(parts(&target));
+                pending.extend(components_reversed(&target));
             }
-            // No link, or not there: go on; a directory that is missing
-            // gives no watch, and the one above it tells when it comes.
-            _ => here = next,
+            // Not a link, or missing. A missing directory gets no watch; the
+            // watch on its parent reports its creation.
+            _ => directory = next,
         }
     }
-    here
+    directory
 }
 
-/// The parts of a path, the first one last.
-fn parts(path: &Path) -> Vec<OsString> {
+/// The components of a path, the first one last.
+fn components_reversed(path: &Path) -> Vec<OsString> {
     path.components()
         .rev()
         .filter_map(|c| match c {

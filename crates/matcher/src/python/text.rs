@@ -1,12 +1,22 @@
-//! A command line as the characters that Python would see.
+//! A command line as the characters that Python would decode.
 //!
-//! Python reads it as UTF-8 with `surrogateescape`: each byte that is not part
-//! of valid UTF-8 is one character, U+DC80 to U+DCFF. Here the bytes stay as
-//! they are, and whoever needs characters decodes them in place.
+//! Python decodes it as UTF-8 with `surrogateescape`: each byte that is not part
+//! of valid UTF-8 is one character, U+DC80 to U+DCFF. Here the bytes stay
+//! unchanged, and characters are decoded in place when they are needed.
 
-/// The character that begins at byte `at`, and how many bytes it has.
+use super::class::is_word;
+
+/// The characters of a text; each byte that is not part of valid UTF-8
+/// separately.
+pub(crate) fn characters(text: &[u8]) -> impl Iterator<Item = Result<char, u8>> + '_ {
+    text.utf8_chunks().flat_map(|chunk| {
+        chunk.valid().chars().map(Ok).chain(chunk.invalid().iter().copied().map(Err))
+    })
+}
+
+/// The character that starts at byte `at`, and its length in bytes.
 ///
-/// `at` must be where a character begins.
+/// `at` must be the start of a character.
 pub(crate) fn decode(text: &[u8], at: usize) -> Option<(u32, usize)> {
     let first = *text.get(at)?;
     if first < 0x80 {
@@ -25,10 +35,10 @@ pub(crate) fn decode(text: &[u8], at: usize) -> Option<(u32, usize)> {
     }
 }
 
-/// The character that ends at byte `end`, and how many bytes it has.
+/// The character that ends at byte `end`, and its length in bytes.
 ///
-/// It is the same cut into characters as [`decode`] makes: the first byte of
-/// a sequence never is a part of another one.
+/// The boundaries equal those of [`decode`], because the first byte of a
+/// sequence is never part of another sequence.
 pub(crate) fn decode_last(text: &[u8], end: usize) -> Option<(u32, usize)> {
     let last = *text.get(..end)?.last()?;
     if last < 0x80 {
@@ -36,24 +46,25 @@ pub(crate) fn decode_last(text: &[u8], end: usize) -> Option<(u32, usize)> {
     }
     for len in 2..=4 {
         let Some(at) = end.checked_sub(len) else { break };
-        if let Some((c, found)) = decode(text, at).filter(|d| d.1 == len) {
-            return Some((c, found));
+        if let Some(decoded) = decode(text, at).filter(|d| d.1 == len) {
+            return Some(decoded);
         }
     }
     Some((surrogateescaped(last), 1))
 }
 
-fn surrogateescaped(byte: u8) -> u32 {
+/// The character that `surrogateescape` decodes a byte to.
+pub(super) fn surrogateescaped(byte: u8) -> u32 {
     0xdc00 + u32::from(byte)
 }
 
-/// What there is in a text, which decides what it can be matched with.
+/// The kind of a text, which determines the engines that can match it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ascii,
-    /// UTF-8 of which `regex` and Python agree what a word character is.
+    /// UTF-8 for which `regex` and Python agree about word characters.
     CommonUnicode,
-    /// UTF-8, or not even that.
+    /// Any other text, UTF-8 or not.
     Other,
 }
 
@@ -63,17 +74,17 @@ impl Kind {
             return Self::Ascii;
         }
         let Ok(text) = std::str::from_utf8(text) else { return Self::Other };
-        let agreed = text.chars().filter(|c| !c.is_ascii()).all(|c| {
+        let is_common = text.chars().filter(|c| !c.is_ascii()).all(|c| {
             regex_syntax::try_is_word_character(c)
-                .is_ok_and(|word| word == crate::python::is_word(u32::from(c), false))
+                .is_ok_and(|word| word == is_word(u32::from(c), false))
         });
-        if agreed { Self::CommonUnicode } else { Self::Other }
+        if is_common { Self::CommonUnicode } else { Self::Other }
     }
 }
 
-/// Appends `text` so that each character is a sequence of bytes that no other
-/// character is a part of: as it is, and a byte that is not UTF-8 as the
-/// three bytes that U+DC80 to U+DCFF would have.
+/// Appends `text` in a form in which each character is a sequence of bytes that
+/// is not part of another character: unchanged, except that a byte that is not
+/// UTF-8 becomes the three bytes that U+DC80 to U+DCFF would have.
 pub(crate) fn encode(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         out.extend_from_slice(chunk.valid().as_bytes());
@@ -83,15 +94,15 @@ pub(crate) fn encode(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The byte offset in `text` of what is at byte `at` of its encoded form.
+/// The byte offset in `text` that corresponds to byte `at` of its encoded form.
 pub(crate) fn decoded_offset(text: &[u8], at: usize) -> usize {
-    let (mut here, mut there) = (0, 0);
-    while there < at {
-        let Some((c, len)) = decode(text, here) else { break };
-        here += len;
-        there += if (0xdc80..=0xdcff).contains(&c) { 3 } else { len };
+    let (mut offset, mut encoded_offset) = (0, 0);
+    while encoded_offset < at {
+        let Some((c, len)) = decode(text, offset) else { break };
+        offset += len;
+        encoded_offset += if (0xdc80..=0xdcff).contains(&c) { 3 } else { len };
     }
-    here
+    offset
 }
 
 #[cfg(test)]
@@ -99,16 +110,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The slow way: the standard library's cut into chunks.
-    fn characters(text: &[u8]) -> Vec<u32> {
-        crate::render::characters(text)
-            .map(|c| c.map_or_else(|b| 0xdc00 + u32::from(b), u32::from))
-            .collect()
+    /// The reference: the standard library's chunks.
+    fn reference(text: &[u8]) -> Vec<u32> {
+        characters(text).map(|c| c.map_or_else(|b| 0xdc00 + u32::from(b), u32::from)).collect()
     }
 
     proptest! {
         #[test]
-        fn forwards_and_backwards_alike(
+        fn decodes_the_same_in_both_directions(
             text in prop::collection::vec(
                 prop_oneof![
                     any::<u8>(),
@@ -117,7 +126,7 @@ mod tests {
                 0..20,
             )
         ) {
-            let expected = characters(&text);
+            let expected = reference(&text);
             let (mut at, mut forwards) = (0, Vec::new());
             while let Some((c, len)) = decode(&text, at) {
                 forwards.push(c);

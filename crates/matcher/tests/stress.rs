@@ -1,12 +1,12 @@
-//! A conf is changed at random by every means: the rules in force are always
-//! a complete file's, the last change comes into force, and nothing leaks.
+//! A config file is changed at random in every way: the active rules are always
+//! those of a complete file, the last change becomes active, and nothing leaks.
 //!
-//! Root may read whatever has no permission, so the test runs itself again as
-//! another user; and once more where the kernel gives no inotify instance.
+//! Root can read files without any permission, so the test runs itself again as
+//! another user; and once more without an inotify instance.
 //!
-//! `PSSTAT_TORTURE_CHANGES` sets the number of changes; it prints how long the
-//! slowest took to be in force, and fails where that is more than
-//! `PSSTAT_TORTURE_MOST_MS`, which only a machine with time to spare can keep.
+//! `PSSTAT_STRESS_CHANGES` sets the number of changes. The test prints the time
+//! until the slowest change was active, and fails if it exceeds
+//! `PSSTAT_STRESS_MAX_MS`, which requires an idle host.
 
 #![cfg(feature = "inotify")]
 
@@ -27,10 +27,10 @@ use psstat_matcher::Conf;
 use psstat_matcher::watcher::{ConfigWatcher, Event, InotifyLimit, POLL_INTERVAL, SETTLE_TIME};
 use psstat_testproc::{TempDir, copy_program, test_name};
 
-/// Lines of a file; one without all of them is half a file.
+/// Lines of a complete file.
 const LINES: usize = 20;
 
-/// Numbers by xorshift: the same for the same seed.
+/// Pseudo-random numbers (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -46,38 +46,38 @@ fn lines(version: usize) -> Vec<String> {
     (0..LINES).map(|line| format!("v{version}-{line} x{line}\n")).collect()
 }
 
-/// The version of a conf, and whether it is a whole file.
+/// The version of a config file, and whether it is complete.
 fn version(conf: &Conf) -> (usize, bool) {
     let images = conf.rules.images();
     let first = images[0].as_str();
     let version: usize = first[1..first.find('-').unwrap()].parse().unwrap();
-    let whole: Vec<String> = (0..LINES).map(|line| format!("v{version}-{line}")).collect();
-    (version, images.iter().map(AsRef::<str>::as_ref).eq(whole))
+    let complete: Vec<String> = (0..LINES).map(|line| format!("v{version}-{line}")).collect();
+    (version, images.iter().map(AsRef::<str>::as_ref).eq(complete))
 }
 
-/// Changes the conf at `base/current/conf`, where `current` is a link.
-struct Torturer {
+/// Changes the config file at `base/current/conf`, where `current` is a link.
+struct Writer {
     base: PathBuf,
     random: Random,
-    /// When the last pause ended, or the change began.
+    /// End of the last pause, or start of the change.
     since: Instant,
-    /// Whether the machine has let it wait so long that half a file was still.
-    held_up: bool,
+    /// Whether the host delayed it so long that a partial file has settled.
+    is_delayed: bool,
 }
 
-impl Torturer {
+impl Writer {
     fn new(base: &Path, seed: u64) -> Self {
         let random = Random(seed);
-        Self { base: base.to_owned(), random, since: Instant::now(), held_up: false }
+        Self { base: base.to_owned(), random, since: Instant::now(), is_delayed: false }
     }
 
     fn change(&mut self, version: usize) {
-        (self.since, self.held_up) = (Instant::now(), false);
+        (self.since, self.is_delayed) = (Instant::now(), false);
         let link = self.base.join("current");
         let path = link.join("conf");
-        let whole = lines(version).concat();
+        let content = lines(version).concat();
         match self.random.below(10) {
-            0 => fs::write(&path, whole).unwrap(),
+            0 => fs::write(&path, content).unwrap(),
             1 => {
                 let mut file = fs::File::create(&path).unwrap();
                 for line in lines(version) {
@@ -95,11 +95,11 @@ impl Torturer {
                 }
             }
             3 => {
-                let new = self.new_file(&whole);
+                let new = self.new_file(&content);
                 fs::rename(new, &path).unwrap();
             }
             4 => {
-                let old = self.new_file(&whole);
+                let old = self.new_file(&content);
                 let file = fs::File::options().write(true).open(&old).unwrap();
                 let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + version as u64);
                 file.set_modified(then).unwrap();
@@ -108,7 +108,7 @@ impl Torturer {
             5 => {
                 let next = self.base.join(format!("d{version}"));
                 fs::create_dir(&next).unwrap();
-                fs::write(next.join("conf"), whole).unwrap();
+                fs::write(next.join("conf"), content).unwrap();
                 let before = fs::read_link(&link).unwrap();
                 let swap = self.base.join("swap");
                 symlink(format!("d{version}"), &swap).unwrap();
@@ -117,24 +117,24 @@ impl Torturer {
             }
             6 => {
                 let directory = self.base.join(fs::read_link(&link).unwrap());
-                let away = self.base.join("away");
-                fs::rename(&directory, &away).unwrap();
+                let moved = self.base.join("away");
+                fs::rename(&directory, &moved).unwrap();
                 self.pause(50);
                 fs::create_dir(&directory).unwrap();
-                fs::write(directory.join("conf"), whole).unwrap();
-                fs::remove_dir_all(&away).unwrap();
+                fs::write(directory.join("conf"), content).unwrap();
+                fs::remove_dir_all(&moved).unwrap();
             }
             7 => {
                 fs::remove_file(&path).unwrap();
                 self.pause(600);
-                fs::write(&path, whole).unwrap();
+                fs::write(&path, content).unwrap();
             }
             8 => {
-                // Only the permission that is given back tells of it.
+                // Only the restored permission causes an event.
                 let mut file = fs::File::options().write(true).open(&path).unwrap();
                 set_mode(&path, 0o000);
                 file.set_len(0).unwrap();
-                file.write_all(whole.as_bytes()).unwrap();
+                file.write_all(content.as_bytes()).unwrap();
                 drop(file);
                 self.pause(900);
                 set_mode(&path, 0o644);
@@ -144,7 +144,7 @@ impl Torturer {
                 let mut file = fs::File::options().write(true).open(&path).unwrap();
                 set_mode(&directory, 0o000);
                 file.set_len(0).unwrap();
-                file.write_all(whole.as_bytes()).unwrap();
+                file.write_all(content.as_bytes()).unwrap();
                 drop(file);
                 self.pause(900);
                 set_mode(&directory, 0o755);
@@ -152,24 +152,24 @@ impl Torturer {
         }
     }
 
-    fn new_file(&self, whole: &str) -> PathBuf {
+    fn new_file(&self, content: &str) -> PathBuf {
         let new = self.base.join("new");
-        fs::write(&new, whole).unwrap();
+        fs::write(&new, content).unwrap();
         new
     }
 
-    fn pause(&mut self, most: u64) {
-        let time = Duration::from_millis(self.random.below(most));
+    fn pause(&mut self, max_ms: u64) {
+        let time = Duration::from_millis(self.random.below(max_ms));
         sleep(time);
-        // What was done before the pause may have been held up, too.
-        self.held_up |= self.since.elapsed() > time + SETTLE_TIME / 2;
+        // The actions before the pause can have been delayed too.
+        self.is_delayed |= self.since.elapsed() > time + SETTLE_TIME / 2;
         self.since = Instant::now();
     }
 }
 
-/// Watches that an inotify descriptor has.
-fn watches(live: &ConfigWatcher) -> usize {
-    let number = live.fd().unwrap().as_raw_fd();
+/// Number of watches of the inotify descriptor.
+fn watch_count(watcher: &ConfigWatcher) -> usize {
+    let number = watcher.fd().unwrap().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
     info.lines().filter(|l| l.starts_with("inotify wd:")).count()
 }
@@ -178,48 +178,48 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn descriptors() -> usize {
+fn fd_count() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Set to the kind of process that a test was started as by itself.
-const INSIDE: &str = "PSSTAT_TORTURE_INSIDE";
+/// Set in a process that a test has started to run itself.
+const IS_CHILD: &str = "PSSTAT_STRESS_CHILD";
 
-/// Runs this test again, as `command` with the test program and its arguments
-/// behind.
-fn again(test: &str, command: &mut Command) {
+/// Runs the test again by `command`, with the test program and its arguments
+/// appended.
+fn run_again(test: &str, command: &mut Command) {
     let dir = TempDir::new().unwrap();
-    // Another user need not have a right to the folder of the build.
-    let program = dir.join("torture");
+    // Other users may not have permission for the build directory.
+    let program = dir.join("stress");
     copy_program(std::env::current_exe().unwrap(), &program).unwrap();
     let command = command.arg(program).args(["--exact", test, "--nocapture"]);
-    let output = command.env(INSIDE, test).current_dir("/").output().unwrap();
+    let output = command.env(IS_CHILD, test).current_dir("/").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"));
 }
 
-fn is_inside() -> bool {
-    std::env::var_os(INSIDE).is_some()
+fn is_child() -> bool {
+    std::env::var_os(IS_CHILD).is_some()
 }
 
 #[test]
 fn every_change_is_detected() {
-    if is_inside() {
-        torture(changes(30));
+    if is_child() {
+        stress(changes(30));
         return;
     }
-    // Whoever runs it: other tests open descriptors in this process. `env` has no
-    // part in it but to begin with.
+    // In a separate process, because other tests open descriptors in this one.
+    // `env` only runs the program.
     let mut command = Command::new("env");
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
-    again(test_name!(), &mut command);
+    run_again(test_name!(), &mut command);
 }
 
-/// A command that runs what follows with no right but its user's, where the
-/// kernel gives no inotify instance to anybody.
+/// A command that runs its arguments without capabilities in a user namespace
+/// that has no inotify instances.
 fn without_events() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "sh", "-c"]);
@@ -232,64 +232,64 @@ fn without_events() -> Command {
 }
 
 fn is_possible_without_events() -> bool {
-    let trial = without_events().arg("true").output();
-    let possible = trial.as_ref().is_ok_and(|trial| trial.status.success());
-    if !possible {
-        println!("skipped: no right to make a user namespace: {trial:?}");
+    let output = without_events().arg("true").output();
+    let is_possible = output.as_ref().is_ok_and(|output| output.status.success());
+    if !is_possible {
+        println!("skipped: no permission to create a user namespace: {output:?}");
     }
-    possible
+    is_possible
 }
 
 #[test]
 fn every_change_is_detected_by_polling() {
-    if is_inside() {
-        // A look takes its time.
-        torture(changes(48) / 4);
+    if is_child() {
+        // A poll takes up to 2 s.
+        stress(changes(48) / 4);
     } else if is_possible_without_events() {
-        again(test_name!(), &mut without_events());
+        run_again(test_name!(), &mut without_events());
     }
 }
 
-/// Two looks, a bit later than the promised time each, and nothing else.
+/// Two polls at the documented interval are sufficient.
 #[test]
 fn two_polls_suffice() {
-    if !is_inside() {
+    if !is_child() {
         if is_possible_without_events() {
-            again(test_name!(), &mut without_events());
+            run_again(test_name!(), &mut without_events());
         }
         return;
     }
     let (dir, path) = scene();
-    let mut live = ConfigWatcher::new(&path);
-    // No real time passes between the looks but what they take.
+    let mut watcher = ConfigWatcher::new(&path);
+    // Simulated time between the polls.
     let mut clock = Instant::now() + Duration::from_secs(60);
     sleep(SETTLE_TIME);
-    assert!(matches!(live.poll(clock), Some(Event::Loaded(_))));
-    assert_eq!(live.shortage(), Some(InotifyLimit::Instances));
-    assert!(live.fd().is_none());
-    let mut torturer = Torturer::new(dir.path(), 1);
+    assert!(matches!(watcher.poll(clock), Some(Event::Loaded(_))));
+    assert_eq!(watcher.inotify_limit(), Some(InotifyLimit::Instances));
+    assert!(watcher.fd().is_none());
+    let mut writer = Writer::new(dir.path(), 1);
     for number in 1..=30 {
-        // Young files are looked at again by themselves: not in the look that is
-        // next, in which one that the machine has left still for long were taken.
-        let mut looks = 0;
-        while looks < 3 || live.deadline().unwrap() < clock + POLL_INTERVAL {
+        // A recently modified file is read once more later. The next change must
+        // not fall into this poll, which would load a file that has settled.
+        let mut polls = 0;
+        while polls < 3 || watcher.deadline().unwrap() < clock + POLL_INTERVAL {
             clock += POLL_INTERVAL;
-            assert!(live.poll(clock).is_none());
-            looks += 1;
+            assert!(watcher.poll(clock).is_none());
+            polls += 1;
         }
-        torturer.change(number);
+        writer.change(number);
         clock += POLL_INTERVAL;
-        assert!(live.poll(clock).is_none(), "taken at the first look");
-        assert!(live.deadline().unwrap() <= clock + POLL_INTERVAL);
+        assert!(watcher.poll(clock).is_none(), "loaded by the first poll");
+        assert!(watcher.deadline().unwrap() <= clock + POLL_INTERVAL);
         clock += POLL_INTERVAL;
-        match live.poll(clock) {
+        match watcher.poll(clock) {
             Some(Event::Loaded(loaded)) => assert_eq!(version(&loaded.conf), (number, true)),
             other => panic!("change {number}: {other:?}"),
         }
     }
 }
 
-/// A directory with a first conf in it, and its path through a link.
+/// A directory with a config file, and the path of the file through a link.
 fn scene() -> (TempDir, PathBuf) {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.join("d0")).unwrap();
@@ -299,79 +299,82 @@ fn scene() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-fn changes(unless_set: usize) -> usize {
-    let set = std::env::var("PSSTAT_TORTURE_CHANGES").ok();
-    set.and_then(|number| number.parse().ok()).unwrap_or(unless_set)
+fn changes(default: usize) -> usize {
+    let set = std::env::var("PSSTAT_STRESS_CHANGES").ok();
+    set.and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
-fn torture(changes: usize) {
+fn stress(changes: usize) {
     println!("changes {changes}");
     let (dir, path) = scene();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = u64::from(now.subsec_nanos()) | 1;
     println!("seed {seed}");
-    let before = descriptors();
-    // What is in force, and versions of which half a file may have been.
-    let in_force = Arc::new(AtomicUsize::new(0));
-    let held_up = Arc::new(Mutex::new(BTreeSet::new()));
-    let torturer = {
-        let (in_force, held_up) = (Arc::clone(&in_force), Arc::clone(&held_up));
-        let mut torturer = Torturer::new(dir.path(), seed);
+    let before = fd_count();
+    // The active version, and versions of which a partial file can have settled.
+    let active = Arc::new(AtomicUsize::new(0));
+    let is_delayed = Arc::new(Mutex::new(BTreeSet::new()));
+    let writer = {
+        let (active, is_delayed) = (Arc::clone(&active), Arc::clone(&is_delayed));
+        let mut writer = Writer::new(dir.path(), seed);
         spawn(move || {
             let mut slowest = Duration::ZERO;
             for version in 1..=changes {
-                torturer.change(version);
-                if torturer.held_up {
-                    held_up.lock().unwrap().insert(version);
+                writer.change(version);
+                if writer.is_delayed {
+                    is_delayed.lock().unwrap().insert(version);
                 }
-                if torturer.random.below(4) == 0 || version == changes {
+                if writer.random.below(4) == 0 || version == changes {
                     let start = Instant::now();
-                    while in_force.load(Ordering::SeqCst) != version {
-                        // Far beyond what is promised: only a change that is
-                        // missed fails.
+                    while active.load(Ordering::SeqCst) != version {
+                        // Far above the documented time: only a missed change
+                        // fails.
                         assert!(start.elapsed() < Duration::from_secs(30), "missed {version}");
                         sleep(Duration::from_millis(2));
                     }
                     slowest = slowest.max(start.elapsed());
                 } else {
-                    torturer.pause(500);
+                    writer.pause(500);
                 }
             }
             slowest
         })
     };
 
-    let mut live = ConfigWatcher::new(&path);
-    let (mut last, mut halves, mut away) = (None, BTreeSet::new(), 0);
-    while !torturer.is_finished() {
-        match live.poll(Instant::now()) {
+    let mut watcher = ConfigWatcher::new(&path);
+    let (mut last, mut partial, mut unusable) = (None, BTreeSet::new(), 0);
+    while !writer.is_finished() {
+        match watcher.poll(Instant::now()) {
             Some(Event::Loaded(loaded)) => {
-                let (version, whole) = version(&loaded.conf);
+                let (version, is_complete) = version(&loaded.conf);
                 assert!(last.is_none_or(|last| last <= version), "an old file came back");
                 last = Some(version);
-                if whole {
-                    in_force.store(version, Ordering::SeqCst);
+                if is_complete {
+                    active.store(version, Ordering::SeqCst);
                 } else {
-                    halves.insert(version);
+                    partial.insert(version);
                 }
             }
-            Some(Event::Unusable(_)) => away += 1,
+            Some(Event::Unusable(_)) => unusable += 1,
             _ => sleep(Duration::from_millis(2)),
         }
     }
-    let slowest = torturer.join().unwrap();
-    println!("slowest change in force after {slowest:?}");
-    let most = std::env::var("PSSTAT_TORTURE_MOST_MS").ok().and_then(|most| most.parse().ok());
-    let most = most.map_or(Duration::MAX, Duration::from_millis);
-    assert!(slowest <= most, "more than {most:?}");
-    println!("told as unusable between {away} times");
+    let slowest = writer.join().unwrap();
+    println!("slowest change active after {slowest:?}");
+    let max = std::env::var("PSSTAT_STRESS_MAX_MS").ok().and_then(|max| max.parse().ok());
+    let max = max.map_or(Duration::MAX, Duration::from_millis);
+    assert!(slowest <= max, "more than {max:?}");
+    println!("reported as unusable {unusable} times");
     assert_eq!(last, Some(changes));
-    let held_up = &*held_up.lock().unwrap();
-    assert!(halves.is_subset(held_up), "half a file was in force: {halves:?}, {held_up:?}");
-    // One watch on each directory of the way, the link's target, and the file.
-    let most = path.components().count() + 2;
-    let watches = live.fd().map_or(0, |_| watches(&live));
-    assert!(watches <= most, "{watches} watches");
-    drop(live);
-    assert!(descriptors() <= before, "descriptors are left");
+    let is_delayed = &*is_delayed.lock().unwrap();
+    assert!(
+        partial.is_subset(is_delayed),
+        "a partial file was active: {partial:?}, {is_delayed:?}"
+    );
+    // One watch per directory of the path, the link's target, and the file.
+    let max = path.components().count() + 2;
+    let watches = watcher.fd().map_or(0, |_| watch_count(&watcher));
+    assert!(watches <= max, "{watches} watches");
+    drop(watcher);
+    assert!(fd_count() <= before, "descriptors are left");
 }
