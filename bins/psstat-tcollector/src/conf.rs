@@ -222,13 +222,13 @@ impl Conf {
         self.report(&path, &conf.diagnostics);
         if !complaints.is_empty() {
             let consequence = if self.strict_owner {
-                ": it is not used (--strict-owner); the rules in force stay"
+                "; not loaded (--strict-owner), keeping the current rules"
             } else {
                 ""
             };
             let complaints: Vec<String> =
                 complaints.iter().map(OwnershipIssue::to_string).collect();
-            log::line(&format!("{path} {}{consequence}", complaints.join(", and it ")));
+            log::line(&format!("{path} {}{consequence}", complaints.join("; it ")));
             if self.strict_owner {
                 return false;
             }
@@ -294,7 +294,7 @@ pub fn check(path: &Path, owner: &OwnerPolicy, proc: &Path) -> u8 {
         Ok(loaded) => {
             show(&loaded.conf.diagnostics);
             show(&check_coverage(&loaded.conf.rules, proc));
-            for complaint in check_ownership(&loaded.identity, &owner.user) {
+            for complaint in check_ownership(&loaded.stamp, &owner.user) {
                 eprint(&format!("{name} {complaint}"));
                 if owner.strict {
                     status = EXIT_BAD_CONF;
@@ -336,7 +336,7 @@ fn check_coverage(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
             survey.record(process.args_joined);
         }
     });
-    survey.findings()
+    survey.diagnostics()
 }
 
 /// Prints to stderr; if nobody listens, the status still tells.

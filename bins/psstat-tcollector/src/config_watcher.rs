@@ -265,7 +265,7 @@ fn follow(desk: &Mutex<Mailbox>, far: &UnixStream, mut live: ConfigWatcher, owne
             failpoint::hit("conf");
             let complaints = match &event {
                 // May ask a name service, which may be slow.
-                Event::Loaded(loaded) => check_ownership(&loaded.identity, owner),
+                Event::Loaded(loaded) => check_ownership(&loaded.stamp, owner),
                 _ => Vec::new(),
             };
             Some(ConfigUpdate::Conf(event, complaints))
@@ -279,7 +279,7 @@ fn follow(desk: &Mutex<Mailbox>, far: &UnixStream, mut live: ConfigWatcher, owne
             // What is there is news again.
             live.reload();
         }
-        let short = std::mem::replace(&mut shortage, live.shortage()) != live.shortage();
+        let short = std::mem::replace(&mut shortage, live.inotify_limit()) != live.inotify_limit();
         match looked {
             Some(news) => news.into_iter().for_each(|news| shared.put(news)),
             None => shared.put(ConfigUpdate::Panicked),

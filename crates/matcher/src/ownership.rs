@@ -11,7 +11,7 @@ use crate::user::{UidLookup, lookup_uid};
 pub enum OwnershipIssue {
     /// The file is owned by an unexpected user.
     #[error(
-        "owned by uid {uid}; expected {user}, root or the collector's user; fix with \
+        "is owned by uid {uid}; expected {user}, root or the collector's user; fix with \
          `chown {user}`"
     )]
     Owner {
@@ -23,7 +23,7 @@ pub enum OwnershipIssue {
     /// The file is owned by an unexpected user, and the expected user does not
     /// exist.
     #[error(
-        "owned by uid {uid}; expected root or the collector's user ({user} does not exist); fix \
+        "is owned by uid {uid}; expected root or the collector's user ({user} does not exist); fix \
          with `chown root`"
     )]
     NoSuchUser {
@@ -34,7 +34,7 @@ pub enum OwnershipIssue {
     },
     /// Whether the owner is the expected user could not be determined in time.
     #[error(
-        "owned by uid {uid}; looking up {user} timed out; give a numeric uid to avoid the lookup"
+        "is owned by uid {uid}; looking up {user} timed out; give a numeric uid to avoid the lookup"
     )]
     LookupTimedOut {
         /// The file's owner.
@@ -43,7 +43,7 @@ pub enum OwnershipIssue {
         user: String,
     },
     /// All users can write the file.
-    #[error("writable by others (mode {mode:04o}); fix with `chmod o-w`")]
+    #[error("is writable by others (mode {mode:04o}); fix with `chmod o-w`")]
     WritableByOthers {
         /// The file's permissions.
         mode: u32,

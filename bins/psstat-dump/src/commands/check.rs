@@ -67,7 +67,7 @@ pub(super) fn run(
     let rules = match file::load(&path) {
         Ok(loaded) => {
             findings.extend(of_lines(&loaded.conf.diagnostics));
-            for complaint in check_ownership(&loaded.identity, &args.conf_owner) {
+            for complaint in check_ownership(&loaded.stamp, &args.conf_owner) {
                 findings.push(of_file("warning", &name, &complaint.to_string()));
             }
             loaded.conf.rules
@@ -89,7 +89,7 @@ pub(super) fn run(
             survey.record(text);
         }
     }
-    findings.extend(of_lines(&survey.findings()));
+    findings.extend(of_lines(&survey.diagnostics()));
     let checked =
         CheckReport { rules: &rules, matched: survey.matched().collect(), here: here.len() };
     let bytes = match global.format() {

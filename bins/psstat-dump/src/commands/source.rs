@@ -53,7 +53,7 @@ pub(super) fn load(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<S
 /// What is wrong with a pattern, with a caret under the spot.
 fn pattern_error(pattern: &str, error: &PatternError) -> String {
     let (shown, marks) = marked(pattern, error.column(), error.span());
-    let (message, remedy) = (escape::text(error.message()), escape::text(error.remedy()));
+    let (message, remedy) = (escape::text(error.message()), escape::text(error.help()));
     format!("-e: {message}\n  |\n  | {shown}\n  | {marks}\n  = help: {remedy}")
 }
 

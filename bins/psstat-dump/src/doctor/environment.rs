@@ -85,7 +85,7 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
             } else {
                 Check::ok(NAME, found)
             }];
-            for complaint in check_ownership(&loaded.identity, owner) {
+            for complaint in check_ownership(&loaded.stamp, owner) {
                 let remedy = format!("`chown root {path}; chmod 644 {path}`");
                 checks.push(Check::note("conf_owner", format!("{path} {complaint}"), remedy));
             }

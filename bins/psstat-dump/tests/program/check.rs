@@ -79,9 +79,9 @@ fn warns_of_each_likely_mistake() {
     for (severity, line, message) in [
         ("warning", 1, "matches the empty string"),
         ("warning", 2, "matches the collector itself"),
-        ("warning", 3, "the image `FI_lrh` is written `fi-lrh` elsewhere"),
-        ("note", 4, "matches nothing among the"),
-        ("warning", 5, "whatever this matches, the rule in line 4 matches too"),
+        ("warning", 3, "`fi-lrh`"),
+        ("note", 4, "matches none of"),
+        ("warning", 5, "the rule in line 4"),
         ("warning", 6, "matches all"),
     ] {
         assert!(found(severity, line, message), "{line}: {message}: {findings:#?}");
@@ -101,7 +101,7 @@ fn valid_config_passes() {
     std::fs::write(&conf, "nothing ^nothing-of-this-name$\n").unwrap();
     let output = run(&["check", conf.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(stdout(&output).starts_with("note: this matches nothing among the "));
+    assert!(stdout(&output).starts_with("note: matches none of "));
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn a_rule_that_hits_its_step_limit_is_named() {
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("fine {name}\nslow {name}-(a+)+\\1$\n")).unwrap();
     let text = stdout(&run(&["check", conf.to_str().unwrap()]));
-    assert!(text.contains("warning: this hit its step limit"), "{text}");
-    assert!(text.contains(":2:6\n") && text.contains("= help: make it simpler"), "{text}");
-    assert!(!text.contains("this matches nothing"), "{text}");
+    assert!(text.contains("warning: exceeded its step limit"), "{text}");
+    assert!(text.contains(":2:6\n") && text.contains("= help: "), "{text}");
+    assert!(!text.contains("matches none"), "{text}");
 }
 
 #[test]

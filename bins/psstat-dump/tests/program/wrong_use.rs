@@ -21,8 +21,8 @@ fn usage_errors_exit_2() {
         // What is typed may come from elsewhere.
         (&["--proc", "/x\x1b[31m"], "cannot read /x\\x1b[31m: "),
         (&["--conf", "/nowhere"], "/nowhere cannot be read"),
-        (&["--class", "a/b"], "a class is a name of"),
-        (&["--class", ".."], "a class is a name of"),
+        (&["--class", "a/b"], "class may contain only"),
+        (&["--class", ".."], "class may contain only"),
         (&["-p", "check"], "--processes"),
     ];
     for (args, want) in cases {

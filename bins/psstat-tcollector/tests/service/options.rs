@@ -186,7 +186,7 @@ fn the_variables_about_the_owner_do_what_the_options_do() {
         let mut collector = setup.spawn();
         let cycle = collector.finish().remove(0);
         assert_eq!(cycle.get("collector.rules"), rules, "{strict} {owner}");
-        let told = collector.logged("belongs to uid 4321");
+        let told = collector.logged("owned by uid 4321");
         assert_eq!(told.len(), complaints, "{strict} {owner}: {:#?}", collector.log());
         assert!(told.iter().all(|line| line.contains(owner)), "{told:?}");
     }
