@@ -199,6 +199,7 @@ proptest! {
             let present = vec(any::<bool>(), lines.len());
             (Just(lines), prop_oneof![Just(vec![true; STATUS_LINES]), present])
         }),
+        cuts in vec(any::<proptest::sample::Index>(), 20),
     ) {
         let mut text = b"Name:\t".to_vec();
         for &byte in &comm {
@@ -216,7 +217,7 @@ proptest! {
         let status = Status::parse(&text).unwrap();
         prop_assert!(status.name.unwrap().unescaped().eq(comm));
         // Truncated between two lines: the lines before it. Within a line: an error.
-        for end in 0..text.len() {
+        for end in cuts.iter().map(|cut| cut.index(text.len())) {
             match Status::parse(&text[..end]) {
                 Ok(short) => {
                     prop_assert_eq!(text[end - 1], b'\n');
