@@ -10,7 +10,7 @@
 //!
 //! let mut sampler = Sampler::new(Options::default())?;
 //! let due = sampler.open(&mut |process, images| {
-//!     if process.text.starts_with(b"/usr/sbin/") {
+//!     if process.args_joined.starts_with(b"/usr/sbin/") {
 //!         images.push(ImageId(0));
 //!     }
 //! });
@@ -34,24 +34,34 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounting;
+mod classifier;
+mod driver;
+mod health;
+mod ids;
 mod image;
+mod io_counters;
+mod live;
 mod numbers;
 mod options;
 mod read;
 mod sample;
 mod sampler;
 mod shrink;
+mod sockets;
+mod source;
 mod state;
-mod steps;
 
-pub use accounting::counters::IoCounters;
+pub use classifier::{Candidate, Classify};
+pub use health::{Health, PerFile};
 pub use image::ImageId;
+pub use io_counters::IoCounters;
+pub use numbers::Numbers;
 pub use options::{FastPaths, Options};
 pub use read::thread::spawn_with_private_fd_table;
-pub use sample::{Health, Numbers, PerFile, ProcessSample, Sample};
-pub use sampler::{Candidate, Classify, Error, Sampler};
+pub use sample::{ProcessSample, Sample};
+pub use sampler::{Error, Sampler};
 
-/// Within how many cycles what is noticed, for this crate's tests.
+/// The intervals within which changes are noticed, for this crate's tests.
 #[doc(hidden)]
 pub mod intervals {
     pub use crate::state::schedule::{

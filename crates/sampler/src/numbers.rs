@@ -3,13 +3,13 @@
 //! The plain ones, which are read of each process at the end of the window and
 //! summed, stand in one table, `numbers/table.rs`: a new one is a new entry
 //! there, and nothing else in this crate. The others are fields below: their
-//! sums are not those of what is read (io goes on when a process ends, a socket
-//! counts once), so each has its own way through `cycle` and `reckon`.
+//! sums are not those of the readings (io continues when a process exits, a socket
+//! counts once), so each has its own path through the driver.
 
 use crate::read::outcome::Outcome;
 use crate::read::reader::ProcessReader;
 
-/// Makes `Numbers` and `Readings` of the table.
+/// Makes `Numbers` and `ProcessReadings` of the table.
 macro_rules! numbers {
     (
         read {$( $(#[$read_doc:meta])* $read:ident = $by:expr, $file:ident; )+}
@@ -105,16 +105,16 @@ macro_rules! numbers {
 
         /// What was read of a process at the end of the last window.
         #[derive(Clone, Copy, Debug)]
-        pub(crate) struct Readings {
+        pub(crate) struct ProcessReadings {
             $(pub(crate) $read: Outcome<u64>,)+
             /// In pages.
             pub(crate) statm: Outcome<Statm>,
         }
 
-        impl Readings {
+        impl ProcessReadings {
             /// Nothing yet.
-            pub(crate) const NONE: Readings =
-                Readings { $($read: Outcome::Exited,)+ statm: Outcome::Exited };
+            pub(crate) const NONE: ProcessReadings =
+                ProcessReadings { $($read: Outcome::Exited,)+ statm: Outcome::Exited };
 
             /// Reads them all.
             pub(crate) fn read(&mut self, process: &mut ProcessReader<'_>) {
@@ -124,13 +124,13 @@ macro_rules! numbers {
             }
 
             /// Whether the process had ended before one of them.
-            pub(crate) fn tell_it_is_gone(&self) -> bool {
+            pub(crate) fn saw_exit(&self) -> bool {
                 $(self.$read.is_gone() ||)+ self.statm.is_gone()
             }
 
             /// Notes which files were denied (1, however often), and how many
             /// reads failed.
-            pub(crate) fn note_troubles(&self, denied: &mut PerFile, failed: &mut PerFile) {
+            pub(crate) fn count_errors(&self, denied: &mut PerFile, failed: &mut PerFile) {
                 $(note(&self.$read, &mut denied.$file, &mut failed.$file);)+
                 note(&self.statm, &mut denied.statm, &mut failed.statm);
             }
@@ -150,7 +150,10 @@ macro_rules! numbers {
 }
 
 // Below the macro, which is not visible above its definition.
-pub(crate) mod table;
+mod table;
+
+pub use table::Numbers;
+pub(crate) use table::ProcessReadings;
 
 fn add<T>(sum: &mut Option<T>, value: Option<T>, plus: impl FnOnce(T, T) -> T)
 where

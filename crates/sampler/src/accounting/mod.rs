@@ -1,5 +1,322 @@
-//! Reckoning: pure functions of readings. Nothing here reads anything.
+//! io accounting: which reading of which process counts in which image.
+//!
+//! [`IoAccounting`] reads `io` in the order that the ledger needs and passes the
+//! readings to it. The [`ledger`] does the arithmetic and reads nothing;
+//! [`aggregate`] sums the readings of all processes by image.
 
 pub(crate) mod aggregate;
-pub(crate) mod counters;
+mod io_order;
 pub(crate) mod ledger;
+
+use self::io_order::IoVisitor;
+use self::ledger::Ledger;
+use crate::ids::Slot;
+use crate::image::ImageId;
+use crate::io_counters::IoCounters;
+use crate::read::outcome::Outcome;
+use crate::shrink::shrink_vec;
+use crate::source::{Handles, ProcessSource};
+use crate::state::process_table::ProcessTable;
+use crate::state::process_tree::ProcessTree;
+use crate::state::schedule::DENIED_RETRY_INTERVAL;
+use crate::state::tracked::{FileState, Lifecycle, Tracked, TrackedProcesses};
+
+/// The io of all tracked processes: their accounts, their tree, and the state of
+/// their `io` files.
+#[derive(Debug, Default)]
+pub(crate) struct IoAccounting {
+    ledger: Ledger,
+    tree: ProcessTree,
+    /// A process came, exited, or got another parent, so the tree is out of date.
+    tree_is_dirty: bool,
+    /// By slot.
+    files: Vec<FileState>,
+    /// Counts the passes over the tree.
+    pass: u32,
+    /// By image, summed at the end of a cycle.
+    totals: Vec<Option<IoCounters>>,
+    /// A buffer, empty between the steps.
+    resolved: Vec<Slot>,
+}
+
+/// Which processes one pass reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// Members whose `io` was never read.
+    First,
+    /// All members.
+    All,
+}
+
+impl IoAccounting {
+    /// Opens the account of a process that is tracked from now on.
+    pub(crate) fn track(&mut self, slot: Slot) {
+        let at = slot as usize;
+        if self.files.len() <= at {
+            self.files.resize(at + 1, FileState::Unread);
+        }
+        self.files[at] = FileState::Unread;
+        self.ledger.open(slot);
+        self.tree_is_dirty = true;
+    }
+
+    /// How the last read of a process's `io` ended.
+    pub(crate) fn file(&self, slot: Slot) -> FileState {
+        self.files.get(slot as usize).copied().unwrap_or(FileState::Unread)
+    }
+
+    /// Makes a denied `io` due again: the process has become another program.
+    pub(crate) fn retry_denied(&mut self, slot: Slot) {
+        if let Some(file) = self.files.get_mut(slot as usize).filter(|file| file.is_denied()) {
+            *file = FileState::Unread;
+        }
+    }
+
+    /// The last accepted reading of a process.
+    pub(crate) fn last(&self, slot: Slot) -> Option<IoCounters> {
+        self.ledger.last(slot)
+    }
+
+    /// Makes room for this number of images.
+    pub(crate) fn ensure_images(&mut self, count: usize) {
+        self.ledger.ensure_images(count);
+    }
+
+    /// The parent of some process has changed.
+    pub(crate) fn invalidate_tree(&mut self) {
+        self.tree_is_dirty = true;
+    }
+
+    /// Sets the baseline of an account that joins its first image: the counters until
+    /// now, if they could be read.
+    pub(crate) fn set_baseline(&mut self, slot: Slot, counters: Option<IoCounters>) {
+        self.ledger.set_baseline(slot, counters);
+    }
+
+    /// Adds a process to an image. `with_history`: it belonged to the image from its
+    /// start, or from before the first cycle, so all its io counts.
+    pub(crate) fn join(&mut self, slot: Slot, image: ImageId, with_history: bool) {
+        if with_history {
+            self.ledger.join_with_history(slot, image);
+        } else {
+            self.ledger.join(slot, image);
+        }
+    }
+
+    /// Removes a process from an image; its io there stays counted.
+    pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
+        self.ledger.leave(slot, image);
+    }
+
+    /// A process has exited, before the last accepted reading of its parent or after
+    /// a reading that was discarded.
+    pub(crate) fn mark_exited(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.tree_is_dirty = true;
+        self.ledger.mark_exited(slot, parent);
+    }
+
+    /// A process has exited, possibly after the last reading of its parent.
+    pub(crate) fn mark_exited_after_read(&mut self, slot: Slot, parent: Option<Slot>) {
+        self.tree_is_dirty = true;
+        self.ledger.mark_exited_after_parent_read(slot, parent);
+    }
+
+    /// Rebuilds the tree if it is out of date; tells whether it was. Untracked
+    /// ancestors of tracked processes become tracked: `track` is called for each.
+    pub(crate) fn rebuild_tree<H: Handles>(
+        &mut self,
+        processes: &mut ProcessTable,
+        tracked: &mut TrackedProcesses<H>,
+        mut track: impl FnMut(Slot),
+    ) -> bool {
+        if !self.tree_is_dirty {
+            return false;
+        }
+        let mut tree = std::mem::take(&mut self.tree);
+        tree.rebuild(processes, tracked, |entry, tracked| {
+            let slot = tracked.add(entry.key(), entry.starttime);
+            self.track(slot);
+            track(slot);
+            slot
+        });
+        self.tree = tree;
+        self.tree_is_dirty = false;
+        true
+    }
+
+    /// Reads `io` of the members that were never read, at the start of the window: if
+    /// one exits within it and no process of its image waits for it, this remains its
+    /// only reading.
+    pub(crate) fn read_first<S: ProcessSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &mut TrackedProcesses<S::Handles>,
+        cycle: u32,
+    ) {
+        self.read(source, tracked, cycle, Pass::First);
+    }
+
+    /// Reads `io` of all members, at the end of the window.
+    pub(crate) fn read_all<S: ProcessSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &mut TrackedProcesses<S::Handles>,
+        cycle: u32,
+    ) {
+        self.read(source, tracked, cycle, Pass::All);
+    }
+
+    fn read<S: ProcessSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &mut TrackedProcesses<S::Handles>,
+        cycle: u32,
+        pass: Pass,
+    ) {
+        self.begin_pass(source, tracked);
+        let number = self.pass;
+        let IoAccounting { ledger, tree, tree_is_dirty, files, .. } = self;
+        let visitor =
+            Reading { source, tracked, ledger, tree_is_dirty, files, cycle, pass, number };
+        io_order::read(tree, visitor);
+    }
+
+    /// Reads the page faults of every parent before its children are read, once per
+    /// parent: later growth means that it has waited for a child.
+    fn begin_pass<S: ProcessSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &TrackedProcesses<S::Handles>,
+    ) {
+        self.pass = self.pass.wrapping_add(1);
+        self.ledger.begin_pass();
+        for node in self.tree.nodes.iter().filter(|n| n.has_member_ancestor && n.has_children()) {
+            if self.ledger.knows_cminflt(node.slot) {
+                continue;
+            }
+            if let Some(process) = tracked.live(node.slot)
+                && let Outcome::Value(parent) = source.parent_stat(process.key)
+            {
+                self.ledger.note_cminflt(node.slot, parent.cminflt);
+            }
+        }
+    }
+
+    /// Whether the last pass has read the number of a process's descriptors.
+    pub(crate) fn has_read_fds<H>(&self, process: &Tracked<H>) -> bool {
+        process.fds_pass == self.pass
+    }
+
+    /// Decides where the io of the exited processes went, and frees their slots.
+    /// `freed` is called for each, with the pid of its process.
+    pub(crate) fn resolve_exits<S: ProcessSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &mut TrackedProcesses<S::Handles>,
+        mut freed: impl FnMut(Slot, u32),
+    ) {
+        let resolved = &mut self.resolved;
+        self.ledger.resolve_exits(
+            |slot| source.parent_stat(tracked.live(slot)?.key).value(),
+            |slot| tracked.get(slot)?.parent,
+            |slot| resolved.push(slot),
+        );
+        for slot in resolved.drain(..) {
+            if let Some(process) = tracked.get(slot) {
+                freed(slot, process.key.pid);
+            }
+            tracked.remove(slot);
+            self.tree_is_dirty = true;
+        }
+        self.ledger.truncate(tracked.end());
+        if self.files.len() > tracked.end() as usize {
+            self.files.truncate(tracked.end() as usize);
+            shrink_vec(&mut self.files);
+        }
+    }
+
+    /// Sums the counters by image.
+    pub(crate) fn sum(&mut self, images: usize) {
+        self.totals.clear();
+        self.totals.resize(images, None);
+        self.ledger.totals(&mut self.totals);
+    }
+
+    /// The sums by image. `None`: nothing was ever read of the image.
+    pub(crate) fn totals(&self) -> &[Option<IoCounters>] {
+        &self.totals
+    }
+}
+
+/// One pass over the tree.
+struct Reading<'a, S: ProcessSource> {
+    source: &'a mut S,
+    tracked: &'a mut TrackedProcesses<S::Handles>,
+    ledger: &'a mut Ledger,
+    tree_is_dirty: &'a mut bool,
+    files: &'a mut [FileState],
+    cycle: u32,
+    pass: Pass,
+    number: u32,
+}
+
+impl<S: ProcessSource> Reading<'_, S> {
+    fn mark_exited(&mut self, slot: Slot) {
+        let parent = self.tracked.get(slot).and_then(|process| process.parent);
+        *self.tree_is_dirty = true;
+        self.ledger.mark_exited(slot, parent);
+        self.tracked.mark_exited(slot);
+    }
+}
+
+impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
+    fn is_wanted(&self, slot: Slot) -> bool {
+        let is_member = self.tracked.get(slot).is_some_and(Tracked::is_member);
+        let file = self.files.get(slot as usize);
+        is_member && (self.pass == Pass::All || file == Some(&FileState::Unread))
+    }
+
+    fn read(&mut self, slot: Slot) -> bool {
+        let Some(process) = self.tracked.get_mut(slot) else { return false };
+        let Some(file) = self.files.get_mut(slot as usize) else { return false };
+        let is_due = process.is_member() && file.is_due(self.cycle);
+        if process.lifecycle == Lifecycle::Exited || !is_due {
+            return false;
+        }
+        *file = match self.source.io(process.target(slot)) {
+            Outcome::Value(counters) => {
+                *file = FileState::Read;
+                return self.ledger.accept(slot, counters);
+            }
+            Outcome::Exited => {
+                self.mark_exited(slot);
+                return false;
+            }
+            Outcome::Denied => FileState::Denied { until: self.cycle + DENIED_RETRY_INTERVAL },
+            Outcome::Failed(_) => FileState::Failed,
+        };
+        // An earlier reading of this cycle may be from before the exit of a child.
+        self.discard_read(slot);
+        false
+    }
+
+    fn check_alive(&mut self, slot: Slot) {
+        let Some(process) = self.tracked.get_mut(slot) else { return };
+        let existence = self.source.check_exists(process.target(slot));
+        if let Some(fds) = existence.fds {
+            process.readings.descriptors = fds;
+            process.fds_pass = self.number;
+        }
+        if existence.exited {
+            self.mark_exited(slot);
+        }
+    }
+
+    fn has_exited(&self, slot: Slot) -> bool {
+        self.tracked.live(slot).is_none()
+    }
+
+    fn discard_read(&mut self, slot: Slot) {
+        self.ledger.discard_read(slot);
+    }
+}

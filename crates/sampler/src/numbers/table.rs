@@ -4,10 +4,10 @@
 use psstat_proc_parse::Statm;
 
 use super::{add, note, read_by};
-use crate::accounting::counters::IoCounters;
+use crate::health::PerFile;
+use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;
 use crate::read::reader::ProcessReader;
-use crate::sample::PerFile;
 
 numbers! {
     // By which read of `Reader`, and which file of `Health` a failure counts

@@ -8,56 +8,66 @@ use rustix::fs::{Mode, RawDir, SeekFrom};
 use super::procfs::{ProcDir, ProcPath, Procfs, READ, read_link};
 use crate::read::outcome::Outcome;
 
-/// Reads descriptors' links; its buffers are kept from process to process.
-#[derive(Debug)]
-pub(crate) struct FdSocketScanner {
-    buffer: Vec<u8>,
-    /// The socket inodes found, established or not.
+/// The sockets that a scan of a process's descriptors has found.
+#[derive(Debug, Default)]
+pub(crate) struct FdSockets {
+    /// Their inodes, established or not.
     pub(crate) sockets: Vec<u32>,
-    /// How many descriptors were looked at.
-    pub(crate) fd_sockets: u64,
+    /// How many descriptors were scanned.
+    pub(crate) fds: u64,
 }
 
-impl FdSocketScanner {
-    pub(crate) fn new() -> FdSocketScanner {
-        FdSocketScanner {
-            buffer: Vec::with_capacity(16 * 1024),
-            sockets: Vec::new(),
-            fd_sockets: 0,
-        }
-    }
-
-    /// Before another process.
+impl FdSockets {
+    /// Before the scan of another process.
     pub(crate) fn clear(&mut self) {
         self.sockets.clear();
-        self.fd_sockets = 0;
+        self.fds = 0;
     }
 
-    /// At its end: the sockets sorted, each once.
+    /// After a scan: the sockets sorted, each once.
     pub(crate) fn sort(&mut self) {
         self.sockets.sort_unstable();
         self.sockets.dedup();
     }
+}
 
-    /// Finds the sockets of a process in the folder of its descriptors: from a
-    /// position on (0: the first), and among so many descriptors. Gives the
-    /// position at which to go on, if there may be more.
-    pub(crate) fn find(
-        &mut self,
-        folder: Outcome<OwnedFd>,
-        from: u64,
-        limit: u64,
-    ) -> Outcome<Option<u64>> {
-        folder.and_then(|folder| self.read_links(&folder, from, limit))
+/// Reads the links of descriptors; its buffer is kept from process to process.
+#[derive(Debug)]
+pub(crate) struct FdSocketScanner {
+    buffer: Vec<u8>,
+}
+
+impl FdSocketScanner {
+    pub(crate) fn new() -> FdSocketScanner {
+        FdSocketScanner { buffer: Vec::with_capacity(16 * 1024) }
     }
 
-    fn read_links(&mut self, folder: &OwnedFd, from: u64, limit: u64) -> Outcome<Option<u64>> {
+    /// Adds the sockets of a process in the directory of its descriptors to `found`: from a
+    /// position on (0: from the start), and at most `limit` descriptors. Gives the position
+    /// at which to continue, if there may be more.
+    pub(crate) fn scan(
+        &mut self,
+        directory: Outcome<OwnedFd>,
+        from: u64,
+        limit: u64,
+        found: &mut FdSockets,
+    ) -> Outcome<Option<u64>> {
+        directory.and_then(|directory| self.read_links(&directory, from, limit, found))
+    }
+
+    fn read_links(
+        &mut self,
+        folder: &OwnedFd,
+        from: u64,
+        limit: u64,
+        found: &mut FdSockets,
+    ) -> Outcome<Option<u64>> {
         if from > 0
             && let Err(errno) = rustix::fs::seek(folder, SeekFrom::Start(from))
         {
             return errno.into();
         }
-        let end = self.fd_sockets.saturating_add(limit);
+        let end = found.fds.saturating_add(limit);
         let mut entries = RawDir::new(folder.as_fd(), self.buffer.spare_capacity_mut());
         let mut next = from;
         while let Some(entry) = entries.next() {
@@ -65,7 +75,7 @@ impl FdSocketScanner {
                 Ok(entry) => entry,
                 Err(errno) => return errno.into(),
             };
-            if self.fd_sockets >= end {
+            if found.fds >= end {
                 return Outcome::Value(Some(next));
             }
             next = entry.next_entry_cookie();
@@ -73,7 +83,7 @@ impl FdSocketScanner {
             if name.to_bytes().starts_with(b".") {
                 continue;
             }
-            self.fd_sockets += 1;
+            found.fds += 1;
             // Long enough for `socket:[` and 20 digits; what is longer is none.
             let mut link = [0; 64];
             match read_link(folder, name, &mut link) {
@@ -82,7 +92,7 @@ impl FdSocketScanner {
                     if let FdTarget::Socket(inode) = FdTarget::parse(target)
                         && let Ok(inode) = u32::try_from(inode)
                     {
-                        self.sockets.push(inode);
+                        found.sockets.push(inode);
                     }
                 }
                 // Closed since it was listed, which is no news of the process.

@@ -9,8 +9,8 @@ pub(crate) use enabled::Netlink;
 mod enabled {
     use rustix::io::Errno;
 
+    use crate::ids::Protocol;
     use crate::read::sock_diag::SockDiag;
-    use crate::read::socket_tables::Protocol;
 
     /// The own network namespace's sockets by sock_diag, where it is to be had.
     #[derive(Debug)]
@@ -63,7 +63,7 @@ mod enabled {
 
 #[cfg(not(feature = "netlink"))]
 mod disabled {
-    use crate::read::socket_tables::Protocol;
+    use crate::ids::Protocol;
 
     /// Serves no protocol.
     #[derive(Debug)]

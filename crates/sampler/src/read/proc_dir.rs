@@ -2,24 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use crate::ids::ProcessKey;
 use crate::shrink::shrink_vec;
 use rustix::fd::OwnedFd;
 use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::Errno;
-
-/// An entry of `/proc` with a number for a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProcessKey {
-    pub(crate) pid: u32,
-    /// The entry's inode (`d_ino`): the same for a process's life as long as
-    /// the kernel caches the entry, another one for the next process that has
-    /// this pid, even if both started within one clock tick.
-    pub(crate) inode: u64,
-    /// Its start time in ticks since boot (`stat`, field 22), where that tells it
-    /// when the kernel has dropped the entry from its cache; 0 before it was read,
-    /// and of one that was not seen after its first tick.
-    pub(crate) starttime: u64,
-}
 
 /// Reads the numeric entries of a directory, by ascending number. The buffers
 /// are kept from call to call.

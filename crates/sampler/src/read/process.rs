@@ -7,8 +7,9 @@ use psstat_proc_parse::{Io, Stat, StatCore, Statm};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
-use super::proc_dir::{ProcDirReader, ProcessKey};
+use super::proc_dir::ProcDirReader;
 use super::procfs::{O_PATH_DIR, ProcDir, ProcPath, Procfs, READ, pread_start};
+use crate::ids::ProcessKey;
 use crate::read::outcome::Outcome;
 
 /// What may be kept open, most useful first: everyone's `io`, then everyone's

@@ -14,8 +14,9 @@ use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::proc_dir::{ProcDirReader, ProcessKey};
+use super::proc_dir::ProcDirReader;
 use super::procfs::{Procfs, READ, pread_start};
+use crate::ids::ProcessKey;
 use crate::read::outcome::Outcome;
 
 /// Pids from one to another; past the highest one they go on with the lowest.

@@ -6,7 +6,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 
-use super::socket_tables::Protocol;
+use crate::ids::Protocol;
 
 /// An open sock_diag socket; it belongs to the namespace it was opened in.
 #[derive(Debug)]

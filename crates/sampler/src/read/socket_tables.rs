@@ -7,23 +7,8 @@ use rustix::io::Errno;
 
 use super::netlink::Netlink;
 use super::procfs::{ProcDir, ProcPath, Procfs, READ};
+use crate::ids::Protocol;
 use crate::read::outcome::Outcome;
-
-/// A kind of socket, both address families together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// tcp and tcp6; an IPv4 client of a dual-stack server is in tcp6.
-    Tcp,
-    /// udp and udp6.
-    Udp,
-    /// unix domain sockets of every type.
-    Unix,
-}
-
-impl Protocol {
-    /// All of them; a protocol's place here is its index elsewhere.
-    pub(crate) const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Unix];
-}
 
 /// Reads the tables, by netlink where it is to be had.
 #[derive(Debug)]

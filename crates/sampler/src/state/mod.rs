@@ -1,8 +1,7 @@
-//! Keeping: which processes there are, which of them are tracked, and what is
-//! remembered of each from cycle to cycle. No system call is made here.
+//! State: the processes that exist, the tracked ones, and what is remembered of each from
+//! cycle to cycle. Reads only through [`ProcessSource`](crate::source::ProcessSource).
 
 pub(crate) mod process_table;
 pub(crate) mod process_tree;
 pub(crate) mod schedule;
-pub(crate) mod sockets;
 pub(crate) mod tracked;

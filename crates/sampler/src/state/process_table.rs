@@ -1,44 +1,44 @@
-//! Every process of the machine: a few bytes each, by pid.
+//! The processes that exist: a few bytes for each, by pid.
 
 use std::num::NonZeroU64;
 use std::ops::{Range, RangeInclusive};
 
-use super::schedule;
-use crate::accounting::ledger::Slot;
-use crate::read::proc_dir::ProcessKey;
+use super::schedule::{self, FULL_LISTING_INTERVAL};
+use crate::ids::{ProcessKey, Slot};
+use crate::read::outcome::Outcome;
 use crate::read::process_list::{PartialListing, PidRange};
 use crate::shrink::shrink_vec;
+use crate::source::ProcessSource;
 
-/// What is remembered of any process, matched or not.
+/// The entry of one process, whether it belongs to an image or not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessEntry {
     pub(crate) pid: u32,
-    /// The inode of its entry in `/proc`, which a reused pid does not have.
+    /// The inode of its entry in `/proc`; the next process with this pid has another one.
     pub(crate) inode: u64,
     /// Its start time in ticks since boot (`stat`, field 22).
     pub(crate) starttime: u64,
-    /// It was seen in a later tick than that: whoever takes its pid after it has
+    /// The process was seen in a later tick than that: the next process with this pid has
     /// another start time.
     pub(crate) starttime_is_unique: bool,
-    /// Its parent when last looked at.
+    /// Its parent when `stat` was last read.
     pub(crate) ppid: u32,
-    /// Where more of it is kept, if it is tracked.
+    /// Its slot, if it is tracked.
     pub(crate) slot: Option<Slot>,
     /// The cycle in which it was first seen.
     pub(crate) first_seen_cycle: u32,
     /// The cycle in which its command line is due.
     pub(crate) next_read: u32,
-    /// Its CPU time in nanoseconds before its command line was last read; none
-    /// if that could not be read, or the clock is not to be had.
+    /// Its CPU time in nanoseconds before its command line was last read. `None` if that
+    /// could not be read, or there is no CPU clock.
     pub(crate) cpu: Option<NonZeroU64>,
-    /// The last cycle in which it was found to be of some images, or of none; 0
-    /// if it never was.
+    /// The last cycle in which it was classified; 0 if it never was.
     pub(crate) last_classified: u32,
     /// Its command line was denied.
     pub(crate) denied: bool,
     /// Its command line blocks its reader.
     pub(crate) blocked: bool,
-    /// Its leader has ended while other threads live: one of those.
+    /// A live thread, if its leader has exited while other threads live.
     pub(crate) live_thread: Option<u32>,
 }
 
@@ -61,187 +61,284 @@ impl ProcessEntry {
         }
     }
 
-    pub(crate) fn listed(&self) -> ProcessKey {
+    pub(crate) fn key(&self) -> ProcessKey {
         let starttime = if self.starttime_is_unique { self.starttime } else { 0 };
         ProcessKey { pid: self.pid, inode: self.inode, starttime }
     }
 
-    /// Notes its start time, and the tick in which it was still there.
+    /// Sets its start time; `now` is a tick in which it still existed.
     pub(crate) fn set_starttime(&mut self, starttime: u64, now: u64) {
         self.starttime = starttime;
         self.starttime_is_unique = starttime < now;
     }
 
-    /// First seen in this or the last cycle but one: it may not have its own
-    /// command line yet.
+    /// First seen in this cycle or the last one: its command line may still be that of
+    /// its parent.
     pub(crate) fn is_recent(&self, cycle: u32) -> bool {
         cycle.saturating_sub(self.first_seen_cycle) < 2
     }
 
-    /// Notes that its command line was looked at.
+    /// Notes that its command line was read.
     pub(crate) fn mark_read(&mut self, cycle: u32) {
         self.denied = false;
         self.blocked = false;
-        self.next_read = schedule::next_read(self, cycle);
+        self.next_read = schedule::next_read(self.pid, self.first_seen_cycle, cycle);
     }
 }
 
 /// All processes, by ascending pid, and the changes since the last listing.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessTable {
-    pub(crate) all: Vec<ProcessEntry>,
-    /// Those of the last listing that are gone, by ascending pid; one whose pid
-    /// was reused is here and its successor in `all`.
+    pub(crate) entries: Vec<ProcessEntry>,
+    /// The processes of the last listing that have exited, by ascending pid. If a pid was
+    /// reused, its last owner is here and its next one among the entries.
     pub(crate) exited: Vec<ProcessEntry>,
+    /// A tracked process was found to have exited since the last listing.
+    pub(crate) exit_noticed: bool,
+    /// The pids of tracked zombies, sorted: their children have other parents.
+    pub(crate) zombies: Vec<u32>,
+    /// The tracked processes whose key has changed; empty between the steps.
+    changed_keys: Vec<(Slot, ProcessKey)>,
 }
 
 impl ProcessTable {
-    /// Merges a listing, sorted by pid.
+    /// Lists the processes again: those that can have changed, or all. `false` if they
+    /// cannot be listed; then the table is that of before.
+    pub(crate) fn list(&mut self, source: &mut impl ProcessSource, cycle: u32) -> bool {
+        // The pid of a process that was found to have exited may belong to another one
+        // whose creator chose it (clone3); then the number of processes is the same.
+        let exit_noticed = std::mem::take(&mut self.exit_noticed);
+        if !exit_noticed
+            && !cycle.is_multiple_of(FULL_LISTING_INTERVAL)
+            && let Some(part) = source.list_new()
+            && self.update_partial(&part, cycle)
+        {
+            return true;
+        }
+        match source.list() {
+            Ok(listed) => {
+                self.update(listed, cycle);
+                true
+            }
+            Err(_) => {
+                self.exited.clear();
+                false
+            }
+        }
+    }
+
+    /// Reads `stat` of the new processes.
+    pub(crate) fn read_new(&mut self, source: &mut impl ProcessSource, cycle: u32) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.first_seen_cycle == cycle) {
+            let Outcome::Value(stat) = source.stat(entry.pid) else { continue };
+            let now = source.boot_ticks();
+            // After the read: the process that has the pid now had it then.
+            if !source.inode_matches(entry.key()) {
+                // The pid is already that of another process, or the kernel has dropped the
+                // entry from its cache. The next listing shows it, and has to list all.
+                entry.starttime = stat.starttime;
+                entry.next_read = u32::MAX;
+                self.exit_noticed = true;
+                continue;
+            }
+            entry.set_starttime(stat.starttime, now);
+            entry.ppid = stat.ppid;
+            if stat.leader_exited() {
+                entry.live_thread = source.live_thread(entry.key());
+            }
+        }
+    }
+
+    /// Merges a full listing, sorted by pid.
     pub(crate) fn update(&mut self, listed: &[ProcessKey], cycle: u32) {
         self.merge(listed, PidRange::ALL, cycle);
     }
 
-    /// Merges a listing of some pids, if with it as many processes are known as
-    /// there are; tells whether it did.
+    /// Merges a partial listing, if afterwards the table has as many processes as exist;
+    /// tells whether it did.
     pub(crate) fn update_partial(&mut self, part: &PartialListing<'_>, cycle: u32) -> bool {
         let before: usize = part.pids.ranges().map(|pids| self.position(&pids).len()).sum();
-        let complete = (self.all.len() - before + part.listed.len()) as u64 == part.processes;
+        let complete = (self.entries.len() - before + part.listed.len()) as u64 == part.processes;
         if complete {
             self.merge(part.listed, part.pids, cycle);
         }
         complete
     }
 
-    /// Where the processes with these pids are.
+    /// The positions of the processes with these pids.
     fn position(&self, pids: &RangeInclusive<u32>) -> Range<usize> {
-        let start = self.all.partition_point(|process_table| process_table.pid < *pids.start());
-        start..self.all.partition_point(|seen| seen.pid <= *pids.end()).max(start)
+        let start = self.entries.partition_point(|entry| entry.pid < *pids.start());
+        start..self.entries.partition_point(|entry| entry.pid <= *pids.end()).max(start)
     }
 
-    /// Of the processes with these pids there are the listed ones and no others.
+    /// The processes with these pids are the listed ones and no others.
     fn merge(&mut self, listed: &[ProcessKey], pids: PidRange, cycle: u32) {
         self.exited.clear();
-        let (mut kept, mut came) = (0, 0);
+        let (mut kept, mut new) = (0, 0);
         let mut rest = listed.iter().peekable();
-        for at in 0..self.all.len() {
-            let seen = self.all[at];
-            while rest.next_if(|now| now.pid < seen.pid).is_some() {
-                came += 1;
+        for at in 0..self.entries.len() {
+            let entry = self.entries[at];
+            while rest.next_if(|now| now.pid < entry.pid).is_some() {
+                new += 1;
             }
-            let now = rest.peek().filter(|now| now.pid == seen.pid);
+            let now = rest.peek().filter(|now| now.pid == entry.pid);
             let stays = match now {
-                Some(now) => now.inode == seen.inode,
-                None => !pids.contains(seen.pid),
+                Some(now) => now.inode == entry.inode,
+                None => !pids.contains(entry.pid),
             };
             if stays {
                 // Without a write where nothing changes.
                 if kept < at {
-                    self.all[kept] = seen;
+                    self.entries[kept] = entry;
                 }
                 kept += 1;
-                rest.next_if(|now| now.pid == seen.pid);
+                rest.next_if(|now| now.pid == entry.pid);
             } else {
-                self.exited.push(seen);
+                self.exited.push(entry);
             }
         }
-        came += rest.len();
-        self.all.truncate(kept);
-        self.insert(listed, came, cycle);
-        shrink_vec(&mut self.all);
+        new += rest.len();
+        self.entries.truncate(kept);
+        self.insert(listed, new, cycle);
+        shrink_vec(&mut self.entries);
         shrink_vec(&mut self.exited);
     }
 
-    /// Puts the `came` of the listed in their places that have none.
-    fn insert(&mut self, listed: &[ProcessKey], came: usize, cycle: u32) {
-        let mut old = self.all.len();
-        if self.all.capacity() < old + came {
+    /// Inserts the `new` ones of the listed processes that have no entry.
+    fn insert(&mut self, listed: &[ProcessKey], new: usize, cycle: u32) {
+        let mut old = self.entries.len();
+        if self.entries.capacity() < old + new {
             // There can be thousands: not twice as much as is needed.
-            self.all.reserve_exact(came + old / 16);
+            self.entries.reserve_exact(new + old / 16);
         }
-        self.all.resize(old + came, ProcessEntry::new(0, 0, cycle));
+        self.entries.resize(old + new, ProcessEntry::new(0, 0, cycle));
         let mut listed = listed.iter().rev();
-        // From the end: all between `old` and `place` has been moved on.
-        let mut place = self.all.len();
+        // From the end: all between `old` and `place` has been moved.
+        let mut place = self.entries.len();
         while place > old {
             let Some(&ProcessKey { pid, inode, .. }) = listed.next() else { break };
-            while old > 0 && self.all[old - 1].pid > pid {
+            while old > 0 && self.entries[old - 1].pid > pid {
                 (old, place) = (old - 1, place - 1);
-                self.all[place] = self.all[old];
+                self.entries[place] = self.entries[old];
             }
             place -= 1;
-            if old > 0 && self.all[old - 1].pid == pid {
+            if old > 0 && self.entries[old - 1].pid == pid {
                 old -= 1;
-                self.all[place] = self.all[old];
+                self.entries[place] = self.entries[old];
             } else {
-                self.all[place] = ProcessEntry::new(pid, inode, cycle);
+                self.entries[place] = ProcessEntry::new(pid, inode, cycle);
             }
         }
     }
 
-    /// Takes those back that vanished from the listing and are still there,
-    /// hidden: a procfs that was remounted with `hidepid`, say.
-    pub(crate) fn restore_hidden(&mut self, mut is_there: impl FnMut(&ProcessEntry) -> bool) {
-        let all = &mut self.all;
-        self.exited.retain(|seen| {
-            let Err(place) = all.binary_search_by_key(&seen.pid, |seen| seen.pid) else {
+    /// Restores the processes that are missing in the listing but still exist: after a
+    /// remount of procfs with `hidepid`, for example.
+    pub(crate) fn restore_hidden(&mut self, mut exists: impl FnMut(&ProcessEntry) -> bool) {
+        let entries = &mut self.entries;
+        self.exited.retain(|entry| {
+            let Err(place) = entries.binary_search_by_key(&entry.pid, |entry| entry.pid) else {
                 return true;
             };
-            let hidden = is_there(seen);
+            let hidden = exists(entry);
             if hidden {
-                all.insert(place, *seen);
+                entries.insert(place, *entry);
             }
             !hidden
         });
     }
 
-    /// Takes those for the same that only got another inode because the kernel
-    /// dropped their entry from its cache. `may_be` is asked about one with the
-    /// same pid and start time, old and new.
-    pub(crate) fn rematch_inode(
-        &mut self,
-        cycle: u32,
-        mut may_be: impl FnMut(&ProcessEntry, &ProcessEntry) -> bool,
-    ) {
-        let ProcessTable { all, exited: vanished, .. } = self;
-        vanished.retain(|before| {
-            let Ok(at) = all.binary_search_by_key(&before.pid, |seen| seen.pid) else {
+    /// Recognizes the processes that only have another inode because the kernel dropped
+    /// their entry from its cache: by their start time if that identifies them, or because
+    /// the open descriptors of the entry of before are those of a process that `exists`.
+    pub(crate) fn rematch_inodes(&mut self, mut exists: impl FnMut(&ProcessEntry) -> bool) {
+        let ProcessTable { entries, exited, changed_keys, .. } = self;
+        exited.retain(|before| {
+            let Ok(at) = entries.binary_search_by_key(&before.pid, |entry| entry.pid) else {
                 return true;
             };
-            let Some(now) = all.get_mut(at) else { return true };
-            // One that was there in two listings has outlived its tick since.
-            let is_old =
-                before.starttime_is_unique || before.first_seen_cycle.saturating_add(1) < cycle;
-            if !is_old || before.starttime != now.starttime || !may_be(before, now) {
-                return true;
+            let Some(now) = entries.get_mut(at) else { return true };
+            let is_same =
+                before.starttime == now.starttime && (before.starttime_is_unique || exists(before));
+            if is_same {
+                let ppid = if now.ppid == 0 { before.ppid } else { now.ppid };
+                *now = ProcessEntry { inode: now.inode, ppid, ..*before };
+                changed_keys.extend(before.slot.map(|slot| (slot, now.key())));
             }
-            *now = ProcessEntry { inode: now.inode, ppid: now.ppid, ..*before };
-            false
+            !is_same
         });
     }
 
+    /// Reads whether the processes of earlier cycles still exist of which that is not known
+    /// after their first clock tick: then their start time identifies them. They are few.
+    pub(crate) fn confirm_starttimes(&mut self, source: &mut impl ProcessSource, cycle: u32) {
+        for entry in &mut self.entries {
+            let is_unconfirmed = !entry.starttime_is_unique && entry.starttime != 0;
+            if is_unconfirmed && entry.first_seen_cycle < cycle {
+                let now = source.boot_ticks();
+                if entry.starttime < now && source.inode_matches(entry.key()) {
+                    entry.starttime_is_unique = true;
+                    self.changed_keys.extend(entry.slot.map(|slot| (slot, entry.key())));
+                }
+            }
+        }
+    }
+
+    /// The tracked processes whose key has changed, since the last call.
+    pub(crate) fn take_changed_keys(&mut self) -> impl Iterator<Item = (Slot, ProcessKey)> {
+        shrink_vec(&mut self.changed_keys);
+        self.changed_keys.drain(..)
+    }
+
     pub(crate) fn find(&self, pid: u32) -> Option<&ProcessEntry> {
-        find(&self.all, pid)
+        find(&self.entries, pid)
     }
 
     pub(crate) fn find_mut(&mut self, pid: u32) -> Option<&mut ProcessEntry> {
-        let at = self.all.binary_search_by_key(&pid, |seen| seen.pid).ok()?;
-        self.all.get_mut(at)
+        let at = self.entries.binary_search_by_key(&pid, |entry| entry.pid).ok()?;
+        self.entries.get_mut(at)
     }
 
-    /// The process that this one had as its parent when it vanished: gone with
-    /// it, or still there. A reused pid is not mistaken: who vanished goes
-    /// first.
-    pub(crate) fn parent_of_exited(&self, seen: &ProcessEntry) -> Option<&ProcessEntry> {
-        find(&self.exited, seen.ppid).or_else(|| self.find(seen.ppid))
+    /// The parent of an exited process at its exit, exited itself or not. If a pid was
+    /// reused, its last owner is meant.
+    pub(crate) fn parent_of_exited(&self, entry: &ProcessEntry) -> Option<&ProcessEntry> {
+        find(&self.exited, entry.ppid).or_else(|| self.find(entry.ppid))
     }
 
-    pub(crate) fn has_exited(&self, pid: u32) -> bool {
-        find(&self.exited, pid).is_some()
+    /// Whether some process may have another parent now.
+    pub(crate) fn any_lost_parent(&self) -> bool {
+        !self.exited.is_empty() || !self.zombies.is_empty()
+    }
+
+    /// Whether the parent of a process has exited.
+    pub(crate) fn has_lost_parent(&self, entry: &ProcessEntry) -> bool {
+        find(&self.exited, entry.ppid).is_some() || self.zombies.binary_search(&entry.ppid).is_ok()
+    }
+
+    /// Sorts the list of zombies after it was filled.
+    pub(crate) fn sort_zombies(&mut self) {
+        self.zombies.sort_unstable();
+        shrink_vec(&mut self.zombies);
+    }
+
+    /// The slot of a process that has exited is freed. The exit may have been noticed
+    /// after the listing; the next one shows whether its pid has another owner.
+    pub(crate) fn free(&mut self, slot: Slot, pid: u32) {
+        if let Some(entry) = self.find_mut(pid).filter(|entry| entry.slot == Some(slot)) {
+            entry.slot = None;
+            entry.next_read = u32::MAX;
+        }
+    }
+
+    /// Makes the command lines of all processes urgent in the cycle after this one.
+    pub(crate) fn make_all_urgent(&mut self, cycle: u32) {
+        for entry in &mut self.entries {
+            entry.next_read = cycle;
+        }
     }
 }
 
 fn find(sorted: &[ProcessEntry], pid: u32) -> Option<&ProcessEntry> {
-    let at = sorted.binary_search_by_key(&pid, |seen| seen.pid).ok()?;
+    let at = sorted.binary_search_by_key(&pid, |entry| entry.pid).ok()?;
     sorted.get(at)
 }
 
@@ -255,90 +352,96 @@ mod tests {
 
     #[test]
     fn starttime_identifies_after_its_tick() {
-        let mut seen = ProcessEntry::new(5, 15, 1);
-        assert_eq!(seen.listed().starttime, 0);
-        seen.set_starttime(700, 700);
-        assert_eq!((seen.starttime, seen.listed().starttime), (700, 0));
-        seen.set_starttime(700, 701);
-        assert_eq!((seen.starttime, seen.listed().starttime), (700, 700));
+        let mut entry = ProcessEntry::new(5, 15, 1);
+        assert_eq!(entry.key().starttime, 0);
+        entry.set_starttime(700, 700);
+        assert_eq!((entry.starttime, entry.key().starttime), (700, 0));
+        entry.set_starttime(700, 701);
+        assert_eq!((entry.starttime, entry.key().starttime), (700, 700));
     }
 
     #[test]
     fn new_exited_and_replaced() {
-        let mut census = ProcessTable::default();
-        census.update(&listing(&[(1, 11), (5, 15), (9, 19)]), 1);
-        assert!(census.exited.is_empty());
-        census.find_mut(5).unwrap().slot = Some(7);
-        census.find_mut(9).unwrap().slot = Some(8);
-        census.update(&listing(&[(1, 11), (3, 13), (5, 99), (9, 19)]), 2);
+        let mut processes = ProcessTable::default();
+        processes.update(&listing(&[(1, 11), (5, 15), (9, 19)]), 1);
+        assert!(processes.exited.is_empty());
+        processes.find_mut(5).unwrap().slot = Some(7);
+        processes.find_mut(9).unwrap().slot = Some(8);
+        processes.update(&listing(&[(1, 11), (3, 13), (5, 99), (9, 19)]), 2);
         let pids =
-            |seen: &[ProcessEntry]| seen.iter().map(|s| (s.pid, s.inode)).collect::<Vec<_>>();
-        assert_eq!(pids(&census.all), [(1, 11), (3, 13), (5, 99), (9, 19)]);
-        assert_eq!(pids(&census.exited), [(5, 15)]);
-        assert_eq!(census.exited[0].slot, Some(7));
-        assert_eq!(census.find(5).unwrap().slot, None);
-        assert_eq!(census.find(5).unwrap().first_seen_cycle, 2);
-        assert_eq!(census.find(9).unwrap().slot, Some(8));
-        census.update(&[], 3);
-        assert_eq!(census.exited.len(), 4);
-        assert!(census.all.is_empty());
-        census.restore_hidden(|seen| seen.pid == 9 || seen.pid == 3);
-        assert_eq!(pids(&census.all), [(3, 13), (9, 19)]);
-        assert_eq!(pids(&census.exited), [(1, 11), (5, 99)]);
+            |entry: &[ProcessEntry]| entry.iter().map(|s| (s.pid, s.inode)).collect::<Vec<_>>();
+        assert_eq!(pids(&processes.entries), [(1, 11), (3, 13), (5, 99), (9, 19)]);
+        assert_eq!(pids(&processes.exited), [(5, 15)]);
+        assert_eq!(processes.exited[0].slot, Some(7));
+        assert_eq!(processes.find(5).unwrap().slot, None);
+        assert_eq!(processes.find(5).unwrap().first_seen_cycle, 2);
+        assert_eq!(processes.find(9).unwrap().slot, Some(8));
+        processes.update(&[], 3);
+        assert_eq!(processes.exited.len(), 4);
+        assert!(processes.entries.is_empty());
+        processes.restore_hidden(|entry| entry.pid == 9 || entry.pid == 3);
+        assert_eq!(pids(&processes.entries), [(3, 13), (9, 19)]);
+        assert_eq!(pids(&processes.exited), [(1, 11), (5, 99)]);
     }
 
     #[test]
     fn partial_listing_keeps_others() {
-        let mut census = ProcessTable::default();
-        census.update(&listing(&[(1, 11), (5, 15), (9, 19), (12, 22)]), 1);
+        let mut processes = ProcessTable::default();
+        processes.update(&listing(&[(1, 11), (5, 15), (9, 19), (12, 22)]), 1);
         let now = listing(&[(7, 17), (9, 99), (10, 20)]);
         let part =
             |processes| PartialListing { listed: &now, pids: PidRange::between(5, 10), processes };
         for wrong in [5, 7] {
-            assert!(!census.update_partial(&part(wrong), 2), "somebody went, or came, elsewhere");
+            assert!(
+                !processes.update_partial(&part(wrong), 2),
+                "a process exited, or came, elsewhere"
+            );
         }
-        assert!(census.update_partial(&part(6), 2));
+        assert!(processes.update_partial(&part(6), 2));
         let pids =
-            |seen: &[ProcessEntry]| seen.iter().map(|s| (s.pid, s.inode)).collect::<Vec<_>>();
+            |entry: &[ProcessEntry]| entry.iter().map(|s| (s.pid, s.inode)).collect::<Vec<_>>();
         let all = [(1, 11), (5, 15), (7, 17), (9, 99), (10, 20), (12, 22)];
-        assert_eq!(pids(&census.all), all);
-        assert_eq!(pids(&census.exited), [(9, 19)]);
+        assert_eq!(pids(&processes.entries), all);
+        assert_eq!(pids(&processes.exited), [(9, 19)]);
         assert_eq!(
-            census.all.iter().map(|s| s.first_seen_cycle).collect::<Vec<_>>(),
+            processes.entries.iter().map(|s| s.first_seen_cycle).collect::<Vec<_>>(),
             [1, 1, 2, 2, 2, 1]
         );
         // Beyond the last pid, and from the first one on.
         let now = listing(&[(2, 12), (13, 23)]);
         let part = PartialListing { listed: &now, pids: PidRange::between(12, 3), processes: 6 };
-        assert!(!census.update_partial(&part, 3));
-        assert!(census.update_partial(&PartialListing { processes: 7, ..part }, 3));
-        assert_eq!(pids(&census.exited), [(1, 11)]);
-        assert_eq!(census.all.iter().map(|s| s.pid).collect::<Vec<_>>(), [2, 5, 7, 9, 10, 12, 13]);
+        assert!(!processes.update_partial(&part, 3));
+        assert!(processes.update_partial(&PartialListing { processes: 7, ..part }, 3));
+        assert_eq!(pids(&processes.exited), [(1, 11)]);
+        assert_eq!(
+            processes.entries.iter().map(|s| s.pid).collect::<Vec<_>>(),
+            [2, 5, 7, 9, 10, 12, 13]
+        );
     }
 
     proptest::proptest! {
-        /// Against the obvious: the listed with what was known of them.
+        /// Against a map from the listed processes to the cycle in which each was first seen.
         #[test]
         fn listings_are_merged(listings in proptest::collection::vec(
             proptest::collection::btree_map(0u32..12, 0u64..3, 0..12), 1..6)
         ) {
-            let mut census = ProcessTable::default();
-            let mut known = std::collections::BTreeMap::new();
+            let mut processes = ProcessTable::default();
+            let mut first_seen = std::collections::BTreeMap::new();
             for (cycle, now) in (1..).zip(&listings) {
                 let entries: Vec<_> = now.iter().map(|(&pid, &inode)| (pid, inode)).collect();
-                census.update(&listing(&entries), cycle);
-                let vanished: Vec<_> =
-                    census.exited.iter().map(|seen| (seen.pid, seen.inode)).collect();
-                let mut gone: Vec<(u32, u64)> = known.keys().copied().collect();
-                gone.retain(|old| !entries.contains(old));
-                proptest::prop_assert_eq!(vanished, gone);
-                known.retain(|old, _| entries.contains(old));
+                processes.update(&listing(&entries), cycle);
+                let exited: Vec<_> =
+                    processes.exited.iter().map(|entry| (entry.pid, entry.inode)).collect();
+                let mut exited_keys: Vec<(u32, u64)> = first_seen.keys().copied().collect();
+                exited_keys.retain(|old| !entries.contains(old));
+                proptest::prop_assert_eq!(exited, exited_keys);
+                first_seen.retain(|old, _| entries.contains(old));
                 for &entry in &entries {
-                    known.entry(entry).or_insert(cycle);
+                    first_seen.entry(entry).or_insert(cycle);
                 }
                 let all: Vec<_> =
-                    census.all.iter().map(|seen| ((seen.pid, seen.inode), seen.first_seen_cycle)).collect();
-                proptest::prop_assert_eq!(all, known.clone().into_iter().collect::<Vec<_>>());
+                    processes.entries.iter().map(|entry| ((entry.pid, entry.inode), entry.first_seen_cycle)).collect();
+                proptest::prop_assert_eq!(all, first_seen.clone().into_iter().collect::<Vec<_>>());
             }
         }
     }

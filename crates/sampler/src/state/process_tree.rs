@@ -1,27 +1,26 @@
-//! The family trees of the tracked processes, and the order in which their io
-//! is read.
+//! The tree of the tracked processes, and the order in which their io is read.
 //!
-//! A child's counters land in its parent's when it is waited for, so children
-//! are read before parents, and after each parent it is checked that the
-//! children are still there; the nearer together, the rarer a child ends in
-//! between.
+//! The counters of a child are added to its parent's when the parent waits for it. So
+//! children are read before parents, and after each parent it is checked that the children
+//! still exist; the closer these reads are, the less often a child exits in between.
 
 use std::ops::Range;
 
 use super::process_table::{ProcessEntry, ProcessTable};
 use super::tracked::{Tracked, TrackedProcesses};
-use crate::accounting::ledger::Slot;
+use crate::ids::Slot;
 use crate::shrink::shrink_vec;
+use crate::source::Handles;
 
-/// A process, to be read after all its descendants, and its children.
+/// A process, which is read after all its descendants, and its children.
 #[derive(Clone, Debug)]
 pub(crate) struct TreeNode {
     pub(crate) slot: Slot,
     children: Range<usize>,
-    /// Where its descendants begin among the families; they end before itself.
+    /// Where its descendants begin among the nodes; they end before itself.
     pub(crate) first: usize,
-    /// It or an ancestor of it is a member of an image: what comes to it from its
-    /// children can come to that.
+    /// The process or an ancestor of it belongs to an image, which can inherit from its
+    /// children.
     pub(crate) has_member_ancestor: bool,
 }
 
@@ -34,82 +33,89 @@ impl TreeNode {
 /// All tracked processes in the order of reading.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessTree {
-    pub(crate) io_order: Vec<TreeNode>,
+    pub(crate) nodes: Vec<TreeNode>,
     /// (parent, child), sorted.
     links: Vec<(Slot, Slot)>,
-    /// For walking without recursion: a chain of parents can be long.
+    /// For a traversal without recursion: a chain of parents can be long.
     dfs_stack: Vec<(TreeNode, Range<usize>)>,
 }
 
 impl ProcessTree {
-    /// The children of a family's head.
-    pub(crate) fn children(&self, family: &TreeNode) -> impl Iterator<Item = Slot> {
-        let links = self.links.get(family.children.clone()).unwrap_or_default();
+    /// The children of a process.
+    pub(crate) fn children(&self, node: &TreeNode) -> impl Iterator<Item = Slot> {
+        let links = self.links.get(node.children.clone()).unwrap_or_default();
         links.iter().map(|&(_, child)| child)
     }
 
-    /// The place of the parent of the process in this place.
-    pub(crate) fn parent_index(&self, place: usize) -> Option<usize> {
-        (place + 1..self.io_order.len())
-            .find(|&above| self.io_order.get(above).is_some_and(|above| above.first <= place))
+    /// The index of the parent of the node with this index.
+    pub(crate) fn parent_index(&self, index: usize) -> Option<usize> {
+        (index + 1..self.nodes.len())
+            .find(|&above| self.nodes.get(above).is_some_and(|above| above.first <= index))
     }
 
-    /// Links the tracked processes to their parents and sets the order anew.
+    /// Links the tracked processes to their parents and sorts them.
     ///
-    /// `track` is called for each untracked ancestor of a tracked process, and
-    /// gives its slot: the child's counters can pass through it, into an ancestor
-    /// that is tracked or will be.
-    pub(crate) fn rebuild(
+    /// `track` is called for each untracked ancestor of a tracked process, and gives its
+    /// slot: the counters of the child can pass through it into an ancestor that is tracked
+    /// or will be.
+    pub(crate) fn rebuild<H: Handles>(
         &mut self,
-        census: &mut ProcessTable,
-        roll: &mut TrackedProcesses,
-        mut track: impl FnMut(&ProcessEntry, &mut TrackedProcesses) -> Slot,
+        processes: &mut ProcessTable,
+        tracked: &mut TrackedProcesses<H>,
+        mut track: impl FnMut(&ProcessEntry, &mut TrackedProcesses<H>) -> Slot,
     ) {
-        for slot in 0..roll.end() {
-            let who = roll.get(slot).and_then(|tracked| census.find(tracked.key.pid));
-            let who = who.filter(|seen| seen.slot == Some(slot));
-            let mut ppid = who.map_or(0, |seen| seen.ppid);
-            while let Some(above) = census.find_mut(ppid).filter(|seen| seen.slot.is_none()) {
-                above.slot = Some(track(above, roll));
+        for slot in 0..tracked.end() {
+            let entry = tracked.get(slot).and_then(|process| processes.find(process.key.pid));
+            let entry = entry.filter(|entry| entry.slot == Some(slot));
+            let mut ppid = entry.map_or(0, |entry| entry.ppid);
+            while let Some(above) = processes.find_mut(ppid).filter(|entry| entry.slot.is_none()) {
+                above.slot = Some(track(above, tracked));
                 ppid = above.ppid;
             }
         }
         self.links.clear();
-        for slot in 0..roll.end() {
-            let Some(tracked) = roll.get_mut(slot) else { continue };
-            let seen = census.find(tracked.key.pid).filter(|seen| seen.slot == Some(slot));
-            tracked.parent = seen.and_then(|seen| census.find(seen.ppid)?.slot);
-            if let Some(parent) = tracked.parent {
+        for slot in 0..tracked.end() {
+            let Some(process) = tracked.get_mut(slot) else { continue };
+            let entry = processes.find(process.key.pid).filter(|entry| entry.slot == Some(slot));
+            process.parent = entry.and_then(|entry| processes.find(entry.ppid)?.slot);
+            if let Some(parent) = process.parent {
                 self.links.push((parent, slot));
             }
         }
         self.links.sort_unstable();
-        self.io_order.clear();
-        for (slot, _) in roll.iter().filter(|(_, tracked)| tracked.parent.is_none()) {
-            self.push_node(slot, false, roll);
-            while let Some((family, unwalked)) = self.dfs_stack.last_mut() {
-                if let Some(link) = unwalked.next() {
-                    let matters = family.has_member_ancestor;
-                    self.push_node(self.links[link].1, matters, roll);
-                } else if let Some((family, _)) = self.dfs_stack.pop() {
-                    self.io_order.push(family);
+        self.nodes.clear();
+        for (slot, _) in tracked.iter().filter(|(_, process)| process.parent.is_none()) {
+            self.push_node(slot, false, tracked);
+            while let Some((node, unvisited)) = self.dfs_stack.last_mut() {
+                if let Some(link) = unvisited.next() {
+                    let has_member_ancestor = node.has_member_ancestor;
+                    self.push_node(self.links[link].1, has_member_ancestor, tracked);
+                } else if let Some((node, _)) = self.dfs_stack.pop() {
+                    self.nodes.push(node);
                 }
             }
         }
-        shrink_vec(&mut self.io_order);
+        shrink_vec(&mut self.nodes);
         shrink_vec(&mut self.links);
         shrink_vec(&mut self.dfs_stack);
     }
 
-    /// Begins to walk through a process's descendants.
-    fn push_node(&mut self, slot: Slot, parent_matters: bool, roll: &TrackedProcesses) {
+    /// Begins the traversal of the descendants of a process.
+    fn push_node<H>(
+        &mut self,
+        slot: Slot,
+        has_member_ancestor: bool,
+        tracked: &TrackedProcesses<H>,
+    ) {
         let children = self.links_of(slot);
-        let matters = parent_matters || roll.get(slot).is_some_and(Tracked::is_member);
-        let first = self.io_order.len();
-        self.dfs_stack.push((
-            TreeNode { slot, children: children.clone(), first, has_member_ancestor: matters },
-            children,
-        ));
+        let is_member = tracked.get(slot).is_some_and(Tracked::is_member);
+        let node = TreeNode {
+            slot,
+            children: children.clone(),
+            first: self.nodes.len(),
+            has_member_ancestor: has_member_ancestor || is_member,
+        };
+        self.dfs_stack.push((node, children));
     }
 
     fn links_of(&self, parent: Slot) -> Range<usize> {
@@ -123,31 +129,31 @@ impl ProcessTree {
 mod tests {
     use super::*;
 
+    type Processes = TrackedProcesses<()>;
+
     /// (pid, ppid, tracked)
-    fn process_tree(
-        processes: &[(u32, u32, bool)],
-    ) -> (ProcessTable, TrackedProcesses, ProcessTree) {
-        let (mut census, mut roll) = (ProcessTable::default(), TrackedProcesses::default());
-        for &(pid, ppid, tracked) in processes {
-            let mut seen = ProcessEntry::new(pid, u64::from(pid), 1);
-            seen.ppid = ppid;
-            seen.slot = tracked.then(|| roll.add(seen.listed(), 0));
-            census.all.push(seen);
+    fn tree(entries: &[(u32, u32, bool)]) -> (ProcessTable, Processes, ProcessTree) {
+        let (mut processes, mut tracked) = (ProcessTable::default(), Processes::default());
+        for &(pid, ppid, is_tracked) in entries {
+            let mut entry = ProcessEntry::new(pid, u64::from(pid), 1);
+            entry.ppid = ppid;
+            entry.slot = is_tracked.then(|| tracked.add(entry.key(), 0));
+            processes.entries.push(entry);
         }
-        let mut forest = ProcessTree::default();
-        forest.rebuild(&mut census, &mut roll, |seen, roll| roll.add(seen.listed(), 0));
-        (census, roll, forest)
+        let mut tree = ProcessTree::default();
+        tree.rebuild(&mut processes, &mut tracked, |entry, tracked| tracked.add(entry.key(), 0));
+        (processes, tracked, tree)
     }
 
-    fn order(roll: &TrackedProcesses, forest: &ProcessTree) -> Vec<(u32, Vec<u32>)> {
-        let pid = |slot| roll.get(slot).unwrap().key.pid;
-        let families = forest.io_order.iter();
-        families.map(|f| (pid(f.slot), forest.children(f).map(pid).collect())).collect()
+    fn order(tracked: &Processes, tree: &ProcessTree) -> Vec<(u32, Vec<u32>)> {
+        let pid = |slot| tracked.get(slot).unwrap().key.pid;
+        let nodes = tree.nodes.iter();
+        nodes.map(|node| (pid(node.slot), tree.children(node).map(pid).collect())).collect()
     }
 
     #[test]
-    fn children_come_before_parents_and_next_to_them() {
-        let (_, roll, forest) = process_tree(&[
+    fn children_precede_their_parent() {
+        let (_, tracked, tree) = tree(&[
             (1, 0, false),
             (10, 1, true),
             (11, 10, true),
@@ -156,7 +162,7 @@ mod tests {
             (20, 1, true),
         ]);
         assert_eq!(
-            order(&roll, &forest),
+            order(&tracked, &tree),
             [
                 (11, vec![]),
                 (13, vec![]),
@@ -170,7 +176,7 @@ mod tests {
 
     #[test]
     fn untracked_ancestors_are_tracked() {
-        let (census, roll, forest) = process_tree(&[
+        let (processes, tracked, tree) = tree(&[
             (1, 0, false),
             (5, 1, true),
             (6, 5, false),
@@ -179,9 +185,9 @@ mod tests {
             (9, 1, false),
         ]);
         assert_eq!(
-            order(&roll, &forest),
+            order(&tracked, &tree),
             [(8, vec![]), (7, vec![8]), (6, vec![7]), (5, vec![6]), (1, vec![5])]
         );
-        assert!(census.find(9).unwrap().slot.is_none());
+        assert!(processes.find(9).unwrap().slot.is_none());
     }
 }

@@ -1,94 +1,86 @@
-//! The io ledger: an image's io counters never fall and count nothing twice,
-//! whatever its processes do. Pure: readings and events in, sums out.
+//! The io ledger: the io counters of an image never fall and count nothing twice, whatever
+//! its processes do. It reads nothing: readings and events go in, sums come out.
 //!
 //! # The problem
-//! A process that ends takes its counters with it, so its last reading has to
-//! stay in its image's sum. But when a parent waits for it, the kernel adds the
-//! child's final counters to the parent's own, and then the last reading has to
-//! go, or it counts twice. Between the two lie processes of other images, and
-//! processes that changed image.
+//! A process that exits takes its counters with it, so its last reading has to stay in the
+//! sum of its image. But when a parent waits for it, the kernel adds the final counters of
+//! the child to the parent's, and then the last reading has to be removed, or it counts
+//! twice. Between the two there may be processes of other images, and processes that
+//! changed image.
 //!
-//! # The books
-//! Each process of interest has an account: its last reading, and for each
-//! image that it has to do with a *standing*:
+//! # Accounts
+//! Each tracked process has an account: its last reading, and a *membership* for each image
+//! that it has to do with:
 //!
 //! * a member of the image contributes `last − offset`;
-//! * one that is no member (it left the image, or stands between a member and
-//!   an ancestor that is one) contributes nothing, but its `offset` remembers
-//!   what of its counters is already counted, for the day when they land in a
-//!   member's.
+//! * a process that is no member (it left the image, or is between a member and an ancestor
+//!   that is one) contributes nothing, but its `offset` is the part of its counters that is
+//!   counted already, in case they are added to those of a member.
 //!
-//! An image's value is `gone + Σ (last − offset)` over its members.
+//! The value of an image is `from_exited + Σ (last − offset)` over its members.
 //!
 //! # The invariant
-//! *An account's last reading holds nothing of a process that still has an
-//! account of its own.* Whoever feeds the ledger keeps it by the order of
-//! reads: children before parents, and after each parent a look whether the
-//! children are still there ([`Ledger::accept`], [`Ledger::withdraw`]).
+//! *The last reading of an account contains nothing of a process that still has an account
+//! of its own.* The order of the reads keeps it: children before parents, and after each
+//! parent a check whether the children still exist ([`Ledger::accept`],
+//! [`Ledger::discard_read`]).
 //!
-//! # What was never read
-//! A process that joins an image and cannot be read at that moment takes its
-//! offset from the first reading that succeeds: nothing is made up meanwhile.
+//! # Processes that could not be read
+//! A process that joins an image and cannot be read at that moment takes its offset from
+//! the first reading that succeeds; until then it contributes nothing.
 //!
-//! # Was it absorbed?
-//! Two things can tell that a parent did not take over a child's counters (it
-//! ignores `SIGCHLD`, say), whatever it did with that signal in between:
+//! # Inherited or lost?
+//! Two facts can show that a parent did not inherit the counters of a child (because it
+//! ignores `SIGCHLD`, for example):
 //!
-//! * The kernel adds the child's page faults to the parent's `cminflt` in the
-//!   same step as its io. While that stands where it stood when the child was
-//!   last known to live, the parent has absorbed nobody.
-//! * Each of the parent's counters grew by at least the child's last reading if
-//!   it did. If one grew by less, it did not.
+//! * The kernel adds the page faults of the child to the parent's `cminflt` in the same step
+//!   as its io. If `cminflt` is what it was when the child was last known to live, the
+//!   parent has inherited from no child.
+//! * If the parent inherited the counters, each of its own grew by at least the last reading
+//!   of the child. If one grew by less, it did not.
 //!
-//! Where both allow it, absorption is assumed, for no more than the growth that
-//! no other child explains: then the sum can miss something, but never falls or
-//! counts twice.
+//! If both allow it, inheritance is assumed, for no more than the growth that no other child
+//! explains: then the sum can miss something, but never falls or counts twice.
 //!
-//! Who of several ancestors? The parent, while that lives. If the parent ended,
-//! still listed as a zombie or not, it may have had the child before its own last reading;
-//! or else the next ancestor has both; or the child was adopted by one further
-//! up. The nearest whose growth allows it is taken. If that is no member of the
-//! image, its offset remembers what is counted, and since a member further up
-//! may have it all the same, the nearest of those whose growth allows it is
-//! charged too. An ancestor that went after its own heir's reading brings what
-//! it had from its children with the next one: a child that no growth explains
-//! waits for that.
+//! Which of several ancestors? The parent, while that lives. If the parent has exited, still
+//! listed as a zombie or not, it may have inherited the child before its own last reading;
+//! or the next ancestor has both; or the child was adopted by one further up. The nearest
+//! whose growth allows it is taken. If that is no member of the image, its offset remembers
+//! what is counted, and since a member further up may have it all the same, the nearest of
+//! those whose growth allows it is charged too. An ancestor that exited after the reading of
+//! its own inheritor passes on what it had from its children with the next reading: a child
+//! that no growth explains waits for that.
 //!
-//! A parent that cannot be read for long does not keep its children's accounts
-//! open for ever: what they left is counted, and *owed* by the parent. Its next
-//! reading pays, out of its growth.
+//! A parent that cannot be read for long does not keep the accounts of its children open
+//! indefinitely: their io is counted, and a charge is *deferred* to the parent's next
+//! reading, which applies it, out of its growth.
 
-mod settle;
-
-pub(crate) use settle::Parent;
+mod resolve;
 
 use std::collections::HashMap;
 
-use super::counters::IoCounters;
+use crate::ids::Slot;
 use crate::image::ImageId;
+use crate::io_counters::IoCounters;
 use crate::shrink::shrink_vec;
-
-/// The index of an account; given by the caller, reused after it was settled.
-pub(crate) type Slot = u32;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     images: Vec<ImageTotals>,
-    /// By slot. Boxed, so that an empty slot below one in use costs a pointer.
+    /// By slot. Boxed, so that an empty slot below a used one costs a pointer.
     accounts: Vec<Option<Box<Account>>>,
-    /// Processes that are gone and whose accounts are not settled yet.
-    from_exited: Vec<ExitedAccount>,
-    /// Counts the times that everybody is looked at.
+    /// Exited processes whose accounts are not resolved yet.
+    exited: Vec<ExitedAccount>,
+    /// Counts the passes over all processes.
     pass: u32,
-    /// What accounts that cannot be read may hold of children that are counted
-    /// already.
+    /// What accounts that cannot be read may contain of children that are counted already.
     deferred: HashMap<(Slot, ImageId), IoCounters>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct ImageTotals {
-    /// What is counted of processes that are no members any more.
-    gone: IoCounters,
+    /// What is counted of processes that are no longer members.
+    from_exited: IoCounters,
     /// Whether anything of this image was ever read.
     read: bool,
 }
@@ -97,22 +89,22 @@ struct ImageTotals {
 struct Account {
     /// The last accepted reading.
     last: Option<IoCounters>,
-    /// The accepted reading at the last settlement: `last − settled` is the
-    /// growth that children may have caused since.
+    /// The accepted reading when exits were last resolved: `last − settled` is the growth
+    /// that children may have caused since.
     settled: Option<IoCounters>,
-    /// Accepted a reading since the last settlement.
+    /// Accepted a reading since then.
     read_since_settle: bool,
-    /// The last pass in which it was there after `cminflt` was read.
+    /// The last pass in which the process existed after `cminflt` was read.
     last_alive_pass: u32,
-    /// Page faults of children that it waited for, and the pass before which
-    /// they were read.
+    /// Page faults of the children that it waited for, and the pass before which they were
+    /// read.
     cminflt: Option<(u64, u32)>,
-    /// The process is gone, and this was its parent's account.
+    /// The process has exited; the account of its parent.
     exited: Option<Option<Slot>>,
-    /// It went since the last settlement, after its heir's reading, which therefore
-    /// does not hold it, nor what it had from its own children.
+    /// It exited since exits were last resolved, and after the reading of its inheritor,
+    /// which therefore contains neither it nor what it had from its own children.
     after_parent_read: bool,
-    standings: Vec<Membership>,
+    memberships: Vec<Membership>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,70 +119,68 @@ struct Membership {
 #[derive(Debug)]
 struct ExitedAccount {
     slot: Slot,
-    /// How many settlements could not decide on it.
+    /// How often it could not be resolved.
     age: u8,
-    /// How many of its ancestors are gone too; set while settling.
+    /// How many of its ancestors have exited too; set while resolving.
     depth: usize,
-    /// Its parent may have ended before it.
+    /// Its parent may have exited before it.
     adopted: bool,
-    verdict: settle::Resolution,
+    resolution: resolve::Resolution,
 }
 
 impl Ledger {
-    /// Makes room for images up to this number.
+    /// Makes room for this number of images.
     pub(crate) fn ensure_images(&mut self, count: usize) {
         if self.images.len() < count {
             self.images.resize(count, ImageTotals::default());
         }
     }
 
-    /// Opens an account without a standing.
+    /// Opens an account without a membership.
     pub(crate) fn open(&mut self, slot: Slot) {
         *self.account(slot) = Account::default();
     }
 
-    /// Begins a pass: a reading of `cminflt` where [`Ledger::knows_cminflt`]
-    /// misses it, then readings of io.
+    /// Begins a pass: reads of `cminflt` where [`Ledger::knows_cminflt`] is false, then reads
+    /// of io.
     pub(crate) fn begin_pass(&mut self) {
         self.pass = self.pass.wrapping_add(1);
     }
 
-    /// Whether there is something to compare a parent's `cminflt` with.
+    /// Whether the `cminflt` of a parent can be compared with an earlier one.
     pub(crate) fn knows_cminflt(&self, slot: Slot) -> bool {
         self.get(slot).is_some_and(|account| account.cminflt.is_some())
     }
 
-    /// Notes a process's `cminflt` of this pass.
+    /// Notes the `cminflt` of a process in this pass.
     pub(crate) fn note_cminflt(&mut self, slot: Slot, cminflt: u64) {
         let pass = self.pass;
         self.account(slot).cminflt = Some((cminflt, pass));
     }
 
-    /// Takes a process into an image that it belongs to from birth, or from
-    /// before our time: all that it did is the image's.
+    /// Adds a process to an image to which it has belonged since its start, or since before
+    /// the first cycle: all its io counts.
     pub(crate) fn join_with_history(&mut self, slot: Slot, image: ImageId) {
         self.ensure_images(image.index() + 1);
-        // But for what is counted already of those that it has waited for.
-        self.account(slot).standing(image).member = true;
+        // Except what is counted already of the children that it has waited for.
+        self.account(slot).membership(image).member = true;
     }
 
-    /// Takes a process into an image that was of others or none: what it did
-    /// until its last reading is not the image's, or until its next one if it
-    /// has none.
+    /// Adds a process to an image that belonged to others or none: its io until its last
+    /// reading does not count in the image, or until its next one if it has none.
     pub(crate) fn join(&mut self, slot: Slot, image: ImageId) {
         self.ensure_images(image.index() + 1);
         let account = self.account(slot);
         let last = account.last;
-        let standing = account.standing(image);
-        standing.member = true;
-        standing.unread = last.is_none();
-        // What was counted before stays known until then.
-        standing.offset = last.unwrap_or(standing.offset);
+        let membership = account.membership(image);
+        membership.member = true;
+        membership.unread = last.is_none();
+        // Until then the part that was counted before stays known.
+        membership.offset = last.unwrap_or(membership.offset);
     }
 
-    /// Begins an account that was not read (any more) for a process that is
-    /// about to join an image: with a reading, if there is one. What grows from
-    /// there may be its children's.
+    /// Sets the baseline of an account that was not read, or not lately, and is about to join
+    /// an image: a reading, if there is one. Growth after it may come from children.
     pub(crate) fn set_baseline(&mut self, slot: Slot, reading: Option<IoCounters>) {
         let pass = self.pass;
         let account = self.account(slot);
@@ -203,35 +193,34 @@ impl Ledger {
         }
     }
 
-    /// The first reading of an account: what it owes is in there, and what it
-    /// was charged with more than that was never in its counters.
+    /// The first reading of an account: it contains the deferred charges, and earlier charges
+    /// that exceed it were never in its counters.
     fn apply_first_reading(&mut self, slot: Slot, reading: IoCounters) {
         let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(account) = account else { return };
-        for standing in &mut account.standings {
-            let owed = self.deferred.remove(&(slot, standing.image));
-            standing.offset = match std::mem::take(&mut standing.unread) {
-                true => reading,
-                false => standing.offset.saturating_add(owed.unwrap_or_default()).clamp_to(reading),
+        for membership in &mut account.memberships {
+            let deferred = self.deferred.remove(&(slot, membership.image)).unwrap_or_default();
+            membership.offset = if std::mem::take(&mut membership.unread) {
+                reading
+            } else {
+                membership.offset.saturating_add(deferred).clamp_to(reading)
             };
         }
     }
 
-    /// Takes a process out of an image; what it did there stays.
+    /// Removes a process from an image; its io there stays counted.
     pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
         let account = self.account(slot);
         let last = account.last;
-        let Some(standing) = account.member(image) else { return };
-        standing.member = false;
-        if std::mem::take(&mut standing.unread) {
+        let Some(membership) = account.member(image) else { return };
+        membership.member = false;
+        if std::mem::take(&mut membership.unread) {
             return;
         }
         if let Some(last) = last {
-            let done = last.saturating_sub(standing.offset);
-            standing.offset = last;
-            let book = self.totals_of(image);
-            book.gone = book.gone.saturating_add(done);
-            book.read = true;
+            let done = last.saturating_sub(membership.offset);
+            membership.offset = last;
+            self.totals_of(image).add(done);
         }
     }
 
@@ -240,51 +229,49 @@ impl Ledger {
         self.get(slot).and_then(|account| account.last)
     }
 
-    /// Takes a new reading as true: every child with an account was still there
-    /// after it, or is reported gone before the next settlement. Tells whether
-    /// it is another than the last one.
+    /// Accepts a reading: every child with an account still existed after it, or its exit is
+    /// reported before exits are resolved. Tells whether it differs from the last one.
     pub(crate) fn accept(&mut self, slot: Slot, reading: IoCounters) -> bool {
         let pass = self.pass;
         let account = self.account(slot);
-        let is_other = account.last.replace(reading) != Some(reading);
+        let differs = account.last.replace(reading) != Some(reading);
         account.read_since_settle = true;
         account.last_alive_pass = pass;
         if account.settled.is_none() {
             self.apply_first_reading(slot, reading);
         }
-        is_other
+        differs
     }
 
-    /// Takes the readings since the last settlement back: a child may have
-    /// ended before or after them.
-    pub(crate) fn withdraw(&mut self, slot: Slot) {
+    /// Discards the readings since exits were last resolved: a child may have exited before
+    /// or after them.
+    pub(crate) fn discard_read(&mut self, slot: Slot) {
         let account = self.account(slot);
         account.last = account.settled;
         account.read_since_settle = false;
     }
 
-    /// A process is gone; `parent` is the account of its parent when it was
-    /// last seen, gone itself or not. It went before its parent's reading, or
-    /// that one was withdrawn.
+    /// A process has exited; `parent` is the account of its last known parent, exited itself
+    /// or not. It exited before the reading of its parent, or that one was discarded.
     pub(crate) fn mark_exited(&mut self, slot: Slot, parent: Option<Slot>) {
         self.retire(slot, parent, false);
     }
 
-    /// The same for one that may have gone after its parent's reading: the next
-    /// one will tell.
+    /// The same for a process that may have exited after the reading of its parent: the next
+    /// reading will show it.
     pub(crate) fn mark_exited_after_parent_read(&mut self, slot: Slot, parent: Option<Slot>) {
         self.retire(slot, parent, true);
     }
 
-    fn retire(&mut self, slot: Slot, parent: Option<Slot>, late: bool) {
+    fn retire(&mut self, slot: Slot, parent: Option<Slot>, after_parent_read: bool) {
         let account = self.account(slot);
         account.exited = Some(parent);
-        account.after_parent_read = late;
-        let verdict = settle::Resolution::Pending;
-        self.from_exited.push(ExitedAccount { slot, age: 0, depth: 0, adopted: false, verdict });
+        account.after_parent_read = after_parent_read;
+        let resolution = resolve::Resolution::Pending;
+        self.exited.push(ExitedAccount { slot, age: 0, depth: 0, adopted: false, resolution });
     }
 
-    /// Gives the memory of accounts back that nobody has: all from this slot on.
+    /// Releases the memory of the accounts from this slot on, which no process has.
     pub(crate) fn truncate(&mut self, end: Slot) {
         if self.accounts.len() > end as usize {
             self.accounts.truncate(end as usize);
@@ -292,18 +279,19 @@ impl Ledger {
         }
     }
 
-    /// Adds each image's counters into `totals`, by image number; `None` stays
-    /// where nothing was ever read.
+    /// Writes the counters of each image into `totals`, by image number; `None` where nothing
+    /// was ever read.
     pub(crate) fn totals(&self, totals: &mut [Option<IoCounters>]) {
-        for (book, total) in self.images.iter().zip(&mut *totals) {
-            *total = book.read.then_some(book.gone);
+        for (image, total) in self.images.iter().zip(&mut *totals) {
+            *total = image.read.then_some(image.from_exited);
         }
         for account in self.accounts.iter().flatten() {
             let Some(last) = account.last else { continue };
-            for standing in account.standings.iter().filter(|s| s.member && !s.unread) {
-                if let Some(total) = totals.get_mut(standing.image.index()) {
-                    let sum = total.unwrap_or(self.images[standing.image.index()].gone);
-                    *total = Some(sum.saturating_add(last.saturating_sub(standing.offset)));
+            for membership in account.memberships.iter().filter(|m| m.member && !m.unread) {
+                let image = membership.image.index();
+                if let Some(total) = totals.get_mut(image) {
+                    let sum = total.unwrap_or(self.images[image].from_exited);
+                    *total = Some(sum.saturating_add(last.saturating_sub(membership.offset)));
                 }
             }
         }
@@ -327,31 +315,40 @@ impl Ledger {
     }
 }
 
+impl ImageTotals {
+    fn add(&mut self, counters: IoCounters) {
+        self.from_exited = self.from_exited.saturating_add(counters);
+        self.read = true;
+    }
+}
+
 impl Account {
-    /// Whether its growth is known: those that belong to no image are not read.
+    /// Whether its growth is known: processes that belong to no image are not read.
     fn is_read(&self) -> bool {
-        self.last.is_some() && self.standings.iter().any(|standing| standing.member)
+        self.last.is_some() && self.memberships.iter().any(|membership| membership.member)
     }
 
     fn member(&mut self, image: ImageId) -> Option<&mut Membership> {
-        self.standings.iter_mut().find(|standing| standing.image == image && standing.member)
+        self.memberships
+            .iter_mut()
+            .find(|membership| membership.image == image && membership.member)
     }
 
-    /// The standing in an image, as no member if it is new.
-    fn standing(&mut self, image: ImageId) -> &mut Membership {
-        let found = self.standings.iter().position(|standing| standing.image == image);
+    /// The membership of an image; a new one is that of a process that is no member.
+    fn membership(&mut self, image: ImageId) -> &mut Membership {
+        let found = self.memberships.iter().position(|membership| membership.image == image);
         let at = found.unwrap_or_else(|| {
-            // One is what most have.
-            self.standings.reserve_exact(1);
-            self.standings.push(Membership {
+            // Most have one.
+            self.memberships.reserve_exact(1);
+            self.memberships.push(Membership {
                 image,
                 member: false,
                 unread: false,
                 offset: IoCounters::ZERO,
             });
-            self.standings.len() - 1
+            self.memberships.len() - 1
         });
-        &mut self.standings[at]
+        &mut self.memberships[at]
     }
 }
 

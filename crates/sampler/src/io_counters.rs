@@ -6,7 +6,7 @@ use psstat_proc_parse::Io;
 /// and differences of such.
 ///
 /// Signed, because `cancelled_write_bytes` may be negative and because
-/// differences are taken; sums saturate.
+/// differences are attributed; sums saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoCounters {
     /// Bytes passed to read(2) and its like.
@@ -83,9 +83,10 @@ impl IoCounters {
         let cancelled_write_bytes = self.cancelled_write_bytes;
         IoCounters { cancelled_write_bytes, ..self.max(other) } == self
     }
+}
 
-    /// Those that a reading gave.
-    pub(crate) fn of(io: Io) -> IoCounters {
+impl From<Io> for IoCounters {
+    fn from(io: Io) -> IoCounters {
         let signed = |counter| i64::try_from(counter).unwrap_or(i64::MAX);
         IoCounters {
             rchar: signed(io.rchar),

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::ids::{NetnsId, Protocol, SocketInode};
 use crate::image::ImageId;
-use crate::read::socket_tables::Protocol;
 use crate::shrink::{shrink_map, shrink_vec};
 
 /// Hashes one number by one multiplication (Fibonacci hashing): 18,000 look-ups
@@ -38,14 +38,10 @@ impl Hasher for InodeHasher {
 
 type ByInode<T> = HashMap<SocketInode, T, BuildHasherDefault<InodeHasher>>;
 
-/// The inode of a socket. The kernel numbers them with 32 bits
-/// (`get_next_ino`), and there are many to keep.
-pub(crate) type SocketInode = u32;
-
 /// A namespace's table of a protocol.
 pub(crate) type Table = (Protocol, NetnsId);
 
-/// Sockets that are in no table any more.
+/// Sockets that are in no table any extra.
 #[derive(Debug, Default)]
 pub(crate) struct MissingSockets {
     pub(crate) count: usize,
@@ -106,27 +102,27 @@ impl UnownedSockets {
 #[derive(Debug, Default)]
 pub(crate) struct SocketOwners {
     sockets: ByInode<Socket>,
-    /// Further images of the sockets that more than one holds.
-    extra_owners: ByInode<Vec<Owner>>,
+    /// Further images of the sockets that extra than one holds.
+    extra: ByInode<Vec<Owner>>,
     /// The cycle whose tables are read or were read last.
     cycle: u32,
     /// How many sockets were ESTABLISHED in it and are still held,
     found: usize,
     /// and how many in the cycle before it, and not in it.
-    lost: usize,
+    missing: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Socket {
     first: Owner,
-    mark: PackedState,
+    state: PackedState,
     /// The namespace whose table had it as ESTABLISHED.
     netns: NetnsId,
 }
 
 /// When a socket was ESTABLISHED last, its protocol, and whether it has further
-/// holders, in as few bytes as possible. Of the cycle there are 29 bits: after
-/// 250 years of 15 s cycles a socket may look established for one cycle more.
+/// owners, in as few bytes as possible. Of the cycle there are 29 bits: after
+/// 250 years of 15 s cycles a socket may look established for one cycle extra.
 #[derive(Clone, Copy, Debug)]
 struct PackedState(u32);
 
@@ -168,11 +164,6 @@ pub(crate) struct Group {
     pub(crate) netns: NetnsId,
 }
 
-/// A network namespace by its inode, which the kernel gives out as 32 bits;
-/// there are many sockets to keep it with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NetnsId(pub(crate) u32);
-
 /// A group and how many of its processes hold the socket.
 #[derive(Clone, Copy, Debug)]
 struct Owner {
@@ -184,26 +175,26 @@ impl SocketOwners {
     /// A process of a group holds these sockets.
     pub(crate) fn add(&mut self, group: Group, inodes: &[SocketInode]) {
         for &inode in inodes {
-            let holder = Owner { group, processes: 1 };
+            let owner = Owner { group, processes: 1 };
             let socket = self.sockets.entry(inode).or_insert(Socket {
                 first: Owner { group, processes: 0 },
-                mark: PackedState::NEVER,
+                state: PackedState::NEVER,
                 netns: NetnsId::default(),
             });
             if socket.first.group == group {
                 socket.first.processes += 1;
                 continue;
             }
-            socket.mark.set_shared(true);
-            let more = self.extra_owners.entry(inode).or_default();
-            match more.iter_mut().find(|holder| holder.group == group) {
-                Some(holder) => holder.processes += 1,
-                None => more.push(holder),
+            socket.state.set_shared(true);
+            let extra = self.extra.entry(inode).or_default();
+            match extra.iter_mut().find(|owner| owner.group == group) {
+                Some(owner) => owner.processes += 1,
+                None => extra.push(owner),
             }
         }
     }
 
-    /// A process of a group holds these sockets no more.
+    /// A process of a group holds these sockets no extra.
     pub(crate) fn remove(&mut self, group: Group, inodes: &[SocketInode]) {
         for &inode in inodes {
             let Some(socket) = self.sockets.get_mut(&inode) else { continue };
@@ -212,41 +203,41 @@ impl SocketOwners {
                 socket.first.processes = socket.first.processes.saturating_sub(1);
                 empty = socket.first.processes == 0;
             }
-            if socket.mark.is_shared() {
-                let more = self.extra_owners.entry(inode).or_default();
+            if socket.state.is_shared() {
+                let extra = self.extra.entry(inode).or_default();
                 if !empty {
-                    if let Some(holder) = more.iter_mut().find(|holder| holder.group == group) {
-                        holder.processes = holder.processes.saturating_sub(1);
+                    if let Some(owner) = extra.iter_mut().find(|owner| owner.group == group) {
+                        owner.processes = owner.processes.saturating_sub(1);
                     }
-                    more.retain(|holder| holder.processes > 0);
+                    extra.retain(|owner| owner.processes > 0);
                 }
-                if empty && let Some(next) = more.pop() {
+                if empty && let Some(next) = extra.pop() {
                     socket.first = next;
                     empty = false;
                 }
-                if more.is_empty() {
-                    self.extra_owners.remove(&inode);
-                    socket.mark.set_shared(false);
+                if extra.is_empty() {
+                    self.extra.remove(&inode);
+                    socket.state.set_shared(false);
                 }
             }
             if empty {
-                let mark = socket.mark;
+                let state = socket.state;
                 self.sockets.remove(&inode);
-                if mark.is_established(self.cycle) {
+                if state.is_established(self.cycle) {
                     self.found -= 1;
-                } else if mark.is_established(self.cycle.saturating_sub(1)) {
-                    self.lost -= 1;
+                } else if state.is_established(self.cycle.saturating_sub(1)) {
+                    self.missing -= 1;
                 }
             }
         }
         shrink_map(&mut self.sockets);
-        shrink_map(&mut self.extra_owners);
+        shrink_map(&mut self.extra);
     }
 
     /// The tables of a cycle are going to be read.
     pub(crate) fn begin(&mut self, cycle: u32) {
         let follows = cycle.saturating_sub(1) == self.cycle;
-        self.lost = if follows { self.found } else { 0 };
+        self.missing = if follows { self.found } else { 0 };
         self.found = 0;
         self.cycle = cycle;
     }
@@ -255,72 +246,72 @@ impl SocketOwners {
     /// one of ours.
     pub(crate) fn established(&mut self, found: SocketRow) -> bool {
         let Some(socket) = self.sockets.get_mut(&found.inode) else { return false };
-        if !socket.mark.is_established(self.cycle) {
-            if socket.mark.is_established(self.cycle.saturating_sub(1)) {
-                self.lost -= 1;
+        if !socket.state.is_established(self.cycle) {
+            if socket.state.is_established(self.cycle.saturating_sub(1)) {
+                self.missing -= 1;
             }
             self.found += 1;
         }
-        socket.mark.set_established(self.cycle, found.protocol);
+        socket.state.set_established(self.cycle, found.protocol);
         socket.netns = found.netns;
         true
     }
 
     /// Whether some socket was ESTABLISHED in the cycle before this one and is
-    /// no more.
+    /// no extra.
     pub(crate) fn has_missing(&self) -> bool {
-        self.lost > 0
+        self.missing > 0
     }
 
     /// Those that were ESTABLISHED in the cycle before this one, are still held
     /// and were not found in this one.
-    pub(crate) fn lost(&self) -> MissingSockets {
-        let mut lost = MissingSockets { count: self.lost, tables: Vec::new() };
-        if lost.count == 0 {
-            return lost;
+    pub(crate) fn missing(&self) -> MissingSockets {
+        let mut missing = MissingSockets { count: self.missing, tables: Vec::new() };
+        if missing.count == 0 {
+            return missing;
         }
-        let is_lost = |socket: &&Socket| self.was_established(socket.mark);
-        for socket in self.sockets.values().filter(is_lost) {
-            let table = (socket.mark.protocol(), socket.netns);
-            if !lost.tables.contains(&table) {
-                lost.tables.push(table);
+        let is_missing = |socket: &&Socket| self.was_established(socket.state);
+        for socket in self.sockets.values().filter(is_missing) {
+            let table = (socket.state.protocol(), socket.netns);
+            if !missing.tables.contains(&table) {
+                missing.tables.push(table);
             }
         }
-        lost
+        missing
     }
 
     /// Whether this one was.
-    pub(crate) fn is_lost(&self, inode: SocketInode) -> bool {
-        self.sockets.get(&inode).is_some_and(|socket| self.was_established(socket.mark))
+    pub(crate) fn is_missing(&self, inode: SocketInode) -> bool {
+        self.sockets.get(&inode).is_some_and(|socket| self.was_established(socket.state))
     }
 
     /// Whether a socket was ESTABLISHED in the cycle before this one for the
     /// last time.
-    fn was_established(&self, mark: PackedState) -> bool {
-        mark.is_established(self.cycle.saturating_sub(1))
+    fn was_established(&self, state: PackedState) -> bool {
+        state.is_established(self.cycle.saturating_sub(1))
     }
 
     /// The protocol of a socket that is ESTABLISHED in a namespace in this
     /// cycle.
     pub(crate) fn protocol(&self, inode: SocketInode, netns: NetnsId) -> Option<Protocol> {
         let socket = self.sockets.get(&inode)?;
-        let established = socket.mark.is_established(self.cycle) && socket.netns == netns;
-        established.then(|| socket.mark.protocol())
+        let established = socket.state.is_established(self.cycle) && socket.netns == netns;
+        established.then(|| socket.state.protocol())
     }
 
     /// Calls `count` for each image and each distinct socket that it holds and
     /// that is ESTABLISHED in this cycle, with the table that has it. In an
-    /// image and a namespace there is one holder, so none is counted twice.
+    /// image and a namespace there is one owner, so none is counted twice.
     pub(crate) fn count(&self, mut count: impl FnMut(ImageId, Table)) {
         for (inode, socket) in &self.sockets {
-            if !socket.mark.is_established(self.cycle) {
+            if !socket.state.is_established(self.cycle) {
                 continue;
             }
-            let further = if socket.mark.is_shared() { self.extra_owners.get(inode) } else { None };
-            let holders = std::iter::once(&socket.first).chain(further.into_iter().flatten());
-            for Owner { group, .. } in holders {
+            let further = if socket.state.is_shared() { self.extra.get(inode) } else { None };
+            let owners = std::iter::once(&socket.first).chain(further.into_iter().flatten());
+            for Owner { group, .. } in owners {
                 if group.netns == socket.netns {
-                    count(group.image, (socket.mark.protocol(), socket.netns));
+                    count(group.image, (socket.state.protocol(), socket.netns));
                 }
             }
         }
@@ -343,7 +334,7 @@ mod tests {
 
     proptest! {
         /// Against the obvious: for each socket, image and namespace a count
-        /// of holders.
+        /// of owners.
         #[test]
         fn holders_are_counted(
             steps in proptest::collection::vec((0u32..4, 0u32..2, 0u32..6, any::<bool>()), 0..80)
@@ -378,10 +369,10 @@ mod tests {
     }
 
     proptest! {
-        /// The number of the lost is kept from row to row, against counting
+        /// The number of the missing is kept from row to row, against counting
         /// them.
         #[test]
-        fn missing_sockets_are_counted(
+        fn the_lost_are_counted(
             steps in proptest::collection::vec((0u32..8, 0u32..6), 0..200)
         ) {
             let mut owners = SocketOwners::default();
@@ -411,16 +402,16 @@ mod tests {
                         now.insert(inode);
                     },
                 }
-                let lost: BTreeSet<u32> = before.difference(&now).copied().collect();
-                prop_assert_eq!(owners.has_missing(), !lost.is_empty());
-                prop_assert_eq!(owners.lost().count, lost.len());
-                prop_assert!(lost.iter().all(|&inode| owners.is_lost(inode)));
+                let missing: BTreeSet<u32> = before.difference(&now).copied().collect();
+                prop_assert_eq!(owners.has_missing(), !missing.is_empty());
+                prop_assert_eq!(owners.missing().count, missing.len());
+                prop_assert!(missing.iter().all(|&inode| owners.is_missing(inode)));
             }
         }
     }
 
     #[test]
-    fn missing_socket_is_reported_once() {
+    fn a_lost_one_is_lost_once() {
         let mut owners = SocketOwners::default();
         owners.add(group(0, 1), &[7, 8]);
         owners.begin(4);
@@ -428,9 +419,9 @@ mod tests {
         owners.established(found(8, 1));
         owners.begin(5);
         owners.established(found(8, 1));
-        assert!(owners.has_missing() && owners.is_lost(7) && !owners.is_lost(8));
-        let lost = owners.lost();
-        assert_eq!((lost.count, lost.tables), (1, vec![(Protocol::Tcp, NetnsId(1))]));
+        assert!(owners.has_missing() && owners.is_missing(7) && !owners.is_missing(8));
+        let missing = owners.missing();
+        assert_eq!((missing.count, missing.tables), (1, vec![(Protocol::Tcp, NetnsId(1))]));
         owners.begin(6);
         owners.established(found(8, 1));
         assert!(!owners.has_missing());
@@ -440,16 +431,16 @@ mod tests {
     }
 
     #[test]
-    fn unowned_sockets_keep_order() {
+    fn strangers_are_given_as_they_came() {
         let rows = [(1, Protocol::Tcp, 1), (2, Protocol::Tcp, 1), (3, Protocol::Tcp, 2)];
         let rows = rows.into_iter().chain([(4, Protocol::Unix, 2), (1, Protocol::Tcp, 1)]);
-        let mut strangers = UnownedSockets::default();
+        let mut unowned = UnownedSockets::default();
         for round in 0..2 {
-            strangers.clear();
+            unowned.clear();
             for (inode, protocol, netns) in rows.clone().skip(round) {
-                strangers.push(SocketRow { inode, protocol, netns: NetnsId(netns) });
+                unowned.push(SocketRow { inode, protocol, netns: NetnsId(netns) });
             }
-            let again = strangers.iter().map(|row| (row.inode, row.protocol, row.netns.0));
+            let again = unowned.iter().map(|row| (row.inode, row.protocol, row.netns.0));
             assert!(again.eq(rows.clone().skip(round)));
         }
     }

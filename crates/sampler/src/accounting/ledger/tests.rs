@@ -1,8 +1,9 @@
 //! The ledger itself, without a kernel: what happens between two reads of a cycle.
 
-use crate::accounting::counters::IoCounters;
-use crate::accounting::ledger::{Ledger, Parent};
+use crate::accounting::ledger::Ledger;
 use crate::image::ImageId;
+use crate::io_counters::IoCounters;
+use crate::source::ParentStat;
 
 fn bytes(n: i64) -> IoCounters {
     IoCounters { rchar: n, wchar: n, ..IoCounters::ZERO }
@@ -26,18 +27,18 @@ fn family() -> Ledger {
     ledger
 }
 
-fn waited_for(cminflt: u64) -> Parent {
-    Parent { cminflt, is_zombie: false }
+fn waited_for(cminflt: u64) -> ParentStat {
+    ParentStat { cminflt, is_zombie: false }
 }
 
 fn settle(ledger: &mut Ledger) {
     ledger.resolve_exits(|_| None, |slot| slot.checked_sub(1), |_| ());
 }
 
-/// It went between its parent's reading and the end of the cycle: it was taken
+/// It went between its parent's reading and the end of the cycle: it was attributed
 /// for lost, and counted again when its parent was read the next time.
 #[test]
-fn exit_after_parent_read_is_resolved_next_pass() {
+fn who_goes_after_its_parents_reading_is_judged_by_the_next() {
     let mut ledger = family();
     for (slot, n) in [(2, 100), (1, 11), (0, 1)] {
         ledger.accept(slot, bytes(n));
@@ -80,7 +81,7 @@ fn a_child_and_its_parent_go_unread() {
 fn a_reading_that_was_taken_back_decides_nothing() {
     let mut ledger = family();
     ledger.accept(1, bytes(500));
-    ledger.withdraw(1);
+    ledger.discard_read(1);
     ledger.mark_exited(2, Some(1));
     ledger.accept(0, bytes(1));
     settle(&mut ledger);
@@ -106,7 +107,7 @@ fn a_child_can_be_in_a_first_reading() {
 }
 
 #[test]
-fn any_smaller_counter_rules_out_absorption() {
+fn one_counter_that_grew_by_less_disproves_it() {
     let mut ledger = family();
     ledger.mark_exited(2, Some(1));
     ledger.accept(1, IoCounters { rchar: 1000, wchar: 109, ..IoCounters::ZERO });
@@ -118,7 +119,7 @@ fn any_smaller_counter_rules_out_absorption() {
 /// One that is not read any more carries more than its last reading says: the
 /// grandparent that ignored it was charged with all of that, and fell.
 #[test]
-fn charge_never_exceeds_growth() {
+fn nobody_is_charged_with_more_than_it_grew_by() {
     for (waited, in_the_end) in [(Some(7), 141), (None, 111)] {
         let mut ledger = family();
         ledger.note_cminflt(0, 7);
@@ -166,7 +167,7 @@ fn a_nearer_one_is_remembered_while_one_further_up_is_waited_for() {
 
 /// A count that was read after the child was there says nothing of it.
 #[test]
-fn cminflt_must_predate_the_exit() {
+fn only_what_stood_while_the_child_lived_proves_that_nobody_was_absorbed() {
     for (noted_late, in_the_end) in [(false, 211), (true, 111)] {
         let mut ledger = family();
         ledger.begin_pass();

@@ -1,0 +1,342 @@
+//! Resolving exits: where the counters of the exited processes went.
+
+use std::collections::HashMap;
+
+use super::{ExitedAccount, Ledger};
+use crate::ids::Slot;
+use crate::image::ImageId;
+use crate::io_counters::IoCounters;
+use crate::shrink::shrink_vec;
+use crate::source::ParentStat;
+
+/// After this number of attempts without a reading of the inheritor, its readings are not
+/// waited for any more.
+const MAX_SETTLES_WITHOUT_READ: u8 = 8;
+
+/// Where the counters of an exited process went.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Resolution {
+    /// They are in the counters of one of these accounts, as far as its growth allows; if the
+    /// list is empty, in those of no tracked process.
+    InheritedBy(Vec<Slot>),
+    /// Unknown before an ancestor has been read.
+    Pending,
+}
+
+/// The facts of one resolution.
+struct Facts<R> {
+    /// Reads a listed process as a parent.
+    read: R,
+    parents: HashMap<Slot, Option<ParentStat>>,
+    /// Growth of accounts that is not attributed to a child yet.
+    unattributed: HashMap<Slot, IoCounters>,
+    /// The part of an account's growth that is excluded from the sum of an image.
+    excluded: HashMap<(Slot, ImageId), IoCounters>,
+}
+
+impl<R: FnMut(Slot) -> Option<ParentStat>> Facts<R> {
+    fn parent(&mut self, slot: Slot) -> Option<ParentStat> {
+        let read = &mut self.read;
+        *self.parents.entry(slot).or_insert_with(|| read(slot))
+    }
+}
+
+impl Ledger {
+    /// Resolves the exits, after the readings of a cycle. `read` reads a listed process as a
+    /// parent, `parent` gives the parent of a process. `resolved` is called with each account
+    /// that is resolved and whose slot is free.
+    pub(crate) fn resolve_exits(
+        &mut self,
+        read: impl FnMut(Slot) -> Option<ParentStat>,
+        parent: impl Fn(Slot) -> Option<Slot>,
+        mut resolved: impl FnMut(Slot),
+    ) {
+        let mut facts = Facts {
+            read,
+            parents: HashMap::new(),
+            unattributed: HashMap::new(),
+            excluded: HashMap::new(),
+        };
+        let mut exited = std::mem::take(&mut self.exited);
+        shrink_vec(&mut exited);
+        if !exited.is_empty() {
+            // Parents first: a grandparent that inherited the child inherited the parent too.
+            for account in &mut exited {
+                account.depth = self.exited_ancestors(account.slot, &parent);
+                account.adopted |= self.exited_parent(account.slot).is_some_and(|parent| {
+                    parent.is_some_and(|parent| self.exited_parent(parent).is_some())
+                });
+            }
+            exited.sort_unstable_by_key(|account| (account.depth, account.slot));
+            for account in &mut exited {
+                account.age = account.age.saturating_add(1);
+                account.resolution = self.resolve(account, &mut facts, &parent);
+            }
+            // An ancestor may be resolved, and its slot reused, before an account that is still
+            // pending: link that one to the nearest ancestor that is left.
+            let pending = |account: &&ExitedAccount| account.resolution == Resolution::Pending;
+            for account in exited.iter().filter(pending) {
+                let inheritor = self.nearest_live_ancestor(account.slot);
+                self.account(account.slot).exited = Some(inheritor);
+            }
+            // Children first: what a child passes on to a parent that has exited too goes on
+            // with the parent's.
+            for account in exited.iter().rev() {
+                if let Resolution::InheritedBy(inheritors) = &account.resolution {
+                    self.close(account.slot, inheritors, &mut facts);
+                    resolved(account.slot);
+                }
+            }
+            exited.retain(|account| account.resolution == Resolution::Pending);
+        }
+        self.exited = exited;
+        self.apply_deferred(&mut facts);
+        for (slot, now) in facts.parents {
+            let Some(ParentStat { cminflt: now, .. }) = now else { continue };
+            let since = self.pass.wrapping_add(1);
+            let known = &mut self.account(slot).cminflt;
+            if known.is_none_or(|(before, _)| before != now) {
+                *known = Some((now, since));
+            }
+        }
+        for account in self.accounts.iter_mut().flatten() {
+            account.settled = account.last;
+            account.read_since_settle = false;
+            account.after_parent_read = false;
+        }
+    }
+
+    /// The parent of an exited process; `None` if it has not exited.
+    fn exited_parent(&self, slot: Slot) -> Option<Option<Slot>> {
+        self.get(slot)?.exited
+    }
+
+    /// The parent of a process, exited or not.
+    fn parent_of(&self, slot: Slot, parent: impl Fn(Slot) -> Option<Slot>) -> Option<Slot> {
+        self.exited_parent(slot).unwrap_or_else(|| parent(slot))
+    }
+
+    /// The ancestors of a process, exited or not. A cycle of parents is impossible; if there
+    /// were one, the number of accounts would end it.
+    fn ancestors(
+        &self,
+        slot: Slot,
+        parent: impl Fn(Slot) -> Option<Slot>,
+    ) -> impl Iterator<Item = Slot> {
+        let above = move |&slot: &Slot| self.parent_of(slot, &parent);
+        std::iter::successors(above(&slot), above).take(self.accounts.len())
+    }
+
+    /// How many of its ancestors have exited too.
+    fn exited_ancestors(&self, slot: Slot, parent: impl Fn(Slot) -> Option<Slot>) -> usize {
+        self.ancestors(slot, parent).filter(|&slot| self.exited_parent(slot).is_some()).count()
+    }
+
+    /// The nearest ancestor of an exited process that has not exited.
+    fn nearest_live_ancestor(&self, slot: Slot) -> Option<Slot> {
+        self.ancestors(slot, |_| None).find(|&slot| self.exited_parent(slot).is_none())
+    }
+
+    fn resolve(
+        &mut self,
+        exited: &ExitedAccount,
+        facts: &mut Facts<impl FnMut(Slot) -> Option<ParentStat>>,
+        parent: &impl Fn(Slot) -> Option<Slot>,
+    ) -> Resolution {
+        let account = self.account(exited.slot);
+        if account.after_parent_read {
+            return Resolution::Pending;
+        }
+        let (needed, alive) = (account.last.unwrap_or_default(), account.last_alive_pass);
+        let mut inheritors = Vec::new();
+        // Accounts that may have it, though others claim the same growth.
+        let mut disputed = Vec::new();
+        let (mut adopted, mut late, mut found) = (exited.adopted, false, false);
+        let mut below = exited.slot;
+        for _ in 0..self.accounts.len() {
+            let Some(slot) = self.parent_of(below, parent) else { break };
+            below = slot;
+            let account = self.account(slot);
+            let (is_read, is_new) = (account.is_read(), account.read_since_settle);
+            if account.exited.is_some() {
+                late |= account.after_parent_read;
+                adopted = true;
+                // It may have been read after the exit of the child.
+                if is_new && self.growth(slot).all_ge(needed) {
+                    if self.attribute(slot, needed, facts) {
+                        found = true;
+                        inheritors.push(slot);
+                        if self.is_member_of_all_images_of(slot, exited.slot) {
+                            return Resolution::InheritedBy(inheritors);
+                        }
+                    } else {
+                        disputed.push(slot);
+                    }
+                }
+                continue;
+            }
+            // While its parent lives, no other process inherits it. A zombie is listed until
+            // its own parent waits for it.
+            adopted |= facts.parent(slot).is_none_or(|parent| parent.is_zombie);
+            let may_have_it = !(is_read && is_new) || self.growth(slot).all_ge(needed);
+            if may_have_it && self.may_have_inherited(slot, alive, facts) {
+                // Not once the growth of a nearer ancestor in this cycle allows it.
+                let is_first = inheritors.is_empty() && disputed.is_empty();
+                if is_read && !is_new && exited.age < MAX_SETTLES_WITHOUT_READ && is_first {
+                    return Resolution::Pending;
+                }
+                // Of a process that is not read nothing is known; it carries what is counted
+                // already.
+                let is_attributed = is_read && is_new && self.attribute(slot, needed, facts);
+                if is_attributed || !(is_read && is_new) {
+                    found |= is_attributed;
+                    inheritors.push(slot);
+                    let is_clear =
+                        is_attributed && self.is_member_of_all_images_of(slot, exited.slot);
+                    if !adopted || is_clear {
+                        return Resolution::InheritedBy(inheritors);
+                    }
+                } else {
+                    disputed.push(slot);
+                }
+            }
+            if !adopted {
+                break;
+            }
+        }
+        if late && !found {
+            // It may come with that ancestor, after all readings of this cycle.
+            return Resolution::Pending;
+        }
+        inheritors.extend(disputed);
+        Resolution::InheritedBy(inheritors)
+    }
+
+    /// Whether an account is a member of all images that an exited one has to do with: then
+    /// it does not matter which of several such accounts has its counters.
+    fn is_member_of_all_images_of(&self, slot: Slot, exited: Slot) -> bool {
+        let memberships =
+            |slot: Slot| self.get(slot).map_or(&[][..], |account| &account.memberships);
+        memberships(exited).iter().all(|membership| {
+            let mut others = memberships(slot).iter();
+            others.any(|other| other.member && other.image == membership.image)
+        })
+    }
+
+    /// The growth of an account that children can have caused.
+    fn growth(&self, slot: Slot) -> IoCounters {
+        let Some(account) = self.get(slot) else { return IoCounters::ZERO };
+        match (account.last, account.settled) {
+            (Some(last), Some(settled)) => last.saturating_sub(settled),
+            // All its io may be that of its children.
+            (Some(last), None) => last,
+            (None, _) => IoCounters::ZERO,
+        }
+    }
+
+    /// Attributes a part of the growth of an account to a child, if there is enough.
+    fn attribute<R>(&self, slot: Slot, needed: IoCounters, facts: &mut Facts<R>) -> bool {
+        let left = facts.unattributed.entry(slot).or_insert_with(|| self.growth(slot));
+        let is_enough = left.all_ge(needed);
+        if is_enough {
+            *left = left.saturating_sub(needed);
+        }
+        is_enough
+    }
+
+    /// Whether a live process can have inherited a child that existed in pass `alive`, by its
+    /// `cminflt`.
+    fn may_have_inherited(
+        &mut self,
+        slot: Slot,
+        alive: u32,
+        facts: &mut Facts<impl FnMut(Slot) -> Option<ParentStat>>,
+    ) -> bool {
+        let now = facts.parent(slot).map(|parent| parent.cminflt);
+        let pass = self.pass;
+        let account = self.account(slot);
+        match (now, account.cminflt) {
+            (Some(0), _) => false,
+            (Some(now), Some((before, since))) if since <= alive && now == before => false,
+            _ => {
+                if now.is_some() {
+                    account.last_alive_pass = pass;
+                }
+                true
+            }
+        }
+    }
+
+    fn close<R>(&mut self, slot: Slot, inheritors: &[Slot], facts: &mut Facts<R>) {
+        let account = self.accounts.get_mut(slot as usize).and_then(Option::take);
+        let Some(account) = account else { return };
+        for membership in &account.memberships {
+            let image = membership.image;
+            let mut counted = membership.offset;
+            if membership.member
+                && let Some(last) = account.last
+            {
+                self.totals_of(image).add(last.saturating_sub(membership.offset));
+                counted = last;
+            }
+            let deferred = self.deferred.remove(&(slot, image)).unwrap_or_default();
+            for &inheritor in inheritors {
+                let counted = counted.saturating_add(deferred);
+                self.exclude_already_counted(inheritor, image, counted, facts);
+                let inheritor = self.account(inheritor);
+                // Of a process that was not read it is not known.
+                if inheritor.is_read()
+                    && inheritor.read_since_settle
+                    && inheritor.member(image).is_some()
+                {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Keeps counters that are counted already, and now are part of an account's too, from
+    /// being counted in these again.
+    fn exclude_already_counted<R>(
+        &mut self,
+        slot: Slot,
+        image: ImageId,
+        counted: IoCounters,
+        facts: &mut Facts<R>,
+    ) {
+        let account = self.account(slot);
+        let (is_read, is_new) = (account.is_read(), account.read_since_settle);
+        let (last, settled) = (account.last.unwrap_or_default(), account.settled);
+        let membership = account.membership(image);
+        if !is_read {
+            membership.offset = membership.offset.saturating_add(counted);
+        } else if !is_new {
+            let deferred = self.deferred.entry((slot, image)).or_default();
+            *deferred = deferred.saturating_add(counted);
+        } else {
+            // No more than its growth, or the sum would fall.
+            let excluded = facts.excluded.entry((slot, image)).or_default();
+            let room = match settled {
+                Some(settled) => last.saturating_sub(settled).saturating_sub(*excluded),
+                None if membership.member => last.saturating_sub(membership.offset),
+                None => last.saturating_sub(*excluded),
+            };
+            let part = counted.clamp_to(room.max(IoCounters::ZERO));
+            *excluded = excluded.saturating_add(part);
+            membership.offset = membership.offset.saturating_add(part);
+        }
+    }
+
+    /// Applies the deferred charges of the accounts that were read again, to the growth that
+    /// is left.
+    fn apply_deferred<R>(&mut self, facts: &mut Facts<R>) {
+        if self.deferred.is_empty() {
+            return;
+        }
+        let deferred = std::mem::take(&mut self.deferred);
+        for ((slot, image), counted) in deferred {
+            // Those of an account that was not read stay deferred.
+            self.exclude_already_counted(slot, image, counted, facts);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Reading CPU time at both ends of the window, and the gauges at its end.
+
+use std::num::NonZeroU64;
+
+use psstat_proc_parse::Statm;
+
+use super::Driver;
+use crate::read::outcome::Outcome;
+use crate::source::{ProcessSource, SocketSource};
+use crate::state::tracked::{CpuWindow, Lifecycle, Tracked};
+
+impl<S: ProcessSource + SocketSource> Driver<S> {
+    /// Reads the CPU time of every member at the start of the window.
+    pub(super) fn open_cpu_window(&mut self, source: &mut S) {
+        for (_, process) in self.tracked.iter_mut() {
+            process.cpu = CpuWindow { last: process.cpu.last, ..CpuWindow::default() };
+            if process.is_live_member() {
+                let reading = source.cpu_time(process.key.pid);
+                process.cpu.denied = matches!(reading, Outcome::Denied | Outcome::Failed(_));
+                if let Outcome::Value((cpu, at)) = reading {
+                    process.cpu.last = cpu;
+                    process.cpu.opened = Some(at);
+                }
+            }
+        }
+    }
+
+    /// Reads it again at the end.
+    pub(super) fn close_cpu_window(&mut self, source: &mut S) {
+        for (_, process) in self.tracked.iter_mut() {
+            let Some(opened) = process.cpu.opened.take() else { continue };
+            // Whether it was the same process at both ends is shown by later reads.
+            if let Outcome::Value((now, at)) = source.cpu_time(process.key.pid) {
+                let elapsed = at.duration_since(opened).as_nanos();
+                let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+                let used = now.saturating_sub(process.cpu.last);
+                process.cpu.used = NonZeroU64::new(elapsed).map(|elapsed| (used, elapsed));
+                process.cpu.last = now;
+            }
+        }
+    }
+
+    /// Reads the gauges of every member: those in the table of numbers.
+    pub(super) fn read_gauges(&mut self, source: &mut S) {
+        self.processes.zombies.clear();
+        for slot in 0..self.tracked.end() {
+            let Some(process) = self.tracked.get_mut(slot) else { continue };
+            if process.lifecycle == Lifecycle::Exited || !process.is_member() {
+                continue;
+            }
+            let fds = if source.counts_fds_by_listing() {
+                self.sockets.are_fds_denied(slot, self.cycle).then_some(Outcome::Denied)
+            } else {
+                // Read when its existence was checked.
+                self.io.has_read_fds(process).then_some(process.readings.descriptors)
+            };
+            let before = process.readings.statm;
+            let mut readings = process.readings;
+            source.read_gauges(process.target(slot), fds, &mut readings);
+            process.readings = readings;
+            if readings.saw_exit() {
+                self.io.mark_exited_after_read(slot, process.parent);
+                self.tracked.mark_exited(slot);
+                continue;
+            }
+            let was_zombie = process.lifecycle == Lifecycle::Zombie;
+            process.lifecycle = Lifecycle::Running;
+            process.live_thread = None;
+            if let Outcome::Value(Statm { size: 0, .. }) = readings.statm {
+                inspect_without_memory(source, process);
+                if process.lifecycle == Lifecycle::Zombie {
+                    self.processes.zombies.push(process.key.pid);
+                    if !was_zombie {
+                        self.sockets.forget(slot, &process.images);
+                    }
+                }
+            } else if text_size_changed(before, readings.statm) {
+                // Another program, or the first one of a recent process.
+                if let Some(entry) = self.processes.find_mut(process.key.pid) {
+                    entry.next_read = self.cycle;
+                }
+                self.sockets.mark_stale(slot);
+                self.io.retry_denied(slot);
+            }
+        }
+        self.processes.sort_zombies();
+    }
+}
+
+/// Another size of the program's code means another program.
+fn text_size_changed(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
+    match (before, now) {
+        (Outcome::Value(before), Outcome::Value(now)) => before.text != now.text,
+        _ => false,
+    }
+}
+
+/// A process without memory is a zombie, or its leader has exited while other threads
+/// live; these have its memory and descriptors.
+fn inspect_without_memory<S: ProcessSource>(source: &mut S, process: &mut Tracked<S::Handles>) {
+    let Outcome::Value(stat) = source.stat(process.key.pid) else { return };
+    if !stat.is_zombie {
+        return;
+    }
+    process.live_thread = source.live_thread(process.key);
+    match process.live_thread {
+        Some(tid) => source.read_thread_gauges(process.key.pid, tid, &mut process.readings),
+        None => process.lifecycle = Lifecycle::Zombie,
+    }
+}

@@ -1,0 +1,270 @@
+//! The driver: one cycle after the other, over any source of readings.
+//!
+//! Four parts have one job each: [`ProcessTable`] knows the processes that exist,
+//! [`Classifier`] their images, [`IoAccounting`] their io, and [`SocketTracker`] their
+//! sockets. The driver calls them in the order that the cycle needs, and passes each
+//! process that comes, moves or exits from one to the others.
+
+mod classify;
+mod gauges;
+mod refresh;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use crate::accounting::IoAccounting;
+use crate::accounting::aggregate::{self, Contribution};
+use crate::classifier::{Classifier, Classify, Urgency};
+use crate::health::{Health, PerFile};
+use crate::ids::{Protocol, Slot};
+use crate::io_counters::IoCounters;
+use crate::numbers::Numbers;
+use crate::sample::{ProcessSample, Sample};
+use crate::sockets::SocketTracker;
+use crate::source::{Handles as _, ProcessSource, SocketSource};
+use crate::state::process_table::ProcessTable;
+use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
+
+/// Turns the readings of a source into samples.
+#[derive(Debug)]
+pub(crate) struct Driver<S: ProcessSource> {
+    /// Counts from 1.
+    cycle: u32,
+    processes: ProcessTable,
+    tracked: TrackedProcesses<S::Handles>,
+    classifier: Classifier,
+    io: IoAccounting,
+    sockets: SocketTracker,
+    sample: Sample,
+    health: Health,
+    page_size: u64,
+}
+
+impl<S: ProcessSource + SocketSource> Driver<S> {
+    pub(crate) fn new(source: &S) -> Driver<S> {
+        Driver {
+            cycle: 0,
+            processes: ProcessTable::default(),
+            tracked: TrackedProcesses::default(),
+            classifier: Classifier::default(),
+            io: IoAccounting::default(),
+            sockets: SocketTracker::default(),
+            sample: Sample::default(),
+            health: Health::default(),
+            page_size: source.page_size(),
+        }
+    }
+
+    /// Begins a cycle: finds the processes, classifies those that are due, and reads the
+    /// CPU time of all members. Gives the instant at which the window ends.
+    pub(crate) fn open(
+        &mut self,
+        source: &mut S,
+        window: Duration,
+        classify: &mut Classify<'_>,
+    ) -> Instant {
+        // 15 s cycles reach the end of u32 after 2,000 years.
+        self.cycle = self.cycle.saturating_add(1);
+        self.health = Health::default();
+        self.refresh_processes(source);
+        self.read_due_cmdlines(source, Urgency::Urgent, classify);
+        self.rebuild_tree(source);
+        let due = Instant::now() + window;
+        self.open_cpu_window(source);
+        self.io.read_first(source, &mut self.tracked, self.cycle);
+        self.release_exited();
+        // Work that fits into the second that has to pass anyway.
+        self.read_due_cmdlines(source, Urgency::Scheduled, classify);
+        self.rebuild_tree(source);
+        let deadline = due - window / 10;
+        self.sockets.scan_scheduled(source, &mut self.tracked, self.cycle, deadline);
+        due
+    }
+
+    /// Ends a cycle: reads CPU time again and all that counts at one moment, and sums up.
+    pub(crate) fn close(&mut self, source: &mut S) -> &Sample {
+        self.read_window_end(source);
+        self.finish(source);
+        &self.sample
+    }
+
+    /// Reads all that counts at the end of the window.
+    fn read_window_end(&mut self, source: &mut S) {
+        self.close_cpu_window(source);
+        self.io.read_all(source, &mut self.tracked, self.cycle);
+        self.release_exited();
+        self.read_gauges(source);
+        self.release_exited();
+        self.sockets.scan_changed(source, &mut self.tracked, self.cycle);
+        self.sockets.read_tables(source, &mut self.tracked, self.cycle, &mut self.health);
+    }
+
+    /// Resolves the exits and sums up.
+    fn finish(&mut self, source: &mut S) {
+        let (processes, sockets) = (&mut self.processes, &mut self.sockets);
+        self.io.resolve_exits(source, &mut self.tracked, |slot, pid| {
+            processes.free(slot, pid);
+            sockets.remove(slot);
+        });
+        self.rebuild_tree(source);
+        self.sum_up();
+    }
+
+    /// Classifies all processes again in the next cycle, because the rules have changed.
+    /// `images` is their number now; earlier images keep their numbers and counters.
+    pub(crate) fn reclassify_all(&mut self, images: usize) {
+        self.processes.make_all_urgent(self.cycle);
+        self.ensure_images(images, self.cycle.saturating_add(1));
+    }
+
+    /// Restores order after a panic in the middle of a cycle. Counters are kept; the
+    /// next cycle repeats the steps that the interrupted one had begun.
+    pub(crate) fn recover(&mut self) {
+        self.io.invalidate_tree();
+        self.sockets.mark_all_stale();
+        self.reclassify_all(self.classifier.images());
+    }
+
+    pub(crate) fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// The processes whose command line blocks its reader.
+    pub(crate) fn blocked_pids(&self) -> impl Iterator<Item = u32> {
+        self.processes.entries.iter().filter(|entry| entry.blocked).map(|entry| entry.pid)
+    }
+
+    /// The processes of the last sample.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = ProcessSample<'_>> {
+        let live = self.tracked.iter().filter(|(_, process)| process.is_live_member());
+        live.map(|(slot, process)| ProcessSample {
+            pid: process.key.pid,
+            starttime: process.starttime,
+            images: &process.images,
+            window: process.cpu.length(),
+            numbers: self.process_numbers(slot, process),
+        })
+    }
+
+    fn ensure_images(&mut self, count: usize, first: u32) {
+        self.classifier.ensure_images(count, first);
+        self.io.ensure_images(count);
+    }
+
+    /// Tracks a process, without images yet.
+    fn track(&mut self, at: usize) -> Option<Slot> {
+        let entry = self.processes.entries.get_mut(at)?;
+        let slot = self.tracked.add(entry.key(), entry.starttime);
+        entry.slot = Some(slot);
+        self.io.track(slot);
+        self.sockets.track(slot);
+        Some(slot)
+    }
+
+    /// Rebuilds the tree of the tracked processes if one came, exited, or got another
+    /// parent; then the descriptors are divided anew.
+    fn rebuild_tree(&mut self, source: &mut S) {
+        let sockets = &mut self.sockets;
+        let is_rebuilt = self.io.rebuild_tree(&mut self.processes, &mut self.tracked, |slot| {
+            sockets.track(slot);
+        });
+        if is_rebuilt {
+            source.split_fd_budget(self.tracked.count());
+            for (slot, process) in self.tracked.iter_mut() {
+                source.limit_handles(slot, &mut process.handles);
+            }
+        }
+    }
+
+    /// Tells the other parts of the processes that were found to have exited.
+    fn release_exited(&mut self) {
+        let (sockets, tracked) = (&mut self.sockets, &mut self.tracked);
+        let any = tracked.drain_exited(|slot, process| sockets.forget(slot, &process.images));
+        self.processes.exit_noticed |= any;
+    }
+
+    /// Sums the readings of this cycle by image.
+    fn sum_up(&mut self) {
+        let mut health = self.health;
+        health.processes = self.processes.entries.len() as u64;
+        for entry in &self.processes.entries {
+            health.denied.command_line += u64::from(entry.denied);
+            health.blocked += u64::from(entry.blocked);
+        }
+        for (slot, process) in self.tracked.iter() {
+            health.fds_held += process.handles.open_fds() as u64;
+            if process.is_live_member() {
+                health.matched += 1;
+                self.count_errors(slot, process, &mut health);
+            }
+        }
+        let images = self.classifier.images();
+        self.io.sum(images);
+        self.sockets.sum(images);
+        let mut sample = std::mem::take(&mut self.sample);
+        sample.health = health;
+        let live = self.tracked.iter().filter(|(_, process)| process.is_live_member());
+        let contributions = live.map(|(slot, process)| Contribution {
+            images: &process.images,
+            numbers: self.contribution(slot, process),
+        });
+        aggregate::sum(&mut sample.images, contributions, self.io.totals(), self.sockets.totals());
+        self.sample = sample;
+    }
+
+    /// What a process adds to its images. Its io and its sockets are summed by image
+    /// elsewhere: 0 marks those that could be read.
+    fn contribution(&self, slot: Slot, process: &Tracked<S::Handles>) -> Numbers {
+        let sockets = |protocol| self.sockets.is_current(slot, protocol).then_some(0);
+        Numbers {
+            io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
+            tcp: sockets(Protocol::Tcp),
+            udp: sockets(Protocol::Udp),
+            unix: sockets(Protocol::Unix),
+            // A process that did not exist at both ends adds nothing.
+            pcpu: (!process.cpu.denied).then(|| process.cpu.percent().unwrap_or(0.0)),
+            ..process.readings.numbers(self.page_size)
+        }
+    }
+
+    /// The numbers of one process.
+    fn process_numbers(&self, slot: Slot, process: &Tracked<S::Handles>) -> Numbers {
+        let counts = self.sockets.count(slot);
+        let sockets = |protocol: Protocol| {
+            self.sockets.is_current(slot, protocol).then_some(counts[protocol as usize])
+        };
+        Numbers {
+            io: self.io.last(slot).filter(|_| self.io.file(slot) == FileState::Read),
+            tcp: sockets(Protocol::Tcp),
+            udp: sockets(Protocol::Udp),
+            unix: sockets(Protocol::Unix),
+            pcpu: process.cpu.percent(),
+            ..process.readings.numbers(self.page_size)
+        }
+    }
+
+    /// Counts a process once under each of its files that is denied, and its reads that
+    /// failed.
+    fn count_errors(&self, slot: Slot, process: &Tracked<S::Handles>, health: &mut Health) {
+        let mut denied = PerFile::default();
+        let failed = &mut health.failed;
+        let count = |state: FileState, denied: &mut u64, failed: &mut u64| match state {
+            FileState::Unread | FileState::Read => {}
+            FileState::Denied { .. } => *denied = 1,
+            FileState::Failed => *failed += 1,
+        };
+        count(self.io.file(slot), &mut denied.io, &mut failed.io);
+        if let Some(sockets) = self.sockets.process(slot) {
+            count(sockets.state, &mut denied.fd, &mut failed.fd);
+            if sockets.state == FileState::Read && sockets.netns.is_none() {
+                denied.netns = 1;
+            }
+        }
+        if process.cpu.denied {
+            failed.stat += 1;
+        }
+        process.readings.count_errors(&mut denied, failed);
+        health.denied.add(denied);
+    }
+}

@@ -1,0 +1,109 @@
+//! Finding the processes: which ones are new, which have exited, and which have
+//! another parent.
+
+use super::Driver;
+use crate::ids::Slot;
+use crate::read::outcome::Outcome;
+use crate::source::{ProcessSource, SocketSource};
+use crate::state::process_table::ProcessEntry;
+
+impl<S: ProcessSource + SocketSource> Driver<S> {
+    /// Brings the process table up to date.
+    pub(super) fn refresh_processes(&mut self, source: &mut S) {
+        self.processes.confirm_starttimes(source, self.cycle);
+        self.update_keys();
+        if !self.processes.list(source, self.cycle) {
+            self.health.listing_failed = true;
+            return;
+        }
+        self.restore_hidden(source);
+        self.processes.read_new(source, self.cycle);
+        self.rematch_inodes(source);
+        self.retire_exited();
+        self.update_reparented(source);
+        self.release_exited();
+        self.classifier.drop_old(&self.processes, self.cycle);
+    }
+
+    /// Processes that are missing in the listing but exist, by their handles, stay.
+    fn restore_hidden(&mut self, source: &mut S) {
+        let tracked = &self.tracked;
+        self.processes.restore_hidden(|entry| {
+            let process = entry.slot.and_then(|slot| tracked.get(slot));
+            process.is_some_and(|process| source.is_alive_by_handles(&process.handles))
+        });
+    }
+
+    /// Memory pressure makes the kernel drop entries of `/proc` from its cache, which
+    /// then come back with another inode.
+    fn rematch_inodes(&mut self, source: &mut S) {
+        let tracked = &self.tracked;
+        self.processes.rematch_inodes(|before| {
+            // The entry was dropped before the descriptors were opened, for they keep it in
+            // the cache. While the process exists, its pid belongs to no other one.
+            let process = before.slot.and_then(|slot| tracked.get(slot));
+            process.is_some_and(|process| source.is_alive_by_handles(&process.handles))
+        });
+        self.update_keys();
+    }
+
+    fn update_keys(&mut self) {
+        for (slot, key) in self.processes.take_changed_keys() {
+            if let Some(process) = self.tracked.get_mut(slot) {
+                process.key = key;
+            }
+        }
+    }
+
+    /// Passes the accounts of the exited processes to the ledger.
+    fn retire_exited(&mut self) {
+        for at in 0..self.processes.exited.len() {
+            let Some(&entry) = self.processes.exited.get(at) else { break };
+            if let Some(slot) = entry.slot {
+                self.io.invalidate_tree();
+                self.mark_exited_via_parent(slot, &entry);
+            }
+        }
+    }
+
+    /// Reads the parents of the processes whose parent has exited: they have another
+    /// one, even before the exited one is waited for.
+    fn update_reparented(&mut self, source: &mut S) {
+        if !self.processes.any_lost_parent() {
+            return;
+        }
+        for at in 0..self.processes.entries.len() {
+            let entry = self.processes.entries[at];
+            if !self.processes.has_lost_parent(&entry) {
+                continue;
+            }
+            match source.stat(entry.pid) {
+                Outcome::Value(stat) => {
+                    self.processes.entries[at].ppid = stat.ppid;
+                    self.io.invalidate_tree();
+                }
+                // It is marked now, because after the next rebuild of the tree it has no
+                // parent. A process that is hidden from this user still exists.
+                Outcome::Exited => {
+                    if let Some(slot) = entry.slot
+                        && let Some(process) = self.tracked.get(slot)
+                        && !source.is_alive_by_handles(&process.handles)
+                    {
+                        self.mark_exited_via_parent(slot, &entry);
+                    }
+                }
+                Outcome::Denied | Outcome::Failed(_) => {}
+            }
+        }
+    }
+
+    /// A process has exited, perhaps together with its parent.
+    fn mark_exited_via_parent(&mut self, slot: Slot, entry: &ProcessEntry) {
+        // A process whose exit was noticed in the last cycle is marked already.
+        if self.tracked.live(slot).is_some() {
+            let parent = self.processes.parent_of_exited(entry).and_then(|parent| parent.slot);
+            self.io.mark_exited(slot, parent);
+            self.tracked.mark_exited(slot);
+        }
+    }
+}

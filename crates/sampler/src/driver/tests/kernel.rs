@@ -1,0 +1,623 @@
+//! A model of the kernel: what it does with processes, their io counters and their
+//! entries in `/proc`; and a record of what every process really did.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::io_counters::IoCounters;
+
+/// The number of images.
+pub(super) const IMAGES: usize = 3;
+
+/// A process by the order of forks; pids are reused, these are not.
+pub(super) type Id = usize;
+
+/// It adopts orphans unless a nearer subreaper does, and waits for them at once.
+pub(super) const INIT: Id = 0;
+
+/// Images as bits.
+pub(super) type Images = u8;
+
+/// Pids are assigned in turn up to this one, then from the lowest free one.
+const LAST_PID: u32 = 40;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Running,
+    Zombie,
+    Reaped,
+}
+
+/// What a read of `io` gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Access {
+    #[default]
+    Allowed,
+    /// An error other than a denial; it is tried again in the next cycle.
+    Failing,
+    Denied,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    /// Of its entry in `/proc`.
+    pub(super) inode: u64,
+    /// The clock tick in which it started.
+    pub(super) starttime: u64,
+    pub(super) parent: Id,
+    pub(super) state: State,
+    /// Its leader has exited; another thread runs.
+    pub(super) leader_exited: bool,
+    pub(super) images: Images,
+    /// Every image that it ever belonged to.
+    pub(super) ever: Images,
+    /// Changes with each exec, as the size of the program's code does.
+    pub(super) text: u64,
+    /// CPU time.
+    pub(super) cpu: u64,
+    /// Ignores SIGCHLD.
+    ignores: bool,
+    subreaper: bool,
+    pub(super) io_access: Access,
+    /// A read of its command line blocks.
+    pub(super) blocks: bool,
+    /// Not listed, as with `hidepid`; open descriptors still work.
+    pub(super) unlisted: bool,
+    /// The driver has seen it after the clock tick in which it started, so its start time
+    /// identifies it.
+    pub(super) identified: bool,
+    /// Cloned by every open descriptor of the driver.
+    pub(super) open: Rc<()>,
+    /// The images that the driver found it in last.
+    seen_in: Option<Images>,
+    /// The images that it was found to have left in this cycle and the last one. If its inode
+    /// has changed the driver may not believe that before the next cycle.
+    left: [Images; 2],
+    /// The driver has read its io while it belonged to no image.
+    has_baseline: bool,
+    /// The io that it did itself.
+    own: IoCounters,
+    /// At most that much of it counts in an image: what it did while it belonged to the
+    /// image or the driver counted it as a member.
+    own_in: [IoCounters; IMAGES],
+    /// The rest of what it did since it was last read; it counts in the image that it is
+    /// found in next.
+    own_since: [IoCounters; IMAGES],
+    /// That much of the rest is in a reading which may still be discarded.
+    own_read: [IoCounters; IMAGES],
+    /// The last reading of the current cycle.
+    last_read: Option<IoCounters>,
+    /// `/proc/PID/io`: with the counters of the children that it has waited for.
+    pub(super) counters: IoCounters,
+    /// The sum of all changes of `cancelled_write_bytes`, as if each were upwards.
+    pub(super) cancelled: i64,
+    /// Page faults of the children that it has waited for.
+    pub(super) cminflt: u64,
+    absorbed: Option<Absorbed>,
+    /// It had another parent once, or its parent did not always or never ignore SIGCHLD.
+    reparented: bool,
+    /// It has changed whether it ignores SIGCHLD.
+    switched: bool,
+    /// The cycles in which it exited, and was waited for.
+    exited: Option<usize>,
+    reaped: Option<usize>,
+}
+
+/// Where the counters of a process that was waited for went.
+#[derive(Clone, Copy, Debug)]
+struct Absorbed {
+    /// The process whose counters they were added to.
+    inheritor: Id,
+    /// The images that it belonged to.
+    images: Images,
+    /// The inheritor was not read since.
+    is_recent: bool,
+    /// It was, by a reading which may still be discarded.
+    is_read: bool,
+}
+
+impl Process {
+    /// The images in whose sums its counters may be.
+    fn may_count_in(&self) -> Images {
+        let [now, before] = self.left;
+        self.images | self.seen_in.unwrap_or_default() | now | before
+    }
+
+    /// `io` of the leader's directory: no memory, descriptors or command line there.
+    pub(super) fn has_memory(&self) -> bool {
+        self.state == State::Running && !self.leader_exited
+    }
+}
+
+/// An event of a random history. A process is named by a number that is taken modulo
+/// the number of processes to choose from.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Fork {
+        parent: usize,
+        images: Images,
+        ignores: bool,
+        subreaper: bool,
+        /// With the lowest free pid, as by clone3 with `set_tid`.
+        reuses_pid: bool,
+    },
+    Write {
+        who: usize,
+        amounts: [i16; 7],
+    },
+    /// By exec, or by a new title.
+    Move {
+        who: usize,
+        images: Images,
+        exec: bool,
+    },
+    Exit {
+        who: usize,
+    },
+    /// A parent waits for all its zombies, or for one of them.
+    Wait {
+        parent: usize,
+        child: Option<usize>,
+    },
+    /// Begins to ignore SIGCHLD, or stops.
+    Ignore {
+        who: usize,
+        ignores: bool,
+    },
+    SetAccess {
+        who: usize,
+        access: Access,
+    },
+    /// The command line cannot be read, or can again.
+    Block {
+        who: usize,
+        blocks: bool,
+    },
+    /// The process is no longer listed, or is again.
+    Unlist {
+        who: usize,
+        unlisted: bool,
+    },
+    ExitLeader {
+        who: usize,
+    },
+    /// The entries of `/proc` without an open descriptor get other inodes; only those of
+    /// processes that their start time identifies: others count as new ones.
+    DropCaches,
+}
+
+/// What one process does; for the rules, which name it exactly.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    Fork { parent: Id, images: Images, ignores: bool, subreaper: bool, reuses_pid: bool },
+    Write { who: Id, amounts: [i16; 7] },
+    Move { who: Id, images: Images, exec: bool },
+    Exit { who: Id },
+    Wait { parent: Id, child: Option<Id> },
+    Ignore { who: Id, ignores: bool },
+    SetAccess { who: Id, access: Access },
+    Block { who: Id, blocks: bool },
+    Unlist { who: Id, unlisted: bool },
+    ExitLeader { who: Id },
+    DropCaches,
+    Tick,
+}
+
+/// What a history may contain.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    /// A process may exit before its children.
+    pub(super) orphans: bool,
+    /// Other processes than init may adopt.
+    pub(super) subreapers: bool,
+    /// A process may change whether it ignores SIGCHLD.
+    pub(super) switches: bool,
+    /// A process may become unreadable, and readable again.
+    pub(super) hides: bool,
+    /// The leader of a process may exit before its other threads.
+    pub(super) leaders: bool,
+    /// The kernel may drop entries of `/proc` from its cache.
+    pub(super) caches: bool,
+    /// A process may disappear from the listing, and reappear.
+    pub(super) unlists: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) processes: Vec<Process>,
+    limits: Limits,
+    /// Counts the cycles.
+    cycle: usize,
+    /// Clock ticks since boot.
+    pub(super) ticks: u64,
+    /// The pid that was assigned last.
+    pub(super) last_pid: u32,
+    next_inode: u64,
+}
+
+impl Kernel {
+    pub(super) fn new(limits: Limits) -> Kernel {
+        let mut kernel = Kernel {
+            processes: Vec::new(),
+            limits,
+            cycle: 0,
+            ticks: 1,
+            last_pid: 1,
+            next_inode: 1000,
+        };
+        kernel.add(1, INIT, 0, false, true);
+        kernel
+    }
+
+    fn add(&mut self, pid: u32, parent: Id, images: Images, ignores: bool, subreaper: bool) {
+        let zero = [IoCounters::ZERO; IMAGES];
+        self.processes.push(Process {
+            pid,
+            inode: self.next_inode,
+            starttime: self.ticks,
+            parent,
+            state: State::Running,
+            leader_exited: false,
+            images,
+            ever: images,
+            text: 1,
+            cpu: 1,
+            ignores,
+            subreaper,
+            io_access: Access::Allowed,
+            blocks: false,
+            unlisted: false,
+            identified: false,
+            open: Rc::new(()),
+            seen_in: None,
+            left: [0; 2],
+            has_baseline: false,
+            own: IoCounters::ZERO,
+            own_in: zero,
+            own_since: zero,
+            own_read: zero,
+            last_read: None,
+            counters: IoCounters::ZERO,
+            cancelled: 0,
+            cminflt: 0,
+            absorbed: None,
+            reparented: false,
+            switched: false,
+            exited: None,
+            reaped: None,
+        });
+        self.next_inode += 1;
+    }
+
+    /// The action of an event, if the limits allow one.
+    pub(super) fn choose(&self, event: &Event) -> Option<Action> {
+        Some(match *event {
+            Event::Fork { parent, images, ignores, subreaper, reuses_pid } => {
+                let subreaper = subreaper && self.limits.subreapers;
+                let parent = self.running(parent);
+                Action::Fork { parent, images, ignores, subreaper, reuses_pid }
+            }
+            Event::Write { who, amounts } => Action::Write { who: self.running(who), amounts },
+            Event::Move { who, images, exec } => {
+                Action::Move { who: self.running_but_init(who)?, images, exec }
+            }
+            Event::Exit { who } => {
+                let who = self.running_but_init(who)?;
+                let childless = self.children(who).is_empty();
+                let allowed = self.limits.orphans || (childless && !self.processes[who].ignores);
+                Action::Exit { who: Some(who).filter(|_| allowed)? }
+            }
+            Event::Wait { parent, child } => {
+                let parent = self.running(parent);
+                let zombies = self.zombies(parent);
+                let child = match child {
+                    Some(_) if zombies.is_empty() => return None,
+                    Some(child) => Some(zombies[child % zombies.len()]),
+                    None => None,
+                };
+                Action::Wait { parent, child }
+            }
+            Event::Ignore { who, ignores } if self.limits.switches => {
+                Action::Ignore { who: self.running_but_init(who)?, ignores }
+            }
+            Event::SetAccess { who, access } if self.limits.hides => {
+                Action::SetAccess { who: self.running_but_init(who)?, access }
+            }
+            Event::Block { who, blocks } if self.limits.hides => {
+                Action::Block { who: self.running_but_init(who)?, blocks }
+            }
+            Event::Unlist { who, unlisted } if self.limits.unlists => {
+                Action::Unlist { who: self.running_but_init(who)?, unlisted }
+            }
+            Event::ExitLeader { who } if self.limits.leaders => {
+                Action::ExitLeader { who: self.running_but_init(who)? }
+            }
+            Event::DropCaches if self.limits.caches => Action::DropCaches,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn perform(&mut self, action: &Action) {
+        match *action {
+            Action::Fork { parent, images, ignores, subreaper, reuses_pid } => {
+                self.fork(parent, images, ignores, subreaper, reuses_pid);
+            }
+            Action::Write { who, amounts } => self.write(who, amounts),
+            Action::Move { who, images, exec } => {
+                let process = &mut self.processes[who];
+                process.images = images;
+                process.ever |= images;
+                process.text += u64::from(exec);
+                process.cpu += 1;
+            }
+            Action::Exit { who } => self.exit(who),
+            Action::Wait { parent, child } => {
+                let mut zombies = self.zombies(parent);
+                zombies.retain(|&zombie| child.is_none_or(|child| child == zombie));
+                zombies.into_iter().for_each(|child| self.absorb(child));
+            }
+            Action::Ignore { who, ignores } => self.ignore(who, ignores),
+            Action::SetAccess { who, access } => self.processes[who].io_access = access,
+            Action::Block { who, blocks } => self.processes[who].blocks = blocks,
+            Action::Unlist { who, unlisted } => self.processes[who].unlisted = unlisted,
+            Action::ExitLeader { who } => self.processes[who].leader_exited = true,
+            Action::DropCaches => self.drop_caches(),
+            Action::Tick => self.ticks += 1,
+        }
+    }
+
+    fn drop_caches(&mut self) {
+        for process in &mut self.processes {
+            if Rc::strong_count(&process.open) == 1 && process.identified {
+                process.inode = self.next_inode;
+                self.next_inode += 1;
+            }
+        }
+    }
+
+    fn fork(
+        &mut self,
+        parent: Id,
+        images: Images,
+        ignores: bool,
+        subreaper: bool,
+        reuses_pid: bool,
+    ) {
+        let used = |process: &&Process| process.state != State::Reaped;
+        let taken: BTreeSet<u32> = self.processes.iter().filter(used).map(|p| p.pid).collect();
+        let mut in_turn = (self.last_pid + 1..=LAST_PID).chain(2..=self.last_pid);
+        let next = in_turn.find(|pid| !taken.contains(pid)).filter(|_| !reuses_pid);
+        let pid = match next {
+            Some(pid) => {
+                self.last_pid = pid;
+                pid
+            }
+            None => (2..).find(|pid| !taken.contains(pid)).unwrap(),
+        };
+        let switched = self.processes[parent].switched;
+        self.processes[parent].cpu += 1;
+        self.add(pid, parent, images, ignores, subreaper);
+        self.processes.last_mut().unwrap().reparented = switched;
+    }
+
+    fn write(&mut self, who: Id, amounts: [i16; 7]) {
+        let [rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes] =
+            amounts.map(i64::from);
+        let done = IoCounters {
+            rchar,
+            wchar,
+            syscr,
+            syscw,
+            read_bytes,
+            write_bytes,
+            cancelled_write_bytes,
+        };
+        let process = &mut self.processes[who];
+        process.cpu += 1;
+        process.own = process.own.saturating_add(done);
+        process.counters = process.counters.saturating_add(done);
+        process.cancelled += cancelled_write_bytes.abs();
+        let may_count_in = process.may_count_in();
+        for image in 0..IMAGES {
+            let part = if may_count_in & (1 << image) != 0 {
+                &mut process.own_in[image]
+            } else {
+                &mut process.own_since[image]
+            };
+            *part = part.saturating_add(done);
+        }
+    }
+
+    /// From now on the driver counts the process as a member of these images.
+    pub(super) fn see(&mut self, who: Id, images: Images) {
+        let process = &mut self.processes[who];
+        let before = process.seen_in.replace(images);
+        if self.limits.caches {
+            process.left[0] |= before.unwrap_or_default() & !images;
+        }
+        // What a process did while it was known to belong to no image counts in none,
+        // unless its io then was read: what it did since then counts.
+        if before != Some(0) || std::mem::take(&mut process.has_baseline) {
+            let joined = images & !before.unwrap_or_default();
+            for image in (0..IMAGES).filter(|image| joined & (1 << image) != 0) {
+                let since = std::mem::take(&mut process.own_since[image]);
+                process.own_in[image] = process.own_in[image].saturating_add(since);
+            }
+            for absorbed in self.absorbed(who).filter(|absorbed| absorbed.is_recent) {
+                absorbed.images |= joined;
+            }
+        }
+    }
+
+    /// The driver has read `io` of a tracked process.
+    pub(super) fn note_read(&mut self, who: Id) {
+        let process = &mut self.processes[who];
+        process.own_read = process.own_since;
+        process.last_read = Some(process.counters);
+        self.absorbed(who).for_each(|absorbed| absorbed.is_read = true);
+    }
+
+    /// The driver has read `io` of a process that belongs to no image.
+    pub(super) fn note_baseline(&mut self, who: Id) {
+        let process = &mut self.processes[who];
+        if process.seen_in.is_none() {
+            // Not classified yet: all its io will count.
+            return;
+        }
+        process.has_baseline = true;
+        process.own_since = [IoCounters::ZERO; IMAGES];
+        self.absorbed(who).for_each(|absorbed| absorbed.is_recent = false);
+    }
+
+    /// At the end of a cycle the driver has this as its last reading of a process. If it
+    /// is not the one that it read last, it has discarded that one.
+    pub(super) fn note_last(&mut self, who: Id, last: IoCounters) {
+        if self.processes[who].last_read.take() != Some(last) {
+            self.processes[who].own_read = [IoCounters::ZERO; IMAGES];
+            self.absorbed(who).for_each(|absorbed| absorbed.is_read = false);
+        }
+    }
+
+    fn absorbed(&mut self, inheritor: Id) -> impl Iterator<Item = &mut Absorbed> {
+        let absorbed = self.processes.iter_mut().filter_map(|process| process.absorbed.as_mut());
+        absorbed.filter(move |absorbed| absorbed.inheritor == inheritor)
+    }
+
+    /// The end of a cycle: readings that were not discarded until now never are.
+    pub(super) fn end_cycle(&mut self) {
+        self.cycle += 1;
+        for process in &mut self.processes {
+            process.last_read = None;
+            process.left = [0, process.left[0]];
+            for (since, read) in process.own_since.iter_mut().zip(&mut process.own_read) {
+                *since = since.saturating_sub(std::mem::take(read));
+            }
+            if let Some(absorbed) = &mut process.absorbed {
+                absorbed.is_recent &= !absorbed.is_read;
+            }
+        }
+    }
+
+    fn ignore(&mut self, who: Id, ignores: bool) {
+        // Children that are zombies already stay.
+        self.processes[who].ignores = ignores;
+        self.processes[who].switched = true;
+        for child in self.children(who) {
+            self.processes[child].reparented = true;
+        }
+    }
+
+    fn exit(&mut self, who: Id) {
+        self.processes[who].state = State::Zombie;
+        self.processes[who].exited = Some(self.cycle);
+        let mut adopter = self.processes[who].parent;
+        while self.processes[adopter].state != State::Running || !self.processes[adopter].subreaper
+        {
+            adopter = self.processes[adopter].parent;
+        }
+        for child in self.children(who) {
+            self.processes[child].parent = adopter;
+            self.processes[child].reparented = true;
+            self.notify(child);
+        }
+        self.notify(who);
+    }
+
+    fn zombies(&self, parent: Id) -> Vec<Id> {
+        let mut children = self.children(parent);
+        children.retain(|&child| self.processes[child].state == State::Zombie);
+        children
+    }
+
+    /// SIGCHLD to the parent of a zombie; init waits at once, and a parent that ignores
+    /// it leaves no zombie.
+    fn notify(&mut self, child: Id) {
+        let parent = self.processes[child].parent;
+        if self.processes[child].state == State::Zombie {
+            if parent == INIT {
+                self.absorb(child);
+            } else if self.processes[parent].ignores {
+                self.processes[child].state = State::Reaped;
+                self.processes[child].reaped = Some(self.cycle);
+            }
+        }
+    }
+
+    fn absorb(&mut self, child: Id) {
+        let parent = self.processes[child].parent;
+        let Process { counters: inherited, cancelled, cminflt: faults, .. } = self.processes[child];
+        self.processes[child].state = State::Reaped;
+        self.processes[child].reaped = Some(self.cycle);
+        let images = self.processes[parent].may_count_in();
+        self.processes[child].absorbed =
+            Some(Absorbed { inheritor: parent, images, is_recent: true, is_read: false });
+        let parent = &mut self.processes[parent];
+        parent.cpu += 1;
+        parent.counters = parent.counters.saturating_add(inherited);
+        parent.cancelled += cancelled;
+        parent.cminflt += 1 + faults;
+    }
+
+    fn running(&self, number: usize) -> Id {
+        let running = self.ids(|process| process.state == State::Running);
+        running[number % running.len()]
+    }
+
+    fn running_but_init(&self, number: usize) -> Option<Id> {
+        Some(self.running(number)).filter(|&id| id != INIT)
+    }
+
+    fn children(&self, parent: Id) -> Vec<Id> {
+        let mut children =
+            self.ids(|process| process.parent == parent && process.state != State::Reaped);
+        children.retain(|&id| id != INIT);
+        children
+    }
+
+    fn ids(&self, wanted: impl Fn(&Process) -> bool) -> Vec<Id> {
+        (0..self.processes.len()).filter(|&id| wanted(&self.processes[id])).collect()
+    }
+
+    /// The processes that inherited the counters of a process, nearest first.
+    pub(super) fn inheritors(&self, id: Id) -> Vec<Id> {
+        self.inheritance(id).map(|absorbed| absorbed.inheritor).collect()
+    }
+
+    fn inheritance(&self, id: Id) -> impl Iterator<Item = Absorbed> {
+        std::iter::successors(self.processes[id].absorbed, |absorbed| {
+            self.processes[absorbed.inheritor].absorbed
+        })
+    }
+
+    /// How many other processes may be taken for the inheritor of a process, and be
+    /// charged with its counters: none while its parent lives and waits for all its
+    /// children or for none, else each of its ancestors.
+    pub(super) fn mistakable(&self, id: Id) -> usize {
+        let process = &self.processes[id];
+        // An exit after the last reading of the parent is resolved in the next cycle.
+        let with_its_parent = process.reaped.is_some_and(|reaped| {
+            self.processes[process.parent].exited.is_some_and(|exited| exited <= reaped + 2)
+        });
+        let ancestors = std::iter::successors(Some(id), |&at| {
+            Some(self.processes[at].parent).filter(|&parent| parent != at)
+        });
+        if process.reparented || with_its_parent { ancestors.count() } else { 0 }
+    }
+
+    /// The io that the processes of an image did at most, with what they inherited: all
+    /// of a process's own, once, if a process of the image inherited it; else what it did
+    /// while it belonged to the image.
+    pub(super) fn expected(&self, image: usize) -> IoCounters {
+        let own = |(id, process): (Id, &Process)| {
+            let inherited =
+                self.inheritance(id).any(|absorbed| absorbed.images & (1 << image) != 0);
+            if inherited { process.own } else { process.own_in[image] }
+        };
+        self.processes
+            .iter()
+            .enumerate()
+            .map(own)
+            .fold(IoCounters::ZERO, IoCounters::saturating_add)
+    }
+}

@@ -1,0 +1,11 @@
+//! The driver over a model of the kernel, which knows what every process really did and
+//! which process inherited it: no image's io falls, and none counts twice.
+
+mod histories;
+mod kernel;
+mod live;
+mod model;
+mod orphans;
+mod rules;
+mod table;
+mod world;

@@ -1,0 +1,90 @@
+//! The driver and the world that it reads, with the checks that hold after every cycle.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::kernel::{Event, IMAGES, Id, Images, Limits};
+use super::world::{Abilities, World, command_line};
+use crate::classifier::Candidate;
+use crate::driver::Driver;
+use crate::image::ImageId;
+use crate::io_counters::IoCounters;
+
+/// The driver and its world.
+pub(super) struct Model {
+    pub(super) world: World,
+    driver: Driver<World>,
+    /// All processes are classified in every cycle, as after a change of the rules.
+    reclassify: bool,
+    /// The last accepted reading of every process that was ever tracked.
+    pub(super) read: BTreeMap<Id, IoCounters>,
+    totals: Vec<IoCounters>,
+}
+
+impl Model {
+    pub(super) fn new(
+        limits: Limits,
+        abilities: Abilities,
+        reclassify: bool,
+        history: Vec<(u8, Event)>,
+    ) -> Model {
+        let world = World::new(limits, abilities, history);
+        let mut driver = Driver::new(&world);
+        driver.reclassify_all(IMAGES);
+        let totals = vec![IoCounters::ZERO; IMAGES];
+        Model { world, driver, reclassify, read: BTreeMap::new(), totals }
+    }
+
+    /// The counters of the images after the last cycle.
+    pub(super) fn totals(&self) -> &[IoCounters] {
+        &self.totals
+    }
+
+    /// One cycle.
+    pub(super) fn cycle(&mut self) -> Result<(), String> {
+        self.open();
+        self.close()
+    }
+
+    pub(super) fn open(&mut self) {
+        if self.reclassify {
+            self.driver.reclassify_all(IMAGES);
+        }
+        self.driver.open(&mut self.world, Duration::ZERO, &mut classify);
+    }
+
+    /// # Errors
+    /// When the counters of an image have fallen, or are more than its processes did.
+    pub(super) fn close(&mut self) -> Result<(), String> {
+        self.driver.read_window_end(&mut self.world);
+        for (slot, process) in self.driver.tracked.iter() {
+            let id = self.world.id(process.key);
+            if let Some(last) = self.driver.io.last(slot) {
+                self.read.insert(id, last);
+                self.world.kernel.note_last(id, last);
+            }
+        }
+        self.driver.finish(&mut self.world);
+        self.world.kernel.end_cycle();
+        for image in 0..IMAGES {
+            let now = self.driver.sample().images.get(image).and_then(|numbers| numbers.io);
+            let now = now.unwrap_or_default();
+            let before = std::mem::replace(&mut self.totals[image], now);
+            if !now.all_ge(before) {
+                return Err(format!("image {image} fell from {before:?} to {now:?}"));
+            }
+            let expected = self.world.kernel.expected(image);
+            if !expected.all_ge(now) {
+                return Err(format!("image {image} has {now:?}, at most {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The images that the command line states.
+fn classify(candidate: &Candidate<'_>, found: &mut Vec<ImageId>) {
+    let images = (0..1 << IMAGES).find(|&images| command_line(images) == candidate.command_line);
+    let images: Images = images.unwrap();
+    found.extend((0..IMAGES as u32).filter(|image| images & (1 << image) != 0).map(ImageId));
+}

@@ -1,0 +1,214 @@
+//! Small histories as text.
+//!
+//! ```text
+//! fork(1,2) write(2,10) cycle => 10 exit(2) wait(1) cycle*2 => 10
+//! ```
+//! Processes are numbers; 1 is init. `cycle` is a cycle of the driver (`cycle*N`: several),
+//! or `open` and `close`; `=> 10` is the number of bytes that image `a` has then, and has
+//! had after each of several cycles, `=> a:10,b:5` those of several images, `=> <=10` a
+//! bound. `@N` before a step lets it happen only after N more reads of the driver, once
+//! the step with the previous `@` is done.
+//!
+//! | step | |
+//! |---|---|
+//! | `fork(PARENT,CHILD)` | of image `a`; more arguments: its images (`ab`, or `-` for none), `ignores` (SIGCHLD), `subreaper`, `reuse` (the lowest free pid) |
+//! | `write(P,BYTES)` | |
+//! | `exec(P,IMAGES)` | becomes another program |
+//! | `exit(P)`, `exit_leader(P)` | |
+//! | `wait(P)`, `wait(P,CHILD)` | for all zombies, or for one |
+//! | `ignore(P)`, `unignore(P)` | SIGCHLD |
+//! | `hide(P)`, `deny(P)`, `show(P)` | `io` fails, is denied, is readable |
+//! | `block(P)`, `unblock(P)` | a read of the command line |
+//! | `unlist(P)`, `list(P)` | the entry in `/proc` |
+//! | `drop_caches()` | entries without open descriptors get other inodes |
+//! | `tick()` | the next processes start in a later clock tick |
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use super::kernel::{Access, Action, INIT, Id, Images, Limits};
+use super::model::Model;
+use super::world::Abilities;
+
+/// Runs a table with every way of reading.
+pub(super) fn check(table: &str) {
+    for bits in 0..8 {
+        let abilities = Abilities {
+            handles: bits & 1 == 0,
+            cpu_clock: bits & 2 == 0,
+            partial_listing: bits & 4 == 0,
+        };
+        if let Err(error) = run(table, abilities) {
+            panic!("{error}\nin: {table}\nwith {abilities:?}");
+        }
+    }
+}
+
+/// Runs a table for all values of its variables: `$i` and `$j` below these limits.
+pub(super) fn check_all(limits: (u8, u8), table: &str) {
+    for i in 0..limits.0.max(1) {
+        for j in 0..limits.1.max(1) {
+            check(&table.replace("$i", &i.to_string()).replace("$j", &j.to_string()));
+        }
+    }
+}
+
+enum Command {
+    Step { after: Option<u8>, action: Action },
+    Open,
+    Close,
+    Cycles(usize),
+}
+
+fn run(table: &str, abilities: Abilities) -> Result<(), String> {
+    let limits = Limits { orphans: true, subreapers: true, ..Limits::default() };
+    let mut model = Model::new(limits, abilities, true, Vec::new());
+    let mut parser = Parser::new(table);
+    while let Some(command) = parser.command()? {
+        let expected = parser.expectation()?;
+        let cycles = match command {
+            Command::Step { after: None, action } => {
+                model.world.kernel.perform(&action);
+                0
+            }
+            Command::Step { after: Some(reads), action } => {
+                model.world.later(reads, action);
+                0
+            }
+            Command::Open => {
+                model.open();
+                0
+            }
+            Command::Close => {
+                model.close()?;
+                1
+            }
+            Command::Cycles(count) => {
+                model.cycle()?;
+                count
+            }
+        };
+        for cycle in 1..=cycles {
+            for expected in &expected {
+                let bytes = model.totals()[expected.image].rchar;
+                if !expected.orders.contains(&bytes.cmp(&expected.bytes)) {
+                    return Err(format!("has {bytes} instead of {expected:?}, cycle {cycle}"));
+                }
+            }
+            if cycle < cycles {
+                model.cycle()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Expectation {
+    image: usize,
+    bytes: i64,
+    /// How the bytes of the image may compare to that.
+    orders: &'static [Ordering],
+}
+
+struct Parser<'a> {
+    words: std::iter::Peekable<std::str::SplitWhitespace<'a>>,
+    ids: BTreeMap<u32, Id>,
+}
+
+impl<'a> Parser<'a> {
+    fn new(table: &'a str) -> Parser<'a> {
+        let words = table.split_whitespace().peekable();
+        Parser { words, ids: BTreeMap::from([(1, INIT)]) }
+    }
+
+    fn command(&mut self) -> Result<Option<Command>, String> {
+        let Some(mut word) = self.words.next() else { return Ok(None) };
+        let mut after = None;
+        if let Some(reads) = word.strip_prefix('@') {
+            after = Some(number(reads)?);
+            word = self.words.next().ok_or("a step is missing")?;
+        }
+        Ok(Some(match word.split_once('*') {
+            _ if word == "open" => Command::Open,
+            _ if word == "close" => Command::Close,
+            _ if word == "cycle" => Command::Cycles(1),
+            Some(("cycle", count)) => Command::Cycles(number(count)?),
+            _ => Command::Step { after, action: self.action(word)? },
+        }))
+    }
+
+    fn expectation(&mut self) -> Result<Vec<Expectation>, String> {
+        if self.words.next_if_eq(&"=>").is_none() {
+            return Ok(Vec::new());
+        }
+        let word = self.words.next().ok_or("a number is missing")?;
+        let one = |part: &str| {
+            let (image, bytes) = part.split_once(':').unwrap_or(("a", part));
+            let (bytes, orders): (&str, &[Ordering]) = match bytes.split_at_checked(2) {
+                Some(("<=", bytes)) => (bytes, &[Ordering::Less, Ordering::Equal]),
+                _ => (bytes, &[Ordering::Equal]),
+            };
+            let image = images(image)?.trailing_zeros() as usize;
+            Ok(Expectation { image, bytes: number(bytes)?, orders })
+        };
+        word.split(',').map(one).collect()
+    }
+
+    fn id(&self, name: &str) -> Result<Id, String> {
+        self.ids.get(&number(name)?).copied().ok_or_else(|| format!("no process {name}"))
+    }
+
+    fn action(&mut self, word: &str) -> Result<Action, String> {
+        let (name, arguments) =
+            word.strip_suffix(')').and_then(|word| word.split_once('(')).ok_or(word)?;
+        let arguments: Vec<&str> = arguments.split(',').collect();
+        match name {
+            "drop_caches" => return Ok(Action::DropCaches),
+            "tick" => return Ok(Action::Tick),
+            _ => {}
+        }
+        let who = self.id(arguments[0])?;
+        let second = arguments.get(1).copied();
+        let second = || second.ok_or(word);
+        Ok(match name {
+            "fork" => {
+                self.ids.insert(number(second()?)?, self.ids.len());
+                let flags = arguments.get(3..).unwrap_or_default();
+                Action::Fork {
+                    parent: who,
+                    images: images(arguments.get(2).unwrap_or(&"a"))?,
+                    ignores: flags.contains(&"ignores"),
+                    subreaper: flags.contains(&"subreaper"),
+                    reuses_pid: flags.contains(&"reuse"),
+                }
+            }
+            "write" => Action::Write { who, amounts: [number(second()?)?; 7] },
+            "exec" => Action::Move { who, images: images(second()?)?, exec: true },
+            "exit" => Action::Exit { who },
+            "exit_leader" => Action::ExitLeader { who },
+            "wait" => {
+                let child = second().ok().map(|child| self.id(child)).transpose()?;
+                Action::Wait { parent: who, child }
+            }
+            "ignore" | "unignore" => Action::Ignore { who, ignores: name == "ignore" },
+            "hide" => Action::SetAccess { who, access: Access::Failing },
+            "deny" => Action::SetAccess { who, access: Access::Denied },
+            "show" => Action::SetAccess { who, access: Access::Allowed },
+            "block" | "unblock" => Action::Block { who, blocks: name == "block" },
+            "unlist" | "list" => Action::Unlist { who, unlisted: name == "unlist" },
+            _ => return Err(format!("no step {word}")),
+        })
+    }
+}
+
+fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("{word} is not a number"))
+}
+
+fn images(word: &str) -> Result<Images, String> {
+    word.chars().filter(|&letter| letter != '-').try_fold(0, |images, letter| {
+        let bit = "abc".find(letter).ok_or_else(|| format!("{word} is not a set of images"))?;
+        Ok(images | (1 << bit))
+    })
+}

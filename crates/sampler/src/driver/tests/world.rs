@@ -1,0 +1,399 @@
+//! The model kernel as a source of readings. Between any two reads of the driver
+//! something may happen.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Instant;
+
+use psstat_proc_parse::Statm;
+
+use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
+use crate::ids::{ProcessKey, Slot};
+use crate::io_counters::IoCounters;
+use crate::numbers::ProcessReadings;
+use crate::read::command_line::CmdlineResult;
+use crate::read::outcome::{Failure, Outcome};
+use crate::read::process_list::{PartialListing, PidRange};
+use crate::source::{
+    Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
+};
+
+/// What happens after a number of reads.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Event(Event),
+    Action(Action),
+}
+
+/// How the driver may read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Abilities {
+    /// Descriptors are kept open.
+    pub(super) handles: bool,
+    pub(super) cpu_clock: bool,
+    /// Only new pids can be listed.
+    pub(super) partial_listing: bool,
+}
+
+/// The kernel, and what is still to happen.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) kernel: Kernel,
+    abilities: Abilities,
+    /// Each step happens after a number of reads more, once the last one has.
+    pending: VecDeque<(u8, Step)>,
+    reads: u64,
+    /// The last result of `boot_ticks`.
+    ticks_read: u64,
+    listed: Vec<ProcessKey>,
+    /// The pid that had been assigned last at the last listing.
+    listed_up_to: Option<u32>,
+    /// The process that the driver knows by each pid.
+    known: BTreeMap<u32, Id>,
+    /// Which process had each inode.
+    inodes: BTreeMap<u64, Id>,
+}
+
+/// The open `io` of a process.
+#[derive(Debug, Default)]
+pub(super) struct ModelHandles(Option<(Id, Rc<()>)>);
+
+impl Handles for ModelHandles {
+    fn open_fds(&self) -> usize {
+        usize::from(self.0.is_some())
+    }
+}
+
+/// The ids of threads other than leaders.
+const FIRST_TID: u32 = 1 << 20;
+
+fn tid(id: Id) -> u32 {
+    FIRST_TID + id as u32
+}
+
+impl World {
+    pub(super) fn new(limits: Limits, abilities: Abilities, history: Vec<(u8, Event)>) -> World {
+        let pending = history.into_iter().map(|(reads, event)| (reads, Step::Event(event)));
+        World {
+            kernel: Kernel::new(limits),
+            abilities,
+            pending: pending.collect(),
+            reads: 0,
+            ticks_read: 0,
+            listed: Vec::new(),
+            listed_up_to: None,
+            known: BTreeMap::new(),
+            inodes: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Performs an action after a number of reads more, once the last one is done.
+    pub(super) fn later(&mut self, reads: u8, action: Action) {
+        self.pending.push_back((reads, Step::Action(action)));
+    }
+
+    /// The process with this key, as the driver knows it.
+    pub(super) fn id(&self, key: ProcessKey) -> Id {
+        self.inodes[&key.inode]
+    }
+
+    /// The driver reads: what was to happen before happens now.
+    fn tick(&mut self) {
+        self.reads += 1;
+        self.kernel.ticks += u64::from(self.reads.is_multiple_of(16));
+        while let Some((reads, step)) = self.pending.front_mut() {
+            if *reads > 0 {
+                *reads -= 1;
+                break;
+            }
+            let step = step.clone();
+            self.pending.pop_front();
+            let action = match step {
+                Step::Event(event) => self.kernel.choose(&event),
+                Step::Action(action) => Some(action),
+            };
+            if let Some(action) = action {
+                self.kernel.perform(&action);
+            }
+        }
+    }
+
+    fn is_visible(process: &Process) -> bool {
+        process.state != State::Reaped && !process.unlisted
+    }
+
+    /// The process that has this pid now.
+    fn by_pid(&self, pid: u32) -> Option<Id> {
+        let found = |process: &Process| process.pid == pid && World::is_visible(process);
+        self.kernel.processes.iter().position(found)
+    }
+
+    /// The process that was listed, if it exists, as a path and the check of the
+    /// directory's inode find it.
+    fn by_key(&self, key: ProcessKey) -> Option<Id> {
+        self.by_pid(key.pid).filter(|&id| {
+            let process = &self.kernel.processes[id];
+            process.inode == key.inode || (key.starttime != 0 && process.starttime == key.starttime)
+        })
+    }
+
+    /// The same through the open descriptor, if there is one.
+    fn by_target(&self, process: &Target<'_, ModelHandles>) -> Option<Id> {
+        match &process.handles.0 {
+            Some((id, _)) => {
+                Some(*id).filter(|&id| self.kernel.processes[id].state != State::Reaped)
+            }
+            None => self.by_key(process.key),
+        }
+    }
+
+    fn process(&self, id: Id) -> &Process {
+        &self.kernel.processes[id]
+    }
+
+    /// The entries with these pids.
+    fn entries(&mut self, pids: PidRange) -> Vec<ProcessKey> {
+        let mut keys = Vec::new();
+        for (id, process) in self.kernel.processes.iter().enumerate() {
+            if World::is_visible(process) && pids.contains(process.pid) {
+                keys.push(ProcessKey { pid: process.pid, inode: process.inode, starttime: 0 });
+                self.inodes.insert(process.inode, id);
+                self.known.insert(process.pid, id);
+            }
+        }
+        keys.sort_by_key(|key| key.pid);
+        keys
+    }
+
+    fn io_of(&self, id: Id) -> Outcome<IoCounters> {
+        match self.process(id).io_access {
+            Access::Allowed => Outcome::Value(self.process(id).counters),
+            Access::Failing => Outcome::Failed(Failure::Errno(5)),
+            Access::Denied => Outcome::Denied,
+        }
+    }
+}
+
+/// The command line of a process of these images.
+pub(super) fn command_line(images: Images) -> Vec<u8> {
+    format!("images={images}\0").into_bytes()
+}
+
+impl ProcessSource for World {
+    type Handles = ModelHandles;
+
+    fn list(&mut self) -> Result<&[ProcessKey], Failure> {
+        self.tick();
+        self.listed_up_to = self.abilities.partial_listing.then_some(self.kernel.last_pid);
+        self.tick();
+        self.listed = self.entries(PidRange::ALL);
+        Ok(&self.listed)
+    }
+
+    fn list_new(&mut self) -> Option<PartialListing<'_>> {
+        let after = self.listed_up_to?;
+        self.tick();
+        let last = self.kernel.last_pid;
+        self.listed_up_to = Some(last);
+        let pids = PidRange::between(after, last);
+        self.tick();
+        self.listed = self.entries(pids);
+        self.tick();
+        let visible = self.kernel.processes.iter().filter(|process| World::is_visible(process));
+        let processes = visible.count() as u64;
+        Some(PartialListing { listed: &self.listed, pids, processes })
+    }
+
+    fn boot_ticks(&mut self) -> u64 {
+        self.ticks_read = self.kernel.ticks;
+        self.ticks_read
+    }
+
+    fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {
+        self.tick();
+        let Some(id) = self.by_pid(pid) else { return Outcome::Exited };
+        let process = self.process(id);
+        let parent = self.process(process.parent);
+        Outcome::Value(StatSummary {
+            ppid: if process.pid == 1 { 0 } else { parent.pid },
+            starttime: process.starttime,
+            is_zombie: !process.has_memory(),
+            num_threads: if process.leader_exited && process.state == State::Running {
+                2
+            } else {
+                1
+            },
+        })
+    }
+
+    fn inode_matches(&mut self, key: ProcessKey) -> bool {
+        self.tick();
+        let Some(id) = self.by_pid(key.pid) else { return false };
+        let process = &mut self.kernel.processes[id];
+        let matches = process.inode == key.inode;
+        process.identified |= matches && process.starttime < self.ticks_read;
+        matches
+    }
+
+    fn live_thread(&mut self, key: ProcessKey) -> Option<u32> {
+        self.tick();
+        let id = self.by_key(key)?;
+        let process = self.process(id);
+        (process.leader_exited && process.state == State::Running).then(|| tid(id))
+    }
+
+    fn has_thread(&mut self, pid: u32, thread: u32) -> bool {
+        self.tick();
+        self.by_pid(pid)
+            .is_some_and(|id| thread == tid(id) && self.process(id).state == State::Running)
+    }
+
+    fn has_cpu_clock(&self) -> bool {
+        self.abilities.cpu_clock
+    }
+
+    fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
+        self.tick();
+        self.by_pid(pid).map(|id| self.process(id).cpu)
+    }
+
+    fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)> {
+        self.tick();
+        match self.by_pid(pid) {
+            Some(id) => Outcome::Value((self.process(id).cpu, Instant::now())),
+            None => Outcome::Exited,
+        }
+    }
+
+    fn is_still_stuck(&mut self, pid: u32) -> bool {
+        self.by_pid(pid).is_some_and(|id| self.process(id).blocks)
+    }
+
+    fn read_cmdlines(
+        &mut self,
+        pids: &mut Vec<u32>,
+        each: &mut dyn FnMut(&mut Self, usize, CmdlineResult<'_>),
+    ) {
+        for (index, pid) in std::mem::take(pids).into_iter().enumerate() {
+            self.tick();
+            let thread = pid.checked_sub(FIRST_TID).map(|id| id as Id);
+            let id = thread.or_else(|| self.by_pid(pid));
+            let Some(id) = id.filter(|&id| World::is_visible(self.process(id))) else {
+                each(self, index, CmdlineResult::Read(Outcome::Exited));
+                continue;
+            };
+            let process = self.process(id);
+            let images = process.images;
+            if thread.is_some() && process.state != State::Running {
+                each(self, index, CmdlineResult::Read(Outcome::Exited));
+            } else if thread.is_none() && !process.has_memory() {
+                each(self, index, CmdlineResult::Read(Outcome::Value(b"")));
+            } else if process.blocks {
+                each(self, index, CmdlineResult::Blocked);
+            } else {
+                // The pid may be that of a process which the driver does not know yet.
+                if self.known.get(&process.pid) == Some(&id) {
+                    self.kernel.see(id, images);
+                }
+                let line = command_line(images);
+                each(self, index, CmdlineResult::Read(Outcome::Value(&line)));
+            }
+        }
+    }
+
+    fn io(&mut self, process: Target<'_, ModelHandles>) -> Outcome<IoCounters> {
+        self.tick();
+        let Some(id) = self.by_target(&process) else { return Outcome::Exited };
+        let outcome = self.io_of(id);
+        if matches!(outcome, Outcome::Value(_)) {
+            self.kernel.note_read(id);
+            if self.abilities.handles && process.handles.0.is_none() {
+                process.handles.0 = Some((id, Rc::clone(&self.process(id).open)));
+            }
+        }
+        outcome
+    }
+
+    fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
+        self.tick();
+        let Some(id) = self.by_key(key) else { return Outcome::Exited };
+        let outcome = self.io_of(id);
+        if matches!(outcome, Outcome::Value(_)) {
+            self.kernel.note_baseline(id);
+        }
+        outcome
+    }
+
+    fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
+        self.tick();
+        let Some(id) = self.by_key(key) else { return Outcome::Exited };
+        let process = self.process(id);
+        let is_zombie = process.state == State::Zombie;
+        Outcome::Value(ParentStat { cminflt: process.cminflt, is_zombie })
+    }
+
+    fn check_exists(&mut self, process: Target<'_, ModelHandles>) -> Existence {
+        self.tick();
+        let exited = self.by_target(&process).is_none();
+        let fds = process.handles.0.is_some().then_some(Outcome::Value(3));
+        Existence { exited, fds: fds.filter(|_| !exited) }
+    }
+
+    fn is_alive_by_handles(&mut self, handles: &ModelHandles) -> bool {
+        self.tick();
+        handles.0.as_ref().is_some_and(|&(id, _)| self.process(id).state != State::Reaped)
+    }
+
+    fn read_gauges(
+        &mut self,
+        process: Target<'_, ModelHandles>,
+        fds: Option<Outcome<u64>>,
+        readings: &mut ProcessReadings,
+    ) {
+        readings.descriptors = fds.unwrap_or_else(|| {
+            self.tick();
+            match self.by_target(&process) {
+                Some(_) => Outcome::Value(3),
+                None => Outcome::Exited,
+            }
+        });
+        self.tick();
+        readings.threads = match self.by_target(&process) {
+            Some(_) => Outcome::Value(1),
+            None => Outcome::Exited,
+        };
+        self.tick();
+        readings.statm = match self.by_target(&process) {
+            Some(id) => Outcome::Value(statm(self.process(id), false)),
+            None => Outcome::Exited,
+        };
+    }
+
+    fn read_thread_gauges(&mut self, pid: u32, _tid: u32, readings: &mut ProcessReadings) {
+        self.tick();
+        readings.statm = match self.by_pid(pid) {
+            Some(id) => Outcome::Value(statm(self.process(id), true)),
+            None => Outcome::Exited,
+        };
+    }
+
+    fn limit_handles(&mut self, _slot: Slot, _handles: &mut ModelHandles) {}
+
+    fn page_size(&self) -> u64 {
+        4096
+    }
+}
+
+fn statm(process: &Process, thread: bool) -> Statm {
+    let has_memory = process.has_memory() || (thread && process.state == State::Running);
+    let size = u64::from(has_memory);
+    let mut statm = Statm::default();
+    (statm.size, statm.text) = (size, size * process.text);
+    statm
+}
+
+impl SocketSource for World {}

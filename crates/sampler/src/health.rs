@@ -1,0 +1,56 @@
+//! How a cycle went.
+
+/// How a cycle went. Numbers of processes, unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Processes in `/proc`.
+    pub processes: u64,
+    /// Those that belong to an image, zombies not counted.
+    pub matched: u64,
+    /// Those of which a file may not be read, by file.
+    pub denied: PerFile,
+    /// Reads of this cycle that failed in another way, by file.
+    pub failed: PerFile,
+    /// Those whose command line blocks its reader.
+    pub blocked: u64,
+    /// Those whose command line was due and not read, because others block their
+    /// readers and no more may: too many in this cycle, of the same user, or in
+    /// all. They are counted under `failed` too.
+    pub cmdlines_deferred: u64,
+    /// Descriptors kept open.
+    pub fds_held: u64,
+    /// `/proc` could not be listed; the numbers are of those known before.
+    pub listing_failed: bool,
+}
+
+/// A number for each of a process's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerFile {
+    /// `cmdline`
+    pub command_line: u64,
+    /// `io`
+    pub io: u64,
+    /// `fd`: the descriptors' links, or their number
+    pub fd: u64,
+    /// `ns/net`
+    pub netns: u64,
+    /// `statm`
+    pub statm: u64,
+    /// `stat`, the CPU clock, `task`
+    pub stat: u64,
+    /// `net/*`, or sock_diag (tables, not processes)
+    pub net: u64,
+}
+
+impl PerFile {
+    pub(crate) fn add(&mut self, other: PerFile) {
+        let PerFile { command_line, io, fd, netns, statm, stat, net } = other;
+        self.command_line += command_line;
+        self.io += io;
+        self.fd += fd;
+        self.netns += netns;
+        self.statm += statm;
+        self.stat += stat;
+        self.net += net;
+    }
+}

@@ -1,0 +1,136 @@
+//! Which sockets are ESTABLISHED, in every network namespace that a member lives in.
+
+use super::SocketTracker;
+use super::owners::SocketRow;
+use crate::health::Health;
+use crate::ids::{NetnsId, Protocol, Slot};
+use crate::read::outcome::Outcome;
+use crate::shrink::shrink_vec;
+use crate::source::SocketSource;
+use crate::state::tracked::TrackedProcesses;
+
+/// How often a text table that lacks a row is read again in a cycle, as long as
+/// that brings rows back. A socket that was closed costs one more read.
+const MAX_REREADS: usize = 8;
+
+/// The network namespaces of the members; the tables of all members of one are the same.
+#[derive(Debug, Default)]
+pub(super) struct Namespaces {
+    /// (namespace, member), sorted.
+    members: Vec<(NetnsId, Slot)>,
+    /// A member came, exited, or moved to another namespace.
+    pub(super) changed: bool,
+}
+
+impl SocketTracker {
+    /// Reads the tables and notes which sockets are ESTABLISHED.
+    pub(crate) fn read_tables<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &mut TrackedProcesses<S::Handles>,
+        cycle: u32,
+        health: &mut Health,
+    ) {
+        self.refresh_namespaces(tracked);
+        self.owners.begin(cycle);
+        self.unowned.clear();
+        self.unread_tables.clear();
+        for protocol in Protocol::ALL {
+            self.read_table(source, tracked, protocol, None, health);
+        }
+        if self.owners.has_missing() {
+            self.scan_owners_of_missing(source, tracked, cycle);
+            // A socket that took the place of a missing one had no owner until now.
+            for row in self.unowned.iter() {
+                self.owners.established(row);
+            }
+            self.reread_for_missing(source, tracked, health);
+        }
+        self.unowned.finish();
+    }
+
+    /// Reads the text tables again that may have omitted a row.
+    ///
+    /// The kernel returns a text table in pages, and begins each page of udp by counting
+    /// the rows from the start of the table: for each row that was closed since the
+    /// previous page it skips another one. So a socket that was ESTABLISHED in the last
+    /// cycle, is still held and is not in the table, may be ESTABLISHED all the same.
+    fn reread_for_missing<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &TrackedProcesses<S::Handles>,
+        health: &mut Health,
+    ) {
+        let mut missing = self.owners.missing();
+        for _ in 0..MAX_REREADS {
+            let before = missing.count;
+            for &(protocol, netns) in &missing.tables {
+                if source.uses_text_table(netns, protocol) {
+                    self.read_table(source, tracked, protocol, Some(netns), health);
+                }
+            }
+            missing = self.owners.missing();
+            if missing.count == before {
+                break;
+            }
+        }
+    }
+
+    /// Reads the table of one protocol in each namespace, or again in the one given,
+    /// through any member.
+    fn read_table<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &TrackedProcesses<S::Handles>,
+        protocol: Protocol,
+        again: Option<NetnsId>,
+        health: &mut Health,
+    ) {
+        let mut done = None;
+        for &(netns, slot) in &self.namespaces.members {
+            if done == Some(netns) || again.is_some_and(|again| again != netns) {
+                continue;
+            }
+            let Some(process) = tracked.live(slot) else { continue };
+            let (owners, unowned) = (&mut self.owners, &mut self.unowned);
+            let outcome = source.established(process.proc_dir(), netns, protocol, &mut |inode| {
+                // The kernel assigns 32 bits.
+                let Ok(inode) = u32::try_from(inode) else { return };
+                let row = SocketRow { inode, protocol, netns };
+                if !owners.established(row) && again.is_none() {
+                    unowned.push(row);
+                }
+            });
+            match outcome {
+                Outcome::Value(()) => done = Some(netns),
+                // The table can be read through another member.
+                Outcome::Exited => {}
+                Outcome::Denied | Outcome::Failed(_) => {
+                    health.failed.net += 1;
+                    if again.is_none() {
+                        self.unread_tables.push((protocol, netns));
+                    }
+                    done = Some(netns);
+                }
+            }
+        }
+    }
+
+    fn refresh_namespaces<H>(&mut self, tracked: &TrackedProcesses<H>) {
+        if !std::mem::take(&mut self.namespaces.changed) {
+            return;
+        }
+        let members = &mut self.namespaces.members;
+        members.clear();
+        for (slot, process) in tracked.iter() {
+            let sockets = self.processes.get(slot as usize).and_then(Option::as_deref);
+            if let Some(netns) = sockets.and_then(|sockets| sockets.netns)
+                && process.is_live_member()
+            {
+                members.push((netns, slot));
+            }
+        }
+        members.sort_unstable();
+        shrink_vec(members);
+    }
+}

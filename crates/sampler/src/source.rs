@@ -1,0 +1,220 @@
+//! The interface between the driver and the place that readings come from: the
+//! live procfs, a captured one ([`LiveSource`](crate::live::LiveSource)), or the
+//! model kernel of the tests.
+//!
+//! The driver decides the order of the reads; a source only performs them. Anything
+//! may happen between two reads.
+
+use std::fmt::Debug;
+use std::time::Instant;
+
+use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
+use crate::io_counters::IoCounters;
+use crate::numbers::ProcessReadings;
+use crate::read::command_line::CmdlineResult;
+use crate::read::fd_sockets::FdSockets;
+use crate::read::outcome::{Failure, Outcome};
+use crate::read::process_list::PartialListing;
+use crate::read::procfs::ProcDir;
+
+/// What a source keeps for each tracked process between two reads, such as open
+/// descriptors. Dropping it closes them.
+pub(crate) trait Handles: Debug + Default {
+    /// The number of open descriptors.
+    fn open_fds(&self) -> usize;
+}
+
+#[cfg(test)]
+impl Handles for () {
+    fn open_fds(&self) -> usize {
+        0
+    }
+}
+
+/// A tracked process as a source needs it.
+#[derive(Debug)]
+pub(crate) struct Target<'a, H> {
+    pub(crate) key: ProcessKey,
+    /// Decides its share of the descriptor budget.
+    pub(crate) slot: Slot,
+    /// A thread that has the memory and the descriptors of a process whose leader
+    /// has exited.
+    pub(crate) live_thread: Option<u32>,
+    pub(crate) handles: &'a mut H,
+}
+
+/// The fields of `/proc/PID/stat` that identify a process and its parent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatSummary {
+    /// 0 if the parent is not visible.
+    pub(crate) ppid: u32,
+    /// In ticks since boot.
+    pub(crate) starttime: u64,
+    /// The state is `Z` or `X`: the leader has exited.
+    pub(crate) is_zombie: bool,
+    pub(crate) num_threads: u64,
+}
+
+impl StatSummary {
+    /// Whether the leader has exited while other threads live.
+    pub(crate) fn leader_exited(&self) -> bool {
+        self.is_zombie && self.num_threads > 1
+    }
+}
+
+/// The fields of `/proc/PID/stat` that describe a process as a parent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ParentStat {
+    /// Page faults of the children that it has waited for.
+    pub(crate) cminflt: u64,
+    /// It has exited, so its children have other parents.
+    pub(crate) is_zombie: bool,
+}
+
+/// The result of a check whether a process still exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Existence {
+    pub(crate) exited: bool,
+    /// The number of its descriptors, where the check reads it as well.
+    pub(crate) fds: Option<Outcome<u64>>,
+}
+
+/// ProcDir readings of processes come from.
+pub(crate) trait ProcessSource: Sized {
+    type Handles: Handles;
+
+    /// Lists all processes, by ascending pid.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn list(&mut self) -> Result<&[ProcessKey], Failure>;
+
+    /// Lists the pids that were assigned since the last listing. `None` where the
+    /// source cannot; then [`list`](Self::list) is called.
+    fn list_new(&mut self) -> Option<PartialListing<'_>> {
+        None
+    }
+
+    /// Clock ticks since boot, in which start times are given.
+    fn boot_ticks(&mut self) -> u64;
+
+    /// Reads `stat` of the process that has this pid now.
+    fn stat(&mut self, pid: u32) -> Outcome<StatSummary>;
+
+    /// Whether this pid is still that of the listed process.
+    fn inode_matches(&mut self, key: ProcessKey) -> bool;
+
+    /// A thread of a process other than its leader.
+    fn live_thread(&mut self, key: ProcessKey) -> Option<u32>;
+
+    /// Whether a process has this thread.
+    fn has_thread(&mut self, pid: u32, tid: u32) -> bool;
+
+    /// Whether processes have a CPU clock, which tells without a lock of the process
+    /// whether it has run.
+    fn has_cpu_clock(&self) -> bool;
+
+    /// The CPU clock of a process in nanoseconds.
+    fn cpu_clock(&mut self, pid: u32) -> Option<u64>;
+
+    /// CPU time in nanoseconds, and the instant of the reading.
+    fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)>;
+
+    /// Prepares for [`read_cmdlines`](Self::read_cmdlines). `false`: no command line
+    /// can be read now.
+    fn prepare_cmdlines(&mut self) -> bool {
+        true
+    }
+
+    /// Whether an earlier read of the command line of this pid still blocks.
+    fn is_still_stuck(&mut self, pid: u32) -> bool;
+
+    /// Reads the command lines of `pids` and empties the list. `each` is called once
+    /// for each with its index, and may use the source meanwhile.
+    fn read_cmdlines(
+        &mut self,
+        pids: &mut Vec<u32>,
+        each: &mut dyn FnMut(&mut Self, usize, CmdlineResult<'_>),
+    );
+
+    /// `/proc/PID/io` of a tracked process.
+    fn io(&mut self, process: Target<'_, Self::Handles>) -> Outcome<IoCounters>;
+
+    /// `/proc/PID/io` of a process that is not tracked.
+    fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters>;
+
+    /// Reads a process as a parent.
+    fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat>;
+
+    /// Checks whether a process still exists; a zombie does.
+    fn check_exists(&mut self, process: Target<'_, Self::Handles>) -> Existence;
+
+    /// Whether the handles prove that a process exists which is not listed.
+    fn is_alive_by_handles(&mut self, handles: &Self::Handles) -> bool;
+
+    /// Reads the gauges at the end of a window. `fds`: the number of descriptors, where
+    /// it is known already.
+    fn read_gauges(
+        &mut self,
+        process: Target<'_, Self::Handles>,
+        fds: Option<Outcome<u64>>,
+        readings: &mut ProcessReadings,
+    );
+
+    /// Reads the gauges of a process whose leader has exited from a thread of it.
+    fn read_thread_gauges(&mut self, pid: u32, tid: u32, readings: &mut ProcessReadings);
+
+    /// Whether descriptors are counted by listing them, which takes the same
+    /// permission as reading their links.
+    fn counts_fds_by_listing(&self) -> bool {
+        false
+    }
+
+    /// Divides the descriptor budget among this number of tracked processes.
+    fn split_fd_budget(&mut self, _processes: usize) {}
+
+    /// Closes the descriptors of the process in this slot that exceed its share.
+    fn limit_handles(&mut self, _slot: Slot, _handles: &mut Self::Handles) {}
+
+    /// Bytes per page.
+    fn page_size(&self) -> u64;
+}
+
+/// ProcDir readings of sockets come from. The default methods are a source without
+/// sockets.
+pub(crate) trait SocketSource: ProcessSource {
+    /// Reads the links of descriptors and adds the sockets to `found`: from a position
+    /// on (0: from the start) and at most `limit` descriptors. Gives the position at
+    /// which to continue if there may be more.
+    fn scan_fds(
+        &mut self,
+        _process: Target<'_, Self::Handles>,
+        _from: u64,
+        _limit: u64,
+        _found: &mut FdSockets,
+    ) -> Outcome<Option<u64>> {
+        Outcome::Value(None)
+    }
+
+    /// The network namespace of a process.
+    fn netns(&mut self, _process: ProcDir) -> Outcome<NetnsId> {
+        Outcome::Denied
+    }
+
+    /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in the
+    /// network namespace of a process, possibly more than once.
+    fn established(
+        &mut self,
+        _process: ProcDir,
+        _netns: NetnsId,
+        _protocol: Protocol,
+        _found: &mut dyn FnMut(u64),
+    ) -> Outcome<()> {
+        Outcome::Value(())
+    }
+
+    /// Whether a table is read as text, which may omit rows while sockets are closed.
+    fn uses_text_table(&self, _netns: NetnsId, _protocol: Protocol) -> bool {
+        false
+    }
+}
