@@ -1,4 +1,4 @@
-//! Which conf is meant.
+//! The location of the config file.
 
 use std::path::{Path, PathBuf};
 
@@ -7,31 +7,30 @@ use psstat_matcher::host_config::HostClass;
 use crate::args::ConfArgs;
 use psstat_support::escape;
 
-/// A conf file, and how it came to be the one that is read.
+/// The location of the config file, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
-    /// The file.
+    /// The path.
     pub path: PathBuf,
-    /// Whether an option or an environment variable names it, so that its
-    /// absence is an error.
-    pub named: bool,
+    /// Whether it is from an option or an environment variable, so that a
+    /// missing file is an error.
+    pub explicit: bool,
 }
 
-/// The conf that the options mean: `--conf`, or that of `--class`, or that of
-/// this host's class.
+/// The config file of `--conf`, of `--class`, or of this host's class.
 pub(crate) fn locate(args: &ConfArgs) -> Location {
     if let Some(path) = &args.conf {
-        return Location { path: path.clone(), named: true };
+        return Location { path: path.clone(), explicit: true };
     }
     if let Some(class) = &args.class {
-        return Location { path: class.config_path(), named: true };
+        return Location { path: class.config_path(), explicit: true };
     }
     let host = rustix::system::uname();
     let class = HostClass::from_hostname(&host.nodename().to_string_lossy());
-    Location { path: class.config_path(), named: false }
+    Location { path: class.config_path(), explicit: false }
 }
 
-/// A path as it may be shown.
-pub(crate) fn shown(path: &Path) -> String {
+/// A path as safe text.
+pub(crate) fn display(path: &Path) -> String {
     escape::bytes(path.as_os_str().as_encoded_bytes())
 }

@@ -1,26 +1,25 @@
-//! The image of a process where no rule names one: its executable's name.
+//! The image of a process without a config file: its executable name.
 
 use psstat_matcher::ImageName;
 use psstat_proc_parse::Cmdline;
 
-/// The name for a process whose first argument says nothing.
+/// The name for a process without a usable first argument.
 pub(crate) const UNNAMED: &str = "unnamed";
 
-/// The executable's name as its process tells it: the base name of `argv[0]`,
+/// The executable name from the command line: the base name of `argv[0]`,
 /// without the `-` of a login shell.
 ///
-/// A process that wrote a title over its command line (`nginx: worker
-/// process`, `sshd: root@pts/0`) has the name before the colon; a title
-/// without a colon (browsers) that before the first space. What an image's
-/// name may not hold becomes `_`.
+/// For a title (`nginx: worker process`, `sshd: root@pts/0`) it is the name
+/// before the colon; for a title without a colon (browsers) the name before the
+/// first space. Characters that are not valid in an image name become `_`.
 pub(crate) fn image(command_line: &[u8]) -> String {
     let mut args = Cmdline::new(command_line).args();
     let mut program = args.next().unwrap_or_default();
-    // Titles leave the old arguments' place behind as NULs.
-    let alone = args.all(<[u8]>::is_empty);
+    // A title is followed by the NULs of the overwritten arguments.
+    let is_single = args.all(<[u8]>::is_empty);
     if let Some(end) = strip_title(program) {
         program = program.get(..end).unwrap_or_default();
-    } else if alone {
+    } else if is_single {
         program = program.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     }
     let base = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -33,7 +32,7 @@ pub(crate) fn image(command_line: &[u8]) -> String {
     if name.is_empty() { UNNAMED.to_owned() } else { name }
 }
 
-/// Where a title's colon stands: one that ends the text or has a space behind.
+/// The position of a title's colon, which is at the end or before a space.
 fn strip_title(program: &[u8]) -> Option<usize> {
     (0..program.len()).find(|&at| {
         program.get(at) == Some(&b':') && matches!(program.get(at + 1), None | Some(b' '))

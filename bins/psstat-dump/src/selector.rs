@@ -1,4 +1,4 @@
-//! Which processes are looked at, and which images they make.
+//! Selects processes and groups them into images.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,81 +9,82 @@ use psstat_sampler::{Candidate, ImageId};
 use crate::executable;
 use crate::table::row::ProcessId;
 
-/// The image of an ad-hoc rule.
+/// The image of patterns from the command line.
 pub const PATTERN_IMAGE: &str = "match";
 
-/// The image to which every chosen process belongs, so that its sums count a
-/// process, or a socket, of several images once.
+/// The image of all selected processes. Its sums count a process or socket
+/// that belongs to several images once.
 pub const TOTAL: ImageId = ImageId(0);
 
-/// What makes an image.
+/// The source of the images.
 #[derive(Debug)]
 pub enum Source {
-    /// The executable's name; see [`executable::image`].
+    /// Executable names.
     Executable,
-    /// The rules of a conf.
+    /// The rules of a config file.
     Conf {
-        /// The file.
+        /// The path.
         path: PathBuf,
-        /// What it says.
+        /// The rules.
         rules: Rules,
     },
-    /// Patterns from the command line, all of one image, [`AD_HOC`].
+    /// Patterns from the command line, all of the image [`PATTERN_IMAGE`].
     Regex(Rules),
 }
 
-/// Sorts processes into images.
+/// Groups processes into images.
 #[derive(Debug)]
 pub struct Selector {
     source: Source,
-    /// The images that were asked for; empty: all.
+    /// The selected images; empty: all.
     include: Vec<String>,
-    /// The images by number, less one for the total.
+    /// Image names by id - 1; id 0 is the total.
     names: Vec<String>,
-    by_name: HashMap<String, ImageId>,
-    /// Number of the source's image → its number here; `None`: not wanted.
+    ids: HashMap<String, ImageId>,
+    /// Image ids by the source's index of the image; `None`: not selected.
     rule_images: Vec<Option<ImageId>>,
-    /// This very process, which is no part of what is looked at.
+    /// This process, which is excluded.
     self_pid: Option<u32>,
-    who: HashMap<u32, (u32, Vec<u8>)>,
+    /// Parent pid and command line by pid.
+    identities: HashMap<u32, (u32, Vec<u8>)>,
 }
 
 impl Selector {
-    /// Makes images by `source`, of which only those `wanted` are taken where
-    /// any are named. A wanted image is there even with no process.
-    pub fn new(source: Source, wanted: &[ImageName], own: Option<u32>) -> Selector {
-        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        let mut chooser = Selector {
+    /// Groups processes by `source`. If `include` is not empty, only these
+    /// images exist, with or without processes.
+    pub fn new(source: Source, include: &[ImageName], self_pid: Option<u32>) -> Selector {
+        let include: Vec<String> = include.iter().map(ToString::to_string).collect();
+        let mut selector = Selector {
             source,
-            include: wanted.clone(),
+            include: include.clone(),
             names: Vec::new(),
-            by_name: HashMap::new(),
+            ids: HashMap::new(),
             rule_images: Vec::new(),
-            self_pid: own,
-            who: HashMap::new(),
+            self_pid,
+            identities: HashMap::new(),
         };
-        let of_rules: Vec<String> = match &chooser.source {
+        let rule_images: Vec<String> = match &selector.source {
             Source::Executable => Vec::new(),
             Source::Conf { rules, .. } | Source::Regex(rules) => {
                 rules.images().iter().map(ToString::to_string).collect()
             }
         };
-        for name in of_rules {
-            let number = chooser.is_wanted(&name).then(|| chooser.number(&name));
-            chooser.rule_images.push(number);
+        for name in rule_images {
+            let id = selector.is_included(&name).then(|| selector.id(&name));
+            selector.rule_images.push(id);
         }
-        for name in &wanted {
-            chooser.number(name);
+        for name in &include {
+            selector.id(name);
         }
-        chooser
+        selector
     }
 
-    /// What makes the images.
+    /// The source of the images.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// The images that are known, by number; the total is none of them.
+    /// All images so far, by id, without the total.
     pub fn images(&self) -> impl Iterator<Item = (ImageId, &str)> {
         (1..).map(ImageId).zip(self.names.iter().map(String::as_str))
     }
@@ -93,18 +94,18 @@ impl Selector {
         self.names.get(image.index().checked_sub(1)?).map(String::as_str)
     }
 
-    /// The rules that hit their step limit on some command line, each with its
-    /// image: it is not known whether they match that.
-    pub fn gave_up(&self) -> Vec<(&str, &Rule)> {
+    /// The rules that exceeded their step limit on some command line, each with
+    /// its image. Whether they match that command line is unknown.
+    pub fn step_limited_rules(&self) -> Vec<(&str, &Rule)> {
         let (Source::Conf { rules, .. } | Source::Regex(rules)) = &self.source else {
             return Vec::new();
         };
-        let gave_up = rules.rules().iter().filter(|rule| rule.step_limit_hits() > 0);
+        let limited = rules.rules().iter().filter(|rule| rule.step_limit_hits() > 0);
         let image = |rule: &Rule| rules.images().get(rule.image()).map_or("", ImageName::as_str);
-        gave_up.map(|rule| (image(rule), rule)).collect()
+        limited.map(|rule| (image(rule), rule)).collect()
     }
 
-    /// Puts a process into its images, and notes who it is.
+    /// Adds the images of a process to `images`, and records its identity.
     pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
         if Some(candidate.pid) == self.self_pid {
             return;
@@ -112,58 +113,60 @@ impl Selector {
         match &self.source {
             Source::Executable => {
                 let name = executable::image(candidate.command_line);
-                if self.is_wanted(&name) {
-                    images.push(self.number(&name));
+                if self.is_included(&name) {
+                    images.push(self.id(&name));
                 }
             }
             Source::Conf { rules, .. } | Source::Regex(rules) => {
-                let of_rules = &self.rule_images;
-                rules.classify(candidate.args_joined, &mut |number| {
-                    images.extend(of_rules.get(number).copied().flatten());
+                let ids = &self.rule_images;
+                rules.classify(candidate.args_joined, &mut |index| {
+                    images.extend(ids.get(index).copied().flatten());
                 });
             }
         }
         if !images.is_empty() {
             images.push(TOTAL);
-            self.who.insert(candidate.pid, (candidate.ppid, candidate.args_joined.to_vec()));
+            let identity = (candidate.ppid, candidate.args_joined.to_vec());
+            self.identities.insert(candidate.pid, identity);
         }
     }
 
-    /// Who a chosen process is, as it was when it was last looked at.
+    /// The identity of a selected process when it was last classified.
     pub fn identity(&self, pid: u32, starttime: u64) -> ProcessId {
-        let (ppid, command_line) = self.who.get(&pid).cloned().unwrap_or_default();
+        let (ppid, command_line) = self.identities.get(&pid).cloned().unwrap_or_default();
         ProcessId { pid, ppid, starttime, command_line }
     }
 
-    /// Forgets the processes that are not among these.
-    pub fn retain(&mut self, is_there: impl Fn(u32) -> bool) {
-        self.who.retain(|pid, _| is_there(*pid));
+    /// Removes the identities of processes that no longer exist.
+    pub fn retain(&mut self, exists: impl Fn(u32) -> bool) {
+        self.identities.retain(|pid, _| exists(*pid));
     }
 
-    fn is_wanted(&self, name: &str) -> bool {
-        self.include.is_empty() || self.include.iter().any(|wanted| wanted == name)
+    fn is_included(&self, name: &str) -> bool {
+        self.include.is_empty() || self.include.iter().any(|included| included == name)
     }
 
-    fn number(&mut self, name: &str) -> ImageId {
-        if let Some(&number) = self.by_name.get(name) {
-            return number;
+    /// The id of an image, which is allocated on the first call.
+    fn id(&mut self, name: &str) -> ImageId {
+        if let Some(&id) = self.ids.get(name) {
+            return id;
         }
         self.names.push(name.to_owned());
         // There are fewer images than processes, whose pids fit.
-        let number = ImageId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        self.by_name.insert(name.to_owned(), number);
-        number
+        let id = ImageId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.ids.insert(name.to_owned(), id);
+        id
     }
 }
 
 /// Rules from patterns of the command line.
 ///
 /// # Errors
-/// The first pattern that is not taken, and why.
-pub fn ad_hoc(patterns: &[String]) -> Result<Rules, (&str, PatternError)> {
+/// The first invalid pattern, and the reason.
+pub fn pattern_rules(patterns: &[String]) -> Result<Rules, (&str, PatternError)> {
     let mut rules = Rules::default();
     for pattern in patterns {
-        // The name is one that can be an image's: a test holds it.
+        // A test checks that the name is valid.
         let Ok(image) = PATTERN_IMAGE.parse::<ImageName>() else { break };
         rules.push(image, pattern).map_err(|error| (pattern.as_str(), error))?;
     }
@@ -178,39 +181,39 @@ mod tests {
         Candidate { pid, ppid: 1, command_line, args_joined: text }
     }
 
-    fn images_of(chooser: &mut Selector, pid: u32, words: &str) -> Vec<String> {
+    fn images_of(selector: &mut Selector, pid: u32, words: &str) -> Vec<String> {
         let raw = words.replace(' ', "\0") + "\0";
         let mut images = Vec::new();
-        chooser.classify(&candidate(pid, raw.as_bytes(), words.as_bytes()), &mut images);
+        selector.classify(&candidate(pid, raw.as_bytes(), words.as_bytes()), &mut images);
         let (total, rest): (Vec<_>, Vec<_>) = images.into_iter().partition(|i| *i == TOTAL);
         assert_eq!(total.len(), usize::from(!rest.is_empty()));
-        rest.into_iter().map(|image| chooser.name(image).unwrap().to_owned()).collect()
+        rest.into_iter().map(|image| selector.name(image).unwrap().to_owned()).collect()
     }
 
     #[test]
-    fn by_executable() {
-        let mut chooser = Selector::new(Source::Executable, &[], Some(7));
-        assert_eq!(images_of(&mut chooser, 1, "/bin/cat x"), ["cat"]);
-        assert_eq!(images_of(&mut chooser, 2, "dog"), ["dog"]);
-        assert_eq!(images_of(&mut chooser, 3, "cat"), ["cat"]);
-        assert!(images_of(&mut chooser, 7, "cat").is_empty());
-        assert_eq!(chooser.images().count(), 2);
-        assert_eq!(chooser.identity(1, 5).command_line, b"/bin/cat x");
-        chooser.retain(|pid| pid != 1);
-        assert_eq!(chooser.identity(1, 5).command_line, b"");
+    fn groups_by_executable() {
+        let mut selector = Selector::new(Source::Executable, &[], Some(7));
+        assert_eq!(images_of(&mut selector, 1, "/bin/cat x"), ["cat"]);
+        assert_eq!(images_of(&mut selector, 2, "dog"), ["dog"]);
+        assert_eq!(images_of(&mut selector, 3, "cat"), ["cat"]);
+        assert!(images_of(&mut selector, 7, "cat").is_empty());
+        assert_eq!(selector.images().count(), 2);
+        assert_eq!(selector.identity(1, 5).command_line, b"/bin/cat x");
+        selector.retain(|pid| pid != 1);
+        assert_eq!(selector.identity(1, 5).command_line, b"");
     }
 
     #[test]
-    fn wanted_only() {
-        let wanted = ["dog".parse().unwrap(), "bird".parse().unwrap()];
-        let mut chooser = Selector::new(Source::Executable, &wanted, None);
-        assert!(images_of(&mut chooser, 1, "cat").is_empty());
-        assert_eq!(images_of(&mut chooser, 2, "dog"), ["dog"]);
-        assert_eq!(chooser.images().map(|(_, name)| name).collect::<Vec<_>>(), ["dog", "bird"]);
+    fn selects_images() {
+        let include = ["dog".parse().unwrap(), "bird".parse().unwrap()];
+        let mut selector = Selector::new(Source::Executable, &include, None);
+        assert!(images_of(&mut selector, 1, "cat").is_empty());
+        assert_eq!(images_of(&mut selector, 2, "dog"), ["dog"]);
+        assert_eq!(selector.images().map(|(_, name)| name).collect::<Vec<_>>(), ["dog", "bird"]);
     }
 
     #[test]
-    fn by_rules() {
+    fn groups_by_rules() {
         let conf = psstat_matcher::Conf::parse(b"c cat\nanimal cat|dog\nb bird\n");
         let source = || Source::Conf {
             path: PathBuf::from("x"),
@@ -220,21 +223,22 @@ mod tests {
         let mut all = Selector::new(source(), &[], None);
         assert_eq!(images_of(&mut all, 1, "a cat"), ["c", "animal"]);
         assert_eq!(all.images().count(), 3);
-        let wanted = ["animal".parse().unwrap(), "none".parse().unwrap()];
-        let mut some = Selector::new(source(), &wanted, None);
+        let include = ["animal".parse().unwrap(), "none".parse().unwrap()];
+        let mut some = Selector::new(source(), &include, None);
         assert_eq!(images_of(&mut some, 1, "a cat"), ["animal"]);
         assert!(images_of(&mut some, 1, "bird").is_empty());
         assert_eq!(some.images().map(|(_, name)| name).collect::<Vec<_>>(), ["animal", "none"]);
     }
 
     #[test]
-    fn by_patterns() {
+    fn groups_by_patterns() {
         let patterns = ["^x".to_owned(), "y$".to_owned()];
-        let mut chooser = Selector::new(Source::Regex(ad_hoc(&patterns).unwrap()), &[], None);
-        assert_eq!(images_of(&mut chooser, 1, "x y"), [PATTERN_IMAGE]);
-        assert_eq!(images_of(&mut chooser, 2, "z y"), [PATTERN_IMAGE]);
-        assert!(images_of(&mut chooser, 3, "z").is_empty());
+        let mut selector =
+            Selector::new(Source::Regex(pattern_rules(&patterns).unwrap()), &[], None);
+        assert_eq!(images_of(&mut selector, 1, "x y"), [PATTERN_IMAGE]);
+        assert_eq!(images_of(&mut selector, 2, "z y"), [PATTERN_IMAGE]);
+        assert!(images_of(&mut selector, 3, "z").is_empty());
         let bad = ["(".to_owned()];
-        assert_eq!(ad_hoc(&bad).unwrap_err().0, "(");
+        assert_eq!(pattern_rules(&bad).unwrap_err().0, "(");
     }
 }

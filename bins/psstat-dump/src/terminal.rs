@@ -74,7 +74,7 @@ pub enum Color {
 
 /// Colors text, or returns it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paint(bool);
+pub(crate) struct Paint(bool);
 
 impl Paint {
     /// Colors for stdout, according to the option `--color` and `NO_COLOR`.

@@ -1,4 +1,4 @@
-//! The live view's screens as text, at several sizes, and what keys do.
+//! The screens of the live view as text, at several sizes, and its keys.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -12,17 +12,17 @@ use psstat_sampler::{Health, IoCounters, Numbers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-fn row(images: Vec<String>, who: Option<ProcessId>, procs: u64, pcpu: f64, rss: u64) -> Row {
+fn row(images: Vec<String>, id: Option<ProcessId>, procs: u64, pcpu: f64, rss: u64) -> Row {
     let mut numbers = Numbers::default();
     (numbers.procs, numbers.pcpu, numbers.rss) = (procs, Some(pcpu), Some(rss));
     (numbers.tcp, numbers.udp, numbers.unix) = (Some(3), Some(0), Some(1));
     let done = IoCounters { rchar: 2048, wchar: 512, ..IoCounters::default() };
-    Row { images, who, numbers, io_done: Some((done, 1.0)) }
+    Row { images, id, numbers, io_done: Some((done, 1.0)) }
 }
 
 fn process(image: &str, pid: u32, pcpu: f64, command_line: &[u8]) -> Row {
-    let who = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
-    row(vec![image.to_owned()], Some(who), 1, pcpu, 1 << 20)
+    let id = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+    row(vec![image.to_owned()], Some(id), 1, pcpu, 1 << 20)
 }
 
 fn image(name: &str, procs: u64, pcpu: f64, rss: u64) -> Row {
@@ -53,12 +53,11 @@ fn app() -> App {
 
 fn press(app: &mut App, keys: &[KeyCode]) {
     for &code in keys {
-        assert_eq!(app.key(KeyEvent::new(code, KeyModifiers::NONE)), Next::Stay);
+        assert_eq!(app.key(KeyEvent::new(code, KeyModifiers::NONE)), Next::Continue);
     }
 }
 
-/// The screen's lines, without the spaces at their ends and empty lines at the
-/// end but the last.
+/// The lines of the screen without trailing spaces.
 fn screen(app: &mut App, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| view::draw(frame, app)).unwrap();
@@ -69,7 +68,7 @@ fn screen(app: &mut App, width: u16, height: u16) -> Vec<String> {
         while x < width {
             let symbol = buffer[(x, y)].symbol();
             line.push_str(symbol);
-            // A wide character has the next cell, too.
+            // A wide character takes two cells.
             x += if symbol.chars().all(|c| c < '\u{2e80}') { 1 } else { 2 };
         }
         line.trim_end().to_owned()
@@ -83,7 +82,7 @@ fn eighty_by_twenty_four() {
     assert_eq!(lines.len(), 24);
     let want = [
         "2023-11-14T22:13:20Z  3 processes, 2 images, CPU 50.0 %, RSS 12.0M",
-        "looking cost 12.0 ms of CPU in 1.00 s (1.2 %)",
+        "overhead: 12.0 ms CPU in 1.00 s (1.2 %)",
         "IMAGE             PROCS           %CPUv    RSS  RCHAR/S  WCHAR/S  CONN CPU",
         "+nginx                2 ####....   50.0   9.0M     2.0K     512B     4       ▃▅",
         "+cron                 1 ........    0.0   3.0M     2.0K     512B     4       ▁▁",
@@ -92,7 +91,7 @@ fn eighty_by_twenty_four() {
     assert!(lines[5..23].iter().all(String::is_empty));
     assert_eq!(
         lines[23],
-        "q quit  / filter  s sort  space unfold  enter page  p pause  h history  ? help"
+        "q quit  / filter  s sort  space expand  enter open  p pause  h history  ? help"
     );
 }
 
@@ -118,7 +117,7 @@ fn other_sizes_fit() {
 }
 
 #[test]
-fn the_current_line_is_always_there() {
+fn selected_line_is_visible() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char(' '), KeyCode::End]);
     let lines = screen(&mut app, 80, 6);
@@ -142,13 +141,13 @@ fn sorts_and_reverses() {
 }
 
 #[test]
-fn filters_as_one_types() {
+fn filters_incrementally() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('/'), KeyCode::Char('C'), KeyCode::Char('r')]);
     let lines = screen(&mut app, 80, 24);
     assert!(lines[3].starts_with("+cron") && lines[4].is_empty(), "{lines:?}");
     assert_eq!(lines[23], "filter: Cr_");
-    // In a command line.
+    // By a command line.
     press(&mut app, &[KeyCode::Backspace, KeyCode::Backspace, KeyCode::Char('日')]);
     assert!(screen(&mut app, 80, 24)[3].starts_with("+nginx"));
     press(&mut app, &[KeyCode::Enter]);
@@ -160,15 +159,15 @@ fn filters_as_one_types() {
     press(&mut app, &[KeyCode::Esc, KeyCode::Down]);
 }
 
-/// Letters with ctrl used to be typed as they are: ctrl-h, which some
-/// terminals send for backspace, added an `h`.
+/// Letters with ctrl used to be inserted: ctrl-h, which some terminals send for
+/// backspace, inserted an `h`.
 #[test]
-fn control_edits_the_filter_as_in_a_shell() {
+fn control_keys_edit_the_filter() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('/')]);
     let mut typed = |keys: &str, modifiers| {
         for key in keys.chars() {
-            assert_eq!(app.key(KeyEvent::new(KeyCode::Char(key), modifiers)), Next::Stay);
+            assert_eq!(app.key(KeyEvent::new(KeyCode::Char(key), modifiers)), Next::Continue);
         }
         app.filter.clone()
     };
@@ -181,7 +180,7 @@ fn control_edits_the_filter_as_in_a_shell() {
     assert_eq!(typed("S", KeyModifiers::SHIFT), "oneS");
     assert_eq!(typed("u", KeyModifiers::CONTROL), "");
     assert_eq!(typed("hw", KeyModifiers::CONTROL), "");
-    // Elsewhere they do nothing.
+    // Outside of the filter they have no effect.
     press(&mut app, &[KeyCode::Esc]);
     for key in ['q', 'p', '/', 'h'] {
         app.key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::CONTROL));
@@ -191,14 +190,13 @@ fn control_edits_the_filter_as_in_a_shell() {
     assert!(lines[23].starts_with("q quit"), "{lines:?}");
 }
 
-/// A command line used to end at the screen's edge, and the rest could not be
-/// seen.
+/// A command line used to be cut off at the edge of the screen.
 #[test]
-fn long_lines_of_a_page_go_on_in_the_next_row() {
+fn long_lines_of_a_report_are_wrapped() {
     let mut app = app();
     let long: String = (0..100).map(|number| format!("arg{number:02} ")).collect();
     let lines = vec!["process 7".to_owned(), long, "identity".to_owned()];
-    app.mode = Mode::Page { lines, from: 0 };
+    app.mode = Mode::Report { lines, first: 0 };
     let rows = screen(&mut app, 80, 24);
     assert_eq!(rows[0], "process 7");
     assert!(rows[1].starts_with("arg00 ") && rows[8].ends_with("arg99"), "{rows:?}");
@@ -207,14 +205,14 @@ fn long_lines_of_a_page_go_on_in_the_next_row() {
     assert!(screen(&mut app, 80, 24)[0].starts_with(&rows[2]));
     press(&mut app, &[KeyCode::End]);
     assert_eq!(screen(&mut app, 80, 24)[0], "identity");
-    // On a wider screen there are fewer rows.
+    // A wider screen has fewer rows.
     assert_eq!(screen(&mut app, 1000, 24)[0], "identity");
     press(&mut app, &[KeyCode::Up]);
     assert!(screen(&mut app, 1000, 24)[0].starts_with("arg00"));
 }
 
 #[test]
-fn unfolds_and_opens_a_page() {
+fn expands_and_opens_a_report() {
     let mut app = app();
     press(&mut app, &[KeyCode::Enter]);
     let lines = screen(&mut app, 80, 24);
@@ -222,14 +220,14 @@ fn unfolds_and_opens_a_page() {
     press(&mut app, &[KeyCode::Left]);
     assert!(screen(&mut app, 80, 24)[4].starts_with("+cron"));
 
-    // A process that is really there.
-    let own = std::process::id();
+    // A real process.
+    let pid = std::process::id();
     let mut real = snapshot(1.0);
-    real.processes = vec![process("cron", own, 0.0, b"own")];
+    real.processes = vec![process("cron", pid, 0.0, b"self")];
     app.set_snapshot(real, Duration::ZERO);
     press(&mut app, &[KeyCode::End, KeyCode::Enter, KeyCode::Down, KeyCode::Enter]);
     let lines = screen(&mut app, 80, 24);
-    assert_eq!(lines[0], format!("process {own}"));
+    assert_eq!(lines[0], format!("process {pid}"));
     assert_eq!(lines[2], "identity");
     press(&mut app, &[KeyCode::Down, KeyCode::Down]);
     assert_eq!(screen(&mut app, 80, 24)[0], "identity");
@@ -251,7 +249,7 @@ fn pause_freezes_the_table() {
 }
 
 #[test]
-fn histories_take_turns_and_end_with_their_image() {
+fn histories_switch_and_end_with_their_image() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('h')]);
     let lines = screen(&mut app, 80, 24);
@@ -264,16 +262,16 @@ fn histories_take_turns_and_end_with_their_image() {
     app.set_snapshot(more, Duration::ZERO);
     press(&mut app, &[KeyCode::Char('h')]);
     let lines = screen(&mut app, 80, 24);
-    // 4 of the 9 that there are now.
+    // 4 of now 9.
     assert!(lines[2].ends_with(" CONN") && lines[3].ends_with("▄▄█"), "{lines:?}");
-    let mut gone = snapshot(1.0);
-    gone.images.remove(0);
-    app.set_snapshot(gone, Duration::ZERO);
+    let mut without_cron = snapshot(1.0);
+    without_cron.images.remove(0);
+    app.set_snapshot(without_cron, Duration::ZERO);
     assert_eq!(app.histories.keys().collect::<Vec<_>>(), ["nginx"]);
 }
 
 #[test]
-fn help_and_the_ways_out() {
+fn help_and_quit() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('?')]);
     assert!(screen(&mut app, 80, 24)[0].starts_with("up, down, j, k"));

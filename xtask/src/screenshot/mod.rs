@@ -67,7 +67,7 @@ fn watch(terminal: &mut Terminal, time: Duration) {
 
 /// The duration of the window in the line about the cost of sampling, in seconds: `… in 1.00 s (`.
 fn window(screen: &str) -> Option<f64> {
-    let line = screen.lines().find(|line| line.contains(" of CPU in "))?;
+    let line = screen.lines().find(|line| line.contains(" CPU in "))?;
     line.split_once(" in ")?.1.split(' ').next()?.parse().ok()
 }
 
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn window_is_read_from_the_screen() {
         let screen = "2026-01-31T00:00:00Z  14 processes, 6 images\n\
-            looking cost 50.3 ms of CPU in 1.61 s (3.1 %)\n";
+            overhead: 50.3 ms CPU in 1.61 s (3.1 %)\n";
         assert_eq!(window(screen), Some(1.61));
         assert_eq!(window("measuring …"), None);
     }

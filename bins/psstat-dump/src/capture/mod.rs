@@ -1,12 +1,13 @@
-//! A copy of what a bug report needs of some processes.
+//! Captures the files of processes that a bug report needs.
 //!
-//! A folder like `/proc`: for each process `stat`, `statm`, `status`, `io`,
-//! `limits`, `comm`, its scrubbed `cmdline`, the links of `fd` and `ns`, and
-//! the tables of `net`, of which only the rows of captured processes' sockets
-//! are kept. Names of files and sockets are scrubbed like command lines; the
-//! process's own name, of at most 15 bytes, is not. Beside them the machine's `stat`, `uptime` and `version`. What
-//! could not be read is not there. The links say what descriptors were open
-//! on; on another machine they lead nowhere, or elsewhere.
+//! The result is a directory like `/proc`: for each process `stat`, `statm`,
+//! `status`, `io`, `limits`, `comm`, the redacted `cmdline`, the links of `fd`
+//! and `ns`, and the tables of `net` with only the rows of the captured
+//! processes' sockets; in addition `stat`, `uptime` and `version` of the host.
+//! Names of files and sockets are redacted like command lines; the name of the
+//! process, at most 15 bytes, is not. Files that could not be read are missing.
+//! The links contain the targets of descriptors, which do not exist on another
+//! host.
 
 pub(crate) mod scrub;
 
@@ -22,23 +23,23 @@ use psstat_proc_parse::net::{inet, unix};
 
 use crate::process_report::{Files, ReadError};
 
-/// Files of a process that are taken as they are.
+/// Files of a process that are copied without changes.
 const FILES: [&str; 6] = ["stat", "statm", "status", "io", "limits", "comm"];
 /// The socket tables.
 const TABLES: [&str; 5] = ["tcp", "tcp6", "udp", "udp6", "unix"];
-/// Files of the machine that are taken as they are.
-const MACHINE: [&str; 3] = ["stat", "uptime", "version"];
+/// Files of the host that are copied without changes.
+const HOST_FILES: [&str; 3] = ["stat", "uptime", "version"];
 
-/// What became of a capture.
+/// The result of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Captured {
-    /// How many processes are in it.
+    /// Number of captured processes.
     pub process_count: usize,
-    /// Which files could not be read, and of how many processes.
+    /// Number of processes for which each file could not be read.
     pub unread: BTreeMap<String, usize>,
 }
 
-/// What was read of one process.
+/// The data of one process.
 struct Process {
     pid: u32,
     files: Vec<(&'static str, Vec<u8>)>,
@@ -46,15 +47,15 @@ struct Process {
     links: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Copies these processes from `proc` into the new folder `to`, which only
-/// this user may enter.
+/// Copies these processes from `proc` into the new directory `to`, which is
+/// accessible only for this user.
 ///
 /// # Errors
-/// When the folder is there already and not empty, or cannot be written.
+/// When the directory exists and is not empty, or cannot be written.
 pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captured> {
     create_dir(to)?;
     let mut captured = Captured::default();
-    for name in MACHINE {
+    for name in HOST_FILES {
         if let Ok(bytes) = fs::read(proc.join(name)) {
             write(&to.join(name), &bytes)?;
         }
@@ -70,7 +71,7 @@ pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captur
                 sockets.insert(inode);
             }
         }
-        // One reading a network namespace.
+        // Read once per network namespace.
         tables.entry(process.namespace()).or_insert_with(|| {
             let read = |name| Some((name, files.read(&format!("net/{name}")).ok()?));
             TABLES.into_iter().filter_map(read).collect()
@@ -79,14 +80,14 @@ pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captur
     }
     let mut written: BTreeMap<Vec<u8>, PathBuf> = BTreeMap::new();
     for process in &processes {
-        let folder = to.join(process.pid.to_string());
-        process.write(&folder)?;
-        let net = folder.join("net");
+        let dir = to.join(process.pid.to_string());
+        process.write(&dir)?;
+        let net = dir.join("net");
         create_dir(&net)?;
         let namespace = process.namespace();
         for (name, table) in tables.get(&namespace).into_iter().flatten() {
             let file = net.join(name);
-            // The same file again costs nothing; where that cannot be, a copy.
+            // A hard link to the first copy if possible, else another copy.
             let first = written.get(&namespace).map(|first| first.join(name));
             if first.is_none_or(|first| fs::hard_link(first, &file).is_err()) {
                 write(&file, &filter_rows(name, table, &sockets))?;
@@ -98,64 +99,64 @@ pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captur
     Ok(captured)
 }
 
-/// All of a process; `None` where it has ended.
+/// Reads all files of a process; `None` if it has exited.
 fn read(pid: u32, files: &Files, unread: &mut BTreeMap<String, usize>) -> Option<Process> {
     let mut process = Process { pid, files: Vec::new(), descriptors: None, links: Vec::new() };
-    let mut failed = |name: &str, why: &ReadError| {
-        if *why != ReadError::Gone {
+    let mut failed = |name: &str, error: &ReadError| {
+        if *error != ReadError::NotFound {
             *unread.entry(name.to_owned()).or_default() += 1;
         }
     };
     for name in FILES {
         match files.read(name) {
             Ok(bytes) => process.files.push((name, bytes)),
-            Err(why) => failed(name, &why),
+            Err(error) => failed(name, &error),
         }
     }
     match files.command_line() {
         Ok(raw) => process.files.push(("cmdline", scrub::command_line(&raw))),
-        Err(why) => failed("cmdline", &why),
+        Err(error) => failed("cmdline", &error),
     }
     match files.descriptors() {
         Ok(links) => {
             let scrubbed = |(fd, link): (u32, Vec<u8>)| (fd, scrub::link(&link));
             process.descriptors = Some(links.into_iter().map(scrubbed).collect());
         }
-        Err(why) => failed("fd", &why),
+        Err(error) => failed("fd", &error),
     }
     for name in ["ns/net", "ns/pid"] {
         match files.link(name) {
             Ok(link) => process.links.push((name, link)),
-            Err(why) => failed(name, &why),
+            Err(error) => failed(name, &error),
         }
     }
-    // Without a stat there is no process; one that went while it was read
-    // would be half there.
-    let is_whole = process.files.iter().any(|(name, _)| *name == "stat");
-    (is_whole && files.read("stat").is_ok()).then_some(process)
+    // A process without stat is not a process. One that exited during the
+    // capture is omitted, because its files are incomplete.
+    let has_stat = process.files.iter().any(|(name, _)| *name == "stat");
+    (has_stat && files.read("stat").is_ok()).then_some(process)
 }
 
 impl Process {
-    /// What tells its network namespace from others; where that may not be
-    /// read, it is taken for its own.
+    /// The identity of the network namespace. If it cannot be read, the process
+    /// is treated as if it had its own.
     fn namespace(&self) -> Vec<u8> {
         let link = self.links.iter().find(|(name, _)| *name == "ns/net");
         link.map_or_else(|| self.pid.to_string().into_bytes(), |(_, link)| link.clone())
     }
 
-    fn write(&self, folder: &Path) -> io::Result<()> {
-        create_dir(folder)?;
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        create_dir(dir)?;
         for (name, bytes) in &self.files {
-            write(&folder.join(name), bytes)?;
+            write(&dir.join(name), bytes)?;
         }
-        create_dir(&folder.join("ns"))?;
+        create_dir(&dir.join("ns"))?;
         for (name, link) in &self.links {
-            symlink(std::ffi::OsString::from_vec(link.clone()), folder.join(name))?;
+            symlink(std::ffi::OsString::from_vec(link.clone()), dir.join(name))?;
         }
         if let Some(links) = &self.descriptors {
-            create_dir(&folder.join("fd"))?;
+            create_dir(&dir.join("fd"))?;
             for (fd, link) in links {
-                let at = folder.join("fd").join(fd.to_string());
+                let at = dir.join("fd").join(fd.to_string());
                 symlink(std::ffi::OsString::from_vec(link.clone()), at)?;
             }
         }
@@ -163,15 +164,14 @@ impl Process {
     }
 }
 
-/// The rows of a table that belong to these sockets, the heading, and rows in
-/// a form that is not known.
+/// The heading, the rows of these sockets, and rows in an unknown format.
 fn filter_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
     let is_kept = |line: &&[u8]| {
-        let bare = line.strip_suffix(b"\n").unwrap_or(line);
+        let row = line.strip_suffix(b"\n").unwrap_or(line);
         let inode = if name == "unix" {
-            unix::Row::parse(bare).map(|row| row.inode)
+            unix::Row::parse(row).map(|row| row.inode)
         } else {
-            inet::Row::parse(bare).map(|row| row.inode)
+            inet::Row::parse(row).map(|row| row.inode)
         };
         inode.map_or(true, |inode| sockets.contains(&inode))
     };
@@ -179,16 +179,16 @@ fn filter_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
     if name != "unix" {
         return lines.collect::<Vec<_>>().concat();
     }
-    // A socket's path is a name that a process chose.
+    // The path of a socket can contain secrets.
     lines.flat_map(scrub::path_of_row).collect()
 }
 
-/// Makes a folder, or takes one that is empty.
+/// Creates a directory, or accepts an empty one.
 fn create_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if fs::read_dir(path)?.next().is_some() {
-                return Err(io::Error::new(error.kind(), "the folder is not empty"));
+                return Err(io::Error::new(error.kind(), "the directory is not empty"));
             }
             Ok(())
         }
@@ -213,8 +213,8 @@ mod tests {
                  00000000     0        0 {inode} 1 0000000000000000 20 4 30 10 -1\n"
             )
         };
-        let table = format!("  sl  local_address\n{}{}odd\n", row(7), row(8));
-        let want = format!("  sl  local_address\n{}odd\n", row(8));
+        let table = format!("  sl  local_address\n{}{}unknown\n", row(7), row(8));
+        let want = format!("  sl  local_address\n{}unknown\n", row(8));
         let kept = filter_rows("tcp", table.as_bytes(), &BTreeSet::from([8]));
         assert_eq!(String::from_utf8(kept).unwrap(), want);
         let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\

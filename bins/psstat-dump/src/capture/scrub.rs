@@ -1,10 +1,10 @@
-//! Command lines without what looks secret.
+//! Redacts probable secrets in command lines.
 //!
-//! What is taken out becomes [`MARK`]; the rest stays byte for byte, so that
-//! rules can be tried on it. It is a guess on the careful side: the value of
-//! whatever is named like a secret, what stands in the place of a password in
-//! a URL, the passwords of some well-known programs, and long words of
-//! letters and digits mixed, as keys and tokens are.
+//! A secret is replaced by [`REDACTED`]; all other bytes are unchanged, so that
+//! rules can be tested on the result. This is a heuristic that prefers to
+//! redact too much: values with a name like a secret, passwords in URLs, the
+//! password options of well-known programs, and long words of letters and
+//! digits, such as keys and tokens.
 
 mod words;
 
@@ -12,10 +12,10 @@ use psstat_proc_parse::{Cmdline, FdTarget};
 
 use words::ArgScanner;
 
-/// What stands where a secret was.
-pub(crate) const REDACTED: &str = "SCRUBBED";
+/// Replaces a secret.
+pub(crate) const REDACTED: &str = "REDACTED";
 
-/// Parts of names that tell of a secret.
+/// Parts of the names of secrets.
 const SECRET_NAMES: [&str; 16] = [
     "pass",
     "pwd",
@@ -35,9 +35,9 @@ const SECRET_NAMES: [&str; 16] = [
     "cookie",
 ];
 
-/// The shortest word of letters and digits mixed that is taken for a key.
+/// Minimum length of a word of letters and digits that is treated as a key.
 const KEY_LEN: usize = 32;
-/// How words of well-known keys begin, the shorter ones included.
+/// Prefixes of well-known keys, which can be shorter.
 const KEY_STARTS: [&str; 16] = [
     "AKIA",
     "ASIA",
@@ -57,26 +57,26 @@ const KEY_STARTS: [&str; 16] = [
     "npm_",
 ];
 
-/// The command line, as `/proc/PID/cmdline` has it, without what looks secret.
+/// Redacts a command line in the format of `/proc/PID/cmdline`.
 pub(crate) fn command_line(raw: &[u8]) -> Vec<u8> {
-    // A title is one text; its words are what arguments are elsewhere.
+    // A title is a single text; its words are treated as arguments.
     let is_title = Cmdline::new(raw).args().skip(1).all(<[u8]>::is_empty);
     let is_end = |byte: &u8| *byte == 0 || (is_title && byte.is_ascii_whitespace());
     let mut words = ArgScanner::default();
-    let mut scrubbed = Vec::new();
+    let mut redacted = Vec::new();
     for argument in raw.split_inclusive(is_end) {
         let (argument, end) = match argument.split_last() {
             Some((end, rest)) if is_end(end) => (rest, Some(*end)),
             _ => (argument, None),
         };
-        scrubbed.extend(words.argument(argument));
-        scrubbed.extend(end);
+        redacted.extend(words.argument(argument));
+        redacted.extend(end);
     }
-    scrubbed
+    redacted
 }
 
-/// What a descriptor is open on, without what looks secret: a file's name may
-/// hold a key, or its query. What the kernel itself says (`socket:[7]`) stays.
+/// Redacts the target of a descriptor: a file name can contain a key or a
+/// query. Targets that the kernel generates (`socket:[7]`) are unchanged.
 pub(crate) fn link(target: &[u8]) -> Vec<u8> {
     match FdTarget::parse(target) {
         FdTarget::File { .. } | FdTarget::Memfd(_) => values(target),
@@ -84,8 +84,8 @@ pub(crate) fn link(target: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A row of `/proc/net/unix` with its path scrubbed, which is the rest of it
-/// behind the seventh column.
+/// Redacts the path in a row of `/proc/net/unix`, which follows the seventh
+/// column.
 pub(crate) fn path_of_row(row: &[u8]) -> Vec<u8> {
     let mut starts = (1..row.len()).filter(|&at| {
         row.get(at - 1) == Some(&b' ') && row.get(at).is_some_and(|byte| *byte != b' ')
@@ -104,7 +104,7 @@ fn lower(text: &[u8]) -> String {
     String::from_utf8_lossy(text).to_ascii_lowercase()
 }
 
-/// Whether it is named like a secret.
+/// Whether the name is that of a secret.
 fn is_secret_name(name: &[u8]) -> bool {
     let name = lower(name);
     SECRET_NAMES.iter().any(|part| name.contains(part))
@@ -112,7 +112,7 @@ fn is_secret_name(name: &[u8]) -> bool {
         || name.ends_with("-pw")
 }
 
-/// An argument without what looks secret by itself.
+/// Redacts secrets that can be recognized within an argument.
 fn values(argument: &[u8]) -> Vec<u8> {
     let argument = named_values(argument);
     let argument = passwords_in_urls(&argument);
@@ -120,8 +120,9 @@ fn values(argument: &[u8]) -> Vec<u8> {
     keys(&argument)
 }
 
-/// `name=value` and `name:value` anywhere in an argument. At its start the
-/// value is all of the rest; elsewhere it ends where such values do.
+/// Redacts values in `name=value` and `name:value` anywhere in an argument. If
+/// the name is at the start, the value is the rest of the argument; otherwise
+/// it ends at a separator.
 fn named_values(argument: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = argument;
@@ -130,16 +131,16 @@ fn named_values(argument: &[u8]) -> Vec<u8> {
         let value = value.unwrap_or_default();
         let is_part =
             |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        // As in JSON, a name may be quoted, and a space may come before a value.
-        let bare = trimmed_end(before, b"\"' ");
-        let start = bare.iter().rposition(|byte| !is_part(byte)).map_or(0, |last| last + 1);
+        // As in JSON, a name can be quoted, and a space can precede the value.
+        let name = trimmed_end(before, b"\"' ");
+        let start = name.iter().rposition(|byte| !is_part(byte)).map_or(0, |last| last + 1);
         let gap = value.iter().position(|byte| *byte != b' ').unwrap_or(0);
         let (gap, value) = value.split_at(gap);
         out.extend(rest.get(..=at).unwrap_or_default());
         out.extend(gap);
         if value.is_empty()
             || value.starts_with(b"//")
-            || !is_secret_name(bare.get(start..).unwrap_or_default())
+            || !is_secret_name(name.get(start..).unwrap_or_default())
         {
             rest = value;
             continue;
@@ -158,25 +159,25 @@ fn named_values(argument: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A text without these bytes at its end.
+/// The text without these bytes at its end.
 fn trimmed_end<'a>(text: &'a [u8], bytes: &[u8]) -> &'a [u8] {
     let last = text.iter().rposition(|byte| !bytes.contains(byte));
     text.get(..last.map_or(0, |last| last + 1)).unwrap_or_default()
 }
 
-/// `scheme://user:password@host`.
+/// Redacts passwords in `scheme://user:password@host`.
 fn passwords_in_urls(argument: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = argument;
     while let Some(at) = rest.windows(3).position(|part| part == b"://") {
-        let (scheme, behind) = rest.split_at(at + 3);
+        let (scheme, after) = rest.split_at(at + 3);
         out.extend_from_slice(scheme);
-        let end = behind.iter().position(|byte| b"/?# \t\n\"'".contains(byte));
-        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        let end = after.iter().position(|byte| b"/?# \t\n\"'".contains(byte));
+        let (authority, after) = after.split_at(end.unwrap_or(after.len()));
         let host = authority.iter().rposition(|byte| *byte == b'@');
         let colon = authority.iter().position(|byte| *byte == b':');
         match (colon, host) {
-            // A token stands where the user does: `https://TOKEN@host`.
+            // A token instead of the user: `https://TOKEN@host`.
             (None, Some(host)) if is_key(authority.get(..host).unwrap_or_default()) => {
                 out.extend_from_slice(REDACTED.as_bytes());
                 out.extend_from_slice(authority.get(host..).unwrap_or_default());
@@ -188,13 +189,13 @@ fn passwords_in_urls(argument: &[u8]) -> Vec<u8> {
             }
             _ => out.extend_from_slice(authority),
         }
-        rest = behind;
+        rest = after;
     }
     out.extend_from_slice(rest);
     out
 }
 
-/// What follows `Bearer` or `Basic`, as in a header.
+/// Redacts the text after `Bearer` or `Basic`, as in a header.
 fn headers(argument: &[u8]) -> Vec<u8> {
     let text = argument.to_ascii_lowercase();
     for word in [&b"bearer "[..], b"basic "] {
@@ -206,10 +207,10 @@ fn headers(argument: &[u8]) -> Vec<u8> {
     argument.to_vec()
 }
 
-/// Words that look like keys themselves.
+/// Redacts words that look like keys.
 fn keys(argument: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    // A path is no key: `/` is part of one only in what a name is given.
+    // `/` is part of a key only in a named value, because of paths.
     if let Some(at) = argument.iter().position(|byte| *byte == b'=')
         && argument.get(at + 1..).is_some_and(looks_like_token)
     {
@@ -228,17 +229,17 @@ fn keys(argument: &[u8]) -> Vec<u8> {
 
 fn is_key(word: &[u8]) -> bool {
     let known = KEY_STARTS.iter().any(|start| word.starts_with(start.as_bytes()));
-    let has = |what: fn(&u8) -> bool| word.iter().any(what);
+    let has = |class: fn(&u8) -> bool| word.iter().any(class);
     let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
     (known && word.len() >= 12 && is_mixed) || (word.len() >= KEY_LEN && is_mixed)
 }
 
-/// Whether it is base64 with slashes, as a key may be and a path is not: long,
-/// of upper and lower case and digits, and no word between two slashes is one
-/// of letters in lower case, as the folders of a path are.
+/// Whether the value is a key in base64 with slashes and not a path: it is long,
+/// has upper and lower case letters and digits, and no part between two slashes
+/// consists of lower case letters only, as directory names do.
 fn looks_like_token(value: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
-    let has = |what: fn(&u8) -> bool| value.iter().any(what);
+    let has = |class: fn(&u8) -> bool| value.iter().any(class);
     let mut words = value.split(|byte| *byte == b'/').filter(|word| word.len() > 1);
     value.len() >= KEY_LEN
         && value.iter().all(is_part)
@@ -252,7 +253,7 @@ fn looks_like_token(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn scrubbed(words: &str) -> String {
+    fn redacted(words: &str) -> String {
         let raw = words.replace('|', "\0");
         String::from_utf8(command_line(raw.as_bytes())).unwrap().replace('\0', "|")
     }
@@ -260,105 +261,105 @@ mod tests {
     #[test]
     fn secrets_are_redacted() {
         let cases = [
-            ("app|--password=hunter2|x|", "app|--password=SCRUBBED|x|"),
-            ("app|--password=a b c|x", "app|--password=SCRUBBED|x"),
-            ("app|--db-password|hunter2|-v", "app|--db-password|SCRUBBED|-v"),
-            ("app|-Dtoken=hunter2|Main", "app|-Dtoken=SCRUBBED|Main"),
-            ("app|DB_PASS=hunter2", "app|DB_PASS=SCRUBBED"),
-            ("sh|-c|run --secret='hunter 2' x", "sh|-c|run --secret=SCRUBBED x"),
-            ("sh|-c|A=1 TOKEN=hunter2; go", "sh|-c|A=1 TOKEN=SCRUBBED; go"),
-            ("app|postgres://me:hunter2@db:5432/x", "app|postgres://me:SCRUBBED@db:5432/x"),
+            ("app|--password=hunter2|x|", "app|--password=REDACTED|x|"),
+            ("app|--password=a b c|x", "app|--password=REDACTED|x"),
+            ("app|--db-password|hunter2|-v", "app|--db-password|REDACTED|-v"),
+            ("app|-Dtoken=hunter2|Main", "app|-Dtoken=REDACTED|Main"),
+            ("app|DB_PASS=hunter2", "app|DB_PASS=REDACTED"),
+            ("sh|-c|run --secret='hunter 2' x", "sh|-c|run --secret=REDACTED x"),
+            ("sh|-c|A=1 TOKEN=hunter2; go", "sh|-c|A=1 TOKEN=REDACTED; go"),
+            ("app|postgres://me:hunter2@db:5432/x", "app|postgres://me:REDACTED@db:5432/x"),
             (
                 "app|jdbc:x://db/y?user=a&password=hunter2&z=1",
-                "app|jdbc:x://db/y?user=a&password=SCRUBBED&z=1",
+                "app|jdbc:x://db/y?user=a&password=REDACTED&z=1",
             ),
-            ("curl|-H|X-Auth-Token: hunter2", "curl|-H|X-Auth-Token: SCRUBBED"),
-            ("curl|-H|Cookie; Bearer hunter2", "curl|-H|Cookie; Bearer SCRUBBED"),
-            ("curl|-u|me:hunter2|http://x/", "curl|-u|SCRUBBED|http://x/"),
-            ("/usr/bin/mysql|-phunter2|-h|db", "/usr/bin/mysql|-pSCRUBBED|-h|db"),
-            ("app|ghp_16C7e42F292c6912E7", "app|SCRUBBED"),
-            ("app|x=0123456789abcdef0123456789abcdef/y", "app|x=SCRUBBED/y"),
-            ("title --password hunter2 on", "title --password SCRUBBED on"),
-            ("app|--api-key|hunter2||", "app|--api-key|SCRUBBED||"),
-            ("aws|AWS_SECRET_ACCESS_KEY=hunter2/x+y", "aws|AWS_SECRET_ACCESS_KEY=SCRUBBED"),
-            ("aws|AKIAIOSFODNN7EXAMPLE", "aws|SCRUBBED"),
-            ("aws|--access_key|hunter2", "aws|--access_key|SCRUBBED"),
-            ("aws|k=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws|k=SCRUBBED"),
-            ("app|Authorization: Bearer hunter2", "app|Authorization: SCRUBBED"),
-            ("app|bearer hunter2 x", "app|bearer SCRUBBED"),
-            ("app|aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==", "app|SCRUBBED=="),
+            ("curl|-H|X-Auth-Token: hunter2", "curl|-H|X-Auth-Token: REDACTED"),
+            ("curl|-H|Cookie; Bearer hunter2", "curl|-H|Cookie; Bearer REDACTED"),
+            ("curl|-u|me:hunter2|http://x/", "curl|-u|REDACTED|http://x/"),
+            ("/usr/bin/mysql|-phunter2|-h|db", "/usr/bin/mysql|-pREDACTED|-h|db"),
+            ("app|ghp_16C7e42F292c6912E7", "app|REDACTED"),
+            ("app|x=0123456789abcdef0123456789abcdef/y", "app|x=REDACTED/y"),
+            ("title --password hunter2 on", "title --password REDACTED on"),
+            ("app|--api-key|hunter2||", "app|--api-key|REDACTED||"),
+            ("aws|AWS_SECRET_ACCESS_KEY=hunter2/x+y", "aws|AWS_SECRET_ACCESS_KEY=REDACTED"),
+            ("aws|AKIAIOSFODNN7EXAMPLE", "aws|REDACTED"),
+            ("aws|--access_key|hunter2", "aws|--access_key|REDACTED"),
+            ("aws|k=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws|k=REDACTED"),
+            ("app|Authorization: Bearer hunter2", "app|Authorization: REDACTED"),
+            ("app|bearer hunter2 x", "app|bearer REDACTED"),
+            ("app|aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==", "app|REDACTED=="),
             (
                 "app|Server=db;User Id=me;Password=hunter2;Port=1",
-                "app|Server=db;User Id=me;Password=SCRUBBED;Port=1",
+                "app|Server=db;User Id=me;Password=REDACTED;Port=1",
             ),
             (
                 "app|host=db user=me password=hunter2 dbname=x",
-                "app|host=db user=me password=SCRUBBED dbname=x",
+                "app|host=db user=me password=REDACTED dbname=x",
             ),
             (
                 "sh|-c|curl -H 'X-Auth-Token: hunter2' http://h/",
-                "sh|-c|curl -H 'X-Auth-Token: SCRUBBED' http://h/",
+                "sh|-c|curl -H 'X-Auth-Token: REDACTED' http://h/",
             ),
-            ("app|redis://:hunter2@h:1/0", "app|redis://:SCRUBBED@h:1/0"),
+            ("app|redis://:hunter2@h:1/0", "app|redis://:REDACTED@h:1/0"),
             (
                 "git|https://ghp_16C7e42F292c6912E7@github.com/x",
-                "git|https://SCRUBBED@github.com/x",
+                "git|https://REDACTED@github.com/x",
             ),
             (
                 "app|amqps://me:hun:ter2@h/v,amqps://me:hunter2@i/v",
-                "app|amqps://me:SCRUBBED@h/v,amqps://me:SCRUBBED@i/v",
+                "app|amqps://me:REDACTED@h/v,amqps://me:REDACTED@i/v",
             ),
-            ("sshpass|-phunter2|ssh|h", "sshpass|-pSCRUBBED|ssh|h"),
+            ("sshpass|-phunter2|ssh|h", "sshpass|-pREDACTED|ssh|h"),
             (
                 "env|GITHUB_TOKEN=hunter2|MYSQL_PWD=hunter2|go",
-                "env|GITHUB_TOKEN=SCRUBBED|MYSQL_PWD=SCRUBBED|go",
+                "env|GITHUB_TOKEN=REDACTED|MYSQL_PWD=REDACTED|go",
             ),
             (
                 "java|-Djavax.net.ssl.keyStorePassword=hunter2",
-                "java|-Djavax.net.ssl.keyStorePassword=SCRUBBED",
+                "java|-Djavax.net.ssl.keyStorePassword=REDACTED",
             ),
-            ("app|{\"password\": \"hunter2\", \"a\": 1}", "app|{\"password\": SCRUBBED, \"a\": 1}"),
+            ("app|{\"password\": \"hunter2\", \"a\": 1}", "app|{\"password\": REDACTED, \"a\": 1}"),
         ];
         for (given, want) in cases {
-            assert_eq!(scrubbed(given), want);
+            assert_eq!(redacted(given), want);
         }
     }
 
-    /// Only `argv[0]` used to be taken for the program, and a script for one
-    /// argument, so that whatever ran through a shell or sudo kept its secrets.
+    /// Only `argv[0]` used to be recognized as the program, and a script was one
+    /// argument, so commands run by a shell or sudo kept their secrets.
     #[test]
-    fn nested_commands_are_scrubbed() {
+    fn nested_commands_are_redacted() {
         let cases = [
             (
                 "/bin/sh|-c|mysqldump -u root -phunter2 shop | gzip",
-                "/bin/sh|-c|mysqldump -u root -pSCRUBBED shop | gzip",
+                "/bin/sh|-c|mysqldump -u root -pREDACTED shop | gzip",
             ),
-            ("sh|-c|app --password hunter2", "sh|-c|app --password SCRUBBED"),
-            ("sh|-c|app --password hunter2; go on", "sh|-c|app --password SCRUBBED; go on"),
-            ("sh|-c|app --password 'hunter 2' x", "sh|-c|app --password SCRUBBED x"),
-            ("sh|-c|curl -u me:hunter2 https://x", "sh|-c|curl -u SCRUBBED https://x"),
-            ("curl|-fsSu|me:hunter2|https://x", "curl|-fsSu|SCRUBBED|https://x"),
-            ("curl|--user=me:hunter2|https://x", "curl|--user=SCRUBBED|https://x"),
-            ("sudo|mysql|-phunter2", "sudo|mysql|-pSCRUBBED"),
-            ("timeout|5|/usr/bin/mysql|-phunter2", "timeout|5|/usr/bin/mysql|-pSCRUBBED"),
-            ("env|FOO=1|PGPASSWORD=x|psql", "env|FOO=1|PGPASSWORD=SCRUBBED|psql"),
-            ("sh|-c|FOO=1 PGPASSWORD=x psql", "sh|-c|FOO=1 PGPASSWORD=SCRUBBED psql"),
-            ("sshpass|-p|hunter2|mysql|-phunter3", "sshpass|-p|SCRUBBED|mysql|-pSCRUBBED"),
-            ("sh|-c|x=$(mysql -phunter2); echo $x", "sh|-c|x=$(mysql -pSCRUBBED); echo $x"),
-            ("sh|-c|mysql -u $(id -un) -phunter2", "sh|-c|mysql -u $(id -un) -pSCRUBBED"),
-            ("sh|-c|mysql -p'hunter 2' shop", "sh|-c|mysql -pSCRUBBED shop"),
+            ("sh|-c|app --password hunter2", "sh|-c|app --password REDACTED"),
+            ("sh|-c|app --password hunter2; go on", "sh|-c|app --password REDACTED; go on"),
+            ("sh|-c|app --password 'hunter 2' x", "sh|-c|app --password REDACTED x"),
+            ("sh|-c|curl -u me:hunter2 https://x", "sh|-c|curl -u REDACTED https://x"),
+            ("curl|-fsSu|me:hunter2|https://x", "curl|-fsSu|REDACTED|https://x"),
+            ("curl|--user=me:hunter2|https://x", "curl|--user=REDACTED|https://x"),
+            ("sudo|mysql|-phunter2", "sudo|mysql|-pREDACTED"),
+            ("timeout|5|/usr/bin/mysql|-phunter2", "timeout|5|/usr/bin/mysql|-pREDACTED"),
+            ("env|FOO=1|PGPASSWORD=x|psql", "env|FOO=1|PGPASSWORD=REDACTED|psql"),
+            ("sh|-c|FOO=1 PGPASSWORD=x psql", "sh|-c|FOO=1 PGPASSWORD=REDACTED psql"),
+            ("sshpass|-p|hunter2|mysql|-phunter3", "sshpass|-p|REDACTED|mysql|-pREDACTED"),
+            ("sh|-c|x=$(mysql -phunter2); echo $x", "sh|-c|x=$(mysql -pREDACTED); echo $x"),
+            ("sh|-c|mysql -u $(id -un) -phunter2", "sh|-c|mysql -u $(id -un) -pREDACTED"),
+            ("sh|-c|mysql -p'hunter 2' shop", "sh|-c|mysql -pREDACTED shop"),
             (
                 "bash|-c|ssh db \"mysql -phunter2 'shop'\" && date",
-                "bash|-c|ssh db \"mysql -pSCRUBBED 'shop'\" && date",
+                "bash|-c|ssh db \"mysql -pREDACTED 'shop'\" && date",
             ),
-            ("bash|-c|ssh db \\\"mysql -phunter2\\\"", "bash|-c|ssh db \\\"mysql -pSCRUBBED"),
-            ("mysql|-e|select 1;|-phunter2", "mysql|-e|select 1;|-pSCRUBBED"),
-            ("watch mysql -phunter2 ", "watch mysql -pSCRUBBED "),
-            ("app|--auth|--password|hunter2|x", "app|--auth|SCRUBBED|SCRUBBED|x"),
-            ("sh|-c|it isn't --password hunter2", "sh|-c|it isn't --password SCRUBBED"),
+            ("bash|-c|ssh db \\\"mysql -phunter2\\\"", "bash|-c|ssh db \\\"mysql -pREDACTED"),
+            ("mysql|-e|select 1;|-phunter2", "mysql|-e|select 1;|-pREDACTED"),
+            ("watch mysql -phunter2 ", "watch mysql -pREDACTED "),
+            ("app|--auth|--password|hunter2|x", "app|--auth|REDACTED|REDACTED|x"),
+            ("sh|-c|it isn't --password hunter2", "sh|-c|it isn't --password REDACTED"),
         ];
         for (given, want) in cases {
-            assert_eq!(scrubbed(given), want);
+            assert_eq!(redacted(given), want);
         }
     }
 
@@ -367,14 +368,14 @@ mod tests {
         let quotes = "\"".repeat(50_000) + "'";
         let mirrored: String = quotes.chars().rev().collect();
         let given = format!("sh|-c|{quotes}mysql -phunter2 x{mirrored}");
-        assert!(!scrubbed(&given).contains("hunter2"));
+        assert!(!redacted(&given).contains("hunter2"));
     }
 
     #[test]
-    fn names_of_files_and_sockets_are_scrubbed_too() {
+    fn file_and_socket_names_are_redacted() {
         let link = |text: &str| String::from_utf8(link(text.as_bytes())).unwrap();
-        assert_eq!(link("/var/cache/get?token=hunter2&x=1"), "/var/cache/get?token=SCRUBBED&x=1");
-        assert_eq!(link("/tmp/AKIAIOSFODNN7EXAMPLE (deleted)"), "/tmp/SCRUBBED (deleted)");
+        assert_eq!(link("/var/cache/get?token=hunter2&x=1"), "/var/cache/get?token=REDACTED&x=1");
+        assert_eq!(link("/tmp/AKIAIOSFODNN7EXAMPLE (deleted)"), "/tmp/REDACTED (deleted)");
         for same in
             ["socket:[7]", "anon_inode:[eventpoll]", "/var/lib/app/data-2026.db", "/dev/null"]
         {
@@ -383,15 +384,15 @@ mod tests {
         let row = |path: &str| {
             format!("0000000000000000: 00000002 00000000 00010000 0001 01     7{path}\n")
         };
-        let scrubbed = |path: &str| String::from_utf8(path_of_row(row(path).as_bytes())).unwrap();
-        assert_eq!(scrubbed(" @token=hunter2"), row(" @token=SCRUBBED"));
-        assert_eq!(scrubbed(" token=hunter2"), row(" token=SCRUBBED"));
-        assert_eq!(scrubbed(" /run/docker.sock"), row(" /run/docker.sock"));
-        assert_eq!(scrubbed(""), row(""));
+        let redacted = |path: &str| String::from_utf8(path_of_row(row(path).as_bytes())).unwrap();
+        assert_eq!(redacted(" @token=hunter2"), row(" @token=REDACTED"));
+        assert_eq!(redacted(" token=hunter2"), row(" token=REDACTED"));
+        assert_eq!(redacted(" /run/docker.sock"), row(" /run/docker.sock"));
+        assert_eq!(redacted(""), row(""));
     }
 
     #[test]
-    fn the_rest_stays_byte_for_byte() {
+    fn other_bytes_are_unchanged() {
         for same in [
             "/usr/sbin/nginx|-g|daemon off;|",
             "java|-Xmx4g|-cp|/a/lib.jar:/b/c.jar|com.example.Main|--port=8080|",
@@ -405,7 +406,7 @@ mod tests {
             "",
             "|||",
         ] {
-            assert_eq!(scrubbed(same), same);
+            assert_eq!(redacted(same), same);
         }
         let raw = b"app\0\xff\xfe\x1b[31m\0";
         assert_eq!(command_line(raw), raw);

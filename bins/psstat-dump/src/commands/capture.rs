@@ -1,4 +1,4 @@
-//! A copy of what a bug report needs.
+//! `capture`.
 
 use psstat_sampler::{Options, Sampler};
 use serde_json::{Value, json};
@@ -12,10 +12,6 @@ use crate::table::{csv, json};
 use crate::terminal;
 use crate::{conf, measure};
 
-/// Captures.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) fn run(
     global: &GlobalArgs,
     conf_args: &ConfArgs,
@@ -23,13 +19,13 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let pids = if args.pids.is_empty() {
         let source = source::load(conf_args, &args.patterns, false)?;
-        let chooser = Selector::new(source, &args.images, measure::own_pid(&global.proc));
-        chosen(global, chooser)?
+        let selector = Selector::new(source, &args.images, measure::self_pid(&global.proc));
+        selected(global, selector)?
     } else {
         args.pids.clone()
     };
     let captured = capture::capture(&global.proc, &pids, &args.dir).map_err(|error| {
-        Error::Usage(format!("cannot capture into {}: {error}", conf::shown(&args.dir)))
+        Error::Usage(format!("cannot capture into {}: {error}", conf::display(&args.dir)))
     })?;
     let bytes = match global.format() {
         Format::Text => text(args, &captured).into_bytes(),
@@ -40,12 +36,12 @@ pub(super) fn run(
     Ok(Outcome::when(captured.process_count > 0))
 }
 
-/// The processes that are chosen now, by pid.
-fn chosen(global: &GlobalArgs, mut chooser: Selector) -> Result<Vec<u32>, Error> {
+/// The pids of the selected processes.
+fn selected(global: &GlobalArgs, mut selector: Selector) -> Result<Vec<u32>, Error> {
     let options = Options { proc_root: global.proc.clone(), ..Options::default() };
     let mut pids = std::collections::BTreeSet::new();
     Sampler::new(options)?.open(&mut |candidate, images| {
-        chooser.classify(candidate, images);
+        selector.classify(candidate, images);
         if !images.is_empty() {
             pids.insert(candidate.pid);
         }
@@ -54,25 +50,25 @@ fn chosen(global: &GlobalArgs, mut chooser: Selector) -> Result<Vec<u32>, Error>
 }
 
 fn text(args: &CaptureArgs, captured: &Captured) -> String {
-    let dir = conf::shown(&args.dir);
-    let procs = captured.process_count;
-    let mut text = format!("processes captured in {dir}: {procs}\n");
+    let dir = conf::display(&args.dir);
+    let processes = captured.process_count;
+    let mut text = format!("processes captured in {dir}: {processes}\n");
     for (file, count) in &captured.unread {
-        text.push_str(&format!("  without {file}, which cannot be read: {count}\n"));
+        text.push_str(&format!("  without {file}, which could not be read: {count}\n"));
     }
     text.push_str(
-        "Command lines and names of files and sockets are scrubbed of what looks secret; look \
-         through them before you pass them on:\n",
+        "Probable secrets in command lines and in names of files and sockets are redacted; \
+         review the files before you share them:\n",
     );
     text.push_str(&format!("  psstat-dump --no-conf -p --proc {dir}\n"));
     text
 }
 
 fn as_csv(args: &CaptureArgs, captured: &Captured) -> String {
-    let mut text = csv::line(["dir", "procs", "unread"].map(str::to_owned).into_iter());
+    let mut text = csv::line(["dir", "processes", "unread"].map(str::to_owned).into_iter());
     let unread: Vec<String> =
         captured.unread.iter().map(|(file, count)| format!("{file}:{count}")).collect();
-    let fields = [conf::shown(&args.dir), captured.process_count.to_string(), unread.join(" ")];
+    let fields = [conf::display(&args.dir), captured.process_count.to_string(), unread.join(" ")];
     text.push_str(&csv::line(fields.into_iter()));
     text
 }
@@ -80,7 +76,7 @@ fn as_csv(args: &CaptureArgs, captured: &Captured) -> String {
 fn as_json(args: &CaptureArgs, captured: &Captured) -> Value {
     let mut document = json::document("capture");
     json::insert_path(&mut document, "dir", &args.dir);
-    document.insert("procs".to_owned(), json!(captured.process_count));
+    document.insert("processes".to_owned(), json!(captured.process_count));
     document.insert("unread".to_owned(), json!(captured.unread));
     document.into()
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a conf, and what its rules match on this machine.
+//! `check`.
 
 use std::path::Path;
 
@@ -15,29 +15,29 @@ use crate::terminal::{self, Paint};
 use crate::{conf, measure};
 use psstat_support::escape;
 
-/// One thing to say about a conf.
-struct Finding {
+/// A diagnostic for a config file.
+struct FileDiagnostic {
     severity: &'static str,
-    /// 1-based; `None`: the file as a whole.
+    /// Starts at 1; `None`: the whole file.
     line: Option<usize>,
     column: Option<usize>,
     message: String,
-    remedy: String,
-    /// The whole of it as a compiler shows it.
-    excerpt: String,
+    help: String,
+    /// The diagnostic in the format of a compiler.
+    text: String,
 }
 
-/// The rules of a conf, and what is there for them.
+/// The rules of a config file, and the processes on this host.
 struct CheckReport<'a> {
     rules: &'a Rules,
-    /// How many processes each rule matches.
+    /// Number of matching processes per rule.
     matched: Vec<usize>,
-    /// How many processes there are.
-    here: usize,
+    /// Number of processes with a command line.
+    processes: usize,
 }
 
 impl CheckReport<'_> {
-    /// Each rule, its image's name, and how many processes it matches.
+    /// Each rule with its image and its number of matching processes.
     fn rules(&self) -> impl Iterator<Item = (&Rule, &str, usize)> {
         self.rules.rules().iter().zip(&self.matched).map(|(rule, &matched)| {
             let image = self.rules.images().get(rule.image());
@@ -46,10 +46,6 @@ impl CheckReport<'_> {
     }
 }
 
-/// Checks a conf.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) fn run(
     global: &GlobalArgs,
     conf_args: &ConfArgs,
@@ -59,51 +55,51 @@ pub(super) fn run(
         Some(path) => path.clone(),
         None => conf::locate(conf_args).path,
     };
-    let name = conf::shown(&path);
-    let mut findings = Vec::new();
-    let of_lines = |diagnostics: &[Diagnostic]| -> Vec<Finding> {
-        diagnostics.iter().map(|diagnostic| of_line(diagnostic, &name)).collect()
+    let name = conf::display(&path);
+    let mut diagnostics = Vec::new();
+    let of_lines = |list: &[Diagnostic]| -> Vec<FileDiagnostic> {
+        list.iter().map(|diagnostic| of_line(diagnostic, &name)).collect()
     };
     let rules = match file::load(&path) {
         Ok(loaded) => {
-            findings.extend(of_lines(&loaded.conf.diagnostics));
-            for complaint in check_ownership(&loaded.stamp, &args.conf_owner) {
-                findings.push(of_file("warning", &name, &complaint.to_string()));
+            diagnostics.extend(of_lines(&loaded.conf.diagnostics));
+            for issue in check_ownership(&loaded.stamp, &args.conf_owner) {
+                diagnostics.push(of_file("warning", &name, &issue.to_string()));
             }
             loaded.conf.rules
         }
-        Err(LoadError::NoRule(diagnostics)) => {
-            findings.extend(of_lines(&diagnostics));
-            findings.push(of_file("error", &name, &LoadError::NoRule(Vec::new()).to_string()));
+        Err(LoadError::NoRule(list)) => {
+            diagnostics.extend(of_lines(&list));
+            diagnostics.push(of_file("error", &name, &LoadError::NoRule(Vec::new()).to_string()));
             Rules::default()
         }
         Err(reason) => return Err(Error::Usage(format!("{name} {reason}"))),
     };
-    let bad = findings.iter().any(|finding| finding.severity == "error");
-    let here = measure::command_lines(&global.proc)?;
-    let mut survey = CoverageCheck::new(&rules);
-    for text in here.values() {
+    let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == "error");
+    let command_lines = measure::command_lines(&global.proc)?;
+    let mut coverage = CoverageCheck::new(&rules);
+    for text in command_lines.values() {
         if is_collector(text) {
-            survey.record_self(text);
+            coverage.record_self(text);
         } else {
-            survey.record(text);
+            coverage.record(text);
         }
     }
-    findings.extend(of_lines(&survey.diagnostics()));
-    let checked =
-        CheckReport { rules: &rules, matched: survey.matched().collect(), here: here.len() };
+    diagnostics.extend(of_lines(&coverage.diagnostics()));
+    let matched = coverage.matched().collect();
+    let report = CheckReport { rules: &rules, matched, processes: command_lines.len() };
     let bytes = match global.format() {
-        Format::Text => text(&findings, &checked, &name, Paint::new(global.color)).into(),
-        Format::Csv => as_csv(&findings, &checked).into(),
-        Format::Json => json::line(&as_json(&path, bad, &findings, &checked)),
+        Format::Text => text(&diagnostics, &report, &name, Paint::new(global.color)).into(),
+        Format::Csv => as_csv(&diagnostics, &report).into(),
+        Format::Json => json::line(&as_json(&path, has_errors, &diagnostics, &report)),
     };
     terminal::print(&bytes)?;
-    Ok(Outcome::when(!bad))
+    Ok(Outcome::when(!has_errors))
 }
 
-fn of_line(diagnostic: &Diagnostic, name: &str) -> Finding {
+fn of_line(diagnostic: &Diagnostic, name: &str) -> FileDiagnostic {
     let has_line = diagnostic.line > 0;
-    Finding {
+    FileDiagnostic {
         severity: match diagnostic.severity {
             Severity::Error => "error",
             Severity::Note => "note",
@@ -112,63 +108,68 @@ fn of_line(diagnostic: &Diagnostic, name: &str) -> Finding {
         line: has_line.then_some(diagnostic.line),
         column: has_line.then_some(diagnostic.column),
         message: diagnostic.message.clone(),
-        remedy: diagnostic.help.clone(),
-        excerpt: diagnostic.display(name).to_string(),
+        help: diagnostic.help.clone(),
+        text: diagnostic.display(name).to_string(),
     }
 }
 
-/// `what` says it of the file.
-fn of_file(severity: &'static str, name: &str, what: &str) -> Finding {
-    let message = format!("the file {what}");
-    let shown = format!("{severity}: {}\n --> {name}", escape::text(&message));
-    Finding { severity, line: None, column: None, message, remedy: String::new(), excerpt: shown }
+/// A diagnostic for the whole file; `predicate` continues "the file".
+fn of_file(severity: &'static str, name: &str, predicate: &str) -> FileDiagnostic {
+    let message = format!("the file {predicate}");
+    let text = format!("{severity}: {}\n --> {name}", escape::text(&message));
+    FileDiagnostic { severity, line: None, column: None, message, help: String::new(), text }
 }
 
-fn text(findings: &[Finding], checked: &CheckReport<'_>, name: &str, paint: Paint) -> String {
+fn text(
+    diagnostics: &[FileDiagnostic],
+    report: &CheckReport<'_>,
+    name: &str,
+    paint: Paint,
+) -> String {
     let mut text = String::new();
-    for finding in findings {
-        let word = finding.severity;
+    for diagnostic in diagnostics {
+        let word = diagnostic.severity;
         let painted = match word {
             "error" => paint.error(word),
             "warning" => paint.warning(word),
             _ => paint.bold(word),
         };
-        let rest = finding.excerpt.strip_prefix(word).unwrap_or(&finding.excerpt);
+        let rest = diagnostic.text.strip_prefix(word).unwrap_or(&diagnostic.text);
         text.push_str(&format!("{painted}{rest}\n\n"));
     }
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    let count = |severity| diagnostics.iter().filter(|one| one.severity == severity).count();
     let plural = |number: usize, one, many| units::count(number as u64, one, many);
     text.push_str(&format!(
-        "{name}: {} of {}, {}, {}; {} here\n",
-        plural(checked.rules.rules().len(), "rule", "rules"),
-        plural(checked.rules.images().len(), "image", "images"),
+        "{name}: {} for {}, {}, {}; {} on this host\n",
+        plural(report.rules.rules().len(), "rule", "rules"),
+        plural(report.rules.images().len(), "image", "images"),
         plural(count("error"), "error", "errors"),
         plural(count("warning"), "warning", "warnings"),
-        plural(checked.here, "process", "processes"),
+        plural(report.processes, "process", "processes"),
     ));
     text
 }
 
-/// The findings, and then the rules, whose severity is `rule`.
-fn as_csv(findings: &[Finding], checked: &CheckReport<'_>) -> String {
-    let heading = ["severity", "line", "column", "message", "remedy", "image", "regex", "procs"];
+/// The diagnostics, then the rules with `rule` as their severity.
+fn as_csv(diagnostics: &[FileDiagnostic], report: &CheckReport<'_>) -> String {
+    let heading = ["severity", "line", "column", "message", "help", "image", "regex", "processes"];
     let mut text = csv::line(heading.into_iter().map(str::to_owned));
     let number = |value: Option<usize>| value.map(|n| n.to_string()).unwrap_or_default();
     let none = String::new;
-    for finding in findings {
+    for diagnostic in diagnostics {
         let fields = [
-            finding.severity.to_owned(),
-            number(finding.line),
-            number(finding.column),
-            escape::text(&finding.message),
-            escape::text(&finding.remedy),
+            diagnostic.severity.to_owned(),
+            number(diagnostic.line),
+            number(diagnostic.column),
+            escape::text(&diagnostic.message),
+            escape::text(&diagnostic.help),
             none(),
             none(),
             none(),
         ];
         text.push_str(&csv::line(fields.into_iter()));
     }
-    for (rule, image, matched) in checked.rules() {
+    for (rule, image, matched) in report.rules() {
         let fields = [
             "rule".to_owned(),
             number(rule.line()),
@@ -184,33 +185,38 @@ fn as_csv(findings: &[Finding], checked: &CheckReport<'_>) -> String {
     text
 }
 
-fn as_json(path: &Path, bad: bool, findings: &[Finding], checked: &CheckReport<'_>) -> Value {
-    let findings: Vec<Value> = findings
+fn as_json(
+    path: &Path,
+    has_errors: bool,
+    diagnostics: &[FileDiagnostic],
+    report: &CheckReport<'_>,
+) -> Value {
+    let diagnostics: Vec<Value> = diagnostics
         .iter()
-        .map(|finding| {
+        .map(|one| {
             json!({
-                "severity": finding.severity, "line": finding.line, "column": finding.column,
-                "message": finding.message, "remedy": finding.remedy,
+                "severity": one.severity, "line": one.line, "column": one.column,
+                "message": one.message, "help": one.help,
             })
         })
         .collect();
-    let of_rules: Vec<Value> = checked
+    let rules: Vec<Value> = report
         .rules()
         .map(|(rule, image, matched)| {
             let mut fields = serde_json::Map::new();
             fields.insert("line".to_owned(), json!(rule.line()));
             fields.insert("image".to_owned(), json!(image));
             json::insert_text(&mut fields, "regex", rule.pattern());
-            fields.insert("procs".to_owned(), json!(matched));
+            fields.insert("processes".to_owned(), json!(matched));
             fields.into()
         })
         .collect();
     let mut document = json::document("check");
     json::insert_path(&mut document, "conf", path);
     let mut add = |field: &str, value: Value| document.insert(field.to_owned(), value);
-    add("ok", json!(!bad));
-    add("procs_here", json!(checked.here));
-    add("findings", Value::Array(findings));
-    add("rules", Value::Array(of_rules));
+    add("ok", json!(!has_errors));
+    add("processes_on_host", json!(report.processes));
+    add("diagnostics", Value::Array(diagnostics));
+    add("rules", Value::Array(rules));
     Value::Object(document)
 }

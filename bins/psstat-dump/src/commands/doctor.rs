@@ -1,19 +1,15 @@
-//! How this machine is, for who wants to read its processes.
+//! `doctor`.
 
 use serde_json::{Value, json};
 
 use crate::args::{ConfArgs, DoctorArgs, Format, GlobalArgs};
 use crate::conf;
-use crate::doctor::{self, Check, State};
+use crate::doctor::{self, Check, Status};
 use crate::exit::{Error, Outcome};
 use crate::table::{csv, json};
 use crate::terminal::{self, Paint};
 use psstat_support::escape;
 
-/// Prints the checks.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) fn run(
     global: &GlobalArgs,
     conf_args: &ConfArgs,
@@ -27,38 +23,38 @@ pub(super) fn run(
         Format::Json => json::line(&as_json(&checks)),
     };
     terminal::print(&bytes)?;
-    Ok(Outcome::when(is_well(&checks)))
+    Ok(Outcome::when(is_ok(&checks)))
 }
 
-fn is_well(checks: &[Check]) -> bool {
-    checks.iter().all(|check| check.state != State::Fail)
+fn is_ok(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.status != Status::Fail)
 }
 
 fn text(checks: &[Check], paint: Paint) -> String {
     let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for check in checks {
-        let word = format!("{:<4}", check.state.word());
-        let word = match check.state {
-            State::Ok => word,
-            State::Warn => paint.warning(&word),
-            State::Fail => paint.error(&word),
+        let word = format!("{:<4}", check.status.word());
+        let word = match check.status {
+            Status::Ok => word,
+            Status::Warn => paint.warning(&word),
+            Status::Fail => paint.error(&word),
         };
-        let found = escape::text(&check.finding);
-        text.push_str(&format!("{word}  {:<width$}  {found}\n", check.name));
-        if let Some(remedy) = &check.help {
-            text.push_str(&format!("{:6}{:width$}  -> {}\n", "", "", escape::text(remedy)));
+        let result = escape::text(&check.result);
+        text.push_str(&format!("{word}  {:<width$}  {result}\n", check.name));
+        if let Some(help) = &check.help {
+            text.push_str(&format!("{:6}{:width$}  -> {}\n", "", "", escape::text(help)));
         }
     }
     text
 }
 
 fn as_csv(checks: &[Check]) -> String {
-    let mut text = csv::line(["name", "state", "found", "remedy"].map(str::to_owned).into_iter());
+    let mut text = csv::line(["name", "status", "result", "help"].map(str::to_owned).into_iter());
     for check in checks {
-        let remedy = check.help.as_deref().map(escape::text).unwrap_or_default();
-        let fields = [check.name, check.state.word()].map(str::to_owned);
-        let fields = fields.into_iter().chain([escape::text(&check.finding), remedy]);
+        let help = check.help.as_deref().map(escape::text).unwrap_or_default();
+        let fields = [check.name, check.status.word()].map(str::to_owned);
+        let fields = fields.into_iter().chain([escape::text(&check.result), help]);
         text.push_str(&csv::line(fields));
     }
     text
@@ -66,11 +62,11 @@ fn as_csv(checks: &[Check]) -> String {
 
 fn as_json(checks: &[Check]) -> Value {
     let mut document = json::document("doctor");
-    document.insert("ok".to_owned(), json!(is_well(checks)));
+    document.insert("ok".to_owned(), json!(is_ok(checks)));
     let one = |check: &Check| {
         json!({
-            "name": check.name, "state": check.state.word(),
-            "found": check.finding, "remedy": check.help,
+            "name": check.name, "status": check.status.word(),
+            "result": check.result, "help": check.help,
         })
     };
     document.insert("checks".to_owned(), checks.iter().map(one).collect());

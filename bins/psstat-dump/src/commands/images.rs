@@ -1,4 +1,4 @@
-//! The table: images or processes, once or again and again.
+//! The table of images or processes, once or repeatedly.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -25,43 +25,39 @@ use crate::terminal::{self, Paint, Progress};
 use crate::{table, time};
 use psstat_support::escape;
 
-/// The window where no interval is given.
+/// The window without `--interval`.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Prints the table.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) fn run(
     global: &GlobalArgs,
     conf: &ConfArgs,
     args: &TableArgs,
 ) -> Result<Outcome, Error> {
     let level = if args.processes { Level::Process } else { Level::Image };
-    let columns = chosen_columns(args, level, global.format())?;
+    let columns = selected_columns(args, level, global.format())?;
     let sort = find_column(&args.sort, level)?;
     let source = source::load(conf, &args.regex, args.no_conf)?;
-    let chooser = Selector::new(source, &args.images, measure::own_pid(&global.proc));
+    let selector = Selector::new(source, &args.images, measure::self_pid(&global.proc));
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
-    let mut measurer = Measurer::new(&global.proc, window, chooser)?;
-    let rounds = args.count.unwrap_or(if args.interval.is_some() { u64::MAX } else { 1 });
+    let mut measurer = Measurer::new(&global.proc, window, selector)?;
+    let tables = args.count.unwrap_or(if args.interval.is_some() { u64::MAX } else { 1 });
     let printer = Printer {
         format: global.format(),
         paint: Paint::new(global.color),
         style: if args.exact { Style::Exact } else { Style::Human },
         level,
         columns,
-        repeats: rounds > 1,
+        repeats: tables > 1,
     };
     let has_average = printer.repeats && printer.format == Format::Text;
     let interrupt = has_average.then(CtrlC::listen).transpose()?;
     let mut average = Average::default();
-    let mut found = Outcome::NoMatch;
-    let mut is_told = false;
-    for round in 0..rounds {
+    let mut outcome = Outcome::NoMatch;
+    let mut has_warned = false;
+    for number in 0..tables {
         let due = measurer.open();
-        if (round > 0 || !measurer.is_capture())
+        if (number > 0 || !measurer.is_capture())
             && wait_until_or_interrupt(due, interrupt.as_ref())?
         {
             break;
@@ -77,13 +73,13 @@ pub(super) fn run(
         };
         columns::sort(rows, sort, args.reverse);
         if snapshot.total.numbers.procs > 0 {
-            found = Outcome::Match;
+            outcome = Outcome::Match;
         }
-        printer.print(&snapshot, measurer.chooser(), round == 0)?;
-        if let Some(gave_up) = gave_up(measurer.chooser()).filter(|_| !is_told) {
-            // To a script, too: what it reads may be less than there is.
-            terminal::eprint_line(&gave_up);
-            is_told = true;
+        printer.print(&snapshot, measurer.selector(), number == 0)?;
+        if !has_warned && let Some(warning) = step_limit_warning(measurer.selector()) {
+            // Also for scripts: the output may be incomplete.
+            terminal::eprint_line(&warning);
+            has_warned = true;
         }
     }
     drop(progress);
@@ -96,40 +92,40 @@ pub(super) fn run(
         let title = format!("average of {} tables", average.windows());
         terminal::print(printer.table(&title, &rows, average.total().as_ref()).as_bytes())?;
     }
-    if found == Outcome::NoMatch {
+    if outcome == Outcome::NoMatch {
         terminal::eprint_line("psstat-dump: no process matches");
     }
-    Ok(found)
+    Ok(outcome)
 }
 
 /// ctrl-c, which ends the tables with their average. A second one ends the
-/// program at once, should it be held up.
+/// program immediately, in case it is blocked.
 struct CtrlC(UnixStream);
 
 impl CtrlC {
     fn listen() -> io::Result<CtrlC> {
         let (reader, writer) = UnixStream::pair()?;
-        let came = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&came))?;
-        signal_hook::flag::register(SIGINT, came)?;
+        let received = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&received))?;
+        signal_hook::flag::register(SIGINT, received)?;
         signal_hook::low_level::pipe::register(SIGINT, writer)?;
         Ok(CtrlC(reader))
     }
 }
 
-/// Waits for a moment; tells whether ctrl-c came first.
+/// Waits until `due`. Returns whether ctrl-c was received before.
 fn wait_until_or_interrupt(due: Instant, interrupt: Option<&CtrlC>) -> io::Result<bool> {
     let Some(CtrlC(reader)) = interrupt else {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         return Ok(false);
     };
     loop {
-        let left = due.saturating_duration_since(Instant::now());
-        // An interval is a day at most.
-        let left = Timespec::try_from(left).unwrap_or_default();
-        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&left)) {
+        let remaining = due.saturating_duration_since(Instant::now());
+        // An interval is at most a day.
+        let remaining = Timespec::try_from(remaining).unwrap_or_default();
+        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&remaining)) {
             Ok(ready) => return Ok(ready > 0),
-            // By a signal; which one, the next look tells.
+            // A signal; the next poll detects ctrl-c.
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -138,14 +134,14 @@ fn wait_until_or_interrupt(due: Instant, interrupt: Option<&CtrlC>) -> io::Resul
 
 fn find_column(key: &str, level: Level) -> Result<&'static Column, Error> {
     columns::find(key, level).ok_or_else(|| {
-        let known: Vec<_> = columns::cell(level).map(|column| column.key).collect();
+        let available: Vec<_> = columns::columns(level).map(|column| column.key).collect();
         let key = escape::text(key);
         let rows = if level == Level::Image { "images" } else { "processes" };
-        Error::Usage(format!("{rows} have no column `{key}`, but: {}", known.join(", ")))
+        Error::Usage(format!("no column `{key}` for {rows}; available: {}", available.join(", ")))
     })
 }
 
-fn chosen_columns(
+fn selected_columns(
     args: &TableArgs,
     level: Level,
     format: Format,
@@ -153,8 +149,8 @@ fn chosen_columns(
     if !args.columns.is_empty() {
         return args.columns.iter().map(|key| find_column(key, level)).collect();
     }
-    // A script picks what it wants by name.
-    Ok(columns::cell(level).filter(|column| column.shown || format != Format::Text).collect())
+    // Scripts select fields by name.
+    Ok(columns::columns(level).filter(|column| column.shown || format != Format::Text).collect())
 }
 
 struct Printer {
@@ -167,11 +163,11 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&self, snapshot: &Snapshot, chooser: &Selector, first: bool) -> Result<(), Error> {
+    fn print(&self, snapshot: &Snapshot, selector: &Selector, first: bool) -> Result<(), Error> {
         let bytes = match self.format {
             Format::Text => self.text(snapshot, first).into_bytes(),
             Format::Csv => self.csv(snapshot, first).into_bytes(),
-            Format::Json => json::line(&self.json(snapshot, chooser)),
+            Format::Json => json::line(&self.json(snapshot, selector)),
         };
         Ok(terminal::print(&bytes)?)
     }
@@ -184,27 +180,27 @@ impl Printer {
     }
 
     fn text(&self, snapshot: &Snapshot, first: bool) -> String {
-        if first && let Some(remark) = remark(snapshot) {
-            terminal::hint(&remark);
+        if first && let Some(hint) = denied_hint(snapshot) {
+            terminal::hint(&hint);
         }
         let table = self.table(
             &time::format_utc(snapshot.time),
             self.rows(snapshot),
             Some(&snapshot.total),
         );
-        // Without the empty line between two tables.
+        // Without the empty line that separates tables.
         if first { table.trim_start_matches('\n').to_owned() } else { table }
     }
 
-    /// A table with its title, where there are several.
+    /// A table, with its title if there are several tables.
     fn table(&self, title: &str, rows: &[Row], total: Option<&Row>) -> String {
         let title =
             if self.repeats { format!("\n{}\n", self.paint.bold(title)) } else { String::new() };
-        // The total of one row is that row.
+        // The total of a single row is that row.
         let total = total.filter(|_| rows.len() > 1);
-        let look =
+        let style =
             table::TableStyle { style: self.style, width: terminal::columns(), paint: self.paint };
-        title + &table::render(&self.columns, rows, total, look)
+        title + &table::render(&self.columns, rows, total, style)
     }
 
     fn csv(&self, snapshot: &Snapshot, first: bool) -> String {
@@ -214,47 +210,47 @@ impl Printer {
         text
     }
 
-    fn json(&self, snapshot: &Snapshot, chooser: &Selector) -> Value {
+    fn json(&self, snapshot: &Snapshot, selector: &Selector) -> Value {
         let kind = if self.level == Level::Image { "images" } else { "processes" };
         let mut document = json::document(kind);
         let mut add = |field: &str, value: Value| document.insert(field.to_owned(), value);
-        add("images_from", json::source(chooser.source()));
+        add("images_from", json::source(selector.source()));
         add("time_unix_seconds", json!(time::unix_seconds(snapshot.time)));
         add("window_seconds", json!(snapshot.window.map(|window| window.as_secs_f64())));
         let rows = self.rows(snapshot).iter().map(|row| json::row(&self.columns, row)).collect();
         add("rows", Value::Array(rows));
         add("total", json::total(&self.columns, &snapshot.total));
         add("unread", json::unread(&snapshot.health));
-        let gave_up = chooser.gave_up().into_iter();
-        let gave_up = gave_up.map(|(image, rule)| json!({"image": image, "line": rule.line()}));
-        add("rules_gave_up", gave_up.collect());
+        let limited = selector.step_limited_rules().into_iter();
+        let limited = limited.map(|(image, rule)| json!({"image": image, "line": rule.line()}));
+        add("step_limited_rules", limited.collect());
         Value::Object(document)
     }
 }
 
-/// Why there may be less to see than there is.
-fn remark(snapshot: &Snapshot) -> Option<String> {
+/// A hint about files that this user may not read.
+fn denied_hint(snapshot: &Snapshot) -> Option<String> {
     let (matched, denied) = (snapshot.health.matched, snapshot.health.denied);
     let mut parts = Vec::new();
     for (file, denied) in [("io", denied.io), ("sockets", denied.fd)] {
         if denied > 0 {
-            parts.push(format!("{file} of {denied} of {matched} processes may not be read"));
+            parts.push(format!("permission denied for {file} of {denied} of {matched} processes"));
         }
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Which rules hit their step limit.
-fn gave_up(chooser: &Selector) -> Option<String> {
+/// A warning about rules that exceeded their step limit.
+fn step_limit_warning(selector: &Selector) -> Option<String> {
     let rule = |(image, rule): (&str, &Rule)| match rule.line() {
         Some(line) => format!("{image} (line {line})"),
         None => escape::bytes(rule.pattern()),
     };
-    let rules: Vec<String> = chooser.gave_up().into_iter().map(rule).collect();
+    let rules: Vec<String> = selector.step_limited_rules().into_iter().map(rule).collect();
     (!rules.is_empty()).then(|| {
         let rules = rules.join(", ");
         format!(
-            "psstat-dump: hit their step limit, so that processes may be missing: rules {rules}"
+            "psstat-dump: rules exceeded their step limit, so processes may be missing: {rules}"
         )
     })
 }

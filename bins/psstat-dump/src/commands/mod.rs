@@ -1,4 +1,4 @@
-//! What can be asked.
+//! The commands.
 
 mod capture;
 mod check;
@@ -15,17 +15,17 @@ use crate::args::{Args, Command};
 use crate::conf;
 use crate::exit::{Error, Outcome};
 
-/// Does what was asked.
+/// Runs the command that the arguments select.
 ///
 /// # Errors
-/// When it cannot be done; see [`Failure`].
+/// When it fails.
 pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
     let proc = &args.global.proc;
     if matches!(procfs::looks_like_procfs(proc), Ok(false)) {
-        let shown = conf::shown(proc);
+        let path = conf::display(proc);
         return Err(Error::Usage(format!(
-            "{shown} is no procfs, nor a copy of one: there is no process in it; if it should be \
-             one, `mount -t proc proc {shown}`"
+            "{path} is not a procfs or a capture of one (no process directories); to mount it: \
+             `mount -t proc proc {path}`"
         )));
     }
     match args.command {

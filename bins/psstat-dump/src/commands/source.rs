@@ -1,4 +1,4 @@
-//! What makes the images, from the options.
+//! The source of the images, from the options.
 
 use psstat_matcher::PatternError;
 use psstat_matcher::file::{self, LoadError};
@@ -7,16 +7,17 @@ use crate::args::ConfArgs;
 use crate::conf;
 use crate::exit::Error;
 use crate::selector::{self, Source};
+use crate::table::units;
 use crate::terminal;
 use psstat_support::escape;
 
-/// Patterns, or the conf, or the executables' names.
+/// Patterns, the rules of a config file, or executable names.
 ///
 /// # Errors
-/// See [`Failure`].
+/// An invalid pattern, or a config file that cannot be used.
 pub(super) fn load(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Source, Error> {
     if !regex.is_empty() {
-        let rules = selector::ad_hoc(regex)
+        let rules = selector::pattern_rules(regex)
             .map_err(|(pattern, error)| Error::Usage(pattern_error(pattern, &error)))?;
         return Ok(Source::Regex(rules));
     }
@@ -24,52 +25,52 @@ pub(super) fn load(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<S
         return Ok(Source::Executable);
     }
     let location = conf::locate(conf);
-    let path = conf::shown(&location.path);
+    let path = conf::display(&location.path);
     match file::load(&location.path) {
         Ok(loaded) => {
             let diagnostics = loaded.conf.diagnostics.len();
             if diagnostics > 0 {
-                let check = "`psstat-dump check` shows what is wrong";
+                let count = units::count(diagnostics as u64, "diagnostic", "diagnostics");
                 terminal::eprint_line(&format!(
-                    "psstat-dump: {path}: {diagnostics} complaints; {check}"
+                    "psstat-dump: {path}: {count}; run `psstat-dump check {path}` to see them"
                 ));
-            } else if !location.named {
-                terminal::hint(&format!("images of {path}; --no-conf for executables"));
+            } else if !location.explicit {
+                terminal::hint(&format!("images from {path}; use --no-conf for executable names"));
             }
             Ok(Source::Conf { path: location.path, rules: loaded.conf.rules })
         }
         Err(LoadError::Unreadable(error))
-            if !location.named && error.kind() == std::io::ErrorKind::NotFound =>
+            if !location.explicit && error.kind() == std::io::ErrorKind::NotFound =>
         {
             Ok(Source::Executable)
         }
         Err(reason) => {
-            let instead = if location.named { "" } else { "; --no-conf does without" };
-            Err(Error::Usage(format!("{path} {reason}{instead}")))
+            let hint = if location.explicit { "" } else { "; use --no-conf to ignore it" };
+            Err(Error::Usage(format!("{path} {reason}{hint}")))
         }
     }
 }
 
-/// What is wrong with a pattern, with a caret under the spot.
+/// The message for an invalid pattern, with carets under the error.
 fn pattern_error(pattern: &str, error: &PatternError) -> String {
-    let (shown, marks) = marked(pattern, error.column(), error.span());
-    let (message, remedy) = (escape::text(error.message()), escape::text(error.help()));
-    format!("-e: {message}\n  |\n  | {shown}\n  | {marks}\n  = help: {remedy}")
+    let (shown, marks) = underline(pattern, error.column(), error.span());
+    let (message, help) = (escape::text(error.message()), escape::text(error.help()));
+    format!("-e: {message}\n  |\n  | {shown}\n  | {marks}\n  = help: {help}")
 }
 
-/// A pattern made harmless, and the line of carets that belongs under it.
-/// `column` counts characters from 1.
-fn marked(pattern: &str, column: usize, span: usize) -> (String, String) {
+/// An escaped pattern, and the line of carets below it. `column` counts
+/// characters from 1.
+fn underline(pattern: &str, column: usize, span: usize) -> (String, String) {
     let (mut shown, mut marks) = (String::new(), String::new());
-    let spot = column..column.saturating_add(span);
+    let range = column..column.saturating_add(span);
     for (column, (at, character)) in (1..).zip(pattern.char_indices()) {
         let start = shown.len();
         escape::push(&mut shown, pattern.get(..at).unwrap_or_default(), character);
         let width = escape::width(shown.get(start..).unwrap_or_default());
-        let mark = if spot.contains(&column) { "^" } else { " " };
+        let mark = if range.contains(&column) { "^" } else { " " };
         marks.push_str(&mark.repeat(width));
     }
-    // The spot may be the end, as for a bracket that is never closed.
+    // The error can be at the end, as for a missing parenthesis.
     if !marks.contains('^') {
         marks.push('^');
     }
@@ -91,7 +92,7 @@ mod tests {
             ("", 1, 1, "", "^"),
         ];
         for (pattern, column, span, shown, marks) in cases {
-            assert_eq!(marked(pattern, column, span), (shown.to_owned(), marks.to_owned()));
+            assert_eq!(underline(pattern, column, span), (shown.to_owned(), marks.to_owned()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The live view.
+//! `top`.
 
 use std::io::IsTerminal as _;
 
@@ -9,22 +9,18 @@ use crate::measure::{self, Measurer};
 use crate::selector::Selector;
 use crate::top::screen;
 
-/// Shows the live view.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Result<Outcome, Error> {
     if global.format() != Format::Text {
         return Err(Error::Usage(
-            "top is for a terminal; --json and --csv go with --interval".to_owned(),
+            "top needs a terminal; use --interval with --json or --csv".to_owned(),
         ));
     }
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
-        return Err(Error::Usage("top needs a terminal; --interval does without".to_owned()));
+        return Err(Error::Usage("top needs a terminal; use --interval without one".to_owned()));
     }
     let source = source::load(conf, &args.patterns, args.no_conf)?;
-    let chooser = Selector::new(source, &args.images, measure::own_pid(&global.proc));
-    let measurer = Measurer::new(&global.proc, args.interval, chooser)?;
+    let selector = Selector::new(source, &args.images, measure::self_pid(&global.proc));
+    let measurer = Measurer::new(&global.proc, args.interval, selector)?;
     screen::run(measurer, global.proc.clone())?;
     Ok(Outcome::Match)
 }

@@ -1,4 +1,4 @@
-//! Limits, the conf, and who runs here.
+//! Limits, the config file, and running collectors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,13 +12,14 @@ use rustix::process::{Resource, getrlimit};
 
 use super::Check;
 use crate::conf::{self, Location};
+use crate::table::units;
 
-/// How many descriptors are kept of a process, so that reading is cheap.
+/// Number of descriptors that the collector keeps open per process.
 const FDS_PER_PROCESS: u64 = 4;
-/// Descriptors that are left for everything else.
+/// Descriptors for everything else.
 const RESERVE: u64 = 64;
 
-/// Whether all processes' files can be kept open.
+/// Whether the files of all processes can be kept open.
 pub(super) fn descriptors(proc: &Path) -> Check {
     const NAME: &str = "descriptors";
     let processes = procfs::pids(proc).map_or(0, Iterator::count) as u64;
@@ -30,22 +31,22 @@ pub(super) fn descriptors(proc: &Path) -> Check {
 fn descriptors_of(name: &'static str, processes: u64, soft: u64, hard: u64) -> Check {
     let needed = processes.saturating_mul(FDS_PER_PROCESS).saturating_add(RESERVE);
     if needed <= soft {
-        let found = format!("{soft} allowed, enough to keep the files of {processes} processes");
-        return Check::ok(name, found);
+        let result = format!("{soft} allowed, enough to keep files of {processes} processes open");
+        return Check::ok(name, result);
     }
-    let found = format!(
-        "{soft} allowed; keeping the files of all {processes} processes takes {needed}, \
-         so some are opened anew each time, which costs more CPU"
+    let result = format!(
+        "{soft} allowed; keeping the files of all {processes} processes open needs {needed}, \
+         so some are reopened each cycle, which costs CPU"
     );
-    let remedy = if needed <= hard {
+    let help = if needed <= hard {
         format!("`ulimit -n {needed}`")
     } else {
         format!("`ulimit -Hn {needed}` as root, or LimitNOFILE={needed} in the service")
     };
-    Check::note(name, found, remedy)
+    Check::warn(name, result, help)
 }
 
-/// Whether the conf can be watched.
+/// Whether the config file can be watched.
 pub(super) fn inotify() -> Check {
     const NAME: &str = "inotify";
     let value = |name: &str| {
@@ -57,93 +58,95 @@ pub(super) fn inotify() -> Check {
         value("max_user_instances"),
         value("max_user_watches")
     );
-    let tried = inotify::init(inotify::CreateFlags::CLOEXEC).and_then(|inotify| {
+    let result = inotify::init(inotify::CreateFlags::CLOEXEC).and_then(|inotify| {
         inotify::add_watch(&inotify, "/", inotify::WatchFlags::CREATE).map(|_| ())
     });
-    match tried {
+    match result {
         Ok(()) => Check::ok(NAME, format!("works; {limits}")),
-        Err(error) => Check::note(
+        Err(error) => Check::warn(
             NAME,
-            format!("{error}: a changed conf is seen after seconds; {limits}"),
+            format!("{error}: changes of the config file are detected by polling; {limits}"),
             "`sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=65536`",
         ),
     }
 }
 
-/// Whether there is a conf, and how it is.
+/// Whether the config file exists and is valid.
 pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
     const NAME: &str = "conf";
-    let path = conf::shown(&location.path);
-    let check = format!("`psstat-dump check {path}` says what is wrong");
+    let path = conf::display(&location.path);
+    let help = format!("run `psstat-dump check {path}`");
     match file::load(&location.path) {
         Ok(loaded) => {
             let (rules, images) = (&loaded.conf.rules.rules(), loaded.conf.rules.images().len());
-            let found = format!("{path}: {} rules of {images} images", rules.len());
+            let result = format!("{path}: {} rules for {images} images", rules.len());
             let mut checks = vec![if loaded.conf.has_errors() {
-                let bad = loaded.conf.diagnostics.len();
-                Check::bad(NAME, format!("{found}, {bad} complaints"), check)
+                let count = loaded.conf.diagnostics.len() as u64;
+                let count = units::count(count, "diagnostic", "diagnostics");
+                Check::fail(NAME, format!("{result}, {count}"), help)
             } else {
-                Check::ok(NAME, found)
+                Check::ok(NAME, result)
             }];
-            for complaint in check_ownership(&loaded.stamp, owner) {
-                let remedy = format!("`chown root {path}; chmod 644 {path}`");
-                checks.push(Check::note("conf_owner", format!("{path} {complaint}"), remedy));
+            for issue in check_ownership(&loaded.stamp, owner) {
+                let help = format!("`chown root {path}; chmod 644 {path}`");
+                checks.push(Check::warn("conf_owner", format!("{path} {issue}"), help));
             }
             checks
         }
         Err(LoadError::Unreadable(error))
-            if !location.named && error.kind() == std::io::ErrorKind::NotFound =>
+            if !location.explicit && error.kind() == std::io::ErrorKind::NotFound =>
         {
-            let found = format!("there is no {path}; the collector has nothing to collect");
-            vec![Check::note(NAME, found, "write it: a line is `imagename<white space>regex`")]
+            let result = format!("{path} does not exist; the collector has nothing to collect");
+            vec![Check::warn(NAME, result, "create it, with lines `imagename<white space>regex`")]
         }
-        Err(reason) => vec![Check::bad(NAME, format!("{path} {reason}"), check)],
+        Err(reason) => vec![Check::fail(NAME, format!("{path} {reason}"), help)],
     }
 }
 
-/// Whether tcollector and the collector run.
-pub(super) fn collector(here: &BTreeMap<u32, Vec<u8>>) -> Check {
+/// Whether tcollector and the collector are running.
+pub(super) fn collector(command_lines: &BTreeMap<u32, Vec<u8>>) -> Check {
     const NAME: &str = "collector";
-    let runs = |is: fn(&[u8]) -> bool| here.values().any(|cmdline| is(cmdline));
+    let runs = |is: fn(&[u8]) -> bool| command_lines.values().any(|cmdline| is(cmdline));
     match (runs(is_collector), runs(is_tcollector)) {
-        (true, true) => Check::ok(NAME, "psstat-tcollector and tcollector run"),
-        (true, false) => Check::ok(NAME, "psstat-tcollector runs, tcollector does not"),
-        (false, true) => Check::note(
+        (true, true) => Check::ok(NAME, "psstat-tcollector and tcollector are running"),
+        (true, false) => Check::ok(NAME, "psstat-tcollector is running, tcollector is not"),
+        (false, true) => Check::warn(
             NAME,
-            "tcollector runs, psstat-tcollector does not",
-            "put psstat-tcollector into tcollector's folder collectors/0",
+            "tcollector is running, psstat-tcollector is not",
+            "install psstat-tcollector in tcollector's directory collectors/0",
         ),
-        (false, false) => Check::note(
+        (false, false) => Check::warn(
             NAME,
-            "neither tcollector nor psstat-tcollector runs here",
-            "none is needed for psstat-dump",
+            "neither tcollector nor psstat-tcollector is running",
+            "psstat-dump needs neither",
         ),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use super::super::Status;
     use super::*;
 
     #[test]
-    fn descriptors_are_counted() {
-        assert_eq!(descriptors_of("d", 100, 464, 500).state, State::Ok);
-        let remedy = |soft, hard| descriptors_of("d", 101, soft, hard).help.unwrap();
-        assert_eq!(remedy(467, 468), "`ulimit -n 468`");
-        assert!(remedy(467, 467).starts_with("`ulimit -Hn 468`"));
+    fn descriptor_limits() {
+        assert_eq!(descriptors_of("d", 100, 464, 500).status, Status::Ok);
+        let help = |soft, hard| descriptors_of("d", 101, soft, hard).help.unwrap();
+        assert_eq!(help(467, 468), "`ulimit -n 468`");
+        assert!(help(467, 467).starts_with("`ulimit -Hn 468`"));
     }
 
     #[test]
     fn finds_running_programs() {
-        let found = |lines: &[&str]| {
-            let here = (1..).zip(lines.iter().map(|line| line.as_bytes().to_vec())).collect();
-            collector(&here).finding
+        let result = |lines: &[&str]| {
+            let command_lines =
+                (1..).zip(lines.iter().map(|line| line.as_bytes().to_vec())).collect();
+            collector(&command_lines).result
         };
         let both = ["python3 /opt/tcollector/tcollector.py -H x", "/c/0/psstat-tcollector"];
-        assert_eq!(found(&both), "psstat-tcollector and tcollector run");
-        assert_eq!(found(&both[1..]), "psstat-tcollector runs, tcollector does not");
-        assert_eq!(found(&both[..1]), "tcollector runs, psstat-tcollector does not");
-        assert!(found(&["vi a b c tcollector"]).starts_with("neither"));
+        assert_eq!(result(&both), "psstat-tcollector and tcollector are running");
+        assert_eq!(result(&both[1..]), "psstat-tcollector is running, tcollector is not");
+        assert_eq!(result(&both[..1]), "tcollector is running, psstat-tcollector is not");
+        assert!(result(&["vi a b c tcollector"]).starts_with("neither"));
     }
 }

@@ -1,10 +1,10 @@
-//! What this user can read on this machine, and what to do about the rest.
+//! Checks which data this user can read on this host.
 
+mod capabilities;
 mod environment;
 mod file_access;
 mod hidepid;
-mod machine;
-mod rights;
+mod kernel;
 
 use std::path::Path;
 
@@ -12,75 +12,75 @@ use crate::conf::Location;
 use crate::exit::Error;
 use crate::measure;
 
-/// How something is.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// As it should be.
+pub(crate) enum Status {
+    /// Passed.
     Ok,
-    /// Not as it could be; the numbers are right all the same.
+    /// Could be better; all values are correct.
     Warn,
-    /// Numbers are missing, or will be.
+    /// Values are missing, or will be.
     Fail,
 }
 
-impl State {
-    /// The state in a word.
+impl Status {
+    /// The status as a word.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            State::Ok => "ok",
-            State::Warn => "note",
-            State::Fail => "bad",
+            Status::Ok => "ok",
+            Status::Warn => "warn",
+            Status::Fail => "fail",
         }
     }
 }
 
-/// What was looked at, and what was found.
+/// A check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
-    /// What was looked at.
+    /// The name of the check.
     pub name: &'static str,
-    /// How it is.
-    pub state: State,
-    /// What was found.
-    pub finding: String,
-    /// What to do about it.
+    /// Whether it passed.
+    pub status: Status,
+    /// The finding.
+    pub result: String,
+    /// How to fix it.
     pub help: Option<String>,
 }
 
 impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Check {
-        Check { name, state: State::Ok, finding: found.into(), help: None }
+    fn ok(name: &'static str, result: impl Into<String>) -> Check {
+        Check { name, status: Status::Ok, result: result.into(), help: None }
     }
 
-    fn note(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
-        Check { name, state: State::Warn, finding: found.into(), help: Some(remedy.into()) }
+    fn warn(name: &'static str, result: impl Into<String>, help: impl Into<String>) -> Check {
+        Check { name, status: Status::Warn, result: result.into(), help: Some(help.into()) }
     }
 
-    fn bad(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
-        Check { name, state: State::Fail, finding: found.into(), help: Some(remedy.into()) }
+    fn fail(name: &'static str, result: impl Into<String>, help: impl Into<String>) -> Check {
+        Check { name, status: Status::Fail, result: result.into(), help: Some(help.into()) }
     }
 }
 
-/// Looks at everything.
+/// Runs all checks.
 ///
 /// # Errors
-/// When the procfs cannot be read at all.
+/// When the procfs cannot be read.
 pub(crate) fn run_checks(
     proc: &Path,
     conf: &Location,
     conf_owner: &str,
 ) -> Result<Vec<Check>, Error> {
-    let here = measure::command_lines(proc)?;
-    let mut checks = machine::kernel(proc)?;
+    let command_lines = measure::command_lines(proc)?;
+    let mut checks = kernel::kernel(proc)?;
     if !measure::is_capture(proc) {
         checks.push(hidepid::hidepid(proc));
-        checks.push(machine::pid_namespace(proc));
+        checks.push(kernel::pid_namespace(proc));
     }
     checks.extend(file_access::files(proc));
     checks.push(environment::descriptors(proc));
     checks.push(environment::inotify());
     checks.extend(environment::conf(conf, conf_owner));
-    checks.push(environment::collector(&here));
-    checks.extend(rights::capabilities(proc, &here));
+    checks.push(environment::collector(&command_lines));
+    checks.extend(capabilities::capabilities(proc, &command_lines));
     Ok(checks)
 }

@@ -1,4 +1,4 @@
-//! Why rules match a process or not, and which processes a rule matches.
+//! Explains why rules match a process or not, and lists matching processes.
 
 mod excerpt;
 mod process;

@@ -1,4 +1,4 @@
-//! Which processes an image's rules match, and which are near misses.
+//! Lists the processes that match an image's rules, and near misses.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The average of several windows, as pidstat ends with one.
+//! The average of several windows, which is printed last, as pidstat does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use psstat_sampler::{IoCounters, Numbers};
 use crate::measure::Snapshot;
 use crate::table::row::{ProcessId, Row};
 
-/// What was in the windows so far.
+/// The sums over the windows so far.
 #[derive(Debug, Default)]
 pub struct Average {
     windows: u64,
@@ -17,15 +17,15 @@ pub struct Average {
     total: Accumulator,
 }
 
-/// One row of several windows.
+/// The sum of one row over several windows.
 #[derive(Debug, Default)]
 struct Accumulator {
-    /// As it was last.
+    /// The last row.
     last: Option<Row>,
-    /// The sums of the values that were there,
+    /// Sums of the values that were present.
     sum: Numbers,
-    /// and how many these were.
-    values: Numbers,
+    /// Number of windows in which each value was present.
+    counts: Numbers,
     io_done: Option<(IoCounters, f64)>,
 }
 
@@ -35,55 +35,55 @@ impl Accumulator {
             (Some(sum), Some(value)) => Some(sum + value),
             (sum, value) => sum.or(value),
         });
-        self.values = self.values.zip(&row.numbers, |values, value| {
-            Some(values.unwrap_or(0.0) + f64::from(u8::from(value.is_some())))
+        self.counts = self.counts.zip(&row.numbers, |count, value| {
+            Some(count.unwrap_or(0.0) + f64::from(u8::from(value.is_some())))
         });
         if let Some((done, seconds)) = row.io_done {
-            let (before, time) = self.io_done.unwrap_or_default();
-            self.io_done = Some((before.saturating_add(done), time + seconds));
+            let (total, time) = self.io_done.unwrap_or_default();
+            self.io_done = Some((total.saturating_add(done), time + seconds));
         }
         self.last = Some(row.clone());
     }
 
     fn row(&self) -> Option<Row> {
         let last = self.last.as_ref()?;
-        let mut numbers = self.sum.zip(&self.values, |sum, values| Some(sum? / values?));
-        // What grows has no average but its rate.
+        let mut numbers = self.sum.zip(&self.counts, |sum, count| Some(sum? / count?));
+        // Counters have no average; their rate is in `io_done`.
         numbers.io = last.numbers.io;
         Some(Row { numbers, io_done: self.io_done, ..last.clone() })
     }
 }
 
 impl Average {
-    /// Takes in a window.
+    /// Adds a window.
     pub fn add(&mut self, snapshot: &Snapshot) {
         self.windows += 1;
         for row in &snapshot.images {
             self.images.entry(row.images.clone()).or_default().add(row);
         }
         for row in &snapshot.processes {
-            if let Some(ProcessId { pid, starttime, .. }) = row.who {
+            if let Some(ProcessId { pid, starttime, .. }) = row.id {
                 self.processes.entry((pid, starttime)).or_default().add(row);
             }
         }
-        // Those that have gone would become ever more.
-        let processes = snapshot.processes.iter().filter_map(|row| row.who.as_ref());
-        let there: BTreeSet<_> = processes.map(|who| (who.pid, who.starttime)).collect();
-        self.processes.retain(|key, _| there.contains(key));
+        // Exited processes would accumulate.
+        let ids = snapshot.processes.iter().filter_map(|row| row.id.as_ref());
+        let keys: BTreeSet<_> = ids.map(|id| (id.pid, id.starttime)).collect();
+        self.processes.retain(|key, _| keys.contains(key));
         self.total.add(&snapshot.total);
     }
 
-    /// How many windows it is of.
+    /// Number of windows.
     pub fn windows(&self) -> u64 {
         self.windows
     }
 
-    /// The rows of images, each over the windows in which it was.
+    /// The rows of the images, each averaged over the windows that contain it.
     pub fn images(&self) -> Vec<Row> {
         self.images.values().filter_map(Accumulator::row).collect()
     }
 
-    /// The rows of the processes that were in the last window.
+    /// The rows of the processes of the last window.
     pub fn processes(&self) -> Vec<Row> {
         self.processes.values().filter_map(Accumulator::row).collect()
     }
@@ -105,7 +105,7 @@ mod tests {
     fn image(name: &str, procs: u64) -> Row {
         let mut numbers = Numbers::default();
         numbers.procs = procs;
-        Row { images: vec![name.to_owned()], who: None, numbers, io_done: None }
+        Row { images: vec![name.to_owned()], id: None, numbers, io_done: None }
     }
 
     fn snapshot(images: Vec<Row>, processes: Vec<Row>) -> Snapshot {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn averages_only_windows_where_present() {
-        let of = |name, procs, pcpu, rss, written, seconds| {
+        let row = |name, procs, pcpu, rss, written, seconds| {
             let mut row = image(name, procs);
             (row.numbers.pcpu, row.numbers.rss) = (Some(pcpu), rss);
             let io = IoCounters { wchar: written, ..IoCounters::default() };
@@ -130,14 +130,14 @@ mod tests {
             row
         };
         let mut average = Average::default();
-        average.add(&snapshot(vec![of("a", 1, 10.0, Some(100), 300, 1.0)], Vec::new()));
-        let second = vec![of("a", 2, 40.0, None, 600, 2.0), of("b", 1, 3.0, None, 0, 2.0)];
+        average.add(&snapshot(vec![row("a", 1, 10.0, Some(100), 300, 1.0)], Vec::new()));
+        let second = vec![row("a", 2, 40.0, None, 600, 2.0), row("b", 1, 3.0, None, 0, 2.0)];
         average.add(&snapshot(second, Vec::new()));
         let rows = average.images();
         assert_eq!((average.windows(), rows.len()), (2, 2));
         let a = &rows[0].numbers;
         assert_eq!((a.procs, a.pcpu, a.rss, a.vsize), (2, Some(25.0), Some(100), None));
-        // 900 bytes in 3 s, whatever the windows were.
+        // 900 bytes in 3 s, independent of the windows.
         assert_eq!(rows[0].io_done.map(|(done, seconds)| (done.wchar, seconds)), Some((900, 3.0)));
         assert_eq!(a.io.map(|io| io.wchar), Some(600));
         assert_eq!(rows[1].numbers.pcpu, Some(3.0));
@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn reused_pid_is_a_new_process() {
         let process = |starttime| {
-            let who = ProcessId { pid: 7, ppid: 1, starttime, command_line: b"x".to_vec() };
-            Row { who: Some(who), ..image("a", 1) }
+            let id = ProcessId { pid: 7, ppid: 1, starttime, command_line: b"x".to_vec() };
+            Row { id: Some(id), ..image("a", 1) }
         };
         let mut average = Average::default();
         average.add(&snapshot(Vec::new(), vec![process(1)]));

@@ -1,10 +1,10 @@
-//! From processes to rows: one window after the other.
+//! Measures processes in successive windows and returns rows.
 //!
-//! CPU is averaged over a window, between two readings of each process's CPU
-//! time. io is read at the end of each window, so that a rate needs the end
-//! of the window before: a first cycle without any waiting gives the one that
-//! the first rates start from. A process that came between the two has no
-//! rates and no CPU yet; its image's rates include what it did.
+//! CPU usage is averaged over a window, between two readings of each process's
+//! CPU time. io is read at the end of each window, so rates need the reading
+//! of the previous window: a first cycle without delay provides it for the
+//! first window. A process that started between two readings has no rates and
+//! no CPU usage yet; the rates of its image include its io.
 
 pub mod average;
 
@@ -18,36 +18,37 @@ use psstat_support::procfs;
 use crate::selector::{Selector, TOTAL};
 use crate::table::row::Row;
 
-/// What one window gave.
+/// The result of one window.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// When it ended.
+    /// The end of the window.
     pub time: SystemTime,
-    /// How long it was: what lay between the readings of CPU time. `None` for
-    /// a copy of a procfs, in which no time passes.
+    /// The time between the readings of CPU time. `None` for a capture, whose
+    /// values do not change.
     pub window: Option<Duration>,
-    /// One row an image, by its number.
+    /// One row per image, by its id.
     pub images: Vec<Row>,
-    /// One row a process, by pid.
+    /// One row per process, by pid.
     pub processes: Vec<Row>,
-    /// All of them together, nothing counted twice.
+    /// The sum over all processes, each counted once.
     pub total: Row,
-    /// What could not be read.
+    /// Statistics of failed reads.
     pub health: Health,
 }
 
-/// Measures, as often as it is asked to.
+/// Measures one window after the other.
 #[derive(Debug)]
 pub struct Measurer {
     sampler: Sampler,
-    chooser: Selector,
-    /// Whether the procfs is a copy in a folder.
+    selector: Selector,
+    /// Whether the procfs is a capture.
     is_capture: bool,
     opened: Option<Instant>,
-    before: Option<PreviousIo>,
+    previous: Option<PreviousIo>,
 }
 
-/// io at the end of a window, by image and by process (pid, start time).
+/// The io counters at the end of a window, by image and by process (pid, start
+/// time).
 #[derive(Debug, Default)]
 struct PreviousIo {
     at: Option<Instant>,
@@ -56,19 +57,24 @@ struct PreviousIo {
 }
 
 impl Measurer {
-    /// Reads the procfs `proc` in windows of this length, and takes from it
-    /// what `chooser` chooses.
+    /// Measures the processes that `selector` selects from the procfs `proc`, in
+    /// windows of this length.
     ///
     /// # Errors
     /// When the procfs cannot be opened.
-    pub fn new(proc: &Path, window: Duration, chooser: Selector) -> Result<Measurer, Error> {
+    pub fn new(proc: &Path, window: Duration, selector: Selector) -> Result<Measurer, Error> {
         let options = Options { proc_root: proc.to_owned(), window, ..Options::default() };
         let mut sampler = Sampler::new(options)?;
-        // Known from the start, they begin at 0 even if their first process
-        // comes to them by exec.
-        sampler.reclassify_all(chooser.images().count() + 1);
-        let mut measurer =
-            Measurer { sampler, chooser, is_capture: is_capture(proc), opened: None, before: None };
+        // Images that the sampler knows from the start begin at 0, even if
+        // their first process joins by exec.
+        sampler.reclassify_all(selector.images().count() + 1);
+        let mut measurer = Measurer {
+            sampler,
+            selector,
+            is_capture: is_capture(proc),
+            opened: None,
+            previous: None,
+        };
         if !measurer.is_capture {
             measurer.open();
             measurer.close();
@@ -76,36 +82,36 @@ impl Measurer {
         Ok(measurer)
     }
 
-    /// What is chosen.
-    pub fn chooser(&self) -> &Selector {
-        &self.chooser
+    /// The selector.
+    pub fn selector(&self) -> &Selector {
+        &self.selector
     }
 
-    /// Whether what is read is a copy of a procfs, in which no time passes: a
-    /// window need not be waited for.
+    /// Whether the procfs is a capture, whose values do not change: there is no
+    /// need to wait for the end of a window.
     pub fn is_capture(&self) -> bool {
         self.is_capture
     }
 
-    /// Opens a window, and gives the moment at which it is to be closed.
+    /// Opens a window and returns the time at which to close it.
     pub fn open(&mut self) -> Instant {
         self.opened = Some(Instant::now());
-        self.sampler.open(&mut |candidate, images| self.chooser.classify(candidate, images))
+        self.sampler.open(&mut |candidate, images| self.selector.classify(candidate, images))
     }
 
-    /// Closes the window and gives its rows.
+    /// Closes the window and returns its rows.
     pub fn close(&mut self) -> Snapshot {
         let now = Instant::now();
         let sample = self.sampler.close();
         let time = SystemTime::now();
-        let before = self.before.take().unwrap_or_default();
-        let seconds = before.at.map(|at| now.saturating_duration_since(at).as_secs_f64());
-        let rates = |was: Option<IoCounters>, is: Option<IoCounters>| {
-            // A copy does not move: that would be no rate of 0.
+        let previous = self.previous.take().unwrap_or_default();
+        let seconds = previous.at.map(|at| now.saturating_duration_since(at).as_secs_f64());
+        let growth = |before: Option<IoCounters>, after: Option<IoCounters>| {
+            // The rate in a capture is unknown, not 0.
             let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.is_capture)?;
-            Some((is?.saturating_sub(was?), seconds))
+            Some((after?.saturating_sub(before?), seconds))
         };
-        let timely = |mut numbers: Numbers| {
+        let without_cpu_of_capture = |mut numbers: Numbers| {
             if self.is_capture {
                 numbers.pcpu = None;
             }
@@ -113,76 +119,76 @@ impl Measurer {
         };
         let image = |id: ImageId| {
             let numbers = sample.image(id);
-            let was = before.images.get(id.index()).copied().flatten();
+            let before = previous.images.get(id.index()).copied().flatten();
             Row {
-                images: self.chooser.name(id).map(str::to_owned).into_iter().collect(),
-                who: None,
-                numbers: timely(numbers),
-                io_done: rates(was, numbers.io),
+                images: self.selector.name(id).map(str::to_owned).into_iter().collect(),
+                id: None,
+                numbers: without_cpu_of_capture(numbers),
+                io_done: growth(before, numbers.io),
             }
         };
-        let images: Vec<Row> = self.chooser.images().map(|(id, _)| image(id)).collect();
+        let images: Vec<Row> = self.selector.images().map(|(id, _)| image(id)).collect();
         let total = image(TOTAL);
         let health = sample.health;
 
-        let mut after = PreviousIo { at: Some(now), ..PreviousIo::default() };
-        // The known ones, with or without a process, so that one that was
-        // there without processes has rates from its first process on.
-        after.images.push(total.numbers.io);
-        after.images.extend(images.iter().map(|row| row.numbers.io));
+        let mut current = PreviousIo { at: Some(now), ..PreviousIo::default() };
+        // All images, with or without processes, so that an image has rates
+        // from its first process on.
+        current.images.push(total.numbers.io);
+        current.images.extend(images.iter().map(|row| row.numbers.io));
         let mut processes = Vec::new();
         for process in self.sampler.processes() {
             let key = (process.pid, process.starttime);
             let numbers = process.numbers;
             if let Some(io) = numbers.io {
-                after.processes.insert(key, io);
+                current.processes.insert(key, io);
             }
             processes.push(Row {
                 images: process
                     .images
                     .iter()
-                    .filter_map(|image| self.chooser.name(*image).map(str::to_owned))
+                    .filter_map(|image| self.selector.name(*image).map(str::to_owned))
                     .collect(),
-                who: Some(self.chooser.identity(process.pid, process.starttime)),
-                numbers: timely(numbers),
-                io_done: rates(before.processes.get(&key).copied(), numbers.io),
+                id: Some(self.selector.identity(process.pid, process.starttime)),
+                numbers: without_cpu_of_capture(numbers),
+                io_done: growth(previous.processes.get(&key).copied(), numbers.io),
             });
         }
-        processes.sort_by_key(|row| row.who.as_ref().map(|who| who.pid));
-        let pid_of = |row: &Row| row.who.as_ref().map(|who| who.pid);
-        self.chooser.retain(|pid| processes.binary_search_by_key(&Some(pid), pid_of).is_ok());
-        self.before = Some(after);
+        processes.sort_by_key(|row| row.id.as_ref().map(|id| id.pid));
+        let pid_of = |row: &Row| row.id.as_ref().map(|id| id.pid);
+        self.selector.retain(|pid| processes.binary_search_by_key(&Some(pid), pid_of).is_ok());
+        self.previous = Some(current);
         let window = self.opened.take().map(|opened| now.saturating_duration_since(opened));
         let window = window.filter(|_| !self.is_capture);
         Snapshot { time, window, images, processes, total, health }
     }
 }
 
-/// The command lines of all processes but this one, by pid; those that have
-/// none are left out.
+/// The command lines of all processes except this one, by pid. Processes
+/// without a command line are omitted.
 ///
 /// # Errors
 /// When the procfs cannot be opened.
 pub fn command_lines(proc: &Path) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
-    let own = own_pid(proc);
+    let self_pid = self_pid(proc);
     let mut sampler = Sampler::new(Options { proc_root: proc.to_owned(), ..Options::default() })?;
     let mut texts = BTreeMap::new();
     sampler.open(&mut |process, _| {
-        if Some(process.pid) != own {
+        if Some(process.pid) != self_pid {
             texts.insert(process.pid, process.args_joined.to_vec());
         }
     });
     Ok(texts)
 }
 
-/// Whether a folder is no procfs but, it seems, a copy of one.
+/// Whether a directory is a capture instead of a procfs.
 pub fn is_capture(proc: &Path) -> bool {
     procfs::is_procfs(proc).is_ok_and(|is_procfs| !is_procfs)
 }
 
-/// This process's pid as a procfs knows it, which may be that of another pid
-/// namespace. A copy of a procfs knows none.
-pub fn own_pid(proc: &Path) -> Option<u32> {
+/// The pid of this process in a procfs, which can be that of another pid
+/// namespace. `None` for a capture.
+pub fn self_pid(proc: &Path) -> Option<u32> {
     if is_capture(proc) {
         return None;
     }

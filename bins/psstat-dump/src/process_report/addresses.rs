@@ -1,5 +1,5 @@
-//! Where a process has what in its memory. The kernel says 0 to those who may
-//! not trace it; that is left out.
+//! Memory addresses of a process. The kernel prints 0 unless the reader may
+//! ptrace the process; these are omitted.
 
 use psstat_proc_parse::Stat;
 
@@ -7,7 +7,7 @@ use super::{Section, Value};
 
 pub(super) fn section(stat: &Stat<'_>) -> Section {
     let mut section = Section::new("addresses");
-    let known = [
+    let addresses = [
         ("start_code", Some(stat.startcode)),
         ("end_code", Some(stat.endcode)),
         ("start_data", stat.start_data),
@@ -21,13 +21,13 @@ pub(super) fn section(stat: &Stat<'_>) -> Section {
         ("kstkesp", Some(stat.kstkesp)),
         ("kstkeip", Some(stat.kstkeip)),
     ];
-    for (field, address) in known {
-        let address = address.filter(|address| *address > UNKNOWN);
-        let shown = address.map(|address| Value::text(format!("0x{address:x}")));
-        section.fact(field, shown.unwrap_or(Value::Absent));
+    for (field, address) in addresses {
+        let address = address.filter(|address| *address > HIDDEN);
+        let text = address.map(|address| Value::text(format!("0x{address:x}")));
+        section.field(field, text.unwrap_or(Value::Absent));
     }
     section
 }
 
-/// What the kernel prints for `startcode` and `endcode` where it does not tell.
-const UNKNOWN: u64 = 1;
+/// The value of hidden `startcode` and `endcode`.
+const HIDDEN: u64 = 1;

@@ -1,25 +1,25 @@
-//! What a process has open.
+//! The open descriptors of a process.
 
 use psstat_proc_parse::FdTarget;
 
 use super::files::Link;
 use super::{ReadError, Section, Value};
 
-/// `slots` is how many the process has room for at present, `FDSize`.
+/// `slots` is the allocated size of the descriptor table, `FDSize`.
 pub(super) fn section(links: &Result<Vec<Link>, ReadError>, slots: Option<u64>) -> Section {
     let mut section = Section::new("descriptors");
     let links = match links {
         Ok(links) => links,
-        Err(unread) => {
-            section.unread = Some(unread.clone());
+        Err(error) => {
+            section.unread = Some(error.clone());
             return section;
         }
     };
-    section.fact("open", Value::Number(links.len() as u64));
-    section.fact("slots", Value::number(slots));
+    section.field("open", Value::Number(links.len() as u64));
+    section.field("slots", Value::number(slots));
     for (field, kind) in KINDS {
         let count = links.iter().filter(|(_, link)| self::kind(link) == kind).count();
-        section.fact(field, Value::Number(count as u64));
+        section.field(field, Value::Number(count as u64));
     }
     let row = |(number, link): &Link| {
         let kind = Value::text(kind(link));
@@ -30,7 +30,7 @@ pub(super) fn section(links: &Result<Vec<Link>, ReadError>, slots: Option<u64>) 
     section
 }
 
-/// The kinds, and the facts that count them.
+/// The fields that count the kinds.
 const KINDS: [(&str, &str); 9] = [
     ("files", "file"),
     ("deleted_files", "deleted file"),
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_counted() {
+    fn counts_every_kind() {
         let links: [(&[u8], &str); 9] = [
             (b"/etc/hosts", "files"),
             (b"/tmp/x (deleted)", "deleted_files"),
@@ -72,15 +72,15 @@ mod tests {
             (b"anon_inode:[eventpoll]", "anon_inodes"),
             (b"/memfd:x (deleted)", "memfds"),
             (b"net:[4026531840]", "namespaces"),
-            (b"what is this", "others"),
+            (b"unknown", "others"),
         ];
         for (link, field) in links {
             let section = section(&Ok(vec![(0, link.to_vec())]), None);
             let ones: Vec<_> = section
-                .facts
+                .fields
                 .iter()
-                .filter(|fact| fact.value == Value::Number(1))
-                .map(|fact| fact.field)
+                .filter(|field| field.value == Value::Number(1))
+                .map(|field| field.name)
                 .collect();
             assert_eq!(ones, ["open", field]);
         }

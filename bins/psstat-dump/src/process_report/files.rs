@@ -1,4 +1,4 @@
-//! The files of one process.
+//! Reads the files of one process.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,35 +9,35 @@ use std::time::Duration;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags};
 
-/// How long a command line may take. The kernel holds a reader up while the
-/// process has its memory map locked, which may be for ever.
+/// Time limit for a command line. The kernel blocks the reader while the
+/// process's memory map is locked, possibly indefinitely.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why something of a process could not be read.
+/// Why data of a process could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// The process has ended, or there never was one.
+    /// The process exited or does not exist.
     #[error("no such process")]
-    Gone,
-    /// This user may not read it.
+    NotFound,
+    /// Permission denied.
     #[error("permission denied")]
     Denied,
-    /// The reader is held up; the process is locked in the kernel.
-    #[error("the process holds its readers up")]
+    /// The read blocks; the process is locked in the kernel.
+    #[error("reading it blocks")]
     Blocked,
-    /// Anything else, and what it is.
+    /// Any other error.
     #[error("{0}")]
     Failed(String),
 }
 
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> ReadError {
-        // ESRCH has no kind of its own.
-        let is_gone = error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error());
+        // ESRCH has no ErrorKind.
+        let is_srch = error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error());
         match error.kind() {
-            io::ErrorKind::NotFound => ReadError::Gone,
+            io::ErrorKind::NotFound => ReadError::NotFound,
             io::ErrorKind::PermissionDenied => ReadError::Denied,
-            _ if is_gone => ReadError::Gone,
+            _ if is_srch => ReadError::NotFound,
             _ => ReadError::Failed(error.to_string()),
         }
     }
@@ -55,21 +55,21 @@ impl From<psstat_proc_parse::Error> for ReadError {
     }
 }
 
-/// The folder of one process. It stays that of this very process, even if
-/// another one gets its pid.
+/// The directory of one process. It always refers to this process, even if the
+/// pid is reused.
 #[derive(Debug)]
 pub(crate) struct Files {
     dir: OwnedFd,
 }
 
-/// A descriptor's number, and what its link says.
+/// A descriptor, and the target of its link.
 pub(crate) type Link = (u32, Vec<u8>);
 
 impl Files {
-    /// Opens the folder.
+    /// Opens the directory.
     ///
     /// # Errors
-    /// When there is no such process.
+    /// When the process does not exist.
     pub(crate) fn open(proc: &Path, pid: u32) -> Result<Files, ReadError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(proc.join(pid.to_string()), flags, Mode::empty())?;
@@ -81,7 +81,7 @@ impl Files {
         Ok(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?.into())
     }
 
-    /// The whole of a file.
+    /// The contents of a file.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -91,17 +91,17 @@ impl Files {
         Ok(bytes)
     }
 
-    /// `cmdline`, as it is, unless it takes too long.
+    /// The contents of `cmdline`.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read within the time limit.
     pub(crate) fn command_line(&self) -> Result<Vec<u8>, ReadError> {
         let mut file = self.file("cmdline")?;
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
             let read = file.read_to_end(&mut bytes).map(|_| bytes);
-            // Nobody listens any more where it took too long.
+            // The receiver is dropped after the time limit.
             let _ = sender.send(read);
         });
         match receiver.recv_timeout(READ_TIMEOUT) {
@@ -110,7 +110,7 @@ impl Files {
         }
     }
 
-    /// What a link says.
+    /// The target of a link.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -118,22 +118,22 @@ impl Files {
         Ok(rustix::fs::readlinkat(&self.dir, name, Vec::new())?.into_bytes())
     }
 
-    /// The descriptors by number.
+    /// The open descriptors, sorted.
     ///
     /// # Errors
-    /// When they may not be listed.
+    /// When they cannot be listed.
     pub(crate) fn descriptors(&self) -> Result<Vec<Link>, ReadError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(&self.dir, "fd", flags, Mode::empty())?;
+        let dir = rustix::fs::openat(&self.dir, "fd", flags, Mode::empty())?;
         let mut links = Vec::new();
-        for entry in Dir::read_from(&folder)? {
+        for entry in Dir::read_from(&dir)? {
             let entry = entry?;
             let name = entry.file_name();
             let Some(number) = name.to_str().ok().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            // One that was closed meanwhile is none.
-            if let Ok(link) = rustix::fs::readlinkat(&folder, name, Vec::new()) {
+            // The descriptor can be closed in the meantime.
+            if let Ok(link) = rustix::fs::readlinkat(&dir, name, Vec::new()) {
                 links.push((number, link.into_bytes()));
             }
         }

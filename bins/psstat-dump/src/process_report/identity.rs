@@ -1,4 +1,4 @@
-//! Who a process is.
+//! The identity of a process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,8 +10,7 @@ use super::{BootInfo, Files, ReadError, Section, Value};
 /// The flag of a kernel thread in `stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// The longest line of parents that is followed; a copy of a procfs could go
-/// in circles.
+/// Maximum number of ancestors; a capture can contain a cycle.
 const MAX_ANCESTORS: usize = 64;
 
 pub(super) fn section(
@@ -19,59 +18,58 @@ pub(super) fn section(
     stat: &Stat<'_>,
     status: Option<&Status<'_>>,
     command_line: &Result<Vec<u8>, ReadError>,
-    machine: &BootInfo,
+    boot: &BootInfo,
 ) -> Section {
     let mut section = Section::new("identity");
-    section.fact("name", Value::Text(stat.comm.to_vec()));
-    section.fact("state", Value::text(state(stat.state)));
-    let (text, unread) = match command_line {
+    section.field("name", Value::Text(stat.comm.to_vec()));
+    section.field("state", Value::text(state(stat.state)));
+    let (text, error) = match command_line {
         Ok(bytes) => (Value::Text(Cmdline::new(bytes).joined().collect()), Value::Absent),
-        Err(unread) => (Value::Absent, Value::text(unread.to_string())),
+        Err(error) => (Value::Absent, Value::text(error.to_string())),
     };
-    section.fact("command_line", text);
-    section.fact("command_line_unread", unread);
-    let age = machine.seconds(stat.starttime);
-    let started = machine
-        .booted
-        .and_then(|booted| booted.checked_add(Duration::try_from_secs_f64(age).ok()?));
-    section.fact("started_unix_seconds", started.map_or(Value::Absent, Value::Time));
-    let age = machine.up.map(|up| (up - age).max(0.0));
-    section.fact("age_seconds", age.map_or(Value::Absent, Value::Seconds));
-    section.fact("starttime_ticks", Value::Number(stat.starttime));
-    section.fact("ppid", Value::Signed(stat.ppid.into()));
-    section.fact("pgrp", Value::Signed(stat.pgrp.into()));
-    section.fact("session", Value::Signed(stat.session.into()));
-    section.fact("tty_nr", Value::Signed(stat.tty_nr.into()));
-    section.fact("tty", terminal(stat.tty_nr).map_or(Value::Absent, Value::text));
-    section.fact("tpgid", Value::Signed(stat.tpgid.into()));
-    section.fact("threads", Value::Number(stat.num_threads));
+    section.field("command_line", text);
+    section.field("command_line_error", error);
+    let age = boot.seconds(stat.starttime);
+    let started =
+        boot.boot_time.and_then(|time| time.checked_add(Duration::try_from_secs_f64(age).ok()?));
+    section.field("started_unix_seconds", started.map_or(Value::Absent, Value::Time));
+    let age = boot.uptime.map(|uptime| (uptime - age).max(0.0));
+    section.field("age_seconds", age.map_or(Value::Absent, Value::Seconds));
+    section.field("starttime_ticks", Value::Number(stat.starttime));
+    section.field("ppid", Value::Signed(stat.ppid.into()));
+    section.field("pgrp", Value::Signed(stat.pgrp.into()));
+    section.field("session", Value::Signed(stat.session.into()));
+    section.field("tty_nr", Value::Signed(stat.tty_nr.into()));
+    section.field("tty", terminal(stat.tty_nr).map_or(Value::Absent, Value::text));
+    section.field("tpgid", Value::Signed(stat.tpgid.into()));
+    section.field("threads", Value::Number(stat.num_threads));
     if let Some(status) = status {
-        of_status(&mut section, status);
+        add_status_fields(&mut section, status);
     }
-    section.fact("exit_signal", Value::Signed(stat.exit_signal.into()));
+    section.field("exit_signal", Value::Signed(stat.exit_signal.into()));
     let exit_code = stat.exit_code.filter(|_| stat.state == ProcessState::Zombie);
-    section.fact("exit_code", Value::signed(exit_code));
-    section.fact("flags", Value::text(format!("0x{:08x}", stat.flags)));
-    section.fact("kernel_thread", Value::Bool(stat.flags & PF_KTHREAD != 0));
+    section.field("exit_code", Value::signed(exit_code));
+    section.field("flags", Value::text(format!("0x{:08x}", stat.flags)));
+    section.field("kernel_thread", Value::Bool(stat.flags & PF_KTHREAD != 0));
     section.list("parents", &["pid", "name"], parents(proc, stat.ppid));
     section
 }
 
-fn of_status(section: &mut Section, status: &Status<'_>) {
+fn add_status_fields(section: &mut Section, status: &Status<'_>) {
     let mut ids = |names: [&'static str; 4], ids: Option<Ids>| {
         for (at, name) in names.into_iter().enumerate() {
-            section.fact(name, Value::number(ids.and_then(|ids| ids.to_array().get(at).copied())));
+            section.field(name, Value::number(ids.and_then(|ids| ids.to_array().get(at).copied())));
         }
     };
     ids(["uid", "euid", "suid", "fsuid"], status.uid);
     ids(["gid", "egid", "sgid", "fsgid"], status.gid);
     let umask = status.umask.map(|umask| Value::text(format!("{umask:04o}")));
-    section.fact("umask", umask.unwrap_or(Value::Absent));
+    section.field("umask", umask.unwrap_or(Value::Absent));
     let pids = status.ns_pid.map(|pids| pids.iter().map(|pid| pid.to_string()).collect::<Vec<_>>());
-    section.fact("ns_pids", pids.map_or(Value::Absent, |pids| Value::text(pids.join(" "))));
-    section.fact("tgid", Value::signed(status.tgid));
-    section.fact("ngid", Value::signed(status.ngid));
-    section.fact("tracer_pid", Value::signed(status.tracer_pid));
+    section.field("ns_pids", pids.map_or(Value::Absent, |pids| Value::text(pids.join(" "))));
+    section.field("tgid", Value::signed(status.tgid));
+    section.field("ngid", Value::signed(status.ngid));
+    section.field("tracer_pid", Value::signed(status.tracer_pid));
 }
 
 /// The controlling terminal's name below `/dev`, from its device number; see
@@ -109,14 +107,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_have_their_names() {
+    fn terminal_names() {
         let cases = [
             (0, None),
             (-1, None),
             (1025, Some("tty1")),
             (1088, Some("ttyS0")),
             (34816, Some("pts/0")),
-            // The minor number goes on above the major one.
+            // The high bits of the minor number are above the major number.
             (0x0010_8800, Some("pts/256")),
             (0x0501, Some("device 5:1")),
         ];

@@ -1,4 +1,4 @@
-//! What a process has of the memory.
+//! Memory of a process.
 
 use psstat_proc_parse::{Stat, Statm, Status};
 
@@ -10,7 +10,7 @@ pub(super) fn section(
     statm: &Result<Statm, ReadError>,
 ) -> Section {
     let mut section = Section::new("memory");
-    section.fact("vsize_bytes", Value::bytes(Some(stat.vsize)));
+    section.field("vsize_bytes", Value::bytes(Some(stat.vsize)));
     if let Some(status) = status {
         let lines = [
             ("vm_peak_bytes", status.vm_peak),
@@ -31,21 +31,21 @@ pub(super) fn section(
             ("hugetlb_bytes", status.hugetlb_pages),
         ];
         for (field, kilobytes) in lines {
-            section.fact(field, Value::kb(kilobytes));
+            section.field(field, Value::kb(kilobytes));
         }
     }
     match statm {
         Ok(statm) => pages(&mut section, statm),
-        Err(unread) => section.unread = Some(unread.clone()),
+        Err(error) => section.unread = Some(error.clone()),
     }
-    section.fact("minor_faults", Value::Number(stat.minflt));
-    section.fact("major_faults", Value::Number(stat.majflt));
-    section.fact("children_minor_faults", Value::Number(stat.cminflt));
-    section.fact("children_major_faults", Value::Number(stat.cmajflt));
+    section.field("minor_faults", Value::Number(stat.minflt));
+    section.field("major_faults", Value::Number(stat.majflt));
+    section.field("children_minor_faults", Value::Number(stat.cminflt));
+    section.field("children_major_faults", Value::Number(stat.cmajflt));
     section
 }
 
-/// What `statm` adds to the lines of `status`, which a kernel thread lacks.
+/// The values of `statm`, in addition to those of `status`.
 fn pages(section: &mut Section, statm: &Statm) {
     let size = rustix::param::page_size() as u64;
     let counts = [
@@ -55,6 +55,6 @@ fn pages(section: &mut Section, statm: &Statm) {
         ("statm_data_bytes", statm.data),
     ];
     for (field, pages) in counts {
-        section.fact(field, Value::bytes(Some(pages.saturating_mul(size))));
+        section.field(field, Value::bytes(Some(pages.saturating_mul(size))));
     }
 }

@@ -1,5 +1,5 @@
-//! All that is known of one process, as sections of facts that every form of
-//! output shows alike.
+//! All data of one process, as sections of fields that all output formats
+//! share.
 
 mod addresses;
 mod cpu;
@@ -8,8 +8,8 @@ mod files;
 mod identity;
 mod limits;
 mod memory;
+mod privileges;
 mod render;
-mod rights;
 mod signals;
 mod sockets;
 mod unix_peers;
@@ -22,19 +22,19 @@ use psstat_proc_parse::{Io, Stat, Statm, Status};
 use crate::measure;
 
 pub(crate) use files::{Files, ReadError};
+pub(crate) use privileges::names as capability_names;
 pub(crate) use render::{as_csv, as_json, as_text, csv_heading};
-pub(crate) use rights::names as capability_names;
 
-/// A value of a fact.
+/// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// The kernel did not print it, or it could not be read.
+    /// The kernel does not provide it, or it could not be read.
     Absent,
     /// Any bytes.
     Text(Vec<u8>),
-    /// A number of things, or a number that names one.
+    /// A count or an identifier.
     Number(u64),
-    /// A number that may be negative.
+    /// A number that can be negative.
     Signed(i64),
     /// Bytes.
     Bytes(i64),
@@ -42,15 +42,15 @@ pub(crate) enum Value {
     Seconds(f64),
     /// Percent.
     Percent(f64),
-    /// A moment.
+    /// A point in time.
     Time(SystemTime),
-    /// Whether something is so.
+    /// A boolean.
     Bool(bool),
-    /// The most there may be, in bytes or in another unit; `None`: unlimited.
+    /// A resource limit.
     Limit {
-        /// How much or how many.
+        /// The limit; `None`: unlimited.
         max: Option<u64>,
-        /// Whether that is in bytes.
+        /// Whether the unit is bytes.
         in_bytes: bool,
     },
 }
@@ -84,46 +84,46 @@ impl From<String> for Value {
     }
 }
 
-/// One fact: its name, with the unit where there is one, and its value.
+/// A field.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Field {
-    /// The name, as JSON and CSV have it.
-    pub field: &'static str,
+    /// The name in JSON and CSV, with its unit as suffix.
+    pub name: &'static str,
     /// The value.
     pub value: Value,
 }
 
-/// Several things of one kind.
+/// A list of records.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct List {
-    /// Its name, as JSON and CSV have it; `list` for what the section is about.
+    /// The name in JSON and CSV; `list` for the section's main list.
     pub name: &'static str,
-    /// Names of what is known of each, with the unit where there is one.
+    /// The names of the fields, with their units as suffixes.
     pub fields: &'static [&'static str],
-    /// One row a thing, one value a field.
+    /// One row per record, one value per field.
     pub rows: Vec<Vec<Value>>,
 }
 
-/// What belongs together.
+/// A section.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Section {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Why nothing, or not all of it, is here.
+    /// Why data is missing or incomplete.
     pub unread: Option<ReadError>,
-    /// What there is one of.
-    pub facts: Vec<Field>,
-    /// What there are several of.
+    /// The fields.
+    pub fields: Vec<Field>,
+    /// The lists.
     pub lists: Vec<List>,
 }
 
 impl Section {
     fn new(name: &'static str) -> Section {
-        Section { name, unread: None, facts: Vec::new(), lists: Vec::new() }
+        Section { name, unread: None, fields: Vec::new(), lists: Vec::new() }
     }
 
-    fn fact(&mut self, field: &'static str, value: Value) {
-        self.facts.push(Field { field, value });
+    fn field(&mut self, name: &'static str, value: Value) {
+        self.fields.push(Field { name, value });
     }
 
     fn list(&mut self, name: &'static str, fields: &'static [&'static str], rows: Vec<Vec<Value>>) {
@@ -131,22 +131,22 @@ impl Section {
     }
 }
 
-/// All that is known of one process.
+/// All data of one process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Report {
-    /// Which process.
+    /// The process.
     pub pid: u32,
-    /// What is known of it.
+    /// The sections.
     pub sections: Vec<Section>,
 }
 
-/// What the machine says that a process's page needs.
+/// Boot time, uptime and the length of a clock tick.
 #[derive(Clone, Copy, Debug)]
 struct BootInfo {
-    /// When it was booted: `btime` of `/proc/stat`.
-    booted: Option<SystemTime>,
-    /// How long that is ago: `/proc/uptime`.
-    up: Option<f64>,
+    /// `btime` of `/proc/stat`.
+    boot_time: Option<SystemTime>,
+    /// `/proc/uptime`, in seconds.
+    uptime: Option<f64>,
     ticks_per_second: f64,
 }
 
@@ -157,13 +157,13 @@ impl BootInfo {
             let seconds = line.strip_prefix(b"btime ")?;
             std::str::from_utf8(seconds).ok()?.trim().parse().ok()
         });
-        let booted = btime
+        let boot_time = btime
             .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
         let uptime = std::fs::read_to_string(proc.join("uptime")).unwrap_or_default();
-        let up = uptime.split_whitespace().next().and_then(|up| up.parse().ok());
-        // At most a million; f64 has room.
+        let uptime = uptime.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
+        // At most a million, which is exact in f64.
         let ticks_per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
-        BootInfo { booted, up, ticks_per_second }
+        BootInfo { boot_time, uptime, ticks_per_second }
     }
 
     fn seconds(&self, ticks: u64) -> f64 {
@@ -171,66 +171,67 @@ impl BootInfo {
     }
 }
 
-/// Reads all that is to be known of a process.
+/// Reads all data of a process.
 ///
 /// # Errors
-/// When there is no such process, or its folder cannot be opened.
+/// When the process does not exist or its directory cannot be opened.
 pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
     let files = Files::open(proc, pid)?;
-    let machine = BootInfo::read(proc);
+    let boot = BootInfo::read(proc);
     let stat = files.read("stat");
     let status = files.read("status");
     let command_line = files.command_line();
     let limits = files.read("limits");
     let links = files.descriptors();
-    // stat is what every process has and everyone may read.
+    // Every process has stat, which is world-readable.
     let stat = Stat::parse(stat.as_deref().map_err(ReadError::clone)?).map_err(ReadError::from)?;
     let status = match &status {
         Ok(bytes) => Status::parse(bytes).map_err(ReadError::from),
-        Err(unread) => Err(unread.clone()),
+        Err(error) => Err(error.clone()),
     };
-    let known = status.as_ref().ok();
+    let status_ok = status.as_ref().ok();
     let statm = files.read("statm");
     let statm = statm.and_then(|bytes| Statm::parse(&bytes).map_err(ReadError::from));
-    let mut identity = identity::section(proc, &stat, known, &command_line, &machine);
+    let mut identity = identity::section(proc, &stat, status_ok, &command_line, &boot);
     identity.unread = status.as_ref().err().cloned();
     let sections = vec![
         identity,
-        cpu::section(&stat, known, &machine),
-        memory::section(&stat, known, &statm),
+        cpu::section(&stat, status_ok, &boot),
+        memory::section(&stat, status_ok, &statm),
         io_section(files.read("io")),
-        limits::section(limits, &stat, known, links.as_ref().ok().map(Vec::len), &machine),
-        rights::section(known),
-        signals::section(known),
-        descriptors::section(&links, known.and_then(|status| status.fd_size)),
+        limits::section(limits, &stat, status_ok, links.as_ref().ok().map(Vec::len), &boot),
+        privileges::section(status_ok),
+        signals::section(status_ok),
+        descriptors::section(&links, status_ok.and_then(|status| status.fd_size)),
         sockets::section(&files, &links, is_own_namespace(proc, &files)),
         addresses::section(&stat),
     ];
     Ok(Report { pid, sections })
 }
 
-/// Whether a process is in this program's own network namespace. Inodes of
-/// sockets in a copy of a procfs are of another time or machine.
+/// Whether a process is in the network namespace of this program. Inodes of
+/// sockets in a capture are from another time or host.
 fn is_own_namespace(proc: &Path, files: &Files) -> bool {
-    let own = std::fs::read_link(proc.join("self/ns/net"));
-    let theirs = files.link("ns/net");
+    let this = std::fs::read_link(proc.join("self/ns/net"));
+    let other = files.link("ns/net");
     !measure::is_capture(proc)
-        && own.is_ok_and(|own| theirs.is_ok_and(|of| of == own.as_os_str().as_encoded_bytes()))
+        && this
+            .is_ok_and(|this| other.is_ok_and(|other| other == this.as_os_str().as_encoded_bytes()))
 }
 
 fn io_section(io: Result<Vec<u8>, ReadError>) -> Section {
     let mut section = Section::new("io");
     match io.and_then(|bytes| Io::parse(&bytes).map_err(ReadError::from)) {
         Ok(io) => {
-            section.fact("rchar_bytes", Value::bytes(Some(io.rchar)));
-            section.fact("wchar_bytes", Value::bytes(Some(io.wchar)));
-            section.fact("syscr_calls", Value::Number(io.syscr));
-            section.fact("syscw_calls", Value::Number(io.syscw));
-            section.fact("read_bytes", Value::bytes(Some(io.read_bytes)));
-            section.fact("write_bytes", Value::bytes(Some(io.write_bytes)));
-            section.fact("cancelled_write_bytes", Value::Bytes(io.cancelled_write_bytes));
+            section.field("rchar_bytes", Value::bytes(Some(io.rchar)));
+            section.field("wchar_bytes", Value::bytes(Some(io.wchar)));
+            section.field("syscr_calls", Value::Number(io.syscr));
+            section.field("syscw_calls", Value::Number(io.syscw));
+            section.field("read_bytes", Value::bytes(Some(io.read_bytes)));
+            section.field("write_bytes", Value::bytes(Some(io.write_bytes)));
+            section.field("cancelled_write_bytes", Value::Bytes(io.cancelled_write_bytes));
         }
-        Err(unread) => section.unread = Some(unread),
+        Err(error) => section.unread = Some(error),
     }
     section
 }

@@ -1,4 +1,4 @@
-//! A page as text, JSON and CSV.
+//! A report as text, JSON and CSV.
 
 use serde_json::{Map, json};
 
@@ -9,21 +9,21 @@ use crate::terminal::Paint;
 use crate::time;
 use psstat_support::escape;
 
-/// The page for people. Facts that the kernel does not tell are left out.
-pub(crate) fn as_text(page: &Report, style: Style, paint: Paint) -> String {
-    let mut text = format!("{}\n", paint.bold(&format!("process {}", page.pid)));
-    for section in &page.sections {
+/// The report as text. Absent fields are omitted.
+pub(crate) fn as_text(report: &Report, style: Style, paint: Paint) -> String {
+    let mut text = format!("{}\n", paint.bold(&format!("process {}", report.pid)));
+    for section in &report.sections {
         text.push_str(&format!("\n{}\n", paint.bold(section.name)));
-        if let Some(unread) = &section.unread {
-            let why = escape::text(&unread.to_string());
-            text.push_str(&format!("  {}\n", paint.warning(&format!("cannot be read: {why}"))));
+        if let Some(error) = &section.unread {
+            let error = escape::text(&error.to_string());
+            text.push_str(&format!("  {}\n", paint.warning(&format!("cannot be read: {error}"))));
         }
-        let told = || section.facts.iter().filter(|fact| fact.value != Value::Absent);
+        let present = || section.fields.iter().filter(|field| field.value != Value::Absent);
         let label = |field: &str| field_label(field).replace('_', " ");
-        let width = told().map(|fact| label(fact.field).len()).max().unwrap_or(0);
-        for fact in told() {
-            let value = shown(fact.field, &fact.value, style);
-            text.push_str(&format!("  {:<width$}  {value}\n", label(fact.field)));
+        let width = present().map(|field| label(field.name).len()).max().unwrap_or(0);
+        for field in present() {
+            let value = format_value(field.name, &field.value, style);
+            text.push_str(&format!("  {:<width$}  {value}\n", label(field.name)));
         }
         for list in section.lists.iter().filter(|list| !list.rows.is_empty()) {
             text.push_str(&list_text(list, style));
@@ -32,16 +32,16 @@ pub(crate) fn as_text(page: &Report, style: Style, paint: Paint) -> String {
     text
 }
 
-/// A field's name without the unit, which the value shows.
+/// The name of a field without the unit, which the value includes.
 fn field_label(field: &str) -> &str {
     let units = ["_unix_seconds", "_seconds", "_percent"];
-    let cut = units.iter().find_map(|unit| field.strip_suffix(unit));
-    // `read_bytes` and its like are the kernel's own names.
-    let keep = ["read_bytes", "write_bytes", "cancelled_write_bytes"].contains(&field);
-    cut.or_else(|| field.strip_suffix("_bytes").filter(|_| !keep)).unwrap_or(field)
+    let label = units.iter().find_map(|unit| field.strip_suffix(unit));
+    // `read_bytes` and similar names are those of the kernel.
+    let is_kernel_name = ["read_bytes", "write_bytes", "cancelled_write_bytes"].contains(&field);
+    label.or_else(|| field.strip_suffix("_bytes").filter(|_| !is_kernel_name)).unwrap_or(field)
 }
 
-fn shown(field: &str, value: &Value, style: Style) -> String {
+fn format_value(field: &str, value: &Value, style: Style) -> String {
     match value {
         Value::Absent => "-".to_owned(),
         Value::Text(text) => escape::bytes(text),
@@ -57,25 +57,27 @@ fn shown(field: &str, value: &Value, style: Style) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Limit { max: None, .. } => "unlimited".to_owned(),
-        Value::Limit { max: Some(most), in_bytes: true } => {
-            units::bytes(i64::try_from(*most).unwrap_or(i64::MAX), style)
+        Value::Limit { max: Some(max), in_bytes: true } => {
+            units::bytes(i64::try_from(*max).unwrap_or(i64::MAX), style)
         }
-        Value::Limit { max: Some(most), in_bytes: false } => most.to_string(),
+        Value::Limit { max: Some(max), in_bytes: false } => max.to_string(),
     }
 }
 
-/// A list as a table. Columns without any value are left out.
+/// A list as a table. Columns without values are omitted.
 fn list_text(list: &List, style: Style) -> String {
-    let is_told = |at: usize| list.rows.iter().any(|row| row.get(at) != Some(&Value::Absent));
-    let told: Vec<bool> = (0..list.fields.len()).map(is_told).collect();
-    let fields =
-        || list.fields.iter().zip(&told).filter(|(_, told)| **told).map(|(field, _)| field);
+    let is_present = |at: usize| list.rows.iter().any(|row| row.get(at) != Some(&Value::Absent));
+    let present: Vec<bool> = (0..list.fields.len()).map(is_present).collect();
+    let fields = || {
+        list.fields.iter().zip(&present).filter(|(_, present)| **present).map(|(field, _)| field)
+    };
     let cells = |row: &Vec<Value>| -> Vec<String> {
-        let values = row.iter().zip(&told).filter(|(_, told)| **told).map(|(value, _)| value);
+        let values =
+            row.iter().zip(&present).filter(|(_, present)| **present).map(|(value, _)| value);
         let cells = fields().zip(values).map(|(field, value)| match value {
-            // The heading has the unit.
+            // The heading contains the unit.
             Value::Percent(percent) => units::percent(*percent, style),
-            other => shown(field, other, style),
+            other => format_value(field, other, style),
         });
         cells.collect()
     };
@@ -91,7 +93,7 @@ fn list_text(list: &List, style: Style) -> String {
             *width = escape::width(cell).max(*width);
         }
     }
-    // The list that a section is about needs no caption.
+    // The main list has no caption.
     let is_main = list.name == "list";
     let mut text =
         if is_main { String::new() } else { format!("  {}\n", list.name.replace('_', " ")) };
@@ -107,12 +109,12 @@ fn list_text(list: &List, style: Style) -> String {
     text
 }
 
-/// The page as a document: an object a section, with its facts, with its lists
-/// as arrays of objects, and with `unread` where something could not be read.
-pub(crate) fn as_json(page: &Report) -> serde_json::Value {
+/// The report as a document: an object per section with its fields, its lists as
+/// arrays of objects, and `unread`.
+pub(crate) fn as_json(report: &Report) -> serde_json::Value {
     let mut document = json::document("process");
-    document.insert("pid".to_owned(), json!(page.pid));
-    for section in &page.sections {
+    document.insert("pid".to_owned(), json!(report.pid));
+    for section in &report.sections {
         document.insert(section.name.to_owned(), section_json(section));
     }
     document.into()
@@ -122,8 +124,8 @@ fn section_json(section: &Section) -> serde_json::Value {
     let mut fields = Map::new();
     let unread = section.unread.as_ref().map(ToString::to_string);
     fields.insert("unread".to_owned(), json!(unread));
-    for fact in &section.facts {
-        insert(&mut fields, fact.field, &fact.value);
+    for field in &section.fields {
+        insert(&mut fields, field.name, &field.value);
     }
     for list in &section.lists {
         let row = |row: &Vec<Value>| {
@@ -138,7 +140,7 @@ fn section_json(section: &Section) -> serde_json::Value {
     fields.into()
 }
 
-/// The name of the field that tells whether a limit is none.
+/// The name of the field for an unlimited limit.
 fn unlimited(field: &str) -> String {
     format!("{field}_unlimited")
 }
@@ -146,13 +148,13 @@ fn unlimited(field: &str) -> String {
 fn insert(fields: &mut Map<String, serde_json::Value>, field: &str, value: &Value) {
     let value = match value {
         Value::Text(text) => return json::insert_text(fields, field, text),
-        Value::Limit { max: most, .. } => {
-            fields.insert(field.to_owned(), json!(most));
-            fields.insert(unlimited(field), json!(most.is_none()));
+        Value::Limit { max, .. } => {
+            fields.insert(field.to_owned(), json!(max));
+            fields.insert(unlimited(field), json!(max.is_none()));
             return;
         }
         Value::Absent => serde_json::Value::Null,
-        Value::Bool(is_so) => json!(is_so),
+        Value::Bool(value) => json!(value),
         Value::Number(number) => json!(number),
         Value::Signed(number) | Value::Bytes(number) => json!(number),
         Value::Seconds(number) | Value::Percent(number) => {
@@ -163,43 +165,43 @@ fn insert(fields: &mut Map<String, serde_json::Value>, field: &str, value: &Valu
     fields.insert(field.to_owned(), value);
 }
 
-/// The names of the columns of [`as_csv`].
+/// The heading of [`as_csv`].
 pub(crate) fn csv_heading() -> String {
-    csv::line(["pid", "section", "number", "field", "value"].map(str::to_owned).into_iter())
+    csv::line(["pid", "section", "index", "field", "value"].map(str::to_owned).into_iter())
 }
 
-/// One line a fact; what a section lists is numbered from 0, and the list's
-/// name stands before the field: `list.fd`.
-pub(crate) fn as_csv(page: &Report) -> String {
+/// One record per field. The records of a list are numbered from 0, and the name
+/// of the list precedes the field: `list.fd`.
+pub(crate) fn as_csv(report: &Report) -> String {
     let mut text = String::new();
-    let mut line = |section: &str, number: String, field: &str, value: &Value| {
+    let mut line = |section: &str, index: String, field: &str, value: &Value| {
         let value = match value {
             Value::Absent | Value::Limit { max: None, .. } => String::new(),
-            Value::Limit { max: Some(most), .. } => most.to_string(),
-            Value::Bool(is_so) => is_so.to_string(),
+            Value::Limit { max: Some(max), .. } => max.to_string(),
+            Value::Bool(value) => value.to_string(),
             Value::Bytes(bytes) => bytes.to_string(),
             Value::Seconds(number) | Value::Percent(number) => format!("{number:.3}"),
             Value::Time(at) => format!("{:.3}", time::unix_seconds(*at)),
-            other => shown(field, other, Style::Exact),
+            other => format_value(field, other, Style::Exact),
         };
-        let fields = [page.pid.to_string(), section.into(), number, field.into(), value];
+        let fields = [report.pid.to_string(), section.into(), index, field.into(), value];
         text.push_str(&csv::line(fields.into_iter()));
     };
-    for section in &page.sections {
-        if let Some(unread) = &section.unread {
-            line(section.name, String::new(), "unread", &Value::text(unread.to_string()));
+    for section in &report.sections {
+        if let Some(error) = &section.unread {
+            line(section.name, String::new(), "unread", &Value::text(error.to_string()));
         }
-        for fact in &section.facts {
-            line(section.name, String::new(), fact.field, &fact.value);
+        for field in &section.fields {
+            line(section.name, String::new(), field.name, &field.value);
         }
         for list in &section.lists {
-            for (number, row) in list.rows.iter().enumerate() {
+            for (index, row) in list.rows.iter().enumerate() {
                 for (field, value) in list.fields.iter().zip(row) {
                     let field = format!("{}.{field}", list.name);
-                    line(section.name, number.to_string(), &field, value);
-                    if let Value::Limit { max: most, .. } = value {
-                        let is_none = Value::Bool(most.is_none());
-                        line(section.name, number.to_string(), &unlimited(&field), &is_none);
+                    line(section.name, index.to_string(), &field, value);
+                    if let Value::Limit { max, .. } = value {
+                        let is_unlimited = Value::Bool(max.is_none());
+                        line(section.name, index.to_string(), &unlimited(&field), &is_unlimited);
                     }
                 }
             }

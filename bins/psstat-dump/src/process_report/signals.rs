@@ -1,24 +1,24 @@
-//! Which signals wait for a process, and what it does with them.
+//! Pending signals of a process and their dispositions.
 
 use psstat_proc_parse::Status;
 
 use super::{Section, Value};
 
-/// Signals by number, from 1 on, as on x86 and Arm; see signal(7).
+/// Signals by number, starting at 1, as on x86 and Arm; see signal(7).
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
-/// The first real-time signal that a program can use; the C library has the
-/// two before it.
+/// The first real-time signal for applications; the C library uses the two
+/// before it.
 const RTMIN: u32 = 34;
 
 pub(super) fn section(status: Option<&Status<'_>>) -> Section {
     let mut section = Section::new("signals");
     let Some(status) = status else { return section };
-    section.fact("queued_of_user", Value::number(status.sig_queue.map(|queue| queue.queued)));
-    section.fact("queued_limit", Value::number(status.sig_queue.map(|queue| queue.limit)));
+    section.field("sigqueue_used", Value::number(status.sig_queue.map(|queue| queue.queued)));
+    section.field("sigqueue_limit", Value::number(status.sig_queue.map(|queue| queue.limit)));
     let sets = [
         ("pending_thread", status.sig_pnd),
         ("pending", status.shd_pnd),
@@ -27,20 +27,20 @@ pub(super) fn section(status: Option<&Status<'_>>) -> Section {
         ("caught", status.sig_cgt),
     ];
     for (field, set) in sets {
-        section.fact(field, set.map_or(Value::Absent, |set| names(set).into()));
+        section.field(field, set.map_or(Value::Absent, |set| names(set).into()));
     }
     section
 }
 
 /// The signals of a set: `none`, or their names.
 fn names(set: u64) -> String {
-    let of = |signal: u32| match NAMES.get(signal as usize - 1) {
+    let name = |signal: u32| match NAMES.get(signal as usize - 1) {
         Some(name) => (*name).to_owned(),
         None if signal == RTMIN => "RTMIN".to_owned(),
         None if signal > RTMIN => format!("RTMIN+{}", signal - RTMIN),
         None => signal.to_string(),
     };
-    let names: Vec<_> = (1..=u64::BITS).filter(|n| set >> (n - 1) & 1 == 1).map(of).collect();
+    let names: Vec<_> = (1..=u64::BITS).filter(|n| set >> (n - 1) & 1 == 1).map(name).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 

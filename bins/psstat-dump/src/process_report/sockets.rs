@@ -1,4 +1,4 @@
-//! A process's sockets, looked up in the tables of its own network namespace.
+//! The sockets of a process, from the tables of its network namespace.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::files::Link;
 use super::unix_peers::{self, Peer};
 use super::{Files, ReadError, Section, Value};
 
-/// The flag of a unix socket that listens (`__SO_ACCEPTCON`).
+/// The flag of a listening unix socket (`__SO_ACCEPTCON`).
 const SO_ACCEPTCON: u32 = 0x1_0000;
 
 const FIELDS: &[&str] = &[
@@ -26,7 +26,7 @@ const FIELDS: &[&str] = &[
     "fds",
 ];
 
-/// One socket.
+/// A socket.
 struct Socket {
     protocol: &'static str,
     state: String,
@@ -35,7 +35,7 @@ struct Socket {
     peer_inode: Option<u64>,
     rx_queue: Option<u32>,
     tx_queue: Option<u32>,
-    /// Connections that wait to be accepted.
+    /// Connections waiting to be accepted.
     accept_queue: Option<u32>,
     established: bool,
     fds: String,
@@ -47,7 +47,7 @@ impl Socket {
     }
 }
 
-/// One end of a socket.
+/// The address of a socket.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Endpoint {
     Unnamed,
@@ -55,8 +55,8 @@ enum Endpoint {
     Path(Vec<u8>),
 }
 
-/// `is_own_namespace`: the process is in this program's network namespace, of
-/// which alone the other ends of unix sockets are known.
+/// `is_own_namespace`: the process is in the network namespace of this program.
+/// The peers of unix sockets are known only there.
 pub(super) fn section(
     files: &Files,
     links: &Result<Vec<Link>, ReadError>,
@@ -65,8 +65,8 @@ pub(super) fn section(
     let mut section = Section::new("sockets");
     let links = match links {
         Ok(links) => links,
-        Err(unread) => {
-            section.unread = Some(unread.clone());
+        Err(error) => {
+            section.unread = Some(error.clone());
             return section;
         }
     };
@@ -80,23 +80,23 @@ pub(super) fn section(
     for protocol in ["tcp", "tcp6", "udp", "udp6"] {
         match files.read(&format!("net/{protocol}")) {
             Ok(table) => {
-                // A row in an unknown form is none that could be shown.
+                // Rows in an unknown format are skipped.
                 for row in inet::Rows::new(&table).filter_map(Result::ok) {
                     if let Some(fds) = fds.remove(&row.inode) {
                         sockets.push(of_inet(protocol, &row, &fds));
                     }
                 }
             }
-            // No IPv6 on this machine.
-            Err(ReadError::Gone) => {}
-            Err(unread) => section.unread = Some(unread),
+            // This host has no IPv6.
+            Err(ReadError::NotFound) => {}
+            Err(error) => section.unread = Some(error),
         }
     }
     match files.read("net/unix") {
         Ok(table) => {
             let mut peers = BTreeMap::new();
             if is_own_namespace && !fds.is_empty() {
-                // Without sock_diag they are as unknown as elsewhere.
+                // Without sock_diag the peers are unknown.
                 peers = unix_peers::query().unwrap_or_default();
             }
             for row in unix::Rows::new(&table).filter_map(Result::ok) {
@@ -105,39 +105,39 @@ pub(super) fn section(
                 }
             }
         }
-        Err(ReadError::Gone) => {}
-        Err(unread) => section.unread = Some(unread),
+        Err(ReadError::NotFound) => {}
+        Err(error) => section.unread = Some(error),
     }
     sockets.sort_by(|one: &Socket, other| one.order().cmp(&other.order()));
     let established = sockets.iter().filter(|socket| socket.established).count();
-    section.fact("established", Value::Number(established as u64));
-    section.fact("in_these_tables", Value::Number(sockets.len() as u64));
-    // netlink, raw, packet and others have tables of their own; so have
-    // sockets that were made in another network namespace.
-    section.fact("in_none_of_them", Value::Number(fds.len() as u64));
+    section.field("established", Value::Number(established as u64));
+    section.field("in_tables", Value::Number(sockets.len() as u64));
+    // Sockets of other protocols (netlink, raw, packet), and sockets that were
+    // created in another network namespace.
+    section.field("not_in_tables", Value::Number(fds.len() as u64));
     section.list("by_state", &["protocol", "state", "sockets"], by_state(&sockets));
     section.list("list", FIELDS, sockets.into_iter().map(row).collect());
     section
 }
 
-/// How many there are of each protocol and state.
+/// The number of sockets per protocol and state.
 fn by_state(sockets: &[Socket]) -> Vec<Vec<Value>> {
-    let of_one =
+    let groups =
         sockets.chunk_by(|one, other| one.protocol == other.protocol && one.state == other.state);
     let row = |sockets: &[Socket]| {
         let first = sockets.first()?;
         let count = Value::Number(sockets.len() as u64);
         Some(vec![Value::text(first.protocol), Value::text(&first.state[..]), count])
     };
-    of_one.filter_map(row).collect()
+    groups.filter_map(row).collect()
 }
 
 fn row(socket: Socket) -> Vec<Value> {
     vec![
         Value::text(socket.protocol),
         Value::text(socket.state),
-        end(socket.local),
-        end(socket.remote),
+        endpoint(socket.local),
+        endpoint(socket.remote),
         Value::number(socket.peer_inode),
         Value::bytes(socket.rx_queue.map(u64::from)),
         Value::bytes(socket.tx_queue.map(u64::from)),
@@ -146,8 +146,8 @@ fn row(socket: Socket) -> Vec<Value> {
     ]
 }
 
-fn end(end: Endpoint) -> Value {
-    match end {
+fn endpoint(endpoint: Endpoint) -> Value {
+    match endpoint {
         Endpoint::Unnamed => Value::Absent,
         Endpoint::Inet(IpAddr::V4(ip), port) => Value::text(format!("{ip}:{port}")),
         Endpoint::Inet(IpAddr::V6(ip), port) => Value::text(format!("[{ip}]:{port}")),
@@ -163,7 +163,7 @@ fn of_inet(protocol: &'static str, row: &inet::Row, fds: &[String]) -> Socket {
         local: Endpoint::Inet(row.local.ip, row.local.port),
         remote: Endpoint::Inet(row.remote.ip, row.remote.port),
         peer_inode: None,
-        // A listener has connections there, not bytes.
+        // For a listener the kernel prints connections, not bytes.
         rx_queue: (!listens).then_some(row.rx_queue),
         tx_queue: (!listens).then_some(row.tx_queue),
         accept_queue: listens.then_some(row.rx_queue),
@@ -210,7 +210,7 @@ fn inet_state(protocol: &str, state: TcpState) -> String {
         TcpState::FinWait1 => "FIN_WAIT1",
         TcpState::FinWait2 => "FIN_WAIT2",
         TcpState::TimeWait => "TIME_WAIT",
-        // The kernel has one number for both; nothing of udp was closed.
+        // The kernel uses one number for both.
         TcpState::Close if protocol.starts_with("udp") => "UNCONN",
         TcpState::Close => "CLOSE",
         TcpState::CloseWait => "CLOSE_WAIT",

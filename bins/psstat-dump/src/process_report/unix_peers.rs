@@ -1,5 +1,5 @@
-//! Who is at the other end of unix sockets. No file of the kernel's tells it;
-//! sock_diag(7) does, of the own network namespace.
+//! The peers of unix sockets. No file in `/proc` contains them; sock_diag(7)
+//! provides those of this program's network namespace.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 
-/// The other end of a socket.
+/// The peer of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     pub(super) inode: u64,
-    /// What it is bound to, as `net/unix` prints it.
+    /// The path it is bound to, in the format of `net/unix`.
     pub(super) path: Option<Vec<u8>>,
 }
 
@@ -19,7 +19,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_DUMP: u16 = 0x300;
-/// Sockets came and went under the dump, which may have missed some.
+/// Sockets were created or closed during the dump, so it can be incomplete.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `UDIAG_SHOW_NAME` and `UDIAG_SHOW_PEER` of `linux/unix_diag.h`.
@@ -32,7 +32,7 @@ const REQUEST: usize = 24;
 const SOCKET: usize = 16;
 const ATTRIBUTE: usize = 4;
 
-/// The peers of all unix sockets that have one, by their inodes.
+/// The peers of all connected unix sockets, by inode.
 ///
 /// # Errors
 /// When the kernel has no sock_diag for unix sockets.
@@ -44,31 +44,31 @@ pub(super) fn query() -> Result<BTreeMap<u64, Peer>, Errno> {
         SocketFlags::CLOEXEC,
         Some(netlink::SOCK_DIAG),
     )?;
-    // The kernel answers at once; were it ever not to, the page goes without.
+    // The kernel responds immediately; the timeout is a safeguard.
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(1)))?;
-    let mut found = Found::default();
+    let mut dump = Dump::default();
     for sequence in 1..=TRIES {
         rustix::net::send(&socket, &request(sequence), SendFlags::empty())?;
-        // The kernel's parts are at most 32 KiB.
+        // The kernel sends at most 32 KiB at once.
         let mut buffer = vec![0; 32 * 1024];
         let mut end = None;
         while end.is_none() {
             match rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty()) {
                 Ok((length, _)) => {
-                    end = found.take(buffer.get(..length).unwrap_or_default(), sequence)?;
+                    end = dump.parse(buffer.get(..length).unwrap_or_default(), sequence)?;
                 }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        if end == Some(End::Whole) {
+        if end == Some(End::Complete) {
             break;
         }
     }
-    Ok(found.unix_peers())
+    Ok(dump.peers())
 }
 
-/// All unix sockets in any state.
+/// A request for all unix sockets in all states.
 fn request(sequence: u32) -> [u8; HEADER + REQUEST] {
     let mut message = [0; HEADER + REQUEST];
     // nlmsghdr: length, type, flags, sequence, port
@@ -78,37 +78,37 @@ fn request(sequence: u32) -> [u8; HEADER + REQUEST] {
     message[8..12].copy_from_slice(&sequence.to_ne_bytes());
     // unix_diag_req: family, protocol, pad (2), states, ino, show, cookie (8)
     let body = &mut message[HEADER..];
-    // Address families fit a byte.
+    // Address families fit into a byte.
     body[0] = AddressFamily::UNIX.as_raw() as u8;
     body[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
     body[12..16].copy_from_slice(&UDIAG_SHOW.to_ne_bytes());
     message
 }
 
-/// How an answer ended.
+/// The end of a dump.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    Whole,
+    Complete,
     Interrupted,
 }
 
-/// What has been told of sockets, by their inodes.
+/// The received data, by inode.
 #[derive(Default)]
-struct Found {
-    peers: HashMap<u32, u32>,
+struct Dump {
+    peer_inodes: HashMap<u32, u32>,
     names: HashMap<u32, Vec<u8>>,
     interrupted: bool,
 }
 
-impl Found {
-    /// Takes in one part; tells when it was the answer's last.
-    fn take(&mut self, mut part: &[u8], sequence: u32) -> Result<Option<End>, Errno> {
+impl Dump {
+    /// Parses one part of the dump. Returns whether and how the dump ended.
+    fn parse(&mut self, mut part: &[u8], sequence: u32) -> Result<Option<End>, Errno> {
         while let Some(length) = number(part, 0) {
             let length = length as usize;
             let Some(body) = part.get(HEADER..length) else { break };
-            let (kind, flags, of) = (short(part, 4), short(part, 6), number(part, 8));
+            let (kind, flags, seq) = (short(part, 4), short(part, 6), number(part, 8));
             part = part.get(length.next_multiple_of(4)..).unwrap_or_default();
-            if of != Some(sequence) {
+            if seq != Some(sequence) {
                 continue;
             }
             self.interrupted |= flags.is_some_and(|flags| flags & NLM_F_DUMP_INTR != 0);
@@ -119,7 +119,7 @@ impl Found {
                         return Err(Errno::from_raw_os_error(-status));
                     }
                     let interrupted = std::mem::take(&mut self.interrupted);
-                    return Ok(Some(if interrupted { End::Interrupted } else { End::Whole }));
+                    return Ok(Some(if interrupted { End::Interrupted } else { End::Complete }));
                 }
                 _ => self.socket(body),
             }
@@ -138,10 +138,10 @@ impl Found {
                 UNIX_DIAG_NAME => {
                     self.names.insert(inode, printed(value));
                 }
-                // 0: it has not been accepted yet.
+                // 0: the connection has not been accepted yet.
                 UNIX_DIAG_PEER => {
                     if let Some(peer) = number(value, 0).filter(|peer| *peer != 0) {
-                        self.peers.insert(inode, peer);
+                        self.peer_inodes.insert(inode, peer);
                     }
                 }
                 _ => {}
@@ -150,17 +150,17 @@ impl Found {
         }
     }
 
-    fn unix_peers(&self) -> BTreeMap<u64, Peer> {
+    fn peers(&self) -> BTreeMap<u64, Peer> {
         let peer = |(inode, peer): (&u32, &u32)| {
             let path = self.names.get(peer).cloned();
             (u64::from(*inode), Peer { inode: u64::from(*peer), path })
         };
-        self.peers.iter().map(peer).collect()
+        self.peer_inodes.iter().map(peer).collect()
     }
 }
 
-/// A name as `net/unix` has it: an abstract one, which begins with a NUL, with
-/// `@` for each NUL; a path without the NUL at its end.
+/// A name in the format of `net/unix`: in an abstract name, which begins with a
+/// NUL, each NUL becomes `@`; a path has no trailing NUL.
 fn printed(name: &[u8]) -> Vec<u8> {
     if name.first() == Some(&0) {
         return name.iter().map(|byte| if *byte == 0 { b'@' } else { *byte }).collect();
@@ -181,19 +181,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_printed_as_the_table_prints_them() {
+    fn names_match_the_table() {
         assert_eq!(printed(b"/run/x\0"), b"/run/x");
         assert_eq!(printed(b"\0a\0b"), b"@a@b");
         assert_eq!(printed(b""), b"");
     }
 
     #[test]
-    fn a_torn_part_is_no_socket() {
-        let mut found = Found::default();
-        let whole = request(1);
-        for length in 0..whole.len() {
-            assert!(found.take(&whole[..length], 1).is_ok_and(|end| end.is_none()));
+    fn truncated_messages_are_ignored() {
+        let mut dump = Dump::default();
+        let message = request(1);
+        for length in 0..message.len() {
+            assert!(dump.parse(&message[..length], 1).is_ok_and(|end| end.is_none()));
         }
-        assert!(found.unix_peers().is_empty());
+        assert!(dump.peers().is_empty());
     }
 }

@@ -1,17 +1,17 @@
-//! Rows as comma-separated values (RFC 4180, lines ended by a newline).
+//! Rows as comma-separated values (RFC 4180, with a line feed as line end).
 
 use crate::table::columns::{Cell, Column};
 use crate::table::row::Row;
 use psstat_support::escape;
 
-/// The line of field names.
+/// The heading.
 pub fn heading(columns: &[&Column]) -> String {
     let fields = std::iter::once("time_unix_seconds").chain(columns.iter().map(|c| c.field));
     line(fields.map(str::to_owned))
 }
 
-/// One line a row. What is absent is empty; a number has all of its digits.
-/// Strangers' text has control characters and the like written by number.
+/// One record per row. Absent values are empty, numbers are exact, and untrusted
+/// text is escaped.
 pub fn rows(columns: &[&Column], rows: &[Row], time: f64) -> String {
     let mut lines = String::new();
     for row in rows {

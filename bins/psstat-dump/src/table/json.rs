@@ -1,24 +1,24 @@
-//! Rows as JSON, and JSON that is harmless on a terminal.
+//! Rows as JSON, and JSON that is safe on a terminal.
 //!
-//! A document of the table:
+//! The document of a table:
 //!
 //! ```json
 //! {"format": "psstat-dump", "version": 1, "kind": "images",
 //!  "images_from": {"source": "executable"},
 //!  "time_unix_seconds": 1700000000.5, "window_seconds": 1.0,
-//!  "rows": [{"image": "cron", "procs": 1, "pcpu_percent": 0.0}],
-//!  "total": {"procs": 1, "pcpu_percent": 0.0},
+//!  "rows": [{"image": "cron", "processes": 1, "pcpu_percent": 0.0}],
+//!  "total": {"processes": 1, "pcpu_percent": 0.0},
 //!  "unread": {"io": 0}}
 //! ```
 //!
-//! `kind` is `images` or `processes` and says what a row is; a row's fields
-//! are those of [`COLUMNS`](crate::table::columns::COLUMNS). What could not be read
-//! is `null`. `window_seconds` is `null` for a copy of a procfs. `unread` says
-//! of how many processes a file could not be read. A command line that is not
-//! UTF-8 has U+FFFD where it is not, and its bytes in `command_line_hex`, which is
-//! not there otherwise; so it is with every text that a stranger chose.
-//! `version` is raised when a field changes its meaning or goes; new fields
-//! may come at any time.
+//! `kind` is `images` or `processes`, the subject of the rows. The fields of a
+//! row are those of [`COLUMNS`](crate::table::columns::COLUMNS). A value that
+//! could not be read is `null`. `window_seconds` is `null` for a capture.
+//! `unread` contains the number of processes for which each file could not be
+//! read. In untrusted text that is not UTF-8, invalid bytes are replaced by
+//! U+FFFD, and an additional field with the suffix `_hex` contains all bytes.
+//! `version` is increased when a field is removed or changes its meaning; new
+//! fields may be added at any time.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -31,10 +31,10 @@ use crate::table::columns::{Cell, Column};
 use crate::table::row::Row;
 use psstat_support::escape;
 
-/// The version of the documents' form.
+/// The version of the format.
 pub const VERSION: u64 = 1;
 
-/// The beginning of each document.
+/// The first fields of each document.
 pub fn document(kind: &str) -> Map<String, Value> {
     let mut document = Map::new();
     document.insert("format".to_owned(), json!("psstat-dump"));
@@ -43,7 +43,7 @@ pub fn document(kind: &str) -> Map<String, Value> {
     document
 }
 
-/// What makes the images.
+/// The source of the images.
 pub fn source(source: &Source) -> Value {
     match source {
         Source::Executable => json!({"source": "executable"}),
@@ -61,7 +61,7 @@ pub fn source(source: &Source) -> Value {
     }
 }
 
-/// A row's fields.
+/// The fields of a row.
 pub fn row(columns: &[&Column], row: &Row) -> Value {
     let mut fields = Map::new();
     for column in columns {
@@ -75,18 +75,18 @@ pub fn row(columns: &[&Column], row: &Row) -> Value {
     Value::Object(fields)
 }
 
-/// The total's fields: those of a row that are numbers.
+/// The fields of the total: the numeric fields of a row.
 pub fn total(columns: &[&Column], total: &Row) -> Value {
     let mut fields = Map::new();
-    fields.insert("procs".to_owned(), json!(total.numbers.procs));
-    let of_rows = ["image", "pid", "ppid", "starttime", "command", "procs"];
-    for column in columns.iter().filter(|column| !of_rows.contains(&column.key)) {
+    fields.insert("processes".to_owned(), json!(total.numbers.procs));
+    let excluded = ["image", "pid", "ppid", "starttime", "command", "processes"];
+    for column in columns.iter().filter(|column| !excluded.contains(&column.key)) {
         fields.insert(column.field.to_owned(), value(&(column.get)(total)));
     }
     Value::Object(fields)
 }
 
-/// Of how many processes each file could not be read.
+/// The number of processes for which each file could not be read.
 pub fn unread(health: &Health) -> Value {
     let (denied, failed) = (health.denied, health.failed);
     json!({
@@ -113,8 +113,8 @@ fn value(cell: &Cell<'_>) -> Value {
     }
 }
 
-/// Adds a stranger's text: as text, and its bytes in hexadecimal where it is
-/// not UTF-8.
+/// Inserts untrusted text: as text, and its bytes in hexadecimal if it is not
+/// valid UTF-8.
 pub fn insert_text(fields: &mut Map<String, Value>, field: &str, text: &[u8]) {
     fields.insert(field.to_owned(), json!(String::from_utf8_lossy(text)));
     if std::str::from_utf8(text).is_err() {
@@ -122,7 +122,7 @@ pub fn insert_text(fields: &mut Map<String, Value>, field: &str, text: &[u8]) {
     }
 }
 
-/// Adds a path in the same way.
+/// Inserts a path in the same way.
 pub fn insert_path(fields: &mut Map<String, Value>, field: &str, path: &Path) {
     insert_text(fields, field, path.as_os_str().as_encoded_bytes());
 }
@@ -135,13 +135,13 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A document as one line, ended by a newline. What could do harm on a terminal
-/// is escaped, so that the text stays the same for whoever parses it.
+/// A document as one line with a newline. Characters that are unsafe on a
+/// terminal are JSON escapes, which parsers decode to the same text.
 pub fn line(document: &Value) -> Vec<u8> {
     let printed = document.to_string();
     let mut line = String::with_capacity(printed.len() + 1);
-    // serde_json has escaped quotes, backslashes and the ASCII control
-    // characters but DEL; what else does harm can stand in strings only.
+    // serde_json escapes quotes, backslashes and the ASCII control characters
+    // except DEL. Other unsafe characters can occur in strings only.
     for (at, character) in printed.char_indices() {
         if escape::is_printable_after(printed.get(..at).unwrap_or_default(), character) {
             line.push(character);

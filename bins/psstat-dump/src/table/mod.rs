@@ -12,23 +12,23 @@ use crate::table::units::Style;
 use crate::terminal::Paint;
 use psstat_support::escape;
 
-/// The narrowest that a column of text is made so that a line fits.
+/// Text columns are not truncated to less than this width.
 const MIN_WIDTH: usize = 8;
-/// What stands for a value that is not there.
+/// Shown for an absent value.
 const ABSENT: &str = "-";
 
-/// How a table looks.
+/// The style of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableStyle {
-    /// How numbers are written.
+    /// The format of numbers.
     pub style: Style,
-    /// How wide a line may be; `None`: as wide as need be.
+    /// The maximum width of a line; `None`: unlimited.
     pub width: Option<usize>,
-    /// Colour for headings and the total.
-    pub paint: Paint,
+    /// Colors of the heading and the total.
+    pub(crate) paint: Paint,
 }
 
-/// A cell as text for people.
+/// The text of a cell.
 pub fn cell(cell: &Cell<'_>, style: Style) -> String {
     match *cell {
         Cell::Absent => ABSENT.to_owned(),
@@ -44,9 +44,14 @@ pub fn cell(cell: &Cell<'_>, style: Style) -> String {
     }
 }
 
-/// The table with its heading, and the total below if there is one. Each line
-/// ends in a newline.
-pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: TableStyle) -> String {
+/// The table with its heading and an optional total. Each line ends with a
+/// newline.
+pub fn render(
+    columns: &[&Column],
+    rows: &[Row],
+    total: Option<&Row>,
+    table_style: TableStyle,
+) -> String {
     let headings = columns.iter().map(|column| column.heading.to_owned()).collect();
     let mut lines: Vec<Vec<String>> = vec![headings];
     let mut is_text = vec![false; columns.len()];
@@ -55,10 +60,10 @@ pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: Tabl
         for (is_text, cell) in is_text.iter_mut().zip(&cells) {
             *is_text |= cell.is_text();
         }
-        lines.push(cells.iter().map(|value| cell(value, look.style)).collect());
+        lines.push(cells.iter().map(|value| cell(value, table_style.style)).collect());
     }
     if let Some(total) = total {
-        lines.push(total_line(columns, total, look.style));
+        lines.push(total_line(columns, total, table_style.style));
     }
     let mut widths: Vec<usize> = vec![0; columns.len()];
     for line in &lines {
@@ -66,24 +71,24 @@ pub fn render(columns: &[&Column], rows: &[Row], total: Option<&Row>, look: Tabl
             *width = (*width).max(escape::width(text));
         }
     }
-    if let Some(room) = look.width {
-        narrow(&mut widths, &is_text, room);
+    if let Some(max_width) = table_style.width {
+        narrow(&mut widths, &is_text, max_width);
     }
     let last = lines.len().saturating_sub(1);
     let mut table = String::new();
     for (number, line) in lines.iter().enumerate() {
         let mut text = pad(line, &widths, &is_text);
-        if let Some(room) = look.width {
-            text = escape::truncate(&text, room);
+        if let Some(max_width) = table_style.width {
+            text = escape::truncate(&text, max_width);
         }
         let is_bold = number == 0 || (total.is_some() && number == last);
-        table.push_str(&if is_bold { look.paint.bold(&text) } else { text });
+        table.push_str(&if is_bold { table_style.paint.bold(&text) } else { text });
         table.push('\n');
     }
     table
 }
 
-/// The total's cells; its first column of text says what it is.
+/// The cells of the total; the first text column contains `total`.
 fn total_line(columns: &[&Column], total: &Row, style: Style) -> Vec<String> {
     let mut named = false;
     let cells = columns.iter().map(|column| match column.key {
@@ -101,13 +106,12 @@ fn total_line(columns: &[&Column], total: &Row, style: Style) -> Vec<String> {
     cells
 }
 
-/// Takes from columns of text what the line is too wide, from the widest
-/// first.
-fn narrow(widths: &mut [usize], is_text: &[bool], room: usize) {
+/// Reduces the width of text columns, the widest first, until a line fits.
+fn narrow(widths: &mut [usize], is_text: &[bool], max_width: usize) {
     let gaps = widths.len().saturating_sub(1);
     loop {
         let total = widths.iter().sum::<usize>() + gaps;
-        if total <= room {
+        if total <= max_width {
             return;
         }
         let widest = widths
@@ -115,7 +119,7 @@ fn narrow(widths: &mut [usize], is_text: &[bool], room: usize) {
             .zip(is_text)
             .filter(|(width, is_text)| **is_text && **width > MIN_WIDTH);
         let Some((width, _)) = widest.max_by_key(|(width, _)| **width) else { return };
-        *width = MIN_WIDTH.max(width.saturating_sub((total - room).div_ceil(2)));
+        *width = MIN_WIDTH.max(width.saturating_sub((total - max_width).div_ceil(2)));
     }
 }
 
@@ -127,10 +131,10 @@ fn pad(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
         if !text.is_empty() {
             text.push(' ');
         }
-        let (before, behind) = if is_text { ("", &padding[..]) } else { (&padding[..], "") };
+        let (before, after) = if is_text { ("", &padding[..]) } else { (&padding[..], "") };
         text.push_str(before);
         text.push_str(&cell);
-        text.push_str(behind);
+        text.push_str(after);
     }
     text.truncate(text.trim_end().len());
     text
@@ -144,10 +148,10 @@ mod tests {
     use psstat_sampler::Numbers;
 
     fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {
-        let who = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+        let id = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
         let mut numbers = Numbers::default();
         numbers.rss = Some(1536);
-        Row { images: vec![image.to_owned()], who: Some(who), numbers, io_done: None }
+        Row { images: vec![image.to_owned()], id: Some(id), numbers, io_done: None }
     }
 
     fn shown(width: Option<usize>) -> String {
@@ -159,13 +163,13 @@ mod tests {
             process(7, "cat", b"cat \x1b[31mred"),
             process(12345, "a-rather-long-name", "日本 \u{202e}x".as_bytes()),
         ];
-        let total = Row { images: Vec::new(), who: None, ..process(0, "", b"") };
-        let look = TableStyle { style: Style::Human, width, paint: Paint::PLAIN };
-        render(&columns, &rows, Some(&total), look)
+        let total = Row { images: Vec::new(), id: None, ..process(0, "", b"") };
+        let style = TableStyle { style: Style::Human, width, paint: Paint::PLAIN };
+        render(&columns, &rows, Some(&total), style)
     }
 
     #[test]
-    fn as_wide_as_need_be() {
+    fn unlimited_width() {
         let want = "  PID IMAGE               RSS %CPU COMMAND
     7 cat                1.5K    - cat \\x1b[31mred
 12345 a-rather-long-name 1.5K    - 日本 \\u{202e}x
@@ -175,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_to_the_terminal() {
+    fn fits_the_terminal() {
         let want = "  PID IMAGE        RSS %CPU COMMAND
     7 cat         1.5K    - cat \\x1b[3…
 12345 a-rather-l… 1.5K    - 日本 \\u{20…

@@ -1,32 +1,32 @@
-//! What a table is made of.
+//! The rows of a table.
 
 use psstat_sampler::{IoCounters, Numbers};
 
-/// A process, as far as a row tells who it is.
+/// The identity of a process in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessId {
-    /// Its pid in the procfs that is read.
+    /// Pid in the procfs that is read.
     pub pid: u32,
-    /// Its parent's pid; 0 when there is none to be seen.
+    /// Pid of the parent; 0 if the parent is not visible.
     pub ppid: u32,
-    /// Its start time in ticks since boot.
+    /// Start time in clock ticks after boot.
     pub starttime: u64,
-    /// Its arguments joined by one space; any bytes.
+    /// Arguments joined by one space; any bytes.
     pub command_line: Vec<u8>,
 }
 
 /// One line of a table: an image, a process, or the total.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The image's name; those of all images that a process belongs to; none
+    /// The name of the image, or the names of all images of the process; empty
     /// for the total.
     pub images: Vec<String>,
-    /// Which process; `None` for an image and the total.
-    pub who: Option<ProcessId>,
-    /// What they use. `None` also where there is no earlier reading to compare
-    /// with.
+    /// The process; `None` for an image and the total.
+    pub id: Option<ProcessId>,
+    /// The values. A value is `None` if it could not be read or if there is no
+    /// previous reading.
     pub numbers: Numbers,
-    /// What has been read and written between the last two readings of io, and
-    /// the seconds between them.
+    /// The growth of the io counters between the last two readings, and the
+    /// seconds between them.
     pub io_done: Option<(IoCounters, f64)>,
 }

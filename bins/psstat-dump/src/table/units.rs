@@ -1,15 +1,15 @@
-//! Numbers as people read them.
+//! Human-readable numbers.
 
-/// How numbers are written in a table.
+/// The format of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// `1.5M`: multiples of 1024 for bytes and of 1000 for everything else.
+    /// `1.5M`: with the prefixes of 1024 for bytes, of 1000 otherwise.
     Human,
-    /// Every digit.
+    /// All digits.
     Exact,
 }
 
-/// Bytes, which a difference or `cancelled_write_bytes` may make negative.
+/// A number of bytes; differences and `cancelled_write_bytes` can be negative.
 pub fn bytes(value: i64, style: Style) -> String {
     match style {
         Style::Exact => value.to_string(),
@@ -17,7 +17,7 @@ pub fn bytes(value: i64, style: Style) -> String {
     }
 }
 
-/// Calls, or another number of things that grows without end.
+/// A count.
 pub fn number(value: i64, style: Style) -> String {
     match style {
         Style::Exact => value.to_string(),
@@ -25,7 +25,7 @@ pub fn number(value: i64, style: Style) -> String {
     }
 }
 
-/// Bytes a second.
+/// Bytes per second.
 pub fn byte_rate(value: f64, style: Style) -> String {
     match style {
         Style::Exact => format!("{value:.3}"),
@@ -33,7 +33,7 @@ pub fn byte_rate(value: f64, style: Style) -> String {
     }
 }
 
-/// Calls a second.
+/// Calls per second.
 pub fn call_rate(value: f64, style: Style) -> String {
     match style {
         Style::Exact => format!("{value:.3}"),
@@ -49,14 +49,14 @@ pub fn percent(value: f64, style: Style) -> String {
     }
 }
 
-/// A number of things, and what they are: `1 process`, `2 processes`.
+/// A count with its noun: `1 process`, `2 processes`.
 pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// A length of time by its two largest units: `3d 4h`, `5m 12s`, `0s`.
+/// A duration in its two largest units: `3d 4h`, `5m 12s`, `0s`.
 pub fn age(seconds: f64) -> String {
-    // Negative and not-a-number become 0.
+    // Negative values and NaN become 0.
     let all = seconds as u64;
     let (days, hours, minutes) = (all / 86_400, all / 3600 % 24, all / 60 % 60);
     match (days, hours, minutes) {
@@ -67,15 +67,15 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
-/// At most three digits before the unit, one behind the point where there are
-/// fewer: `0`, `1023B`, `1.0K`, `17.3M`, `512G`.
+/// A number with a unit: at most three digits, or two digits and one decimal:
+/// `0`, `1023B`, `1.0K`, `17.3M`, `512G`.
 fn scaled(value: f64, base: f64, units: &str) -> String {
     let mut rest = value.abs();
     let mut units = units.chars();
     let mut unit = units.next().unwrap_or(' ');
-    let plain = unit;
+    let base_unit = unit;
     for next in units {
-        // Where rounding would give four digits the next unit is right.
+        // Rounding must not result in four digits.
         if rest < base - 0.5 {
             break;
         }
@@ -83,8 +83,11 @@ fn scaled(value: f64, base: f64, units: &str) -> String {
         unit = next;
     }
     let sign = if value < 0.0 && rest.round() > 0.0 { "-" } else { "" };
-    let digits =
-        if unit == plain || rest >= 99.95 { format!("{rest:.0}") } else { format!("{rest:.1}") };
+    let digits = if unit == base_unit || rest >= 99.95 {
+        format!("{rest:.0}")
+    } else {
+        format!("{rest:.1}")
+    };
     format!("{sign}{digits}{unit}").trim_end().to_owned()
 }
 
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn to_the_digit() {
+    fn exact_numbers() {
         assert_eq!(bytes(i64::MIN, Style::Exact), "-9223372036854775808");
         assert_eq!(number(1_234_567, Style::Exact), "1234567");
         assert_eq!(byte_rate(1.5, Style::Exact), "1.500");

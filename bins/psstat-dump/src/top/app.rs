@@ -1,4 +1,4 @@
-//! What is shown, and what keys do to it.
+//! The state of the live view, and its changes by keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,12 +15,13 @@ use crate::table::row::Row;
 use crate::table::units::Style;
 use crate::terminal::Paint;
 
-/// The columns by which is sorted, in turn.
-const SORTS: [&str; 8] = ["pcpu", "rss", "rchar/s", "wchar/s", "tcp", "fds", "threads", "image"];
-/// How far a page key goes.
+/// The sort columns, in the order of the key `s`.
+const SORT_COLUMNS: [&str; 8] =
+    ["pcpu", "rss", "rchar/s", "wchar/s", "tcp", "fds", "threads", "image"];
+/// Rows per page key.
 const PAGE_ROWS: usize = 10;
 
-/// Which line is meant; it stays with its image or process.
+/// The image or process of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
     /// An image.
@@ -29,81 +30,81 @@ pub enum Key {
     Process(String, u32),
 }
 
-/// What fills the screen.
+/// The contents of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The images.
     List,
     /// The images, while a filter is typed.
     Filter,
-    /// What is known of a process.
-    Page {
-        /// Its lines.
+    /// The report of a process.
+    Report {
+        /// The lines.
         lines: Vec<String>,
-        /// The first row that is shown; a long line takes several.
-        from: usize,
+        /// The first visible row; a long line takes several rows.
+        first: usize,
     },
-    /// What keys do.
+    /// The keys.
     Help,
 }
 
-/// Whether to go on.
+/// Whether to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Yes.
-    Stay,
-    /// No.
+    /// Continue.
+    Continue,
+    /// Quit.
     Quit,
 }
 
-/// What is shown.
+/// The state of the live view.
 #[derive(Debug)]
 pub struct App {
-    /// What fills the screen.
+    /// The contents of the screen.
     pub mode: Mode,
-    /// The last window; none before the first has passed.
+    /// The last window; `None` before the end of the first window.
     pub snapshot: Option<Snapshot>,
-    /// CPU time that this program used in it.
+    /// CPU time of this program in it.
     pub cost: Duration,
-    /// By image.
+    /// Histories by image.
     pub histories: BTreeMap<String, History>,
-    /// What histories are shown of.
-    pub measure: Metric,
-    /// Whether new windows are left out.
+    /// The metric of the histories.
+    pub metric: Metric,
+    /// Whether new windows are ignored.
     pub paused: bool,
-    /// Only images with this in their name, or in a command line.
+    /// Only images whose name or command lines contain this text.
     pub filter: String,
-    /// Whether it is sorted the other way round.
+    /// Whether the sort order is reversed.
     pub reverse: bool,
-    /// How many columns the screen had when it was last drawn.
+    /// The width of the screen when it was last drawn.
     pub width: usize,
     sort: usize,
-    unfolded: BTreeSet<String>,
+    expanded: BTreeSet<String>,
     selected: Option<Key>,
     proc: PathBuf,
 }
 
 impl App {
-    /// Shows processes of this procfs, with nothing measured yet.
+    /// A view of this procfs, before the first window.
     pub fn new(proc: PathBuf) -> App {
         App {
             mode: Mode::List,
             snapshot: None,
             cost: Duration::ZERO,
             histories: BTreeMap::new(),
-            measure: Metric::default(),
+            metric: Metric::default(),
             paused: false,
             filter: String::new(),
             reverse: false,
             width: 0,
             sort: 0,
-            unfolded: BTreeSet::new(),
+            expanded: BTreeSet::new(),
             selected: None,
             proc,
         }
     }
 
-    /// Takes a new window, and the CPU time that this program used in it.
+    /// Shows a new window, with the CPU time of this program in it.
     pub fn set_snapshot(&mut self, snapshot: Snapshot, cost: Duration) {
         if self.paused {
             return;
@@ -120,9 +121,9 @@ impl App {
         self.sort_rows();
     }
 
-    /// The column by which is sorted.
+    /// The sort column.
     pub fn sort_key(&self) -> &'static str {
-        SORTS.get(self.sort).copied().unwrap_or("pcpu")
+        SORT_COLUMNS.get(self.sort).copied().unwrap_or("pcpu")
     }
 
     fn sort_rows(&mut self) {
@@ -137,21 +138,20 @@ impl App {
         }
     }
 
-    /// The lines of the list: images, and processes of those that are
-    /// unfolded.
+    /// The lines of the list: images, and the processes of expanded images.
     pub fn lines(&self) -> Vec<(Key, &Row)> {
         let mut lines = Vec::new();
         let Some(snapshot) = &self.snapshot else { return lines };
         for row in &snapshot.images {
             let Some(name) = row.images.first() else { continue };
             let of_image = || snapshot.processes.iter().filter(|p| p.images.contains(name));
-            if !self.is_wanted(name, of_image()) {
+            if !self.is_included(name, of_image()) {
                 continue;
             }
             lines.push((Key::Image(name.clone()), row));
-            if self.unfolded.contains(name) {
+            if self.expanded.contains(name) {
                 lines.extend(of_image().filter_map(|process| {
-                    let pid = process.who.as_ref()?.pid;
+                    let pid = process.id.as_ref()?.pid;
                     Some((Key::Process(name.clone(), pid), process))
                 }));
             }
@@ -159,53 +159,55 @@ impl App {
         lines
     }
 
-    fn is_wanted<'r>(&self, name: &str, processes: impl Iterator<Item = &'r Row>) -> bool {
+    fn is_included<'r>(&self, name: &str, processes: impl Iterator<Item = &'r Row>) -> bool {
         if self.filter.is_empty() {
             return true;
         }
-        let wanted = self.filter.to_lowercase();
-        let has = |text: &str| text.to_lowercase().contains(&wanted);
-        let mut commands = processes.filter_map(|process| process.who.as_ref());
-        has(name) || commands.any(|who| has(&String::from_utf8_lossy(&who.command_line)))
+        let filter = self.filter.to_lowercase();
+        let matches = |text: &str| text.to_lowercase().contains(&filter);
+        let mut ids = processes.filter_map(|process| process.id.as_ref());
+        matches(name) || ids.any(|id| matches(&String::from_utf8_lossy(&id.command_line)))
     }
 
-    /// Which line is the current one.
+    /// The index of the selected line.
     pub fn position(&self, lines: &[(Key, &Row)]) -> usize {
         let selected = self.selected.as_ref();
         lines.iter().position(|(key, _)| Some(key) == selected).unwrap_or(0)
     }
 
-    /// Whether an image is unfolded.
-    pub fn is_unfolded(&self, image: &str) -> bool {
-        self.unfolded.contains(image)
+    /// Whether an image is expanded.
+    pub fn is_expanded(&self, image: &str) -> bool {
+        self.expanded.contains(image)
     }
 
-    /// Does what a key asks for.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) -> Next {
-        // Capital letters come with shift, or without.
+        // Terminals send capital letters with or without shift.
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let is_plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
         match (key.code, &self.mode) {
             (KeyCode::Char('c'), _) if control => return Next::Quit,
             (KeyCode::Char(character), Mode::Filter) if control => {
                 edit(&mut self.filter, character);
-                return Next::Stay;
+                return Next::Continue;
             }
-            (KeyCode::Char(_), _) if !is_plain => return Next::Stay,
+            (KeyCode::Char(_), _) if !is_plain => return Next::Continue,
             _ => {}
         }
         match &mut self.mode {
             Mode::Help => self.mode = Mode::List,
-            Mode::Page { lines, from } => {
+            Mode::Report { lines, first } => {
                 let last = rows(lines, self.width).len().saturating_sub(1);
-                *from = (*from).min(last);
+                *first = (*first).min(last);
                 match key.code {
-                    KeyCode::Down | KeyCode::Char('j') => *from = (*from + 1).min(last),
-                    KeyCode::Up | KeyCode::Char('k') => *from = from.saturating_sub(1),
-                    KeyCode::PageDown | KeyCode::Char(' ') => *from = (*from + PAGE_ROWS).min(last),
-                    KeyCode::PageUp => *from = from.saturating_sub(PAGE_ROWS),
-                    KeyCode::Home => *from = 0,
-                    KeyCode::End => *from = last,
+                    KeyCode::Down | KeyCode::Char('j') => *first = (*first + 1).min(last),
+                    KeyCode::Up | KeyCode::Char('k') => *first = first.saturating_sub(1),
+                    KeyCode::PageDown | KeyCode::Char(' ') => {
+                        *first = (*first + PAGE_ROWS).min(last);
+                    }
+                    KeyCode::PageUp => *first = first.saturating_sub(PAGE_ROWS),
+                    KeyCode::Home => *first = 0,
+                    KeyCode::End => *first = last,
                     KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => self.mode = Mode::List,
                     _ => {}
                 }
@@ -224,7 +226,7 @@ impl App {
             },
             Mode::List => return self.list_key(key.code),
         }
-        Next::Stay
+        Next::Continue
     }
 
     fn list_key(&mut self, code: KeyCode) -> Next {
@@ -234,13 +236,13 @@ impl App {
             KeyCode::Char('?') => self.mode = Mode::Help,
             KeyCode::Char('/') => self.mode = Mode::Filter,
             KeyCode::Char('p') => self.paused = !self.paused,
-            KeyCode::Char('h') => self.measure = self.measure.next(),
+            KeyCode::Char('h') => self.metric = self.metric.next(),
             KeyCode::Char('s') => {
-                self.sort = (self.sort + 1) % SORTS.len();
+                self.sort = (self.sort + 1) % SORT_COLUMNS.len();
                 self.sort_rows();
             }
             KeyCode::Char('S') => {
-                self.sort = (self.sort + SORTS.len() - 1) % SORTS.len();
+                self.sort = (self.sort + SORT_COLUMNS.len() - 1) % SORT_COLUMNS.len();
                 self.sort_rows();
             }
             KeyCode::Char('r') => {
@@ -253,11 +255,11 @@ impl App {
             KeyCode::PageUp => self.move_selection(|at| at.saturating_sub(PAGE_ROWS)),
             KeyCode::Home => self.move_selection(|_| 0),
             KeyCode::End => self.move_selection(|_| usize::MAX),
-            KeyCode::Char(' ') | KeyCode::Right | KeyCode::Left => self.fold(),
+            KeyCode::Char(' ') | KeyCode::Right | KeyCode::Left => self.toggle(),
             KeyCode::Enter => self.enter(),
             _ => {}
         }
-        Next::Stay
+        Next::Continue
     }
 
     fn move_selection(&mut self, to: impl Fn(usize) -> usize) {
@@ -271,33 +273,34 @@ impl App {
         lines.get(self.position(&lines)).map(|(key, _)| key.clone())
     }
 
-    /// Unfolds the current image, or folds it.
-    fn fold(&mut self) {
+    /// Expands or collapses the selected image.
+    fn toggle(&mut self) {
         let (Some(Key::Image(name)) | Some(Key::Process(name, _))) = self.current() else { return };
-        if !self.unfolded.remove(&name) {
-            self.unfolded.insert(name.clone());
+        if !self.expanded.remove(&name) {
+            self.expanded.insert(name.clone());
         }
         self.selected = Some(Key::Image(name));
     }
 
-    /// Unfolds the current image, or opens the current process's page.
+    /// Expands or collapses the selected image, or opens the report of the
+    /// selected process.
     fn enter(&mut self) {
         match self.current() {
             Some(Key::Process(_, pid)) => {
                 let text = match process_report::read(&self.proc, pid) {
-                    Ok(page) => process_report::as_text(&page, Style::Human, Paint::PLAIN),
-                    Err(unread) => format!("process {pid}: {unread}"),
+                    Ok(report) => process_report::as_text(&report, Style::Human, Paint::PLAIN),
+                    Err(error) => format!("process {pid}: {error}"),
                 };
                 let lines = text.lines().map(str::to_owned).collect();
-                self.mode = Mode::Page { lines, from: 0 };
+                self.mode = Mode::Report { lines, first: 0 };
             }
-            Some(Key::Image(_)) => self.fold(),
+            Some(Key::Image(_)) => self.toggle(),
             None => {}
         }
     }
 }
 
-/// What ctrl with a letter does to a line that is typed, as in a shell.
+/// Edits a line with control keys, as in a shell.
 fn edit(line: &mut String, character: char) {
     match character {
         'h' => {
@@ -305,8 +308,8 @@ fn edit(line: &mut String, character: char) {
         }
         'u' => line.clear(),
         'w' => {
-            let kept = line.trim_end().trim_end_matches(|c: char| !c.is_whitespace());
-            line.truncate(kept.len());
+            let rest = line.trim_end().trim_end_matches(|c: char| !c.is_whitespace());
+            line.truncate(rest.len());
         }
         _ => {}
     }

@@ -1,13 +1,13 @@
-//! What an image used in the last windows.
+//! The values of an image in the last windows.
 
 use std::collections::VecDeque;
 
 use crate::table::row::Row;
 
-/// How many windows are remembered.
+/// Number of windows in a history.
 pub const LENGTH: usize = 60;
 
-/// What a history is shown of.
+/// The metric of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Metric {
     /// CPU time, percent of one core.
@@ -15,17 +15,17 @@ pub enum Metric {
     Cpu,
     /// Resident memory.
     Memory,
-    /// Bytes read and written a second.
+    /// Bytes read and written per second.
     Io,
     /// Connections of all protocols.
     Connections,
 }
 
 impl Metric {
-    /// All of them, in the order in which they take turns.
+    /// All metrics, in the order of the key `h`.
     pub const ALL: [Metric; 4] = [Metric::Cpu, Metric::Memory, Metric::Io, Metric::Connections];
 
-    /// Its heading.
+    /// The heading.
     pub fn heading(self) -> &'static str {
         match self {
             Metric::Cpu => "CPU",
@@ -35,15 +35,15 @@ impl Metric {
         }
     }
 
-    /// The one whose turn is next.
+    /// The next metric.
     #[must_use]
     pub fn next(self) -> Metric {
-        let at = Metric::ALL.iter().position(|measure| *measure == self).unwrap_or(0);
+        let at = Metric::ALL.iter().position(|metric| *metric == self).unwrap_or(0);
         Metric::ALL.get(at + 1).copied().unwrap_or_default()
     }
 
-    /// Its value for a row.
-    pub fn of(self, row: &Row) -> Option<f64> {
+    /// The value for a row.
+    pub fn value(self, row: &Row) -> Option<f64> {
         match self {
             Metric::Cpu => row.numbers.pcpu,
             Metric::Memory => row.numbers.rss.map(|rss| rss as f64),
@@ -61,7 +61,7 @@ pub fn connections(row: &Row) -> Option<u64> {
     Some(numbers.tcp?.saturating_add(numbers.udp?).saturating_add(numbers.unix?))
 }
 
-/// The last windows of one image, the latest last.
+/// The last windows of an image, the most recent last.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     values: VecDeque<[Option<f64>; Metric::ALL.len()]>,
@@ -73,23 +73,23 @@ impl History {
         if self.values.len() == LENGTH {
             self.values.pop_front();
         }
-        self.values.push_back(Metric::ALL.map(|measure| measure.of(row)));
+        self.values.push_back(Metric::ALL.map(|metric| metric.value(row)));
     }
 
-    /// The last windows as bars one character wide, the latest at the right.
-    /// The highest is full, but CPU is full at one core or more; what is not
-    /// known is blank.
-    pub fn sparkline(&self, measure: Metric, width: usize) -> String {
+    /// The last windows as bars of one character, the most recent at the right.
+    /// The highest value is a full bar; for CPU at least one core. Unknown values
+    /// are blank.
+    pub fn sparkline(&self, metric: Metric, width: usize) -> String {
         const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-        let at = Metric::ALL.iter().position(|one| *one == measure).unwrap_or(0);
+        let at = Metric::ALL.iter().position(|one| *one == metric).unwrap_or(0);
         let values = self.values.iter().map(|window| window.get(at).copied().flatten());
         let values: Vec<Option<f64>> = values.collect();
-        let least = if measure == Metric::Cpu { 100.0 } else { 1.0 };
-        let highest = values.iter().flatten().fold(least, |highest, value| value.max(highest));
+        let scale_min = if metric == Metric::Cpu { 100.0 } else { 1.0 };
+        let highest = values.iter().flatten().fold(scale_min, |highest, value| value.max(highest));
         let skipped = values.len().saturating_sub(width);
         let bars = values.iter().skip(skipped).map(|value| {
             let Some(value) = value else { return ' ' };
-            // Negative and not-a-number become 0.
+            // Negative values and NaN become 0.
             let level = (value / highest * (BARS.len() - 1) as f64).round() as usize;
             BARS.get(level).copied().unwrap_or('█')
         });
@@ -104,12 +104,12 @@ mod tests {
     use psstat_sampler::Numbers;
 
     #[test]
-    fn bars_are_as_high_as_values() {
+    fn bars_are_proportional() {
         let mut history = History::default();
         let row = |pcpu| {
             let mut numbers = Numbers::default();
             numbers.pcpu = pcpu;
-            Row { images: Vec::new(), who: None, numbers, io_done: None }
+            Row { images: Vec::new(), id: None, numbers, io_done: None }
         };
         for pcpu in [Some(0.0), None, Some(50.0), Some(100.0)] {
             history.add(&row(pcpu));
@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn cycles_through_all_metrics() {
-        let mut measure = Metric::Cpu;
+        let mut metric = Metric::Cpu;
         for want in [Metric::Memory, Metric::Io, Metric::Connections, Metric::Cpu] {
-            measure = measure.next();
-            assert_eq!(measure, want);
+            metric = metric.next();
+            assert_eq!(metric, want);
         }
     }
 }

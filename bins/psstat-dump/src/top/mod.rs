@@ -1,8 +1,8 @@
 //! The live view.
 //!
-//! [`App`] is what is shown and what keys do to it, without a terminal;
-//! [`view::draw`] puts it on a screen; [`screen::run`] has the terminal, the
-//! keys, and the thread that measures.
+//! [`App`] is the state and its changes by keys, without a terminal;
+//! [`view::draw`] draws it; [`screen::run`] handles the terminal, the keys, and
+//! the measuring thread.
 
 pub mod app;
 pub mod history;

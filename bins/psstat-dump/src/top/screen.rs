@@ -1,4 +1,4 @@
-//! The terminal, the keys, and the thread that measures.
+//! The terminal, the keys, and the measuring thread.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,51 +21,50 @@ use crate::measure::{Measurer, Snapshot};
 use psstat_support::clock::process_cpu_time;
 use psstat_support::failpoint;
 
-/// How long a signal or a new window may wait for its turn.
+/// Interval for checking signals and new windows.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The terminal, which is as it was when this is dropped.
+/// The terminal, which is restored on drop.
 struct Screen(DefaultTerminal);
 
-/// What the measuring thread said when it panicked.
+/// The panic message of the measuring thread.
 static PANIC_MESSAGE: Mutex<Option<String>> = Mutex::new(None);
 
-/// The measuring thread's name.
+/// The name of the measuring thread.
 const MEASURING: &str = "measure";
 
 impl Screen {
-    /// Takes the terminal. A panic gives it back before it says anything; one
-    /// of the measuring thread says it when the terminal has been given back.
-    fn take() -> io::Result<Screen> {
+    /// Sets up the terminal. A panic restores it before the message is printed;
+    /// the message of the measuring thread is printed after it is restored.
+    fn enter() -> io::Result<Screen> {
         let screen = ratatui::try_init().map(Screen)?;
-        let give_back = std::panic::take_hook();
+        let restore = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().name() == Some(MEASURING) {
-                let mut words = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner);
-                *words = Some(panic.to_string());
+                let mut message = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner);
+                *message = Some(panic.to_string());
             } else {
-                give_back(panic);
+                restore(panic);
             }
         }));
         Ok(screen)
     }
 
-    /// Takes the terminal again after others had it: a shell, while this
-    /// program was stopped.
+    /// Sets up the terminal again after the program was stopped.
     fn reenter(&mut self) -> io::Result<()> {
-        // crossterm believes that its modes still hold, whoever changed them.
+        // crossterm assumes that the modes are unchanged.
         terminal::disable_raw_mode()?;
         terminal::enable_raw_mode()?;
         let mut stdout = io::stdout();
         let all = terminal::Clear(terminal::ClearType::All);
         execute!(stdout, terminal::EnterAlternateScreen, all)?;
-        // A new one knows nothing of what was on the screen.
+        // A new terminal redraws the complete screen.
         self.0 = Terminal::new(CrosstermBackend::new(stdout))?;
         Ok(())
     }
 
-    /// Stops this program, as ctrl-z does, with the terminal given back.
-    /// Returns when it goes on.
+    /// Restores the terminal and stops this program, as ctrl-z does. Returns when
+    /// it is continued.
     fn suspend(&mut self) -> io::Result<()> {
         self.0.show_cursor()?;
         ratatui::try_restore()?;
@@ -74,57 +73,57 @@ impl Screen {
     }
 }
 
-/// Whether the terminal has gone away. Where nothing tells so by SIGHUP, it
-/// would look like keys for ever.
+/// Whether the terminal has been closed. Without a SIGHUP, reading it would
+/// return events indefinitely.
 fn is_hung_up() -> bool {
     let stdin = io::stdin();
     let mut wait = [PollFd::new(&stdin, PollFlags::IN)];
-    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    let closed = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
     poll(&mut wait, Some(&Timespec::default())).is_ok()
-        && wait.iter().any(|one| one.revents().intersects(gone))
+        && wait.iter().any(|one| one.revents().intersects(closed))
 }
 
 /// Whether a key is ctrl-z.
-fn asks_to_stop(key: KeyEvent) -> bool {
+fn is_suspend_key(key: KeyEvent) -> bool {
     key.code == KeyCode::Char('z') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // The terminal itself may be gone.
+        // The terminal can be closed.
         let _ = ratatui::try_restore();
     }
 }
 
-/// Shows what is measured until somebody quits, or a signal ends it.
+/// Shows the live view until the user quits or a signal ends it.
 ///
 /// # Errors
-/// When there is no terminal to draw on.
+/// When there is no terminal, or the measuring thread fails.
 pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
-    let [ended, stopped, continued] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+    let [terminated, stopped, continued] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
     for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-        signal_hook::flag::register(signal, Arc::clone(&ended))?;
+        signal_hook::flag::register(signal, Arc::clone(&terminated))?;
     }
     signal_hook::flag::register(SIGTSTP, Arc::clone(&stopped))?;
     signal_hook::flag::register(SIGCONT, Arc::clone(&continued))?;
     let windows = measure(measurer)?;
-    let mut screen = Screen::take()?;
+    let mut screen = Screen::enter()?;
     let mut app = App::new(proc);
     screen.0.draw(|frame| view::draw(frame, &mut app))?;
-    while !ended.load(Ordering::Relaxed) && !is_hung_up() {
+    while !terminated.load(Ordering::Relaxed) && !is_hung_up() {
         let mut changed = false;
         if stopped.swap(false, Ordering::Relaxed) {
             screen.suspend()?;
             changed = true;
         }
-        // Also after a SIGSTOP, which nobody is told of.
+        // Also after a SIGSTOP, which cannot be caught.
         if continued.swap(false, Ordering::Relaxed) {
             screen.reenter()?;
             changed = true;
         }
         if event::poll(POLL_INTERVAL)? {
             match event::read()? {
-                Event::Key(key) if asks_to_stop(key) => stopped.store(true, Ordering::Relaxed),
+                Event::Key(key) if is_suspend_key(key) => stopped.store(true, Ordering::Relaxed),
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
                     if app.key(key) == Next::Quit {
                         break;
@@ -142,9 +141,9 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
             }
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
-                let words = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let words = words.unwrap_or_default();
-                return Err(Error::Usage(format!("measuring has stopped: {words}")));
+                let message = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let message = message.unwrap_or_default();
+                return Err(Error::Usage(format!("sampling failed: {message}")));
             }
         }
         if changed {
@@ -155,22 +154,22 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Measures in a thread of its own, so that keys are answered at once.
+/// Measures in a separate thread, so that keys are handled immediately.
 fn measure(mut measurer: Measurer) -> io::Result<Receiver<(Snapshot, Duration)>> {
-    // One that nobody has looked at yet is enough.
+    // At most one window is queued.
     let (sender, receiver) = sync_channel(1);
     std::thread::Builder::new().name(MEASURING.to_owned()).spawn(move || {
-        let mut before = process_cpu_time();
+        let mut previous = process_cpu_time();
         loop {
             let due = measurer.open();
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let snapshot = measurer.close();
             failpoint::hit("measure");
             let now = process_cpu_time();
-            if sender.send((snapshot, now.saturating_sub(before))).is_err() {
+            if sender.send((snapshot, now.saturating_sub(previous))).is_err() {
                 return;
             }
-            before = now;
+            previous = now;
         }
     })?;
     Ok(receiver)

@@ -1,8 +1,8 @@
-//! The screen.
+//! Draws the live view.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style as Look};
+use ratatui::style::{Modifier, Style as CellStyle};
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
@@ -15,32 +15,32 @@ use crate::table::units::{self, Style};
 use crate::{table, time};
 use psstat_support::escape;
 
-/// How wide the bar of CPU is.
-const BAR: usize = 8;
-/// What a line has beside the name and the history, spaces included.
-const NUMBERS: usize = 54;
-/// The narrowest name, and the widest.
-const NAME: std::ops::RangeInclusive<usize> = 8..=28;
+/// The width of the CPU bar.
+const BAR_WIDTH: usize = 8;
+/// The width of a line without name and history, including spaces.
+const NUMBERS_WIDTH: usize = 54;
+/// The minimum and maximum width of the name.
+const NAME_WIDTH: std::ops::RangeInclusive<usize> = 8..=28;
 
-const KEYS: &str = "q quit  / filter  s sort  space unfold  enter page  p pause  h history  ? help";
+const KEYS: &str = "q quit  / filter  s sort  space expand  enter open  p pause  h history  ? help";
 
 const HELP: &str = "\
-up, down, j, k       go a line; page up, page down, home, end go further
-space, left, right   unfold an image into its processes, or fold it
-enter                unfold an image; open a process's page, esc leaves it
-s, S                 sort by the next column, by the one before
-r                    sort the other way round
-/                    filter as you type: images with this in their name or in
-                     a command line; enter keeps it, esc clears it; ctrl-u
-                     deletes what was typed, ctrl-w its last word
-h                    the history of CPU, memory, io or connections
-p                    pause, and go on
+up, down, j, k       move by a line; also page up, page down, home, end
+space, left, right   expand an image into its processes, or collapse it
+enter                expand an image; show details of a process (esc: back)
+s, S                 sort by the next column, by the previous column
+r                    reverse the sort order
+/                    filter as you type: images with this text in their name or
+                     in a command line; enter keeps the filter, esc clears it;
+                     ctrl-u deletes the text, ctrl-w its last word
+h                    switch the history: CPU, memory, io, connections
+p                    pause or continue
 q, ctrl-c            quit
-ctrl-z               stop, until `fg` goes on
+ctrl-z               suspend, until `fg` continues
 
-Any key leaves this page.";
+Press any key to go back.";
 
-/// Draws what the app shows.
+/// Draws the state.
 pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
     let area = frame.area();
     let (width, height) = (usize::from(area.width), usize::from(area.height));
@@ -48,11 +48,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
     let app = &*app;
     let mut lines: Vec<Line<'_>> = Vec::new();
     match &app.mode {
-        Mode::Page { lines: page, from } => {
-            let rows = rows(page, width);
-            // A wider screen has fewer of them than there were.
-            let from = (*from).min(rows.len().saturating_sub(1));
-            lines.extend(rows.into_iter().skip(from).take(height).map(Line::from));
+        Mode::Report { lines: report, first } => {
+            let rows = rows(report, width);
+            // A wider screen has fewer rows than before.
+            let first = (*first).min(rows.len().saturating_sub(1));
+            lines.extend(rows.into_iter().skip(first).take(height).map(Line::from));
         }
         Mode::Help => lines.extend(HELP.lines().map(|line| Line::from(fit(line, width)))),
         Mode::List | Mode::Filter => {
@@ -70,20 +70,20 @@ fn fit(line: &str, width: usize) -> String {
     escape::truncate(&escape::text(line), width)
 }
 
-/// When, how much there is, and what looking at it costs.
+/// Time, totals, and overhead.
 fn header(app: &App) -> [String; 2] {
     let Some(snapshot) = &app.snapshot else {
         return ["measuring …".to_owned(), String::new()];
     };
-    // First, so that no narrow terminal cuts it off.
+    // First, so that it is visible on a narrow terminal.
     let paused = if app.paused { "PAUSED  " } else { "" };
     let cost = match snapshot.window.map(|window| window.as_secs_f64()) {
         Some(window) => {
             let cost = app.cost.as_secs_f64();
             let share = if window > 0.0 { cost / window * 100.0 } else { 0.0 };
-            format!("looking cost {:.1} ms of CPU in {window:.2} s ({share:.1} %)", cost * 1000.0)
+            format!("overhead: {:.1} ms CPU in {window:.2} s ({share:.1} %)", cost * 1000.0)
         }
-        None => "this is a copy of a procfs; it stands still".to_owned(),
+        None => "captured /proc: values do not change".to_owned(),
     };
     let total = &snapshot.total;
     let cell = |value: Option<String>| value.unwrap_or("-".to_owned());
@@ -113,11 +113,12 @@ fn footer(app: &App) -> String {
 }
 
 fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
-    let name = width.saturating_sub(NUMBERS + 9).clamp(*NAME.start(), *NAME.end());
-    let history = width.saturating_sub(NUMBERS + name + 1).min(LENGTH);
+    let name =
+        width.saturating_sub(NUMBERS_WIDTH + 9).clamp(*NAME_WIDTH.start(), *NAME_WIDTH.end());
+    let history = width.saturating_sub(NUMBERS_WIDTH + name + 1).min(LENGTH);
     let sort = app.sort_key();
     let heading = |key: &str, text: &str| {
-        // The column by which is sorted is marked.
+        // The sort column is marked.
         if key == sort {
             format!("{text}{}", if app.reverse { '^' } else { 'v' })
         } else {
@@ -125,7 +126,7 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
         }
     };
     let title = format!(
-        "{:<name$} {:>5} {:<BAR$} {:>6} {:>6} {:>8} {:>8} {:>5} {}",
+        "{:<name$} {:>5} {:<BAR_WIDTH$} {:>6} {:>6} {:>8} {:>8} {:>5} {}",
         heading("image", "IMAGE"),
         "PROCS",
         "",
@@ -134,31 +135,34 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
         heading("rchar/s", "RCHAR/S"),
         heading("wchar/s", "WCHAR/S"),
         "CONN",
-        app.measure.heading(),
+        app.metric.heading(),
     );
-    let bold = Look::new().add_modifier(Modifier::BOLD);
+    let bold = CellStyle::new().add_modifier(Modifier::BOLD);
     out.push(Line::styled(fit(&title, width), bold));
     let lines = app.lines();
     let at = app.position(&lines);
     let room = height.saturating_sub(1);
-    // The current line is always there.
+    // The selected line is always visible.
     let from = at.saturating_sub(room.saturating_sub(1));
     for (number, (key, row)) in lines.iter().enumerate().skip(from).take(room) {
         let text = match key {
             Key::Image(image) => {
-                let mark = if app.is_unfolded(image) { '-' } else { '+' };
-                let bars = app.histories.get(image).map(|one| one.sparkline(app.measure, history));
+                let mark = if app.is_expanded(image) { '-' } else { '+' };
+                let bars = app.histories.get(image).map(|one| one.sparkline(app.metric, history));
                 numbers(row, &format!("{mark}{image}"), name) + &bars.unwrap_or_default()
             }
             Key::Process(_, pid) => {
-                let who = row.who.as_ref();
-                let command = who.map(|who| escape::bytes(&who.command_line));
+                let id = row.id.as_ref();
+                let command = id.map(|id| escape::bytes(&id.command_line));
                 numbers(row, &format!("   {pid}"), name) + &command.unwrap_or_default()
             }
         };
-        let look =
-            if number == at { Look::new().add_modifier(Modifier::REVERSED) } else { Look::new() };
-        out.push(Line::styled(fit(&text, width), look));
+        let style = if number == at {
+            CellStyle::new().add_modifier(Modifier::REVERSED)
+        } else {
+            CellStyle::new()
+        };
+        out.push(Line::styled(fit(&text, width), style));
     }
 }
 
@@ -180,10 +184,10 @@ fn numbers(row: &Row, label: &str, name: usize) -> String {
     )
 }
 
-/// CPU as a bar that is full at one core.
+/// CPU usage as a bar that is full at one core.
 fn bar(pcpu: Option<f64>) -> String {
-    // Negative and not-a-number become 0.
-    let eighths = (pcpu.unwrap_or(0.0) / 100.0 * BAR as f64).round() as usize;
-    let full = eighths.min(BAR);
-    "#".repeat(full) + &".".repeat(BAR - full)
+    // Negative values and NaN become 0.
+    let eighths = (pcpu.unwrap_or(0.0) / 100.0 * BAR_WIDTH as f64).round() as usize;
+    let full = eighths.min(BAR_WIDTH);
+    "#".repeat(full) + &".".repeat(BAR_WIDTH - full)
 }

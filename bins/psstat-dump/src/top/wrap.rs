@@ -1,13 +1,13 @@
-//! Long lines in several rows.
+//! Wraps long lines.
 
 use psstat_support::escape;
 
-/// A page's lines as rows of so many columns.
+/// The lines as rows of the given width.
 pub(super) fn rows(lines: &[String], columns: usize) -> Vec<String> {
     lines.iter().flat_map(|line| wrapped(&escape::text(line), columns.max(1))).collect()
 }
 
-/// A line in rows; what is wider than a row by itself is left out.
+/// A line as rows. Characters that are wider than a row are omitted.
 fn wrapped(line: &str, columns: usize) -> Vec<String> {
     let (mut rows, mut row, mut used) = (Vec::new(), String::new(), 0);
     for character in line.chars() {
@@ -39,7 +39,7 @@ mod tests {
         assert_eq!(rows("a日本語", 4), ["a日", "本語"]);
         assert_eq!(rows("e\u{301}e\u{301}x", 2), ["e\u{301}e\u{301}", "x"]);
         assert_eq!(rows("\x1b!", 3), ["\\x1", "b!"]);
-        // What fits nowhere.
+        // A character that is wider than a row.
         assert_eq!(rows("a日b", 1), ["a", "b"]);
     }
 }

@@ -1,4 +1,4 @@
-//! `capture`, and every verb on what it gives.
+//! `capture`, and the other commands on its result.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::run::{assert_resident, csv, json as json_of, run, stderr, stdout, unique};
 
-/// The bytes of all files and links below a folder.
-fn everything(folder: &Path, into: &mut Vec<u8>) {
-    for entry in fs::read_dir(folder).unwrap() {
+/// The bytes of all files and links below a directory.
+fn everything(dir: &Path, into: &mut Vec<u8>) {
+    for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
@@ -28,7 +28,7 @@ fn everything(folder: &Path, into: &mut Vec<u8>) {
     }
 }
 
-fn holds(bytes: &[u8], part: &str) -> bool {
+fn contains(bytes: &[u8], part: &str) -> bool {
     bytes.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
@@ -44,35 +44,35 @@ fn capture_is_complete_and_redacted() {
     testproc.write_bytes(5_000, 2).unwrap();
     let mut other = crate::run::testproc(&name);
     other.tcp_pairs(1).unwrap();
-    // Not chosen; its sockets are not to be in the tables.
-    let mut stranger = crate::run::testproc(&unique("stranger"));
-    stranger.tcp_pairs(1).unwrap();
+    // Not selected; the tables must not contain its sockets.
+    let mut unselected = crate::run::testproc(&unique("unselected"));
+    unselected.tcp_pairs(1).unwrap();
     testproc.quiesce().unwrap();
     other.quiesce().unwrap();
     let pid = testproc.pid();
     let (fds, io) = (oracle::fds(pid).unwrap(), oracle::io(pid).unwrap());
     let (memory, sockets) = (oracle::memory(pid).unwrap(), oracle::established(pid).unwrap());
-    let strangers = oracle::established(stranger.pid()).unwrap();
+    let unselected_sockets = oracle::established(unselected.pid()).unwrap();
 
     let temp = TempDir::new().unwrap();
-    let folder = temp.join("capture");
-    let dir = folder.to_str().unwrap();
+    let path = temp.join("capture");
+    let dir = path.to_str().unwrap();
     let (status, document) = json_of(&["capture", dir, "-e", &format!("^{name}"), "--json"]);
-    assert_eq!((status, &document["procs"], &document["unread"]), (0, &json!(2), &json!({})));
+    assert_eq!((status, &document["processes"], &document["unread"]), (0, &json!(2), &json!({})));
     drop((testproc, other));
 
-    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-    let cmdline = fs::read(folder.join(format!("{pid}/cmdline"))).unwrap();
-    let want = format!("{name}\0--password=SCRUBBED\0--token\0SCRUBBED\0plain\0");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    let cmdline = fs::read(path.join(format!("{pid}/cmdline"))).unwrap();
+    let want = format!("{name}\0--password=REDACTED\0--token\0REDACTED\0plain\0");
     assert_eq!(cmdline, want.as_bytes());
     let mut bytes = Vec::new();
-    everything(&folder, &mut bytes);
-    assert!(!holds(&bytes, "hunter"));
-    for inode in &strangers.tcp {
-        assert!(!holds(&bytes, &format!(" {inode} ")), "{inode}");
+    everything(&path, &mut bytes);
+    assert!(!contains(&bytes, "hunter"));
+    for inode in &unselected_sockets.tcp {
+        assert!(!contains(&bytes, &format!(" {inode} ")), "{inode}");
     }
 
-    // The processes are gone; all that is said comes from the folder.
+    // The processes have exited; all data comes from the directory.
     let (status, document) = json_of(&["--no-conf", "--json", "-p", "--proc", dir]);
     assert_eq!(status, 0);
     let rows = document["rows"].as_array().unwrap();
@@ -82,43 +82,43 @@ fn capture_is_complete_and_redacted() {
     assert_eq!(row["threads"], 4);
     assert_eq!(row["tcp_established"], sockets.all_tcp());
     assert_eq!(row["unix_established"], sockets.unix.len());
-    let statm = fs::read_to_string(folder.join(format!("{pid}/statm"))).unwrap();
+    let statm = fs::read_to_string(path.join(format!("{pid}/statm"))).unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     assert_eq!(row["rss_bytes"], pages * rustix::param::page_size() as u64);
     assert_resident(&row["rss_bytes"], memory.resident.cast_signed());
     assert_eq!(row["wchar_bytes"], io["wchar"]);
     assert_eq!(row["pcpu_percent"], Value::Null);
 
-    let (status, page) = json_of(&["pid", &pid.to_string(), "--json", "--proc", dir]);
+    let (status, report) = json_of(&["pid", &pid.to_string(), "--json", "--proc", dir]);
     assert_eq!(status, 0);
-    assert_eq!(page["descriptors"]["open"], fds);
-    assert_eq!(page["io"]["wchar_bytes"], io["wchar"]);
+    assert_eq!(report["descriptors"]["open"], fds);
+    assert_eq!(report["io"]["wchar_bytes"], io["wchar"]);
     let open = sockets.all_tcp() + sockets.unix.len() as u64;
-    assert_eq!(page["sockets"]["established"], open);
-    assert!(page["identity"]["started_unix_seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["sockets"]["established"], open);
+    assert!(report["identity"]["started_unix_seconds"].as_f64().unwrap() > 0.0);
 
     let (status, document) =
         json_of(&["explain", &pid.to_string(), "-e", "plain$", "--json", "--proc", dir]);
     assert_eq!((status, &document["rules"][0]["matches"]), (0, &json!(true)));
     let conf = temp.join("psstat.conf");
     fs::write(&conf, format!("it ^{name}\n")).unwrap();
-    let path = conf.to_str().unwrap();
-    let (status, document) = json_of(&["check", path, "--json", "--proc", dir]);
-    assert_eq!((status, &document["rules"][0]["procs"]), (0, &json!(2)));
+    let conf = conf.to_str().unwrap();
+    let (status, document) = json_of(&["check", conf, "--json", "--proc", dir]);
+    assert_eq!((status, &document["rules"][0]["processes"]), (0, &json!(2)));
     let (status, document) =
-        json_of(&["explain", "--rule", "it", "--conf", path, "--json", "--proc", dir]);
+        json_of(&["explain", "--rule", "it", "--conf", conf, "--json", "--proc", dir]);
     assert_eq!((status, document["rules"][0]["matches"].as_array().unwrap().len()), (0, 2));
-    let (status, document) = json_of(&["doctor", "--conf", path, "--json", "--proc", dir]);
+    let (status, document) = json_of(&["doctor", "--conf", conf, "--json", "--proc", dir]);
     assert_eq!((status, &document["ok"]), (0, &json!(true)));
     let again = temp.join("again");
     let (status, _) =
         json_of(&["capture", again.to_str().unwrap(), "--json", "--proc", dir, &name]);
     assert_eq!(status, 0);
     let copied = fs::read(again.join(format!("{pid}/stat"))).unwrap();
-    assert_eq!(copied, fs::read(folder.join(format!("{pid}/stat"))).unwrap());
+    assert_eq!(copied, fs::read(path.join(format!("{pid}/stat"))).unwrap());
 }
 
-/// A process that is done when this is dropped.
+/// A process that is killed on drop.
 struct Sleeper(Child);
 
 impl Drop for Sleeper {
@@ -128,10 +128,10 @@ impl Drop for Sleeper {
     }
 }
 
-/// Scripts, and what sudo and its like run, used to be copied with their
-/// passwords; names of files and sockets hold some, too.
+/// Scripts and commands run by sudo used to be copied with their passwords. Names
+/// of files and sockets can contain secrets as well.
 #[test]
-fn secrets_of_scripts_files_and_sockets_are_not_in_it() {
+fn secrets_of_scripts_files_and_sockets_are_redacted() {
     let temp = TempDir::new().unwrap();
     let file = temp.join("get?token=hunter2");
     let socket = temp.join("password=hunter3");
@@ -144,39 +144,39 @@ fn secrets_of_scripts_files_and_sockets_are_not_in_it() {
     let words = ["-c", script, "sudo", "mysql", "-phunter6"];
     let shell = TestProcess::spawn(&Config::new(&program).args(words)).unwrap();
 
-    let folder = temp.join("capture");
-    let dir = folder.to_str().unwrap();
+    let path = temp.join("capture");
+    let dir = path.to_str().unwrap();
     let (pid, shell) = (sleeper.0.id(), shell.pid());
     let pids = [pid.to_string(), shell.to_string()];
     let output = run(&["capture", dir, "--pid", &pids[0], "--pid", &pids[1]]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let mut bytes = Vec::new();
-    everything(&folder, &mut bytes);
-    assert!(!holds(&bytes, "hunter"));
+    everything(&path, &mut bytes);
+    assert!(!contains(&bytes, "hunter"));
 
-    let command_line = fs::read(folder.join(format!("{shell}/cmdline"))).unwrap();
-    let want = "mysqldump -u root -pSCRUBBED shop | curl -u SCRUBBED https://x -T -";
-    let want = format!("{program}\0-c\0{want}\0sudo\0mysql\0-pSCRUBBED\0");
+    let command_line = fs::read(path.join(format!("{shell}/cmdline"))).unwrap();
+    let want = "mysqldump -u root -pREDACTED shop | curl -u REDACTED https://x -T -";
+    let want = format!("{program}\0-c\0{want}\0sudo\0mysql\0-pREDACTED\0");
     assert_eq!(String::from_utf8(command_line).unwrap(), want);
-    let link = fs::read_link(folder.join(format!("{pid}/fd/0"))).unwrap();
-    assert_eq!(link, temp.join("get?token=SCRUBBED"));
-    let table = fs::read(folder.join(format!("{pid}/net/unix"))).unwrap();
-    assert!(holds(&table, &format!("{}/password=SCRUBBED\n", temp.path().display())));
+    let link = fs::read_link(path.join(format!("{pid}/fd/0"))).unwrap();
+    assert_eq!(link, temp.join("get?token=REDACTED"));
+    let table = fs::read(path.join(format!("{pid}/net/unix"))).unwrap();
+    assert!(contains(&table, &format!("{}/password=REDACTED\n", temp.path().display())));
 }
 
 #[test]
 fn captures_named_pids_and_refuses_nonempty_dir() {
     let testproc = crate::run::testproc(&unique("captured-pid"));
     let temp = TempDir::new().unwrap();
-    let folder = temp.join("capture");
-    let dir = folder.to_str().unwrap();
+    let path = temp.join("capture");
+    let dir = path.to_str().unwrap();
     let pid = testproc.pid().to_string();
     let output = run(&["capture", dir, "--pid", &pid, "--csv"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(csv(&stdout(&output))[1], [dir, "1", ""]);
     let output = run(&["capture", dir, "--pid", &pid]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("the folder is not empty"));
+    assert!(stderr(&output).contains("not empty"));
     let empty = temp.join("empty");
     let output = run(&["capture", empty.to_str().unwrap(), "--pid", "4194305"]);
     assert_eq!(output.status.code(), Some(1));

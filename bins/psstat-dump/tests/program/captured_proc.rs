@@ -1,4 +1,4 @@
-//! A copy of a procfs in a folder.
+//! A capture of a procfs.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::run::{json, testproc, unique};
 
-/// Copies what the table reads of one process.
+/// Copies the files of a process that the table reads.
 fn copy(pid: u32, to: &Path) {
     let (from, to) = (Path::new("/proc").join(pid.to_string()), to.join(pid.to_string()));
-    for folder in ["fd", "net", "ns"] {
-        fs::create_dir_all(to.join(folder)).unwrap();
+    for dir in ["fd", "net", "ns"] {
+        fs::create_dir_all(to.join(dir)).unwrap();
     }
     for file in ["stat", "statm", "status", "io", "cmdline", "comm"] {
         fs::write(to.join(file), fs::read(from.join(file)).unwrap()).unwrap();
@@ -32,7 +32,7 @@ fn copy(pid: u32, to: &Path) {
 }
 
 #[test]
-fn gives_the_same_numbers_without_any_time() {
+fn has_the_same_values_without_rates() {
     let name = unique("copied");
     let mut testproc = testproc(&name);
     testproc.open_files(5).unwrap();
@@ -44,8 +44,8 @@ fn gives_the_same_numbers_without_any_time() {
     copy(pid, temp.path());
     let (fds, threads) = (oracle::fds(pid).unwrap(), oracle::threads(pid).unwrap());
     let io = oracle::io(pid).unwrap();
-    // The kernel's count of pages moves even while a process sleeps: what was
-    // copied is what counts.
+    // The kernel's count of pages can change while a process sleeps, so the copy is
+    // compared.
     let statm = fs::read_to_string(temp.join(pid.to_string()).join("statm")).unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     let resident = pages * rustix::param::page_size() as u64;

@@ -23,7 +23,7 @@ fn reports_errors_and_match_counts() {
         &format!("{path}:7:8\n  |\n7 | broken (x\n  |        ^\n"),
         &format!("{path}:5:9\n  |\n5 | nowhere ^{name}-no$\n  |         ^"),
         &format!("{path}:6:5\n  |\n6 | all .\n  |     ^\n"),
-        &format!("{path}: 3 rules of 3 images, 2 errors, 1 warning; "),
+        &format!("{path}: 3 rules for 3 images, 2 errors, 1 warning; "),
     ] {
         assert!(text.contains(want), "{want}\n--\n{text}");
     }
@@ -34,20 +34,20 @@ fn reports_errors_and_match_counts() {
     let rules = document["rules"].as_array().unwrap();
     assert_eq!(rules[0]["image"], "here");
     assert_eq!(rules[0]["line"], 4);
-    assert_eq!(rules[0]["procs"], 2);
-    assert_eq!(rules[1]["procs"], 0);
-    assert_eq!(rules[2]["procs"], document["procs_here"]);
-    let severities: Vec<_> = document["findings"]
+    assert_eq!(rules[0]["processes"], 2);
+    assert_eq!(rules[1]["processes"], 0);
+    assert_eq!(rules[2]["processes"], document["processes_on_host"]);
+    let severities: Vec<_> = document["diagnostics"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|finding| (finding["severity"].clone(), finding["line"].clone()))
+        .map(|one| (one["severity"].clone(), one["line"].clone()))
         .collect();
     let want = [("error", 2), ("error", 7), ("note", 5), ("warning", 6)];
     assert_eq!(severities, want.map(|(severity, line)| (json!(severity), json!(line))));
 
     let records = csv(&stdout(&run(&["--csv", "check", path])));
-    let heading = ["severity", "line", "column", "message", "remedy", "image", "regex", "procs"];
+    let heading = ["severity", "line", "column", "message", "help", "image", "regex", "processes"];
     assert_eq!(records[0], heading);
     assert_eq!(records[1][..3], ["error", "2", "2"]);
     assert_eq!(records[5], ["rule", "4", "", "", "", "here", &format!("^{name}$"), "2"]);
@@ -55,9 +55,9 @@ fn reports_errors_and_match_counts() {
     assert_eq!(records.len(), 8);
 }
 
-/// What is legal and likely wrong, each with its line.
+/// Valid lines that are probably mistakes.
 #[test]
-fn warns_of_each_likely_mistake() {
+fn warns_about_likely_mistakes() {
     let name = unique("mistaken");
     let _collector = testproc(&format!("/opt/{name}/psstat-tcollector"));
     let temp = TempDir::new().unwrap();
@@ -68,12 +68,12 @@ fn warns_of_each_likely_mistake() {
     std::fs::write(&conf, lines).unwrap();
     let (status, document) = json_of(&["check", "--json", conf.to_str().unwrap()]);
     assert_eq!(status, 0);
-    let findings = document["findings"].as_array().unwrap();
-    let found = |severity: &str, line: usize, message: &str| {
-        findings.iter().any(|finding| {
-            finding["severity"] == severity
-                && finding["line"] == line
-                && finding["message"].as_str().unwrap().contains(message)
+    let diagnostics = document["diagnostics"].as_array().unwrap();
+    let has = |severity: &str, line: usize, message: &str| {
+        diagnostics.iter().any(|one| {
+            one["severity"] == severity
+                && one["line"] == line
+                && one["message"].as_str().unwrap().contains(message)
         })
     };
     for (severity, line, message) in [
@@ -84,10 +84,10 @@ fn warns_of_each_likely_mistake() {
         ("warning", 5, "the rule in line 4"),
         ("warning", 6, "matches all"),
     ] {
-        assert!(found(severity, line, message), "{line}: {message}: {findings:#?}");
+        assert!(has(severity, line, message), "{line}: {message}: {diagnostics:#?}");
     }
-    // Of a rule that matches the empty string that is all there is to say.
-    assert_eq!(findings.iter().filter(|finding| finding["line"] == 1).count(), 1);
+    // A rule that matches the empty string has no other diagnostic.
+    assert_eq!(diagnostics.iter().filter(|one| one["line"] == 1).count(), 1);
     let output = run(&["check", conf.to_str().unwrap()]);
     let text = stdout(&output);
     assert!(text.contains(":5:5\n  |\n5 | web nginx-"), "{text}");
@@ -116,10 +116,9 @@ fn warns_about_writable_config() {
     assert!(stdout(&output).contains("warning: the file is writable by others"));
 }
 
-/// It said of the file alone that rules hit a limit: which, and what to do
-/// about it, was for the reader to find out.
+/// The step limit used to be reported for the file, not for the rule.
 #[test]
-fn a_rule_that_hits_its_step_limit_is_named() {
+fn step_limited_rules_are_reported() {
     let name = unique("limited");
     let _testproc = testproc(&format!("{name}-{}!", "a".repeat(2_000)));
     let temp = TempDir::new().unwrap();
@@ -135,12 +134,12 @@ fn a_rule_that_hits_its_step_limit_is_named() {
 fn unreadable_config_is_a_usage_error() {
     let output = run(&["check", "/nowhere/psstat.conf"]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.starts_with("psstat-dump: /nowhere/psstat.conf cannot be read: "), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.starts_with("psstat-dump: /nowhere/psstat.conf "), "{message}");
 }
 
 #[test]
-fn a_conf_without_a_rule_is_bad() {
+fn config_without_rules_fails() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     let path = conf.to_str().unwrap();

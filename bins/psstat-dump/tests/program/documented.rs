@@ -1,4 +1,4 @@
-//! `docs/json.md` lists every field of every document, and every heading.
+//! `docs/json.md` lists all fields of all documents, and all headings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(docs.join(name)).unwrap()
 }
 
-/// The cells of a table's lines, without the marks of code.
+/// The cells of a table line, without backticks.
 fn cells(line: &str) -> Option<Vec<&str>> {
     let line = line.strip_prefix("| `")?.strip_suffix('|')?;
     Some(line.split('|').map(|cell| cell.trim_matches([' ', '`'])).collect())
@@ -22,7 +22,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
 /// Type and unit of each field.
 type Fields = BTreeMap<String, (String, String)>;
 
-/// The fields that the section of these kinds lists.
+/// The fields in the section of these kinds.
 fn fields(page: &str, heading: &str) -> Fields {
     let section = page.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
     let rows = section.lines().filter_map(cells);
@@ -30,28 +30,28 @@ fn fields(page: &str, heading: &str) -> Fields {
     rows.map(field).collect()
 }
 
-/// The fields of rows, or of the total, from the list of columns.
+/// The fields of rows or of the total, from the table of columns.
 fn columns(kind: &str, of: &str) -> Fields {
     let page = page("psstat-dump.md");
     let rows = page.lines().filter_map(cells).filter(|row| row.len() > 3);
     let of_rows = rows.filter(|row| ["both", kind].contains(&row[3]));
-    let is_there = |row: &Vec<&str>| of == "rows[]" || row[3] == "both" || row[1] == "procs";
+    let is_included = |row: &Vec<&str>| of == "rows[]" || row[3] == "both" || row[1] == "processes";
     let field = |row: Vec<&str>| {
-        let what = match row[2] {
+        let kind = match row[2] {
             "text" | "texts" => row[2],
             _ => "number",
         };
-        // The list has words of its own for units.
-        (format!("{of}.{}", row[1]), (what.to_owned(), unit(row[1]).to_owned()))
+        // The units in the table have other names.
+        (format!("{of}.{}", row[1]), (kind.to_owned(), unit(row[1]).to_owned()))
     };
-    let mut fields: Fields = of_rows.filter(is_there).map(field).collect();
+    let mut fields: Fields = of_rows.filter(is_included).map(field).collect();
     if of == "total" {
-        fields.insert("total.procs".to_owned(), ("number".to_owned(), String::new()));
+        fields.insert("total.processes".to_owned(), ("number".to_owned(), String::new()));
     }
     fields
 }
 
-/// Every value of a document that is no object, under its path.
+/// The values of a document that are not objects, with their paths.
 fn leaves<'v>(value: &'v Value, path: &str, found: &mut Vec<(String, &'v Value)>) {
     match value {
         Value::Object(fields) => {
@@ -76,17 +76,17 @@ fn leaves<'v>(value: &'v Value, path: &str, found: &mut Vec<(String, &'v Value)>
     }
 }
 
-fn is_of_type(value: &Value, what: &str) -> bool {
-    match what {
+fn is_of_type(value: &Value, kind: &str) -> bool {
+    match kind {
         "number" => value.is_number() || value.is_null(),
         "text" => value.is_string() || value.is_null(),
         "texts" => value.is_array(),
         "bool" => value.is_boolean() || value.is_null(),
-        other => panic!("no type: {other}"),
+        other => panic!("unknown type: {other}"),
     }
 }
 
-/// What the end of a name says.
+/// The unit from the suffix of a name.
 fn unit(field: &str) -> &'static str {
     let ends = [
         ("_unix_seconds", "seconds since 1970"),
@@ -100,10 +100,10 @@ fn unit(field: &str) -> &'static str {
     ends.iter().find(|(end, _)| field.ends_with(end)).map_or("", |(_, unit)| unit)
 }
 
-/// Every field that comes is documented, with its type, and all that are
-/// documented come in one of the documents.
+/// All fields of the documents are documented with their types, and all documented
+/// fields occur in one of the documents.
 fn assert_documented(documents: &[Value], documented: &Fields) {
-    let mut came = BTreeSet::new();
+    let mut present = BTreeSet::new();
     for document in documents {
         assert_eq!((&document["format"], &document["version"]), (&"psstat-dump".into(), &1.into()));
         let mut found = Vec::new();
@@ -111,7 +111,7 @@ fn assert_documented(documents: &[Value], documented: &Fields) {
         for (path, value) in found {
             let common = ["format", "version", "kind"].contains(&&*path);
             let of_bytes = path.strip_suffix("_hex").is_some_and(|of| documented.contains_key(of));
-            // Files' names, which are no fields of the form.
+            // The names of files are not fixed.
             let path = match path.strip_prefix("unread.") {
                 Some(_) if documented.contains_key("unread.FILE") => "unread.FILE".to_owned(),
                 _ => path,
@@ -119,20 +119,20 @@ fn assert_documented(documents: &[Value], documented: &Fields) {
             if common || of_bytes {
                 continue;
             }
-            let (what, _) = documented.get(&path).unwrap_or_else(|| panic!("no {path}"));
-            assert!(is_of_type(value, what), "{path} is no {what}: {value}");
-            came.insert(path);
+            let (kind, _) = documented.get(&path).unwrap_or_else(|| panic!("undocumented: {path}"));
+            assert!(is_of_type(value, kind), "{path} is not a {kind}: {value}");
+            present.insert(path);
         }
     }
     for (field, (_, unit)) in documented {
-        assert!(came.contains(field), "{field} is documented and does not come");
+        assert!(present.contains(field), "documented, but absent: {field}");
         if !unit.starts_with("as `units`") {
             assert_eq!(unit, self::unit(field), "{field}");
         }
     }
 }
 
-/// One document of a program that ends with any status but wrong use.
+/// The document of a run that is not a usage error.
 fn document(args: &[&str]) -> Value {
     let (status, document) = json_of(&[args, &["--json"]].concat());
     assert!(status < 2, "{args:?}");
@@ -146,7 +146,7 @@ struct Scene {
     conf: String,
 }
 
-/// A rule that matches one process, one that misses it, and one that gives up.
+/// Rules that match, nearly match, are invalid, or exceed their step limit.
 fn scene() -> Scene {
     let name = unique("documented");
     let [mut one, other] = ["/srv/shop/x", "/srv/shops/x"]
@@ -184,7 +184,7 @@ fn process_fields_are_documented() {
     let documented = fields(&page("json.md"), "`process`");
     let pid = testproc.pid().to_string();
     assert_documented(&[document(&["pid", &pid])], &documented);
-    // Those of CSV are the same.
+    // CSV has the same fields.
     for record in &csv(&stdout(&run(&["pid", &pid, "--csv"])))[1..] {
         let [_, section, number, field, _] = &record[..] else { panic!("{record:?}") };
         let path = match field.split_once('.') {
@@ -205,14 +205,14 @@ fn fields_of_other_commands_are_documented() {
         document(&["explain", &pid, "-e", &name]),
     ];
     assert_documented(&explained, &fields(&page, "`explain`"));
-    // On a busy machine a command line may take too long to be read.
+    // On a busy host reading a command line can exceed the time limit.
     let mut tries = (0..20).map(|_| document(&[&["explain", "--rule", "a"][..], &with].concat()));
-    let is_whole = |document: &Value| {
+    let is_complete = |document: &Value| {
         let rule = &document["rules"][0];
         [&rule["matches"], &rule["near_misses"]].iter().all(|hits| hits[0].is_object())
     };
     let rules = [
-        tries.find(is_whole).unwrap(),
+        tries.find(is_complete).unwrap(),
         document(&["explain", "--rule", "match", "-e", &name]),
         document(&[&["explain", "--rule", "d"][..], &with].concat()),
     ];
@@ -220,14 +220,14 @@ fn fields_of_other_commands_are_documented() {
     assert_documented(&[document(&["check", &conf])], &fields(&page, "`check`"));
     let doctor = document(&[&["doctor"][..], &with].concat());
     assert_documented(&[doctor], &fields(&page, "`doctor`"));
-    // A copy of a process that lacks a file.
+    // A capture without a file.
     let (proc, again) = (temp.join("copy"), temp.join("again"));
     let (proc, again) = (proc.to_str().unwrap(), again.to_str().unwrap());
-    let whole = document(&["capture", proc, "--pid", &pid]);
+    let complete = document(&["capture", proc, "--pid", &pid]);
     std::fs::remove_file(format!("{proc}/{pid}/io")).unwrap();
     std::fs::create_dir(format!("{proc}/{pid}/io")).unwrap();
-    let lacking = document(&["capture", again, "--pid", &pid, "--proc", proc]);
-    assert_documented(&[whole, lacking], &fields(&page, "`capture`"));
+    let partial = document(&["capture", again, "--pid", &pid, "--proc", proc]);
+    assert_documented(&[complete, partial], &fields(&page, "`capture`"));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn csv_headings_are_documented() {
         section.lines().filter_map(cells).map(|row| (row[0], row[1])).collect();
     let (pid, copy) = (testproc.pid().to_string(), temp.join("copy"));
     let copy = copy.to_str().unwrap();
-    let verbs: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 6] = [
         ("pid", &["pid", &pid]),
         ("explain PID", &["explain", &pid]),
         ("explain --rule IMAGE", &["explain", "--rule", "a"]),
@@ -247,15 +247,15 @@ fn csv_headings_are_documented() {
         ("doctor", &["doctor"]),
         ("capture", &["capture", copy, "--pid", &pid]),
     ];
-    assert_eq!(headings.len(), verbs.len());
-    for (verb, args) in verbs {
+    assert_eq!(headings.len(), commands.len());
+    for (command, args) in commands {
         let text = stdout(&run(&[args, &["--csv", "--conf", &conf]].concat()));
-        assert_eq!(text.lines().next(), Some(headings[verb]), "{verb}");
+        assert_eq!(text.lines().next(), Some(headings[command]), "{command}");
     }
     let text = stdout(&run(&["--csv", "--no-conf", &name]));
     let heading = csv(&text).remove(0);
     let rows: BTreeSet<String> = columns("images", "rows[]").into_keys().collect();
     assert_eq!(heading[0], "time_unix_seconds");
-    let came = heading[1..].iter().map(|field| format!("rows[].{field}")).collect();
-    assert_eq!(rows, came);
+    let present = heading[1..].iter().map(|field| format!("rows[].{field}")).collect();
+    assert_eq!(rows, present);
 }

@@ -1,4 +1,4 @@
-//! The forms of the output, and how often it comes.
+//! Output formats and repetition.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::run::{command, csv, json as json_of, run, stderr, stdout, testproc, unique};
 
 #[test]
-fn plain_and_aligned_in_a_pipe() {
+fn aligned_without_color_in_a_pipe() {
     let name = unique("plain");
     let _testproc = testproc(&name);
     let output = run(&["--no-conf", "-p", &name]);
@@ -26,7 +26,7 @@ fn plain_and_aligned_in_a_pipe() {
 }
 
 #[test]
-fn the_total_is_the_last_line() {
+fn total_is_the_last_line() {
     let name = unique("sum");
     let _testprocs = (testproc(&name), testproc(&name), testproc(&name));
     let output = run(&["--no-conf", "-p", "--columns", "pid,image,threads", &name]);
@@ -37,7 +37,7 @@ fn the_total_is_the_last_line() {
 }
 
 #[test]
-fn sorted_and_with_chosen_columns() {
+fn sort_and_columns_options() {
     let (a, b) = (unique("sort-a"), unique("sort-b"));
     let (mut one, mut other) = (testproc(&a), testproc(&b));
     one.open_files(3).unwrap();
@@ -55,7 +55,7 @@ fn sorted_and_with_chosen_columns() {
 
 #[test]
 fn color_modes() {
-    let name = unique("colour");
+    let name = unique("color");
     let _testproc = testproc(&name);
     let text = stdout(&run(&["--no-conf", "--color", "always", &name]));
     assert!(text.starts_with("\x1b[1mIMAGE"), "{text}");
@@ -78,22 +78,22 @@ fn count_option() {
 
     let records = csv(&stdout(&run(&[&args[..], &["--csv"]].concat())));
     assert_eq!(records.len(), 4);
-    let still = ["--columns", "image,procs,fds,threads,tcp"];
-    let text = stdout(&run(&[&args[..], &still].concat()));
+    let constant = ["--columns", "image,processes,fds,threads,tcp"];
+    let text = stdout(&run(&[&args[..], &constant].concat()));
     assert_eq!(text.lines().filter(|line| line.ends_with('Z')).count(), 3);
-    // The average of them is last, as pidstat has it.
+    // The last table is the average.
     let tables: Vec<&str> = text.split("\n\n").collect();
     assert_eq!(tables.len(), 4, "{text}");
     let average: Vec<&str> = tables[3].lines().collect();
     assert_eq!(average[0], "average of 3 tables");
-    // The test process sleeps: it is as each of them.
+    // The test process sleeps, so the average equals each table.
     assert_eq!(average[1..], tables[2].lines().collect::<Vec<_>>()[1..], "{text}");
     let once = stdout(&run(&["--no-conf", "--interval", "0.2", "--count", "1", &name]));
     assert!(!once.contains("average"), "{once}");
 }
 
 #[test]
-fn an_interrupt_ends_the_tables_with_their_average() {
+fn interrupt_prints_the_average() {
     use std::io::{BufRead as _, BufReader, Read as _};
     let name = unique("interrupted");
     let _testproc = testproc(&name);
@@ -116,7 +116,7 @@ fn an_interrupt_ends_the_tables_with_their_average() {
     assert_eq!(last.lines().count(), 3, "{text}");
 }
 
-/// It used to be said to people alone, and only of the first window.
+/// The warning used to be printed only on a terminal and for the first window.
 #[test]
 fn step_limit_is_in_json_and_csv() {
     let name = unique("limited");
@@ -125,30 +125,31 @@ fn step_limit_is_in_json_and_csv() {
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("fine ^{name}\nslow ^{name} (x+x+)+(?=[yz])\n")).unwrap();
     let args = ["--conf", conf.to_str().unwrap(), "--count", "2", "--interval", "0.1"];
-    let want = "psstat-dump: hit their step limit, so that processes may be missing: rules slow \
-                (line 2)\n";
+    let want = "exceeded their step limit";
     for format in ["--json", "--csv", "--color=never"] {
         let output = run(&[&args[..], &[format]].concat());
         assert_eq!(output.status.code(), Some(0));
-        assert_eq!(stderr(&output), want, "{format}");
+        let message = stderr(&output);
+        assert!(message.contains(want) && message.ends_with("slow (line 2)\n"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{format}: {message}");
         if format == "--json" {
             for line in stdout(&output).lines() {
                 let document: Value = serde_json::from_str(line).unwrap();
-                assert_eq!(document["rules_gave_up"], json!([{"image": "slow", "line": 2}]));
+                assert_eq!(document["step_limited_rules"], json!([{"image": "slow", "line": 2}]));
             }
         }
     }
     let (_, document) = json_of(&["-e", &name, "--json"]);
-    assert_eq!(document["rules_gave_up"], json!([]));
+    assert_eq!(document["step_limited_rules"], json!([]));
     drop(testproc);
 }
 
 #[test]
-fn an_absent_image_is_zero_and_nothing_matched() {
+fn absent_image_is_zero() {
     let name = unique("absent");
     let (status, document) = json_of(&["--no-conf", "--json", &name]);
     assert_eq!(status, 1);
-    assert_eq!(document["rows"][0]["procs"], 0);
+    assert_eq!(document["rows"][0]["processes"], 0);
     assert_eq!(document["rows"][0]["fds"], 0);
     assert_eq!(stderr(&run(&["--no-conf", &name])), "psstat-dump: no process matches\n");
 }

@@ -1,4 +1,4 @@
-//! The program itself, on processes whose behaviour is known.
+//! The program, on test processes with known behavior.
 
 mod capture;
 mod captured_proc;

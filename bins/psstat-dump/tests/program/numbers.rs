@@ -1,4 +1,4 @@
-//! Every number is what the kernel's files say.
+//! Values are compared with those of the kernel's files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::run::{assert_resident, csv, json as json_of, run, stdout, testproc, unique};
 
-/// A test process with some of everything.
+/// A test process with resources of all kinds.
 fn busy(name: &str) -> TestProcess {
     let mut testproc = testproc(name);
     testproc.open_files(7).unwrap();
@@ -29,8 +29,8 @@ fn busy(name: &str) -> TestProcess {
     testproc
 }
 
-/// What the slow obvious reading says of a process, under the names of JSON.
-fn known(pid: u32) -> Vec<(&'static str, i64)> {
+/// The values of the reference reader, by JSON field.
+fn expected(pid: u32) -> Vec<(&'static str, i64)> {
     let sockets = oracle::established(pid).unwrap();
     let memory = oracle::memory(pid).unwrap();
     let io = oracle::io(pid).unwrap();
@@ -53,8 +53,8 @@ fn known(pid: u32) -> Vec<(&'static str, i64)> {
     ]
 }
 
-fn assert_equal(row: &Value, known: &[(&str, i64)]) {
-    for (field, want) in known {
+fn assert_equal(row: &Value, expected: &[(&str, i64)]) {
+    for (field, want) in expected {
         match *field {
             "rss_bytes" => assert_resident(&row[field], *want),
             _ => assert_eq!(row[field], json!(want), "{field} of {row}"),
@@ -63,30 +63,30 @@ fn assert_equal(row: &Value, known: &[(&str, i64)]) {
 }
 
 #[test]
-fn of_an_image_and_of_its_processes() {
+fn values_of_images_and_processes() {
     let name = unique("numbers");
     let mut testprocs = [busy(&name), busy(&name)];
-    // Pids begin anew when they have come to their end.
+    // Pids can wrap around.
     testprocs.sort_by_key(TestProcess::pid);
     let [one, other] = testprocs;
-    let (a, b) = (known(one.pid()), known(other.pid()));
+    let (a, b) = (expected(one.pid()), expected(other.pid()));
     let both: Vec<(&str, i64)> =
         a.iter().zip(&b).map(|((field, a), (_, b))| (*field, a + b)).collect();
 
     let begin = Instant::now();
     let (status, document) = json_of(&["--no-conf", "--json", &name]);
-    let most = begin.elapsed().as_secs_f64();
+    let elapsed = begin.elapsed().as_secs_f64();
     assert_eq!(status, 0);
     assert_eq!(document["format"], "psstat-dump");
     assert_eq!(document["version"], 1);
     assert_eq!(document["kind"], "images");
     assert_eq!(document["images_from"]["source"], "executable");
     let window = document["window_seconds"].as_f64().unwrap();
-    assert!((1.0..most).contains(&window), "{window} of {most}");
+    assert!((1.0..elapsed).contains(&window), "{window} of {elapsed}");
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["image"], name);
-    assert_eq!(rows[0]["procs"], 2);
+    assert_eq!(rows[0]["processes"], 2);
     assert_equal(&rows[0], &both);
     assert_equal(&document["total"], &both);
     assert_eq!(rows[0]["rchar_bytes_per_second"], 0.0);
@@ -95,22 +95,22 @@ fn of_an_image_and_of_its_processes() {
     assert_eq!(document["kind"], "processes");
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 2);
-    for (row, (testproc, known)) in rows.iter().zip([(&one, &a), (&other, &b)]) {
+    for (row, (testproc, expected)) in rows.iter().zip([(&one, &a), (&other, &b)]) {
         let pid = testproc.pid();
         assert_eq!(row["pid"], pid);
         assert_eq!(row["ppid"], std::process::id());
         assert_eq!(row["starttime_ticks"], oracle::starttime(pid).unwrap());
         assert_eq!(row["images"], json!([name]));
         assert_eq!(row["command_line"], name);
-        assert_equal(row, known);
+        assert_equal(row, expected);
     }
     assert_equal(&document["total"], &both);
 
     let output = run(&["--no-conf", "--csv", "-p", "--sort", "pid", "-r", &name]);
     let records = csv(&stdout(&output));
     assert_eq!(records.len(), 3);
-    for (record, known) in records[1..].iter().zip([&a, &b]) {
-        for (field, want) in known {
+    for (record, expected) in records[1..].iter().zip([&a, &b]) {
+        for (field, want) in expected {
             let at = records[0].iter().position(|heading| heading == field).unwrap();
             assert_eq!(record[at], want.to_string(), "{field}");
         }
@@ -125,7 +125,7 @@ fn of_an_image_and_of_its_processes() {
 }
 
 #[test]
-fn the_total_counts_nothing_twice() {
+fn total_counts_each_process_once() {
     let name = unique("total");
     let (mut one, mut other) = (testproc(&name), testproc(&name));
     one.tcp_pairs(3).unwrap();
@@ -134,21 +134,21 @@ fn the_total_counts_nothing_twice() {
     other.quiesce().unwrap();
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
-    std::fs::write(&conf, format!("one ^{name}\nother {name}$\nnobody ^{name}x\n")).unwrap();
+    std::fs::write(&conf, format!("one ^{name}\nother {name}$\nabsent ^{name}x\n")).unwrap();
 
     let (status, document) = json_of(&["--json", "--conf", conf.to_str().unwrap()]);
     assert_eq!(status, 0);
     assert_eq!(document["images_from"]["conf"], conf.to_str().unwrap());
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 3);
-    for row in rows.iter().filter(|row| row["image"] != "nobody") {
-        assert_eq!((&row["procs"], &row["tcp_established"]), (&json!(2), &json!(6)));
+    for row in rows.iter().filter(|row| row["image"] != "absent") {
+        assert_eq!((&row["processes"], &row["tcp_established"]), (&json!(2), &json!(6)));
     }
-    let nobody = rows.iter().find(|row| row["image"] == "nobody").unwrap();
-    assert_eq!((&nobody["procs"], &nobody["rchar_bytes"]), (&json!(0), &json!(0)));
+    let absent = rows.iter().find(|row| row["image"] == "absent").unwrap();
+    assert_eq!((&absent["processes"], &absent["rchar_bytes"]), (&json!(0), &json!(0)));
     let fds = oracle::fds(one.pid()).unwrap() + oracle::fds(other.pid()).unwrap();
     let total = &document["total"];
-    assert_eq!(total["procs"], 2);
+    assert_eq!(total["processes"], 2);
     assert_eq!(total["tcp_established"], 6);
     assert_eq!(total["fds"], fds);
 
@@ -159,21 +159,21 @@ fn the_total_counts_nothing_twice() {
 }
 
 #[test]
-fn by_a_regex() {
+fn regex_option() {
     let name = unique("regex");
     let (one, other) = (testproc(&format!("{name}-a")), testproc(&format!("{name}-b")));
     let (status, document) = json_of(&["--json", "-e", &format!("^{name}-[ac]$")]);
     assert_eq!(status, 0);
     assert_eq!(document["rows"][0]["image"], "match");
-    assert_eq!(document["rows"][0]["procs"], 1);
+    assert_eq!(document["rows"][0]["processes"], 1);
     let both = ["--json", "-p", "-e", &format!("^{name}-a$"), "-e", &format!("^{name}-b$")];
     let (_, document) = json_of(&both);
     let rows = document["rows"].as_array().unwrap();
     let pids: BTreeSet<u64> = rows.iter().map(|row| row["pid"].as_u64().unwrap()).collect();
     assert_eq!(pids, BTreeSet::from([one.pid().into(), other.pid().into()]));
-    // The program's own command line would match.
+    // The command line of psstat-dump itself matches.
     let (status, document) = json_of(&["--json", "-e", &format!("{name}-c")]);
-    assert_eq!((status, &document["total"]["procs"]), (1, &json!(0)));
+    assert_eq!((status, &document["total"]["processes"]), (1, &json!(0)));
 }
 
 fn window(measurer: &mut Measurer) -> Row {
@@ -183,15 +183,15 @@ fn window(measurer: &mut Measurer) -> Row {
 }
 
 #[test]
-fn rates_are_what_was_done_between_two_ends() {
+fn rates_cover_the_window() {
     let name = unique("rates");
     let mut testproc = testproc(&name);
     testproc.quiesce().unwrap();
     let before = oracle::io(testproc.pid()).unwrap();
-    let chooser = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
+    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
     let window_length = Duration::from_millis(200);
     let begin = Instant::now();
-    let mut measurer = Measurer::new(Path::new("/proc"), window_length, chooser).unwrap();
+    let mut measurer = Measurer::new(Path::new("/proc"), window_length, selector).unwrap();
     testproc.write_bytes(5_000_000, 50).unwrap();
     testproc.read_bytes(77_000, 7).unwrap();
     testproc.quiesce().unwrap();
@@ -208,27 +208,27 @@ fn rates_are_what_was_done_between_two_ends() {
 }
 
 #[test]
-fn pcpu_is_near_the_load() {
+fn pcpu_matches_the_load() {
     let name = unique("pcpu");
     let mut testproc = testproc(&name);
-    let chooser = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
-    let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), chooser).unwrap();
+    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
+    let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), selector).unwrap();
     testproc.burn_until_stopped(30.0, 1).unwrap();
-    // Around each of its two readings: on a busy machine time passes between them
-    // and ours, and the load is not even.
-    let look = || (Instant::now(), oracle::cpu_time(testproc.pid()).unwrap(), Instant::now());
-    let before = look();
+    // Read around each of the two readings: on a busy host time passes between
+    // them, and the load varies.
+    let read = || (Instant::now(), oracle::cpu_time(testproc.pid()).unwrap(), Instant::now());
+    let before = read();
     let due = measurer.open();
-    let opened = look();
+    let opened = read();
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
-    let closing = look();
+    let closing = read();
     let pcpu = measurer.close().images.remove(0).numbers.pcpu.unwrap();
-    let after = look();
+    let after = read();
     let percent = |used: Duration, of: Duration| used.as_secs_f64() / of.as_secs_f64() * 100.0;
-    let least = percent(closing.1 - opened.1, after.2 - before.0);
-    let most = percent(after.1 - before.1, closing.0 - opened.2);
+    let low = percent(closing.1 - opened.1, after.2 - before.0);
+    let high = percent(after.1 - before.1, closing.0 - opened.2);
     testproc.stop_burning().unwrap();
-    assert!(least - 5.0 < pcpu && pcpu < most + 5.0, "{pcpu} {least} {most}");
+    assert!(low - 5.0 < pcpu && pcpu < high + 5.0, "{pcpu} {low} {high}");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn denied_values_are_absent() {
     let name = unique("denied");
     let testproc = busy(&name);
     let temp = TempDir::new().unwrap();
-    // Where it was built may be closed to others.
+    // Other users cannot access the build directory.
     let program = temp.join("psstat-dump");
     crate::run::copy_program(&program);
     let mut command = std::process::Command::new(&program);
@@ -248,7 +248,7 @@ fn denied_values_are_absent() {
     let output = command.output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let row = &document["rows"][0];
-    assert_eq!(row["procs"], 1);
+    assert_eq!(row["processes"], 1);
     for field in ["rchar_bytes", "rchar_bytes_per_second", "tcp_established"] {
         assert_eq!(row[field], Value::Null, "{field}");
     }

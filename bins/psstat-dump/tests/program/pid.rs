@@ -19,9 +19,9 @@ fn kilobytes(pid: u32, name: &str) -> i64 {
 fn matches_procfs() {
     let name = unique("paged");
     let started = SystemTime::now();
-    let own_name = oracle::comm(std::process::id()).unwrap();
+    let parent_name = oracle::comm(std::process::id()).unwrap();
     let mut testproc = TestProcess::spawn(&Config::new(&name).arg("two words")).unwrap();
-    let up = SystemTime::now();
+    let running = SystemTime::now();
     testproc.open_files(4).unwrap();
     testproc.tcp_pairs(2).unwrap();
     testproc.udp_connected(1).unwrap();
@@ -31,28 +31,29 @@ fn matches_procfs() {
     testproc.write_bytes(10_000, 3).unwrap();
     testproc.quiesce().unwrap();
     let pid = testproc.pid();
-    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
-    assert_eq!((status, &page["kind"], &page["pid"]), (0, &json!("process"), &json!(pid)));
+    let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
+    assert_eq!((status, &report["kind"], &report["pid"]), (0, &json!("process"), &json!(pid)));
 
-    let who = &page["identity"];
-    assert_eq!(who["command_line"], format!("{name} two words"));
-    assert_eq!(who["name"].as_str().unwrap().as_bytes(), oracle::comm(pid).unwrap());
-    assert_eq!(who["state"], "S (sleeping)");
-    assert_eq!(who["ppid"], std::process::id());
-    assert_eq!(who["parents"][0]["pid"], std::process::id());
-    assert_eq!(who["parents"][0]["name"].as_str().unwrap().as_bytes(), own_name);
-    assert_eq!(who["starttime_ticks"], oracle::starttime(pid).unwrap());
-    assert_eq!(who["threads"], 3);
+    let identity = &report["identity"];
+    assert_eq!(identity["command_line"], format!("{name} two words"));
+    assert_eq!(identity["name"].as_str().unwrap().as_bytes(), oracle::comm(pid).unwrap());
+    assert_eq!(identity["state"], "S (sleeping)");
+    assert_eq!(identity["ppid"], std::process::id());
+    assert_eq!(identity["parents"][0]["pid"], std::process::id());
+    assert_eq!(identity["parents"][0]["name"].as_str().unwrap().as_bytes(), parent_name);
+    assert_eq!(identity["starttime_ticks"], oracle::starttime(pid).unwrap());
+    assert_eq!(identity["threads"], 3);
     let uid: u32 =
         oracle::status_field(pid, "Uid").unwrap().split('\t').next().unwrap().parse().unwrap();
-    assert_eq!(who["uid"], uid);
-    let began = Duration::from_secs_f64(who["started_unix_seconds"].as_f64().unwrap());
-    let [first, last] = [started, up].map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
-    // Boot time is in whole seconds.
+    assert_eq!(identity["uid"], uid);
+    let start = Duration::from_secs_f64(identity["started_unix_seconds"].as_f64().unwrap());
+    let [first, last] =
+        [started, running].map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
+    // The boot time is in whole seconds.
     let slack = Duration::from_secs(3);
-    assert!(first < began + slack && began < last + slack, "{began:?} {first:?} {last:?}");
+    assert!(first < start + slack && start < last + slack, "{start:?} {first:?} {last:?}");
 
-    let memory = &page["memory"];
+    let memory = &report["memory"];
     assert_resident(&memory["vm_rss_bytes"], kilobytes(pid, "VmRSS"));
     assert_eq!(memory["vm_data_bytes"], kilobytes(pid, "VmData"));
     assert_eq!(memory["vsize_bytes"], oracle::memory(pid).unwrap().total);
@@ -64,12 +65,12 @@ fn matches_procfs() {
         } else {
             format!("{key}_bytes")
         };
-        assert_eq!(page["io"][&field], value, "{field}");
+        assert_eq!(report["io"][&field], value, "{field}");
     }
 
     let fds = oracle::fds(pid).unwrap();
-    let descriptors = page["descriptors"]["list"].as_array().unwrap();
-    assert_eq!(page["descriptors"]["open"], fds);
+    let descriptors = report["descriptors"]["list"].as_array().unwrap();
+    assert_eq!(report["descriptors"]["open"], fds);
     assert_eq!(descriptors.len() as u64, fds);
     for descriptor in descriptors {
         let link = format!("/proc/{pid}/fd/{}", descriptor["fd"]);
@@ -77,9 +78,9 @@ fn matches_procfs() {
         assert_eq!(descriptor["target"], target.to_str().unwrap());
     }
     let sockets = descriptors.iter().filter(|d| d["kind"] == "socket").count();
-    assert_eq!(page["descriptors"]["sockets"], sockets);
+    assert_eq!(report["descriptors"]["sockets"], sockets);
 
-    let open = page["limits"]["list"]
+    let open = report["limits"]["list"]
         .as_array()
         .unwrap()
         .iter()
@@ -90,12 +91,12 @@ fn matches_procfs() {
     let percent = open["used_percent"].as_f64().unwrap();
     assert!((percent - fds as f64 / soft as f64 * 100.0).abs() < 0.001);
 
-    assert_sockets(pid, &page["sockets"]);
+    assert_sockets(pid, &report["sockets"]);
 }
 
 #[test]
-fn leaves_out_nothing_that_the_files_say() {
-    // Ignored signals outlast exec.
+fn contains_all_fields_of_the_files() {
+    // Ignored signals are preserved by exec.
     let mut child = std::process::Command::new("sh")
         .args(["-c", "trap '' USR1 TERM; echo; exec sleep 1000"])
         .stdout(std::process::Stdio::piped())
@@ -107,10 +108,10 @@ fn leaves_out_nothing_that_the_files_say() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
-    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
+    let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
     assert_eq!(status, 0);
     let line = |name: &str| oracle::status_field(pid, name).unwrap();
-    let of = |section: &str, field: &str| page[section][field].clone();
+    let of = |section: &str, field: &str| report[section][field].clone();
 
     for (names, line) in [
         (["uid", "euid", "suid", "fsuid"], line("Uid")),
@@ -127,9 +128,9 @@ fn leaves_out_nothing_that_the_files_say() {
         ("cap_bnd", "CapBnd"),
         ("cap_amb", "CapAmb"),
     ] {
-        assert_eq!(of("rights", field), line(name), "{field}");
+        assert_eq!(of("privileges", field), line(name), "{field}");
     }
-    assert_eq!(of("rights", "no_new_privs").to_string(), line("NoNewPrivs"));
+    assert_eq!(of("privileges", "no_new_privs").to_string(), line("NoNewPrivs"));
     let ignored = of("signals", "ignored");
     let ignored: Vec<&str> = ignored.as_str().unwrap().split(' ').collect();
     assert!(ignored.contains(&"USR1") && ignored.contains(&"TERM"), "{ignored:?}");
@@ -141,9 +142,12 @@ fn leaves_out_nothing_that_the_files_say() {
         let names = names.as_str().unwrap().split(' ').filter(|name| *name != "none").count();
         assert_eq!(names, set as usize, "{field}");
     }
-    // Those of all of the user's processes, of which others are no part of this.
-    assert!(of("signals", "queued_of_user").is_u64());
-    assert_eq!(of("signals", "queued_limit").to_string(), line("SigQ").split_once('/').unwrap().1);
+    // The number includes other processes of the user.
+    assert!(of("signals", "sigqueue_used").is_u64());
+    assert_eq!(
+        of("signals", "sigqueue_limit").to_string(),
+        line("SigQ").split_once('/').unwrap().1
+    );
     assert_eq!(of("cpu", "mems_allowed"), line("Mems_allowed_list"));
     assert_eq!(of("descriptors", "slots").to_string(), line("FDSize"));
     assert_eq!(of("identity", "tgid").to_string(), line("Tgid"));
@@ -164,8 +168,8 @@ fn leaves_out_nothing_that_the_files_say() {
     }
     let hex = |number: usize| format!("0x{:x}", stat[number - 3].parse::<u64>().unwrap());
     let addresses = ["start_code", "end_code", "start_stack"].into_iter().zip(26..);
-    let behind = ["start_data", "end_data", "start_brk", "arg_start", "arg_end", "env_start"];
-    for (field, number) in addresses.chain(behind.into_iter().zip(45..)) {
+    let others = ["start_data", "end_data", "start_brk", "arg_start", "arg_end", "env_start"];
+    for (field, number) in addresses.chain(others.into_iter().zip(45..)) {
         assert_eq!(of("addresses", field), hex(number), "{field}");
     }
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
@@ -177,8 +181,8 @@ fn leaves_out_nothing_that_the_files_say() {
     child.wait().unwrap();
 }
 
-/// Those that are established are those that the slow reading finds, and each
-/// TCP connection, both of whose ends the test process has, is there from both sides.
+/// The established sockets are those of the reference reader. The test process has
+/// both endpoints of each TCP connection, so each is listed from both sides.
 fn assert_sockets(pid: u32, section: &Value) {
     let truth = oracle::established(pid).unwrap();
     let list = section["list"].as_array().unwrap();
@@ -207,7 +211,7 @@ fn assert_sockets(pid: u32, section: &Value) {
 
 #[test]
 fn output_is_escaped() {
-    let name = unique("page-text");
+    let name = unique("report-text");
     let mut testproc =
         TestProcess::spawn(&Config::new(&name).arg("\x1b[2J\u{202e}\n日本")).unwrap();
     testproc.set_comm("\x1b[31m\n)").unwrap();
@@ -231,7 +235,7 @@ fn output_is_escaped() {
     assert!(exact.contains(&format!("  vm data                {data}\n")), "{exact}");
 
     let records = csv(&stdout(&run(&["pid", &pid, "--csv"])));
-    assert_eq!(records[0], ["pid", "section", "number", "field", "value"]);
+    assert_eq!(records[0], ["pid", "section", "index", "field", "value"]);
     assert!(records.contains(&vec![
         pid.clone(),
         "descriptors".into(),
@@ -246,7 +250,7 @@ fn output_is_escaped() {
 fn several_pids_and_no_pid() {
     let name = unique("pages");
     let (one, other) = (crate::run::testproc(&name), crate::run::testproc(&name));
-    // Beyond what any kernel gives.
+    // Larger than any pid.
     let none = "4194305";
     let pids = [one.pid().to_string(), none.to_owned(), other.pid().to_string()];
     let output = run(&["pid", &pids[0], &pids[1], &pids[2], "--json"]);
@@ -265,12 +269,12 @@ fn several_pids_and_no_pid() {
 }
 
 #[test]
-fn of_a_zombie() {
+fn zombie() {
     let mut testproc = crate::run::testproc(&unique("zombie"));
     testproc.exit(0).unwrap();
-    let (status, page) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
-    assert_eq!((status, &page["identity"]["state"]), (0, &json!("Z (zombie)")));
-    assert_eq!(page["memory"]["vm_rss_bytes"], Value::Null);
+    let (status, report) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
+    assert_eq!((status, &report["identity"]["state"]), (0, &json!("Z (zombie)")));
+    assert_eq!(report["memory"]["vm_rss_bytes"], Value::Null);
 }
 
 #[test]
@@ -279,7 +283,7 @@ fn denied_sections_are_reported() {
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");
     }
-    let testproc = crate::run::testproc(&unique("page-denied"));
+    let testproc = crate::run::testproc(&unique("report-denied"));
     let temp = TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
     copy_program(&program);
@@ -290,15 +294,15 @@ fn denied_sections_are_reported() {
         .gid(65534)
         .current_dir("/");
     let output = command.output().unwrap();
-    let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     for section in ["io", "descriptors", "sockets"] {
-        assert_eq!(page[section]["unread"], "permission denied", "{section}");
+        assert_eq!(report[section]["unread"], "permission denied", "{section}");
     }
-    assert_eq!(page["io"].get("rchar_bytes"), None);
-    assert_eq!(page["identity"]["threads"], 1);
+    assert_eq!(report["io"].get("rchar_bytes"), None);
+    assert_eq!(report["identity"]["threads"], 1);
 }
 
-/// The kernel's table in words, beside what a page makes of it.
+/// Compares with the kernel's table.
 #[test]
 fn limits_show_usage() {
     let mut shell = std::process::Command::new("sh");
@@ -311,10 +315,10 @@ fn limits_show_usage() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let table = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
+    let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
     let text = stdout(&run(&["pid", &pid.to_string()]));
     let records = csv(&stdout(&run(&["pid", &pid.to_string(), "--csv"])));
-    let nice = page["cpu"]["nice"].as_i64().unwrap();
+    let nice = report["cpu"]["nice"].as_i64().unwrap();
     let (stack, locked) = (kilobytes(pid, "VmStk"), kilobytes(pid, "VmLck"));
     let (data, resident) = (kilobytes(pid, "VmData"), kilobytes(pid, "VmRSS"));
     let fds = oracle::fds(pid).unwrap();
@@ -322,7 +326,7 @@ fn limits_show_usage() {
     child.wait().unwrap();
 
     assert_eq!(status, 0);
-    let list = page["limits"]["list"].as_array().unwrap();
+    let list = report["limits"]["list"].as_array().unwrap();
     let limit = |name: &str| list.iter().find(|limit| limit["name"] == name).unwrap();
     let lines: Vec<&str> = table.lines().skip(1).collect();
     assert_eq!(lines.len(), list.len());
@@ -344,12 +348,12 @@ fn limits_show_usage() {
         ("Max data size", data),
         ("Max stack size", stack),
         ("Max locked memory", locked),
-        ("Max address space", page["memory"]["vsize_bytes"].as_i64().unwrap()),
+        ("Max address space", report["memory"]["vsize_bytes"].as_i64().unwrap()),
         ("Max open files", i64::try_from(fds).unwrap()),
-        ("Max pending signals", page["signals"]["queued_of_user"].as_i64().unwrap()),
-        // It counts from 20 down.
+        ("Max pending signals", report["signals"]["sigqueue_used"].as_i64().unwrap()),
+        // It counts down from 20.
         ("Max nice priority", 20 - nice),
-        ("Max realtime priority", page["cpu"]["rt_priority"].as_i64().unwrap()),
+        ("Max realtime priority", report["cpu"]["rt_priority"].as_i64().unwrap()),
     ] {
         assert_eq!(limit(name)["used"], used, "{name}");
     }
@@ -366,53 +370,53 @@ fn limits_show_usage() {
     assert!(record("list.soft", "") && record("list.soft_unlimited", "true"), "{records:?}");
 }
 
-/// A process's line of `stat`, of which the numbers do not matter.
+/// A `stat` line with arbitrary numbers.
 fn stat(pid: u32, name: &[u8], ppid: u32) -> Vec<u8> {
     let numbers = " 0".repeat(48);
     [format!("{pid} (").as_bytes(), name, format!(") S {ppid}{numbers}\n").as_bytes()].concat()
 }
 
-/// Both were lost in one line of text: where a name with a comma ends, and the
-/// bytes of one that is not UTF-8.
+/// Ancestors used to be one line of text, without the end of a name with a comma
+/// and the bytes of a name that is not UTF-8.
 #[test]
 fn lists_all_ancestors() {
     let temp = TempDir::new().unwrap();
     for (pid, name, ppid) in [(7, &b"it"[..], 5), (5, b"a, 1 b", 3), (3, b"\xff", 0)] {
-        let folder = temp.join(pid.to_string());
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("stat"), stat(pid, name, ppid)).unwrap();
+        let dir = temp.join(pid.to_string());
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("stat"), stat(pid, name, ppid)).unwrap();
     }
     let proc = temp.path().to_str().unwrap();
-    let (_, page) = json_of(&["pid", "7", "--json", "--proc", proc]);
+    let (_, report) = json_of(&["pid", "7", "--json", "--proc", proc]);
     let want = json!([
         {"pid": 5, "name": "a, 1 b"},
         {"pid": 3, "name": "\u{fffd}", "name_hex": "ff"},
     ]);
-    assert_eq!(page["identity"]["parents"], want);
+    assert_eq!(report["identity"]["parents"], want);
     let text = stdout(&run(&["pid", "7", "--proc", proc]));
     assert!(text.contains("\n  parents\n    PID NAME\n    5   a, 1 b\n    3   \\xff\n"), "{text}");
 }
 
-/// The kernel holds up whoever reads the command line of a process whose memory
-/// map is locked. A pipe in which nothing comes does the same.
+/// The kernel blocks readers of the command line of a process whose memory map is
+/// locked. An empty pipe blocks them as well.
 #[test]
-fn a_command_line_that_cannot_be_read_is_not_just_missing() {
+fn blocked_command_line_is_reported() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let temp = TempDir::new().unwrap();
-    let folder = temp.join("7");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("stat"), stat(7, b"hung", 0)).unwrap();
-    let pipe = folder.join("cmdline");
+    let dir = temp.join("7");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("stat"), stat(7, b"hung", 0)).unwrap();
+    let pipe = dir.join("cmdline");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let _writer = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let args = ["pid", "7", "--proc", temp.path().to_str().unwrap()];
-    let (status, page) = json_of(&[&args[..], &["--json"]].concat());
-    let who = &page["identity"];
-    let why = "the process holds its readers up";
-    assert_eq!((status, &who["command_line"]), (0, &Value::Null));
-    assert_eq!(who["command_line_unread"], why);
+    let (status, report) = json_of(&[&args[..], &["--json"]].concat());
+    let identity = &report["identity"];
+    let error = "reading it blocks";
+    assert_eq!((status, &identity["command_line"]), (0, &Value::Null));
+    assert_eq!(identity["command_line_error"], error);
     let text = stdout(&run(&args));
-    assert!(text.contains(&format!("  command line unread  {why}\n")), "{text}");
-    let (_, page) = json_of(&["pid", &std::process::id().to_string(), "--json"]);
-    assert_eq!(page["identity"]["command_line_unread"], Value::Null);
+    assert!(text.contains(&format!("  command line error  {error}\n")), "{text}");
+    let (_, report) = json_of(&["pid", &std::process::id().to_string(), "--json"]);
+    assert_eq!(report["identity"]["command_line_error"], Value::Null);
 }

@@ -1,4 +1,4 @@
-//! Running the program and reading what it prints.
+//! Runs the program and parses its output.
 
 use std::process::{Command, Output, Stdio};
 
@@ -6,13 +6,13 @@ use psstat_testproc::terminal::{self, Terminal};
 use psstat_testproc::{Config, TestProcess};
 use serde_json::Value;
 
-/// The program with these arguments, and nothing in its environment that
-/// would change what it does.
+/// The program with these arguments, without environment variables that affect
+/// it.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_psstat-dump"));
     command.args(args).stdin(Stdio::null());
-    let ours = ["PSSTAT_CONF", "PSSTAT_CLASS", "PSSTAT_PROC", "PSSTAT_CONF_OWNER", "NO_COLOR"];
-    for name in ours {
+    let variables = ["PSSTAT_CONF", "PSSTAT_CLASS", "PSSTAT_PROC", "PSSTAT_CONF_OWNER", "NO_COLOR"];
+    for name in variables {
         command.env_remove(name);
     }
     command
@@ -35,7 +35,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The status and the one JSON document that was printed.
+/// The status and the single JSON document of the output.
 pub(crate) fn json(args: &[&str]) -> (i32, Value) {
     let output = run(args);
     let text = stdout(&output);
@@ -43,19 +43,19 @@ pub(crate) fn json(args: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), serde_json::from_str(&text).unwrap())
 }
 
-/// Holds resident memory, in bytes, against what it was some moments ago: the
-/// kernel may take pages from a process that sleeps.
-pub(crate) fn assert_resident(found: &Value, known: i64) {
-    let found = found.as_i64().unwrap();
-    assert!(found > 0 && found.abs_diff(known) <= 1 << 20, "{found} against {known} bytes");
+/// Compares resident memory, in bytes, with a value that was read shortly
+/// before: the kernel can reclaim pages of a sleeping process.
+pub(crate) fn assert_resident(actual: &Value, expected: i64) {
+    let actual = actual.as_i64().unwrap();
+    assert!(actual > 0 && actual.abs_diff(expected) <= 1 << 20, "{actual} and {expected}");
 }
 
-/// Copies the program to where every user finds it.
+/// Copies the program to a path that all users can access.
 pub(crate) fn copy_program(to: &std::path::Path) {
     psstat_testproc::copy_program(env!("CARGO_BIN_EXE_psstat-dump"), to).unwrap();
 }
 
-/// A name that no other process has.
+/// A unique process name.
 pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
@@ -64,8 +64,7 @@ pub(crate) fn testproc(name: &str) -> TestProcess {
     TestProcess::spawn(&Config::new(name)).unwrap()
 }
 
-/// The records of comma-separated values, character by character after
-/// RFC 4180.
+/// Parses comma-separated values according to RFC 4180.
 pub(crate) fn csv(text: &str) -> Vec<Vec<String>> {
     let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
     let mut quoted = false;

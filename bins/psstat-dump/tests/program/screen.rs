@@ -1,12 +1,11 @@
-//! What a person at a terminal sees.
+//! Output on a terminal.
 
 use psstat_testproc::{Config, TestProcess, terminal};
 
 use crate::run::{command, unique};
 
-/// Runs the program with a terminal of this width as both of its streams, and returns all that
-/// it wrote.
-fn on_a_terminal(columns: u16, args: &[&str]) -> String {
+/// Runs the program with stdout and stderr on a terminal of this width, and returns the output.
+fn run_on_terminal(columns: u16, args: &[&str]) -> String {
     terminal::run(columns, &mut command(args), false).0
 }
 
@@ -17,8 +16,8 @@ fn shows_measuring_indicator() {
     let _testproc =
         TestProcess::spawn(&Config::new(&name).arg(long).arg("日本語".repeat(30))).unwrap();
     for columns in [40, 80, 132] {
-        let seen = on_a_terminal(columns, &["--no-conf", "-p", &name]);
-        let (progress, table) = seen.split_once("\r\x1b[K").unwrap();
+        let screen = run_on_terminal(columns, &["--no-conf", "-p", &name]);
+        let (progress, table) = screen.split_once("\r\x1b[K").unwrap();
         assert_eq!(progress, "measuring …");
         assert_eq!(table.lines().count(), 2, "{table}");
         assert!(table.starts_with("\x1b[1m"), "{table}");
@@ -30,29 +29,29 @@ fn shows_measuring_indicator() {
     }
 }
 
-/// Whoever pipes the table still sees that it takes its second, and the table
-/// has nothing of it.
+/// With stdout in a pipe, the message is still on the terminal, and not in the
+/// pipe.
 #[test]
-fn the_word_is_on_the_terminal_also_where_the_table_goes_elsewhere() {
+fn measuring_indicator_with_piped_stdout() {
     let name = unique("piped");
     let _testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
-    let (seen, piped) = terminal::run(80, &mut command(&["--no-conf", &name]), true);
-    assert_eq!(seen, "measuring …\r\x1b[K");
+    let (screen, piped) = terminal::run(80, &mut command(&["--no-conf", &name]), true);
+    assert_eq!(screen, "measuring …\r\x1b[K");
     assert!(piped.starts_with("IMAGE ") && piped.contains(&name), "{piped}");
     assert!(!piped.contains("measuring") && !piped.contains('\x1b'), "{piped}");
 }
 
 #[test]
-fn no_color_turns_colour_off_unless_it_is_asked_for() {
+fn no_color_disables_auto() {
     let name = unique("plain-screen");
     let _testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
-    let is_coloured = |no_color: &str, color: &str| {
+    let is_colored = |no_color: &str, color: &str| {
         let mut command = command(&["--no-conf", "--color", color, &name]);
-        let (seen, _) = terminal::run(80, command.env("NO_COLOR", no_color), false);
-        seen.contains("\x1b[1m")
+        let (screen, _) = terminal::run(80, command.env("NO_COLOR", no_color), false);
+        screen.contains("\x1b[1m")
     };
-    assert!(is_coloured("", "auto"), "an empty one is none");
-    assert!(!is_coloured("1", "auto"));
-    assert!(!is_coloured("", "never"));
-    assert!(is_coloured("1", "always"));
+    assert!(is_colored("", "auto"), "an empty variable is ignored");
+    assert!(!is_colored("1", "auto"));
+    assert!(!is_colored("", "never"));
+    assert!(is_colored("1", "always"));
 }

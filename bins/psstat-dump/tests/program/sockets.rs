@@ -1,4 +1,4 @@
-//! `pid`'s sockets: counted by protocol and state, in order, with both ends.
+//! The sockets of `pid`: counts by protocol and state, order, both endpoints.
 
 use std::collections::BTreeSet;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,7 +23,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Each socket's other end is another one of these.
+/// Each socket's peer is in the list.
 fn assert_pairs(sockets: &[&Value]) {
     let ends = |one: &str, other: &str| -> BTreeSet<(String, String)> {
         sockets.iter().map(|socket| (text(&socket[one]), text(&socket[other]))).collect()
@@ -31,17 +31,17 @@ fn assert_pairs(sockets: &[&Value]) {
     assert_eq!(ends("local", "remote"), ends("remote", "local"));
 }
 
-/// A client's socket has no path of its own; that of the server it talks to is
-/// told by no file of the kernel's.
+/// The socket of a client has no path. No file in `/proc` contains the path of
+/// its server.
 #[test]
-fn a_unix_socket_has_its_servers_path_at_the_other_end() {
+fn unix_client_shows_the_path_of_its_server() {
     let temp = TempDir::new().unwrap();
     let path = temp.join("server\x1b[31m\n");
     let listener = UnixListener::bind(&path).unwrap();
     let client = UnixStream::connect(&path).unwrap();
     let server = listener.accept().unwrap().0;
     let of_path = |value: &Value| value == path.to_str().unwrap();
-    // This very process, in which other tests have sockets, too.
+    // In this process other tests have sockets as well.
     let sockets = sockets(std::process::id());
     let at = |field: &str, state: &str| -> Value {
         let list = with(&sockets, "unix stream", state);
@@ -82,7 +82,7 @@ fn socketpair_ends_are_peers() {
 }
 
 #[test]
-fn in_another_network_namespace_they_are_looked_up_there() {
+fn sockets_of_another_network_namespace() {
     let mut testproc = testproc(&unique("elsewhere"));
     if let Err(error) = testproc.unshare_net() {
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
@@ -108,14 +108,14 @@ fn in_another_network_namespace_they_are_looked_up_there() {
     }
     let listening = with(&sockets, "unix stream", "LISTEN");
     assert!(text(&listening[0]["local"]).starts_with('@'), "{listening:?}");
-    // Other ends of unix sockets are known of the own namespace alone.
+    // Peers of unix sockets are known only in this process's namespace.
     for socket in with(&sockets, "unix stream", "CONNECTED") {
         assert_eq!((&socket["remote"], &socket["peer_inode"]), (&Value::Null, &Value::Null));
     }
 }
 
 #[test]
-fn are_counted_by_protocol_and_state_and_come_in_that_order() {
+fn sorted_and_counted_by_protocol_and_state() {
     let mut testproc = testproc(&unique("sorted"));
     testproc.non_established_sockets(2).unwrap();
     testproc.udp_connected(1).unwrap();
@@ -133,8 +133,8 @@ fn are_counted_by_protocol_and_state_and_come_in_that_order() {
         assert_eq!(count["sockets"], number, "{count}");
     }
     let all: u64 = counted.iter().map(|count| count["sockets"].as_u64().unwrap()).sum();
-    assert_eq!(sockets["in_these_tables"], all);
-    // Nothing of a udp socket was closed.
+    assert_eq!(sockets["in_tables"], all);
+    // Unconnected udp sockets are not closed.
     assert_eq!(with(&sockets, "udp", "UNCONN").len(), 2);
     assert_eq!(with(&sockets, "udp", "CLOSE").len(), 0);
     let listening = with(&sockets, "tcp", "LISTEN");

@@ -1,5 +1,5 @@
-//! `top` in a terminal: it comes up, answers, and leaves the terminal as it
-//! was on every way out.
+//! `top` in a terminal: it starts, handles keys, and always restores the
+//! terminal.
 
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,15 @@ const HIDES_CURSOR: &str = "\x1b[?25l";
 const SHOWS_CURSOR: &str = "\x1b[?25h";
 
 #[test]
-fn comes_up_answers_and_quits() {
+fn starts_handles_keys_and_quits() {
     let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
     top.wait_for("RCHAR/S");
     assert!(top.is_raw());
     top.press("?");
-    top.wait_for("Any key leaves this page.");
+    top.wait_for("Press any key to go back.");
     top.press("x");
     top.resize((100, 30));
-    // A key that comes together with a new size is not left lying.
+    // Keys that arrive together with a resize are handled.
     top.press("/no-image-of-this-name");
     top.wait_for("filter:");
     top.press("\x03");
@@ -33,8 +33,8 @@ fn comes_up_answers_and_quits() {
     assert!(!top.is_raw());
 }
 
-/// A screen's lines without their digits, and without the spaces before them
-/// and at the ends.
+/// The lines of a screen with numbers replaced by `#`, without the spaces before
+/// numbers and at the end.
 fn without_numbers(screen: &str) -> Vec<String> {
     let bare = |line: &str| {
         let mut bare = String::new();
@@ -52,7 +52,7 @@ fn without_numbers(screen: &str) -> Vec<String> {
 }
 
 #[test]
-fn its_screens_at_several_sizes() {
+fn screens_of_several_sizes() {
     let (one, other) = (unique("screen-a"), unique("screen-b"));
     let mut first = TestProcess::spawn(&Config::new(&one).arg("\x1b[31mred")).unwrap();
     first.tcp_pairs(2).unwrap();
@@ -65,16 +65,16 @@ fn its_screens_at_several_sizes() {
     let mut top = terminal(&args);
     for size in [SIZE, (60, 12), (132, 40)] {
         top.resize(size);
-        // The name first: who idles alike would come in the order of memory.
+        // By name: idle images would be sorted by memory.
         top.press("S");
-        // A screen comes in pieces: it is waited for all of what is to be on it.
+        // A screen arrives in parts: wait for the complete screen.
         top.wait_until(|screen| {
             let lines = without_numbers(screen);
             if lines.len() != usize::from(size.1) {
                 return false;
             }
-            let begins = [
-                (1, "looking cost"),
+            let starts = [
+                (1, "overhead:"),
                 (2, "IMAGEv"),
                 (3, "+alpha"),
                 (4, "+beta"),
@@ -82,12 +82,12 @@ fn its_screens_at_several_sizes() {
                 (lines.len() - 1, "q quit  / filter"),
             ];
             lines[0].contains("# processes,# images, CPU")
-                && begins.iter().all(|&(at, begin)| lines[at].starts_with(begin))
+                && starts.iter().all(|&(at, start)| lines[at].starts_with(start))
                 && lines[6..lines.len() - 1].iter().all(String::is_empty)
                 && (size.0 <= 60 || screen.lines().nth(3).unwrap().contains(" 4 "))
         });
 
-        // Unfold the second image: its processes are below it.
+        // Expand the second image: its processes are below it.
         top.press("j ");
         top.wait_until(|screen| {
             let has = |pid: u32| screen.lines().any(|l| l.starts_with(&format!("   {pid} ")));
@@ -96,14 +96,14 @@ fn its_screens_at_several_sizes() {
                 && has(third.pid())
                 && (size.0 <= 80 || screen.contains(&format!("{other} 日本")))
         });
-        // Fold it, and filter by what a command line says.
+        // Collapse it, and filter by command line.
         top.press(" /日");
         let filtered = top.wait_until(|screen| screen.contains("filter: 日_"));
         assert!(filtered.contains("+beta") && !filtered.contains("+alpha"), "{filtered}");
         top.press("\x1b");
-        // What came before the answer would be taken for alt with a letter.
+        // A key sent earlier would be read as alt with a letter.
         top.wait_until(|screen| screen.contains("+alpha"));
-        // A process's page, and what a stranger wrote on it.
+        // The report of a process, with escaped text.
         top.press("k\rj\r");
         top.wait_until(|screen| {
             screen.starts_with(&format!("process {}\n", first.pid()))
@@ -116,7 +116,7 @@ fn its_screens_at_several_sizes() {
         top.wait_until(|screen| screen.contains("PAUSED"));
         top.press("phhhh");
         top.wait_until(|screen| !screen.contains("PAUSED"));
-        // Back to the first column.
+        // Return to the first column.
         top.press("s");
         top.wait_for("%CPUv");
     }
@@ -133,7 +133,7 @@ fn shows_each_history() {
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("it ^{name}$\n")).unwrap();
     let mut top = terminal(&["top", "--interval", "0.1", "--conf", conf.to_str().unwrap()]);
-    // Some higher than the lowest.
+    // Some bars are higher than the lowest one.
     let has_bars = |screen: &str| {
         let mut lines = screen.lines().filter(|line| line.starts_with("+it"));
         lines.any(|line| line.contains(|c| ('▂'..='█').contains(&c)))
@@ -141,7 +141,7 @@ fn shows_each_history() {
     let heading = |screen: &str, name: &str| {
         screen.lines().nth(2).is_some_and(|line| line.ends_with(&format!("  CONN {name}")))
     };
-    // Memory and connections stay as they are; of CPU and io there must be some.
+    // Memory and connections are constant; CPU and io need activity.
     for name in ["CPU", "MEMORY", "IO", "CONN"] {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -181,31 +181,31 @@ fn restores_terminal_on_sigtstp() {
     let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
     top.wait_for("RCHAR/S");
     let cooked = |top: &Terminal| !top.is_raw() && top.output.contains(LEAVES);
-    for way in ["signal", "ctrl-z", "SIGSTOP"] {
+    for method in ["signal", "ctrl-z", "SIGSTOP"] {
         top.clear();
-        match way {
+        match method {
             "signal" => top.signal(Signal::TSTP),
             "ctrl-z" => top.press("\x1a"),
             _ => top.signal(Signal::STOP),
         }
         let deadline = Instant::now() + TIMEOUT;
         while oracle::state(top.child.id()).unwrap() != 'T' {
-            assert!(Instant::now() < deadline, "{way}: it does not stop");
+            assert!(Instant::now() < deadline, "{method}: not stopped");
             top.read(Duration::from_millis(20));
         }
-        if way == "SIGSTOP" {
-            // Nobody can give a terminal back then; a shell takes it.
+        if method == "SIGSTOP" {
+            // The program cannot restore the terminal; the shell does.
             let mut modes = tcgetattr(&top.slave).unwrap();
             modes.local_modes |= LocalModes::ICANON | LocalModes::ECHO;
             tcsetattr(&top.slave, OptionalActions::Now, &modes).unwrap();
         } else {
             top.wait_for(LEAVES);
-            assert!(cooked(&top), "{way}: {:?}", top.output);
+            assert!(cooked(&top), "{method}: {:?}", top.output);
         }
         top.clear();
         top.signal(Signal::CONT);
         top.wait_for("RCHAR/S");
-        assert!(top.is_raw() && top.output.contains(ENTERS), "{way}: {:?}", top.output);
+        assert!(top.is_raw() && top.output.contains(ENTERS), "{method}: {:?}", top.output);
     }
     top.press("q");
     assert_eq!(top.wait(), Some(0));
@@ -216,7 +216,7 @@ fn restores_terminal_on_sigtstp() {
 fn exits_on_hangup() {
     let mut top = terminal(&["top", "--no-conf"]);
     top.wait_for("measuring");
-    // It is not the session's terminal: no SIGHUP comes.
+    // The terminal is not that of the session, so there is no SIGHUP.
     top.master = std::fs::File::open("/dev/null").unwrap().into();
     top.wait();
 }
@@ -226,14 +226,14 @@ fn shows_a_capture() {
     let name = unique("topped");
     let testproc = crate::run::testproc(&name);
     let temp = TempDir::new().unwrap();
-    let folder = temp.join("capture");
-    let dir = folder.to_str().unwrap();
+    let path = temp.join("capture");
+    let dir = path.to_str().unwrap();
     let pid = testproc.pid().to_string();
     assert_eq!(run(&["capture", dir, "--pid", &pid]).status.code(), Some(0));
     drop(testproc);
     let mut top = terminal(&["top", "--no-conf", "--interval", "0.2", "--proc", dir]);
     top.wait_for(&format!("+{name}"));
-    top.wait_for("this is a copy of a procfs; it stands still");
+    top.wait_for("captured /proc: values do not change");
     top.press(" j\r");
     top.wait_for(&format!("process {pid}"));
     top.press("qq");
@@ -251,18 +251,18 @@ fn restores_terminal_on_panic() {
         command.env("PSSTAT_FAULT", fault);
         let mut top = Terminal::start(command, SIZE);
         top.wait_for("measuring");
-        // One of them waits for a key; the other may be over before one looks.
+        // The first waits for a key; the second can exit at once.
         if fault == "draw" {
             assert!(top.is_raw());
             top.press("x");
         }
         assert_eq!(top.wait(), Some(status), "{fault}");
         assert_eq!(tcgetattr(&top.slave).unwrap().local_modes, top.initial_modes, "{fault}");
-        // What happened is told on the screen that stays.
+        // The message is printed after the terminal is restored.
         let (before, after) = top.output.split_once(LEAVES).unwrap();
         assert!(before.contains(ENTERS), "{fault}: {}", top.output);
-        let words = format!("injected fault: {fault}");
-        assert!(!before.contains(&words) && after.contains(&words), "{fault}: {}", top.output);
+        let message = format!("injected fault: {fault}");
+        assert!(!before.contains(&message) && after.contains(&message), "{fault}: {}", top.output);
         assert!(top.output.rfind(SHOWS_CURSOR) > top.output.rfind(HIDES_CURSOR), "{fault}");
     }
 }

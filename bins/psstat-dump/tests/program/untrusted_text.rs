@@ -1,4 +1,4 @@
-//! Command lines, and names of files and sockets, that were made to do harm.
+//! Malicious command lines and names of files and sockets.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::run::{command, csv, json, run, stdout, unique};
 
-/// Sequences, marks and letters that reorder, marks with nothing to sit on,
-/// what is wide, what has a meaning in CSV and JSON.
+/// Escape sequences, characters that reorder text, combining marks without a
+/// letter, wide characters, and characters with a meaning in CSV and JSON.
 const EVIL: &str = "\x1b]0;owned\x07 \x1b[2J \n\r\t \u{9b}31m \u{202e}gpj.exe\u{2066} \u{5d0}\u{5d1} 12 \
                     \u{627} \u{301}\u{301} 日本 \"q\",'";
 
@@ -21,7 +21,7 @@ fn is_dangerous(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn assert_harmless(text: &str) {
+fn assert_escaped(text: &str) {
     assert!(!text.contains(is_dangerous), "{text:?}");
     assert!(!text.contains('\u{301}'), "{text:?}");
     assert!(text.contains("日本"), "{text:?}");
@@ -34,19 +34,19 @@ fn untrusted_text_is_escaped_in_text_and_csv() {
     let raw =
         TestProcess::spawn(&Config::new(&name).arg(OsStr::from_bytes(b"\xff\xfe\x80 x"))).unwrap();
     let args = ["--no-conf", "-p", "--columns", "pid,command,image", "--sort", "pid", "-r", &name];
-    for form in [&[][..], &["--json"], &["--csv"], &["--color", "always"]] {
-        let text = stdout(&run(&[&args[..], form].concat()));
-        assert_harmless(&text.replace("\x1b[1m", "").replace("\x1b[0m", ""));
+    for format in [&[][..], &["--json"], &["--csv"], &["--color", "always"]] {
+        let text = stdout(&run(&[&args[..], format].concat()));
+        assert_escaped(&text.replace("\x1b[1m", "").replace("\x1b[0m", ""));
     }
     let table = stdout(&run(&args));
     assert_eq!(table.lines().count(), 4, "{table}");
     assert!(table.contains(r"\x1b]0;owned\x07") && table.contains(r"\xff\xfe\x80 x"), "{table}");
     assert!(table.contains(r"\u{202e}gpj.exe"), "{table}");
     assert!(table.contains(r"\u{5d0}\u{5d1} 12 \u{627} \u{301}\u{301} 日本"), "{table}");
-    // What stands behind it stays in its column.
+    // The next column is aligned.
     let column = table.lines().next().unwrap().find("IMAGE").unwrap();
     let line = table.lines().find(|line| line.contains("日本")).unwrap();
-    // Two letters of three bytes that are two columns wide.
+    // Two characters of three bytes and two columns.
     assert_eq!(line.rfind(&name), Some(column + 2), "{table}");
 
     let records = csv(&stdout(&run(&[&args[..], &["--csv"]].concat())));
@@ -67,62 +67,61 @@ fn untrusted_text_is_escaped_in_text_and_csv() {
 }
 
 #[test]
-fn a_page_is_harmless_in_every_form() {
+fn report_is_escaped() {
     let name = unique("evil-page");
     let testproc = TestProcess::spawn(&Config::new(&name).arg(EVIL)).unwrap();
     let pid = testproc.pid().to_string();
-    for form in [&[][..], &["--json"], &["--csv"]] {
-        assert_harmless(&stdout(&run(&[&["pid", &pid][..], form].concat())));
+    for format in [&[][..], &["--json"], &["--csv"]] {
+        assert_escaped(&stdout(&run(&[&["pid", &pid][..], format].concat())));
     }
 }
 
-/// Names of files and sockets are chosen by strangers, too.
 #[test]
-fn names_of_files_and_sockets_are_harmless_in_every_form() {
+fn file_and_socket_names_are_escaped() {
     let temp = TempDir::new().unwrap();
     let file = temp.join(format!("file {EVIL}"));
     let _file = std::fs::File::create(&file).unwrap();
-    // An address has no room for more.
+    // The length of an address is limited.
     let path = temp.join("\x1b[2J\u{202e}\n\u{5d0} 1 日本");
     let _listener = UnixListener::bind(&path).unwrap();
-    // This very process has them.
+    // This process has them open.
     let pid = std::process::id().to_string();
-    for form in [&[][..], &["--json"], &["--csv"]] {
-        let text = stdout(&run(&[&["pid", &pid][..], form].concat()));
+    for format in [&[][..], &["--json"], &["--csv"]] {
+        let text = stdout(&run(&[&["pid", &pid][..], format].concat()));
         assert!(!text.contains(is_dangerous), "{text:?}");
-        if form.is_empty() {
+        if format.is_empty() {
             assert!(text.contains(r"\x1b[2J \x0a\x0d\x09 \u{9b}31m"), "{text}");
             assert!(text.contains(r"\x1b[2J\u{202e}\x0a\u{5d0} 1 日本"), "{text}");
         }
     }
-    let (_, page) = json(&["pid", &pid, "--json"]);
+    let (_, report) = json(&["pid", &pid, "--json"]);
     let has = |section: &str, field: &str, value: &std::path::Path| {
-        let list = page[section]["list"].as_array().unwrap();
+        let list = report[section]["list"].as_array().unwrap();
         list.iter().any(|one| one[field] == value.to_str().unwrap())
     };
-    assert!(has("descriptors", "target", &file) && has("sockets", "local", &path), "{page}");
+    assert!(has("descriptors", "target", &file) && has("sockets", "local", &path), "{report}");
 }
 
 #[test]
-fn explain_is_harmless_in_every_form() {
+fn explain_is_escaped() {
     let name = unique("evil-explained");
     let testproc = TestProcess::spawn(&Config::new(&name).arg(EVIL)).unwrap();
     let pid = testproc.pid().to_string();
-    let nearly = format!("^{name} .*日本 \u{5d0}\u{301}");
+    let near_miss = format!("^{name} .*日本 \u{5d0}\u{301}");
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
-    std::fs::write(&conf, format!("evil {nearly}\nevil ^{name}\n")).unwrap();
+    std::fs::write(&conf, format!("evil {near_miss}\nevil ^{name}\n")).unwrap();
     let with = ["--conf", conf.to_str().unwrap()];
-    for what in [&["explain", &pid][..], &["explain", "--rule", "evil"]] {
-        for form in [&[][..], &["--json"], &["--csv"]] {
-            let text = stdout(&run(&[what, &with, form].concat()));
+    for args in [&["explain", &pid][..], &["explain", "--rule", "evil"]] {
+        for format in [&[][..], &["--json"], &["--csv"]] {
+            let text = stdout(&run(&[args, &with, format].concat()));
             assert!(!text.contains(is_dangerous), "{text:?}");
-            // On a busy machine a command line may take too long to be read,
-            // and CSV has lines of processes only.
-            assert!(text.contains("日本") || form == ["--csv"], "{text:?}");
+            // On a busy host reading a command line can exceed the time limit;
+            // CSV has records of processes only.
+            assert!(text.contains("日本") || format == ["--csv"], "{text:?}");
         }
-        let (_, document) = json(&[what, &with, &["--json"]].concat());
-        assert_eq!(document["rules"][0]["regex"], nearly);
+        let (_, document) = json(&[args, &with, &["--json"]].concat());
+        assert_eq!(document["rules"][0]["regex"], near_miss);
     }
     let (_, document) = json(&[&["explain", &pid][..], &with, &["--json"]].concat());
     assert_eq!(document["command_line"], format!("{name} {EVIL}"));
@@ -130,9 +129,9 @@ fn explain_is_harmless_in_every_form() {
     assert_eq!(records.len(), 3);
 }
 
-/// They had U+FFFD in the place of bytes that nobody could get back.
+/// Invalid bytes used to be replaced by U+FFFD without the original.
 #[test]
-fn paths_and_regexes_that_are_not_utf8_come_in_hexadecimal_too() {
+fn non_utf8_paths_and_regexes_have_hex_fields() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join(OsStr::from_bytes(b"c\xff.conf"));
     std::fs::write(&conf, b"x ^nothing-of-\xfe$\n").unwrap();
@@ -148,10 +147,10 @@ fn paths_and_regexes_that_are_not_utf8_come_in_hexadecimal_too() {
     assert_eq!(checked["rules"][0]["regex_hex"], hex(b"^nothing-of-\xfe$"));
     let table = document(&[with, conf.as_os_str()]);
     assert_eq!(table["images_from"]["conf_hex"], of_conf);
-    let folder = temp.join(OsStr::from_bytes(b"d\xff"));
+    let dir = temp.join(OsStr::from_bytes(b"d\xff"));
     let words = ["capture", "--pid", "1"].map(OsStr::new);
-    let captured = document(&[&words[..], &[folder.as_os_str()]].concat());
-    assert_eq!(captured["dir_hex"], hex(folder.as_os_str().as_bytes()));
+    let captured = document(&[&words[..], &[dir.as_os_str()]].concat());
+    assert_eq!(captured["dir_hex"], hex(dir.as_os_str().as_bytes()));
 }
 
 #[test]
@@ -160,5 +159,5 @@ fn untrusted_names_do_not_become_images() {
     let _testproc = TestProcess::spawn(&Config::new(&name).arg("y")).unwrap();
     let safe = unique("x__31m__");
     let (status, document) = json(&["--no-conf", "--json", &safe]);
-    assert_eq!((status, &document["rows"][0]["procs"]), (0, &serde_json::json!(1)));
+    assert_eq!((status, &document["rows"][0]["processes"]), (0, &serde_json::json!(1)));
 }

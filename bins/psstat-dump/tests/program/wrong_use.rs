@@ -1,4 +1,4 @@
-//! Wrong use, and readers that go away.
+//! Usage errors, and readers that close the pipe.
 
 use std::process::Stdio;
 
@@ -8,9 +8,9 @@ use crate::run::{command, run, stderr, stdout, unique};
 fn usage_errors_exit_2() {
     let cases: [(&[&str], &str); 16] = [
         (&["--nonsense"], "--nonsense"),
-        (&["--columns", "pid"], "images have no column `pid`"),
-        (&["-p", "--columns", "procs"], "processes have no column `procs`"),
-        (&["--sort", "size"], "images have no column `size`"),
+        (&["--columns", "pid"], "no column `pid`"),
+        (&["-p", "--columns", "processes"], "no column `processes`"),
+        (&["--sort", "size"], "no column `size`"),
         (&["--columns", "\x1b[31m"], "\\x1b[31m"),
         (&["--interval", "0"], "--interval"),
         (&["--count", "0"], "--count"),
@@ -18,7 +18,7 @@ fn usage_errors_exit_2() {
         (&["-e", "x", "image"], "--regex"),
         (&["not an image"], "image name"),
         (&["--proc", "/nowhere"], "cannot read /nowhere"),
-        // What is typed may come from elsewhere.
+        // Arguments are escaped.
         (&["--proc", "/x\x1b[31m"], "cannot read /x\\x1b[31m: "),
         (&["--conf", "/nowhere"], "/nowhere cannot be read"),
         (&["--class", "a/b"], "class may contain only"),
@@ -29,8 +29,8 @@ fn usage_errors_exit_2() {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert_eq!(stdout(&output), "", "{args:?}");
-        let said = stderr(&output);
-        assert!(said.contains(want) && !said.contains('\x1b'), "{args:?}: {said}");
+        let message = stderr(&output);
+        assert!(message.contains(want) && !message.contains('\x1b'), "{args:?}: {message}");
     }
 }
 
@@ -38,30 +38,30 @@ fn usage_errors_exit_2() {
 fn directory_without_pids_is_rejected() {
     let temp = psstat_testproc::TempDir::new().unwrap();
     let empty = temp.path().to_str().unwrap();
-    for verb in [&[][..], &["doctor"], &["pid", "1"], &["explain", "1", "-e", "x"]] {
-        for folder in [empty, "/sys"] {
-            let output = run(&[verb, &["--proc", folder]].concat());
-            assert_eq!(output.status.code(), Some(2), "{verb:?} {folder}");
-            let said = stderr(&output);
-            let want = format!("{folder} is no procfs, nor a copy of one");
-            assert!(said.contains(&want) && said.contains("mount -t proc"), "{said}");
+    for command in [&[][..], &["doctor"], &["pid", "1"], &["explain", "1", "-e", "x"]] {
+        for dir in [empty, "/sys"] {
+            let output = run(&[command, &["--proc", dir]].concat());
+            assert_eq!(output.status.code(), Some(2), "{command:?} {dir}");
+            let message = stderr(&output);
+            let want = format!("{dir} is not a procfs");
+            assert!(message.contains(&want) && message.contains("mount -t proc"), "{message}");
         }
     }
 }
 
 #[test]
-fn a_bad_regex_is_marked() {
+fn invalid_regex_is_underlined() {
     let output = run(&["-e", "日本(x"]);
     assert_eq!(output.status.code(), Some(2));
-    let said = stderr(&output);
-    let lines: Vec<&str> = said.lines().collect();
+    let message = stderr(&output);
+    let lines: Vec<&str> = message.lines().collect();
     let at = lines.iter().position(|line| line.ends_with("| 日本(x")).unwrap();
     assert!(lines[at + 1].contains('^'));
     assert!(lines[at + 2].contains("= help: "));
 }
 
 #[test]
-fn a_closed_pipe_is_a_quiet_end() {
+fn closed_pipe_exits_0() {
     for args in [&["--help"][..], &["--no-conf"], &["--no-conf", "--interval", "0.1", "--json"]] {
         let mut child =
             command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -73,7 +73,7 @@ fn a_closed_pipe_is_a_quiet_end() {
 }
 
 #[test]
-fn a_full_disk_is_not() {
+fn full_disk_exits_2() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = command(&["--no-conf"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -81,7 +81,7 @@ fn a_full_disk_is_not() {
 }
 
 #[test]
-fn help_and_version_are_no_failure() {
+fn help_and_version_exit_0() {
     for (args, want) in [(["--help"], "write_bytes/s"), (["--version"], "psstat-dump 0.")] {
         let output = run(&args);
         assert_eq!(output.status.code(), Some(0));
@@ -91,10 +91,10 @@ fn help_and_version_are_no_failure() {
 }
 
 #[test]
-fn the_environment_names_what_options_name() {
+fn options_from_the_environment() {
     let output = command(&["--no-conf"]).env("PSSTAT_PROC", "/nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let name = unique("nobody");
+    let name = unique("absent");
     let output = command(&["-e", &name]).env("PSSTAT_CONF", "/nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let output = command(&[]).env("PSSTAT_CONF", "/nowhere").output().unwrap();

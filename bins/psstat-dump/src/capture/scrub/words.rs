@@ -1,10 +1,9 @@
-//! Words that are secrets because of the words before them: what follows
-//! `--password`, and the options of some well-known programs.
+//! Secrets that can be recognized by the preceding words: the value of
+//! `--password`, and password options of well-known programs.
 
 use super::{REDACTED, is_secret_name, lower, trimmed_end, values};
 
-/// Programs whose passwords come with an option that does not say so, and
-/// these options.
+/// Programs with password options that have no telling name, and these options.
 const PROGRAMS: [(&[&str], &[&str]); 9] = [
     (
         &[
@@ -30,23 +29,23 @@ const PROGRAMS: [(&[&str], &[&str]); 9] = [
     (&["sqlcmd"], &["-P"]),
 ];
 
-/// How many scripts in scripts are read as such.
+/// Maximum depth of nested scripts.
 const MAX_QUOTE_DEPTH: usize = 4;
 
-/// What was learnt from the words so far.
+/// The state of the scan after the words so far.
 #[derive(Default)]
 pub(super) struct ArgScanner {
-    /// The options before a secret of the last known program. It need not be
-    /// the first word: `sudo mysql`, `sh -c "… | mysql"`.
+    /// The password options of the last known program, which is not always the
+    /// first word: `sudo mysql`, `sh -c "… | mysql"`.
     options: &'static [&'static str],
     /// Whether the next word is a secret.
     is_secret_next: bool,
-    /// How many texts this one is in.
+    /// The depth of nested scripts.
     depth: usize,
 }
 
 impl ArgScanner {
-    /// An argument without what is secret in it.
+    /// Redacts an argument.
     pub(super) fn argument(&mut self, argument: &[u8]) -> Vec<u8> {
         if argument.is_empty() {
             return Vec::new();
@@ -57,21 +56,21 @@ impl ArgScanner {
         values(&self.text(argument))
     }
 
-    /// Words with blanks between them, as a shell reads them: a script, or a
-    /// title. What it says ends with it: behind `-e "select 1;"` the options
-    /// are again those of the program before.
+    /// Redacts words separated by blanks, as in a shell script or a title. After
+    /// a text such as `-e "select 1;"` the options are again those of the
+    /// program before it.
     fn text(&mut self, text: &[u8]) -> Vec<u8> {
         let before = self.options;
         self.depth += 1;
         let mut out = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let (word, behind) = rest.split_at(word_end(rest));
+            let (word, after) = rest.split_at(word_end(rest));
             out.extend(self.word_of_text(word));
-            let blanks = behind.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            let (blanks, behind) = behind.split_at(blanks);
+            let blanks = after.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let (blanks, after) = after.split_at(blanks);
             out.extend_from_slice(blanks);
-            rest = behind;
+            rest = after;
         }
         self.depth -= 1;
         if !before.is_empty() {
@@ -98,7 +97,7 @@ impl ArgScanner {
             _ => self.word(bare),
         };
         if has_blanks(&out) && out == bare {
-            // Blanks between quotes that are none, or are in the word's middle.
+            // Blanks after an unmatched quote or in a partly quoted word.
             let pieces = bare.split_inclusive(u8::is_ascii_whitespace);
             out = pieces.flat_map(|piece| self.piece(piece)).collect();
         }
@@ -109,7 +108,7 @@ impl ArgScanner {
         out
     }
 
-    /// A word with the blank behind it.
+    /// Redacts a word with a trailing blank.
     fn piece(&mut self, piece: &[u8]) -> Vec<u8> {
         let word = piece.trim_ascii_end();
         let blank = piece.get(word.len()..).unwrap_or_default();
@@ -121,8 +120,8 @@ impl ArgScanner {
         let quotes = word.iter().take_while(|byte| is_quote(**byte) || **byte == b'\\').count();
         let (quotes, bare) = word.split_at(quotes);
         if self.is_secret_next {
-            // `--auth --password SECRET`: the first one was a switch.
-            self.is_secret_next = self.is_option_before_a_secret(bare);
+            // `--auth --password SECRET`: the first option has no value.
+            self.is_secret_next = self.is_password_option(bare);
             return REDACTED.as_bytes().to_vec();
         }
         for option in self.options {
@@ -137,25 +136,25 @@ impl ArgScanner {
                     .concat();
             }
         }
-        self.is_secret_next = self.is_option_before_a_secret(bare);
+        self.is_secret_next = self.is_password_option(bare);
         if let Some(options) = options_of(bare) {
             self.options = options;
         }
         word.to_vec()
     }
 
-    /// `--password`, with the secret as the next word.
-    fn is_option_before_a_secret(&self, word: &[u8]) -> bool {
+    /// Whether the word is an option with a secret as the next word.
+    fn is_password_option(&self, word: &[u8]) -> bool {
         let is_known = |option: &&str| word == option.as_bytes() || is_cluster(word, option);
-        // A file of passwords is named, not shown.
+        // The value is the name of a password file.
         let is_file = lower(word).ends_with("file");
         self.options.iter().any(is_known)
             || (word.starts_with(b"-") && !word.contains(&b'=') && !is_file && is_secret_name(word))
     }
 }
 
-/// Whether it is some options of one letter together, of which the last is
-/// this one: `-sSu`.
+/// Whether the word combines several one-letter options and ends with this one:
+/// `-sSu`.
 fn is_cluster(word: &[u8], option: &str) -> bool {
     match (word, option.as_bytes()) {
         ([b'-', letters @ .., last], [b'-', letter]) => {
@@ -165,22 +164,21 @@ fn is_cluster(word: &[u8], option: &str) -> bool {
     }
 }
 
-/// The options before a secret, if the word names a program that has some:
-/// `/usr/bin/mysql`, `$(mysql`.
+/// The password options of the program that the word names: `/usr/bin/mysql`,
+/// `$(mysql`.
 fn options_of(word: &[u8]) -> Option<&'static [&'static str]> {
     let name = trimmed_end(word, b"'\"\\");
     let name = name.rsplit(|byte| b"/;|&(`'\"".contains(byte)).next()?;
-    let is_it = |(names, _): &&(&[&str], _)| names.iter().any(|known| known.as_bytes() == name);
-    PROGRAMS.iter().find(is_it).map(|(_, options)| *options)
+    let is_known = |(names, _): &&(&[&str], _)| names.iter().any(|known| known.as_bytes() == name);
+    PROGRAMS.iter().find(is_known).map(|(_, options)| *options)
 }
 
-/// Where the word ends that a text begins with: at the first blank that is not
-/// between two quotes.
+/// The length of the first word, which ends at the first blank outside quotes.
 fn word_end(text: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
-        let behind = text.get(at + 1..).unwrap_or_default();
-        match behind.iter().position(|other| *other == byte) {
+        let after = text.get(at + 1..).unwrap_or_default();
+        match after.iter().position(|other| *other == byte) {
             _ if byte.is_ascii_whitespace() => break,
             Some(between) if is_quote(byte) => at += between + 2,
             _ => at += 1,

@@ -1,4 +1,4 @@
-//! What a process may do beyond what its user may.
+//! Capabilities and seccomp mode of a process.
 
 use psstat_proc_parse::Status;
 
@@ -50,22 +50,22 @@ const NAMES: [&str; 41] = [
 ];
 
 pub(super) fn section(status: Option<&Status<'_>>) -> Section {
-    let mut section = Section::new("rights");
+    let mut section = Section::new("privileges");
     let Some(status) = status else { return section };
-    section.fact("cap_eff", mask(status.cap_eff));
-    section.fact("cap_eff_names", status.cap_eff.map_or(Value::Absent, |set| names(set).into()));
-    section.fact("cap_prm", mask(status.cap_prm));
-    section.fact("cap_inh", mask(status.cap_inh));
-    section.fact("cap_bnd", mask(status.cap_bnd));
-    section.fact("cap_amb", mask(status.cap_amb));
-    section.fact("no_new_privs", Value::number(status.no_new_privs));
+    section.field("cap_eff", mask(status.cap_eff));
+    section.field("cap_eff_names", status.cap_eff.map_or(Value::Absent, |set| names(set).into()));
+    section.field("cap_prm", mask(status.cap_prm));
+    section.field("cap_inh", mask(status.cap_inh));
+    section.field("cap_bnd", mask(status.cap_bnd));
+    section.field("cap_amb", mask(status.cap_amb));
+    section.field("no_new_privs", Value::number(status.no_new_privs));
     let seccomp = status.seccomp.map(|mode| match mode {
         0 => Value::text("off"),
         1 => Value::text("strict"),
         2 => Value::text("filter"),
         other => Value::text(other.to_string()),
     });
-    section.fact("seccomp", seccomp.unwrap_or(Value::Absent));
+    section.field("seccomp", seccomp.unwrap_or(Value::Absent));
     section
 }
 
@@ -76,9 +76,9 @@ fn mask(mask: Option<u64>) -> Value {
 /// The capabilities of a set: `none`, `all`, `all but` a few, or their names.
 pub(crate) fn names(set: u64) -> String {
     let all = (1 << NAMES.len()) - 1;
-    let of = |bit: u32| NAMES.get(bit as usize).map_or(bit.to_string(), ToString::to_string);
+    let name = |bit: u32| NAMES.get(bit as usize).map_or(bit.to_string(), ToString::to_string);
     let list = |set: u64| {
-        let names: Vec<_> = (0..u64::BITS).filter(|bit| set >> bit & 1 == 1).map(of).collect();
+        let names: Vec<_> = (0..u64::BITS).filter(|bit| set >> bit & 1 == 1).map(name).collect();
         names.join(" ")
     };
     let missing = all & !set;
@@ -90,7 +90,7 @@ pub(crate) fn names(set: u64) -> String {
     }
 }
 
-/// How many may be missing from a set that is told by what it lacks.
+/// Sets with fewer missing capabilities are listed by these.
 const FEW: u32 = 10;
 
 #[cfg(test)]

@@ -9,33 +9,33 @@ use super::Check;
 use crate::exit::Error;
 use crate::measure;
 
-/// The inode of the first pid namespace, the same in every kernel since
+/// The inode of the initial pid namespace, the same in every kernel since
 /// Linux 3.8 (`PROC_PID_INIT_INO`).
-const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// The version, and which of the faster ways of reading work.
+/// The kernel version, and which fast paths are available.
 pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
     let version = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut checks = vec![Check::ok("kernel", format!("Linux {version}"))];
     if measure::is_capture(proc) {
-        let found = "this is a copy of a procfs; it stands still and has none of the faster ways";
-        checks.push(Check::note("procfs", found, "leave --proc out to look at this machine"));
+        let result = "captured /proc: values do not change, no fast paths";
+        checks.push(Check::warn("procfs", result, "omit --proc to check this host"));
         return Ok(checks);
     }
     let options = Options { proc_root: proc.to_owned(), ..Options::default() };
     let fast = Sampler::new(options)?.fast_paths();
-    let ways = [
+    let fast_paths = [
         (
             "cpu_clock",
             fast.cpu_clock,
             "CPU time from clocks, in nanoseconds",
-            "CPU time from stat, in ticks; clocks need the procfs of the own pid namespace",
+            "CPU time from stat, in ticks; clocks need the procfs of this pid namespace",
         ),
         (
             "fd_size",
             fast.fd_count_from_size,
             "descriptors are counted without listing them",
-            "descriptors are listed to be counted; Linux 6.2 makes it fifty times cheaper",
+            "descriptors are counted by listing them; Linux 6.2 is fifty times cheaper",
         ),
         (
             "task_links",
@@ -46,47 +46,48 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
         (
             "sock_diag",
             fast.sock_diag,
-            "sockets come by netlink",
-            "sockets come from the text tables, which takes twice the CPU; \
+            "sockets are read by netlink",
+            "sockets are read from text tables (twice the CPU); \
              `modprobe -a tcp_diag udp_diag unix_diag` may help",
         ),
         (
             "partial_listing",
             fast.partial_listing,
-            "of /proc only what can have changed is listed",
-            "/proc is listed whole in each cycle; the machine's own pid namespace would not need it",
+            "only the part of /proc that can have changed is listed",
+            "/proc is listed completely in each cycle; the initial pid namespace avoids it",
         ),
     ];
-    for (name, works, well, otherwise) in ways {
+    for (name, works, fast, slow) in fast_paths {
         checks.push(if works {
-            Check::ok(name, well)
+            Check::ok(name, fast)
         } else {
-            let (found, remedy) = otherwise.split_once("; ").unwrap_or((otherwise, "none"));
-            Check::note(name, found, remedy)
+            let (result, help) = slow.split_once("; ").unwrap_or((slow, "none"));
+            Check::warn(name, result, help)
         });
     }
     Ok(checks)
 }
 
-/// Whether all of the machine's processes are there to be seen.
+/// Whether all processes of the host are visible.
 pub(super) fn pid_namespace(proc: &Path) -> Check {
     const NAME: &str = "pid_namespace";
     let status = std::fs::read(proc.join("self/status")).unwrap_or_default();
     let pids = Status::parse(&status).ok().and_then(|status| status.ns_pid);
     if pids.is_some_and(|pids| pids.iter().count() > 1) {
-        let found = "the procfs is that of an outer pid namespace; all of it is seen";
-        return Check::ok(NAME, found);
+        let result =
+            "the procfs is that of an outer pid namespace; all of its processes are visible";
+        return Check::ok(NAME, result);
     }
     let link = std::fs::read_link(proc.join("self/ns/pid")).unwrap_or_default();
     match FdTarget::parse(link.as_os_str().as_encoded_bytes()) {
-        FdTarget::Namespace { inode: FIRST_PID_NAMESPACE, .. } => {
-            Check::ok(NAME, "the machine's own")
+        FdTarget::Namespace { inode: INITIAL_PID_NAMESPACE, .. } => {
+            Check::ok(NAME, "that of the host")
         }
-        FdTarget::Namespace { .. } => Check::note(
+        FdTarget::Namespace { .. } => Check::warn(
             NAME,
-            "a container's; only its processes are seen",
-            "run outside of it, or with the machine's /proc mounted and --proc",
+            "that of a container; only its processes are visible",
+            "run outside of it, or mount the host's /proc and use --proc",
         ),
-        _ => Check::note(NAME, "cannot be told", "look at /proc/self/ns/pid"),
+        _ => Check::warn(NAME, "unknown", "check /proc/self/ns/pid"),
     }
 }
