@@ -10,10 +10,10 @@ use crate::io_counters::IoCounters;
 use crate::numbers::ProcessReadings;
 use crate::options::{FastPaths, Options};
 use crate::read::command_line::{CmdlineReader, CmdlineResult};
-use crate::read::fd_sockets::{FdSocketScanner, FdSockets, open_folder_at};
+use crate::read::fd_sockets::{FdSocketScanner, FdSockets};
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::proc_dir::ProcDirReader;
-use crate::read::process::{self, FdAllowance, FdBudget, ProcessFds, open_dir};
+use crate::read::process::{self, Access, FdAllowance, FdBudget, ProcessFds, open_dir};
 use crate::read::process_list::{PartialListing, ProcessList};
 use crate::read::procfs::{ProcDir, Procfs};
 use crate::read::reader::ProcessReader;
@@ -80,8 +80,16 @@ impl LiveSource {
     }
 
     fn is_own_netns(&self, netns: NetnsId) -> bool {
-        self.procfs.own_netns == Some(netns.0)
+        self.procfs.self_netns == Some(netns.0)
     }
+}
+
+fn access<'a>(
+    procfs: &'a Procfs,
+    shares: FdBudget,
+    process: &Target<'_, ProcessFds>,
+) -> Access<'a> {
+    Access { procfs, key: process.key, allowance: shares.at(process.slot) }
 }
 
 impl Handles for ProcessFds {
@@ -193,13 +201,13 @@ impl ProcessSource for LiveSource {
     }
 
     fn io(&mut self, process: Target<'_, ProcessFds>) -> Outcome<IoCounters> {
-        let allowance = self.shares.at(process.slot);
-        process.handles.io(&self.procfs, process.key, allowance).map(IoCounters::from)
+        let access = access(&self.procfs, self.shares, &process);
+        process.handles.io(access).map(IoCounters::from)
     }
 
     fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
-        let io = ProcessFds::default().io(&self.procfs, key, FdAllowance::NONE);
-        io.map(IoCounters::from)
+        let access = Access { procfs: &self.procfs, key, allowance: FdAllowance::NONE };
+        ProcessFds::default().io(access).map(IoCounters::from)
     }
 
     fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
@@ -208,10 +216,9 @@ impl ProcessSource for LiveSource {
 
     fn check_exists(&mut self, process: Target<'_, ProcessFds>) -> Existence {
         if self.procfs.fast.fd_count_from_size && process.handles.keeps_fd() {
-            let allowance = self.shares.at(process.slot);
-            let (key, dir_reader) = (process.key, &mut self.dir_reader);
-            let fds = process.handles.descriptors(&self.procfs, key, allowance, dir_reader);
-            Existence { exited: fds.is_gone(), fds: Some(fds) }
+            let access = access(&self.procfs, self.shares, &process);
+            let fds = process.handles.descriptors(access, &mut self.dir_reader);
+            Existence { exited: fds.is_exited(), fds: Some(fds) }
         } else {
             Existence { exited: !process::is_alive(&self.procfs, process.key), fds: None }
         }
@@ -228,10 +235,8 @@ impl ProcessSource for LiveSource {
         readings: &mut ProcessReadings,
     ) {
         readings.read(&mut ProcessReader {
-            procfs: &self.procfs,
-            key: process.key,
+            access: access(&self.procfs, self.shares, &process),
             handles: process.handles,
-            allowance: self.shares.at(process.slot),
             dir_reader: &mut self.dir_reader,
             fds,
         });
@@ -270,7 +275,9 @@ impl SocketSource for LiveSource {
     ) -> Outcome<Option<u64>> {
         let directory = match process.live_thread {
             None => open_dir(&self.procfs, process.key, c"fd"),
-            Some(tid) => open_folder_at(&self.procfs, ProcDir::Thread(process.key.pid, tid)),
+            Some(tid) => {
+                process::open_fd_dir_at(&self.procfs, ProcDir::Thread(process.key.pid, tid))
+            }
         };
         self.fd_scanner.scan(directory, from, limit, found)
     }

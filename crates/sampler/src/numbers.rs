@@ -125,7 +125,7 @@ macro_rules! numbers {
 
             /// Whether the process had ended before one of them.
             pub(crate) fn saw_exit(&self) -> bool {
-                $(self.$read.is_gone() ||)+ self.statm.is_gone()
+                $(self.$read.is_exited() ||)+ self.statm.is_exited()
             }
 
             /// Notes which files were denied (1, however often), and how many

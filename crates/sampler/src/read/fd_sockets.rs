@@ -1,11 +1,11 @@
-//! Which sockets a process holds: by reading the links of all its descriptors,
-//! the dearest read there is (2 to 5 µs a descriptor, nearly all of it the kernel's).
+//! Finds the sockets of a process by the links of its descriptors: the most expensive read of all
+//! (2 to 5 µs per descriptor, nearly all of it in the kernel).
 
 use psstat_proc_parse::FdTarget;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, RawDir, SeekFrom};
+use rustix::fs::{RawDir, SeekFrom};
 
-use super::procfs::{ProcDir, ProcPath, Procfs, READ, read_link};
+use super::procfs::read_link;
 use crate::read::outcome::Outcome;
 
 /// The sockets that a scan of a process's descriptors has found.
@@ -47,28 +47,28 @@ impl FdSocketScanner {
     /// at which to continue, if there may be more.
     pub(crate) fn scan(
         &mut self,
-        directory: Outcome<OwnedFd>,
+        dir: Outcome<OwnedFd>,
         from: u64,
         limit: u64,
         found: &mut FdSockets,
     ) -> Outcome<Option<u64>> {
-        directory.and_then(|directory| self.read_links(&directory, from, limit, found))
+        dir.and_then(|dir| self.read_links(&dir, from, limit, found))
     }
 
     fn read_links(
         &mut self,
-        folder: &OwnedFd,
+        dir: &OwnedFd,
         from: u64,
         limit: u64,
         found: &mut FdSockets,
     ) -> Outcome<Option<u64>> {
         if from > 0
-            && let Err(errno) = rustix::fs::seek(folder, SeekFrom::Start(from))
+            && let Err(errno) = rustix::fs::seek(dir, SeekFrom::Start(from))
         {
             return errno.into();
         }
         let end = found.fds.saturating_add(limit);
-        let mut entries = RawDir::new(folder.as_fd(), self.buffer.spare_capacity_mut());
+        let mut entries = RawDir::new(dir.as_fd(), self.buffer.spare_capacity_mut());
         let mut next = from;
         while let Some(entry) = entries.next() {
             let entry = match entry {
@@ -84,9 +84,9 @@ impl FdSocketScanner {
                 continue;
             }
             found.fds += 1;
-            // Long enough for `socket:[` and 20 digits; what is longer is none.
+            // Long enough for `socket:[` and 20 digits; a longer link is not a socket.
             let mut link = [0; 64];
-            match read_link(folder, name, &mut link) {
+            match read_link(dir, name, &mut link) {
                 Outcome::Value(target) => {
                     // The kernel numbers sockets with 32 bits.
                     if let FdTarget::Socket(inode) = FdTarget::parse(target)
@@ -95,7 +95,7 @@ impl FdSocketScanner {
                         found.sockets.push(inode);
                     }
                 }
-                // Closed since it was listed, which is no news of the process.
+                // The descriptor was closed after it was listed; the process may be alive.
                 Outcome::Exited => {}
                 Outcome::Denied => return Outcome::Denied,
                 Outcome::Failed(failure) => return Outcome::Failed(failure),
@@ -103,11 +103,4 @@ impl FdSocketScanner {
         }
         Outcome::Value(None)
     }
-}
-
-/// Opens the folder of the descriptors by way of one of a process's threads.
-pub(crate) fn open_folder_at(procfs: &Procfs, place: ProcDir) -> Outcome<OwnedFd> {
-    let mut name = ProcPath::new();
-    let name = name.of(place, c"fd");
-    rustix::fs::openat(&procfs.dir, name, READ, Mode::empty()).into()
 }

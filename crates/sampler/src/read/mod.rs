@@ -5,7 +5,6 @@
 
 pub(crate) mod command_line;
 pub(crate) mod fd_sockets;
-pub(crate) mod netlink;
 pub(crate) mod outcome;
 pub(crate) mod proc_dir;
 pub(crate) mod process;

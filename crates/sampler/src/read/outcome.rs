@@ -43,7 +43,7 @@ impl<T> Outcome<T> {
         }
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(crate) fn is_exited(&self) -> bool {
         matches!(self, Outcome::Exited)
     }
 

@@ -1,57 +1,62 @@
-//! Listing `/proc`: which processes there are, and who each is.
+//! Lists directories of procfs: processes, threads, descriptors.
 
 use std::ops::RangeInclusive;
 
-use crate::ids::ProcessKey;
-use crate::shrink::shrink_vec;
 use rustix::fd::OwnedFd;
 use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::Errno;
 
-/// Reads the numeric entries of a directory, by ascending number. The buffers
-/// are kept from call to call.
+use crate::ids::ProcessKey;
+use crate::read::outcome::Outcome;
+use crate::shrink::shrink_vec;
+
+/// Reads the numeric entries of a directory, by ascending number. The buffers are reused.
 #[derive(Debug, Default)]
 pub(crate) struct ProcDirReader {
     buffer: Vec<u8>,
     pub(crate) listed: Vec<ProcessKey>,
-    /// The position of each entry was its number and this; none where there
-    /// was no such rule. (In procfs it is 258.)
+    /// The position of each entry is its number plus this; `None` if that is not so. (In procfs
+    /// it is 258.)
     pub(crate) offset: Option<u64>,
 }
 
-/// An entry takes 24 or 32 bytes.
+/// The size of an entry is 24 or 32 bytes.
 const ENTRY: usize = 32;
 
 impl ProcDirReader {
     pub(crate) fn new() -> ProcDirReader {
-        // 32 KiB hold about 1,000 entries a system call.
+        // 32 KiB contain about 1,000 entries per system call.
         ProcDirReader { buffer: Vec::with_capacity(32 * 1024), listed: Vec::new(), offset: None }
     }
 
-    /// Lists anew from the start of `dir`.
+    /// Lists all of `dir`.
     pub(crate) fn list(&mut self, dir: &OwnedFd) -> Result<&[ProcessKey], Errno> {
         self.listed.clear();
         rustix::fs::seek(dir, SeekFrom::Start(0))?;
         let mut entries = RawDir::new(dir, self.buffer.spare_capacity_mut());
-        let mut rule = OffsetPattern::default();
+        let mut pattern = OffsetPattern::default();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             if let Some(pid) = number(entry.file_name().to_bytes()) {
                 self.listed.push(ProcessKey { pid, inode: entry.ino(), starttime: 0 });
-                rule.observe(pid, entry.next_entry_cookie());
+                pattern.observe(pid, entry.next_entry_cookie());
             }
         }
-        self.offset = rule.offset.filter(|_| !rule.invalid);
+        self.offset = pattern.offset.filter(|_| !pattern.invalid);
         shrink_vec(&mut self.listed);
-        // procfs lists by ascending pid; a folder in any order.
+        // procfs lists by ascending pid, other file systems in any order.
         if !self.listed.is_sorted_by_key(|listed| listed.pid) {
             self.listed.sort_unstable_by_key(|listed| listed.pid);
         }
         Ok(&self.listed)
     }
 
-    /// Adds the entries with these numbers to the list, as they were found to
-    /// have their positions.
+    /// The number of entries of `dir`.
+    pub(crate) fn count(&mut self, dir: &OwnedFd) -> Outcome<u64> {
+        Outcome::from(self.list(dir).map(<[ProcessKey]>::len)).map(|entries| entries as u64)
+    }
+
+    /// Adds the entries with these numbers to the list, by their positions.
     pub(crate) fn list_range(
         &mut self,
         dir: &OwnedFd,
@@ -59,12 +64,12 @@ impl ProcDirReader {
         numbers: RangeInclusive<u32>,
     ) -> Result<(), Errno> {
         rustix::fs::seek(dir, SeekFrom::Start(u64::from(*numbers.start()) + offset))?;
-        // The kernel fills the buffer, whoever is wanted.
-        let wanted = (numbers.end() - numbers.start()) as usize;
-        let room = wanted.saturating_mul(ENTRY).max(8 * ENTRY);
+        // The kernel fills the buffer, beyond the range too.
+        let size = (numbers.end() - numbers.start()) as usize;
+        let size = size.saturating_mul(ENTRY).max(8 * ENTRY);
         let buffer = self.buffer.spare_capacity_mut();
-        let room = room.min(buffer.len());
-        let mut entries = RawDir::new(dir, &mut buffer[..room]);
+        let size = size.min(buffer.len());
+        let mut entries = RawDir::new(dir, &mut buffer[..size]);
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let Some(pid) = number(entry.file_name().to_bytes()) else { continue };
@@ -79,7 +84,7 @@ impl ProcDirReader {
     }
 }
 
-/// Finds the rule by which entries have their positions.
+/// Determines the difference between the positions and the numbers of entries.
 #[derive(Debug, Default)]
 struct OffsetPattern {
     next: Option<u64>,
@@ -88,7 +93,7 @@ struct OffsetPattern {
 }
 
 impl OffsetPattern {
-    /// An entry, and the position of the one that follows.
+    /// Adds an entry, with the position of the next one.
     fn observe(&mut self, number: u32, next: u64) {
         if let Some(position) = self.next.replace(next) {
             let offset = position.checked_sub(u64::from(number));
@@ -114,22 +119,22 @@ mod tests {
     use rustix::fs::{Mode, OFlags};
 
     #[test]
-    fn only_numbers_count() {
+    fn names_that_are_numbers() {
         assert_eq!(number(b"1"), Some(1));
         assert_eq!(number(b"4294967295"), Some(u32::MAX));
-        for not in [&b""[..], b"self", b"1a", b"4294967296", b"-1", b"+1"] {
-            assert_eq!(number(not), None);
+        for name in [&b""[..], b"self", b"1a", b"4294967296", b"-1", b"+1"] {
+            assert_eq!(number(name), None);
         }
     }
 
     #[test]
-    fn own_process_is_listed_and_twice_the_same() {
+    fn this_process_is_listed_with_the_same_inode() {
         let dir = rustix::fs::open("/proc", OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let mut lister = ProcDirReader::new();
-        let own = std::process::id();
-        let find = |listed: &[ProcessKey]| listed.iter().copied().find(|l| l.pid == own);
-        let first = find(lister.list(&dir).unwrap());
+        let mut dir_reader = ProcDirReader::new();
+        let pid = std::process::id();
+        let mut find = || dir_reader.list(&dir).unwrap().iter().copied().find(|l| l.pid == pid);
+        let first = find();
         assert!(first.is_some());
-        assert_eq!(first, find(lister.list(&dir).unwrap()));
+        assert_eq!(first, find());
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Procfs {
     /// The enabled fast paths that this kernel supports.
     pub(crate) fast: FastPaths,
     /// The inode of this process's network namespace, if this is a live procfs.
-    pub(crate) own_netns: Option<u32>,
+    pub(crate) self_netns: Option<u32>,
     /// Bytes per page, for `statm`.
     pub(crate) page_size: u64,
     /// Nanoseconds per clock tick, for `stat`.
@@ -35,7 +35,7 @@ impl Procfs {
         let page_size = rustix::param::page_size() as u64;
         let tick_nanoseconds = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
         let mut procfs =
-            Procfs { dir, fast: FastPaths::NONE, own_netns: None, page_size, tick_nanoseconds };
+            Procfs { dir, fast: FastPaths::NONE, self_netns: None, page_size, tick_nanoseconds };
         procfs.fast = procfs.probe(enabled);
         Ok(procfs)
     }
@@ -48,7 +48,7 @@ impl Procfs {
         if !is_live {
             return FastPaths::NONE;
         }
-        self.own_netns = self.read_netns(ProcDir::SelfDir).value();
+        self.self_netns = self.read_netns(ProcDir::SelfDir).value();
         let fd = self.stat_of(c"self/fd");
         // Threads may start or exit between the two reads.
         let task_links = |_| {
@@ -62,7 +62,7 @@ impl Procfs {
             fd_count_from_size: enabled.fd_count_from_size
                 && fd.is_some_and(|stat| stat.st_size > 0),
             thread_count_from_links: enabled.thread_count_from_links && (0..10).any(task_links),
-            sock_diag: enabled.sock_diag && self.own_netns.is_some(),
+            sock_diag: enabled.sock_diag && self.self_netns.is_some(),
             partial_listing: enabled.partial_listing
                 && is_own_pid_namespace
                 && self.is_initial_pid_namespace(),
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn fast_paths_are_probed() {
         let procfs = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
-        assert!(procfs.own_netns.is_some());
+        assert!(procfs.self_netns.is_some());
         assert!(procfs.fast.thread_count_from_links);
         let none = Procfs::open(Path::new("/proc"), FastPaths::NONE).unwrap();
         assert_eq!(none.fast, FastPaths::NONE);

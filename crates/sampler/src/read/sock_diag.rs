@@ -1,6 +1,6 @@
-//! Established sockets of the own network namespace by netlink (sock_diag(7)),
-//! filtered in the kernel: a third of the text tables' cost, and neither torn
-//! nor forged by a socket's path.
+//! Established sockets of this process's network namespace by netlink (sock_diag(7)),
+//! filtered in the kernel: a third of the cost of the text tables, without torn reads,
+//! and the path of a unix socket cannot forge a row.
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::ids::Protocol;
 
-/// An open sock_diag socket; it belongs to the namespace it was opened in.
+/// An open sock_diag socket; it belongs to the namespace in which it was opened.
 #[derive(Debug)]
 pub(crate) struct SockDiag {
     socket: OwnedFd,
@@ -16,7 +16,7 @@ pub(crate) struct SockDiag {
     sequence: u32,
 }
 
-/// What the kernel is asked for, from `linux/inet_diag.h`, `linux/unix_diag.h`.
+/// A request of `linux/inet_diag.h` or `linux/unix_diag.h`.
 #[derive(Clone, Copy)]
 enum Request {
     /// tcp of both families in one walk of the hash (`TCPDIAG_GETSOCK`, whose
@@ -31,7 +31,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_DUMP: u16 = 0x300;
-/// The table changed under the dump, which may have missed rows.
+/// The table changed during the dump, which may have missed rows.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const TCPDIAG_GETSOCK: u16 = 18;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -48,19 +48,19 @@ impl SockDiag {
             SocketFlags::CLOEXEC,
             Some(netlink::SOCK_DIAG),
         )?;
-        // The kernel answers at once; were it ever not to, the cycle goes on.
-        let patience = Some(std::time::Duration::from_secs(1));
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, patience)?;
-        // The kernel's parts are at most 32 KiB.
+        // The kernel responds at once; the timeout protects the cycle in any case.
+        let timeout = Some(std::time::Duration::from_secs(1));
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, timeout)?;
+        // The kernel sends parts of at most 32 KiB.
         Ok(SockDiag { socket, buffer: vec![0; 32 * 1024], sequence: 0 })
     }
 
-    /// Calls `found` with the inode of each established socket of a protocol,
-    /// of both address families.
+    /// Calls `found` with the inode of each established socket of a protocol, in
+    /// both address families.
     ///
     /// # Errors
-    /// `ENOENT` and others when the kernel has no sock_diag for it; then
-    /// `found` was not called.
+    /// `ENOENT` and others if the kernel has no sock_diag for it; then `found` was
+    /// not called.
     pub(crate) fn established(
         &mut self,
         protocol: Protocol,
@@ -71,7 +71,7 @@ impl SockDiag {
             Protocol::Udp => {
                 self.dump(Request::Udp(AddressFamily::INET), found)?;
                 match self.dump(Request::Udp(AddressFamily::INET6), found) {
-                    // IPv6 is off.
+                    // IPv6 is disabled.
                     Err(Errno::NOENT) => Ok(()),
                     result => result,
                 }
@@ -80,8 +80,8 @@ impl SockDiag {
         }
     }
 
-    /// One dump, asked for again when it was interrupted by a change. A socket
-    /// may then be found twice.
+    /// One dump, repeated if a change interrupted it. A socket may then be found
+    /// twice.
     fn dump(&mut self, request: Request, found: &mut dyn FnMut(u64)) -> Result<(), Errno> {
         const TRIES: usize = 3;
         for _ in 0..TRIES {
@@ -129,7 +129,7 @@ impl SockDiag {
         Ok(())
     }
 
-    /// Takes one answer to its end; tells whether it was interrupted.
+    /// Receives one response; returns whether it was interrupted.
     fn receive(&mut self, request: Request, found: &mut dyn FnMut(u64)) -> Result<bool, Errno> {
         let mut interrupted = false;
         loop {
@@ -141,8 +141,8 @@ impl SockDiag {
                 };
             let mut rest = self.buffer.get(..received).unwrap_or_default();
             while let Some(message) = Message::first(rest) {
-                rest = rest.get(message.space..).unwrap_or_default();
-                // The end of an answer that an earlier call gave up on.
+                rest = rest.get(message.padded_length..).unwrap_or_default();
+                // The end of a response to an earlier call.
                 if message.sequence != self.sequence {
                     continue;
                 }
@@ -173,35 +173,35 @@ struct Message<'a> {
     flags: u16,
     sequence: u32,
     body: &'a [u8],
-    /// Its length with the padding behind it.
-    space: usize,
+    /// Its length including padding.
+    padded_length: usize,
 }
 
 impl<'a> Message<'a> {
     fn first(bytes: &'a [u8]) -> Option<Message<'a>> {
         let length = number(bytes, 0)? as usize;
         let body = bytes.get(HEADER..length)?;
-        let kinds = number(bytes, 4)?.to_ne_bytes();
+        let kind_and_flags = number(bytes, 4)?.to_ne_bytes();
         Some(Message {
-            kind: u16::from_ne_bytes([kinds[0], kinds[1]]),
-            flags: u16::from_ne_bytes([kinds[2], kinds[3]]),
+            kind: u16::from_ne_bytes([kind_and_flags[0], kind_and_flags[1]]),
+            flags: u16::from_ne_bytes([kind_and_flags[2], kind_and_flags[3]]),
             sequence: number(bytes, 8)?,
             body,
-            space: length.next_multiple_of(4),
+            padded_length: length.next_multiple_of(4),
         })
     }
 
-    /// The error number that ends an answer; 0 is none.
+    /// The error number at the end of a response; 0 is success.
     fn status(&self) -> Result<(), Errno> {
         match number(self.body, 0).map(u32::cast_signed) {
             Some(status @ -4095..0) => Err(Errno::from_raw_os_error(-status)),
-            // No error that there is.
+            // Not an error number.
             Some(..0) => Err(Errno::PROTO),
             _ => Ok(()),
         }
     }
 
-    /// A row's socket inode; none for a socket that nobody holds (yet).
+    /// The inode of a row's socket; `None` for a socket without a descriptor.
     fn inode(&self, request: Request) -> Option<u64> {
         let inode = match request {
             // inet_diag_msg: 4 bytes, id (48), expires, rqueue, wqueue, uid, inode
@@ -214,8 +214,7 @@ impl<'a> Message<'a> {
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    let four = bytes.get(at..)?.first_chunk::<4>()?;
-    Some(u32::from_ne_bytes(*four))
+    bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 #[cfg(test)]

@@ -1,55 +1,95 @@
-//! The socket tables: which sockets are ESTABLISHED, by namespace.
+//! Reads the socket tables: the ESTABLISHED sockets of a network namespace.
 
 use psstat_proc_parse::net::{inet, unix};
 use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::netlink::Netlink;
 use super::procfs::{ProcDir, ProcPath, Procfs, READ};
+#[cfg(feature = "netlink")]
+use super::sock_diag::SockDiag;
 use crate::ids::Protocol;
 use crate::read::outcome::Outcome;
 
-/// Reads the tables, by netlink where it is to be had.
+/// Without the feature `netlink`, no kernel has sock_diag.
+#[cfg(not(feature = "netlink"))]
+#[derive(Debug)]
+enum SockDiag {}
+
+#[cfg(not(feature = "netlink"))]
+impl SockDiag {
+    fn open() -> Result<SockDiag, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    fn established(&mut self, _: Protocol, _: &mut dyn FnMut(u64)) -> Result<(), Errno> {
+        match *self {}
+    }
+}
+
+/// Reads the tables, by netlink if that is available.
 #[derive(Debug)]
 pub(crate) struct SocketTables {
-    netlink: Netlink,
+    /// For the sockets of this process's network namespace.
+    sock_diag: Option<SockDiag>,
+    /// The protocols for which this kernel has no sock_diag (indexed as [`Protocol::ALL`]).
+    unsupported: [bool; 3],
     buffer: Vec<u8>,
 }
 
 impl SocketTables {
     pub(crate) fn new(procfs: &Procfs) -> SocketTables {
-        SocketTables { netlink: Netlink::open(procfs.fast.sock_diag), buffer: vec![0; 16 * 1024] }
+        let sock_diag = if procfs.fast.sock_diag { SockDiag::open().ok() } else { None };
+        SocketTables { sock_diag, unsupported: [false; 3], buffer: vec![0; 16 * 1024] }
     }
 
     /// Whether sock_diag is in use for every protocol.
     pub(crate) fn uses_sock_diag(&self) -> bool {
-        Protocol::ALL.iter().all(|&protocol| self.netlink.supports(protocol))
+        Protocol::ALL.iter().all(|&protocol| self.supports(protocol))
     }
 
-    /// Whether [`established`](Self::established) reads a text table, which may
-    /// leave out rows while others come and go.
-    pub(crate) fn uses_text_table(&self, own: bool, protocol: Protocol) -> bool {
-        !own || !self.netlink.supports(protocol)
+    fn supports(&self, protocol: Protocol) -> bool {
+        self.sock_diag.is_some() && !self.unsupported[protocol as usize]
     }
 
-    /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in
-    /// a process's network namespace; possibly twice with the same when the
-    /// table changes meanwhile. `own` says that it is the collector's own.
+    /// Whether [`established`](Self::established) reads a text table, which may omit rows while
+    /// other rows are added and removed. `is_self`: of this process's network namespace.
+    pub(crate) fn uses_text_table(&self, is_self: bool, protocol: Protocol) -> bool {
+        !is_self || !self.supports(protocol)
+    }
+
+    /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in a process's
+    /// network namespace; possibly twice with the same one if the table changes meanwhile.
+    /// `is_self`: it is the network namespace of this process.
     pub(crate) fn established(
         &mut self,
         procfs: &Procfs,
         process: ProcDir,
-        own: bool,
+        is_self: bool,
         protocol: Protocol,
         found: &mut dyn FnMut(u64),
     ) -> Outcome<()> {
-        // After an error the text serves. What was found already is found again,
-        // which does no harm.
-        if own && self.netlink.established(protocol, found) {
+        // After an error the text table is read. It contains the sockets found so far again.
+        if is_self && self.dump(protocol, found) {
             return Outcome::Value(());
         }
         self.read_text(procfs, process, protocol, found)
+    }
+
+    /// Finds the sockets by sock_diag; returns whether these are all.
+    fn dump(&mut self, protocol: Protocol, found: &mut dyn FnMut(u64)) -> bool {
+        let unsupported = &mut self.unsupported[protocol as usize];
+        let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| !*unsupported) else {
+            return false;
+        };
+        let result = sock_diag.established(protocol, found);
+        if let Err(errno) = result {
+            *unsupported = matches!(
+                errno,
+                Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::ACCESS
+            );
+        }
+        result.is_ok()
     }
 
     fn read_text(
@@ -72,8 +112,8 @@ impl SocketTables {
             .and_then(|file| self.rows(&file, protocol, found))
             .and_then(|()| match second.map(|second| open(&mut name, second)) {
                 None => Outcome::Value(()),
-                // A kernel with IPv6 off has no such file; nor has a process
-                // that has ended meanwhile.
+                // The file does not exist if IPv6 is disabled, and if the process has
+                // exited meanwhile.
                 Some(Err(Errno::NOENT)) => {
                     Outcome::from(open(&mut name, first)).map(drop::<OwnedFd>)
                 }
@@ -82,8 +122,7 @@ impl SocketTables {
             })
     }
 
-    /// Reads a table page by page. What is no row (the heading, a row of a form
-    /// unknown) is passed over.
+    /// Reads a socket table page by page. Skips the header and lines that are not valid rows.
     fn rows(
         &mut self,
         file: &OwnedFd,
@@ -93,7 +132,7 @@ impl SocketTables {
         let mut held = 0;
         loop {
             if held == self.buffer.len() {
-                // A line longer than the buffer is none of the kernel's.
+                // The kernel writes no line longer than the buffer.
                 held = 0;
             }
             let read = match rustix::io::read(file, &mut self.buffer[held..]) {
@@ -103,7 +142,7 @@ impl SocketTables {
                 Err(errno) => return errno.into(),
             };
             let bytes = &self.buffer[..held + read];
-            // 0 is a socket without an owner.
+            // 0 is a socket without a descriptor.
             let mut row = |inode: u64| {
                 if inode != 0 {
                     found(inode);

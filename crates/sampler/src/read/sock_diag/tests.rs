@@ -1,25 +1,25 @@
-//! What the kernel sends is read by place and length; here anything is sent.
+//! The parser of netlink messages, on messages of any content.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 
-/// Kind, flags, sequence, body of each message that is whole.
-type Read = (u16, u16, u32, Vec<u8>);
+/// Kind, flags, sequence and body of a complete message.
+type Parsed = (u16, u16, u32, Vec<u8>);
 
-fn read(mut rest: &[u8]) -> Vec<Read> {
+fn parse(mut rest: &[u8]) -> Vec<Parsed> {
     let mut all = Vec::new();
     while let Some(message) = Message::first(rest) {
-        assert!(message.space >= HEADER, "the next one begins further on");
-        rest = rest.get(message.space..).unwrap_or_default();
+        assert!(message.padded_length >= HEADER, "no progress");
+        rest = rest.get(message.padded_length..).unwrap_or_default();
         all.push((message.kind, message.flags, message.sequence, message.body.to_vec()));
     }
     all
 }
 
-/// As `linux/netlink.h` has it, with nothing left out: `NLMSG_OK`, `NLMSG_NEXT`.
-fn read_slowly(bytes: &[u8]) -> Vec<Read> {
+/// By the macros `NLMSG_OK` and `NLMSG_NEXT` of `linux/netlink.h`.
+fn parse_slow(bytes: &[u8]) -> Vec<Parsed> {
     let byte = |at: usize| bytes[at];
     let (mut all, mut at) = (Vec::new(), 0);
     while at + 16 <= bytes.len() {
@@ -36,7 +36,7 @@ fn read_slowly(bytes: &[u8]) -> Vec<Read> {
     all
 }
 
-fn written(messages: &[Read]) -> Vec<u8> {
+fn encode(messages: &[Parsed]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (kind, flags, sequence, body) in messages {
         bytes.extend(((HEADER + body.len()) as u32).to_ne_bytes());
@@ -50,12 +50,12 @@ fn written(messages: &[Read]) -> Vec<u8> {
     bytes
 }
 
-fn messages() -> impl Strategy<Value = Vec<Read>> {
+fn messages() -> impl Strategy<Value = Vec<Parsed>> {
     vec((any::<u16>(), any::<u16>(), any::<u32>(), vec(any::<u8>(), 0..100)), 0..5)
 }
 
-/// Rows of all kinds, and the status, of any body.
-fn look_at(message: &Message<'_>) {
+/// Reads the status and the inode for every request.
+fn read_fields(message: &Message<'_>) {
     let _ = message.status();
     for request in [Request::Tcp, Request::Udp(AddressFamily::INET6), Request::Unix] {
         assert_ne!(message.inode(request), Some(0));
@@ -64,65 +64,65 @@ fn look_at(message: &Message<'_>) {
 
 proptest! {
     #[test]
-    fn what_was_sent_is_read(messages in messages()) {
-        prop_assert_eq!(read(&written(&messages)), messages);
+    fn messages_round_trip(messages in messages()) {
+        prop_assert_eq!(parse(&encode(&messages)), messages);
     }
 
-    /// Cut off, with other bytes in it, or of nothing but those.
+    /// Messages that are truncated, damaged, or random bytes.
     #[test]
-    fn anything_is_read_as_by_the_letter(
+    fn any_bytes_parse_as_by_the_macros(
         messages in messages(),
         cut in any::<prop::sample::Index>(),
-        others in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-        more in vec(any::<u8>(), 0..64),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        extra in vec(any::<u8>(), 0..64),
     ) {
-        let mut bytes = written(&messages);
+        let mut bytes = encode(&messages);
         bytes.truncate(cut.index(bytes.len() + 1));
-        bytes.extend(more);
-        for (at, byte) in others {
+        bytes.extend(extra);
+        for (at, byte) in damage {
             if !bytes.is_empty() {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
         }
-        prop_assert_eq!(read(&bytes), read_slowly(&bytes));
+        prop_assert_eq!(parse(&bytes), parse_slow(&bytes));
     }
 
     #[test]
-    fn a_row_has_its_inode_where_the_kernel_puts_it(
+    fn inode_is_at_the_kernels_offset(
         mut body in vec(any::<u8>(), 0..90),
         inode in any::<u32>(),
     ) {
         for (request, at) in
             [(Request::Tcp, 68), (Request::Udp(AddressFamily::INET), 68), (Request::Unix, 4)]
         {
-            let there = body.get_mut(at..at + 4);
-            let expected = there.map(|place| {
-                place.copy_from_slice(&inode.to_ne_bytes());
+            let field = body.get_mut(at..at + 4);
+            let expected = field.map(|field| {
+                field.copy_from_slice(&inode.to_ne_bytes());
                 u64::from(inode)
             });
-            let bytes = written(&[(20, 2, 1, body.clone())]);
+            let bytes = encode(&[(20, 2, 1, body.clone())]);
             let message = Message::first(&bytes).unwrap();
-            look_at(&message);
+            read_fields(&message);
             prop_assert_eq!(message.inode(request), expected.filter(|&inode| inode != 0));
         }
     }
 
-    /// Numbers of no error were taken for one: an overflow of the least, and a
-    /// failed assertion of rustix's for the others.
+    /// Numbers outside the range of errors were taken for errors: the smallest one
+    /// overflowed, and others failed an assertion of rustix.
     #[test]
-    fn an_answer_ends_with_an_error_or_none(
+    fn status_is_an_error_or_success(
         status in prop_oneof![any::<i32>(), -4096..4096, Just(i32::MIN)],
         rest in vec(any::<u8>(), 0..9),
     ) {
         let body = [&status.to_ne_bytes()[..], &rest].concat();
-        let bytes = written(&[(NLMSG_DONE, 0, 1, body)]);
-        let said = Message::first(&bytes).unwrap().status();
-        // The numbers that the kernel has for errors.
+        let bytes = encode(&[(NLMSG_DONE, 0, 1, body)]);
+        let result = Message::first(&bytes).unwrap().status();
+        // The kernel's range of error numbers.
         if (-4095..0).contains(&status) {
-            prop_assert_eq!(said, Err(Errno::from_raw_os_error(-status)));
+            prop_assert_eq!(result, Err(Errno::from_raw_os_error(-status)));
         } else {
-            prop_assert_eq!(said, if status < 0 { Err(Errno::PROTO) } else { Ok(()) });
+            prop_assert_eq!(result, if status < 0 { Err(Errno::PROTO) } else { Ok(()) });
         }
     }
 }
