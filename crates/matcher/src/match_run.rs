@@ -1,7 +1,7 @@
 //! Matching one text against the rules.
 
 use crate::prefilter::Prefilter;
-use crate::python::text::{Kind, encode};
+use crate::python::text::{TextKind, encode};
 use crate::python::{BacktrackVm, Budget, StepLimit, Text};
 use crate::rule::Rule;
 
@@ -35,10 +35,10 @@ impl MatchRun {
     ) {
         let Self { vm, with_trailing_space, encoded, candidates } = self;
         prefilter.candidates(text, candidates);
-        let kind = Kind::classify(text);
+        let kind = TextKind::classify(text);
         with_trailing_space.clear();
         encoded.clear();
-        if kind == Kind::Other {
+        if kind == TextKind::Other {
             encode(text, encoded);
             encoded.push(b' ');
         }
@@ -47,7 +47,7 @@ impl MatchRun {
             visit(index, rule, &mut |max_steps| {
                 let mut try_text = |text| is_match(rule, text, vm, budget, max_steps);
                 let utf8_form =
-                    if kind == Kind::Other { strip_trailing_space(encoded) } else { text };
+                    if kind == TextKind::Other { strip_trailing_space(encoded) } else { text };
                 if try_text(Text { bytes: text, utf8_form, kind })? {
                     return Ok(true);
                 }
@@ -58,7 +58,8 @@ impl MatchRun {
                     with_trailing_space.extend_from_slice(text);
                     with_trailing_space.push(b' ');
                 }
-                let utf8_form = if kind == Kind::Other { &*encoded } else { &*with_trailing_space };
+                let utf8_form =
+                    if kind == TextKind::Other { &*encoded } else { &*with_trailing_space };
                 try_text(Text { bytes: with_trailing_space, utf8_form, kind })
             });
         }

@@ -1,6 +1,6 @@
 //! Properties of a pattern that do not depend on a text.
 
-use super::ast::{Assert, Kind, Node};
+use super::ast::{Assert, Node};
 
 /// The size of a pattern: its characters and assertions, with repeats written
 /// out as the linear engine does; saturating.
@@ -111,75 +111,5 @@ pub(super) fn always_matches(node: &Node) -> bool {
         | Node::Backreference { .. }
         | Node::Assert(_)
         | Node::Conditional { .. } => false,
-    }
-}
-
-/// The longest run of characters that every match contains, except for case, as
-/// bytes; empty if there is none.
-pub(super) fn literal(node: &Node) -> Vec<u8> {
-    let mut finder = LiteralFinder::default();
-    finder.node(node);
-    finder.end_run();
-    finder.longest
-}
-
-#[derive(Default)]
-struct LiteralFinder {
-    run: Vec<u8>,
-    longest: Vec<u8>,
-}
-
-impl LiteralFinder {
-    fn node(&mut self, node: &Node) {
-        match node {
-            Node::Leaf(leaf) => match single_char(leaf.set.ranges()) {
-                Some((c, _)) => {
-                    let mut utf8 = [0; 4];
-                    match char::from_u32(c) {
-                        Some(c) => self.run.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()),
-                        None => self.run.push((c & 0xff) as u8),
-                    }
-                }
-                None => self.end_run(),
-            },
-            Node::Concat(nodes) => nodes.iter().for_each(|n| self.node(n)),
-            Node::Group { node, .. } | Node::Atomic(node) => self.node(node),
-            Node::Repeat { node, min: 1.., kind, .. } => {
-                // The repeated item occurs at least once. The text after the
-                // repeat need not follow the first iteration.
-                self.end_run();
-                if *kind != Kind::Possessive {
-                    self.node(node);
-                }
-                self.end_run();
-            }
-            Node::Assert(_) | Node::Empty => {}
-            _ => self.end_run(),
-        }
-    }
-
-    fn end_run(&mut self) {
-        // The text that is searched for literals has no trailing space.
-        let trimmed = self.run.trim_ascii_end();
-        if trimmed.len() > self.longest.len() {
-            self.longest = trimmed.to_vec();
-        }
-        self.run.clear();
-    }
-}
-
-/// The character of a set with one character, or the lower-case ASCII letter of
-/// a set with both cases of a letter; and whether it is the latter.
-pub(super) fn single_char(ranges: &[(u32, u32)]) -> Option<(u32, bool)> {
-    match *ranges {
-        [(a, b)] if a == b => {
-            // Other surrogates do not occur in a text.
-            let can_occur = char::from_u32(a).is_some() || (0xdc80..=0xdcff).contains(&a);
-            can_occur.then_some((a, false))
-        }
-        [(a, b), (c, d)] if a == b && c == d && a + 32 == c && (65..=90).contains(&a) => {
-            Some((c, true))
-        }
-        _ => None,
     }
 }

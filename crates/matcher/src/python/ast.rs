@@ -21,7 +21,7 @@ pub(super) enum Node {
     Leaf(Leaf),
     Concat(Vec<Node>),
     Alternation(Vec<Node>),
-    Repeat { node: Box<Node>, min: u32, max: Option<u32>, kind: Kind },
+    Repeat { node: Box<Node>, min: u32, max: Option<u32>, kind: RepeatKind },
     Group { index: usize, node: Box<Node> },
     Atomic(Box<Node>),
     Lookaround { node: Box<Node>, negate: bool, behind: Option<u32> },
@@ -40,7 +40,7 @@ pub(super) struct Leaf {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RepeatKind {
     Greedy,
     Lazy,
     Possessive,

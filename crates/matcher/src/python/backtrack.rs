@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::ast::Kind;
+use super::ast::RepeatKind;
 use super::program::{Inst, Program};
 use crate::python::text::{decode, decode_last};
 
@@ -300,7 +300,7 @@ impl Run<'_> {
         at: usize,
     ) -> Result<Option<(usize, usize)>, StepLimit> {
         let Inst::Many { set, min, max, kind } = inst else { return Ok(None) };
-        let max_count = if *kind == Kind::Lazy { *min } else { max.unwrap_or(u32::MAX) };
+        let max_count = if *kind == RepeatKind::Lazy { *min } else { max.unwrap_or(u32::MAX) };
         let (mut end, mut low, mut count) = (at, at, 0);
         while count < max_count {
             let Some((_, len)) = decode(self.text, end).filter(|d| set.contains(d.0)) else {
@@ -317,10 +317,10 @@ impl Run<'_> {
             return Ok(None);
         }
         match kind {
-            Kind::Greedy if end > low => {
+            RepeatKind::Greedy if end > low => {
                 self.push(Frame::GiveBack { pc: index(pc + 1), low, at: end })?;
             }
-            Kind::Lazy => {
+            RepeatKind::Lazy => {
                 let left = max.unwrap_or(u32::MAX) - min;
                 if left > 0 {
                     self.push(Frame::TakeMore { pc: index(pc), at: end, left })?;

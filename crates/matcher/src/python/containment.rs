@@ -1,20 +1,14 @@
 //! The literals that a pattern requires, to find patterns that match everything
 //! another pattern matches.
 
-use super::analysis::{always_matches, single_char};
-use super::ast::{Kind, Node};
+use super::analysis::always_matches;
+use super::ast::Node;
+use super::literals::{Letter, required_runs};
 use super::parse::parse;
 
 /// The literals that each alternative of a pattern requires.
 #[derive(Debug)]
 pub(crate) struct LiteralSketch(Vec<Alternative>);
-
-/// A character, or an ASCII letter (in lower case) in either case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Letter {
-    character: u32,
-    folded: bool,
-}
 
 #[derive(Debug, Default)]
 struct Alternative {
@@ -53,10 +47,7 @@ impl LiteralSketch {
 
 impl Alternative {
     fn new(node: &Node) -> Self {
-        let mut finder = RunFinder::default();
-        finder.node(node);
-        finder.end_run();
-        Self { runs: finder.runs, literal: literal(node) }
+        Self { runs: required_runs(node), literal: literal(node) }
     }
 }
 
@@ -93,7 +84,7 @@ fn literal(node: &Node) -> Option<Vec<Letter>> {
 fn letters(node: &Node, run: &mut Vec<Letter>) -> bool {
     match node {
         Node::Leaf(_) => {
-            let letter = letter(node);
+            let letter = Letter::new(node);
             run.extend(letter);
             letter.is_some()
         }
@@ -103,49 +94,6 @@ fn letters(node: &Node, run: &mut Vec<Letter>) -> bool {
         Node::Group { node, .. } | Node::Atomic(node) => letters(node, run),
         Node::Empty => true,
         _ => false,
-    }
-}
-
-fn letter(node: &Node) -> Option<Letter> {
-    let Node::Leaf(leaf) = node else { return None };
-    single_char(leaf.set.ranges()).map(|(character, folded)| Letter { character, folded })
-}
-
-#[derive(Default)]
-struct RunFinder {
-    run: Vec<Letter>,
-    runs: Vec<Vec<Letter>>,
-}
-
-impl RunFinder {
-    fn node(&mut self, node: &Node) {
-        match node {
-            Node::Leaf(_) => match letter(node) {
-                Some(letter) => self.run.push(letter),
-                None => self.end_run(),
-            },
-            Node::Concat(nodes) => nodes.iter().for_each(|n| self.node(n)),
-            // A group with flags.
-            Node::Alternation(nodes) if nodes.len() == 1 => {
-                nodes.iter().for_each(|n| self.node(n));
-            }
-            Node::Group { node, .. } | Node::Atomic(node) => self.node(node),
-            Node::Repeat { node, min: 1.., kind, .. } if *kind != Kind::Possessive => {
-                // The repeated item occurs at least once. The text before and
-                // after the repeat is not adjacent to each iteration.
-                self.end_run();
-                self.node(node);
-                self.end_run();
-            }
-            Node::Assert(_) | Node::Empty => {}
-            _ => self.end_run(),
-        }
-    }
-
-    fn end_run(&mut self) {
-        if !self.run.is_empty() {
-            self.runs.push(std::mem::take(&mut self.run));
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::text::{Kind, encode};
+use super::text::{TextKind, encode};
 use super::*;
 
 /// One line of a table: pattern, text and result of `re.search`.
@@ -114,7 +114,7 @@ fn compare(table: &str) -> (Counts, usize) {
         let find = format_result(pattern.find(text, &mut vm, 1_000_000));
         let mut steps = 1_000_000;
         let backtracking = format_result(vm.find(&pattern.program, text, &mut steps));
-        let kind = Kind::classify(text);
+        let kind = TextKind::classify(text);
         let mut utf8_form = Vec::new();
         encode(text, &mut utf8_form);
         let forms = Text { bytes: text, utf8_form: &utf8_form, kind };

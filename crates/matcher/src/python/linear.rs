@@ -16,7 +16,7 @@ use regex_automata::nfa::thompson::{self, NFA};
 use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind};
 
-use super::text::Kind;
+use super::text::TextKind;
 
 /// Memory limits of a pattern's program in bytes: for ASCII text, and for any
 /// text. The latter is also a limit for all rules together.
@@ -83,12 +83,12 @@ impl Linear {
 
     /// The automaton for a kind of text, and whether it takes the encoded form;
     /// `None` if there is none.
-    fn automaton(&self, kind: Kind) -> Option<(&Automaton, bool)> {
-        if kind == Kind::Ascii {
+    fn automaton(&self, kind: TextKind) -> Option<(&Automaton, bool)> {
+        if kind == TextKind::Ascii {
             return Some((&self.ascii, false));
         }
         let unicode = self.unicode.as_ref()?;
-        if unicode.has_word_boundary && kind == Kind::Other {
+        if unicode.has_word_boundary && kind == TextKind::Other {
             return None;
         }
         let new = || Automaton::new(&unicode.pattern, true, None);
@@ -101,7 +101,7 @@ impl Linear {
         &self,
         text: &[u8],
         encoded: &[u8],
-        kind: Kind,
+        kind: TextKind,
         work_left: &mut u64,
     ) -> Option<bool> {
         let (automaton, is_encoded) = self.automaton(kind)?;
@@ -118,14 +118,19 @@ impl Linear {
 
     /// The same with bounded time for every pattern and text.
     #[cfg(test)]
-    pub(super) fn is_match_bounded(&self, text: &[u8], encoded: &[u8], kind: Kind) -> Option<bool> {
+    pub(super) fn is_match_bounded(
+        &self,
+        text: &[u8],
+        encoded: &[u8],
+        kind: TextKind,
+    ) -> Option<bool> {
         let (automaton, is_encoded) = self.automaton(kind)?;
         automaton.bounded()?.is_match(if is_encoded { encoded } else { text })
     }
 
     /// The regex that finds the match, and whether it takes the encoded form;
     /// `None` if there is none, or it could exceed the budget.
-    pub(super) fn regex(&self, text: &[u8], kind: Kind) -> Option<(&Regex, bool)> {
+    pub(super) fn regex(&self, text: &[u8], kind: TextKind) -> Option<(&Regex, bool)> {
         let (automaton, is_encoded) = self.automaton(kind)?;
         let is_affordable = automaton.max_work(text.len()) <= MAX_WORK;
         is_affordable.then_some((&automaton.regex, is_encoded))

@@ -20,6 +20,7 @@ mod escape;
 mod factor;
 mod group;
 mod linear;
+mod literals;
 mod name_table;
 mod names;
 mod parse;
@@ -42,7 +43,7 @@ pub(crate) use linear::{MAX_WORK, UNICODE_LIMIT};
 
 use linear::Linear;
 use program::Program;
-use text::{Kind, decoded_offset, encode};
+use text::{TextKind, decoded_offset, encode};
 use translate::{Target, translate};
 
 /// Maximum length of a pattern in bytes.
@@ -56,7 +57,7 @@ pub(crate) struct Text<'a> {
     pub(crate) bytes: &'a [u8],
     /// The same in the form of [`encode`]; equal to `bytes` if they are UTF-8.
     pub(crate) utf8_form: &'a [u8],
-    pub(crate) kind: Kind,
+    pub(crate) kind: TextKind,
 }
 
 /// The remaining work for a text.
@@ -106,7 +107,7 @@ impl Pattern {
             linear = Some(Linear::new(&ascii, unicode, memory, size).ok_or_else(too_large)?);
         }
         Ok(Self {
-            literal: analysis::literal(&node),
+            literal: literals::longest_literal(&node),
             may_need_space: analysis::may_need_space(&node, linear.is_some()),
             can_be_empty: analysis::can_be_empty(&node),
             always_matches: analysis::always_matches(&node),
@@ -138,7 +139,7 @@ impl Pattern {
         vm: &mut BacktrackVm,
         steps: u64,
     ) -> Result<Option<Range<usize>>, StepLimit> {
-        let kind = Kind::classify(text);
+        let kind = TextKind::classify(text);
         let mut steps_left = steps;
         let linear = self.linear.as_ref().and_then(|l| l.regex(text, kind));
         let Some((regex, is_encoded)) = linear else {

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::ast::{Assert, Flags, Fold, Kind, Leaf, Node};
+use super::ast::{Assert, Flags, Fold, Leaf, Node, RepeatKind};
 use super::class::{Class, Item};
 use super::factor::{join_alternatives, search_prefix};
 use super::possessive::{can_lose_groups, find_unreliable_group, groups_of};
@@ -279,11 +279,11 @@ impl Parser {
             return Err(err("multiple repeat", at, span, help));
         }
         let kind = if self.tokens.consume_if('?') {
-            Kind::Lazy
+            RepeatKind::Lazy
         } else if self.tokens.consume_if('+') {
-            Kind::Possessive
+            RepeatKind::Possessive
         } else {
-            Kind::Greedy
+            RepeatKind::Greedy
         };
         if can_lose_groups(&part.node, max, kind)
             && let Some(groups) = groups_of(&part.node)

@@ -7,7 +7,7 @@
 //! restore groups. A reference to a group of such a repeat is therefore reliable
 //! only if the group matched in the same iteration; any other is rejected.
 
-use super::ast::{Kind, Node};
+use super::ast::{Node, RepeatKind};
 
 /// A group in one of these repeats (first and last group of each) that is
 /// referenced although CPython may have lost it.
@@ -29,8 +29,10 @@ pub(super) fn find_unreliable_group(
 
 /// Whether a repeat can lose groups: it is possessive, can have more than one
 /// iteration, and has alternatives.
-pub(super) fn can_lose_groups(node: &Node, max: Option<u32>, kind: Kind) -> bool {
-    kind == Kind::Possessive && max.is_none_or(|max| max > 1) && any(node, &mut has_alternatives)
+pub(super) fn can_lose_groups(node: &Node, max: Option<u32>, kind: RepeatKind) -> bool {
+    kind == RepeatKind::Possessive
+        && max.is_none_or(|max| max > 1)
+        && any(node, &mut has_alternatives)
 }
 
 fn has_alternatives(node: &Node) -> bool {
@@ -99,7 +101,7 @@ impl Visitor {
                 unreliable
             }
             Node::Repeat { node, min, kind, .. } => {
-                if *min == 0 || *kind == Kind::Possessive {
+                if *min == 0 || *kind == RepeatKind::Possessive {
                     self.visit_optional(node)
                 } else {
                     self.node(node)

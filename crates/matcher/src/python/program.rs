@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ast::{Assert, Fold, Kind, Node};
+use super::ast::{Assert, Fold, Node, RepeatKind};
 use super::set::CharSet;
 
 /// An instruction. Without a target, the next instruction follows.
@@ -14,7 +14,7 @@ pub(super) enum Inst {
         set: Arc<CharSet>,
         min: u32,
         max: Option<u32>,
-        kind: Kind,
+        kind: RepeatKind,
     },
     Assert(Assert),
     /// Tries the first target, then the second.
@@ -172,12 +172,12 @@ impl Compiler {
         }
     }
 
-    fn repeat(&mut self, node: &Node, min: u32, max: Option<u32>, kind: Kind) {
+    fn repeat(&mut self, node: &Node, min: u32, max: Option<u32>, kind: RepeatKind) {
         if let Node::Leaf(leaf) = node {
             self.push(Inst::Many { set: Arc::clone(&leaf.set), min, max, kind });
             return;
         }
-        if kind == Kind::Possessive {
+        if kind == RepeatKind::Possessive {
             self.emit_isolated(node, |exit| Inst::Possessive { min, max, exit });
             return;
         }
@@ -188,7 +188,10 @@ impl Compiler {
         self.node(node);
         self.push(Inst::Jump(iteration));
         let exit = self.insts.len();
-        self.set(iteration, Inst::LoopIter { repeat, min, max, lazy: kind == Kind::Lazy, exit });
+        self.set(
+            iteration,
+            Inst::LoopIter { repeat, min, max, lazy: kind == RepeatKind::Lazy, exit },
+        );
     }
 }
 

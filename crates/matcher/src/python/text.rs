@@ -60,7 +60,7 @@ pub(super) fn surrogateescaped(byte: u8) -> u32 {
 
 /// The kind of a text, which determines the engines that can match it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TextKind {
     Ascii,
     /// UTF-8 for which `regex` and Python agree about word characters.
     CommonUnicode,
@@ -68,7 +68,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Kind {
+impl TextKind {
     pub(crate) fn classify(text: &[u8]) -> Self {
         if text.is_ascii() {
             return Self::Ascii;

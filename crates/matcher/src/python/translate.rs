@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use super::ast::{Assert, Kind, Node};
+use super::ast::{Assert, Node, RepeatKind};
 use super::set::CharSet;
 
 /// The text that the translation is for.
@@ -53,7 +53,7 @@ impl Printer {
                 }
                 self.out.push(')');
             }
-            Node::Repeat { kind: Kind::Possessive, .. } => return None,
+            Node::Repeat { kind: RepeatKind::Possessive, .. } => return None,
             Node::Repeat { node, min, max, kind } => {
                 self.out.push_str("(?:");
                 self.node(node, last && *max == Some(1))?;
@@ -65,7 +65,7 @@ impl Printer {
                     (min, None) => write!(self.out, "{{{min},}}").ok()?,
                     (min, Some(max)) => write!(self.out, "{{{min},{max}}}").ok()?,
                 }
-                if *kind == Kind::Lazy {
+                if *kind == RepeatKind::Lazy {
                     self.out.push('?');
                 }
             }
