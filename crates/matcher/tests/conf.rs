@@ -224,11 +224,11 @@ fn rule_above_step_limit_is_not_tried_again() {
     let mut coverage = CoverageCheck::new(&rules);
     let hostile = [&[b'a'; 5_000][..], b"!"].concat();
     // The budget is enough for about two hundred of them.
-    for _ in 0..2_000 {
+    for _ in 0..400 {
         coverage.record(&hostile);
     }
     coverage.record(b"aa");
-    assert_eq!(coverage.matched().collect::<Vec<_>>(), [0, 2_000]);
+    assert_eq!(coverage.matched().collect::<Vec<_>>(), [0, 400]);
     let diagnostics = coverage.diagnostics();
     assert_eq!(diagnostics.len(), 1);
     assert!(diagnostics[0].message.contains("step limit"), "{diagnostics:?}");
@@ -291,7 +291,8 @@ fn pattern_size_is_limited() {
         (r"(?=x)(?:a{1000}){1000}", true),
     ] {
         let conf = Conf::parse(format!("image {pattern}").as_bytes());
-        assert_eq!(!conf.has_errors(), is_accepted, "{:.40}: {:?}", pattern, conf.diagnostics);
+        let message = conf.diagnostics.first().map(|d| &d.message);
+        assert_eq!(!conf.has_errors(), is_accepted, "{pattern:.40}: {message:?}");
     }
     // Each is below the limit of a pattern, their sum is above the limit of all.
     let many: String = (0..400).map(|i| format!("image{i} (?:ab{i}c){{3000}}\n")).collect();
