@@ -187,7 +187,7 @@ impl CmdlineReader {
         pending.retain(|&index| {
             let user = self.real_uid(self.requested[index]);
             let stuck = stuck_users.iter().filter(|&&stuck_user| stuck_user == Some(user)).count();
-            let stays = stuck < MAX_STUCK_PER_USER && !self.stuck.is_full_for(user);
+            let stays = stuck < MAX_STUCK_PER_USER && !self.stuck.is_user_at_limit(user);
             if !stays {
                 each(index, CmdlineResult::Deferred);
             }
@@ -202,7 +202,7 @@ impl CmdlineReader {
     fn real_uid(&self, pid: u32) -> Option<u32> {
         let mut name = ProcPath::new();
         let mut buffer = [0; 4096];
-        let name = name.of(ProcDir::Pid(pid), c"status");
+        let name = name.build(ProcDir::Pid(pid), c"status");
         let file = rustix::fs::openat(&self.dir, name, READ, Mode::empty()).ok()?;
         let text = pread_start(&file, &mut buffer).value()?;
         // With very many groups the text does not fit.
@@ -364,7 +364,7 @@ fn open_proc(proc: &Path) -> Result<OwnedFd, Errno> {
 /// Reads a command line, up to [`MAX_CMDLINE`], into an empty buffer.
 fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
     let mut name = ProcPath::new();
-    let name = name.of(ProcDir::Pid(pid), c"cmdline");
+    let name = name.build(ProcDir::Pid(pid), c"cmdline");
     let file = match rustix::fs::openat(proc, name, READ, Mode::empty()) {
         Ok(file) => file,
         Err(errno) => return errno.into(),

@@ -99,7 +99,7 @@ impl ProcessFds {
     /// `/proc/PID/io`.
     pub(crate) fn io(&mut self, access: Access<'_>) -> Outcome<Io> {
         let mut buffer = [0; 512];
-        self.with(access, File::Io, |file| {
+        self.read_through(access, File::Io, |file| {
             pread_start(file, &mut buffer).and_then(|bytes| parsed(Io::parse(bytes)))
         })
     }
@@ -108,7 +108,7 @@ impl ProcessFds {
     /// other threads live.
     pub(crate) fn statm(&mut self, access: Access<'_>) -> Outcome<Statm> {
         let mut buffer = [0; 256];
-        self.with(access, File::Statm, |file| {
+        self.read_through(access, File::Statm, |file| {
             pread_start(file, &mut buffer).and_then(|bytes| parsed(Statm::parse(bytes)))
         })
     }
@@ -121,7 +121,7 @@ impl ProcessFds {
         dir_reader: &mut ProcDirReader,
     ) -> Outcome<u64> {
         if access.procfs.fast.fd_count_from_size {
-            return self.stat_of(access, File::Fd).map(|stat| stat.st_size.cast_unsigned());
+            return self.stat_dir(access, File::Fd).map(|stat| stat.st_size.cast_unsigned());
         }
         open_dir(access.procfs, access.key, c"fd").and_then(|dir| dir_reader.count(&dir))
     }
@@ -130,7 +130,7 @@ impl ProcessFds {
     /// [`statm`](Self::statm) afterwards to verify the process.
     pub(crate) fn threads(&mut self, access: Access<'_>) -> Outcome<u64> {
         // The directory itself and `.` are links too. Nothing else shows the exit.
-        self.stat_of(access, File::Task).and_then(|stat| match stat.st_nlink {
+        self.stat_dir(access, File::Task).and_then(|stat| match stat.st_nlink {
             0..=2 => Outcome::Exited,
             links => Outcome::Value(links - 2),
         })
@@ -151,17 +151,17 @@ impl ProcessFds {
     /// stat(2) of a directory: through the descriptor, or by path if none may be held open. The
     /// path may be that of the next process with this pid, but then the open `statm` shows that
     /// this one has exited.
-    fn stat_of(&mut self, access: Access<'_>, file: File) -> Outcome<rustix::fs::Stat> {
+    fn stat_dir(&mut self, access: Access<'_>, file: File) -> Outcome<rustix::fs::Stat> {
         if self.0[File::Statm as usize].is_some() && !access.allowance.covers(file) {
             let mut name = ProcPath::new();
-            let name = name.of(ProcDir::Pid(access.key.pid), file.name().0);
-            return statat(access.procfs, name);
+            let name = name.build(ProcDir::Pid(access.key.pid), file.name().0);
+            return access.procfs.statat(name);
         }
-        self.with(access, file, |dir| rustix::fs::fstat(dir).into())
+        self.read_through(access, file, |dir| rustix::fs::fstat(dir).into())
     }
 
     /// Reads through the descriptor that is held open, or through one opened for this read.
-    fn with<T>(
+    fn read_through<T>(
         &mut self,
         access: Access<'_>,
         file: File,
@@ -182,10 +182,6 @@ impl ProcessFds {
     }
 }
 
-fn statat(procfs: &Procfs, path: &CStr) -> Outcome<rustix::fs::Stat> {
-    rustix::fs::statat(&procfs.dir, path, rustix::fs::AtFlags::empty()).into()
-}
-
 /// Opens a file of this process and of no other: opens the directory, compares it with the key,
 /// then opens the file relative to the directory. A reused pid is [`Outcome::Exited`].
 fn open_in(procfs: &Procfs, key: ProcessKey, name: &CStr, flags: OFlags) -> Outcome<OwnedFd> {
@@ -197,7 +193,7 @@ fn open_in(procfs: &Procfs, key: ProcessKey, name: &CStr, flags: OFlags) -> Outc
 /// is the same: then the kernel had dropped the entry from its cache.
 fn open_process_dir(procfs: &Procfs, key: ProcessKey) -> Outcome<OwnedFd> {
     let mut name = ProcPath::new();
-    let name = name.of(ProcDir::Pid(key.pid), c"");
+    let name = name.build(ProcDir::Pid(key.pid), c"");
     let dir = rustix::fs::openat(&procfs.dir, name, O_PATH_DIR, Mode::empty());
     Outcome::from(dir).and_then(|dir| match rustix::fs::fstat(&dir) {
         Ok(stat) if stat.st_ino == key.inode => Outcome::Value(dir),
@@ -234,14 +230,14 @@ pub(crate) fn is_alive(procfs: &Procfs, key: ProcessKey) -> bool {
 /// Whether the process with this pid is the one that was listed.
 pub(crate) fn inode_matches(procfs: &Procfs, key: ProcessKey) -> bool {
     let mut name = ProcPath::new();
-    let stat = statat(procfs, name.of(ProcDir::Pid(key.pid), c""));
+    let stat = procfs.statat(name.build(ProcDir::Pid(key.pid), c""));
     stat.value().is_some_and(|stat| stat.st_ino == key.inode)
 }
 
 /// Whether a process has a thread.
 pub(crate) fn has_thread(procfs: &Procfs, pid: u32, tid: u32) -> bool {
     let mut name = ProcPath::new();
-    statat(procfs, name.of(ProcDir::Thread(pid, tid), c"")).value().is_some()
+    procfs.statat(name.build(ProcDir::Thread(pid, tid), c"")).value().is_some()
 }
 
 /// The first fields of `/proc/PID/stat`, opened for this read.
@@ -250,7 +246,7 @@ pub(crate) fn stat<'b>(
     pid: u32,
     buffer: &'b mut [u8; 1024],
 ) -> Outcome<StatCore<'b>> {
-    procfs.read_of(pid, c"stat", buffer).and_then(|bytes| parsed(StatCore::parse(bytes)))
+    procfs.read_process_file(pid, c"stat", buffer).and_then(|bytes| parsed(StatCore::parse(bytes)))
 }
 
 /// A field of `/proc/PID/stat`, opened by its path for this read.
@@ -261,7 +257,7 @@ pub(crate) fn stat_by_path(
 ) -> Outcome<u64> {
     let mut buffer = [0; MAX_STAT];
     procfs
-        .read_of(pid, c"stat", &mut buffer)
+        .read_process_file(pid, c"stat", &mut buffer)
         .and_then(|bytes| parsed(Stat::parse(bytes)))
         .map(|stat| field(&stat))
 }
@@ -295,7 +291,7 @@ pub(crate) fn live_thread(
 pub(crate) fn statm_at(procfs: &Procfs, thread: ProcDir) -> Outcome<Statm> {
     let mut name = ProcPath::new();
     let mut buffer = [0; 256];
-    let bytes = procfs.read(name.of(thread, c"statm"), &mut buffer);
+    let bytes = procfs.read(name.build(thread, c"statm"), &mut buffer);
     bytes.and_then(|bytes| parsed(Statm::parse(bytes)))
 }
 
@@ -307,7 +303,7 @@ pub(crate) fn descriptors_at(
 ) -> Outcome<u64> {
     if procfs.fast.fd_count_from_size {
         let mut name = ProcPath::new();
-        let stat = statat(procfs, name.of(thread, c"fd"));
+        let stat = procfs.statat(name.build(thread, c"fd"));
         return stat.map(|stat| stat.st_size.cast_unsigned());
     }
     open_fd_dir_at(procfs, thread).and_then(|dir| dir_reader.count(&dir))
@@ -316,7 +312,7 @@ pub(crate) fn descriptors_at(
 /// Opens the directory of a thread's descriptors for listing.
 pub(crate) fn open_fd_dir_at(procfs: &Procfs, thread: ProcDir) -> Outcome<OwnedFd> {
     let mut name = ProcPath::new();
-    let (name, flags) = (name.of(thread, c"fd"), READ.union(OFlags::DIRECTORY));
+    let (name, flags) = (name.build(thread, c"fd"), READ.union(OFlags::DIRECTORY));
     rustix::fs::openat(&procfs.dir, name, flags, Mode::empty()).into()
 }
 

@@ -49,10 +49,10 @@ impl Procfs {
             return FastPaths::NONE;
         }
         self.self_netns = self.read_netns(ProcDir::SelfDir).value();
-        let fd = self.stat_of(c"self/fd");
+        let fd = self.statat(c"self/fd").value();
         // Threads may start or exit between the two reads.
         let task_links = |_| {
-            let task = self.stat_of(c"self/task");
+            let task = self.statat(c"self/task").value();
             task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.self_thread_count())
         };
         let is_own_pid_namespace = self.is_own_pid_namespace();
@@ -105,8 +105,9 @@ impl Procfs {
         Some(StatCore::parse(bytes).ok()?.num_threads)
     }
 
-    fn stat_of(&self, name: &CStr) -> Option<rustix::fs::Stat> {
-        rustix::fs::statat(&self.dir, name, rustix::fs::AtFlags::empty()).ok()
+    /// stat(2) of a path relative to `/proc`.
+    pub(crate) fn statat(&self, path: &CStr) -> Outcome<rustix::fs::Stat> {
+        rustix::fs::statat(&self.dir, path, rustix::fs::AtFlags::empty()).into()
     }
 
     /// The inode of a process's network namespace, from `ns/net`. Needs ptrace
@@ -114,7 +115,7 @@ impl Procfs {
     pub(crate) fn read_netns(&self, process: ProcDir) -> Outcome<u32> {
         let mut name = ProcPath::new();
         let mut buffer = [0; 64];
-        let link = read_link(&self.dir, name.of(process, c"ns/net"), &mut buffer);
+        let link = read_link(&self.dir, name.build(process, c"ns/net"), &mut buffer);
         link.and_then(|link| match FdTarget::parse(link) {
             // The kernel assigns these inodes from 32 bits.
             FdTarget::Namespace { inode, .. } => {
@@ -133,14 +134,14 @@ impl Procfs {
     }
 
     /// Reads a small file of a process.
-    pub(crate) fn read_of<'b>(
+    pub(crate) fn read_process_file<'b>(
         &self,
         pid: u32,
         file: &CStr,
         buffer: &'b mut [u8],
     ) -> Outcome<&'b [u8]> {
         let mut name = ProcPath::new();
-        self.read(name.of(ProcDir::Pid(pid), file), buffer)
+        self.read(name.build(ProcDir::Pid(pid), file), buffer)
     }
 }
 
@@ -195,7 +196,7 @@ impl ProcPath {
 
     /// The path of `file` in a process's directory; of the directory itself if
     /// `file` is empty.
-    pub(crate) fn of(&mut self, process: ProcDir, file: &CStr) -> &CStr {
+    pub(crate) fn build(&mut self, process: ProcDir, file: &CStr) -> &CStr {
         let mut end = 0;
         match process {
             ProcDir::SelfDir => self.push(&mut end, b"self"),
@@ -247,13 +248,13 @@ mod tests {
     #[test]
     fn names_are_relative_to_proc() {
         let mut name = ProcPath::new();
-        assert_eq!(name.of(ProcDir::Pid(1), c"io"), c"1/io");
-        assert_eq!(name.of(ProcDir::SelfDir, c"ns/net"), c"self/ns/net");
+        assert_eq!(name.build(ProcDir::Pid(1), c"io"), c"1/io");
+        assert_eq!(name.build(ProcDir::SelfDir, c"ns/net"), c"self/ns/net");
         assert_eq!(
-            name.of(ProcDir::Thread(u32::MAX, u32::MAX), c"statm"),
+            name.build(ProcDir::Thread(u32::MAX, u32::MAX), c"statm"),
             c"4294967295/task/4294967295/statm"
         );
-        assert_eq!(name.of(ProcDir::Pid(4194304), c""), c"4194304");
+        assert_eq!(name.build(ProcDir::Pid(4194304), c""), c"4194304");
     }
 
     #[test]

@@ -55,38 +55,38 @@ impl SockDiag {
         Ok(SockDiag { socket, buffer: vec![0; 32 * 1024], sequence: 0 })
     }
 
-    /// Calls `found` with the inode of each established socket of a protocol, in
+    /// Calls `each` with the inode of each established socket of a protocol, in
     /// both address families.
     ///
     /// # Errors
-    /// `ENOENT` and others if the kernel has no sock_diag for it; then `found` was
+    /// `ENOENT` and others if the kernel has no sock_diag for it; then `each` was
     /// not called.
     pub(crate) fn established(
         &mut self,
         protocol: Protocol,
-        found: &mut dyn FnMut(u64),
+        each: &mut dyn FnMut(u64),
     ) -> Result<(), Errno> {
         match protocol {
-            Protocol::Tcp => self.dump(Request::Tcp, found),
+            Protocol::Tcp => self.dump(Request::Tcp, each),
             Protocol::Udp => {
-                self.dump(Request::Udp(AddressFamily::INET), found)?;
-                match self.dump(Request::Udp(AddressFamily::INET6), found) {
+                self.dump(Request::Udp(AddressFamily::INET), each)?;
+                match self.dump(Request::Udp(AddressFamily::INET6), each) {
                     // IPv6 is disabled.
                     Err(Errno::NOENT) => Ok(()),
                     result => result,
                 }
             }
-            Protocol::Unix => self.dump(Request::Unix, found),
+            Protocol::Unix => self.dump(Request::Unix, each),
         }
     }
 
-    /// One dump, repeated if a change interrupted it. A socket may then be found
-    /// twice.
-    fn dump(&mut self, request: Request, found: &mut dyn FnMut(u64)) -> Result<(), Errno> {
+    /// One dump, repeated if a change interrupted it. `each` may then be called twice
+    /// with a socket.
+    fn dump(&mut self, request: Request, each: &mut dyn FnMut(u64)) -> Result<(), Errno> {
         const TRIES: usize = 3;
         for _ in 0..TRIES {
             self.send(request)?;
-            if !self.receive(request, found)? {
+            if !self.receive(request, each)? {
                 break;
             }
         }
@@ -130,7 +130,7 @@ impl SockDiag {
     }
 
     /// Receives one response; returns whether it was interrupted.
-    fn receive(&mut self, request: Request, found: &mut dyn FnMut(u64)) -> Result<bool, Errno> {
+    fn receive(&mut self, request: Request, each: &mut dyn FnMut(u64)) -> Result<bool, Errno> {
         let mut interrupted = false;
         loop {
             let received =
@@ -158,7 +158,7 @@ impl SockDiag {
                     }
                     _ => {
                         if let Some(inode) = message.inode(request) {
-                            found(inode);
+                            each(inode);
                         }
                     }
                 }

@@ -58,7 +58,7 @@ impl SocketTables {
         !is_self || !self.supports(protocol)
     }
 
-    /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in a process's
+    /// Calls `each` with the inode of each ESTABLISHED socket of a protocol in a process's
     /// network namespace; possibly twice with the same one if the table changes meanwhile.
     /// `is_self`: it is the network namespace of this process.
     pub(crate) fn established(
@@ -67,22 +67,22 @@ impl SocketTables {
         process: ProcDir,
         is_self: bool,
         protocol: Protocol,
-        found: &mut dyn FnMut(u64),
+        each: &mut dyn FnMut(u64),
     ) -> Outcome<()> {
         // After an error the text table is read. It contains the sockets found so far again.
-        if is_self && self.dump(protocol, found) {
+        if is_self && self.dump(protocol, each) {
             return Outcome::Value(());
         }
-        self.read_text(procfs, process, protocol, found)
+        self.read_text(procfs, process, protocol, each)
     }
 
     /// Finds the sockets by sock_diag; returns whether these are all.
-    fn dump(&mut self, protocol: Protocol, found: &mut dyn FnMut(u64)) -> bool {
+    fn dump(&mut self, protocol: Protocol, each: &mut dyn FnMut(u64)) -> bool {
         let unsupported = &mut self.unsupported[protocol as usize];
         let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| !*unsupported) else {
             return false;
         };
-        let result = sock_diag.established(protocol, found);
+        let result = sock_diag.established(protocol, each);
         if let Err(errno) = result {
             *unsupported = matches!(
                 errno,
@@ -97,7 +97,7 @@ impl SocketTables {
         procfs: &Procfs,
         process: ProcDir,
         protocol: Protocol,
-        found: &mut dyn FnMut(u64),
+        each: &mut dyn FnMut(u64),
     ) -> Outcome<()> {
         let (first, second) = match protocol {
             Protocol::Tcp => (c"net/tcp", Some(c"net/tcp6")),
@@ -106,10 +106,10 @@ impl SocketTables {
         };
         let mut name = ProcPath::new();
         let open = |name: &mut ProcPath, file| {
-            rustix::fs::openat(&procfs.dir, name.of(process, file), READ, Mode::empty())
+            rustix::fs::openat(&procfs.dir, name.build(process, file), READ, Mode::empty())
         };
         Outcome::from(open(&mut name, first))
-            .and_then(|file| self.rows(&file, protocol, found))
+            .and_then(|file| self.rows(&file, protocol, each))
             .and_then(|()| match second.map(|second| open(&mut name, second)) {
                 None => Outcome::Value(()),
                 // The file does not exist if IPv6 is disabled, and if the process has
@@ -118,16 +118,16 @@ impl SocketTables {
                     Outcome::from(open(&mut name, first)).map(drop::<OwnedFd>)
                 }
                 Some(Err(errno)) => errno.into(),
-                Some(Ok(file)) => self.rows(&file, protocol, found),
+                Some(Ok(file)) => self.rows(&file, protocol, each),
             })
     }
 
-    /// Reads a socket table page by page. Skips the header and lines that are not valid rows.
+    /// Reads the rows of a table, page by page. Skips the header and lines that are not valid rows.
     fn rows(
         &mut self,
         file: &OwnedFd,
         protocol: Protocol,
-        found: &mut dyn FnMut(u64),
+        each: &mut dyn FnMut(u64),
     ) -> Outcome<()> {
         let mut held = 0;
         loop {
@@ -145,7 +145,7 @@ impl SocketTables {
             // 0 is a socket without a descriptor.
             let mut row = |inode: u64| {
                 if inode != 0 {
-                    found(inode);
+                    each(inode);
                 }
             };
             let rest = match protocol {

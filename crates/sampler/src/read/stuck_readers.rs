@@ -63,7 +63,7 @@ impl StuckReaders {
     }
 
     /// Whether the limit of this user is reached.
-    pub(crate) fn is_full_for(&self, user: Option<u32>) -> bool {
+    pub(crate) fn is_user_at_limit(&self, user: Option<u32>) -> bool {
         self.readers.iter().filter(|reader| reader.user == user).count() >= self.limits.per_user
     }
 }
