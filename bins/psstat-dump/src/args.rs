@@ -277,7 +277,7 @@ pub fn command() -> clap::Command {
             continue;
         }
         last = column.key;
-        let mark = if column.shown { '*' } else { ' ' };
+        let mark = if column.is_default { '*' } else { ' ' };
         // Writing to a String cannot fail.
         let _ = writeln!(help, "  {mark} {:<24} {}", column.key, column.description);
     }

@@ -56,7 +56,7 @@ pub use health::{Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;
 pub use numbers::Numbers;
-pub use options::{FastPaths, Options};
+pub use options::{FDS_PER_PROCESS, FastPaths, Options, RESERVED_FDS};
 pub use read::thread::spawn_with_private_fd_table;
 pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};

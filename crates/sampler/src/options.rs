@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Maximum number of descriptors that a sampler keeps open per process.
+pub const FDS_PER_PROCESS: usize = 4;
+/// Number of descriptors under the soft limit that a sampler leaves for everything else.
+pub const RESERVED_FDS: usize = 64;
+
 /// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a
 /// live machine.
 #[derive(Clone, Debug)]
@@ -12,10 +17,10 @@ pub struct Options {
     pub proc_root: PathBuf,
     /// Time between the two readings of CPU time; default 1 s.
     pub window: Duration,
-    /// Maximum number of descriptors held open, up to four per process; with
+    /// Maximum number of descriptors held open, up to [`FDS_PER_PROCESS`] per process; with
     /// fewer, some files are reopened at each reading. Default (`None`) and upper
     /// bound: the descriptors available under the soft limit (`RLIMIT_NOFILE`)
-    /// when the sampler is created, minus 64 for everything else.
+    /// when the sampler is created, minus [`RESERVED_FDS`].
     pub max_open_fds: Option<usize>,
     /// The fast paths to use if the kernel supports them; default all.
     pub fast_paths: FastPaths,

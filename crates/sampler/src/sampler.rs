@@ -8,7 +8,7 @@ use rustix::process::Resource;
 use crate::classifier::Classify;
 use crate::driver::Driver;
 use crate::live::LiveSource;
-use crate::options::{FastPaths, Options};
+use crate::options::{FastPaths, Options, RESERVED_FDS};
 use crate::sample::{ProcessSample, Sample};
 
 /// Reads live processes and computes the numbers of images from two readings of each.
@@ -40,9 +40,6 @@ pub enum Error {
     #[error("cannot start the thread that reads command lines: {0}")]
     Thread(std::io::Error),
 }
-
-/// Descriptors that are reserved for everything but files of processes.
-const RESERVE: usize = 64;
 
 impl Sampler {
     /// Opens the procfs and probes the fast paths.
@@ -120,5 +117,5 @@ impl Sampler {
 fn fd_limit() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    limit.saturating_sub(RESERVE)
+    limit.saturating_sub(RESERVED_FDS)
 }

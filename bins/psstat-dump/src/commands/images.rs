@@ -150,7 +150,9 @@ fn selected_columns(
         return args.columns.iter().map(|key| find_column(key, level)).collect();
     }
     // Scripts select fields by name.
-    Ok(columns::columns(level).filter(|column| column.shown || format != Format::Text).collect())
+    Ok(columns::columns(level)
+        .filter(|column| column.is_default || format != Format::Text)
+        .collect())
 }
 
 struct Printer {

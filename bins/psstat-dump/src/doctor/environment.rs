@@ -5,6 +5,7 @@ use std::path::Path;
 
 use psstat_matcher::file::{self, LoadError};
 use psstat_matcher::ownership::check_ownership;
+use psstat_sampler::{FDS_PER_PROCESS, RESERVED_FDS};
 use psstat_support::cmdline::{is_collector, is_tcollector};
 use psstat_support::procfs;
 use rustix::fs::inotify;
@@ -13,11 +14,6 @@ use rustix::process::{Resource, getrlimit};
 use super::Check;
 use crate::conf::{self, Location};
 use crate::table::units;
-
-/// Number of descriptors that the collector keeps open per process.
-const FDS_PER_PROCESS: u64 = 4;
-/// Descriptors for everything else.
-const RESERVE: u64 = 64;
 
 /// Whether the files of all processes can be kept open.
 pub(super) fn descriptors(proc: &Path) -> Check {
@@ -29,7 +25,8 @@ pub(super) fn descriptors(proc: &Path) -> Check {
 }
 
 fn descriptors_of(name: &'static str, processes: u64, soft: u64, hard: u64) -> Check {
-    let needed = processes.saturating_mul(FDS_PER_PROCESS).saturating_add(RESERVE);
+    let needed =
+        processes.saturating_mul(FDS_PER_PROCESS as u64).saturating_add(RESERVED_FDS as u64);
     if needed <= soft {
         let result = format!("{soft} allowed, enough to keep files of {processes} processes open");
         return Check::ok(name, result);

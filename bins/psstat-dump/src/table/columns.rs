@@ -83,7 +83,7 @@ pub struct Column {
     /// The rows that have the column; `None`: all.
     pub level: Option<Level>,
     /// Whether the column is shown by default.
-    pub shown: bool,
+    pub is_default: bool,
     /// The value.
     pub get: for<'a> fn(&'a Row) -> Cell<'a>,
 }
@@ -120,12 +120,12 @@ fn call_rate(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
     rate(row, get).map_or(Cell::Absent, Cell::CallRate)
 }
 
-/// A line of the list below: key, heading, field, level, shown, description, value.
+/// A line of the list below: key, heading, field, level, is_default, description, value.
 macro_rules! columns {
-    ($($key:literal $heading:literal $field:literal $level:expr, $shown:expr, $description:literal, $get:expr;)*) => {
+    ($($key:literal $heading:literal $field:literal $level:expr, $is_default:expr, $description:literal, $get:expr;)*) => {
         &[$(Column {
             key: $key, heading: $heading, field: $field, description: $description,
-            level: $level, shown: $shown, get: $get,
+            level: $level, is_default: $is_default, get: $get,
         }),*]
     };
 }

@@ -148,8 +148,9 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
         let text = match key {
             Key::Image(image) => {
                 let mark = if app.is_expanded(image) { '-' } else { '+' };
-                let bars = app.histories.get(image).map(|one| one.sparkline(app.metric, history));
-                numbers(row, &format!("{mark}{image}"), name) + &bars.unwrap_or_default()
+                let sparkline =
+                    app.histories.get(image).map(|one| one.sparkline(app.metric, history));
+                numbers(row, &format!("{mark}{image}"), name) + &sparkline.unwrap_or_default()
             }
             Key::Process(_, pid) => {
                 let id = row.id.as_ref();

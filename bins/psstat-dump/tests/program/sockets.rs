@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::run::{json as json_of, run, stdout, testproc, unique};
 
 fn sockets(pid: u32) -> Value {
-    let (status, page) = json_of(&["pid", &pid.to_string(), "--json"]);
+    let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
     assert_eq!(status, 0);
-    page["sockets"].clone()
+    report["sockets"].clone()
 }
 
 fn with<'s>(sockets: &'s Value, protocol: &str, state: &str) -> Vec<&'s Value> {
@@ -63,19 +63,19 @@ fn socketpair_ends_are_peers() {
     let mut testproc = testproc(&unique("peers"));
     testproc.unix_pairs(1).unwrap();
     testproc.unix_dgram_pairs(1).unwrap();
-    let (status, page) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
+    let (status, report) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
     assert_eq!(status, 0);
-    let descriptors = page["descriptors"]["list"].as_array().unwrap();
-    let own = |socket: &Value| {
+    let descriptors = report["descriptors"]["list"].as_array().unwrap();
+    let inode_of = |socket: &Value| {
         let fd: u64 = text(&socket["fds"]).parse().unwrap();
         let target = descriptors.iter().find(|d| d["fd"] == fd).unwrap()["target"].clone();
         text(&target).trim_start_matches("socket:[").trim_end_matches(']').parse().unwrap()
     };
     for protocol in ["unix stream", "unix dgram"] {
-        let list = with(&page["sockets"], protocol, "CONNECTED");
-        assert_eq!(list.len(), 2, "{page}");
+        let list = with(&report["sockets"], protocol, "CONNECTED");
+        assert_eq!(list.len(), 2, "{report}");
         for (one, other) in [(0, 1), (1, 0)] {
-            let peer: u64 = own(list[other]);
+            let peer: u64 = inode_of(list[other]);
             assert_eq!(list[one]["peer_inode"], peer);
         }
     }
@@ -141,8 +141,9 @@ fn sorted_and_counted_by_protocol_and_state() {
     assert_eq!(listening[0]["rx_queue_bytes"], Value::Null);
     assert_eq!(listening[0]["accept_queue"], json!(0));
 
-    let page = stdout(&run(&["pid", &testproc.pid().to_string()]));
-    let at = |line: &str| page.find(line).unwrap_or_else(|| panic!("no {line:?}\n{page}"));
+    let text_report = stdout(&run(&["pid", &testproc.pid().to_string()]));
+    let at =
+        |line: &str| text_report.find(line).unwrap_or_else(|| panic!("no {line:?}\n{text_report}"));
     let (counts, list) = (at("\n  by state\n    PROTOCOL "), at("\n  PROTOCOL "));
     let established = at("\n    tcp         ESTABLISHED 6\n");
     assert!(counts < established && established < list);

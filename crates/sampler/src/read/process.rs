@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use super::proc_dir::ProcDirReader;
 use super::procfs::{O_PATH_DIR, ProcDir, ProcPath, Procfs, READ, pread_start};
 use crate::ids::ProcessKey;
+use crate::options::FDS_PER_PROCESS;
 use crate::read::outcome::Outcome;
 
 /// The division of the fd budget, most useful files first: `io` of all processes, then their
@@ -27,7 +28,7 @@ pub(crate) struct FdBudget {
 
 impl FdBudget {
     /// Descriptors per process if the budget suffices.
-    const FULL: usize = 4;
+    const FULL: usize = FDS_PER_PROCESS;
 
     /// Divides a budget among processes.
     pub(crate) fn split(budget: usize, processes: usize) -> FdBudget {
