@@ -11,7 +11,7 @@ use crate::stop::Stop;
 /// netlink socket, the config.
 const TRANSIENT_FDS: usize = 12;
 /// The collector's log line about a panic contains this.
-const PANIC: &str = ": defect at ";
+const PANIC: &str = ": panic at ";
 /// How much resident memory may grow from then on.
 pub(crate) const MEMORY_SLACK: u64 = 2 << 20;
 /// Additional growth per process of the machine beyond the previous maximum: other processes may
@@ -96,7 +96,7 @@ impl Checks {
         if self.idle_fds > 0 && cycle.fds > limit {
             self.violated(format!("cycle {number}: {} fds; the limit is {limit}", cycle.fds));
         }
-        self.max_processes = self.max_processes.max(cycle.get("collector.seen").unwrap_or(0));
+        self.max_processes = self.max_processes.max(cycle.get("collector.processes").unwrap_or(0));
         if let Some((stable, processes)) = self.stable {
             let more = self.max_processes.saturating_sub(processes);
             let limit = stable + MEMORY_SLACK + more * MEMORY_PER_PROCESS;
@@ -113,7 +113,7 @@ impl Checks {
 
     /// The number of cycles that the collector skipped.
     pub(crate) fn skipped(&self) -> u64 {
-        self.highest.get("collector.late").copied().unwrap_or(0)
+        self.highest.get("collector.skipped_cycles").copied().unwrap_or(0)
     }
 
     /// Prints the violations.
@@ -226,8 +226,7 @@ mod tests {
         assert_eq!(violations(&[cycle(5), without, cycle(4)], &[]), 1, "it fell while absent");
         assert_eq!(violations(&[Cycle::of(&[("collector.panics", 1)])], &[]), 1);
         assert_eq!(violations(&[Cycle::of(&[])], &[]), 1, "no count of panics");
-        // As the collector logs it: the word "panic" does not occur.
-        let panic = "psstat: defect at src/cycle.rs:7:9: out of bounds; please report it";
+        let panic = "psstat: panic at src/cycle.rs:7:9: out of bounds; please report this bug";
         assert_eq!(violations(&[cycle(5)], &[panic]), 1);
         let mut invalid = cycle(5);
         invalid.fds = 10 + 50 + TRANSIENT_FDS + 1;
@@ -239,7 +238,8 @@ mod tests {
     #[test]
     fn memory_limit_grows_with_processes() {
         let of = |processes, resident| {
-            let mut cycle = Cycle::of(&[("collector.seen", processes), ("collector.panics", 0)]);
+            let mut cycle =
+                Cycle::of(&[("collector.processes", processes), ("collector.panics", 0)]);
             cycle.resident = resident;
             cycle
         };

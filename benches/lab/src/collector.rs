@@ -19,6 +19,9 @@ use crate::{Result, child_modes};
 /// before 0.1.0.
 pub(crate) const CYCLE_END: &[&str] =
     &["proc.stat.ps.collector.skipped_cycles ", "proc.stat.ps.collector.late "];
+/// Former names of series, for older collectors.
+const RENAMED: [(&str, &str); 2] =
+    [("collector.seen", "collector.processes"), ("collector.late", "collector.skipped_cycles")];
 /// How long to wait for a cycle.
 const CYCLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -83,7 +86,7 @@ impl Cycle {
     pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
         let series = self.values.keys().filter(|series| {
             series.starts_with("io ") && !series.ends_with("cancelled_write_bytes")
-                || ["collector.panics", "collector.late"].contains(&series.as_str())
+                || ["collector.panics", "collector.skipped_cycles"].contains(&series.as_str())
         });
         series.filter_map(|series| Some((series.as_str(), self.get(series)?)))
     }
@@ -140,6 +143,8 @@ impl Collector {
         let values = points.into_iter().skip(self.previous.len()).map(|point| {
             let tags = point.tags.iter().map(|(key, tag)| format!(" {key}={tag}"));
             let metric = point.metric.strip_prefix("proc.stat.ps.").unwrap_or(&point.metric);
+            let renamed = RENAMED.iter().find(|(former, _)| *former == metric);
+            let metric = renamed.map_or(metric, |(_, name)| name);
             (format!("{metric}{}", tags.collect::<String>()), point.printed())
         });
         let values = values.collect();

@@ -122,7 +122,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                     cycle.fds,
                     cycle.gap.as_secs_f64(),
                 );
-                check_time(cycle.gap, get("collector.late")?)?;
+                check_time(cycle.gap, get("collector.skipped_cycles")?)?;
             }
         }
         drop(sleepers);

@@ -58,7 +58,7 @@ impl Trace {
             resident: cycle.resident,
             fds: cycle.fds,
             threads: psstat_testproc::oracle::threads(pid)?,
-            processes: cycle.get("collector.seen").unwrap_or(0),
+            processes: cycle.get("collector.processes").unwrap_or(0),
             matched: cycle.get("collector.matched").unwrap_or(0),
             gap: cycle.gap,
         };
