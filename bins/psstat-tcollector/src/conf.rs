@@ -1,155 +1,150 @@
-//! The conf in force: from its file to the rules that the sampler asks.
+//! The config file: from updates of its file to the active rules.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use psstat_emit::ImageName;
-use psstat_matcher::file::{LoadError, LoadedConfig, load};
-use psstat_matcher::ownership::{OwnershipIssue, check_ownership};
+use psstat_matcher::file::{LoadError, LoadedConfig};
+use psstat_matcher::ownership::OwnershipIssue;
 use psstat_matcher::watcher::{Event, POLL_INTERVAL};
-use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
-use psstat_sampler::{Candidate, ImageId, Options, Sampler};
-use psstat_support::cmdline::is_collector;
-use psstat_support::escape;
+use psstat_matcher::{Diagnostic, Rules, Severity};
+use psstat_sampler::{Candidate, ImageId};
 
 use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
 use crate::log::{self, OnceLog};
-use crate::{EXIT_BAD_CONF, EXIT_OK};
 
-/// Whom the conf should belong to, and what follows if it does not.
+/// The expected owner of the config file, and whether another owner makes it unusable.
 #[derive(Clone, Debug)]
-pub struct OwnerPolicy {
-    /// By name or number.
-    pub user: String,
-    /// Another's is not used.
-    pub strict: bool,
+pub(crate) struct OwnerPolicy {
+    /// Name or uid.
+    pub(crate) user: String,
+    /// Reject a file with another owner.
+    pub(crate) strict: bool,
 }
 
-/// The rules in force, with the images' numbers and names.
+/// The active rules, with the ids and names of their images.
 #[derive(Debug, Default)]
-pub struct ActiveRules {
+pub(crate) struct ActiveRules {
     rules: Rules,
-    /// The sampler's number for each of the rules' images. A name keeps its
-    /// number for ever, and with it its counters.
-    numbers: Vec<ImageId>,
-    /// All names that ever were.
-    known: HashMap<ImageName, ImageId>,
-    /// The images in force, by ascending name: the order of the points.
+    /// The sampler's id of each image of the rules, by the image's index.
+    ids: Vec<ImageId>,
+    /// The ids of all names of this and earlier config files. A name keeps its id, and with it
+    /// its counters.
+    id_of_name: HashMap<ImageName, ImageId>,
+    /// The images of the active rules by ascending name, which is the order of the points.
     images: Vec<(ImageName, ImageId)>,
-    /// Rules, by place, that have hit their step limit since they came into
-    /// force.
-    limited: Vec<usize>,
-    /// One of them did so in this cycle.
+    /// Indexes of the rules that have exceeded their step limit since they became active.
+    step_limited: Vec<usize>,
+    /// A rule has exceeded its step limit since the last call of `take_newly_limited`.
     limit_hit: bool,
 }
 
 impl ActiveRules {
     fn replace(&mut self, rules: Rules) {
         self.rules = rules;
-        self.numbers.clear();
+        self.ids.clear();
         self.images.clear();
-        self.limited.clear();
+        self.step_limited.clear();
         for name in self.rules.images() {
-            let next = ImageId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
-            // The matcher's names are as strict as the encoder's; were one
-            // not, its processes would be counted and not printed.
-            let number = match ImageName::new(name.as_str()) {
+            let next = ImageId(u32::try_from(self.id_of_name.len()).unwrap_or(u32::MAX));
+            // The matcher accepts no name that the encoder rejects. If it did, the processes of
+            // that image would be counted and not printed.
+            let id = match ImageName::new(name.as_str()) {
                 Ok(image) => {
-                    let number = *self.known.entry(image.clone()).or_insert(next);
-                    self.images.push((image, number));
-                    number
+                    let id = *self.id_of_name.entry(image.clone()).or_insert(next);
+                    self.images.push((image, id));
+                    id
                 }
                 Err(error) => {
-                    log::line(&format!("image {name}: {error}; it is left out"));
+                    log::line(&format!("image {name}: {error}; skipped"));
                     next
                 }
             };
-            self.numbers.push(number);
+            self.ids.push(id);
         }
         self.images.sort_unstable();
     }
 
-    /// The images in force with their numbers, by ascending name.
-    pub fn images(&self) -> &[(ImageName, ImageId)] {
+    /// The images of the active rules with their ids, by ascending name.
+    pub(crate) fn images(&self) -> &[(ImageName, ImageId)] {
         &self.images
     }
 
-    /// How many names there ever were: numbers are below that.
-    pub fn known(&self) -> usize {
-        self.known.len()
+    /// The number of ids in use; each id is less than it.
+    pub(crate) fn id_count(&self) -> usize {
+        self.id_of_name.len()
     }
 
-    /// How many rules are in force.
-    pub fn count(&self) -> usize {
+    /// The number of active rules.
+    pub(crate) fn count(&self) -> usize {
         self.rules.rules().len()
     }
 
-    /// How many rules have hit their step limit.
-    pub fn limited_rules(&self) -> usize {
-        self.limited.len()
+    /// The number of active rules that have exceeded their step limit.
+    pub(crate) fn step_limited_count(&self) -> usize {
+        self.step_limited.len()
     }
 
-    /// Names each rule that has hit its step limit for the first time.
-    pub fn take_newly_limited(&mut self, mut name: impl FnMut(String)) {
+    /// Calls `report` with the description of each rule that has exceeded its step limit for
+    /// the first time.
+    pub(crate) fn take_newly_limited(&mut self, mut report: impl FnMut(String)) {
         if !std::mem::take(&mut self.limit_hit) {
             return;
         }
-        for (place, rule) in self.rules.rules().iter().enumerate() {
-            if rule.step_limit_hits() > 0 && !self.limited.contains(&place) {
-                self.limited.push(place);
+        for (index, rule) in self.rules.rules().iter().enumerate() {
+            if rule.step_limit_hits() > 0 && !self.step_limited.contains(&index) {
+                self.step_limited.push(index);
                 let image = self.rules.images().get(rule.image());
                 let image = image.map_or("", |image| image.as_str());
                 let line = rule.line().unwrap_or(0);
-                name(format!("the rule of image {image} in line {line}"));
+                report(format!("the rule of image {image} in line {line}"));
             }
         }
     }
 
-    /// Which images a process belongs to.
-    pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
-        let numbers = &self.numbers;
+    /// Adds the images that a process belongs to.
+    pub(crate) fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
+        let ids = &self.ids;
         let verdict = self.rules.classify(candidate.args_joined, &mut |index| {
-            images.extend(numbers.get(index));
+            images.extend(ids.get(index));
         });
         self.limit_hit |= verdict.step_limit_hits > 0;
     }
 }
 
-/// How many bytes of a conf's diagnostics are logged at most. A conf that is no
-/// conf has thousands.
-const DIAGNOSTICS: usize = 16 << 10;
+/// The maximum length of the diagnostics that are logged for one config file, in bytes. A file
+/// that is not a config file has thousands.
+const MAX_DIAGNOSTICS_LEN: usize = 16 << 10;
 
-/// Follows the conf's file and keeps the rules of its last good state.
+/// The config file: watches it, and holds the rules of its last valid version.
 #[derive(Debug)]
-pub struct Conf {
-    follower: ConfigWatcherThread,
+pub(crate) struct Conf {
+    watcher: ConfigWatcherThread,
     strict_owner: bool,
-    told: OnceLog,
-    /// The file was taken or found to be unusable, at least once.
-    pub first_load_done: bool,
-    /// The rules in force.
-    pub rules: ActiveRules,
-    /// Bad lines of the file as it was last read.
-    pub bad_lines: usize,
-    /// The rules in force are those of the file as it is.
-    pub loaded: bool,
-    /// Defects that showed while it was read.
-    pub panics: u64,
+    reported: OnceLog,
+    /// The file was loaded, or found to be unusable, at least once.
+    pub(crate) first_load_done: bool,
+    /// The active rules.
+    pub(crate) rules: ActiveRules,
+    /// Invalid lines of the file at its last read.
+    pub(crate) bad_lines: usize,
+    /// The active rules are those of the current file.
+    pub(crate) loaded: bool,
+    /// Panics while the file was loaded, since the caller last took this number.
+    pub(crate) panics: u64,
 }
 
 impl Conf {
-    /// Begins to follow the file; [`follow`](Conf::follow) tells what came of
-    /// it.
+    /// Starts to watch the file; [`poll_updates`](Conf::poll_updates) applies its updates.
     ///
     /// # Errors
-    /// When the system has no descriptor or thread left.
-    pub fn new(path: PathBuf, owner: OwnerPolicy) -> std::io::Result<Conf> {
+    /// No descriptor or thread is available.
+    pub(crate) fn new(path: PathBuf, owner: OwnerPolicy) -> std::io::Result<Conf> {
         Ok(Conf {
-            follower: ConfigWatcherThread::start(path, owner.user)?,
+            watcher: ConfigWatcherThread::start(path, owner.user)?,
             strict_owner: owner.strict,
-            told: OnceLog::default(),
+            reported: OnceLog::default(),
             first_load_done: false,
             rules: ActiveRules::default(),
             bad_lines: 0,
@@ -158,52 +153,50 @@ impl Conf {
         })
     }
 
-    /// What becomes readable when there is something to
-    /// [`follow`](Conf::follow).
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.follower.fd()
+    /// A descriptor that is readable when [`poll_updates`](Conf::poll_updates) has an update.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.watcher.fd()
     }
 
-    /// Whether the file is being read or parsed: it will be decided soon, or
-    /// hangs.
-    pub fn is_busy(&self) -> bool {
-        self.follower.is_busy()
+    /// Whether the file is being read or parsed at present.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.watcher.is_busy()
     }
 
-    /// Has the file read anew, changed or not.
-    pub fn reload(&mut self) {
-        self.follower.reload();
+    /// Requests that the file is read again, even if it has not changed.
+    pub(crate) fn reload(&mut self) {
+        self.watcher.reload();
     }
 
-    /// Logs what has changed since the last time, and takes it. Tells whether
-    /// other rules are in force now. It never waits for the file.
-    pub fn poll_updates(&mut self) -> bool {
+    /// Logs and applies the updates since the last call. Returns whether the active rules have
+    /// changed. Never waits for the file.
+    pub(crate) fn poll_updates(&mut self) -> bool {
         let mut changed = false;
-        for news in self.follower.news() {
-            if !matches!(news, ConfigUpdate::Shortage(_)) {
+        for update in self.watcher.updates() {
+            if !matches!(update, ConfigUpdate::Shortage(_)) {
                 self.first_load_done = true;
-                // Until it is in force, whatever comes between.
+                // `apply_update` sets it.
                 self.loaded = false;
             }
-            match news {
-                ConfigUpdate::Conf(Event::Loaded(loaded), complaints) => {
-                    changed |= self.apply_update(*loaded, &complaints);
+            match update {
+                ConfigUpdate::Conf(Event::Loaded(loaded), issues) => {
+                    changed |= self.apply_update(*loaded, &issues);
                 }
-                ConfigUpdate::Conf(Event::Unusable(reason), _) => self.on_load_error(&reason),
+                ConfigUpdate::Conf(Event::Unusable(error), _) => self.on_load_error(&error),
                 ConfigUpdate::Conf(..) => {}
                 ConfigUpdate::Panicked => self.panics += 1,
                 ConfigUpdate::Stuck => {
                     let rules = self.describe_active_rules();
                     log::line(&format!(
-                        "{}: its file system does not answer; {rules}, and it is tried again",
-                        self.follower.path().display()
+                        "{}: file system not responding; {rules}; will retry",
+                        self.watcher.path().display()
                     ));
                 }
                 ConfigUpdate::Shortage(shortage) => {
-                    self.told.log_once(&format!("{shortage:?}"), || {
+                    self.reported.log_once(&format!("{shortage:?}"), || {
                         format!(
-                            "changes of {} are noticed by looking every {} s: {shortage}",
-                            self.follower.path().display(),
+                            "polling {} every {} s: {shortage}",
+                            self.watcher.path().display(),
                             POLL_INTERVAL.as_secs()
                         )
                     });
@@ -216,130 +209,68 @@ impl Conf {
     fn apply_update(
         &mut self,
         LoadedConfig { conf, .. }: LoadedConfig,
-        complaints: &[OwnershipIssue],
+        issues: &[OwnershipIssue],
     ) -> bool {
-        let path = self.follower.path().display().to_string();
+        let path = self.watcher.path().display().to_string();
         self.report(&path, &conf.diagnostics);
-        if !complaints.is_empty() {
+        if !issues.is_empty() {
             let consequence = if self.strict_owner {
                 "; not loaded (--strict-owner), keeping the current rules"
             } else {
                 ""
             };
-            let complaints: Vec<String> =
-                complaints.iter().map(OwnershipIssue::to_string).collect();
-            log::line(&format!("{path} {}{consequence}", complaints.join("; it ")));
+            let issues: Vec<String> = issues.iter().map(OwnershipIssue::to_string).collect();
+            log::line(&format!("{path}: {}{consequence}", issues.join("; ")));
             if self.strict_owner {
                 return false;
             }
         }
         let (rules, images) = (conf.rules.rules().len(), conf.rules.images().len());
-        log::line(&format!("{path}: {rules} rules for {images} images are in force"));
+        log::line(&format!("{path}: loaded {rules} rules for {images} images"));
         self.rules.replace(conf.rules);
         self.loaded = true;
         true
     }
 
-    fn on_load_error(&mut self, reason: &LoadError) {
-        let path = self.follower.path().display().to_string();
-        let diagnostics: &[Diagnostic] = match reason {
+    fn on_load_error(&mut self, error: &LoadError) {
+        let path = self.watcher.path().display().to_string();
+        let diagnostics: &[Diagnostic] = match error {
             LoadError::NoRule(diagnostics) => diagnostics,
             _ => &[],
         };
         self.report(&path, diagnostics);
-        log::line(&format!("{path} {reason}; {}", self.describe_active_rules()));
+        log::line(&format!("{path}: {error}; {}", self.describe_active_rules()));
     }
 
     fn describe_active_rules(&self) -> String {
         match self.rules.count() {
-            0 => "no rules are in force until it can be used".to_owned(),
-            count => format!("the last {count} good rules stay in force"),
+            0 => "no rules until a valid config is found".to_owned(),
+            count => format!("keeping the previous {count} rules"),
         }
     }
 
     fn report(&mut self, path: &str, diagnostics: &[Diagnostic]) {
         self.bad_lines = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        let mut left = DIAGNOSTICS;
-        for (at, diagnostic) in diagnostics.iter().enumerate() {
-            let line = in_one_line(path, diagnostic);
-            let Some(rest) = left.checked_sub(line.len()) else {
-                let more = diagnostics.len() - at;
-                log::line(&format!("{path}: {more} more complaints; --check shows them"));
+        let mut budget = MAX_DIAGNOSTICS_LEN;
+        for (index, diagnostic) in diagnostics.iter().enumerate() {
+            let line = format_line(path, diagnostic);
+            let Some(rest) = budget.checked_sub(line.len()) else {
+                let more = diagnostics.len() - index;
+                log::line(&format!(
+                    "{path}: {more} more diagnostics; run with --check to see them"
+                ));
                 return;
             };
-            left = rest;
+            budget = rest;
             log::line(&line);
         }
     }
 }
 
-/// A diagnostic for the log: `file:line:column: severity: message; remedy`.
-fn in_one_line(path: &str, diagnostic: &Diagnostic) -> String {
+/// A diagnostic in one line: `file:line:column: severity: message; help`.
+fn format_line(path: &str, diagnostic: &Diagnostic) -> String {
     let Diagnostic { severity, line, column, message, help, .. } = diagnostic;
-    let place = if *line == 0 { path.to_owned() } else { format!("{path}:{line}:{column}") };
-    let remedy = if help.is_empty() { String::new() } else { format!("; {help}") };
-    format!("{place}: {severity}: {message}{remedy}")
-}
-
-/// `--check`: prints to stderr what is wrong with the conf, as a compiler does.
-pub fn check(path: &Path, owner: &OwnerPolicy, proc: &Path) -> u8 {
-    let name = escape::bytes(path.as_os_str().as_encoded_bytes());
-    let mut status = EXIT_OK;
-    let show = |diagnostics: &[Diagnostic]| {
-        for diagnostic in diagnostics {
-            eprint(&format!("{}\n", diagnostic.display(&name)));
-        }
-    };
-    match load(path) {
-        Ok(loaded) => {
-            show(&loaded.conf.diagnostics);
-            show(&check_coverage(&loaded.conf.rules, proc));
-            for complaint in check_ownership(&loaded.stamp, &owner.user) {
-                eprint(&format!("{name} {complaint}"));
-                if owner.strict {
-                    status = EXIT_BAD_CONF;
-                }
-            }
-            let (conf, rules) = (&loaded.conf, &loaded.conf.rules);
-            let bad = conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-            eprint(&format!(
-                "{name}: {} rules for {} images, {bad} bad lines",
-                rules.rules().len(),
-                rules.images().len()
-            ));
-            if conf.has_errors() {
-                status = EXIT_BAD_CONF;
-            }
-        }
-        Err(reason) => {
-            if let LoadError::NoRule(diagnostics) = &reason {
-                show(diagnostics);
-            }
-            eprint(&format!("{name} {reason}"));
-            status = EXIT_BAD_CONF;
-        }
-    }
-    status
-}
-
-/// What the machine's processes say of the rules: that one matches none of
-/// them, all of them, or the collector, or gave up on one.
-fn check_coverage(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
-    let options = Options { proc_root: proc.to_owned(), ..Options::default() };
-    let Ok(mut sampler) = Sampler::new(options) else { return Vec::new() };
-    let mut survey = CoverageCheck::new(rules);
-    let own = std::process::id();
-    sampler.open(&mut |process, _| {
-        if process.pid == own || is_collector(process.args_joined) {
-            survey.record_self(process.args_joined);
-        } else {
-            survey.record(process.args_joined);
-        }
-    });
-    survey.diagnostics()
-}
-
-/// Prints to stderr; if nobody listens, the status still tells.
-fn eprint(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let location = if *line == 0 { path.to_owned() } else { format!("{path}:{line}:{column}") };
+    let help = if help.is_empty() { String::new() } else { format!("; {help}") };
+    format!("{location}: {severity}: {message}{help}")
 }

@@ -1,9 +1,9 @@
-//! The conf's file, followed by a thread of its own.
+//! The thread that watches the config file.
 //!
-//! A look at the file may take for ever: it may lie on a network file system
-//! whose server is gone. The cycle must not wait for that. So a thread follows
-//! it, and parses it too; when it hangs in a look, it is left behind, and from
-//! time to time another tries, since the path may lead elsewhere by then.
+//! A read of the file may never return, for example on a network file system whose server is
+//! down, and a cycle must not wait for it. Therefore a worker thread watches, reads and parses
+//! the file. If it is stuck in a read, it is abandoned, and from time to time a new worker tries
+//! again, because the path may lead to another file by then.
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,302 +21,309 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::{panic, privileges};
 
-/// A look that takes longer than this hangs.
+/// A read that takes longer than this is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
-/// When another thread tries after one that hangs; the time doubles up to the
-/// longest.
-const RETRY: Duration = Duration::from_secs(5);
+/// The delay until a new worker replaces a stuck one; it doubles up to the maximum.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(600);
-/// How many threads may hang at once. When there are more, one has to come back
-/// before another tries.
+/// The maximum number of abandoned workers. Beyond it, one has to finish before a new one
+/// starts.
 const MAX_STUCK: usize = 32;
-/// A pattern is parsed and compiled with as much room as on the main thread;
-/// what is not used takes no memory.
-const STACK: usize = 8 << 20;
+/// The stack size of a worker: that of the main thread, for parsing and compiling patterns.
+/// Unused pages take no memory.
+const STACK_SIZE: usize = 8 << 20;
 
-/// What a look at the file gave, and how its following goes.
+/// An update from the worker thread.
 #[derive(Debug)]
-pub enum ConfigUpdate {
-    /// The file has changed; what is wrong with its ownership.
+pub(crate) enum ConfigUpdate {
+    /// The file has changed; the issues with its owner and permissions.
     Conf(Event, Vec<OwnershipIssue>),
-    /// A defect showed while it was read; it is logged.
+    /// Loading the file panicked; the panic is logged.
     Panicked,
-    /// The kernel tells of changes no longer, or not of all.
+    /// The kernel does not report all changes; the file is polled.
     Shortage(InotifyLimit),
-    /// The look hangs. Told once until there is other news of the file.
+    /// The read is stuck. Reported once until the file gives another update.
     Stuck,
 }
 
-/// Follows the file.
+/// Watches the file from a worker thread.
 #[derive(Debug)]
-pub struct ConfigWatcherThread {
+pub(crate) struct ConfigWatcherThread {
     path: PathBuf,
-    /// Whom it should belong to.
+    /// The expected owner.
     owner: String,
-    /// What the thread rings, and is rung by.
-    wake_rx: UnixStream,
-    worker_end: Arc<RemoteEnd>,
+    /// This end of the socket pair by which the two threads wake each other.
+    wake: UnixStream,
+    worker_end: Arc<WorkerEnd>,
     current: WorkerHandle,
-    /// Threads that were left behind.
-    hanging: Vec<JoinHandle<()>>,
-    /// It was told that a look hangs.
-    last_reported: bool,
-    retry: Duration,
+    /// Abandoned workers.
+    abandoned: Vec<JoinHandle<()>>,
+    /// A stuck read has been reported.
+    stuck_reported: bool,
+    retry_interval: Duration,
 }
 
-/// The thread's end of the bell.
+/// The worker's end of the socket pair.
 #[derive(Debug)]
-struct RemoteEnd(UnixStream);
+struct WorkerEnd(UnixStream);
 
-impl AsFd for RemoteEnd {
+impl AsFd for WorkerEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// The thread that follows the file now.
+/// The current worker.
 #[derive(Debug)]
 struct WorkerHandle {
-    desk: Arc<Mutex<Mailbox>>,
+    mailbox: Arc<Mutex<Mailbox>>,
     thread: JoinHandle<()>,
 }
 
-/// Where the two threads meet.
+/// The data that a worker shares with the main thread.
 #[derive(Debug, Default)]
 struct Mailbox {
-    news: Vec<ConfigUpdate>,
-    /// Since when it looks at the file, while it does.
-    busy_since: Option<Instant>,
-    /// It looks at the file, or parses what it found.
+    updates: Vec<ConfigUpdate>,
+    /// The start of the read in progress.
+    read_since: Option<Instant>,
+    /// The file is being read or parsed.
     is_busy: bool,
-    /// It was told that this look hangs.
+    /// The read in progress has been reported as stuck.
     stuck_reported: bool,
-    /// The file is to be read, changed or not.
+    /// Read the file even if it has not changed.
     reload: bool,
-    /// Nobody waits for this thread any more.
+    /// The worker has been replaced and has to end.
     abandoned: bool,
 }
 
 impl Mailbox {
-    /// For how long the look hangs, if it does.
+    /// The time for which the read has been stuck, if it is.
     fn stuck_duration(&self) -> Option<Duration> {
-        self.busy_since.and_then(|since| since.elapsed().checked_sub(STUCK_AFTER))
+        self.read_since.and_then(|since| since.elapsed().checked_sub(STUCK_AFTER))
     }
 
-    /// Keeps what matters of what nobody has taken yet: the last good rules, and
-    /// what was told since.
-    fn put(&mut self, news: ConfigUpdate) {
-        match news {
+    /// Adds an update and removes obsolete ones: of the pending updates of the file, only the
+    /// last valid rules and the last error after them are kept.
+    fn put(&mut self, update: ConfigUpdate) {
+        match update {
             ConfigUpdate::Conf(Event::Loaded(_), _) => {
-                self.news.retain(|n| !matches!(n, ConfigUpdate::Conf(..)));
+                self.updates.retain(|u| !matches!(u, ConfigUpdate::Conf(..)));
             }
             ConfigUpdate::Conf(..) => {
-                let is_good =
-                    |n: &ConfigUpdate| matches!(n, ConfigUpdate::Conf(Event::Loaded(_), _));
-                self.news.retain(|n| !matches!(n, ConfigUpdate::Conf(..)) || is_good(n));
+                let is_loaded =
+                    |u: &ConfigUpdate| matches!(u, ConfigUpdate::Conf(Event::Loaded(_), _));
+                self.updates.retain(|u| !matches!(u, ConfigUpdate::Conf(..)) || is_loaded(u));
             }
             _ => {}
         }
-        self.news.push(news);
+        self.updates.push(update);
     }
 }
 
-fn lock(desk: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
-    // Neither side leaves the desk half changed.
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
+    // No thread panics between two changes that belong together.
+    mailbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ConfigWatcherThread {
-    /// Follows this file, which should belong to `owner`, from now on.
+    /// Starts to watch a file with this expected owner.
     ///
     /// # Errors
-    /// When the system has no descriptor or thread left.
-    pub fn start(path: PathBuf, owner: String) -> std::io::Result<ConfigWatcherThread> {
+    /// No descriptor or thread is available.
+    pub(crate) fn start(path: PathBuf, owner: String) -> std::io::Result<ConfigWatcherThread> {
         // A later chdir must not lead to another file.
         let path = std::path::absolute(&path).unwrap_or(path);
-        let (near, far) = UnixStream::pair()?;
-        near.set_nonblocking(true)?;
-        far.set_nonblocking(true)?;
-        let far = Arc::new(RemoteEnd(far));
-        let current = WorkerHandle::spawn_worker(&path, &owner, &far)?;
+        let (wake, worker_end) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        worker_end.set_nonblocking(true)?;
+        let worker_end = Arc::new(WorkerEnd(worker_end));
+        let current = WorkerHandle::spawn(&path, &owner, &worker_end)?;
         Ok(ConfigWatcherThread {
             path,
             owner,
-            wake_rx: near,
-            worker_end: far,
+            wake,
+            worker_end,
             current,
-            hanging: Vec::new(),
-            last_reported: false,
-            retry: RETRY,
+            abandoned: Vec::new(),
+            stuck_reported: false,
+            retry_interval: RETRY_INTERVAL,
         })
     }
 
-    /// The file that is followed.
-    pub fn path(&self) -> &Path {
+    /// The watched file.
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What becomes readable when there is news.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.wake_rx.as_fd()
+    /// A descriptor that is readable when there is an update.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
     }
 
-    /// Whether the file is being looked at or parsed.
-    pub fn is_busy(&self) -> bool {
-        lock(&self.current.desk).is_busy
+    /// Whether the file is being read or parsed at present.
+    pub(crate) fn is_busy(&self) -> bool {
+        lock(&self.current.mailbox).is_busy
     }
 
-    /// Has the file read, changed or not.
-    pub fn reload(&mut self) {
-        let mut desk = lock(&self.current.desk);
-        desk.reload = true;
-        let hangs = desk.stuck_duration().is_some();
-        drop(desk);
-        wake(&self.wake_rx);
-        if hangs {
+    /// Requests that the file is read again, even if it has not changed.
+    pub(crate) fn reload(&mut self) {
+        let mut mailbox = lock(&self.current.mailbox);
+        mailbox.reload = true;
+        let is_stuck = mailbox.stuck_duration().is_some();
+        drop(mailbox);
+        wake(&self.wake);
+        if is_stuck {
             self.respawn();
         }
     }
 
-    /// What there is to know since the last time.
-    pub fn news(&mut self) -> Vec<ConfigUpdate> {
-        drain_wake(&self.wake_rx);
-        let mut desk = lock(&self.current.desk);
-        let mut news = std::mem::take(&mut desk.news);
-        let hangs_for = desk.stuck_duration();
-        desk.stuck_reported |= hangs_for.is_some();
-        drop(desk);
-        if news.iter().any(|n| matches!(n, ConfigUpdate::Conf(..))) {
-            self.last_reported = false;
-            self.retry = RETRY;
+    /// The updates since the last call. Replaces the worker if it has been stuck for too long.
+    pub(crate) fn updates(&mut self) -> Vec<ConfigUpdate> {
+        drain_wake(&self.wake);
+        let mut mailbox = lock(&self.current.mailbox);
+        let mut updates = std::mem::take(&mut mailbox.updates);
+        let stuck_duration = mailbox.stuck_duration();
+        mailbox.stuck_reported |= stuck_duration.is_some();
+        drop(mailbox);
+        if updates.iter().any(|u| matches!(u, ConfigUpdate::Conf(..))) {
+            self.stuck_reported = false;
+            self.retry_interval = RETRY_INTERVAL;
         }
-        let Some(time) = hangs_for else { return news };
-        if !std::mem::replace(&mut self.last_reported, true) {
-            news.push(ConfigUpdate::Stuck);
+        let Some(stuck_duration) = stuck_duration else { return updates };
+        if !std::mem::replace(&mut self.stuck_reported, true) {
+            updates.push(ConfigUpdate::Stuck);
         }
-        // It is the current one until another tries: it may come back.
-        if time > self.retry {
-            self.retry = (self.retry * 2).min(MAX_RETRY_INTERVAL);
+        // Until then its read may still return.
+        if stuck_duration > self.retry_interval {
+            self.retry_interval = (self.retry_interval * 2).min(MAX_RETRY_INTERVAL);
             self.respawn();
         }
-        news
+        updates
     }
 
-    /// Leaves the thread behind, if there may be another.
+    /// Abandons the worker and starts a new one, if the limit of abandoned workers allows it.
     fn respawn(&mut self) {
-        self.hanging.retain(|thread| !thread.is_finished());
-        if self.hanging.len() >= MAX_STUCK {
+        self.abandoned.retain(|thread| !thread.is_finished());
+        if self.abandoned.len() >= MAX_STUCK {
             return;
         }
-        let Ok(next) = WorkerHandle::spawn_worker(&self.path, &self.owner, &self.worker_end) else {
+        let Ok(next) = WorkerHandle::spawn(&self.path, &self.owner, &self.worker_end) else {
             return;
         };
-        let left = std::mem::replace(&mut self.current, next);
-        lock(&left.desk).abandoned = true;
-        self.hanging.push(left.thread);
+        let previous = std::mem::replace(&mut self.current, next);
+        lock(&previous.mailbox).abandoned = true;
+        self.abandoned.push(previous.thread);
     }
 }
 
 impl Drop for ConfigWatcherThread {
     fn drop(&mut self) {
-        lock(&self.current.desk).abandoned = true;
-        wake(&self.wake_rx);
+        lock(&self.current.mailbox).abandoned = true;
+        wake(&self.wake);
     }
 }
 
 impl WorkerHandle {
-    fn spawn_worker(
+    fn spawn(
         path: &Path,
         owner: &str,
-        far: &Arc<RemoteEnd>,
+        worker_end: &Arc<WorkerEnd>,
     ) -> std::io::Result<WorkerHandle> {
-        let desk = Arc::new(Mutex::new(Mailbox { is_busy: true, ..Mailbox::default() }));
-        let (theirs, path, owner) = (Arc::clone(&desk), path.to_owned(), owner.to_owned());
-        let thread = Builder::new().name("conf".into()).stack_size(STACK);
-        let thread = spawn_with_private_fd_table(thread, Arc::clone(far), move |far| {
+        let mailbox = Arc::new(Mutex::new(Mailbox { is_busy: true, ..Mailbox::default() }));
+        let (shared, path, owner) = (Arc::clone(&mailbox), path.to_owned(), owner.to_owned());
+        let thread = Builder::new().name("conf".into()).stack_size(STACK_SIZE);
+        let thread = spawn_with_private_fd_table(thread, Arc::clone(worker_end), move |end| {
             privileges::with_user_privileges(|| {
-                follow(&theirs, &far.0, ConfigWatcher::new(path), &owner);
+                run_worker(&shared, &end.0, ConfigWatcher::new(path), &owner);
             });
         })?;
-        Ok(WorkerHandle { desk, thread })
+        Ok(WorkerHandle { mailbox, thread })
     }
 }
 
-/// The thread's life.
-fn follow(desk: &Mutex<Mailbox>, far: &UnixStream, mut live: ConfigWatcher, owner: &str) {
+/// The loop of a worker: reads the file after each change, until the worker is abandoned.
+fn run_worker(
+    mailbox: &Mutex<Mailbox>,
+    wake_up: &UnixStream,
+    mut watcher: ConfigWatcher,
+    owner: &str,
+) {
     let mut shortage = None;
     loop {
-        drain_wake(far);
-        let mut shared = lock(desk);
+        drain_wake(wake_up);
+        let mut shared = lock(mailbox);
         if shared.abandoned {
             return;
         }
         if std::mem::take(&mut shared.reload) {
-            live.reload();
+            watcher.reload();
         }
         let now = Instant::now();
-        shared.busy_since = Some(now);
+        shared.read_since = Some(now);
         shared.is_busy = true;
         drop(shared);
-        let looked = panic::catch(|| {
-            let found = live.read_raw(now);
-            lock(desk).busy_since = None;
-            let event = live.parse_and_report(found?)?;
+        let result = panic::catch(|| {
+            let raw = watcher.read_raw(now);
+            lock(mailbox).read_since = None;
+            let event = watcher.parse_and_report(raw?)?;
             failpoint::hit("conf");
-            let complaints = match &event {
-                // May ask a name service, which may be slow.
+            let issues = match &event {
+                // This may query a name service, which may be slow.
                 Event::Loaded(loaded) => check_ownership(&loaded.stamp, owner),
                 _ => Vec::new(),
             };
-            Some(ConfigUpdate::Conf(event, complaints))
+            Some(ConfigUpdate::Conf(event, issues))
         });
-        let mut shared = lock(desk);
-        (shared.busy_since, shared.is_busy) = (None, false);
+        let mut shared = lock(mailbox);
+        (shared.read_since, shared.is_busy) = (None, false);
         if shared.abandoned {
             return;
         }
-        if std::mem::take(&mut shared.stuck_reported) && matches!(looked, Some(None)) {
-            // What is there is news again.
-            live.reload();
+        if std::mem::take(&mut shared.stuck_reported) && matches!(result, Some(None)) {
+            // Report the file again, because the stuck read was reported since.
+            watcher.reload();
         }
-        let short = std::mem::replace(&mut shortage, live.inotify_limit()) != live.inotify_limit();
-        match looked {
-            Some(news) => news.into_iter().for_each(|news| shared.put(news)),
+        let changed =
+            std::mem::replace(&mut shortage, watcher.inotify_limit()) != watcher.inotify_limit();
+        match result {
+            Some(update) => update.into_iter().for_each(|update| shared.put(update)),
             None => shared.put(ConfigUpdate::Panicked),
         }
-        if let (true, Some(shortage)) = (short, shortage) {
+        if let (true, Some(shortage)) = (changed, shortage) {
             shared.put(ConfigUpdate::Shortage(shortage));
         }
-        let is_news = !shared.news.is_empty();
+        let has_updates = !shared.updates.is_empty();
         drop(shared);
-        if is_news {
-            wake(far);
+        if has_updates {
+            wake(wake_up);
         }
-        sleep(far, &live);
+        sleep(wake_up, &watcher);
     }
 }
 
-/// Until something may have changed, the time has come to look, or the bell.
-fn sleep(far: &UnixStream, live: &ConfigWatcher) {
-    let deadline = live.deadline().unwrap_or_else(Instant::now);
+/// Sleeps until the file may have changed, the next read is due, or the main thread wakes the
+/// worker.
+fn sleep(wake_up: &UnixStream, watcher: &ConfigWatcher) {
+    let deadline = watcher.deadline().unwrap_or_else(Instant::now);
     let timeout = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
-    let far = PollFd::from_borrowed_fd(far.as_fd(), PollFlags::IN);
-    // An interrupted sleep is one more look.
-    let _ = match live.fd() {
+    let wake_up = PollFd::from_borrowed_fd(wake_up.as_fd(), PollFlags::IN);
+    // An interrupted sleep causes one more read.
+    let _ = match watcher.fd() {
         Some(events) => {
             let events = PollFd::from_borrowed_fd(events, PollFlags::IN);
-            rustix::event::poll(&mut [far, events], timeout.as_ref())
+            rustix::event::poll(&mut [wake_up, events], timeout.as_ref())
         }
-        None => rustix::event::poll(&mut [far], timeout.as_ref()),
+        None => rustix::event::poll(&mut [wake_up], timeout.as_ref()),
     };
 }
 
-fn wake(mut bell: &UnixStream) {
-    // When it is full, it has been rung.
-    let _ = bell.write(&[1]);
+/// Wakes the thread at the other end.
+fn wake(mut end: &UnixStream) {
+    // If the buffer is full, a wake-up is pending.
+    let _ = end.write(&[1]);
 }
 
-fn drain_wake(mut bell: &UnixStream) {
+fn drain_wake(mut end: &UnixStream) {
     let mut buffer = [0; 64];
-    while matches!(bell.read(&mut buffer), Ok(1..)) {}
+    while matches!(end.read(&mut buffer), Ok(1..)) {}
 }

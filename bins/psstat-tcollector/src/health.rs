@@ -1,4 +1,4 @@
-//! What the collector knows of itself.
+//! Metrics of the collector itself.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -9,67 +9,65 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::privileges::Capabilities;
 
-/// The collector's own numbers of a cycle.
+/// The values of one cycle that describe the collector itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SelfMetrics {
-    /// CPU time since the last points, milliseconds.
-    pub cpu_milliseconds: f64,
-    /// Duration of the cycle, window included, milliseconds.
-    pub wall_milliseconds: f64,
-    /// Bad lines of the conf.
-    pub bad_lines: u64,
-    /// The rules in force are those of the conf as it is.
-    pub conf_loaded: bool,
-    /// Rules in force.
-    pub rules: u64,
-    /// Rules that have hit their step limit.
-    pub limited_rules: u64,
-    /// Defects since the start, each of which cost a cycle or a reading of the
-    /// conf.
-    pub panics: u64,
+pub(crate) struct SelfMetrics {
+    /// CPU time since the previous points, milliseconds.
+    pub(crate) cpu_milliseconds: f64,
+    /// Duration of the cycle including its window, milliseconds.
+    pub(crate) wall_milliseconds: f64,
+    /// Invalid lines of the config file.
+    pub(crate) bad_lines: u64,
+    /// The active rules are those of the current config file.
+    pub(crate) conf_loaded: bool,
+    /// Active rules.
+    pub(crate) rules: u64,
+    /// Active rules that have exceeded their step limit.
+    pub(crate) step_limited_rules: u64,
+    /// Panics since the start. Each aborted a cycle or a load of the config file.
+    pub(crate) panics: u64,
     /// Resident memory, bytes; `None` if it cannot be read.
-    pub rss: Option<u64>,
-    /// Cycles left out since the start, because the reader or the machine
-    /// stood still.
-    pub late: u64,
-    /// The capabilities that it has.
-    pub fds_held: Capabilities,
+    pub(crate) rss: Option<u64>,
+    /// Cycles skipped since the start, because the output was blocked or the host suspended.
+    pub(crate) skipped_cycles: u64,
+    /// The effective capabilities.
+    pub(crate) capabilities: Capabilities,
 }
 
-/// Measures what the collector itself takes.
+/// Measures the resource usage of the collector itself.
 #[derive(Debug)]
-pub struct SelfMeter {
-    /// When the cycle began.
-    began: Instant,
-    /// CPU time that the points have told of.
-    told: Duration,
-    /// Kept, since it is read in every cycle.
+pub(crate) struct SelfMeter {
+    /// The start of the cycle.
+    start: Instant,
+    /// CPU time that previous points have reported.
+    reported_cpu: Duration,
+    /// `/proc/self/statm`, kept open because it is read in every cycle.
     statm: Option<OwnedFd>,
 }
 
 impl SelfMeter {
-    /// Nothing was told yet of what was used since the start of the program.
-    pub fn new() -> SelfMeter {
-        SelfMeter { began: Instant::now(), told: Duration::ZERO, statm: None }
+    /// Starts at the start of the program: the first points report all CPU time since then.
+    pub(crate) fn new() -> SelfMeter {
+        SelfMeter { start: Instant::now(), reported_cpu: Duration::ZERO, statm: None }
     }
 
-    /// A cycle begins.
-    pub fn begin(&mut self) {
-        self.began = Instant::now();
+    /// Marks the start of a cycle.
+    pub(crate) fn begin(&mut self) {
+        self.start = Instant::now();
     }
 
-    /// Puts its numbers among the collector's own. The CPU time is that of all
-    /// threads since the last time, so that what follows a cycle's points (their
-    /// encoding, their write, looks at the conf) is in those of the next one.
-    pub fn read(&mut self, own: &mut SelfMetrics) {
+    /// Updates CPU time, duration and memory. The CPU time is that of all threads since the
+    /// previous call, so the time spent after the points of a cycle (encoding, writing, reading
+    /// the config file) is part of the next points.
+    pub(crate) fn read(&mut self, metrics: &mut SelfMetrics) {
         let cpu = process_cpu_time();
-        own.cpu_milliseconds = cpu.saturating_sub(self.told).as_secs_f64() * 1e3;
-        self.told = cpu;
-        own.wall_milliseconds = self.began.elapsed().as_secs_f64() * 1e3;
-        own.rss = self.rss();
+        metrics.cpu_milliseconds = cpu.saturating_sub(self.reported_cpu).as_secs_f64() * 1e3;
+        self.reported_cpu = cpu;
+        metrics.wall_milliseconds = self.start.elapsed().as_secs_f64() * 1e3;
+        metrics.rss = self.rss();
     }
 
-    /// The own resident memory in bytes; nothing without a procfs.
+    /// Resident memory of this process in bytes; `None` without a procfs.
     fn rss(&mut self) -> Option<u64> {
         let statm = match self.statm.take() {
             Some(statm) => statm,

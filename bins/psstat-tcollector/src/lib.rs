@@ -1,35 +1,35 @@
-//! The collector: a conf in, every metric of the machine's processes out, every
-//! 15 seconds, for tcollector.
+//! The collector: reads a config file and prints the metrics of the processes that it selects,
+//! every 15 seconds, for tcollector.
 //!
-//! Here the crates are put together; nothing is parsed, matched or reckoned.
-//! The way of the data: [`conf`] gives rules, [`cycle`] takes a sample with
-//! them, [`points`] says which number goes under which name, [`output`] writes
-//! the lines.
+//! This crate combines the libraries; it does no parsing, matching or arithmetic of its own.
+//! Data flow: [`conf`] provides the rules, [`cycle`] takes a sample with them, [`points`] maps
+//! each value to a metric, [`output`] writes the lines.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-pub mod conf;
-pub mod config_watcher;
-pub mod cycle;
-pub mod health;
-pub mod log;
+mod check;
+mod conf;
+mod config_watcher;
+mod cycle;
+mod health;
+mod log;
 pub mod options;
-pub mod output;
+mod output;
 mod panic;
-pub mod points;
-pub mod privileges;
+mod points;
+mod privileges;
 pub mod run;
-pub mod signals;
-pub mod timestamps;
+mod signals;
+mod timestamps;
 
 use std::process::ExitCode;
 
-/// Success, and every way of being told to end: tcollector starts a collector
-/// that exits with 0 again at once, and leaves it out for an hour otherwise.
+/// Success, and every requested exit. tcollector restarts a collector that exits with 0 at once,
+/// and one that exits with another status after an hour.
 pub const EXIT_OK: u8 = 0;
-/// `--check` found a bad line, or no conf.
+/// `--check` found an invalid line, or could not read the config file.
 pub const EXIT_BAD_CONF: u8 = 1;
-/// Wrong options.
+/// Invalid options.
 pub const EXIT_USAGE: u8 = 2;
 
 /// The whole program.
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     if settings.check {
         return ExitCode::from(run::run(settings));
     }
-    // A defect that nothing else caught ends it, but does not keep tcollector
-    // from starting it again.
+    // A panic that is caught nowhere else ends the program, but with a status after which
+    // tcollector restarts it.
     ExitCode::from(panic::catch(|| run::run(settings)).unwrap_or(EXIT_OK))
 }

@@ -1,4 +1,4 @@
-//! The options: what was typed, and what it means on this machine.
+//! Options: command line and environment, resolved to settings.
 
 use std::path::PathBuf;
 
@@ -8,41 +8,40 @@ use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use psstat_emit::{Encoder, Format, Tag};
 use psstat_matcher::host_config::HostClass;
 
-/// Prints, for each image of the conf, what its processes do: io, open
-/// descriptors, threads, established connections, CPU and memory, as
-/// proc.stat.ps.* points for tcollector.
+/// Prints the resource usage of each image of the config file: I/O, open file descriptors, threads,
+/// established connections, CPU and memory, as proc.stat.ps.* points for tcollector.
 ///
-/// tcollector starts it without arguments, so each option can be given by an
-/// environment variable too; one that is empty counts as none. Points go to stdout; log lines to
+/// tcollector starts collectors without arguments, so each option can also be set by an
+/// environment variable; an empty variable is ignored. Points are written to stdout, log lines to
 /// stderr.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "psstat-tcollector", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit status: 0 when told to end (SIGTERM, SIGINT, stdout closed) or after \
---once and --cycles; 1 when --check found a bad line or no conf; 2 for wrong options. \
-SIGHUP reads the conf again."
+    after_help = "Exit status: 0 after SIGTERM or SIGINT, when stdout is closed, and after --once \
+and --cycles; 1 if --check found a bad line or no config file; 2 for invalid options. \
+SIGHUP reloads the config file."
 )]
 pub struct Options {
-    /// The conf: lines of `imagename regex` [default: /CLASS/shared/conf/psstat.conf]
+    /// Config file: lines of `imagename regex` [default: /CLASS/shared/conf/psstat.conf]
     #[arg(long, value_name = "PATH", env = "PSSTAT_CONF")]
     pub conf: Option<PathBuf>,
 
-    /// The class in the conf's default path [default: the host's name up to its first dot, without
-    /// trailing digits]
+    /// Class in the default path of the config file [default: the host name up to its first dot,
+    /// without trailing digits]
     #[arg(long, value_name = "NAME", env = "PSSTAT_CLASS")]
     pub class: Option<HostClass>,
 
-    /// Whom the conf should belong to, by name or number; root and the collector's own user are
-    /// right too
+    /// Expected owner of the config file (name or uid); root and the collector's own user are
+    /// always accepted
     #[arg(long, value_name = "USER", env = "PSSTAT_CONF_OWNER", default_value = "appsc")]
     pub conf_owner: String,
 
-    /// Do not use a conf that belongs to somebody else or that others can write
+    /// Refuse a config file with another owner or writable by others
     #[arg(long, env = "PSSTAT_STRICT_OWNER", value_parser = BoolishValueParser::new())]
     pub strict_owner: bool,
 
-    /// Seconds from one cycle to the next, 1 to 500; tcollector kills a collector that is silent
-    /// for 600. At 1, a cycle takes a little longer than that
+    /// Seconds between cycles, 1 to 500 (tcollector kills collectors silent for 600 s). With 1, the
+    /// actual interval is slightly longer
     #[arg(long, value_name = "SECONDS", env = "PSSTAT_INTERVAL", default_value_t = 15)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=500))]
     pub interval: u64,
@@ -51,49 +50,49 @@ pub struct Options {
     #[arg(long, env = "PSSTAT_ONCE", value_parser = BoolishValueParser::new())]
     pub once: bool,
 
-    /// Print so many cycles and exit
+    /// Print N cycles and exit
     #[arg(long, value_name = "N", env = "PSSTAT_CYCLES")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub cycles: Option<u64>,
 
-    /// What to print: tcollector's lines, a JSON array a cycle for OpenTSDB's /api/put, or an
-    /// OpenMetrics exposition a cycle
+    /// Output format: tcollector lines, one JSON array per cycle (OpenTSDB /api/put), or one
+    /// OpenMetrics exposition per cycle
     #[arg(long, value_enum, env = "PSSTAT_FORMAT", default_value_t = FormatName::Tcollector)]
     pub format: FormatName,
 
-    /// A tag for every point; may be repeated, in the variable separated by commas. With json, host
-    /// is added unless it is given
+    /// Tag added to every point (repeatable; comma-separated in the environment variable). With
+    /// json, host is added by default
     #[arg(long, value_name = "KEY=VALUE", env = "PSSTAT_TAG", value_delimiter = ',')]
     pub tag: Vec<Tag>,
 
-    /// The unit of proc.stat.ps.mem
+    /// Unit of proc.stat.ps.mem
     #[arg(long, value_enum, env = "PSSTAT_MEM_UNIT", default_value_t = MemUnit::Bytes)]
     pub mem_unit: MemUnit,
 
-    /// The procfs to read, or a folder with a capture of one [default: /proc]
+    /// The procfs to read, or a directory with a capture of one [default: /proc]
     #[arg(long, value_name = "DIR", env = "PSSTAT_PROC")]
     pub proc: Option<PathBuf>,
 
-    /// How many descriptors may be kept open, four a process; the rest is opened at each reading
-    /// [default, and at most: what the hard limit allows]
+    /// Maximum number of fds kept open (up to 4 per process); other files are reopened each cycle
+    /// [default and maximum: from RLIMIT_NOFILE]
     #[arg(long, value_name = "N", env = "PSSTAT_DESCRIPTORS")]
     pub descriptors: Option<usize>,
 
-    /// Read the conf, print what is wrong with it to stderr, and exit with 0 or 1
+    /// Check the config file, print diagnostics to stderr, and exit with 0 or 1
     #[arg(long, env = "PSSTAT_CHECK", value_parser = BoolishValueParser::new())]
     pub check: bool,
 
-    /// Log how the numbers are read and what each cycle costs
+    /// Log the fast paths in use and the cost of each cycle
     #[arg(long, env = "PSSTAT_DEBUG", value_parser = BoolishValueParser::new())]
     pub debug: bool,
 }
 
-/// The formats by their names on the command line.
+/// The values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FormatName {
-    /// `metric timestamp value tag=value…`, a line a point
+    /// `metric timestamp value tag=value…`, one line per point
     Tcollector,
-    /// An array a cycle, in one line
+    /// One array per cycle, in one line
     Json,
     /// Text for a scraper or node_exporter's textfile collector
     Openmetrics,
@@ -104,57 +103,57 @@ pub enum FormatName {
 pub enum MemUnit {
     /// Bytes
     Bytes,
-    /// Pages of the machine, as the script of 2014 printed in its first version
+    /// Pages, as the first version of the script of 2014 printed
     Pages,
 }
 
-/// What the options mean on this machine.
+/// The resolved options.
 #[derive(Debug)]
 pub struct Settings {
-    /// The conf's path.
+    /// The path of the config file.
     pub conf: PathBuf,
-    /// Whom it should belong to, by name or number.
+    /// Its expected owner, by name or uid.
     pub conf_owner: String,
-    /// Whether another owner makes it unusable.
+    /// Reject a file with another owner.
     pub strict_owner: bool,
-    /// Seconds from cycle to cycle.
+    /// Seconds between cycles.
     pub interval: u64,
-    /// How many cycles to print; `None`: until told to end.
+    /// The number of cycles to print; `None` for no limit.
     pub cycles: Option<u64>,
-    /// Writes the points.
+    /// The encoder of the points.
     pub encoder: Encoder,
     /// The unit of memory.
     pub mem_unit: MemUnit,
     /// The procfs.
     pub proc: PathBuf,
-    /// Somebody named it.
+    /// The procfs was given by option or variable.
     pub proc_is_explicit: bool,
-    /// Descriptors that may be kept; `None`: what the limit leaves.
+    /// Maximum number of descriptors kept open; `None` for that of the limit.
     pub descriptors: Option<usize>,
-    /// Only look at the conf.
+    /// Only check the config file.
     pub check: bool,
-    /// Log more.
+    /// Log details.
     pub debug: bool,
 }
 
 impl Options {
-    /// Those of this process's arguments and environment. Wrong ones end it.
+    /// The options in this process's arguments and environment. Exits if they are invalid.
     pub fn read() -> Options {
         let mut command = Options::command().mut_args(ignore_empty_env);
         let read = Options::from_arg_matches(&command.get_matches_mut());
         read.unwrap_or_else(|error| error.format(&mut command).exit())
     }
 
-    /// Works out what was left open and refuses what does not go together.
+    /// Resolves defaults and rejects conflicting options.
     ///
     /// # Errors
-    /// A usage error, to be shown as clap shows its own.
+    /// A usage error in clap's format.
     pub fn resolve(self) -> Result<Settings, clap::Error> {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let usage = |kind, message: String| Options::command().error(kind, message);
-        // Not left to clap, which takes PSSTAT_ONCE=false for the option given.
+        // Not by clap, which would treat PSSTAT_ONCE=false as the option.
         if self.once && self.cycles.is_some() {
-            let message = "--once and --cycles do not go together";
+            let message = "--once cannot be used with --cycles";
             return Err(usage(ErrorKind::ArgumentConflict, message.into()));
         }
         let conf = match (self.conf, self.class) {
@@ -168,13 +167,16 @@ impl Options {
             FormatName::Openmetrics => Format::OpenMetrics,
         };
         if format == Format::OpenMetrics && self.mem_unit == MemUnit::Pages {
-            let message = "--mem-unit pages does not go with --format openmetrics, whose unit of memory is bytes";
+            let message =
+                "--mem-unit pages cannot be used with --format openmetrics, which reports bytes";
             return Err(usage(ErrorKind::ArgumentConflict, message.into()));
         }
         let mut tags = self.tag;
         if format == Format::Json && !tags.iter().any(|tag| tag.key() == "host") {
             let tag = Tag::new("host", &host).map_err(|error| {
-                let message = format!("the host's name is no tag ({error}); give --tag host=NAME");
+                let message = format!(
+                    "the host name is not a valid tag value ({error}); use --tag host=NAME"
+                );
                 usage(ErrorKind::ValueValidation, message)
             })?;
             tags.insert(0, tag);
@@ -198,7 +200,7 @@ impl Options {
     }
 }
 
-/// `PSSTAT_CYCLES=`, as a file of variables may have it, says nothing.
+/// Ignores empty variables such as `PSSTAT_CYCLES=`, which a file of variables may contain.
 fn ignore_empty_env(arg: Arg) -> Arg {
     let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
     if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
@@ -209,19 +211,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn definition_is_valid() {
         Options::command().debug_assert();
     }
 
     #[test]
-    fn every_option_has_its_variable() {
+    fn options_have_documented_variables() {
         for arg in Options::command().get_arguments() {
             let name = arg.get_id().as_str();
             if name != "help" && name != "version" {
                 let expected = format!("PSSTAT_{}", name.to_uppercase());
                 let env = arg.get_env().and_then(std::ffi::OsStr::to_str);
                 assert_eq!(env, Some(expected.as_str()));
-                // And both are on the page for operators.
+                // Both are documented for operators.
                 let row = format!("| `--{}", name.replace('_', "-"));
                 let page = include_str!("../../../docs/install.md");
                 let is_row = |line: &str| {

@@ -1,37 +1,36 @@
-//! Writing a cycle to stdout.
+//! Writes cycles to stdout.
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-/// Stdout, for whole cycles.
+/// Stdout, written in whole cycles.
 #[derive(Debug, Default)]
-pub struct Output {
-    /// The last write ended in the middle of a line.
+pub(crate) struct Output {
+    /// The last write ended within a line.
     partial: bool,
 }
 
-/// What is written behind a line that was cut off, before the next one: cut in
-/// the middle of a number it would otherwise be a point with a wrong value.
-const TORN: &[u8] = b" torn\n";
+/// Written after a partial line. Without it, a line that ends within a number would be a point
+/// with a wrong value.
+const PARTIAL_LINE_END: &[u8] = b" torn\n";
 
-/// How writing a cycle ended.
+/// The result of writing a cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// Whole.
+pub(crate) enum Written {
+    /// The whole cycle was written.
     Complete,
-    /// The reader has closed its end: nobody wants more.
+    /// The reader has closed the pipe.
     Closed,
-    /// It could not be written, and is lost: the disk is full, say.
+    /// The cycle could not be written and is lost, for example because a disk is full.
     Failed(Errno),
 }
 
 impl Output {
-    /// Writes a cycle's lines, in one write where the reader keeps up. Blocks
-    /// while it does not, which is what holds the next cycle back; SIGTERM
-    /// ends the program all the same.
-    pub fn write(&mut self, cycle: &[u8]) -> Written {
+    /// Writes the lines of a cycle, in one write if the reader keeps up. Otherwise it blocks,
+    /// which delays the next cycle; SIGTERM ends the program in any case.
+    pub(crate) fn write(&mut self, cycle: &[u8]) -> Written {
         if self.partial {
-            match write_all(TORN) {
+            match write_all(PARTIAL_LINE_END) {
                 Written::Complete => self.partial = false,
                 other => return other,
             }
@@ -40,11 +39,11 @@ impl Output {
         while !rest.is_empty() {
             match rustix::io::write(rustix::stdio::stdout(), rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(errno) => match after_partial(errno) {
-                    Some(ended) => {
-                        let done = cycle.get(..cycle.len() - rest.len()).unwrap_or_default();
-                        self.partial = done.last().is_some_and(|&byte| byte != b'\n');
-                        return ended;
+                Err(errno) => match result_of(errno) {
+                    Some(result) => {
+                        let written = cycle.get(..cycle.len() - rest.len()).unwrap_or_default();
+                        self.partial = written.last().is_some_and(|&byte| byte != b'\n');
+                        return result;
                     }
                     None => continue,
                 },
@@ -59,8 +58,8 @@ fn write_all(mut bytes: &[u8]) -> Written {
         match rustix::io::write(rustix::stdio::stdout(), bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(errno) => {
-                if let Some(ended) = after_partial(errno) {
-                    return ended;
+                if let Some(result) = result_of(errno) {
+                    return result;
                 }
             }
         }
@@ -68,12 +67,12 @@ fn write_all(mut bytes: &[u8]) -> Written {
     Written::Complete
 }
 
-/// What an error of write(2) means; `None` is to try again.
-fn after_partial(errno: Errno) -> Option<Written> {
+/// The result that an error of write(2) causes; `None` to retry.
+fn result_of(errno: Errno) -> Option<Written> {
     match errno {
         Errno::INTR => None,
         Errno::AGAIN => {
-            // Somebody made the pipe non-blocking: wait here instead.
+            // Another process has made the pipe non-blocking.
             let stdout = rustix::stdio::stdout();
             let _ = rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None);
             None

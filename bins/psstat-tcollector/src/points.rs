@@ -1,56 +1,52 @@
-//! The table from a sample's fields to the catalogue: which number goes out
-//! under which name. A series without a line here does not compile.
+//! The mapping from a sample's fields to metrics. A series without an entry here does not
+//! compile.
 
 use psstat_emit::{CollectorSeries, CycleEncoder, ImageName, Series, Value};
-use psstat_sampler::{ImageId, IoCounters, Numbers, Sample};
+use psstat_sampler::{Health, ImageId, IoCounters, Numbers, Sample};
 
 use crate::health::SelfMetrics;
 use crate::options::MemUnit;
 
-/// Writes all points of a cycle. A value that could not be read has none.
-pub fn write<'a>(
+/// Writes all points of a cycle. Values that could not be read have no point.
+pub(crate) fn write<'a>(
     cycle: &mut CycleEncoder<'a>,
     sample: &Sample,
     images: &'a [(ImageName, ImageId)],
-    own: &SelfMetrics,
+    collector: &SelfMetrics,
     memory: Memory,
 ) {
     for &series in Series::ALL {
-        for (image, number) in images {
-            if let Some(value) = value_of(series, &sample.image(*number), memory) {
-                // The order is that of the catalogue and of the names, and no
-                // counter is negative: there is nothing to refuse.
+        for (image, id) in images {
+            if let Some(value) = image_value(series, &sample.image(*id), memory) {
+                // The order is that of the metric table and of the names, and no counter is
+                // negative, so this cannot fail.
                 let _ = cycle.point(series, image, value);
             }
         }
     }
-    write_health(cycle, Some(&sample.health), own);
+    write_collector(cycle, Some(&sample.health), collector);
 }
 
-/// Writes the collector's health alone: of a cycle that came to no sample.
-pub fn write_self(cycle: &mut CycleEncoder<'_>, own: &SelfMetrics) {
-    write_health(cycle, None, own);
+/// Writes only the points of the collector, for a cycle without a sample.
+pub(crate) fn write_self(cycle: &mut CycleEncoder<'_>, collector: &SelfMetrics) {
+    write_collector(cycle, None, collector);
 }
 
-fn write_health(
-    cycle: &mut CycleEncoder<'_>,
-    sampler: Option<&psstat_sampler::Health>,
-    own: &SelfMetrics,
-) {
-    for &health in CollectorSeries::ALL {
-        if let Some(value) = health_of(health, sampler, own) {
-            let _ = cycle.collector_point(health, value);
+fn write_collector(cycle: &mut CycleEncoder<'_>, health: Option<&Health>, collector: &SelfMetrics) {
+    for &series in CollectorSeries::ALL {
+        if let Some(value) = collector_value(series, health, collector) {
+            let _ = cycle.collector_point(series, value);
         }
     }
 }
 
-/// In what unit memory goes out.
+/// The unit of memory values.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Bytes or pages.
-    pub unit: MemUnit,
-    /// Bytes a page.
-    pub page_size: u64,
+    pub(crate) unit: MemUnit,
+    /// Bytes per page.
+    pub(crate) page_size: u64,
 }
 
 impl Memory {
@@ -62,8 +58,8 @@ impl Memory {
     }
 }
 
-fn value_of(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
-    let io = |of: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from_i64(of(io)));
+fn image_value(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
+    let io = |get: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from_i64(get(io)));
     let count = |count: Option<u64>| count.map(Value::from_u64);
     match series {
         Series::IoRchar => io(|io| io.rchar),
@@ -85,50 +81,50 @@ fn value_of(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
     }
 }
 
-/// Without a sample, only what the collector knows of itself has a value.
-fn health_of(
-    health: CollectorSeries,
-    sampler: Option<&psstat_sampler::Health>,
-    own: &SelfMetrics,
+/// Without a sample, only the metrics of the collector itself have a value.
+fn collector_value(
+    series: CollectorSeries,
+    health: Option<&Health>,
+    collector: &SelfMetrics,
 ) -> Option<Value> {
-    let seen = |of: fn(&psstat_sampler::Health) -> u64| sampler.map(|it| Value::from_u64(of(it)));
+    let sampler = |get: fn(&Health) -> u64| health.map(|health| Value::from_u64(get(health)));
     let count = |number: u64| Some(Value::from_u64(number));
-    match health {
-        CollectorSeries::Cpu => Some(thousandths(own.cpu_milliseconds)),
-        CollectorSeries::Wall => Some(thousandths(own.wall_milliseconds)),
-        CollectorSeries::Seen => seen(|sampler| sampler.processes),
-        CollectorSeries::Matched => seen(|sampler| sampler.matched),
-        CollectorSeries::DeniedIo => seen(|sampler| sampler.denied.io),
-        CollectorSeries::DeniedFd => seen(|sampler| sampler.denied.fd),
-        CollectorSeries::DeniedCmdline => seen(|sampler| sampler.denied.command_line),
-        CollectorSeries::DeniedNs => seen(|sampler| sampler.denied.netns),
-        CollectorSeries::DeniedStatm => seen(|sampler| sampler.denied.statm),
-        CollectorSeries::DeniedStat => seen(|sampler| sampler.denied.stat),
-        CollectorSeries::DeniedNet => seen(|sampler| sampler.denied.net),
-        CollectorSeries::FailedIo => seen(|sampler| sampler.failed.io),
-        CollectorSeries::FailedFd => seen(|sampler| sampler.failed.fd),
-        CollectorSeries::FailedCmdline => seen(|sampler| sampler.failed.command_line),
-        CollectorSeries::FailedNs => seen(|sampler| sampler.failed.netns),
-        CollectorSeries::FailedStatm => seen(|sampler| sampler.failed.statm),
-        CollectorSeries::FailedStat => seen(|sampler| sampler.failed.stat),
-        CollectorSeries::FailedNet => seen(|sampler| sampler.failed.net),
-        CollectorSeries::Blocked => seen(|sampler| sampler.blocked),
-        CollectorSeries::ConfBadLines => count(own.bad_lines),
-        CollectorSeries::ConfLoaded => count(u64::from(own.conf_loaded)),
-        CollectorSeries::Rules => count(own.rules),
-        CollectorSeries::LimitedRules => count(own.limited_rules),
-        CollectorSeries::Panics => count(own.panics),
-        CollectorSeries::SysPtrace => count(u64::from(own.fds_held.sys_ptrace)),
-        CollectorSeries::DacReadSearch => count(u64::from(own.fds_held.dac_read_search)),
-        CollectorSeries::Rss => own.rss.map(Value::from_u64),
-        CollectorSeries::Fds => seen(|sampler| sampler.fds_held),
-        CollectorSeries::Late => count(own.late),
+    match series {
+        CollectorSeries::Cpu => Some(thousandths(collector.cpu_milliseconds)),
+        CollectorSeries::Wall => Some(thousandths(collector.wall_milliseconds)),
+        CollectorSeries::Processes => sampler(|health| health.processes),
+        CollectorSeries::Matched => sampler(|health| health.matched),
+        CollectorSeries::DeniedIo => sampler(|health| health.denied.io),
+        CollectorSeries::DeniedFd => sampler(|health| health.denied.fd),
+        CollectorSeries::DeniedCmdline => sampler(|health| health.denied.command_line),
+        CollectorSeries::DeniedNs => sampler(|health| health.denied.netns),
+        CollectorSeries::DeniedStatm => sampler(|health| health.denied.statm),
+        CollectorSeries::DeniedStat => sampler(|health| health.denied.stat),
+        CollectorSeries::DeniedNet => sampler(|health| health.denied.net),
+        CollectorSeries::FailedIo => sampler(|health| health.failed.io),
+        CollectorSeries::FailedFd => sampler(|health| health.failed.fd),
+        CollectorSeries::FailedCmdline => sampler(|health| health.failed.command_line),
+        CollectorSeries::FailedNs => sampler(|health| health.failed.netns),
+        CollectorSeries::FailedStatm => sampler(|health| health.failed.statm),
+        CollectorSeries::FailedStat => sampler(|health| health.failed.stat),
+        CollectorSeries::FailedNet => sampler(|health| health.failed.net),
+        CollectorSeries::Blocked => sampler(|health| health.blocked),
+        CollectorSeries::ConfBadLines => count(collector.bad_lines),
+        CollectorSeries::ConfLoaded => count(u64::from(collector.conf_loaded)),
+        CollectorSeries::Rules => count(collector.rules),
+        CollectorSeries::StepLimitedRules => count(collector.step_limited_rules),
+        CollectorSeries::Panics => count(collector.panics),
+        CollectorSeries::SysPtrace => count(u64::from(collector.capabilities.sys_ptrace)),
+        CollectorSeries::DacReadSearch => count(u64::from(collector.capabilities.dac_read_search)),
+        CollectorSeries::Rss => collector.rss.map(Value::from_u64),
+        CollectorSeries::Fds => sampler(|health| health.fds_held),
+        CollectorSeries::SkippedCycles => count(collector.skipped_cycles),
     }
 }
 
 /// A number with up to three decimals.
 fn thousandths(number: f64) -> Value {
-    // A float is cut to the integer's range, and NaN is 0.
+    // `as` saturates, and NaN becomes 0.
     Value::from_thousandths((number * 1000.0).round() as i64)
 }
 

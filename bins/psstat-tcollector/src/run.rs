@@ -1,4 +1,4 @@
-//! The collector's life: start, cycle after cycle, end.
+//! The main loop: start, cycles, exit.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,8 @@ use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
 use psstat_support::{failpoint, procfs};
 use rustix::io::Errno;
 
-use crate::conf::{Conf, OwnerPolicy, check};
+use crate::check::check;
+use crate::conf::{Conf, OwnerPolicy};
 use crate::cycle::{SampleLoop, Schedule, log_fast_paths};
 use crate::health::{SelfMeter, SelfMetrics};
 use crate::log;
@@ -20,13 +21,13 @@ use crate::signals::Signals;
 use crate::timestamps::TimestampSource;
 use crate::{EXIT_OK, EXIT_USAGE};
 
-/// How long the first cycle waits for a conf that is being written.
+/// The time for which the first cycle waits for a config file that is being written.
 const INITIAL_CONF_WAIT: Duration = Duration::from_secs(1);
 
-/// Does what the settings say, and gives the exit status.
+/// Runs the collector and returns its exit status.
 pub fn run(settings: Settings) -> u8 {
-    // First of all, so that --check finds what the collector will find, and
-    // whoever is asked for a user's number has no more rights either.
+    // Before anything else: --check then has the collector's permissions, and so has the process
+    // that looks up a user's uid.
     privileges::drop_privileges();
     let owner = OwnerPolicy { user: settings.conf_owner.clone(), strict: settings.strict_owner };
     if settings.check {
@@ -35,15 +36,15 @@ pub fn run(settings: Settings) -> u8 {
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
-            log::line(&format!("signals cannot be heeded: {error}"));
+            log::line(&format!("cannot install signal handlers: {error}"));
             return EXIT_OK;
         }
     };
     failpoint::hit("panic:start");
-    privileges::raise_descriptor_limit();
-    let held = Capabilities::now();
+    privileges::raise_fd_limit();
+    let capabilities = Capabilities::now();
     if settings.debug {
-        log::line(&format!("debug: {}", held.describe()));
+        log::line(&format!("debug: {}", capabilities.describe()));
     }
     let options = Options {
         proc_root: settings.proc.clone(),
@@ -54,16 +55,16 @@ pub fn run(settings: Settings) -> u8 {
     let sampler = match Sampler::new(options.clone()) {
         Ok(sampler) => sampler,
         Err(error) => {
-            let named_wrong = settings.proc_is_explicit && is_bad_path(&error);
-            log::line(&format!("{error}{}", if named_wrong { "; give --proc DIR" } else { "" }));
-            // A shortage passes, and /proc may come to be mounted.
-            return if named_wrong { EXIT_USAGE } else { EXIT_OK };
+            let is_usage_error = settings.proc_is_explicit && is_bad_path(&error);
+            log::line(&format!("{error}{}", if is_usage_error { "; check --proc" } else { "" }));
+            // A later start may succeed: a shortage may end, and /proc may be mounted.
+            return if is_usage_error { EXIT_USAGE } else { EXIT_OK };
         }
     };
-    if !procfs::looks_like_procfs(&settings.proc).unwrap_or(false) {
+    if !procfs::is_procfs_or_capture(&settings.proc).unwrap_or(false) {
         log::line(&format!(
-            "{proc} is no procfs, nor a copy of one: there is no process in it; if it should be \
-             one, `mount -t proc proc {proc}`",
+            "{proc} is not a procfs or a capture of one (no process directories); to mount it: \
+             `mount -t proc proc {proc}`",
             proc = settings.proc.display()
         ));
         return if settings.proc_is_explicit { EXIT_USAGE } else { EXIT_OK };
@@ -74,7 +75,7 @@ pub fn run(settings: Settings) -> u8 {
     let conf = match Conf::new(settings.conf.clone(), owner) {
         Ok(conf) => conf,
         Err(error) => {
-            log::line(&format!("the conf cannot be followed: {error}"));
+            log::line(&format!("cannot watch the config file: {error}"));
             return EXIT_OK;
         }
     };
@@ -82,13 +83,13 @@ pub fn run(settings: Settings) -> u8 {
         signals,
         conf,
         options,
-        sampling: SampleLoop::new(sampler),
-        timeline: TimestampSource::default(),
+        sample_loop: SampleLoop::new(sampler),
+        timestamps: TimestampSource::default(),
         output: Output::default(),
         meter: SelfMeter::new(),
         buffer: Vec::new(),
         images: Vec::new(),
-        health: SelfMetrics { fds_held: held, ..SelfMetrics::default() },
+        self_metrics: SelfMetrics { capabilities, ..SelfMetrics::default() },
         panicked_last_cycle: false,
         panics_before: 0,
         last_write_failed: false,
@@ -97,7 +98,7 @@ pub fn run(settings: Settings) -> u8 {
     .run()
 }
 
-/// Whether it is the path of the procfs that is wrong, and not the moment.
+/// Whether the path of the procfs is wrong, so that a retry cannot succeed.
 fn is_bad_path(error: &psstat_sampler::Error) -> bool {
     let psstat_sampler::Error::Procfs { source, .. } = error else { return false };
     let errno = Errno::from_io_error(source);
@@ -109,27 +110,27 @@ struct Collector {
     options: Options,
     signals: Signals,
     conf: Conf,
-    sampling: SampleLoop,
-    timeline: TimestampSource,
+    sample_loop: SampleLoop,
+    timestamps: TimestampSource,
     output: Output,
     meter: SelfMeter,
     buffer: Vec<u8>,
-    /// The images that the cycle is about: those in force when it began. Of one
-    /// that came since, nothing is known yet, and a 0 would be made up.
+    /// The images of the rules that were active at the start of the cycle. Images that were added
+    /// since then have no values yet.
     images: Vec<(ImageName, ImageId)>,
-    health: SelfMetrics,
-    /// The last cycle was lost to a defect.
+    self_metrics: SelfMetrics,
+    /// The previous cycle was lost to a panic.
     panicked_last_cycle: bool,
-    /// Defects at the end of the last cycle that went well.
+    /// The number of panics at the end of the last successful cycle.
     panics_before: u64,
-    /// The last output could not be written.
+    /// The output of the previous cycle could not be written.
     last_write_failed: bool,
 }
 
 impl Collector {
     fn run(mut self) -> u8 {
-        let at_latest = Instant::now() + INITIAL_CONF_WAIT;
-        let mut rules_changed = self.wait(at_latest, Signals::wait_for_conf);
+        let deadline = Instant::now() + INITIAL_CONF_WAIT;
+        let mut rules_changed = self.wait(deadline, Signals::wait_for_conf);
         let mut schedule = Schedule::new(Duration::from_secs(self.settings.interval));
         let mut cycle = 0;
         loop {
@@ -139,17 +140,17 @@ impl Collector {
                 Some(changed) => {
                     rules_changed = changed;
                     self.panicked_last_cycle = false;
-                    // Nor was there one in reading the conf since the last cycle.
-                    if self.panics_before == self.health.panics {
+                    // Nor has a load of the config file panicked since the last cycle.
+                    if self.panics_before == self.self_metrics.panics {
                         panic::clear_last();
                     }
-                    self.panics_before = self.health.panics;
+                    self.panics_before = self.self_metrics.panics;
                 }
                 None => {
-                    self.health.panics += 1;
+                    self.self_metrics.panics += 1;
                     rules_changed = true;
                     self.recover();
-                    self.emit_health_only();
+                    self.emit_self_metrics();
                 }
             }
             if !self.buffer.is_empty() {
@@ -159,7 +160,7 @@ impl Collector {
                     Written::Failed(errno) => {
                         if !std::mem::replace(&mut self.last_write_failed, true) {
                             log::line(&format!(
-                                "stdout cannot be written: {errno}; cycles are lost until it can"
+                                "cannot write to stdout: {errno}; dropping cycles until it recovers"
                             ));
                         }
                     }
@@ -169,112 +170,112 @@ impl Collector {
                 return EXIT_OK;
             }
             log::flush_dropped();
-            let (next, missed) = schedule.next(Instant::now());
-            self.health.late += missed;
+            let (next, skipped) = schedule.next(Instant::now());
+            self.self_metrics.skipped_cycles += skipped;
             rules_changed |= self.wait(next, Signals::wait);
         }
     }
 
-    /// Waits with an eye on the conf, whose reading may have a defect too: then
-    /// without. Tells whether the rules changed, or may have.
+    /// Waits while handling config updates. If that panics, waits without. Returns whether the
+    /// active rules have changed, or may have.
     fn wait(&mut self, until: Instant, wait: fn(&Signals, Instant, &mut Conf) -> bool) -> bool {
         let changed = panic::catch(|| wait(&self.signals, until, &mut self.conf));
         changed.unwrap_or_else(|| {
-            self.health.panics += 1;
+            self.self_metrics.panics += 1;
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
             true
         })
     }
 
-    /// A sample and its points in the buffer; tells whether the rules changed.
+    /// Takes a sample and encodes its points. Returns whether the active rules have changed.
     fn cycle(&mut self, cycle: u64, rules_changed: bool) -> bool {
         self.buffer.clear();
         if rules_changed {
-            self.sampling.rules_changed(&self.conf.rules);
+            self.sample_loop.rules_changed(&self.conf.rules);
             self.images.clear();
             self.images.extend_from_slice(self.conf.rules.images());
         }
-        let changed = self.sampling.sample(&mut self.conf, &self.signals, cycle);
+        let changed = self.sample_loop.sample(&mut self.conf, &self.signals, cycle);
         let time = self.time();
         self.update_self_metrics();
         let memory =
             Memory { unit: self.settings.mem_unit, page_size: rustix::param::page_size() as u64 };
         match self.settings.encoder.begin(&mut self.buffer, time) {
             Ok(mut points) => {
-                let sample = self.sampling.sampler.sample();
-                points::write(&mut points, sample, &self.images, &self.health, memory);
+                let sample = self.sample_loop.sampler.sample();
+                points::write(&mut points, sample, &self.images, &self.self_metrics, memory);
                 points.finish();
             }
-            // The time line never stands still but in 2106.
+            // Timestamps always increase, except in 2106.
             Err(error) => log::line(&error.to_string()),
         }
         if self.settings.debug {
-            let SelfMetrics { cpu_milliseconds: cpu, wall_milliseconds: wall, .. } = self.health;
-            let health = &self.sampling.sampler.sample().health;
+            let SelfMetrics { cpu_milliseconds: cpu, wall_milliseconds: wall, .. } =
+                self.self_metrics;
+            let health = &self.sample_loop.sampler.sample().health;
             log::line(&format!(
-                "debug: cycle {cycle}: {cpu:.3} ms of CPU, {wall:.0} ms, {} processes seen, {} matched, {} descriptors kept",
+                "debug: cycle {cycle}: {cpu:.3} ms of CPU, {wall:.0} ms, {} processes, {} matched, {} fds held",
                 health.processes, health.matched, health.fds_held
             ));
         }
         changed
     }
 
-    /// The time of a cycle's points.
+    /// The timestamp of a cycle's points.
     fn time(&mut self) -> Timestamp {
-        let stamp = self.timeline.now();
-        if let Some(seconds) = stamp.clock_set_back {
+        let time = self.timestamps.now();
+        if let Some(seconds) = time.clock_set_back {
             log::line(&format!(
-                "the clock was set back by {seconds} s; points go on from the time before, \
-                 and follow the clock again when it has caught up or after a restart"
+                "clock set back by {seconds} s; timestamps continue from the previous value until \
+                 the clock catches up or the collector restarts"
             ));
         }
-        stamp.time
+        time.time
     }
 
-    /// Brings its own health up to date.
+    /// Updates the metrics of the collector itself.
     fn update_self_metrics(&mut self) {
         let rules = &self.conf.rules;
-        self.health.bad_lines = self.conf.bad_lines as u64;
-        self.health.panics += std::mem::take(&mut self.conf.panics);
-        self.health.conf_loaded = self.conf.loaded;
-        self.health.rules = rules.count() as u64;
-        self.health.limited_rules = rules.limited_rules() as u64;
-        self.meter.read(&mut self.health);
+        self.self_metrics.bad_lines = self.conf.bad_lines as u64;
+        self.self_metrics.panics += std::mem::take(&mut self.conf.panics);
+        self.self_metrics.conf_loaded = self.conf.loaded;
+        self.self_metrics.rules = rules.count() as u64;
+        self.self_metrics.step_limited_rules = rules.step_limited_count() as u64;
+        self.meter.read(&mut self.self_metrics);
     }
 
-    /// After a defect: the cycle is lost. What the sampler knows is kept the
-    /// first time, for the counters' sake; should the next cycle fail too, or
-    /// even this, it begins anew.
+    /// Continues after a panic, which aborted the cycle. The first time, the sampler keeps its
+    /// state, so that the counters continue. If the next cycle panics too, or this method, a new
+    /// sampler is created.
     fn recover(&mut self) {
         self.buffer.clear();
-        let first = !std::mem::replace(&mut self.panicked_last_cycle, true);
-        let kept = first
+        let is_first = !std::mem::replace(&mut self.panicked_last_cycle, true);
+        let is_recovered = is_first
             && panic::catch(|| {
                 failpoint::hit("panic:recover");
-                self.sampling.sampler.recover_after_panic();
+                self.sample_loop.sampler.recover_after_panic();
             })
             .is_some();
-        if !kept {
+        if !is_recovered {
             panic::catch(|| match Sampler::new(self.options.clone()) {
-                Ok(sampler) => self.sampling = SampleLoop::new(sampler),
+                Ok(sampler) => self.sample_loop = SampleLoop::new(sampler),
                 Err(error) => log::line(&error.to_string()),
             });
         }
     }
 
-    /// In the place of a lost cycle: what it knows of itself, the number of
-    /// defects above all. tcollector kills a collector that is silent, and no
-    /// alert would show the reason.
-    fn emit_health_only(&mut self) {
-        let told = panic::catch(|| {
+    /// Encodes the metrics of the collector itself instead of a lost cycle, mainly the number of
+    /// panics. tcollector kills a silent collector, and no alert would show the reason.
+    fn emit_self_metrics(&mut self) {
+        let is_encoded = panic::catch(|| {
             let time = self.time();
             self.update_self_metrics();
             if let Ok(mut points) = self.settings.encoder.begin(&mut self.buffer, time) {
-                points::write_self(&mut points, &self.health);
+                points::write_self(&mut points, &self.self_metrics);
                 points.finish();
             }
         });
-        if told.is_none() {
+        if is_encoded.is_none() {
             self.buffer.clear();
         }
     }

@@ -1,4 +1,4 @@
-//! Waiting for the next step, with an eye on the conf and on SIGHUP.
+//! Signals, and waiting while config updates and SIGHUP are handled.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -12,55 +12,53 @@ use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::conf::Conf;
 
-/// Between two looks whether a conf is parsed at last.
+/// The interval of the checks whether a config file has been parsed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The signals that the collector heeds.
+/// The signal handlers of the collector.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     sighup: UnixStream,
 }
 
 impl Signals {
-    /// From here on, SIGTERM and SIGINT end the program with status 0 at once,
-    /// wherever it is, a blocked write included; SIGHUP is noted.
+    /// Installs the handlers. SIGTERM and SIGINT end the program with status 0 at once, even
+    /// during a blocked write; SIGHUP is recorded.
     ///
-    /// So does SIGABRT, by which a program ends itself that gets no more
-    /// memory, after one line that says so: with 0, tcollector starts it again
-    /// at once and not after an hour. A stdout that is a file and has grown to
-    /// the limit (SIGXFSZ) is a failed write like any other.
+    /// SIGABRT, which a failed memory allocation raises after a message, also ends the program
+    /// with status 0: tcollector then restarts it at once and not after an hour. SIGXFSZ (stdout
+    /// is a file at its size limit) is ignored, so that the write fails.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
-    pub fn install() -> io::Result<Signals> {
+    /// No descriptor is available.
+    pub(crate) fn install() -> io::Result<Signals> {
         for signal in [SIGTERM, SIGINT, SIGABRT] {
-            let always = Arc::new(AtomicBool::new(true));
-            signal_hook::flag::register_conditional_shutdown(signal, 0, always)?;
+            let enabled = Arc::new(AtomicBool::new(true));
+            signal_hook::flag::register_conditional_shutdown(signal, 0, enabled)?;
         }
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
-        let (hangup, theirs) = UnixStream::pair()?;
-        hangup.set_nonblocking(true)?;
-        signal_hook::low_level::pipe::register(SIGHUP, theirs)?;
-        Ok(Signals { sighup: hangup })
+        let (sighup, handler_end) = UnixStream::pair()?;
+        sighup.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGHUP, handler_end)?;
+        Ok(Signals { sighup })
     }
 
-    /// Waits until `until`, and meanwhile follows the conf. Tells whether
-    /// other rules are in force now.
-    pub fn wait(&self, until: Instant, conf: &mut Conf) -> bool {
-        self.wait_unless(|_, now| now >= until, until, conf)
+    /// Waits until `until` and applies config updates meanwhile. Returns whether the active rules
+    /// have changed.
+    pub(crate) fn wait(&self, until: Instant, conf: &mut Conf) -> bool {
+        self.wait_until_done(|_, now| now >= until, until, conf)
     }
 
-    /// The same until the conf was taken or found to be unusable: one that has
-    /// just been written is given until `until` to be still, and a large one
-    /// the time that it takes to parse.
-    pub fn wait_for_conf(&self, until: Instant, conf: &mut Conf) -> bool {
-        let enough = |conf: &Conf, now| conf.first_load_done || (now >= until && !conf.is_busy());
-        self.wait_unless(enough, until, conf)
+    /// Waits until the config file has been loaded or found to be unusable. A file that is being
+    /// written has until `until` to stop changing; parsing a large one may take longer.
+    pub(crate) fn wait_for_conf(&self, until: Instant, conf: &mut Conf) -> bool {
+        let is_done = |conf: &Conf, now| conf.first_load_done || (now >= until && !conf.is_busy());
+        self.wait_until_done(is_done, until, conf)
     }
 
-    fn wait_unless(
+    fn wait_until_done(
         &self,
-        enough: impl Fn(&Conf, Instant) -> bool,
+        is_done: impl Fn(&Conf, Instant) -> bool,
         until: Instant,
         conf: &mut Conf,
     ) -> bool {
@@ -71,28 +69,28 @@ impl Signals {
             }
             changed |= conf.poll_updates();
             let now = Instant::now();
-            if enough(conf, now) {
+            if is_done(conf, now) {
                 return changed;
             }
-            let left = until.saturating_duration_since(now);
-            self.sleep(if left.is_zero() { CHECK_INTERVAL } else { left }, conf);
+            let rest = until.saturating_duration_since(now);
+            self.sleep(if rest.is_zero() { CHECK_INTERVAL } else { rest }, conf);
         }
     }
 
-    /// Whether SIGHUP has come since the last time.
+    /// Whether SIGHUP was received since the last call.
     fn take_sighup(&self) -> bool {
         let mut buffer = [0; 64];
-        let mut hung_up = false;
+        let mut received = false;
         while matches!(rustix::io::read(&self.sighup, &mut buffer), Ok(1..)) {
-            hung_up = true;
+            received = true;
         }
-        hung_up
+        received
     }
 
     fn sleep(&self, time: Duration, conf: &Conf) {
-        let mut waited_for =
+        let mut fds =
             [self.sighup.as_fd(), conf.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        // An interrupted sleep is looked into by the caller.
-        let _ = rustix::event::poll(&mut waited_for, Timespec::try_from(time).ok().as_ref());
+        // The caller checks the time after an interrupted sleep.
+        let _ = rustix::event::poll(&mut fds, Timespec::try_from(time).ok().as_ref());
     }
 }

@@ -1,51 +1,52 @@
-//! The time of the points: never the same second twice, never backwards.
+//! Timestamps of points: strictly increasing, in seconds.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use psstat_emit::Timestamp;
 
-/// Gives each cycle its time.
+/// Assigns a timestamp to each cycle.
 #[derive(Debug, Default)]
-pub struct TimestampSource {
+pub(crate) struct TimestampSource {
     last: Option<Last>,
-    /// While the machine's clock is behind the points: what they go on from.
+    /// While the clock is behind the timestamps: the reading from which they continue.
     anchor: Option<ClockReading>,
 }
 
-/// The machine's clock at a moment.
+/// One reading of the clocks.
 #[derive(Clone, Copy, Debug)]
 struct ClockReading {
+    /// Time since 1970.
     wall: Duration,
-    at: Instant,
+    /// Monotonic time.
+    monotonic: Instant,
 }
 
-/// The last cycle.
+/// The previous cycle.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     time: i64,
     clock: ClockReading,
 }
 
-/// A time for a cycle.
+/// The timestamp of a cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CycleTime {
-    /// For the points.
-    pub time: Timestamp,
-    /// The machine's clock has just been found to be behind the points by so
-    /// many seconds. Told once.
-    pub clock_set_back: Option<i64>,
+pub(crate) struct CycleTime {
+    /// For its points.
+    pub(crate) time: Timestamp,
+    /// The number of seconds by which the clock was set back, in the first cycle after that.
+    pub(crate) clock_set_back: Option<i64>,
 }
 
 impl TimestampSource {
-    /// The time of a cycle that ends now.
-    pub fn now(&mut self) -> CycleTime {
+    /// The timestamp of a cycle that ends now.
+    pub(crate) fn now(&mut self) -> CycleTime {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.at(ClockReading { wall, at: Instant::now() })
+        self.at(ClockReading { wall, monotonic: Instant::now() })
     }
 
-    /// The machine's clock, unless that would go backwards: then the time that
-    /// has truly passed since it was set back is added to the time before, so
-    /// that rates stay right, until the clock has caught up.
+    /// The clock's time, unless it is not later than the previous timestamp. In that case the
+    /// monotonic time since the clock was set back is added to the previous time, so that rates
+    /// stay correct, until the clock has caught up.
     fn at(&mut self, clock: ClockReading) -> CycleTime {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let wall = seconds(clock.wall);
@@ -54,19 +55,18 @@ impl TimestampSource {
         match self.last {
             Some(last) if wall <= last.time => {
                 let first = self.anchor.is_none();
-                // From one moment on: what each cycle's whole seconds leave over
-                // would add up.
+                // Relative to one reading: the rounding errors of single cycles would add up.
                 let anchor = *self.anchor.get_or_insert(last.clock);
-                let passed = clock.at.saturating_duration_since(anchor.at);
+                let passed = clock.monotonic.saturating_duration_since(anchor.monotonic);
                 time = seconds(anchor.wall.saturating_add(passed)).max(last.time.saturating_add(1));
-                // Two cycles in one second are not the clock's doing.
+                // Two cycles in one second are not a clock change.
                 if first && time - wall > 1 {
                     clock_set_back = Some(time - wall);
                 }
             }
             _ => self.anchor = None,
         }
-        // A clock before 1970 or after 2106 is as wrong as one that stands.
+        // Clocks before 1970 and after 2106 are treated as stopped.
         let time = Timestamp::from_unix(time).unwrap_or(if time < 0 {
             Timestamp::MIN
         } else {
@@ -82,63 +82,61 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Milliseconds passed and those of the machine's clock.
-    fn run_exactly(clock: &[(u64, u64)]) -> Vec<(u32, Option<i64>)> {
-        let (mut timeline, start) = (TimestampSource::default(), Instant::now());
-        let stamps = clock.iter().map(|&(passed, wall)| {
-            let at = start + Duration::from_millis(passed);
-            let stamp = timeline.at(ClockReading { wall: Duration::from_millis(wall), at });
-            (stamp.time.as_unix(), stamp.clock_set_back)
+    /// The timestamps of cycles, each given by its monotonic and its clock time in milliseconds.
+    fn run_milliseconds(clock: &[(u64, u64)]) -> Vec<(u32, Option<i64>)> {
+        let (mut source, start) = (TimestampSource::default(), Instant::now());
+        let cycles = clock.iter().map(|&(passed, wall)| {
+            let monotonic = start + Duration::from_millis(passed);
+            let cycle = source.at(ClockReading { wall: Duration::from_millis(wall), monotonic });
+            (cycle.time.as_unix(), cycle.clock_set_back)
         });
-        stamps.collect()
+        cycles.collect()
     }
 
     fn run(clock: &[(u64, u64)]) -> Vec<(u32, Option<i64>)> {
         let clock: Vec<_> =
             clock.iter().map(|(passed, wall)| (passed * 1000, wall * 1000)).collect();
-        run_exactly(&clock)
+        run_milliseconds(&clock)
     }
 
     #[test]
-    fn a_true_clock_is_followed() {
+    fn follows_clock() {
         assert_eq!(run(&[(0, 1000), (15, 1015), (31, 1031)]).last(), Some(&(1031, None)));
-        // Forward by a day, and by a little less than passed.
+        // Forward by a day, then by slightly less than the monotonic time.
         assert_eq!(run(&[(0, 1000), (15, 87_415), (30, 87_429)]).last(), Some(&(87_429, None)));
     }
 
     #[test]
-    fn a_clock_that_is_set_back_keeps_rates_right() {
-        let stamps = run(&[(0, 5000), (15, 1415), (30, 1430), (45, 5046), (60, 5061)]);
+    fn clock_set_back_keeps_rates() {
+        let times = run(&[(0, 5000), (15, 1415), (30, 1430), (45, 5046), (60, 5061)]);
         assert_eq!(
-            stamps,
+            times,
             [(5000, None), (5015, Some(3600)), (5030, None), (5046, None), (5061, None)]
         );
     }
 
-    /// Each cycle's time was made of the last one's and whole seconds: cycles of
-    /// 14.9 s were 14 s apart, and rates a fifteenth too high, while the points fell
-    /// ever further behind.
+    /// Each timestamp was the previous one plus whole seconds: cycles of 14.9 s were 14 s apart,
+    /// rates were too high by a fifteenth, and the timestamps fell further and further behind.
     #[test]
-    fn a_clock_that_is_set_back_loses_no_part_of_a_second() {
+    fn clock_set_back_keeps_fractions_of_seconds() {
         let cycles = (1..=100).map(|cycle| (cycle * 14_900, 1_000_000 + cycle * 14_900));
         let clock: Vec<(u64, u64)> = std::iter::once((0, 5_000_700)).chain(cycles).collect();
-        let stamps = run_exactly(&clock);
-        for (at, (stamp, told)) in stamps.iter().enumerate() {
-            assert_eq!(u64::from(*stamp), (5_000_700 + clock[at].0) / 1000);
-            assert_eq!(told.is_some(), at == 1);
+        let times = run_milliseconds(&clock);
+        for (index, (time, set_back)) in times.iter().enumerate() {
+            assert_eq!(u64::from(*time), (5_000_700 + clock[index].0) / 1000);
+            assert_eq!(set_back.is_some(), index == 1);
         }
     }
 
-    /// One that is a little too slow, or set back by less than a cycle, is no
-    /// matter.
+    /// A clock that is slightly slow, or set back by less than a cycle.
     #[test]
     fn brief_clock_stall_is_not_logged() {
-        let stamps = run_exactly(&[(0, 1_000_000), (990, 1_000_990), (2_000, 1_002_000)]);
-        assert_eq!(stamps, [(1000, None), (1001, None), (1002, None)]);
+        let times = run_milliseconds(&[(0, 1_000_000), (990, 1_000_990), (2_000, 1_002_000)]);
+        assert_eq!(times, [(1000, None), (1001, None), (1002, None)]);
     }
 
     #[test]
-    fn two_cycles_in_a_second_are_a_second_apart() {
+    fn cycles_in_one_second_get_different_timestamps() {
         assert_eq!(run(&[(0, 1000), (0, 1000), (0, 1000)]).last(), Some(&(1002, None)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a `/proc` directory is, and which processes it lists.
+//! Recognition of `/proc` directories, and their lists of processes.
 
 use std::io;
 use std::path::Path;
@@ -20,12 +20,12 @@ pub fn pids(proc: &Path) -> io::Result<impl Iterator<Item = u32>> {
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
-/// Whether a directory can hold processes: it is a procfs, or lists at least one process, as
-/// a capture does. The directory of an unmounted `/proc` is neither.
+/// Whether a directory is a procfs, or a capture of one, which lists at least one process. The
+/// directory of an unmounted `/proc` is neither.
 ///
 /// # Errors
 /// When the directory is not a procfs and cannot be listed.
-pub fn looks_like_procfs(proc: &Path) -> io::Result<bool> {
+pub fn is_procfs_or_capture(proc: &Path) -> io::Result<bool> {
     Ok(is_procfs(proc).unwrap_or(false) || pids(proc)?.next().is_some())
 }
 
@@ -36,10 +36,10 @@ mod tests {
     #[test]
     fn procfs_is_recognized() {
         assert!(is_procfs(Path::new("/proc")).unwrap());
-        assert!(looks_like_procfs(Path::new("/proc")).unwrap());
+        assert!(is_procfs_or_capture(Path::new("/proc")).unwrap());
         assert!(pids(Path::new("/proc")).unwrap().any(|pid| pid == std::process::id()));
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-        assert!(!is_procfs(source).unwrap() && !looks_like_procfs(source).unwrap());
-        assert!(looks_like_procfs(&source.join("missing")).is_err());
+        assert!(!is_procfs(source).unwrap() && !is_procfs_or_capture(source).unwrap());
+        assert!(is_procfs_or_capture(&source.join("missing")).is_err());
     }
 }

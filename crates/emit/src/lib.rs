@@ -1,19 +1,19 @@
-//! The metric catalogue of psstat and its encoders.
+//! The metrics of psstat and their encoders.
 //!
 //! ```
-//! use psstat_emit::{Encoder, Format, HealthSeries, Image, Series, Tag, Timestamp, Value};
+//! use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
 //!
 //! let tags = ["cluster=ams3".parse::<Tag>()?];
 //! let mut encoder = Encoder::new(Format::Tcollector, &tags)?;
-//! let images = [Image::new("fi/lrh")?, Image::new("httpd")?];
+//! let images = [ImageName::new("fi/lrh")?, ImageName::new("httpd")?];
 //!
 //! let mut out = Vec::new();
 //! let mut cycle = encoder.begin(&mut out, Timestamp::from_unix(1_700_000_000)?)?;
 //! for image in &images {
 //!     cycle.point(Series::Pcpu, image, Value::from_thousandths(12_500))?;
 //! }
-//! cycle.health(HealthSeries::DeniedIo, Value::from_u64(0))?;
-//! cycle.end();
+//! cycle.collector_point(CollectorSeries::DeniedIo, Value::from_u64(0))?;
+//! cycle.finish();
 //!
 //! assert_eq!(
 //!     String::from_utf8(out)?,
@@ -24,38 +24,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`catalogue`] is the one place that knows each metric's name, types, unit,
-//! kind and help. [`Series`] and [`HealthSeries`] are its series as enums, so a
-//! `match` that forgets one does not compile.
+//! [`metrics`] defines each metric's name, types, unit, kind and help. [`Series`] and
+//! [`CollectorSeries`] are its series as enums, so that a `match` that omits one does not
+//! compile.
 //!
-//! # What can't be encoded
+//! # Invalid points
 //!
-//! What a TSD or tcollector would refuse has no way through this crate:
+//! This crate cannot encode points that OpenTSDB or tcollector would reject:
 //!
-//! - names and tags outside `[-_./a-zA-Z0-9]+` ([`Image::new`], [`Tag::new`]);
-//! - NaN, infinity, and integers outside `i64` ([`Value`] has none);
+//! - names and tags outside `[-_./a-zA-Z0-9]+` ([`ImageName::new`], [`Tag::new`]);
+//! - NaN, infinity, and integers outside `i64` ([`Value`] cannot hold them);
 //! - times that are not seconds in 32 bits ([`Timestamp`]);
-//! - a line of 1,000 bytes or more, more tags than a TSD takes, a tag given
-//!   twice, a JSON point without a tag ([`Encoder::new`]);
-//! - a second that was sent already, or an earlier one ([`Encoder::begin`]);
-//! - the same series twice in a cycle, a counter below zero
-//!   ([`Cycle::point`], [`Cycle::health`]).
+//! - a line of 1,000 bytes or more, more tags than OpenTSDB allows, duplicate tags, a JSON point
+//!   without tags ([`Encoder::new`]);
+//! - a timestamp that is not after the previous one ([`Encoder::begin`]);
+//! - duplicate series in a cycle, a negative counter ([`CycleEncoder::point`],
+//!   [`CycleEncoder::collector_point`]).
 //!
-//! That a counter does not fall from one cycle to the next is up to the caller.
+//! The caller has to ensure that a counter does not decrease from one cycle to the next.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod encoder;
+mod format;
 pub mod metrics;
 mod name;
 mod template;
 mod value;
 
-pub use encoder::{
-    CycleEncoder, Encoder, EncoderError, Format, FormatError, PointError, TimeNotAdvanced,
-};
-pub use metrics::table::{CollectorSeries, Series};
+pub use encoder::{CycleEncoder, Encoder, EncoderError, PointError, TimeNotAdvanced};
+pub use format::{Format, FormatError};
+pub use metrics::{CollectorSeries, Series};
 pub use name::{ImageName, MAX_TAG_VALUE_LEN, NameError, Tag, TagError};
 pub use value::{Timestamp, TimestampError, Value};
 

@@ -1,10 +1,10 @@
-//! Every metric that psstat has: name, types, unit, kind and help.
+//! The metrics of psstat: name, types, unit, kind and help of each.
 //!
-//! They stand in one table, `catalogue/table.rs`. A new metric is a new entry
-//! there, its unit too if that is new, and nothing else in this crate. The table's order is the order of a
-//! cycle's points (see [`Encoder`](crate::Encoder)).
+//! The table is `metrics/table.rs`. A new metric is a new entry there, and in `metrics/unit.rs`
+//! if its unit is new; nothing else in this crate changes. The order of the table is the order
+//! of a cycle's points (see [`Encoder`](crate::Encoder)).
 
-/// Makes `Series`, `HealthSeries` and `ALL` of the table.
+/// Defines `Series`, `CollectorSeries` and `ALL` from the table.
 macro_rules! metrics {
     ($(
         $(#[$enum_doc:meta])*
@@ -24,7 +24,7 @@ macro_rules! metrics {
             static $entry: Metric = Metric {
                 name: $name,
                 family: $family,
-                types: &[$($($type,)?)+],
+                type_tags: &[$($($type,)?)+],
                 per_image: $per_image,
                 kind: Kind::$kind,
                 unit: Unit::$unit,
@@ -40,10 +40,10 @@ macro_rules! metrics {
             }
 
             impl $enum {
-                /// All of them, in the order of a cycle's points.
+                /// All series, in the order of a cycle's points.
                 pub const ALL: &[$enum] = &[$($($enum::$variant,)+)+];
 
-                /// The metric that it is a series of.
+                /// The metric of this series.
                 #[must_use]
                 pub fn metric(self) -> &'static Metric {
                     match self {
@@ -53,98 +53,24 @@ macro_rules! metrics {
 
                 /// The value of its `type` tag, if it has one.
                 #[must_use]
-                pub fn type_value(self) -> Option<&'static str> {
-                    let types: &[&'static str] = match self {
+                pub fn type_tag(self) -> Option<&'static str> {
+                    let type_tags: &[&'static str] = match self {
                         $($($enum::$variant => &[$($type)?],)+)+
                     };
-                    types.first().copied()
+                    type_tags.first().copied()
                 }
             }
         )+
     };
 }
 
-/// Makes `Unit` of the table.
-macro_rules! units {
-    ($( $(#[$doc:meta])* $unit:ident = $words:literal $(, openmetrics $suffix:literal)?; )+) => {
-        /// What a value is counted in.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum Unit {
-            $($(#[$doc])* $unit,)+
-        }
+// Declared after the macro, which is visible only below its definition.
+mod table;
 
-        impl Unit {
-            /// The unit in words, for a table: `bytes`, `percent of one core`.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Unit::$unit => $words,)+
-                }
-            }
+mod metric;
+mod unit;
 
-            /// What an OpenMetrics UNIT line says, and the family's name ends
-            /// in. `None` for what is counted in things: their families have
-            /// no unit.
-            #[must_use]
-            pub fn openmetrics(self) -> Option<&'static str> {
-                let suffix: &[&'static str] = match self {
-                    $(Unit::$unit => &[$($suffix)?],)+
-                };
-                suffix.first().copied()
-            }
-        }
-    };
-}
-
-// Below the macros, which are not visible above their definition.
-pub(crate) mod table;
-
-pub use table::{ALL, Unit};
-
-/// Whether a value counts up or is what it is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows, and is never negative: its rate is what tells.
-    Counter,
-    /// It goes up and down.
-    Gauge,
-}
-
-impl Kind {
-    /// `counter` or `gauge`, as in an OpenMetrics TYPE line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        }
-    }
-}
-
-/// One metric: an entry of the catalogue.
-///
-/// An entry is also one OpenMetrics family. A family has one kind and one
-/// unit, so `proc.stat.ps.io` has three entries under its one name: bytes,
-/// calls, and `cancelled_write_bytes`, which the kernel can make smaller and
-/// which is a gauge for that reason.
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Metric {
-    /// The name in tcollector lines and OpenTSDB JSON: `proc.stat.ps.io`.
-    pub name: &'static str,
-    /// The name of its OpenMetrics family: `proc_stat_ps_io_bytes`. A
-    /// counter's samples have `_total` after it.
-    pub family: &'static str,
-    /// The values of the `type` tag; none where it has no such tag.
-    pub types: &'static [&'static str],
-    /// Whether there is a value an image, in an `image` tag. If not, it is
-    /// the collector's own.
-    pub per_image: bool,
-    /// Counter or gauge.
-    pub kind: Kind,
-    /// What it is counted in.
-    pub unit: Unit,
-    /// A line that says what is counted.
-    pub help: &'static str,
-}
+pub use metric::{Kind, Metric};
+pub use table::ALL;
+pub use table::{CollectorSeries, Series};
+pub use unit::Unit;

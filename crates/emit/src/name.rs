@@ -1,15 +1,15 @@
-//! Image names and tags: the texts that a TSD takes, and no others.
+//! Image names and tags, restricted to the texts that OpenTSDB accepts.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest image name, tag key or tag value, in bytes.
+/// The maximum length of an image name, tag key or tag value, in bytes.
 ///
-/// OpenTSDB limits the line, not its parts. This limit leaves two thirds of a
-/// line of 1,000 bytes to the extra tags, whatever the image is called.
+/// OpenTSDB limits the line, not its parts. This limit leaves two thirds of a line of 1,000
+/// bytes for the extra tags, for any image name.
 pub const MAX_TAG_VALUE_LEN: usize = 255;
 
-/// Why a text can't be an image name, a tag key or a tag value.
+/// An invalid image name, tag key or tag value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -17,22 +17,22 @@ pub enum NameError {
     #[error("is empty")]
     Empty,
     /// The text has a character outside `[-_./a-zA-Z0-9]`.
-    #[error("has {found:?} at byte {at}; only letters, digits and - _ . / are possible")]
+    #[error("has {found:?} at byte {at}; only letters, digits and - _ . / are allowed")]
     Character {
-        /// Where the character begins, in bytes, from 0.
+        /// The byte offset of the character.
         at: usize,
         /// The character.
         found: char,
     },
-    /// The text is longer than [`MAX_NAME`].
-    #[error("is {length} bytes long; at most {MAX_TAG_VALUE_LEN} are possible")]
+    /// The text is longer than [`MAX_TAG_VALUE_LEN`].
+    #[error("is {length} bytes long; at most {MAX_TAG_VALUE_LEN} are allowed")]
     TooLong {
         /// Its length in bytes.
         length: usize,
     },
 }
 
-/// `[-_./a-zA-Z0-9]+`, at most [`MAX_NAME`] bytes.
+/// `[-_./a-zA-Z0-9]+`, at most [`MAX_TAG_VALUE_LEN`] bytes.
 fn check(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
@@ -49,17 +49,17 @@ fn check(text: &str) -> Result<(), NameError> {
 
 /// The name of an image, the value of a point's `image` tag.
 ///
-/// Images order by their bytes, which is the order that
-/// [`Cycle::point`](crate::Cycle::point) wants them in.
+/// Images are ordered by their bytes, which is the order that
+/// [`CycleEncoder::point`](crate::CycleEncoder::point) requires.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageName(Box<str>);
 
 impl ImageName {
-    /// Takes a name of `[-_./a-zA-Z0-9]+`.
+    /// Checks a name: `[-_./a-zA-Z0-9]+`.
     ///
     /// # Errors
     /// The name is empty, has another character, or is longer than
-    /// [`MAX_NAME`].
+    /// [`MAX_TAG_VALUE_LEN`].
     pub fn new(name: &str) -> Result<Self, NameError> {
         check(name)?;
         Ok(ImageName(name.into()))
@@ -84,7 +84,7 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// A tag that every point gets besides `image` and `type`, such as
+/// A tag that is added to every point in addition to `image` and `type`, such as
 /// `cluster=ams3`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag {
@@ -93,24 +93,24 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Takes a key and a value, both of `[-_./a-zA-Z0-9]+`.
+    /// Checks a key and a value: both `[-_./a-zA-Z0-9]+`.
     ///
     /// # Errors
     /// One of them is empty, has another character, or is longer than
-    /// [`MAX_NAME`].
+    /// [`MAX_TAG_VALUE_LEN`].
     pub fn new(key: &str, value: &str) -> Result<Self, TagError> {
         check(key).map_err(TagError::Key)?;
         check(value).map_err(TagError::Value)?;
         Ok(Tag { key: key.into(), value: value.into() })
     }
 
-    /// What is left of the `=`.
+    /// The key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What is right of the `=`.
+    /// The value.
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value
@@ -133,17 +133,17 @@ impl fmt::Display for Tag {
     }
 }
 
-/// Why a text can't be a tag.
+/// An invalid tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TagError {
     /// The text has no `=`.
-    #[error("a tag is KEY=VALUE")]
+    #[error("expected KEY=VALUE")]
     MissingEquals,
-    /// The key can't be one.
+    /// The key is invalid.
     #[error("the tag's key {0}")]
     Key(NameError),
-    /// The value can't be one.
+    /// The value is invalid.
     #[error("the tag's value {0}")]
     Value(NameError),
 }

@@ -1,19 +1,18 @@
 //! The parts of a point that are the same in each cycle, rendered once.
 //!
-//! A point of a series is, in tcollector lines and in JSON,
-//! `head` time value `middle` image `tail`, and in OpenMetrics
-//! `head` image `middle` value `tail`. The texts that go in have no character
-//! that JSON or OpenMetrics would want escaped: images, tags and names are
-//! `[-_./a-zA-Z0-9]+`, and a test holds the catalogue's help to it.
+//! A point of a series is, in tcollector lines and in JSON, `prefix` time value `middle` image
+//! `suffix`, and in OpenMetrics `prefix` image `middle` value `suffix`. No text needs escaping in
+//! JSON or OpenMetrics: images, tags and names are `[-_./a-zA-Z0-9]+`, and a test checks the help
+//! texts.
 
-use crate::encoder::Format;
+use crate::format::Format;
 use crate::metrics::{Kind, Metric};
 use crate::name::Tag;
 
 /// The rendered parts of one series.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    /// What an OpenMetrics family begins with; empty in the other formats.
+    /// The header of an OpenMetrics family; empty in the other formats.
     pub(crate) family: String,
     pub(crate) prefix: String,
     pub(crate) middle: String,
@@ -21,18 +20,17 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The template of the series of `metric` that has `type_value`. Its tags
-    /// are `image`, `type` and the extra ones, in this order, each where
-    /// there is one.
+    /// The template of the series of `metric` with this `type` tag. The tags of a point are
+    /// `image`, `type` and the extra ones, in this order, if present.
     pub(crate) fn new(
         format: Format,
         metric: &Metric,
-        type_value: Option<&str>,
+        type_tag: Option<&str>,
         extra: &[Tag],
     ) -> Self {
-        let typed = type_value.map(|value| ("type", value));
+        let type_tag = type_tag.map(|value| ("type", value));
         let extra = extra.iter().map(|tag| (tag.key(), tag.value()));
-        let tags: Vec<(&str, &str)> = typed.into_iter().chain(extra).collect();
+        let tags: Vec<(&str, &str)> = type_tag.into_iter().chain(extra).collect();
         match format {
             Format::Tcollector => tcollector(metric, &tags),
             Format::Json => json(metric, &tags),
@@ -40,7 +38,7 @@ impl Template {
         }
     }
 
-    /// The bytes of a point, without its image, time and value.
+    /// The length of a point without its image, time and value, in bytes.
     pub(crate) fn static_len(&self) -> usize {
         self.prefix.len() + self.middle.len() + self.suffix.len()
     }
@@ -62,7 +60,7 @@ fn json(metric: &Metric, tags: &[(&str, &str)]) -> Template {
     let tags: Vec<String> =
         tags.iter().map(|(key, value)| format!(r#""{key}":"{value}""#)).collect();
     let tags = tags.join(",");
-    let (middle, tail) = match (metric.per_image, tags.is_empty()) {
+    let (middle, suffix) = match (metric.per_image, tags.is_empty()) {
         (true, false) => (r#","tags":{"image":""#, format!(r#"",{tags}}}}}"#)),
         (true, true) => (r#","tags":{"image":""#, r#""}}"#.into()),
         (false, _) => (r#","tags":{"#, format!("{tags}}}}}")),
@@ -71,7 +69,7 @@ fn json(metric: &Metric, tags: &[(&str, &str)]) -> Template {
         family: String::new(),
         prefix: format!(r#"{{"metric":"{}","timestamp":"#, metric.name),
         middle: middle.into(),
-        suffix: tail,
+        suffix,
     }
 }
 
@@ -84,14 +82,14 @@ fn open_metrics(metric: &Metric, tags: &[(&str, &str)]) -> Template {
         header += &format!("# UNIT {family} {unit}\n");
     }
 
-    let suffix = match metric.kind {
+    let name_suffix = match metric.kind {
         Kind::Counter => "_total",
         Kind::Gauge => "",
     };
     let labels: Vec<String> =
         tags.iter().map(|(key, value)| format!(r#"{key}="{value}""#)).collect();
     let labels = labels.join(",");
-    let (head, middle) = match (metric.per_image, labels.is_empty()) {
+    let (labels_start, middle) = match (metric.per_image, labels.is_empty()) {
         (true, false) => (r#"{image=""#.into(), format!(r#"",{labels}}} "#)),
         (true, true) => (r#"{image=""#.into(), r#""} "#.into()),
         (false, false) => (format!("{{{labels}}} "), String::new()),
@@ -99,7 +97,7 @@ fn open_metrics(metric: &Metric, tags: &[(&str, &str)]) -> Template {
     };
     Template {
         family: header,
-        prefix: format!("{family}{suffix}{head}"),
+        prefix: format!("{family}{name_suffix}{labels_start}"),
         middle,
         suffix: "\n".into(),
     }

@@ -1,9 +1,8 @@
-//! What a point carries: a value that is a number by its type, and a time
-//! that is in whole seconds by its type.
+//! Values and timestamps of points.
 
-/// A value of a point: a whole number, or a number of thousandths.
+/// The value of a point: an integer, or a fixed-point number with three decimals.
 ///
-/// There is no floating point and so no NaN and no infinity.
+/// It is not a floating-point number, so NaN and infinity cannot occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value(Repr);
 
@@ -14,27 +13,25 @@ enum Repr {
 }
 
 impl Value {
-    /// A whole number; what is above `i64::MAX`, which no TSD can store,
-    /// becomes `i64::MAX`.
+    /// An integer. Numbers above `i64::MAX`, which OpenTSDB cannot store, become `i64::MAX`.
     #[must_use]
     pub fn from_u64(number: u64) -> Self {
         Value::from_i64(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
-    /// A whole number.
+    /// An integer.
     #[must_use]
     pub fn from_i64(number: i64) -> Self {
         Value(Repr::Integer(number))
     }
 
-    /// So many thousandths: 12,500 are printed as `12.5`, 3 as `0.003`, 0 as
-    /// `0`.
+    /// A number of thousandths: 12,500 is printed as `12.5`, 3 as `0.003`, 0 as `0`.
     #[must_use]
     pub fn from_thousandths(thousandths: i64) -> Self {
         Value(Repr::Thousandths(thousandths))
     }
 
-    /// Whether the value is below 0.
+    /// Whether the value is negative.
     pub(crate) fn is_negative(self) -> bool {
         let (Repr::Integer(number) | Repr::Thousandths(number)) = self.0;
         number < 0
@@ -46,15 +43,15 @@ impl Value {
         match self.0 {
             Repr::Integer(number) => write_integer(out, number),
             Repr::Thousandths(thousandths) => {
-                let whole = thousandths / 1000;
-                if thousandths < 0 && whole == 0 {
+                let integer = thousandths / 1000;
+                if thousandths < 0 && integer == 0 {
                     out.push(b'-');
                 }
-                write_integer(out, whole);
-                let rest = (thousandths % 1000).unsigned_abs();
-                if rest != 0 {
+                write_integer(out, integer);
+                let fraction = (thousandths % 1000).unsigned_abs();
+                if fraction != 0 {
                     let digit = |n: u64| b'0' + (n % 10) as u8;
-                    let decimals = [digit(rest / 100), digit(rest / 10), digit(rest)];
+                    let decimals = [digit(fraction / 100), digit(fraction / 10), digit(fraction)];
                     out.push(b'.');
                     out.extend_from_slice(trim_zeros(&decimals));
                 }
@@ -70,29 +67,28 @@ fn write_integer(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// The digits without the zeros at their end.
+/// The digits without trailing zeros.
 fn trim_zeros(mut digits: &[u8]) -> &[u8] {
-    while let [head @ .., b'0'] = digits {
-        digits = head;
+    while let [rest @ .., b'0'] = digits {
+        digits = rest;
     }
     digits
 }
 
 /// The time of a point, in whole seconds since 1970.
 ///
-/// OpenTSDB stores seconds in 32 bits and takes a larger number for
-/// milliseconds; tcollector wants at least two digits. So it is 10 to
-/// 4,294,967,295 (the year 2106).
+/// OpenTSDB stores seconds in 32 bits and interprets larger numbers as milliseconds; tcollector
+/// requires at least two digits. The range is therefore 10 to 4,294,967,295 (the year 2106).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u32);
 
 impl Timestamp {
-    /// The first time that can be encoded.
+    /// The earliest time that can be encoded.
     pub const MIN: Timestamp = Timestamp(10);
-    /// The last time that can be encoded.
+    /// The latest time that can be encoded.
     pub const MAX: Timestamp = Timestamp(u32::MAX);
 
-    /// Takes seconds since 1970-01-01 00:00 UTC.
+    /// Checks a number of seconds since 1970-01-01 00:00 UTC.
     ///
     /// # Errors
     /// The time is outside [`Timestamp::MIN`] to [`Timestamp::MAX`].
@@ -110,10 +106,10 @@ impl Timestamp {
     }
 }
 
-/// A time that no TSD takes as seconds.
+/// A time outside the range of [`Timestamp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{seconds} is no time in seconds that a TSD takes (10 to 4294967295)")]
+#[error("timestamp {seconds} is outside OpenTSDB's range (10 to 4294967295)")]
 pub struct TimestampError {
-    /// The time that was refused.
+    /// The rejected time, in seconds since 1970.
     pub seconds: i64,
 }

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 fn run(args: &[&str]) -> Output {
-    let program = psstat_testproc::example("psstat-emit", "own").unwrap();
+    let program = psstat_testproc::example("psstat-emit", "self_metrics").unwrap();
     Command::new(program).args(args).output().unwrap()
 }
 

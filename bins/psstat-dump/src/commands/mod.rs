@@ -21,7 +21,7 @@ use crate::exit::{Error, Outcome};
 /// When it fails.
 pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
     let proc = &args.global.proc;
-    if matches!(procfs::looks_like_procfs(proc), Ok(false)) {
+    if matches!(procfs::is_procfs_or_capture(proc), Ok(false)) {
         let path = conf::display(proc);
         return Err(Error::Usage(format!(
             "{path} is not a procfs or a capture of one (no process directories); to mount it: \

@@ -87,12 +87,12 @@ impl Population {
     pub(crate) fn series() -> BTreeSet<String> {
         let tag = |value: Option<&str>| value.map(|it| format!(" type={it}")).unwrap_or_default();
         let of_images = Series::ALL.iter().flat_map(|series| {
-            let (name, tag) = (series.metric().name, tag(series.type_value()));
+            let (name, tag) = (series.metric().name, tag(series.type_tag()));
             IMAGES.map(|image| format!("{name} image={image}{tag}"))
         });
         let of_the_collector = CollectorSeries::ALL
             .iter()
-            .map(|health| format!("{}{}", health.metric().name, tag(health.type_value())));
+            .map(|health| format!("{}{}", health.metric().name, tag(health.type_tag())));
         of_images.chain(of_the_collector).collect()
     }
 

@@ -67,7 +67,7 @@ fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
         assert_eq!(cycle.image("calm"), truth);
     }
     for collector in [&before, &after] {
-        let told = format!("the command line of process {} blocks its reader", stuck.pid());
+        let told = format!("reading the command line of process {} blocks", stuck.pid());
         collector.hear(1, &told);
         collector.fresh();
         assert_eq!(collector.logged(&told).len(), 1, "{:#?}", collector.logged("blocks"));

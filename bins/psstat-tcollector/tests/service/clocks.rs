@@ -102,7 +102,7 @@ fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
     // Back: points go on from where they were, at the true pace.
     clock.set(-HOUR);
     let begin = Instant::now();
-    collector.hear(1, "the clock was set back by");
+    collector.hear(1, "clock set back by");
     let (one, two) = clock.two();
     assert!((-LATE..=2).contains(&off(&two)), "{}", off(&two));
     assert!(two.time > one.time && one.time > first.time);
@@ -117,7 +117,7 @@ fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
 
     // Right again: never backwards, and told for the second time.
     clock.set(0);
-    let line = collector.hear(2, "the clock was set back by").text;
+    let line = collector.hear(2, "clock set back by").text;
     let seconds: i64 = line.split(' ').find_map(|word| word.parse().ok()).unwrap();
     assert!((DAY - LATE..=DAY + 2).contains(&seconds), "{line}");
     let (one, two) = clock.two();

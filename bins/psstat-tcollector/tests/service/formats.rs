@@ -54,7 +54,7 @@ fn json_is_an_array_a_cycle_with_the_host_in_each_point() {
                 }
             }
             assert_eq!(found, truth_of("json", &[testproc.pid()]));
-            assert!(series.contains("collector.late"));
+            assert!(series.contains("collector.skipped_cycles"));
         }
     }
 }

@@ -44,12 +44,12 @@ fn a_conf_of_100_megabytes_is_refused_and_the_rules_in_force_stay() {
     let len = file.metadata().unwrap().len();
     assert!(len > 99 << 20);
     drop(file);
-    collector.hear(1, "has no rule; the last 1 good rules stay in force");
-    assert_eq!(collector.logged("more than the 4194304 that are read").len(), 1);
+    collector.hear(1, "has no rule; keeping the previous 1 rules");
+    assert_eq!(collector.logged("the maximum is 4194304").len(), 1);
     assert_eq!(collector.fresh().image("small"), truth_of("small", &[testproc.pid()]));
     let (status, log) = check(&path);
     assert_eq!(status, Some(1));
-    assert!(log.contains("more than the 4194304 that are read"), "{log}");
+    assert!(log.contains("the maximum is 4194304"), "{log}");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn garbage_lines_are_bounded() {
         (&long, 1, "2 rules for 2 images, 1 bad lines"),
         (&long, 1, ":2:1"),
         // A line of 10 MB makes a file that is too large.
-        (&longest, 1, "more than the 4194304 that are read"),
+        (&longest, 1, "the maximum is 4194304"),
         (b"good x\nnul a\0b\nalso y\n", 1, "psstat.conf:2:6"),
         (b"good x\0y\n", 1, "has no rule"),
         (b"good x\r\nalso y\r\n", 0, "2 rules for 2 images, 0 bad lines"),
@@ -119,18 +119,18 @@ fn a_rule_that_gives_up_is_named_once_and_counted() {
         assert_eq!(cycle.get("procs image=linear"), 0);
         assert_eq!(cycle.get("procs image=worst"), 0);
         assert_eq!(cycle.image("back"), truth_of("back", &[hostile.pid()]));
-        assert_eq!(cycle.get("collector.limited_rules"), 1);
+        assert_eq!(cycle.get("collector.step_limited_rules"), 1);
         assert_eq!(cycle.get("collector.panics"), 0);
     }
     // Another such process is no news, and its rule has said all it has to.
     let more = TestProcess::spawn(&Config::new(format!("{word}:{}?", "a".repeat(20_000)))).unwrap();
     collector.cycle("the other", |cycle| cycle.get("procs image=all") == 3);
     assert_eq!(collector.fresh().image("back"), truth_of("back", &[hostile.pid(), more.pid()]));
-    let told = collector.logged("gave up on a command line");
+    let told = collector.logged("exceeded its step limit");
     assert_eq!(told.len(), 1, "{:#?}", collector.log());
     assert!(told[0].contains("the rule of image worst in line 3"), "{told:?}");
     // Mended, nothing is limited any more.
     write_conf(&path, &format!("all {word}\nworst {word}:a+$\n"));
     collector.in_force(2);
-    assert_eq!(collector.fresh().get("collector.limited_rules"), 0);
+    assert_eq!(collector.fresh().get("collector.step_limited_rules"), 0);
 }

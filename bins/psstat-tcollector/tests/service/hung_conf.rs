@@ -57,7 +57,7 @@ fn a_server_that_stops_answering_holds_nothing_up() {
     assert_eq!(collector.fresh().images(), ["two"]);
 
     server.set_mode(Mode::Ignore);
-    collector.hear(1, "does not answer; the last 1 good rules stay in force");
+    collector.hear(1, "not responding; keeping the previous 1 rules");
     goes_on(&collector, "two", testproc.pid());
     server.set_content(&format!("three {word}\n"));
     server.set_mode(Mode::Answer);
@@ -67,7 +67,7 @@ fn a_server_that_stops_answering_holds_nothing_up() {
 
     // It ends at once though a thread hangs.
     server.set_mode(Mode::Ignore);
-    collector.hear(2, "does not answer");
+    collector.hear(2, "not responding");
     assert_eq!(collector.log().len(), 5, "{:#?}", collector.log());
     collector.signal(Signal::TERM);
     assert_eq!(collector.end(), Some(0));
@@ -89,7 +89,7 @@ fn another_file_system_is_taken_while_the_first_hangs() {
     let path = folder.join("psstat.conf");
     let collector = Setup::with(&path).spawn();
     // Silent from the first.
-    collector.hear(1, "does not answer; no rules are in force until it can be used");
+    collector.hear(1, "not responding; no rules until");
     assert_eq!(collector.fresh().images(), [""; 0]);
     detach(&folder);
     write_conf(&path, &format!("second {word}\n"));

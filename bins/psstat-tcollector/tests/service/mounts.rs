@@ -43,14 +43,15 @@ fn a_disk_that_fills_up_gets_whole_lines_or_ones_that_say_so() {
     let Some(mut shell) = on_a_tmpfs("exec \"$@\" >>$P/out", &folder) else { return };
     shell.arg(PROGRAM);
     let collector = Setup::of(shell).env("PSSTAT_INTERVAL", "1").arg("--conf").arg(&path).spawn();
-    collector.hear(1, "are in force");
+    collector.hear(1, ": loaded ");
     let out = seen_by(collector.pid(), &folder.join("out"));
-    let ends = |bytes: &[u8]| String::from_utf8_lossy(bytes).matches("collector.late ").count();
+    let ends =
+        |bytes: &[u8]| String::from_utf8_lossy(bytes).matches("collector.skipped_cycles ").count();
     until("two cycles", || std::fs::read(&out).is_ok_and(|bytes| ends(&bytes) >= 2));
     // Another file takes the rest.
     let filler = seen_by(collector.pid(), &folder.join("filler"));
     let _ = std::fs::write(&filler, vec![0; 1 << 20]);
-    collector.hear(1, "stdout cannot be written: No space left");
+    collector.hear(1, "cannot write to stdout: No space left");
     std::fs::remove_file(&filler).unwrap();
     let full = ends(&std::fs::read(&out).unwrap());
     until("three more cycles", || ends(&std::fs::read(&out).unwrap()) >= full + 3);
@@ -62,7 +63,7 @@ fn a_disk_that_fills_up_gets_whole_lines_or_ones_that_say_so() {
     // The cycle that was cut is not whole; every line of it that is there is.
     let lines: Vec<&str> = whole.lines().filter(|line| !line.ends_with(" torn")).collect();
     tsd::parse_stream(lines.iter().copied()).unwrap();
-    let is_last = |line: &&str| line.contains("collector.late ");
+    let is_last = |line: &&str| line.contains("collector.skipped_cycles ");
     let mut ends = (0..lines.len()).rev().filter(|&at| is_last(&lines[at]));
     let [last, _, before] = [(); 3].map(|()| ends.next().unwrap());
     let cycles = judge(lines[before + 1..=last].iter().copied());
@@ -103,7 +104,7 @@ fn unmounted_config_keeps_rules() {
     let truth = truth_of("mounted", &[testproc.pid()]);
     assert_eq!(collector.fresh().image("mounted"), truth);
     std::fs::write(temp.join("shared.away"), "").unwrap();
-    collector.hear(1, "the last 1 good rules stay in force");
+    collector.hear(1, "keeping the previous 1 rules");
     for _ in 0..2 {
         let cycle = collector.fresh();
         assert_eq!(cycle.image("mounted"), truth);
@@ -132,6 +133,6 @@ fn rlimit_fsize_is_survived() {
     let setup = Setup::of(shell).args(&["--interval", "1", "--cycles", "3", "--conf"]).arg(&path);
     let mut collector = setup.spawn();
     collector.finish_on_time(3);
-    assert_eq!(collector.logged("stdout cannot be written: File too large").len(), 1);
+    assert_eq!(collector.logged("cannot write to stdout: File too large").len(), 1);
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }

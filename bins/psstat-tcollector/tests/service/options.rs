@@ -27,7 +27,7 @@ fn wrong_options_end_with_2_and_say_why() {
         ("--class=a/b", "--class"),
         ("--proc=/nowhere", "/nowhere"),
         ("--proc=/etc/passwd", "/etc/passwd"),
-        ("--proc=/etc", "/etc is no procfs"),
+        ("--proc=/etc", "/etc is not a procfs"),
         ("--no-such-option", "--no-such-option"),
         ("an-argument", "an-argument"),
     ] {
@@ -80,7 +80,7 @@ fn valid_options_are_accepted() {
         return println!("skipped: no right to mount: {log}");
     }
     assert_eq!((status, out.as_str()), (Some(0), ""), "{log}");
-    assert!(log.contains("/proc is no procfs"), "{log}");
+    assert!(log.contains("/proc is not a procfs"), "{log}");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn each_variable_does_what_its_option_does() {
         assert!((printed - bytes).abs() <= slack, "{printed} against {bytes}");
     }
     let debug = collectors[4].logged("debug: ");
-    assert!(debug.iter().any(|line| line.contains("up to 0 descriptors")), "{debug:#?}");
+    assert!(debug.iter().any(|line| line.contains("up to 0 fds")), "{debug:#?}");
     assert_eq!(cycles[4].remove(0).get("procs image=var"), 1);
 
     // A procfs elsewhere: a copy with one process.
@@ -156,7 +156,7 @@ fn each_variable_does_what_its_option_does() {
     super::faults::copy_process(testproc.pid(), &copy.join(testproc.pid().to_string()));
     let mut elsewhere = once().env("PSSTAT_PROC", &copy).spawn();
     let cycle = elsewhere.finish().remove(0);
-    assert_eq!((cycle.get("collector.seen"), cycle.get("procs image=var")), (1, 1));
+    assert_eq!((cycle.get("collector.processes"), cycle.get("procs image=var")), (1, 1));
 
     let (status, out, _) = outcome(
         Command::new(PROGRAM)
@@ -186,7 +186,7 @@ fn the_variables_about_the_owner_do_what_the_options_do() {
         let mut collector = setup.spawn();
         let cycle = collector.finish().remove(0);
         assert_eq!(cycle.get("collector.rules"), rules, "{strict} {owner}");
-        let told = collector.logged("owned by uid 4321");
+        let told = collector.logged("uid 4321");
         assert_eq!(told.len(), complaints, "{strict} {owner}: {:#?}", collector.log());
         assert!(told.iter().all(|line| line.contains(owner)), "{told:?}");
     }
@@ -214,7 +214,7 @@ fn an_empty_variable_counts_as_none() {
 #[test]
 fn the_conf_of_the_class() {
     let class = word("class");
-    let path = format!("/{class}/shared/conf/psstat.conf cannot be read");
+    let path = format!("/{class}/shared/conf/psstat.conf: cannot be read");
     for setup in [
         Setup::bare().args(&["--once", "--class", &class]),
         Setup::bare().env("PSSTAT_CLASS", &class).env("PSSTAT_CHECK", "yes"),

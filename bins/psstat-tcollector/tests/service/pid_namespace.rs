@@ -149,7 +149,7 @@ fn another_namespace_is_read_through_its_procfs() {
     for cycle in &cycles {
         assert_eq!(cycle.image("calm"), truth);
         assert_eq!(cycle.get("procs image=busy"), 1);
-        assert_eq!(cycle.get("collector.seen"), 9, "nobody else lives there");
+        assert_eq!(cycle.get("collector.processes"), 9, "nobody else lives there");
     }
     let load = 100.0 * (after - before).as_secs_f64() / time.as_secs_f64();
     // A busy machine gives it more in one second than in another.

@@ -196,7 +196,7 @@ fn one_way(way: &str, begin: Begin, change: Change) -> bool {
     assert_eq!(cycle.image("keep"), truth("keep", &keep), "{way}");
     // Nothing that was there in between was taken for a conf, and no image
     // had another value than its true one when it came.
-    let told = collector.logged("images are in force");
+    let told = collector.logged(": loaded ");
     assert!(told[1..].iter().all(|line| line.contains("3 rules for 3 images")), "{way}: {told:#?}");
     for cycle in collector.cycles(0) {
         if cycle.images().contains(&"came") {
@@ -297,7 +297,7 @@ fn falls_back_to_polling() {
     command.arg(PROGRAM);
     let collector = Setup::of(command).args(&["--interval", "1", "--conf"]).arg(&path).spawn();
     collector.in_force(1);
-    let told = collector.hear(1, "are noticed by looking every 2 s").text;
+    let told = collector.hear(1, "polling ").text;
     assert!(told.contains("raise fs.inotify.max_user_watches"), "{told}");
     assert!(watches(collector.pid()) <= 2);
     // The file itself has none.
@@ -306,7 +306,7 @@ fn falls_back_to_polling() {
         collector.in_force(count);
     }
     assert_eq!(collector.fresh().images(), ["three"]);
-    assert_eq!(collector.logged("noticed by looking").len(), 1, "{:#?}", collector.log());
+    assert_eq!(collector.logged("polling ").len(), 1, "{:#?}", collector.log());
 
     // There is room again: every directory of the way is watched, and the file.
     let mut more = Command::new("nsenter");
@@ -316,5 +316,5 @@ fn falls_back_to_polling() {
     until("all is watched", || watches(collector.pid()) == all);
     write_conf(&path, "four x\n");
     collector.in_force(4);
-    assert_eq!(collector.logged("noticed by looking").len(), 1, "{:#?}", collector.log());
+    assert_eq!(collector.logged("polling ").len(), 1, "{:#?}", collector.log());
 }

@@ -293,7 +293,7 @@ fn unprivileged_user_sees_own_io() {
         assert_eq!(cycle.get("collector.matched"), 2);
     }
     let log = collector.log();
-    let told = collector.logged("/proc/PID/io of 1 processes may not be read");
+    let told = collector.logged("permission denied for /proc/PID/io of 1 processes");
     assert_eq!(told.len(), 1, "{log:#?}");
     assert!(told[0].contains("setcap cap_sys_ptrace,cap_dac_read_search=ep"), "{told:?}");
     let mut matters = log.clone();

@@ -84,9 +84,9 @@ fn catastrophic_pattern_is_bounded() {
     for cycle in &cycles {
         assert_eq!(cycle.image("fine"), truth_of("fine", &[slow.pid()]));
         assert_eq!(cycle.get("procs image=evil") + cycle.get("procs image=linear"), 0);
-        assert_eq!(cycle.get("collector.limited_rules"), 1);
+        assert_eq!(cycle.get("collector.step_limited_rules"), 1);
     }
-    let told = collector.logged("the rule of image evil in line 1 gave up");
+    let told = collector.logged("the rule of image evil in line 1 exceeded its step limit");
     assert_eq!(told.len(), 1, "{:#?}", collector.log());
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }
@@ -231,7 +231,7 @@ fn a_conf_that_is_no_regular_file_is_not_opened() {
         assert_eq!(cycle.image("link"), truth_of("link", &[testproc.pid()]));
         assert_eq!(opened(&path), 0, "{}", target.display());
     }
-    let told = collector.logged("is not a regular file; the last 1 good rules stay");
+    let told = collector.logged("is not a regular file; keeping the previous 1 rules");
     assert_eq!(told.len(), 1, "{:#?}", collector.log());
 }
 

@@ -35,7 +35,7 @@ fn so_many_cycles_and_no_more() {
         for cycle in &cycles {
             assert!((now - 60..=now).contains(&cycle.time), "{} is not {now}", cycle.time);
         }
-        assert_eq!(cycles[0].get("collector.late"), 0);
+        assert_eq!(cycles[0].get("collector.skipped_cycles"), 0);
         left_out_by_need(&cycles, 1);
     }
     let two = collectors[4].1.cycles(2);
@@ -101,7 +101,7 @@ fn a_closed_stdout_ends_it_quietly() {
     drop(reader);
     assert_eq!(collector.end(), Some(0));
     let log = collector.log();
-    assert!(log.iter().all(|line| line.contains("are in force")), "{log:#?}");
+    assert!(log.iter().all(|line| line.contains(": loaded ")), "{log:#?}");
 
     // Nobody there from the start.
     let (reader, writer) = std::io::pipe().unwrap();
@@ -135,7 +135,8 @@ fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
 
     let resumed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut text = Vec::new();
-    let whole = |text: &[u8]| String::from_utf8_lossy(text).matches("collector.late").count();
+    let whole =
+        |text: &[u8]| String::from_utf8_lossy(text).matches("collector.skipped_cycles").count();
     while whole(&text) < 5 {
         let mut piece = [0; 4096];
         let read = reader.read(&mut piece).unwrap();
@@ -149,9 +150,9 @@ fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
     let old = cycles.iter().take_while(|cycle| cycle.time < resumed).count();
     assert!((1..=2).contains(&old), "{old} cycles of before");
     let fresh = &cycles[old];
-    assert!(fresh.get("collector.late") >= 2, "{fresh:#?}");
+    assert!(fresh.get("collector.skipped_cycles") >= 2, "{fresh:#?}");
     assert_eq!(fresh.image("slow"), truth_of("slow", &[slow.pid()]));
-    assert_eq!(cycles[0].get("collector.late"), 0);
+    assert_eq!(cycles[0].get("collector.skipped_cycles"), 0);
     left_out_by_need(&cycles[..old], 1);
     // Not made up for afterwards.
     left_out_by_need(&cycles[old..], 1);
@@ -170,7 +171,7 @@ fn blocked_stderr_does_not_delay_cycles() {
     assert_eq!((cycle.get("collector.rules"), cycle.get("collector.bad_lines")), (1, 500));
     // Whoever reads at last gets whole lines, and how many are missing.
     let mut text = String::new();
-    while !text.contains(" lines of this log were lost: nobody took them\n") {
+    while !text.contains(" log lines dropped: stderr was not being read\n") {
         let mut piece = [0; 4096];
         let read = reader.read(&mut piece).unwrap();
         assert!(read > 0, "{text}");
@@ -182,7 +183,7 @@ fn blocked_stderr_does_not_delay_cycles() {
     );
     let lost = text
         .lines()
-        .find_map(|line| line.strip_suffix(" lines of this log were lost: nobody took them"));
+        .find_map(|line| line.strip_suffix(" log lines dropped: stderr was not being read"));
     let lost: usize = lost.unwrap().trim_start_matches("psstat: ").parse().unwrap();
     assert!(lost > 1, "{text}");
     collector.signal(Signal::HUP);
@@ -239,9 +240,9 @@ fn repeated_panic_is_logged_once() {
         for cycle in &cycles {
             assert_eq!((cycle.images(), cycle.get("collector.rules")), (vec![], 1));
             // Of the last good cycle, or made up: there was none.
-            assert_eq!(cycle.printed("collector.seen"), None);
+            assert_eq!(cycle.printed("collector.processes"), None);
         }
-        assert_eq!(cycles[0].get("collector.late"), 0);
+        assert_eq!(cycles[0].get("collector.skipped_cycles"), 0);
         left_out_by_need(&cycles, 1);
         let told = collector.logged("injected fault: panic");
         let each = 1 + usize::from(fault.contains("recover"));
@@ -307,7 +308,7 @@ fn enospc_is_logged_once() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut collector = Setup::with(&path).args(&["--cycles", "3"]).stdout(full).spawn();
     collector.finish_on_time(3);
-    let told = collector.logged("stdout cannot be written: No space left");
+    let told = collector.logged("cannot write to stdout: No space left");
     assert_eq!(told.len(), 1, "{:#?}", collector.log());
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }

@@ -1,49 +1,19 @@
-//! The tables. An entry of the units is the unit's name and its words, and what
-//! OpenMetrics calls it, if it does. An entry of the catalogue is: the metric's
-//! name, kind and unit; its OpenMetrics family; a line of help; and its series,
-//! each with its `type`, if any.
+//! The table of metrics. An entry has the metric's name, kind and unit, its OpenMetrics family,
+//! its help text, and its series, each with the value of its `type` tag, if any.
 
-use super::{Kind, Metric};
-
-units! {
-    /// Bytes.
-    Bytes = "bytes", openmetrics "bytes";
-    /// System calls.
-    Calls = "calls";
-    /// Cycles of the collector.
-    Cycles = "cycles";
-    /// Open file descriptors.
-    Descriptors = "descriptors";
-    /// Lines of the conf.
-    Lines = "lines";
-    /// Thousandths of a second.
-    Milliseconds = "milliseconds", openmetrics "milliseconds";
-    /// Hundredths of one core's time: two busy cores are 200.
-    PercentOfCore = "percent of one core", openmetrics "percent";
-    /// Processes.
-    Processes = "processes";
-    /// Reads of a file.
-    Reads = "reads";
-    /// Rules of the conf.
-    Rules = "rules";
-    /// Sockets.
-    Sockets = "sockets";
-    /// Threads.
-    Threads = "threads";
-    /// 1 for yes, 0 for no.
-    Boolean = "0 or 1";
-}
+use super::metric::{Kind, Metric};
+use super::unit::Unit;
 
 metrics! {
-    /// One series of an image: a metric and, where it has one, its type.
+    /// One series of an image: a metric and, if it has types, one of them.
     Series (per_image: true) {
         IO_BYTES: "proc.stat.ps.io", Counter, Bytes,
         family "proc_stat_ps_io_bytes",
         help "Bytes read and written, from /proc/PID/io: through system calls (rchar, wchar) and from and to storage (read_bytes, write_bytes).",
         {
-            /// Bytes that `read(2)` and the like returned.
+            /// Bytes that `read(2)` and similar calls returned.
             IoRchar = "rchar",
-            /// Bytes passed to `write(2)` and the like.
+            /// Bytes passed to `write(2)` and similar calls.
             IoWchar = "wchar",
             /// Bytes that the storage layer fetched.
             IoReadBytes = "read_bytes",
@@ -52,18 +22,18 @@ metrics! {
         }
         IO_CALLS: "proc.stat.ps.io", Counter, Calls,
         family "proc_stat_ps_io_calls",
-        help "System calls that read and that write, from /proc/PID/io.",
+        help "Read and write system calls, from /proc/PID/io.",
         {
-            /// Calls of `read(2)` and the like.
+            /// Calls of `read(2)` and similar.
             IoSyscr = "syscr",
-            /// Calls of `write(2)` and the like.
+            /// Calls of `write(2)` and similar.
             IoSyscw = "syscw",
         }
         IO_CANCELLED: "proc.stat.ps.io", Gauge, Bytes,
         family "proc_stat_ps_io_cancelled_bytes",
-        help "Bytes counted as written that never reached storage because the page cache was truncated, from /proc/PID/io. It can shrink, and be negative.",
+        help "Bytes counted as written that never reached storage because the page cache was truncated, from /proc/PID/io. The value can decrease and be negative.",
         {
-            /// Bytes of a cancelled write; may be negative.
+            /// Bytes of cancelled writes; may be negative.
             IoCancelledWriteBytes = "cancelled_write_bytes",
         }
         FD: "proc.stat.ps.fd", Gauge, Descriptors,
@@ -109,46 +79,46 @@ metrics! {
         }
         PROCS: "proc.stat.ps.procs", Gauge, Processes,
         family "proc_stat_ps_procs",
-        help "Processes that match the image's rules now.",
+        help "Processes that currently match the image's rules.",
         {
             /// Processes of the image, 0 included.
             Procs,
         }
     }
 
-    /// One series of the collector's own health.
+    /// One series of the collector itself: a metric and, if it has types, one of them.
     CollectorSeries (per_image: false) {
         CPU: "proc.stat.ps.collector.cpu", Gauge, Milliseconds,
         family "proc_stat_ps_collector_cpu_milliseconds",
-        help "CPU time that the collector used since its last points, or since its start.",
+        help "CPU time that the collector has used since its previous points, or since its start.",
         {
-            /// CPU time since the last points, to a thousandth of a millisecond.
+            /// CPU time since the previous points, to a thousandth of a millisecond.
             Cpu,
         }
         WALL: "proc.stat.ps.collector.wall", Gauge, Milliseconds,
         family "proc_stat_ps_collector_wall_milliseconds",
-        help "Time that the last cycle took, its window of one second included.",
+        help "Duration of the last cycle, including its window of one second.",
         {
             /// Duration of the last cycle.
             Wall,
         }
-        SEEN: "proc.stat.ps.collector.seen", Gauge, Processes,
-        family "proc_stat_ps_collector_seen",
-        help "Processes seen.",
+        PROCESSES: "proc.stat.ps.collector.processes", Gauge, Processes,
+        family "proc_stat_ps_collector_processes",
+        help "Processes on the host.",
         {
             /// Processes that `/proc` lists.
-            Seen,
+            Processes,
         }
         MATCHED: "proc.stat.ps.collector.matched", Gauge, Processes,
         family "proc_stat_ps_collector_matched",
         help "Processes that match at least one rule.",
         {
-            /// Processes of any image, each counted once.
+            /// Processes of all images, each counted once.
             Matched,
         }
         DENIED: "proc.stat.ps.collector.denied", Gauge, Processes,
         family "proc_stat_ps_collector_denied",
-        help "Processes whose file (the type) the collector may not read.",
+        help "Processes whose file (the type) the collector is not permitted to read.",
         {
             /// `/proc/PID/io` is denied.
             DeniedIo = "io",
@@ -167,7 +137,7 @@ metrics! {
         }
         FAILED: "proc.stat.ps.collector.failed", Gauge, Reads,
         family "proc_stat_ps_collector_failed",
-        help "Reads of a process's file (the type) that failed in the last cycle for another reason than a lack of rights or the process's end.",
+        help "Reads of a process's file (the type) that failed in the last cycle for reasons other than permissions or process exit.",
         {
             /// Failed reads of `/proc/PID/io`.
             FailedIo = "io",
@@ -186,47 +156,46 @@ metrics! {
         }
         BLOCKED: "proc.stat.ps.collector.blocked", Gauge, Processes,
         family "proc_stat_ps_collector_blocked",
-        help "Processes set aside because the read of their command line blocks.",
+        help "Processes skipped because reading their command line blocks.",
         {
-            /// Processes whose command line is not to be had for now.
+            /// Processes whose command line cannot be read at present.
             Blocked,
         }
         CONF_LOADED: "proc.stat.ps.collector.conf_loaded", Gauge, Boolean,
         family "proc_stat_ps_collector_conf_loaded",
-        help "1 when the rules in force are those of the conf as it is now, 0 when not.",
+        help "1 if the active rules are those of the current config file, 0 otherwise.",
         {
-            /// Whether the rules in force are those of the conf on disk.
+            /// Whether the active rules are those of the config file on disk.
             ConfLoaded,
         }
         BAD_LINES: "proc.stat.ps.collector.bad_lines", Gauge, Lines,
         family "proc_stat_ps_collector_bad_lines",
-        help "Lines of the conf that are not rules and were left out.",
+        help "Invalid lines of the config file, which are ignored.",
         {
-            /// Bad lines of the conf last read.
+            /// Invalid lines of the config file at its last read.
             ConfBadLines,
         }
         RULES: "proc.stat.ps.collector.rules", Gauge, Rules,
         family "proc_stat_ps_collector_rules",
-        help "Rules in force.",
+        help "Active rules.",
         {
-            /// Rules in force.
+            /// Active rules.
             Rules,
         }
-        LIMITED_RULES: "proc.stat.ps.collector.limited_rules", Gauge, Rules,
-        family "proc_stat_ps_collector_limited_rules",
-        help "Rules in force that hit their step limit.",
+        STEP_LIMITED_RULES: "proc.stat.ps.collector.step_limited_rules", Gauge, Rules,
+        family "proc_stat_ps_collector_step_limited_rules",
+        help "Active rules that have exceeded their step limit.",
         {
-            /// Rules that gave up on a command line.
-            LimitedRules,
+            /// Rules that exceeded their step limit on a command line.
+            StepLimitedRules,
         }
         CAPABILITY: "proc.stat.ps.collector.capability", Gauge, Boolean,
         family "proc_stat_ps_collector_capability",
-        help "1 when the collector has the capability (the type) that it can use, 0 when not.",
+        help "1 if the collector has the capability (the type), 0 otherwise.",
         {
-            /// `CAP_SYS_PTRACE`, for io, descriptors and namespaces of others.
+            /// `CAP_SYS_PTRACE`: I/O, descriptors and namespaces of other users' processes.
             SysPtrace = "sys_ptrace",
-            /// `CAP_DAC_READ_SEARCH`, for folders that only their owners may
-            /// search.
+            /// `CAP_DAC_READ_SEARCH`: directories that only their owners may search.
             DacReadSearch = "dac_read_search",
         }
         RSS: "proc.stat.ps.collector.rss", Gauge, Bytes,
@@ -238,24 +207,24 @@ metrics! {
         }
         FDS: "proc.stat.ps.collector.fds", Gauge, Descriptors,
         family "proc_stat_ps_collector_fds",
-        help "Descriptors that the collector keeps open.",
+        help "File descriptors that the collector keeps open between cycles.",
         {
-            /// Descriptors kept from one cycle to the next.
+            /// Descriptors kept open between cycles.
             Fds,
         }
         PANICS: "proc.stat.ps.collector.panics", Counter, Cycles,
         family "proc_stat_ps_collector_panics",
-        help "Cycles lost to a defect of the collector since it started.",
+        help "Cycles lost to a panic since the collector started.",
         {
             /// Cycles that panicked.
             Panics,
         }
-        LATE: "proc.stat.ps.collector.late", Counter, Cycles,
-        family "proc_stat_ps_collector_late",
-        help "Cycles skipped since the collector started, because its output was blocked or the machine slept.",
+        SKIPPED_CYCLES: "proc.stat.ps.collector.skipped_cycles", Counter, Cycles,
+        family "proc_stat_ps_collector_skipped_cycles",
+        help "Cycles skipped since the collector started, because its output was blocked or the host was suspended.",
         {
-            /// Cycles that were due and never began.
-            Late,
+            /// Cycles that were due and did not run.
+            SkippedCycles,
         }
     }
 }

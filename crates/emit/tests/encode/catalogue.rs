@@ -24,7 +24,7 @@ const PROMISED: &[(&str, &[&str])] = &[
 #[test]
 fn promised_series_are_there() {
     let has = |name: &str, kind: Option<&str>| {
-        Series::ALL.iter().any(|s| s.metric().name == name && s.type_value() == kind)
+        Series::ALL.iter().any(|s| s.metric().name == name && s.type_tag() == kind)
     };
     for &(name, types) in PROMISED {
         assert_eq!(has(name, None), types.is_empty(), "{name}");
@@ -38,8 +38,8 @@ fn promised_series_are_there() {
 fn entries_agree_with_their_series() {
     let mut of_series: Vec<&Metric> = Vec::new();
     let mut types: Vec<Vec<&str>> = Vec::new();
-    let own = CollectorSeries::ALL.iter().map(|h| (h.metric(), h.type_value(), false));
-    let per_image = Series::ALL.iter().map(|s| (s.metric(), s.type_value(), true));
+    let own = CollectorSeries::ALL.iter().map(|h| (h.metric(), h.type_tag(), false));
+    let per_image = Series::ALL.iter().map(|s| (s.metric(), s.type_tag(), true));
     for (metric, kind, per_image) in per_image.chain(own) {
         assert_eq!(metric.per_image, per_image, "{metric:?}");
         if of_series.last() != Some(&metric) {
@@ -51,15 +51,15 @@ fn entries_agree_with_their_series() {
     // The series of a metric stand together, and the metrics in ALL's order.
     assert_eq!(of_series, ALL);
     for (metric, types) in ALL.iter().zip(types) {
-        assert_eq!(metric.types, types);
+        assert_eq!(metric.type_tags, types);
     }
 }
 
 #[test]
 fn no_series_is_there_twice() {
-    let own = CollectorSeries::ALL.iter().map(|h| (h.metric().name, h.type_value()));
+    let own = CollectorSeries::ALL.iter().map(|h| (h.metric().name, h.type_tag()));
     let series: Vec<_> =
-        Series::ALL.iter().map(|s| (s.metric().name, s.type_value())).chain(own).collect();
+        Series::ALL.iter().map(|s| (s.metric().name, s.type_tag())).chain(own).collect();
     let distinct: BTreeSet<_> = series.iter().collect();
     assert_eq!(distinct.len(), series.len());
     // A series without a type would be the total of those with one, and a
@@ -78,7 +78,7 @@ fn names_families_and_help() {
         let own = metric.name.starts_with("proc.stat.ps.collector.");
         assert!(metric.name.starts_with("proc.stat.ps.") && own != metric.per_image, "{metric:?}");
         assert!(in_alphabet(metric.name));
-        assert!(metric.types.iter().all(|kind| in_alphabet(kind)));
+        assert!(metric.type_tags.iter().all(|kind| in_alphabet(kind)));
 
         assert!(families.insert(metric.family), "{metric:?}");
         assert!(metric.family.starts_with(&metric.name.replace('.', "_")), "{metric:?}");

@@ -127,13 +127,13 @@ impl Plan {
             let series = Series::ALL[series];
             if can_be(series.metric(), value) {
                 let image = self.images[image].as_str();
-                points.push(point(series.metric(), Some(image), series.type_value(), value));
+                points.push(point(series.metric(), Some(image), series.type_tag(), value));
             }
         }
         for (&health, &value) in &self.health {
             let health = CollectorSeries::ALL[health];
             if can_be(health.metric(), value) {
-                points.push(point(health.metric(), None, health.type_value(), value));
+                points.push(point(health.metric(), None, health.type_tag(), value));
             }
         }
         points

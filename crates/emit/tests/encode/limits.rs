@@ -22,7 +22,7 @@ fn longest_line(tags: &[Tag]) -> usize {
     let extra: String = tags.iter().map(|tag| format!(" {tag}")).collect();
     let mut longest = 0;
     for metric in ALL {
-        for kind in metric.types.iter().map(|t| format!(" type={t}")).chain([String::new()]) {
+        for kind in metric.type_tags.iter().map(|t| format!(" type={t}")).chain([String::new()]) {
             let image = if metric.per_image { format!(" image={image}") } else { String::new() };
             let line =
                 format!("{} 4294967295 -9223372036854775.808{image}{kind}{extra}\n", metric.name);

@@ -82,7 +82,7 @@ fn name_errors() {
     assert_eq!("a=".parse::<Tag>(), Err(TagError::Value(NameError::Empty)));
     assert_eq!(
         "a=b=c".parse::<Tag>().unwrap_err().to_string(),
-        "the tag's value has '=' at byte 1; only letters, digits and - _ . / are possible"
+        "the tag's value has '=' at byte 1; only letters, digits and - _ . / are allowed"
     );
 }
 

@@ -96,7 +96,7 @@ fn openmetrics_can_be_asked_twice_a_second() {
     let mut out = Vec::new();
     for now in [100, 100, 99] {
         let mut cycle = encoder.begin(&mut out, at(now)).unwrap();
-        cycle.collector_point(CollectorSeries::Seen, Value::from_i64(now)).unwrap();
+        cycle.collector_point(CollectorSeries::Processes, Value::from_i64(now)).unwrap();
         cycle.finish();
         let points = openmetrics::parse(&out).unwrap();
         assert_eq!(points[0].value, i128::from(now) * 1000);
@@ -110,7 +110,7 @@ fn a_cycle_that_was_not_ended_leaves_nothing_behind() {
         let mut out = Vec::new();
         let mut write = |time, end: bool| {
             let mut cycle = encoder.begin(&mut out, at(time)).unwrap();
-            cycle.collector_point(CollectorSeries::Late, Value::from_i64(3)).unwrap();
+            cycle.collector_point(CollectorSeries::SkippedCycles, Value::from_i64(3)).unwrap();
             if end {
                 cycle.finish();
             }

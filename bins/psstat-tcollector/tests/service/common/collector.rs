@@ -166,7 +166,7 @@ impl Collector {
     /// What it logged so far, but of processes that block: on a busy machine, those
     /// of other tests with very long command lines count as such.
     pub(crate) fn log(&self) -> Vec<String> {
-        let others = ["blocks its reader", "block their readers"];
+        let others = ["reading the command line of process", "too many reads are"];
         let lines = self.logged("").into_iter();
         lines.filter(|line| !others.iter().any(|other| line.contains(other))).collect()
     }
@@ -187,7 +187,7 @@ impl Collector {
     /// Waits for the `count`th time that rules come into force, and tells when
     /// that was.
     pub(crate) fn in_force(&self, count: usize) -> Instant {
-        self.hear(count, "images are in force").at
+        self.hear(count, ": loaded ").at
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -16,7 +16,7 @@ pub(crate) struct Cycle {
 }
 
 /// What the last line of each cycle has.
-const LAST: &str = "proc.stat.ps.collector.late ";
+const LAST: &str = "proc.stat.ps.collector.skipped_cycles ";
 
 impl Cycle {
     /// A value as it was printed.
@@ -95,7 +95,7 @@ pub(crate) fn on_time(cycles: &[Cycle]) {
     for pair in cycles.windows(2) {
         let [before, after] = pair else { continue };
         let step = after.time - before.time;
-        let late = after.get("collector.late") - before.get("collector.late");
+        let late = after.get("collector.skipped_cycles") - before.get("collector.skipped_cycles");
         let tardy = TARDY.as_secs();
         assert!((1..=tardy).contains(&step), "a cycle came after {step} s: {after:#?}");
         assert!(late.cast_unsigned() <= tardy, "{late} cycles were left out: {after:#?}");
@@ -107,7 +107,7 @@ pub(crate) fn on_time(cycles: &[Cycle]) {
 pub(crate) fn left_out_by_need(cycles: &[Cycle], interval: u64) {
     for (at, pair) in cycles.windows(2).enumerate() {
         let [cycle, after] = pair else { continue };
-        let late = after.get("collector.late") - cycle.get("collector.late");
+        let late = after.get("collector.skipped_cycles") - cycle.get("collector.skipped_cycles");
         // From the end of the one before it to its own.
         let took = match at.checked_sub(1) {
             Some(before) => (cycle.time - cycles[before].time) as f64,
@@ -137,7 +137,7 @@ fn no_counter_falls(cycles: &[Cycle]) {
         for series in cycle.values.keys() {
             let counts = series.starts_with("io ") && !series.contains("cancelled")
                 || series.starts_with("collector.panics")
-                || series.starts_with("collector.late");
+                || series.starts_with("collector.skipped_cycles");
             if counts {
                 let value = cycle.get(series);
                 let before = highest.insert(series, value).unwrap_or(0);

@@ -1,0 +1,49 @@
+//! The definition of one metric.
+
+use super::unit::Unit;
+
+/// Whether a value is a counter or a gauge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The value never decreases and is never negative; its rate is of interest.
+    Counter,
+    /// The value can increase and decrease.
+    Gauge,
+}
+
+impl Kind {
+    /// `counter` or `gauge`, as in an OpenMetrics TYPE line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        }
+    }
+}
+
+/// One metric: an entry of the metric table.
+///
+/// An entry corresponds to one OpenMetrics family. A family has one kind and one unit, so three
+/// entries share the name `proc.stat.ps.io`: bytes, calls, and `cancelled_write_bytes`, which
+/// is a gauge because the kernel can decrease it.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// The name in tcollector lines and OpenTSDB JSON: `proc.stat.ps.io`.
+    pub name: &'static str,
+    /// The name of its OpenMetrics family: `proc_stat_ps_io_bytes`. The samples of a counter
+    /// have the suffix `_total`.
+    pub family: &'static str,
+    /// The values of its `type` tag; empty if it has no such tag.
+    pub type_tags: &'static [&'static str],
+    /// Whether it has one value per image, named by the `image` tag. If not, it describes the
+    /// collector.
+    pub per_image: bool,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// The unit of its values.
+    pub unit: Unit,
+    /// A one-line description.
+    pub help: &'static str,
+}
