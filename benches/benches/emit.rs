@@ -4,13 +4,15 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use psstat_emit::{Encoder, Format, CollectorSeries, ImageName, Series, Tag, Timestamp, Value};
+use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
 
 const IMAGES: usize = 50;
 const POINTS: usize = IMAGES * Series::ALL.len() + CollectorSeries::ALL.len();
 
 fn images() -> Vec<ImageName> {
-    (0..IMAGES).map(|number| ImageName::new(&format!("service/image-{number:02}")).unwrap()).collect()
+    (0..IMAGES)
+        .map(|number| ImageName::new(&format!("service/image-{number:02}")).unwrap())
+        .collect()
 }
 
 /// A value of its own for each point, of the size that such values have.

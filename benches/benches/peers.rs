@@ -1,64 +1,21 @@
-//! The same question to three crates: what do these 200 processes use now?
-//! (CPU, memory, io, threads and, but for sysinfo, open descriptors and
-//! established tcp sockets.) Each answer has to be right before it is timed.
+//! The resources of 200 processes, measured by three crates: CPU, memory, io, threads and, except
+//! by sysinfo, file descriptors and established tcp sockets. The results are compared before
+//! anything is measured.
 
 use std::collections::{HashMap, HashSet};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use procfs::process::{FDTarget, Process};
+use psstat_benches::Sleepers;
 use psstat_sampler::{ImageId, Options, Sampler};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 const PROCESSES: u64 = 200;
-/// Descriptors that each process inherits, besides its first three.
+/// File descriptors that each process inherits besides its first three.
 const DESCRIPTORS: usize = 31;
 
-/// Processes that sleep; ended when dropped, and by themselves.
-struct Sleepers {
-    children: Vec<Child>,
-    argument: String,
-}
-
-impl Sleepers {
-    fn start() -> Sleepers {
-        // Ten minutes, with a fraction that no other bench has.
-        let argument = format!("600.9{}", std::process::id());
-        // A shell opens what the sleeper then inherits.
-        let opened: Vec<_> = (3..3 + DESCRIPTORS).map(|fd| format!("{fd}</dev/null")).collect();
-        let script = format!("exec {} sleep {argument}", opened.join(" "));
-        let sleeper = |_| {
-            let mut command = Command::new("bash");
-            command.args(["-c", &script]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command.spawn().unwrap()
-        };
-        let sleepers = Sleepers { children: (0..PROCESSES).map(sleeper).collect(), argument };
-        // Each is ready when the shell has become the sleeper.
-        while sleepers.pids().any(|pid| {
-            !std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"sleep\0")
-        }) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        sleepers
-    }
-
-    fn pids(&self) -> impl Iterator<Item = i32> {
-        self.children.iter().map(|child| child.id().try_into().unwrap())
-    }
-}
-
-impl Drop for Sleepers {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// What all of them have: processes, threads, resident bytes, descriptors.
+/// The sums over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
     processes: u64,
@@ -83,7 +40,7 @@ fn with_sampler(sampler: &mut Sampler, argument: &[u8]) -> Answer {
     }
 }
 
-/// `sockets` also asks whose each established tcp socket is.
+/// With `sockets`, the owners of established tcp sockets too.
 fn with_procfs(pids: &[i32], before: &mut HashMap<i32, u64>, sockets: bool) -> Answer {
     let mut answer = Answer { processes: 0, threads: 0, resident: 0, descriptors: 0 };
     let mut inodes = HashSet::new();
@@ -122,16 +79,16 @@ fn with_sysinfo(system: &mut System, pids: &[Pid]) -> (u64, u64) {
 }
 
 fn peers(criterion: &mut Criterion) {
-    let sleepers = Sleepers::start();
+    let sleepers = Sleepers::start(PROCESSES, DESCRIPTORS);
     let pids: Vec<i32> = sleepers.pids().collect();
-    let mut group = criterion.benchmark_group("what 200 processes use");
+    let mut group = criterion.benchmark_group("resources of 200 processes");
     group.throughput(Throughput::Elements(PROCESSES));
     group.sample_size(30);
 
     let argument = sleepers.argument.as_bytes();
     let mut sampler =
         Sampler::new(Options { window: Duration::ZERO, ..Options::default() }).unwrap();
-    // Until all are old acquaintances.
+    // Until no process is new.
     let answer = (0..20).map(|_| with_sampler(&mut sampler, argument)).last().unwrap();
     assert_eq!(answer.processes, PROCESSES);
     group.bench_function("psstat-sampler, sockets too", |bencher| {

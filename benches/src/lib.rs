@@ -1,4 +1,72 @@
-//! The inputs of the benchmarks: texts in the kernel's format.
+//! The inputs of the benchmarks: processes, and texts in the kernel's format.
+
+// A benchmark cannot go on after an error.
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Processes that sleep; killed when dropped.
+#[derive(Debug)]
+pub struct Sleepers {
+    children: Vec<Child>,
+    /// Their argument, which no other process has.
+    pub argument: String,
+}
+
+impl Sleepers {
+    /// Starts `count` processes that inherit `fds` file descriptors besides the first three.
+    ///
+    /// # Panics
+    /// If they cannot be started.
+    #[must_use]
+    pub fn start(count: u64, fds: usize) -> Self {
+        // Ten minutes.
+        let argument = format!("600.{}", std::process::id());
+        let opened: Vec<_> = (3..3 + fds).map(|fd| format!("{fd}</dev/null")).collect();
+        let script = format!("exec {} sleep {argument}", opened.join(" "));
+        let start = |_| {
+            let mut command = Command::new("bash");
+            command.args(["-c", &script]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        };
+        let sleepers = Self { children: (0..count).map(start).collect(), argument };
+        let is_shell =
+            |pid| !std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"sleep\0");
+        while sleepers.pids().any(is_shell) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        sleepers
+    }
+
+    /// Their pids.
+    ///
+    /// # Panics
+    /// Never: a pid fits into an `i32`.
+    pub fn pids(&self) -> impl Iterator<Item = i32> {
+        self.children.iter().map(|child| child.id().try_into().unwrap())
+    }
+
+    /// The number of their file descriptors.
+    ///
+    /// # Panics
+    /// If one has exited.
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        let dirs = self.pids().map(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap());
+        dirs.map(|entries| entries.count() as u64).sum()
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
 
 /// The files of a process, from `fixtures/proc`.
 pub mod files {
