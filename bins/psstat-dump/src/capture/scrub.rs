@@ -212,7 +212,7 @@ fn keys(argument: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     // `/` is part of a key only in a named value, because of paths.
     if let Some(at) = argument.iter().position(|byte| *byte == b'=')
-        && argument.get(at + 1..).is_some_and(looks_like_token)
+        && argument.get(at + 1..).is_some_and(is_base64_key)
     {
         return [argument.get(..=at).unwrap_or_default(), REDACTED.as_bytes()].concat();
     }
@@ -237,7 +237,7 @@ fn is_key(word: &[u8]) -> bool {
 /// Whether the value is a key in base64 with slashes and not a path: it is long,
 /// has upper and lower case letters and digits, and no part between two slashes
 /// consists of lower case letters only, as directory names do.
-fn looks_like_token(value: &[u8]) -> bool {
+fn is_base64_key(value: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
     let has = |class: fn(&u8) -> bool| value.iter().any(class);
     let mut words = value.split(|byte| *byte == b'/').filter(|word| word.len() > 1);
@@ -335,7 +335,7 @@ mod tests {
                 "/bin/sh|-c|mysqldump -u root -pREDACTED shop | gzip",
             ),
             ("sh|-c|app --password hunter2", "sh|-c|app --password REDACTED"),
-            ("sh|-c|app --password hunter2; go on", "sh|-c|app --password REDACTED; go on"),
+            ("sh|-c|app --password hunter2; app x", "sh|-c|app --password REDACTED; app x"),
             ("sh|-c|app --password 'hunter 2' x", "sh|-c|app --password REDACTED x"),
             ("sh|-c|curl -u me:hunter2 https://x", "sh|-c|curl -u REDACTED https://x"),
             ("curl|-fsSu|me:hunter2|https://x", "curl|-fsSu|REDACTED|https://x"),

@@ -1,14 +1,21 @@
 //! `pid`.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use psstat_testproc::{Config, Kind, TempDir, TestProcess, oracle};
+use psstat_testproc::{Config, Kind, TempDir, TestProcess, oracle, wait_until};
 use serde_json::{Value, json};
 
 use crate::run::{
     assert_resident, copy_program, csv, json as json_of, run, stderr, stdout, unique,
 };
+
+/// Waits until a shell has executed `sleep`.
+fn wait_for_sleep(pid: u32) {
+    wait_until("exec of sleep", || {
+        oracle::comm(pid).unwrap() == b"sleep" && oracle::state(pid).unwrap() == 'S'
+    });
+}
 
 fn kilobytes(pid: u32, name: &str) -> i64 {
     let line = oracle::status_field(pid, name).unwrap();
@@ -103,11 +110,7 @@ fn contains_all_fields_of_the_files() {
         .spawn()
         .unwrap();
     let pid = child.id();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while oracle::comm(pid).unwrap() != b"sleep" || oracle::state(pid).unwrap() != 'S' {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_sleep(pid);
     let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
     assert_eq!(status, 0);
     let line = |name: &str| oracle::status_field(pid, name).unwrap();
@@ -309,11 +312,7 @@ fn limits_show_usage() {
     let script = "ulimit -S -f 1000; ulimit -S -n 77; exec nice -n 3 sleep 1000";
     let mut child = shell.args(["-c", script]).spawn().unwrap();
     let pid = child.id();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while oracle::comm(pid).unwrap() != b"sleep" || oracle::state(pid).unwrap() != 'S' {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_sleep(pid);
     let table = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
     let text = stdout(&run(&["pid", &pid.to_string()]));
