@@ -61,6 +61,16 @@ pub(crate) fn columns() -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
+/// Columns and lines of a terminal that does not report its size, as a serial
+/// console: `COLUMNS` and `LINES`, or 80 by 24.
+pub(crate) fn fallback_size() -> (u16, u16) {
+    let from_env = |name: &str, default: u16| {
+        let value = std::env::var(name).ok().and_then(|value| value.parse().ok());
+        value.filter(|number| *number > 0).unwrap_or(default)
+    };
+    (from_env("COLUMNS", 80), from_env("LINES", 24))
+}
+
 /// When to color output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {

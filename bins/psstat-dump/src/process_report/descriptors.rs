@@ -5,9 +5,16 @@ use psstat_proc_parse::FdTarget;
 use super::files::Link;
 use super::{ReadError, Section, Value};
 
-/// `slots` is the allocated size of the descriptor table, `FDSize`.
-pub(super) fn section(links: &Result<Vec<Link>, ReadError>, slots: Option<u64>) -> Section {
+/// `open` is the number of descriptors, which can be known if the links are not
+/// readable; `slots` is the allocated size of the descriptor table, `FDSize`.
+pub(super) fn section(
+    links: &Result<Vec<Link>, ReadError>,
+    open: Option<u64>,
+    slots: Option<u64>,
+) -> Section {
     let mut section = Section::new("descriptors");
+    section.field("open", Value::number(open));
+    section.field("slots", Value::number(slots));
     let links = match links {
         Ok(links) => links,
         Err(error) => {
@@ -15,8 +22,6 @@ pub(super) fn section(links: &Result<Vec<Link>, ReadError>, slots: Option<u64>) 
             return section;
         }
     };
-    section.field("open", Value::Number(links.len() as u64));
-    section.field("slots", Value::number(slots));
     for (field, kind) in KINDS {
         let count = links.iter().filter(|(_, link)| self::kind(link) == kind).count();
         section.field(field, Value::Number(count as u64));
@@ -75,7 +80,7 @@ mod tests {
             (b"unknown", "others"),
         ];
         for (link, field) in links {
-            let section = section(&Ok(vec![(0, link.to_vec())]), None);
+            let section = section(&Ok(vec![(0, link.to_vec())]), Some(1), None);
             let ones: Vec<_> = section
                 .fields
                 .iter()

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, PROC_SUPER_MAGIC};
 
 /// Time limit for a command line. The kernel blocks the reader while the
 /// process's memory map is locked, possibly indefinitely.
@@ -116,6 +116,14 @@ impl Files {
     /// When it cannot be read.
     pub(crate) fn link(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         Ok(rustix::fs::readlinkat(&self.dir, name, Vec::new())?.into_bytes())
+    }
+
+    /// The number of open descriptors from the size of `fd`, which needs no
+    /// permission. `None` before Linux 6.2, which prints 0, and in a capture.
+    pub(crate) fn fd_count(&self) -> Option<u64> {
+        let stat = rustix::fs::statat(&self.dir, "fd", AtFlags::empty()).ok()?;
+        let is_procfs = rustix::fs::fstatfs(&self.dir).ok()?.f_type == PROC_SUPER_MAGIC;
+        u64::try_from(stat.st_size).ok().filter(|size| is_procfs && *size > 0)
     }
 
     /// The open descriptors, sorted.

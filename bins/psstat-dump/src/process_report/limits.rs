@@ -8,7 +8,7 @@ pub(super) fn section(
     limits: Result<Vec<u8>, ReadError>,
     stat: &Stat<'_>,
     status: Option<&Status<'_>>,
-    descriptors: Option<usize>,
+    descriptors: Option<u64>,
     boot: &BootInfo,
 ) -> Section {
     let mut section = Section::new("limits");
@@ -66,7 +66,7 @@ fn used(
     name: &[u8],
     stat: &Stat<'_>,
     status: Option<&Status<'_>>,
-    descriptors: Option<usize>,
+    descriptors: Option<u64>,
     boot: &BootInfo,
 ) -> Option<u64> {
     let kilobytes = |value: Option<u64>| Some(value?.saturating_mul(1024));
@@ -75,7 +75,7 @@ fn used(
             // The limit is in whole seconds.
             Some(boot.seconds(stat.utime.saturating_add(stat.stime)) as u64)
         }
-        b"Max open files" => descriptors.map(|count| count as u64),
+        b"Max open files" => descriptors,
         b"Max address space" => Some(stat.vsize),
         b"Max data size" => kilobytes(status?.vm_data),
         b"Max stack size" => kilobytes(status?.vm_stk),

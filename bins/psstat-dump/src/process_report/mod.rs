@@ -183,6 +183,7 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
     let command_line = files.command_line();
     let limits = files.read("limits");
     let links = files.descriptors();
+    let open = links.as_ref().map_or_else(|_| files.fd_count(), |links| Some(links.len() as u64));
     // Every process has stat, which is world-readable.
     let stat = Stat::parse(stat.as_deref().map_err(ReadError::clone)?).map_err(ReadError::from)?;
     let status = match &status {
@@ -199,10 +200,10 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
         cpu::section(&stat, status_ok, &boot),
         memory::section(&stat, status_ok, &statm),
         io_section(files.read("io")),
-        limits::section(limits, &stat, status_ok, links.as_ref().ok().map(Vec::len), &boot),
+        limits::section(limits, &stat, status_ok, open, &boot),
         privileges::section(status_ok),
         signals::section(status_ok),
-        descriptors::section(&links, status_ok.and_then(|status| status.fd_size)),
+        descriptors::section(&links, open, status_ok.and_then(|status| status.fd_size)),
         sockets::section(&files, &links, is_own_namespace(proc, &files)),
         addresses::section(&stat),
     ];

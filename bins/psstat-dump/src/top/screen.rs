@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::{execute, terminal};
 use ratatui::backend::CrosstermBackend;
-use ratatui::{DefaultTerminal, Terminal};
+use ratatui::layout::Rect;
+use ratatui::{DefaultTerminal, Terminal, TerminalOptions, Viewport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
@@ -18,6 +19,7 @@ use super::app::{App, Next};
 use super::view;
 use crate::exit::Error;
 use crate::measure::{Measurer, Snapshot};
+use crate::terminal::fallback_size;
 use psstat_support::clock::process_cpu_time;
 use psstat_support::failpoint;
 
@@ -37,7 +39,8 @@ impl Screen {
     /// Sets up the terminal. A panic restores it before the message is printed;
     /// the message of the measuring thread is printed after it is restored.
     fn enter() -> io::Result<Screen> {
-        let screen = ratatui::try_init().map(Screen)?;
+        let mut screen = ratatui::try_init().map(Screen)?;
+        screen.redraw()?;
         let restore = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().name() == Some(MEASURING) {
@@ -55,11 +58,25 @@ impl Screen {
         // crossterm assumes that the modes are unchanged.
         terminal::disable_raw_mode()?;
         terminal::enable_raw_mode()?;
+        execute!(io::stdout(), terminal::EnterAlternateScreen)?;
+        self.redraw()
+    }
+
+    /// Redraws the complete screen in the size that the terminal reports, or in a
+    /// default size if it reports none.
+    fn redraw(&mut self) -> io::Result<()> {
+        let is_known = terminal::size().is_ok_and(|(columns, lines)| columns > 0 && lines > 0);
+        let viewport = if is_known {
+            Viewport::Fullscreen
+        } else {
+            let (columns, lines) = fallback_size();
+            Viewport::Fixed(Rect::new(0, 0, columns, lines))
+        };
+        // The new terminal assumes an empty screen.
         let mut stdout = io::stdout();
-        let all = terminal::Clear(terminal::ClearType::All);
-        execute!(stdout, terminal::EnterAlternateScreen, all)?;
-        // A new terminal redraws the complete screen.
-        self.0 = Terminal::new(CrosstermBackend::new(stdout))?;
+        execute!(stdout, terminal::Clear(terminal::ClearType::All))?;
+        let backend = CrosstermBackend::new(stdout);
+        self.0 = Terminal::with_options(backend, TerminalOptions { viewport })?;
         Ok(())
     }
 
@@ -130,7 +147,10 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
                     }
                     changed = true;
                 }
-                Event::Resize(..) => changed = true,
+                Event::Resize(..) => {
+                    screen.redraw()?;
+                    changed = true;
+                }
                 _ => {}
             }
         }

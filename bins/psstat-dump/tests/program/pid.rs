@@ -303,6 +303,14 @@ fn denied_sections_are_reported() {
     }
     assert_eq!(report["io"].get("rchar_bytes"), None);
     assert_eq!(report["identity"]["threads"], 1);
+    // Since Linux 6.2 the size of the directory is the number of descriptors.
+    let size = std::fs::metadata(format!("/proc/{}/fd", testproc.pid())).unwrap().len();
+    let fds = oracle::fds(testproc.pid()).unwrap();
+    let want = if size == fds { json!(fds) } else { Value::Null };
+    assert_eq!(report["descriptors"]["open"], want);
+    let limits = report["limits"]["list"].as_array().unwrap();
+    let limit = limits.iter().find(|limit| limit["name"] == "Max open files").unwrap();
+    assert_eq!(limit["used"], want);
 }
 
 /// Compares with the kernel's table.

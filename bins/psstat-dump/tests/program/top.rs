@@ -124,6 +124,34 @@ fn screens_of_several_sizes() {
     assert_eq!(top.wait(), Some(0));
 }
 
+/// On such terminals (serial consoles, some of `docker exec`) nothing was drawn.
+#[test]
+fn terminal_without_a_size() {
+    let args = ["top", "--no-conf", "--interval", "0.2"];
+    let last_line = |screen: &str, columns: usize, lines: usize| {
+        let last = screen.lines().nth(lines - 1).unwrap_or_default();
+        last.starts_with("q quit") && last.chars().count() <= columns
+    };
+    let mut top = Terminal::start(command(&args), (0, 0));
+    top.wait_until(|screen| screen.contains("IMAGE") && last_line(screen, 80, 24));
+    // It follows a size that is set later.
+    top.resize((60, 10));
+    top.wait_until(|screen| screen.contains("IMAGE") && last_line(screen, 60, 10));
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+
+    let mut with_variables = command(&args);
+    with_variables.env("COLUMNS", "50").env("LINES", "12");
+    let mut top = Terminal::start(with_variables, (0, 0));
+    top.wait_until(|screen| {
+        let lines: Vec<&str> = screen.lines().collect();
+        let is_narrow = lines.iter().all(|line| line.chars().count() <= 50);
+        screen.contains("IMAGE") && is_narrow && last_line(screen, 50, 12)
+    });
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
 #[test]
 fn shows_each_history() {
     let name = unique("history");
