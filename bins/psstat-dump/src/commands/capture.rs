@@ -22,7 +22,7 @@ pub(super) fn run(
         let selector = Selector::new(source, &args.images, measure::self_pid(&global.proc));
         selected(global, selector)?
     } else {
-        args.pids.clone()
+        super::pids::processes(&global.proc, &args.pids)
     };
     let captured = capture::capture(&global.proc, &pids, &args.dir).map_err(|error| {
         Error::Usage(format!("cannot capture into {}: {error}", conf::display(&args.dir)))

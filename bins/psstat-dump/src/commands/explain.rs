@@ -1,6 +1,6 @@
 //! `explain`.
 
-use super::source;
+use super::{pids, source};
 use crate::args::{ConfArgs, ExplainArgs, GlobalArgs};
 use crate::exit::{Error, Outcome};
 use crate::explain;
@@ -10,5 +10,7 @@ pub(super) fn run(
     conf: &ConfArgs,
     args: &ExplainArgs,
 ) -> Result<Outcome, Error> {
-    explain::run(global, args, &source::load(conf, &args.patterns, false)?)
+    let source = source::load(conf, &args.patterns, false)?;
+    let pids = pids::processes(&global.proc, &args.pids);
+    explain::run(global, args.rule.as_ref(), &pids, &source)
 }

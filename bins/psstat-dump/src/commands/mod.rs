@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 mod images;
 mod pid;
+mod pids;
 mod source;
 mod top;
 

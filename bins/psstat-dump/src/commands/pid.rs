@@ -16,7 +16,7 @@ pub(super) fn run(global: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error>
         Error::Usage(format!("cannot read {}: {error}", crate::conf::display(&global.proc)))
     })?;
     let mut outcome = Outcome::NoMatch;
-    for &pid in &args.pids {
+    for pid in super::pids::processes(&global.proc, &args.pids) {
         let report = match process_report::read(&global.proc, pid) {
             Ok(report) => report,
             Err(ReadError::NotFound) => {

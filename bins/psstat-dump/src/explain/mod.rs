@@ -13,7 +13,7 @@ use psstat_matcher::{ImageName, Rule, Rules};
 use psstat_support::clock::process_cpu_time;
 use serde_json::{Map, Value, json};
 
-use crate::args::{ExplainArgs, Format, GlobalArgs};
+use crate::args::{Format, GlobalArgs};
 use crate::exit::{Error, Outcome};
 use crate::selector::Source;
 use crate::terminal::{self, Paint};
@@ -28,22 +28,23 @@ const SEARCH_BUDGET: Duration = Duration::from_secs(3);
 /// Indentation of a command line.
 const INDENT: &str = "    ";
 
-/// Prints the explanation that the arguments select.
+/// Explains the rules of an image or, without one, these processes.
 ///
 /// # Errors
 /// When the procfs cannot be read or the output cannot be written.
 pub(crate) fn run(
     global: &GlobalArgs,
-    args: &ExplainArgs,
+    rule: Option<&ImageName>,
+    pids: &[u32],
     source: &Source,
 ) -> Result<Outcome, Error> {
     let columns = terminal::columns().map_or(excerpt::COLUMNS, |columns| {
         columns.saturating_sub(INDENT.len() + excerpt::ELLIPSIS_COLUMNS).max(INDENT.len())
     });
     let printer = Printer { format: global.format(), paint: Paint::new(global.color), columns };
-    match &args.rule {
+    match rule {
         Some(image) => rule::explain(global, source, image, printer),
-        None => process::explain(global, source, &args.pids, printer),
+        None => process::explain(global, source, pids, printer),
     }
 }
 

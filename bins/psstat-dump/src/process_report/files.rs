@@ -126,26 +126,29 @@ impl Files {
         u64::try_from(stat.st_size).ok().filter(|size| is_procfs && *size > 0)
     }
 
-    /// The open descriptors, sorted.
+    /// The entries of a directory that are numbers, in ascending order.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub(crate) fn numbered(&self, name: &str) -> Result<Vec<u32>, ReadError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
+        let mut numbers = Vec::new();
+        for entry in Dir::read_from(&dir)? {
+            numbers
+                .extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The open descriptors, in ascending order.
     ///
     /// # Errors
     /// When they cannot be listed.
     pub(crate) fn descriptors(&self) -> Result<Vec<Link>, ReadError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(&self.dir, "fd", flags, Mode::empty())?;
-        let mut links = Vec::new();
-        for entry in Dir::read_from(&dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(number) = name.to_str().ok().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            // The descriptor can be closed in the meantime.
-            if let Ok(link) = rustix::fs::readlinkat(&dir, name, Vec::new()) {
-                links.push((number, link.into_bytes()));
-            }
-        }
-        links.sort_unstable();
-        Ok(links)
+        let fds = self.numbered("fd")?.into_iter();
+        // A descriptor can be closed in the meantime.
+        Ok(fds.filter_map(|fd| Some((fd, self.link(&format!("fd/{fd}")).ok()?))).collect())
     }
 }

@@ -7,6 +7,7 @@ mod descriptors;
 mod files;
 mod identity;
 mod limits;
+mod main_thread;
 mod memory;
 mod privileges;
 mod render;
@@ -20,6 +21,8 @@ use std::time::{Duration, SystemTime};
 use psstat_proc_parse::{Io, Stat, Statm, Status};
 
 use crate::measure;
+
+use cpu::ThreadSums;
 
 pub(crate) use files::{Files, ReadError};
 pub(crate) use privileges::names as capability_names;
@@ -191,13 +194,15 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
         Err(error) => Err(error.clone()),
     };
     let status_ok = status.as_ref().ok();
+    let threads = ThreadSums::read(proc, &files, &stat, status_ok);
     let statm = files.read("statm");
     let statm = statm.and_then(|bytes| Statm::parse(&bytes).map_err(ReadError::from));
     let mut identity = identity::section(proc, &stat, status_ok, &command_line, &boot);
     identity.unread = status.as_ref().err().cloned();
     let sections = vec![
         identity,
-        cpu::section(&stat, status_ok, &boot),
+        cpu::section(&stat, threads, &boot),
+        main_thread::section(&stat, status_ok),
         memory::section(&stat, status_ok, &statm),
         io_section(files.read("io")),
         limits::section(limits, &stat, status_ok, open, &boot),

@@ -13,7 +13,7 @@ use psstat_support::escape;
 pub(crate) fn as_text(report: &Report, style: Style, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&format!("process {}", report.pid)));
     for section in &report.sections {
-        text.push_str(&format!("\n{}\n", paint.bold(section.name)));
+        text.push_str(&format!("\n{}\n", paint.bold(&section.name.replace('_', " "))));
         if let Some(error) = &section.unread {
             let error = escape::text(&error.to_string());
             text.push_str(&format!("  {}\n", paint.warning(&format!("cannot be read: {error}"))));

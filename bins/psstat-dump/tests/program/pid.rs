@@ -151,7 +151,7 @@ fn contains_all_fields_of_the_files() {
         of("signals", "sigqueue_limit").to_string(),
         line("SigQ").split_once('/').unwrap().1
     );
-    assert_eq!(of("cpu", "mems_allowed"), line("Mems_allowed_list"));
+    assert_eq!(of("main_thread", "mems_allowed"), line("Mems_allowed_list"));
     assert_eq!(of("descriptors", "slots").to_string(), line("FDSize"));
     assert_eq!(of("identity", "tgid").to_string(), line("Tgid"));
 
@@ -165,7 +165,7 @@ fn contains_all_fields_of_the_files() {
         ("memory", "minor_faults", 10),
         ("memory", "children_minor_faults", 11),
         ("memory", "children_major_faults", 13),
-        ("cpu", "rt_priority", 40),
+        ("main_thread", "rt_priority", 40),
     ] {
         assert_eq!(of(section, field).to_string(), stat[number - 3], "{field}");
     }
@@ -271,6 +271,62 @@ fn several_pids_and_no_pid() {
     }
 }
 
+/// The values of the main thread used to be those of the process.
+#[test]
+fn switches_are_sums_over_threads() {
+    let mut testproc = crate::run::testproc(&unique("switching"));
+    testproc.threads(3).unwrap();
+    testproc.quiesce().unwrap();
+    let pid = testproc.pid();
+    let sum = || -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let switches = |thread: std::io::Result<std::fs::DirEntry>| -> u64 {
+            let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let line = |line: &str| line.strip_prefix("voluntary_ctxt_switches:\t")?.parse().ok();
+            status.lines().find_map(line).unwrap()
+        };
+        threads.map(switches).sum()
+    };
+    let low = sum();
+    let (_, report) = json_of(&["pid", &pid.to_string(), "--json"]);
+    let reported = report["cpu"]["voluntary_ctxt_switches"].as_u64().unwrap();
+    assert!((low..=sum()).contains(&reported), "{low} {reported}");
+    assert_eq!(report["main_thread"]["policy"], "SCHED_OTHER");
+}
+
+/// The name and state of the thread used to be shown with the sums of its process.
+#[test]
+fn thread_id_selects_its_process() {
+    let mut testproc = crate::run::testproc(&unique("threaded"));
+    testproc.threads(1).unwrap();
+    let pid = testproc.pid();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let tids = threads.map(|thread| thread.unwrap().file_name().into_string().unwrap());
+    let tid = tids.map(|tid| tid.parse::<u32>().unwrap()).find(|tid| *tid != pid).unwrap();
+    let note = format!("psstat-dump: {tid} is a thread of process {pid}\n");
+    let temp = TempDir::new().unwrap();
+    let dir = temp.join("capture").display().to_string();
+    let tid = tid.to_string();
+    for args in [&["pid", &tid][..], &["explain", &tid, "-e", "."]] {
+        let output = run(&[args, &["--json"]].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&document["pid"], stderr(&output)), (&json!(pid), note.clone()));
+    }
+    let output = run(&["capture", &dir, "--pid", &tid]);
+    assert_eq!(stderr(&output), note);
+    assert!(temp.join(format!("capture/{pid}/stat")).exists());
+}
+
+/// Without `kernel.task_delayacct` the kernel prints 0.
+#[test]
+fn unaccounted_delay_is_unknown() {
+    let testproc = crate::run::testproc(&unique("delayed"));
+    let (_, report) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
+    let accounted =
+        std::fs::read_to_string("/proc/sys/kernel/task_delayacct").map(|on| on != "0\n");
+    assert_eq!(report["cpu"]["blkio_delay_seconds"].is_number(), accounted.unwrap_or(true));
+}
+
 #[test]
 fn zombie() {
     let mut testproc = crate::run::testproc(&unique("zombie"));
@@ -325,7 +381,7 @@ fn limits_show_usage() {
     let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
     let text = stdout(&run(&["pid", &pid.to_string()]));
     let records = csv(&stdout(&run(&["pid", &pid.to_string(), "--csv"])));
-    let nice = report["cpu"]["nice"].as_i64().unwrap();
+    let nice = report["main_thread"]["nice"].as_i64().unwrap();
     let (stack, locked) = (kilobytes(pid, "VmStk"), kilobytes(pid, "VmLck"));
     let (data, resident) = (kilobytes(pid, "VmData"), kilobytes(pid, "VmRSS"));
     let fds = oracle::fds(pid).unwrap();
@@ -360,7 +416,7 @@ fn limits_show_usage() {
         ("Max pending signals", report["signals"]["sigqueue_used"].as_i64().unwrap()),
         // It counts down from 20.
         ("Max nice priority", 20 - nice),
-        ("Max realtime priority", report["cpu"]["rt_priority"].as_i64().unwrap()),
+        ("Max realtime priority", report["main_thread"]["rt_priority"].as_i64().unwrap()),
     ] {
         assert_eq!(limit(name)["used"], used, "{name}");
     }
