@@ -1,17 +1,16 @@
 //! The collector under test: its cycles, its log, the resources that it holds.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use psstat_testproc::formats::tsd;
 use psstat_testproc::oracle;
 use rustix::process::{Pid, Signal};
 
-use crate::observer::Running;
+use crate::observer::{self, Running};
 use crate::stop::Stop;
 use crate::{Result, child_modes};
 
@@ -113,16 +112,12 @@ impl Collector {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut running = Running::spawn(command, CYCLE_END)?;
         let stderr = running.child().stderr.take().ok_or("no stderr")?;
-        let (sender, log) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n') {
-                let Ok(line) = line else { return };
-                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Collector { running, log, previous: Vec::new(), previous_at: None })
+        Ok(Collector {
+            running,
+            log: observer::lines(stderr),
+            previous: Vec::new(),
+            previous_at: None,
+        })
     }
 
     /// Waits for the next cycle.

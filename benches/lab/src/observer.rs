@@ -19,6 +19,19 @@ pub(crate) struct Marker {
     pub(crate) lines: Vec<String>,
 }
 
+/// The lines of an output of a child, until its end.
+pub(crate) fn lines(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(std::result::Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
 /// An observer that writes to stdout in each cycle. It is killed when dropped, and when this
 /// program exits.
 #[derive(Debug)]

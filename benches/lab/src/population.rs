@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::Resource;
 
 use crate::Result;
-use crate::child_modes::member::{Activity, Resources};
+use crate::child_modes::member::Resources;
 use crate::stop::Stop;
 
 /// The properties of a population.
@@ -29,19 +29,10 @@ pub(crate) struct Spec {
     pub(crate) udp: u64,
     /// Connected unix sockets in total, both ends.
     pub(crate) unix: u64,
-    /// Which processes are active.
-    pub(crate) active: Active,
+    /// How many processes are active.
+    pub(crate) active: u64,
     /// Replaced tcp connections per second.
     pub(crate) replaced: u64,
-}
-
-/// Which processes are active.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Active {
-    /// This number of processes, lightly.
-    Light(u64),
-    /// Those of every other image, heavily.
-    HeavyInEvenImages,
 }
 
 /// The resources of all matched processes: the numbers that an observer must find.
@@ -92,10 +83,7 @@ impl Spec {
             tcp_pairs: share(self.tcp / 2),
             udp: share(self.udp),
             unix_pairs: share(self.unix / 2),
-            activity: match self.active {
-                Active::Light(active) if self.is_selected(number, active) => Activity::Light,
-                _ => Activity::Idle,
-            },
+            is_active: self.is_selected(number, self.active),
             replacing: self.replacing(number),
         }
     }
@@ -121,7 +109,7 @@ impl Spec {
         if self.processes == 0 || self.images == 0 || self.matched > self.processes {
             return Err("there must be processes and images, and no more matched than all".into());
         }
-        if matches!(self.active, Active::Light(active) if active > self.processes) {
+        if self.active > self.processes {
             return Err("more active processes than processes".into());
         }
         if self.replaced > 0 && self.tcp < 2 * self.processes {
@@ -149,12 +137,9 @@ impl Population {
         let mut matched = 0;
         for number in 0..spec.processes {
             stop.check()?;
-            let mut resources = spec.resources(number);
+            let resources = spec.resources(number);
             let is_matched = spec.is_matched(number);
             let image = matched % spec.images;
-            if spec.active == Active::HeavyInEvenImages && is_matched && image.is_multiple_of(2) {
-                resources.activity = Activity::Heavy;
-            }
             let mut command = resources.command(number);
             command.stdin(Stdio::null()).stdout(child_end.try_clone()?).stderr(Stdio::null());
             if is_matched {
@@ -283,7 +268,7 @@ mod tests {
             tcp: 30,
             udp: 8,
             unix: 4,
-            active: Active::Light(2),
+            active: 2,
             replaced: 0,
         }
     }
@@ -297,8 +282,8 @@ mod tests {
         assert_eq!(all.iter().map(|resources| 2 * resources.unix_pairs).sum::<u64>(), 4);
         assert_eq!((0..7).filter(|&number| spec.is_matched(number)).count(), 3);
         assert!(spec.validate().is_ok());
-        assert_eq!(all.iter().filter(|resources| resources.activity == Activity::Light).count(), 2);
-        assert!(Spec { active: Active::Light(8), ..spec }.validate().is_err());
+        assert_eq!(all.iter().filter(|resources| resources.is_active).count(), 2);
+        assert!(Spec { active: 8, ..spec }.validate().is_err());
         assert!(Spec { fds: 9, ..spec }.validate().is_err());
     }
 

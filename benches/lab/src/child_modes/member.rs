@@ -1,5 +1,5 @@
-//! A process of an observed population: it holds file descriptors and sockets, and sleeps or does
-//! a little work. It touches little memory, since there are thousands of them.
+//! A process of an observed population: it holds file descriptors and sockets, and sleeps or runs
+//! a little. It touches little memory, since there are thousands of them.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -23,23 +23,11 @@ pub(crate) struct Resources {
     pub(crate) udp: u64,
     /// Pairs of unix sockets.
     pub(crate) unix_pairs: u64,
-    pub(crate) activity: Activity,
+    /// Whether it runs for some microseconds twice per second.
+    pub(crate) is_active: bool,
     /// Milliseconds until its first connection is replaced, and per replacement after that.
     pub(crate) replacing: Option<(u64, u64)>,
 }
-
-/// The work of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Activity {
-    #[default]
-    Idle,
-    /// Runs for some microseconds twice per second.
-    Light,
-    /// Writes, computes, allocates and frees memory, opens and closes files.
-    Heavy,
-}
-
-const ACTIVITIES: [Activity; 3] = [Activity::Idle, Activity::Light, Activity::Heavy];
 
 impl Resources {
     /// The number of sockets.
@@ -50,9 +38,9 @@ impl Resources {
     /// The command of the process with this number.
     pub(crate) fn command(self, number: u64) -> Command {
         let mut command = super::command(super::MEMBER);
-        let Resources { fds, tcp_pairs, udp, unix_pairs, activity, replacing } = self;
+        let Resources { fds, tcp_pairs, udp, unix_pairs, is_active, replacing } = self;
         let (first, period) = replacing.unwrap_or_default();
-        let fields = [number, fds, tcp_pairs, udp, unix_pairs, activity as u64, first, period];
+        let fields = [number, fds, tcp_pairs, udp, unix_pairs, is_active.into(), first, period];
         command.args(fields.map(|field| field.to_string()));
         command
     }
@@ -61,12 +49,12 @@ impl Resources {
 /// Runs the mode with the fields of [`Resources::command`]: opens the resources, writes one byte to
 /// stdout, and sleeps.
 pub(crate) fn run(fields: &[u64]) -> Result<()> {
-    let &[number, fds, tcp_pairs, udp, unix_pairs, activity, first, period] = fields else {
+    let &[number, fds, tcp_pairs, udp, unix_pairs, is_active, first, period] = fields else {
         return Err("wrong number of fields".into());
     };
-    let activity = *ACTIVITIES.get(usize::try_from(activity)?).ok_or("no such activity")?;
+    let is_active = is_active != 0;
     let replacing = (period > 0).then_some((first, period));
-    let resources = Resources { fds, tcp_pairs, udp, unix_pairs, activity, replacing };
+    let resources = Resources { fds, tcp_pairs, udp, unix_pairs, is_active, replacing };
     // Descriptors inherited from the process that started the experiment.
     close_from(3);
     let address = loopback_address(number);
@@ -99,10 +87,7 @@ pub(crate) fn run(fields: &[u64]) -> Result<()> {
         // The pipe to the experiment is no longer needed.
         rustix::stdio::dup2_stdout(&null)?;
     }
-    if activity == Activity::Heavy {
-        return work(&null, number);
-    }
-    exercise(activity == Activity::Light, replacing, || {
+    exercise(is_active, replacing, || {
         // The new one first: the number of sockets never decreases.
         let new = connection(&TcpListener::bind(address)?)?;
         for (held, new) in held.iter_mut().zip(new) {
@@ -118,7 +103,7 @@ fn connection(listener: &TcpListener) -> Result<[OwnedFd; 2]> {
     Ok([one.into(), listener.accept()?.0.into()])
 }
 
-/// How often a lightly active process runs.
+/// How often an active process runs.
 const LIGHT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Sleeps; runs a little and replaces a connection from time to time.
@@ -149,20 +134,6 @@ fn exercise(
             *at += millis(period);
         }
     }
-}
-
-/// The work of a heavily active process.
-fn work(mut null: &File, number: u64) -> Result<()> {
-    for round in number.. {
-        null.write_all(&[0; 100])?;
-        // About 0.1 % of a core.
-        std::hint::black_box((0..100_000u64).fold(round, |sum, n| sum.rotate_left(3) ^ n));
-        let memory = vec![1u8; (1 + round as usize % 4) << 16];
-        let file = if round.is_multiple_of(3) { Some(null.try_clone()?) } else { None };
-        std::thread::sleep(Duration::from_millis(200 + number % 50));
-        drop((std::hint::black_box(memory), file));
-    }
-    Ok(())
 }
 
 /// The loopback address of a process: one for each, so that the ports of an address never run out.

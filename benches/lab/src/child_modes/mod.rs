@@ -44,46 +44,37 @@ pub(crate) const LATENCY_TARGET: &str = "latency-target";
 /// Executes another program that must not outlive the experiment.
 pub(crate) const EXEC_INTO: &str = "exec-into";
 
-const MODES: [&str; 10] = [
-    MEMBER,
-    CHURN,
-    FORK_EXIT,
-    SAMPLER,
-    STORM,
-    WRITE_LOOP,
-    SLEEPERS,
-    WORKLOAD,
-    LATENCY_TARGET,
-    EXEC_INTO,
+type Run = fn(&[u64]) -> Result<()>;
+
+const MODES: [(&str, Run); 9] = [
+    (MEMBER, member::run),
+    (CHURN, churn::run),
+    (FORK_EXIT, fork_exit::run),
+    (SAMPLER, sampler::run),
+    (STORM, storm::run),
+    (WRITE_LOOP, write_loop::run),
+    (SLEEPERS, sleepers::run),
+    (WORKLOAD, workload::run),
+    (LATENCY_TARGET, latency_target::run),
 ];
 
 /// Runs a child mode if the arguments select one: `MODE PARENT-PID ARGUMENTS`.
 pub(crate) fn dispatch() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let mode = args.next()?.into_string().ok()?;
-    if !MODES.contains(&mode.as_str()) {
+    let run = MODES.iter().find(|(name, _)| *name == mode).map(|(_, run)| run);
+    if run.is_none() && mode != EXEC_INTO {
         return None;
     }
     let parent = args.next()?.into_string().ok()?;
     let bound = if mode == WRITE_LOOP { Ok(()) } else { exit_with_parent(&parent) };
     let done = bound.and_then(|()| {
-        if mode == EXEC_INTO {
+        let Some(run) = run else {
             let program = args.next().ok_or("no program")?;
             return Err(Command::new(program).args(args).exec().into());
-        }
+        };
         let fields = args.map(|arg| Ok(arg.into_string().map_err(|_| "not a number")?.parse()?));
-        let fields = fields.collect::<Result<Vec<u64>>>()?;
-        match mode.as_str() {
-            MEMBER => member::run(&fields),
-            CHURN => churn::run(&fields),
-            FORK_EXIT => fork_exit::run(&fields),
-            STORM => storm::run(&fields),
-            WRITE_LOOP => write_loop::run(&fields),
-            SLEEPERS => sleepers::run(&fields),
-            WORKLOAD => workload::run(&fields),
-            LATENCY_TARGET => latency_target::run(&fields),
-            _ => sampler::run(&fields),
-        }
+        run(&fields.collect::<Result<Vec<u64>>>()?)
     });
     Some(match done {
         Ok(()) => ExitCode::SUCCESS,

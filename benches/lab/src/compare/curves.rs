@@ -9,7 +9,7 @@ use super::floor::Cost;
 use super::options::Options;
 use super::targets::{self, Target};
 use super::{Bench, Relative, own_commands, ratio};
-use crate::population::{Active, Spec};
+use crate::population::Spec;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::table::{Table, mib, ms};
@@ -40,10 +40,7 @@ pub(super) fn run(options: &Options, dir: &TempDir, stop: &Stop) -> Result<()> {
             tcp: scaled(base.tcp, processes),
             udp: scaled(base.udp, processes),
             unix: scaled(base.unix, processes),
-            active: match base.active {
-                Active::Light(active) => Active::Light(scaled(active, processes)),
-                other => other,
-            },
+            active: scaled(base.active, processes),
             replaced: scaled(base.replaced, processes),
             ..base
         };

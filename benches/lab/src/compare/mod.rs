@@ -3,7 +3,6 @@
 
 mod baseline;
 mod curves;
-mod dedup;
 mod flood;
 mod floor;
 mod new_processes;
@@ -24,7 +23,7 @@ use self::psstat::Measured;
 use self::targets::Target;
 use crate::child_modes::{ChildGuard, churn};
 use crate::peers::Peer;
-use crate::population::{Active, Population, Spec, raise_fd_limit};
+use crate::population::{Population, Spec, raise_fd_limit};
 use crate::run_lock::RunLock;
 use crate::stats::{Ratio, Stats};
 use crate::stop::Stop;
@@ -44,9 +43,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if let Some(forks) = options.flood {
         return flood::run(forks, options, &dir, &stop);
-    }
-    if options.dedup {
-        return dedup::run(options, &dir, &stop);
     }
     let commands = own_commands(options, &dir)?;
     let bench = Bench::start(options, &stop)?;
@@ -307,7 +303,7 @@ impl Bench {
         let Spec { processes, matched, images, fds, tcp, udp, unix, .. } = self.spec;
         let mut also = String::new();
         for (count, name) in [
-            (if let Active::Light(active) = self.spec.active { active } else { 0 }, "active"),
+            (self.spec.active, "active"),
             (self.spec.replaced, "connections replaced per second"),
             (self.churn, "short-lived processes per second"),
         ] {
@@ -337,7 +333,7 @@ mod tests {
             tcp: 2,
             udp: 0,
             unix: 0,
-            active: Active::Light(1),
+            active: 1,
             replaced: 0,
         };
         assert!(floor_is_target(&spec, 0));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::peers::Peer;
-use crate::population::{Active, Spec};
+use crate::population::Spec;
 
 /// Measure a cycle of psstat against the floor of the kernel and other tools, on a test population.
 ///
@@ -90,24 +90,19 @@ pub(crate) struct Options {
     /// Instead: run the collector of this commit and that of the working tree at the same time on
     /// the same population. Exits 1 if the latter takes more than 1.03 times the CPU per cycle or
     /// more system calls. The commit is built in a git worktree under target/baseline
-    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["curves", "flood", "dedup"])]
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["curves", "flood"])]
     pub(crate) baseline: Option<String>,
 
     /// Instead: the cost of psstat and of the floor from 500 to 8,000 processes, from 0 to 100,000
     /// file descriptors, and by churn; in proportion if --processes is not 2,000. Exits 1 if the
     /// cost per process is a quarter higher in a large population than in the smallest
-    #[arg(long, conflicts_with_all = ["flood", "dedup"])]
+    #[arg(long, conflicts_with = "flood")]
     pub(crate) curves: bool,
 
     /// Instead: start and end this number of processes as fast as possible, and show the memory of
     /// the collector before and after, where 20,000 others precede. A million takes some minutes
-    #[arg(long, value_name = "FORKS", conflicts_with = "dedup")]
+    #[arg(long, value_name = "FORKS")]
     pub(crate) flood: Option<u64>,
-
-    /// Instead: keep every other image busy, and show how many points tcollector's deduplication
-    /// would drop at a cycle every 15 s
-    #[arg(long, conflicts_with_all = ["busy", "socket_churn"])]
-    pub(crate) dedup: bool,
 }
 
 /// A part of the comparison.
@@ -141,7 +136,7 @@ impl Options {
             tcp: self.tcp,
             udp: self.udp,
             unix: self.unix,
-            active: if self.dedup { Active::HeavyInEvenImages } else { Active::Light(self.busy) },
+            active: self.busy,
             replaced: self.socket_churn,
         }
     }

@@ -4,9 +4,8 @@
 mod config;
 mod summary;
 
-use std::io::{BufRead as _, BufReader};
 use std::process::{ChildStdin, Command};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -20,7 +19,7 @@ use crate::child_modes::storm::{self, DriverReport};
 use crate::collector::{Collector, Cycle};
 use crate::run_lock::RunLock;
 use crate::stop::Stop;
-use crate::{Result, cargo};
+use crate::{Result, cargo, observer};
 
 /// Start and end hundreds of processes per second while the collector runs, and check its output.
 ///
@@ -68,14 +67,7 @@ impl Driver {
         let mut child = ChildGuard(command.spawn()?);
         let stdin = child.0.stdin.take();
         let stdout = child.0.stdout.take().ok_or("no stdout")?;
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
+        let lines = observer::lines(stdout);
         Ok(Driver { kind, child, stdin, lines, report: DriverReport::default() })
     }
 

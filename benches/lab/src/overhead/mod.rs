@@ -16,7 +16,7 @@ use self::report::Rounds;
 use crate::child_modes::histogram::Durations;
 use crate::child_modes::latency_target::Operation;
 use crate::child_modes::{self, ChildGuard};
-use crate::population::{self, Active, Population, Spec, raise_fd_limit};
+use crate::population::{self, Population, Spec, raise_fd_limit};
 use crate::run_lock::RunLock;
 use crate::stop::Stop;
 use crate::{Result, cargo};
@@ -63,7 +63,7 @@ const OTHERS: Spec = Spec {
     tcp: 2000,
     udp: 500,
     unix: 2000,
-    active: Active::Light(0),
+    active: 0,
     replaced: 0,
 };
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::Quiescent;
 use super::checks::{CPU_FACTOR, MEMORY_PER_PROCESS, MEMORY_SLACK};
-use super::trace::{Medians, Trace};
+use super::trace::{MEDIANS, Medians, Trace};
 use crate::checks::Checks;
 use crate::host_info;
-use crate::table::{Table, ms};
+use crate::table::Table;
 
 /// The numbers of the report.
 #[derive(Debug)]
@@ -52,16 +52,7 @@ pub(crate) fn print(checks: &Checks, trace: &Trace, numbers: &Numbers<'_>) {
         MEMORY_SLACK >> 10,
         (MEMORY_PER_PROCESS * more) >> 10,
     );
-    let mut table = Table::new(&[
-        "",
-        "CPU per cycle, ms",
-        "to reference",
-        "resident, KiB",
-        "fds",
-        "threads",
-        "processes",
-        "matched",
-    ]);
+    let mut table = Table::new(&[&[""][..], &MEDIANS].concat());
     let rows = [
         ("first quiescent phase", &first.medians),
         ("last quiescent phase", &last.medians),
@@ -69,16 +60,7 @@ pub(crate) fn print(checks: &Checks, trace: &Trace, numbers: &Numbers<'_>) {
         ("under load, at the end", end),
     ];
     for (name, medians) in rows {
-        table.row([
-            name.to_owned(),
-            ms(medians.cpu),
-            format!("{:.2}", medians.relative),
-            (medians.resident >> 10).to_string(),
-            medians.fds.to_string(),
-            medians.threads.to_string(),
-            medians.processes.to_string(),
-            medians.matched.to_string(),
-        ]);
+        table.row([name.to_owned()].into_iter().chain(medians.cells()));
     }
     println!("{}", table.text());
     println!("{}", trace.table(*time));

@@ -47,6 +47,17 @@ pub(crate) struct Medians {
     pub(crate) matched: u64,
 }
 
+/// The heading of [`Medians::cells`].
+pub(crate) const MEDIANS: [&str; 7] = [
+    "CPU per cycle, ms",
+    "to reference",
+    "resident, KiB",
+    "fds",
+    "threads",
+    "processes",
+    "matched",
+];
+
 impl Trace {
     /// Takes a snapshot of the collector after a cycle.
     pub(crate) fn add(&mut self, pid: u32, cycle: &Cycle, at: Duration) -> Result<Snapshot> {
@@ -75,18 +86,8 @@ impl Trace {
 
     /// A row per twelfth of the time, at least one minute each.
     pub(crate) fn table(&self, time: Duration) -> String {
-        let mut table = Table::new(&[
-            "minutes",
-            "cycles",
-            "longest gap, s",
-            "CPU per cycle, ms",
-            "to reference",
-            "resident, KiB",
-            "maximum fds",
-            "threads",
-            "processes",
-            "matched",
-        ]);
+        let heading = ["minutes", "cycles", "longest gap, s", "maximum fds"];
+        let mut table = Table::new(&[&heading[..], &MEDIANS].concat());
         let step = Duration::from_secs((time.as_secs() / 60).div_ceil(12).max(1) * 60);
         let mut from = Duration::ZERO;
         while from < time {
@@ -94,18 +95,13 @@ impl Trace {
             let medians = Medians::of(snapshots);
             let longest = snapshots.iter().map(|snapshot| snapshot.gap).max().unwrap_or_default();
             let max_fds = snapshots.iter().map(|snapshot| snapshot.fds).max().unwrap_or(0);
-            table.row([
+            let cells = [
                 format!("{}-{}", from.as_secs() / 60, (from + step).as_secs() / 60),
                 snapshots.len().to_string(),
                 format!("{:.2}", longest.as_secs_f64()),
-                ms(medians.cpu),
-                format!("{:.2}", medians.relative),
-                (medians.resident >> 10).to_string(),
                 max_fds.to_string(),
-                medians.threads.to_string(),
-                medians.processes.to_string(),
-                medians.matched.to_string(),
-            ]);
+            ];
+            table.row(cells.into_iter().chain(medians.cells()));
             from += step;
         }
         table.text()
@@ -128,6 +124,19 @@ impl Medians {
             processes: median(snapshots, |snapshot| snapshot.processes),
             matched: median(snapshots, |snapshot| snapshot.matched),
         }
+    }
+
+    /// The cells of a row.
+    pub(crate) fn cells(&self) -> [String; 7] {
+        [
+            ms(self.cpu),
+            format!("{:.2}", self.relative),
+            (self.resident >> 10).to_string(),
+            self.fds.to_string(),
+            self.threads.to_string(),
+            self.processes.to_string(),
+            self.matched.to_string(),
+        ]
     }
 }
 
