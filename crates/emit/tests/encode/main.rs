@@ -1,8 +1,4 @@
 //! The encoders' output, read by readers that share no code with them.
-//!
-//! `cycles` makes random cycles. The other modules are the tests.
-
-mod cycles;
 
 mod catalogue;
 mod limits;

@@ -1,6 +1,5 @@
 //! No series twice, no time backwards, families together.
 
-use proptest::prelude::*;
 use psstat_emit::{
     CollectorSeries, Encoder, Format, ImageName, PointError, Series, Tag, TimeNotAdvanced,
     Timestamp, Value,
@@ -14,53 +13,6 @@ fn at(seconds: i64) -> Timestamp {
 
 fn encoder(format: Format) -> Encoder {
     Encoder::new(format, &[Tag::new("host", "h").unwrap()]).unwrap()
-}
-
-/// Where a point stands in a cycle, worked out by looking for it.
-fn place(step: (usize, usize)) -> (usize, usize) {
-    let (series, image) = step;
-    if series < Series::ALL.len() { (series, image) } else { (series, 0) }
-}
-
-proptest! {
-    /// Points in any order: those that come after all before them are
-    /// written, the others refused, and the output stays good.
-    #[test]
-    fn any_order(
-        steps in prop::collection::vec((0..Series::ALL.len() + CollectorSeries::ALL.len(), 0..3_usize), 0..60)
-    ) {
-        let images = ["B", "a", "a.b"].map(|name| ImageName::new(name).unwrap());
-        for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
-            let mut encoder = encoder(format);
-            let mut out = Vec::new();
-            let mut cycle = encoder.begin(&mut out, at(1_700_000_000)).unwrap();
-            let mut highest = None;
-            let mut written = 0;
-            for &step in &steps {
-                let (series, image) = step;
-                let result = match Series::ALL.get(series) {
-                    Some(&series) => cycle.point(series, &images[image], Value::from_i64(7)),
-                    None => {
-                        let health = CollectorSeries::ALL[series - Series::ALL.len()];
-                        cycle.collector_point(health, Value::from_i64(7))
-                    }
-                };
-                let later = highest.is_none_or(|highest| place(step) > highest);
-                prop_assert_eq!(result.is_ok(), later);
-                if later {
-                    highest = Some(place(step));
-                    written += 1;
-                }
-            }
-            cycle.finish();
-            let points = match format {
-                Format::Tcollector => tsd::parse(&out),
-                Format::Json => json::parse(&out),
-                Format::OpenMetrics => openmetrics::parse(&out),
-            };
-            prop_assert_eq!(points.unwrap().len(), written);
-        }
-    }
 }
 
 #[test]
