@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, PROC_SUPER_MAGIC};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxFlags, makedev};
 
 /// Time limit for a command line. The kernel blocks the reader while the
 /// process's memory map is locked, possibly indefinitely.
@@ -122,8 +122,25 @@ impl Files {
     /// permission. `None` before Linux 6.2, which prints 0, and in a capture.
     pub(crate) fn fd_count(&self) -> Option<u64> {
         let stat = rustix::fs::statat(&self.dir, "fd", AtFlags::empty()).ok()?;
-        let is_procfs = rustix::fs::fstatfs(&self.dir).ok()?.f_type == PROC_SUPER_MAGIC;
-        u64::try_from(stat.st_size).ok().filter(|size| is_procfs && *size > 0)
+        u64::try_from(stat.st_size).ok().filter(|size| *size > 0 && self.is_procfs())
+    }
+
+    /// Type and device number of the file behind a descriptor. `None` in a capture.
+    pub(crate) fn target_type(&self, fd: u32) -> Option<(FileType, u64)> {
+        if !self.is_procfs() {
+            return None;
+        }
+        // Cached attributes: the server of a network file system may not respond.
+        let flags = AtFlags::STATX_DONT_SYNC;
+        let mask = StatxFlags::TYPE;
+        let stat = rustix::fs::statx(&self.dir, format!("fd/{fd}"), flags, mask).ok()?;
+        let file_type = FileType::from_raw_mode(stat.stx_mode.into());
+        Some((file_type, makedev(stat.stx_dev_major, stat.stx_dev_minor)))
+    }
+
+    /// Whether the directory is that of a procfs, not of a capture.
+    fn is_procfs(&self) -> bool {
+        rustix::fs::fstatfs(&self.dir).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
     }
 
     /// The entries of a directory that are numbers, in ascending order.

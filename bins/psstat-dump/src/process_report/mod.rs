@@ -208,7 +208,7 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
         limits::section(limits, &stat, status_ok, open, &boot),
         privileges::section(status_ok),
         signals::section(status_ok),
-        descriptors::section(&links, open, status_ok.and_then(|status| status.fd_size)),
+        descriptors::section(&files, &links, open, status_ok.and_then(|status| status.fd_size)),
         sockets::section(&files, &links, is_own_namespace(proc, &files)),
         addresses::section(&stat),
     ];

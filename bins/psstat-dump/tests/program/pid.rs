@@ -226,7 +226,7 @@ fn output_is_escaped() {
         &format!("process {pid}\n"),
         "  name             \\x1b[31m\\x0a)\n",
         &format!("  command line     {name} \\x1b[2J\\u{{202e}}\\x0a日本\n"),
-        "\ndescriptors\n  open           5\n",
+        "\ndescriptors\n  open  ",
         "unix stream CONNECTED ",
         "  Max open files ",
     ] {
@@ -315,6 +315,46 @@ fn thread_id_selects_its_process() {
     let output = run(&["capture", &dir, "--pid", &tid]);
     assert_eq!(stderr(&output), note);
     assert!(temp.join(format!("capture/{pid}/stat")).exists());
+}
+
+/// They used to be files and devices.
+#[test]
+fn kinds_of_special_descriptors() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let temp = TempDir::new().unwrap();
+    let open = |path: &std::path::Path| {
+        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    };
+    let fifo = temp.join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let shared = std::path::PathBuf::from("/dev/shm").join(unique("shared"));
+    let _open = [open(&fifo).unwrap(), open(&shared).unwrap()];
+    std::fs::remove_file(&shared).unwrap();
+    let kinds = |pid: u32| -> Vec<(String, String)> {
+        let (_, report) = json_of(&["pid", &pid.to_string(), "--json"]);
+        let list = report["descriptors"]["list"].as_array().unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        list.iter().map(|one| (text(&one["target"]), text(&one["kind"]))).collect()
+    };
+    let of_self = kinds(std::process::id());
+    for (path, kind) in [
+        (fifo.display().to_string(), "fifo"),
+        (format!("{} (deleted)", shared.display()), "shared memory"),
+    ] {
+        assert!(of_self.contains(&(path.clone(), kind.to_owned())), "{path} {of_self:?}");
+    }
+
+    let mut shell = std::process::Command::new("unshare");
+    let script = "mkdir queues && mount -t mqueue none queues && touch queues/q && \
+                  exec 3<>queues/q && rm queues/q && echo && exec sleep 1000";
+    shell.args(["--mount", "sh", "-c", script]).current_dir(temp.path());
+    let mut child = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let ready = std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let of_shell = (ready == 1).then(|| kinds(child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let Some(of_shell) = of_shell else { return println!("skipped: no mqueue") };
+    assert!(of_shell.iter().any(|(_, kind)| kind == "message queue"), "{of_shell:?}");
 }
 
 /// Without `kernel.task_delayacct` the kernel prints 0.
