@@ -11,18 +11,23 @@ pub(crate) const UNNAMED: &str = "unnamed";
 ///
 /// For a title (`nginx: worker process`, `sshd: root@pts/0`) it is the name
 /// before the colon; for a title without a colon (browsers) the name before the
-/// first space. Characters that are not valid in an image name become `_`.
-pub(crate) fn image(command_line: &[u8]) -> String {
+/// first space. A single argument with a space can also be a path; `comm`, the
+/// contents of `/proc/PID/comm`, tells these apart. Characters that are not valid
+/// in an image name become `_`.
+pub(crate) fn image(command_line: &[u8], comm: impl FnOnce() -> Option<Vec<u8>>) -> String {
     let mut args = Cmdline::new(command_line).args();
     let mut program = args.next().unwrap_or_default();
     // A title is followed by the NULs of the overwritten arguments.
     let is_single = args.all(<[u8]>::is_empty);
     if let Some(end) = strip_title(program) {
         program = program.get(..end).unwrap_or_default();
-    } else if is_single {
+    } else if is_single
+        && program.iter().any(u8::is_ascii_whitespace)
+        && !comm().is_some_and(|comm| is_name_of(base_name(program), comm.trim_ascii_end()))
+    {
         program = program.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     }
-    let base = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let base = base_name(program);
     let base = base.strip_prefix(b"-").unwrap_or(base);
     let name: String = String::from_utf8_lossy(base)
         .chars()
@@ -30,6 +35,16 @@ pub(crate) fn image(command_line: &[u8]) -> String {
         .take(ImageName::MAX_LEN)
         .collect();
     if name.is_empty() { UNNAMED.to_owned() } else { name }
+}
+
+fn base_name(program: &[u8]) -> &[u8] {
+    program.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+/// Whether `comm`, which the kernel cuts at 15 bytes, is this name.
+fn is_name_of(name: &[u8], comm: &[u8]) -> bool {
+    const MAX_COMM: usize = 15;
+    !comm.is_empty() && name.get(..MAX_COMM).unwrap_or(name) == comm
 }
 
 /// The position of a title's colon, which is at the end or before a space.
@@ -65,7 +80,20 @@ mod tests {
         ];
         for (given, want) in cases {
             let want = want.replace(']', "_");
-            assert_eq!(image(given), want, "{}", String::from_utf8_lossy(given));
+            assert_eq!(image(given, || None), want, "{}", String::from_utf8_lossy(given));
+        }
+    }
+
+    #[test]
+    fn comm_tells_a_path_from_a_title() {
+        for (command_line, comm, want) in [
+            (&b"/opt/My App/my-app\0"[..], "my-app\n", "my-app"),
+            (b"/opt/My App/an-application-name\0", "an-application-\n", "an-application-name"),
+            (b"/opt/chrome/chrome --type=renderer --url=a/b", "chrome\n", "chrome"),
+            (b"/opt/My App/x\0", "renamed\n", "My"),
+            (b"/opt/My App/\0", "\n", "My"),
+        ] {
+            assert_eq!(image(command_line, || Some(comm.into())), want, "{comm}");
         }
     }
 
@@ -73,7 +101,7 @@ mod tests {
     fn executable_names_are_valid_image_names() {
         let long = vec![b'x'; 4096];
         for given in [&long[..], b"a b\0c", b"\xff/\xff\0", b": x"] {
-            image(given).parse::<ImageName>().unwrap();
+            image(given, || None).parse::<ImageName>().unwrap();
         }
     }
 }

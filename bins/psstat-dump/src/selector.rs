@@ -1,10 +1,11 @@
 //! Selects processes and groups them into images.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use psstat_matcher::{ImageName, PatternError, Rule, Rules};
 use psstat_sampler::{Candidate, ImageId};
+use psstat_support::procfs;
 
 use crate::executable;
 use crate::table::row::ProcessId;
@@ -45,14 +46,16 @@ pub struct Selector {
     rule_images: Vec<Option<ImageId>>,
     /// This process, which is excluded.
     self_pid: Option<u32>,
+    proc: PathBuf,
     /// Parent pid and command line by pid.
     identities: HashMap<u32, (u32, Vec<u8>)>,
 }
 
 impl Selector {
     /// Groups processes by `source`. If `include` is not empty, only these
-    /// images exist, with or without processes.
-    pub fn new(source: Source, include: &[ImageName], self_pid: Option<u32>) -> Selector {
+    /// images exist, with or without processes. `proc` is the procfs of the
+    /// processes; this process is excluded.
+    pub fn new(source: Source, include: &[ImageName], proc: &Path) -> Selector {
         let include: Vec<String> = include.iter().map(ToString::to_string).collect();
         let mut selector = Selector {
             source,
@@ -60,7 +63,8 @@ impl Selector {
             names: Vec::new(),
             ids: HashMap::new(),
             rule_images: Vec::new(),
-            self_pid,
+            self_pid: self_pid(proc),
+            proc: proc.to_owned(),
             identities: HashMap::new(),
         };
         let rule_images: Vec<String> = match &selector.source {
@@ -112,7 +116,8 @@ impl Selector {
         }
         match &self.source {
             Source::Executable => {
-                let name = executable::image(candidate.command_line);
+                let comm = || std::fs::read(self.proc.join(format!("{}/comm", candidate.pid))).ok();
+                let name = executable::image(candidate.command_line, comm);
                 if self.is_included(&name) {
                     images.push(self.id(&name));
                 }
@@ -173,9 +178,22 @@ pub fn pattern_rules(patterns: &[String]) -> Result<Rules, (&str, PatternError)>
     Ok(rules)
 }
 
+/// The pid of this process in a procfs, which can be that of another pid
+/// namespace. `None` for a capture.
+pub(crate) fn self_pid(proc: &Path) -> Option<u32> {
+    if !procfs::is_procfs(proc).unwrap_or(true) {
+        return None;
+    }
+    std::fs::read_link(proc.join("self")).ok()?.to_str()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn new(source: Source, include: &[ImageName]) -> Selector {
+        Selector::new(source, include, Path::new("/nowhere"))
+    }
 
     fn candidate<'a>(pid: u32, command_line: &'a [u8], text: &'a [u8]) -> Candidate<'a> {
         Candidate { pid, ppid: 1, command_line, args_joined: text }
@@ -192,7 +210,8 @@ mod tests {
 
     #[test]
     fn groups_by_executable() {
-        let mut selector = Selector::new(Source::Executable, &[], Some(7));
+        let mut selector = new(Source::Executable, &[]);
+        selector.self_pid = Some(7);
         assert_eq!(images_of(&mut selector, 1, "/bin/cat x"), ["cat"]);
         assert_eq!(images_of(&mut selector, 2, "dog"), ["dog"]);
         assert_eq!(images_of(&mut selector, 3, "cat"), ["cat"]);
@@ -206,7 +225,7 @@ mod tests {
     #[test]
     fn selects_images() {
         let include = ["dog".parse().unwrap(), "bird".parse().unwrap()];
-        let mut selector = Selector::new(Source::Executable, &include, None);
+        let mut selector = new(Source::Executable, &include);
         assert!(images_of(&mut selector, 1, "cat").is_empty());
         assert_eq!(images_of(&mut selector, 2, "dog"), ["dog"]);
         assert_eq!(selector.images().map(|(_, name)| name).collect::<Vec<_>>(), ["dog", "bird"]);
@@ -220,11 +239,11 @@ mod tests {
             rules: psstat_matcher::Conf::parse(b"c cat\nanimal cat|dog\nb bird\n").rules,
         };
         assert_eq!(conf.diagnostics, []);
-        let mut all = Selector::new(source(), &[], None);
+        let mut all = new(source(), &[]);
         assert_eq!(images_of(&mut all, 1, "a cat"), ["c", "animal"]);
         assert_eq!(all.images().count(), 3);
         let include = ["animal".parse().unwrap(), "none".parse().unwrap()];
-        let mut some = Selector::new(source(), &include, None);
+        let mut some = new(source(), &include);
         assert_eq!(images_of(&mut some, 1, "a cat"), ["animal"]);
         assert!(images_of(&mut some, 1, "bird").is_empty());
         assert_eq!(some.images().map(|(_, name)| name).collect::<Vec<_>>(), ["animal", "none"]);
@@ -233,8 +252,7 @@ mod tests {
     #[test]
     fn groups_by_patterns() {
         let patterns = ["^x".to_owned(), "y$".to_owned()];
-        let mut selector =
-            Selector::new(Source::Regex(pattern_rules(&patterns).unwrap()), &[], None);
+        let mut selector = new(Source::Regex(pattern_rules(&patterns).unwrap()), &[]);
         assert_eq!(images_of(&mut selector, 1, "x y"), [PATTERN_IMAGE]);
         assert_eq!(images_of(&mut selector, 2, "z y"), [PATTERN_IMAGE]);
         assert!(images_of(&mut selector, 3, "z").is_empty());

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::source;
 use crate::args::{CaptureArgs, ConfArgs, Format, GlobalArgs};
 use crate::capture::{self, Captured};
+use crate::conf;
 use crate::exit::{Error, Outcome};
 use crate::selector::Selector;
 use crate::table::{csv, json};
 use crate::terminal;
-use crate::{conf, measure};
 
 pub(super) fn run(
     global: &GlobalArgs,
@@ -19,7 +19,7 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let pids = if args.pids.is_empty() {
         let source = source::load(conf_args, &args.patterns, false)?;
-        let selector = Selector::new(source, &args.images, measure::self_pid(&global.proc));
+        let selector = Selector::new(source, &args.images, &global.proc);
         selected(global, selector)?
     } else {
         super::pids::processes(&global.proc, &args.pids)

@@ -15,7 +15,7 @@ use super::source;
 use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs};
 use crate::exit::{Error, Outcome};
 use crate::measure::average::Average;
-use crate::measure::{self, Measurer, Snapshot};
+use crate::measure::{Measurer, Snapshot};
 use crate::selector::Selector;
 use crate::table::columns::{self, Column, Level};
 use crate::table::row::Row;
@@ -37,7 +37,7 @@ pub(super) fn run(
     let columns = selected_columns(args, level, global.format())?;
     let sort = find_column(&args.sort, level)?;
     let source = source::load(conf, &args.regex, args.no_conf)?;
-    let selector = Selector::new(source, &args.images, measure::self_pid(&global.proc));
+    let selector = Selector::new(source, &args.images, &global.proc);
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
     let mut measurer = Measurer::new(&global.proc, window, selector)?;

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use super::source;
 use crate::args::{ConfArgs, Format, GlobalArgs, TopArgs};
 use crate::exit::{Error, Outcome};
-use crate::measure::{self, Measurer};
+use crate::measure::Measurer;
 use crate::selector::Selector;
 use crate::top::screen;
 
@@ -19,7 +19,7 @@ pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Resul
         return Err(Error::Usage("top needs a terminal; use --interval without one".to_owned()));
     }
     let source = source::load(conf, &args.patterns, args.no_conf)?;
-    let selector = Selector::new(source, &args.images, measure::self_pid(&global.proc));
+    let selector = Selector::new(source, &args.images, &global.proc);
     let measurer = Measurer::new(&global.proc, args.interval, selector)?;
     screen::run(measurer, global.proc.clone())?;
     Ok(Outcome::Match)

@@ -87,7 +87,8 @@ pub(super) fn explain(
     let mut first = true;
     for (((pid, raw), text), results) in processes.iter().zip(&texts).zip(&results) {
         let by_name = matches!(source, Source::Executable) && !text.is_empty();
-        let by_name = by_name.then(|| executable::image(raw));
+        let comm = || Files::open(&global.proc, *pid).ok()?.read("comm").ok();
+        let by_name = by_name.then(|| executable::image(raw, comm));
         if by_name.is_some() || results.iter().any(|result| result.matched().is_some()) {
             outcome = Outcome::Match;
         }

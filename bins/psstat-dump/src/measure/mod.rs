@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use psstat_sampler::{Error, Health, ImageId, IoCounters, Numbers, Options, Sampler};
 use psstat_support::procfs;
 
-use crate::selector::{Selector, TOTAL};
+use crate::selector::{Selector, TOTAL, self_pid};
 use crate::table::row::Row;
 
 /// The result of one window.
@@ -184,13 +184,4 @@ pub fn command_lines(proc: &Path) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
 /// Whether a directory is a capture instead of a procfs.
 pub fn is_capture(proc: &Path) -> bool {
     procfs::is_procfs(proc).is_ok_and(|is_procfs| !is_procfs)
-}
-
-/// The pid of this process in a procfs, which can be that of another pid
-/// namespace. `None` for a capture.
-pub fn self_pid(proc: &Path) -> Option<u32> {
-    if is_capture(proc) {
-        return None;
-    }
-    std::fs::read_link(proc.join("self")).ok()?.to_str()?.parse().ok()
 }

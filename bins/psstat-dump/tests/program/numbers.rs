@@ -158,6 +158,18 @@ fn total_counts_each_process_once() {
     assert!(rows.iter().all(|row| row["images"] == json!(["one"])));
 }
 
+/// Such a process used to be named by the first word, `My`.
+#[test]
+fn executable_path_with_a_blank() {
+    let name = format!("app-{}", std::process::id());
+    let mut testproc = testproc(&format!("/opt/My App/{name}"));
+    testproc.set_comm(&name).unwrap();
+    let (status, document) = json_of(&["--json", "--no-conf", &name]);
+    assert_eq!((status, &document["rows"][0]["processes"]), (0, &json!(1)));
+    let (_, document) = json_of(&["explain", &testproc.pid().to_string(), "--json"]);
+    assert_eq!(document["first_image"], name);
+}
+
 #[test]
 fn regex_option() {
     let name = unique("regex");
@@ -188,7 +200,7 @@ fn rates_cover_the_window() {
     let mut testproc = testproc(&name);
     testproc.quiesce().unwrap();
     let before = oracle::io(testproc.pid()).unwrap();
-    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
+    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"));
     let window_length = Duration::from_millis(200);
     let begin = Instant::now();
     let mut measurer = Measurer::new(Path::new("/proc"), window_length, selector).unwrap();
@@ -211,7 +223,7 @@ fn rates_cover_the_window() {
 fn pcpu_matches_the_load() {
     let name = unique("pcpu");
     let mut testproc = testproc(&name);
-    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], None);
+    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"));
     let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), selector).unwrap();
     testproc.burn_until_stopped(30.0, 1).unwrap();
     // Read around each of the two readings: on a busy host time passes between
