@@ -1,8 +1,11 @@
 //! The system calls without a safe wrapper: all unsafe code of this crate.
 #![allow(unsafe_code)]
 
+use std::ffi::c_void;
 use std::io;
 use std::os::fd::AsRawFd as _;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 /// CPU time of a process in nanoseconds: user and system time of all its
 /// threads, without its children. Linux 2.6.12 and later.
@@ -87,9 +90,7 @@ pub(crate) fn enter_namespaces() -> io::Result<()> {
 pub(crate) fn make_resident(bytes: usize) -> io::Result<()> {
     let start = map(bytes)?;
     // SAFETY: the mapping made above.
-    if unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    unsafe { madvise(start, bytes, Advice::LinuxNoHugepage)? };
     touch(start, bytes);
     Ok(())
 }
@@ -99,23 +100,19 @@ pub(crate) fn map_touch_unmap(bytes: usize) -> io::Result<()> {
     let start = map(bytes)?;
     touch(start, bytes);
     // SAFETY: the mapping made above, to which there is no other pointer.
-    if unsafe { libc::munmap(start, bytes) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    unsafe { munmap(start, bytes)? };
     Ok(())
 }
 
 /// A new private mapping at an address that the kernel chooses.
-fn map(bytes: usize) -> io::Result<*mut libc::c_void> {
-    let (protection, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+fn map(bytes: usize) -> io::Result<*mut c_void> {
+    let (read_write, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
     // SAFETY: a new mapping replaces no memory in use.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
-    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start) }
+    Ok(unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, read_write, flags)? })
 }
 
 /// Writes to each page of a mapping from [`map`].
-fn touch(start: *mut libc::c_void, bytes: usize) {
+fn touch(start: *mut c_void, bytes: usize) {
     for at in (0..bytes).step_by(rustix::param::page_size()) {
         // SAFETY: within the mapping, which has no other reference.
         unsafe { start.cast::<u8>().add(at).write_volatile(1) };

@@ -1,9 +1,7 @@
-//! Error messages, and special cases that the fixtures do not have.
+//! Error messages and offsets. The inputs of the corpus have the special cases.
 
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{
-    Expected, FdTarget, Io, Limits, ProcFile, ProcessState, Stat, StatCore, Statm, Status,
-};
+use psstat_proc_parse::{Expected, Io, Limits, ProcFile, Stat, Statm, Status};
 
 /// A line of Linux 2.6.9 with 41 fields; Linux 2.6.18 printed one more.
 const OLD: &str = "7 (x) S 1 7 7 0 -1 64 1 0 0 0 5 6 0 0 15 0 1 0 99 1024 25 4294967295 1 2 3 4 5 \
@@ -70,63 +68,6 @@ fn error_accessors_and_size() {
 }
 
 #[test]
-fn stat_of_an_old_kernel() {
-    let text = format!("{OLD}\n");
-    let stat = Stat::parse(text.as_bytes()).unwrap();
-    assert_eq!((stat.pid, stat.tpgid, stat.utime, stat.policy), (7, -1, 5, 0));
-    assert_eq!((stat.delayacct_blkio_ticks, stat.exit_code), (None, None));
-    let text = format!("{OLD} 12\n");
-    let stat = Stat::parse(text.as_bytes()).unwrap();
-    assert_eq!((stat.delayacct_blkio_ticks, stat.guest_time), (Some(12), None));
-}
-
-#[test]
-fn stat_of_a_later_kernel() {
-    let text = format!("{OLD} 1 2 3 4 5 6 7 8 9 10 11 12 13\n");
-    assert_eq!(Stat::parse(text.as_bytes()).unwrap().exit_code, Some(11));
-    assert!(Stat::parse(text.trim_end().as_bytes()).is_err());
-}
-
-#[test]
-fn unknown_state_is_preserved() {
-    assert_eq!(ProcessState::from(b'W'), ProcessState::Other(b'W'));
-    assert_eq!(ProcessState::Other(b'W').as_byte(), b'W');
-}
-
-#[test]
-fn negative_cancelled_write_bytes() {
-    let lines = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\n";
-    for printed in ["18446744073709547520", "-4096"] {
-        let text = format!("{lines}cancelled_write_bytes: {printed}\n");
-        assert_eq!(Io::parse(text.as_bytes()).unwrap().cancelled_write_bytes, -4096);
-    }
-}
-
-#[test]
-fn distinguishes_similar_links() {
-    let same = |link| assert_eq!(FdTarget::parse(link), FdTarget::Other(link));
-    for link in [
-        &b"socket:[]"[..],
-        b"socket:[1",
-        b"socket:[1]x",
-        b"socket:[-1]",
-        b"pipe:[1]]",
-        b"pipe:1",
-        b"disk:[1]",
-        b"net:[18446744073709551616]",
-        b"",
-        b"(unreachable)/x",
-    ] {
-        same(link);
-    }
-    assert_eq!(FdTarget::parse(b"/dev/pts/0"), FdTarget::Device(b"/dev/pts/0"));
-    assert_eq!(
-        FdTarget::parse(b"/socket:[1]"),
-        FdTarget::File { path: b"/socket:[1]", deleted: false }
-    );
-}
-
-#[test]
 fn rows_after_a_malformed_row() {
     let good = "   1: 0100007F:0277 00000000:0000 01 00000000:00000000 00:00000000 00000000     \
                 0        0 1145 1 00000000a8ab655e 100 0 0 10 0\n";
@@ -142,33 +83,4 @@ fn rows_after_a_malformed_row() {
     let inodes: Vec<_> = inet::Established::new(table.as_bytes()).collect();
     assert_eq!((inodes[0], inodes[2]), (Ok(1145), Ok(1145)));
     assert_eq!(inodes[1].unwrap_err().offset(), good.len() + 34);
-}
-
-#[test]
-fn unix_path_with_newlines_and_hidden_pointer() {
-    let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
-        (____ptrval____): 00000003 00000000 00000000 0001 03   42 /a\n\n b: c\n\
-        c5541c8b: 00000003 00000000 00000000 0002 01 43 @x y\n";
-    let rows: Vec<_> = unix::Rows::new(table).map(Result::unwrap).collect();
-    assert_eq!((rows[0].inode, rows[0].path), (42, Some(&b"/a\n\n b: c"[..])));
-    assert_eq!((rows[1].inode, rows[1].path), (43, Some(&b"@x y"[..])));
-    assert_eq!(unix::Established::new(table).collect::<Vec<_>>(), [Ok(42)]);
-    // Without a row before it, the line is an error.
-    assert!(unix::Rows::new(b" b: c\n").next().unwrap().is_err());
-    assert!(unix::Established::new(b" b: c\n").next().unwrap().is_err());
-}
-
-/// The longest names have 63 bytes, those of kernel threads.
-#[test]
-fn comm_containing_a_stat_line() {
-    let numbers = " 7".repeat(49);
-    for name in [format!("a) S{}", &numbers[..59]), "a) S 1\n2 (b) R".to_owned(), ")".repeat(63)] {
-        let text = format!("1 ({name}) R{}\n", numbers.replace('7', "8"));
-        let stat = Stat::parse(text.as_bytes()).unwrap();
-        assert_eq!(
-            (stat.comm, stat.state, stat.utime),
-            (name.as_bytes(), ProcessState::Running, 8)
-        );
-        assert_eq!(StatCore::parse(text.as_bytes()).unwrap().comm, name.as_bytes());
-    }
 }

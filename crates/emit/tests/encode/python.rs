@@ -52,16 +52,8 @@ fn prometheus_client_reads_it() {
 }
 
 fn point(line: &str) -> Point {
-    let (metric, tags, value): (String, Vec<(String, String)>, Value) = {
-        let Value::Array(parts) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
-        let [metric, tags, value] = parts.try_into().unwrap();
-        let pair = |tag: &Value| {
-            let text = |i: usize| tag[i].as_str().unwrap().to_owned();
-            (text(0), text(1))
-        };
-        let tags = tags.as_array().unwrap().iter().map(pair).collect();
-        (metric.as_str().unwrap().to_owned(), tags, value)
-    };
+    let (metric, tags, value): (String, Vec<(String, String)>, Value) =
+        serde_json::from_str(line).unwrap();
     let value = match value.as_i64() {
         Some(integer) => thousandths(&integer.to_string()).unwrap(),
         None => (value.as_f64().unwrap() * 1000.0).round() as i128,
