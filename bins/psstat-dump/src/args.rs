@@ -182,7 +182,7 @@ pub struct TableArgs {
 #[derive(Debug, clap::Args)]
 pub struct PidArgs {
     /// Process ids
-    #[arg(value_name = "PID", required = true, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_name = "PID", required = true, value_parser = pid)]
     pub pids: Vec<u32>,
     /// Print exact numbers instead of 1.5M
     #[arg(long)]
@@ -194,7 +194,7 @@ pub struct PidArgs {
 pub struct ExplainArgs {
     /// Process ids
     #[arg(value_name = "PID", required_unless_present = "rule", conflicts_with = "rule")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = pid)]
     pub pids: Vec<u32>,
     /// Match this image's rules against all processes
     #[arg(long, value_name = "IMAGE")]
@@ -207,6 +207,9 @@ pub struct ExplainArgs {
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
+    /// Do not check the config file
+    #[arg(long)]
+    pub no_conf: bool,
     /// Expected owner of the config file, besides root and this user
     #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
     pub conf_owner: String,
@@ -226,7 +229,7 @@ pub struct CaptureArgs {
     pub patterns: Vec<String>,
     /// Only these processes
     #[arg(long = "pid", value_name = "PID", conflicts_with = "patterns")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..), value_delimiter = ',')]
+    #[arg(value_parser = pid, value_delimiter = ',')]
     pub pids: Vec<u32>,
 }
 
@@ -256,6 +259,35 @@ pub struct CheckArgs {
     /// Expected owner of the config file, besides root and this user
     #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
     pub conf_owner: String,
+}
+
+/// Parses a process id.
+fn pid(text: &str) -> Result<u32, String> {
+    let pid = text.parse().ok().filter(|pid| *pid > 0);
+    pid.ok_or_else(|| match text.parse::<ImageName>() {
+        Ok(image) => format!("not a process id; `psstat-dump -p {image}` lists those of an image"),
+        Err(_) => "not a process id".to_owned(),
+    })
+}
+
+/// The command whose name differs from this text by one typing error: a wrong,
+/// missing or additional letter, or two swapped ones.
+pub fn similar_command(text: &str) -> Option<&'static str> {
+    let names = ["pid", "explain", "top", "doctor", "capture", "check"];
+    names.into_iter().find(|name| is_typo(name.as_bytes(), text.as_bytes()))
+}
+
+fn is_typo(name: &[u8], text: &[u8]) -> bool {
+    let same = name.iter().zip(text).take_while(|(one, other)| one == other).count();
+    let (name, text) = (name.get(same..).unwrap_or(b""), text.get(same..).unwrap_or(b""));
+    match (name, text) {
+        ([], []) => false,
+        ([a, b, name @ ..], [c, d, text @ ..]) if a == d && b == c => name == text,
+        ([_, name @ ..], [_, text @ ..]) if name == text => true,
+        ([_, name @ ..], text) if name == text => true,
+        (name, [_, text @ ..]) => name == text,
+        _ => false,
+    }
 }
 
 /// Parses a duration in seconds, which can have a fraction.
@@ -350,6 +382,30 @@ mod tests {
             let want = ["-- check", "nginx check"].iter().position(|w| *w == words);
             assert_eq!(images, want.map_or(0, |at| at + 1), "{words}");
         }
+    }
+
+    #[test]
+    fn typing_errors() {
+        let commands: Vec<String> =
+            command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        for (text, want) in [
+            ("tpo", Some("top")),
+            ("to", Some("top")),
+            ("topp", Some("top")),
+            ("tip", Some("top")),
+            ("dotcor", Some("doctor")),
+            ("top", None),
+            ("t", None),
+            ("pot", None),
+            ("stop-x", None),
+            ("", None),
+        ] {
+            assert_eq!(similar_command(text), want, "{text}");
+            assert!(want.is_none_or(|name| commands.iter().any(|command| command == name)));
+        }
+        let similar = |name: &String| similar_command(&format!("{name}x"));
+        let found: Vec<_> = commands.iter().filter_map(similar).collect();
+        assert_eq!(found, commands, "a command is missing");
     }
 
     #[test]

@@ -48,11 +48,14 @@ struct Process {
 }
 
 /// Copies these processes from `proc` into the new directory `to`, which is
-/// accessible only for this user.
+/// accessible only for this user. Missing parent directories are created.
 ///
 /// # Errors
 /// When the directory exists and is not empty, or cannot be written.
 pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captured> {
+    if let Some(parent) = to.parent() {
+        DirBuilder::new().mode(0o700).recursive(true).create(parent)?;
+    }
     create_dir(to)?;
     let mut captured = Captured::default();
     for name in HOST_FILES {

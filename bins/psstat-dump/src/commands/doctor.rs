@@ -15,8 +15,8 @@ pub(super) fn run(
     conf_args: &ConfArgs,
     args: &DoctorArgs,
 ) -> Result<Outcome, Error> {
-    let location = conf::locate(conf_args);
-    let checks = doctor::run_checks(&global.proc, &location, &args.conf_owner)?;
+    let location = (!args.no_conf).then(|| conf::locate(conf_args));
+    let checks = doctor::run_checks(&global.proc, location.as_ref(), &args.conf_owner)?;
     let bytes = match global.format() {
         Format::Text => text(&checks, Paint::new(global.color)).into_bytes(),
         Format::Csv => as_csv(&checks).into_bytes(),

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 
 use super::source;
-use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs};
+use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs, similar_command};
 use crate::exit::{Error, Outcome};
 use crate::measure::average::Average;
 use crate::measure::{Measurer, Snapshot};
-use crate::selector::Selector;
+use crate::selector::{Selector, Source};
 use crate::table::columns::{self, Column, Level};
 use crate::table::row::Row;
 use crate::table::units::Style;
@@ -74,6 +74,8 @@ pub(super) fn run(
         columns::sort(rows, sort, args.reverse);
         if snapshot.total.numbers.procs > 0 {
             outcome = Outcome::Match;
+        } else if number == 0 && printer.format == Format::Text {
+            reject_typo(args, measurer.selector())?;
         }
         printer.print(&snapshot, measurer.selector(), number == 0)?;
         if !has_warned && let Some(warning) = step_limit_warning(measurer.selector()) {
@@ -96,6 +98,21 @@ pub(super) fn run(
         terminal::eprint_line("psstat-dump: no process matches");
     }
     Ok(outcome)
+}
+
+/// An error if the arguments seem to be a mistyped command instead of an image.
+fn reject_typo(args: &TableArgs, selector: &Selector) -> Result<(), Error> {
+    let is_configured = |name: &str| match selector.source() {
+        Source::Conf { rules, .. } => rules.images().iter().any(|image| image.as_str() == name),
+        Source::Executable | Source::Regex(_) => false,
+    };
+    let name = args.images.first().map_or("", |image| image.as_str());
+    match similar_command(name) {
+        Some(command) if !is_configured(name) => Err(Error::Usage(format!(
+            "no process matches the image `{name}`; did you mean the command `{command}`?"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// ctrl-c, which ends the tables with their average. A second one ends the

@@ -61,13 +61,13 @@ impl Check {
     }
 }
 
-/// Runs all checks.
+/// Runs all checks, that of the config file only if there is one.
 ///
 /// # Errors
 /// When the procfs cannot be read.
 pub(crate) fn run_checks(
     proc: &Path,
-    conf: &Location,
+    conf: Option<&Location>,
     conf_owner: &str,
 ) -> Result<Vec<Check>, Error> {
     let command_lines = measure::command_lines(proc)?;
@@ -79,7 +79,9 @@ pub(crate) fn run_checks(
     checks.extend(file_access::files(proc));
     checks.push(environment::descriptors(proc));
     checks.push(environment::inotify());
-    checks.extend(environment::conf(conf, conf_owner));
+    if let Some(conf) = conf {
+        checks.extend(environment::conf(conf, conf_owner));
+    }
     checks.push(environment::collector(&command_lines));
     checks.extend(capabilities::capabilities(proc, &command_lines));
     Ok(checks)

@@ -14,6 +14,8 @@ use psstat_support::escape;
 
 /// Text columns are not truncated to less than this width.
 const MIN_WIDTH: usize = 8;
+/// The label of the total.
+const TOTAL: &str = "total";
 /// Shown for an absent value.
 const ABSENT: &str = "-";
 
@@ -63,7 +65,10 @@ pub fn render(
         lines.push(cells.iter().map(|value| cell(value, table_style.style)).collect());
     }
     if let Some(total) = total {
-        lines.push(total_line(columns, total, table_style.style));
+        // Image names have no parentheses.
+        let is_taken = rows.iter().any(|row| row.images.iter().any(|name| name == TOTAL));
+        let label = if is_taken { format!("({TOTAL})") } else { TOTAL.to_owned() };
+        lines.push(total_line(columns, total, &label, table_style.style));
     }
     let mut widths: Vec<usize> = vec![0; columns.len()];
     for line in &lines {
@@ -88,20 +93,20 @@ pub fn render(
     table
 }
 
-/// The cells of the total; the first text column contains `total`.
-fn total_line(columns: &[&Column], total: &Row, style: Style) -> Vec<String> {
+/// The cells of the total; the first text column contains the label.
+fn total_line(columns: &[&Column], total: &Row, label: &str, style: Style) -> Vec<String> {
     let mut named = false;
     let cells = columns.iter().map(|column| match column.key {
         "image" => {
             named = true;
-            "total".to_owned()
+            label.to_owned()
         }
         "pid" | "ppid" | "starttime" | "command" => String::new(),
         _ => cell(&(column.get)(total), style),
     });
     let mut cells: Vec<String> = cells.collect();
     if !named && let Some(first) = cells.iter_mut().find(|cell| cell.is_empty()) {
-        *first = "total".to_owned();
+        *first = label.to_owned();
     }
     cells
 }
@@ -166,6 +171,19 @@ mod tests {
         let total = Row { images: Vec::new(), id: None, ..process(0, "", b"") };
         let style = TableStyle { style: Style::Human, width, paint: Paint::PLAIN };
         render(&columns, &rows, Some(&total), style)
+    }
+
+    /// An image of this name used to look like the total.
+    #[test]
+    fn image_named_total() {
+        let columns: Vec<_> =
+            ["image", "rss"].iter().map(|key| columns::find(key, Level::Image).unwrap()).collect();
+        let rows = [process(7, "total", b"x"), process(8, "cat", b"y")];
+        let sum = Row { images: Vec::new(), id: None, ..process(0, "", b"") };
+        let style = TableStyle { style: Style::Human, width: None, paint: Paint::PLAIN };
+        let table = render(&columns, &rows, Some(&sum), style);
+        assert_eq!(table.lines().filter(|line| line.starts_with("total ")).count(), 1, "{table}");
+        assert!(table.lines().last().unwrap().starts_with("(total) "), "{table}");
     }
 
     #[test]

@@ -177,11 +177,15 @@ fn captures_named_pids_and_refuses_nonempty_dir() {
     let output = run(&["capture", dir, "--pid", &pid]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("not empty"));
+    let nested = temp.join("new/parents/capture");
+    let output = run(&["capture", nested.to_str().unwrap(), "--pid", &pid]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(nested.join(&pid).exists());
     let empty = temp.join("empty");
     let output = run(&["capture", empty.to_str().unwrap(), "--pid", "4194305"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains(&format!("captured in {}: 0\n", empty.display())));
-    for wrong in [&["capture"][..], &["capture", "/nowhere/x", "--pid", "1"]] {
+    for wrong in [&["capture"][..], &["capture", "/proc/nowhere/x", "--pid", "1"]] {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
     }
 }

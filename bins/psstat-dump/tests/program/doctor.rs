@@ -71,6 +71,13 @@ fn invalid_config_fails() {
 }
 
 #[test]
+fn no_conf_option_omits_the_config_file() {
+    let (_, document) = json_of(&["doctor", "--json", "--no-conf"]);
+    let checks = document["checks"].as_array().unwrap();
+    assert!(checks.len() > 5 && checks.iter().all(|check| check["name"] != "conf"), "{document}");
+}
+
+#[test]
 fn unprivileged_run_reports_denied_files() {
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");

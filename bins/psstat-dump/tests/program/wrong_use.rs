@@ -6,7 +6,7 @@ use crate::run::{command, run, stderr, stdout, unique};
 
 #[test]
 fn usage_errors_exit_2() {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 21] = [
         (&["--nonsense"], "--nonsense"),
         (&["--columns", "pid"], "no column `pid`"),
         (&["-p", "--columns", "processes"], "no column `processes`"),
@@ -24,6 +24,11 @@ fn usage_errors_exit_2() {
         (&["--class", "a/b"], "class may contain only"),
         (&["--class", ".."], "class may contain only"),
         (&["-p", "check"], "--processes"),
+        (&["pid", "nginx"], "`psstat-dump -p nginx`"),
+        (&["explain", "nginx"], "not a process id"),
+        (&["pid", "0"], "not a process id"),
+        (&["tpo"], "did you mean the command `top`?"),
+        (&["chekc", "x.conf"], "did you mean the command `check`?"),
     ];
     for (args, want) in cases {
         let output = run(args);
@@ -31,6 +36,14 @@ fn usage_errors_exit_2() {
         assert_eq!(stdout(&output), "", "{args:?}");
         let message = stderr(&output);
         assert!(message.contains(want) && !message.contains('\x1b'), "{args:?}: {message}");
+    }
+}
+
+/// A script can monitor such an image while it has no process.
+#[test]
+fn image_names_similar_to_commands() {
+    for args in [&["tpo", "--json"][..], &["nothing-of-this-name"]] {
+        assert_eq!(run(args).status.code(), Some(1), "{args:?}");
     }
 }
 
