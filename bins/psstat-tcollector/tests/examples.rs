@@ -1,5 +1,4 @@
-//! The example that composes the crates does what it says, on processes whose
-//! behaviour is known.
+//! The example that combines the crates, run on processes whose behavior is known.
 
 use std::process::Command;
 
@@ -13,9 +12,9 @@ fn minimal_collector_prints_points() {
         [(); 3].map(|()| TestProcess::spawn(&Config::new(format!("/opt/{word}"))).unwrap());
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
-    std::fs::write(&conf, format!("heart {word}$\nabsent no-such-{word}\nbad (\n")).unwrap();
+    std::fs::write(&conf, format!("minimal {word}$\nabsent no-such-{word}\nbad (\n")).unwrap();
 
-    let program = example("psstat-tcollector", "heart").unwrap();
+    let program = example("psstat-tcollector", "minimal_collector").unwrap();
     let output = Command::new(program).arg(&conf).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let points: Vec<_> = String::from_utf8(output.stdout)
@@ -31,10 +30,10 @@ fn minimal_collector_prints_points() {
     ];
     let mut found = points.iter();
     for (metric, value) in expected {
-        for (image, value) in [("absent", 0), ("heart", value)] {
+        for (image, value) in [("absent", 0), ("minimal", value)] {
             let point = found.next().unwrap();
             assert_eq!((point.metric.as_str(), point.tag("image")), (metric, Some(image)));
-            // The kernel may take pages from a process that sleeps.
+            // The kernel may reclaim pages of a sleeping process.
             let slack = if metric.ends_with(".mem") { value as f64 / 4.0 } else { 0.0 };
             assert!((point.number() - value as f64).abs() <= slack, "{points:?}");
         }

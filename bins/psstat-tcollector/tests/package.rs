@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-/// Pages of the repository that the package leaves out.
+/// Pages of the repository that are not in the package.
 const FOR_CLONES: [&str; 5] = [
     "deny.toml",
     "CONTRIBUTING.md",
@@ -14,10 +14,10 @@ const FOR_CLONES: [&str; 5] = [
     "benches/lab/README.md",
 ];
 
-/// The pages were put beside CHANGELOG.md, and without README.md, and their links
-/// led nowhere.
+/// The pages were installed next to CHANGELOG.md, and without README.md, and their links were
+/// broken.
 #[test]
-fn the_links_of_the_pages_in_the_package_lead_somewhere() {
+fn links_of_packaged_pages_resolve() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let package = include_str!("../Cargo.toml");
     for entry in std::fs::read_dir(root.join("docs")).unwrap() {
@@ -28,7 +28,7 @@ fn the_links_of_the_pages_in_the_package_lead_somewhere() {
                 continue;
             }
             assert!(root.join("docs").join(link).exists(), "{link} in {page:?}");
-            // What only those need who have the repository is there.
+            // Pages for developers are in the repository only.
             if link.strip_prefix("../").is_some_and(|file| FOR_CLONES.contains(&file)) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! README's commands do what README says.
+//! README's commands do what README states.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use psstat_testproc::binary;
 use psstat_testproc::formats::tsd;
 
-/// What follows `cargo run --release --bin NAME --` on README's lines.
+/// The arguments of `cargo run --release --bin NAME --` in README.
 fn commands(name: &str) -> Vec<Vec<String>> {
     let readme = include_str!("../../../README.md");
     let run = format!("cargo run --release --bin {name}");
@@ -24,10 +24,10 @@ fn run(program: &Path, args: &[String]) -> String {
 }
 
 #[test]
-fn the_collector_prints_points_of_this_machine() {
+fn collector_commands_print_points() {
     let commands = commands("psstat-tcollector");
     assert!(!commands.is_empty());
-    // A machine may be without one while nobody is logged in.
+    // A machine without a login may have none.
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "read x"]).stdin(Stdio::piped());
     let mut shell = shell.spawn().unwrap();
@@ -44,7 +44,7 @@ fn the_collector_prints_points_of_this_machine() {
                 points.find(|p| p.metric == "proc.stat.ps.procs" && p.tag("image") == Some(image));
             of.unwrap_or_else(|| panic!("no {image}: {stdout}")).number()
         };
-        // Itself, a shell, and what started the machine, if that has a usual name.
+        // The collector itself, a shell, and the init process, if it has a usual name.
         assert!(procs("collector") >= 1.0, "{stdout}");
         assert!(procs("shells") >= 1.0, "{stdout}");
         let first = std::fs::read("/proc/1/cmdline").unwrap_or_default();
@@ -60,7 +60,7 @@ fn the_collector_prints_points_of_this_machine() {
 }
 
 #[test]
-fn the_inspector_shows_a_table() {
+fn dump_commands_print_a_table() {
     let commands = commands("psstat-dump");
     assert!(!commands.is_empty());
     let program = binary("psstat-dump", "psstat-dump").unwrap();

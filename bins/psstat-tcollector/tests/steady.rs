@@ -1,10 +1,8 @@
-//! A steady cycle of the whole collector allocates nothing and is one write, its
-//! CPU is what it says, and both of its threads stand back: the program's own
-//! loop, from the look at the conf to the output, in this process and over
-//! processes made for it.
-//!
-//! Other processes of the machine come and go, and so do their sockets, and new
-//! ones need memory; so this runs in namespaces of its own.
+//! A steady cycle of the whole collector does not allocate and is one write, its CPU time is
+//! reported completely, and both of its threads are nice: the main loop, including the watch of the
+//! config file and the output, runs in this process over processes made for it. Other processes of
+//! the machine and their sockets start and end, and new ones need memory, so the test runs in new
+//! namespaces.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,12 +17,12 @@ use rustix::pipe::PipeFlags;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Cycles of a second; in the first ones the young are looked at more often.
+/// Cycles of one second; in the first ones, new processes are read more often.
 const CYCLES: usize = 14;
 const STEADY: usize = 5;
 
 #[test]
-fn a_steady_cycle_allocates_nothing_and_is_one_write() {
+fn steady_cycle_does_not_allocate() {
     let unshare = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"];
     if isolated(test_name!(), &unshare) {
         inside();
@@ -36,13 +34,13 @@ fn sleepers(n: usize) -> Vec<Child> {
     (0..n).map(|_| sleeper()).collect()
 }
 
-/// What was read: for each write its end in the text, and the allocations until
+/// The reads from the pipe: for each write its end in the text, and the number of allocations until
 /// then.
 #[derive(Default)]
 struct Writes {
     text: Vec<u8>,
     each: Vec<(usize, u64)>,
-    /// How nice the thread is that reads command lines.
+    /// The nice value of the thread that reads command lines.
     niceness: i64,
 }
 
@@ -65,8 +63,8 @@ fn niceness_of_second_thread() -> i64 {
     niceness(&stat)
 }
 
-/// How nice the thread is that asks.
-fn own_niceness() -> i64 {
+/// The nice value of the calling thread.
+fn self_niceness() -> i64 {
     niceness(&std::fs::read_to_string("/proc/thread-self/stat").unwrap())
 }
 
@@ -75,13 +73,13 @@ fn niceness(stat: &str) -> i64 {
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(19 - 3).unwrap().parse().unwrap()
 }
 
-fn own_cpu() -> f64 {
+fn self_cpu() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap().as_secs_f64() * 1e3
 }
 
-/// Processes with sockets and a family, which sleep too: in this network
-/// namespace and in one of their own.
+/// Processes with sockets and children, which sleep too: in this network namespace and in a new
+/// one.
 fn testprocs() -> [TestProcess; 3] {
     let [mut here, mut there] = ["sleep here", "sleep there"].map(|title| {
         let testproc = TestProcess::spawn(&Config::new("sleep").arg(title)).unwrap();
@@ -99,10 +97,10 @@ fn testprocs() -> [TestProcess; 3] {
 fn inside() {
     let mut children = sleepers(30);
     let testprocs = testprocs();
-    let folder = TempDir::new().unwrap();
-    let conf = folder.join("psstat.conf");
+    let directory = TempDir::new().unwrap();
+    let conf = directory.join("psstat.conf");
     std::fs::write(&conf, "sleepers ^sleep\\s\n").unwrap();
-    // A pipe of packets: each write of up to 4,096 bytes is a read of its own.
+    // A packet-mode pipe: each write of up to 4,096 bytes is one read.
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::DIRECT).unwrap();
     let stdout = rustix::io::dup(rustix::stdio::stdout()).unwrap();
     rustix::stdio::dup2_stdout(&theirs).unwrap();
@@ -121,15 +119,15 @@ fn inside() {
             }
         }
     });
-    // Their command line is the test's until their exec.
+    // Until their exec, their command line is that of the test.
     std::thread::sleep(Duration::from_millis(200));
     let cycles = CYCLES.to_string();
     let arguments = ["psstat-tcollector", "--interval", "1", "--cycles", &cycles, "--conf"];
     let arguments = arguments.map(Into::into).into_iter().chain([conf.into_os_string()]);
     let settings = Options::try_parse_from(arguments).unwrap().resolve().unwrap();
     assert_eq!(run(settings), 0);
-    let used = own_cpu();
-    let niceness = own_niceness();
+    let used = self_cpu();
+    let niceness = self_niceness();
     rustix::stdio::dup2_stdout(&stdout).unwrap();
     let writes = reader.join().unwrap();
     drop(testprocs);
@@ -140,9 +138,8 @@ fn inside() {
     assert_eq!(writes.each.len(), CYCLES, "a write a cycle");
     assert!(writes.text.len() < CYCLES * 4096);
     assert!(niceness >= 5 && writes.niceness >= 5, "{niceness}, {}", writes.niceness);
-    // All that the process used from its start to the last points, the test's part
-    // in it included. A cycle's encoding, its write and the looks at the conf were
-    // in no point.
+    // All CPU time of the process from its start to the last points, including that of the test.
+    // The time for encoding and writing a cycle and for reading the config file was in no point.
     let text = String::from_utf8(writes.text).unwrap();
     let cpu = text.lines().filter_map(|line| {
         let point = line.strip_prefix("proc.stat.ps.collector.cpu ")?;
@@ -167,6 +164,6 @@ fn inside() {
     assert!(writes.each[0].1 > 0, "the counter counts");
     let steady = &writes.each[CYCLES - STEADY - 1..];
     let each: Vec<u64> = steady.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
-    // With the looks at the conf, every 2 s.
+    // Including the reads of the config file every 2 s.
     assert!(each.iter().all(|&count| count == 0), "allocations a cycle: {each:?}");
 }

@@ -1,4 +1,4 @@
-//! A cycle like the last one allocates nothing.
+//! A cycle of the same size as the previous one does not allocate.
 
 use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
 use psstat_testproc::alloc::{CountingAllocator, measure};
@@ -6,7 +6,7 @@ use psstat_testproc::alloc::{CountingAllocator, measure};
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Every series of every image, and all health, with values as wide.
+/// Writes every series of every image and of the collector, with values of the same width.
 fn write(encoder: &mut Encoder, out: &mut Vec<u8>, images: &[ImageName], time: i64) {
     let mut cycle = encoder.begin(out, Timestamp::from_unix(time).unwrap()).unwrap();
     for &series in Series::ALL {
@@ -14,14 +14,14 @@ fn write(encoder: &mut Encoder, out: &mut Vec<u8>, images: &[ImageName], time: i
             cycle.point(series, image, Value::from_thousandths(time)).unwrap();
         }
     }
-    for &health in CollectorSeries::ALL {
-        cycle.collector_point(health, Value::from_i64(time)).unwrap();
+    for &series in CollectorSeries::ALL {
+        cycle.collector_point(series, Value::from_i64(time)).unwrap();
     }
     cycle.finish();
 }
 
 #[test]
-fn a_second_cycle_allocates_nothing() {
+fn second_cycle_does_not_allocate() {
     let images: Vec<ImageName> =
         (0..500).map(|n| ImageName::new(&format!("image/{n:03}")).unwrap()).collect();
     for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {

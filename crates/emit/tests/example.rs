@@ -1,4 +1,4 @@
-//! The example, run as a user would run it, in each format.
+//! The example program, in each format.
 
 use std::process::{Command, Output};
 
@@ -7,26 +7,26 @@ fn run(args: &[&str]) -> Output {
     Command::new(program).args(args).output().unwrap()
 }
 
-fn said(format: &str) -> String {
+fn stdout(format: &str) -> String {
     let output = run(&[format, "one/two"]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
-fn lines_for_tcollector() {
-    let said = said("tcollector");
-    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split(' ').collect()).collect();
-    let [fds, threads] = lines.as_slice() else { panic!("{said}") };
+fn prints_tcollector_lines() {
+    let output_text = stdout("tcollector");
+    let lines: Vec<Vec<&str>> = output_text.lines().map(|line| line.split(' ').collect()).collect();
+    let [fds, threads] = lines.as_slice() else { panic!("{output_text}") };
     assert_eq!((fds[0], &fds[3..]), ("proc.stat.ps.fd", &["image=one/two", "type=open"][..]));
-    // The three standard streams at least, and the folder that is listed.
-    assert!(fds[2].parse::<u64>().unwrap() >= 4, "{said}");
+    // The three standard streams at least, and the directory that is listed.
+    assert!(fds[2].parse::<u64>().unwrap() >= 4, "{output_text}");
     assert_eq!((threads[0], &threads[2..]), ("proc.stat.ps.threads", &["1", "image=one/two"][..]));
 }
 
 #[test]
-fn one_array_in_json() {
-    let points: serde_json::Value = serde_json::from_str(&said("json")).unwrap();
+fn prints_one_json_array() {
+    let points: serde_json::Value = serde_json::from_str(&stdout("json")).unwrap();
     assert_eq!(points[1]["metric"], "proc.stat.ps.threads");
     assert_eq!((&points[1]["value"], &points[1]["tags"]["image"]), (&1.into(), &"one/two".into()));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -34,10 +34,10 @@ fn one_array_in_json() {
 }
 
 #[test]
-fn an_exposition_in_openmetrics() {
-    let said = said("openmetrics");
-    assert!(said.contains("\nproc_stat_ps_threads{image=\"one/two\"} 1\n"), "{said}");
-    assert!(said.ends_with("# EOF\n"), "{said}");
+fn prints_an_openmetrics_exposition() {
+    let output_text = stdout("openmetrics");
+    assert!(output_text.contains("\nproc_stat_ps_threads{image=\"one/two\"} 1\n"), "{output_text}");
+    assert!(output_text.ends_with("# EOF\n"), "{output_text}");
 }
 
 #[test]

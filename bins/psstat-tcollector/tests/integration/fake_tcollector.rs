@@ -1,5 +1,5 @@
-//! What tcollector does to a collector: started, read, tagged, killed when it
-//! is silent, started again when it ends, told to end at last.
+//! The behavior of tcollector towards a collector: it starts, reads, tags, kills it when it is
+//! silent, restarts it when it exits, and ends it at last.
 
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::TcpStream;
@@ -15,26 +15,25 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal};
 
-use crate::common::{Cycle, judge, until};
+use crate::common::{Cycle, parse_cycles, until};
 
-/// How long tcollector waits for what.
+/// The intervals and timeouts of tcollector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// From one read of a collector's output to the next.
+    /// Between two reads of a collector's output.
     pub(crate) read: Duration,
     /// Without a line, until a collector is killed.
     pub(crate) silence: Duration,
-    /// Until one that ended with 0, or was killed for its silence, is started
-    /// again, at most.
+    /// Until a collector that exited with 0, or was killed for silence, is restarted, at most.
     pub(crate) again: Duration,
-    /// Until one that ended otherwise is started again, since its last start.
+    /// Until a collector that exited with another status is restarted, since its last start.
     pub(crate) dead: Duration,
     /// From SIGTERM to SIGKILL.
     pub(crate) mercy: Duration,
 }
 
 impl Clock {
-    /// tcollector's own.
+    /// Those of tcollector.
     pub(crate) const TRUE: Clock = Clock {
         read: Duration::from_secs(1),
         silence: Duration::from_secs(600),
@@ -43,7 +42,7 @@ impl Clock {
         mercy: Duration::from_secs(5),
     };
 
-    /// For tests that wait for it.
+    /// For tests that wait for them.
     pub(crate) const SHORT: Clock = Clock {
         read: Duration::from_millis(100),
         silence: Duration::from_secs(20),
@@ -53,26 +52,26 @@ impl Clock {
     };
 }
 
-/// What was seen of the collector.
+/// The events of the collector.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
-    /// Its points, in the order of their coming, without the tags added here.
+    /// Its points in order, without the tags added here.
     pub(crate) lines: Vec<String>,
-    /// What it said on stderr, line by line.
+    /// Its stderr, line by line.
     pub(crate) log: Vec<String>,
-    /// Reads of its stdout that were lost, not being UTF-8.
+    /// The number of reads of stdout that were dropped because they were not UTF-8.
     pub(crate) lost: usize,
-    /// When it was started, and its pid.
+    /// The times and pids of its starts.
     pub(crate) starts: Vec<(Instant, u32)>,
-    /// How it ended by itself.
+    /// The statuses of its exits, except kills.
     pub(crate) ends: Vec<ExitStatus>,
-    /// How often it was killed for its silence.
+    /// The number of kills for silence.
     pub(crate) silences: usize,
-    /// What the stores answered.
+    /// The responses of the stores.
     pub(crate) answers: String,
 }
 
-/// A tcollector for one collector, in a thread.
+/// A tcollector with one collector, in a thread.
 #[derive(Debug)]
 pub(crate) struct FakeTcollector {
     record: Arc<Mutex<Record>>,
@@ -86,22 +85,22 @@ struct Orders {
     die: AtomicBool,
 }
 
-/// How it is set up: the folder with the collector, and where its points go.
+/// The setup: the directory with the collector, and the stores.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// Has `0/NAME`, which is executable.
+    /// Contains `0/NAME`, which is executable.
     pub(crate) collectors: PathBuf,
-    /// tcollector's environment, which its collectors get.
+    /// The environment of tcollector, which its collectors inherit.
     pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) clock: Clock,
-    /// What is added to each line: `host=a cluster=b`.
+    /// The tags added to each line: `host=a cluster=b`.
     pub(crate) tags: &'static str,
     /// Connections to stores that take `put` lines.
     pub(crate) stores: Vec<TcpStream>,
 }
 
 impl Site {
-    /// Starts the collector of the folder, and serves it from then on.
+    /// Starts the collector of the directory.
     pub(crate) fn start(self) -> FakeTcollector {
         let record = Arc::new(Mutex::default());
         let orders = Arc::new(Orders::default());
@@ -109,7 +108,7 @@ impl Site {
             store.set_nonblocking(true).unwrap();
         }
         let keeper = Keeper {
-            file: the_collector(&self.collectors),
+            file: collector_in(&self.collectors),
             site: self,
             record: Arc::clone(&record),
             orders: Arc::clone(&orders),
@@ -119,9 +118,10 @@ impl Site {
     }
 }
 
-/// The one executable file that does not begin with a dot.
-fn the_collector(folder: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(folder.join("0")).unwrap().map(|entry| entry.unwrap().path());
+/// The one executable file whose name does not start with a dot.
+fn collector_in(directory: &Path) -> PathBuf {
+    let entries =
+        std::fs::read_dir(directory.join("0")).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = entries
         .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'))
         .filter(|path| {
@@ -143,35 +143,34 @@ impl FakeTcollector {
         self.record.lock().unwrap()
     }
 
-    /// Waits for a record that is as wanted.
-    pub(crate) fn wait(&self, what: &str, wanted: impl Fn(&Record) -> bool) -> Record {
-        until(what, || wanted(&self.lock()));
+    /// Waits for a record that satisfies a condition.
+    pub(crate) fn wait(&self, what: &str, is_expected: impl Fn(&Record) -> bool) -> Record {
+        until(what, || is_expected(&self.lock()));
         self.record()
     }
 
-    /// The cycles so far, held against tcollector's rules.
+    /// The cycles so far, checked against tcollector's rules.
     pub(crate) fn cycles(&self) -> Vec<Cycle> {
-        judge(self.record().lines.iter().map(String::as_str))
+        parse_cycles(self.record().lines.iter().map(String::as_str))
     }
 
-    /// A cycle that begins and ends from now on. By their times: cycles that have come
-    /// already may not have been read yet.
-    pub(crate) fn fresh(&self) -> Cycle {
+    /// Waits for a cycle that starts and ends from now on. Cycles are identified by their
+    /// timestamps: earlier ones may not have been read yet.
+    pub(crate) fn next_cycle(&self) -> Cycle {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let later = |cycles: &[Cycle]| cycles.iter().filter(|cycle| cycle.time > now).count();
         until("two more cycles", || later(&self.cycles()) >= 2);
         self.cycles().pop().unwrap()
     }
 
-    /// tcollector is told to end: so is the collector, in its own way. Gives its
-    /// status.
+    /// Ends tcollector, which ends the collector. Returns the collector's status.
     pub(crate) fn shut_down(mut self) -> (ExitStatus, Record) {
         self.orders.shut_down.store(true, Ordering::Relaxed);
         let mut child = self.join().unwrap();
         (child.wait().unwrap(), self.record())
     }
 
-    /// tcollector dies at once: all that the collector notices is a closed pipe.
+    /// Ends tcollector at once: for the collector, this is a closed pipe.
     pub(crate) fn die(mut self) -> Child {
         self.orders.die.store(true, Ordering::Relaxed);
         self.join().unwrap()
@@ -198,12 +197,12 @@ struct Keeper {
     orders: Arc<Orders>,
 }
 
-/// A collector that runs.
+/// A running collector.
 struct Living {
     child: Child,
     stdout: ChildStdout,
     stderr: ChildStderr,
-    /// A line that has not ended yet.
+    /// A line that is not complete yet.
     rest: String,
     last_line: Instant,
 }
@@ -250,7 +249,7 @@ impl Keeper {
         self.record.lock().unwrap()
     }
 
-    /// Without arguments, in a process group of its own.
+    /// Without arguments, in a new process group.
     fn start(&self) -> Living {
         let environment = self.site.environment.iter().map(|(name, value)| (name, value));
         let mut child = Command::new(&self.file)
@@ -271,7 +270,7 @@ impl Keeper {
         Living { child, stdout, stderr, rest: String::new(), last_line: now }
     }
 
-    /// Takes what has come, and ships what is whole.
+    /// Reads the available output and sends the complete lines.
     fn read(&mut self, collector: &mut Living) {
         let said = String::from_utf8_lossy(&available(&mut collector.stderr)).into_owned();
         self.lock().log.extend(said.lines().map(str::to_owned));
@@ -289,7 +288,7 @@ impl Keeper {
         }
     }
 
-    /// Sends the lines to every store, tagged.
+    /// Sends the lines with tags to every store.
     fn ship(&mut self, lines: &str) {
         let puts = lines.lines().map(|line| format!("put {line} {}\n", self.site.tags));
         let puts: String = puts.collect();
@@ -302,10 +301,10 @@ impl Keeper {
         }
     }
 
-    /// SIGTERM to the group; SIGKILL to who does not hear it.
+    /// SIGTERM to the group, SIGKILL if it does not exit.
     fn end(&self, mut collector: Living) -> Child {
         let group = Pid::from_child(&collector.child);
-        // Gone already is well.
+        // It may have exited already.
         let _ = rustix::process::kill_process_group(group, Signal::TERM);
         let deadline = Instant::now() + self.site.clock.mercy;
         while collector.child.try_wait().unwrap().is_none() {
@@ -319,7 +318,7 @@ impl Keeper {
     }
 }
 
-/// What can be read without waiting.
+/// The bytes that can be read without waiting.
 fn available(from: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     match from.read_to_end(&mut bytes) {

@@ -1,9 +1,9 @@
-//! As much of HTTP as asking a store takes.
+//! A minimal HTTP client for the stores.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 
-/// The status and the body of an answer.
+/// The status and the body of a response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -11,7 +11,7 @@ pub(crate) struct Answer {
 }
 
 pub(crate) fn get(port: u16, path: &str) -> std::io::Result<Answer> {
-    ask(port, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+    request(port, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
 }
 
 pub(crate) fn post(port: u16, path: &str, body: &str) -> std::io::Result<Answer> {
@@ -19,11 +19,11 @@ pub(crate) fn post(port: u16, path: &str, body: &str) -> std::io::Result<Answer>
         "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    ask(port, &(head + body))
+    request(port, &(head + body))
 }
 
-/// HTTP/1.0, so that the answer's body is all that follows its head.
-fn ask(port: u16, request: &str) -> std::io::Result<Answer> {
+/// HTTP/1.0, so that the body ends with the connection.
+fn request(port: u16, request: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(crate::common::TIMEOUT))?;
     stream.write_all(request.as_bytes())?;
@@ -35,7 +35,7 @@ fn ask(port: u16, request: &str) -> std::io::Result<Answer> {
     Ok(Answer { status, body: body.to_owned() })
 }
 
-/// A query as it stands in a URL.
-pub(crate) fn encoded(text: &str) -> String {
+/// Encodes a query for a URL.
+pub(crate) fn url_encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

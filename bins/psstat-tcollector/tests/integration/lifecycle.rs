@@ -1,4 +1,4 @@
-//! What becomes of the collector in tcollector's hands, by a shortened clock.
+//! The life cycle of the collector under tcollector, with shortened intervals.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal};
 use crate::common::{PROGRAM, conf, until, word};
 use crate::fake_tcollector::{Clock, FakeTcollector, Record, Site};
 
-/// A folder with a conf, and with the collector as a link in `collectors/0`.
+/// A directory with a config file, and a link to the collector in `collectors/0`.
 struct CollectorDir {
     temp: TempDir,
     conf: PathBuf,
@@ -19,7 +19,7 @@ struct CollectorDir {
 impl CollectorDir {
     fn new() -> CollectorDir {
         let temp = TempDir::new().unwrap();
-        let conf = conf(&temp, &format!("none {}\n", word("nobody")));
+        let conf = conf(&temp, &format!("none {}\n", word("unused")));
         std::fs::create_dir_all(temp.join("collectors/0")).unwrap();
         CollectorDir { temp, conf }
     }
@@ -33,7 +33,7 @@ impl CollectorDir {
         self
     }
 
-    /// A script in its place that sets the options and becomes the collector.
+    /// A script in its place that sets options and executes the collector.
     fn with_script(self, options: &str) -> CollectorDir {
         let script = format!("#!/bin/sh\n{options} exec {PROGRAM}\n");
         // Not written in place: it may be running.
@@ -72,20 +72,20 @@ fn has_lines(record: &Record) -> bool {
 }
 
 #[test]
-fn a_wrapper_script_gives_options_by_the_environment() {
+fn wrapper_script_sets_options_by_environment() {
     let dir = CollectorDir::new().with_script("PSSTAT_TAG=dc=ams3");
     let tcollector = dir.start();
     let record = tcollector.wait("a line", has_lines);
     assert!(record.lines.iter().all(|line| line.ends_with(" dc=ams3")), "{record:#?}");
-    // The script's process is the collector's: the group's signals reach it.
+    // The script's process becomes the collector: signals to the group reach it.
     let (status, record) = tcollector.shut_down();
     assert_eq!(status.code(), Some(0));
     assert_eq!(record.starts.len(), 1);
 }
 
-/// With or without a conf, tcollector has no reason to kill it.
+/// It prints points with and without a config file, so tcollector does not kill it.
 #[test]
-fn it_is_never_silent() {
+fn collector_is_never_silent() {
     let dir = CollectorDir::new().with_link();
     let without = CollectorDir::new().with_link();
     let silence = Duration::from_secs(12);
@@ -95,7 +95,7 @@ fn it_is_never_silent() {
             site.start()
         });
     for tcollector in &tcollectors {
-        // For longer than it may be silent.
+        // Longer than the limit of silence.
         let record = tcollector.wait("a line after the time for silence", |record| {
             record
                 .starts
@@ -108,7 +108,7 @@ fn it_is_never_silent() {
     }
 }
 
-/// A collector that stands still is killed and replaced; the new one goes on.
+/// A stopped collector is killed and replaced by a new one.
 #[test]
 fn restarted_after_silence_kill() {
     let dir = CollectorDir::new().with_link();
@@ -118,7 +118,7 @@ fn restarted_after_silence_kill() {
     let tcollector = site.start();
     let before = tcollector.wait("a line", has_lines);
     let still = before.starts.last().unwrap().1;
-    // It hears SIGTERM only when it goes on: SIGKILL it is.
+    // A stopped process handles SIGTERM only after SIGCONT, so it gets SIGKILL.
     signal(still, Signal::STOP);
     let record = tcollector
         .wait("another", |record| record.starts.last().is_some_and(|last| last.1 != still));
@@ -128,7 +128,7 @@ fn restarted_after_silence_kill() {
     tcollector.wait("its lines", |record| record.lines.len() > lines);
 }
 
-/// tcollector restarts what ended with 0 soon, everything else much later.
+/// tcollector soon restarts a collector that exited with 0, and any other much later.
 #[test]
 fn restarted_after_sigterm() {
     let dir = CollectorDir::new().with_link();
@@ -143,12 +143,12 @@ fn restarted_after_sigterm() {
 }
 
 #[test]
-fn wrong_options_wait_for_an_hour_and_say_why() {
+fn invalid_options_delay_the_restart() {
     let dir = CollectorDir::new().with_script("PSSTAT_INTERVAL=0");
     let tcollector = dir.start();
     let record = tcollector.wait("its end", |record| !record.ends.is_empty());
     assert_eq!(record.ends[0].code(), Some(2));
-    // Not PSSTAT_INTERVAL=0: the environment of tcollector says 1.
+    // Not PSSTAT_INTERVAL=0: the environment of tcollector sets 1.
     let dir = dir.with_script("");
     let record = tcollector.wait("lines", has_lines);
     assert!(record.starts[1].0 - record.starts[0].0 >= Clock::SHORT.dead);
@@ -156,11 +156,11 @@ fn wrong_options_wait_for_an_hour_and_say_why() {
     drop(dir);
 }
 
-/// Nothing that is not UTF-8 reaches stdout, whatever is in the conf.
+/// Nothing but UTF-8 is printed, for any bytes in the config file.
 #[test]
 fn non_utf8_input_is_survived() {
     let dir = CollectorDir::new().with_link();
-    let mut bytes = format!("good {}\n", word("nobody")).into_bytes();
+    let mut bytes = format!("good {}\n", word("unused")).into_bytes();
     bytes.extend_from_slice(b"caf\xe9 \xff\xfe\nother [\xe9\nthird a\xffb\n");
     std::fs::write(&dir.conf, bytes).unwrap();
     let tcollector = dir.start();
@@ -169,15 +169,15 @@ fn non_utf8_input_is_survived() {
     });
     assert_eq!(record.lost, 0);
     assert!(!tcollector.cycles().is_empty());
-    // The complaint is in the log, whole.
+    // The diagnostic is in the log.
     tcollector.wait("a log line", |record| {
         record.log.iter().any(|line| line.contains("psstat.conf:2:") && line.contains("error"))
     });
 }
 
-/// All that it notices is a closed pipe.
+/// For the collector, this is a closed pipe.
 #[test]
-fn it_does_not_outlive_tcollector() {
+fn collector_exits_with_tcollector() {
     let dir = CollectorDir::new().with_link();
     let tcollector = dir.start();
     tcollector.wait("a line", has_lines);
@@ -192,11 +192,11 @@ fn it_does_not_outlive_tcollector() {
 
 /// SIGTERM is enough, long before SIGKILL.
 #[test]
-fn shut_down_in_time() {
+fn shuts_down_before_sigkill() {
     let dir = CollectorDir::new().with_link();
     let tcollector = dir.start();
     tcollector.wait("a line", has_lines);
     let (status, record) = tcollector.shut_down();
-    // One that was killed has no status.
+    // A killed process has no status.
     assert_eq!(status.code(), Some(0), "{record:#?}");
 }

@@ -1,10 +1,8 @@
-//! The collector among what it serves: under a fake tcollector that treats it as
-//! tcollector does, with its points in real stores, and read by real parsers.
-//!
-//! The stores are Debian's, started for a test on free ports of the loopback
-//! interface with their data in the test's folder.
+//! The collector with the programs around it: a fake tcollector, real stores for its points, and
+//! real parsers. The stores are Debian's, started for a test on free ports of the loopback
+//! interface with their data in the test's directory.
 
-// What the other tests of the program run it with; not all of it is needed here.
+// Not all of `common` is used here.
 #[allow(dead_code, unused_imports)]
 #[path = "../service/common/mod.rs"]
 mod common;

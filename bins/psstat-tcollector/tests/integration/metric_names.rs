@@ -1,12 +1,12 @@
-//! The names that docs/install.md has an operator create are the catalogue's.
+//! docs/install.md lists all metrics that an operator has to create.
 
 use std::collections::BTreeSet;
 
 use psstat_emit::metrics;
 
-/// OpenTSDB refuses points of a name that it was not told of.
+/// OpenTSDB rejects points of metrics that were not created.
 #[test]
-fn the_page_on_installing_names_every_metric() {
+fn install_page_lists_every_metric() {
     let page = include_str!("../../../../docs/install.md");
     let (_, list) = page.split_once("tsdb mkmetric").expect("mkmetric");
     let (list, _) = list.split_once("```").unwrap();

@@ -1,4 +1,4 @@
-//! An exposition is what Prometheus's own parsers take.
+//! Prometheus's parsers accept an exposition.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,7 +17,7 @@ fn exposition(population: &Population) -> String {
     stdout
 }
 
-/// Serves the exposition to whoever asks, for as long as the test lives.
+/// Serves the exposition until the test ends.
 fn serve(listener: TcpListener, exposition: String) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -32,7 +32,7 @@ fn serve(listener: TcpListener, exposition: String) {
     });
 }
 
-/// Its OpenMetrics parser refuses an exposition as a whole if a line is wrong.
+/// Prometheus's OpenMetrics parser rejects an exposition as a whole if a line is invalid.
 #[test]
 fn prometheus_scrapes_everything() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -57,9 +57,8 @@ fn prometheus_scrapes_everything() {
     assert_eq!(prometheus.kind("proc_stat_ps_fd"), "gauge");
 }
 
-/// promtool reads the older text format, in which a counter's help belongs to
-/// the name with `_total`, and it would have seconds for milliseconds. It has
-/// nothing else to say.
+/// promtool reads the older text format, in which a counter's help belongs to the name with
+/// `_total`, and prefers seconds to milliseconds. It reports nothing else.
 #[test]
 fn promtool_reads_it() {
     let Some(promtool) = installed("promtool") else { return };
@@ -74,7 +73,7 @@ fn promtool_reads_it() {
     child.stdin.take().unwrap().write_all(exposition(&population).as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    // 3: it read all, and has something to say of names; 1: it could not read it.
+    // 3: all was read, with warnings about names; 1: it could not be read.
     assert_eq!(output.status.code(), Some(3), "{said}");
     for line in said.lines() {
         let expected = line.contains("_total no help text")
@@ -83,7 +82,7 @@ fn promtool_reads_it() {
     }
 }
 
-/// As the package for Python has it.
+/// The Python package.
 #[test]
 fn prometheus_client_reads_it() {
     const READ: &str = "
@@ -128,7 +127,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
         })
         .collect();
     assert_eq!(read, printed);
-    // And of what type it takes them to be.
+    // The types that it reads.
     let samples: BTreeMap<String, f64> = text
         .lines()
         .map(|line| {

@@ -1,4 +1,4 @@
-//! Processes whose numbers are known because the test made them.
+//! Processes with known values, because the test made them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use psstat_testproc::{Counts, Io, TempDir, TestProcess};
 
 use crate::common::{conf, testproc, word};
 
-/// A test process, and what it says that it has.
+/// A test process and the values that it reports.
 #[derive(Debug)]
 struct Member {
     testproc: TestProcess,
@@ -15,18 +15,18 @@ struct Member {
     counts: Counts,
 }
 
-/// The images of the conf.
+/// The images of the config file.
 const IMAGES: [&str; 3] = ["svc/web", "svc/db", "svc/none"];
 
-/// Two images with processes and one without, and a conf of their rules.
+/// Two images with processes and one without, and a config file with their rules.
 #[derive(Debug)]
 pub(crate) struct Population {
     pub(crate) temp: TempDir,
     pub(crate) conf: std::path::PathBuf,
     /// Of `svc/web`.
     web: Vec<Member>,
-    /// What those of `svc/web` did that have ended.
-    gone: Io,
+    /// The I/O of the processes of `svc/web` that have exited.
+    exited: Io,
     /// Of `svc/db`.
     db: Vec<Member>,
 }
@@ -43,7 +43,7 @@ impl Population {
             temp,
             conf,
             web: [&web, &web, &web].map(|word| member(word)).into(),
-            gone: Io::default(),
+            exited: Io::default(),
             db: vec![member(&db)],
         };
         let [first, second, ..] = &mut population.web[..] else { unreachable!() };
@@ -61,7 +61,7 @@ impl Population {
         population
     }
 
-    /// Everybody does something more; nobody knows of it until the next cycle.
+    /// All processes do more I/O, which is reported in the next cycle.
     pub(crate) fn work(&mut self) {
         for (number, member) in (1..).zip(self.web.iter_mut().chain(&mut self.db)) {
             member.testproc.write_bytes(number * 10_000, number).unwrap();
@@ -69,10 +69,10 @@ impl Population {
         self.quiesce();
     }
 
-    /// One of `svc/web` ends, and nobody of its image waits for it.
+    /// A process of `svc/web` exits, and is not reaped by a process of its image.
     pub(crate) fn end_one(&mut self) {
         let mut last = self.web.pop().unwrap();
-        self.gone += last.testproc.expected_io().unwrap();
+        self.exited += last.testproc.expected_io().unwrap();
         last.testproc.kill().unwrap();
         last.testproc.reap().unwrap();
     }
@@ -83,7 +83,7 @@ impl Population {
         }
     }
 
-    /// The series of a cycle, all of the catalogue: the metric, then its tags.
+    /// The series of a cycle, all of the metric table: the metric, then its tags.
     pub(crate) fn series() -> BTreeSet<String> {
         let tag = |value: Option<&str>| value.map(|it| format!(" type={it}")).unwrap_or_default();
         let of_images = Series::ALL.iter().flat_map(|series| {
@@ -96,17 +96,17 @@ impl Population {
         of_images.chain(of_the_collector).collect()
     }
 
-    /// What the points must say of what the test knows: `metric image=… type=…`.
+    /// The expected points, from the values that the test knows: `metric image=… type=…`.
     pub(crate) fn known(&self) -> BTreeMap<String, i64> {
         let mut known = BTreeMap::new();
         let empty = Vec::new();
         let members = [&self.web, &self.db, &empty];
-        let gone = [self.gone, Io::default(), Io::default()];
-        let images = IMAGES.into_iter().zip(members).zip(gone);
-        for ((image, members), gone) in images {
+        let exited = [self.exited, Io::default(), Io::default()];
+        let images = IMAGES.into_iter().zip(members).zip(exited);
+        for ((image, members), exited) in images {
             let io = members
                 .iter()
-                .fold(gone, |sum, member| sum + member.testproc.expected_io().unwrap());
+                .fold(exited, |sum, member| sum + member.testproc.expected_io().unwrap());
             let sum = |of: &dyn Fn(&Member) -> u64| members.iter().map(of).sum::<u64>();
             let net = |of: &dyn Fn(&Counts) -> u64| sum(&|member| of(&member.counts));
             for (series, value) in [

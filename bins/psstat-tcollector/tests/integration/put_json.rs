@@ -1,4 +1,4 @@
-//! A cycle in JSON is what `/api/put` takes, as it is.
+//! OpenTSDB's `/api/put` accepts a cycle in JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use crate::population::Population;
 use crate::store::{Points, Victoria, series};
 
 #[test]
-fn each_cycle_is_accepted_whole() {
-    accepted_with(&[("host", "pxy12"), ("cluster", "ams3")]);
+fn every_cycle_is_accepted() {
+    assert_accepted_with(&[("host", "pxy12"), ("cluster", "ams3")]);
 }
 
-/// Nothing else would say of which host a point is.
+/// Otherwise a point would not have a host.
 #[test]
-fn without_tags_each_point_has_the_host() {
+fn points_without_tags_have_the_host() {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    accepted_with(&[("host", &host)]);
+    assert_accepted_with(&[("host", &host)]);
 }
 
-/// Two cycles with these tags; the host's own name needs no option.
-fn accepted_with(extra: &[(&str, &str)]) {
+/// Two cycles with these tags; the host's name needs no option.
+fn assert_accepted_with(extra: &[(&str, &str)]) {
     let Some(victoria) = Victoria::start() else { return };
     let population = Population::new();
     let mut command = std::process::Command::new(PROGRAM);
@@ -61,7 +61,7 @@ fn accepted_with(extra: &[(&str, &str)]) {
         held.len() >= expected.len()
     });
     assert_eq!(held, expected);
-    // And what was accepted is what the processes are.
+    // The accepted values are those of the processes.
     let last = expected.keys().map(|(_, time)| *time).max().unwrap();
     for (known, value) in population.known() {
         let (metric, tags) = known.split_once(' ').unwrap();

@@ -1,4 +1,4 @@
-//! From the processes to two stores, by way of the fake tcollector.
+//! From the processes to two stores, through the fake tcollector.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use crate::store::{Influx, Points, Victoria, series};
 
 const TAGS: &str = "host=pxy12 cluster=ams3 class=pxy";
 
-/// Every series, with the values, tags and times that the collector gave.
+/// Every series with the values, tags and timestamps that the collector printed.
 #[test]
 fn influx_and_victoria_store_the_values() {
     let (Some(influx), Some(victoria)) = (Influx::start(), Victoria::start()) else { return };
@@ -34,11 +34,11 @@ fn influx_and_victoria_store_the_values() {
     };
     let tcollector = site.start();
 
-    assert_known(&tcollector.fresh(), &population);
+    assert_known(&tcollector.next_cycle(), &population);
     population.work();
-    assert_known(&tcollector.fresh(), &population);
+    assert_known(&tcollector.next_cycle(), &population);
     population.end_one();
-    assert_known(&tcollector.fresh(), &population);
+    assert_known(&tcollector.next_cycle(), &population);
     let (status, record) = tcollector.shut_down();
     assert_eq!(status.code(), Some(0), "{record:#?}");
     assert_eq!(record.starts.len(), 1, "{record:#?}");
@@ -54,7 +54,7 @@ fn influx_and_victoria_store_the_values() {
         let tags = line.tags.iter().cloned().collect();
         cycles.entry(line.time.unwrap()).or_default().insert(series(&line.metric, &tags));
     }
-    // The end came in the middle of the last one, perhaps.
+    // The last one may be incomplete.
     cycles.pop_last();
     for (time, cycle) in &cycles {
         let expected = Population::series();
@@ -77,7 +77,7 @@ fn assert_known(cycle: &Cycle, population: &Population) {
     }
 }
 
-/// A point as a store must hold it.
+/// A point as a store must return it.
 fn shipped(line: &Point) -> ((String, u64), f64) {
     let mut tags: BTreeMap<String, String> = line.tags.iter().cloned().collect();
     for tag in TAGS.split(' ') {
@@ -87,7 +87,7 @@ fn shipped(line: &Point) -> ((String, u64), f64) {
     ((series(&line.metric, &tags), line.time.unwrap()), line.number())
 }
 
-/// Waits until a store has as many points, and compares each.
+/// Waits until a store has all points, and compares each.
 fn assert_holds(store: &str, points: impl Fn() -> Points, expected: &Points) {
     let mut held = Points::new();
     until(store, || {
@@ -95,7 +95,7 @@ fn assert_holds(store: &str, points: impl Fn() -> Points, expected: &Points) {
         held.len() >= expected.len()
     });
     let strange = held.keys().find(|point| !expected.contains_key(*point));
-    assert_eq!(strange, None, "{store} has what nobody sent");
+    assert_eq!(strange, None, "{store} has a point that was not sent");
     for (point, value) in expected {
         assert_eq!(held.get(point), Some(value), "{store}: {point:?}");
     }

@@ -1,14 +1,13 @@
-//! Processes that hang in the kernel, with their memory map locked or with
-//! files on a server that is gone: whoever reads their command line hangs too.
+//! Processes that are stuck in the kernel, with a locked memory map or with files on a server that
+//! does not respond. Reads of their command lines are stuck too.
 
 use psstat_testproc::{TempDir, oracle};
 
-use super::common::{Setup, conf, testproc, truth_of, until, word};
+use super::common::{Setup, conf, expected_values, testproc, until, word};
 use super::stuck_process::StuckProcess;
 
-/// Maps the file, writes to it, and maps something else in its place: the
-/// kernel then waits for the server to take what was written, and holds the
-/// lock of the memory map.
+/// Maps the file, writes to it, and maps something else in its place: the kernel waits until the
+/// server has taken the written data, and holds the lock of the memory map.
 const LOCK_THE_MAP: &str = r#"
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -25,79 +24,79 @@ libc.mmap(at, 4096, 3, 0x32, -1, 0)
 "#;
 
 #[test]
-fn a_process_that_hangs_with_its_memory_map_locked_delays_nothing_else() {
+fn process_with_locked_memory_map_delays_nothing_else() {
     let _alone = super::alone();
-    let (hung_word, calm_word) = (word("hung"), word("calm"));
+    let (hung_word, quiet_word) = (word("hung"), word("quiet"));
     let temp = TempDir::new().unwrap();
-    let (folder, script, go) = (temp.join("fs"), temp.join("lock.py"), temp.join("go"));
-    std::fs::create_dir(&folder).unwrap();
+    let (directory, script, go) = (temp.join("fs"), temp.join("lock.py"), temp.join("go"));
+    std::fs::create_dir(&directory).unwrap();
     std::fs::write(&script, LOCK_THE_MAP).unwrap();
     let command = format!(
         "exec python3 {} $P {} {hung_word} >/dev/null 2>&1",
         script.display(),
         go.display()
     );
-    let Some(stuck) = StuckProcess::run(&folder, &command, "hang") else { return };
-    let mut calm = testproc(&calm_word);
-    calm.tcp_pairs(2).unwrap();
-    calm.quiesce().unwrap();
-    let path = conf(&temp, &format!("hung {hung_word}$\ncalm {calm_word}\n"));
+    let Some(stuck) = StuckProcess::run(&directory, &command, "hang") else { return };
+    let mut quiet = testproc(&quiet_word);
+    quiet.tcp_pairs(2).unwrap();
+    quiet.quiesce().unwrap();
+    let path = conf(&temp, &format!("hung {hung_word}$\nquiet {quiet_word}\n"));
     let before = Setup::with(&path).spawn();
     before.cycle("the process that will hang", |cycle| cycle.get("procs image=hung") == 1);
-    let truth = truth_of("calm", &[calm.pid()]);
+    let expected = expected_values("quiet", &[quiet.pid()]);
 
-    // It has its command line before it has loaded what it runs, and waits for a disk
-    // or the server meanwhile; from here on, it waits in this way for one thing.
+    // A process has its command line before it has loaded its program, and meanwhile waits for a
+    // disk or the server; from here on, this state means that it waits for the lock.
     until("it is about to hang", || temp.join("go.awaited").exists());
     std::fs::write(&go, "").unwrap();
     until("it hangs", || oracle::state(stuck.pid()).unwrap() == 'D');
     let io = oracle::io(stuck.pid()).unwrap();
     let after = Setup::with(&path).spawn();
-    // It is looked at again within eight cycles.
+    // Its command line is read again within eight cycles.
     let cycle = before.cycle("blocked", |cycle| cycle.get("collector.blocked") == 1);
     assert_eq!(cycle.get("procs image=hung"), 1, "it is what it was");
     assert_eq!(cycle.get("io image=hung type=rchar"), io["rchar"]);
-    let cycle = before.fresh();
+    let cycle = before.next_cycle();
     assert_eq!(cycle.get("io image=hung type=rchar"), io["rchar"]);
-    assert_eq!(cycle.image("calm"), truth);
-    // Whoever starts now cannot tell what it is.
+    assert_eq!(cycle.image("quiet"), expected);
+    // A new collector cannot classify it.
     for cycle in &after.cycles(4)[1..] {
         assert_eq!(cycle.get("procs image=hung"), 0);
         assert_eq!(cycle.get("collector.blocked"), 1);
-        assert_eq!(cycle.image("calm"), truth);
+        assert_eq!(cycle.image("quiet"), expected);
     }
     for collector in [&before, &after] {
-        let told = format!("reading the command line of process {} blocks", stuck.pid());
-        collector.hear(1, &told);
-        collector.fresh();
-        assert_eq!(collector.logged(&told).len(), 1, "{:#?}", collector.logged("blocks"));
-        assert_eq!(collector.fresh().get("collector.panics"), 0);
+        let logged = format!("reading the command line of process {} blocks", stuck.pid());
+        collector.wait_for_log(1, &logged);
+        collector.next_cycle();
+        assert_eq!(collector.logged(&logged).len(), 1, "{:#?}", collector.logged("blocks"));
+        assert_eq!(collector.next_cycle().get("collector.panics"), 0);
     }
     drop(stuck);
     for collector in [&before, &after] {
         let end = collector.cycle("its end", |cycle| cycle.get("collector.blocked") == 0);
-        assert_eq!(end.image("calm"), truth);
-        let gone = collector.cycle("it is gone", |cycle| cycle.get("procs image=hung") == 0);
-        assert_eq!(gone.image("calm"), truth);
-        collector.on_time();
+        assert_eq!(end.image("quiet"), expected);
+        let exited = collector.cycle("its exit", |cycle| cycle.get("procs image=hung") == 0);
+        assert_eq!(exited.image("quiet"), expected);
+        collector.assert_on_time();
         assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
     }
 }
 
-/// To say where a descriptor leads asks no file system, which may not answer.
+/// Reading the link of a descriptor needs no request to the file system, which may not respond.
 #[test]
-fn descriptors_on_a_server_that_is_gone_are_counted() {
+fn fds_on_unresponsive_server_are_counted() {
     let _alone = super::alone();
     let stuck = word("stuck");
     let temp = TempDir::new().unwrap();
-    let folder = temp.join("fs");
-    std::fs::create_dir(&folder).unwrap();
-    // Its working folder, its root of a sort, and its files are all there.
+    let directory = temp.join("fs");
+    std::fs::create_dir(&directory).unwrap();
+    // Its working directory and its files are all there.
     let command =
         format!("cd $P; exec 3<file 4<file 5<. 6<file; exec sleep 86400.{}", digits(&stuck));
-    let Some(mut stuck) = StuckProcess::run(&folder, &command, "hang") else { return };
+    let Some(mut stuck) = StuckProcess::run(&directory, &command, "hang") else { return };
     let sleep = format!("sleep\0{}\0", command.rsplit(' ').next().unwrap());
-    // It has its command line before it has loaded its libraries.
+    // A process has its command line before it has loaded its libraries.
     until("it sleeps", || {
         oracle::cmdline(stuck.pid()).unwrap() == sleep.as_bytes()
             && oracle::state(stuck.pid()).unwrap() == 'S'
@@ -106,14 +105,14 @@ fn descriptors_on_a_server_that_is_gone_are_counted() {
     let path =
         conf(&temp, &format!("stuck ^{}$\n", sleep.trim_end_matches('\0').replace('\0', " ")));
     let collector = Setup::with(&path).spawn();
-    let truth = truth_of("stuck", &[stuck.pid()]);
-    assert!(truth["fd image=stuck type=open"] >= 4 + 3, "{truth:?}");
+    let expected = expected_values("stuck", &[stuck.pid()]);
+    assert!(expected["fd image=stuck type=open"] >= 4 + 3, "{expected:?}");
     for cycle in collector.cycles(3) {
-        assert_eq!(cycle.image("stuck"), truth);
+        assert_eq!(cycle.image("stuck"), expected);
         assert_eq!(cycle.get("collector.failed type=fd"), 0);
         assert_eq!(cycle.get("collector.panics"), 0);
     }
-    collector.on_time();
+    collector.assert_on_time();
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 

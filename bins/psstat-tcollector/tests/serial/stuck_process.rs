@@ -51,7 +51,7 @@ impl StuckProcess {
         self.process.id()
     }
 
-    /// From now on nothing is answered.
+    /// The server stops responding.
     pub(crate) fn stop_server(&mut self) {
         self.server.set_mode(Mode::Discard);
     }

@@ -1,5 +1,5 @@
-//! Clocks that jump: the machine's for a collector that sees a false one, and
-//! the others in a time namespace.
+//! Clock changes: of the time of day, which a preloaded library replaces, and of the other clocks
+//! in a time namespace.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,10 +8,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use psstat_testproc::TempDir;
 use rustix::process::Signal;
 
-use super::common::{Collector, Cycle, PROGRAM, Setup, conf, testproc, truth_of, word};
+use super::common::{Collector, Cycle, PROGRAM, Setup, conf, expected_values, testproc, word};
 
-/// In front of the C library's clock: a time of day as many seconds off as a
-/// file says. All other clocks are the true ones.
+/// Replaces the C library's clock: the time of day is off by the number of seconds in a file. All
+/// other clocks are unchanged.
 const FALSE_TIME: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -33,8 +33,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 }
 "#;
 
-/// A collector with a false time of day. What runs by the monotonic clock is
-/// right.
+/// A collector with a wrong time of day. The monotonic clock is correct.
 struct FalseClock {
     collector: Collector,
     offset: PathBuf,
@@ -57,14 +56,14 @@ impl FalseClock {
         Some(FalseClock { collector: setup.spawn(), offset })
     }
 
-    /// Sets its clock off by so many seconds, at once.
+    /// Sets its clock off by this number of seconds, atomically.
     fn set(&self, seconds: i64) {
         let new = self.offset.with_extension("new");
         std::fs::write(&new, seconds.to_string()).unwrap();
         std::fs::rename(&new, &self.offset).unwrap();
     }
 
-    /// The first cycle that knows of it, and the one after.
+    /// The first cycle after the change, and the next one.
     fn two(&self) -> (Cycle, Cycle) {
         let count = self.collector.count();
         let mut cycles = self.collector.cycles(count + 3);
@@ -77,18 +76,18 @@ fn seconds_of_day() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
 
-/// How far a cycle's time, when it has just come, is from the true one.
+/// The difference of the time of a cycle that has just been read from the real time.
 fn off(cycle: &Cycle) -> i64 {
     cycle.time.cast_signed() - seconds_of_day()
 }
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
-/// How late a cycle may come to the test on a busy machine, seconds.
+/// The maximum delay of a cycle on a busy machine, in seconds.
 const LATE: i64 = 30;
 
 #[test]
-fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
+fn clock_set_back_an_hour_and_forward_a_day() {
     let word = word("timed");
     let mut timed = testproc(&word);
     timed.burn_until_stopped(20.0, 1).unwrap();
@@ -99,31 +98,31 @@ fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
     let first = collector.cycles(2).remove(1);
     assert!((-LATE..=0).contains(&off(&first)), "{}", off(&first));
 
-    // Back: points go on from where they were, at the true pace.
+    // Back: timestamps continue from the previous value at the correct rate.
     clock.set(-HOUR);
     let begin = Instant::now();
-    collector.hear(1, "clock set back by");
+    collector.wait_for_log(1, "clock set back by");
     let (one, two) = clock.two();
     assert!((-LATE..=2).contains(&off(&two)), "{}", off(&two));
     assert!(two.time > one.time && one.time > first.time);
     let passed = begin.elapsed().as_secs() + 3;
     assert!(two.time - first.time <= passed + LATE.unsigned_abs());
 
-    // Forward: the clock is followed.
+    // Forward: timestamps follow the clock.
     clock.set(DAY);
     let (one, two) = clock.two();
     assert!((DAY - LATE..=DAY).contains(&off(&one)), "{}", off(&one));
     assert!((DAY - LATE..=DAY).contains(&off(&two)), "{}", off(&two));
 
-    // Right again: never backwards, and told for the second time.
+    // Correct again: timestamps never go back, and the change is logged a second time.
     clock.set(0);
-    let line = collector.hear(2, "clock set back by").text;
+    let line = collector.wait_for_log(2, "clock set back by").text;
     let seconds: i64 = line.split(' ').find_map(|word| word.parse().ok()).unwrap();
     assert!((DAY - LATE..=DAY + 2).contains(&seconds), "{line}");
     let (one, two) = clock.two();
     assert!(one.time < two.time && off(&two) >= DAY - LATE);
 
-    // No other number of it knows the time of day.
+    // No other value depends on the time of day.
     for cycle in collector.cycles(collector.count()).iter().skip(1) {
         let pcpu = cycle.number("pcpu image=timed");
         assert!((0.5..150.0).contains(&pcpu), "{pcpu} %");
@@ -135,8 +134,7 @@ fn the_clock_may_be_set_back_an_hour_and_forward_a_day() {
     assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
 }
 
-/// A machine that is suspended: nothing runs, the monotonic clock stands, and
-/// the time of day has gone on.
+/// A suspended machine: nothing runs, the monotonic clock stops, and the time of day continues.
 #[test]
 fn window_is_correct_after_suspend() {
     let word = word("asleep");
@@ -147,7 +145,7 @@ fn window_is_correct_after_suspend() {
     let Some(clock) = FalseClock::start(&temp, &path) else { return };
     let collector = &clock.collector;
     let before = collector.cycles(2).remove(1);
-    let count = collector.stop_in_a_window();
+    let count = collector.stop_in_window();
     clock.set(60);
     collector.signal(Signal::CONT);
     let cycles = collector.cycles(count + 3);
@@ -160,10 +158,10 @@ fn window_is_correct_after_suspend() {
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 
-/// In a time namespace, as a container restored elsewhere has one, the clocks
-/// since the boot are others, and so are start times in `stat`.
+/// In a time namespace, such as that of a restored container, the clocks since boot differ, and so
+/// do the start times in `stat`.
 #[test]
-fn other_clocks_since_the_boot_change_no_number() {
+fn time_namespace_does_not_change_values() {
     let word = word("elsewhen");
     let mut testproc = testproc(&word);
     testproc.tcp_pairs(1).unwrap();
@@ -176,19 +174,19 @@ fn other_clocks_since_the_boot_change_no_number() {
         println!("skipped: no right to make a time namespace: {trial:?}");
         return;
     }
-    // unshare starts a child, since it does not enter the namespace itself.
+    // unshare starts a child, because it does not enter the namespace itself.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--kill-child", "--fork"]).args(namespace);
     command.arg(PROGRAM);
     let setup = Setup::of(command).env("PSSTAT_INTERVAL", "1");
     let collector = setup.args(&["--cycles", "4", "--conf"]).arg(&path).spawn();
     let cycles = collector.cycles(4);
-    let truth = truth_of("elsewhen", &[testproc.pid()]);
+    let expected = expected_values("elsewhen", &[testproc.pid()]);
     for cycle in &cycles {
         for series in
             ["procs image=elsewhen", "net image=elsewhen type=tcp", "threads image=elsewhen"]
         {
-            assert_eq!(cycle.get(series), truth[series], "{series}");
+            assert_eq!(cycle.get(series), expected[series], "{series}");
         }
         let pcpu = cycle.number("pcpu image=elsewhen");
         assert!((0.5..150.0).contains(&pcpu), "{pcpu} %");

@@ -1,4 +1,4 @@
-//! Confs that are good in part, missing, or not to be trusted.
+//! Config files that are partially invalid, missing, or not trusted.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
@@ -8,11 +8,11 @@ use std::process::Command;
 use psstat_testproc::TempDir;
 
 use super::common::{
-    Collector, PROGRAM, Setup, conf, is_root, outcome, testproc, truth_of, word, write_conf,
+    Collector, PROGRAM, Setup, conf, expected_values, is_root, outcome, testproc, word, write_conf,
 };
 
-/// After `psstat: PATH`, what was logged of the conf.
-fn complaints(collector: &Collector, path: &Path) -> Vec<String> {
+/// The log lines about the config file, without `psstat: PATH`.
+fn diagnostics(collector: &Collector, path: &Path) -> Vec<String> {
     let prefix = format!("psstat: {}", path.display());
     let lines = collector.log().into_iter();
     lines.filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned)).collect()
@@ -32,34 +32,35 @@ fn bad_line_is_logged_and_skipped() {
     );
     let mut collector = Setup::with(&path).args(&["--cycles", "2"]).spawn();
     let cycles = collector.finish();
-    let told = complaints(&collector, &path);
-    let places: Vec<&str> = told.iter().filter_map(|line| line.split(": error: ").next()).collect();
-    assert_eq!(places[..4], [":2:4", ":4:1", ":5:6", ":7:1"], "{told:#?}");
-    for line in &told[..4] {
+    let logged = diagnostics(&collector, &path);
+    let places: Vec<&str> =
+        logged.iter().filter_map(|line| line.split(": error: ").next()).collect();
+    assert_eq!(places[..4], [":2:4", ":4:1", ":5:6", ":7:1"], "{logged:#?}");
+    for line in &logged[..4] {
         let (_, message) = line.split_once(": error: ").unwrap();
         let (message, help) = message.rsplit_once("; ").expect("no help");
         assert!(!message.is_empty() && !help.is_empty(), "{line}");
     }
-    assert_eq!(told[4..], [": loaded 2 rules for 2 images"], "each is told once");
+    assert_eq!(logged[4..], [": loaded 2 rules for 2 images"], "each is logged once");
     for cycle in &cycles {
         assert_eq!(cycle.images(), ["good", "more"]);
-        assert_eq!(cycle.image("good"), truth_of("good", &[testproc.pid()]));
+        assert_eq!(cycle.image("good"), expected_values("good", &[testproc.pid()]));
         assert_eq!(cycle.get("collector.bad_lines"), 4);
         assert_eq!(cycle.get("collector.rules"), 2);
         assert_eq!(cycle.get("collector.conf_loaded"), 1);
     }
 }
 
-/// Somebody's conf of another program, say.
+/// For example the config file of another program.
 #[test]
 fn diagnostics_are_capped() {
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("none {}\n{}", word("nobody"), "bad! x\n".repeat(900)));
+    let path = conf(&temp, &format!("none {}\n{}", word("unused"), "bad! x\n".repeat(900)));
     let mut collector = Setup::with(&path).arg("--once").spawn();
     assert_eq!(collector.finish()[0].get("collector.bad_lines"), 900);
-    let told = complaints(&collector, &path);
-    assert!(told.concat().len() < 20_000, "{} bytes", told.concat().len());
-    let (errors, rest) = told.split_at(told.len() - 2);
+    let logged = diagnostics(&collector, &path);
+    assert!(logged.concat().len() < 20_000, "{} bytes", logged.concat().len());
+    let (errors, rest) = logged.split_at(logged.len() - 2);
     assert!(errors.iter().all(|line| line.contains(": error: ")), "{errors:#?}");
     let more = format!(": {} more diagnostics; run with --check to see them", 900 - errors.len());
     assert_eq!(rest, [more.as_str(), ": loaded 1 rules for 1 images"]);
@@ -78,38 +79,41 @@ fn missing_config_is_logged_once_then_loaded() {
         assert_eq!(cycle.get("collector.conf_loaded"), 0);
         assert_eq!(cycle.get("collector.rules"), 0);
     }
-    let told = complaints(&collector, &path);
-    assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].contains("cannot be read") && told[0].contains("No such file"), "{told:?}");
+    let logged = diagnostics(&collector, &path);
+    assert_eq!(logged.len(), 1, "{logged:#?}");
+    assert!(
+        logged[0].contains("cannot be read") && logged[0].contains("No such file"),
+        "{logged:?}"
+    );
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     write_conf(&path, &format!("late {word}\n"));
-    collector.in_force(1);
-    let cycle = collector.fresh();
-    assert_eq!(cycle.image("late"), truth_of("late", &[testproc.pid()]));
+    collector.wait_loaded(1);
+    let cycle = collector.next_cycle();
+    assert_eq!(cycle.image("late"), expected_values("late", &[testproc.pid()]));
     assert_eq!(cycle.get("collector.conf_loaded"), 1);
-    assert_eq!(complaints(&collector, &path).len(), 2);
+    assert_eq!(diagnostics(&collector, &path).len(), 2);
 }
 
-/// No good line at first; good; then unusable in one way after the other while
-/// its last good rules stay.
+/// Without a valid line at first, then valid, then unusable in several ways while the last valid
+/// rules are kept.
 #[test]
-fn the_last_good_rules_stay_in_force() {
+fn last_valid_rules_are_kept() {
     let word = word("stay");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, "");
     let collector = Setup::with(&path).spawn();
-    collector.hear(1, "has no rule; no rules until");
+    collector.wait_for_log(1, "has no rule; no rules until");
     assert_eq!(collector.cycles(1)[0].images(), [""; 0]);
     write_conf(&path, &format!("stay {word}\n"));
-    collector.in_force(1);
-    let truth = truth_of("stay", &[testproc.pid()]);
-    assert_eq!(collector.fresh().image("stay"), truth);
+    collector.wait_loaded(1);
+    let expected = expected_values("stay", &[testproc.pid()]);
+    assert_eq!(collector.next_cycle().image("stay"), expected);
 
     let stays = |what: &str, bad_lines: i64| {
-        collector.hear(1, what);
-        let cycle = collector.fresh();
-        assert_eq!(cycle.image("stay"), truth, "{what}");
+        collector.wait_for_log(1, what);
+        let cycle = collector.next_cycle();
+        assert_eq!(cycle.image("stay"), expected, "{what}");
         assert_eq!(cycle.get("collector.conf_loaded"), 0, "{what}");
         assert_eq!(cycle.get("collector.bad_lines"), bad_lines, "{what}");
         assert_eq!(collector.logged(what).len(), 1, "{what}");
@@ -122,11 +126,11 @@ fn the_last_good_rules_stay_in_force() {
     stays("is not a regular file; keeping the previous 1 rules", 0);
     std::fs::remove_dir(&path).unwrap();
     write_conf(&path, "stay (\n");
-    collector.hear(2, "has no rule; keeping the previous 1 rules");
-    assert_eq!(collector.fresh().get("collector.bad_lines"), 1);
+    collector.wait_for_log(2, "has no rule; keeping the previous 1 rules");
+    assert_eq!(collector.next_cycle().get("collector.bad_lines"), 1);
     write_conf(&path, &format!("stay {word}\nelse {word}\n"));
-    collector.in_force(2);
-    let cycle = collector.fresh();
+    collector.wait_loaded(2);
+    let cycle = collector.next_cycle();
     assert_eq!(cycle.images(), ["else", "stay"]);
     assert_eq!(cycle.get("collector.conf_loaded"), 1);
 }
@@ -136,7 +140,7 @@ fn unreadable_config_is_logged_once() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, "any .\n");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
-    // Root may read everything.
+    // Root may read all files.
     let program = temp.join("collector");
     psstat_testproc::copy_program(PROGRAM, &program).unwrap();
     let mut command = Command::new(&program);
@@ -146,26 +150,26 @@ fn unreadable_config_is_logged_once() {
     let setup = Setup::of(command).args(&["--interval", "1", "--conf"]).arg(&path);
     let collector = setup.spawn();
     collector.cycles(3);
-    let told = complaints(&collector, &path);
-    assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].contains("cannot be read: Permission denied"), "{told:?}");
+    let logged = diagnostics(&collector, &path);
+    assert_eq!(logged.len(), 1, "{logged:#?}");
+    assert!(logged[0].contains("cannot be read: Permission denied"), "{logged:?}");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-    collector.in_force(1);
-    assert_eq!(collector.fresh().images(), ["any"]);
-    // Taken while the rules are in force, and another conf when it comes back.
+    collector.wait_loaded(1);
+    assert_eq!(collector.next_cycle().images(), ["any"]);
+    // Permission is removed while rules are active, and the file is different when it is restored.
     let mut file = std::fs::File::options().append(true).open(&path).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     std::io::Write::write_all(&mut file, b"more .\n").unwrap();
     drop(file);
-    collector.hear(2, "cannot be read: Permission denied");
-    assert_eq!(collector.fresh().images(), ["any"]);
+    collector.wait_for_log(2, "cannot be read: Permission denied");
+    assert_eq!(collector.next_cycle().images(), ["any"]);
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-    collector.in_force(2);
-    assert_eq!(collector.fresh().images(), ["any", "more"]);
+    collector.wait_loaded(2);
+    assert_eq!(collector.next_cycle().images(), ["any", "more"]);
 }
 
 #[test]
-fn line_ends_and_byte_order_marks_of_other_systems_are_no_part_of_a_rule() {
+fn crlf_and_bom_are_accepted() {
     let word = word("dos");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -176,7 +180,7 @@ fn line_ends_and_byte_order_marks_of_other_systems_are_no_part_of_a_rule() {
     let mut collector = Setup::with(&path).arg("--once").spawn();
     let cycle = collector.finish().remove(0);
     assert_eq!(cycle.images(), ["also", "dos"]);
-    assert_eq!(cycle.image("dos"), truth_of("dos", &[testproc.pid()]));
+    assert_eq!(cycle.image("dos"), expected_values("dos", &[testproc.pid()]));
     assert_eq!(cycle.get("procs image=also"), 1);
     assert_eq!(cycle.get("collector.bad_lines"), 0);
 }
@@ -191,29 +195,29 @@ fn wrong_owner_is_logged_once() {
     let lax = Setup::with(&path).spawn();
     let strict = Setup::with(&path).arg("--strict-owner").spawn();
     assert_eq!(lax.cycles(3)[2].get("procs image=owned"), 1);
-    let told = lax.logged("writable by others");
-    assert_eq!(told.len(), 1, "{:#?}", lax.log());
+    let logged = lax.logged("writable by others");
+    assert_eq!(logged.len(), 1, "{:#?}", lax.log());
     let cycle = strict.cycles(3).remove(2);
     assert_eq!((cycle.images().len(), cycle.get("collector.conf_loaded")), (0, 0));
     assert_eq!(strict.logged("not loaded (--strict-owner)").len(), 1);
 
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-    strict.in_force(1);
-    assert_eq!(strict.fresh().get("procs image=owned"), 1);
+    strict.wait_loaded(1);
+    assert_eq!(strict.next_cycle().get("procs image=owned"), 1);
 
     if !is_root() {
-        println!("skipped: giving the conf to another user needs root");
+        println!("skipped: chown of the config file needs root");
         return;
     }
     std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
-    lax.hear(1, "uid 4321");
-    strict.hear(1, "uid 4321");
-    // What was in force stays.
-    let cycle = strict.fresh();
+    lax.wait_for_log(1, "uid 4321");
+    strict.wait_for_log(1, "uid 4321");
+    // The active rules are kept.
+    let cycle = strict.next_cycle();
     assert_eq!((cycle.get("procs image=owned"), cycle.get("collector.conf_loaded")), (1, 0));
-    assert_eq!(lax.fresh().get("collector.conf_loaded"), 1);
+    assert_eq!(lax.next_cycle().get("collector.conf_loaded"), 1);
     assert_eq!(lax.logged("4321").len(), 1);
-    // A number is a user too.
+    // A uid is accepted as a user.
     let mut theirs =
         Setup::with(&path).args(&["--strict-owner", "--once", "--conf-owner", "4321"]).spawn();
     assert_eq!(theirs.finish()[0].get("procs image=owned"), 1);
@@ -247,7 +251,7 @@ fn check_exit_status() {
         let has_caret = log.contains("psstat.conf:") && log.contains("| ") && log.contains('^');
         assert!(has_caret || !text.contains("bad!"), "{log}");
     }
-    // What this machine's processes say of the rules.
+    // Diagnostics from the processes of this machine.
     std::fs::write(&path, "none no-such-process-anywhere\nown --check\nall .\n").unwrap();
     let (status, _, log) = check(0o644, &[]);
     assert_eq!(status, Some(0));
@@ -261,9 +265,9 @@ fn check_exit_status() {
     assert!(log.contains("writable by others"), "{log}");
 }
 
-/// What is legal and likely wrong, each shown with its line and a caret.
+/// Valid but probably wrong lines, each shown with a caret.
 #[test]
-fn check_warns_of_each_likely_mistake() {
+fn check_warns_of_likely_mistakes() {
     let name = word("mistaken");
     let _collector = testproc(&format!("/opt/{name}/psstat-tcollector"));
     let temp = TempDir::new().unwrap();
@@ -293,9 +297,9 @@ fn check_warns_of_each_likely_mistake() {
     }
 }
 
-/// `--check | head` is no defect.
+/// `--check | head` does not panic.
 #[test]
-fn check_does_not_mind_a_reader_that_went() {
+fn check_survives_closed_pipe() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, "bad! x\ngood x\n");
     let (reader, writer) = std::io::pipe().unwrap();
@@ -306,53 +310,56 @@ fn check_does_not_mind_a_reader_that_went() {
     assert_eq!(status.unwrap().code(), Some(1));
 }
 
-/// A name service in front of the machine's: what `script` says is getent.
+/// A name service in front of that of the machine: `script` is the output of getent.
 fn name_service(temp: &TempDir, script: &str) -> String {
-    let folder = temp.join("bin");
-    std::fs::create_dir(&folder).unwrap();
-    let getent = folder.join("getent");
+    let directory = temp.join("bin");
+    std::fs::create_dir(&directory).unwrap();
+    let getent = directory.join("getent");
     std::fs::write(&getent, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&getent, PermissionsExt::from_mode(0o755)).unwrap();
-    format!("{}:/usr/bin:/bin", folder.display())
+    format!("{}:/usr/bin:/bin", directory.display())
 }
 
-/// A conf that belongs to neither root nor the one who runs the collector.
-fn strangers_conf(temp: &TempDir, text: &str) -> Option<std::path::PathBuf> {
+/// A config file that is owned neither by root nor by the user of the collector.
+fn foreign_conf(temp: &TempDir, text: &str) -> Option<std::path::PathBuf> {
     let path = conf(temp, text);
     if !is_root() {
-        println!("skipped: giving the conf to another user needs root");
+        println!("skipped: chown of the config file needs root");
         return None;
     }
     std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
     Some(path)
 }
 
-/// The owner's number was asked for before anything else, signals included, and
-/// without a limit: where the name service hung, there was no cycle at all.
+/// The owner's uid was looked up before anything else, signals included, and without a limit: if
+/// the name service was stuck, there was no cycle at all.
 #[test]
-fn a_name_service_that_does_not_answer_holds_nothing_up() {
-    let word = word("asked");
+fn stuck_name_service_does_not_delay_cycles() {
+    let word = word("queried");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
-    let Some(path) = strangers_conf(&temp, &format!("asked {word}\n")) else { return };
-    let asked = temp.join("asked");
-    let script = format!("echo $$ >>{}; exec sleep 1000", asked.display());
+    let Some(path) = foreign_conf(&temp, &format!("queried {word}\n")) else { return };
+    let queried = temp.join("queried");
+    let script = format!("echo $$ >>{}; exec sleep 1000", queried.display());
     let setup = Setup::with(&path).env("PATH", name_service(&temp, &script));
     let mut collector = setup.args(&["--conf-owner", "no-user-here"]).spawn();
-    let pids = || std::fs::read_to_string(&asked).unwrap_or_default();
-    super::common::until("it is asked", || pids().ends_with('\n'));
-    // The rules come into force with a warning when its time is over.
+    let pids = || std::fs::read_to_string(&queried).unwrap_or_default();
+    super::common::until("a query", || pids().ends_with('\n'));
+    // The rules are loaded with a warning when the lookup times out.
     let cycle = collector.cycle("rules", |cycle| cycle.get("collector.rules") == 1);
     assert_eq!(cycle.get("collector.panics"), 0);
-    assert_eq!(collector.fresh().image("asked"), truth_of("asked", &[testproc.pid()]));
+    assert_eq!(
+        collector.next_cycle().image("queried"),
+        expected_values("queried", &[testproc.pid()])
+    );
     assert_eq!(collector.logged("no-user-here").len(), 1, "{:#?}", collector.log());
-    let told_to_end = || pids().lines().count() == 2;
-    // While it is asked again.
+    let queried_again = || pids().lines().count() == 2;
+    // While the lookup is repeated.
     collector.signal(rustix::process::Signal::HUP);
-    super::common::until("it is asked again", told_to_end);
+    super::common::until("a second query", queried_again);
     collector.signal(rustix::process::Signal::TERM);
     assert_eq!(collector.end(), Some(0));
-    // The first was ended and reaped; the second has nobody left who would.
+    // The first getent was killed and reaped; the second one is orphaned.
     let text = pids();
     let mut pids = text.lines();
     assert!(!Path::new("/proc").join(pids.next().unwrap()).exists());
@@ -360,23 +367,22 @@ fn a_name_service_that_does_not_answer_holds_nothing_up() {
     let _ = rustix::process::kill_process(last.unwrap(), rustix::process::Signal::KILL);
 }
 
-/// The number was asked for once, at the start: a user who was made later stayed
-/// unknown.
+/// The uid was looked up once, at the start: a user that was created later remained unknown.
 #[test]
 fn new_user_is_found_on_reload() {
     let word = word("later");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
-    let Some(path) = strangers_conf(&temp, &format!("later {word}\n")) else { return };
+    let Some(path) = foreign_conf(&temp, &format!("later {word}\n")) else { return };
     let passwd = temp.join("passwd");
     let script = format!("[ \"$1 $3\" != 'passwd later-user' ] || cat {}", passwd.display());
     let setup = Setup::with(&path).env("PATH", name_service(&temp, &script));
     let collector = setup.args(&["--conf-owner", "later-user", "--strict-owner"]).spawn();
-    collector.hear(1, "later-user");
-    assert_eq!(collector.fresh().images(), [""; 0]);
+    collector.wait_for_log(1, "later-user");
+    assert_eq!(collector.next_cycle().images(), [""; 0]);
     std::fs::write(&passwd, "later-user:x:4321:1::/:/bin/sh\n").unwrap();
     collector.signal(rustix::process::Signal::HUP);
-    collector.in_force(1);
-    assert_eq!(collector.fresh().image("later"), truth_of("later", &[testproc.pid()]));
+    collector.wait_loaded(1);
+    assert_eq!(collector.next_cycle().image("later"), expected_values("later", &[testproc.pid()]));
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }

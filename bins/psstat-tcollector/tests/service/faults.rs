@@ -1,4 +1,4 @@
-//! What goes wrong on machines.
+//! Faults of the machine.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -9,10 +9,10 @@ use psstat_testproc::{Config, TempDir, oracle};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 
-use super::common::{Setup, conf, left_out_by_need, mean_load, testproc, truth_of, word};
+use super::common::{Setup, assert_skips_needed, conf, expected_values, mean_load, testproc, word};
 
 #[test]
-fn stopped_and_continued_it_goes_on_with_a_fresh_cycle() {
+fn continues_after_sigstop() {
     let word = word("load");
     let mut load = testproc(&word);
     load.burn_until_stopped(20.0, 1).unwrap();
@@ -20,7 +20,7 @@ fn stopped_and_continued_it_goes_on_with_a_fresh_cycle() {
     let path = conf(&temp, &format!("load {word}\n"));
     let collector = Setup::with(&path).spawn();
     collector.cycles(1);
-    let stopped_at = collector.stop_in_a_window();
+    let stopped_at = collector.stop_in_window();
     let (begin, before) = (Instant::now(), oracle::cpu_time(load.pid()).unwrap());
     std::thread::sleep(Duration::from_millis(3_500));
     collector.signal(Signal::CONT);
@@ -29,27 +29,27 @@ fn stopped_and_continued_it_goes_on_with_a_fresh_cycle() {
     let (last, after) = (&cycles[stopped_at - 1], &cycles[stopped_at..stopped_at + 3]);
     assert!(after[0].time >= last.time + 3, "a cycle of before");
     assert!(after[1].get("collector.skipped_cycles") >= 2, "{:#?}", after[1]);
-    left_out_by_need(after, 1);
-    // A window of several seconds shows the load in percent all the same. By the
-    // scheduler's own account: a burner makes good what a busy machine took from it.
+    assert_skips_needed(after, 1);
+    // A window of several seconds has the correct percentage too. Compared with the scheduler's
+    // account, because a test process compensates for time that a busy machine took from it.
     let (printed, burnt) = (mean_load(after, "load"), 100.0 * burnt.div_duration_f64(time));
     assert!((printed - burnt).abs() < 3.0 && burnt > 5.0, "{printed} % printed, {burnt} % burnt");
 }
 
-/// A process of a test that is ended and reaped, with its group.
-struct Storm(Child);
+/// A shell that is killed and reaped, with its process group.
+struct ForkStorm(Child);
 
-impl Storm {
-    /// A shell that starts programs as fast as it can; the shell and, between
-    /// fork and exec, its children have the word in their command lines.
-    fn start(script: &str, word: &str) -> Storm {
+impl ForkStorm {
+    /// A shell that starts programs as fast as it can. The shell has the word in its command line,
+    /// and so have its children between fork and exec.
+    fn start(script: &str, word: &str) -> ForkStorm {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", script, word]).process_group(0).stdin(Stdio::null());
-        Storm(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        ForkStorm(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
-impl Drop for Storm {
+impl Drop for ForkStorm {
     fn drop(&mut self) {
         let group = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
         let _ = rustix::process::kill_process_group(group.unwrap(), Signal::KILL);
@@ -57,23 +57,23 @@ impl Drop for Storm {
     }
 }
 
-/// Processes that are born and die faster than they can be read: of the same
-/// image, of another one, and of none. Whoever keeps still is counted exactly.
+/// Processes that start and exit faster than they can be read: of the same image, of another one,
+/// and of none. The values of idle processes are exact.
 #[test]
 fn counters_are_monotonic_under_fork_storm() {
-    let (stormy, calm) = (word("stormy"), word("calm"));
+    let (stormy, quiet) = (word("stormy"), word("quiet"));
     let mut parent = testproc(&stormy);
-    let steady = testproc(&calm);
+    let steady = testproc(&quiet);
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("stormy {stormy}\ncalm {calm}\nboth {stormy}|{calm}\n"));
+    let path = conf(&temp, &format!("stormy {stormy}\nquiet {quiet}\nboth {stormy}|{quiet}\n"));
     let collector = Setup::with(&path).spawn();
-    collector.in_force(1);
-    let before = collector.fresh();
-    let truth = truth_of("calm", &[steady.pid()]);
+    collector.wait_loaded(1);
+    let before = collector.next_cycle();
+    let expected = expected_values("quiet", &[steady.pid()]);
     {
         // Children that stay in the image: a subshell is a fork without exec.
-        let _subshells = Storm::start("while :; do (echo x; echo y); done", &stormy);
-        let _programs = Storm::start("while :; do /bin/true; /bin/echo x; done", &stormy);
+        let _subshells = ForkStorm::start("while :; do (echo x; echo y); done", &stormy);
+        let _programs = ForkStorm::start("while :; do /bin/true; /bin/echo x; done", &stormy);
         for _ in 0..40 {
             let mut child = parent.fork_child(&Config::new(&stormy)).unwrap();
             child.write_bytes(100_000, 2).unwrap();
@@ -81,23 +81,23 @@ fn counters_are_monotonic_under_fork_storm() {
             parent.wait(child).unwrap();
         }
         for cycle in collector.cycles(collector.count() + 4).iter().rev().take(4) {
-            assert_eq!(cycle.image("calm"), truth);
+            assert_eq!(cycle.image("quiet"), expected);
         }
     }
-    // What was killed may take a while to go.
-    let end = collector.fresh().time;
-    let after = collector.cycle("all of it is gone", |cycle| {
+    // Killed processes may take a while to exit.
+    let end = collector.next_cycle().time;
+    let after = collector.cycle("all have exited", |cycle| {
         cycle.time >= end && cycle.get("procs image=stormy") == 1
     });
     let grown = |series: &str| after.get(series) - before.get(series);
-    // The test process reaped every child of its own.
+    // The test process reaped all its children.
     assert!(grown("io image=stormy type=wchar") >= 40 * 100_000);
     assert_eq!(after.get("collector.panics"), 0);
-    collector.on_time();
+    collector.assert_on_time();
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 
-/// A process of a copied procfs.
+/// Copies a process into a captured procfs.
 pub(crate) fn copy_process(pid: u32, to: &Path) {
     std::fs::create_dir_all(to.join("fd")).unwrap();
     std::fs::create_dir_all(to.join("net")).unwrap();
@@ -107,13 +107,13 @@ pub(crate) fn copy_process(pid: u32, to: &Path) {
     }
 }
 
-/// The kernel may hold up whoever reads a command line, for ever. A fifo that
-/// nobody writes does so too.
+/// A read of a command line can block in the kernel indefinitely. A FIFO without a writer blocks in
+/// the same way.
 #[test]
-fn a_command_line_that_blocks_delays_nothing_else() {
+fn blocked_command_line_delays_nothing_else() {
     let word = word("copied");
     let original = testproc(&word);
-    let truth = truth_of("copied", &[original.pid()]);
+    let expected = expected_values("copied", &[original.pid()]);
     let temp = TempDir::new().unwrap();
     let proc = temp.join("proc");
     let (good, hung) = (original.pid(), original.pid() + 1);
@@ -130,16 +130,16 @@ fn a_command_line_that_blocks_delays_nothing_else() {
         assert_eq!(cycle.get("procs image=copied"), 1);
         for kind in ["rchar", "wchar", "syscr", "syscw"] {
             let series = format!("io image=copied type={kind}");
-            assert_eq!(cycle.get(&series), truth[&series]);
+            assert_eq!(cycle.get(&series), expected[&series]);
         }
         assert_eq!(cycle.get("collector.blocked"), 1);
         assert_eq!(cycle.get("collector.processes"), 2);
     }
     assert_eq!(cycles[0].get("collector.skipped_cycles"), 0);
-    left_out_by_need(&cycles, 1);
-    let told = collector.logged(&format!("process {hung} blocks"));
-    assert_eq!(told.len(), 1, "{:#?}", collector.log());
-    // When it blocks no more, it is found.
+    assert_skips_needed(&cycles, 1);
+    let logged = collector.logged(&format!("process {hung} blocks"));
+    assert_eq!(logged.len(), 1, "{:#?}", collector.log());
+    // It is matched once the read no longer blocks.
     let writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     drop(writer);
     std::fs::remove_file(&fifo).unwrap();
@@ -151,8 +151,7 @@ fn a_command_line_that_blocks_delays_nothing_else() {
     assert_eq!(collector.end(), Some(0));
 }
 
-/// Once 32 hung, whoever they belonged to, no new process was matched any more,
-/// and nothing was said of it.
+/// After 32 blocked reads, of any users, no new process was matched, and nothing was logged.
 #[test]
 fn blocked_user_does_not_delay_others() {
     const HUNG: u64 = 40;
@@ -161,17 +160,17 @@ fn blocked_user_does_not_delay_others() {
     let temp = TempDir::new().unwrap();
     let proc = temp.join("proc");
     let copy = |number: u32, user: u32| {
-        let folder = proc.join((original.pid() + number).to_string());
-        copy_process(original.pid(), &folder);
-        std::fs::write(folder.join("status"), format!("Uid:\t{user}\t0\t0\t0\n")).unwrap();
-        folder.join("cmdline")
+        let directory = proc.join((original.pid() + number).to_string());
+        copy_process(original.pid(), &directory);
+        std::fs::write(directory.join("status"), format!("Uid:\t{user}\t0\t0\t0\n")).unwrap();
+        directory.join("cmdline")
     };
     for number in 1..=u32::try_from(HUNG).unwrap() {
         let fifo = copy(number, 1000);
         std::fs::remove_file(&fifo).unwrap();
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     }
-    // Of the same user and of another, behind all that hang.
+    // New processes of the same user and of another one, listed after all blocked ones.
     copy(100, 1000);
     copy(101, 1001);
     let path = conf(&temp, &format!("copied {word}\n"));
@@ -179,34 +178,34 @@ fn blocked_user_does_not_delay_others() {
     collector.cycle("the other user's", |cycle| cycle.get("procs image=copied") == 1);
     let cycle = collector.cycle("all that may hang", |cycle| cycle.get("collector.blocked") >= 32);
     assert!(cycle.get("collector.blocked") < 36, "{}", cycle.get("collector.blocked"));
-    // One more comes.
+    // Another process starts.
     copy(102, 1001);
     let cycle = collector.cycle("it is found", |cycle| cycle.get("procs image=copied") == 2);
     assert!(cycle.get("collector.failed type=cmdline") > 0);
-    collector.hear(1, "too many reads are already blocked");
+    collector.wait_for_log(1, "too many reads are already blocked");
     assert_eq!(collector.logged("too many reads").len(), 1, "{:#?}", collector.log());
 }
 
-/// A conf that nobody can read any more, on a folder that went away whole.
+/// A config file whose directory is moved away.
 #[test]
 fn removed_directory_keeps_rules() {
     let word = word("mount");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
-    let folder = temp.join("class/shared/conf");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("psstat.conf");
+    let directory = temp.join("class/shared/conf");
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("psstat.conf");
     super::common::write_conf(&path, &format!("mount {word}\n"));
     let collector = Setup::with(&path).spawn();
-    collector.in_force(1);
+    collector.wait_loaded(1);
     std::fs::rename(temp.join("class"), temp.join("elsewhere")).unwrap();
-    collector.hear(1, "keeping the previous 1 rules");
-    let cycle = collector.fresh();
-    assert_eq!(cycle.image("mount"), truth_of("mount", &[testproc.pid()]));
+    collector.wait_for_log(1, "keeping the previous 1 rules");
+    let cycle = collector.next_cycle();
+    assert_eq!(cycle.image("mount"), expected_values("mount", &[testproc.pid()]));
     assert_eq!(cycle.get("collector.conf_loaded"), 0);
     std::fs::rename(temp.join("elsewhere"), temp.join("class")).unwrap();
-    collector.in_force(2);
-    assert_eq!(collector.fresh().get("collector.conf_loaded"), 1);
-    collector.on_time();
+    collector.wait_loaded(2);
+    assert_eq!(collector.next_cycle().get("collector.conf_loaded"), 1);
+    collector.assert_on_time();
     assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
 }

@@ -1,14 +1,14 @@
-//! The other formats, cycle by cycle.
+//! The other output formats.
 
 use std::collections::BTreeSet;
 
 use psstat_testproc::TempDir;
 use serde_json::Value;
 
-use super::common::{Collector, Setup, conf, testproc, truth_of, word};
+use super::common::{Collector, Setup, conf, expected_values, testproc, word};
 
 #[test]
-fn json_is_an_array_a_cycle_with_the_host_in_each_point() {
+fn json_is_one_array_per_cycle_with_host_tags() {
     let word = word("json");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -53,14 +53,14 @@ fn json_is_an_array_a_cycle_with_the_host_in_each_point() {
                     found.insert(name, point["value"].as_i64().unwrap());
                 }
             }
-            assert_eq!(found, truth_of("json", &[testproc.pid()]));
+            assert_eq!(found, expected_values("json", &[testproc.pid()]));
             assert!(series.contains("collector.skipped_cycles"));
         }
     }
 }
 
 #[test]
-fn openmetrics_is_a_whole_exposition_a_cycle() {
+fn openmetrics_is_one_exposition_per_cycle() {
     let word = word("om");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -73,7 +73,7 @@ fn openmetrics_is_a_whole_exposition_a_cycle() {
     let expositions: Vec<&[String]> =
         lines.split(|line| line == "# EOF").filter(|lines| !lines.is_empty()).collect();
     assert_eq!(expositions.len(), 2);
-    let truth = truth_of("om", &[testproc.pid()]);
+    let expected = expected_values("om", &[testproc.pid()]);
     for exposition in expositions {
         for (name, series) in [
             ("proc_stat_ps_fd", "fd image=om type=open"),
@@ -88,7 +88,7 @@ fn openmetrics_is_a_whole_exposition_a_cycle() {
                 .collect();
             assert_eq!(samples.len(), 1, "{name}");
             let value = samples[0].split("} ").nth(1).unwrap().split(' ').next().unwrap();
-            assert_eq!(value, truth[series].to_string());
+            assert_eq!(value, expected[series].to_string());
             assert!(exposition.iter().any(|line| line.starts_with(&format!("# TYPE {name} "))));
         }
     }

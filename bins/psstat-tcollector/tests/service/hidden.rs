@@ -1,22 +1,24 @@
-//! Procfs that hide processes (`hidepid`, see proc(5)), and the two
-//! capabilities with which nothing is hidden.
+//! Procfs that hide processes (`hidepid`, see proc(5)), and the two capabilities with which nothing
+//! is hidden.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use psstat_testproc::{TempDir, TestProcess};
 
-use super::common::{Collector, Cycle, PROGRAM, Setup, conf, testproc, truth_of, until, word};
+use super::common::{
+    Collector, Cycle, PROGRAM, Setup, conf, expected_values, testproc, until, word,
+};
 
-/// The user who looks.
-const NOBODY: u32 = 65534;
-const AS_NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+/// The user of the collector.
+const OTHER_UID: u32 = 65534;
+const AS_OTHER_USER: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
 
-/// Within so many cycles everyone is listed, whatever happens (docs/metrics.md).
+/// All processes are listed within this number of cycles (docs/metrics.md).
 const ALL_LISTED: usize = 8;
 
-/// A process of the one who looks and one of somebody else, with a rule for
-/// each, one for both, and a program that everybody may run.
+/// A process of the collector's user and one of another user, with a rule for each, one for both,
+/// and a program that all users may run.
 struct Scene {
     temp: TempDir,
     mine: TestProcess,
@@ -26,7 +28,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Nothing where such a shell script may not be run.
+    /// `None` if the shell script is not permitted.
     fn new(script: &str) -> Option<Scene> {
         let temp = TempDir::new().unwrap();
         std::fs::create_dir(temp.join("proc")).unwrap();
@@ -38,7 +40,7 @@ impl Scene {
         }
         let (own, others) = (word("own"), word("others"));
         let (mut mine, mut theirs) = (testproc(&own), testproc(&others));
-        mine.setuid(NOBODY).unwrap();
+        mine.setuid(OTHER_UID).unwrap();
         mine.set_dumpable(true).unwrap();
         for testproc in [&mut mine, &mut theirs] {
             testproc.open_files(5).unwrap();
@@ -60,21 +62,21 @@ impl Scene {
         setup.arg(&self.program).arg("--proc").arg(proc).arg("--conf").arg(&self.conf).spawn()
     }
 
-    fn assert_mine_is_whole(&self, cycle: &Cycle) {
-        assert_eq!(cycle.image("own"), truth_of("own", &[self.mine.pid()]));
+    fn assert_mine_is_complete(&self, cycle: &Cycle) {
+        assert_eq!(cycle.image("own"), expected_values("own", &[self.mine.pid()]));
         assert!(cycle.printed("pcpu image=own").is_some());
     }
 
-    /// Nobody is there but the one's own.
+    /// Only the user's processes are visible.
     fn assert_theirs_is_hidden(&self, cycle: &Cycle) {
-        self.assert_mine_is_whole(cycle);
+        self.assert_mine_is_complete(cycle);
         assert_eq!(cycle.get("procs image=others"), 0);
-        assert_eq!(cycle.image("both"), truth_of("both", &[self.mine.pid()]));
+        assert_eq!(cycle.image("both"), expected_values("both", &[self.mine.pid()]));
     }
 }
 
-/// A shell in a mount namespace of its own, whose `$P` is a folder for a procfs
-/// and whose arguments are a command.
+/// A shell in a new mount namespace; `$P` is a directory for a procfs, and the arguments are a
+/// command.
 fn shell(script: &str, proc: &Path) -> Command {
     let mut shell = Command::new("unshare");
     shell.args(["--mount", "sh", "-c", &format!("P=$0; {script} \"$@\"")]).arg(proc);
@@ -83,10 +85,10 @@ fn shell(script: &str, proc: &Path) -> Command {
 
 #[test]
 fn hidepid_keeps_own_processes() {
-    // 1: they are listed, and nothing of them can be read; 2: they are not
-    // listed; 4: as 2, by the right to trace them.
+    // 1: other users' processes are listed and cannot be read; 2: they are not listed; 4: as 2,
+    // depending on ptrace permission.
     let script =
-        |hidepid| format!("mount -t proc -o hidepid={hidepid} proc $P && exec {AS_NOBODY}");
+        |hidepid| format!("mount -t proc -o hidepid={hidepid} proc $P && exec {AS_OTHER_USER}");
     let Some(scene) = Scene::new(&script(2)) else { return };
     let collectors = [1, 2, 4].map(|hidepid| {
         let proc = scene.temp.join(format!("proc{hidepid}"));
@@ -110,8 +112,8 @@ fn hidepid_keeps_own_processes() {
             );
         }
         assert_eq!(cycle.get("collector.panics"), 0);
-        collector.on_time();
-        // The rules in force, and each file that may not be read.
+        collector.assert_on_time();
+        // The message about the loaded rules, and one for each denied file.
         let denied = collector.logged("permission denied for /proc").len();
         assert_eq!(collector.log().len(), 1 + denied, "{:#?}", collector.log());
     }
@@ -119,21 +121,22 @@ fn hidepid_keeps_own_processes() {
 
 #[test]
 fn remount_with_hidepid_keeps_own_processes() {
-    // The mark beside the folder is the test's word to hide them now.
+    // The test creates `$P.hide` to request the remount.
     let script = format!(
         "mount -t proc proc $P || exit; \
          (i=0; while [ $i -lt 600 -a ! -e $P.hide ]; do sleep 0.1; i=$((i+1)); done; \
           mount -o remount,hidepid=2 proc $P && : >$P.hidden) </dev/null >/dev/null 2>&1 & \
-         exec {AS_NOBODY}"
+         exec {AS_OTHER_USER}"
     );
-    let trial =
-        format!("mount -t proc proc $P && mount -o remount,hidepid=2 proc $P && exec {AS_NOBODY}");
+    let trial = format!(
+        "mount -t proc proc $P && mount -o remount,hidepid=2 proc $P && exec {AS_OTHER_USER}"
+    );
     let Some(mut scene) = Scene::new(&trial) else { return };
     let proc = scene.temp.join("proc");
     let collector = scene.start(&script, &proc);
-    collector.in_force(1);
-    let cycle = collector.fresh();
-    scene.assert_mine_is_whole(&cycle);
+    collector.wait_loaded(1);
+    let cycle = collector.next_cycle();
+    scene.assert_mine_is_complete(&cycle);
     assert_eq!(cycle.get("procs image=both"), 2);
     let before = cycle.get("io image=both type=wchar");
 
@@ -141,31 +144,31 @@ fn remount_with_hidepid_keeps_own_processes() {
     until("the procfs hides", || scene.temp.join("proc.hidden").exists());
     scene.mine.write_bytes(777, 1).unwrap();
     scene.mine.quiesce().unwrap();
-    // Nobody came or went by that, so it shows when all are listed again: where
-    // no other process of the machine ended meanwhile, some cycles later.
+    // No process started or exited, so the change shows when all processes are listed again: some
+    // cycles later, unless another process of the machine exited meanwhile.
     let begun = collector.count() + 1;
     let hides = |after: &Cycle| after.time > cycle.time && after.get("procs image=others") == 0;
     collector.cycle("others are hidden", hides);
     let first = collector.cycles(0).iter().position(hides).unwrap();
     assert!(first <= begun + ALL_LISTED + 1, "{first}, since {begun}");
-    let cycle = collector.fresh();
+    let cycle = collector.next_cycle();
     scene.assert_theirs_is_hidden(&cycle);
     let done = cycle.get("io image=both type=wchar") - before;
     assert!((777..10_000).contains(&done), "{done}: once, and the testproc's answers");
-    collector.on_time();
+    collector.assert_on_time();
     let denied = collector.logged("permission denied for /proc").len();
     assert_eq!(collector.log().len(), 1 + denied, "{:#?}", collector.log());
 }
 
 #[test]
-fn with_two_capabilities_nothing_is_hidden() {
+fn capabilities_reveal_hidden_processes() {
     let script = format!(
-        "mount -t proc -o hidepid=2 proc $P && exec {AS_NOBODY} \
+        "mount -t proc -o hidepid=2 proc $P && exec {AS_OTHER_USER} \
          --inh-caps +sys_ptrace,+dac_read_search --ambient-caps +sys_ptrace,+dac_read_search"
     );
     let Some(scene) = Scene::new(&script) else { return };
     let hiding = scene.start(&script, &scene.temp.join("proc"));
-    // The same without a procfs of its own.
+    // The same without a new procfs.
     let plain = script.replace("mount -t proc -o hidepid=2 proc $P && ", "");
     let open = scene.start(&plain, Path::new("/proc"));
     let (mine, theirs) = (scene.mine.pid(), scene.theirs.pid());
@@ -174,14 +177,14 @@ fn with_two_capabilities_nothing_is_hidden() {
             for (image, pids) in
                 [("own", &[mine][..]), ("others", &[theirs]), ("both", &[mine, theirs])]
             {
-                assert_eq!(cycle.image(image), truth_of(image, pids));
+                assert_eq!(cycle.image(image), expected_values(image, pids));
                 assert!(cycle.printed(&format!("pcpu image={image}")).is_some());
             }
             for file in ["cmdline", "io", "fd", "statm", "stat"] {
                 assert_eq!(cycle.get(&format!("collector.denied type={file}")), 0, "{file}");
             }
         }
-        collector.on_time();
+        collector.assert_on_time();
         assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
     }
 }

@@ -1,4 +1,4 @@
-//! Confs and command lines that would hurt whoever takes no care.
+//! Hostile config files and command lines.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -7,17 +7,17 @@ use std::process::Command;
 
 use psstat_testproc::{Config, TempDir, TestProcess};
 
-use super::common::{PROGRAM, Setup, conf, outcome, testproc, truth_of, word, write_conf};
+use super::common::{PROGRAM, Setup, conf, expected_values, outcome, testproc, word, write_conf};
 
-/// The program with so much address space, in MiB. What it takes beyond its
-/// own, its libraries and its threads' stacks is a small part of it.
+/// The program with a limit of address space, in MiB. Its code, libraries and stacks take a small
+/// part of it.
 fn within(mebibytes: u32) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -v {} && exec \"$@\"", mebibytes << 10), "sh", PROGRAM]);
     command
 }
 
-/// `--check` within 96 MiB: status and what it says.
+/// `--check` within 96 MiB: status and stderr.
 fn check(path: &Path) -> (Option<i32>, String) {
     let mut command = within(96);
     let (status, out, log) = outcome(command.env_clear().arg("--check").arg("--conf").arg(path));
@@ -26,16 +26,16 @@ fn check(path: &Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_conf_of_100_megabytes_is_refused_and_the_rules_in_force_stay() {
+fn oversized_config_keeps_rules() {
     let word = word("small");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("small {word}\n"));
-    // Cycles of it run in little memory too; two stacks are 8 MiB each, and
-    // each thread's heap reserves 64 or 128.
+    // Cycles run in little memory too; two stacks are 8 MiB each, and the heap of each thread
+    // reserves 64 or 128 MiB.
     let setup = Setup::of(within(600)).args(&["--interval", "1", "--conf"]).arg(&path);
     let collector = setup.spawn();
-    collector.in_force(1);
+    collector.wait_loaded(1);
     let mut file = File::create(&path).unwrap();
     let rule = format!("large {word}\n").repeat(10_000);
     for _ in 0..(100 << 20) / rule.len() {
@@ -44,9 +44,9 @@ fn a_conf_of_100_megabytes_is_refused_and_the_rules_in_force_stay() {
     let len = file.metadata().unwrap().len();
     assert!(len > 99 << 20);
     drop(file);
-    collector.hear(1, "has no rule; keeping the previous 1 rules");
+    collector.wait_for_log(1, "has no rule; keeping the previous 1 rules");
     assert_eq!(collector.logged("the maximum is 4194304").len(), 1);
-    assert_eq!(collector.fresh().image("small"), truth_of("small", &[testproc.pid()]));
+    assert_eq!(collector.next_cycle().image("small"), expected_values("small", &[testproc.pid()]));
     let (status, log) = check(&path);
     assert_eq!(status, Some(1));
     assert!(log.contains("the maximum is 4194304"), "{log}");
@@ -64,7 +64,7 @@ fn garbage_lines_are_bounded() {
     let cases: [(&[u8], i32, &str); 8] = [
         (&long, 1, "2 rules for 2 images, 1 bad lines"),
         (&long, 1, ":2:1"),
-        // A line of 10 MB makes a file that is too large.
+        // A line of 10 MB makes the file too large.
         (&longest, 1, "the maximum is 4194304"),
         (b"good x\nnul a\0b\nalso y\n", 1, "psstat.conf:2:6"),
         (b"good x\0y\n", 1, "has no rule"),
@@ -82,25 +82,25 @@ fn garbage_lines_are_bounded() {
 }
 
 #[test]
-fn thousands_of_rules_are_in_force() {
-    let word = word("crowd");
+fn thousands_of_rules_are_loaded() {
+    let word = word("sleepers");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let mut text: String = (0..2_998).map(|n| format!("image{n} ^/opt/program{n}/\n")).collect();
-    text.push_str(&format!("crowd {word}\nlast (?=x)y"));
+    text.push_str(&format!("sleepers {word}\nlast (?=x)y"));
     let path = conf(&temp, &text);
     let setup = Setup::of(within(400)).args(&["--cycles", "1", "--conf"]).arg(&path);
     let mut collector = setup.spawn();
     let cycle = collector.finish().remove(0);
     assert_eq!(cycle.get("collector.rules"), 3_000);
-    assert_eq!(cycle.image("crowd"), truth_of("crowd", &[testproc.pid()]));
+    assert_eq!(cycle.image("sleepers"), expected_values("sleepers", &[testproc.pid()]));
     assert_eq!(cycle.images().len(), 3_000);
 }
 
-/// Patterns that take for ever in other programs, on a command line made for
-/// them: those that can be answered are, and the one that cannot gives up.
+/// Patterns that backtrack catastrophically in other programs, on a command line made for them: all
+/// but one are matched in linear time, and that one exceeds its step limit.
 #[test]
-fn a_rule_that_gives_up_is_named_once_and_counted() {
+fn step_limited_rule_is_logged_once_and_counted() {
     let word = word("hostile");
     let hostile =
         TestProcess::spawn(&Config::new(format!("{word}:{}!", "a".repeat(20_000)))).unwrap();
@@ -113,24 +113,27 @@ fn a_rule_that_gives_up_is_named_once_and_counted() {
         ),
     );
     let collector = Setup::with(&path).spawn();
-    collector.in_force(1);
+    collector.wait_loaded(1);
     for cycle in &collector.cycles(4)[1..] {
-        assert_eq!(cycle.image("all"), truth_of("all", &[hostile.pid(), friend.pid()]));
+        assert_eq!(cycle.image("all"), expected_values("all", &[hostile.pid(), friend.pid()]));
         assert_eq!(cycle.get("procs image=linear"), 0);
         assert_eq!(cycle.get("procs image=worst"), 0);
-        assert_eq!(cycle.image("back"), truth_of("back", &[hostile.pid()]));
+        assert_eq!(cycle.image("back"), expected_values("back", &[hostile.pid()]));
         assert_eq!(cycle.get("collector.step_limited_rules"), 1);
         assert_eq!(cycle.get("collector.panics"), 0);
     }
-    // Another such process is no news, and its rule has said all it has to.
+    // A second such process is not logged again.
     let more = TestProcess::spawn(&Config::new(format!("{word}:{}?", "a".repeat(20_000)))).unwrap();
     collector.cycle("the other", |cycle| cycle.get("procs image=all") == 3);
-    assert_eq!(collector.fresh().image("back"), truth_of("back", &[hostile.pid(), more.pid()]));
-    let told = collector.logged("exceeded its step limit");
-    assert_eq!(told.len(), 1, "{:#?}", collector.log());
-    assert!(told[0].contains("the rule of image worst in line 3"), "{told:?}");
-    // Mended, nothing is limited any more.
+    assert_eq!(
+        collector.next_cycle().image("back"),
+        expected_values("back", &[hostile.pid(), more.pid()])
+    );
+    let logged = collector.logged("exceeded its step limit");
+    assert_eq!(logged.len(), 1, "{:#?}", collector.log());
+    assert!(logged[0].contains("the rule of image worst in line 3"), "{logged:?}");
+    // After the rule is fixed, no rule is limited.
     write_conf(&path, &format!("all {word}\nworst {word}:a+$\n"));
-    collector.in_force(2);
-    assert_eq!(collector.fresh().get("collector.step_limited_rules"), 0);
+    collector.wait_loaded(2);
+    assert_eq!(collector.next_cycle().get("collector.step_limited_rules"), 0);
 }

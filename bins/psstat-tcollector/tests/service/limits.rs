@@ -1,14 +1,13 @@
-//! Less of something than the collector would like: memory, watches.
+//! Limits of memory and inotify watches.
 
 use std::process::Command;
 
 use psstat_testproc::{TempDir, oracle};
 use rustix::process::{Pid, Resource, Rlimit};
 
-use super::common::{Collector, PROGRAM, Setup, conf, testproc, truth_of, word, write_conf};
+use super::common::{Collector, PROGRAM, Setup, conf, expected_values, testproc, word, write_conf};
 
-/// From now on the collector gets no more than so much memory beyond what it
-/// has.
+/// Limits the collector's memory to this amount more than it has.
 fn allow(collector: &Collector, more: u64) {
     let has = oracle::memory(collector.pid()).unwrap().total;
     let limit = Rlimit { current: Some(has + more), maximum: Some(has + more) };
@@ -16,8 +15,8 @@ fn allow(collector: &Collector, more: u64) {
     rustix::process::prlimit(pid, Resource::As, limit).unwrap();
 }
 
-/// What a program that gets no more memory can do is to say so and end; with
-/// 0, so that tcollector starts it again at once.
+/// When an allocation fails, the program can only log it and exit; with 0, so that tcollector
+/// restarts it at once.
 #[test]
 fn out_of_memory_exits_0() {
     let word = word("greedy");
@@ -25,8 +24,8 @@ fn out_of_memory_exits_0() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("greedy {word}\n"));
     let mut enough = Setup::with(&path).spawn();
-    // With one arena: glibc sets 64 MiB of address space aside for each further one,
-    // where a thread that has one finds what the limit does not allow.
+    // With one arena: glibc reserves 64 MiB of address space for each further one, in which its
+    // thread could allocate more than the limit.
     let mut short = Setup::with(&path).env("MALLOC_ARENA_MAX", "1").spawn();
     for collector in [&enough, &short] {
         assert_eq!(collector.cycles(2)[1].get("procs image=greedy"), 1);
@@ -36,35 +35,34 @@ fn out_of_memory_exits_0() {
     greedy.stretch_title(&word, 7 << 20).unwrap();
     greedy.quiesce().unwrap();
     assert_eq!(short.end(), Some(0), "{:#?}", short.log());
-    // Told by Rust's runtime, which may add a note of its own.
+    // The message is from Rust's runtime, which may add a note.
     let mut log = short.log();
     log.retain(|line| !line.starts_with("note: "));
     assert_eq!(log.len(), 2, "{log:#?}");
     assert!(log[1].starts_with("memory allocation of"), "{log:#?}");
-    // All it printed was right until then; where it is enough it goes on.
+    // All output until then was correct; with enough memory it continues.
     for cycle in short.finished() {
         assert_eq!(cycle.get("procs image=greedy"), 1);
     }
-    let truth = truth_of("greedy", &[greedy.pid()]);
+    let expected = expected_values("greedy", &[greedy.pid()]);
     for _ in 0..3 {
-        assert_eq!(enough.fresh().image("greedy"), truth);
+        assert_eq!(enough.next_cycle().image("greedy"), expected);
     }
     assert_eq!(enough.log().len(), 1, "{:#?}", enough.log());
     enough.signal(rustix::process::Signal::TERM);
     assert_eq!(enough.end(), Some(0));
 }
 
-/// From the start: it does its work, or it says why not and prints nothing
-/// that is wrong.
+/// From the start: it works, or it logs the reason and prints nothing that is wrong.
 #[test]
-fn under_any_limit_of_memory_numbers_are_right_or_absent() {
+fn memory_limits_never_cause_wrong_values() {
     let word = word("small");
     let mut small = testproc(&word);
     small.tcp_pairs(3).unwrap();
     small.quiesce().unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("small {word}\n"));
-    let truth = truth_of("small", &[small.pid()]);
+    let expected = expected_values("small", &[small.pid()]);
     let mut worked = Vec::new();
     // KiB of address space.
     for limit in [4_000, 8_000, 10_000, 12_000, 14_000, 16_000, 20_000, 40_000, 400_000] {
@@ -75,14 +73,14 @@ fn under_any_limit_of_memory_numbers_are_right_or_absent() {
         let status = collector.end();
         let cycles = collector.finished();
         for cycle in &cycles {
-            assert_eq!(cycle.image("small"), truth, "{limit} KiB");
+            assert_eq!(cycle.image("small"), expected, "{limit} KiB");
         }
         let log = collector.log();
         assert!(log.len() <= 3, "{limit} KiB: {status:?} {log:#?}");
         worked.push((limit, status, cycles.len()));
     }
-    // Below some size not even the C library's loader or Rust's runtime come
-    // so far that it could end with 0.
+    // Below some size not even the C library's loader or Rust's runtime get to the point where the
+    // program could exit with 0.
     assert_eq!(worked.last(), Some(&(400_000, Some(0), 1)), "{worked:?}");
     assert_eq!(worked[0].2, 0, "{worked:?}");
     for (limit, status, cycles) in worked {
@@ -90,9 +88,9 @@ fn under_any_limit_of_memory_numbers_are_right_or_absent() {
     }
 }
 
-/// Without a watch the conf is looked at from time to time.
+/// Without a watch the config file is polled.
 #[test]
-fn without_inotify_watches_a_changed_conf_is_taken_all_the_same() {
+fn reload_works_without_inotify_watches() {
     let word = word("unwatched");
     let mut other = testproc(&word);
     other.open_files(3).unwrap();
@@ -113,19 +111,19 @@ fn without_inotify_watches_a_changed_conf_is_taken_all_the_same() {
         write_conf(&path, &format!("unwatched {word}\n"));
         let setup = Setup::of(shell).env("PSSTAT_INTERVAL", "1");
         let collector = setup.arg("--conf").arg(&path).spawn();
-        collector.in_force(1);
-        assert_eq!(collector.fresh().images(), ["unwatched"]);
+        collector.wait_loaded(1);
+        assert_eq!(collector.next_cycle().images(), ["unwatched"]);
         write_conf(&path, &format!("unwatched {word}\nsecond {word}\n"));
-        collector.in_force(2);
-        let cycle = collector.fresh();
+        collector.wait_loaded(2);
+        let cycle = collector.next_cycle();
         assert_eq!(cycle.images(), ["second", "unwatched"]);
         assert_eq!(cycle.get("procs image=second"), 1);
         assert_eq!(cycle.get("collector.conf_loaded"), 1);
-        // In a user namespace its capabilities are worth nothing outside.
+        // In a user namespace its capabilities do not apply to processes outside.
         let others = [": loaded ", "permission denied for /proc"];
         let log = collector.log();
         let rest = log.iter().filter(|line| !others.iter().any(|other| line.contains(other)));
         assert!(rest.count() <= 1, "{log:#?}");
-        collector.on_time();
+        collector.assert_on_time();
     }
 }

@@ -1,10 +1,10 @@
-//! The printed values are equal to what is known of the processes.
+//! The printed values are equal to the known values of the processes.
 
 use std::time::Instant;
 
 use psstat_testproc::{Config, Io, Kind, TempDir, TestProcess, oracle};
 
-use super::common::{Collector, Cycle, Setup, conf, mean_load, testproc, truth_of, word};
+use super::common::{Collector, Cycle, Setup, conf, expected_values, mean_load, testproc, word};
 
 fn has_ipv6() -> bool {
     let there = std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| !text.is_empty());
@@ -20,9 +20,9 @@ fn idle(cycle: &Cycle, image: &str) {
 }
 
 #[test]
-fn every_value_is_equal_to_the_truth() {
+fn every_value_matches_the_oracle() {
     let (web, db) = (word("web"), word("db"));
-    // Longer than what a page holds, and decided at its end.
+    // Longer than a page; the rule matches at its end.
     let long = format!("--classpath={}", "lib/part.jar:".repeat(600));
     let mut first = TestProcess::spawn(&Config::new(&web).arg(&long).arg("role=first")).unwrap();
     let mut second = TestProcess::spawn(&Config::new(&web).arg("role=second")).unwrap();
@@ -42,7 +42,7 @@ fn every_value_is_equal_to_the_truth() {
     second.unix_pairs(4).unwrap();
     second.unix_dgram_pairs(2).unwrap();
     second.read_bytes(70_000, 7).unwrap();
-    // Both own it: one socket of their image, one of each image of their own.
+    // Both processes own it: it counts once in their common image, and once in the image of each.
     first.share_socket(Kind::Tcp, &mut second).unwrap();
     third.mmap_touch(20 << 20).unwrap();
     third.open_files(300).unwrap();
@@ -58,8 +58,8 @@ fn every_value_is_equal_to_the_truth() {
         ("db", &[three]),
         ("none", &[]),
     ];
-    let truth = || images.map(|(image, pids)| truth_of(image, pids));
-    let before = truth();
+    let expected = || images.map(|(image, pids)| expected_values(image, pids));
+    let before = expected();
     let resident = images.map(|(_, pids)| {
         let each = pids.iter().map(|&pid| oracle::memory(pid).unwrap().resident);
         each.sum::<u64>().cast_signed()
@@ -69,26 +69,26 @@ fn every_value_is_equal_to_the_truth() {
     let text = format!(
         "web {web}\nweb/first {web} .*role=first$\nweb/second {web} role=sec\n\
          db ^{db} \nweb {web} .*role=fir\nnone {}\n",
-        word("nobody")
+        word("unused")
     );
     let mut collector = Setup::with(&conf(&temp, &text)).args(&["--cycles", "3"]).spawn();
     let cycles = collector.finish();
-    assert_eq!(truth(), before, "the testprocs did not keep still");
+    assert_eq!(expected(), before, "the testprocs did not keep still");
 
     assert_eq!(cycles.len(), 3);
     for cycle in &cycles {
         assert_eq!(cycle.images(), ["db", "none", "web", "web/first", "web/second"]);
-        for ((image, _), truth) in images.iter().zip(&before) {
-            assert_eq!(&cycle.image(image), truth);
+        for ((image, _), expected) in images.iter().zip(&before) {
+            assert_eq!(&cycle.image(image), expected);
             idle(cycle, image);
         }
         for ((image, pids), resident) in images.iter().zip(resident) {
-            // A few pages may go meanwhile, of those that it shares with others.
+            // A few pages that it shares with other processes may be reclaimed meanwhile.
             let slack = (pids.len() as i64) << 19;
             let printed = cycle.get(&format!("mem image={image} type=resident"));
             assert!(printed.abs_diff(resident) <= slack as u64, "{printed} against {resident}");
         }
-        // The same by what the test processes were told to do, not by their /proc.
+        // The same according to the commands of the test processes instead of their /proc files.
         let io = first.expected_io().unwrap() + second.expected_io().unwrap();
         assert_eq!(printed_io(cycle, "web"), io);
         assert_eq!(cycle.get("fd image=db type=open") as u64, known[2].fds);
@@ -112,11 +112,11 @@ fn printed_io(cycle: &Cycle, image: &str) -> Io {
 }
 
 #[test]
-fn an_image_without_a_process_has_every_metric_from_the_first_cycle() {
+fn empty_image_has_every_metric_from_the_first_cycle() {
     let temp = TempDir::new().unwrap();
-    let conf = conf(&temp, &format!("none {}\n", word("nobody")));
+    let conf = conf(&temp, &format!("none {}\n", word("unused")));
     let cycles = Setup::with(&conf).arg("--once").spawn().finish();
-    let mut expected: Vec<String> = truth_of("none", &[]).into_keys().collect();
+    let mut expected: Vec<String> = expected_values("none", &[]).into_keys().collect();
     expected.extend(["pcpu image=none".into(), "mem image=none type=resident".into()]);
     expected.sort();
     assert_eq!(cycles[0].series("none"), expected);
@@ -125,8 +125,7 @@ fn an_image_without_a_process_has_every_metric_from_the_first_cycle() {
     idle(&cycles[0], "none");
 }
 
-/// What happens between cycles: work, a child that is reaped, a life that ends,
-/// and one that begins.
+/// Between cycles: I/O, a child that is reaped, a process that exits, and one that starts.
 #[test]
 fn counters_keep_exited_processes() {
     let word = word("job");
@@ -135,8 +134,8 @@ fn counters_keep_exited_processes() {
     let mut child = parent.fork_child(&Config::new(&word)).unwrap();
     let temp = TempDir::new().unwrap();
     let collector = Setup::with(&conf(&temp, &format!("job {word}\n"))).spawn();
-    collector.in_force(1);
-    let cycle = collector.fresh();
+    collector.wait_loaded(1);
+    let cycle = collector.next_cycle();
     assert_eq!(cycle.get("procs image=job"), 3);
     let sum = |testprocs: &[&TestProcess]| {
         testprocs
@@ -149,38 +148,38 @@ fn counters_keep_exited_processes() {
 
     child.write_bytes(5_000_000, 50).unwrap();
     alone.read_bytes(300_000, 3).unwrap();
-    let cycle = collector.fresh();
+    let cycle = collector.next_cycle();
     assert_eq!(printed_io(&cycle, "job"), sum(&[&parent, &alone, &child]));
 
-    // The parent gets the child's io, which is in the sum already; what the
-    // other one did stays, but for the command that told it to exit.
-    let gone = alone.expected_io().unwrap();
+    // The parent inherits the child's I/O, which is in the sum already; that of the other process
+    // is kept, except for the command that made it exit.
+    let exited = alone.expected_io().unwrap();
     child.exit(0).unwrap();
     parent.wait(child).unwrap();
     alone.exit(0).unwrap();
     alone.reap().unwrap();
-    let cycle = collector.fresh();
+    let cycle = collector.next_cycle();
     assert_eq!(cycle.get("procs image=job"), 1);
-    let (printed, known) = (printed_io(&cycle, "job"), sum(&[&parent]) + gone);
+    let (printed, known) = (printed_io(&cycle, "job"), sum(&[&parent]) + exited);
     assert_eq!((printed.wchar, printed.syscw), (known.wchar, known.syscw));
     let about = known.rchar..=known.rchar + 100;
     assert!(about.contains(&printed.rchar), "{} is not in {about:?}", printed.rchar);
 
-    // One that starts counts from its birth.
+    // A process that starts is counted from its start.
     let mut late = testproc(&word);
     late.write_bytes(77_777, 7).unwrap();
-    let again = collector.fresh();
+    let again = collector.next_cycle();
     assert_eq!(again.get("procs image=job"), 2);
     let expected = late.expected_io().unwrap();
     let now = printed_io(&again, "job");
     assert_eq!(now.wchar, printed.wchar + expected.wchar);
     assert_eq!(now.syscw, printed.syscw + expected.syscw);
 
-    // Nobody is left: gauges are 0, counters stay.
+    // Without processes, gauges are 0 and counters keep their value.
     drop(late);
     parent.exit(0).unwrap();
     parent.reap().unwrap();
-    let last = collector.fresh();
+    let last = collector.next_cycle();
     for (series, value) in last.image("job") {
         if series.starts_with("io ") {
             assert!(value >= again.get(&series), "{series} fell");
@@ -191,31 +190,31 @@ fn counters_keep_exited_processes() {
 }
 
 #[test]
-fn sockets_that_come_and_go_are_followed() {
+fn opened_and_closed_sockets_are_counted() {
     let word = word("peer");
     let mut peer = testproc(&word);
     let temp = TempDir::new().unwrap();
     let collector = Setup::with(&conf(&temp, &format!("peer {word}\n"))).spawn();
-    collector.in_force(1);
+    collector.wait_loaded(1);
     let net = |cycle: &Cycle| {
         ["tcp", "udp", "unix"].map(|kind| cycle.get(&format!("net image=peer type={kind}")))
     };
-    assert_eq!(net(&collector.fresh()), [0, 0, 0]);
+    assert_eq!(net(&collector.next_cycle()), [0, 0, 0]);
     peer.tcp_pairs(20).unwrap();
     peer.udp_connected(5).unwrap();
-    assert_eq!(net(&collector.fresh()), [40, 5, 0]);
+    assert_eq!(net(&collector.next_cycle()), [40, 5, 0]);
     peer.close_sockets(Kind::Tcp, 20).unwrap();
     peer.unix_pairs(3).unwrap();
-    assert_eq!(net(&collector.fresh()), [0, 5, 6]);
+    assert_eq!(net(&collector.next_cycle()), [0, 5, 6]);
     peer.leader_exit().unwrap();
-    let cycle = collector.fresh();
+    let cycle = collector.next_cycle();
     assert_eq!(net(&cycle), [0, 5, 6], "of a process whose leader has exited");
     assert_eq!(cycle.get("procs image=peer"), 1);
     assert_eq!(cycle.get("fd image=peer type=open") as u64, oracle::fds(peer.tid()).unwrap());
 }
 
 #[test]
-fn pcpu_is_near_the_known_load() {
+fn pcpu_matches_the_load() {
     let (one, two) = (word("one"), word("two"));
     let mut burners = [(testproc(&one), 30.0, 1), (testproc(&two), 10.0, 2)];
     for (burner, percent, threads) in &mut burners {
@@ -224,8 +223,8 @@ fn pcpu_is_near_the_known_load() {
     let temp = TempDir::new().unwrap();
     let text = format!("one {one}\ntwo {two}\n");
     let collector = Setup::with(&conf(&temp, &text)).spawn();
-    // The load by the scheduler's own account, over the time of five windows: a
-    // busy machine may give a burner less than it wants, and then more.
+    // The load according to the scheduler, over the time of five windows: a busy machine may give a
+    // test process less time than it needs, and more afterwards.
     let read = || [0, 1].map(|at: usize| oracle::cpu_time(burners[at].0.pid()).unwrap());
     collector.cycles(1);
     let (begin, before) = (Instant::now(), read());
@@ -239,10 +238,10 @@ fn pcpu_is_near_the_known_load() {
     }
 }
 
-/// The program of 2014 left a space behind the last argument, and its confs
-/// may ask for that one or for its absence.
+/// The program of 2014 added a space after the last argument, and its rules may require the space
+/// or its absence.
 #[test]
-fn a_rule_may_want_the_closing_space_or_not() {
+fn rule_may_match_trailing_space() {
     let word = word("space");
     let _testproc = TestProcess::spawn(&Config::new(&word).arg("lrh")).unwrap();
     let temp = TempDir::new().unwrap();
@@ -251,14 +250,14 @@ fn a_rule_may_want_the_closing_space_or_not() {
     assert_eq!(["with", "without"].map(|image| cycle.get(&format!("procs image={image}"))), [1, 1]);
 }
 
-/// The collector itself is a process like any other.
+/// The collector can match its own process.
 #[test]
 fn collector_can_be_an_image() {
     let temp = TempDir::new().unwrap();
     let conf = conf(&temp, &format!("self psstat-tcollector .*{}\n", temp.path().display()));
     let collector: Collector = Setup::with(&conf).spawn();
-    collector.in_force(1);
-    let cycle = collector.fresh();
+    collector.wait_loaded(1);
+    let cycle = collector.next_cycle();
     assert_eq!(cycle.get("procs image=self"), 1);
     assert!(cycle.get("io image=self type=rchar") > 0);
     assert!(cycle.get("collector.rss") > 0 && cycle.number("collector.wall") >= 1000.0);

@@ -1,7 +1,5 @@
-//! The real program, run as tcollector runs it and in every other way that its
-//! options allow, beside processes whose behaviour is known.
-//!
-//! `common` runs the collector and holds each of its lines against
+//! Tests of the real program, run as tcollector runs it and with all its options, on processes
+//! whose behavior is known. `common` runs the collector and checks each of its lines against
 //! tcollector's rules, in every test.
 
 mod common;
@@ -18,8 +16,8 @@ mod live_values;
 mod mounts;
 mod options;
 mod pid_namespace;
+mod privileges;
 mod reload;
-mod rights;
 mod security;
 mod tcollector;
 mod torn_reads;

@@ -1,4 +1,4 @@
-//! The options, as arguments and as variables, and what follows from wrong ones.
+//! Options, as arguments and variables, and errors in them.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use psstat_testproc::TempDir;
 use super::common::{PROGRAM, Setup, conf, is_root, outcome, testproc, word};
 
 #[test]
-fn wrong_options_end_with_2_and_say_why() {
+fn invalid_options_exit_2_with_a_reason() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, "any x\n");
     for (wrong, says) in [
@@ -55,23 +55,23 @@ fn wrong_options_end_with_2_and_say_why() {
     }
 }
 
-/// Every errno of opening the procfs was a wrong option, and cost an hour of data:
-/// of too many open files as well, and of a `/proc` that nobody named.
+/// Every error of opening the procfs was a usage error, and cost an hour of data, even for too many
+/// open files and for the default `/proc`.
 #[test]
 fn valid_options_are_accepted() {
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("none {}\n", word("nobody")));
+    let path = conf(&temp, &format!("none {}\n", word("unused")));
     for limit in 3..=24 {
         let mut shell = Command::new("/bin/sh");
         let script = format!("ulimit -n {limit}; exec \"$@\"");
         shell.args(["-c", &script, "sh", PROGRAM, "--once", "--proc", "/proc", "--conf"]);
         let (status, out, log) = outcome(shell.env_clear().arg(&path));
-        // With fewer the loader finds no library, and it has not begun.
+        // With fewer, the loader finds no library, and the program does not start.
         let began = !log.contains("error while loading shared libraries");
         assert!(!began || status == Some(0), "{limit}: {status:?} {log}");
         assert!(!log.is_empty() && (!out.is_empty() || log.lines().count() == 1), "{limit}: {log}");
     }
-    // Not mounted yet: images without a process would be made up.
+    // Not mounted yet: values of 0 would be wrong.
     let mut shell = Command::new("unshare");
     let script = "mount -t tmpfs tmpfs /proc && exec \"$@\"";
     shell.args(["--mount", "sh", "-c", script, "sh", PROGRAM, "--once", "--conf"]).arg(&path);
@@ -84,7 +84,7 @@ fn valid_options_are_accepted() {
 }
 
 #[test]
-fn help_names_each_option_and_its_variable() {
+fn help_lists_options_and_variables() {
     let (status, help, log) = outcome(Command::new(PROGRAM).env_clear().arg("--help"));
     assert_eq!((status, log.as_str()), (Some(0), ""));
     for option in [
@@ -112,9 +112,9 @@ fn help_names_each_option_and_its_variable() {
     assert_eq!(version, format!("psstat-tcollector {}\n", env!("CARGO_PKG_VERSION")));
 }
 
-/// tcollector gives no arguments: everything can be said by variables.
+/// tcollector passes no arguments: every option has a variable.
 #[test]
-fn each_variable_does_what_its_option_does() {
+fn variables_work_like_options() {
     let word = word("var");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -132,7 +132,7 @@ fn each_variable_does_what_its_option_does() {
     let mut cycles: Vec<_> = collectors.iter_mut().map(super::common::Collector::finish).collect();
     assert_eq!(cycles[0].len(), 2);
     for line in collectors[1].printed() {
-        // The order that tags have in all lines: the metric's own, then these.
+        // The order of tags in all lines: those of the metric, then these.
         assert!(line.ends_with(" dc=ams3 rack=b/7"), "{line}");
     }
     assert_eq!(cycles[1][0].get("procs image=var dc=ams3 rack=b/7"), 1);
@@ -141,7 +141,7 @@ fn each_variable_does_what_its_option_does() {
         let memory = psstat_testproc::oracle::memory(testproc.pid()).unwrap();
         let bytes = if kind == "total" { memory.total } else { memory.resident } as i64;
         let series = format!("mem image=var type={kind}");
-        // Some pages may go meanwhile; the size stays.
+        // Some pages may be reclaimed meanwhile; the size is constant.
         let slack = if kind == "total" { 0 } else { 128 * page };
         let (pages, printed) = (cycles[2][0].get(&series), cycles[3][0].get(&series));
         assert!((pages * page - bytes).abs() <= slack, "{pages} pages against {bytes}");
@@ -151,7 +151,7 @@ fn each_variable_does_what_its_option_does() {
     assert!(debug.iter().any(|line| line.contains("up to 0 fds")), "{debug:#?}");
     assert_eq!(cycles[4].remove(0).get("procs image=var"), 1);
 
-    // A procfs elsewhere: a copy with one process.
+    // Another procfs: a capture with one process.
     let copy = temp.join("copy");
     super::faults::copy_process(testproc.pid(), &copy.join(testproc.pid().to_string()));
     let mut elsewhere = once().env("PSSTAT_PROC", &copy).spawn();
@@ -169,32 +169,32 @@ fn each_variable_does_what_its_option_does() {
 }
 
 #[test]
-fn the_variables_about_the_owner_do_what_the_options_do() {
+fn owner_variables_work_like_options() {
     let word = word("owned");
     let _testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("owned {word}\n"));
     if !is_root() {
-        return println!("skipped: giving the conf to another user needs root");
+        return println!("skipped: chown of the config file needs root");
     }
     std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
     let once = || Setup::bare().env("PSSTAT_CONF", &path).env("PSSTAT_ONCE", "true");
-    for (strict, owner, complaints, rules) in
+    for (strict, owner, diagnostics, rules) in
         [("false", "4320", 1, 1), ("true", "4320", 1, 0), ("true", "4321", 0, 1), ("", "", 1, 1)]
     {
         let setup = once().env("PSSTAT_STRICT_OWNER", strict).env("PSSTAT_CONF_OWNER", owner);
         let mut collector = setup.spawn();
         let cycle = collector.finish().remove(0);
         assert_eq!(cycle.get("collector.rules"), rules, "{strict} {owner}");
-        let told = collector.logged("uid 4321");
-        assert_eq!(told.len(), complaints, "{strict} {owner}: {:#?}", collector.log());
-        assert!(told.iter().all(|line| line.contains(owner)), "{told:?}");
+        let logged = collector.logged("uid 4321");
+        assert_eq!(logged.len(), diagnostics, "{strict} {owner}: {:#?}", collector.log());
+        assert!(logged.iter().all(|line| line.contains(owner)), "{logged:?}");
     }
 }
 
-/// `PSSTAT_CYCLES=` in /etc/default/psstat was a wrong option, and cost an hour.
+/// `PSSTAT_CYCLES=` in /etc/default/psstat was a usage error, and cost an hour of data.
 #[test]
-fn an_empty_variable_counts_as_none() {
+fn empty_variables_are_ignored() {
     let word = word("empty");
     let _testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -212,7 +212,7 @@ fn an_empty_variable_counts_as_none() {
 }
 
 #[test]
-fn the_conf_of_the_class() {
+fn default_path_contains_the_class() {
     let class = word("class");
     let path = format!("/{class}/shared/conf/psstat.conf: cannot be read");
     for setup in [
@@ -225,7 +225,7 @@ fn the_conf_of_the_class() {
         let checked = collector.printed().is_empty();
         assert_eq!(status, Some(i32::from(checked)));
     }
-    // Without any: the host's name, less what follows a dot and its number.
+    // The default: the host name up to its first dot, without trailing digits.
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let first = host.split('.').next().unwrap();
     let name = first.trim_end_matches(char::is_numeric);

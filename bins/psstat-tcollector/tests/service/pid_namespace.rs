@@ -1,4 +1,4 @@
-//! Processes in a pid namespace, seen from within and from without.
+//! Processes in a pid namespace, read from inside and from outside.
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use psstat_testproc::{TempDir, oracle};
 
-use super::common::{PROGRAM, Setup, conf, mean_load, truth_of, until, word};
+use super::common::{PROGRAM, Setup, conf, expected_values, mean_load, until, word};
 
-/// In a pid namespace with a procfs of its own, a shell that is pid 1 there.
-/// The namespace ends with the command, and the command with the test.
+/// A shell that is pid 1 of a new pid namespace with its procfs. The namespace ends with the
+/// command, and the command with the test.
 fn in_namespace(script: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"]);
@@ -29,15 +29,15 @@ fn is_permitted() -> bool {
     permitted
 }
 
-/// The processes with this command line, by their pid in their own namespace.
-fn by_inner_pid(command_line: &[&str]) -> BTreeMap<u32, u32> {
-    let wanted: String = command_line.iter().map(|arg| format!("{arg}\0")).collect();
+/// The processes with this command line, by their pid in their namespace.
+fn pids_in_namespace(command_line: &[&str]) -> BTreeMap<u32, u32> {
+    let expected: String = command_line.iter().map(|arg| format!("{arg}\0")).collect();
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        if oracle::cmdline(pid).is_ok_and(|text| text == wanted.as_bytes())
+        if oracle::cmdline(pid).is_ok_and(|text| text == expected.as_bytes())
             && let Ok(pids) = oracle::status_field(pid, "NSpid")
         {
             let inner = pids.split_whitespace().next_back().unwrap();
@@ -47,34 +47,33 @@ fn by_inner_pid(command_line: &[&str]) -> BTreeMap<u32, u32> {
     found
 }
 
-/// Waits until as many processes with this command line sleep, and gives them: such
-/// a process has its command line before it has loaded its libraries.
-fn asleep(command_line: &[&str], count: usize) -> BTreeMap<u32, u32> {
+/// Waits until `count` processes with this command line sleep, and returns them. A process has its
+/// command line before it has loaded its libraries.
+fn wait_asleep(command_line: &[&str], count: usize) -> BTreeMap<u32, u32> {
     let mut pids = BTreeMap::new();
     until("they sleep", || {
-        pids = by_inner_pid(command_line);
+        pids = pids_in_namespace(command_line);
         pids.len() == count
             && pids.values().all(|&pid| oracle::state(pid).is_ok_and(|state| state == 'S'))
     });
     pids
 }
 
-/// A time to sleep for, which no other process of the machine asks for.
-fn sleep_of(name: &str) -> String {
+/// A unique time to sleep, which no other process of the machine uses.
+fn unique_sleep_time(name: &str) -> String {
     let digits = word(name).bytes().filter(u8::is_ascii_digit).map(char::from).collect::<String>();
     format!("86400.{digits}")
 }
 
 #[test]
-fn pids_below_ten_count_like_any_other() {
+fn pids_below_ten_are_counted() {
     if !is_permitted() {
         return;
     }
-    let sleep = sleep_of("within");
+    let sleep = unique_sleep_time("within");
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("low ^sleep {sleep}$\nfirst psstat-tcollector .*--debug\n"));
-    // The shell's place, pid 1, becomes the collector's. The mark is the test's word
-    // that all of them sleep.
+    // The collector replaces the shell, pid 1. The file tells the shell that all of them sleep.
     let mark = temp.join("asleep");
     let script = format!(
         "for i in 2 3 4 5 6 7 8 9; do sleep {sleep} & done; \
@@ -85,18 +84,18 @@ fn pids_below_ten_count_like_any_other() {
     command.arg(PROGRAM);
     let setup = Setup::of(command).env("PSSTAT_INTERVAL", "1");
     let collector = setup.args(&["--debug", "--conf"]).arg(&path).spawn();
-    let pids = asleep(&["sleep", &sleep], 8);
+    let pids = wait_asleep(&["sleep", &sleep], 8);
     std::fs::write(&mark, "").unwrap();
     let cycle = collector.cycles(2).remove(1);
     assert_eq!(pids.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8, 9]);
     let pids: Vec<u32> = pids.into_values().collect();
-    assert_eq!(cycle.image("low"), truth_of("low", &pids));
+    assert_eq!(cycle.image("low"), expected_values("low", &pids));
     assert_eq!(cycle.get("procs image=first"), 1, "pid 1");
     assert_eq!(collector.logged("CPU from the CPU clock").len(), 1, "{:#?}", collector.log());
     assert!(cycle.printed("pcpu image=first").is_some());
 }
 
-/// A pid namespace; gone with all its processes when dropped.
+/// A pid namespace; dropping it kills all its processes.
 struct Namespace(Child);
 
 impl Drop for Namespace {
@@ -107,11 +106,11 @@ impl Drop for Namespace {
 }
 
 #[test]
-fn another_namespace_is_read_through_its_procfs() {
+fn other_pid_namespace_is_read_by_its_procfs() {
     if !is_permitted() {
         return;
     }
-    let (sleep, load) = (sleep_of("without"), word("load"));
+    let (sleep, load) = (unique_sleep_time("without"), word("load"));
     // Two sockets that all of them share.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -125,21 +124,24 @@ fn another_namespace_is_read_through_its_procfs() {
     let namespace = Namespace(command.spawn().unwrap());
     drop(command);
     let command_line = ["sleep", &sleep];
-    let pids = asleep(&command_line, 8);
+    let pids = wait_asleep(&command_line, 8);
     assert_eq!(pids.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
     let mut burner = BTreeMap::new();
     until("it burns", || {
-        burner = by_inner_pid(&["sh", "-c", "while :; do :; done", &load]);
+        burner = pids_in_namespace(&["sh", "-c", "while :; do :; done", &load]);
         !burner.is_empty()
     });
     let burner = burner[&9];
     let first = pids[&1];
     let pids: Vec<u32> = pids.into_values().collect();
-    let truth = truth_of("calm", &pids);
-    assert_eq!((truth["net image=calm type=tcp"], truth["net image=calm type=unix"]), (1, 1));
+    let expected = expected_values("quiet", &pids);
+    assert_eq!(
+        (expected["net image=quiet type=tcp"], expected["net image=quiet type=unix"]),
+        (1, 1)
+    );
 
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("calm ^sleep {sleep}$\nbusy {load}$\n"));
+    let path = conf(&temp, &format!("quiet ^sleep {sleep}$\nbusy {load}$\n"));
     let proc = format!("/proc/{first}/root/proc");
     let collector = Setup::with(&path).args(&["--debug", "--proc", &proc]).spawn();
     collector.cycles(1);
@@ -147,20 +149,20 @@ fn another_namespace_is_read_through_its_procfs() {
     let cycles = collector.cycles(4);
     let (time, after) = (begin.elapsed(), oracle::cpu_time(burner).unwrap());
     for cycle in &cycles {
-        assert_eq!(cycle.image("calm"), truth);
+        assert_eq!(cycle.image("quiet"), expected);
         assert_eq!(cycle.get("procs image=busy"), 1);
-        assert_eq!(cycle.get("collector.processes"), 9, "nobody else lives there");
+        assert_eq!(cycle.get("collector.processes"), 9, "no other processes there");
     }
     let load = 100.0 * (after - before).as_secs_f64() / time.as_secs_f64();
-    // A busy machine gives it more in one second than in another.
+    // On a busy machine the load varies from second to second.
     let mean = mean_load(&cycles[1..], "busy");
     assert!((mean - load).abs() < 20.0 && mean > 1.0, "{mean} % printed, {load} % burnt");
     assert_eq!(collector.logged("CPU from stat (ticks)").len(), 1, "{:#?}", collector.log());
 
-    // It goes with all that live there, and the collector lives on.
+    // The namespace ends with all its processes, and the collector continues.
     drop(namespace);
-    let cycle = collector.cycle("all are gone", |cycle| {
-        (cycle.get("procs image=calm"), cycle.get("procs image=busy")) == (0, 0)
+    let cycle = collector.cycle("all have exited", |cycle| {
+        (cycle.get("procs image=quiet"), cycle.get("procs image=busy")) == (0, 0)
     });
-    assert_eq!(cycle.get("io image=calm type=rchar"), truth["io image=calm type=rchar"]);
+    assert_eq!(cycle.get("io image=quiet type=rchar"), expected["io image=quiet type=rchar"]);
 }

@@ -1,4 +1,4 @@
-//! A conf that is changed in every way there is, while the collector runs.
+//! A config file that is changed in every possible way while the collector runs.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -12,20 +12,21 @@ use psstat_matcher::watcher::SETTLE_TIME;
 use psstat_testproc::{TempDir, TestProcess};
 use rustix::process::Signal;
 
-use super::common::{Collector, PROGRAM, Setup, conf, testproc, truth_of, until, word, write_conf};
+use super::common::{
+    Collector, PROGRAM, Setup, conf, expected_values, testproc, until, word, write_conf,
+};
 
-/// A change is in force within a second, which is a cycle; a busy machine may take
-/// a few. In cycles, since these stand still with a machine that does.
+/// A change is loaded within a second, which is one cycle, or a few on a busy machine. Counted in
+/// cycles, which are delayed as well if the machine stalls.
 const SOON: usize = 4;
 
-/// A folder with the conf, its path as the collector knows it, and a new text
-/// for it.
+/// A directory with the config file, its path for the collector, and its new text.
 struct Scene<'s> {
-    folder: &'s Path,
+    directory: &'s Path,
     conf: &'s Path,
     new: &'s str,
     collector: &'s Collector,
-    /// The longest pause of who writes it.
+    /// The longest pause of the writer.
     paused: Cell<Duration>,
 }
 
@@ -37,31 +38,30 @@ impl Scene<'_> {
     }
 }
 
-/// Puts the first text where the collector finds it, and gives its path.
+/// Writes the first text and returns its path for the collector.
 type Begin = fn(&Path, &str) -> PathBuf;
 /// Changes it.
 type Change = fn(&Scene<'_>);
 
-fn plain(folder: &Path, text: &str) -> PathBuf {
-    let path = folder.join("psstat.conf");
+fn plain(directory: &Path, text: &str) -> PathBuf {
+    let path = directory.join("psstat.conf");
     write_conf(&path, text);
     path
 }
 
-/// `current` leads to the folder of the release in use.
-fn releases(folder: &Path, text: &str) -> PathBuf {
-    std::fs::create_dir(folder.join("release-1")).unwrap();
-    write_conf(&folder.join("release-1/psstat.conf"), text);
-    symlink("release-1", folder.join("current")).unwrap();
-    folder.join("current/psstat.conf")
+/// `current` is a link to the directory of the current release.
+fn releases(directory: &Path, text: &str) -> PathBuf {
+    std::fs::create_dir(directory.join("release-1")).unwrap();
+    write_conf(&directory.join("release-1/psstat.conf"), text);
+    symlink("release-1", directory.join("current")).unwrap();
+    directory.join("current/psstat.conf")
 }
 
 fn in_place(scene: &Scene<'_>) {
     std::fs::write(scene.conf, scene.new).unwrap();
 }
 
-/// As a slow copy does: what is there in between is no conf, though each line
-/// of it would be a good one.
+/// A slow copy: the partial file must not be loaded, though each of its lines would be valid.
 fn in_pieces(scene: &Scene<'_>) {
     let mut file = File::create(scene.conf).unwrap();
     for piece in scene.new.as_bytes().chunks(7) {
@@ -70,7 +70,7 @@ fn in_pieces(scene: &Scene<'_>) {
     }
 }
 
-/// One that opens and closes the file for each line, as `echo >>` does.
+/// A writer that opens and closes the file for each line, as `echo >>` does.
 fn line_by_line(scene: &Scene<'_>) {
     File::create(scene.conf).unwrap();
     for line in scene.new.split_inclusive('\n') {
@@ -81,59 +81,59 @@ fn line_by_line(scene: &Scene<'_>) {
     }
 }
 
-/// An editor writes another file and renames it over the first.
+/// An editor that writes another file and renames it.
 fn renamed_over(scene: &Scene<'_>) {
-    let temporary = scene.folder.join(".psstat.conf.swp");
+    let temporary = scene.directory.join(".psstat.conf.swp");
     write_conf(&temporary, scene.new);
     std::fs::rename(&temporary, scene.conf).unwrap();
 }
 
-/// An editor that keeps the old one.
-fn with_a_backup(scene: &Scene<'_>) {
-    std::fs::rename(scene.conf, scene.folder.join("psstat.conf~")).unwrap();
+/// An editor that keeps a backup.
+fn with_backup(scene: &Scene<'_>) {
+    std::fs::rename(scene.conf, scene.directory.join("psstat.conf~")).unwrap();
     write_conf(scene.conf, scene.new);
 }
 
-/// `mv` of a backup, which is older than what it replaces.
+/// `mv` of a backup, which is older than the file that it replaces.
 fn older_file(scene: &Scene<'_>) {
-    let old = scene.folder.join("backup");
+    let old = scene.directory.join("backup");
     write_conf(&old, scene.new);
     let then = std::time::SystemTime::now() - Duration::from_secs(1_000_000);
     File::options().write(true).open(&old).unwrap().set_modified(then).unwrap();
     std::fs::rename(&old, scene.conf).unwrap();
 }
 
-fn deleted_and_made_anew(scene: &Scene<'_>) {
+fn deleted_and_recreated(scene: &Scene<'_>) {
     std::fs::remove_file(scene.conf).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     write_conf(scene.conf, scene.new);
 }
 
-/// Deleted for so long that it is told.
+/// Deleted for so long that the deletion is logged.
 fn deleted_for_long(scene: &Scene<'_>) {
     std::fs::remove_file(scene.conf).unwrap();
-    scene.collector.hear(1, "cannot be read");
+    scene.collector.wait_for_log(1, "cannot be read");
     write_conf(scene.conf, scene.new);
 }
 
-/// A deployment: a new folder, and a link swapped in one step.
+/// A deployment: a new directory, and a link that is replaced atomically.
 fn link_swapped(scene: &Scene<'_>) {
-    std::fs::create_dir(scene.folder.join("release-2")).unwrap();
-    write_conf(&scene.folder.join("release-2/psstat.conf"), scene.new);
-    symlink("release-2", scene.folder.join("next")).unwrap();
-    std::fs::rename(scene.folder.join("next"), scene.folder.join("current")).unwrap();
+    std::fs::create_dir(scene.directory.join("release-2")).unwrap();
+    write_conf(&scene.directory.join("release-2/psstat.conf"), scene.new);
+    symlink("release-2", scene.directory.join("next")).unwrap();
+    std::fs::rename(scene.directory.join("next"), scene.directory.join("current")).unwrap();
 }
 
-/// The folder itself is moved away and another takes its place.
-fn folder_replaced(scene: &Scene<'_>) {
-    let next = scene.folder.join("next");
+/// The directory itself is replaced by another one.
+fn directory_replaced(scene: &Scene<'_>) {
+    let next = scene.directory.join("next");
     std::fs::create_dir(&next).unwrap();
     write_conf(&next.join("psstat.conf"), scene.new);
-    std::fs::remove_file(scene.folder.join("current")).unwrap();
-    std::fs::rename(&next, scene.folder.join("current")).unwrap();
+    std::fs::remove_file(scene.directory.join("current")).unwrap();
+    std::fs::rename(&next, scene.directory.join("current")).unwrap();
 }
 
-/// The same bytes again, and the operator insists.
+/// The same bytes again, and SIGHUP.
 fn hangup(scene: &Scene<'_>) {
     in_place(scene);
     scene.collector.signal(Signal::HUP);
@@ -144,12 +144,12 @@ const WAYS: [(&str, Begin, Change); 11] = [
     ("in pieces", plain, in_pieces),
     ("line by line", plain, line_by_line),
     ("renamed over", plain, renamed_over),
-    ("with a backup", plain, with_a_backup),
+    ("with a backup", plain, with_backup),
     ("older file", plain, older_file),
-    ("deleted and made anew", plain, deleted_and_made_anew),
+    ("deleted and recreated", plain, deleted_and_recreated),
     ("deleted for long", plain, deleted_for_long),
     ("link swapped", releases, link_swapped),
-    ("folder replaced", releases, folder_replaced),
+    ("directory replaced", releases, directory_replaced),
     ("hangup", plain, hangup),
 ];
 
@@ -157,50 +157,51 @@ const WAYS: [(&str, Begin, Change); 11] = [
 fn detects_every_kind_of_change() {
     std::thread::scope(|scope| {
         for (way, begin, change) in WAYS {
-            // Again where the machine stood still for so long that what was there in
-            // between was a conf like any other.
+            // Repeated if the machine stalled for so long that a partial file had settled.
             let test = move || while !one_way(way, begin, change) {};
             std::thread::Builder::new().name(way.into()).spawn_scoped(scope, test).unwrap();
         }
     });
 }
 
-/// False where whoever wrote the conf paused for too long.
+/// False if the writer paused for too long.
 fn one_way(way: &str, begin: Begin, change: Change) -> bool {
-    let names = ["keep", "gone", "came"].map(word);
-    let [keep, _gone, came] = names.each_ref().map(|name| testproc(name));
+    let names = ["keep", "removed", "came"].map(word);
+    let [keep, _removed, came] = names.each_ref().map(|name| testproc(name));
     let temp = TempDir::new().unwrap();
     let rule = |image: &str, at: usize| format!("{image} {}\n", names[at]);
-    let conf = begin(temp.path(), &(rule("keep", 0) + &rule("gone", 1)));
+    let conf = begin(temp.path(), &(rule("keep", 0) + &rule("removed", 1)));
     let collector = Setup::with(&conf).spawn();
-    collector.in_force(1);
-    let cycle = collector.fresh();
-    assert_eq!(cycle.images(), ["gone", "keep"]);
-    let truth = |image: &str, testproc: &TestProcess| truth_of(image, &[testproc.pid()]);
-    assert_eq!(cycle.image("keep"), truth("keep", &keep));
+    collector.wait_loaded(1);
+    let cycle = collector.next_cycle();
+    assert_eq!(cycle.images(), ["keep", "removed"]);
+    let expected = |image: &str, testproc: &TestProcess| expected_values(image, &[testproc.pid()]);
+    assert_eq!(cycle.image("keep"), expected("keep", &keep));
 
     let new = rule("keep", 0) + "# the new one\n" + &rule("came", 2) + &rule("empty/image", 2);
     let paused = Cell::default();
     let scene =
-        Scene { folder: temp.path(), conf: &conf, new: &new, collector: &collector, paused };
+        Scene { directory: temp.path(), conf: &conf, new: &new, collector: &collector, paused };
     change(&scene);
     if scene.paused.get() >= SETTLE_TIME {
         return false;
     }
     let changed = Instant::now();
-    let took = collector.came_between(changed, collector.in_force(2));
-    assert!(took < SOON, "{way}: in force after {took} cycles");
+    let took = collector.count_between(changed, collector.wait_loaded(2));
+    assert!(took < SOON, "{way}: loaded after {took} cycles");
 
-    let cycle = collector.fresh();
+    let cycle = collector.next_cycle();
     assert_eq!(cycle.images(), ["came", "empty/image", "keep"], "{way}");
-    assert_eq!(cycle.image("keep"), truth("keep", &keep), "{way}");
-    // Nothing that was there in between was taken for a conf, and no image
-    // had another value than its true one when it came.
-    let told = collector.logged(": loaded ");
-    assert!(told[1..].iter().all(|line| line.contains("3 rules for 3 images")), "{way}: {told:#?}");
+    assert_eq!(cycle.image("keep"), expected("keep", &keep), "{way}");
+    // No partial file was loaded, and the first values of the new image are correct.
+    let logged = collector.logged(": loaded ");
+    assert!(
+        logged[1..].iter().all(|line| line.contains("3 rules for 3 images")),
+        "{way}: {logged:#?}"
+    );
     for cycle in collector.cycles(0) {
         if cycle.images().contains(&"came") {
-            assert_eq!(cycle.image("came"), truth("came", &came), "{way}");
+            assert_eq!(cycle.image("came"), expected("came", &came), "{way}");
         }
     }
     true
@@ -211,67 +212,65 @@ fn sighup_forces_reload() {
     let temp = TempDir::new().unwrap();
     let conf = conf(&temp, &format!("any {}\nbad! x\n", word("any")));
     let collector = Setup::with(&conf).spawn();
-    collector.in_force(1);
+    collector.wait_loaded(1);
     collector.cycles(1);
     for count in 2..4 {
         collector.signal(Signal::HUP);
-        collector.in_force(count);
+        collector.wait_loaded(count);
         assert_eq!(collector.logged("conf:2:4: error").len(), count);
     }
 }
 
-/// An image that is taken out of the conf for a while comes back with the
-/// counters it had, and with what its processes have done since if they are
-/// the same.
+/// An image that is removed from the config file and added again continues with its counters, and
+/// includes the I/O of its processes since then if they are the same.
 #[test]
-fn an_image_that_comes_back_does_not_fall() {
+fn restored_image_continues_its_counters() {
     let (away, stay) = (word("away"), word("stay"));
     let mut worker = testproc(&away);
-    let mut gone = testproc(&away);
+    let mut exited = testproc(&away);
     let _stays = testproc(&stay);
     worker.write_bytes(1_000_000, 10).unwrap();
-    gone.write_bytes(500_000, 5).unwrap();
+    exited.write_bytes(500_000, 5).unwrap();
     let temp = TempDir::new().unwrap();
     let both = format!("away {away}\nstay {stay}\n");
     let path = conf(&temp, &both);
     let collector = Setup::with(&path).spawn();
-    collector.in_force(1);
-    collector.fresh();
-    gone.exit(0).unwrap();
-    gone.reap().unwrap();
-    let before = collector.fresh();
+    collector.wait_loaded(1);
+    collector.next_cycle();
+    exited.exit(0).unwrap();
+    exited.reap().unwrap();
+    let before = collector.next_cycle();
     assert!(before.get("io image=away type=wchar") >= 1_500_000);
 
     write_conf(&path, &format!("stay {stay}\n"));
-    collector.in_force(2);
-    assert_eq!(collector.fresh().images(), ["stay"]);
+    collector.wait_loaded(2);
+    assert_eq!(collector.next_cycle().images(), ["stay"]);
     worker.write_bytes(300_000, 3).unwrap();
 
     write_conf(&path, &both);
-    collector.in_force(3);
-    let back = collector.fresh();
+    collector.wait_loaded(3);
+    let back = collector.next_cycle();
     assert_eq!(back.get("procs image=away"), 1);
     for (series, value) in before.image("away") {
         if series.starts_with("io ") {
             assert!(back.get(&series) >= value, "{series} fell from {value}");
         }
     }
-    // And goes on counting.
+    // Counting continues.
     worker.write_bytes(200_000, 2).unwrap();
-    let on = collector.fresh();
+    let on = collector.next_cycle();
     let grown = on.get("io image=away type=wchar") - back.get("io image=away type=wchar");
     assert!((200_000..210_000).contains(&grown), "grown by {grown}");
 }
 
-/// A shell in a user namespace, where the number of inotify watches has a limit
-/// of its own.
+/// A shell in a user namespace, which has its own limit of inotify watches.
 fn in_user_namespace(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]);
     command
 }
 
-/// The inotify watches of a process, whichever thread has them.
+/// The inotify watches of all threads of a process.
 fn watches(pid: u32) -> usize {
     let mut count = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
@@ -296,25 +295,25 @@ fn falls_back_to_polling() {
     let mut command = in_user_namespace(&format!("echo 2 > {limit} && exec \"$@\""));
     command.arg(PROGRAM);
     let collector = Setup::of(command).args(&["--interval", "1", "--conf"]).arg(&path).spawn();
-    collector.in_force(1);
-    let told = collector.hear(1, "polling ").text;
-    assert!(told.contains("raise fs.inotify.max_user_watches"), "{told}");
+    collector.wait_loaded(1);
+    let logged = collector.wait_for_log(1, "polling ").text;
+    assert!(logged.contains("raise fs.inotify.max_user_watches"), "{logged}");
     assert!(watches(collector.pid()) <= 2);
-    // The file itself has none.
+    // The file itself has no watch.
     for (count, text) in [(2, "two x\n"), (3, "three x\n")] {
         write_conf(&path, text);
-        collector.in_force(count);
+        collector.wait_loaded(count);
     }
-    assert_eq!(collector.fresh().images(), ["three"]);
+    assert_eq!(collector.next_cycle().images(), ["three"]);
     assert_eq!(collector.logged("polling ").len(), 1, "{:#?}", collector.log());
 
-    // There is room again: every directory of the way is watched, and the file.
+    // With a higher limit, every directory of the path is watched, and the file.
     let mut more = Command::new("nsenter");
     more.args(["--user", "--target", &collector.pid().to_string(), "sh", "-c"]);
     assert!(more.arg(format!("echo 100 > {limit}")).status().unwrap().success());
     let all = path.components().count();
     until("all is watched", || watches(collector.pid()) == all);
     write_conf(&path, "four x\n");
-    collector.in_force(4);
+    collector.wait_loaded(4);
     assert_eq!(collector.logged("polling ").len(), 1, "{:#?}", collector.log());
 }

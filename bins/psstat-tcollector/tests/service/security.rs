@@ -12,18 +12,17 @@ use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 
 use super::common::{
-    PROGRAM, Setup, conf, let_conf_be_still, outcome, testproc, truth_of, word, write_conf,
+    PROGRAM, Setup, conf, expected_values, outcome, testproc, wait_settled, word, write_conf,
 };
 
-/// Nothing in it can begin a line or move a cursor.
-fn assert_harmless(lines: &[String]) {
+/// No line can start another line or move a cursor.
+fn assert_no_control_characters(lines: &[String]) {
     for line in lines {
         assert!(!line.chars().any(char::is_control), "{line:?}");
     }
 }
 
-/// A process may call itself anything: no byte of that gets into a point or a
-/// log line.
+/// A process chooses its names: no byte of them gets into a point or a log line.
 #[test]
 fn process_names_are_not_printed() {
     let word = word("forged");
@@ -39,30 +38,30 @@ fn process_names_are_not_printed() {
     let collector = Setup::with(&path).arg("--debug").spawn();
     for cycle in collector.cycles(3) {
         assert_eq!(cycle.images(), ["forged"]);
-        assert_eq!(cycle.image("forged"), truth_of("forged", &[evil.pid()]));
+        assert_eq!(cycle.image("forged"), expected_values("forged", &[evil.pid()]));
     }
     let log = collector.log();
     assert!(log.iter().chain(&collector.printed()).all(|line| !line.contains("evil")), "{log:#?}");
-    assert_harmless(&log);
+    assert_no_control_characters(&log);
 }
 
-/// In a conf too, and in its name: a diagnostic shows where and what, on one
-/// line, and no image gets a name that a TSD would take apart.
+/// The same for a config file and its name: a diagnostic is one line, and an image cannot get a
+/// name that OpenTSDB would parse as more than a tag.
 #[test]
-fn a_conf_gets_nothing_into_the_output() {
+fn config_text_is_not_printed() {
     let temp = TempDir::new().unwrap();
     let path = temp.join("psstat\n\x1b[31m.conf");
-    let lines = "good nobody-at-all\na,b=c x\na\u{b}b x\n\x1b]0;evil\x07 x\nevil\u{2028}psstat: x\n\
+    let lines = "good no-such-process\na,b=c x\na\u{b}b x\n\x1b]0;evil\x07 x\nevil\u{2028}psstat: x\n\
                  ok \x1b[2J(\nimage=evil,type=io x\n{} x\n\"x\":1 x\n";
     write_conf(&path, lines);
-    let_conf_be_still();
+    wait_settled();
     for format in ["tcollector", "json", "openmetrics"] {
         let setup = Setup::bare().arg("--once").arg("--conf").arg(&path);
         let setup = if format == "tcollector" { setup } else { setup.other_format(format) };
         let mut collector = setup.spawn();
         assert_eq!(collector.end(), Some(0));
         let log = collector.log();
-        assert_harmless(&log);
+        assert_no_control_characters(&log);
         assert!(log.iter().all(|line| line.starts_with("psstat: ")), "{log:#?}");
         assert_eq!(log.len(), 8, "{log:#?}");
         let printed = collector.printed().join("\n");
@@ -82,42 +81,43 @@ fn catastrophic_pattern_is_bounded() {
     let collector = Setup::with(&path).spawn();
     let cycles = collector.cycles(4);
     for cycle in &cycles {
-        assert_eq!(cycle.image("fine"), truth_of("fine", &[slow.pid()]));
+        assert_eq!(cycle.image("fine"), expected_values("fine", &[slow.pid()]));
         assert_eq!(cycle.get("procs image=evil") + cycle.get("procs image=linear"), 0);
         assert_eq!(cycle.get("collector.step_limited_rules"), 1);
     }
-    let told = collector.logged("the rule of image evil in line 1 exceeded its step limit");
-    assert_eq!(told.len(), 1, "{:#?}", collector.log());
+    let logged = collector.logged("the rule of image evil in line 1 exceeded its step limit");
+    assert_eq!(logged.len(), 1, "{:#?}", collector.log());
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }
 
-/// As many descriptors and sockets as a process may have.
+/// The maximum number of descriptors and sockets of a process.
 #[test]
-fn a_process_with_very_many_descriptors_is_counted() {
-    let (many_word, calm_word) = (word("many"), word("calm"));
+fn process_with_maximum_fds_is_counted() {
+    let (many_word, quiet_word) = (word("many"), word("quiet"));
     let mut many = testproc(&many_word);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let number = limit.unwrap_or(u64::MAX).min(18_000);
     many.unix_pairs(number / 6).unwrap();
     many.open_files(number / 2).unwrap();
     many.quiesce().unwrap();
-    let calm = testproc(&calm_word);
+    let quiet = testproc(&quiet_word);
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("many {many_word}\ncalm {calm_word}\n"));
+    let path = conf(&temp, &format!("many {many_word}\nquiet {quiet_word}\n"));
     let collector = Setup::with(&path).spawn();
-    let (many, calm) = (truth_of("many", &[many.pid()]), truth_of("calm", &[calm.pid()]));
+    let (many, quiet) =
+        (expected_values("many", &[many.pid()]), expected_values("quiet", &[quiet.pid()]));
     for cycle in collector.cycles(3) {
         assert_eq!(cycle.image("many"), many);
-        assert_eq!(cycle.image("calm"), calm);
+        assert_eq!(cycle.image("quiet"), quiet);
         let rss = cycle.get("collector.rss");
         assert!(rss < 64 << 20, "{rss} bytes");
     }
 }
 
-/// Whoever calls itself like an image's process is one; it adds what it has,
-/// and takes nothing from the others, also not by its end.
+/// A process with the command line of an image belongs to it; its values are added, and the
+/// counters of the others are unaffected, also when it exits.
 #[test]
-fn a_process_that_takes_an_images_name_only_adds() {
+fn impersonating_process_only_adds() {
     let word = word("name");
     let mut real = testproc(&word);
     real.write_bytes(1_000_000, 10).unwrap();
@@ -125,21 +125,21 @@ fn a_process_that_takes_an_images_name_only_adds() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("name {word}\n"));
     let collector = Setup::with(&path).spawn();
-    collector.in_force(1);
-    let before = collector.fresh().image("name");
-    assert_eq!(before, truth_of("name", &[real.pid()]));
+    collector.wait_loaded(1);
+    let before = collector.next_cycle().image("name");
+    assert_eq!(before, expected_values("name", &[real.pid()]));
     {
-        let mut evil = testproc("somebody else");
+        let mut evil = testproc("another title");
         evil.write_bytes(5_000_000, 50).unwrap();
-        collector.fresh();
+        collector.next_cycle();
         evil.set_title(&word).unwrap();
         let cycle = collector.cycle("it counts", |cycle| cycle.get("procs image=name") == 2);
-        // What it did under another name is not the image's.
+        // I/O from before the change of its title is not counted.
         let added = cycle.get("io image=name type=wchar") - before["io image=name type=wchar"];
         assert!((0..10_000).contains(&added), "{added}");
     }
-    let cycle = collector.cycle("it is gone", |cycle| cycle.get("procs image=name") == 1);
-    for (series, value) in truth_of("name", &[real.pid()]) {
+    let cycle = collector.cycle("its exit", |cycle| cycle.get("procs image=name") == 1);
+    for (series, value) in expected_values("name", &[real.pid()]) {
         match series.starts_with("io ") {
             true => assert!(cycle.get(&series) >= value, "{series}"),
             false => assert_eq!(cycle.get(&series), value, "{series}"),
@@ -147,8 +147,8 @@ fn a_process_that_takes_an_images_name_only_adds() {
     }
 }
 
-/// Rows of other sockets, forged in the name of a socket: of each socket of a
-/// process, as if it were connected.
+/// Forged rows for each socket of a process, as if it were connected, in the name of another
+/// socket.
 fn forge_rows(pid: u32) -> Vec<u8> {
     let mut name = Vec::from(*b"x");
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
@@ -164,16 +164,16 @@ fn forge_rows(pid: u32) -> Vec<u8> {
     name
 }
 
-/// The text table of unix sockets shows a socket's name raw, newlines and all.
-/// In the collector's own network namespace netlink is asked instead.
+/// The text table of unix sockets contains the raw name of a socket, including newlines. In its own
+/// network namespace the collector uses netlink instead.
 #[test]
-fn a_forged_row_of_the_socket_table_is_not_believed() {
+fn forged_socket_table_rows_are_ignored() {
     let word = word("sockets");
     let mut victim = testproc(&word);
     victim.non_established_sockets(1).unwrap();
     victim.unix_pairs(1).unwrap();
     victim.quiesce().unwrap();
-    let truth = truth_of("sockets", &[victim.pid()]);
+    let expected = expected_values("sockets", &[victim.pid()]);
     let name = forge_rows(victim.pid());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let _listener = UnixListener::bind_addr(&address).unwrap();
@@ -187,13 +187,16 @@ fn a_forged_row_of_the_socket_table_is_not_believed() {
             println!("skipped: no sock_diag here");
             return;
         }
-        assert_eq!(cycle.get("net image=sockets type=unix"), truth["net image=sockets type=unix"]);
+        assert_eq!(
+            cycle.get("net image=sockets type=unix"),
+            expected["net image=sockets type=unix"]
+        );
     }
 }
 
-/// Links to what is no regular file: to open some devices does something.
+/// Links to files that are not regular: opening some devices has side effects.
 #[test]
-fn a_conf_that_is_no_regular_file_is_not_opened() {
+fn special_file_is_not_opened_as_config() {
     let word = word("link");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -210,7 +213,7 @@ fn a_conf_that_is_no_regular_file_is_not_opened() {
     }
     let setup = Setup::of(strace).env("PSSTAT_INTERVAL", "1").arg("--conf").arg(&path);
     let collector = setup.spawn();
-    collector.in_force(1);
+    collector.wait_loaded(1);
     let opened = |target: &Path| {
         let record = std::fs::read_to_string(&record).unwrap();
         let target = format!("\"{}\"", target.display());
@@ -218,26 +221,26 @@ fn a_conf_that_is_no_regular_file_is_not_opened() {
         calls.filter(|call| !call.contains("O_PATH")).count()
     };
     let before = opened(&path);
-    assert_eq!(before, 0, "a good one is opened by what was looked at");
+    assert_eq!(before, 0, "a regular file is opened by its O_PATH descriptor");
     let fifo = temp.join("fifo");
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     for target in [Path::new("/dev/null"), &fifo, Path::new("/proc/self/mem")] {
         let new = temp.join("new");
         symlink(target, &new).unwrap();
         std::fs::rename(&new, &path).unwrap();
-        collector.hear(1, "is not a regular file");
-        // Time enough for a look without an event.
+        collector.wait_for_log(1, "is not a regular file");
+        // Enough time for a read without an event.
         let cycle = collector.cycles(collector.count() + 4).pop().unwrap();
-        assert_eq!(cycle.image("link"), truth_of("link", &[testproc.pid()]));
+        assert_eq!(cycle.image("link"), expected_values("link", &[testproc.pid()]));
         assert_eq!(opened(&path), 0, "{}", target.display());
     }
-    let told = collector.logged("is not a regular file; keeping the previous 1 rules");
-    assert_eq!(told.len(), 1, "{:#?}", collector.log());
+    let logged = collector.logged("is not a regular file; keeping the previous 1 rules");
+    assert_eq!(logged.len(), 1, "{:#?}", collector.log());
 }
 
-/// Whoever controls the conf's path links it to a file that root may read.
+/// A user who controls the path of the config file links it to a file that only root may read.
 #[test]
-fn a_link_to_a_secret_shows_nothing_of_it() {
+fn link_to_secret_reveals_nothing() {
     let temp = TempDir::new().unwrap();
     let (secret, path) = (temp.join("shadow"), temp.join("psstat.conf"));
     std::fs::write(&secret, "root:$6$hash-of-root:19000:0:::\npass:word (hunter2\nx=hunter3 y\n")
@@ -253,16 +256,16 @@ fn a_link_to_a_secret_shows_nothing_of_it() {
     }
 }
 
-/// Whoever may signal it may not stop it from working.
+/// A user who may send signals to the collector cannot stop its work.
 #[test]
-fn sighup_flood_is_harmless() {
+fn sighup_flood_costs_no_cycle() {
     let word = word("flood");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("flood {word}\n"));
     let collector = Setup::with(&path).spawn();
-    collector.in_force(1);
-    let begun = collector.fresh();
+    collector.wait_loaded(1);
+    let begun = collector.next_cycle();
     let begin = std::time::Instant::now();
     while begin.elapsed() < std::time::Duration::from_secs(3) {
         for _ in 0..20 {
@@ -270,8 +273,8 @@ fn sighup_flood_is_harmless() {
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    let after = collector.fresh();
+    let after = collector.next_cycle();
     assert!(after.time > begun.time);
-    assert_eq!(after.image("flood"), truth_of("flood", &[testproc.pid()]));
+    assert_eq!(after.image("flood"), expected_values("flood", &[testproc.pid()]));
     assert_eq!(after.get("collector.panics"), 0);
 }

@@ -1,4 +1,4 @@
-//! What tcollector demands of a collector, and what it does to one.
+//! The contract between tcollector and a collector.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,18 +8,19 @@ use psstat_testproc::{TempDir, oracle};
 use rustix::process::Signal;
 
 use super::common::{
-    Collector, Setup, TARDY, conf, left_out_by_need, testproc, truth_of, until, waiting, word,
+    Collector, MAX_DELAY, Setup, assert_skips_needed, conf, expected_values, testproc, until,
+    waiting, word,
 };
 
-fn nobody() -> (TempDir, std::path::PathBuf) {
+fn empty_image() -> (TempDir, std::path::PathBuf) {
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("none {}\n", word("nobody")));
+    let path = conf(&temp, &format!("none {}\n", word("unused")));
     (temp, path)
 }
 
 #[test]
-fn so_many_cycles_and_no_more() {
-    let (_temp, path) = nobody();
+fn cycles_option_limits_cycles() {
+    let (_temp, path) = empty_image();
     let mut collectors = [
         (1, Setup::with(&path).arg("--once").spawn()),
         (1, Setup::with(&path).args(&["--cycles", "1"]).spawn()),
@@ -36,25 +37,25 @@ fn so_many_cycles_and_no_more() {
             assert!((now - 60..=now).contains(&cycle.time), "{} is not {now}", cycle.time);
         }
         assert_eq!(cycles[0].get("collector.skipped_cycles"), 0);
-        left_out_by_need(&cycles, 1);
+        assert_skips_needed(&cycles, 1);
     }
     let two = collectors[4].1.cycles(2);
-    left_out_by_need(&two, 3);
-    // Later where the machine stood still, and before the 15 s of no option.
+    assert_skips_needed(&two, 3);
+    // Later if the machine stalled, but before the default of 15 s.
     assert!((2..15).contains(&(two[1].time - two[0].time)), "{two:#?}");
 }
 
-/// Whoever is told to end does so at once, however long it has still to wait.
-fn ends_soon(collector: &mut Collector, signal: Signal) {
+/// The exit is immediate, regardless of the remaining time of a wait.
+fn assert_exits_soon(collector: &mut Collector, signal: Signal) {
     let begin = Instant::now();
     collector.signal(signal);
     assert_eq!(collector.end(), Some(0), "{signal:?}: {:#?}", collector.log());
-    assert!(begin.elapsed() < TARDY, "{signal:?}: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < MAX_DELAY, "{signal:?}: {:?}", begin.elapsed());
 }
 
 #[test]
 fn sigterm_exits_0() {
-    let (_temp, path) = nobody();
+    let (_temp, path) = empty_image();
     // In the long wait between cycles, and in a window.
     let mut collectors = [
         (Setup::with(&path).args(&["--interval", "300"]).spawn(), Signal::TERM),
@@ -67,14 +68,14 @@ fn sigterm_exits_0() {
     }
     std::thread::sleep(Duration::from_millis(300));
     for (collector, signal) in &mut collectors {
-        ends_soon(collector, *signal);
+        assert_exits_soon(collector, *signal);
     }
 }
 
-/// A conf of so many images that a cycle is more than a pipe takes.
+/// A config file whose cycle is larger than a pipe's buffer.
 fn large() -> (TempDir, std::path::PathBuf) {
     let temp = TempDir::new().unwrap();
-    let rules = (0..150).map(|number| format!("none/{number} {}\n", word("nobody")));
+    let rules = (0..150).map(|number| format!("none/{number} {}\n", word("unused")));
     let path = conf(&temp, &rules.collect::<String>());
     (temp, path)
 }
@@ -87,23 +88,23 @@ fn sigterm_with_blocked_stdout_exits_0() {
         rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
         let mut collector = Setup::with(&path).stdout(writer).spawn();
         until("a blocked write", || waiting(&reader) == 4096);
-        ends_soon(&mut collector, signal);
+        assert_exits_soon(&mut collector, signal);
     }
 }
 
 #[test]
-fn a_closed_stdout_ends_it_quietly() {
+fn closed_stdout_exits_0() {
     let (_temp, path) = large();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut collector = Setup::with(&path).stdout(writer).spawn();
-    // Blocked in the middle of a cycle when the reader goes.
+    // Blocked in the middle of a cycle when the reader closes the pipe.
     reader.read_exact(&mut [0; 100]).unwrap();
     drop(reader);
     assert_eq!(collector.end(), Some(0));
     let log = collector.log();
     assert!(log.iter().all(|line| line.contains(": loaded ")), "{log:#?}");
 
-    // Nobody there from the start.
+    // Closed from the start.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut collector = Setup::with(&path).stdout(writer).spawn();
@@ -111,9 +112,9 @@ fn a_closed_stdout_ends_it_quietly() {
     assert_eq!(collector.log().len(), 1);
 }
 
-/// Neither memory nor a backlog grows while nobody reads.
+/// Neither memory nor a backlog grows while the output is not read.
 #[test]
-fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
+fn stopped_reader_gets_a_new_cycle_when_it_continues() {
     let word = word("slow");
     let mut slow = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -127,7 +128,7 @@ fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
     let filled = waiting(&reader);
     let before = oracle::memory(collector.pid()).unwrap().resident;
     std::thread::sleep(Duration::from_millis(4_000));
-    assert_eq!(waiting(&reader), filled, "it goes on without a reader");
+    assert_eq!(waiting(&reader), filled, "it continues without a reader");
     let after = oracle::memory(collector.pid()).unwrap().resident;
     assert!(after < before + (256 << 10), "grown from {before} to {after} bytes");
     slow.write_bytes(123_456, 1).unwrap();
@@ -145,31 +146,31 @@ fn a_reader_that_stops_gets_a_fresh_cycle_when_it_goes_on() {
     }
     let text = String::from_utf8(text).unwrap();
     let whole_lines = text.rsplit_once('\n').unwrap().0.lines();
-    let cycles = super::common::judge(whole_lines);
-    // The pipe's, and the one whose write was blocked; the next is a new one.
+    let cycles = super::common::parse_cycles(whole_lines);
+    // Those in the pipe, and the one whose write was blocked; the next one is new.
     let old = cycles.iter().take_while(|cycle| cycle.time < resumed).count();
     assert!((1..=2).contains(&old), "{old} cycles of before");
     let fresh = &cycles[old];
     assert!(fresh.get("collector.skipped_cycles") >= 2, "{fresh:#?}");
-    assert_eq!(fresh.image("slow"), truth_of("slow", &[slow.pid()]));
+    assert_eq!(fresh.image("slow"), expected_values("slow", &[slow.pid()]));
     assert_eq!(cycles[0].get("collector.skipped_cycles"), 0);
-    left_out_by_need(&cycles[..old], 1);
-    // Not made up for afterwards.
-    left_out_by_need(&cycles[old..], 1);
+    assert_skips_needed(&cycles[..old], 1);
+    // Skipped cycles are not made up for.
+    assert_skips_needed(&cycles[old..], 1);
 }
 
-/// tcollector reads the log when it gets to it, and a stderr may be a pipe that
-/// nobody reads. The write of a line blocked then, and with it the points.
+/// tcollector reads the log with a delay, and stderr may be a pipe without a reader. The write of a
+/// log line blocked in that case, and delayed the points.
 #[test]
 fn blocked_stderr_does_not_delay_cycles() {
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("none {}\n{}", word("nobody"), "bad! x\n".repeat(500)));
+    let path = conf(&temp, &format!("none {}\n{}", word("unused"), "bad! x\n".repeat(500)));
     let (mut reader, writer) = std::io::pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
     let collector = Setup::with(&path).stderr(writer).spawn();
     let cycle = collector.cycles(3).remove(2);
     assert_eq!((cycle.get("collector.rules"), cycle.get("collector.bad_lines")), (1, 500));
-    // Whoever reads at last gets whole lines, and how many are missing.
+    // The reader gets whole lines at last, and the number of dropped ones.
     let mut text = String::new();
     while !text.contains(" log lines dropped: stderr was not being read\n") {
         let mut piece = [0; 4096];
@@ -187,50 +188,50 @@ fn blocked_stderr_does_not_delay_cycles() {
     let lost: usize = lost.unwrap().trim_start_matches("psstat: ").parse().unwrap();
     assert!(lost > 1, "{text}");
     collector.signal(Signal::HUP);
-    collector.fresh();
+    collector.next_cycle();
 }
 
-/// In builds with debug assertions, in which the fault is there.
+/// Only in builds with debug assertions, which have failpoints.
 #[cfg(debug_assertions)]
 #[test]
-fn a_defect_costs_one_cycle() {
+fn panic_costs_one_cycle() {
     let word = word("lives");
     let mut lives = testproc(&word);
-    let mut gone = testproc(&word);
-    gone.write_bytes(1_000_000, 4).unwrap();
+    let mut exited = testproc(&word);
+    exited.write_bytes(1_000_000, 4).unwrap();
     lives.tcp_pairs(2).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("lives {word}\n"));
     let setup = Setup::with(&path).args(&["--cycles", "5"]).env("PSSTAT_FAULT", "panic:4");
     let mut collector = setup.spawn();
     collector.cycles(1);
-    gone.exit(0).unwrap();
-    gone.reap().unwrap();
+    exited.exit(0).unwrap();
+    exited.reap().unwrap();
     let cycles = collector.finish();
     assert_eq!(cycles.len(), 5);
     let (before, lost, after) = (&cycles[2], &cycles[3], &cycles[4]);
     assert_eq!(before.get("collector.panics"), 0);
-    // Nothing is known of the images; that a cycle was lost is.
+    // No values of images, but the number of panics.
     assert_eq!((lost.images(), lost.get("collector.panics")), (vec![], 1));
     assert_eq!(after.get("collector.panics"), 1);
-    // What the one that ended did, and what the other has, is still known.
+    // The I/O of the exited process, and the values of the other one, are kept.
     assert_eq!(after.get("procs image=lives"), 1);
     assert_eq!(before.image("lives"), after.image("lives"));
     assert_eq!(after.get("net image=lives type=tcp"), 4);
     assert!(after.get("io image=lives type=wchar") > 1_000_000);
-    let told = collector.logged("panic at");
-    assert_eq!(told.len(), 1, "{:#?}", collector.log());
-    assert!(told[0].contains("injected fault: panic:4"), "{told:?}");
+    let logged = collector.logged("panic at");
+    assert_eq!(logged.len(), 1, "{:#?}", collector.log());
+    assert!(logged[0].contains("injected fault: panic:4"), "{logged:?}");
 }
 
-/// A defect that shows in every cycle is told once, and the collector does not
-/// end. It was silent then: the points that count defects were lost with the
-/// cycle, and tcollector kills a collector that prints nothing for 600 s.
+/// A panic in every cycle is logged once, and the collector does not exit. It was silent before:
+/// the points that count panics were lost with the cycle, and tcollector kills a collector that
+/// prints nothing for 600 s.
 #[cfg(debug_assertions)]
 #[test]
 fn repeated_panic_is_logged_once() {
-    let (_temp, path) = nobody();
-    // In the cycle, in what follows a lost one, and where other rules are taken.
+    let (_temp, path) = empty_image();
+    // In the cycle, in the recovery after it, and where new rules are applied.
     for fault in ["panic", "panic,panic:recover", "panic:rules"] {
         let setup = Setup::with(&path).args(&["--cycles", "4"]).env("PSSTAT_FAULT", fault);
         let mut collector = setup.spawn();
@@ -239,23 +240,23 @@ fn repeated_panic_is_logged_once() {
         assert_eq!(panics, [1, 2, 3, 4], "{fault}");
         for cycle in &cycles {
             assert_eq!((cycle.images(), cycle.get("collector.rules")), (vec![], 1));
-            // Of the last good cycle, or made up: there was none.
+            // It would be of the last good cycle, of which there was none.
             assert_eq!(cycle.printed("collector.processes"), None);
         }
         assert_eq!(cycles[0].get("collector.skipped_cycles"), 0);
-        left_out_by_need(&cycles, 1);
-        let told = collector.logged("injected fault: panic");
+        assert_skips_needed(&cycles, 1);
+        let logged = collector.logged("injected fault: panic");
         let each = 1 + usize::from(fault.contains("recover"));
-        assert!((1..=2 * each).contains(&told.len()), "{:#?}", collector.log());
-        assert_eq!(collector.log().len(), 1 + told.len(), "{:#?}", collector.log());
+        assert!((1..=2 * each).contains(&logged.len()), "{:#?}", collector.log());
+        assert_eq!(collector.log().len(), 1 + logged.len(), "{:#?}", collector.log());
     }
 }
 
-/// What follows a lost cycle may have a defect too; then all begins anew, and the
-/// collector does not end, which would cost an hour of data.
+/// The recovery after a lost cycle may panic too. A new sampler is created then, and the collector
+/// does not exit, which would cost an hour of data.
 #[cfg(debug_assertions)]
 #[test]
-fn a_defect_in_the_recovery_from_one_costs_no_other_cycle() {
+fn panic_in_recovery_costs_no_further_cycle() {
     let word = word("recovers");
     let recovers = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -266,56 +267,56 @@ fn a_defect_in_the_recovery_from_one_costs_no_other_cycle() {
     let panics: Vec<i64> = cycles.iter().map(|cycle| cycle.get("collector.panics")).collect();
     assert_eq!(panics, [0, 1, 1, 1]);
     for cycle in &cycles[2..] {
-        assert_eq!(cycle.image("recovers"), truth_of("recovers", &[recovers.pid()]));
+        assert_eq!(cycle.image("recovers"), expected_values("recovers", &[recovers.pid()]));
     }
     assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
 }
 
-/// Where nothing is there yet to go on with, it ends as whoever is to be started
-/// again soon.
+/// At the start, there is no state to continue with: it exits with the status after which
+/// tcollector restarts it soon.
 #[cfg(debug_assertions)]
 #[test]
 fn panic_at_start_exits_0() {
-    let (_temp, path) = nobody();
+    let (_temp, path) = empty_image();
     let mut collector = Setup::with(&path).env("PSSTAT_FAULT", "panic:start").spawn();
     assert_eq!(collector.end(), Some(0));
     assert_eq!(collector.logged("injected fault: panic:start").len(), 1);
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }
 
-/// Reading the conf may have a defect as well, between cycles.
+/// Loading the config file may panic as well, between cycles.
 #[cfg(debug_assertions)]
 #[test]
 fn panic_in_reload_is_survived() {
-    let (_temp, path) = nobody();
+    let (_temp, path) = empty_image();
     let setup = Setup::with(&path).args(&["--interval", "2"]).env("PSSTAT_FAULT", "conf");
     let mut collector = setup.spawn();
     let cycle = collector.cycles(2).remove(1);
     assert_eq!(cycle.get("collector.conf_loaded"), 0);
     assert_eq!(cycle.get("collector.panics"), 1);
-    // Between two cycles, most likely.
+    // Most likely between two cycles.
     collector.signal(Signal::HUP);
-    collector.hear(2, "injected fault");
-    let cycle = collector.fresh();
+    collector.wait_for_log(2, "injected fault");
+    let cycle = collector.next_cycle();
     assert_eq!(cycle.get("collector.panics"), 2);
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
-    ends_soon(&mut collector, Signal::TERM);
+    assert_exits_soon(&mut collector, Signal::TERM);
 }
 
 #[test]
 fn enospc_is_logged_once() {
-    let (_temp, path) = nobody();
+    let (_temp, path) = empty_image();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut collector = Setup::with(&path).args(&["--cycles", "3"]).stdout(full).spawn();
     collector.finish_on_time(3);
-    let told = collector.logged("cannot write to stdout: No space left");
-    assert_eq!(told.len(), 1, "{:#?}", collector.log());
+    let logged = collector.logged("cannot write to stdout: No space left");
+    assert_eq!(logged.len(), 1, "{:#?}", collector.log());
     assert_eq!(collector.log().len(), 2, "{:#?}", collector.log());
 }
 
-/// With so few descriptors nothing is kept open, and every number is right.
+/// With such a limit no descriptors are kept open, and all values are correct.
 #[test]
-fn a_limit_of_64_descriptors_is_enough() {
+fn works_with_64_descriptors() {
     let word = word("many");
     let mut testprocs: Vec<_> = (0..30).map(|_| testproc(&word)).collect();
     for testproc in &mut testprocs {
@@ -328,18 +329,18 @@ fn a_limit_of_64_descriptors_is_enough() {
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("many {word}\n"));
     let pids: Vec<u32> = testprocs.iter().map(psstat_testproc::TestProcess::pid).collect();
-    let truth = truth_of("many", &pids);
-    // More than the limit allows were kept open when they were asked for, and all
-    // further readings failed.
-    for asked_for in [&[][..], &["--descriptors", "1000"]] {
+    let expected = expected_values("many", &pids);
+    // With this option, more descriptors were kept open than the limit allows, and all further
+    // reads failed.
+    for options in [&[][..], &["--descriptors", "1000"]] {
         let mut shell = std::process::Command::new("/bin/sh");
         shell.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", super::common::PROGRAM]);
-        let setup = Setup::of(shell).args(&["--interval", "1", "--cycles", "3"]).args(asked_for);
+        let setup = Setup::of(shell).args(&["--interval", "1", "--cycles", "3"]).args(options);
         let mut collector = setup.args(&["--conf"]).arg(&path).spawn();
         let cycles = collector.finish();
-        collector.on_time();
+        collector.assert_on_time();
         for cycle in &cycles {
-            assert_eq!(cycle.image("many"), truth);
+            assert_eq!(cycle.image("many"), expected);
             let failed = ["io", "fd", "cmdline", "ns", "statm", "stat", "net"];
             for file in failed {
                 assert_eq!(cycle.get(&format!("collector.failed type={file}")), 0, "{file}");

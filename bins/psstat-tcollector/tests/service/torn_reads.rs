@@ -6,11 +6,11 @@ use psstat_testproc::{Config, Kind, TempDir, TestProcess};
 
 use super::common::{Setup, conf, testproc, word};
 
-/// Sockets of each kind that never close, and those that come and go.
+/// Sockets of each kind that stay open, and those that are opened and closed.
 const STILL: u64 = 25;
 const BUSY: u64 = 400;
 
-/// Opens and closes connections until told to end, and says how often.
+/// Opens and closes connections until the flag is set, and returns the number of rounds.
 fn churn(busy: &mut TestProcess, over: &AtomicBool) -> u64 {
     let mut rounds = 0;
     while !over.load(Ordering::Relaxed) {
@@ -32,12 +32,11 @@ fn still_sockets(still: &mut TestProcess) {
     still.quiesce().unwrap();
 }
 
-/// What stands still is counted exactly, and what comes and goes is within
-/// what there ever was, while thousands of connections open and close a
-/// second: in the collector's own namespace by netlink, in another one by the
-/// text tables, which the kernel gives out a page at a time.
+/// The number of open sockets is exact, and that of the changing ones within bounds, while
+/// thousands of connections are opened and closed per second: in the collector's network namespace
+/// by netlink, in another one by the text tables, which the kernel returns page by page.
 #[test]
-fn tables_that_change_while_they_are_read_give_right_numbers() {
+fn changing_socket_tables_give_correct_values() {
     let (still_word, busy_word) = (word("still"), word("busy"));
     let temp = TempDir::new().unwrap();
     let path = conf(
@@ -49,7 +48,7 @@ fn tables_that_change_while_they_are_read_give_right_numbers() {
     let mut still_here = testproc(&format!("{still_word}h"));
     let mut busy_here = testproc(&format!("{busy_word}h"));
     still_sockets(&mut still_here);
-    // The other two in a network namespace of their own.
+    // The other two in a new network namespace.
     let mut still_there = testproc(&format!("{still_word}t"));
     let mut busy_there = match still_there.unshare_net() {
         Ok(()) => Some(still_there.fork_child(&Config::new(format!("{busy_word}t"))).unwrap()),
@@ -61,9 +60,9 @@ fn tables_that_change_while_they_are_read_give_right_numbers() {
     still_sockets(&mut still_there);
     let over = AtomicBool::new(false);
     let collector = Setup::with(&path).spawn();
-    collector.in_force(1);
-    collector.fresh();
-    /// Ends the churn however the test ends.
+    collector.wait_loaded(1);
+    collector.next_cycle();
+    /// Ends the churn, also after a panic.
     struct Over<'a>(&'a AtomicBool);
     impl Drop for Over<'_> {
         fn drop(&mut self) {
@@ -79,7 +78,7 @@ fn tables_that_change_while_they_are_read_give_right_numbers() {
         let cycles = collector.cycles(begun + 6);
         for cycle in &cycles[begun + 1..] {
             let check = |place: &str| {
-                // tcp and unix have both ends here.
+                // Both ends of tcp and unix sockets are here.
                 for (kind, each) in [("tcp", 2), ("unix", 2), ("udp", 1)] {
                     let of =
                         |image: &str| cycle.get(&format!("net image={image}-{place} type={kind}"));
@@ -100,11 +99,11 @@ fn tables_that_change_while_they_are_read_give_right_numbers() {
             assert!(churner.join().unwrap() > 0);
         }
     });
-    // When all is quiet again nothing is left over.
+    // Afterwards none of the sockets is left.
     for image in ["busy-here", "busy-there"] {
         let series = ["tcp", "udp", "unix"].map(|kind| format!("net image={image} type={kind}"));
         collector.cycle("all closed", |cycle| series.iter().all(|series| cycle.get(series) == 0));
     }
-    collector.on_time();
+    collector.assert_on_time();
     assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
 }

@@ -1,5 +1,5 @@
-//! What a TSD would refuse of the extra tags is refused when the encoder is
-//! made; what passes can be encoded whatever the points are.
+//! The encoder rejects extra tags that OpenTSDB would reject when it is created; with accepted
+//! tags, any points can be encoded.
 
 use proptest::prelude::*;
 use psstat_emit::metrics::{ALL, Kind};
@@ -16,7 +16,7 @@ fn tags(texts: &[&str]) -> Vec<Tag> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// The longest line that a point with these tags can have, written out.
+/// The length of the longest possible line of a point with these tags.
 fn longest_line(tags: &[Tag]) -> usize {
     let image = "i".repeat(MAX_TAG_VALUE_LEN);
     let extra: String = tags.iter().map(|tag| format!(" {tag}")).collect();
@@ -45,16 +45,15 @@ fn widest_cycle(format: Format, tags: &[Tag]) -> Vec<u8> {
     for &series in Series::ALL {
         cycle.point(series, &image, widest(series.metric().kind)).unwrap();
     }
-    for &health in CollectorSeries::ALL {
-        cycle.collector_point(health, widest(health.metric().kind)).unwrap();
+    for &series in CollectorSeries::ALL {
+        cycle.collector_point(series, widest(series.metric().kind)).unwrap();
     }
     cycle.finish();
     out
 }
 
 proptest! {
-    /// Long tags: either the encoder is refused and some line could be too
-    /// long, or none can.
+    /// Long tags: the encoder is rejected if and only if a line could be too long.
     #[test]
     fn length(values in prop::collection::vec("[a-z]{80,255}", 1..=5)) {
         let tags: Vec<Tag> =
@@ -72,20 +71,20 @@ proptest! {
 
 #[test]
 fn length_to_the_byte() {
-    // Three tags, the last of which takes what is left of 999 bytes.
+    // Three tags, the last of which takes the rest of 999 bytes.
     let with = |last: usize| {
         [("a", MAX_TAG_VALUE_LEN), ("b", MAX_TAG_VALUE_LEN), ("c", last)]
             .map(|(key, length)| Tag::new(key, &key.repeat(length)).unwrap())
     };
-    let left = 999 - longest_line(&with(1)) + 1;
-    assert_eq!(longest_line(&with(left)), 999);
+    let remaining = 999 - longest_line(&with(1)) + 1;
+    assert_eq!(longest_line(&with(remaining)), 999);
 
-    let cycle = widest_cycle(Format::Tcollector, &with(left));
+    let cycle = widest_cycle(Format::Tcollector, &with(remaining));
     tsd::parse(&cycle).unwrap();
     let printed = cycle.split(|&byte| byte == b'\n').map(|line| line.len() + 1).max();
     assert_eq!(printed, Some(999));
-    let refused = Encoder::new(Format::Tcollector, &with(left + 1)).unwrap_err();
-    assert_eq!(refused, EncoderError::TagsTooLong { excess: 1 });
+    let error = Encoder::new(Format::Tcollector, &with(remaining + 1)).unwrap_err();
+    assert_eq!(error, EncoderError::TagsTooLong { excess: 1 });
 }
 
 #[test]
@@ -96,8 +95,8 @@ fn number_of_tags() {
     for format in FORMATS {
         assert!(Encoder::new(format, &five).is_ok());
         assert!(Encoder::new(format, &with_host).is_ok());
-        let refused = Encoder::new(format, &six).unwrap_err();
-        assert_eq!(refused, EncoderError::TooManyTags { count: 6 });
+        let error = Encoder::new(format, &six).unwrap_err();
+        assert_eq!(error, EncoderError::TooManyTags { count: 6 });
     }
     tsd::parse(&widest_cycle(Format::Tcollector, &with_host)).unwrap();
     tsd::parse(&widest_cycle(Format::Tcollector, &five)).unwrap();
@@ -106,13 +105,13 @@ fn number_of_tags() {
 #[test]
 fn keys() {
     for format in FORMATS {
-        let refused = |texts: &[&str]| Encoder::new(format, &tags(texts)).unwrap_err();
+        let rejected = |texts: &[&str]| Encoder::new(format, &tags(texts)).unwrap_err();
         let image = "image=x".parse().unwrap();
-        assert_eq!(refused(&["a=b", "image=x"]), EncoderError::ReservedTag(image));
+        assert_eq!(rejected(&["a=b", "image=x"]), EncoderError::ReservedTag(image));
         let kind = "type=x".parse().unwrap();
-        assert_eq!(refused(&["type=x"]), EncoderError::ReservedTag(kind));
+        assert_eq!(rejected(&["type=x"]), EncoderError::ReservedTag(kind));
         let second = "a=c".parse().unwrap();
-        assert_eq!(refused(&["a=b", "d=e", "a=c"]), EncoderError::DuplicateTag(second));
+        assert_eq!(rejected(&["a=b", "d=e", "a=c"]), EncoderError::DuplicateTag(second));
     }
 }
 
@@ -128,8 +127,8 @@ fn openmetrics_needs_label_names() {
     for key in ["a-b", "a.b", "a/b", "1a", "__a", "-"] {
         let tag = Tag::new(key, "v").unwrap();
         let only = [tag.clone()];
-        let refused = Encoder::new(Format::OpenMetrics, &only).unwrap_err();
-        assert_eq!(refused, EncoderError::InvalidLabelName(tag));
+        let error = Encoder::new(Format::OpenMetrics, &only).unwrap_err();
+        assert_eq!(error, EncoderError::InvalidLabelName(tag));
         assert!(Encoder::new(Format::Tcollector, &only).is_ok());
     }
     for key in ["a", "_a", "A1_", "_"] {

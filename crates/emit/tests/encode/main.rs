@@ -1,7 +1,7 @@
 //! The encoders' output, read by readers that share no code with them.
 
-mod catalogue;
 mod limits;
+mod metrics;
 mod names;
 mod order;
 mod python;

@@ -1,4 +1,4 @@
-//! What the constructors take and what they refuse.
+//! Values that the constructors accept and reject.
 
 use proptest::prelude::*;
 use psstat_emit::{
@@ -7,7 +7,7 @@ use psstat_emit::{
 
 use psstat_testproc::formats::in_alphabet;
 
-/// Texts at random, near the border of what is possible and far from it.
+/// Random texts, near the limits and far from them.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -18,7 +18,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn possible(text: &str) -> bool {
+fn is_valid(text: &str) -> bool {
     in_alphabet(text) && text.len() <= 255
 }
 
@@ -27,18 +27,18 @@ proptest! {
     fn images(text in text()) {
         match ImageName::new(&text) {
             Ok(image) => {
-                prop_assert!(possible(&text));
+                prop_assert!(is_valid(&text));
                 prop_assert_eq!(image.as_str(), text.as_str());
                 prop_assert_eq!(image.to_string(), text);
             }
-            Err(_) => prop_assert!(!possible(&text)),
+            Err(_) => prop_assert!(!is_valid(&text)),
         }
     }
 
     #[test]
     fn tags(key in text(), value in text()) {
         let tag = Tag::new(&key, &value);
-        prop_assert_eq!(tag.is_ok(), possible(&key) && possible(&value));
+        prop_assert_eq!(tag.is_ok(), is_valid(&key) && is_valid(&value));
         if let Ok(tag) = tag {
             prop_assert_eq!((tag.key(), tag.value()), (key.as_str(), value.as_str()));
             prop_assert_eq!(tag.to_string().parse(), Ok(tag));
@@ -48,7 +48,7 @@ proptest! {
     #[test]
     fn parses_tags(text in text()) {
         let parts: Vec<&str> = text.split('=').collect();
-        let good = parts.len() == 2 && parts.iter().all(|part| possible(part));
+        let good = parts.len() == 2 && parts.iter().all(|part| is_valid(part));
         prop_assert_eq!(text.parse::<Tag>().is_ok(), good);
     }
 

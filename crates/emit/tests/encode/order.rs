@@ -1,4 +1,4 @@
-//! No series twice, no time backwards, families together.
+//! Order of points: no duplicate series, increasing times, families together.
 
 use psstat_emit::{
     CollectorSeries, Encoder, Format, ImageName, PointError, Series, Tag, TimeNotAdvanced,
@@ -16,7 +16,7 @@ fn encoder(format: Format) -> Encoder {
 }
 
 #[test]
-fn the_same_point_twice() {
+fn duplicate_point_is_rejected() {
     let image = ImageName::new("httpd").unwrap();
     let mut encoder = encoder(Format::Tcollector);
     let mut out = Vec::new();
@@ -29,21 +29,21 @@ fn the_same_point_twice() {
 }
 
 #[test]
-fn a_second_is_sent_once() {
+fn timestamps_must_increase() {
     for format in [Format::Tcollector, Format::Json] {
         let mut encoder = encoder(format);
         let mut out = Vec::new();
         encoder.begin(&mut out, at(100)).unwrap().finish();
         for now in [100, 99] {
-            let refused = encoder.begin(&mut out, at(now)).unwrap_err();
-            assert_eq!(refused, TimeNotAdvanced { last: 100, now: u32::try_from(now).unwrap() });
+            let error = encoder.begin(&mut out, at(now)).unwrap_err();
+            assert_eq!(error, TimeNotAdvanced { last: 100, now: u32::try_from(now).unwrap() });
         }
         encoder.begin(&mut out, at(101)).unwrap().finish();
     }
 }
 
 #[test]
-fn openmetrics_can_be_asked_twice_a_second() {
+fn openmetrics_accepts_equal_timestamps() {
     let mut encoder = encoder(Format::OpenMetrics);
     let mut out = Vec::new();
     for now in [100, 100, 99] {
@@ -56,7 +56,7 @@ fn openmetrics_can_be_asked_twice_a_second() {
 }
 
 #[test]
-fn a_cycle_that_was_not_ended_leaves_nothing_behind() {
+fn unfinished_cycle_leaves_no_output() {
     for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
         let mut encoder = encoder(format);
         let mut out = Vec::new();
@@ -79,7 +79,7 @@ fn a_cycle_that_was_not_ended_leaves_nothing_behind() {
 }
 
 #[test]
-fn nothing_to_say() {
+fn empty_cycles() {
     let empty = |format| {
         let mut out = vec![1];
         encoder(format).begin(&mut out, at(100)).unwrap().finish();

@@ -1,4 +1,4 @@
-//! InfluxDB 1.x, whose OpenTSDB listener takes what tcollector sends.
+//! InfluxDB 1.x, whose OpenTSDB listener accepts the lines that tcollector sends.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,7 @@ pub(crate) struct Influx {
 }
 
 impl Influx {
-    /// `None` where it is not installed.
+    /// `None` if it is not installed.
     pub(crate) fn start() -> Option<Influx> {
         let program = installed("influxd")?;
         let (server, [_, http, opentsdb]) = Server::start(
@@ -56,8 +56,7 @@ batch-timeout = "100ms"
         Some(Influx { _server: server, http, opentsdb })
     }
 
-    /// A connection for `put` lines, after the question that tcollector asks
-    /// first.
+    /// A connection for `put` lines, after the request that tcollector sends first.
     pub(crate) fn connect(&self) -> TcpStream {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap();
         stream.set_read_timeout(Some(crate::common::TIMEOUT)).unwrap();
@@ -71,7 +70,7 @@ batch-timeout = "100ms"
     }
 
     pub(crate) fn points(&self) -> Points {
-        let query = http::encoded("SELECT value FROM /.*/ GROUP BY *");
+        let query = http::url_encode("SELECT value FROM /.*/ GROUP BY *");
         let answer =
             http::get(self.http, &format!("/query?db=opentsdb&epoch=s&q={query}")).unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -80,7 +79,7 @@ batch-timeout = "100ms"
         for one in answer["results"][0]["series"].as_array().into_iter().flatten() {
             let mut tags: BTreeMap<String, String> =
                 serde_json::from_value(one["tags"].clone()).unwrap();
-            // It lists the tags of all metrics, empty where there is none.
+            // It lists the tags of all metrics; missing ones are empty.
             tags.retain(|_, value| !value.is_empty());
             let name = series(one["name"].as_str().unwrap(), &tags);
             for value in one["values"].as_array().unwrap() {

@@ -1,4 +1,4 @@
-//! Real stores: started, asked, ended.
+//! Real stores: started, queried, ended.
 
 mod influx;
 mod prometheus;
@@ -28,11 +28,10 @@ pub(crate) fn series(metric: &str, tags: &BTreeMap<String, String>) -> String {
     format!("{metric}{}", tags.concat())
 }
 
-/// Where a program is, if it is installed. If not, the test says that it is
-/// skipped.
+/// The path of a program, if it is installed. If not, the test prints that it is skipped.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name));
+    let found = std::env::split_paths(&path).map(|directory| directory.join(name));
     let program = found.into_iter().find(|path| path.is_file());
     if program.is_none() {
         println!("skipped: {name} is not installed");
@@ -40,7 +39,7 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     program
 }
 
-/// A server of a test's own, with its data in a folder of its own. Ends with it.
+/// A server with its data in a temporary directory. Ends when dropped.
 #[derive(Debug)]
 struct Server {
     child: Child,
@@ -48,8 +47,8 @@ struct Server {
 }
 
 impl Server {
-    /// Starts a program on free ports and waits until it is ready. Ports that
-    /// somebody took meanwhile are replaced by others.
+    /// Starts a program on free ports and waits until it is ready. If a port was taken by another
+    /// program meanwhile, it is replaced.
     fn start<const N: usize>(
         program: &Path,
         options: impl Fn(&Path, [u16; N]) -> Vec<String>,
@@ -60,7 +59,7 @@ impl Server {
             let data = TempDir::new().unwrap();
             let ports = free_ports();
             let log = std::fs::File::create(data.join("log")).unwrap();
-            // It ends with the test, however that ends.
+            // It ends with the test, also after a panic.
             let child = Command::new("setpriv")
                 .args(["--pdeathsig", "KILL"])
                 .arg(program)
@@ -97,9 +96,9 @@ impl Drop for Server {
     }
 }
 
-/// Ports of the loopback interface that nobody listens on.
+/// Ports of the loopback interface that are not in use.
 fn free_ports<const N: usize>() -> [u16; N] {
-    // All held at once, so that no two are the same.
+    // All are held at once, so that they are distinct.
     let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -1,4 +1,4 @@
-//! Prometheus, which scrapes an exposition and keeps what it understood.
+//! Prometheus, which scrapes an exposition and stores the samples.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -16,8 +16,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes `localhost:PORT/metrics` from then on. `None` where it is not
-    /// installed.
+    /// Scrapes `localhost:PORT/metrics` from then on. `None` if it is not installed.
     pub(crate) fn scraping(exporter: &TcpListener) -> Option<Prometheus> {
         let program = installed("prometheus")?;
         let exporter = exporter.local_addr().unwrap();
@@ -41,11 +40,10 @@ impl Prometheus {
         Some(Prometheus { server, http })
     }
 
-    /// The values of one scrape that went well, by series, without the tags
-    /// that Prometheus adds.
+    /// The values of one successful scrape, by series, without the tags that Prometheus adds.
     pub(crate) fn values(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
-        // Those of a scrape are taken back when the next one is not answered in time.
+        // The values of a scrape are withdrawn if the next one times out.
         until("values of a scrape that goes well", || {
             let answer = http::get(self.http, "/api/v1/targets").unwrap();
             let answer: Value = serde_json::from_str(&answer.body).unwrap();
@@ -60,10 +58,10 @@ impl Prometheus {
         values
     }
 
-    /// Those of the last scrape; none if it did not go well.
+    /// Those of the last scrape; none if it failed.
     fn last_values(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
-        let query = http::encoded("{__name__=~\"proc_.*\"}");
+        let query = http::url_encode("{__name__=~\"proc_.*\"}");
         let answer = http::get(self.http, &format!("/api/v1/query?query={query}")).unwrap();
         assert_eq!(answer.status, 200, "{answer:?} {}", self.server.log());
         let answer: Value = serde_json::from_str(&answer.body).unwrap();
@@ -79,7 +77,7 @@ impl Prometheus {
         values
     }
 
-    /// What Prometheus knows of a family: its type.
+    /// The type of a family in Prometheus's metadata.
     pub(crate) fn kind(&self, family: &str) -> String {
         let answer = http::get(self.http, "/api/v1/targets/metadata").unwrap();
         let answer: Value = serde_json::from_str(&answer.body).unwrap();

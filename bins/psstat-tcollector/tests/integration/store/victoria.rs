@@ -1,4 +1,4 @@
-//! VictoriaMetrics, which takes OpenTSDB's `put` lines and its JSON.
+//! VictoriaMetrics, which accepts OpenTSDB's `put` lines and its JSON.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpStream};
@@ -17,7 +17,7 @@ pub(crate) struct Victoria {
 }
 
 impl Victoria {
-    /// `None` where it is not installed.
+    /// `None` if it is not installed.
     pub(crate) fn start() -> Option<Victoria> {
         let program = installed("victoria-metrics")?;
         let (server, [http, opentsdb, opentsdb_http]) = Server::start(
@@ -51,9 +51,9 @@ impl Victoria {
     }
 
     pub(crate) fn points(&self) -> Points {
-        // What came in is kept back for a second otherwise.
+        // New points are buffered for a second otherwise.
         assert_eq!(http::get(self.http, "/internal/force_flush").unwrap().status, 200);
-        let all = http::encoded("{__name__!=\"\"}");
+        let all = http::url_encode("{__name__!=\"\"}");
         let answer = http::get(self.http, &format!("/api/v1/export?match[]={all}")).unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut points = Points::new();

@@ -15,8 +15,8 @@ use super::cycle::{self, Cycle};
 use super::lines::{Line, Lines};
 use super::{PROGRAM, TIMEOUT, until};
 
-/// How a collector is to be run: with an empty environment, its stdout read all
-/// the time, and its lines held against tcollector's rules.
+/// How to run a collector: with an empty environment, a thread that reads its stdout, and a check
+/// of its lines against tcollector's rules.
 #[derive(Debug)]
 pub(crate) struct Setup {
     command: Command,
@@ -26,17 +26,17 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Without any option.
+    /// No options.
     pub(crate) fn bare() -> Setup {
         Setup::of(Command::new(PROGRAM))
     }
 
-    /// With this conf and, unless an option says otherwise, a cycle a second.
+    /// This config file, and cycles of one second unless an option sets another interval.
     pub(crate) fn with(conf: &Path) -> Setup {
         Setup::bare().env("PSSTAT_INTERVAL", "1").arg("--conf").arg(conf)
     }
 
-    /// Another command, which becomes the collector.
+    /// Another command, which executes the collector.
     pub(crate) fn of(mut command: Command) -> Setup {
         command.env_clear().stdin(Stdio::null());
         Setup { command, stdout: None, stderr: None, are_points: true }
@@ -57,19 +57,19 @@ impl Setup {
         self
     }
 
-    /// Writes somewhere else than to the reader.
+    /// Redirects stdout from the reader.
     pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Setup {
         self.stdout = Some(stdout.into());
         self
     }
 
-    /// Logs somewhere else than to the reader.
+    /// Redirects stderr from the reader.
     pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Setup {
         self.stderr = Some(stderr.into());
         self
     }
 
-    /// What it prints are not tcollector's lines.
+    /// Prints another format than tcollector's lines.
     pub(crate) fn other_format(mut self, format: &str) -> Setup {
         self.command.args(["--format", format]);
         self.are_points = false;
@@ -96,7 +96,7 @@ impl Setup {
     }
 }
 
-/// A collector that runs, or has. Told to end and reaped when dropped.
+/// A collector that runs or has exited. Dropping it kills and reaps it.
 #[derive(Debug)]
 pub(crate) struct Collector {
     child: Child,
@@ -113,81 +113,81 @@ impl Collector {
         self.child.id()
     }
 
-    /// Waits for the first `count` cycles; gives all there are.
+    /// Waits for the first `count` cycles; returns all cycles so far.
     pub(crate) fn cycles(&self, count: usize) -> Vec<Cycle> {
         self.output.wait(&format!("{count} cycles"), |lines| {
             let texts = || lines.iter().map(|line| line.text.as_str());
-            (cycle::count(texts()) >= count).then(|| cycle::judge(texts()))
+            (cycle::count(texts()) >= count).then(|| cycle::parse_cycles(texts()))
         })
     }
 
-    /// How many cycles came to their end.
+    /// The number of complete cycles.
     pub(crate) fn count(&self) -> usize {
-        let lines = self.output.so_far();
+        let lines = self.output.snapshot();
         cycle::count(lines.iter().map(|line| line.text.as_str()))
     }
 
-    /// A cycle that begins and ends from now on. By their times: on a busy machine
-    /// one may have come already and not have been read yet.
-    pub(crate) fn fresh(&self) -> Cycle {
+    /// Waits for a cycle that starts and ends from now on. Cycles are identified by their
+    /// timestamps: on a busy machine, earlier ones may not have been read yet.
+    pub(crate) fn next_cycle(&self) -> Cycle {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let first = self.cycle("a cycle that ends from now on", |cycle| cycle.time > now);
         self.cycle("the one after it", |cycle| cycle.time > first.time)
     }
 
-    /// That each cycle so far came when it was due: a second after the one before,
-    /// or as much later as a machine with other work to do may make it.
-    pub(crate) fn on_time(&self) {
-        cycle::on_time(&self.judge());
+    /// Asserts that each cycle so far was on time: one second after the previous one, plus the
+    /// delay that other load on the machine may cause.
+    pub(crate) fn assert_on_time(&self) {
+        cycle::assert_on_time(&self.parse_output());
     }
 
-    /// How many cycles came between two moments.
-    pub(crate) fn came_between(&self, from: Instant, to: Instant) -> usize {
-        let mut lines = self.output.so_far();
+    /// The number of cycles that were read in an interval.
+    pub(crate) fn count_between(&self, from: Instant, to: Instant) -> usize {
+        let mut lines = self.output.snapshot();
         lines.retain(|line| (from..=to).contains(&line.at));
         cycle::count(lines.iter().map(|line| line.text.as_str()))
     }
 
-    /// Waits for a cycle that is as wanted.
-    pub(crate) fn cycle(&self, what: &str, wanted: impl Fn(&Cycle) -> bool) -> Cycle {
+    /// Waits for a cycle that satisfies a condition.
+    pub(crate) fn cycle(&self, what: &str, is_expected: impl Fn(&Cycle) -> bool) -> Cycle {
         self.output.wait(what, |lines| {
-            // A cycle comes by one write: judged once, when its last line is there.
+            // A cycle is one write: it is parsed once its last line is there.
             let last = lines.last().is_some_and(|line| cycle::count([&*line.text].into_iter()) > 0);
-            let cycles = last.then(|| cycle::judge(lines.iter().map(|line| line.text.as_str())));
-            cycles.and_then(|cycles| cycles.into_iter().rev().find(&wanted))
+            let cycles =
+                last.then(|| cycle::parse_cycles(lines.iter().map(|line| line.text.as_str())));
+            cycles.and_then(|cycles| cycles.into_iter().rev().find(&is_expected))
         })
     }
 
-    /// What it printed so far, line by line.
+    /// The lines printed so far.
     pub(crate) fn printed(&self) -> Vec<String> {
-        self.output.so_far().into_iter().map(|line| line.text).collect()
+        self.output.snapshot().into_iter().map(|line| line.text).collect()
     }
 
-    /// What it logged so far, but of processes that block: on a busy machine, those
-    /// of other tests with very long command lines count as such.
+    /// The lines logged so far, except those about blocked processes: on a busy machine, the
+    /// processes of other tests with very long command lines can count as blocked.
     pub(crate) fn log(&self) -> Vec<String> {
         let others = ["reading the command line of process", "too many reads are"];
         let lines = self.logged("").into_iter();
         lines.filter(|line| !others.iter().any(|other| line.contains(other))).collect()
     }
 
-    /// The logged lines that have this in them.
+    /// The logged lines that contain a text.
     pub(crate) fn logged(&self, text: &str) -> Vec<String> {
-        let lines = self.log.so_far().into_iter().map(|line| line.text);
+        let lines = self.log.snapshot().into_iter().map(|line| line.text);
         lines.filter(|line| line.contains(text)).collect()
     }
 
-    /// Waits for the `count`th logged line that has this in it.
-    pub(crate) fn hear(&self, count: usize, text: &str) -> Line {
+    /// Waits for the `count`th logged line that contains a text.
+    pub(crate) fn wait_for_log(&self, count: usize, text: &str) -> Line {
         self.log.wait(&format!("{count} log lines with {text:?}"), |lines| {
             lines.iter().filter(|line| line.text.contains(text)).nth(count - 1).cloned()
         })
     }
 
-    /// Waits for the `count`th time that rules come into force, and tells when
-    /// that was.
-    pub(crate) fn in_force(&self, count: usize) -> Instant {
-        self.hear(count, ": loaded ").at
+    /// Waits until rules have been loaded `count` times; returns the time of that.
+    pub(crate) fn wait_loaded(&self, count: usize) -> Instant {
+        self.wait_for_log(count, ": loaded ").at
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -195,9 +195,9 @@ impl Collector {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Stops it in the middle of a window, when no cycle of it is on its way, and
-    /// gives how many there are.
-    pub(crate) fn stop_in_a_window(&self) -> usize {
+    /// Stops the collector in the middle of a window, when it is not writing a cycle, and returns
+    /// the number of complete cycles.
+    pub(crate) fn stop_in_window(&self) -> usize {
         loop {
             let count = self.count();
             self.cycles(count + 1);
@@ -205,7 +205,7 @@ impl Collector {
             std::thread::sleep(Duration::from_millis(300));
             self.signal(Signal::STOP);
             until("it has stopped", || oracle::state(self.pid()).unwrap() == 'T');
-            // A busy machine may have taken all of the window for that.
+            // On a busy machine, the stop may have taken longer than the window.
             if begin.elapsed() < Duration::from_millis(700) {
                 return self.count();
             }
@@ -213,7 +213,7 @@ impl Collector {
         }
     }
 
-    /// Waits for its end, and gives its status, if it was not a signal.
+    /// Waits for the exit and returns the status, or `None` after a signal.
     pub(crate) fn end(&mut self) -> Option<i32> {
         let deadline = Instant::now() + TIMEOUT;
         let status = loop {
@@ -230,33 +230,33 @@ impl Collector {
         status
     }
 
-    /// Waits for the good end of one that was to print so many cycles, a second
-    /// apart, to where nobody reads them.
+    /// Waits for the successful exit of a collector that prints this number of cycles, one second
+    /// apart, while its output is not read.
     pub(crate) fn finish_on_time(&mut self, cycles: u64) {
         assert_eq!(self.end(), Some(0), "{:#?}", self.log());
-        assert!(self.begun.elapsed() < Duration::from_secs(cycles) + cycle::TARDY);
+        assert!(self.begun.elapsed() < Duration::from_secs(cycles) + cycle::MAX_DELAY);
     }
 
-    /// Waits for its end, which must be a good one, and gives its cycles.
+    /// Waits for the exit, which must be successful, and returns the cycles.
     pub(crate) fn finish(&mut self) -> Vec<Cycle> {
         assert_eq!(self.end(), Some(0), "{:#?}", self.log());
-        self.judge()
+        self.parse_output()
     }
 
-    /// The whole cycles of one that has ended, in whatever way.
+    /// The complete cycles of a collector that has exited with any status.
     pub(crate) fn finished(&self) -> Vec<Cycle> {
-        self.judge()
+        self.parse_output()
     }
 
-    fn judge(&self) -> Vec<Cycle> {
-        cycle::judge(self.output.so_far().iter().map(|line| line.text.as_str()))
+    fn parse_output(&self) -> Vec<Cycle> {
+        cycle::parse_cycles(self.output.snapshot().iter().map(|line| line.text.as_str()))
     }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            // It may be stopped, and then would not hear anything else.
+            // A stopped process does not handle other signals.
             let _ = self.child.kill();
             let _ = self.child.wait();
             for reader in self.readers.drain(..) {
@@ -264,7 +264,7 @@ impl Drop for Collector {
             }
         }
         if !std::thread::panicking() && self.are_points {
-            self.judge();
+            self.parse_output();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A collector's output, cycle by cycle.
+//! The output of a collector, by cycles.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use psstat_testproc::formats::tsd::parse_stream;
 /// The points of a cycle.
 #[derive(Clone, Debug)]
 pub(crate) struct Cycle {
-    /// Seconds after 1970.
+    /// Seconds since 1970.
     pub(crate) time: u64,
-    /// By metric, without its prefix, and tags: `io image=web type=rchar`.
+    /// By metric without its prefix, and tags: `io image=web type=rchar`.
     values: BTreeMap<String, String>,
 }
 
-/// What the last line of each cycle has.
+/// The metric of the last line of each cycle.
 const LAST: &str = "proc.stat.ps.collector.skipped_cycles ";
 
 impl Cycle {
@@ -24,13 +24,13 @@ impl Cycle {
         self.values.get(series).map(String::as_str)
     }
 
-    /// A whole number that must be there.
+    /// An integer that must be present.
     pub(crate) fn get(&self, series: &str) -> i64 {
         let value = self.printed(series).unwrap_or_else(|| panic!("no {series} in {self:#?}"));
         value.parse().unwrap()
     }
 
-    /// A number that must be there.
+    /// A number that must be present.
     pub(crate) fn number(&self, series: &str) -> f64 {
         let value = self.printed(series).unwrap_or_else(|| panic!("no {series} in {self:#?}"));
         value.parse().unwrap()
@@ -43,8 +43,8 @@ impl Cycle {
         series.map(String::as_str).collect()
     }
 
-    /// All values of an image but pcpu and resident memory: the kernel may take
-    /// pages from a process that sleeps.
+    /// All values of an image except pcpu and resident memory: the kernel may reclaim pages of a
+    /// sleeping process.
     pub(crate) fn image(&self, image: &str) -> BTreeMap<String, i64> {
         let moves = |series: &str| series.starts_with("pcpu ") || series.ends_with("type=resident");
         let series = self.series(image).into_iter().filter(|series| !moves(series));
@@ -58,13 +58,13 @@ impl Cycle {
     }
 }
 
-/// How many cycles have come to their end.
+/// The number of complete cycles.
 pub(crate) fn count<'l>(lines: impl Iterator<Item = &'l str>) -> usize {
     lines.filter(|line| line.starts_with(LAST)).count()
 }
 
-/// Holds all lines against tcollector's rules, and gives the whole cycles.
-pub(crate) fn judge<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Cycle> {
+/// Checks all lines against tcollector's rules and returns the complete cycles.
+pub(crate) fn parse_cycles<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Cycle> {
     let points = parse_stream(lines).unwrap();
     let mut cycles = Vec::new();
     let mut values = BTreeMap::new();
@@ -86,29 +86,29 @@ pub(crate) fn judge<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Cycle> {
     cycles
 }
 
-/// How late a cycle may be on a machine that has other work to do. One that waits
-/// for something that hangs comes later, or never.
-pub(crate) const TARDY: Duration = Duration::from_secs(20);
+/// The maximum delay of a cycle on a machine with other load. A cycle that waits for a stuck
+/// operation takes longer, or never ends.
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(20);
 
-/// That each of these cycles, meant to be a second apart, came when it was due.
-pub(crate) fn on_time(cycles: &[Cycle]) {
+/// Asserts that these cycles, with an interval of one second, were on time.
+pub(crate) fn assert_on_time(cycles: &[Cycle]) {
     for pair in cycles.windows(2) {
         let [before, after] = pair else { continue };
         let step = after.time - before.time;
         let late = after.get("collector.skipped_cycles") - before.get("collector.skipped_cycles");
-        let tardy = TARDY.as_secs();
-        assert!((1..=tardy).contains(&step), "a cycle came after {step} s: {after:#?}");
-        assert!(late.cast_unsigned() <= tardy, "{late} cycles were left out: {after:#?}");
+        let max_delay = MAX_DELAY.as_secs();
+        assert!((1..=max_delay).contains(&step), "a cycle came after {step} s: {after:#?}");
+        assert!(late.cast_unsigned() <= max_delay, "{late} cycles were left out: {after:#?}");
     }
 }
 
-/// That cycles, meant to be so many seconds apart, were left out only where one
-/// took so long that it had to be: a busy machine may stand still for seconds.
-pub(crate) fn left_out_by_need(cycles: &[Cycle], interval: u64) {
+/// Asserts that cycles with this interval in seconds were skipped only if one took too long for
+/// them: a busy machine can stall for seconds.
+pub(crate) fn assert_skips_needed(cycles: &[Cycle], interval: u64) {
     for (at, pair) in cycles.windows(2).enumerate() {
         let [cycle, after] = pair else { continue };
         let late = after.get("collector.skipped_cycles") - cycle.get("collector.skipped_cycles");
-        // From the end of the one before it to its own.
+        // From the end of the previous cycle to the end of this one.
         let took = match at.checked_sub(1) {
             Some(before) => (cycle.time - cycles[before].time) as f64,
             None => cycle.number("collector.wall") / 1e3,
@@ -118,8 +118,8 @@ pub(crate) fn left_out_by_need(cycles: &[Cycle], interval: u64) {
     }
 }
 
-/// What an image used in these cycles, in percent: each window by its length, for
-/// on a machine that stands still for a while one is longer than another.
+/// The CPU usage of an image in these cycles in percent, weighted by the lengths of the windows,
+/// which differ if the machine stalls.
 pub(crate) fn mean_load(cycles: &[Cycle], image: &str) -> f64 {
     let wall = |cycle: &Cycle| cycle.number("collector.wall");
     let used = |cycle: &Cycle| cycle.number(&format!("pcpu image={image}")) * wall(cycle);

@@ -1,4 +1,4 @@
-//! Lines that another process writes, as they come.
+//! Lines that another process writes, read continuously.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use super::TIMEOUT;
 
-/// A line with the moment at which it came.
+/// A line and the time at which it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) at: Instant,
     pub(crate) text: String,
 }
 
-/// The lines of a stream so far.
+/// The lines of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     read: Mutex<Vec<Line>>,
@@ -24,8 +24,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Reads a stream to its end in a thread of its own. What comes after the
-    /// last newline, of a writer that was ended, is left out.
+    /// Reads a stream to its end in a thread. A partial last line, of a writer that was killed, is
+    /// dropped.
     pub(crate) fn follow(stream: impl Read + Send + 'static) -> (Arc<Lines>, JoinHandle<()>) {
         let lines = Arc::new(Lines::default());
         let theirs = Arc::clone(&lines);
@@ -39,7 +39,8 @@ impl Lines {
                     theirs.came.notify_all();
                 }
             }
-            // Under the lock, so that nobody is between looking and waiting.
+            // With the lock held, because a waiting thread may have checked the flag before it
+            // waits.
             let _lines = theirs.lock();
             theirs.ended.store(true, Ordering::Relaxed);
             theirs.came.notify_all();
@@ -52,12 +53,11 @@ impl Lines {
     }
 
     /// All lines so far.
-    pub(crate) fn so_far(&self) -> Vec<Line> {
+    pub(crate) fn snapshot(&self) -> Vec<Line> {
         self.lock().clone()
     }
 
-    /// Waits until there are as many lines as `enough` finds enough, and gives
-    /// what it gives.
+    /// Waits until `enough` returns a value for the lines so far, and returns that value.
     pub(crate) fn wait<T>(&self, what: &str, enough: impl Fn(&[Line]) -> Option<T>) -> T {
         let deadline = Instant::now() + TIMEOUT;
         let mut lines = self.lock();

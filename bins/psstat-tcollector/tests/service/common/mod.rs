@@ -1,4 +1,4 @@
-//! Running the collector, and what its output has to be held against.
+//! Runs the collector and checks its output.
 
 mod collector;
 mod cycle;
@@ -15,32 +15,34 @@ use psstat_testproc::{Config, TempDir, TestProcess};
 pub(crate) use psstat_testproc::{TIMEOUT, unique_word as word, wait_until as until};
 
 pub(crate) use collector::{Collector, Setup};
-pub(crate) use cycle::{Cycle, TARDY, judge, left_out_by_need, mean_load, on_time};
+pub(crate) use cycle::{
+    Cycle, MAX_DELAY, assert_on_time, assert_skips_needed, mean_load, parse_cycles,
+};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_psstat-tcollector");
 
-/// A test process with a command line of one word.
+/// A test process whose command line is one word.
 pub(crate) fn testproc(word: &str) -> TestProcess {
     TestProcess::spawn(&Config::new(word)).unwrap()
 }
 
-/// Writes a conf that nobody complains about, and gives its path.
+/// Writes a config file without diagnostics and returns its path.
 pub(crate) fn conf(temp: &TempDir, text: &str) -> PathBuf {
     let path = temp.join("psstat.conf");
     write_conf(&path, text);
-    let_conf_be_still();
+    wait_settled();
     path
 }
 
-/// Until a conf that was just written is taken at the first look at it. The
-/// collector waits for that too, but a second at most: on a machine that stands
-/// still in that second, the first cycle has no rules.
-pub(crate) fn let_conf_be_still() {
+/// Waits until a config file that was just written is loaded at its first read. The collector waits
+/// for that too, but one second at most: on a machine that stalls for that second, the first cycle
+/// has no rules.
+pub(crate) fn wait_settled() {
     std::thread::sleep(psstat_matcher::watcher::SETTLE_TIME + Duration::from_millis(100));
 }
 
-/// Writes a conf that only its owner can write.
+/// Writes a config file that only its owner can write.
 pub(crate) fn write_conf(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap();
@@ -51,17 +53,16 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Runs a program to its end: status, stdout, stderr.
+/// Runs a program to its exit: status, stdout, stderr.
 pub(crate) fn outcome(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// Every value but pcpu and resident memory that an image of these processes
-/// must have, by the kernel's own files: as the collector's lines say it, without
-/// prefix and time.
-pub(crate) fn truth_of(image: &str, pids: &[u32]) -> BTreeMap<String, i64> {
+/// Every value except pcpu and resident memory that an image of these processes must have according
+/// to the kernel's files, in the form of the collector's lines, without prefix and time.
+pub(crate) fn expected_values(image: &str, pids: &[u32]) -> BTreeMap<String, i64> {
     let mut values = BTreeMap::new();
     let mut add = |metric: &str, of: &str, value: i64| {
         let tag = if of.is_empty() { String::new() } else { format!(" type={of}") };
@@ -92,7 +93,7 @@ pub(crate) fn truth_of(image: &str, pids: &[u32]) -> BTreeMap<String, i64> {
     values
 }
 
-/// How many bytes wait in a pipe.
+/// The number of bytes in a pipe.
 pub(crate) fn waiting(reader: &std::io::PipeReader) -> u64 {
     rustix::io::ioctl_fionread(reader).unwrap()
 }

@@ -1,4 +1,4 @@
-//! The catalogue itself, and each format as it looks.
+//! The metric table, and an example of each format.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Time
 
 use psstat_testproc::formats::in_alphabet;
 
-/// What users have built graphs and alerts on: it may grow, never change.
+/// The series on which users have built graphs and alerts: more may be added, none changed.
 const PROMISED: &[(&str, &[&str])] = &[
     (
         "proc.stat.ps.io",
@@ -22,7 +22,7 @@ const PROMISED: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn promised_series_are_there() {
+fn promised_series_exist() {
     let has = |name: &str, kind: Option<&str>| {
         Series::ALL.iter().any(|s| s.metric().name == name && s.type_tag() == kind)
     };
@@ -36,34 +36,33 @@ fn promised_series_are_there() {
 
 #[test]
 fn entries_agree_with_their_series() {
-    let mut of_series: Vec<&Metric> = Vec::new();
-    let mut types: Vec<Vec<&str>> = Vec::new();
-    let own = CollectorSeries::ALL.iter().map(|h| (h.metric(), h.type_tag(), false));
+    let mut metrics: Vec<&Metric> = Vec::new();
+    let mut type_tags: Vec<Vec<&str>> = Vec::new();
+    let collector = CollectorSeries::ALL.iter().map(|h| (h.metric(), h.type_tag(), false));
     let per_image = Series::ALL.iter().map(|s| (s.metric(), s.type_tag(), true));
-    for (metric, kind, per_image) in per_image.chain(own) {
+    for (metric, kind, per_image) in per_image.chain(collector) {
         assert_eq!(metric.per_image, per_image, "{metric:?}");
-        if of_series.last() != Some(&metric) {
-            of_series.push(metric);
-            types.push(Vec::new());
+        if metrics.last() != Some(&metric) {
+            metrics.push(metric);
+            type_tags.push(Vec::new());
         }
-        types.last_mut().unwrap().extend(kind);
+        type_tags.last_mut().unwrap().extend(kind);
     }
-    // The series of a metric stand together, and the metrics in ALL's order.
-    assert_eq!(of_series, ALL);
-    for (metric, types) in ALL.iter().zip(types) {
-        assert_eq!(metric.type_tags, types);
+    // The series of a metric are adjacent, and the metrics in the order of ALL.
+    assert_eq!(metrics, ALL);
+    for (metric, expected) in ALL.iter().zip(type_tags) {
+        assert_eq!(metric.type_tags, expected);
     }
 }
 
 #[test]
-fn no_series_is_there_twice() {
-    let own = CollectorSeries::ALL.iter().map(|h| (h.metric().name, h.type_tag()));
+fn series_are_distinct() {
+    let collector = CollectorSeries::ALL.iter().map(|h| (h.metric().name, h.type_tag()));
     let series: Vec<_> =
-        Series::ALL.iter().map(|s| (s.metric().name, s.type_tag())).chain(own).collect();
+        Series::ALL.iter().map(|s| (s.metric().name, s.type_tag())).chain(collector).collect();
     let distinct: BTreeSet<_> = series.iter().collect();
     assert_eq!(distinct.len(), series.len());
-    // A series without a type would be the total of those with one, and a
-    // query sums all series of a metric.
+    // A series without a type would be counted twice by a query that sums all series of a metric.
     for &(name, kind) in &series {
         if kind.is_none() {
             assert_eq!(series.iter().filter(|(other, _)| *other == name).count(), 1, "{name}");
@@ -75,8 +74,11 @@ fn no_series_is_there_twice() {
 fn names_families_and_help() {
     let mut families = BTreeSet::new();
     for metric in ALL {
-        let own = metric.name.starts_with("proc.stat.ps.collector.");
-        assert!(metric.name.starts_with("proc.stat.ps.") && own != metric.per_image, "{metric:?}");
+        let is_collector = metric.name.starts_with("proc.stat.ps.collector.");
+        assert!(
+            metric.name.starts_with("proc.stat.ps.") && is_collector != metric.per_image,
+            "{metric:?}"
+        );
         assert!(in_alphabet(metric.name));
         assert!(metric.type_tags.iter().all(|kind| in_alphabet(kind)));
 
@@ -90,13 +92,13 @@ fn names_families_and_help() {
         let plain = |c: char| c == ' ' || c.is_ascii_graphic() && c != '\\' && c != '"';
         assert!(metric.help.chars().all(plain) && metric.help.ends_with('.'), "{metric:?}");
     }
-    // Samples of counters have a suffix; it must not lead to another family.
+    // The suffix of counters must not give the name of another family.
     for metric in ALL.iter().filter(|metric| metric.kind == Kind::Counter) {
         assert!(!families.contains(format!("{}_total", metric.family).as_str()));
     }
 }
 
-/// A small cycle, with a series or two of each shape.
+/// A small cycle, with one or two series of each kind.
 fn small_cycle(format: Format) -> String {
     let mut encoder = Encoder::new(format, &[Tag::new("cluster", "ams3").unwrap()]).unwrap();
     let images = ["fi/lrh", "java"].map(|name| ImageName::new(name).unwrap());
@@ -116,7 +118,7 @@ fn small_cycle(format: Format) -> String {
 }
 
 #[test]
-fn tcollector_looks_like_this() {
+fn tcollector_format() {
     assert_eq!(
         small_cycle(Format::Tcollector),
         "\
@@ -132,7 +134,7 @@ proc.stat.ps.collector.denied 1700000000 0 type=ns cluster=ams3
 }
 
 #[test]
-fn json_looks_like_this() {
+fn json_format() {
     let [first, second, rest] = {
         let text = small_cycle(Format::Json);
         let mut points = text.splitn(3, "},{").map(str::to_owned);
@@ -153,7 +155,7 @@ fn json_looks_like_this() {
 }
 
 #[test]
-fn openmetrics_looks_like_this() {
+fn openmetrics_format() {
     let text = small_cycle(Format::OpenMetrics);
     let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
     assert_eq!(

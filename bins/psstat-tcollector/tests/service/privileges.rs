@@ -1,4 +1,4 @@
-//! No more rights than it needs, and less of them without harm.
+//! The collector drops the privileges that it does not need, and works with fewer.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
@@ -6,9 +6,9 @@ use std::process::Command;
 
 use psstat_testproc::{TempDir, oracle};
 
-use super::common::{PROGRAM, Setup, conf, is_root, testproc, truth_of, word};
+use super::common::{PROGRAM, Setup, conf, expected_values, is_root, testproc, word};
 
-/// Bits of `CapEff` and the like, by capabilities(7).
+/// Bits of `CapEff` and the other sets, see capabilities(7).
 const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
 const CAP_SETPCAP: u64 = 1 << 8;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
@@ -25,8 +25,8 @@ fn niceness(pid: u32) -> i64 {
     rest.split(' ').nth(19 - 3).unwrap().parse().unwrap()
 }
 
-/// Bits of all capabilities that a thread may have now or ever get.
-fn no_more_than(status: &str, allowed: u64) {
+/// Asserts that a thread neither has nor can get other capabilities than these.
+fn assert_capabilities_within(status: &str, allowed: u64) {
     for line in status.lines().filter(|line| line.starts_with("Cap")) {
         let set = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
         assert_eq!(set & !allowed, 0, "{line}");
@@ -36,8 +36,8 @@ fn no_more_than(status: &str, allowed: u64) {
 #[test]
 fn drops_privileges_and_nices() {
     let temp = TempDir::new().unwrap();
-    let path = conf(&temp, &format!("none {}\n", word("nobody")));
-    // More threads than usual would be there if a command line hung.
+    let path = conf(&temp, &format!("none {}\n", word("unused")));
+    // A stuck command line would add threads.
     let collector = Setup::with(&path).arg("--debug").spawn();
     let cycle = collector.cycles(2).remove(1);
     let pid = collector.pid();
@@ -56,17 +56,17 @@ fn drops_privileges_and_nices() {
         if may_bound {
             let line = format!("CapBnd:\t{:016x}\n", bounds & NEEDED);
             assert!(status.contains(&line), "{status}");
-            no_more_than(&status, NEEDED);
+            assert_capabilities_within(&status, NEEDED);
         }
         assert!(status.contains("NoNewPrivs:\t1\n"));
         threads += 1;
     }
     assert!(threads >= 2, "the main one and the reader of command lines");
-    // Others' command lines are in its memory: it leaves no dump.
+    // Its memory contains command lines of other users: it leaves no core dump.
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
-    // It says so itself.
+    // It reports its own capabilities.
     for (name, bit) in [("sys_ptrace", CAP_SYS_PTRACE), ("dac_read_search", CAP_DAC_READ_SEARCH)] {
         let has = i64::from(kept & bit != 0);
         assert_eq!(cycle.get(&format!("collector.capability type={name}")), has);
@@ -75,12 +75,12 @@ fn drops_privileges_and_nices() {
         assert!(line.contains(&format!("{with} CAP_{}", name.to_uppercase())), "{line}");
     }
     if !is_root() {
-        println!("skipped: there is nothing to give up without root");
+        println!("skipped: there are no privileges to drop without root");
     }
 }
 
-/// A program with capabilities of its own reads others' io for whoever may run
-/// it, but no conf that they may not read.
+/// A program file with capabilities reads the I/O of other users' processes for every user who can
+/// run it, but no config file that the user may not read.
 #[test]
 fn file_caps_do_not_open_config() {
     if !is_root() {
@@ -122,14 +122,14 @@ fn file_caps_do_not_open_config() {
     }
     assert_eq!(collector.logged("cannot be read: Permission denied").len(), 1);
     assert!(collector.log().iter().all(|line| !line.contains("hash") && !line.contains("word")));
-    // For everything else they serve.
+    // For everything else the capabilities are used.
     let setup = Setup::of(run(&open)).args(&["--interval", "1", "--cycles", "2"]);
     for cycle in setup.spawn().finish() {
-        assert_eq!(cycle.image("others"), truth_of("others", &[theirs.pid()]));
+        assert_eq!(cycle.image("others"), expected_values("others", &[theirs.pid()]));
     }
 }
 
-/// What it opens, and how: by strace.
+/// The system calls that open files, by strace.
 #[test]
 fn opens_only_expected_files() {
     let word = word("traced");
@@ -159,7 +159,7 @@ fn opens_only_expected_files() {
     let named =
         |name: &str| calls.iter().filter(|call| call.split('(').next() == Some(name)).count();
     assert!(named("openat") > 10, "{record}");
-    // Nothing that changes a file, stops or signals a process, or reads its memory.
+    // No call that changes a file, stops or signals a process, or reads its memory.
     for call in [
         "creat",
         "truncate",
@@ -217,7 +217,7 @@ fn opens_only_expected_files() {
         }
         if call.starts_with("write(") || call.starts_with("writev(") {
             assert!(
-                call.starts_with("write(1,") || call.starts_with("write(2,") || is_a_wake_up(call),
+                call.starts_with("write(1,") || call.starts_with("write(2,") || is_wake_up(call),
                 "{call}"
             );
         }
@@ -226,7 +226,7 @@ fn opens_only_expected_files() {
         }
         for file in ["maps", "numa_maps", "environ", "exe", "mem", "root", "cwd", "pagemap", "auxv"]
         {
-            // Of itself the runtime reads one: where its stack is.
+            // The runtime reads one of its own: the location of its stack.
             let opened =
                 call.contains(&format!("/{file}\"")) && !call.contains("\"/proc/self/maps\"");
             assert!(!opened, "{call}");
@@ -234,12 +234,12 @@ fn opens_only_expected_files() {
     }
 }
 
-/// A byte or eight to a thread of its own.
-fn is_a_wake_up(call: &str) -> bool {
+/// A write of one or eight bytes that wakes another thread of the program.
+fn is_wake_up(call: &str) -> bool {
     call.ends_with(" = 1") || call.ends_with(" = 8")
 }
 
-/// Root without its capabilities does not read more than anybody else.
+/// Root without capabilities can read no more than other users.
 #[test]
 fn unprivileged_user_sees_own_io() {
     if !is_root() {
@@ -261,7 +261,7 @@ fn unprivileged_user_sees_own_io() {
 
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("own {own}\nothers {others}\nboth {own}|{others}\n"));
-    // Where everybody may run it.
+    // A copy that every user may run.
     let program = temp.join("psstat-tcollector");
     psstat_testproc::copy_program(PROGRAM, &program).unwrap();
     let mut command = Command::new(&program);
@@ -269,14 +269,14 @@ fn unprivileged_user_sees_own_io() {
     let setup = Setup::of(command).args(&["--interval", "1", "--cycles", "4", "--conf"]).arg(&path);
     let mut collector = setup.spawn();
     let cycles = collector.finish();
-    let (mine_truth, theirs_truth) =
-        (truth_of("own", &[mine.pid()]), truth_of("others", &[theirs.pid()]));
+    let (mine_expected, theirs_expected) =
+        (expected_values("own", &[mine.pid()]), expected_values("others", &[theirs.pid()]));
     for cycle in &cycles {
-        assert_eq!(cycle.image("own"), mine_truth);
-        for (series, value) in &theirs_truth {
+        assert_eq!(cycle.image("own"), mine_expected);
+        for (series, value) in &theirs_expected {
             let denied = series.starts_with("io ") || series.starts_with("net ");
             match cycle.printed(series) {
-                // Some kernels tell the number of descriptors freely.
+                // Some kernels give the number of descriptors to all users.
                 None if series.starts_with("fd ") => {}
                 printed => {
                     let expected = (!denied).then(|| value.to_string());
@@ -285,20 +285,20 @@ fn unprivileged_user_sees_own_io() {
             }
         }
         assert!(cycle.printed("pcpu image=others").is_some());
-        // What could be read of some of an image's processes is summed.
+        // The values of an image's readable processes are summed.
         let io = "io image=both type=wchar";
-        assert_eq!(cycle.get(io), mine_truth["io image=own type=wchar"]);
+        assert_eq!(cycle.get(io), mine_expected["io image=own type=wchar"]);
         assert_eq!(cycle.get("procs image=both"), 2);
         assert_eq!(cycle.get("collector.denied type=io"), 1);
         assert_eq!(cycle.get("collector.matched"), 2);
     }
     let log = collector.log();
-    let told = collector.logged("permission denied for /proc/PID/io of 1 processes");
-    assert_eq!(told.len(), 1, "{log:#?}");
-    assert!(told[0].contains("setcap cap_sys_ptrace,cap_dac_read_search=ep"), "{told:?}");
-    let mut matters = log.clone();
-    matters.sort();
-    matters.dedup();
-    assert_eq!(matters.len(), log.len(), "each matter is told once: {log:#?}");
+    let logged = collector.logged("permission denied for /proc/PID/io of 1 processes");
+    assert_eq!(logged.len(), 1, "{log:#?}");
+    assert!(logged[0].contains("setcap cap_sys_ptrace,cap_dac_read_search=ep"), "{logged:?}");
+    let mut issues = log.clone();
+    issues.sort();
+    issues.dedup();
+    assert_eq!(issues.len(), log.len(), "each issue is logged once: {log:#?}");
     assert!(log.len() < 10, "{log:#?}");
 }
