@@ -2,8 +2,8 @@
 //! every 15 seconds, for tcollector.
 //!
 //! This crate combines the libraries; it does no parsing, matching or arithmetic of its own.
-//! Data flow: [`conf`] provides the rules, [`cycle`] takes a sample with them, [`points`] maps
-//! each value to a metric, [`output`] writes the lines.
+//! Data flow: `conf` provides the rules, `cycle` takes a sample with them, `points` maps
+//! each value to a metric, `output` writes the lines.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
