@@ -39,17 +39,10 @@ pub(crate) struct Options {
     /// Seconds per observer and round: at least one cycle of psstat at its default interval
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(15..=3600))]
     seconds: u64,
-
-    /// Two rounds, with netdata and process-exporter only: 4 minutes, too few for a verdict
-    #[arg(long)]
-    quick: bool,
-
-    /// Resident memory of the process in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
-    memory: u64,
 }
 
+/// Resident memory of the process in MiB.
+const MEMORY: u64 = 1024;
 /// File descriptors of the process besides those of its operations.
 const FDS: u64 = 500;
 /// Observed images. The process belongs to the first.
@@ -75,10 +68,10 @@ struct LatencyTarget {
 }
 
 impl LatencyTarget {
-    fn start(memory: u64) -> Result<LatencyTarget> {
+    fn start() -> Result<LatencyTarget> {
         let mut command = child_modes::command(child_modes::LATENCY_TARGET);
         command.arg0(population::name_of_first());
-        command.args([memory, FDS].map(|field| field.to_string()));
+        command.args([MEMORY, FDS].map(|field| field.to_string()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = ChildGuard(command.spawn()?);
         let stdin = child.0.stdin.take().ok_or("no stdin")?;
@@ -113,13 +106,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let config = crate::write(&dir, "psstat.conf", &population::config(IMAGES))?;
     raise_fd_limit(10_000)?;
     let _population = Population::start(&OTHERS, &stop)?;
-    let mut target = LatencyTarget::start(options.memory)?;
-    let rounds = if options.quick { options.rounds.min(2) } else { options.rounds };
+    let mut target = LatencyTarget::start()?;
     let time = Duration::from_secs(options.seconds);
     let mut absent: Vec<String> = Vec::new();
-    let mut observers = Observer::all(options.quick);
+    let mut observers = Observer::all();
     let mut found: Vec<Rounds> = Vec::new();
-    for round in 1..=rounds {
+    for round in 1..=options.rounds {
         // Another order in each round, so that no observer always follows the same one.
         let middle = observers.len() / 2;
         let order =
@@ -152,5 +144,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for line in absent {
         println!("- {line}");
     }
-    report::print(&found, time, options.memory)
+    report::print(&found, time)
 }

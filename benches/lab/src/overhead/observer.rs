@@ -22,18 +22,10 @@ pub(crate) enum Observer {
 }
 
 impl Observer {
-    /// All, or those of a quick run.
-    pub(crate) fn all(quick: bool) -> Vec<Observer> {
-        let mut all = vec![
-            Observer::Psstat(15),
-            Observer::Peer(Peer::Netdata),
-            Observer::Psstat(1),
-            Observer::Peer(Peer::ProcessExporter),
-        ];
-        if !quick {
-            let others = [Peer::Pidstat, Peer::Python, Peer::ProcessExporterLean, Peer::Psutil];
-            all.extend(others.map(Observer::Peer));
-        }
+    /// All that observe.
+    pub(crate) fn all() -> Vec<Observer> {
+        let mut all = vec![Observer::Psstat(15), Observer::Psstat(1)];
+        all.extend(Peer::ALL.map(Observer::Peer));
         all
     }
 

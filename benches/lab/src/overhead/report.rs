@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::MEMORY;
 use super::observer::Observer;
 use crate::Result;
 use crate::child_modes::histogram::Durations;
@@ -52,10 +53,10 @@ const MIN_ROUNDS: usize = 4;
 ///
 /// # Errors
 /// If it is not.
-pub(crate) fn print(found: &[Rounds], time: Duration, memory: u64) -> Result<()> {
+pub(crate) fn print(found: &[Rounds], time: Duration) -> Result<()> {
     println!("{}; load {}", host_info::line(), host_info::load());
     println!(
-        "A process of {memory} MiB; {} s per observer and round; medians of the rounds, in µs",
+        "A process of {MEMORY} MiB; {} s per observer and round; medians of the rounds, in µs",
         time.as_secs()
     );
     for (at, operation) in Operation::ALL.into_iter().enumerate() {
