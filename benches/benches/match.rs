@@ -1,6 +1,5 @@
-//! What it costs to tell the images of a new process, by the number of rules
-//! and by command line. Before anything is timed, each command line has to
-//! belong to the images that it was written for.
+//! The cost of classifying a new process, by the number of rules and by command line. The images
+//! of each command line are checked before anything is measured.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -11,9 +10,8 @@ use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 const RULES: [usize; 3] = [5, 50, 500];
 
-/// A conf as sites have it: daemons by their path, scripts and services by
-/// their arguments, in turn. The first five are those that the command lines
-/// below were written for.
+/// The rules of a usual config: daemons by path, scripts and services by arguments, in turn. The
+/// first five match the command lines below.
 fn rules(count: usize) -> Rules {
     let mut conf = String::new();
     for number in 0..count {
@@ -35,8 +33,8 @@ fn rules(count: usize) -> Rules {
     conf.rules
 }
 
-/// A JVM as an application server starts it: a class path of a hundred
-/// archives, and what tells its service near the end.
+/// The command line of an application server: a class path of a hundred archives, and the name of
+/// the service near the end.
 fn java() -> String {
     let mut line = String::from("/usr/lib/jvm/java-17/bin/java -server -Xms4g -Xmx4g -XX:+UseG1GC");
     line.push_str(" -cp ");
@@ -49,16 +47,16 @@ fn java() -> String {
     line
 }
 
-/// (what, command line, the images that it belongs to with any of the confs)
+/// Name, command line, and its images with any number of rules.
 fn command_lines() -> [(&'static str, String, &'static [&'static str]); 6] {
-    let stranger = "/lib/systemd/systemd-logind --nothing --of --ours";
+    let unmatched = "/lib/systemd/systemd-logind --nothing --of --ours";
     [
         ("httpd", "/usr/sbin/httpd -k start -DFOREGROUND".into(), &["httpd"]),
         ("postgres", "postgres: 15/main: background writer".into(), &["postgres/writer"]),
         ("python", "/usr/bin/python3 /srv/app/worker.py --queue mail".into(), &["worker"]),
         ("java of 7 KB", java(), &["search/java"]),
-        ("stranger", stranger.into(), &[]),
-        ("stranger of 7 KB", java().replace("service.name=search", "service.name=none"), &[]),
+        ("unmatched", unmatched.into(), &[]),
+        ("unmatched, 7 KB", java().replace("service.name=search", "service.name=none"), &[]),
     ]
 }
 
@@ -84,7 +82,7 @@ fn classify(criterion: &mut Criterion) {
     }
 }
 
-/// What a reload costs.
+/// The cost of a reload.
 fn compile(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("compile");
     group.sample_size(10);
@@ -96,8 +94,8 @@ fn compile(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Rules each for a program of its own, and six command lines of 20 to 7,000
-/// bytes of which every other one belongs to a rule.
+/// Rules for different programs, and six command lines of 20 to 7,000 bytes, every other one of
+/// which matches a rule.
 fn distinct(count: usize) -> (Vec<String>, Vec<String>) {
     let patterns =
         (0..count).map(|n| format!(r"^/opt/program-{n}/bin/\w+(?: .*)?--config=\S+")).collect();
@@ -112,8 +110,8 @@ fn distinct(count: usize) -> (Vec<String>, Vec<String>) {
     (patterns, lines.collect())
 }
 
-/// Rules that begin alike and differ in a later word, and the Java command
-/// lines that they are about.
+/// Rules with the same beginning that differ in a later word, and Java command lines that they
+/// match.
 fn alike(count: usize) -> (Vec<String>, Vec<String>) {
     let patterns =
         (0..count).map(|n| format!(r"java.*-Dservice\.name=service-{n}(?: |$)")).collect();
@@ -128,7 +126,7 @@ fn alike(count: usize) -> (Vec<String>, Vec<String>) {
     (patterns, lines.collect())
 }
 
-/// One regex a rule.
+/// One regex per rule.
 fn each(patterns: &[String]) -> Vec<Regex> {
     let regex = |pattern: &String| RegexBuilder::new(pattern).unicode(false).build().unwrap();
     patterns.iter().map(regex).collect()
@@ -143,8 +141,8 @@ fn set(patterns: &[String]) -> RegexSet {
 /// Finds the rules that match a command line.
 type Way<'a> = &'a dyn Fn(&str, &mut Vec<usize>);
 
-/// What the choice rests on: the matcher, one regex a rule, and one automaton
-/// for all, on the same rules and command lines.
+/// The matcher compared with one regex per rule and with one automaton for all, on the same rules
+/// and command lines.
 fn choice(criterion: &mut Criterion) {
     for (what, make) in [("distinct", distinct as fn(usize) -> _), ("alike", alike)] {
         let mut group = criterion.benchmark_group(format!("choice {what}"));
@@ -168,7 +166,7 @@ fn choice(criterion: &mut Criterion) {
                 found.extend(set.matches(line.as_bytes()).iter());
             };
             let ways: [(&str, Way<'_>); 3] =
-                [("this", &ours), ("one regex a rule", &by_each), ("one automaton", &by_set)];
+                [("this", &ours), ("one regex per rule", &by_each), ("one automaton", &by_set)];
             let answers = ways.map(|(_, way)| {
                 let mut found = Vec::new();
                 lines.iter().for_each(|line| way(line, &mut found));

@@ -1,6 +1,6 @@
 //! The inputs of the benchmarks: processes, and texts in the kernel's format.
 
-// A benchmark cannot go on after an error.
+// A benchmark cannot continue after an error.
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Child, Command, Stdio};
