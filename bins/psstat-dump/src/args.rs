@@ -151,6 +151,9 @@ pub struct TableArgs {
     /// given several times, a process must match at least one.
     #[arg(short = 'e', long, value_name = "REGEX", conflicts_with = "images")]
     pub regex: Vec<String>,
+    /// With -e, include the processes that run psstat-dump, such as sudo
+    #[arg(long, requires = "regex")]
+    pub ancestors: bool,
     /// Group by executable name, ignoring any config file
     #[arg(long, conflicts_with_all = ["regex"])]
     pub no_conf: bool,
@@ -227,6 +230,9 @@ pub struct CaptureArgs {
     /// Only processes whose command line matches
     #[arg(short = 'e', long = "regex", value_name = "REGEX")]
     pub patterns: Vec<String>,
+    /// With -e, include the processes that run psstat-dump, such as sudo
+    #[arg(long, requires = "patterns")]
+    pub ancestors: bool,
     /// Only these processes
     #[arg(long = "pid", value_name = "PID", conflicts_with = "patterns")]
     #[arg(value_parser = pid, value_delimiter = ',')]
@@ -242,6 +248,9 @@ pub struct TopArgs {
     /// Only processes whose command line matches, as the image `match`
     #[arg(short = 'e', long = "regex", value_name = "REGEX")]
     pub patterns: Vec<String>,
+    /// With -e, include the processes that run psstat-dump, such as sudo
+    #[arg(long, requires = "patterns")]
+    pub ancestors: bool,
     /// Group by executable name, ignoring any config file
     #[arg(long, conflicts_with = "patterns")]
     pub no_conf: bool,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use psstat_matcher::{ImageName, PatternError, Rule, Rules};
+use psstat_proc_parse::Stat;
 use psstat_sampler::{Candidate, ImageId};
 use psstat_support::procfs;
 
@@ -44,8 +45,8 @@ pub struct Selector {
     ids: HashMap<String, ImageId>,
     /// Image ids by the source's index of the image; `None`: not selected.
     rule_images: Vec<Option<ImageId>>,
-    /// This process, which is excluded.
-    self_pid: Option<u32>,
+    /// This process and, for patterns, its callers.
+    excluded: Vec<u32>,
     proc: PathBuf,
     /// Parent pid and command line by pid.
     identities: HashMap<u32, (u32, Vec<u8>)>,
@@ -54,8 +55,13 @@ pub struct Selector {
 impl Selector {
     /// Groups processes by `source`. If `include` is not empty, only these
     /// images exist, with or without processes. `proc` is the procfs of the
-    /// processes; this process is excluded.
-    pub fn new(source: Source, include: &[ImageName], proc: &Path) -> Selector {
+    /// processes. This process is excluded; the processes that run it (`sudo`,
+    /// `sh -c`) are excluded for patterns, unless `ancestors` is set.
+    pub fn new(source: Source, include: &[ImageName], proc: &Path, ancestors: bool) -> Selector {
+        let mut excluded: Vec<u32> = self_pid(proc).into_iter().collect();
+        if matches!(source, Source::Regex(_)) && !ancestors {
+            excluded.extend(excluded.first().map(|pid| callers(proc, *pid)).unwrap_or_default());
+        }
         let include: Vec<String> = include.iter().map(ToString::to_string).collect();
         let mut selector = Selector {
             source,
@@ -63,7 +69,7 @@ impl Selector {
             names: Vec::new(),
             ids: HashMap::new(),
             rule_images: Vec::new(),
-            self_pid: self_pid(proc),
+            excluded,
             proc: proc.to_owned(),
             identities: HashMap::new(),
         };
@@ -111,7 +117,7 @@ impl Selector {
 
     /// Adds the images of a process to `images`, and records its identity.
     pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
-        if Some(candidate.pid) == self.self_pid {
+        if self.excluded.contains(&candidate.pid) {
             return;
         }
         match &self.source {
@@ -187,12 +193,43 @@ pub(crate) fn self_pid(proc: &Path) -> Option<u32> {
     std::fs::read_link(proc.join("self")).ok()?.to_str()?.parse().ok()
 }
 
+/// The processes that run this one: `sudo`, `timeout`, `sh -c`. Their command
+/// lines contain the arguments of this process. These are its ancestors up to the
+/// first that leads a session, such as a shell or a service, unless that runs
+/// this program as well.
+fn callers(proc: &Path, self_pid: u32) -> Vec<u32> {
+    const MAX_CALLERS: usize = 64;
+    let mut callers = Vec::new();
+    let mut next = parent_and_session(proc, self_pid).map(|(parent, _)| parent);
+    while let Some(pid) = next.filter(|_| callers.len() < MAX_CALLERS) {
+        let Some((parent, session)) = parent_and_session(proc, pid) else { break };
+        if session == pid && !has_program_in_cmdline(proc, pid) {
+            break;
+        }
+        callers.push(pid);
+        next = Some(parent);
+    }
+    callers
+}
+
+fn parent_and_session(proc: &Path, pid: u32) -> Option<(u32, u32)> {
+    let stat = std::fs::read(proc.join(format!("{pid}/stat"))).ok()?;
+    let stat = Stat::parse(&stat).ok()?;
+    Some((u32::try_from(stat.ppid).ok()?, u32::try_from(stat.session).ok()?))
+}
+
+fn has_program_in_cmdline(proc: &Path, pid: u32) -> bool {
+    let program = env!("CARGO_PKG_NAME").as_bytes();
+    let cmdline = std::fs::read(proc.join(format!("{pid}/cmdline"))).unwrap_or_default();
+    cmdline.windows(program.len()).any(|part| part == program)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn new(source: Source, include: &[ImageName]) -> Selector {
-        Selector::new(source, include, Path::new("/nowhere"))
+        Selector::new(source, include, Path::new("/nowhere"), false)
     }
 
     fn candidate<'a>(pid: u32, command_line: &'a [u8], text: &'a [u8]) -> Candidate<'a> {
@@ -211,7 +248,7 @@ mod tests {
     #[test]
     fn groups_by_executable() {
         let mut selector = new(Source::Executable, &[]);
-        selector.self_pid = Some(7);
+        selector.excluded = vec![7];
         assert_eq!(images_of(&mut selector, 1, "/bin/cat x"), ["cat"]);
         assert_eq!(images_of(&mut selector, 2, "dog"), ["dog"]);
         assert_eq!(images_of(&mut selector, 3, "cat"), ["cat"]);

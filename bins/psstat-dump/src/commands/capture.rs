@@ -19,7 +19,7 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let pids = if args.pids.is_empty() {
         let source = source::load(conf_args, &args.patterns, false)?;
-        let selector = Selector::new(source, &args.images, &global.proc);
+        let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
         selected(global, selector)?
     } else {
         super::pids::processes(&global.proc, &args.pids)

@@ -37,7 +37,7 @@ pub(super) fn run(
     let columns = selected_columns(args, level, global.format())?;
     let sort = find_column(&args.sort, level)?;
     let source = source::load(conf, &args.regex, args.no_conf)?;
-    let selector = Selector::new(source, &args.images, &global.proc);
+    let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
     let mut measurer = Measurer::new(&global.proc, window, selector)?;

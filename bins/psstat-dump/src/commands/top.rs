@@ -19,7 +19,7 @@ pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Resul
         return Err(Error::Usage("top needs a terminal; use --interval without one".to_owned()));
     }
     let source = source::load(conf, &args.patterns, args.no_conf)?;
-    let selector = Selector::new(source, &args.images, &global.proc);
+    let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
     let measurer = Measurer::new(&global.proc, args.interval, selector)?;
     screen::run(measurer, global.proc.clone())?;
     Ok(Outcome::Match)

@@ -188,6 +188,25 @@ fn regex_option() {
     assert_eq!((status, &document["total"]["processes"]), (1, &json!(0)));
 }
 
+/// The wrappers of psstat-dump have the pattern in their command lines, so they used
+/// to be counted.
+#[test]
+fn wrappers_are_excluded() {
+    let name = unique("wrapped");
+    let run = |option: &str| -> Value {
+        let script = format!("timeout 600 \"$0\" {option} --json -e {name}; true");
+        let mut shell = std::process::Command::new("sh");
+        let output = shell.args(["-c", &script, env!("CARGO_BIN_EXE_psstat-dump")]).output();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(run("")["total"]["processes"], 0);
+    assert_eq!(run("--ancestors")["total"]["processes"], 2);
+    // Processes of the same command line that do not run psstat-dump.
+    let other = testproc(&format!("sh -c psstat-dump -e {name}"));
+    assert_eq!(run("")["total"]["processes"], 1);
+    drop(other);
+}
+
 fn window(measurer: &mut Measurer) -> Row {
     let due = measurer.open();
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -200,7 +219,8 @@ fn rates_cover_the_window() {
     let mut testproc = testproc(&name);
     testproc.quiesce().unwrap();
     let before = oracle::io(testproc.pid()).unwrap();
-    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"));
+    let selector =
+        Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"), false);
     let window_length = Duration::from_millis(200);
     let begin = Instant::now();
     let mut measurer = Measurer::new(Path::new("/proc"), window_length, selector).unwrap();
@@ -223,7 +243,8 @@ fn rates_cover_the_window() {
 fn pcpu_matches_the_load() {
     let name = unique("pcpu");
     let mut testproc = testproc(&name);
-    let selector = Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"));
+    let selector =
+        Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"), false);
     let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), selector).unwrap();
     testproc.burn_until_stopped(30.0, 1).unwrap();
     // Read around each of the two readings: on a busy host time passes between
