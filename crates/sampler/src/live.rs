@@ -74,6 +74,11 @@ impl LiveSource {
         FastPaths { sock_diag: self.tables.uses_sock_diag(), ..self.procfs.fast }
     }
 
+    /// The files of a process that this kernel does not have.
+    pub(crate) fn missing_files(&self) -> &[&'static str] {
+        &self.procfs.missing
+    }
+
     /// How many descriptors may be kept open.
     pub(crate) fn budget(&self) -> usize {
         self.budget

@@ -107,6 +107,14 @@ impl Sampler {
         self.source.fast_paths()
     }
 
+    /// The files of a process that this kernel does not have, such as `io` without
+    /// `CONFIG_TASK_IO_ACCOUNTING`. Their values are absent, and every process counts under
+    /// [`Health::denied`](crate::Health::denied), except that without `ns/net` all processes
+    /// are in one network namespace. Unknown, and so empty, for a captured procfs.
+    pub fn missing_files(&self) -> &[&'static str] {
+        self.source.missing_files()
+    }
+
     /// How many descriptors may be kept open.
     pub fn descriptor_budget(&self) -> usize {
         self.source.budget()

@@ -164,6 +164,84 @@ fn unreadable_table_affects_only_its_namespace() {
     assert_eq!(pids, [100, 101, 102]);
 }
 
+/// A kernel can lack a file, and a copy lacks those that its user could not read. Such a process
+/// was taken for one that has exited.
+#[test]
+fn process_without_a_file_counts() {
+    for name in ["io", "statm", "fd", "ns", "task", "cmdline"] {
+        let proc = TempDir::new().unwrap();
+        let [lacks, complete] = [100, 101].map(|pid| {
+            let dir = write_process(proc.path(), pid, 5000, 1000);
+            add_sockets(&dir, 10..13);
+            set_netns(&dir, "net:[1]");
+            write_tables(&dir, 10..13);
+            dir
+        });
+        let lacking = lacks.join(name);
+        if lacking.is_dir() {
+            fs::remove_dir_all(lacking).unwrap();
+        } else {
+            fs::remove_file(lacking).unwrap();
+        }
+        let mut sampler = sampler(proc.path());
+        let mut cycle = || {
+            cycle(&mut sampler, &mut |process, images| images.push(ImageId(process.pid - 100)))
+                .clone()
+        };
+        for _ in 0..3 {
+            let sample = cycle();
+            let all = sample.image(B);
+            assert_eq!((all.procs, all.tcp), (1, Some(3)), "{name}");
+            let denied = sample.health.denied;
+            if name == "cmdline" {
+                assert_eq!((sample.image(A).procs, denied.command_line), (0, 1));
+                continue;
+            }
+            let mut expected = all;
+            let counted = match name {
+                "io" => {
+                    expected.io = None;
+                    denied.io
+                }
+                "statm" => {
+                    (expected.vsize, expected.rss) = (None, None);
+                    denied.statm
+                }
+                "fd" => {
+                    expected.descriptors = None;
+                    (expected.tcp, expected.udp, expected.unix) = (None, None, None);
+                    denied.fd
+                }
+                "ns" => {
+                    (expected.tcp, expected.udp, expected.unix) = (None, None, None);
+                    denied.netns
+                }
+                _ => 1,
+            };
+            // Of an image, none of its processes used CPU time in files that do not change.
+            assert_eq!((sample.image(A), counted), (expected, 1), "{name}");
+        }
+        fs::remove_dir_all(&lacks).unwrap();
+        let sample = cycle();
+        let procs = [A, B].map(|image| sample.image(image).procs);
+        assert_eq!(procs, [0, 1], "{name}: {}", complete.display());
+    }
+}
+
+/// Without `statm`, a process without memory cannot be recognized; a zombie was counted.
+#[test]
+fn zombie_without_statm_does_not_count() {
+    let proc = TempDir::new().unwrap();
+    let dir = write_process(proc.path(), 100, 5000, 1000);
+    fs::remove_file(dir.join("statm")).unwrap();
+    let mut sampler = sampler(proc.path());
+    let mut procs = || cycle(&mut sampler, &mut |_, images| images.push(A)).image(A).procs;
+    assert_eq!(procs(), 1);
+    let stat = fs::read_to_string(dir.join("stat")).unwrap();
+    fs::write(dir.join("stat"), stat.replace(") S ", ") Z ")).unwrap();
+    assert_eq!(procs(), 0);
+}
+
 /// A rule was added while the command line could not be read. When it could be read again, the
 /// process was taken for one after an exec, and its previous I/O was not counted.
 #[test]

@@ -66,7 +66,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let was_zombie = process.lifecycle == Lifecycle::Zombie;
             process.lifecycle = Lifecycle::Running;
             process.live_thread = None;
-            if let Outcome::Value(Statm { size: 0, .. }) = readings.statm {
+            if matches!(readings.statm, Outcome::Value(Statm { size: 0, .. }) | Outcome::Denied) {
                 inspect_without_memory(source, process);
                 if process.lifecycle == Lifecycle::Zombie {
                     self.processes.zombies.push(process.key.pid);
@@ -96,7 +96,8 @@ fn text_size_changed(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
 }
 
 /// A process without memory is a zombie, or its leader has exited while other threads
-/// live; these have its memory and descriptors.
+/// live; these have its memory and descriptors. Where the memory is denied, `stat` shows
+/// whether there is any.
 fn inspect_without_memory<S: ProcessSource>(source: &mut S, process: &mut Tracked<S::Handles>) {
     let Outcome::Value(stat) = source.stat(process.key.pid) else { return };
     if !stat.is_zombie {

@@ -15,7 +15,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::procfs::{ProcDir, ProcPath, READ, pread_start};
+use super::procfs::{ProcDir, ProcPath, READ, pread_start, without_file};
 use super::stuck_readers::{Limits, StuckReaders};
 use super::sys::unshare_fd_table;
 use crate::read::outcome::Outcome;
@@ -367,6 +367,9 @@ fn read_whole(proc: &OwnedFd, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
     let name = name.build(ProcDir::Pid(pid), c"cmdline");
     let file = match rustix::fs::openat(proc, name, READ, Mode::empty()) {
         Ok(file) => file,
+        Err(Errno::NOENT) => {
+            return without_file(proc, ProcPath::new().build(ProcDir::Pid(pid), c"stat"));
+        }
         Err(errno) => return errno.into(),
     };
     loop {

@@ -9,8 +9,9 @@ use rustix::io::Errno;
 ///
 /// * [`Value`](Outcome::Value): use the value.
 /// * [`Exited`](Outcome::Exited): the process has exited. Not an error: retire it.
-/// * [`Denied`](Outcome::Denied): this user may not read it. Omit the value,
-///   count it, and do not retry soon (each attempt may write an audit record).
+/// * [`Denied`](Outcome::Denied): this user may not read it, or the process has no
+///   such file. Omit the value, count it, and do not retry soon (each attempt may
+///   write an audit record).
 /// * [`Failed`](Outcome::Failed): any other error. Omit the value and count it;
 ///   the next cycle may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(crate) enum Outcome<T> {
     /// The process has exited: `ENOENT` at open, `ESRCH` at read, or an empty
     /// file.
     Exited,
-    /// `EACCES` or `EPERM`.
+    /// `EACCES` or `EPERM`, or `ENOENT` although the process exists.
     Denied,
     /// Any other error, or a file that the parser rejects.
     Failed(Failure),

@@ -6,9 +6,12 @@ use std::ffi::CStr;
 use psstat_proc_parse::{Io, Stat, StatCore, Statm};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::proc_dir::ProcDirReader;
-use super::procfs::{O_PATH_DIR, ProcDir, ProcPath, Procfs, READ, pread_start};
+use super::procfs::{
+    O_PATH_DIR, ProcDir, ProcPath, Procfs, READ, links, pread_start, without_file,
+};
 use crate::ids::ProcessKey;
 use crate::options::FDS_PER_PROCESS;
 use crate::read::outcome::Outcome;
@@ -131,7 +134,7 @@ impl ProcessFds {
     /// [`statm`](Self::statm) afterwards to verify the process.
     pub(crate) fn threads(&mut self, access: Access<'_>) -> Outcome<u64> {
         // The directory itself and `.` are links too. Nothing else shows the exit.
-        self.stat_dir(access, File::Task).and_then(|stat| match stat.st_nlink {
+        self.stat_dir(access, File::Task).and_then(|stat| match links(&stat) {
             0..=2 => Outcome::Exited,
             links => Outcome::Value(links - 2),
         })
@@ -154,9 +157,7 @@ impl ProcessFds {
     /// this one has exited.
     fn stat_dir(&mut self, access: Access<'_>, file: File) -> Outcome<rustix::fs::Stat> {
         if self.0[File::Statm as usize].is_some() && !access.allowance.covers(file) {
-            let mut name = ProcPath::new();
-            let name = name.build(ProcDir::Pid(access.key.pid), file.name().0);
-            return access.procfs.statat(name);
+            return access.procfs.stat_file(ProcDir::Pid(access.key.pid), file.name().0);
         }
         self.read_through(access, file, |dir| rustix::fs::fstat(dir).into())
     }
@@ -186,8 +187,12 @@ impl ProcessFds {
 /// Opens a file of this process and of no other: opens the directory, compares it with the key,
 /// then opens the file relative to the directory. A reused pid is [`Outcome::Exited`].
 fn open_in(procfs: &Procfs, key: ProcessKey, name: &CStr, flags: OFlags) -> Outcome<OwnedFd> {
-    open_process_dir(procfs, key)
-        .and_then(|dir| rustix::fs::openat(&dir, name, flags, Mode::empty()).into())
+    open_process_dir(procfs, key).and_then(|dir| {
+        match rustix::fs::openat(&dir, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => without_file(&dir, c"stat"),
+            opened => opened.into(),
+        }
+    })
 }
 
 /// Opens the directory of a process. Another inode means another process, unless the start time
@@ -290,10 +295,11 @@ pub(crate) fn live_thread(
 
 /// `statm` of a thread.
 pub(crate) fn statm_at(procfs: &Procfs, thread: ProcDir) -> Outcome<Statm> {
-    let mut name = ProcPath::new();
     let mut buffer = [0; 256];
-    let bytes = procfs.read(name.build(thread, c"statm"), &mut buffer);
-    bytes.and_then(|bytes| parsed(Statm::parse(bytes)))
+    procfs
+        .open_file(thread, c"statm", READ)
+        .and_then(|file| pread_start(&file, &mut buffer).map(<[u8]>::len))
+        .and_then(|length| parsed(Statm::parse(buffer.get(..length).unwrap_or_default())))
 }
 
 /// The number of descriptors of a thread.
@@ -303,18 +309,14 @@ pub(crate) fn descriptors_at(
     dir_reader: &mut ProcDirReader,
 ) -> Outcome<u64> {
     if procfs.fast.fd_count_from_size {
-        let mut name = ProcPath::new();
-        let stat = procfs.statat(name.build(thread, c"fd"));
-        return stat.map(|stat| stat.st_size.cast_unsigned());
+        return procfs.stat_file(thread, c"fd").map(|stat| stat.st_size.cast_unsigned());
     }
     open_fd_dir_at(procfs, thread).and_then(|dir| dir_reader.count(&dir))
 }
 
 /// Opens the directory of a thread's descriptors for listing.
 pub(crate) fn open_fd_dir_at(procfs: &Procfs, thread: ProcDir) -> Outcome<OwnedFd> {
-    let mut name = ProcPath::new();
-    let (name, flags) = (name.build(thread, c"fd"), READ.union(OFlags::DIRECTORY));
-    rustix::fs::openat(&procfs.dir, name, flags, Mode::empty()).into()
+    procfs.open_file(thread, c"fd", READ.union(OFlags::DIRECTORY))
 }
 
 /// The size of a buffer for all of `stat`: up to 52 fields of up to 21 bytes, and a name.

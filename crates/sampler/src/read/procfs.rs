@@ -17,6 +17,10 @@ pub(crate) struct Procfs {
     pub(crate) dir: OwnedFd,
     /// The enabled fast paths that this kernel supports.
     pub(crate) fast: FastPaths,
+    /// Not a captured procfs.
+    is_live: bool,
+    /// The files of a process that this kernel does not have; unknown of a captured procfs.
+    pub(crate) missing: Vec<&'static str>,
     /// The inode of this process's network namespace, if this is a live procfs.
     pub(crate) self_netns: Option<u32>,
     /// Bytes per page, for `statm`.
@@ -34,8 +38,15 @@ impl Procfs {
         )?;
         let page_size = rustix::param::page_size() as u64;
         let tick_nanoseconds = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
-        let mut procfs =
-            Procfs { dir, fast: FastPaths::NONE, self_netns: None, page_size, tick_nanoseconds };
+        let mut procfs = Procfs {
+            dir,
+            fast: FastPaths::NONE,
+            is_live: false,
+            missing: Vec::new(),
+            self_netns: None,
+            page_size,
+            tick_nanoseconds,
+        };
         procfs.fast = procfs.probe(enabled);
         Ok(procfs)
     }
@@ -43,17 +54,18 @@ impl Procfs {
     /// Tries each fast path on this process, whose values are known.
     fn probe(&mut self, enabled: FastPaths) -> FastPaths {
         // In a captured procfs, sizes and link counts have another meaning.
-        let is_live = rustix::fs::fstatfs(&self.dir)
+        self.is_live = rustix::fs::fstatfs(&self.dir)
             .is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
-        if !is_live {
+        if !self.is_live {
             return FastPaths::NONE;
         }
+        self.missing = self.missing_files();
         self.self_netns = self.read_netns(ProcDir::SelfDir).value();
         let fd = self.statat(c"self/fd").value();
         // Threads may start or exit between the two reads.
         let task_links = |_| {
             let task = self.statat(c"self/task").value();
-            task.is_some_and(|stat| stat.st_nlink.checked_sub(2) == self.self_thread_count())
+            task.is_some_and(|stat| links(&stat).checked_sub(2) == self.self_thread_count())
         };
         let is_own_pid_namespace = self.is_own_pid_namespace();
         FastPaths {
@@ -105,17 +117,66 @@ impl Procfs {
         Some(StatCore::parse(bytes).ok()?.num_threads)
     }
 
+    /// The files that this process does not have, though it has `stat`.
+    fn missing_files(&self) -> Vec<&'static str> {
+        let has = |file: &CStr| {
+            let mut name = ProcPath::new();
+            let name = name.build(ProcDir::SelfDir, file);
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            !matches!(rustix::fs::statat(&self.dir, name, flags), Err(Errno::NOENT))
+        };
+        let files = [c"io", c"statm", c"fd", c"task", NETNS];
+        let missing = files.into_iter().filter(|file| has(c"stat") && !has(file));
+        missing.filter_map(|file| file.to_str().ok()).collect()
+    }
+
+    /// The outcome for a file that does not exist in the directory of a process.
+    fn without_file<T>(&self, process: ProcDir) -> Outcome<T> {
+        without_file(&self.dir, ProcPath::new().build(process, c"stat"))
+    }
+
+    /// Opens a file of a process by its path.
+    pub(crate) fn open_file(
+        &self,
+        process: ProcDir,
+        file: &CStr,
+        flags: OFlags,
+    ) -> Outcome<OwnedFd> {
+        let mut name = ProcPath::new();
+        match rustix::fs::openat(&self.dir, name.build(process, file), flags, Mode::empty()) {
+            Err(Errno::NOENT) => self.without_file(process),
+            opened => opened.into(),
+        }
+    }
+
+    /// stat(2) of a file of a process by its path.
+    pub(crate) fn stat_file(&self, process: ProcDir, file: &CStr) -> Outcome<rustix::fs::Stat> {
+        let mut name = ProcPath::new();
+        let name = name.build(process, file);
+        match rustix::fs::statat(&self.dir, name, rustix::fs::AtFlags::empty()) {
+            Err(Errno::NOENT) => self.without_file(process),
+            stat => stat.into(),
+        }
+    }
+
     /// stat(2) of a path relative to `/proc`.
     pub(crate) fn statat(&self, path: &CStr) -> Outcome<rustix::fs::Stat> {
         rustix::fs::statat(&self.dir, path, rustix::fs::AtFlags::empty()).into()
     }
 
     /// The inode of a process's network namespace, from `ns/net`. Needs ptrace
-    /// access (`PTRACE_MODE_READ`).
+    /// access (`PTRACE_MODE_READ`). A kernel without network namespaces has one for all.
     pub(crate) fn read_netns(&self, process: ProcDir) -> Outcome<u32> {
+        if self.missing.iter().any(|file| file.as_bytes() == NETNS.to_bytes()) {
+            return Outcome::Value(ONLY_NETNS);
+        }
         let mut name = ProcPath::new();
         let mut buffer = [0; 64];
-        let link = read_link(&self.dir, name.build(process, c"ns/net"), &mut buffer);
+        let link = read_link(&self.dir, name.build(process, NETNS), &mut buffer);
+        // A zombie has the file, and has exited for the kernel.
+        if link.is_exited() && !self.is_live {
+            return self.without_file(process);
+        }
         link.and_then(|link| match FdTarget::parse(link) {
             // The kernel assigns these inodes from 32 bits.
             FdTarget::Namespace { inode, .. } => {
@@ -142,6 +203,20 @@ impl Procfs {
     ) -> Outcome<&'b [u8]> {
         let mut name = ProcPath::new();
         self.read(name.build(ProcDir::Pid(pid), file), buffer)
+    }
+}
+
+/// The link that identifies the network namespace.
+const NETNS: &CStr = c"ns/net";
+/// Stands for the inode of a kernel's only network namespace; 0 means none.
+const ONLY_NETNS: u32 = 1;
+
+/// The outcome for a file that does not exist. Either the process has exited, or, if its `stat`
+/// exists, it has no such file: the kernel lacks it, or a captured procfs has no copy.
+pub(crate) fn without_file<T>(dir: impl AsFd, stat: &CStr) -> Outcome<T> {
+    match rustix::fs::statat(dir, stat, rustix::fs::AtFlags::empty()) {
+        Ok(_) => Outcome::Denied,
+        Err(errno) => errno.into(),
     }
 }
 
@@ -172,6 +247,14 @@ pub(crate) fn read_link<'b>(
 ) -> Outcome<&'b [u8]> {
     let result = rustix::fs::readlinkat_raw(dir, name, &mut *buffer);
     Outcome::from(result).map(|n| buffer.get(..n).unwrap_or_default())
+}
+
+/// The number of links. Its type differs between architectures.
+pub(crate) fn links(stat: &rustix::fs::Stat) -> u64 {
+    fn widen(links: impl Into<u64>) -> u64 {
+        links.into()
+    }
+    widen(stat.st_nlink)
 }
 
 /// A directory of a process in `/proc`.
@@ -255,6 +338,29 @@ mod tests {
             c"4294967295/task/4294967295/statm"
         );
         assert_eq!(name.build(ProcDir::Pid(4194304), c""), c"4194304");
+    }
+
+    /// A kernel without some options, as a copy of its files. A copy is not probed.
+    #[test]
+    fn files_that_the_kernel_lacks_are_probed() {
+        let live = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
+        assert_eq!(live.missing, [""; 0]);
+        let proc = psstat_testproc::TempDir::new().unwrap();
+        let mut kernel = Procfs::open(proc.path(), FastPaths::ALL).unwrap();
+        assert_eq!(kernel.missing_files(), [""; 0], "no process of this pid namespace");
+        std::fs::create_dir_all(proc.join("self/task")).unwrap();
+        for file in ["stat", "statm"] {
+            std::fs::write(proc.join("self").join(file), "").unwrap();
+        }
+        assert_eq!(kernel.missing_files(), ["io", "fd", "ns/net"]);
+        assert_eq!(
+            (&*kernel.missing, kernel.read_netns(ProcDir::SelfDir)),
+            (&[][..], Outcome::Denied)
+        );
+        kernel.missing = kernel.missing_files();
+        for process in [ProcDir::SelfDir, ProcDir::Pid(1)] {
+            assert_eq!(kernel.read_netns(process), Outcome::Value(ONLY_NETNS));
+        }
     }
 
     #[test]

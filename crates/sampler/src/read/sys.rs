@@ -25,7 +25,12 @@ pub(crate) fn process_cpu_time_ns(pid: u32) -> Result<u64, Errno> {
         return Err(Errno::INVAL);
     }
     // CPU clocks start at 0 and never pass 2^63 ns (292 years).
-    Ok((time.tv_sec.cast_unsigned()) * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+    Ok(widen(time.tv_sec).cast_unsigned() * 1_000_000_000 + widen(time.tv_nsec).cast_unsigned())
+}
+
+/// The fields of `timespec` have 32 bits on some architectures.
+fn widen(number: impl Into<i64>) -> i64 {
+    number.into()
 }
 
 /// Gives the calling thread a private descriptor table with only stdin, stdout,
