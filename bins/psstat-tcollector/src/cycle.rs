@@ -184,12 +184,39 @@ pub(crate) fn log_fast_paths(sampler: &Sampler) {
     ));
 }
 
+/// Logs that values are absent because the kernel lacks the files that contain them.
+pub(crate) fn log_missing_files(sampler: &Sampler) {
+    if let Some(message) = missing_files_message(sampler.missing_files()) {
+        log::line(&message);
+    }
+}
+
+fn missing_files_message(files: &[&str]) -> Option<String> {
+    // Without the other files, no value is absent.
+    let files = files.iter().filter(|file| ["io", "statm", "fd"].contains(file));
+    let files: Vec<String> = files.map(|file| format!("/proc/PID/{file}")).collect();
+    (!files.is_empty()).then(|| {
+        format!("this kernel does not have {}; the values from there are absent", files.join(", "))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use psstat_sampler::PerFile;
     use std::collections::HashSet;
     use std::time::Duration;
+
+    #[test]
+    fn absent_values_are_explained() {
+        assert_eq!(missing_files_message(&[]), None);
+        assert_eq!(missing_files_message(&["ns/net"]), None);
+        assert_eq!(
+            missing_files_message(&["io", "statm", "ns/net"]).unwrap(),
+            "this kernel does not have /proc/PID/io, /proc/PID/statm; the values from there are \
+             absent"
+        );
+    }
 
     #[test]
     fn skipped_cycles_are_counted() {

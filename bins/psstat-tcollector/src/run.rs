@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::check::check;
 use crate::conf::{Conf, OwnerPolicy};
-use crate::cycle::{SampleLoop, Schedule, log_fast_paths};
+use crate::cycle::{SampleLoop, Schedule, log_fast_paths, log_missing_files};
 use crate::health::{SelfMeter, SelfMetrics};
 use crate::log;
 use crate::options::Settings;
@@ -69,6 +69,7 @@ pub fn run(settings: Settings) -> u8 {
         ));
         return if settings.proc_is_explicit { EXIT_USAGE } else { EXIT_OK };
     }
+    log_missing_files(&sampler);
     if settings.debug {
         log_fast_paths(&sampler);
     }

@@ -68,7 +68,22 @@ fn check(name: &'static str, values: &str, tally: Tally, help: &str) -> Check {
         let result = format!("failed for {failed} of {present} processes: {values} missing");
         return Check::fail(name, result, "see `psstat-dump pid PID` for the reason");
     }
+    if present == 0 {
+        return no_process_has(name, values);
+    }
     Check::ok(name, format!("readable for all {present} processes: {values}"))
+}
+
+/// A kernel can lack a file, and so can a captured procfs. Zombies and kernel threads lack some.
+fn no_process_has(name: &'static str, values: &str) -> Check {
+    if name == "ns/net" {
+        return Check::ok(name, "no process has it: one network namespace for all");
+    }
+    let help = match name {
+        "io" => "use a kernel with CONFIG_TASK_IO_ACCOUNTING",
+        _ => "use a kernel, or a capture, that has this file",
+    };
+    Check::warn(name, format!("no process has it: {values} missing"), help)
 }
 
 /// How to get the missing permissions.
@@ -90,6 +105,15 @@ fn help(may_trace: bool, is_root: bool) -> String {
 mod tests {
     use super::super::Status;
     use super::*;
+
+    #[test]
+    fn file_that_no_process_has() {
+        let none = Tally::default();
+        let io = check("io", "io", none, "run as root");
+        assert_eq!((io.status, &*io.result), (Status::Warn, "no process has it: io missing"));
+        assert!(io.help.unwrap().contains("CONFIG_TASK_IO_ACCOUNTING"));
+        assert_eq!(check("ns/net", "connections", none, "").status, Status::Ok);
+    }
 
     #[test]
     fn denied_files_fail_with_help() {
