@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use psstat_proc_parse::{ProcessState, Stat};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxFlags, makedev};
 
@@ -55,12 +56,27 @@ impl From<psstat_proc_parse::Error> for ReadError {
     }
 }
 
+/// Whether the main thread has exited while other threads live.
+pub(crate) fn has_main_thread_exited(stat: &Stat<'_>) -> bool {
+    is_dead(stat.state) && stat.num_threads > 1
+}
+
+fn is_dead(state: ProcessState) -> bool {
+    matches!(state, ProcessState::Zombie | ProcessState::Dead)
+}
+
 /// The directory of one process. It always refers to this process, even if the
 /// pid is reused.
 #[derive(Debug)]
 pub(crate) struct Files {
     dir: OwnedFd,
+    /// The directory of a live thread, if the main thread has exited: then the
+    /// files of memory, descriptors and namespaces in `dir` are empty.
+    live_thread: Option<OwnedFd>,
 }
+
+/// Files that a thread without memory, descriptors and namespaces does not have.
+const FILES_OF_LIVE_THREADS: [&str; 6] = ["statm", "cmdline", "fd", "ns", "net", "mountinfo"];
 
 /// A descriptor, and the target of its link.
 pub(crate) type Link = (u32, Vec<u8>);
@@ -73,12 +89,47 @@ impl Files {
     pub(crate) fn open(proc: &Path, pid: u32) -> Result<Files, ReadError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(proc.join(pid.to_string()), flags, Mode::empty())?;
-        Ok(Files { dir })
+        let mut files = Files { dir, live_thread: None };
+        files.live_thread = files.find_live_thread();
+        Ok(files)
+    }
+
+    fn find_live_thread(&self) -> Option<OwnedFd> {
+        let bytes = self.read("stat").ok()?;
+        if !has_main_thread_exited(&Stat::parse(&bytes).ok()?) {
+            return None;
+        }
+        let is_live = |tid: &u32| {
+            let bytes = self.read(&format!("task/{tid}/stat")).unwrap_or_default();
+            Stat::parse(&bytes).is_ok_and(|stat| !is_dead(stat.state))
+        };
+        let tid = self.numbered("task").ok()?.into_iter().find(is_live)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.dir, format!("task/{tid}"), flags, Mode::empty()).ok()
+    }
+
+    /// The directory that contains this file.
+    fn dir_of(&self, name: &str) -> &OwnedFd {
+        let first = name.split('/').next().unwrap_or(name);
+        match &self.live_thread {
+            Some(thread) if FILES_OF_LIVE_THREADS.contains(&first) => thread,
+            _ => &self.dir,
+        }
     }
 
     fn file(&self, name: &str) -> Result<File, ReadError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?.into())
+        Ok(rustix::fs::openat(self.dir_of(name), name, flags, Mode::empty())?.into())
+    }
+
+    /// The contents of a file of a live thread, if the main thread has exited.
+    pub(crate) fn read_live_thread(&self, name: &str) -> Option<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let dir = self.live_thread.as_ref()?;
+        let mut file = File::from(rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
     }
 
     /// The contents of a file.
@@ -115,13 +166,13 @@ impl Files {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn link(&self, name: &str) -> Result<Vec<u8>, ReadError> {
-        Ok(rustix::fs::readlinkat(&self.dir, name, Vec::new())?.into_bytes())
+        Ok(rustix::fs::readlinkat(self.dir_of(name), name, Vec::new())?.into_bytes())
     }
 
     /// The number of open descriptors from the size of `fd`, which needs no
     /// permission. `None` before Linux 6.2, which prints 0, and in a capture.
     pub(crate) fn fd_count(&self) -> Option<u64> {
-        let stat = rustix::fs::statat(&self.dir, "fd", AtFlags::empty()).ok()?;
+        let stat = rustix::fs::statat(self.dir_of("fd"), "fd", AtFlags::empty()).ok()?;
         u64::try_from(stat.st_size).ok().filter(|size| *size > 0 && self.is_procfs())
     }
 
@@ -133,7 +184,7 @@ impl Files {
         // Cached attributes: the server of a network file system may not respond.
         let flags = AtFlags::STATX_DONT_SYNC;
         let mask = StatxFlags::TYPE;
-        let stat = rustix::fs::statx(&self.dir, format!("fd/{fd}"), flags, mask).ok()?;
+        let stat = rustix::fs::statx(self.dir_of("fd"), format!("fd/{fd}"), flags, mask).ok()?;
         let file_type = FileType::from_raw_mode(stat.stx_mode.into());
         Some((file_type, makedev(stat.stx_dev_major, stat.stx_dev_minor)))
     }
@@ -149,7 +200,7 @@ impl Files {
     /// When it cannot be listed.
     pub(crate) fn numbered(&self, name: &str) -> Result<Vec<u32>, ReadError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
+        let dir = rustix::fs::openat(self.dir_of(name), name, flags, Mode::empty())?;
         let mut numbers = Vec::new();
         for entry in Dir::read_from(&dir)? {
             numbers

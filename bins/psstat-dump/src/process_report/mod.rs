@@ -188,31 +188,57 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
     let links = files.descriptors();
     let open = links.as_ref().map_or_else(|_| files.fd_count(), |links| Some(links.len() as u64));
     // Every process has stat, which is world-readable.
-    let stat = Stat::parse(stat.as_deref().map_err(ReadError::clone)?).map_err(ReadError::from)?;
+    let main = Stat::parse(stat.as_deref().map_err(ReadError::clone)?).map_err(ReadError::from)?;
+    let live = (files.read_live_thread("stat"), files.read_live_thread("status"));
+    let stat = with_memory_of(main, live.0.as_deref());
     let status = match &status {
         Ok(bytes) => Status::parse(bytes).map_err(ReadError::from),
         Err(error) => Err(error.clone()),
     };
-    let status_ok = status.as_ref().ok();
+    let main_status = status.as_ref().ok();
+    let live_status = live.1.as_deref().and_then(|bytes| Status::parse(bytes).ok());
+    // The memory of a main thread that has exited is unknown; its ids are those of the process.
+    let live_status = live_status.map(|mut live| {
+        live.ns_pid = main_status.and_then(|status| status.ns_pid);
+        live
+    });
+    let status_ok = live_status.as_ref().or(main_status);
     let threads = ThreadSums::read(proc, &files, &stat, status_ok);
     let statm = files.read("statm");
     let statm = statm.and_then(|bytes| Statm::parse(&bytes).map_err(ReadError::from));
     let mut identity = identity::section(proc, &stat, status_ok, &command_line, &boot);
+    let has_exited = files::has_main_thread_exited(&main);
+    identity.field("main_thread_exited", Value::Bool(has_exited));
     identity.unread = status.as_ref().err().cloned();
     let sections = vec![
         identity,
         cpu::section(&stat, threads, &boot),
-        main_thread::section(&stat, status_ok),
+        main_thread::section(&main, main_status),
         memory::section(&stat, status_ok, &statm),
         io_section(files.read("io")),
         limits::section(limits, &stat, status_ok, open, &boot),
         privileges::section(status_ok),
-        signals::section(status_ok),
+        signals::section(main_status),
         descriptors::section(&files, &links, open, status_ok.and_then(|status| status.fd_size)),
         sockets::section(&files, &links, is_own_namespace(proc, &files)),
         addresses::section(&stat),
     ];
     Ok(Report { pid, sections })
+}
+
+/// The stat of a process with state and memory of a live thread, if its main thread
+/// has exited.
+fn with_memory_of<'a>(mut stat: Stat<'a>, live: Option<&[u8]>) -> Stat<'a> {
+    let Some(live) = live.and_then(|bytes| Stat::parse(bytes).ok()) else { return stat };
+    stat.state = live.state;
+    stat.vsize = live.vsize;
+    (stat.startcode, stat.endcode, stat.startstack) =
+        (live.startcode, live.endcode, live.startstack);
+    (stat.start_data, stat.end_data, stat.start_brk) =
+        (live.start_data, live.end_data, live.start_brk);
+    (stat.arg_start, stat.arg_end) = (live.arg_start, live.arg_end);
+    (stat.env_start, stat.env_end) = (live.env_start, live.env_end);
+    stat
 }
 
 /// Whether a process is in the network namespace of this program. Inodes of

@@ -317,6 +317,59 @@ fn thread_id_selects_its_process() {
     assert!(temp.join(format!("capture/{pid}/stat")).exists());
 }
 
+/// The files of such a process are those of its main thread, which has nothing: it
+/// used to be shown as a zombie without memory, descriptors and command line.
+#[test]
+fn process_whose_main_thread_has_exited() {
+    let name = unique("leaderless");
+    let mut testproc = crate::run::testproc(&name);
+    testproc.threads(2).unwrap();
+    testproc.tcp_pairs(1).unwrap();
+    testproc.leader_exit().unwrap();
+    testproc.quiesce().unwrap();
+    let (pid, tid) = (testproc.pid(), testproc.tid());
+    let fds = std::fs::read_dir(format!("/proc/{pid}/task/{tid}/fd")).unwrap().count();
+    let (_, report) = json_of(&["pid", &pid.to_string(), "--json"]);
+    let identity = &report["identity"];
+    assert_eq!(
+        (&identity["main_thread_exited"], &identity["state"]),
+        (&json!(true), &json!("S (sleeping)"))
+    );
+    assert_eq!(identity["command_line"], name);
+    assert_eq!(
+        identity["ns_pids"].as_str().unwrap().split(' ').next_back(),
+        Some(&*pid.to_string())
+    );
+    assert!(report["memory"]["vm_rss_bytes"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["memory"]["statm_resident_bytes"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["memory"]["vsize_bytes"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(
+        (&report["descriptors"]["open"], &report["sockets"]["established"]),
+        (&json!(fds), &json!(2))
+    );
+    let limits = report["limits"]["list"].as_array().unwrap();
+    let limit = limits.iter().find(|limit| limit["name"] == "Max open files").unwrap();
+    assert_eq!(limit["used"], fds);
+    assert!(stdout(&run(&["pid", &pid.to_string()])).contains("\n  main thread exited  yes\n"));
+
+    let (status, document) = json_of(&["explain", &pid.to_string(), "-e", &name, "--json"]);
+    assert_eq!((status, &document["command_line"]), (0, &json!(name)));
+
+    let temp = TempDir::new().unwrap();
+    let dir = temp.join("capture").display().to_string();
+    assert_eq!(run(&["capture", &dir, "--pid", &pid.to_string()]).status.code(), Some(0));
+    let (status, document) = json_of(&["--proc", &dir, "--no-conf", "--json", &name]);
+    let row = &document["rows"][0];
+    assert_eq!((status, &row["fds"], &row["tcp_established"]), (0, &json!(fds), &json!(2)));
+    assert!(row["rss_bytes"].as_u64().unwrap() > 0, "{row}");
+    let (_, captured) = json_of(&["pid", &pid.to_string(), "--proc", &dir, "--json"]);
+    assert_eq!(captured["identity"]["command_line"], name);
+    assert_eq!(captured["sockets"]["established"], 2);
+
+    let (_, report) = json_of(&["pid", &std::process::id().to_string(), "--json"]);
+    assert_eq!(report["identity"]["main_thread_exited"], false);
+}
+
 /// They used to be files and devices.
 #[test]
 fn kinds_of_special_descriptors() {
