@@ -12,7 +12,7 @@ pub(crate) const UNNAMED: &str = "unnamed";
 /// For a title (`nginx: worker process`, `sshd: root@pts/0`) it is the name
 /// before the colon; for a title without a colon (browsers) the name before the
 /// first space. A single argument with a space can also be a path; `comm`, the
-/// contents of `/proc/PID/comm`, tells these apart. Characters that are not valid
+/// contents of `/proc/PID/comm`, distinguishes these. Characters that are not valid
 /// in an image name become `_`.
 pub(crate) fn image(command_line: &[u8], comm: impl FnOnce() -> Option<Vec<u8>>) -> String {
     let mut args = Cmdline::new(command_line).args();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn comm_tells_a_path_from_a_title() {
+    fn comm_distinguishes_path_and_title() {
         for (command_line, comm, want) in [
             (&b"/opt/My App/my-app\0"[..], "my-app\n", "my-app"),
             (b"/opt/My App/an-application-name\0", "an-application-\n", "an-application-name"),

@@ -224,8 +224,8 @@ fn output_is_escaped() {
     let text = stdout(&run(&["pid", &pid]));
     for want in [
         &format!("process {pid}\n"),
-        "  name             \\x1b[31m\\x0a)\n",
-        &format!("  command line     {name} \\x1b[2J\\u{{202e}}\\x0a日本\n"),
+        "  \\x1b[31m\\x0a)\n",
+        &format!("  {name} \\x1b[2J\\u{{202e}}\\x0a日本\n"),
         "\ndescriptors\n  open  ",
         "unix stream CONNECTED ",
         "  Max open files ",
@@ -320,7 +320,7 @@ fn thread_id_selects_its_process() {
 /// The files of such a process are those of its main thread, which has nothing: it
 /// used to be shown as a zombie without memory, descriptors and command line.
 #[test]
-fn process_whose_main_thread_has_exited() {
+fn main_thread_has_exited() {
     let name = unique("leaderless");
     let mut testproc = crate::run::testproc(&name);
     testproc.threads(2).unwrap();
