@@ -1,5 +1,5 @@
-//! Encoding a cycle of 50 images in each format. Before anything is timed, the
-//! output has to hold each point, with its value.
+//! The encoding of a cycle of 50 images in each format. The points in the output are checked before
+//! anything is measured.
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ fn images() -> Vec<ImageName> {
         .collect()
 }
 
-/// A value of its own for each point, of the size that such values have.
+/// A different value for each point, of a typical size.
 fn value(series: usize, image: usize) -> u64 {
     (series as u64 + 1) * 1_000_003 * (image as u64 + 7)
 }
@@ -38,8 +38,8 @@ fn cycle(encoder: &mut Encoder, images: &[ImageName], out: &mut Vec<u8>, time: i
     cycle.finish();
 }
 
-fn count(text: &str, what: &str) -> usize {
-    text.matches(what).count()
+fn count(text: &str, pattern: &str) -> usize {
+    text.matches(pattern).count()
 }
 
 fn check(format: Format, out: &[u8]) {

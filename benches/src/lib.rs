@@ -127,7 +127,7 @@ pub mod tables {
         0x0A00_000A_u32.wrapping_add(row.wrapping_mul(0x0101_0000))
     }
 
-    /// A table whose slot is so wide, and its lines at least so long.
+    /// A table with this width of the slot column and this minimum width of lines.
     fn inet(
         rows: u32,
         (slot, line_width): (usize, usize),

@@ -1,10 +1,10 @@
-//! libFuzzer's targets. What they check stands in `psstat-corpus`, where a test
-//! replays it without libFuzzer.
+//! The targets of libFuzzer. The checks are in `psstat-corpus`, where a test replays the recorded
+//! inputs without libFuzzer.
 
 pub use libfuzzer_sys;
 pub use psstat_corpus::Target;
 
-/// The entry of libFuzzer: the target of `psstat-corpus` that has this name.
+/// The entry point of libFuzzer for the target of `psstat-corpus` with this name.
 #[macro_export]
 macro_rules! target {
     ($name:literal) => {

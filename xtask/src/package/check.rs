@@ -255,6 +255,6 @@ fn upgraded(chroot: &Chroot) -> Result<()> {
 fn purged(chroot: &Chroot) -> Result<()> {
     let mut left = chroot.written("psstat")?;
     left.retain(|path| !path.starts_with("/root/psstat_") && !path.starts_with("/etc/psstat.conf"));
-    assert_ok(left.is_empty(), &format!("left behind: {left:?}"))?;
+    assert_ok(left.is_empty(), &format!("files are left: {left:?}"))?;
     assert_ok(!chroot.has("/usr/lib/tcollector"), "the directory of tcollector is left")
 }
