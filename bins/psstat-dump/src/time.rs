@@ -1,7 +1,7 @@
 //! Times as text.
 //!
-//! The conversion to a date is 15 lines; a date library would be the largest
-//! dependency of this crate and is not needed for anything else.
+//! The conversion to a date is 15 lines. A date library (jiff without default
+//! features) would add 270 KB to the program for nothing else.
 
 use std::time::{Duration, SystemTime};
 
