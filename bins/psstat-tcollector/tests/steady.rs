@@ -11,7 +11,7 @@ use clap::Parser as _;
 use psstat_tcollector::options::Options;
 use psstat_tcollector::run::run;
 use psstat_testproc::alloc::{self, CountingAllocator};
-use psstat_testproc::{Config, TempDir, TestProcess, isolated, test_name};
+use psstat_testproc::{Config, TempDir, TestProcess, isolated, test_name, wait_until};
 use rustix::pipe::PipeFlags;
 
 #[global_allocator]
@@ -120,7 +120,12 @@ fn inside() {
         }
     });
     // Until their exec, their command line is that of the test.
-    std::thread::sleep(Duration::from_millis(200));
+    wait_until("all have called exec", || {
+        children.iter().all(|child| {
+            let cmdline = std::fs::read(format!("/proc/{}/cmdline", child.id()));
+            cmdline.is_ok_and(|cmdline| cmdline.starts_with(b"sleep\0"))
+        })
+    });
     let cycles = CYCLES.to_string();
     let arguments = ["psstat-tcollector", "--interval", "1", "--cycles", &cycles, "--conf"];
     let arguments = arguments.map(Into::into).into_iter().chain([conf.into_os_string()]);

@@ -123,10 +123,13 @@ fn stopped_reader_gets_a_new_cycle_when_it_continues() {
     // Less than two cycles.
     rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
     let collector = Setup::with(&path).stdout(writer).spawn();
-    until("the first cycle", || waiting(&reader) > 0);
-    std::thread::sleep(Duration::from_millis(2_000));
+    until("a blocked write", || {
+        let wait_channel = std::fs::read_to_string(format!("/proc/{}/wchan", collector.pid()));
+        wait_channel.unwrap().contains("pipe_w")
+    });
     let filled = waiting(&reader);
     let before = oracle::memory(collector.pid()).unwrap().resident;
+    // For so long that cycles are skipped.
     std::thread::sleep(Duration::from_millis(4_000));
     assert_eq!(waiting(&reader), filled, "it continues without a reader");
     let after = oracle::memory(collector.pid()).unwrap().resident;

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 
-use serde_json::Value;
-
 use super::{Points, Server, installed, series};
 use crate::http;
 
@@ -71,10 +69,7 @@ batch-timeout = "100ms"
 
     pub(crate) fn points(&self) -> Points {
         let query = http::url_encode("SELECT value FROM /.*/ GROUP BY *");
-        let answer =
-            http::get(self.http, &format!("/query?db=opentsdb&epoch=s&q={query}")).unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let answer = http::get_json(self.http, &format!("/query?db=opentsdb&epoch=s&q={query}"));
         let mut points = Points::new();
         for one in answer["results"][0]["series"].as_array().into_iter().flatten() {
             let mut tags: BTreeMap<String, String> =

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use serde_json::Value;
-
 use super::{Server, installed, series};
 use crate::common::until;
 use crate::http;
 
 #[derive(Debug)]
 pub(crate) struct Prometheus {
-    server: Server,
+    _server: Server,
     http: u16,
 }
 
@@ -37,16 +35,15 @@ impl Prometheus {
             },
             |[http]| http::get(http, "/-/ready").is_ok_and(|answer| answer.status == 200),
         );
-        Some(Prometheus { server, http })
+        Some(Prometheus { _server: server, http })
     }
 
     /// The values of one successful scrape, by series, without the tags that Prometheus adds.
     pub(crate) fn values(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         // The values of a scrape are withdrawn if the next one times out.
-        until("values of a scrape that goes well", || {
-            let answer = http::get(self.http, "/api/v1/targets").unwrap();
-            let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        until("values of a successful scrape", || {
+            let answer = http::get_json(self.http, "/api/v1/targets");
             let target = &answer["data"]["activeTargets"][0];
             let error = target["lastError"].as_str().unwrap_or_default();
             assert!(error.is_empty() || error.contains("deadline"), "{error}");
@@ -62,9 +59,7 @@ impl Prometheus {
     fn last_values(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         let query = http::url_encode("{__name__=~\"proc_.*\"}");
-        let answer = http::get(self.http, &format!("/api/v1/query?query={query}")).unwrap();
-        assert_eq!(answer.status, 200, "{answer:?} {}", self.server.log());
-        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let answer = http::get_json(self.http, &format!("/api/v1/query?query={query}"));
         for one in answer["data"]["result"].as_array().unwrap() {
             let mut tags: BTreeMap<String, String> =
                 serde_json::from_value(one["metric"].clone()).unwrap();
@@ -79,8 +74,7 @@ impl Prometheus {
 
     /// The type of a family in Prometheus's metadata.
     pub(crate) fn kind(&self, family: &str) -> String {
-        let answer = http::get(self.http, "/api/v1/targets/metadata").unwrap();
-        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let answer = http::get_json(self.http, "/api/v1/targets/metadata");
         let all = answer["data"].as_array().unwrap();
         let one = all.iter().find(|one| one["metric"] == family);
         one.unwrap_or_else(|| panic!("nothing of {family}"))["type"].as_str().unwrap().to_owned()

@@ -46,18 +46,17 @@ impl Victoria {
     }
 
     /// OpenTSDB's `/api/put`.
-    pub(crate) fn put(&self, json: &str) -> http::Answer {
+    pub(crate) fn put(&self, json: &str) -> http::Response {
         http::post(self.opentsdb_http, "/api/put", json).unwrap()
     }
 
     pub(crate) fn points(&self) -> Points {
         // New points are buffered for a second otherwise.
-        assert_eq!(http::get(self.http, "/internal/force_flush").unwrap().status, 200);
+        http::get_ok(self.http, "/internal/force_flush");
         let all = http::url_encode("{__name__!=\"\"}");
-        let answer = http::get(self.http, &format!("/api/v1/export?match[]={all}")).unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let lines = http::get_ok(self.http, &format!("/api/v1/export?match[]={all}"));
         let mut points = Points::new();
-        for line in answer.body.lines() {
+        for line in lines.lines() {
             let one: Value = serde_json::from_str(line).unwrap();
             let mut tags: BTreeMap<String, String> =
                 serde_json::from_value(one["metric"].clone()).unwrap();
