@@ -2,6 +2,12 @@
 //!
 //! In builds with debug assertions, the environment variable `PSSTAT_FAULT` names the
 //! failpoints that panic, separated by commas. Release builds have none.
+//!
+//! - psstat-tcollector: `panic:N` in cycle N, `panic` in every cycle, `panic:start` at the start,
+//!   `panic:rules` when new rules are applied, `panic:recover` in the recovery after a panic, `conf`
+//!   when the config file is loaded.
+//! - psstat-dump: `draw` when the live view draws its second screen, `measure` in its measuring
+//!   thread.
 
 use std::fmt::Display;
 
