@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use psstat_benches::Sleepers;
-use psstat_sampler::{ImageId, Numbers, Options, Sampler};
+use psstat_sampler::{ImageId, Usage, Options, Sampler};
 
 const PROCESSES: u64 = 200;
 /// Cycles until no process is new.
 const WARM_UP: usize = 20;
 
-fn cycle(sampler: &mut Sampler, argument: &[u8]) -> Numbers {
+fn cycle(sampler: &mut Sampler, argument: &[u8]) -> Usage {
     sampler.open(&mut |process, images| {
         if process.args_joined.strip_prefix(b"sleep ") == Some(argument) {
             images.push(ImageId(0));
@@ -37,13 +37,13 @@ fn steady(criterion: &mut Criterion) {
             cycle(&mut sampler, argument);
         }
         let image = cycle(&mut sampler, argument);
-        assert_eq!(image.procs, PROCESSES);
+        assert_eq!(image.processes, PROCESSES);
         assert_eq!(image.threads, Some(PROCESSES));
-        assert_eq!(image.descriptors, Some(sleepers.descriptors()));
+        assert_eq!(image.fds, Some(sleepers.descriptors()));
         group.bench_function(name, |bencher| {
             bencher.iter(|| cycle(&mut sampler, argument));
         });
-        assert_eq!(cycle(&mut sampler, argument).procs, PROCESSES);
+        assert_eq!(cycle(&mut sampler, argument).processes, PROCESSES);
     }
     group.finish();
 }

@@ -31,12 +31,12 @@ fn with_sampler(sampler: &mut Sampler, argument: &[u8]) -> Answer {
         }
     });
     let image = sampler.close().image(ImageId(0));
-    assert!(image.io.is_some() && image.pcpu.is_some() && image.tcp == Some(0));
+    assert!(image.io.is_some() && image.cpu_percent.is_some() && image.tcp == Some(0));
     Answer {
-        processes: image.procs,
+        processes: image.processes,
         threads: image.threads.unwrap(),
         resident: image.rss.unwrap(),
-        descriptors: image.descriptors.unwrap(),
+        descriptors: image.fds.unwrap(),
     }
 }
 

@@ -8,13 +8,13 @@ use psstat_dump::measure::Snapshot;
 use psstat_dump::table::row::{ProcessId, Row};
 use psstat_dump::top::app::{Mode, Next};
 use psstat_dump::top::{App, view};
-use psstat_sampler::{Health, IoCounters, Numbers};
+use psstat_sampler::{Health, IoCounters, Usage};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 fn row(images: Vec<String>, id: Option<ProcessId>, procs: u64, pcpu: f64, rss: u64) -> Row {
-    let mut numbers = Numbers::default();
-    (numbers.procs, numbers.pcpu, numbers.rss) = (procs, Some(pcpu), Some(rss));
+    let mut numbers = Usage::default();
+    (numbers.processes, numbers.cpu_percent, numbers.rss) = (procs, Some(pcpu), Some(rss));
     (numbers.tcp, numbers.udp, numbers.unix) = (Some(3), Some(0), Some(1));
     let done = IoCounters { rchar: 2048, wchar: 512, ..IoCounters::default() };
     Row { images, id, numbers, io_done: Some((done, 1.0)) }

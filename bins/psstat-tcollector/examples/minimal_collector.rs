@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let value = match series {
                 Series::Threads => numbers.threads,
                 Series::MemResident => numbers.rss,
-                _ => Some(numbers.procs),
+                _ => Some(numbers.processes),
             };
             // A value that could not be read has no point; it is not 0.
             if let Some(value) = value {

@@ -2,7 +2,7 @@
 //! compile.
 
 use psstat_emit::{CollectorSeries, CycleEncoder, ImageName, Series, Value};
-use psstat_sampler::{Health, ImageId, IoCounters, Numbers, Sample};
+use psstat_sampler::{Health, ImageId, IoCounters, Sample, Usage};
 
 use crate::health::SelfMetrics;
 use crate::options::MemUnit;
@@ -58,7 +58,7 @@ impl Memory {
     }
 }
 
-fn image_value(series: Series, image: &Numbers, memory: Memory) -> Option<Value> {
+fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
     let io = |get: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from_i64(get(io)));
     let count = |count: Option<u64>| count.map(Value::from_u64);
     match series {
@@ -69,15 +69,15 @@ fn image_value(series: Series, image: &Numbers, memory: Memory) -> Option<Value>
         Series::IoReadBytes => io(|io| io.read_bytes),
         Series::IoWriteBytes => io(|io| io.write_bytes),
         Series::IoCancelledWriteBytes => io(|io| io.cancelled_write_bytes),
-        Series::FdOpen => count(image.descriptors),
+        Series::FdOpen => count(image.fds),
         Series::Threads => count(image.threads),
         Series::NetTcp => count(image.tcp),
         Series::NetUdp => count(image.udp),
         Series::NetUnix => count(image.unix),
-        Series::Pcpu => image.pcpu.map(thousandths),
+        Series::Pcpu => image.cpu_percent.map(thousandths),
         Series::MemTotal => image.vsize.map(|bytes| memory.value(bytes)),
         Series::MemResident => image.rss.map(|bytes| memory.value(bytes)),
-        Series::Procs => Some(Value::from_u64(image.procs)),
+        Series::Procs => Some(Value::from_u64(image.processes)),
     }
 }
 

@@ -26,11 +26,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let now = sampler.close().image(workers);
         if let (Some(io), Some(before)) = (now.io, before.replace(now.io).flatten()) {
             let io = io.saturating_sub(before);
-            let cpu = now.pcpu.unwrap_or(f64::NAN);
+            let cpu = now.cpu_percent.unwrap_or(f64::NAN);
             let rss = now.rss.map_or(f64::NAN, |bytes| bytes as f64 / 1024.0);
             println!(
                 "{} processes: {cpu:.1} % CPU, {rss:.0} KiB resident, {} B read, {} B written",
-                now.procs, io.rchar, io.wchar
+                now.processes, io.rchar, io.wchar
             );
         }
         next += Duration::from_secs(1);

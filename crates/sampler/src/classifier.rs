@@ -33,7 +33,7 @@ pub struct Candidate<'a> {
 /// processes and again from time to time, since a process can become another program.
 pub type Classify<'c> = dyn FnMut(&Candidate<'_>, &mut Vec<ImageId>) + 'c;
 
-/// Which command lines a step reads.
+/// The command lines that one step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
     /// Those that decide which processes take part in the coming window: of new and

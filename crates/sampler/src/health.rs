@@ -1,36 +1,36 @@
 //! How a cycle went.
 
-/// How a cycle went. Numbers of processes, unless said otherwise.
+/// How a cycle went. Each is a number of processes unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Processes in `/proc`.
     pub processes: u64,
-    /// Those that belong to an image, zombies not counted.
+    /// Processes that belong to an image, without zombies.
     pub matched: u64,
-    /// Those of which a file may not be read, by file.
+    /// Processes of which a file may not be read, by file.
     pub denied: PerFile,
-    /// Reads of this cycle that failed in another way, by file.
+    /// Reads of this cycle that failed otherwise, by file.
     pub failed: PerFile,
-    /// Those whose command line blocks its reader.
+    /// Processes whose command line blocks its reader.
     pub blocked: u64,
-    /// Those whose command line was due and not read, because others block their
-    /// readers and no more may: too many in this cycle, of the same user, or in
-    /// all. They are counted under `failed` too.
+    /// Processes whose command line was due and not read, because the limit of blocked readers
+    /// was reached: in this cycle, for the same user, or in total. They are counted under
+    /// `failed` too.
     pub cmdlines_deferred: u64,
     /// Descriptors kept open.
     pub fds_held: u64,
-    /// `/proc` could not be listed; the numbers are of those known before.
+    /// `/proc` could not be listed; the numbers are those of the processes of before.
     pub listing_failed: bool,
 }
 
-/// A number for each of a process's files.
+/// A number for each file of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerFile {
     /// `cmdline`
     pub command_line: u64,
     /// `io`
     pub io: u64,
-    /// `fd`: the descriptors' links, or their number
+    /// `fd`: the links of the descriptors, or their number
     pub fd: u64,
     /// `ns/net`
     pub netns: u64,

@@ -42,3 +42,6 @@ pub(crate) struct NetnsId(pub(crate) u32);
 /// The inode of a socket. The kernel assigns them from 32 bits (`get_next_ino`),
 /// and there are many to store.
 pub(crate) type SocketInode = u32;
+
+/// The numbers of ESTABLISHED sockets, by [`Protocol`].
+pub(crate) type SocketCounts = [u64; Protocol::ALL.len()];

@@ -1,8 +1,8 @@
-//! Identifiers of images.
+//! Images by number.
 
-/// An image: a group of processes whose values are summed. The caller assigns
-/// the numbers, from 0 without gaps; a number keeps its meaning for the lifetime
-/// of a sampler. The sampler does not know the names of images.
+/// An image: a group of processes that is summed. The caller assigns the numbers, from 0 and
+/// without gaps; they keep their meaning for the life of a sampler. The caller also keeps the
+/// names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageId(pub u32);
 

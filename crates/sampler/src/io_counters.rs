@@ -1,21 +1,21 @@
-//! The seven io counters as one value to reckon with.
+//! The seven io counters as one value.
 
 use psstat_proc_parse::Io;
 
-/// The counters of `/proc/PID/io` (bytes; `syscr` and `syscw`: calls), or sums
-/// and differences of such.
+/// The counters of `/proc/PID/io` (bytes; `syscr` and `syscw`: calls), or sums and
+/// differences of such counters.
 ///
 /// Signed, because `cancelled_write_bytes` may be negative and because
 /// differences are attributed; sums saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoCounters {
-    /// Bytes passed to read(2) and its like.
+    /// Bytes passed to read(2) and similar calls.
     pub rchar: i64,
-    /// Bytes passed to write(2) and its like.
+    /// Bytes passed to write(2) and similar calls.
     pub wchar: i64,
-    /// Calls of read(2) and its like.
+    /// Calls of read(2) and similar ones.
     pub syscr: i64,
-    /// Calls of write(2) and its like.
+    /// Calls of write(2) and similar ones.
     pub syscw: i64,
     /// Bytes fetched from the storage layer.
     pub read_bytes: i64,
@@ -67,14 +67,15 @@ impl IoCounters {
         self.zip(other, i64::max)
     }
 
-    /// As far as a limit allows, counter by counter. `cancelled_write_bytes` may
-    /// fall and so has no limit of its own: all of it is within where all others
-    /// are, else nothing.
+    /// The smaller of the value and a limit, counter by counter. `cancelled_write_bytes` may
+    /// fall, so it has no limit of its own: all of it if no other counter exceeds the limit,
+    /// else nothing.
     #[must_use]
     pub(crate) fn clamp_to(self, limit: IoCounters) -> IoCounters {
-        match limit.all_ge(self) {
-            true => self,
-            false => IoCounters { cancelled_write_bytes: 0, ..self.zip(limit, i64::min) },
+        if limit.all_ge(self) {
+            self
+        } else {
+            IoCounters { cancelled_write_bytes: 0, ..self.zip(limit, i64::min) }
         }
     }
 

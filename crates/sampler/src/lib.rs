@@ -1,9 +1,9 @@
-//! Reads live processes and turns two readings one second apart into numbers
-//! an image: io, descriptors, threads, connections, CPU, memory.
+//! Reads live processes and computes numbers per image from two readings that are one second
+//! apart: io, descriptors, threads, connections, CPU, memory.
 //!
-//! An image is any group of processes that you choose by their command line.
-//! The sampler asks a closure which images a process belongs to, so it needs
-//! no conf; it never sleeps, so the waiting is yours:
+//! An image is any group of processes that you select by their command line. The sampler calls
+//! a closure to find the images of a process, so it needs no config file. It never sleeps: the
+//! caller waits.
 //!
 //! ```
 //! use psstat_sampler::{ImageId, Options, Sampler};
@@ -16,20 +16,24 @@
 //! });
 //! std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
 //! let daemons = sampler.close().image(ImageId(0));
-//! println!("{} processes use {:?} % of a core", daemons.procs, daemons.pcpu);
+//! println!("{} processes use {:?} % of a core", daemons.processes, daemons.cpu_percent);
 //! # Ok::<(), psstat_sampler::Error>(())
 //! ```
 //!
-//! What the numbers are: each is the sum over the image's processes. One that
-//! could not be read of any of them is `None`, never 0. io is continuous:
-//! what a process did stays in its image's sum when it ends, and is not counted
-//! again when its parent inherits it. Sockets are counted once an image,
-//! however many processes hold them, in the network namespaces that the
-//! processes live in.
+//! Each number is the sum over the processes of the image. A number that could not be read of
+//! any of them is `None`, never 0. io is continuous: the io of a process stays in the sum of
+//! its image when it exits, and is not counted again when its parent inherits it. A socket
+//! counts once per image, whatever the number of processes that hold it, in the network
+//! namespaces that the processes live in.
 //!
-//! What it does not do: it sends no signal, stops nothing with ptrace, and
-//! never reads `maps`, `smaps`, `numa_maps`, `environ` or `exe`. One thread
-//! reads; a second one only waits for command lines, which can block.
+//! The sampler sends no signal, stops no process with ptrace, and never reads `maps`, `smaps`,
+//! `numa_maps`, `environ` or `exe`. One thread reads; a second one only waits for command lines,
+//! which can block.
+//!
+//! # Parts
+//! The `driver` calls four parts: the process table (`state`), the `classifier`, `accounting`
+//! and `sockets`. All of them read through the trait in `source`, which `live` implements with
+//! the system calls in `read`.
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -41,7 +45,6 @@ mod ids;
 mod image;
 mod io_counters;
 mod live;
-mod numbers;
 mod options;
 mod read;
 mod sample;
@@ -50,16 +53,17 @@ mod shrink;
 mod sockets;
 mod source;
 mod state;
+mod usage;
 
 pub use classifier::{Candidate, Classify};
 pub use health::{Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;
-pub use numbers::Numbers;
 pub use options::{FDS_PER_PROCESS, FastPaths, Options, RESERVED_FDS};
 pub use read::thread::spawn_with_private_fd_table;
 pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};
+pub use usage::Usage;
 
 /// The intervals within which changes are noticed, for this crate's tests.
 #[doc(hidden)]

@@ -7,7 +7,6 @@ use psstat_proc_parse::{ProcessState, Stat, StatCore};
 
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
 use crate::io_counters::IoCounters;
-use crate::numbers::ProcessReadings;
 use crate::options::{FastPaths, Options};
 use crate::read::command_line::{CmdlineReader, CmdlineResult};
 use crate::read::fd_sockets::{FdSocketScanner, FdSockets};
@@ -23,6 +22,7 @@ use crate::sampler::Error;
 use crate::source::{
     Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
+use crate::usage::ProcessReadings;
 
 /// Reads a procfs.
 #[derive(Debug)]
@@ -250,7 +250,7 @@ impl ProcessSource for LiveSource {
     fn read_thread_gauges(&mut self, pid: u32, tid: u32, readings: &mut ProcessReadings) {
         let thread = ProcDir::Thread(pid, tid);
         readings.statm = process::statm_at(&self.procfs, thread);
-        readings.descriptors = process::descriptors_at(&self.procfs, thread, &mut self.dir_reader);
+        readings.fds = process::descriptors_at(&self.procfs, thread, &mut self.dir_reader);
     }
 
     fn counts_fds_by_listing(&self) -> bool {

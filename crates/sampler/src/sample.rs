@@ -1,33 +1,32 @@
-//! What a cycle gives.
+//! The result of a cycle.
 
 use std::time::Duration;
 
 use crate::health::Health;
 use crate::image::ImageId;
-use crate::numbers::Numbers;
+use crate::usage::Usage;
 
-/// One cycle's numbers.
+/// The numbers of one cycle.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    pub(crate) images: Vec<Numbers>,
-    /// How the sampler itself fared.
+    pub(crate) images: Vec<Usage>,
+    /// How the cycle itself went.
     pub health: Health,
 }
 
 impl Sample {
-    /// The numbers of an image; those of an image without processes for a
-    /// number that was never heard of.
-    pub fn image(&self, image: ImageId) -> Numbers {
-        self.images.get(image.index()).copied().unwrap_or(Numbers::ZERO)
+    /// The numbers of an image; zeros for an unknown one.
+    pub fn image(&self, image: ImageId) -> Usage {
+        self.images.get(image.index()).copied().unwrap_or(Usage::ZERO)
     }
 
-    /// All images by number.
-    pub fn images(&self) -> impl Iterator<Item = (ImageId, &Numbers)> {
+    /// All images, by ascending number.
+    pub fn images(&self) -> impl Iterator<Item = (ImageId, &Usage)> {
         (0..).map(ImageId).zip(&self.images)
     }
 }
 
-/// One process: who it is, and its numbers.
+/// One process: its identity and its numbers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProcessSample<'a> {
@@ -37,9 +36,9 @@ pub struct ProcessSample<'a> {
     pub starttime: u64,
     /// The images it belongs to, by ascending number.
     pub images: &'a [ImageId],
-    /// The time between its two readings of CPU time; `None` when it was not
-    /// there at both ends of the window.
+    /// The time between its two readings of CPU time; `None` if it did not exist at both ends
+    /// of the window.
     pub window: Option<Duration>,
-    /// What it uses.
-    pub numbers: Numbers,
+    /// Its numbers.
+    pub usage: Usage,
 }

@@ -1,29 +1,28 @@
-//! Giving memory back after a storm.
+//! Releasing memory after a large population or a burst.
 //!
-//! A page stays, and so does what is at most four times as much as is needed:
-//! in steady state nothing moves. Lists that are filled and emptied in each
-//! cycle give back while they are full.
+//! One page stays, and so does a capacity of at most four times what is used: in steady state
+//! nothing moves. Lists that are filled and emptied in each cycle shrink while they are full.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
 const PAGE: usize = 4096;
 
-/// Gives back most of what a list no more needs.
+/// Releases most of the memory that a list no longer uses.
 pub(crate) fn shrink_vec<T>(list: &mut Vec<T>) {
     if let Some(capacity) = target_capacity::<T>(list.len(), list.capacity()) {
         list.shrink_to(capacity);
     }
 }
 
-/// The same of a map.
+/// The same for a map.
 pub(crate) fn shrink_map<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if let Some(capacity) = target_capacity::<(K, V)>(map.len(), map.capacity()) {
         map.shrink_to(capacity);
     }
 }
 
-/// The capacity that will do, where that is much less than there is.
+/// The capacity to shrink to, if that is much less than the current one.
 fn target_capacity<T>(len: usize, capacity: usize) -> Option<usize> {
     let page = PAGE / size_of::<T>().max(1);
     (capacity > page && len < capacity / 4).then(|| (len * 2).max(page / 2))

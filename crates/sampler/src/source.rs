@@ -1,5 +1,5 @@
 //! The interface between the driver and the place that readings come from: the
-//! live procfs, a captured one ([`LiveSource`](crate::live::LiveSource)), or the
+//! live procfs, a captured one (`LiveSource`), or the
 //! model kernel of the tests.
 //!
 //! The driver decides the order of the reads; a source only performs them. Anything
@@ -10,14 +10,14 @@ use std::time::Instant;
 
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
 use crate::io_counters::IoCounters;
-use crate::numbers::ProcessReadings;
 use crate::read::command_line::CmdlineResult;
 use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::PartialListing;
 use crate::read::procfs::ProcDir;
+use crate::usage::ProcessReadings;
 
-/// What a source keeps for each tracked process between two reads, such as open
+/// The state that a source keeps for each tracked process between two reads, such as open
 /// descriptors. Dropping it closes them.
 pub(crate) trait Handles: Debug + Default {
     /// The number of open descriptors.

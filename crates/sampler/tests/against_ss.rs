@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::process::Command;
 
 use common::{A, Watch, every_mode, has_ipv6, quiesce, testproc, word};
-use psstat_sampler::Numbers;
+use psstat_sampler::Usage;
 use psstat_testproc::{Kind, TestProcess};
 
 /// The lines of all ESTABLISHED sockets; `None` if `ss` is not installed.
@@ -52,7 +52,7 @@ fn assert_matches_ss(watch: &mut Watch, lines: &str, testprocs: &[&TestProcess])
     let expected = count(lines, &pids);
     assert_eq!([image.tcp, image.udp, image.unix], expected.map(Some));
     for process in watch.sampler.processes() {
-        let Numbers { tcp, udp, unix, .. } = process.numbers;
+        let Usage { tcp, udp, unix, .. } = process.usage;
         let expected = count(lines, &[process.pid]);
         assert_eq!([tcp, udp, unix], expected.map(Some), "{}", process.pid);
     }

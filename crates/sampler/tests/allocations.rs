@@ -53,7 +53,7 @@ impl Image {
         });
         let image = sample.image(A);
         let allocations = allocations_of_other_threads() - before;
-        assert_eq!(image.procs, (Image::SLEEPERS + self.testprocs.len()) as u64);
+        assert_eq!(image.processes, (Image::SLEEPERS + self.testprocs.len()) as u64);
         assert_eq!((image.tcp, image.udp), (Some(6), Some(2)));
         assert!(image.unix >= Some(6));
         allocations

@@ -12,7 +12,7 @@ use psstat_testproc::{TempDir, wait_until};
 
 /// The pids of the processes whose tcp sockets are known.
 fn pids_with_tcp(sampler: &Sampler) -> Vec<u32> {
-    let known = sampler.processes().filter(|process| process.numbers.tcp.is_some());
+    let known = sampler.processes().filter(|process| process.usage.tcp.is_some());
     let mut pids: Vec<u32> = known.map(|process| process.pid).collect();
     pids.sort_unstable();
     pids
@@ -83,7 +83,7 @@ fn inode_and_starttime_identify_a_process() {
         let mut sampler = sampler(proc.path());
         let values = |sample: &Sample| {
             let image = sample.image(A);
-            (image.procs, image.io.unwrap_or_default().rchar)
+            (image.processes, image.io.unwrap_or_default().rchar)
         };
         for _ in 0..cycles_before {
             let sample = cycle(&mut sampler, &mut |_, images| images.push(A));
@@ -122,7 +122,7 @@ fn sockets_of_unknown_namespace_are_absent() {
         });
         let unknown = sample.image(A);
         assert_eq!((unknown.tcp, unknown.udp, unknown.unix), (None, None, None));
-        assert_eq!(unknown.descriptors, Some(3));
+        assert_eq!(unknown.fds, Some(3));
         assert_eq!((sample.image(B).tcp, sample.health.denied.netns), (Some(0), 2));
         assert_eq!(pids_with_tcp(&sampler), [101]);
     }
@@ -191,10 +191,10 @@ fn process_without_a_file_counts() {
         for _ in 0..3 {
             let sample = cycle();
             let all = sample.image(B);
-            assert_eq!((all.procs, all.tcp), (1, Some(3)), "{name}");
+            assert_eq!((all.processes, all.tcp), (1, Some(3)), "{name}");
             let denied = sample.health.denied;
             if name == "cmdline" {
-                assert_eq!((sample.image(A).procs, denied.command_line), (0, 1));
+                assert_eq!((sample.image(A).processes, denied.command_line), (0, 1));
                 continue;
             }
             let mut expected = all;
@@ -208,7 +208,7 @@ fn process_without_a_file_counts() {
                     denied.statm
                 }
                 "fd" => {
-                    expected.descriptors = None;
+                    expected.fds = None;
                     (expected.tcp, expected.udp, expected.unix) = (None, None, None);
                     denied.fd
                 }
@@ -223,7 +223,7 @@ fn process_without_a_file_counts() {
         }
         fs::remove_dir_all(&lacks).unwrap();
         let sample = cycle();
-        let procs = [A, B].map(|image| sample.image(image).procs);
+        let procs = [A, B].map(|image| sample.image(image).processes);
         assert_eq!(procs, [0, 1], "{name}: {}", complete.display());
     }
 }
@@ -235,7 +235,7 @@ fn zombie_without_statm_does_not_count() {
     let dir = write_process(proc.path(), 100, 5000, 1000);
     fs::remove_file(dir.join("statm")).unwrap();
     let mut sampler = sampler(proc.path());
-    let mut procs = || cycle(&mut sampler, &mut |_, images| images.push(A)).image(A).procs;
+    let mut procs = || cycle(&mut sampler, &mut |_, images| images.push(A)).image(A).processes;
     assert_eq!(procs(), 1);
     let stat = fs::read_to_string(dir.join("stat")).unwrap();
     fs::write(dir.join("stat"), stat.replace(") S ", ") Z ")).unwrap();
@@ -276,7 +276,7 @@ fn late_classification_after_reload() {
     let mut image = cycle().image(A);
     wait_until("process is matched", || {
         image = cycle().image(A);
-        image.procs == 1
+        image.processes == 1
     });
     assert_eq!(image.io.unwrap().rchar, 1000);
 }

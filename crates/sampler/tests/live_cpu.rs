@@ -36,7 +36,7 @@ fn cpu_percent_matches_cpu_time() {
         let closing = used();
         let mut measured = [0.0; 2];
         for n in [0, 1] {
-            let percent = watches[n].close(dues[n]).image(A).pcpu.unwrap();
+            let percent = watches[n].close(dues[n]).image(A).cpu_percent.unwrap();
             let process = watches[n].sampler.processes().next().unwrap();
             assert!(process.window.unwrap() >= window);
             measured[n] = percent / 100.0 * process.window.unwrap().as_secs_f64();
@@ -67,8 +67,8 @@ fn start_and_exit_in_window() {
     let mut new = testproc(&word);
     new.burn(100.0, Duration::from_millis(50)).unwrap();
     let image = watch.close(due).image(A);
-    assert_eq!((image.procs, image.pcpu), (1, Some(0.0)));
+    assert_eq!((image.processes, image.cpu_percent), (1, Some(0.0)));
     let image = watch.cycle().image(A);
-    assert_eq!(image.procs, 2);
-    assert!(image.pcpu.unwrap() < 50.0, "{:?}", image.pcpu);
+    assert_eq!(image.processes, 2);
+    assert!(image.cpu_percent.unwrap() < 50.0, "{:?}", image.cpu_percent);
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use common::second_process::{AS_OTHER_USER, OTHER_UID, SharedDir};
 use common::{A, Watch, io_of, is_root, options, quiesce, short_window, testproc, word};
 use psstat_sampler::intervals::DENIED_RETRY_INTERVAL;
-use psstat_sampler::{FastPaths, Numbers, Options};
+use psstat_sampler::{FastPaths, Options, Usage};
 use psstat_testproc::{Io, TestProcess, oracle, test_name};
 
 /// A test process of the other user, which that user may read.
@@ -45,15 +45,15 @@ fn denied_values_are_absent() {
         let mut watch = Watch::with(Options { fast_paths, ..options() }, &[&words[0]]);
         for _ in 0..3 {
             let sample = watch.cycle();
-            let Numbers { procs, descriptors, threads, tcp, pcpu, vsize, .. } = sample.image(A);
-            assert_eq!((procs, threads, pcpu), (2, Some(2), Some(0.0)));
+            let Usage { processes, fds, threads, tcp, cpu_percent, vsize, .. } = sample.image(A);
+            assert_eq!((processes, threads, cpu_percent), (2, Some(2), Some(0.0)));
             assert_eq!(io_of(sample.image(A)), Io::read(readable).unwrap());
             let total = |pid| oracle::memory(pid).unwrap().total;
             assert_eq!(vsize, Some(total(denied) + total(readable)));
             assert_eq!(tcp, Some(oracle::established(readable).unwrap().all_tcp()));
             // Every user may read the size of the directory, if the kernel supports it.
             let hidden = if watch.sampler.fast_paths().fd_count_from_size { 23 + 4 } else { 0 };
-            assert_eq!(descriptors, Some(oracle::fds(readable).unwrap() + hidden));
+            assert_eq!(fds, Some(oracle::fds(readable).unwrap() + hidden));
             let denied = sample.health.denied;
             assert_eq!((denied.io, denied.fd, denied.statm, denied.stat), (1, 1, 0, 0));
         }
@@ -80,7 +80,7 @@ fn denied_file_is_not_retried_in_each_cycle() {
     let mut watches = [FastPaths::ALL, FastPaths::NONE].map(|fast_paths| {
         let mut watch = Watch::with(Options { fast_paths, ..short_window() }, &[&words[0]]);
         let sample = watch.cycle();
-        assert_eq!((sample.image(A).procs, sample.image(A).io), (1, None));
+        assert_eq!((sample.image(A).processes, sample.image(A).io), (1, None));
         watch
     });
     dir.send("denied", "");
@@ -92,12 +92,12 @@ fn denied_file_is_not_retried_in_each_cycle() {
             let denied = sample.health.denied;
             assert_eq!((sample.image(A).io, denied.io, denied.fd), (None, 1, 1));
             if !watch.sampler.fast_paths().fd_count_from_size {
-                assert_eq!(sample.image(A).descriptors, None);
+                assert_eq!(sample.image(A).fds, None);
             }
         }
         let sample = watch.cycles(DENIED_RETRY_INTERVAL as usize);
         assert_eq!((sample.health.denied.io, sample.health.denied.fd), (0, 0));
-        assert!(sample.image(A).io.is_some() && sample.image(A).descriptors.is_some());
+        assert!(sample.image(A).io.is_some() && sample.image(A).fds.is_some());
     }
 }
 
@@ -154,7 +154,7 @@ fn hidden_process_counts_once() {
         dir.receive(event);
         for _ in 0..12 {
             let image = watch.cycle().image(A);
-            assert_eq!((image.procs, io_of(image)), (1, done), "{event}");
+            assert_eq!((image.processes, io_of(image)), (1, done), "{event}");
         }
     }
 }
@@ -189,7 +189,7 @@ fn revoked_access_becomes_none() {
     let mut expect = |tcp, denied| {
         let sample = watch.cycles(2 * DENIED_RETRY_INTERVAL as usize);
         assert_eq!((sample.image(A).tcp, sample.health.denied.fd), (tcp, denied));
-        let known = watch.sampler.processes().filter(|process| process.numbers.tcp.is_some());
+        let known = watch.sampler.processes().filter(|process| process.usage.tcp.is_some());
         assert_eq!(known.count() as u64, 2 - denied);
     };
     expect(Some(4), 1);

@@ -119,8 +119,8 @@ fn process_without_leader_keeps_its_gauges() {
     one.quiesce().unwrap();
     for (case, mut watch) in [("read before", watch), ("new", Watch::new(&[&word]))] {
         let image = watch.cycles(3).image(A);
-        assert_eq!(image.procs, 1, "{case}");
-        assert_eq!(image.descriptors, before.descriptors, "{case}");
+        assert_eq!(image.processes, 1, "{case}");
+        assert_eq!(image.fds, before.fds, "{case}");
         assert_eq!(image.tcp, Some(4), "{case}");
         assert_eq!(image.threads, Some(oracle::threads(one.pid()).unwrap()), "{case}");
         assert!(image.vsize >= before.vsize, "{case}: {:?}", image.vsize);
@@ -147,6 +147,6 @@ fn zombie_is_not_a_process_and_has_no_socket() {
         assert_eq!(tcp(&sample, [A, B, C]), [Some(4), Some(0), Some(0)]);
         let image = sample.image(C);
         assert_eq!(image.threads, Some(1));
-        assert_eq!(image.descriptors, Some(oracle::fds(other.pid()).unwrap()));
+        assert_eq!(image.fds, Some(oracle::fds(other.pid()).unwrap()));
     }
 }

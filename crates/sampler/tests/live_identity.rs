@@ -84,7 +84,7 @@ fn title_is_rematched_and_comm_is_ignored() {
         let config = Config::new(&a).arg("x".repeat(200));
         let mut one = TestProcess::spawn(&config).unwrap();
         let mut watch = Watch::new(&[&a, &b]);
-        assert_eq!(watch.cycles(3).image(A).procs, 1);
+        assert_eq!(watch.cycles(3).image(A).processes, 1);
         match set_title(&mut one, &b) {
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 return println!("skipped: PR_SET_MM is not available");
@@ -144,7 +144,7 @@ fn process_without_leader_is_measured() {
             one.burn(100.0, Duration::from_millis(30)).unwrap();
             used = oracle::cpu_time(one.pid()).unwrap() - before;
         }
-        let pcpu = watch.close(due).image(A).pcpu.unwrap();
+        let pcpu = watch.close(due).image(A).cpu_percent.unwrap();
         assert!(pcpu > 0.0, "{pcpu} % for {used:?}");
     });
 }
@@ -169,7 +169,7 @@ fn process_without_leader_is_rematched() {
         };
         cycle();
         let image = cycle();
-        (image.procs, image.io.unwrap_or_default().wchar.cast_unsigned())
+        (image.processes, image.io.unwrap_or_default().wchar.cast_unsigned())
     };
     // After these the process is not recent any more.
     procs(false);

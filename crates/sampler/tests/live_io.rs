@@ -47,7 +47,7 @@ fn new_image_starts_at_zero() {
     one.exec(&Config::new(&new)).unwrap();
     one.quiesce().unwrap();
     let image = watch.cycles(10).image(C);
-    assert_eq!(image.procs, 1);
+    assert_eq!(image.processes, 1);
     assert!(io_of(image).wchar < 900_000, "{:?}", image.io);
 }
 
@@ -74,7 +74,7 @@ fn reused_pid_is_a_new_process() {
         };
         second.quiesce().unwrap();
         let sample = watch.close(due);
-        assert_eq!((sample.image(A).procs, sample.image(A).pcpu), (0, Some(0.0)));
+        assert_eq!((sample.image(A).processes, sample.image(A).cpu_percent), (0, Some(0.0)));
         assert_eq!(io_of(sample.image(A)), before);
         let sample = watch.cycle();
         assert_eq!(procs(&sample, [A, B]), [0, 1]);

@@ -23,7 +23,7 @@ fn thousands_of_descriptors_and_threads() {
         let mut watch = Watch::with(options, &[&a, &b]);
         let sample = watch.cycles(2);
         assert_matches_oracle(sample.image(A), &[&files]);
-        assert_eq!(sample.image(A).descriptors, Some(3 + 3000 + 10));
+        assert_eq!(sample.image(A).fds, Some(3 + 3000 + 10));
         assert_matches_oracle(sample.image(B), &[&threads]);
         assert_eq!(sample.image(B).threads, Some(1000));
     }

@@ -141,7 +141,7 @@ fn zombie_keeps_its_io_before_and_after_it_is_reaped() {
         let all = expected(&[&parent, &inside]) + outside_io;
         for _ in 0..4 {
             let image = watch.cycle().image(A);
-            assert_eq!((io_of(image), image.procs), (all, 1));
+            assert_eq!((io_of(image), image.processes), (all, 1));
         }
         parent.wait(inside).unwrap();
         outside.reap().unwrap();
@@ -168,7 +168,7 @@ fn exit_in_first_window_counts_once() {
             parent.quiesce().unwrap();
             let image = watch.close(due).image(A);
             let expected = if has_parent_in_image { expected(&[&parent]) } else { done };
-            assert_eq!((image.procs, io_of(image)), (u64::from(has_parent_in_image), expected));
+            assert_eq!((image.processes, io_of(image)), (u64::from(has_parent_in_image), expected));
             assert_io(watch, 1, expected);
         });
     }
@@ -208,7 +208,7 @@ fn joining_ancestor_excludes_untracked_inheritance() {
         manager.quiesce().unwrap();
         let joined = expected(&[&manager]);
         // Command lines are read again in every 8th cycle.
-        assert!((0..20).any(|_| watch.cycle().image(A).procs == 1));
+        assert!((0..20).any(|_| watch.cycle().image(A).processes == 1));
         assert_io(watch, 1, done);
         untracked.exit(0).unwrap();
         manager.wait(untracked).unwrap();

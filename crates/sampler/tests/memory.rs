@@ -27,8 +27,8 @@ fn measure(word: &String) -> (usize, usize) {
     let mut watch = Watch::with(short_window(), &[word]);
     let image = watch.cycles(12).image(A);
     let sockets = image.tcp.unwrap() + image.udp.unwrap() + image.unix.unwrap();
-    assert_eq!(sockets, 9 * image.procs);
-    (live_bytes() - before, usize::try_from(image.procs).unwrap())
+    assert_eq!(sockets, 9 * image.processes);
+    (live_bytes() - before, usize::try_from(image.processes).unwrap())
 }
 
 #[test]
@@ -115,11 +115,11 @@ fn memory_returns_after_large_population() {
         let script =
             "exec 3<&0; i=0; while [ $i -lt $1 ]; do (read x <&3) & i=$((i+1)); done; wait";
         let mut shell = shell(script, &word, population);
-        wait_until("population", || watch.cycle().image(A).procs > population);
+        wait_until("population", || watch.cycle().image(A).processes > population);
         println!("{} bytes with {population}", live_bytes());
         drop(shell.stdin.take());
         shell.wait().unwrap();
-        assert_eq!(watch.cycles(20).image(A).procs, 0);
+        assert_eq!(watch.cycles(20).image(A).processes, 0);
         assert_memory_returned(before);
     }
 }

@@ -50,10 +50,10 @@ fn title_change_is_detected_within_interval() {
             let mut testproc = unmatched();
             let mut sampler = Sampler::new(Options { fast_paths, ..short_window() }).unwrap();
             count_reads(&mut sampler, testproc.pid(), 2 * CMDLINE_INTERVAL + delay);
-            assert_eq!(sampler.sample().image(A).procs, 0);
+            assert_eq!(sampler.sample().image(A).processes, 0);
             testproc.overwrite_title("matched").unwrap();
             count_reads(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
-            assert_eq!(sampler.sample().image(A).procs, 1, "{fast_paths:?}, {delay}");
+            assert_eq!(sampler.sample().image(A).processes, 1, "{fast_paths:?}, {delay}");
         }
     }
 }
@@ -67,7 +67,7 @@ fn exec_of_unmatched_process_is_detected() {
     count_reads(&mut sampler, testproc.pid(), 3 * CMDLINE_INTERVAL);
     testproc.exec(&Config::new("matched")).unwrap();
     count_reads(&mut sampler, testproc.pid(), CMDLINE_INTERVAL);
-    assert_eq!(sampler.sample().image(A).procs, 1);
+    assert_eq!(sampler.sample().image(A).processes, 1);
 }
 
 /// One of two processes that share their sockets replaces one of them: the number of its

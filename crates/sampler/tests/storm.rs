@@ -83,7 +83,7 @@ fn counters_and_fds_in_a_fork_storm() {
             if let (Some(now), Some(before)) = (now, *last) {
                 assert!(!has_decreased(now, before), "{image:?} from {before:?} to {now:?}");
             }
-            assert!(sample.image(image).pcpu.is_none_or(|pcpu| pcpu >= 0.0));
+            assert!(sample.image(image).cpu_percent.is_none_or(|pcpu| pcpu >= 0.0));
             *last = now.or(*last);
         }
     }

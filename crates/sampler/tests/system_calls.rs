@@ -188,7 +188,7 @@ fn denied_files_are_not_reopened() {
             for _ in 0..CYCLES {
                 mark();
                 let sample = watch.cycle();
-                assert_eq!((sample.image(A).procs, sample.image(A).io), (1, None));
+                assert_eq!((sample.image(A).processes, sample.image(A).io), (1, None));
             }
         }
         return;
@@ -265,7 +265,7 @@ fn idle_member_costs_six_calls_per_cycle() {
         watch.cycles(20);
         for _ in 0..CYCLES {
             mark();
-            assert_eq!(watch.cycle().image(A).procs, MEMBERS as u64);
+            assert_eq!(watch.cycle().image(A).processes, MEMBERS as u64);
         }
         return mark();
     }

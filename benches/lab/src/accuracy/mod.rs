@@ -111,7 +111,7 @@ fn measure_loads(options: &Options, stop: &Stop) -> Result<Vec<String>> {
             }
             let sample = sampler.close();
             for (one, image) in loaded.iter_mut().zip((0..).map(ImageId)) {
-                let share = sample.image(image).pcpu.ok_or("no CPU share")?;
+                let share = sample.image(image).cpu_percent.ok_or("no CPU share")?;
                 let errors = one.errors.get_mut(number).ok_or("no such reading")?;
                 errors.add(share, one.load as f64, one.reading);
             }

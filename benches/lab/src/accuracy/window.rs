@@ -53,7 +53,7 @@ pub(crate) fn run(size: usize, stop: &Stop) -> Result<Vec<String>> {
             // It slept while both readers read it.
             let slept = first == clock(&at_start) && last == clock(&at_end);
             if let (Some(first), Some(last), Some(share), true) =
-                (first, last, process.numbers.pcpu, slept)
+                (first, last, process.usage.cpu_percent, slept)
                 && last > first
             {
                 windows.push((last - first) as f64 / share * 100.0 / 1e6);

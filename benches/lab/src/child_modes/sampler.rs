@@ -25,8 +25,8 @@ pub(crate) fn run(fields: &[u64]) -> Result<()> {
         out.clear();
         for (_, image) in sample.images() {
             let counts = [
-                ("procs", "", Some(image.procs)),
-                ("fd", "", image.descriptors),
+                ("procs", "", Some(image.processes)),
+                ("fd", "", image.fds),
                 ("net", "type=tcp", image.tcp),
                 ("net", "type=udp", image.udp),
                 ("net", "type=unix", image.unix),

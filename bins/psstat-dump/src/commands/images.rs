@@ -72,7 +72,7 @@ pub(super) fn run(
             Level::Process => &mut snapshot.processes,
         };
         columns::sort(rows, sort, args.reverse);
-        if snapshot.total.numbers.procs > 0 {
+        if snapshot.total.numbers.processes > 0 {
             outcome = Outcome::Match;
         } else if number == 0 && printer.format == Format::Text {
             reject_typo(args, measurer.selector())?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use psstat_sampler::{IoCounters, Numbers};
+use psstat_sampler::{IoCounters, Usage};
 
 use crate::measure::Snapshot;
 use crate::table::row::{ProcessId, Row};
@@ -23,9 +23,9 @@ struct Accumulator {
     /// The last row.
     last: Option<Row>,
     /// Sums of the values that were present.
-    sum: Numbers,
+    sum: Usage,
     /// Number of windows in which each value was present.
-    counts: Numbers,
+    counts: Usage,
     io_done: Option<(IoCounters, f64)>,
 }
 
@@ -103,8 +103,8 @@ mod tests {
     use super::*;
 
     fn image(name: &str, procs: u64) -> Row {
-        let mut numbers = Numbers::default();
-        numbers.procs = procs;
+        let mut numbers = Usage::default();
+        numbers.processes = procs;
         Row { images: vec![name.to_owned()], id: None, numbers, io_done: None }
     }
 
@@ -123,7 +123,7 @@ mod tests {
     fn averages_only_windows_where_present() {
         let row = |name, procs, pcpu, rss, written, seconds| {
             let mut row = image(name, procs);
-            (row.numbers.pcpu, row.numbers.rss) = (Some(pcpu), rss);
+            (row.numbers.cpu_percent, row.numbers.rss) = (Some(pcpu), rss);
             let io = IoCounters { wchar: written, ..IoCounters::default() };
             row.numbers.io = Some(io);
             row.io_done = Some((io, seconds));
@@ -136,12 +136,12 @@ mod tests {
         let rows = average.images();
         assert_eq!((average.windows(), rows.len()), (2, 2));
         let a = &rows[0].numbers;
-        assert_eq!((a.procs, a.pcpu, a.rss, a.vsize), (2, Some(25.0), Some(100), None));
+        assert_eq!((a.processes, a.cpu_percent, a.rss, a.vsize), (2, Some(25.0), Some(100), None));
         // 900 bytes in 3 s, independent of the windows.
         assert_eq!(rows[0].io_done.map(|(done, seconds)| (done.wchar, seconds)), Some((900, 3.0)));
         assert_eq!(a.io.map(|io| io.wchar), Some(600));
-        assert_eq!(rows[1].numbers.pcpu, Some(3.0));
-        assert_eq!(average.total().map(|row| row.numbers.procs), Some(1));
+        assert_eq!(rows[1].numbers.cpu_percent, Some(3.0));
+        assert_eq!(average.total().map(|row| row.numbers.processes), Some(1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_sampler::{Error, Health, ImageId, IoCounters, Numbers, Options, Sampler};
+use psstat_sampler::{Error, Health, ImageId, IoCounters, Options, Sampler, Usage};
 use psstat_support::procfs;
 
 use crate::selector::{Selector, TOTAL, self_pid};
@@ -111,9 +111,9 @@ impl Measurer {
             let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.is_capture)?;
             Some((after?.saturating_sub(before?), seconds))
         };
-        let without_cpu_of_capture = |mut numbers: Numbers| {
+        let without_cpu_of_capture = |mut numbers: Usage| {
             if self.is_capture {
-                numbers.pcpu = None;
+                numbers.cpu_percent = None;
             }
             numbers
         };
@@ -139,7 +139,7 @@ impl Measurer {
         let mut processes = Vec::new();
         for process in self.sampler.processes() {
             let key = (process.pid, process.starttime);
-            let numbers = process.numbers;
+            let numbers = process.usage;
             if let Some(io) = numbers.io {
                 current.processes.insert(key, io);
             }

@@ -141,11 +141,11 @@ pub static COLUMNS: &[Column] = columns![
     "starttime" "STARTTIME" "starttime_ticks" PROCESS, false, "start time, in clock ticks after boot", |row| count(row.id.as_ref().map(|id| id.starttime));
     "image" "IMAGE" "image" IMAGE, true, "image", |row| row.images.first().map_or(Cell::Absent, |name| Cell::Name(name));
     "image" "IMAGE" "images" PROCESS, true, "images of the process", |row| Cell::Names(&row.images);
-    "processes" "PROCS" "processes" IMAGE, true, "running processes", |row| Cell::Count(row.numbers.procs);
-    "pcpu" "%CPU" "pcpu_percent" None, true, "CPU time in the window, percent of one core", |row| row.numbers.pcpu.map_or(Cell::Absent, Cell::Percent);
+    "processes" "PROCS" "processes" IMAGE, true, "running processes", |row| Cell::Count(row.numbers.processes);
+    "pcpu" "%CPU" "pcpu_percent" None, true, "CPU time in the window, percent of one core", |row| row.numbers.cpu_percent.map_or(Cell::Absent, Cell::Percent);
     "rss" "RSS" "rss_bytes" None, true, "resident memory", |row| bytes(row.numbers.rss);
     "vsize" "VSIZE" "vsize_bytes" None, false, "virtual memory", |row| bytes(row.numbers.vsize);
-    "fds" "FDS" "fds" None, true, "open file descriptors", |row| count(row.numbers.descriptors);
+    "fds" "FDS" "fds" None, true, "open file descriptors", |row| count(row.numbers.fds);
     "threads" "THR" "threads" None, true, "threads", |row| count(row.numbers.threads);
     "tcp" "TCP" "tcp_established" None, true, "ESTABLISHED sockets, tcp and tcp6", |row| count(row.numbers.tcp);
     "udp" "UDP" "udp_established" None, true, "ESTABLISHED sockets, udp and udp6", |row| count(row.numbers.udp);
@@ -198,7 +198,7 @@ pub fn sort(rows: &mut [Row], by: &Column, reverse: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use psstat_sampler::Numbers;
+    use psstat_sampler::Usage;
 
     #[test]
     fn names_are_unique() {
@@ -216,8 +216,8 @@ mod tests {
     #[test]
     fn sorts_by_any_column() {
         let row = |image: &str, pcpu: Option<f64>, rss: u64| {
-            let mut numbers = Numbers::default();
-            (numbers.pcpu, numbers.rss) = (pcpu, Some(rss));
+            let mut numbers = Usage::default();
+            (numbers.cpu_percent, numbers.rss) = (pcpu, Some(rss));
             Row { images: vec![image.to_owned()], id: None, numbers, io_done: None }
         };
         let given = [

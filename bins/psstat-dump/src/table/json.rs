@@ -78,7 +78,7 @@ pub fn row(columns: &[&Column], row: &Row) -> Value {
 /// The fields of the total: the numeric fields of a row.
 pub fn total(columns: &[&Column], total: &Row) -> Value {
     let mut fields = Map::new();
-    fields.insert("processes".to_owned(), json!(total.numbers.procs));
+    fields.insert("processes".to_owned(), json!(total.numbers.processes));
     let excluded = ["image", "pid", "ppid", "starttime", "command", "processes"];
     for column in columns.iter().filter(|column| !excluded.contains(&column.key)) {
         fields.insert(column.field.to_owned(), value(&(column.get)(total)));

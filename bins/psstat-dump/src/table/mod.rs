@@ -150,11 +150,11 @@ mod tests {
     use super::*;
     use crate::table::columns::{self, Level};
     use crate::table::row::ProcessId;
-    use psstat_sampler::Numbers;
+    use psstat_sampler::Usage;
 
     fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {
         let id = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
-        let mut numbers = Numbers::default();
+        let mut numbers = Usage::default();
         numbers.rss = Some(1536);
         Row { images: vec![image.to_owned()], id: Some(id), numbers, io_done: None }
     }

@@ -1,6 +1,6 @@
 //! The rows of a table.
 
-use psstat_sampler::{IoCounters, Numbers};
+use psstat_sampler::{IoCounters, Usage};
 
 /// The identity of a process in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Row {
     pub id: Option<ProcessId>,
     /// The values. A value is `None` if it could not be read or if there is no
     /// previous reading.
-    pub numbers: Numbers,
+    pub numbers: Usage,
     /// The growth of the io counters between the last two readings, and the
     /// seconds between them.
     pub io_done: Option<(IoCounters, f64)>,

@@ -45,7 +45,7 @@ impl Metric {
     /// The value for a row.
     pub fn value(self, row: &Row) -> Option<f64> {
         match self {
-            Metric::Cpu => row.numbers.pcpu,
+            Metric::Cpu => row.numbers.cpu_percent,
             Metric::Memory => row.numbers.rss.map(|rss| rss as f64),
             Metric::Io => row
                 .io_done
@@ -101,14 +101,14 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use psstat_sampler::Numbers;
+    use psstat_sampler::Usage;
 
     #[test]
     fn bars_are_proportional() {
         let mut history = History::default();
         let row = |pcpu| {
-            let mut numbers = Numbers::default();
-            numbers.pcpu = pcpu;
+            let mut numbers = Usage::default();
+            numbers.cpu_percent = pcpu;
             Row { images: Vec::new(), id: None, numbers, io_done: None }
         };
         for pcpu in [Some(0.0), None, Some(50.0), Some(100.0)] {

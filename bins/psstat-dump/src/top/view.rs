@@ -91,9 +91,9 @@ fn header(app: &App) -> [String; 2] {
         format!(
             "{paused}{}  {}, {}, CPU {}, RSS {}",
             time::format_utc(snapshot.time),
-            units::count(total.numbers.procs, "process", "processes"),
+            units::count(total.numbers.processes, "process", "processes"),
             units::count(snapshot.images.len() as u64, "image", "images"),
-            cell(total.numbers.pcpu.map(|pcpu| units::percent(pcpu, Style::Human) + " %")),
+            cell(total.numbers.cpu_percent.map(|pcpu| units::percent(pcpu, Style::Human) + " %")),
             cell(
                 total.numbers.rss.map(|rss| {
                     units::bytes(i64::try_from(rss).unwrap_or(i64::MAX), Style::Human)
@@ -176,8 +176,8 @@ fn numbers(row: &Row, label: &str, name: usize) -> String {
     let connections = connections(row).map_or("-".to_owned(), |count| count.to_string());
     format!(
         "{label:<name$} {:>5} {} {:>6} {:>6} {:>8} {:>8} {connections:>5} ",
-        row.numbers.procs,
-        bar(row.numbers.pcpu),
+        row.numbers.processes,
+        bar(row.numbers.cpu_percent),
         cell("pcpu"),
         cell("rss"),
         cell("rchar/s"),

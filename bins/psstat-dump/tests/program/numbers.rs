@@ -255,7 +255,7 @@ fn pcpu_matches_the_load() {
     let opened = read();
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
     let closing = read();
-    let pcpu = measurer.close().images.remove(0).numbers.pcpu.unwrap();
+    let pcpu = measurer.close().images.remove(0).numbers.cpu_percent.unwrap();
     let after = read();
     let percent = |used: Duration, of: Duration| used.as_secs_f64() / of.as_secs_f64() * 100.0;
     let low = percent(closing.1 - opened.1, after.2 - before.0);

@@ -5,11 +5,11 @@
 use crate::ids::Slot;
 use crate::state::process_tree::{ProcessTree, TreeNode};
 
-/// What a pass over the tree does with one process.
+/// The steps of a pass over the tree for one process.
 pub(super) trait IoVisitor {
     /// Whether this pass reads the process.
-    fn is_wanted(&self, slot: Slot) -> bool;
-    /// Reads its io into the ledger, or notes that it has exited. Tells whether the reading
+    fn is_selected(&self, slot: Slot) -> bool;
+    /// Reads its io into the ledger, or notes that it has exited. True if the reading
     /// differs from the last one: only then can it contain a process that was not in that.
     fn read(&mut self, slot: Slot) -> bool;
     /// Checks whether it still exists, and notes it if it has exited.
@@ -24,7 +24,7 @@ pub(super) trait IoVisitor {
 /// meanwhile, so that the reading is from after that exit; a third time if another did.
 const MAX_READS: usize = 3;
 
-/// Reads all wanted processes, children before parents, and checks after each that its
+/// Reads all selected processes, children before parents, and checks after each that its
 /// children still exist; if its counters have grown, all its descendants, since a process
 /// whose parent has exited may have been adopted by any ancestor. If one of those has
 /// exited, its parent and all above it are read again, so that each reading is from after
@@ -33,7 +33,7 @@ pub(super) fn read(tree: &ProcessTree, mut visitor: impl IoVisitor) {
     let mut index = 0;
     // Each step back is for another process that has exited, so they come to an end.
     while let Some(node) = tree.nodes.get(index) {
-        let back = if visitor.is_wanted(node.slot) {
+        let back = if visitor.is_selected(node.slot) {
             read_one(tree, &mut visitor, index, node)
         } else {
             None
@@ -122,7 +122,7 @@ mod tests {
     }
 
     impl IoVisitor for &mut Scene {
-        fn is_wanted(&self, _slot: Slot) -> bool {
+        fn is_selected(&self, _slot: Slot) -> bool {
             true
         }
 

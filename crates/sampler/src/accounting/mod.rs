@@ -121,7 +121,7 @@ impl IoAccounting {
         self.ledger.mark_exited_after_parent_read(slot, parent);
     }
 
-    /// Rebuilds the tree if it is out of date; tells whether it was. Untracked
+    /// Rebuilds the tree if it is out of date; true if it was. Untracked
     /// ancestors of tracked processes become tracked: `track` is called for each.
     pub(crate) fn rebuild_tree<H: Handles>(
         &mut self,
@@ -270,7 +270,7 @@ impl<S: ProcessSource> Reading<'_, S> {
 }
 
 impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
-    fn is_wanted(&self, slot: Slot) -> bool {
+    fn is_selected(&self, slot: Slot) -> bool {
         let is_member = self.tracked.get(slot).is_some_and(Tracked::is_member);
         let file = self.files.get(slot as usize);
         is_member && (self.pass == Pass::All || file == Some(&FileState::Unread))
@@ -304,7 +304,7 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
         let Some(process) = self.tracked.get_mut(slot) else { return };
         let existence = self.source.check_exists(process.target(slot));
         if let Some(fds) = existence.fds {
-            process.readings.descriptors = fds;
+            process.readings.fds = fds;
             process.fds_pass = self.number;
         }
         if existence.exited {

@@ -52,7 +52,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 self.sockets.are_fds_denied(slot, self.cycle).then_some(Outcome::Denied)
             } else {
                 // Read when its existence was checked.
-                self.io.has_read_fds(process).then_some(process.readings.descriptors)
+                self.io.has_read_fds(process).then_some(process.readings.fds)
             };
             let before = process.readings.statm;
             let mut readings = process.readings;

@@ -19,12 +19,12 @@ use crate::classifier::{Classifier, Classify, Urgency};
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::io_counters::IoCounters;
-use crate::numbers::Numbers;
 use crate::sample::{ProcessSample, Sample};
 use crate::sockets::SocketTracker;
 use crate::source::{Handles as _, ProcessSource, SocketSource};
 use crate::state::process_table::ProcessTable;
 use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
+use crate::usage::Usage;
 
 /// Turns the readings of a source into samples.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         due
     }
 
-    /// Ends a cycle: reads CPU time again and all that counts at one moment, and sums up.
+    /// Ends a cycle: reads CPU time again and all that counts at one moment, and computes the sample.
     pub(crate) fn close(&mut self, source: &mut S) -> &Sample {
         self.read_window_end(source);
         self.finish(source);
@@ -100,7 +100,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.sockets.read_tables(source, &mut self.tracked, self.cycle, &mut self.health);
     }
 
-    /// Resolves the exits and sums up.
+    /// Resolves the exits and computes the sample.
     fn finish(&mut self, source: &mut S) {
         let (processes, sockets) = (&mut self.processes, &mut self.sockets);
         self.io.resolve_exits(source, &mut self.tracked, |slot, pid| {
@@ -143,7 +143,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             starttime: process.starttime,
             images: &process.images,
             window: process.cpu.length(),
-            numbers: self.process_numbers(slot, process),
+            usage: self.process_usage(slot, process),
         })
     }
 
@@ -163,7 +163,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// Rebuilds the tree of the tracked processes if one came, exited, or got another
-    /// parent; then the descriptors are divided anew.
+    /// parent; then the descriptors are divided again.
     fn rebuild_tree(&mut self, source: &mut S) {
         let sockets = &mut self.sockets;
         let is_rebuilt = self.io.rebuild_tree(&mut self.processes, &mut self.tracked, |slot| {
@@ -207,40 +207,40 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let live = self.tracked.iter().filter(|(_, process)| process.is_live_member());
         let contributions = live.map(|(slot, process)| Contribution {
             images: &process.images,
-            numbers: self.contribution(slot, process),
+            usage: self.contribution(slot, process),
         });
         aggregate::sum(&mut sample.images, contributions, self.io.totals(), self.sockets.totals());
         self.sample = sample;
     }
 
-    /// What a process adds to its images. Its io and its sockets are summed by image
+    /// The contribution of a process to its images. Its io and its sockets are summed by image
     /// elsewhere: 0 marks those that could be read.
-    fn contribution(&self, slot: Slot, process: &Tracked<S::Handles>) -> Numbers {
+    fn contribution(&self, slot: Slot, process: &Tracked<S::Handles>) -> Usage {
         let sockets = |protocol| self.sockets.is_current(slot, protocol).then_some(0);
-        Numbers {
+        Usage {
             io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
             unix: sockets(Protocol::Unix),
             // A process that did not exist at both ends adds nothing.
-            pcpu: (!process.cpu.denied).then(|| process.cpu.percent().unwrap_or(0.0)),
-            ..process.readings.numbers(self.page_size)
+            cpu_percent: (!process.cpu.denied).then(|| process.cpu.percent().unwrap_or(0.0)),
+            ..process.readings.usage(self.page_size)
         }
     }
 
     /// The numbers of one process.
-    fn process_numbers(&self, slot: Slot, process: &Tracked<S::Handles>) -> Numbers {
+    fn process_usage(&self, slot: Slot, process: &Tracked<S::Handles>) -> Usage {
         let counts = self.sockets.count(slot);
         let sockets = |protocol: Protocol| {
             self.sockets.is_current(slot, protocol).then_some(counts[protocol as usize])
         };
-        Numbers {
+        Usage {
             io: self.io.last(slot).filter(|_| self.io.file(slot) == FileState::Read),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
             unix: sockets(Protocol::Unix),
-            pcpu: process.cpu.percent(),
-            ..process.readings.numbers(self.page_size)
+            cpu_percent: process.cpu.percent(),
+            ..process.readings.usage(self.page_size)
         }
     }
 

@@ -54,7 +54,7 @@ impl SocketTracker {
     /// The kernel returns a text table in pages, and begins each page of udp by counting
     /// the rows from the start of the table: for each row that was closed since the
     /// previous page it skips another one. So a socket that was ESTABLISHED in the last
-    /// cycle, is still held and is not in the table, may be ESTABLISHED all the same.
+    /// cycle, is still held and is not in the table, may be ESTABLISHED nevertheless.
     fn reread_for_missing<S: SocketSource>(
         &mut self,
         source: &mut S,

@@ -88,7 +88,7 @@ impl SocketTracker {
     }
 
     /// Scans the rest of this cycle's share after the window, if the machine was too
-    /// busy for it: the interval holds all the same.
+    /// busy for it: the interval holds nevertheless.
     pub(super) fn finish_round_robin<S: SocketSource>(
         &mut self,
         source: &mut S,
@@ -151,7 +151,7 @@ impl SocketTracker {
             let (Some(process), Some(sockets)) = (tracked.get(slot), self.process(slot)) else {
                 continue;
             };
-            let fds = process.readings.descriptors.value();
+            let fds = process.readings.fds.value();
             if sockets.stale || fds.is_some_and(|fds| fds != sockets.fds) {
                 self.scan_one_stale(source, tracked, slot, cycle);
             }
@@ -328,7 +328,7 @@ impl SocketTracker {
 impl super::ProcessSockets {
     /// The number of descriptors of the process, as far as it is known.
     fn fd_count<H>(&self, process: &Tracked<H>) -> u64 {
-        process.readings.descriptors.value().unwrap_or(self.fds)
+        process.readings.fds.value().unwrap_or(self.fds)
     }
 
     /// Whether the process has run since its descriptors were last scanned; without

@@ -15,15 +15,12 @@ use std::time::Instant;
 use self::established::Namespaces;
 use self::fd_scan::FdScan;
 use self::owners::{Group, SocketOwners, Table, UnownedSockets};
-use crate::ids::{NetnsId, Protocol, Slot, SocketInode};
+use crate::ids::{NetnsId, Protocol, Slot, SocketCounts, SocketInode};
 use crate::image::ImageId;
 use crate::read::fd_sockets::FdSockets;
 use crate::shrink::shrink_vec;
 use crate::source::SocketSource;
 use crate::state::tracked::{FileState, TrackedProcesses};
-
-/// The numbers of ESTABLISHED sockets, by [`Protocol`].
-pub(crate) type SocketCounts = [u64; Protocol::ALL.len()];
 
 /// The sockets of all tracked processes.
 #[derive(Debug, Default)]

@@ -1,5 +1,4 @@
-//! Whose socket: the sockets of all tracked processes, with the images that
-//! hold each.
+//! The sockets of all tracked processes, with the images that own each.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,9 +7,8 @@ use crate::ids::{NetnsId, Protocol, SocketInode};
 use crate::image::ImageId;
 use crate::shrink::{shrink_map, shrink_vec};
 
-/// Hashes one number by one multiplication (Fibonacci hashing): 18,000 look-ups
-/// a cycle are a good part of its cost, and the kernel, no stranger, gives the
-/// inodes out.
+/// Hashes a number by one multiplication (Fibonacci hashing): 18,000 look-ups per cycle are a
+/// considerable part of its cost, and the kernel assigns the inodes, so they are trusted.
 #[derive(Default)]
 pub(crate) struct InodeHasher(u64);
 
@@ -31,17 +29,17 @@ impl Hasher for InodeHasher {
 
     fn write_u64(&mut self, inode: u64) {
         let product = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // The table takes the low bits for the place, the top ones as a tag.
+        // The map uses the low bits for the position and the high bits as a tag.
         self.0 = product ^ (product >> 32);
     }
 }
 
 type ByInode<T> = HashMap<SocketInode, T, BuildHasherDefault<InodeHasher>>;
 
-/// A namespace's table of a protocol.
+/// The table of a protocol in a namespace.
 pub(crate) type Table = (Protocol, NetnsId);
 
-/// Sockets that are in no table any extra.
+/// Sockets that are not in a table any more.
 #[derive(Debug, Default)]
 pub(crate) struct MissingSockets {
     pub(crate) count: usize,
@@ -57,12 +55,12 @@ pub(crate) struct SocketRow {
     pub(crate) netns: NetnsId,
 }
 
-/// The rows of a cycle's tables that are nobody's of ours: 4 bytes each, since
-/// most of a machine's can be.
+/// The rows of a cycle's tables that no tracked process owns: 4 bytes each, since they can be
+/// most sockets of a machine.
 #[derive(Debug, Default)]
 pub(crate) struct UnownedSockets {
     inodes: Vec<SocketInode>,
-    /// Of which table they are, and where its rows end.
+    /// The position at which the rows of each table end.
     tables: Vec<(usize, Protocol, NetnsId)>,
 }
 
@@ -82,7 +80,7 @@ impl UnownedSockets {
         }
     }
 
-    /// After a cycle's tables: the memory of a crowd that has gone.
+    /// After the tables of a cycle: releases memory that is no longer used.
     pub(crate) fn finish(&mut self) {
         shrink_vec(&mut self.inodes);
         shrink_vec(&mut self.tables);
@@ -102,13 +100,13 @@ impl UnownedSockets {
 #[derive(Debug, Default)]
 pub(crate) struct SocketOwners {
     sockets: ByInode<Socket>,
-    /// Further images of the sockets that extra than one holds.
+    /// Further owners of the sockets that have more than one.
     extra: ByInode<Vec<Owner>>,
     /// The cycle whose tables are read or were read last.
     cycle: u32,
-    /// How many sockets were ESTABLISHED in it and are still held,
+    /// How many sockets were ESTABLISHED in that cycle and are still held,
     found: usize,
-    /// and how many in the cycle before it, and not in it.
+    /// and how many in the cycle before it, but not in it.
     missing: usize,
 }
 
@@ -120,15 +118,15 @@ struct Socket {
     netns: NetnsId,
 }
 
-/// When a socket was ESTABLISHED last, its protocol, and whether it has further
-/// owners, in as few bytes as possible. Of the cycle there are 29 bits: after
-/// 250 years of 15 s cycles a socket may look established for one cycle extra.
+/// The cycle in which a socket was ESTABLISHED last, its protocol, and whether it has further
+/// owners, in as few bytes as possible. 29 bits are left for the cycle: after 250 years of
+/// 15 s cycles a socket may seem established for one cycle more.
 #[derive(Clone, Copy, Debug)]
 struct PackedState(u32);
 
 impl PackedState {
     const SHARED: u32 = 4;
-    /// In a cycle that does not come.
+    /// A cycle that is never reached.
     const NEVER: PackedState = PackedState(u32::MAX << 3);
 
     fn set_established(&mut self, cycle: u32, protocol: Protocol) {
@@ -156,8 +154,8 @@ impl PackedState {
     }
 }
 
-/// The processes of an image in a network namespace. A process sees only the
-/// sockets of its own namespace, though it may hold one of another.
+/// The processes of an image in a network namespace. The tables of a process show only the
+/// sockets of its namespace, although it may hold one of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) image: ImageId,
@@ -194,7 +192,7 @@ impl SocketOwners {
         }
     }
 
-    /// A process of a group holds these sockets no extra.
+    /// A process of a group no longer holds these sockets.
     pub(crate) fn remove(&mut self, group: Group, inodes: &[SocketInode]) {
         for &inode in inodes {
             let Some(socket) = self.sockets.get_mut(&inode) else { continue };
@@ -234,7 +232,7 @@ impl SocketOwners {
         shrink_map(&mut self.extra);
     }
 
-    /// The tables of a cycle are going to be read.
+    /// Before the tables of a cycle are read.
     pub(crate) fn begin(&mut self, cycle: u32) {
         let follows = cycle.saturating_sub(1) == self.cycle;
         self.missing = if follows { self.found } else { 0 };
@@ -242,8 +240,8 @@ impl SocketOwners {
         self.cycle = cycle;
     }
 
-    /// A namespace's table has this socket as ESTABLISHED. Tells whether it is
-    /// one of ours.
+    /// The table of a namespace has this socket as ESTABLISHED. True if a tracked process
+    /// owns it.
     pub(crate) fn established(&mut self, found: SocketRow) -> bool {
         let Some(socket) = self.sockets.get_mut(&found.inode) else { return false };
         if !socket.state.is_established(self.cycle) {
@@ -257,14 +255,13 @@ impl SocketOwners {
         true
     }
 
-    /// Whether some socket was ESTABLISHED in the cycle before this one and is
-    /// no extra.
+    /// Whether a socket was ESTABLISHED in the cycle before this one but not in this one.
     pub(crate) fn has_missing(&self) -> bool {
         self.missing > 0
     }
 
-    /// Those that were ESTABLISHED in the cycle before this one, are still held
-    /// and were not found in this one.
+    /// The sockets that were ESTABLISHED in the cycle before this one, are still held and were
+    /// not found in this one.
     pub(crate) fn missing(&self) -> MissingSockets {
         let mut missing = MissingSockets { count: self.missing, tables: Vec::new() };
         if missing.count == 0 {
@@ -280,7 +277,7 @@ impl SocketOwners {
         missing
     }
 
-    /// Whether this one was.
+    /// Whether a socket is one of these.
     pub(crate) fn is_missing(&self, inode: SocketInode) -> bool {
         self.sockets.get(&inode).is_some_and(|socket| self.was_established(socket.state))
     }
@@ -333,10 +330,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against the obvious: for each socket, image and namespace a count
-        /// of owners.
+        /// Against a count of owners for each socket, image and namespace.
         #[test]
-        fn holders_are_counted(
+        fn owners_are_counted(
             steps in proptest::collection::vec((0u32..4, 0u32..2, 0u32..6, any::<bool>()), 0..80)
         ) {
             let mut owners = SocketOwners::default();
@@ -369,10 +365,9 @@ mod tests {
     }
 
     proptest! {
-        /// The number of the missing is kept from row to row, against counting
-        /// them.
+        /// The number of missing sockets, which is updated with each row, against counting them.
         #[test]
-        fn the_lost_are_counted(
+        fn missing_sockets_are_counted(
             steps in proptest::collection::vec((0u32..8, 0u32..6), 0..200)
         ) {
             let mut owners = SocketOwners::default();
@@ -389,12 +384,12 @@ mod tests {
                         before.remove(&inode);
                     },
                     3 => {
-                        // Now and then a cycle is left out.
-                        let left_out = u32::from(inode == 0);
-                        cycle += 1 + left_out;
+                        // Sometimes a cycle is skipped.
+                        let skipped = u32::from(inode == 0);
+                        cycle += 1 + skipped;
                         owners.begin(cycle);
                         before = std::mem::take(&mut now);
-                        if left_out > 0 {
+                        if skipped > 0 {
                             before.clear();
                         }
                     }
@@ -411,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_one_is_lost_once() {
+    fn missing_socket_is_reported_once() {
         let mut owners = SocketOwners::default();
         owners.add(group(0, 1), &[7, 8]);
         owners.begin(4);
@@ -431,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_given_as_they_came() {
+    fn unowned_sockets_keep_order() {
         let rows = [(1, Protocol::Tcp, 1), (2, Protocol::Tcp, 1), (3, Protocol::Tcp, 2)];
         let rows = rows.into_iter().chain([(4, Protocol::Unix, 2), (1, Protocol::Tcp, 1)]);
         let mut unowned = UnownedSockets::default();
@@ -446,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_takes_24_bytes() {
+    fn socket_takes_24_bytes() {
         assert_eq!(size_of::<(SocketInode, Socket)>(), 24);
     }
 }

@@ -154,8 +154,8 @@ impl ProcessTable {
         self.merge(listed, PidRange::ALL, cycle);
     }
 
-    /// Merges a partial listing, if afterwards the table has as many processes as exist;
-    /// tells whether it did.
+    /// Merges a partial listing, if afterwards the table has the number of processes that
+    /// exist; true if it did.
     pub(crate) fn update_partial(&mut self, part: &PartialListing<'_>, cycle: u32) -> bool {
         let before: usize = part.pids.ranges().map(|pids| self.position(&pids).len()).sum();
         let complete = (self.entries.len() - before + part.listed.len()) as u64 == part.processes;

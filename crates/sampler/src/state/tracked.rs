@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ProcessKey, Slot};
 use crate::image::ImageId;
-use crate::numbers::ProcessReadings;
 use crate::read::procfs::ProcDir;
 use crate::shrink::shrink_vec;
 use crate::source::{Handles, Target};
+use crate::usage::ProcessReadings;
 
 /// A tracked process; `H` is what the source of readings keeps for it.
 #[derive(Debug)]
@@ -217,8 +217,8 @@ impl<H: Handles> TrackedProcesses<H> {
 }
 
 impl<H> TrackedProcesses<H> {
-    /// Calls `each` for the processes that were marked as exited since the last call; tells
-    /// whether there were any.
+    /// Calls `each` for the processes that were marked as exited since the last call; true if
+    /// there were any.
     pub(crate) fn drain_exited(&mut self, mut each: impl FnMut(Slot, &Tracked<H>)) -> bool {
         let mut exited = std::mem::take(&mut self.exited);
         let any = !exited.is_empty();

@@ -9,7 +9,7 @@ pub(crate) mod second_process;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{Candidate, Classify, FastPaths, ImageId, Numbers, Options, Sample, Sampler};
+use psstat_sampler::{Candidate, Classify, FastPaths, ImageId, Options, Sample, Sampler, Usage};
 pub(crate) use psstat_testproc::unique_word as word;
 use psstat_testproc::{Config, Io, TestProcess, oracle};
 
@@ -148,7 +148,7 @@ impl Watch {
 }
 
 /// The four counters that do not depend on storage.
-pub(crate) fn io_of(image: Numbers) -> Io {
+pub(crate) fn io_of(image: Usage) -> Io {
     let io = image.io.unwrap();
     let [rchar, wchar, syscr, syscw] =
         [io.rchar, io.wchar, io.syscr, io.syscw].map(|counter| u64::try_from(counter).unwrap());
@@ -157,7 +157,7 @@ pub(crate) fn io_of(image: Numbers) -> Io {
 
 /// The number of processes of each image.
 pub(crate) fn procs<const N: usize>(sample: &Sample, images: [ImageId; N]) -> [u64; N] {
-    images.map(|image| sample.image(image).procs)
+    images.map(|image| sample.image(image).processes)
 }
 
 /// The established tcp sockets of each image.
@@ -167,12 +167,12 @@ pub(crate) fn tcp<const N: usize>(sample: &Sample, images: [ImageId; N]) -> [Opt
 
 /// Compares every value of an image with the oracle's for its processes.
 #[track_caller]
-pub(crate) fn assert_matches_oracle(image: Numbers, testprocs: &[&TestProcess]) {
+pub(crate) fn assert_matches_oracle(image: Usage, testprocs: &[&TestProcess]) {
     let pids = || testprocs.iter().map(|testproc| testproc.pid());
     let io = pids().map(|pid| Io::read(pid).unwrap());
     assert_eq!(io_of(image), io.fold(Io::default(), |sum, io| sum + io));
-    assert_eq!(image.procs, testprocs.len() as u64);
-    assert_eq!(image.descriptors, Some(pids().map(|pid| oracle::fds(pid).unwrap()).sum()));
+    assert_eq!(image.processes, testprocs.len() as u64);
+    assert_eq!(image.fds, Some(pids().map(|pid| oracle::fds(pid).unwrap()).sum()));
     assert_eq!(image.threads, Some(pids().map(|pid| oracle::threads(pid).unwrap()).sum()));
     let vsize = pids().map(|pid| oracle::memory(pid).unwrap().total).sum();
     assert_eq!(image.vsize, Some(vsize));

@@ -13,7 +13,7 @@
 //! that it has to do with:
 //!
 //! * a member of the image contributes `last − offset`;
-//! * a process that is no member (it left the image, or is between a member and an ancestor
+//! * a process that is not a member (it left the image, or is between a member and an ancestor
 //!   that is one) contributes nothing, but its `offset` is the part of its counters that is
 //!   counted already, in case they are added to those of a member.
 //!
@@ -45,8 +45,8 @@
 //! Which of several ancestors? The parent, while that lives. If the parent has exited, still
 //! listed as a zombie or not, it may have inherited the child before its own last reading;
 //! or the next ancestor has both; or the child was adopted by one further up. The nearest
-//! whose growth allows it is taken. If that is no member of the image, its offset remembers
-//! what is counted, and since a member further up may have it all the same, the nearest of
+//! whose growth allows it is taken. If that is not a member of the image, its offset remembers
+//! what is counted, and since a member further up may have it nevertheless, the nearest of
 //! those whose growth allows it is charged too. An ancestor that exited after the reading of
 //! its own inheritor passes on what it had from its children with the next reading: a child
 //! that no growth explains waits for that.
@@ -73,13 +73,13 @@ pub(crate) struct Ledger {
     exited: Vec<ExitedAccount>,
     /// Counts the passes over all processes.
     pass: u32,
-    /// What accounts that cannot be read may contain of children that are counted already.
+    /// The io of children in accounts that cannot be read; it is counted already.
     deferred: HashMap<(Slot, ImageId), IoCounters>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct ImageTotals {
-    /// What is counted of processes that are no longer members.
+    /// The io of processes that are no longer members.
     from_exited: IoCounters,
     /// Whether anything of this image was ever read.
     read: bool,
@@ -230,7 +230,7 @@ impl Ledger {
     }
 
     /// Accepts a reading: every child with an account still existed after it, or its exit is
-    /// reported before exits are resolved. Tells whether it differs from the last one.
+    /// reported before exits are resolved. True if it differs from the last one.
     pub(crate) fn accept(&mut self, slot: Slot, reading: IoCounters) -> bool {
         let pass = self.pass;
         let account = self.account(slot);
@@ -334,7 +334,7 @@ impl Account {
             .find(|membership| membership.image == image && membership.member)
     }
 
-    /// The membership of an image; a new one is that of a process that is no member.
+    /// The membership of an image; a new one is that of a process that is not a member.
     fn membership(&mut self, image: ImageId) -> &mut Membership {
         let found = self.memberships.iter().position(|membership| membership.image == image);
         let at = found.unwrap_or_else(|| {

@@ -79,8 +79,8 @@ impl Ledger {
                 let inheritor = self.nearest_live_ancestor(account.slot);
                 self.account(account.slot).exited = Some(inheritor);
             }
-            // Children first: what a child passes on to a parent that has exited too goes on
-            // with the parent's.
+            // Children first: io that a child passes on to a parent that has exited too is
+            // passed on with the parent's.
             for account in exited.iter().rev() {
                 if let Resolution::InheritedBy(inheritors) = &account.resolution {
                     self.close(account.slot, inheritors, &mut facts);

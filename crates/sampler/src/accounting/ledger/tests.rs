@@ -1,4 +1,4 @@
-//! The ledger itself, without a kernel: what happens between two reads of a cycle.
+//! The ledger itself, without a kernel: events between two reads of a cycle.
 
 use crate::accounting::ledger::Ledger;
 use crate::image::ImageId;
@@ -16,7 +16,7 @@ fn total(ledger: &Ledger) -> i64 {
 }
 
 /// Accounts 0, 1, 2: grandparent, parent, child, all of one image, read once.
-fn family() -> Ledger {
+fn three_generations() -> Ledger {
     let mut ledger = Ledger::default();
     for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
         ledger.open(slot);
@@ -35,11 +35,11 @@ fn settle(ledger: &mut Ledger) {
     ledger.resolve_exits(|_| None, |slot| slot.checked_sub(1), |_| ());
 }
 
-/// It went between its parent's reading and the end of the cycle: it was attributed
-/// for lost, and counted again when its parent was read the next time.
+/// The process exited between the reading of its parent and the end of the cycle: it was taken
+/// for lost, and counted again with the next reading of its parent.
 #[test]
-fn who_goes_after_its_parents_reading_is_judged_by_the_next() {
-    let mut ledger = family();
+fn exit_after_parent_read_is_resolved_next_pass() {
+    let mut ledger = three_generations();
     for (slot, n) in [(2, 100), (1, 11), (0, 1)] {
         ledger.accept(slot, bytes(n));
     }
@@ -52,12 +52,12 @@ fn who_goes_after_its_parents_reading_is_judged_by_the_next() {
     assert_eq!(total(&ledger), 114);
 }
 
-/// The child was in its parent's last reading already, and then both were in
-/// the grandparent's, or in nobody's.
+/// The last reading of the parent contained the child already, and then the grandparent
+/// inherited both, or no process did.
 #[test]
-fn a_parent_that_goes_too_had_the_child_before() {
+fn exited_parent_had_inherited_the_child() {
     for absorbed in [true, false] {
-        let mut ledger = family();
+        let mut ledger = three_generations();
         ledger.accept(1, bytes(110));
         ledger.accept(0, bytes(if absorbed { 111 } else { 1 }));
         ledger.mark_exited(2, Some(1));
@@ -68,8 +68,8 @@ fn a_parent_that_goes_too_had_the_child_before() {
 }
 
 #[test]
-fn a_child_and_its_parent_go_unread() {
-    let mut ledger = family();
+fn child_and_parent_exit_unread() {
+    let mut ledger = three_generations();
     ledger.mark_exited(2, Some(1));
     ledger.mark_exited(1, Some(0));
     ledger.accept(0, bytes(111));
@@ -78,8 +78,8 @@ fn a_child_and_its_parent_go_unread() {
 }
 
 #[test]
-fn a_reading_that_was_taken_back_decides_nothing() {
-    let mut ledger = family();
+fn discarded_reading_decides_nothing() {
+    let mut ledger = three_generations();
     ledger.accept(1, bytes(500));
     ledger.discard_read(1);
     ledger.mark_exited(2, Some(1));
@@ -91,9 +91,9 @@ fn a_reading_that_was_taken_back_decides_nothing() {
     assert_eq!(total(&ledger), 111);
 }
 
-/// Both new: the first reading of the parent held the child's already.
+/// Both are new: the first reading of the parent contains the child already.
 #[test]
-fn a_child_can_be_in_a_first_reading() {
+fn first_reading_may_contain_a_child() {
     let mut ledger = Ledger::default();
     for slot in [0, 1] {
         ledger.open(slot);
@@ -107,8 +107,8 @@ fn a_child_can_be_in_a_first_reading() {
 }
 
 #[test]
-fn one_counter_that_grew_by_less_disproves_it() {
-    let mut ledger = family();
+fn any_smaller_counter_rules_out_absorption() {
+    let mut ledger = three_generations();
     ledger.mark_exited(2, Some(1));
     ledger.accept(1, IoCounters { rchar: 1000, wchar: 109, ..IoCounters::ZERO });
     ledger.accept(0, bytes(1));
@@ -116,12 +116,12 @@ fn one_counter_that_grew_by_less_disproves_it() {
     assert_eq!(total(&ledger), 1000 + 100 + 1);
 }
 
-/// One that is not read any more carries more than its last reading says: the
-/// grandparent that ignored it was charged with all of that, and fell.
+/// A process that is no longer read carries more than its last reading shows. The grandparent
+/// that ignored it was charged with all of that, and its image fell.
 #[test]
-fn nobody_is_charged_with_more_than_it_grew_by() {
+fn charge_never_exceeds_growth() {
     for (waited, in_the_end) in [(Some(7), 141), (None, 111)] {
-        let mut ledger = family();
+        let mut ledger = three_generations();
         ledger.note_cminflt(0, 7);
         ledger.leave(1, ImageId(0));
         ledger.mark_exited(2, Some(1));
@@ -136,11 +136,11 @@ fn nobody_is_charged_with_more_than_it_grew_by() {
     }
 }
 
-/// One of another image has the child, and one further up that could not be read
-/// might have: until it could, the growth of the first was forgotten, and the
-/// child counted twice when it came up from there.
+/// A process of another image has the child, and an ancestor further up that could not be read
+/// might have it. Until that could be read, the growth of the first was forgotten, and the
+/// child counted twice when the ancestor inherited it from there.
 #[test]
-fn a_nearer_one_is_remembered_while_one_further_up_is_waited_for() {
+fn nearer_inheritor_is_kept_while_pending() {
     let mut ledger = Ledger::default();
     // Accounts 0 to 3, each the parent of the next.
     for (slot, image, n) in [(3, 0, 100), (2, 0, 0), (1, 1, 10), (0, 0, 1)] {
@@ -165,11 +165,11 @@ fn a_nearer_one_is_remembered_while_one_further_up_is_waited_for() {
     assert_eq!(total(&ledger), 111);
 }
 
-/// A count that was read after the child was there says nothing of it.
+/// A `cminflt` that was read after the child was last seen shows nothing about it.
 #[test]
-fn only_what_stood_while_the_child_lived_proves_that_nobody_was_absorbed() {
+fn cminflt_must_predate_the_exit() {
     for (noted_late, in_the_end) in [(false, 211), (true, 111)] {
-        let mut ledger = family();
+        let mut ledger = three_generations();
         ledger.begin_pass();
         if !noted_late {
             ledger.note_cminflt(1, 7);

@@ -43,20 +43,20 @@ fn event(forks: u32, moves: bool) -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         forks => fork(),
-        4 => (number(), amounts).prop_map(|(who, amounts)| Event::Write { who, amounts }),
-        2 => number().prop_map(|who| Event::Exit { who }),
+        4 => (number(), amounts).prop_map(|(id, amounts)| Event::Write { id, amounts }),
+        2 => number().prop_map(|id| Event::Exit { id }),
         2 => (number(), proptest::option::of(number()))
             .prop_map(|(parent, child)| Event::Wait { parent, child }),
-        2 => (number(), any::<bool>()).prop_map(|(who, ignores)| Event::Ignore { who, ignores }),
-        1 => (number(), access).prop_map(|(who, access)| Event::SetAccess { who, access }),
-        1 => (number(), any::<bool>()).prop_map(|(who, blocks)| Event::Block { who, blocks }),
+        2 => (number(), any::<bool>()).prop_map(|(id, ignores)| Event::Ignore { id, ignores }),
+        1 => (number(), access).prop_map(|(id, access)| Event::SetAccess { id, access }),
+        1 => (number(), any::<bool>()).prop_map(|(id, blocks)| Event::Block { id, blocks }),
         1 => prop_oneof![
-            number().prop_map(|who| Event::ExitLeader { who }),
+            number().prop_map(|id| Event::ExitLeader { id }),
             Just(Event::DropCaches),
-            (number(), any::<bool>()).prop_map(|(who, unlisted)| Event::Unlist { who, unlisted }),
+            (number(), any::<bool>()).prop_map(|(id, unlisted)| Event::Unlist { id, unlisted }),
         ],
         u32::from(moves) * 2 => (number(), images(), any::<bool>())
-            .prop_map(|(who, images, exec)| Event::Move { who, images, exec }),
+            .prop_map(|(id, images, exec)| Event::Move { id, images, exec }),
     ]
 }
 

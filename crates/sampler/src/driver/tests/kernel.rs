@@ -71,9 +71,6 @@ pub(super) struct Process {
     pub(super) open: Rc<()>,
     /// The images that the driver found it in last.
     seen_in: Option<Images>,
-    /// The images that it was found to have left in this cycle and the last one. If its inode
-    /// has changed the driver may not believe that before the next cycle.
-    left: [Images; 2],
     /// The driver has read its io while it belonged to no image.
     has_baseline: bool,
     /// The io that it did itself.
@@ -120,8 +117,7 @@ struct Absorbed {
 impl Process {
     /// The images in whose sums its counters may be.
     fn may_count_in(&self) -> Images {
-        let [now, before] = self.left;
-        self.images | self.seen_in.unwrap_or_default() | now | before
+        self.images | self.seen_in.unwrap_or_default()
     }
 
     /// `io` of the leader's directory: no memory, descriptors or command line there.
@@ -143,17 +139,17 @@ pub(super) enum Event {
         reuses_pid: bool,
     },
     Write {
-        who: usize,
+        id: usize,
         amounts: [i16; 7],
     },
     /// By exec, or by a new title.
     Move {
-        who: usize,
+        id: usize,
         images: Images,
         exec: bool,
     },
     Exit {
-        who: usize,
+        id: usize,
     },
     /// A parent waits for all its zombies, or for one of them.
     Wait {
@@ -162,25 +158,25 @@ pub(super) enum Event {
     },
     /// Begins to ignore SIGCHLD, or stops.
     Ignore {
-        who: usize,
+        id: usize,
         ignores: bool,
     },
     SetAccess {
-        who: usize,
+        id: usize,
         access: Access,
     },
     /// The command line cannot be read, or can again.
     Block {
-        who: usize,
+        id: usize,
         blocks: bool,
     },
     /// The process is no longer listed, or is again.
     Unlist {
-        who: usize,
+        id: usize,
         unlisted: bool,
     },
     ExitLeader {
-        who: usize,
+        id: usize,
     },
     /// The entries of `/proc` without an open descriptor get other inodes; only those of
     /// processes that their start time identifies: others count as new ones.
@@ -191,15 +187,15 @@ pub(super) enum Event {
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Fork { parent: Id, images: Images, ignores: bool, subreaper: bool, reuses_pid: bool },
-    Write { who: Id, amounts: [i16; 7] },
-    Move { who: Id, images: Images, exec: bool },
-    Exit { who: Id },
+    Write { id: Id, amounts: [i16; 7] },
+    Move { id: Id, images: Images, exec: bool },
+    Exit { id: Id },
     Wait { parent: Id, child: Option<Id> },
-    Ignore { who: Id, ignores: bool },
-    SetAccess { who: Id, access: Access },
-    Block { who: Id, blocks: bool },
-    Unlist { who: Id, unlisted: bool },
-    ExitLeader { who: Id },
+    Ignore { id: Id, ignores: bool },
+    SetAccess { id: Id, access: Access },
+    Block { id: Id, blocks: bool },
+    Unlist { id: Id, unlisted: bool },
+    ExitLeader { id: Id },
     DropCaches,
     Tick,
 }
@@ -271,7 +267,6 @@ impl Kernel {
             identified: false,
             open: Rc::new(()),
             seen_in: None,
-            left: [0; 2],
             has_baseline: false,
             own: IoCounters::ZERO,
             own_in: zero,
@@ -298,15 +293,15 @@ impl Kernel {
                 let parent = self.running(parent);
                 Action::Fork { parent, images, ignores, subreaper, reuses_pid }
             }
-            Event::Write { who, amounts } => Action::Write { who: self.running(who), amounts },
-            Event::Move { who, images, exec } => {
-                Action::Move { who: self.running_but_init(who)?, images, exec }
+            Event::Write { id, amounts } => Action::Write { id: self.running(id), amounts },
+            Event::Move { id, images, exec } => {
+                Action::Move { id: self.running_but_init(id)?, images, exec }
             }
-            Event::Exit { who } => {
-                let who = self.running_but_init(who)?;
-                let childless = self.children(who).is_empty();
-                let allowed = self.limits.orphans || (childless && !self.processes[who].ignores);
-                Action::Exit { who: Some(who).filter(|_| allowed)? }
+            Event::Exit { id } => {
+                let id = self.running_but_init(id)?;
+                let childless = self.children(id).is_empty();
+                let allowed = self.limits.orphans || (childless && !self.processes[id].ignores);
+                Action::Exit { id: Some(id).filter(|_| allowed)? }
             }
             Event::Wait { parent, child } => {
                 let parent = self.running(parent);
@@ -318,20 +313,20 @@ impl Kernel {
                 };
                 Action::Wait { parent, child }
             }
-            Event::Ignore { who, ignores } if self.limits.switches => {
-                Action::Ignore { who: self.running_but_init(who)?, ignores }
+            Event::Ignore { id, ignores } if self.limits.switches => {
+                Action::Ignore { id: self.running_but_init(id)?, ignores }
             }
-            Event::SetAccess { who, access } if self.limits.hides => {
-                Action::SetAccess { who: self.running_but_init(who)?, access }
+            Event::SetAccess { id, access } if self.limits.hides => {
+                Action::SetAccess { id: self.running_but_init(id)?, access }
             }
-            Event::Block { who, blocks } if self.limits.hides => {
-                Action::Block { who: self.running_but_init(who)?, blocks }
+            Event::Block { id, blocks } if self.limits.hides => {
+                Action::Block { id: self.running_but_init(id)?, blocks }
             }
-            Event::Unlist { who, unlisted } if self.limits.unlists => {
-                Action::Unlist { who: self.running_but_init(who)?, unlisted }
+            Event::Unlist { id, unlisted } if self.limits.unlists => {
+                Action::Unlist { id: self.running_but_init(id)?, unlisted }
             }
-            Event::ExitLeader { who } if self.limits.leaders => {
-                Action::ExitLeader { who: self.running_but_init(who)? }
+            Event::ExitLeader { id } if self.limits.leaders => {
+                Action::ExitLeader { id: self.running_but_init(id)? }
             }
             Event::DropCaches if self.limits.caches => Action::DropCaches,
             _ => return None,
@@ -343,25 +338,25 @@ impl Kernel {
             Action::Fork { parent, images, ignores, subreaper, reuses_pid } => {
                 self.fork(parent, images, ignores, subreaper, reuses_pid);
             }
-            Action::Write { who, amounts } => self.write(who, amounts),
-            Action::Move { who, images, exec } => {
-                let process = &mut self.processes[who];
+            Action::Write { id, amounts } => self.write(id, amounts),
+            Action::Move { id, images, exec } => {
+                let process = &mut self.processes[id];
                 process.images = images;
                 process.ever |= images;
                 process.text += u64::from(exec);
                 process.cpu += 1;
             }
-            Action::Exit { who } => self.exit(who),
+            Action::Exit { id } => self.exit(id),
             Action::Wait { parent, child } => {
                 let mut zombies = self.zombies(parent);
                 zombies.retain(|&zombie| child.is_none_or(|child| child == zombie));
                 zombies.into_iter().for_each(|child| self.absorb(child));
             }
-            Action::Ignore { who, ignores } => self.ignore(who, ignores),
-            Action::SetAccess { who, access } => self.processes[who].io_access = access,
-            Action::Block { who, blocks } => self.processes[who].blocks = blocks,
-            Action::Unlist { who, unlisted } => self.processes[who].unlisted = unlisted,
-            Action::ExitLeader { who } => self.processes[who].leader_exited = true,
+            Action::Ignore { id, ignores } => self.ignore(id, ignores),
+            Action::SetAccess { id, access } => self.processes[id].io_access = access,
+            Action::Block { id, blocks } => self.processes[id].blocks = blocks,
+            Action::Unlist { id, unlisted } => self.processes[id].unlisted = unlisted,
+            Action::ExitLeader { id } => self.processes[id].leader_exited = true,
             Action::DropCaches => self.drop_caches(),
             Action::Tick => self.ticks += 1,
         }
@@ -401,7 +396,7 @@ impl Kernel {
         self.processes.last_mut().unwrap().reparented = switched;
     }
 
-    fn write(&mut self, who: Id, amounts: [i16; 7]) {
+    fn write(&mut self, id: Id, amounts: [i16; 7]) {
         let [rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes] =
             amounts.map(i64::from);
         let done = IoCounters {
@@ -413,7 +408,7 @@ impl Kernel {
             write_bytes,
             cancelled_write_bytes,
         };
-        let process = &mut self.processes[who];
+        let process = &mut self.processes[id];
         process.cpu += 1;
         process.own = process.own.saturating_add(done);
         process.counters = process.counters.saturating_add(done);
@@ -429,13 +424,15 @@ impl Kernel {
         }
     }
 
+    /// Whether the driver has not classified a process yet.
+    pub(super) fn is_unseen(&self, id: Id) -> bool {
+        self.processes[id].seen_in.is_none()
+    }
+
     /// From now on the driver counts the process as a member of these images.
-    pub(super) fn see(&mut self, who: Id, images: Images) {
-        let process = &mut self.processes[who];
+    pub(super) fn see(&mut self, id: Id, images: Images) {
+        let process = &mut self.processes[id];
         let before = process.seen_in.replace(images);
-        if self.limits.caches {
-            process.left[0] |= before.unwrap_or_default() & !images;
-        }
         // What a process did while it was known to belong to no image counts in none,
         // unless its io then was read: what it did since then counts.
         if before != Some(0) || std::mem::take(&mut process.has_baseline) {
@@ -443,39 +440,40 @@ impl Kernel {
             for image in (0..IMAGES).filter(|image| joined & (1 << image) != 0) {
                 let since = std::mem::take(&mut process.own_since[image]);
                 process.own_in[image] = process.own_in[image].saturating_add(since);
+                process.own_read[image] = IoCounters::ZERO;
             }
-            for absorbed in self.absorbed(who).filter(|absorbed| absorbed.is_recent) {
+            for absorbed in self.absorbed(id).filter(|absorbed| absorbed.is_recent) {
                 absorbed.images |= joined;
             }
         }
     }
 
     /// The driver has read `io` of a tracked process.
-    pub(super) fn note_read(&mut self, who: Id) {
-        let process = &mut self.processes[who];
+    pub(super) fn note_read(&mut self, id: Id) {
+        let process = &mut self.processes[id];
         process.own_read = process.own_since;
         process.last_read = Some(process.counters);
-        self.absorbed(who).for_each(|absorbed| absorbed.is_read = true);
+        self.absorbed(id).for_each(|absorbed| absorbed.is_read = true);
     }
 
     /// The driver has read `io` of a process that belongs to no image.
-    pub(super) fn note_baseline(&mut self, who: Id) {
-        let process = &mut self.processes[who];
+    pub(super) fn note_baseline(&mut self, id: Id) {
+        let process = &mut self.processes[id];
         if process.seen_in.is_none() {
             // Not classified yet: all its io will count.
             return;
         }
         process.has_baseline = true;
         process.own_since = [IoCounters::ZERO; IMAGES];
-        self.absorbed(who).for_each(|absorbed| absorbed.is_recent = false);
+        self.absorbed(id).for_each(|absorbed| absorbed.is_recent = false);
     }
 
     /// At the end of a cycle the driver has this as its last reading of a process. If it
     /// is not the one that it read last, it has discarded that one.
-    pub(super) fn note_last(&mut self, who: Id, last: IoCounters) {
-        if self.processes[who].last_read.take() != Some(last) {
-            self.processes[who].own_read = [IoCounters::ZERO; IMAGES];
-            self.absorbed(who).for_each(|absorbed| absorbed.is_read = false);
+    pub(super) fn note_last(&mut self, id: Id, last: IoCounters) {
+        if self.processes[id].last_read.take() != Some(last) {
+            self.processes[id].own_read = [IoCounters::ZERO; IMAGES];
+            self.absorbed(id).for_each(|absorbed| absorbed.is_read = false);
         }
     }
 
@@ -489,7 +487,6 @@ impl Kernel {
         self.cycle += 1;
         for process in &mut self.processes {
             process.last_read = None;
-            process.left = [0, process.left[0]];
             for (since, read) in process.own_since.iter_mut().zip(&mut process.own_read) {
                 *since = since.saturating_sub(std::mem::take(read));
             }
@@ -499,29 +496,29 @@ impl Kernel {
         }
     }
 
-    fn ignore(&mut self, who: Id, ignores: bool) {
+    fn ignore(&mut self, id: Id, ignores: bool) {
         // Children that are zombies already stay.
-        self.processes[who].ignores = ignores;
-        self.processes[who].switched = true;
-        for child in self.children(who) {
+        self.processes[id].ignores = ignores;
+        self.processes[id].switched = true;
+        for child in self.children(id) {
             self.processes[child].reparented = true;
         }
     }
 
-    fn exit(&mut self, who: Id) {
-        self.processes[who].state = State::Zombie;
-        self.processes[who].exited = Some(self.cycle);
-        let mut adopter = self.processes[who].parent;
+    fn exit(&mut self, id: Id) {
+        self.processes[id].state = State::Zombie;
+        self.processes[id].exited = Some(self.cycle);
+        let mut adopter = self.processes[id].parent;
         while self.processes[adopter].state != State::Running || !self.processes[adopter].subreaper
         {
             adopter = self.processes[adopter].parent;
         }
-        for child in self.children(who) {
+        for child in self.children(id) {
             self.processes[child].parent = adopter;
             self.processes[child].reparented = true;
             self.notify(child);
         }
-        self.notify(who);
+        self.notify(id);
     }
 
     fn zombies(&self, parent: Id) -> Vec<Id> {

@@ -55,7 +55,7 @@ fn reused_pid_is_not_read_as_listed() {
     for _ in 0..3 {
         driver.open(&mut source, window, &mut classify);
         let image = driver.close(&mut source).image(A);
-        assert_eq!(image.procs, 1);
+        assert_eq!(image.processes, 1);
         let wchar = image.io.unwrap().wchar.cast_unsigned();
         assert_eq!(wchar, second.expected_io().unwrap().wchar);
     }

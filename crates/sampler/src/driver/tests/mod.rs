@@ -3,6 +3,7 @@
 
 mod histories;
 mod kernel;
+mod layers;
 mod live;
 mod model;
 mod orphans;

@@ -67,7 +67,7 @@ impl Model {
         self.driver.finish(&mut self.world);
         self.world.kernel.end_cycle();
         for image in 0..IMAGES {
-            let now = self.driver.sample().images.get(image).and_then(|numbers| numbers.io);
+            let now = self.driver.sample().images.get(image).and_then(|usage| usage.io);
             let now = now.unwrap_or_default();
             let before = std::mem::replace(&mut self.totals[image], now);
             if !now.all_ge(before) {

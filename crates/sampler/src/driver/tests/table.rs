@@ -168,7 +168,7 @@ impl<'a> Parser<'a> {
             "tick" => return Ok(Action::Tick),
             _ => {}
         }
-        let who = self.id(arguments[0])?;
+        let id = self.id(arguments[0])?;
         let second = arguments.get(1).copied();
         let second = || second.ok_or(word);
         Ok(match name {
@@ -176,27 +176,27 @@ impl<'a> Parser<'a> {
                 self.ids.insert(number(second()?)?, self.ids.len());
                 let flags = arguments.get(3..).unwrap_or_default();
                 Action::Fork {
-                    parent: who,
+                    parent: id,
                     images: images(arguments.get(2).unwrap_or(&"a"))?,
                     ignores: flags.contains(&"ignores"),
                     subreaper: flags.contains(&"subreaper"),
                     reuses_pid: flags.contains(&"reuse"),
                 }
             }
-            "write" => Action::Write { who, amounts: [number(second()?)?; 7] },
-            "exec" => Action::Move { who, images: images(second()?)?, exec: true },
-            "exit" => Action::Exit { who },
-            "exit_leader" => Action::ExitLeader { who },
+            "write" => Action::Write { id, amounts: [number(second()?)?; 7] },
+            "exec" => Action::Move { id, images: images(second()?)?, exec: true },
+            "exit" => Action::Exit { id },
+            "exit_leader" => Action::ExitLeader { id },
             "wait" => {
                 let child = second().ok().map(|child| self.id(child)).transpose()?;
-                Action::Wait { parent: who, child }
+                Action::Wait { parent: id, child }
             }
-            "ignore" | "unignore" => Action::Ignore { who, ignores: name == "ignore" },
-            "hide" => Action::SetAccess { who, access: Access::Failing },
-            "deny" => Action::SetAccess { who, access: Access::Denied },
-            "show" => Action::SetAccess { who, access: Access::Allowed },
-            "block" | "unblock" => Action::Block { who, blocks: name == "block" },
-            "unlist" | "list" => Action::Unlist { who, unlisted: name == "unlist" },
+            "ignore" | "unignore" => Action::Ignore { id, ignores: name == "ignore" },
+            "hide" => Action::SetAccess { id, access: Access::Failing },
+            "deny" => Action::SetAccess { id, access: Access::Denied },
+            "show" => Action::SetAccess { id, access: Access::Allowed },
+            "block" | "unblock" => Action::Block { id, blocks: name == "block" },
+            "unlist" | "list" => Action::Unlist { id, unlisted: name == "unlist" },
             _ => return Err(format!("no step {word}")),
         })
     }

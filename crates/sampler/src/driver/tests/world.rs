@@ -10,13 +10,13 @@ use psstat_proc_parse::Statm;
 use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
 use crate::ids::{ProcessKey, Slot};
 use crate::io_counters::IoCounters;
-use crate::numbers::ProcessReadings;
 use crate::read::command_line::CmdlineResult;
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::{PartialListing, PidRange};
 use crate::source::{
     Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
+use crate::usage::ProcessReadings;
 
 /// What happens after a number of reads.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub(super) struct World {
     /// Each step happens after a number of reads more, once the last one has.
     pending: VecDeque<(u8, Step)>,
     reads: u64,
+    /// A key was not that of its process any more, so the driver discards the command line.
+    inode_differed: bool,
     /// The last result of `boot_ticks`.
     ticks_read: u64,
     listed: Vec<ProcessKey>,
@@ -79,6 +81,7 @@ impl World {
             abilities,
             pending: pending.collect(),
             reads: 0,
+            inode_differed: false,
             ticks_read: 0,
             listed: Vec::new(),
             listed_up_to: None,
@@ -232,10 +235,14 @@ impl ProcessSource for World {
 
     fn inode_matches(&mut self, key: ProcessKey) -> bool {
         self.tick();
-        let Some(id) = self.by_pid(key.pid) else { return false };
+        let Some(id) = self.by_pid(key.pid) else {
+            self.inode_differed = true;
+            return false;
+        };
         let process = &mut self.kernel.processes[id];
         let matches = process.inode == key.inode;
         process.identified |= matches && process.starttime < self.ticks_read;
+        self.inode_differed |= !matches;
         matches
     }
 
@@ -296,11 +303,17 @@ impl ProcessSource for World {
                 each(self, index, CmdlineResult::Blocked);
             } else {
                 // The pid may be that of a process which the driver does not know yet.
-                if self.known.get(&process.pid) == Some(&id) {
+                let is_known = self.known.get(&process.pid) == Some(&id);
+                let is_first = is_known && self.kernel.is_unseen(id);
+                if is_first {
                     self.kernel.see(id, images);
                 }
                 let line = command_line(images);
+                self.inode_differed = false;
                 each(self, index, CmdlineResult::Read(Outcome::Value(&line)));
+                if is_known && !is_first && !self.inode_differed {
+                    self.kernel.see(id, images);
+                }
             }
         }
     }
@@ -354,7 +367,7 @@ impl ProcessSource for World {
         fds: Option<Outcome<u64>>,
         readings: &mut ProcessReadings,
     ) {
-        readings.descriptors = fds.unwrap_or_else(|| {
+        readings.fds = fds.unwrap_or_else(|| {
             self.tick();
             match self.by_target(&process) {
                 Some(_) => Outcome::Value(3),

@@ -1,5 +1,5 @@
-//! The table of the plain numbers. An entry is: the number's name, with what it
-//! is, its source and its unit as a comment for users; and how it is read.
+//! The table of the plain numbers. An entry is the name of a number, with its meaning, source
+//! and unit as a comment for users, and the read that gives it.
 
 use psstat_proc_parse::Statm;
 
@@ -9,23 +9,22 @@ use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;
 use crate::read::reader::ProcessReader;
 
-numbers! {
-    // By which read of `Reader`, and which file of `Health` a failure counts
-    // under.
+usage! {
+    // The read of `ProcessReader`, and the file of `Health` under which an error counts.
     read {
         /// Open file descriptors: the size of `/proc/PID/fd` (Linux 6.2), else
         /// the number of its entries.
-        descriptors = ProcessReader::descriptors, fd;
+        fds = ProcessReader::descriptors, fd;
         /// Threads: the links of `/proc/PID/task`, else `num_threads` of
         /// `/proc/PID/stat`.
         threads = ProcessReader::threads, stat;
     }
-    // Which field of `/proc/PID/statm`; pages there, bytes here.
+    // The field of `/proc/PID/statm`; pages there, bytes here.
     statm {
         /// Virtual memory in bytes: `size` of `/proc/PID/statm`.
         vsize = size;
         /// Resident memory in bytes: `resident` of `/proc/PID/statm`. Before
-        /// Linux 6.2 it may be off by some dozens of pages a thread.
+        /// Linux 6.2 it may be off by some dozens of pages per thread.
         rss = resident;
     }
 }

@@ -1,0 +1,61 @@
+//! The direction of the data, reading → state → accounting, as the imports show it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each layer with the modules of this crate that its files may import.
+const LAYERS: [(&str, &[&str]); 7] = [
+    ("read", &["read", "ids", "options", "shrink"]),
+    ("usage", &["usage", "read", "health", "io_counters"]),
+    ("source.rs", &["read", "usage", "ids", "io_counters"]),
+    ("state", &["state", "source", "usage", "read", "ids", "image", "shrink"]),
+    ("classifier.rs", &["state", "source", "image", "io_counters", "shrink"]),
+    (
+        "accounting",
+        &[
+            "accounting",
+            "state",
+            "source",
+            "usage",
+            "read",
+            "ids",
+            "image",
+            "io_counters",
+            "shrink",
+        ],
+    ),
+    ("sockets", &["sockets", "state", "source", "read", "ids", "image", "health", "shrink"]),
+];
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap();
+    entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
+}
+
+#[test]
+fn imports_follow_the_data() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (layer, allowed) in LAYERS {
+        let mut imports = 0;
+        for file in files(&src.join(layer)).into_iter().chain(
+            // The macro of the table.
+            (layer == "usage").then(|| src.join("usage.rs")),
+        ) {
+            let text = fs::read_to_string(&file).unwrap();
+            for rest in text.split("crate::").skip(1) {
+                let module: String =
+                    rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                // `crate::Name` is a link to the public interface.
+                if !module.is_empty() {
+                    let file = file.display();
+                    assert!(allowed.contains(&module.as_str()), "{file} imports {module}");
+                    imports += 1;
+                }
+            }
+        }
+        assert!(imports > 0, "{layer}");
+    }
+}
