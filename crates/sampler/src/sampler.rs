@@ -14,7 +14,7 @@ use crate::sample::{ProcessSample, Sample};
 /// Reads live processes and computes the numbers of images from two readings of each.
 ///
 /// A cycle is [`open`](Sampler::open), some time in which the caller waits, and
-/// [`close`](Sampler::close). What is remembered from cycle to cycle makes both cheap and
+/// [`close`](Sampler::close). The state that is kept from cycle to cycle makes both cheap and
 /// io counters continuous, so use one sampler for as long as numbers are needed.
 #[derive(Debug)]
 pub struct Sampler {
@@ -61,7 +61,7 @@ impl Sampler {
         due
     }
 
-    /// Ends a cycle: reads CPU time again and all that counts at one moment, and sums up.
+    /// Ends a cycle: reads CPU time again and all that counts at one moment, and computes the sums.
     /// Call it at the end of the window; if it is called later, CPU is averaged over the
     /// longer time.
     ///

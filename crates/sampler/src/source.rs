@@ -79,7 +79,7 @@ pub(crate) struct Existence {
     pub(crate) fds: Option<Outcome<u64>>,
 }
 
-/// ProcDir readings of processes come from.
+/// Reads processes.
 pub(crate) trait ProcessSource: Sized {
     type Handles: Handles;
 
@@ -143,7 +143,7 @@ pub(crate) trait ProcessSource: Sized {
     /// `/proc/PID/io` of a process that is not tracked.
     fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters>;
 
-    /// Reads a process as a parent.
+    /// Reads the fields of a process that concern its children.
     fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat>;
 
     /// Checks whether a process still exists; a zombie does.
@@ -180,7 +180,7 @@ pub(crate) trait ProcessSource: Sized {
     fn page_size(&self) -> u64;
 }
 
-/// ProcDir readings of sockets come from. The default methods are a source without
+/// Reads sockets. The default methods are a source without
 /// sockets.
 pub(crate) trait SocketSource: ProcessSource {
     /// Reads the links of descriptors and adds the sockets to `found`: from a position

@@ -197,7 +197,7 @@ impl SocketTracker {
         self.scan.budget_left = self.scan.budget_left.saturating_sub(scanned);
     }
 
-    /// Scans the descriptors of a member; gives their number. Of a very large number it
+    /// Scans the descriptors of a member; gives their number. If there are very many, it
     /// scans only the first: a partial scan begins, unless there is one already.
     fn scan_sockets<S: SocketSource>(
         &mut self,

@@ -119,8 +119,8 @@ struct Socket {
 }
 
 /// The cycle in which a socket was ESTABLISHED last, its protocol, and whether it has further
-/// owners, in as few bytes as possible. 29 bits are left for the cycle: after 250 years of
-/// 15 s cycles a socket may seem established for one cycle more.
+/// owners, in as few bytes as possible. 29 bits are left for the cycle: after 250 years
+/// (of 15 s cycles), a socket may seem established for one cycle more.
 #[derive(Clone, Copy, Debug)]
 struct PackedState(u32);
 

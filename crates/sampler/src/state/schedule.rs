@@ -36,7 +36,7 @@ pub(crate) const IDLE_FD_SCAN_INTERVAL: u32 = 8 * FD_SCAN_INTERVAL as u32;
 pub(crate) const MIN_FDS_PER_CYCLE: u64 = 128;
 
 /// At most this number of descriptors is scanned in a cycle because something indicates a
-/// change, and at most twice as many where the last process among them has nearly that
+/// change, and at most twice that number where the last process among them has nearly that
 /// many itself (70 to 160 ms for the former, after the window). A process that exceeds the
 /// limit comes first in the next cycle; a process with more descriptors than this is
 /// scanned only in turn, in parts.

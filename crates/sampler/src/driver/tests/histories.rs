@@ -60,7 +60,7 @@ fn event(forks: u32, moves: bool) -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Many processes that come and go; or few, each the parent of the next, to which much
+/// Many processes that start and exit; or few, each the parent of the next, to which much
 /// happens, and much at once.
 fn history(moves: bool) -> impl Strategy<Value = Vec<(u8, Event)>> {
     let wide = proptest::collection::vec((0u8..24, event(4, moves)), 1..60);

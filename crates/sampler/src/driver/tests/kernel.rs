@@ -28,7 +28,7 @@ pub(super) enum State {
     Reaped,
 }
 
-/// What a read of `io` gives.
+/// The result of a read of `io`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Access {
     #[default]
@@ -183,7 +183,7 @@ pub(super) enum Event {
     DropCaches,
 }
 
-/// What one process does; for the rules, which name it exactly.
+/// The actions of one process, for the rules, which name it exactly.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Fork { parent: Id, images: Images, ignores: bool, subreaper: bool, reuses_pid: bool },
@@ -200,7 +200,7 @@ pub(super) enum Action {
     Tick,
 }
 
-/// What a history may contain.
+/// The kinds of events that a history may contain.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
     /// A process may exit before its children.
@@ -433,7 +433,7 @@ impl Kernel {
     pub(super) fn see(&mut self, id: Id, images: Images) {
         let process = &mut self.processes[id];
         let before = process.seen_in.replace(images);
-        // What a process did while it was known to belong to no image counts in none,
+        // Io of a process from a time when it was known to belong to no image counts in none,
         // unless its io then was read: what it did since then counts.
         if before != Some(0) || std::mem::take(&mut process.has_baseline) {
             let joined = images & !before.unwrap_or_default();
@@ -572,8 +572,8 @@ impl Kernel {
         children
     }
 
-    fn ids(&self, wanted: impl Fn(&Process) -> bool) -> Vec<Id> {
-        (0..self.processes.len()).filter(|&id| wanted(&self.processes[id])).collect()
+    fn ids(&self, selected: impl Fn(&Process) -> bool) -> Vec<Id> {
+        (0..self.processes.len()).filter(|&id| selected(&self.processes[id])).collect()
     }
 
     /// The processes that inherited the counters of a process, nearest first.

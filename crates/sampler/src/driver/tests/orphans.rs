@@ -77,7 +77,7 @@ fn adopter_exits() {
 }
 
 /// Its parent belongs to the image, waited for another child and exited, but could not be
-/// read: the adopter may have the orphan's io all the same.
+/// read: the adopter may have the orphan's io.
 #[test]
 fn orphan_of_unreadable_parent() {
     check_all(

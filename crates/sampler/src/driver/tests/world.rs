@@ -18,7 +18,7 @@ use crate::source::{
 };
 use crate::usage::ProcessReadings;
 
-/// What happens after a number of reads.
+/// The events after a number of reads.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Event(Event),
