@@ -32,7 +32,7 @@ enum Task {
     Release(release::Options),
     Interface(interface::Options),
     Python(python::Options),
-    /// Create fixtures/capture: a capture by psstat-dump of test processes
+    /// Create fixtures/capture.txtar: a capture by psstat-dump of test processes
     ///
     /// Needs root: one of the processes has its own network namespace.
     Capture,

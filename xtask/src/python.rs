@@ -33,8 +33,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let dir = cargo::root().join("fixtures/python");
     let paths = WRITTEN.map(|name| dir.join(name));
     let before = paths.each_ref().map(std::fs::read);
-    let judged = Command::new("python3").arg(dir.join("judge.py")).status()?;
-    if !judged.success() {
+    let recorded = Command::new("python3").arg(dir.join("judge.py")).status()?;
+    if !recorded.success() {
         return Err("judge.py failed".into());
     }
     let mut differs = false;
@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         } else {
             format!("{} lines changed", changed(&before, &now))
         };
-        println!("{version}: {name}, {} questions, {verdict}", questions(&now));
+        println!("{version}: {name}, {} cases, {verdict}", cases(&now));
         if options.keep && now != before {
             std::fs::write(path, before)?;
             differs |= version.starts_with(WRITER);
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Lines except the first, which names the Python.
-fn questions(text: &[u8]) -> usize {
+fn cases(text: &[u8]) -> usize {
     text.split(|&byte| byte == b'\n').skip(1).filter(|line| !line.is_empty()).count()
 }
 
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted() {
-        assert_eq!(questions(b"# Python\na\tb\tno\nc\td\t0 1\n"), 2);
+        assert_eq!(cases(b"# Python\na\tb\tno\nc\td\t0 1\n"), 2);
         assert_eq!(changed(b"a\nb\n", b"a\nb\n"), 0);
         assert_eq!(changed(b"a\nb\n", b"a\nc\n"), 1);
         assert_eq!(changed(b"a\n", b"a\nb\n"), 2, "the empty line at the end, and another one");
