@@ -196,7 +196,7 @@ pub(super) enum Action {
     Block { id: Id, blocks: bool },
     Unlist { id: Id, unlisted: bool },
     ExitLeader { id: Id },
-    DropCaches,
+    DropCaches { all: bool },
     Tick,
 }
 
@@ -328,7 +328,7 @@ impl Kernel {
             Event::ExitLeader { id } if self.limits.leaders => {
                 Action::ExitLeader { id: self.running_but_init(id)? }
             }
-            Event::DropCaches if self.limits.caches => Action::DropCaches,
+            Event::DropCaches if self.limits.caches => Action::DropCaches { all: false },
             _ => return None,
         })
     }
@@ -357,14 +357,14 @@ impl Kernel {
             Action::Block { id, blocks } => self.processes[id].blocks = blocks,
             Action::Unlist { id, unlisted } => self.processes[id].unlisted = unlisted,
             Action::ExitLeader { id } => self.processes[id].leader_exited = true,
-            Action::DropCaches => self.drop_caches(),
+            Action::DropCaches { all } => self.drop_caches(all),
             Action::Tick => self.ticks += 1,
         }
     }
 
-    fn drop_caches(&mut self) {
+    fn drop_caches(&mut self, all: bool) {
         for process in &mut self.processes {
-            if Rc::strong_count(&process.open) == 1 && process.identified {
+            if Rc::strong_count(&process.open) == 1 && (all || process.identified) {
                 process.inode = self.next_inode;
                 self.next_inode += 1;
             }

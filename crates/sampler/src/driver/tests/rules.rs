@@ -298,6 +298,63 @@ fn new_inode_is_the_same_process() {
     );
 }
 
+/// The same if the process was first seen in the clock tick in which it started: another one
+/// could have had its pid and its start time, until it is seen again.
+#[test]
+fn start_time_identifies_later() {
+    check(
+        "fork(1,2) write(2,10) cycle => 10
+         tick() cycle => 10
+         drop_caches() write(2,1) cycle*9 => 11",
+    );
+}
+
+/// The entry is dropped after the listing and before the descriptors are opened, so these are
+/// those of the process although its inode has changed. It counted a second time.
+#[test]
+fn entry_dropped_before_descriptors_are_open() {
+    check_all(
+        (40, 0),
+        "fork(1,2) tick() write(2,10) @$i drop_caches() cycle*12 => <=10
+         cycle => 10",
+    );
+}
+
+/// The leader exits between the first reads of `stat` and of the command line: the process
+/// was taken for a zombie, and never counted.
+#[test]
+fn leader_exits_before_first_match() {
+    check_all(
+        (30, 0),
+        "fork(1,2) @$i exit_leader(2) @0 write(2,5) cycle*12 => <=5
+         cycle => 5",
+    );
+}
+
+/// A command line was read by the pid of a process that had exited. The images of the next
+/// process were taken for its own, and its io was missing in its parent's image.
+#[test]
+fn command_line_of_reused_pid_is_ignored() {
+    check_all(
+        (60, 0),
+        "fork(1,2,b) fork(2,3) write(3,1)
+         @$i exit(3) @0 wait(2) @0 fork(1,4,b,reuse) cycle*14 => b:<=1,a:<=1
+         cycle => b:1",
+    );
+}
+
+/// A remount with `hidepid` hides the process from the listing, but not from the descriptors
+/// that are open.
+#[test]
+fn unlisted_process_still_counts() {
+    check(
+        "open files: fork(1,2) fork(2,3) write(3,10) cycle*2 => 10
+         unlist(3) write(3,1) cycle*9 => 11
+         list(3) write(3,1) cycle*9 => 12
+         unlist(3) cycle exit(3) wait(2) cycle*3 => 12",
+    );
+}
+
 /// A denied `io` is not read again for many cycles, and its parent may inherit it meanwhile.
 #[test]
 fn denied_child_counts_once() {
