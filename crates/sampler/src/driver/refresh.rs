@@ -18,7 +18,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         self.restore_hidden(source);
         self.processes.read_new(source, self.cycle);
-        self.rematch_inodes(source);
+        // Memory pressure makes the kernel drop entries of `/proc` from its cache, which then
+        // come back with another inode.
+        self.processes.rematch_inodes();
+        self.update_keys();
         self.retire_exited();
         self.update_reparented(source);
         self.release_exited();
@@ -34,19 +37,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         });
     }
 
-    /// Memory pressure makes the kernel drop entries of `/proc` from its cache, which
-    /// then come back with another inode.
-    fn rematch_inodes(&mut self, source: &mut S) {
-        let tracked = &self.tracked;
-        self.processes.rematch_inodes(|before| {
-            // The entry was dropped before the descriptors were opened, for they keep it in
-            // the cache. While the process exists, its pid belongs to no other one.
-            let process = before.slot.and_then(|slot| tracked.get(slot));
-            process.is_some_and(|process| source.is_alive_by_handles(&process.handles))
-        });
-        self.update_keys();
-    }
-
+    /// Applies the keys that have changed to the tracked processes.
     fn update_keys(&mut self) {
         for (slot, key) in self.processes.take_changed_keys() {
             if let Some(process) = self.tracked.get_mut(slot) {

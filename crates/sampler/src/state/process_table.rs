@@ -248,17 +248,15 @@ impl ProcessTable {
     }
 
     /// Recognizes the processes that only have another inode because the kernel dropped
-    /// their entry from its cache: by their start time if that identifies them, or because
-    /// the open descriptors of the entry of before are those of a process that `exists`.
-    pub(crate) fn rematch_inodes(&mut self, mut exists: impl FnMut(&ProcessEntry) -> bool) {
+    /// their entry from its cache, by a start time that identifies them.
+    pub(crate) fn rematch_inodes(&mut self) {
         let ProcessTable { entries, exited, changed_keys, .. } = self;
         exited.retain(|before| {
             let Ok(at) = entries.binary_search_by_key(&before.pid, |entry| entry.pid) else {
                 return true;
             };
             let Some(now) = entries.get_mut(at) else { return true };
-            let is_same =
-                before.starttime == now.starttime && (before.starttime_is_unique || exists(before));
+            let is_same = before.starttime_is_unique && before.starttime == now.starttime;
             if is_same {
                 let ppid = if now.ppid == 0 { before.ppid } else { now.ppid };
                 *now = ProcessEntry { inode: now.inode, ppid, ..*before };

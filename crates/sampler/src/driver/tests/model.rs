@@ -40,6 +40,11 @@ impl Model {
         &self.totals
     }
 
+    /// The parent of a process as the driver knows it.
+    pub(super) fn ppid(&self, pid: u32) -> Option<u32> {
+        self.driver.processes.find(pid).map(|entry| entry.ppid)
+    }
+
     /// One cycle.
     pub(super) fn cycle(&mut self) -> Result<(), String> {
         self.open();

@@ -1,7 +1,10 @@
 //! One small history for each rule about processes whose parents exit first; see
 //! [`table`](super::table).
 
+use super::kernel::{Action, INIT, Limits};
+use super::model::Model;
 use super::table::{check, check_all};
+use super::world::Abilities;
 
 #[test]
 fn orphan_adopted_by_grandparent() {
@@ -85,4 +88,25 @@ fn orphan_of_unreadable_parent() {
         "fork(1,2,a,subreaper) fork(2,3) fork(3,4,-) fork(3,5) hide(3) write(5,100) exit(4)
          @$i wait(3) @0 exit(3) @0 exit(5) @0 wait(2,5) cycle*5 => <=100",
     );
+}
+
+/// The kernel gives the orphans of a zombie another parent before the zombie is waited for.
+#[test]
+fn parent_of_orphan_is_read_again() {
+    let limits = Limits { orphans: true, ..Limits::default() };
+    let abilities = Abilities { handles: true, cpu_clock: true, partial_listing: true };
+    let mut model = Model::new(limits, abilities, false, Vec::new());
+    for parent in [INIT, 1, 2] {
+        let (images, reuses_pid) = (1, false);
+        let fork = Action::Fork { parent, images, ignores: false, subreaper: false, reuses_pid };
+        model.world.kernel.perform(&fork);
+    }
+    model.cycle().unwrap();
+    let pid = |id: usize, model: &Model| model.world.kernel.processes[id].pid;
+    assert_eq!(model.ppid(pid(3, &model)), Some(pid(2, &model)));
+    model.world.kernel.perform(&Action::Exit { id: 2 });
+    for _ in 0..2 {
+        model.cycle().unwrap();
+    }
+    assert_eq!(model.ppid(pid(3, &model)), Some(pid(INIT, &model)));
 }
