@@ -27,7 +27,11 @@ use psstat_support::failpoint;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The terminal, which is restored on drop.
-struct Screen(DefaultTerminal);
+struct Screen {
+    terminal: DefaultTerminal,
+    /// The terminal reports no size.
+    has_fallback_size: bool,
+}
 
 /// The panic message of the measuring thread.
 static PANIC_MESSAGE: Mutex<Option<String>> = Mutex::new(None);
@@ -39,7 +43,8 @@ impl Screen {
     /// Sets up the terminal. A panic restores it before the message is printed;
     /// the message of the measuring thread is printed after it is restored.
     fn enter() -> io::Result<Screen> {
-        let mut screen = ratatui::try_init().map(Screen)?;
+        let terminal = ratatui::try_init()?;
+        let mut screen = Screen { terminal, has_fallback_size: false };
         screen.redraw()?;
         let restore = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -65,29 +70,40 @@ impl Screen {
     /// Redraws the complete screen in the size that the terminal reports, or in a
     /// default size if it reports none.
     fn redraw(&mut self) -> io::Result<()> {
-        let is_known = terminal::size().is_ok_and(|(columns, lines)| columns > 0 && lines > 0);
-        let viewport = if is_known {
-            Viewport::Fullscreen
-        } else {
+        self.has_fallback_size = !reports_size();
+        let viewport = if self.has_fallback_size {
             let (columns, lines) = fallback_size();
             Viewport::Fixed(Rect::new(0, 0, columns, lines))
+        } else {
+            Viewport::Fullscreen
         };
         // The new terminal assumes an empty screen.
         let mut stdout = io::stdout();
         execute!(stdout, terminal::Clear(terminal::ClearType::All))?;
         let backend = CrosstermBackend::new(stdout);
-        self.0 = Terminal::with_options(backend, TerminalOptions { viewport })?;
+        self.terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
         Ok(())
+    }
+
+    /// Adopts the size of a terminal that reported none at first. A full-screen viewport
+    /// follows the size by itself; a fixed one would miss a change that came before the
+    /// first event was read.
+    fn adopt_size(&mut self) -> io::Result<()> {
+        if self.has_fallback_size && reports_size() { self.redraw() } else { Ok(()) }
     }
 
     /// Restores the terminal and stops this program, as ctrl-z does. Returns when
     /// it is continued.
     fn suspend(&mut self) -> io::Result<()> {
-        self.0.show_cursor()?;
+        self.terminal.show_cursor()?;
         ratatui::try_restore()?;
         signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
         self.reenter()
     }
+}
+
+fn reports_size() -> bool {
+    terminal::size().is_ok_and(|(columns, lines)| columns > 0 && lines > 0)
 }
 
 /// Whether the terminal has been closed. Without a SIGHUP, reading it would
@@ -126,7 +142,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
     let windows = measure(measurer)?;
     let mut screen = Screen::enter()?;
     let mut app = App::new(proc);
-    screen.0.draw(|frame| view::draw(frame, &mut app))?;
+    screen.terminal.draw(|frame| view::draw(frame, &mut app))?;
     while !terminated.load(Ordering::Relaxed) && !is_hung_up() {
         let mut changed = false;
         if stopped.swap(false, Ordering::Relaxed) {
@@ -168,7 +184,8 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
         }
         if changed {
             failpoint::hit("draw");
-            screen.0.draw(|frame| view::draw(frame, &mut app))?;
+            screen.adopt_size()?;
+            screen.terminal.draw(|frame| view::draw(frame, &mut app))?;
         }
     }
     Ok(())
