@@ -173,3 +173,54 @@ impl Classifier {
         shrink_map(&mut self.recent_io);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(pid: u32, last_classified: u32) -> ProcessEntry {
+        ProcessEntry { ppid: 1, last_classified, ..ProcessEntry::new(pid, u64::from(pid), 4) }
+    }
+
+    #[test]
+    fn images_are_sorted_and_distinct() {
+        let mut classifier = Classifier::default();
+        for _ in 0..2 {
+            let mut seen = Vec::new();
+            let images = classifier.classify(&entry(5, 0), b"a\0b c\0", &mut |process, images| {
+                seen.push((process.pid, process.ppid, process.args_joined.to_vec()));
+                images.extend([3, 1, 3].map(ImageId));
+            });
+            assert_eq!(images, [ImageId(1), ImageId(3)]);
+            assert_eq!(seen, [(5, 1, b"a b c".to_vec())]);
+            classifier.return_buffer(images);
+        }
+    }
+
+    #[test]
+    fn image_is_new_to_those_classified_before_it() {
+        let mut classifier = Classifier::default();
+        classifier.ensure_images(1, 0);
+        classifier.ensure_images(2, 7);
+        classifier.ensure_images(2, 9);
+        let is_new = |cycle, image| classifier.is_new_to(&entry(5, cycle), ImageId(image));
+        assert_eq!([is_new(0, 0), is_new(6, 1), is_new(7, 1)], [false, true, false]);
+    }
+
+    #[test]
+    fn io_of_recent_processes_is_kept_for_two_cycles() {
+        let mut classifier = Classifier::default();
+        let mut processes = ProcessTable::default();
+        processes.entries.push(entry(5, 0));
+        for pid in [5, 6] {
+            classifier.record_recent_io(pid, IoCounters::ZERO);
+        }
+        classifier.drop_old(&processes, 5);
+        assert_eq!(
+            (classifier.recent_io(5), classifier.recent_io(6)),
+            (Some(IoCounters::ZERO), None)
+        );
+        classifier.drop_old(&processes, 6);
+        assert_eq!(classifier.recent_io(5), None);
+    }
+}

@@ -69,6 +69,8 @@ pub(super) struct Process {
     pub(super) identified: bool,
     /// Cloned by every open descriptor of the driver.
     pub(super) open: Rc<()>,
+    /// The inodes of the sockets that it holds; it has three other descriptors.
+    pub(super) sockets: Vec<u32>,
     /// The images that the driver found it in last.
     seen_in: Option<Images>,
     /// The driver has read its io while it belonged to no image.
@@ -123,6 +125,10 @@ impl Process {
     /// `io` of the leader's directory: no memory, descriptors or command line there.
     pub(super) fn has_memory(&self) -> bool {
         self.state == State::Running && !self.leader_exited
+    }
+
+    pub(super) fn fds(&self) -> u64 {
+        3 + self.sockets.len() as u64
     }
 }
 
@@ -230,6 +236,8 @@ pub(super) struct Kernel {
     /// The pid that was assigned last.
     pub(super) last_pid: u32,
     next_inode: u64,
+    /// The ESTABLISHED tcp sockets; `None` if the table cannot be read.
+    pub(super) established: Option<BTreeSet<u32>>,
 }
 
 impl Kernel {
@@ -241,6 +249,7 @@ impl Kernel {
             ticks: 1,
             last_pid: 1,
             next_inode: 1000,
+            established: Some(BTreeSet::new()),
         };
         kernel.add(1, INIT, 0, false, true);
         kernel
@@ -266,6 +275,7 @@ impl Kernel {
             unlisted: false,
             identified: false,
             open: Rc::new(()),
+            sockets: Vec::new(),
             seen_in: None,
             has_baseline: false,
             own: IoCounters::ZERO,

@@ -8,5 +8,6 @@ mod live;
 mod model;
 mod orphans;
 mod rules;
+mod sockets;
 mod table;
 mod world;

@@ -40,6 +40,11 @@ impl Model {
         &self.totals
     }
 
+    /// The number of ESTABLISHED tcp sockets of an image after the last cycle.
+    pub(super) fn tcp(&self, image: u32) -> Option<u64> {
+        self.driver.sample().image(ImageId(image)).tcp
+    }
+
     /// The parent of a process as the driver knows it.
     pub(super) fn ppid(&self, pid: u32) -> Option<u32> {
         self.driver.processes.find(pid).map(|entry| entry.ppid)

@@ -8,11 +8,13 @@ use std::time::Instant;
 use psstat_proc_parse::Statm;
 
 use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
-use crate::ids::{ProcessKey, Slot};
+use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
 use crate::io_counters::IoCounters;
 use crate::read::command_line::CmdlineResult;
+use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::{PartialListing, PidRange};
+use crate::read::procfs::ProcDir;
 use crate::source::{
     Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
@@ -351,9 +353,10 @@ impl ProcessSource for World {
 
     fn check_exists(&mut self, process: Target<'_, ModelHandles>) -> Existence {
         self.tick();
-        let exited = self.by_target(&process).is_none();
-        let fds = process.handles.0.is_some().then_some(Outcome::Value(3));
-        Existence { exited, fds: fds.filter(|_| !exited) }
+        let id = self.by_target(&process);
+        let fds = id.filter(|_| process.handles.0.is_some());
+        let fds = fds.map(|id| Outcome::Value(self.process(id).fds()));
+        Existence { exited: id.is_none(), fds }
     }
 
     fn is_alive_by_handles(&mut self, handles: &ModelHandles) -> bool {
@@ -370,7 +373,7 @@ impl ProcessSource for World {
         readings.fds = fds.unwrap_or_else(|| {
             self.tick();
             match self.by_target(&process) {
-                Some(_) => Outcome::Value(3),
+                Some(id) => Outcome::Value(self.process(id).fds()),
                 None => Outcome::Exited,
             }
         });
@@ -409,4 +412,42 @@ fn statm(process: &Process, thread: bool) -> Statm {
     statm
 }
 
-impl SocketSource for World {}
+impl SocketSource for World {
+    fn scan_fds(
+        &mut self,
+        process: Target<'_, ModelHandles>,
+        _from: u64,
+        _limit: u64,
+        found: &mut FdSockets,
+    ) -> Outcome<Option<u64>> {
+        self.tick();
+        let Some(id) = self.by_key(process.key) else { return Outcome::Exited };
+        found.sockets.extend(&self.process(id).sockets);
+        found.fds += self.process(id).fds();
+        Outcome::Value(None)
+    }
+
+    fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {
+        self.tick();
+        let (ProcDir::Pid(pid) | ProcDir::Thread(pid, _)) = process else {
+            return Outcome::Denied;
+        };
+        self.by_pid(pid).map_or(Outcome::Exited, |_| Outcome::Value(NetnsId(1)))
+    }
+
+    fn established(
+        &mut self,
+        _process: ProcDir,
+        _netns: NetnsId,
+        protocol: Protocol,
+        found: &mut dyn FnMut(u64),
+    ) -> Outcome<()> {
+        self.tick();
+        match (&self.kernel.established, protocol) {
+            (None, Protocol::Tcp) => return Outcome::Denied,
+            (Some(table), Protocol::Tcp) => table.iter().for_each(|&inode| found(inode.into())),
+            _ => {}
+        }
+        Outcome::Value(())
+    }
+}
