@@ -53,7 +53,6 @@ fn event(forks: u32, moves: bool) -> impl Strategy<Value = Event> {
         1 => prop_oneof![
             number().prop_map(|id| Event::ExitLeader { id }),
             Just(Event::DropCaches),
-            (number(), any::<bool>()).prop_map(|(id, unlisted)| Event::Unlist { id, unlisted }),
         ],
         u32::from(moves) * 2 => (number(), images(), any::<bool>())
             .prop_map(|(id, images, exec)| Event::Move { id, images, exec }),
@@ -242,7 +241,6 @@ proptest! {
             hides: true,
             leaders: true,
             caches: true,
-            unlists: false,
         };
         run(limits, driver, history)?;
     }

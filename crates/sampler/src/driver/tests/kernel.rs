@@ -176,11 +176,6 @@ pub(super) enum Event {
         id: usize,
         blocks: bool,
     },
-    /// The process is no longer listed, or is again.
-    Unlist {
-        id: usize,
-        unlisted: bool,
-    },
     ExitLeader {
         id: usize,
     },
@@ -221,8 +216,6 @@ pub(super) struct Limits {
     pub(super) leaders: bool,
     /// The kernel may drop entries of `/proc` from its cache.
     pub(super) caches: bool,
-    /// A process may disappear from the listing, and reappear.
-    pub(super) unlists: bool,
 }
 
 #[derive(Debug)]
@@ -331,9 +324,6 @@ impl Kernel {
             }
             Event::Block { id, blocks } if self.limits.hides => {
                 Action::Block { id: self.running_but_init(id)?, blocks }
-            }
-            Event::Unlist { id, unlisted } if self.limits.unlists => {
-                Action::Unlist { id: self.running_but_init(id)?, unlisted }
             }
             Event::ExitLeader { id } if self.limits.leaders => {
                 Action::ExitLeader { id: self.running_but_init(id)? }
