@@ -100,7 +100,7 @@ impl Run {
             let _ = writeln!(
                 svg,
                 "<rect x=\"{x:.1}\" y=\"{y:.2}\" width=\"{width:.1}\" height=\"{height:.2}\" \
-                 fill=\"{fill}\"/>"
+                 fill=\"{fill}\" shape-rendering=\"crispEdges\"/>"
             );
         };
         if self.background != BACKGROUND {
@@ -184,7 +184,8 @@ mod tests {
     fn inverse_cells_and_blocks_are_rectangles() {
         let rectangle = |x: &str, y: &str, height: &str| {
             format!(
-                "<rect x=\"{x}\" y=\"{y}\" width=\"8.4\" height=\"{height}\" fill=\"#d3d7de\"/>"
+                "<rect x=\"{x}\" y=\"{y}\" width=\"8.4\" height=\"{height}\" fill=\"#d3d7de\" \
+                 shape-rendering=\"crispEdges\"/>"
             )
         };
         let expected = [rectangle("12.0", "12.00", "18.00"), text(0.0, 1.0, BACKGROUND, "A")];
