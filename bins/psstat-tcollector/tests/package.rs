@@ -3,7 +3,7 @@
 // Functions outside of tests use unwrap too.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Pages of the repository that are not in the package.
 const FOR_CLONES: [&str; 5] = [
@@ -50,14 +50,34 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
     cells.filter(|cells: &Vec<_>| !["promise", "fault", "attack"].contains(&cells[0])).collect()
 }
 
-/// The text of all Rust files below a directory.
-fn read_sources(directory: &Path, text: &mut String) {
+/// All Rust files below a directory.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && !path.ends_with("target") {
-            read_sources(&path, text);
+            files.extend(sources(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The pages for developers named files at the places where they had been before a move.
+#[test]
+fn files_named_for_developers_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let directories = ["bins", "crates", "fixtures", "xtask"];
+    let files: Vec<PathBuf> =
+        directories.iter().flat_map(|directory| sources(&root.join(directory))).collect();
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        for name in text.split('`').filter(|name| name.ends_with(".rs") && !name.contains(' ')) {
+            // The file that a reader of CONTRIBUTING.md adds.
+            let exists = name == "sampler/tests/majflt.rs"
+                || files.iter().any(|file| file.ends_with(name.trim_start_matches('/')));
+            assert!(exists, "{page}: {name} does not exist");
         }
     }
 }
@@ -77,15 +97,13 @@ fn every_promise_has_a_test() {
             assert!(has_entry, "{name}: no entry in promises.md for: {}", row[0]);
         }
     }
-    let mut sources = String::new();
-    for directory in ["bins", "crates"] {
-        read_sources(&root.join(directory), &mut sources);
-    }
+    let files = ["bins", "crates"].into_iter().flat_map(|directory| sources(&root.join(directory)));
+    let code: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
     for promise in promises {
         let tests: Vec<&str> = promise[1].split('`').skip(1).step_by(2).collect();
         assert!(!tests.is_empty(), "no test for: {}", promise[0]);
         for test in tests {
-            let exists = sources.contains(&format!("fn {test}("));
+            let exists = code.contains(&format!("fn {test}("));
             assert!(exists, "{test} does not exist; promises.md names it for: {}", promise[0]);
         }
     }
