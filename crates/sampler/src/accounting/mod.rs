@@ -93,6 +93,11 @@ impl IoAccounting {
         self.ledger.set_baseline(slot, counters);
     }
 
+    /// Makes room for this number of further images of a process.
+    pub(crate) fn reserve(&mut self, slot: Slot, images: usize) {
+        self.ledger.reserve(slot, images);
+    }
+
     /// Adds a process to an image. `with_history`: it belonged to the image from its
     /// start, or from before the first cycle, so all its io counts.
     pub(crate) fn join(&mut self, slot: Slot, image: ImageId, with_history: bool) {

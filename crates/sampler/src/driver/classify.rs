@@ -199,7 +199,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             self.io.invalidate_tree();
         }
         self.sockets.set_images(slot, &before, images);
-        for &image in before.iter().filter(|image| !images.contains(image)) {
+        // Both lists are sorted, and a process can belong to thousands of images.
+        for &image in before.iter().filter(|image| images.binary_search(image).is_err()) {
             self.io.leave(slot, image);
         }
         // Not if it is classified for the first time: its command line may have blocked.
@@ -210,7 +211,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let counters = recent.or_else(|| source.io(process.target(slot)).value());
             self.io.set_baseline(slot, counters);
         }
-        for &image in images.iter().filter(|image| !before.contains(image)) {
+        let new = || images.iter().filter(|image| before.binary_search(image).is_err());
+        self.io.reserve(slot, new().count());
+        for &image in new() {
             let is_new = self.classifier.is_new_to(entry, image);
             self.io.join(slot, image, is_new || entry.last_classified == 0);
         }

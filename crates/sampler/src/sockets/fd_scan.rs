@@ -313,7 +313,7 @@ impl SocketTracker {
             for group in sockets.groups(&process.images) {
                 self.owners.add(group, &self.found.sockets);
             }
-            for group in before {
+            for group in before.rev() {
                 self.owners.remove(group, &sockets.inodes);
             }
             self.namespaces.changed |= moved;

@@ -83,7 +83,10 @@ impl ProcessSockets {
     }
 
     /// The owners of its sockets: its images, in its network namespace.
-    fn groups<'a>(&self, images: &'a [ImageId]) -> impl Iterator<Item = Group> + use<'a> {
+    fn groups<'a>(
+        &self,
+        images: &'a [ImageId],
+    ) -> impl DoubleEndedIterator<Item = Group> + use<'a> {
         let netns = self.netns;
         images.iter().filter_map(move |&image| Some(Group { image, netns: netns? }))
     }
@@ -125,7 +128,8 @@ impl SocketTracker {
         else {
             return;
         };
-        for group in process.groups(before) {
+        // The last first, which is the last of the owners of a socket.
+        for group in process.groups(before).rev() {
             self.owners.remove(group, &process.inodes);
         }
         for group in process.groups(now) {
@@ -160,7 +164,7 @@ impl SocketTracker {
     pub(crate) fn forget(&mut self, slot: Slot, images: &[ImageId]) {
         let process = self.processes.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(process) = process else { return };
-        for group in process.groups(images) {
+        for group in process.groups(images).rev() {
             self.owners.remove(group, &process.inodes);
         }
         process.inodes = Box::default();

@@ -100,7 +100,8 @@ impl UnownedSockets {
 #[derive(Debug, Default)]
 pub(crate) struct SocketOwners {
     sockets: ByInode<Socket>,
-    /// Further owners of the sockets that have more than one.
+    /// Further owners of the sockets that have more than one, sorted by group: a process can
+    /// belong to thousands of images.
     extra: ByInode<Vec<Owner>>,
     /// The cycle whose tables are read or were read last.
     cycle: u32,
@@ -156,7 +157,7 @@ impl PackedState {
 
 /// The processes of an image in a network namespace. The tables of a process show only the
 /// sockets of its namespace, although it may hold one of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Group {
     pub(crate) image: ImageId,
     pub(crate) netns: NetnsId,
@@ -167,6 +168,15 @@ pub(crate) struct Group {
 struct Owner {
     group: Group,
     processes: u32,
+}
+
+/// The position of a group among the owners, or the one at which it belongs.
+fn position(owners: &[Owner], group: Group) -> Result<usize, usize> {
+    // Those of a process are added in this order.
+    if owners.last().is_some_and(|last| last.group < group) {
+        return Err(owners.len());
+    }
+    owners.binary_search_by_key(&group, |owner| owner.group)
 }
 
 impl SocketOwners {
@@ -185,9 +195,9 @@ impl SocketOwners {
             }
             socket.state.set_shared(true);
             let extra = self.extra.entry(inode).or_default();
-            match extra.iter_mut().find(|owner| owner.group == group) {
-                Some(owner) => owner.processes += 1,
-                None => extra.push(owner),
+            match position(extra, group) {
+                Ok(at) => extra[at].processes += 1,
+                Err(at) => extra.insert(at, owner),
             }
         }
     }
@@ -203,15 +213,14 @@ impl SocketOwners {
             }
             if socket.state.is_shared() {
                 let extra = self.extra.entry(inode).or_default();
-                if !empty {
-                    if let Some(owner) = extra.iter_mut().find(|owner| owner.group == group) {
-                        owner.processes = owner.processes.saturating_sub(1);
-                    }
-                    extra.retain(|owner| owner.processes > 0);
-                }
                 if empty && let Some(next) = extra.pop() {
                     socket.first = next;
                     empty = false;
+                } else if let Ok(at) = position(extra, group) {
+                    extra[at].processes = extra[at].processes.saturating_sub(1);
+                    if extra[at].processes == 0 {
+                        extra.remove(at);
+                    }
                 }
                 if extra.is_empty() {
                     self.extra.remove(&inode);

@@ -58,6 +58,7 @@
 mod resolve;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::ids::Slot;
 use crate::image::ImageId;
@@ -104,16 +105,41 @@ struct Account {
     /// It exited since exits were last resolved, and after the reading of its inheritor,
     /// which therefore contains neither it nor what it had from its own children.
     after_parent_read: bool,
+    /// Sorted by image: a process can belong to thousands.
     memberships: Vec<Membership>,
+    /// The offset that was set last.
+    shared_offset: Offset,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Membership {
     image: ImageId,
     member: bool,
     /// The first reading will be the offset.
     unread: bool,
-    offset: IoCounters,
+    offset: Offset,
+}
+
+/// The offset of a membership; `None` is zero. Equal ones of an account are shared: a process can
+/// belong to thousands of images, and most of its offsets are equal.
+#[derive(Clone, Debug, Default)]
+struct Offset(Option<Arc<IoCounters>>);
+
+impl Offset {
+    fn get(&self) -> IoCounters {
+        self.0.as_deref().copied().unwrap_or(IoCounters::ZERO)
+    }
+
+    /// Sets it; `shared` is the offset that was set last in the account.
+    fn set(&mut self, offset: IoCounters, shared: &mut Offset) {
+        if self.get() == offset {
+            return;
+        }
+        if shared.get() != offset {
+            *shared = Offset((offset != IoCounters::ZERO).then(|| Arc::new(offset)));
+        }
+        *self = shared.clone();
+    }
 }
 
 #[derive(Debug)]
@@ -158,12 +184,18 @@ impl Ledger {
         self.account(slot).cminflt = Some((cminflt, pass));
     }
 
+    /// Makes room for the memberships of this number of further images.
+    pub(crate) fn reserve(&mut self, slot: Slot, images: usize) {
+        // Most processes belong to one image.
+        self.account(slot).memberships.reserve_exact(images);
+    }
+
     /// Adds a process to an image to which it has belonged since its start, or since before
     /// the first cycle: all its io counts.
     pub(crate) fn join_with_history(&mut self, slot: Slot, image: ImageId) {
         self.ensure_images(image.index() + 1);
         // Except what is counted already of the children that it has waited for.
-        self.account(slot).membership(image).member = true;
+        self.account(slot).membership(image).0.member = true;
     }
 
     /// Adds a process to an image that belonged to others or none: its io until its last
@@ -172,11 +204,13 @@ impl Ledger {
         self.ensure_images(image.index() + 1);
         let account = self.account(slot);
         let last = account.last;
-        let membership = account.membership(image);
+        let (membership, shared) = account.membership(image);
         membership.member = true;
         membership.unread = last.is_none();
         // Until then the part that was counted before stays known.
-        membership.offset = last.unwrap_or(membership.offset);
+        if let Some(last) = last {
+            membership.offset.set(last, shared);
+        }
     }
 
     /// Sets the baseline of an account that was not read, or not lately, and is about to join
@@ -198,13 +232,15 @@ impl Ledger {
     fn apply_first_reading(&mut self, slot: Slot, reading: IoCounters) {
         let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(account) = account else { return };
-        for membership in &mut account.memberships {
+        let Account { memberships, shared_offset, .. } = account;
+        for membership in memberships {
             let deferred = self.deferred.remove(&(slot, membership.image)).unwrap_or_default();
-            membership.offset = if std::mem::take(&mut membership.unread) {
+            let offset = if std::mem::take(&mut membership.unread) {
                 reading
             } else {
-                membership.offset.saturating_add(deferred).clamp_to(reading)
+                membership.offset.get().saturating_add(deferred).clamp_to(reading)
             };
+            membership.offset.set(offset, shared_offset);
         }
     }
 
@@ -212,14 +248,14 @@ impl Ledger {
     pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
         let account = self.account(slot);
         let last = account.last;
-        let Some(membership) = account.member(image) else { return };
+        let Some((membership, shared)) = account.member(image) else { return };
         membership.member = false;
         if std::mem::take(&mut membership.unread) {
             return;
         }
         if let Some(last) = last {
-            let done = last.saturating_sub(membership.offset);
-            membership.offset = last;
+            let done = last.saturating_sub(membership.offset.get());
+            membership.offset.set(last, shared);
             self.totals_of(image).add(done);
         }
     }
@@ -291,7 +327,7 @@ impl Ledger {
                 let image = membership.image.index();
                 if let Some(total) = totals.get_mut(image) {
                     let sum = total.unwrap_or(self.images[image].from_exited);
-                    *total = Some(sum.saturating_add(last.saturating_sub(membership.offset)));
+                    *total = Some(sum.saturating_add(last.saturating_sub(membership.offset.get())));
                 }
             }
         }
@@ -328,27 +364,36 @@ impl Account {
         self.last.is_some() && self.memberships.iter().any(|membership| membership.member)
     }
 
-    fn member(&mut self, image: ImageId) -> Option<&mut Membership> {
-        self.memberships
-            .iter_mut()
-            .find(|membership| membership.image == image && membership.member)
+    /// The membership of an image of which it is a member, and the offset that was set last.
+    fn member(&mut self, image: ImageId) -> Option<(&mut Membership, &mut Offset)> {
+        let at = self.position(image).ok()?;
+        let membership = self.memberships.get_mut(at).filter(|membership| membership.member)?;
+        Some((membership, &mut self.shared_offset))
     }
 
-    /// The membership of an image; a new one is that of a process that is not a member.
-    fn membership(&mut self, image: ImageId) -> &mut Membership {
-        let found = self.memberships.iter().position(|membership| membership.image == image);
-        let at = found.unwrap_or_else(|| {
+    /// The position of the membership of an image, or the one at which it belongs.
+    fn position(&self, image: ImageId) -> Result<usize, usize> {
+        self.memberships.binary_search_by_key(&image, |membership| membership.image)
+    }
+
+    fn is_member(&self, image: ImageId) -> bool {
+        self.position(image).is_ok_and(|at| self.memberships[at].member)
+    }
+
+    /// The membership of an image, and the offset that was set last. A new membership is that
+    /// of a process that is not a member.
+    fn membership(&mut self, image: ImageId) -> (&mut Membership, &mut Offset) {
+        let at = self.position(image).unwrap_or_else(|at| {
+            let offset = Offset::default();
             // Most have one.
-            self.memberships.reserve_exact(1);
-            self.memberships.push(Membership {
-                image,
-                member: false,
-                unread: false,
-                offset: IoCounters::ZERO,
-            });
-            self.memberships.len() - 1
+            if self.memberships.is_empty() {
+                self.memberships.reserve_exact(1);
+            }
+            // At the end if the images come in their order, as those of a process do.
+            self.memberships.insert(at, Membership { image, member: false, unread: false, offset });
+            at
         });
-        &mut self.memberships[at]
+        (&mut self.memberships[at], &mut self.shared_offset)
     }
 }
 

@@ -215,11 +215,9 @@ impl Ledger {
     /// Whether an account is a member of all images that an exited one has to do with: then
     /// it does not matter which of several such accounts has its counters.
     fn is_member_of_all_images_of(&self, slot: Slot, exited: Slot) -> bool {
-        let memberships =
-            |slot: Slot| self.get(slot).map_or(&[][..], |account| &account.memberships);
-        memberships(exited).iter().all(|membership| {
-            let mut others = memberships(slot).iter();
-            others.any(|other| other.member && other.image == membership.image)
+        let memberships = self.get(exited).map_or(&[][..], |account| &account.memberships);
+        memberships.iter().all(|membership| {
+            self.get(slot).is_some_and(|account| account.is_member(membership.image))
         })
     }
 
@@ -272,11 +270,11 @@ impl Ledger {
         let Some(account) = account else { return };
         for membership in &account.memberships {
             let image = membership.image;
-            let mut counted = membership.offset;
+            let mut counted = membership.offset.get();
             if membership.member
                 && let Some(last) = account.last
             {
-                self.totals_of(image).add(last.saturating_sub(membership.offset));
+                self.totals_of(image).add(last.saturating_sub(membership.offset.get()));
                 counted = last;
             }
             let deferred = self.deferred.remove(&(slot, image)).unwrap_or_default();
@@ -307,9 +305,10 @@ impl Ledger {
         let account = self.account(slot);
         let (is_read, is_new) = (account.is_read(), account.read_since_settle);
         let (last, settled) = (account.last.unwrap_or_default(), account.settled);
-        let membership = account.membership(image);
+        let (membership, shared) = account.membership(image);
+        let offset = membership.offset.get();
         if !is_read {
-            membership.offset = membership.offset.saturating_add(counted);
+            membership.offset.set(offset.saturating_add(counted), shared);
         } else if !is_new {
             let deferred = self.deferred.entry((slot, image)).or_default();
             *deferred = deferred.saturating_add(counted);
@@ -318,12 +317,12 @@ impl Ledger {
             let excluded = facts.excluded.entry((slot, image)).or_default();
             let room = match settled {
                 Some(settled) => last.saturating_sub(settled).saturating_sub(*excluded),
-                None if membership.member => last.saturating_sub(membership.offset),
+                None if membership.member => last.saturating_sub(offset),
                 None => last.saturating_sub(*excluded),
             };
             let part = counted.clamp_to(room.max(IoCounters::ZERO));
             *excluded = excluded.saturating_add(part);
-            membership.offset = membership.offset.saturating_add(part);
+            membership.offset.set(offset.saturating_add(part), shared);
         }
     }
 
