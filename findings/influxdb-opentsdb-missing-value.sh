@@ -3,7 +3,7 @@
 #
 # `POST /api/put` with a data point whose "value" is missing or null is answered with 204, and
 # the point is stored with the value 0. OpenTSDB refuses such a point with status 400. So a
-# sender whose value is absent creates zeros that nobody measured, and gets no error.
+# sender whose value is absent creates zeros without a measurement, and gets no error.
 #
 # Seen: status 204 and a stored 0 for both the missing and the null value.
 set -euo pipefail

@@ -4,7 +4,7 @@
 #
 # OpenMetrics declares a counter under its family (`# TYPE jobs counter`) and appends `_total` to
 # the sample. The textfile collector parses the file as Prometheus text format 0.0.4, where both
-# names must be equal: `jobs_total` is a metric that nobody declared. No error is reported
+# names must be equal: `jobs_total` is an undeclared metric. No error is reported
 # (node_textfile_scrape_error is 0), and every counter loses type and help.
 #
 # Seen: `# TYPE jobs_total untyped` and a generic help for the OpenMetrics file, `# TYPE
