@@ -214,9 +214,6 @@ mod tests {
         // Series that are not counters.
         let gauge = |fd| Cycle::of(&[("fd image=web type=open", fd), ("collector.panics", 0)]);
         assert_eq!(violations(&[gauge(5), gauge(4)], &[]), 0);
-        let cancelled = "io image=web type=cancelled_write_bytes";
-        let cancelled = |bytes| Cycle::of(&[(cancelled, bytes), ("collector.panics", 0)]);
-        assert_eq!(violations(&[cancelled(5), cancelled(4)], &[]), 0);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Cycle {
     /// The series that never decrease, with their values.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
         let series = self.values.keys().filter(|series| {
-            series.starts_with("io ") && !series.ends_with("cancelled_write_bytes")
+            series.starts_with("io ")
                 || ["collector.panics", "collector.skipped_cycles"].contains(&series.as_str())
         });
         series.filter_map(|series| Some((series.as_str(), self.get(series)?)))

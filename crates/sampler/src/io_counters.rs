@@ -5,8 +5,8 @@ use psstat_proc_parse::Io;
 /// The counters of `/proc/PID/io` (bytes; `syscr` and `syscw`: calls), or sums and
 /// differences of such counters.
 ///
-/// Signed, because `cancelled_write_bytes` may be negative and because
-/// differences are attributed; sums saturate.
+/// Signed, because differences are attributed and because old kernels can print a
+/// negative `cancelled_write_bytes`; sums saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoCounters {
     /// Bytes passed to read(2) and similar calls.
@@ -21,7 +21,8 @@ pub struct IoCounters {
     pub read_bytes: i64,
     /// Bytes sent to the storage layer.
     pub write_bytes: i64,
-    /// Bytes that a truncation kept from being written.
+    /// Bytes of dirty page cache that the process truncated before they were written, whichever
+    /// process wrote them.
     pub cancelled_write_bytes: i64,
 }
 
@@ -67,22 +68,15 @@ impl IoCounters {
         self.zip(other, i64::max)
     }
 
-    /// The smaller of the value and a limit, counter by counter. `cancelled_write_bytes` may
-    /// fall, so it has no limit of its own: all of it if no other counter exceeds the limit,
-    /// else nothing.
+    /// The smaller of the value and a limit, counter by counter.
     #[must_use]
     pub(crate) fn clamp_to(self, limit: IoCounters) -> IoCounters {
-        if limit.all_ge(self) {
-            self
-        } else {
-            IoCounters { cancelled_write_bytes: 0, ..self.zip(limit, i64::min) }
-        }
+        self.zip(limit, i64::min)
     }
 
-    /// Whether every counter that never falls is at least the other's.
+    /// Whether every counter is at least the other's.
     pub(crate) fn all_ge(self, other: IoCounters) -> bool {
-        let cancelled_write_bytes = self.cancelled_write_bytes;
-        IoCounters { cancelled_write_bytes, ..self.max(other) } == self
+        self.max(other) == self
     }
 }
 

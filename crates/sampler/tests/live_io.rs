@@ -2,11 +2,14 @@
 
 mod common;
 
-use std::io::ErrorKind;
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use common::{A, B, C, Watch, io_of, options, procs, testproc, word};
 use psstat_sampler::Options;
-use psstat_testproc::{Config, Io};
+use psstat_testproc::{Config, Io, oracle};
 
 #[test]
 fn exec_keeps_prior_io_in_old_image() {
@@ -97,5 +100,42 @@ fn reclassification_keeps_counters() {
         let sample = watch.cycle();
         assert_eq!(io_of(sample.image(A)), first);
         assert_eq!(io_of(sample.image(B)), first);
+    }
+}
+
+/// This process writes a file, and a shell truncates it before it is on disk.
+#[test]
+fn cancelled_bytes_count_where_the_file_is_truncated() {
+    // On a file system on disk: in memory nothing is written.
+    let word = word("truncates");
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&word);
+    let script = r#"while read -r _; do : >"$1"; echo; done"#;
+    let mut shell = Command::new("sh")
+        .args(["-c", script, &word])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, mut stdout) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
+    let cancelled = |pid| oracle::io(pid).unwrap()["cancelled_write_bytes"];
+    let mut watch = Watch::new(&[&word]);
+    let mut counts = vec![watch.cycle().image(A).io.unwrap().cancelled_write_bytes];
+    let by_writer = cancelled(std::process::id());
+    for size in [4 << 20, 1 << 20, 4 << 20] {
+        fs::write(&path, vec![7; size]).unwrap();
+        stdin.write_all(b"\n").unwrap();
+        stdout.read_exact(&mut [0]).unwrap();
+        let count = watch.cycle().image(A).io.unwrap().cancelled_write_bytes;
+        assert_eq!(count - counts[0], cancelled(shell.id()));
+        counts.push(count);
+    }
+    assert_eq!(cancelled(std::process::id()), by_writer);
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(counts.is_sorted(), "{counts:?}");
+    if counts[3] == 0 {
+        println!("skipped: the file system here does not count truncated bytes");
     }
 }

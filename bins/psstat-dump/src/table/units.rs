@@ -9,7 +9,7 @@ pub enum Style {
     Exact,
 }
 
-/// A number of bytes; differences and `cancelled_write_bytes` can be negative.
+/// A number of bytes; differences can be negative.
 pub fn bytes(value: i64, style: Style) -> String {
     match style {
         Style::Exact => value.to_string(),

@@ -24,9 +24,8 @@ impl Kind {
 
 /// One metric: an entry of the metric table.
 ///
-/// An entry corresponds to one OpenMetrics family. A family has one kind and one unit, so three
-/// entries share the name `proc.stat.ps.io`: bytes, calls, and `cancelled_write_bytes`, which
-/// is a gauge because the kernel can decrease it.
+/// An entry corresponds to one OpenMetrics family. A family has one kind and one unit, so two
+/// entries share the name `proc.stat.ps.io`: bytes and calls.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {

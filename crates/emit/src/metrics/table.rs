@@ -9,7 +9,7 @@ metrics! {
     Series (per_image: true) {
         IO_BYTES: "proc.stat.ps.io", Counter, Bytes,
         family "proc_stat_ps_io_bytes",
-        help "Bytes read and written, from /proc/PID/io: through system calls (rchar, wchar) and from and to storage (read_bytes, write_bytes).",
+        help "Bytes read and written, from /proc/PID/io: through system calls (rchar, wchar) from and to storage (read_bytes, write_bytes), and counted as written but then truncated (cancelled_write_bytes).",
         {
             /// Bytes that `read(2)` and similar calls returned.
             IoRchar = "rchar",
@@ -19,6 +19,8 @@ metrics! {
             IoReadBytes = "read_bytes",
             /// Bytes sent to the storage layer.
             IoWriteBytes = "write_bytes",
+            /// Bytes of cancelled writes.
+            IoCancelledWriteBytes = "cancelled_write_bytes",
         }
         IO_CALLS: "proc.stat.ps.io", Counter, Calls,
         family "proc_stat_ps_io_calls",
@@ -28,13 +30,6 @@ metrics! {
             IoSyscr = "syscr",
             /// Calls of `write(2)` and similar.
             IoSyscw = "syscw",
-        }
-        IO_CANCELLED: "proc.stat.ps.io", Gauge, Bytes,
-        family "proc_stat_ps_io_cancelled_bytes",
-        help "Bytes counted as written that never reached storage because the page cache was truncated, from /proc/PID/io. The value can decrease and be negative.",
-        {
-            /// Bytes of cancelled writes; may be negative.
-            IoCancelledWriteBytes = "cancelled_write_bytes",
         }
         FD: "proc.stat.ps.fd", Gauge, Descriptors,
         family "proc_stat_ps_fd",

@@ -109,7 +109,7 @@ fn small_cycle(format: Format) -> String {
         cycle.point(Series::IoRchar, image, Value::from_i64(4096)).unwrap();
     }
     cycle.point(Series::IoWchar, &images[0], Value::from_u64(u64::MAX)).unwrap();
-    cycle.point(Series::IoCancelledWriteBytes, &images[0], Value::from_i64(-1)).unwrap();
+    cycle.point(Series::IoCancelledWriteBytes, &images[0], Value::from_i64(7)).unwrap();
     cycle.point(Series::Pcpu, &images[1], Value::from_thousandths(199_003)).unwrap();
     cycle.collector_point(CollectorSeries::Cpu, Value::from_thousandths(-20)).unwrap();
     cycle.collector_point(CollectorSeries::DeniedNs, Value::from_i64(0)).unwrap();
@@ -125,7 +125,7 @@ fn tcollector_format() {
 proc.stat.ps.io 1700000000 4096 image=fi/lrh type=rchar cluster=ams3
 proc.stat.ps.io 1700000000 4096 image=java type=rchar cluster=ams3
 proc.stat.ps.io 1700000000 9223372036854775807 image=fi/lrh type=wchar cluster=ams3
-proc.stat.ps.io 1700000000 -1 image=fi/lrh type=cancelled_write_bytes cluster=ams3
+proc.stat.ps.io 1700000000 7 image=fi/lrh type=cancelled_write_bytes cluster=ams3
 proc.stat.ps.pcpu 1700000000 199.003 image=java cluster=ams3
 proc.stat.ps.collector.cpu 1700000000 -0.02 cluster=ams3
 proc.stat.ps.collector.denied 1700000000 0 type=ns cluster=ams3
@@ -165,9 +165,7 @@ fn openmetrics_format() {
 proc_stat_ps_io_bytes_total{image="fi/lrh",type="rchar",cluster="ams3"} 4096
 proc_stat_ps_io_bytes_total{image="java",type="rchar",cluster="ams3"} 4096
 proc_stat_ps_io_bytes_total{image="fi/lrh",type="wchar",cluster="ams3"} 9223372036854775807
-# TYPE proc_stat_ps_io_cancelled_bytes gauge
-# UNIT proc_stat_ps_io_cancelled_bytes bytes
-proc_stat_ps_io_cancelled_bytes{image="fi/lrh",type="cancelled_write_bytes",cluster="ams3"} -1
+proc_stat_ps_io_bytes_total{image="fi/lrh",type="cancelled_write_bytes",cluster="ams3"} 7
 # TYPE proc_stat_ps_pcpu_percent gauge
 # UNIT proc_stat_ps_pcpu_percent percent
 proc_stat_ps_pcpu_percent{image="java",cluster="ams3"} 199.003

@@ -36,7 +36,7 @@
 //! * The kernel adds the page faults of the child to the parent's `cminflt` in the same step
 //!   as its io. If `cminflt` is what it was when the child was last known to live, the
 //!   parent has inherited from no child.
-//! * If the parent inherited the counters, each of its own grew by at least the last reading
+//! * If the parent inherited the counters, each of its seven grew by at least the last reading
 //!   of the child. If one grew by less, it did not.
 //!
 //! If both allow it, inheritance is assumed, for no more than the growth that no other child

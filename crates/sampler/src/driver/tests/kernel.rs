@@ -89,8 +89,6 @@ pub(super) struct Process {
     last_read: Option<IoCounters>,
     /// `/proc/PID/io`: with the counters of the children that it has waited for.
     pub(super) counters: IoCounters,
-    /// The sum of all changes of `cancelled_write_bytes`, as if each were upwards.
-    pub(super) cancelled: i64,
     /// Page faults of the children that it has waited for.
     pub(super) cminflt: u64,
     absorbed: Option<Absorbed>,
@@ -277,7 +275,6 @@ impl Kernel {
             own_read: zero,
             last_read: None,
             counters: IoCounters::ZERO,
-            cancelled: 0,
             cminflt: 0,
             absorbed: None,
             reparented: false,
@@ -412,7 +409,6 @@ impl Kernel {
         process.cpu += 1;
         process.own = process.own.saturating_add(done);
         process.counters = process.counters.saturating_add(done);
-        process.cancelled += cancelled_write_bytes.abs();
         let may_count_in = process.may_count_in();
         for image in 0..IMAGES {
             let part = if may_count_in & (1 << image) != 0 {
@@ -543,7 +539,7 @@ impl Kernel {
 
     fn absorb(&mut self, child: Id) {
         let parent = self.processes[child].parent;
-        let Process { counters: inherited, cancelled, cminflt: faults, .. } = self.processes[child];
+        let Process { counters: inherited, cminflt: faults, .. } = self.processes[child];
         self.processes[child].state = State::Reaped;
         self.processes[child].reaped = Some(self.cycle);
         let images = self.processes[parent].may_count_in();
@@ -552,7 +548,6 @@ impl Kernel {
         let parent = &mut self.processes[parent];
         parent.cpu += 1;
         parent.counters = parent.counters.saturating_add(inherited);
-        parent.cancelled += cancelled;
         parent.cminflt += 1 + faults;
     }
 
