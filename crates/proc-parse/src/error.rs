@@ -28,11 +28,15 @@ pub enum ProcFile {
     Inet,
     /// `/proc/PID/net/unix`
     Unix,
+    /// `/proc/PID/net/snmp`
+    Snmp,
+    /// `/proc/PID/net/{sockstat,sockstat6}`, which have one format
+    SockStat,
 }
 
 impl ProcFile {
     /// The name in error messages: that of the file, and `inet` for the four
-    /// tables that have one format.
+    /// tables that have one format, `sockstat` for both files of that kind.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,6 +48,8 @@ impl ProcFile {
             Self::Cgroup => "cgroup",
             Self::Inet => "inet",
             Self::Unix => "unix",
+            Self::Snmp => "snmp",
+            Self::SockStat => "sockstat",
         }
     }
 
@@ -59,6 +65,8 @@ impl ProcFile {
             Self::Cgroup => &crate::cgroup::FIELDS,
             Self::Inet => &crate::net::inet::FIELDS,
             Self::Unix => &crate::net::unix::FIELDS,
+            Self::Snmp => crate::net::snmp::TcpCounters::FIELDS,
+            Self::SockStat => &crate::net::sockstat::FIELDS,
         };
         fields.get(index).copied()
     }

@@ -102,6 +102,8 @@ pub mod grammar {
     pub use crate::io::io;
     pub use crate::limits::{limits, limits_row};
     pub use crate::net::inet::{header as inet_header, row as inet_row};
+    pub use crate::net::snmp::tcp_counters;
+    pub use crate::net::sockstat::in_use as udp_in_use;
     pub use crate::net::unix::{header as unix_header, row as unix_row};
     pub use crate::stat::{stat, stat_core};
     pub use crate::statm::statm;

@@ -23,8 +23,8 @@ fn checked(archive: &Archive) -> usize {
 #[test]
 fn parses_real_kernel_files() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
-    // One process and the five tables.
-    assert_eq!(checked(&Archive::of_dir(&fixtures.join("proc")).unwrap()), 12);
+    // One process, the five tables, and three files of counters.
+    assert_eq!(checked(&Archive::of_dir(&fixtures.join("proc")).unwrap()), 15);
     // About twenty processes with seven files each, and the tables.
     let files = fs::read_dir(fixtures.join("kernels")).unwrap().map(|entry| entry.unwrap().path());
     let archives = files.filter(|path| path.extension().is_some_and(|ext| ext == "txtar"));

@@ -2,6 +2,8 @@
 
 use std::hint::black_box;
 
+use psstat_proc_parse::net::snmp::TcpCounters;
+use psstat_proc_parse::net::sockstat::udp_in_use;
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{Cgroups, Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
 use psstat_testproc::alloc::{CountingAllocator, measure};
@@ -45,6 +47,8 @@ fn everything() {
         assert!(inet::Rows::new(table).all(|row| row.is_ok()));
         assert!(inet::Established::new(table).all(|row| row.is_ok()));
     }
+    black_box(TcpCounters::parse(fixture!("net/snmp"))).unwrap();
+    black_box(udp_in_use(fixture!("net/sockstat"))).unwrap();
     assert!(unix::Rows::new(fixture!("net/unix")).all(|row| row.is_ok()));
     assert!(unix::Established::new(fixture!("net/unix")).all(|row| row.is_ok()));
 

@@ -32,6 +32,9 @@ const UID: Field = Field(ProcFile::Inet, 8);
 const TIMEOUT: Field = Field(ProcFile::Inet, 9);
 const INODE: Field = Field(ProcFile::Inet, 10);
 
+const ESTABLISHED: u32 = 1;
+const CLOSE_WAIT: u32 = 8;
+
 /// One end of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
@@ -196,7 +199,13 @@ impl Row {
 /// As [`Row::parse`], for the columns that are parsed.
 #[inline]
 pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
-    if is_header(line) { Ok(None) } else { parse(ProcFile::Inet, line, inlined(established_inode)) }
+    if is_header(line) {
+        return Ok(None);
+    }
+    Ok(match parse(ProcFile::Inet, line, inlined(established_inode))? {
+        Brief::Established(inode) => Some(inode),
+        Brief::Other(_) => None,
+    })
 }
 
 /// The grammar of a row, with its line end.
@@ -244,23 +253,28 @@ fn columns<'a>() -> impl Grammar<'a, Row> {
     })
 }
 
+/// The inode of an established socket, or the number of another state.
+enum Brief {
+    Established(u64),
+    Other(u32),
+}
+
 /// The inode of a row in the state `01`; the other columns are skipped.
 #[inline(always)]
-fn established_inode(input: &[u8]) -> ParseResult<'_, Option<u64>> {
+fn established_inode(input: &[u8]) -> ParseResult<'_, Brief> {
     // " 0100007F:0277 00000000:0000", and four words per address in IPv6.
     let v4 = verify(nom::bytes::complete::take(28_usize), |both: &[u8]| both.get(9) == Some(&b':'));
     let addresses = alt((map(v4, |_| ()), skipped_column::<76>()));
-    let is_established = alt((value(true, word(b" 01")), value(false, after_space(hex::<2>()))));
-    let (rest, (_, _, is_established)) =
-        (slot_number(), field(LOCAL_ADDRESS, addresses), field(ST, is_established))
-            .parse_complete(input)?;
-    if !is_established {
-        return Ok((rest, None));
+    let state = alt((value(ESTABLISHED, word(b" 01")), after_space(hex::<2>())));
+    let (rest, (_, _, state)) =
+        (slot_number(), field(LOCAL_ADDRESS, addresses), field(ST, state)).parse_complete(input)?;
+    if state != ESTABLISHED {
+        return Ok((rest, Brief::Other(state)));
     }
     // " 00000000:00000000"
     let queues = field(QUEUES, skipped_column::<18>());
     let uid = field(UID, (space(), spaces(), skipped()));
-    map((queues, skipped_timer(), uid, inode()), |(_, _, _, inode)| Some(inode))
+    map((queues, skipped_timer(), uid, inode()), |(_, _, _, inode)| Brief::Established(inode))
         .parse_complete(rest)
 }
 
@@ -369,6 +383,7 @@ impl Iterator for Rows<'_> {
 #[derive(Clone, Debug)]
 pub struct Established<'a> {
     lines: Lines<'a>,
+    close_wait: usize,
 }
 
 impl<'a> Established<'a> {
@@ -377,13 +392,21 @@ impl<'a> Established<'a> {
     pub fn new(chunk: &'a [u8]) -> Self {
         let mut lines = Lines::new(chunk);
         lines.skip_header(is_header);
-        Self { lines }
+        Self { lines, close_wait: 0 }
     }
 
     /// The bytes not parsed yet: after the last row, an incomplete line.
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.lines.rest
+    }
+
+    /// How many of the rows so far are [`CloseWait`](TcpState::CloseWait): together with the
+    /// established ones those that the kernel counts as
+    /// [`curr_estab`](super::snmp::TcpCounters::curr_estab).
+    #[must_use]
+    pub const fn close_wait(&self) -> usize {
+        self.close_wait
     }
 }
 
@@ -393,10 +416,10 @@ impl Iterator for Established<'_> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(inode) =
-                self.lines.parse_next(ProcFile::Inet, inlined(established_inode))?.transpose()
-            {
-                return Some(inode);
+            match self.lines.parse_next(ProcFile::Inet, inlined(established_inode))? {
+                Ok(Brief::Established(inode)) => return Some(Ok(inode)),
+                Ok(Brief::Other(state)) => self.close_wait += usize::from(state == CLOSE_WAIT),
+                Err(error) => return Some(Err(error)),
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The socket tables of a network namespace, `/proc/PID/net/*`, row by row.
+//! The files of a network namespace, `/proc/PID/net/*`: the socket tables, row by row, and
+//! the counters of TCP ([`snmp`]) and of UDP sockets ([`sockstat`]).
 //!
 //! read(2) returns a table in chunks that end between two rows. Each iterator
 //! here covers the complete lines of one chunk; its `rest()` is what follows, an
@@ -6,10 +7,29 @@
 //! before the next chunk. A header is skipped at the start of any chunk.
 
 pub mod inet;
+pub mod snmp;
+pub mod sockstat;
 pub mod unix;
 
+use nom::Parser;
+
 use crate::error::{Error, ProcFile, parse};
-use crate::leaf::Grammar;
+use crate::leaf::{Grammar, inlined, line_end, until};
+
+/// The start of a line, after any number of lines that start in another way.
+#[inline(always)]
+fn line_with<'a>(mut start: impl Grammar<'a, ()>) -> impl Grammar<'a, ()> {
+    inlined(move |input| {
+        let mut line = input;
+        loop {
+            let found = start.parse_complete(line);
+            match (until(b'\n'), line_end()).parse_complete(line) {
+                Ok((next, _)) if found.is_err() => line = next,
+                _ => return found,
+            }
+        }
+    })
+}
 
 /// The complete lines of a chunk, without their line ends.
 #[derive(Clone, Debug)]
