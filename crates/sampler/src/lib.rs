@@ -70,7 +70,7 @@ pub use usage::Usage;
 pub mod intervals {
     pub use crate::state::schedule::{
         CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL,
-        IDLE_CMDLINE_INTERVAL, MAX_FDS_PER_CYCLE,
+        IDLE_CMDLINE_INTERVAL, MAX_FDS_PER_CYCLE, TCP_WALK_INTERVAL,
     };
 }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::{ProcessState, Stat, StatCore};
 
-use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
+use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
 use crate::options::{FastPaths, Options};
 use crate::read::command_line::{CmdlineReader, CmdlineResult};
@@ -20,7 +21,8 @@ use crate::read::socket_tables::SocketTables;
 use crate::read::sys;
 use crate::sampler::Error;
 use crate::source::{
-    Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
+    Existence, Handles, ParentStat, ProcessSource, RowCounts, Shortcuts, SocketSource,
+    StatSummary, Target,
 };
 use crate::usage::ProcessReadings;
 
@@ -291,15 +293,20 @@ impl SocketSource for LiveSource {
         self.procfs.read_netns(process).map(NetnsId)
     }
 
+    fn tcp_counters(&mut self, process: ProcDir) -> Option<TcpCounters> {
+        self.tables.tcp_counters(&self.procfs, process)
+    }
+
     fn established(
         &mut self,
         process: ProcDir,
         netns: NetnsId,
         protocol: Protocol,
-        found: &mut dyn FnMut(u64),
-    ) -> Outcome<()> {
+        shortcuts: Shortcuts,
+        found: &mut dyn FnMut(SocketInode),
+    ) -> Outcome<RowCounts> {
         let is_own = self.is_own_netns(netns);
-        self.tables.established(&self.procfs, process, is_own, protocol, found)
+        self.tables.established(&self.procfs, (process, is_own), protocol, shortcuts, found)
     }
 
     fn uses_text_table(&self, netns: NetnsId, protocol: Protocol) -> bool {

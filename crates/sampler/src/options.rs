@@ -64,6 +64,9 @@ pub struct FastPaths {
     /// the kernel's count shows that no process exited. Needs the initial pid
     /// namespace.
     pub partial_listing: bool,
+    /// The socket tables of a network namespace are left out if the kernel's counters
+    /// (`/proc/PID/net/snmp`, `sockstat`) show that they have no rows, or the same as before.
+    pub socket_counters: bool,
 }
 
 impl FastPaths {
@@ -74,6 +77,7 @@ impl FastPaths {
         thread_count_from_links: true,
         sock_diag: true,
         partial_listing: true,
+        socket_counters: true,
     };
     /// No fast path.
     pub const NONE: FastPaths = FastPaths {
@@ -82,5 +86,6 @@ impl FastPaths {
         thread_count_from_links: false,
         sock_diag: false,
         partial_listing: false,
+        socket_counters: false,
     };
 }

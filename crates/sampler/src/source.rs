@@ -8,7 +8,9 @@
 use std::fmt::Debug;
 use std::time::Instant;
 
-use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
+use psstat_proc_parse::net::snmp::TcpCounters;
+
+use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
 use crate::read::command_line::CmdlineResult;
 use crate::read::fd_sockets::FdSockets;
@@ -180,6 +182,49 @@ pub(crate) trait ProcessSource: Sized {
     fn page_size(&self) -> u64;
 }
 
+/// The parts of the tables of a protocol that need not be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shortcuts {
+    /// If the first one of tcp and tcp6 has as many rows as these counters, which were read
+    /// before, and no connection was opened or closed meanwhile, the second one is not read.
+    pub(crate) tcp: Option<TcpCounters>,
+    /// The first one is tcp6.
+    pub(crate) tcp6_first: bool,
+    /// udp and udp6 are not read if the namespace has no such sockets.
+    pub(crate) udp: bool,
+}
+
+impl Shortcuts {
+    pub(crate) const NONE: Shortcuts = Shortcuts { tcp: None, tcp6_first: false, udp: false };
+}
+
+/// The numbers of rows in the tables of a protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RowCounts {
+    /// ESTABLISHED or, for TCP, CLOSE_WAIT, as the kernel counts them in `curr_estab`.
+    pub(crate) open: u64,
+    /// ESTABLISHED without an inode: they get one when they are accepted.
+    pub(crate) unaccepted: u64,
+    /// All of `open` are in tcp6, and there are some.
+    pub(crate) tcp6_only: bool,
+    /// A table was not read.
+    pub(crate) is_partial: bool,
+}
+
+impl RowCounts {
+    /// Counts an ESTABLISHED row, and calls `found` if the socket has an inode.
+    pub(crate) fn add_established(&mut self, inode: u64, found: &mut dyn FnMut(SocketInode)) {
+        self.open += 1;
+        match SocketInode::try_from(inode) {
+            // A socket without a descriptor.
+            Ok(0) => self.unaccepted += 1,
+            Ok(inode) => found(inode),
+            // The kernel assigns 32 bits.
+            Err(_) => {}
+        }
+    }
+}
+
 /// Reads sockets. The default methods are a source without
 /// sockets.
 pub(crate) trait SocketSource: ProcessSource {
@@ -201,6 +246,11 @@ pub(crate) trait SocketSource: ProcessSource {
         Outcome::Denied
     }
 
+    /// The kernel's counters of the network namespace of a process, if the source has them.
+    fn tcp_counters(&mut self, _process: ProcDir) -> Option<TcpCounters> {
+        None
+    }
+
     /// Calls `found` with the inode of each ESTABLISHED socket of a protocol in the
     /// network namespace of a process, possibly more than once.
     fn established(
@@ -208,9 +258,10 @@ pub(crate) trait SocketSource: ProcessSource {
         _process: ProcDir,
         _netns: NetnsId,
         _protocol: Protocol,
-        _found: &mut dyn FnMut(u64),
-    ) -> Outcome<()> {
-        Outcome::Value(())
+        _shortcuts: Shortcuts,
+        _found: &mut dyn FnMut(SocketInode),
+    ) -> Outcome<RowCounts> {
+        Outcome::Value(RowCounts::default())
     }
 
     /// Whether a table is read as text, which may omit rows while sockets are closed.

@@ -244,4 +244,6 @@ fn reports_fast_paths() {
         Some(rustix::net::netlink::SOCK_DIAG),
     );
     assert_eq!(works("sock_diag"), socket.is_ok());
+    let counters = std::fs::read_to_string("/proc/self/net/snmp");
+    assert_eq!(works("socket_counters"), counters.is_ok_and(|text| text.contains("CurrEstab")));
 }

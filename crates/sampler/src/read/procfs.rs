@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::path::Path;
 
+use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::{FdTarget, StatCore, Status};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -78,6 +79,8 @@ impl Procfs {
             partial_listing: enabled.partial_listing
                 && is_own_pid_namespace
                 && self.is_initial_pid_namespace(),
+            socket_counters: enabled.socket_counters
+                && self.read_tcp_counters(ProcDir::SelfDir, &mut [0; 4096]).is_some(),
         }
     }
 
@@ -191,6 +194,36 @@ impl Procfs {
         match rustix::fs::openat(&self.dir, name, READ, Mode::empty()) {
             Ok(file) => pread_start(&file, buffer),
             Err(errno) => errno.into(),
+        }
+    }
+
+    /// The TCP counters of the network namespace of a process.
+    pub(crate) fn read_tcp_counters(
+        &self,
+        process: ProcDir,
+        buffer: &mut [u8],
+    ) -> Option<TcpCounters> {
+        TcpCounters::parse(self.read_net(process, c"net/snmp", buffer)?).ok()
+    }
+
+    /// Reads a small file of a network namespace. It is not kept open, since a descriptor
+    /// would keep the namespace alive.
+    pub(crate) fn read_net<'b>(
+        &self,
+        process: ProcDir,
+        file: &CStr,
+        buffer: &'b mut [u8],
+    ) -> Option<&'b [u8]> {
+        let name = &mut ProcPath::new();
+        let file = rustix::fs::openat(&self.dir, name.build(process, file), READ, Mode::empty());
+        let file = file.ok()?;
+        loop {
+            // Not pread, which some kernels refuse here.
+            match rustix::io::read(&file, &mut *buffer) {
+                Ok(length) => return buffer.get(..length),
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
         }
     }
 

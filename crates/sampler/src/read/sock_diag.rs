@@ -6,7 +6,8 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 
-use crate::ids::Protocol;
+use crate::ids::{Protocol, SocketInode};
+use crate::source::RowCounts;
 
 /// An open sock_diag socket; it belongs to the namespace in which it was opened.
 #[derive(Debug)]
@@ -36,8 +37,9 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 const TCPDIAG_GETSOCK: u16 = 18;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const IPPROTO_UDP: u8 = 17;
-/// A bit for the state `TCP_ESTABLISHED` (1), which unix sockets share.
-const ESTABLISHED: u32 = 1 << 1;
+/// The state of TCP, which the other sockets share.
+const ESTABLISHED: u8 = 1;
+const CLOSE_WAIT: u8 = 8;
 const HEADER: usize = 16;
 
 impl SockDiag {
@@ -64,15 +66,15 @@ impl SockDiag {
     pub(crate) fn established(
         &mut self,
         protocol: Protocol,
-        each: &mut dyn FnMut(u64),
-    ) -> Result<(), Errno> {
+        each: &mut dyn FnMut(SocketInode),
+    ) -> Result<RowCounts, Errno> {
         match protocol {
             Protocol::Tcp => self.dump(Request::Tcp, each),
             Protocol::Udp => {
-                self.dump(Request::Udp(AddressFamily::INET), each)?;
+                let ipv4 = self.dump(Request::Udp(AddressFamily::INET), each)?;
                 match self.dump(Request::Udp(AddressFamily::INET6), each) {
                     // IPv6 is disabled.
-                    Err(Errno::NOENT) => Ok(()),
+                    Err(Errno::NOENT) => Ok(ipv4),
                     result => result,
                 }
             }
@@ -82,15 +84,21 @@ impl SockDiag {
 
     /// One dump, repeated if a change interrupted it. `each` may then be called twice
     /// with a socket.
-    fn dump(&mut self, request: Request, each: &mut dyn FnMut(u64)) -> Result<(), Errno> {
+    fn dump(
+        &mut self,
+        request: Request,
+        each: &mut dyn FnMut(SocketInode),
+    ) -> Result<RowCounts, Errno> {
         const TRIES: usize = 3;
+        let mut rows = RowCounts::default();
         for _ in 0..TRIES {
             self.send(request)?;
-            if !self.receive(request, each)? {
+            rows = RowCounts::default();
+            if !self.receive(request, &mut rows, each)? {
                 break;
             }
         }
-        Ok(())
+        Ok(rows)
     }
 
     fn send(&mut self, request: Request) -> Result<(), Errno> {
@@ -101,7 +109,8 @@ impl SockDiag {
         let (kind, length) = match request {
             Request::Tcp => {
                 // inet_diag_req: family and others (4), id (48), states, dbs
-                body[52..56].copy_from_slice(&ESTABLISHED.to_ne_bytes());
+                let states = 1_u32 << ESTABLISHED | 1 << CLOSE_WAIT;
+                body[52..56].copy_from_slice(&states.to_ne_bytes());
                 (TCPDIAG_GETSOCK, 60)
             }
             Request::Udp(family) => {
@@ -109,13 +118,13 @@ impl SockDiag {
                 // Address families fit a byte.
                 body[0] = family.as_raw() as u8;
                 body[1] = IPPROTO_UDP;
-                body[4..8].copy_from_slice(&ESTABLISHED.to_ne_bytes());
+                body[4..8].copy_from_slice(&(1_u32 << ESTABLISHED).to_ne_bytes());
                 (SOCK_DIAG_BY_FAMILY, 56)
             }
             Request::Unix => {
                 // unix_diag_req: family, protocol, pad (2), states, ino, show, cookie (8)
                 body[0] = AddressFamily::UNIX.as_raw() as u8;
-                body[4..8].copy_from_slice(&ESTABLISHED.to_ne_bytes());
+                body[4..8].copy_from_slice(&(1_u32 << ESTABLISHED).to_ne_bytes());
                 (SOCK_DIAG_BY_FAMILY, 24)
             }
         };
@@ -130,7 +139,12 @@ impl SockDiag {
     }
 
     /// Receives one response; returns whether it was interrupted.
-    fn receive(&mut self, request: Request, each: &mut dyn FnMut(u64)) -> Result<bool, Errno> {
+    fn receive(
+        &mut self,
+        request: Request,
+        rows: &mut RowCounts,
+        each: &mut dyn FnMut(SocketInode),
+    ) -> Result<bool, Errno> {
         let mut interrupted = false;
         loop {
             let received =
@@ -156,9 +170,10 @@ impl SockDiag {
                         message.status()?;
                         return Err(Errno::PROTO);
                     }
+                    _ if message.is_close_wait(request) => rows.open += 1,
                     _ => {
                         if let Some(inode) = message.inode(request) {
-                            each(inode);
+                            rows.add_established(inode, each);
                         }
                     }
                 }
@@ -201,15 +216,21 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The inode of a row's socket; `None` for a socket without a descriptor.
+    /// Whether a row's socket is in the other state that is requested for TCP.
+    fn is_close_wait(&self, request: Request) -> bool {
+        // inet_diag_msg: family, state
+        matches!(request, Request::Tcp) && self.body.get(1) == Some(&CLOSE_WAIT)
+    }
+
+    /// The inode of a row's socket; 0 for a socket without a descriptor.
     fn inode(&self, request: Request) -> Option<u64> {
-        let inode = match request {
+        match request {
             // inet_diag_msg: 4 bytes, id (48), expires, rqueue, wqueue, uid, inode
-            Request::Tcp | Request::Udp(_) => number(self.body, 68)?,
+            Request::Tcp | Request::Udp(_) => number(self.body, 68),
             // unix_diag_msg: 4 bytes, ino
-            Request::Unix => number(self.body, 4)?,
-        };
-        (inode != 0).then_some(u64::from(inode))
+            Request::Unix => number(self.body, 4),
+        }
+        .map(u64::from)
     }
 }
 

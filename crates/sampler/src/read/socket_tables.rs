@@ -1,5 +1,9 @@
 //! Reads the socket tables: the ESTABLISHED sockets of a network namespace.
 
+use std::ffi::CStr;
+
+use psstat_proc_parse::net::snmp::TcpCounters;
+use psstat_proc_parse::net::sockstat::udp_in_use;
 use psstat_proc_parse::net::{inet, unix};
 use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
@@ -8,8 +12,9 @@ use rustix::io::Errno;
 use super::procfs::{ProcDir, ProcPath, Procfs, READ};
 #[cfg(feature = "netlink")]
 use super::sock_diag::SockDiag;
-use crate::ids::Protocol;
+use crate::ids::{Protocol, SocketInode};
 use crate::read::outcome::Outcome;
+use crate::source::{RowCounts, Shortcuts};
 
 /// Without the feature `netlink`, no kernel has sock_diag.
 #[cfg(not(feature = "netlink"))]
@@ -22,7 +27,11 @@ impl SockDiag {
         Err(Errno::NOSYS)
     }
 
-    fn established(&mut self, _: Protocol, _: &mut dyn FnMut(u64)) -> Result<(), Errno> {
+    fn established(
+        &mut self,
+        _: Protocol,
+        _: &mut dyn FnMut(SocketInode),
+    ) -> Result<RowCounts, Errno> {
         match *self {}
     }
 }
@@ -64,24 +73,35 @@ impl SocketTables {
     pub(crate) fn established(
         &mut self,
         procfs: &Procfs,
-        process: ProcDir,
-        is_self: bool,
+        (process, is_self): (ProcDir, bool),
         protocol: Protocol,
-        each: &mut dyn FnMut(u64),
-    ) -> Outcome<()> {
+        shortcuts: Shortcuts,
+        each: &mut dyn FnMut(SocketInode),
+    ) -> Outcome<RowCounts> {
         // After an error the text table is read. It contains the sockets found so far again.
-        if is_self && self.dump(protocol, each) {
-            return Outcome::Value(());
+        match is_self.then(|| self.dump(protocol, each)).flatten() {
+            Some(rows) => Outcome::Value(rows),
+            None => self.read_text(procfs, process, protocol, shortcuts, each),
         }
-        self.read_text(procfs, process, protocol, each)
     }
 
-    /// Finds the sockets by sock_diag; returns whether these are all.
-    fn dump(&mut self, protocol: Protocol, each: &mut dyn FnMut(u64)) -> bool {
+    /// Reads the TCP counters of a process's network namespace.
+    pub(crate) fn tcp_counters(
+        &mut self,
+        procfs: &Procfs,
+        process: ProcDir,
+    ) -> Option<TcpCounters> {
+        procfs.fast.socket_counters.then(|| procfs.read_tcp_counters(process, &mut self.buffer))?
+    }
+
+    /// Finds the sockets by sock_diag. `None` if these are not all.
+    fn dump(
+        &mut self,
+        protocol: Protocol,
+        each: &mut dyn FnMut(SocketInode),
+    ) -> Option<RowCounts> {
         let unsupported = &mut self.unsupported[protocol as usize];
-        let Some(sock_diag) = self.sock_diag.as_mut().filter(|_| !*unsupported) else {
-            return false;
-        };
+        let sock_diag = self.sock_diag.as_mut().filter(|_| !*unsupported)?;
         let result = sock_diag.established(protocol, each);
         if let Err(errno) = result {
             *unsupported = matches!(
@@ -89,7 +109,7 @@ impl SocketTables {
                 Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::ACCESS
             );
         }
-        result.is_ok()
+        result.ok()
     }
 
     fn read_text(
@@ -97,37 +117,98 @@ impl SocketTables {
         procfs: &Procfs,
         process: ProcDir,
         protocol: Protocol,
-        each: &mut dyn FnMut(u64),
-    ) -> Outcome<()> {
-        let (first, second) = match protocol {
-            Protocol::Tcp => (c"net/tcp", Some(c"net/tcp6")),
-            Protocol::Udp => (c"net/udp", Some(c"net/udp6")),
-            Protocol::Unix => (c"net/unix", None),
+        shortcuts: Shortcuts,
+        each: &mut dyn FnMut(SocketInode),
+    ) -> Outcome<RowCounts> {
+        let tables: &[Table] = match protocol {
+            Protocol::Tcp if shortcuts.tcp6_first => &[Table::TCP6, Table::TCP],
+            Protocol::Tcp => &[Table::TCP, Table::TCP6],
+            Protocol::Udp => &[Table::UDP, Table::UDP6],
+            Protocol::Unix => &[Table::UNIX],
         };
-        let mut name = ProcPath::new();
-        let open = |name: &mut ProcPath, file| {
+        let mut all = RowCounts::default();
+        let mut in_tcp = 0;
+        for (index, table) in tables.iter().enumerate() {
+            let is_rest_empty = match protocol {
+                Protocol::Tcp => {
+                    index == 1 && self.are_all_open(procfs, process, shortcuts.tcp, all.open)
+                }
+                Protocol::Udp => shortcuts.udp && self.is_unused(procfs, process, table),
+                Protocol::Unix => false,
+            };
+            if is_rest_empty {
+                all.is_partial = true;
+                continue;
+            }
+            let before = all.open;
+            match self.read_table(procfs, process, table, &mut all, each) {
+                Outcome::Value(()) => {}
+                other => return other.map(|()| all),
+            }
+            if table.ipv4.is_none() {
+                in_tcp += all.open - before;
+            }
+        }
+        all.tcp6_only = in_tcp == 0 && all.open > 0;
+        Outcome::Value(all)
+    }
+
+    /// Whether these are all open TCP sockets: as many as the counters showed before the
+    /// read, and no connection was opened or closed since.
+    fn are_all_open(
+        &mut self,
+        procfs: &Procfs,
+        process: ProcDir,
+        before: Option<TcpCounters>,
+        open: u64,
+    ) -> bool {
+        let connections = |tcp: TcpCounters| {
+            let opens = (tcp.active_opens, tcp.passive_opens, tcp.attempt_fails);
+            (opens, tcp.estab_resets, tcp.curr_estab)
+        };
+        before.is_some_and(|before| {
+            before.curr_estab == open
+                && self
+                    .tcp_counters(procfs, process)
+                    .is_some_and(|now| connections(now) == connections(before))
+        })
+    }
+
+    /// Whether a table of UDP sockets is empty.
+    fn is_unused(&mut self, procfs: &Procfs, process: ProcDir, table: &Table) -> bool {
+        procfs.fast.socket_counters
+            && table.numbers.is_some_and(|file| {
+                let text = procfs.read_net(process, file, &mut self.buffer);
+                text.and_then(|text| udp_in_use(text).ok()) == Some(0)
+            })
+    }
+
+    fn read_table(
+        &mut self,
+        procfs: &Procfs,
+        process: ProcDir,
+        table: &Table,
+        all: &mut RowCounts,
+        each: &mut dyn FnMut(SocketInode),
+    ) -> Outcome<()> {
+        let open = |file| {
+            let mut name = ProcPath::new();
             rustix::fs::openat(&procfs.dir, name.build(process, file), READ, Mode::empty())
         };
-        Outcome::from(open(&mut name, first))
-            .and_then(|file| self.rows(&file, protocol, each))
-            .and_then(|()| match second.map(|second| open(&mut name, second)) {
-                None => Outcome::Value(()),
-                // The file does not exist if IPv6 is disabled, and if the process has
-                // exited meanwhile.
-                Some(Err(Errno::NOENT)) => {
-                    Outcome::from(open(&mut name, first)).map(drop::<OwnedFd>)
-                }
-                Some(Err(errno)) => errno.into(),
-                Some(Ok(file)) => self.rows(&file, protocol, each),
-            })
+        match (open(table.file), table.ipv4) {
+            // The file does not exist if IPv6 is disabled, and if the process has exited.
+            (Err(Errno::NOENT), Some(ipv4)) => Outcome::from(open(ipv4)).map(drop::<OwnedFd>),
+            (file, _) => Outcome::from(file).and_then(|file| self.rows(&file, table, all, each)),
+        }
     }
 
     /// Reads the rows of a table, page by page. Skips the header and lines that are not valid rows.
     fn rows(
         &mut self,
         file: &OwnedFd,
-        protocol: Protocol,
-        each: &mut dyn FnMut(u64),
+        table: &Table,
+        all: &mut RowCounts,
+        each: &mut dyn FnMut(SocketInode),
     ) -> Outcome<()> {
         let mut held = 0;
         loop {
@@ -142,21 +223,16 @@ impl SocketTables {
                 Err(errno) => return errno.into(),
             };
             let bytes = &self.buffer[..held + read];
-            // 0 is a socket without a descriptor.
-            let mut row = |inode: u64| {
-                if inode != 0 {
-                    each(inode);
-                }
-            };
-            let rest = match protocol {
+            let rest = match table.protocol {
                 Protocol::Tcp | Protocol::Udp => {
                     let mut rows = inet::Established::new(bytes);
-                    rows.by_ref().flatten().for_each(&mut row);
+                    rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
+                    all.open += rows.close_wait() as u64;
                     rows.rest().len()
                 }
                 Protocol::Unix => {
                     let mut rows = unix::Established::new(bytes);
-                    rows.by_ref().flatten().for_each(&mut row);
+                    rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
                     rows.rest().len()
                 }
             };
@@ -165,4 +241,34 @@ impl SocketTables {
             held = rest;
         }
     }
+}
+
+/// A text table.
+struct Table {
+    file: &'static CStr,
+    protocol: Protocol,
+    /// The table of the same protocol over IPv4, which exists in any case.
+    ipv4: Option<&'static CStr>,
+    /// The file with the number of its sockets.
+    numbers: Option<&'static CStr>,
+}
+
+impl Table {
+    const TCP: Table =
+        Table { file: c"net/tcp", protocol: Protocol::Tcp, ipv4: None, numbers: None };
+    const TCP6: Table = Table { file: c"net/tcp6", ipv4: Some(c"net/tcp"), ..Table::TCP };
+    const UDP: Table = Table {
+        file: c"net/udp",
+        protocol: Protocol::Udp,
+        ipv4: None,
+        numbers: Some(c"net/sockstat"),
+    };
+    const UDP6: Table = Table {
+        file: c"net/udp6",
+        ipv4: Some(c"net/udp"),
+        numbers: Some(c"net/sockstat6"),
+        ..Table::UDP
+    };
+    const UNIX: Table =
+        Table { file: c"net/unix", protocol: Protocol::Unix, ipv4: None, numbers: None };
 }

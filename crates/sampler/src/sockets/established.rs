@@ -2,11 +2,12 @@
 
 use super::SocketTracker;
 use super::owners::SocketRow;
+use super::tcp_table::TcpTable;
 use crate::health::Health;
 use crate::ids::{NetnsId, Protocol, Slot};
 use crate::read::outcome::Outcome;
 use crate::shrink::shrink_vec;
-use crate::source::SocketSource;
+use crate::source::{Shortcuts, SocketSource};
 use crate::state::tracked::TrackedProcesses;
 
 /// How often a text table that lacks a row is read again in a cycle, as long as
@@ -18,6 +19,8 @@ const MAX_REREADS: usize = 8;
 pub(super) struct Namespaces {
     /// (namespace, member), sorted.
     members: Vec<(NetnsId, Slot)>,
+    /// One for each namespace, sorted.
+    tcp: Vec<TcpTable>,
     /// A member came, exited, or moved to another namespace.
     pub(super) changed: bool,
 }
@@ -36,7 +39,7 @@ impl SocketTracker {
         self.unowned.clear();
         self.unread_tables.clear();
         for protocol in Protocol::ALL {
-            self.read_table(source, tracked, protocol, None, health);
+            self.read_table(source, tracked, protocol, None, cycle, health);
         }
         if self.owners.has_missing() {
             self.scan_owners_of_missing(source, tracked, cycle);
@@ -44,12 +47,13 @@ impl SocketTracker {
             for row in self.unowned.iter() {
                 self.owners.established(row);
             }
-            self.reread_for_missing(source, tracked, health);
+            self.reread_for_missing(source, tracked, cycle, health);
         }
         self.unowned.finish();
     }
 
-    /// Reads the text tables again that may have omitted a row.
+    /// Reads the text tables again that may have omitted a row, and those that were not
+    /// read.
     ///
     /// The kernel returns a text table in pages, and begins each page of udp by counting
     /// the rows from the start of the table: for each row that was closed since the
@@ -59,14 +63,17 @@ impl SocketTracker {
         &mut self,
         source: &mut S,
         tracked: &TrackedProcesses<S::Handles>,
+        cycle: u32,
         health: &mut Health,
     ) {
         let mut missing = self.owners.missing();
         for _ in 0..MAX_REREADS {
             let before = missing.count;
             for &(protocol, netns) in &missing.tables {
-                if source.uses_text_table(netns, protocol) {
-                    self.read_table(source, tracked, protocol, Some(netns), health);
+                if source.uses_text_table(netns, protocol)
+                    || (protocol == Protocol::Tcp && self.namespaces.used_shortcut(netns))
+                {
+                    self.read_table(source, tracked, protocol, Some(netns), cycle, health);
                 }
             }
             missing = self.owners.missing();
@@ -84,23 +91,34 @@ impl SocketTracker {
         tracked: &TrackedProcesses<S::Handles>,
         protocol: Protocol,
         again: Option<NetnsId>,
+        cycle: u32,
         health: &mut Health,
     ) {
         let mut done = None;
-        for &(netns, slot) in &self.namespaces.members {
+        let Namespaces { members, tcp, .. } = &mut self.namespaces;
+        for &(netns, slot) in &*members {
             if done == Some(netns) || again.is_some_and(|again| again != netns) {
                 continue;
             }
             let Some(process) = tracked.live(slot) else { continue };
             let (owners, unowned) = (&mut self.owners, &mut self.unowned);
-            let outcome = source.established(process.proc_dir(), netns, protocol, &mut |inode| {
-                // The kernel assigns 32 bits.
-                let Ok(inode) = u32::try_from(inode) else { return };
+            let found = &mut |inode| {
                 let row = SocketRow { inode, protocol, netns };
                 if !owners.established(row) && again.is_none() {
                     unowned.push(row);
                 }
-            });
+            };
+            let directory = process.proc_dir();
+            let outcome = match table_of(tcp, netns).filter(|_| protocol == Protocol::Tcp) {
+                Some(table) if again.is_none() => {
+                    table.read(source, (process.key, directory), cycle, found)
+                }
+                Some(table) => table.read_again(source, directory, found),
+                None => {
+                    let shortcuts = Shortcuts { udp: again.is_none(), ..Shortcuts::NONE };
+                    source.established(directory, netns, protocol, shortcuts, found).map(drop)
+                }
+            };
             match outcome {
                 Outcome::Value(()) => done = Some(netns),
                 // The table can be read through another member.
@@ -120,7 +138,7 @@ impl SocketTracker {
         if !std::mem::take(&mut self.namespaces.changed) {
             return;
         }
-        let members = &mut self.namespaces.members;
+        let Namespaces { members, tcp, .. } = &mut self.namespaces;
         members.clear();
         for (slot, process) in tracked.iter() {
             let sockets = self.processes.get(slot as usize).and_then(Option::as_deref);
@@ -132,5 +150,25 @@ impl SocketTracker {
         }
         members.sort_unstable();
         shrink_vec(members);
+        let mut before = std::mem::take(tcp).into_iter().peekable();
+        for namespace in members.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some(&(netns, _)) = namespace.first() else { continue };
+            while before.next_if(|table| table.netns < netns).is_some() {}
+            let table = before.next_if(|table| table.netns == netns);
+            tcp.push(table.unwrap_or_else(|| TcpTable::new(netns)));
+        }
     }
+}
+
+impl Namespaces {
+    /// Whether a TCP table of a namespace was not read in this cycle.
+    fn used_shortcut(&mut self, netns: NetnsId) -> bool {
+        table_of(&mut self.tcp, netns).is_some_and(|table| table.used_shortcut)
+    }
+}
+
+/// The table of a namespace in a sorted list.
+fn table_of(tables: &mut [TcpTable], netns: NetnsId) -> Option<&mut TcpTable> {
+    let index = tables.binary_search_by_key(&netns, |table| table.netns).ok()?;
+    tables.get_mut(index)
 }

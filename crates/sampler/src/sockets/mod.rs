@@ -9,6 +9,7 @@
 mod established;
 mod fd_scan;
 pub(crate) mod owners;
+mod tcp_table;
 
 use std::time::Instant;
 

@@ -31,6 +31,11 @@ pub const FD_SCAN_INTERVAL: u64 = 40;
 /// descriptors (`CLONE_FILES`) can have changed them.
 pub(crate) const IDLE_FD_SCAN_INTERVAL: u32 = 8 * FD_SCAN_INTERVAL as u32;
 
+/// The TCP tables of a network namespace are walked once in this number of cycles even if no
+/// counter of the kernel shows a change: the bound within which a change is noticed that the
+/// kernel does not count. The namespaces are spread over the cycles.
+pub const TCP_WALK_INTERVAL: u32 = 64;
+
 /// At least this number of descriptors is scanned in each cycle (half a millisecond), so
 /// that small populations are scanned completely every few cycles.
 pub(crate) const MIN_FDS_PER_CYCLE: u64 = 128;

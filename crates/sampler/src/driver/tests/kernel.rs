@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use psstat_proc_parse::net::snmp::TcpCounters;
+
 use crate::io_counters::IoCounters;
 
 /// The number of images.
@@ -229,6 +231,13 @@ pub(super) struct Kernel {
     next_inode: u64,
     /// The ESTABLISHED tcp sockets; `None` if the table cannot be read.
     pub(super) established: Option<BTreeSet<u32>>,
+    /// Further rows of that table, which are in CLOSE_WAIT, or wait to be accepted.
+    pub(super) close_wait: u64,
+    pub(super) unaccepted: u64,
+    /// The counters of TCP, where they can be read.
+    pub(super) tcp: Option<TcpCounters>,
+    /// How often the table was read.
+    pub(super) tcp_walks: u32,
 }
 
 impl Kernel {
@@ -241,6 +250,10 @@ impl Kernel {
             last_pid: 1,
             next_inode: 1000,
             established: Some(BTreeSet::new()),
+            close_wait: 0,
+            unaccepted: 0,
+            tcp: None,
+            tcp_walks: 0,
         };
         kernel.add(1, INIT, 0, false, true);
         kernel

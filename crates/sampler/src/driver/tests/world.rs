@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use psstat_proc_parse::Statm;
+use psstat_proc_parse::net::snmp::TcpCounters;
 
 use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
-use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
+use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
 use crate::read::command_line::CmdlineResult;
 use crate::read::fd_sockets::FdSockets;
@@ -16,7 +17,8 @@ use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::{PartialListing, PidRange};
 use crate::read::procfs::ProcDir;
 use crate::source::{
-    Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
+    Existence, Handles, ParentStat, ProcessSource, RowCounts, Shortcuts, SocketSource,
+    StatSummary, Target,
 };
 use crate::usage::ProcessReadings;
 
@@ -435,19 +437,29 @@ impl SocketSource for World {
         self.by_pid(pid).map_or(Outcome::Exited, |_| Outcome::Value(NetnsId(1)))
     }
 
+    fn tcp_counters(&mut self, _process: ProcDir) -> Option<TcpCounters> {
+        self.tick();
+        self.kernel.tcp
+    }
+
     fn established(
         &mut self,
         _process: ProcDir,
         _netns: NetnsId,
         protocol: Protocol,
-        found: &mut dyn FnMut(u64),
-    ) -> Outcome<()> {
+        _shortcuts: Shortcuts,
+        found: &mut dyn FnMut(SocketInode),
+    ) -> Outcome<RowCounts> {
         self.tick();
-        match (&self.kernel.established, protocol) {
-            (None, Protocol::Tcp) => return Outcome::Denied,
-            (Some(table), Protocol::Tcp) => table.iter().for_each(|&inode| found(inode.into())),
-            _ => {}
+        let mut rows = RowCounts::default();
+        if protocol == Protocol::Tcp {
+            let Some(table) = &self.kernel.established else { return Outcome::Denied };
+            let unaccepted = std::iter::repeat_n(&0, self.kernel.unaccepted as usize);
+            let inodes = table.iter().chain(unaccepted);
+            inodes.for_each(|&inode| rows.add_established(inode.into(), found));
+            rows.open += self.kernel.close_wait;
+            self.kernel.tcp_walks += 1;
         }
-        Outcome::Value(())
+        Outcome::Value(rows)
     }
 }
