@@ -17,12 +17,11 @@ use crate::read::process::{self, Access, FdAllowance, FdBudget, ProcessFds, open
 use crate::read::process_list::{PartialListing, ProcessList};
 use crate::read::procfs::{ProcDir, Procfs};
 use crate::read::reader::ProcessReader;
-use crate::read::socket_tables::SocketTables;
+use crate::read::socket_tables::{RowCounts, Shortcuts, SocketTables};
 use crate::read::sys;
 use crate::sampler::Error;
 use crate::source::{
-    Existence, Handles, ParentStat, ProcessSource, RowCounts, Shortcuts, SocketSource,
-    StatSummary, Target,
+    Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
 use crate::usage::ProcessReadings;
 

@@ -17,6 +17,7 @@ use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::PartialListing;
 use crate::read::procfs::ProcDir;
+use crate::read::socket_tables::{RowCounts, Shortcuts};
 use crate::usage::ProcessReadings;
 
 /// The state that a source keeps for each tracked process between two reads, such as open
@@ -180,49 +181,6 @@ pub(crate) trait ProcessSource: Sized {
 
     /// Bytes per page.
     fn page_size(&self) -> u64;
-}
-
-/// The parts of the tables of a protocol that need not be read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shortcuts {
-    /// If the first one of tcp and tcp6 has as many rows as these counters, which were read
-    /// before, and no connection was opened or closed meanwhile, the second one is not read.
-    pub(crate) tcp: Option<TcpCounters>,
-    /// The first one is tcp6.
-    pub(crate) tcp6_first: bool,
-    /// udp and udp6 are not read if the namespace has no such sockets.
-    pub(crate) udp: bool,
-}
-
-impl Shortcuts {
-    pub(crate) const NONE: Shortcuts = Shortcuts { tcp: None, tcp6_first: false, udp: false };
-}
-
-/// The numbers of rows in the tables of a protocol.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RowCounts {
-    /// ESTABLISHED or, for TCP, CLOSE_WAIT, as the kernel counts them in `curr_estab`.
-    pub(crate) open: u64,
-    /// ESTABLISHED without an inode: they get one when they are accepted.
-    pub(crate) unaccepted: u64,
-    /// All of `open` are in tcp6, and there are some.
-    pub(crate) tcp6_only: bool,
-    /// A table was not read.
-    pub(crate) is_partial: bool,
-}
-
-impl RowCounts {
-    /// Counts an ESTABLISHED row, and calls `found` if the socket has an inode.
-    pub(crate) fn add_established(&mut self, inode: u64, found: &mut dyn FnMut(SocketInode)) {
-        self.open += 1;
-        match SocketInode::try_from(inode) {
-            // A socket without a descriptor.
-            Ok(0) => self.unaccepted += 1,
-            Ok(inode) => found(inode),
-            // The kernel assigns 32 bits.
-            Err(_) => {}
-        }
-    }
 }
 
 /// Reads sockets. The default methods are a source without

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::process::Child;
 
 use common::second_process::{AS_OTHER_USER, SharedDir};
-use common::{A, B, Watch, is_root, options, quiesce, testproc, testproc_in_netns, word};
+use common::{A, B, Watch, has_ipv6, is_root, options, quiesce, testproc, testproc_in_netns, word};
+use psstat_sampler::intervals::TCP_WALK_INTERVAL;
 use psstat_sampler::{FastPaths, Options};
 use psstat_testproc::oracle::{Sockets, established};
-use psstat_testproc::{Config, TestProcess, test_name};
+use psstat_testproc::{Config, Kind, TestProcess, isolated, test_name};
 use std::time::Duration;
 
 /// Runs a test of this binary in a second process under strace.
@@ -173,6 +174,82 @@ fn tables_are_read_once_per_namespace() {
         }
         let uses_first = |cycle: usize| tables[cycle]["tcp"].contains(&first.to_string());
         assert!(uses_first(1) && !uses_first(2), "{tables:?}");
+    }
+}
+
+/// In a namespace whose sockets do not change, the TCP tables are walked once per interval. A
+/// change is found in the same cycle, and of tcp and tcp6 only one is walked if the other has no
+/// rows. The tables of UDP are read only if there are such sockets.
+#[test]
+fn tables_are_read_when_counters_change() {
+    const IDLE: usize = 2 * TCP_WALK_INTERVAL as usize;
+    if let Some((dir, words)) = SharedDir::inherited() {
+        let window = Duration::from_millis(2);
+        let fast_paths = FastPaths { sock_diag: false, ..FastPaths::ALL };
+        let options = Options { fast_paths, window, ..options() };
+        let mut watch = Watch::with(options, &[&words[0]]);
+        for cycle in 0..1 + IDLE {
+            mark();
+            let sample = watch.cycle();
+            assert_eq!((sample.image(A).tcp, sample.image(A).udp), (Some(4), Some(1)), "{cycle}");
+        }
+        for step in ["close-wait", "idle", "tcp6", "tcp6-again", "udp6"] {
+            dir.send(step, "");
+            let expected = dir.receive(&format!("{step}-done"));
+            mark();
+            let sample = watch.cycle();
+            let image = sample.image(A);
+            let counts = format!("{} {}", image.tcp.unwrap(), image.udp.unwrap());
+            assert_eq!(counts, expected, "{step}");
+        }
+        return mark();
+    }
+    let unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    if !isolated(test_name!(), &unshare) || !has_ipv6() {
+        return;
+    }
+    let (word, dir) = (word("counters"), SharedDir::new());
+    let Some(mut testproc) = testproc_in_netns(&word) else { return };
+    testproc.tcp_pairs(2).unwrap();
+    testproc.udp_connected(1).unwrap();
+    testproc.quiesce().unwrap();
+    let Some(mut second) = trace(&dir, test_name!(), "%file", &[], &[&word]) else { return };
+    for step in ["close-wait", "idle", "tcp6", "tcp6-again", "udp6"] {
+        dir.receive(step);
+        match step {
+            "close-wait" => drop(testproc.non_established_sockets(1).unwrap()),
+            "udp6" => drop(testproc.open_sockets(Kind::Udp6, 1).unwrap()),
+            "idle" => {}
+            _ => drop(testproc.tcp6_pairs(1).unwrap()),
+        }
+        testproc.quiesce().unwrap();
+        let sockets = established(testproc.pid()).unwrap();
+        dir.send(&format!("{step}-done"), &format!("{} {}", sockets.all_tcp(), sockets.all_udp()));
+    }
+    assert!(second.wait().unwrap().success());
+
+    let opens: Vec<[usize; 4]> = traced_cycles(&dir)
+        .iter()
+        .map(|lines| {
+            let tables = opened_tables(lines);
+            ["tcp", "tcp6", "udp", "udp6"].map(|table| tables.get(table).map_or(0, Vec::len))
+        })
+        .collect();
+    let (idle, changed) = opens[1..].split_at(IDLE);
+    assert_eq!(opens[0], [1, 1, 1, 0], "first");
+    // Both TCP tables, which confirms the counters.
+    let due: Vec<usize> = (0..IDLE).filter(|&cycle| idle[cycle] == [1, 1, 1, 0]).collect();
+    assert_eq!(due.len(), 2, "{idle:?}");
+    assert_eq!(due[1] - due[0], TCP_WALK_INTERVAL as usize);
+    let others = idle.iter().filter(|&&opens| opens == [0, 0, 1, 0]).count();
+    assert_eq!(others, IDLE - 2, "{idle:?}");
+    // The test process also opened a UDP socket of IPv6 with those that are not established.
+    let expected = [[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1]];
+    for (step, (&opens, mut expected)) in changed.iter().zip(expected).enumerate() {
+        if (IDLE + step - due[0]).is_multiple_of(TCP_WALK_INTERVAL as usize) {
+            (expected[0], expected[1]) = (1, 1);
+        }
+        assert_eq!(opens, expected, "step {step}: {changed:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 
 use crate::ids::{Protocol, SocketInode};
-use crate::source::RowCounts;
+use crate::read::socket_tables::RowCounts;
 
 /// An open sock_diag socket; it belongs to the namespace in which it was opened.
 #[derive(Debug)]

@@ -14,7 +14,49 @@ use super::procfs::{ProcDir, ProcPath, Procfs, READ};
 use super::sock_diag::SockDiag;
 use crate::ids::{Protocol, SocketInode};
 use crate::read::outcome::Outcome;
-use crate::source::{RowCounts, Shortcuts};
+
+/// The parts of the tables of a protocol that need not be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shortcuts {
+    /// If the first one of tcp and tcp6 has as many rows as these counters, which were read
+    /// before, and no connection was opened or closed meanwhile, the second one is not read.
+    pub(crate) tcp: Option<TcpCounters>,
+    /// The first one is tcp6.
+    pub(crate) tcp6_first: bool,
+    /// udp and udp6 are not read if the namespace has no such sockets.
+    pub(crate) udp: bool,
+}
+
+impl Shortcuts {
+    pub(crate) const NONE: Shortcuts = Shortcuts { tcp: None, tcp6_first: false, udp: false };
+}
+
+/// The numbers of rows in the tables of a protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RowCounts {
+    /// ESTABLISHED or, for TCP, CLOSE_WAIT, as the kernel counts them in `curr_estab`.
+    pub(crate) open: u64,
+    /// ESTABLISHED without an inode: they get one when they are accepted.
+    pub(crate) unaccepted: u64,
+    /// All of `open` are in tcp6, and there are some.
+    pub(crate) tcp6_only: bool,
+    /// A table was not read.
+    pub(crate) is_partial: bool,
+}
+
+impl RowCounts {
+    /// Counts an ESTABLISHED row, and calls `found` if the socket has an inode.
+    pub(crate) fn add_established(&mut self, inode: u64, found: &mut dyn FnMut(SocketInode)) {
+        self.open += 1;
+        match SocketInode::try_from(inode) {
+            // A socket without a descriptor.
+            Ok(0) => self.unaccepted += 1,
+            Ok(inode) => found(inode),
+            // The kernel assigns 32 bits.
+            Err(_) => {}
+        }
+    }
+}
 
 /// Without the feature `netlink`, no kernel has sock_diag.
 #[cfg(not(feature = "netlink"))]
@@ -95,11 +137,7 @@ impl SocketTables {
     }
 
     /// Finds the sockets by sock_diag. `None` if these are not all.
-    fn dump(
-        &mut self,
-        protocol: Protocol,
-        each: &mut dyn FnMut(SocketInode),
-    ) -> Option<RowCounts> {
+    fn dump(&mut self, protocol: Protocol, each: &mut dyn FnMut(SocketInode)) -> Option<RowCounts> {
         let unsupported = &mut self.unsupported[protocol as usize];
         let sock_diag = self.sock_diag.as_mut().filter(|_| !*unsupported)?;
         let result = sock_diag.established(protocol, each);

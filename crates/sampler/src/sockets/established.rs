@@ -6,8 +6,9 @@ use super::tcp_table::TcpTable;
 use crate::health::Health;
 use crate::ids::{NetnsId, Protocol, Slot};
 use crate::read::outcome::Outcome;
+use crate::read::socket_tables::Shortcuts;
 use crate::shrink::shrink_vec;
-use crate::source::{Shortcuts, SocketSource};
+use crate::source::SocketSource;
 use crate::state::tracked::TrackedProcesses;
 
 /// How often a text table that lacks a row is read again in a cycle, as long as

@@ -27,8 +27,9 @@ use psstat_proc_parse::net::snmp::TcpCounters;
 use crate::ids::{NetnsId, ProcessKey, Protocol, SocketInode};
 use crate::read::outcome::Outcome;
 use crate::read::procfs::ProcDir;
+use crate::read::socket_tables::{RowCounts, Shortcuts};
 use crate::shrink::shrink_vec;
-use crate::source::{RowCounts, Shortcuts, SocketSource};
+use crate::source::SocketSource;
 use crate::state::schedule::TCP_WALK_INTERVAL;
 
 /// The ESTABLISHED TCP sockets of a namespace.

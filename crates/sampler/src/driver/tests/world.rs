@@ -16,9 +16,9 @@ use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::{PartialListing, PidRange};
 use crate::read::procfs::ProcDir;
+use crate::read::socket_tables::{RowCounts, Shortcuts};
 use crate::source::{
-    Existence, Handles, ParentStat, ProcessSource, RowCounts, Shortcuts, SocketSource,
-    StatSummary, Target,
+    Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
 use crate::usage::ProcessReadings;
 
