@@ -35,10 +35,25 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use exit::{Error, Outcome};
+use psstat_support::startup::{self, Stack};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Runs the program with these arguments, the first being its name, and
 /// returns its exit status. All errors are printed here.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString> + Send) -> ExitCode {
+    psstat_sampler::unblock_signals(&[SIGHUP, SIGINT, SIGTERM]);
+    match startup::raise_stack_limit() {
+        Stack::TooSmall(_) => startup::with_own_stack(|| run(arguments)),
+        _ => run(arguments),
+    }
+}
+
+#[inline(never)]
+fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if !startup::has_random_numbers() {
+        terminal::eprint_line(&format!("psstat-dump: {}", startup::NO_RANDOM_NUMBERS));
+        return ExitCode::from(exit::USAGE);
+    }
     let outcome = args::parse(arguments).and_then(commands::run);
     let error = match outcome {
         Ok(Outcome::Match) => return ExitCode::from(exit::SUCCESS),

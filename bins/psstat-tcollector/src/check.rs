@@ -10,12 +10,14 @@ use psstat_sampler::{Options, Sampler};
 use psstat_support::cmdline::is_collector;
 use psstat_support::escape;
 
-use crate::conf::OwnerPolicy;
+use crate::conf::{OwnerPolicy, path_help};
+use crate::options::Settings;
 use crate::{EXIT_BAD_CONF, EXIT_OK};
 
-/// Checks a config file, and its rules with the processes that `proc` lists. Returns the exit
+/// Checks the config file, and its rules with the processes of the procfs. Returns the exit
 /// status.
-pub(crate) fn check(path: &Path, owner: &OwnerPolicy, proc: &Path) -> u8 {
+pub(crate) fn check(settings: &Settings, owner: &OwnerPolicy) -> u8 {
+    let (path, proc) = (&settings.conf, &settings.proc);
     let name = escape::bytes(path.as_os_str().as_encoded_bytes());
     let mut status = EXIT_OK;
     let print = |diagnostics: &[Diagnostic]| {
@@ -48,7 +50,7 @@ pub(crate) fn check(path: &Path, owner: &OwnerPolicy, proc: &Path) -> u8 {
             if let LoadError::NoRule(diagnostics) = &error {
                 print(diagnostics);
             }
-            eprint(&format!("{name}: {error}"));
+            eprint(&format!("{name}: {error}{}", path_help(&error, settings.conf_is_explicit)));
             status = EXIT_BAD_CONF;
         }
     }

@@ -1,6 +1,7 @@
 //! The config file: from updates of its file to the active rules.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
@@ -122,6 +123,8 @@ const MAX_DIAGNOSTICS_LEN: usize = 16 << 10;
 pub(crate) struct Conf {
     watcher: ConfigWatcherThread,
     strict_owner: bool,
+    /// The path was given by option or variable.
+    path_is_explicit: bool,
     reported: OnceLog,
     /// The file was loaded, or found to be unusable, at least once.
     pub(crate) first_load_done: bool,
@@ -140,10 +143,15 @@ impl Conf {
     ///
     /// # Errors
     /// No descriptor or thread is available.
-    pub(crate) fn new(path: PathBuf, owner: OwnerPolicy) -> std::io::Result<Conf> {
+    pub(crate) fn new(
+        path: PathBuf,
+        path_is_explicit: bool,
+        owner: OwnerPolicy,
+    ) -> std::io::Result<Conf> {
         Ok(Conf {
             watcher: ConfigWatcherThread::start(path, owner.user)?,
             strict_owner: owner.strict,
+            path_is_explicit,
             reported: OnceLog::default(),
             first_load_done: false,
             rules: ActiveRules::default(),
@@ -239,7 +247,9 @@ impl Conf {
             _ => &[],
         };
         self.report(&path, diagnostics);
-        log::line(&format!("{path}: {error}; {}", self.describe_active_rules()));
+        let rules = self.describe_active_rules();
+        let help = path_help(error, self.path_is_explicit);
+        log::line(&format!("{path}: {error}; {rules}{help}"));
     }
 
     fn describe_active_rules(&self) -> String {
@@ -264,6 +274,18 @@ impl Conf {
             budget = rest;
             log::line(&line);
         }
+    }
+}
+
+/// Which option selects another config file, if there is none at its path.
+pub(crate) fn path_help(error: &LoadError, path_is_explicit: bool) -> &'static str {
+    let LoadError::Unreadable(error) = error else { return "" };
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory if path_is_explicit => "; check --conf",
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            "; --conf PATH or --class NAME (PSSTAT_CONF, PSSTAT_CLASS) selects another file"
+        }
+        _ => "",
     }
 }
 

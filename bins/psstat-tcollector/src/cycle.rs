@@ -8,6 +8,7 @@ use psstat_support::failpoint;
 
 use crate::conf::{ActiveRules, Conf};
 use crate::log::{self, OnceLog};
+use crate::privileges::Capabilities;
 use crate::signals::Signals;
 
 /// The sampler, and what has been logged about its samples.
@@ -64,7 +65,9 @@ impl SampleLoop {
 
     /// Logs the kinds of values that are missing, with help, once each.
     fn report_missing(&mut self, health: &Health) {
-        missing_values(health, |key, message| self.reported.log_once(key, message));
+        let help =
+            denied_help(Capabilities::now().sys_ptrace, rustix::process::geteuid().is_root());
+        missing_values(health, help, |key, message| self.reported.log_once(key, message));
         if health.listing_failed {
             self.reported
                 .log_once("listing", || "cannot list /proc; still reading known processes".into());
@@ -94,8 +97,26 @@ impl SampleLoop {
     }
 }
 
+/// The help for files that may not be read.
+fn denied_help(may_trace: bool, is_root: bool) -> &'static str {
+    match (may_trace, is_root) {
+        (true, _) => {
+            "CAP_SYS_PTRACE is held, but a security module or the processes' user namespace denies \
+             access; `psstat-dump doctor` shows which files"
+        }
+        (false, true) => {
+            "give the container or service CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (`docker run \
+             --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH`)"
+        }
+        (false, false) => {
+            "run as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the program"
+        }
+    }
+}
+
 /// Calls `report` with a key and a message for each kind of value that is missing in this cycle.
-fn missing_values(health: &Health, mut report: impl FnMut(&str, &dyn Fn() -> String)) {
+/// `help` is that for denied files.
+fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn Fn() -> String)) {
     let (denied, failed) = (&health.denied, &health.failed);
     // Deferred command lines have their own message.
     let command_lines = failed.command_line.saturating_sub(health.cmdlines_deferred);
@@ -112,8 +133,7 @@ fn missing_values(health: &Health, mut report: impl FnMut(&str, &dyn Fn() -> Str
             report(file, &|| {
                 format!(
                     "permission denied for /proc/PID/{file} of {denied} processes; their values are \
-                     missing: run as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the \
-                     program"
+                     missing: {help}"
                 )
             });
         }
@@ -250,6 +270,16 @@ mod tests {
         );
     }
 
+    /// Root without the capability, as in a container, was advised to run as root.
+    #[test]
+    fn help_for_denied_files_depends_on_the_user() {
+        assert!(denied_help(false, false).starts_with("run as root"));
+        for may_trace in [false, true] {
+            assert!(!denied_help(may_trace, true).contains("as root"));
+        }
+        assert!(denied_help(false, true).contains("--cap-add SYS_PTRACE"));
+    }
+
     /// Denied socket tables and failed reads were counted in the points and not logged.
     #[test]
     fn missing_values_are_logged_with_help() {
@@ -266,7 +296,9 @@ mod tests {
             let (denied, failed) = (all(denied), all(failed));
             let mut logged = Vec::new();
             let health = Health { denied, failed, ..Health::default() };
-            missing_values(&health, |key, message| logged.push((key.to_owned(), message())));
+            missing_values(&health, denied_help(false, false), |key, message| {
+                logged.push((key.to_owned(), message()));
+            });
             logged
         };
         assert_eq!(logged(0, 0), []);

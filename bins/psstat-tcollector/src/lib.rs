@@ -10,6 +10,7 @@
 mod check;
 mod conf;
 mod config_watcher;
+mod controlling_terminal;
 mod cycle;
 mod health;
 mod log;
@@ -24,16 +25,49 @@ mod timestamps;
 
 use std::process::ExitCode;
 
+use psstat_support::startup::{self, Stack};
+use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+
 /// Success, and every requested exit. tcollector restarts a collector that exits with 0 at once,
 /// and one that exits with another status after an hour.
 pub const EXIT_OK: u8 = 0;
-/// `--check` found an invalid line, or could not read the config file.
+/// `--check` found an invalid line, or could not read the config file; `--once` had no rules.
 pub const EXIT_BAD_CONF: u8 = 1;
 /// Invalid options.
 pub const EXIT_USAGE: u8 = 2;
 
+/// The signals that end the program or make it reload its config file.
+const HANDLED_SIGNALS: [i32; 5] = [SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ];
+
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Inherited blocked, they would never arrive.
+    psstat_sampler::unblock_signals(&HANDLED_SIGNALS);
+    match startup::raise_stack_limit() {
+        Stack::Sufficient => {}
+        Stack::Raised(bytes) => log_stack(bytes, "raised the limit to 8 MiB"),
+        Stack::TooSmall(bytes) => {
+            log_stack(bytes, "using a separate stack of 8 MiB");
+            // Privileges belong to a thread: this one must not keep them.
+            privileges::drop_privileges();
+            return startup::with_own_stack(run_program);
+        }
+    }
+    run_program()
+}
+
+/// Logs that the stack limit is too low.
+#[inline(never)]
+fn log_stack(bytes: u64, consequence: &str) {
+    log::line(&format!("stack limit (RLIMIT_STACK) of {} KiB; {consequence}", bytes >> 10));
+}
+
+#[inline(never)]
+fn run_program() -> ExitCode {
+    if !startup::has_random_numbers() {
+        log::line(startup::NO_RANDOM_NUMBERS);
+        return ExitCode::from(EXIT_OK);
+    }
     panic::install_hook();
     let settings = match options::Options::read().resolve() {
         Ok(settings) => settings,

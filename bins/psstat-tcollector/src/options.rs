@@ -17,9 +17,9 @@ use psstat_matcher::host_config::HostClass;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "psstat-tcollector", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit status: 0 after SIGTERM or SIGINT, when stdout is closed, and after --once \
-and --cycles; 1 if --check found a bad line or no config file; 2 for invalid options. \
-SIGHUP reloads the config file."
+    after_help = "Exit status: 0 after SIGTERM or SIGINT, when stdout or its terminal is closed, and \
+after --once and --cycles; 1 if --check found a bad line or no config file, or --once found no \
+config file with a rule; 2 for invalid options. SIGHUP reloads the config file."
 )]
 pub struct Options {
     /// Config file: lines of `imagename regex` [default: /CLASS/shared/conf/psstat.conf]
@@ -112,12 +112,16 @@ pub enum MemUnit {
 pub struct Settings {
     /// The path of the config file.
     pub conf: PathBuf,
+    /// The config file was given by option or variable.
+    pub conf_is_explicit: bool,
     /// Its expected owner, by name or uid.
     pub conf_owner: String,
     /// Reject a file with another owner.
     pub strict_owner: bool,
     /// Seconds between cycles.
     pub interval: u64,
+    /// Print one cycle and exit.
+    pub once: bool,
     /// The number of cycles to print; `None` for no limit.
     pub cycles: Option<u64>,
     /// The encoder of the points.
@@ -156,6 +160,7 @@ impl Options {
             let message = "--once cannot be used with --cycles";
             return Err(usage(ErrorKind::ArgumentConflict, message.into()));
         }
+        let conf_is_explicit = self.conf.is_some();
         let conf = match (self.conf, self.class) {
             (Some(conf), _) => conf,
             (None, Some(class)) => class.config_path(),
@@ -185,9 +190,11 @@ impl Options {
             .map_err(|error| usage(ErrorKind::ValueValidation, format!("--tag: {error}")))?;
         Ok(Settings {
             conf,
+            conf_is_explicit,
             conf_owner: self.conf_owner,
             strict_owner: self.strict_owner,
             interval: self.interval,
+            once: self.once,
             cycles: if self.once { Some(1) } else { self.cycles },
             encoder,
             mem_unit: self.mem_unit,

@@ -3,6 +3,8 @@
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
+use crate::controlling_terminal::is_hung_up;
+
 /// Stdout, written in whole cycles.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
@@ -19,7 +21,7 @@ const PARTIAL_LINE_END: &[u8] = b" torn\n";
 pub(crate) enum Written {
     /// The whole cycle was written.
     Complete,
-    /// The reader has closed the pipe.
+    /// The reader has closed the pipe, or the terminal is lost.
     Closed,
     /// The cycle could not be written and is lost, for example because a disk is full.
     Failed(Errno),
@@ -78,6 +80,8 @@ fn result_of(errno: Errno) -> Option<Written> {
             None
         }
         Errno::PIPE => Some(Written::Closed),
+        // A disk that fails gives the same errno.
+        Errno::IO if is_hung_up(rustix::stdio::stdout()) => Some(Written::Closed),
         errno => Some(Written::Failed(errno)),
     }
 }

@@ -1,5 +1,6 @@
 //! Reduces priority and privileges of the collector to what it needs.
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Resource, Rlimit};
@@ -18,8 +19,13 @@ static FILE_CAPS: AtomicBool = AtomicBool::new(false);
 
 /// Drops all privileges that are not needed. Has to be called before any file is read, and
 /// before any thread starts, because capabilities belong to a thread. Errors are ignored: a
-/// privilege that cannot be dropped is not used.
+/// privilege that cannot be dropped is not used. Further calls have no effect.
 pub(crate) fn drop_privileges() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(drop_now);
+}
+
+fn drop_now() {
     let _ = rustix::process::nice(NICE);
     let _ = rustix::thread::set_no_new_privs(true);
     // First, because this requires CAP_SETPCAP.

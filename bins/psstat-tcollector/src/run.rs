@@ -19,7 +19,7 @@ use crate::points::{self, Memory};
 use crate::privileges::{self, Capabilities};
 use crate::signals::Signals;
 use crate::timestamps::TimestampSource;
-use crate::{EXIT_OK, EXIT_USAGE};
+use crate::{EXIT_BAD_CONF, EXIT_OK, EXIT_USAGE};
 
 /// The time for which the first cycle waits for a config file that is being written.
 const INITIAL_CONF_WAIT: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub fn run(settings: Settings) -> u8 {
     privileges::drop_privileges();
     let owner = OwnerPolicy { user: settings.conf_owner.clone(), strict: settings.strict_owner };
     if settings.check {
-        return privileges::with_user_privileges(|| check(&settings.conf, &owner, &settings.proc));
+        return privileges::with_user_privileges(|| check(&settings, &owner));
     }
     let signals = match Signals::install() {
         Ok(signals) => signals,
@@ -73,7 +73,7 @@ pub fn run(settings: Settings) -> u8 {
     if settings.debug {
         log_fast_paths(&sampler);
     }
-    let conf = match Conf::new(settings.conf.clone(), owner) {
+    let conf = match Conf::new(settings.conf.clone(), settings.conf_is_explicit, owner) {
         Ok(conf) => conf,
         Err(error) => {
             log::line(&format!("cannot watch the config file: {error}"));
@@ -154,6 +154,9 @@ impl Collector {
                     self.emit_self_metrics();
                 }
             }
+            if self.signals.is_terminal_lost() {
+                return EXIT_OK;
+            }
             if !self.buffer.is_empty() {
                 match self.output.write(&self.buffer) {
                     Written::Complete => self.last_write_failed = false,
@@ -168,12 +171,18 @@ impl Collector {
                 }
             }
             if self.settings.cycles.is_some_and(|cycles| cycle >= cycles) {
-                return EXIT_OK;
+                // tcollector does not use --once: with another status it would not restart the
+                // collector for an hour.
+                let has_rules = self.conf.rules.count() > 0;
+                return if self.settings.once && !has_rules { EXIT_BAD_CONF } else { EXIT_OK };
             }
             log::flush_dropped();
             let (next, skipped) = schedule.next(Instant::now());
             self.self_metrics.skipped_cycles += skipped;
             rules_changed |= self.wait(next, Signals::wait);
+            if self.signals.is_terminal_lost() {
+                return EXIT_OK;
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Signals, and waiting while config updates and SIGHUP are handled.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
@@ -11,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::conf::Conf;
+use crate::controlling_terminal::ControllingTerminal;
 
 /// The interval of the checks whether a config file has been parsed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -19,11 +21,15 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Signals {
     sighup: UnixStream,
+    terminal: ControllingTerminal,
+    /// The last SIGHUP may have come from a terminal that was about to disappear.
+    is_terminal_doubtful: Cell<bool>,
 }
 
 impl Signals {
     /// Installs the handlers. SIGTERM and SIGINT end the program with status 0 at once, even
-    /// during a blocked write; SIGHUP is recorded.
+    /// during a blocked write; SIGHUP is recorded. A SIGHUP from a lost terminal ends the program
+    /// as well, between cycles ([`Signals::is_terminal_lost`]).
     ///
     /// SIGABRT, which a failed memory allocation raises after a message, also ends the program
     /// with status 0: tcollector then restarts it at once and not after an hour. SIGXFSZ (stdout
@@ -32,6 +38,8 @@ impl Signals {
     /// # Errors
     /// No descriptor is available.
     pub(crate) fn install() -> io::Result<Signals> {
+        // Before SIGHUP has a handler.
+        let terminal = ControllingTerminal::at_start();
         for signal in [SIGTERM, SIGINT, SIGABRT] {
             let enabled = Arc::new(AtomicBool::new(true));
             signal_hook::flag::register_conditional_shutdown(signal, 0, enabled)?;
@@ -40,11 +48,17 @@ impl Signals {
         let (sighup, handler_end) = UnixStream::pair()?;
         sighup.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(SIGHUP, handler_end)?;
-        Ok(Signals { sighup })
+        Ok(Signals { sighup, terminal, is_terminal_doubtful: Cell::new(false) })
     }
 
-    /// Waits until `until` and applies config updates meanwhile. Returns whether the active rules
-    /// have changed.
+    /// Whether the program has to end because the terminal that it was started from is lost, and
+    /// SIGHUP was received.
+    pub(crate) fn is_terminal_lost(&self) -> bool {
+        self.is_terminal_doubtful.get() && self.terminal.is_lost()
+    }
+
+    /// Waits until `until`, or until the terminal is lost, and applies config updates meanwhile.
+    /// Returns whether the active rules have changed.
     pub(crate) fn wait(&self, until: Instant, conf: &mut Conf) -> bool {
         self.wait_until_done(|_, now| now >= until, until, conf)
     }
@@ -65,6 +79,10 @@ impl Signals {
         let mut changed = false;
         loop {
             if self.take_sighup() {
+                self.is_terminal_doubtful.set(true);
+                if self.terminal.is_lost() {
+                    return changed;
+                }
                 conf.reload();
             }
             changed |= conf.poll_updates();

@@ -9,3 +9,4 @@ pub mod cmdline;
 pub mod escape;
 pub mod failpoint;
 pub mod procfs;
+pub mod startup;

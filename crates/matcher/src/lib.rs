@@ -55,8 +55,9 @@
 //! | patterns that `re.compile` rejects | rejected, with the reason, the column and a suggestion |
 //!
 //! The following are accepted by Python and rejected here: names in `\N{…}`
-//! beyond ASCII, Latin-1, Greek, Cyrillic and common punctuation; group names
-//! beyond ASCII; group numbers in `(?(…)…)` that are not plain digits, such as
+//! other than those of printable ASCII, Latin-1, the unaccented and modern accented
+//! Greek letters (U+0391 to U+03C9), the Russian letters U+0410 to U+044F and
+//! common punctuation (`docs/rules.md` has the list); group names beyond ASCII; group numbers in `(?(…)…)` that are not plain digits, such as
 //! `(?( 1)a)`; the undocumented flag `t`; references to groups that CPython
 //! itself loses in a possessive repeat with alternatives, with wrong results;
 //! groups nested more than 100 deep; patterns of more than 64 KiB, or of more

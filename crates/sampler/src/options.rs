@@ -8,6 +8,9 @@ pub const FDS_PER_PROCESS: usize = 4;
 /// Number of descriptors under the soft limit that a sampler leaves for everything else.
 pub const RESERVED_FDS: usize = 64;
 
+/// Maximum of [`Options::window`]: a day.
+pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a
 /// live machine.
 #[derive(Clone, Debug)]
@@ -15,7 +18,8 @@ pub struct Options {
     /// The procfs to read; default `/proc`. A captured one in a directory works
     /// too, without fast paths.
     pub proc_root: PathBuf,
-    /// Time between the two readings of CPU time; default 1 s.
+    /// Time between the two readings of CPU time; default 1 s, at most [`MAX_WINDOW`]: a longer
+    /// one is shortened to it.
     pub window: Duration,
     /// Maximum number of descriptors held open, up to [`FDS_PER_PROCESS`] per process; with
     /// fewer, some files are reopened at each reading. Default (`None`) and upper

@@ -8,7 +8,7 @@ use rustix::process::Resource;
 use crate::classifier::Classify;
 use crate::driver::Driver;
 use crate::live::LiveSource;
-use crate::options::{FastPaths, Options, RESERVED_FDS};
+use crate::options::{FastPaths, MAX_WINDOW, Options, RESERVED_FDS};
 use crate::sample::{ProcessSample, Sample};
 
 /// Reads live processes and computes the numbers of images from two readings of each.
@@ -50,7 +50,9 @@ impl Sampler {
         let budget = options.max_open_fds.unwrap_or(usize::MAX).min(fd_limit());
         let source = LiveSource::open(&options, budget)?;
         let driver = Driver::new(&source);
-        Ok(Sampler { source, driver, window: options.window, is_open: false })
+        // An instant that far in the future can be represented.
+        let window = options.window.min(MAX_WINDOW);
+        Ok(Sampler { source, driver, window, is_open: false })
     }
 
     /// Begins a cycle: finds the processes, calls `classify` for those that are due, and
@@ -126,4 +128,27 @@ fn fd_limit() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     limit.saturating_sub(RESERVED_FDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImageId;
+
+    /// An end of the window beyond the range of `Instant` was a panic.
+    #[test]
+    fn longest_window() {
+        let options = Options { window: Duration::MAX, ..Options::default() };
+        let mut sampler = Sampler::new(options).unwrap();
+        let begin = Instant::now();
+        let mut opened = 0;
+        let due = sampler.open(&mut |process, images| {
+            if process.pid == std::process::id() {
+                images.push(ImageId(0));
+                opened += 1;
+            }
+        });
+        assert!(due >= begin + MAX_WINDOW && due <= Instant::now() + MAX_WINDOW);
+        assert_eq!((sampler.close().image(ImageId(0)).processes, opened), (1, 1));
+    }
 }

@@ -1,6 +1,7 @@
 //! The terminal, the keys, and the measuring thread.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -28,7 +29,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The terminal, which is restored on drop.
 struct Screen {
-    terminal: DefaultTerminal,
+    /// Its destructor panics if neither the terminal nor stderr can be written.
+    terminal: ManuallyDrop<DefaultTerminal>,
     /// The terminal reports no size.
     has_fallback_size: bool,
 }
@@ -44,7 +46,7 @@ impl Screen {
     /// the message of the measuring thread is printed after it is restored.
     fn enter() -> io::Result<Screen> {
         let terminal = ratatui::try_init()?;
-        let mut screen = Screen { terminal, has_fallback_size: false };
+        let mut screen = Screen { terminal: ManuallyDrop::new(terminal), has_fallback_size: false };
         screen.redraw()?;
         let restore = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -81,7 +83,9 @@ impl Screen {
         let mut stdout = io::stdout();
         execute!(stdout, terminal::Clear(terminal::ClearType::All))?;
         let backend = CrosstermBackend::new(stdout);
-        self.terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+        let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+        let before = std::mem::replace(&mut self.terminal, ManuallyDrop::new(terminal));
+        drop(ManuallyDrop::into_inner(before));
         Ok(())
     }
 
@@ -124,6 +128,7 @@ fn is_suspend_key(key: KeyEvent) -> bool {
 impl Drop for Screen {
     fn drop(&mut self) {
         // The terminal can be closed.
+        let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
     }
 }

@@ -303,3 +303,12 @@ fn needs_a_terminal() {
         assert!(stderr(&output).contains(want), "{}", stderr(&output));
     }
 }
+
+/// With stderr on the same terminal, and SIGHUP ignored or sent to another process, it aborted.
+#[test]
+fn ends_with_its_terminal() {
+    let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
+    top.wait_for("RCHAR/S");
+    top.hang_up();
+    assert_eq!(top.wait(), Some(0));
+}

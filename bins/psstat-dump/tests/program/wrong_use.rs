@@ -113,3 +113,25 @@ fn options_from_the_environment() {
     let output = command(&[]).env("PSSTAT_CONF", "/nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// A small stack limit, and a filter of system calls, were a crash.
+#[test]
+fn starts_with_little() {
+    let mut small = std::process::Command::new("sh");
+    small.args(["-c", "ulimit -s 16; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_psstat-dump")]);
+    let output = small.args(["--no-conf", "--csv", "-p", "--columns", "pid"]).output().unwrap();
+    let pids = stdout(&output);
+    let own = std::process::id().to_string();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(pids.lines().any(|line| line.split(',').any(|field| field == own)), "{pids}");
+    assert_eq!(stderr(&output), "");
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        return println!("skipped: no strace");
+    }
+    let mut filtered = std::process::Command::new("strace");
+    filtered.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=getrandom", "-e"]);
+    filtered.arg("inject=getrandom:error=EACCES").arg(env!("CARGO_BIN_EXE_psstat-dump"));
+    let output = filtered.output().unwrap();
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    assert!(stderr(&output).starts_with("psstat-dump: no random numbers: "), "{}", stderr(&output));
+}

@@ -19,5 +19,6 @@ mod pid_namespace;
 mod privileges;
 mod reload;
 mod security;
+mod startup;
 mod tcollector;
 mod torn_reads;

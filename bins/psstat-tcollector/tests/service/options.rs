@@ -64,7 +64,7 @@ fn valid_options_are_accepted() {
     for limit in 3..=24 {
         let mut shell = Command::new("/bin/sh");
         let script = format!("ulimit -n {limit}; exec \"$@\"");
-        shell.args(["-c", &script, "sh", PROGRAM, "--once", "--proc", "/proc", "--conf"]);
+        shell.args(["-c", &script, "sh", PROGRAM, "--cycles", "1", "--proc", "/proc", "--conf"]);
         let (status, out, log) = outcome(shell.env_clear().arg(&path));
         // With fewer, the loader finds no library, and the program does not start.
         let began = !log.contains("error while loading shared libraries");
@@ -74,7 +74,9 @@ fn valid_options_are_accepted() {
     // Not mounted yet: values of 0 would be wrong.
     let mut shell = Command::new("unshare");
     let script = "mount -t tmpfs tmpfs /proc && exec \"$@\"";
-    shell.args(["--mount", "sh", "-c", script, "sh", PROGRAM, "--once", "--conf"]).arg(&path);
+    shell
+        .args(["--mount", "sh", "-c", script, "sh", PROGRAM, "--cycles", "1", "--conf"])
+        .arg(&path);
     let (status, out, log) = outcome(shell.env_clear());
     if log.contains("unshare: ") || log.contains("mount: ") {
         return println!("skipped: no right to mount: {log}");
@@ -178,7 +180,7 @@ fn owner_variables_work_like_options() {
         return println!("skipped: chown of the config file needs root");
     }
     std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
-    let once = || Setup::bare().env("PSSTAT_CONF", &path).env("PSSTAT_ONCE", "true");
+    let once = || Setup::bare().env("PSSTAT_CONF", &path).env("PSSTAT_CYCLES", "1");
     for (strict, owner, diagnostics, rules) in
         [("false", "4320", 1, 1), ("true", "4320", 1, 0), ("true", "4321", 0, 1), ("", "", 1, 1)]
     {
@@ -211,6 +213,31 @@ fn empty_variables_are_ignored() {
     assert_eq!(collector.finish()[0].get("procs image=empty"), 1);
 }
 
+/// `--once` without a config file printed the collector's own metrics and ended with 0. With
+/// `--cycles`, which tcollector may use, it still does.
+#[test]
+fn once_without_rules_exits_1() {
+    let temp = TempDir::new().unwrap();
+    let missing = temp.join("missing");
+    let without_rule = conf(&temp, "# nothing\n");
+    for (options, path, status, says) in [
+        (
+            &["--once"][..],
+            &missing,
+            1,
+            "No such file or directory (os error 2); no rules until a valid config is found; check --conf",
+        ),
+        (&["--once"], &without_rule, 1, "has no rule"),
+        (&["--cycles", "1"], &missing, 0, "No such file"),
+    ] {
+        let mut collector = Setup::bare().args(options).arg("--conf").arg(path).spawn();
+        assert_eq!(collector.end(), Some(status), "{options:?} {path:?}");
+        assert_eq!(collector.logged(says).len(), 1, "{says}: {:#?}", collector.log());
+        let cycle = collector.finished().remove(0);
+        assert_eq!(cycle.get("collector.rules"), 0);
+    }
+}
+
 #[test]
 fn default_path_contains_the_class() {
     let class = word("class");
@@ -222,8 +249,8 @@ fn default_path_contains_the_class() {
         let mut collector = setup.spawn();
         let status = collector.end();
         assert_eq!(collector.logged(&path).len(), 1, "{:#?}", collector.log());
-        let checked = collector.printed().is_empty();
-        assert_eq!(status, Some(i32::from(checked)));
+        assert_eq!(status, Some(1));
+        assert_eq!(collector.logged("; --conf PATH or --class NAME (").len(), 1);
     }
     // The default: the host name up to its first dot, without trailing digits.
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

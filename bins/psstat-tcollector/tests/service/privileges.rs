@@ -18,8 +18,13 @@ fn capabilities(pid: u32, set: &str) -> u64 {
     u64::from_str_radix(&oracle::status_field(pid, set).unwrap(), 16).unwrap()
 }
 
+/// Whether the tests have a capability.
+pub(super) fn has_capability(bit: u64) -> bool {
+    capabilities(std::process::id(), "CapEff") & bit != 0
+}
+
 /// Field 19 of `/proc/PID/stat`.
-fn niceness(pid: u32) -> i64 {
+pub(super) fn niceness(pid: u32) -> i64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, rest) = stat.rsplit_once(") ").unwrap();
     rest.split(' ').nth(19 - 3).unwrap().parse().unwrap()
@@ -31,6 +36,12 @@ fn assert_capabilities_within(status: &str, allowed: u64) {
         let set = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
         assert_eq!(set & !allowed, 0, "{line}");
     }
+}
+
+/// Asserts that a thread neither has nor can get capabilities that the collector does not need.
+pub(super) fn assert_needed_capabilities(status: &str) {
+    let kept = status.lines().filter(|line| !line.starts_with("CapBnd"));
+    assert_capabilities_within(&kept.collect::<Vec<_>>().join("\n"), NEEDED);
 }
 
 #[test]

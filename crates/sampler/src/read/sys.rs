@@ -39,6 +39,10 @@ fn widen(number: impl Into<i64>) -> i64 {
 /// With a table shared by threads each lookup of a descriptor costs more, and a
 /// stuck thread would keep all descriptors open.
 pub(crate) fn unshare_fd_table(kept: Option<BorrowedFd<'_>>) {
+    // The first hash map of a thread needs random numbers. Where getrandom is refused, std reads
+    // them from a descriptor of /dev/urandom that it opened once and that the private table does
+    // not have. Later maps of the thread derive their keys from the first ones.
+    let _ = std::hash::RandomState::new();
     const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
     let kept = kept.map_or(2, |kept| kept.as_raw_fd().cast_unsigned().max(2));
     // SAFETY: the calling thread has just started and owns no other descriptor.
@@ -51,5 +55,19 @@ pub(crate) fn unshare_fd_table(kept: Option<BorrowedFd<'_>>) {
         } else if kept > 3 {
             libc::syscall(libc::SYS_close_range, 3, kept - 1, 0);
         }
+    }
+}
+
+/// Unblocks these signals in the calling thread.
+pub(crate) fn unblock_signals(signals: &[i32]) {
+    // SAFETY: `sigemptyset` initializes the set before it is used, and the set is valid during
+    // each call. A number that is not a signal is an error, which changes nothing.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        for &signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use super::sys::unshare_fd_table;
+use super::sys::{self, unshare_fd_table};
 
 /// Starts a thread with a private descriptor table.
 ///
@@ -45,6 +45,19 @@ pub fn spawn_with_private_fd_table<T: AsFd + Send + Sync + 'static>(
         unshare_fd_table(Some(kept.as_fd()));
         work(kept);
     })
+}
+
+/// Unblocks these signals in the calling thread and in threads that it starts later.
+///
+/// A program inherits the blocked signals of the program that started it. A blocked SIGTERM never
+/// ends it, whatever handler it installs.
+///
+/// ```
+/// # const SIGTERM: i32 = 15;
+/// psstat_sampler::unblock_signals(&[SIGTERM]);
+/// ```
+pub fn unblock_signals(signals: &[i32]) {
+    sys::unblock_signals(signals);
 }
 
 #[cfg(test)]
