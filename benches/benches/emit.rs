@@ -57,7 +57,13 @@ fn check(format: Format, out: &[u8]) {
                 r#"{{"metric":"proc.stat.ps.fd","timestamp":1700000000,"value":{fd},"tags":{{"image":"service/image-31","type":"open","host":"h"}}}}"#
             ),
         ),
-        Format::OpenMetrics => (
+        Format::Influx => (
+            text.lines().count(),
+            format!(
+                "proc.stat.ps.fd,image=service/image-31,type=open,host=h value={fd}i 1700000000000000000\n"
+            ),
+        ),
+        Format::OpenMetrics | Format::Prometheus => (
             text.lines().filter(|line| !line.starts_with('#')).count(),
             format!("{{image=\"service/image-31\",type=\"open\",host=\"h\"}} {fd}\n"),
         ),
@@ -71,7 +77,7 @@ fn encode(criterion: &mut Criterion) {
     let tags = ["host=h".parse::<Tag>().unwrap()];
     let mut group = criterion.benchmark_group("encode a cycle of 50 images");
     group.throughput(Throughput::Elements(POINTS as u64));
-    for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
+    for format in Format::ALL {
         let mut encoder = Encoder::new(format, &tags).unwrap();
         let mut out = Vec::new();
         let mut time = 1_700_000_000;

@@ -55,8 +55,8 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub cycles: Option<u64>,
 
-    /// Output format: tcollector lines, one JSON array per cycle (OpenTSDB /api/put), or one
-    /// OpenMetrics exposition per cycle
+    /// Output format: tcollector lines, one JSON array per cycle (OpenTSDB /api/put), InfluxDB
+    /// lines, or one exposition per cycle (openmetrics, prometheus)
     #[arg(long, value_enum, env = "PSSTAT_FORMAT", default_value_t = FormatName::Tcollector)]
     pub format: FormatName,
 
@@ -94,8 +94,13 @@ pub enum FormatName {
     Tcollector,
     /// One array per cycle, in one line
     Json,
-    /// Text for a scraper or node_exporter's textfile collector
+    /// InfluxDB's line protocol, for InfluxDB and Telegraf's execd
+    Influx,
+    /// One OpenMetrics 1.0 exposition per cycle. Its readers take one exposition, not a stream
     Openmetrics,
+    /// One exposition per cycle in the Prometheus text format 0.0.4, for node_exporter's textfile
+    /// collector. Its readers take one exposition, not a stream
+    Prometheus,
 }
 
 /// Units of `proc.stat.ps.mem`.
@@ -169,12 +174,15 @@ impl Options {
         let format = match self.format {
             FormatName::Tcollector => Format::Tcollector,
             FormatName::Json => Format::Json,
+            FormatName::Influx => Format::Influx,
             FormatName::Openmetrics => Format::OpenMetrics,
+            FormatName::Prometheus => Format::Prometheus,
         };
-        if format == Format::OpenMetrics && self.mem_unit == MemUnit::Pages {
-            let message =
-                "--mem-unit pages cannot be used with --format openmetrics, which reports bytes";
-            return Err(usage(ErrorKind::ArgumentConflict, message.into()));
+        if format.is_exposition() && self.mem_unit == MemUnit::Pages {
+            let message = format!(
+                "--mem-unit pages cannot be used with --format {format}, which reports bytes"
+            );
+            return Err(usage(ErrorKind::ArgumentConflict, message));
         }
         let mut tags = self.tag;
         if format == Format::Json && !tags.iter().any(|tag| tag.key() == "host") {

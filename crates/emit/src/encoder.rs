@@ -42,9 +42,9 @@ pub enum EncoderError {
     /// JSON without a tag: OpenTSDB rejects a point without tags, and nothing else adds one.
     #[error("JSON points need at least one tag, such as host=NAME")]
     MissingTag,
-    /// The key is not a valid OpenMetrics label name.
+    /// The key is not a valid label name of an exposition.
     #[error(
-        "{0}: not a valid OpenMetrics label name ([a-zA-Z_][a-zA-Z0-9_]*, not starting with __)"
+        "{0}: not a valid label name of an exposition ([a-zA-Z_][a-zA-Z0-9_]*, not starting with __)"
     )]
     InvalidLabelName(Tag),
 }
@@ -79,7 +79,7 @@ pub enum PointError {
 /// Within a cycle, points are written in the order of [`Series::ALL`], and within a series in
 /// ascending order of image names. The collector's points follow in the order of
 /// [`CollectorSeries::ALL`]. Any point may be missing. This order excludes duplicate series and
-/// keeps the samples of an OpenMetrics family together.
+/// keeps the samples of an exposition's family together.
 ///
 /// # Memory
 ///
@@ -103,7 +103,7 @@ impl Encoder {
     /// # Errors
     /// There are too many tags, or a line with these tags and the longest image
     /// name; a key is `image` or `type` or occurs twice; the format is JSON and there is no
-    /// tag; the format is OpenMetrics and a key is not a valid label name
+    /// tag; the format is an exposition and a key is not a valid label name
     /// (`[a-zA-Z_][a-zA-Z0-9_]*`, not starting with `__`).
     pub fn new(format: Format, tags: &[Tag]) -> Result<Self, EncoderError> {
         check_tags(format, tags)?;
@@ -132,13 +132,13 @@ impl Encoder {
     /// # Errors
     /// The timestamp is not later than that of the previous cycle: OpenTSDB would receive the
     /// same series twice in one second, and tcollector drops points that go back in time. In
-    /// OpenMetrics, which has no timestamps, any timestamp is accepted.
+    /// an exposition, which has no timestamps, any timestamp is accepted.
     pub fn begin<'a>(
         &'a mut self,
         out: &'a mut Vec<u8>,
         time: Timestamp,
     ) -> Result<CycleEncoder<'a>, TimeNotAdvanced> {
-        if self.format != Format::OpenMetrics
+        if !self.format.is_exposition()
             && let Some(last) = self.last
             && last >= time
         {
@@ -149,7 +149,8 @@ impl Encoder {
         self.time.extend_from_slice(itoa::Buffer::new().format(time.as_unix()).as_bytes());
         self.time.extend_from_slice(match self.format {
             Format::Json => b",\"value\":",
-            Format::Tcollector | Format::OpenMetrics => b" ",
+            Format::Tcollector | Format::OpenMetrics | Format::Prometheus => b" ",
+            Format::Influx => b"000000000\n",
         });
         out.clear();
         Ok(CycleEncoder { encoder: self, out, last: None, family: None })
@@ -165,7 +166,7 @@ fn check_tags(format: Format, tags: &[Tag]) -> Result<(), EncoderError> {
         if tags.iter().take(index).any(|earlier| earlier.key() == tag.key()) {
             return Err(EncoderError::DuplicateTag(tag.clone()));
         }
-        if format == Format::OpenMetrics && !is_label_name(tag.key()) {
+        if format.is_exposition() && !is_label_name(tag.key()) {
             return Err(EncoderError::InvalidLabelName(tag.clone()));
         }
     }
@@ -195,7 +196,7 @@ pub struct CycleEncoder<'a> {
     /// Index and image of the last point. The index counts the series of images first, then
     /// those of the collector.
     last: Option<(usize, Option<&'a ImageName>)>,
-    /// The OpenMetrics family of the last point.
+    /// The family of the last point, in an exposition.
     family: Option<&'static str>,
 }
 
@@ -234,7 +235,7 @@ impl<'a> CycleEncoder<'a> {
     /// without points leaves it empty, because OpenTSDB rejects an empty array.
     pub fn finish(self) {
         match self.encoder.format {
-            Format::Tcollector => {}
+            Format::Tcollector | Format::Influx | Format::Prometheus => {}
             Format::Json if self.last.is_none() => {}
             Format::Json => self.out.extend_from_slice(b"]\n"),
             Format::OpenMetrics => self.out.extend_from_slice(b"# EOF\n"),
@@ -264,7 +265,8 @@ impl<'a> CycleEncoder<'a> {
         match self.encoder.format {
             Format::Tcollector => {}
             Format::Json => out.push(if first { b'[' } else { b',' }),
-            Format::OpenMetrics => {
+            Format::Influx | Format::OpenMetrics | Format::Prometheus => {
+                let is_influx = self.encoder.format == Format::Influx;
                 if self.family != Some(metric.family) {
                     self.family = Some(metric.family);
                     out.extend_from_slice(template.family.as_bytes());
@@ -272,14 +274,20 @@ impl<'a> CycleEncoder<'a> {
                 out.extend_from_slice(template.prefix.as_bytes());
                 out.extend_from_slice(image);
                 out.extend_from_slice(template.middle.as_bytes());
-                value.write(out);
+                value.write(out, template.power);
+                if is_influx && value.is_integer() {
+                    out.push(b'i');
+                }
                 out.extend_from_slice(template.suffix.as_bytes());
+                if is_influx {
+                    out.extend_from_slice(&self.encoder.time);
+                }
                 return Ok(());
             }
         }
         out.extend_from_slice(template.prefix.as_bytes());
         out.extend_from_slice(&self.encoder.time);
-        value.write(out);
+        value.write(out, template.power);
         out.extend_from_slice(template.middle.as_bytes());
         out.extend_from_slice(image);
         out.extend_from_slice(template.suffix.as_bytes());

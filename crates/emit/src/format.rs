@@ -10,22 +10,41 @@ pub enum Format {
     Tcollector,
     /// One JSON array per cycle, in one line, for OpenTSDB's `/api/put`.
     Json,
-    /// One OpenMetrics text exposition per cycle, for a scraper or node_exporter's textfile
-    /// collector. Its samples have no timestamps: the textfile collector rejects them, and a
-    /// scraper uses its own. The textfile collector reads the older Prometheus text format, in
-    /// which the counters have an unknown type.
+    /// InfluxDB's line protocol: one measurement per metric, its tags, the field `value` (an
+    /// integer, or a float if the metric has decimals), and nanoseconds since 1970. For InfluxDB,
+    /// and for Telegraf's `execd`.
+    Influx,
+    /// One OpenMetrics 1.0 text exposition per cycle, in base units, for a scraper. Its samples
+    /// have no timestamps: a scraper uses its own.
     OpenMetrics,
+    /// One exposition per cycle in the Prometheus text format 0.0.4, in base units, without
+    /// timestamps: for node_exporter's textfile collector, which rejects timestamps, and for
+    /// scrapers that do not read OpenMetrics.
+    Prometheus,
 }
 
 impl Format {
-    /// `tcollector`, `json` or `openmetrics`.
+    /// Every format.
+    pub const ALL: [Format; 5] =
+        [Format::Tcollector, Format::Json, Format::Influx, Format::OpenMetrics, Format::Prometheus];
+
+    /// `tcollector`, `json`, `influx`, `openmetrics` or `prometheus`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Tcollector => "tcollector",
             Format::Json => "json",
+            Format::Influx => "influx",
             Format::OpenMetrics => "openmetrics",
+            Format::Prometheus => "prometheus",
         }
+    }
+
+    /// Whether a cycle is an exposition: families with their types and help, in base units and
+    /// without times. A reader takes one exposition, not a stream of them.
+    #[must_use]
+    pub fn is_exposition(self) -> bool {
+        matches!(self, Format::OpenMetrics | Format::Prometheus)
     }
 }
 
@@ -39,14 +58,11 @@ impl FromStr for Format {
     type Err = FormatError;
 
     fn from_str(text: &str) -> Result<Self, FormatError> {
-        [Format::Tcollector, Format::Json, Format::OpenMetrics]
-            .into_iter()
-            .find(|format| format.as_str() == text)
-            .ok_or(FormatError)
+        Format::ALL.into_iter().find(|format| format.as_str() == text).ok_or(FormatError)
     }
 }
 
 /// A text that is not the name of a [`Format`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected tcollector, json or openmetrics")]
+#[error("expected tcollector, json, influx, openmetrics or prometheus")]
 pub struct FormatError;

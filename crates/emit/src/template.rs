@@ -1,9 +1,9 @@
 //! The parts of a point that are the same in each cycle, rendered once.
 //!
 //! A point of a series is, in tcollector lines and in JSON, `prefix` time value `middle` image
-//! `suffix`, and in OpenMetrics `prefix` image `middle` value `suffix`. No text needs escaping in
-//! JSON or OpenMetrics: images, tags and names are `[-_./a-zA-Z0-9]+`, and a test checks the help
-//! texts.
+//! `suffix`, and in the other formats `prefix` image `middle` value `suffix`, in InfluxDB's
+//! followed by the time. No text needs escaping in any format: images, tags and names are
+//! `[-_./a-zA-Z0-9]+`, and a test checks the help texts.
 
 use crate::format::Format;
 use crate::metrics::{Kind, Metric};
@@ -12,11 +12,13 @@ use crate::name::Tag;
 /// The rendered parts of one series.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    /// The header of an OpenMetrics family; empty in the other formats.
+    /// The header of the family in an exposition; empty in the other formats.
     pub(crate) family: String,
     pub(crate) prefix: String,
     pub(crate) middle: String,
     pub(crate) suffix: String,
+    /// Values are divided by ten to this power.
+    pub(crate) power: u8,
 }
 
 impl Template {
@@ -34,7 +36,8 @@ impl Template {
         match format {
             Format::Tcollector => tcollector(metric, &tags),
             Format::Json => json(metric, &tags),
-            Format::OpenMetrics => open_metrics(metric, &tags),
+            Format::Influx => influx(metric, &tags),
+            Format::OpenMetrics | Format::Prometheus => exposition(format, metric, &tags),
         }
     }
 
@@ -52,6 +55,7 @@ fn tcollector(metric: &Metric, tags: &[(&str, &str)]) -> Template {
         prefix: format!("{} ", metric.name),
         middle: if metric.per_image { " image=".into() } else { String::new() },
         suffix: tags + "\n",
+        power: 0,
     }
 }
 
@@ -70,22 +74,41 @@ fn json(metric: &Metric, tags: &[(&str, &str)]) -> Template {
         prefix: format!(r#"{{"metric":"{}","timestamp":"#, metric.name),
         middle: middle.into(),
         suffix,
+        power: 0,
+    }
+}
+
+/// `metric,image=…,type=…,key=value value=value time`
+fn influx(metric: &Metric, tags: &[(&str, &str)]) -> Template {
+    let tags: String = tags.iter().map(|(key, value)| format!(",{key}={value}")).collect();
+    Template {
+        family: String::new(),
+        prefix: metric.name.to_owned() + if metric.per_image { ",image=" } else { "" },
+        middle: tags + " value=",
+        suffix: " ".into(),
+        power: 0,
     }
 }
 
 /// `family{image="…",type="…",key="value"} value`, without a time.
-fn open_metrics(metric: &Metric, tags: &[(&str, &str)]) -> Template {
+fn exposition(format: Format, metric: &Metric, tags: &[(&str, &str)]) -> Template {
     let family = metric.family;
     let kind = metric.kind.as_str();
-    let mut header = format!("# HELP {family} {}\n# TYPE {family} {kind}\n", metric.help);
-    if let Some(unit) = metric.unit.openmetrics() {
-        header += &format!("# UNIT {family} {unit}\n");
-    }
-
     let name_suffix = match metric.kind {
         Kind::Counter => "_total",
         Kind::Gauge => "",
     };
+    // The older format declares a counter under the name of its samples.
+    let declared = match format {
+        Format::Prometheus => format!("{family}{name_suffix}"),
+        _ => family.to_owned(),
+    };
+    let mut header = format!("# HELP {declared} {}\n# TYPE {declared} {kind}\n", metric.help);
+    if format == Format::OpenMetrics {
+        // An empty unit is stated as well: Prometheus can otherwise apply the previous family's.
+        let unit = metric.unit.base().unwrap_or_default();
+        header += &format!("# UNIT {family} {unit}\n");
+    }
     let labels: Vec<String> =
         tags.iter().map(|(key, value)| format!(r#"{key}="{value}""#)).collect();
     let labels = labels.join(",");
@@ -100,5 +123,6 @@ fn open_metrics(metric: &Metric, tags: &[(&str, &str)]) -> Template {
         prefix: format!("{family}{name_suffix}{labels_start}"),
         middle,
         suffix: "\n".into(),
+        power: metric.unit.base_power(),
     }
 }

@@ -37,43 +37,42 @@ impl Value {
         number < 0
     }
 
-    /// Appends the value in decimal: up to three decimals without trailing
-    /// zeros, at most [`MAX_VALUE`] bytes.
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
-        match self.0 {
-            Repr::Integer(number) => write_integer(out, number),
-            Repr::Thousandths(thousandths) => {
-                let integer = thousandths / 1000;
-                if thousandths < 0 && integer == 0 {
-                    out.push(b'-');
-                }
-                write_integer(out, integer);
-                let fraction = (thousandths % 1000).unsigned_abs();
-                if fraction != 0 {
-                    let digit = |n: u64| b'0' + (n % 10) as u8;
-                    let decimals = [digit(fraction / 100), digit(fraction / 10), digit(fraction)];
-                    out.push(b'.');
-                    out.extend_from_slice(trim_zeros(&decimals));
-                }
+    /// Whether the value is an integer in every cycle, rather than a number with decimals.
+    pub(crate) fn is_integer(self) -> bool {
+        matches!(self.0, Repr::Integer(_))
+    }
+
+    /// Appends the value in decimal, divided by this power of ten: without trailing zeros in its
+    /// decimals, at most [`MAX_VALUE`] bytes.
+    pub(crate) fn write(self, out: &mut Vec<u8>, power: u8) {
+        let (number, decimals) = match self.0 {
+            Repr::Integer(number) => (number, power),
+            Repr::Thousandths(number) => (number, power + 3),
+        };
+        let divisor = 10_u64.pow(u32::from(decimals));
+        let (integer, mut fraction) =
+            (number.unsigned_abs() / divisor, number.unsigned_abs() % divisor);
+        if number < 0 {
+            out.push(b'-');
+        }
+        out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+        if fraction != 0 {
+            out.push(b'.');
+            let start = out.len();
+            for _ in 0..decimals {
+                fraction *= 10;
+                // Less than ten, because the fraction is less than the divisor.
+                out.push(b'0' + (fraction / divisor) as u8);
+                fraction %= divisor;
             }
+            let zeros = out[start..].iter().rev().take_while(|&&digit| digit == b'0').count();
+            out.truncate(out.len() - zeros);
         }
     }
 }
 
-/// The longest printed value: `-9223372036854775.808`.
+/// The longest printed value: `-9223372036854775.808`, or as long with other decimals.
 pub(crate) const MAX_VALUE: usize = 21;
-
-fn write_integer(out: &mut Vec<u8>, number: i64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// The digits without trailing zeros.
-fn trim_zeros(mut digits: &[u8]) -> &[u8] {
-    while let [rest @ .., b'0'] = digits {
-        digits = rest;
-    }
-    digits
-}
 
 /// The time of a point, in whole seconds since 1970.
 ///

@@ -9,6 +9,7 @@ mod common;
 
 mod fake_tcollector;
 mod http;
+mod influx_lines;
 mod lifecycle;
 mod metric_names;
 mod openmetrics;

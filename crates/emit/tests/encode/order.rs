@@ -5,7 +5,7 @@ use psstat_emit::{
     Timestamp, Value,
 };
 
-use psstat_testproc::formats::{json, openmetrics, tsd};
+use psstat_testproc::formats::{influx, json, openmetrics, tsd};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix(seconds).unwrap()
@@ -51,13 +51,13 @@ fn openmetrics_accepts_equal_timestamps() {
         cycle.collector_point(CollectorSeries::Processes, Value::from_i64(now)).unwrap();
         cycle.finish();
         let points = openmetrics::parse(&out).unwrap();
-        assert_eq!(points[0].value, i128::from(now) * 1000);
+        assert_eq!(points[0].value, i128::from(now) * 1_000_000);
     }
 }
 
 #[test]
 fn unfinished_cycle_leaves_no_output() {
-    for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
+    for format in Format::ALL {
         let mut encoder = encoder(format);
         let mut out = Vec::new();
         let mut write = |time, end: bool| {
@@ -72,7 +72,9 @@ fn unfinished_cycle_leaves_no_output() {
         let points = match format {
             Format::Tcollector => tsd::parse(&out),
             Format::Json => json::parse(&out),
+            Format::Influx => influx::parse(&out),
             Format::OpenMetrics => openmetrics::parse(&out),
+            Format::Prometheus => openmetrics::parse_prometheus(&out),
         };
         assert_eq!(points.unwrap().len(), 1);
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::round_trip::{LABEL, cycle};
 use psstat_corpus::{assert_nearly_equal, exposition};
-use psstat_testproc::formats::{Point, openmetrics, thousandths};
+use psstat_testproc::formats::{Point, millionths, openmetrics};
 
 /// Prints each sample as a line of JSON: family, labels, value.
 const READ: &str = "
@@ -55,8 +55,8 @@ fn point(line: &str) -> Point {
     let (metric, tags, value): (String, Vec<(String, String)>, Value) =
         serde_json::from_str(line).unwrap();
     let value = match value.as_i64() {
-        Some(integer) => thousandths(&integer.to_string()).unwrap(),
-        None => (value.as_f64().unwrap() * 1000.0).round() as i128,
+        Some(integer) => millionths(&integer.to_string(), 0).unwrap(),
+        None => (value.as_f64().unwrap() * 1e6).round() as i128,
     };
     Point { metric, time: None, value, tags }
 }

@@ -65,6 +65,16 @@ proptest! {
     }
 
     #[test]
+    fn influx(cycle in cycle(TSD_KEY)) {
+        check("influx", &cycle);
+    }
+
+    #[test]
+    fn prometheus(cycle in cycle(LABEL)) {
+        check("prometheus", &cycle);
+    }
+
+    #[test]
     fn openmetrics(cycle in cycle(LABEL)) {
         check("openmetrics", &cycle);
     }

@@ -67,6 +67,12 @@ batch-timeout = "100ms"
         stream
     }
 
+    /// Writes lines of its own protocol. Their measurements are those of the listener's points.
+    pub(crate) fn write(&self, lines: &str) -> http::Response {
+        http::post(self.http, "/query?q=CREATE%20DATABASE%20opentsdb", "").unwrap();
+        http::post(self.http, "/write?db=opentsdb", lines).unwrap()
+    }
+
     pub(crate) fn points(&self) -> Points {
         let query = http::url_encode("SELECT value FROM /.*/ GROUP BY *");
         let answer = http::get_json(self.http, &format!("/query?db=opentsdb&epoch=s&q={query}"));

@@ -1,0 +1,2 @@
+#![no_main]
+psstat_fuzz::target!("prometheus");
