@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::match_run::MatchRun;
-use crate::python::{Budget, MAX_WORK};
+use crate::python::{BacktrackVm, Budget, MAX_BUILD_WORK, MAX_WORK, Pattern};
 use crate::rule::{Rule, step_limit};
 use crate::rules::Rules;
 
@@ -11,6 +11,10 @@ const MIN_PROCESSES: usize = 5;
 /// Steps of the backtracking engine for all rules and all texts together;
 /// several seconds.
 const MAX_STEPS: u64 = 200_000_000;
+/// The word in the name of the collector.
+const COLLECTOR: &[u8] = b"psstat";
+/// Steps to find out whether a line break prevents a match.
+const MAX_LINE_BREAK_STEPS: u64 = 100_000;
 
 /// Finds rules that match no process of a host, all of them, or the collector.
 ///
@@ -42,6 +46,8 @@ struct RuleCoverage {
     matches_collector: bool,
     /// It exceeded its step limit on a command line and was not tried again.
     step_limit_exceeded: bool,
+    /// It would match a command line if `.` matched a line break.
+    stops_at_line_break: bool,
 }
 
 impl<'a> CoverageCheck<'a> {
@@ -51,7 +57,11 @@ impl<'a> CoverageCheck<'a> {
             rules,
             processes: 0,
             coverage: vec![RuleCoverage::default(); rules.rules().len()],
-            budget: Budget { steps: MAX_STEPS, work_left: 32 * MAX_WORK },
+            budget: Budget {
+                steps: MAX_STEPS,
+                work_left: 32 * MAX_WORK,
+                build_left: 32 * MAX_BUILD_WORK,
+            },
             run: MatchRun::default(),
         }
     }
@@ -75,7 +85,8 @@ impl<'a> CoverageCheck<'a> {
         }
         self.processes += 1;
         let Self { rules, coverage, budget, run, .. } = self;
-        run.for_each_candidate(rules.matchers(), text, budget, &mut |index, _, try_rule| {
+        let has_lines = text.contains(&b'\n');
+        run.for_each_candidate(rules.matchers(), text, budget, &mut |index, tried, try_rule| {
             // A rule that exceeded its limit is expensive, and is reported
             // already.
             let Some(rule) = coverage.get_mut(index).filter(|r| !r.step_limit_exceeded) else {
@@ -85,6 +96,10 @@ impl<'a> CoverageCheck<'a> {
                 Ok(true) => {
                     rule.matched += 1;
                     on_match(rule);
+                }
+                Ok(false) if has_lines => {
+                    rule.stops_at_line_break =
+                        rule.stops_at_line_break || matches_across_lines(tried, text);
                 }
                 Ok(false) => {}
                 Err(_) => rule.step_limit_exceeded = true,
@@ -128,6 +143,15 @@ impl<'a> CoverageCheck<'a> {
                 "simplify it: nested repeats and back-references are most expensive".into(),
             ));
         }
+        if coverage.stops_at_line_break {
+            let note = rule.warning(
+                "does not match a command line of this host only because `.` stops at a line \
+                 break, as in the script of `sh -c`"
+                    .into(),
+                "write `(?s)` at the start to match across lines".into(),
+            );
+            return Some(Diagnostic { severity: Severity::Note, ..note });
+        }
         if coverage.matched == 0 {
             let note = rule.warning(
                 format!("matches none of the {processes} processes on this host"),
@@ -141,11 +165,27 @@ impl<'a> CoverageCheck<'a> {
                 "make the pattern more specific".into(),
             ));
         }
-        coverage.matches_collector.then(|| {
+        // A rule that has its name is meant for it.
+        let is_meant = rule.literal().windows(COLLECTOR.len()).any(|part| part == COLLECTOR);
+        (coverage.matches_collector && !is_meant).then(|| {
             rule.warning(
                 "matches the collector itself".into(),
                 "anchor it (`^`), or include more of the command line".into(),
             )
         })
     }
+}
+
+/// Whether a rule that does not match a text would match it if `.` matched a line
+/// break.
+fn matches_across_lines(rule: &Rule, text: &[u8]) -> bool {
+    if !rule.pattern().contains(&b'.') {
+        return false;
+    }
+    // Not accepted if the pattern starts with flags of its own.
+    let pattern = Pattern::new(&[b"(?s)", rule.pattern()].concat());
+    pattern.is_ok_and(|pattern| {
+        let found = pattern.find(text, &mut BacktrackVm::default(), MAX_LINE_BREAK_STEPS);
+        found.is_ok_and(|range| range.is_some())
+    })
 }

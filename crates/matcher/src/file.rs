@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use thiserror::Error;
 
 use crate::conf::{Conf, MAX_FILE_LEN};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// The attributes that identify one version of a file: its `stat(2)`, links
 /// followed.
@@ -36,6 +36,8 @@ pub struct FileStamp {
     pub gid: u32,
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
+    /// Number of hard links.
+    pub nlink: u64,
 }
 
 impl FileStamp {
@@ -62,6 +64,7 @@ impl From<&Metadata> for FileStamp {
             uid: m.uid(),
             gid: m.gid(),
             mode: m.mode(),
+            nlink: m.nlink(),
         }
     }
 }
@@ -132,11 +135,30 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
 }
 
 pub(crate) fn parse(bytes: &[u8], stamp: FileStamp) -> Result<LoadedConfig, LoadError> {
-    let conf = Conf::parse(bytes);
+    let mut conf = Conf::parse(bytes);
+    if stamp.nlink == 0 {
+        conf.diagnostics.insert(0, unlinked());
+    }
     if conf.rules.is_empty() {
         return Err(LoadError::NoRule(conf.diagnostics));
     }
     Ok(LoadedConfig { conf, stamp })
+}
+
+/// The warning for a file without a name. A file that is mounted as such, into a
+/// container for example, stays the same when it is replaced at its source.
+fn unlinked() -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Warning,
+        line: 0,
+        column: 1,
+        span: 1,
+        text: Vec::new(),
+        message: "the file was replaced or removed where it comes from (its link count is 0); \
+                  changes there have no effect here"
+            .into(),
+        help: "mount its directory instead of the file, or mount the file again".into(),
+    }
 }
 
 /// The content, up to one byte beyond the limit, and the stamp of the version

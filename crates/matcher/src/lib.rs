@@ -89,6 +89,7 @@ mod pattern_error;
 mod prefilter;
 mod python;
 mod render;
+mod repeated;
 mod rule;
 mod rules;
 mod user;

@@ -17,6 +17,8 @@ pub(crate) fn warnings(rules: &Rules) -> Vec<Diagnostic> {
     matches_empty(rules, &mut warnings);
     case_variants(rules, &mut warnings);
     subsumed(rules, &mut warnings);
+    expensive(rules, &mut warnings);
+    foreign_syntax(rules, &mut warnings);
     warnings
 }
 
@@ -27,6 +29,76 @@ fn matches_empty(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
             "require at least one character: replace `*` by `+`, or add required text".into(),
         ));
     }
+}
+
+/// A linear rule with more operations per byte can be cut short on a long command
+/// line.
+const MAX_WEIGHT: u64 = 1 << 15;
+/// Length of the texts on which backtracking rules are tried.
+const PROBE_LEN: usize = 300;
+/// More steps for such a text, and its cube, are more than nested repeats of
+/// limited depth need.
+const MAX_PROBE_STEPS: u64 = 1_000_000;
+/// Steps to try all rules; a fifth of a second.
+const MAX_PROBE_STEPS_TOTAL: u64 = 20_000_000;
+
+/// Rules that can exceed their limits on command lines of ordinary length.
+fn expensive(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
+    let mut steps_left = MAX_PROBE_STEPS_TOTAL;
+    for rule in rules.rules() {
+        let [ascii, unicode] = rule.compiled().weights();
+        if !rule.is_linear() {
+            if let Some(unit) = slow_repetition(rule, &mut steps_left) {
+                let unit = char::from(unit);
+                warnings.push(rule.warning(
+                    format!(
+                        "expensive: takes more than {MAX_PROBE_STEPS} steps on a command line \
+                         with {PROBE_LEN} times `{unit}`, and is then treated as not matching"
+                    ),
+                    "split nested repeats, or replace a look-around by two rules".into(),
+                ));
+            }
+        } else if ascii > MAX_WEIGHT {
+            warnings.push(rule.warning(
+                format!(
+                    "expensive: takes up to {ascii} operations per byte, and can be treated as \
+                     not matching a long command line"
+                ),
+                "repeat less, or write `*` or `+` without an upper bound".into(),
+            ));
+        } else if unicode > MAX_WEIGHT {
+            warnings.push(rule.warning(
+                format!(
+                    "expensive: takes up to {unicode} operations per byte beyond ASCII, and can \
+                     be treated as not matching a long command line"
+                ),
+                "repeat `\\w`, `\\d` and the like less, or write `(?a)` at the start, with which \
+                 they match ASCII only"
+                    .into(),
+            ));
+        }
+    }
+}
+
+/// A character whose repetition makes a backtracking rule exceed its limit.
+fn slow_repetition(rule: &Rule, steps_left: &mut u64) -> Option<u8> {
+    // Characters of the pattern itself, and others that classes often contain.
+    let mut units: Vec<u8> = Vec::new();
+    let written = rule.pattern().iter().copied().filter(u8::is_ascii_alphanumeric).take(50);
+    for unit in written.chain(*b"a1 /") {
+        if units.len() < 12 && !units.contains(&unit) {
+            units.push(unit);
+        }
+    }
+    units.into_iter().find(|&unit| {
+        let mut text = vec![unit; PROBE_LEN];
+        text.push(b'!');
+        let granted = MAX_PROBE_STEPS.min(*steps_left);
+        let mut steps = granted;
+        let is_slow = rule.compiled().exceeds_steps(&text, &mut steps);
+        *steps_left -= granted - steps;
+        is_slow && granted == MAX_PROBE_STEPS
+    })
 }
 
 fn case_variants(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
@@ -86,4 +158,117 @@ fn subsumed(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
             first_by_pattern.entry(rule.pattern()).or_insert(index);
         }
     }
+}
+
+/// Rules that were written for another tool: they are valid here, but match
+/// something else.
+fn foreign_syntax(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
+    for rule in rules.rules() {
+        if let Some((message, help)) = foreign(rule.pattern()) {
+            warnings.push(rule.warning(message, help));
+        }
+    }
+}
+
+/// The message and help for a pattern with syntax of another tool.
+fn foreign(pattern: &[u8]) -> Option<(String, String)> {
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for (quote, name) in [(b'"', "quotes"), (b'\'', "quotes"), (b'`', "backquotes")] {
+        let inner = enclosed(pattern, quote, quote).filter(|inner| !inner.contains(&quote));
+        if let Some(inner) = inner {
+            return Some((
+                format!("the {name} are part of the regex, and command lines have none"),
+                format!("write it without: `{}`", shown(inner)),
+            ));
+        }
+    }
+    let is_path_only = |inner: &[u8]| {
+        inner.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_'))
+    };
+    if let Some(inner) = enclosed(pattern, b'/', b'/')
+        // `/opt/app/` is a directory.
+        .filter(|inner| !inner.contains(&b'/') && !(is_path_only(inner)))
+    {
+        return Some((
+            "the slashes at both ends are part of the regex".into(),
+            format!("write it without: `{}`", shown(inner)),
+        ));
+    }
+    if let Some(rest) = pattern.strip_prefix(b"- ").filter(|rest| !rest.is_empty()) {
+        return Some((
+            "the regex starts with `- `, as an entry of a YAML list does".into(),
+            format!("write `{}`, or `[-] …` if it is meant", shown(rest.trim_ascii())),
+        ));
+    }
+    if let Some(parts) = quoted_list(pattern) {
+        return Some((
+            "a list is a set of single characters".into(),
+            format!("write `{}`, or one rule for each", shown(&parts.join(&b'|'))),
+        ));
+    }
+    if let Some(class) = posix_class(pattern) {
+        return Some((
+            format!("`[:{class}:]` is a set of the characters of its name and `:`"),
+            format!("write {}", posix_replacement(&class)),
+        ));
+    }
+    let comment = pattern.windows(2).position(|w| w[0].is_ascii_whitespace() && w[1] == b'#');
+    if let Some(at) = comment {
+        let before = pattern.get(..at).unwrap_or_default().trim_ascii_end();
+        // `[ #]`, and flags with which it is a comment.
+        let in_class =
+            before.iter().rposition(|b| *b == b'[') > before.iter().rposition(|b| *b == b']');
+        let is_comment = pattern.get(at + 2).is_none_or(u8::is_ascii_whitespace);
+        if is_comment && !in_class && !pattern.starts_with(b"(?") && !before.is_empty() {
+            return Some((
+                "a `#` after a regex is part of it, not a comment".into(),
+                format!(
+                    "write the comment on a line of its own, and here `{}`; or `[#]` if it is meant",
+                    shown(before)
+                ),
+            ));
+        }
+    }
+    None
+}
+
+/// The text between two delimiters at its ends.
+fn enclosed(text: &[u8], first: u8, last: u8) -> Option<&[u8]> {
+    text.strip_prefix(&[first])?.strip_suffix(&[last]).filter(|inner| !inner.is_empty())
+}
+
+/// The parts of a list of quoted texts in brackets.
+fn quoted_list(pattern: &[u8]) -> Option<Vec<&[u8]>> {
+    let parts = enclosed(pattern, b'[', b']')?.split(|b| *b == b',');
+    parts
+        .map(|part| {
+            let part = part.trim_ascii();
+            enclosed(part, b'"', b'"').or_else(|| enclosed(part, b'\'', b'\''))
+        })
+        .collect()
+}
+
+/// The name of a class of POSIX in a set, as in `[[:space:]]`.
+fn posix_class(pattern: &[u8]) -> Option<String> {
+    let start = pattern.windows(2).position(|pair| pair == b"[:")?;
+    let rest = pattern.get(start + 2..)?;
+    let len = rest.iter().position(|b| !b.is_ascii_lowercase())?;
+    let is_class = len > 0 && rest.get(len..)?.starts_with(b":]");
+    is_class.then(|| String::from_utf8_lossy(rest.get(..len).unwrap_or_default()).into_owned())
+}
+
+fn posix_replacement(class: &str) -> String {
+    let replacement = match class {
+        "space" | "blank" => r"\s",
+        "digit" => r"\d",
+        "alnum" => "a-zA-Z0-9",
+        "alpha" => "a-zA-Z",
+        "upper" => "A-Z",
+        "lower" => "a-z",
+        "xdigit" => "0-9a-fA-F",
+        "word" => r"\w",
+        "punct" => "!-/:-@[-`{-~",
+        _ => return "the characters".to_owned(),
+    };
+    format!("`{replacement}` in its place: `[{replacement}]`")
 }

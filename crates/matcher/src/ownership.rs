@@ -92,7 +92,7 @@ mod tests {
 
     fn stamp(uid: u32, mode: u32) -> FileStamp {
         let zero = (0, 0);
-        FileStamp { dev: 0, ino: 0, size: 0, mtime: zero, ctime: zero, uid, gid: 0, mode }
+        FileStamp { dev: 0, ino: 0, size: 0, mtime: zero, ctime: zero, uid, gid: 0, mode, nlink: 1 }
     }
 
     /// Issues of a file if the lookup of `appsc` has this result.

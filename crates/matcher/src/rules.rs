@@ -8,7 +8,8 @@ use crate::image::ImageName;
 use crate::match_run::MatchRun;
 use crate::pattern_error::PatternError;
 use crate::prefilter::Prefilter;
-use crate::python::{Budget, MAX_WORK, Pattern, StepLimit, UNICODE_LIMIT};
+use crate::python::{Budget, MAX_BUILD_WORK, MAX_WORK, Pattern, StepLimit, UNICODE_LIMIT};
+use crate::repeated::RepeatedTexts;
 use crate::rule::{MAX_STEPS, Rule, step_limit};
 
 /// Steps of the backtracking engine per text for all rules together, in
@@ -26,6 +27,10 @@ pub struct ClassifyStats {
     /// Number of rules that exceeded their step limit. They are treated as not
     /// matching. [`Rule::step_limit_hits`] identifies them.
     pub step_limit_hits: usize,
+    /// The text was not matched, because the result of an equal one was known.
+    /// Such results are kept for the last 64 texts of 4 KiB or more: a forked
+    /// process has the command line of its parent.
+    pub is_repeated: bool,
 }
 
 /// A list of rules that are matched together.
@@ -79,6 +84,7 @@ struct Cache {
     run: MatchRun,
     /// Whether each image has matched.
     matched: Vec<bool>,
+    repeated: RepeatedTexts,
 }
 
 impl Rules {
@@ -131,6 +137,7 @@ impl Rules {
         });
         self.rules.push(Rule::new(image, text, pattern_range, line, pattern));
         self.prefilter = OnceLock::new();
+        self.cache.get_mut().unwrap_or_else(PoisonError::into_inner).repeated.clear();
         Ok(())
     }
 
@@ -163,10 +170,21 @@ impl Rules {
         if text.is_empty() || self.rules.is_empty() {
             return stats;
         }
-        let mut budget = Budget { steps: MAX_STEPS_TEXT + step_limit(text), work_left: MAX_WORK };
+        let mut budget = Budget {
+            steps: MAX_STEPS_TEXT + step_limit(text),
+            work_left: MAX_WORK,
+            build_left: MAX_BUILD_WORK,
+        };
         // A panic can leave partial data in the cache; it is cleared before use.
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let Cache { run, matched } = &mut *cache;
+        let Cache { run, matched, repeated } = &mut *cache;
+        let key = repeated.key(text);
+        if let Some(images) = key.and_then(|key| repeated.get(key)) {
+            stats.images = images.len();
+            stats.is_repeated = true;
+            images.iter().for_each(|&image| on_match(image as usize));
+            return stats;
+        }
         matched.clear();
         matched.resize(self.images.len(), false);
         run.for_each_candidate(self.matchers(), text, &mut budget, &mut |_, rule, try_rule| {
@@ -184,8 +202,10 @@ impl Rules {
                 }
             }
         });
-        for (image, _) in matched.iter().enumerate().filter(|m| *m.1) {
-            on_match(image);
+        let images = || matched.iter().enumerate().filter(|m| *m.1).map(|m| m.0);
+        images().for_each(on_match);
+        if let Some(key) = key {
+            repeated.insert(key, images());
         }
         stats
     }
@@ -209,7 +229,7 @@ mod tests {
         text: &[u8],
         work_left: u64,
     ) -> (Result<bool, StepLimit>, Budget) {
-        let mut budget = Budget { steps: MAX_STEPS, work_left };
+        let mut budget = Budget { steps: MAX_STEPS, work_left, build_left: MAX_BUILD_WORK };
         let mut result = Ok(false);
         let matchers = rules.matchers();
         MatchRun::default().for_each_candidate(
@@ -230,7 +250,7 @@ mod tests {
     #[test]
     fn pattern_times_text_work_is_bounded() {
         let mut rules = Rules::default();
-        rules.push("many".parse().unwrap(), "(?:[ab]{3000}c|[ab]{2999}d)").unwrap();
+        rules.push("many".parse().unwrap(), "a[ab]{400}c|x[a-z]{15000}").unwrap();
         rules.push("few".parse().unwrap(), &"a|bc|d".repeat(1_000)).unwrap();
         let mut bits = 1_u64;
         let mut letter = || {
@@ -240,17 +260,18 @@ mod tests {
             if bits & 1 == 0 { b'a' } else { b'b' }
         };
         let text: Vec<u8> = std::iter::repeat_with(&mut letter).take(200_000).collect();
-        // Above the work limit: the bounded automaton, then the backtracking
+        // Above the work limit: the counted automaton, then the backtracking
         // engine up to its limit.
         let (result, budget) = match_rule(&rules, 0, &text, MAX_WORK);
         assert_eq!((result, budget.work_left, budget.steps), (Err(StepLimit), MAX_WORK, 0));
-        // The bounded automaton is sufficient for a pattern with few states.
+        assert_eq!(budget.build_left, 0);
+        // The counted automaton is sufficient for a pattern with few states.
         let (result, budget) = match_rule(&rules, 1, &text, 0);
         assert_eq!((result, budget.steps), (Ok(true), MAX_STEPS));
         let (result, budget) = match_rule(&rules, 1, &vec![b'x'; 200_000], 0);
         assert_eq!((result, budget.steps), (Ok(false), MAX_STEPS));
         // Work below the limit is charged, except for small amounts.
-        let (result, budget) = match_rule(&rules, 0, text.get(..1_000).unwrap(), MAX_WORK);
+        let (result, budget) = match_rule(&rules, 0, text.get(..200).unwrap(), MAX_WORK);
         assert_eq!(result, Ok(false));
         assert!(budget.work_left < MAX_WORK && budget.steps == MAX_STEPS);
         let (result, budget) = match_rule(&rules, 1, b"a", 0);
@@ -266,7 +287,7 @@ mod tests {
         rules.push("wide".parse().unwrap(), r"\W{3,30}\w{10}\W$").unwrap();
         assert!(rules.rules[0].is_linear());
         for character in [&b"\xff"[..], "\u{e9}".as_bytes()] {
-            // Above the budget, so the bounded automaton is used.
+            // Above the budget, so the counted automaton is used.
             let (result, budget) = match_rule(&rules, 0, &character.repeat(100_000), MAX_WORK);
             assert_eq!((result, budget.work_left, budget.steps), (Ok(false), MAX_WORK, MAX_STEPS));
         }
@@ -280,7 +301,8 @@ mod tests {
     fn steps_taken(rules: &Rules, text: &[u8]) -> u64 {
         let hits = rules.rules[0].step_limit_hits();
         let limit = if hits == 0 { step_limit(text) } else { MAX_STEPS };
-        let mut budget = Budget { steps: u64::MAX, work_left: MAX_WORK };
+        let mut budget =
+            Budget { steps: u64::MAX, work_left: MAX_WORK, build_left: MAX_BUILD_WORK };
         let matchers = rules.matchers();
         MatchRun::default().for_each_candidate(
             matchers,

@@ -29,6 +29,9 @@ pub const SETTLE_TIME_WHILE_OPEN: Duration = Duration::from_millis(700);
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Minimum time between two polls caused by events.
 const MIN_POLL_GAP: Duration = Duration::from_millis(20);
+/// Minimum time between two reads of the pending events. There can be tens of
+/// thousands per second, of other files in the same directory.
+const EVENT_GAP: Duration = Duration::from_millis(100);
 /// Timestamps of some file systems have a resolution of 2 s. A file that was
 /// modified less than this time before it was loaded is read once more later.
 const MTIME_GRANULARITY: Duration = Duration::from_millis(2_500);
@@ -80,6 +83,10 @@ pub struct ConfigWatcher {
     /// The last event that was not yet followed by a poll of the path.
     last_event: Option<Instant>,
     last_poll: Option<Instant>,
+    /// Events were lost since the last poll.
+    events_lost: bool,
+    /// The time before which no events are read.
+    events_paused_until: Option<Instant>,
     last_reported: Option<LastReported>,
     next_poll: Option<Instant>,
     /// When to read a recently modified file once more.
@@ -122,7 +129,7 @@ impl State {
 /// The event that was reported last, to report each change once.
 #[derive(Debug, PartialEq, Eq)]
 enum LastReported {
-    Loaded { content: u64, uid: u32, gid: u32, mode: u32 },
+    Loaded { content: u64, uid: u32, gid: u32, mode: u32, is_unlinked: bool },
     NoRule { content: u64 },
     Unusable((u8, Option<i32>)),
 }
@@ -141,6 +148,8 @@ impl ConfigWatcher {
             pending: None,
             last_event: None,
             last_poll: None,
+            events_lost: false,
+            events_paused_until: None,
             last_reported: None,
             next_poll: None,
             needs_recheck: None,
@@ -153,9 +162,11 @@ impl ConfigWatcher {
     }
 
     /// A descriptor that becomes readable after a possible change; `None` if
-    /// there are no events. It can differ after each [`poll`](Self::poll).
+    /// there are no events, or if none are read before
+    /// [`deadline`](Self::deadline). It can differ after each
+    /// [`poll`](Self::poll).
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.fd()
+        self.watch.fd().filter(|_| self.events_paused_until.is_none())
     }
 
     /// The kernel limit that prevents events for some changes, which are then
@@ -168,7 +179,7 @@ impl ConfigWatcher {
     /// The time of the next [`poll`](Self::poll) at the latest; `None` before
     /// the first one, which is due immediately.
     pub fn deadline(&self) -> Option<Instant> {
-        self.next_poll
+        self.next_poll.map(|at| self.events_paused_until.map_or(at, |until| at.min(until)))
     }
 
     /// Makes the next [`poll`](Self::poll) read the file and report the result
@@ -197,18 +208,27 @@ impl ConfigWatcher {
     /// block. Pass its result to
     /// [`parse_and_report`](Self::parse_and_report).
     pub fn read_raw(&mut self, now: Instant) -> Option<RawConfig> {
-        if self.watch.read_events() {
-            self.last_event = Some(now);
-            // A process that writes small parts causes thousands of events.
-            let soon = self.last_poll.map_or(now, |at| now.max(at + MIN_POLL_GAP));
-            self.next_poll = Some(self.next_poll.map_or(soon, |at| at.min(soon)));
+        if self.events_paused_until.is_none_or(|until| until <= now) {
+            let events = self.watch.read_events();
+            self.events_paused_until = events.any.then(|| now + EVENT_GAP);
+            if events.affected {
+                self.last_event = Some(now);
+            }
+            // The path may be affected. If it is not, a changed file still settles.
+            self.events_lost |= events.overflow;
+            if events.affected || events.overflow {
+                // A process that writes small parts causes thousands of events.
+                let soon = self.last_poll.map_or(now, |at| now.max(at + MIN_POLL_GAP));
+                self.next_poll = Some(self.next_poll.map_or(soon, |at| at.min(soon)));
+            }
         }
         if self.next_poll.is_some_and(|at| now < at) {
             return None;
         }
         // The watches are set before the state is read, so that a change after
         // the read produces an event.
-        self.watch.update_watches(self.last_event.is_some());
+        let events_lost = std::mem::take(&mut self.events_lost);
+        self.watch.update_watches(self.last_event.is_some() || events_lost);
         self.last_poll = Some(now);
         let mut state = State::of_path(&self.path);
         if !self.watch.is_active(state.inode()) {
@@ -265,8 +285,9 @@ impl ConfigWatcher {
         let (report, event) = match result {
             Ok((bytes, stamp)) => {
                 let content = fingerprint(&bytes);
-                let FileStamp { uid, gid, mode, .. } = stamp;
-                let with_rules = LastReported::Loaded { content, uid, gid, mode };
+                let FileStamp { uid, gid, mode, nlink, .. } = stamp;
+                let is_unlinked = nlink == 0;
+                let with_rules = LastReported::Loaded { content, uid, gid, mode, is_unlinked };
                 let without_rules = LastReported::NoRule { content };
                 if self
                     .last_reported
@@ -305,7 +326,7 @@ fn redact_source(parsed: &mut Result<LoadedConfig, LoadError>) {
         Err(LoadError::NoRule(diagnostics)) => diagnostics,
         Err(_) => return,
     };
-    for diagnostic in diagnostics {
+    for diagnostic in diagnostics.iter_mut().filter(|diagnostic| diagnostic.line > 0) {
         diagnostic.text.clear();
         diagnostic.help = "run `psstat-dump check` to see the line".to_owned();
     }

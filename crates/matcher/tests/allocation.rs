@@ -20,6 +20,9 @@ fn steady_matching_does_not_allocate() {
             .as_bytes(),
     );
     assert_eq!(conf.diagnostics, []);
+    // A result that is known, and others that replace each other.
+    let long: Vec<Vec<u8>> =
+        (0..66).map(|n| [vec![b'f'; 4_100 + n], b" lrh fi/ foo ".to_vec()].concat()).collect();
     let texts: [&[u8]; 8] = [
         b"/opt/lrh -c fi/x",
         b"java -jar x.jar",
@@ -35,10 +38,13 @@ fn steady_matching_does_not_allocate() {
         for text in texts {
             conf.rules.classify(text, &mut |_| images += 1);
         }
+        for text in &long {
+            conf.rules.classify(text, &mut |_| images += 1);
+        }
     };
-    (0..20).for_each(|_| run());
-    assert_eq!(measure(|| (0..100).for_each(|_| run())).1.allocations, 0);
-    assert!(images > 120);
+    (0..4).for_each(|_| run());
+    assert_eq!(measure(|| (0..3).for_each(|_| run())).1.allocations, 0);
+    assert!(images > 12);
 }
 
 #[test]
@@ -72,7 +78,7 @@ fn idle_poll_does_not_allocate() {
 fn memory_for_unicode_text_is_bounded() {
     let rules: String = (0..60).map(|i| format!("i{i} \\w{{50}}[x{}]\n", i % 10)).collect();
     let conf = Conf::parse(rules.as_bytes());
-    assert_eq!(conf.diagnostics, []);
+    assert!(!conf.has_errors());
     let text = format!("{}9", "\u{e9}".repeat(50));
     let mut images = Vec::new();
     let classify = || conf.rules.classify(text.as_bytes(), &mut |image| images.push(image));
@@ -88,7 +94,7 @@ fn memory_for_unicode_text_is_bounded() {
 fn memory_of_patterns_is_bounded() {
     let line = format!("image {}\n", "\\w\\D".repeat(9_000));
     let (conf, used) = measure(|| Conf::parse(line.as_bytes()));
-    assert_eq!(conf.diagnostics, []);
+    assert!(!conf.has_errors());
     let (kept, peak) = (used.kept >> 20, used.peak >> 20);
     assert!(kept < 16 && peak < 64, "{kept} MiB kept, peak {peak} MiB");
 }

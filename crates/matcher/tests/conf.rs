@@ -196,14 +196,14 @@ fn warns_about_patterns_that_match_empty() {
 
 #[test]
 fn coverage_on_this_host() {
-    let conf = Conf::parse(b"a nothing\nb .\nc psstat\nd cron\ne x*\n");
+    let conf = Conf::parse(b"a nothing\nb .\nc dump\nd cron\ne x*\nf ^psstat-\n");
     let mut coverage = CoverageCheck::new(&conf.rules);
     for text in ["init", "cron", "sshd", "top", ""] {
         coverage.record(text.as_bytes());
     }
     coverage.record_self(b"psstat-dump");
     assert_eq!(coverage.processes(), 5);
-    assert_eq!(coverage.matched().collect::<Vec<_>>(), [0, 5, 1, 1, 5]);
+    assert_eq!(coverage.matched().collect::<Vec<_>>(), [0, 5, 1, 1, 5, 1]);
     let diagnostics = coverage.diagnostics();
     let locations: Vec<_> = diagnostics.iter().map(|d| (d.severity, d.line)).collect();
     assert_eq!(locations, [(Severity::Note, 1), (Severity::Warning, 2), (Severity::Warning, 3)]);
@@ -350,4 +350,95 @@ fn large_patterns_are_parsed_in_linear_time() {
         let conf = Conf::parse(format!("image {pattern}").as_bytes());
         assert!(!conf.has_errors(), "{}", conf.diagnostics[0].message);
     }
+}
+
+/// Rules that were written for other tools passed in silence: they are valid, but
+/// match nothing, or something else.
+#[test]
+fn warns_about_syntax_of_other_tools() {
+    for (pattern, message, help) in [
+        ("[[:space:]]x", "`[:space:]`", r"`[\s]`"),
+        ("java[[:digit:]]+", "`[:digit:]`", r"`[\d]`"),
+        ("\"^nginx\"", "quotes", "`^nginx`"),
+        ("'^nginx'", "quotes", "`^nginx`"),
+        ("/^nginx/", "slashes", "`^nginx`"),
+        ("/java.*-jar/", "slashes", "`java.*-jar`"),
+        ("^nginx # the web server", "`#`", "`^nginx`"),
+        ("^nginx #", "`#`", "`^nginx`"),
+        ("- nginx", "YAML", "`nginx`"),
+        ("- \"nginx\"", "YAML", "nginx"),
+        ("[\"nginx\", \"apache\"]", "list", "`nginx|apache`"),
+        ("['^nginx', 'httpd']", "list", "`^nginx|httpd`"),
+    ] {
+        let diagnostics = diagnostics(format!("image {pattern}\n").as_bytes());
+        assert_eq!(diagnostics.len(), 1, "{pattern}: {diagnostics:?}");
+        let diagnostic = &diagnostics[0];
+        assert_eq!(diagnostic.severity, Severity::Warning);
+        assert!(diagnostic.message.contains(message), "{pattern}: {diagnostic:?}");
+        assert!(diagnostic.help.contains(help), "{pattern}: {diagnostic:?}");
+    }
+    for pattern in [
+        "/opt/app/",
+        "/usr/",
+        "[:]x",
+        "[a:b]",
+        "x[\"']y",
+        "[\"']",
+        "\"a\" and \"b\"",
+        "-x nginx",
+        "--name=x",
+        "C#",
+        "#no",
+        "x#y",
+        "x #1",
+        "[ #]x",
+        "(?x)a # comment",
+        "a/b/",
+        "[-] x",
+    ] {
+        assert_eq!(diagnostics(format!("image {pattern}\n").as_bytes()), [], "{pattern}");
+    }
+}
+
+#[test]
+fn warns_about_expensive_rules() {
+    for (pattern, message, help) in [
+        (r"\W{3,30}\w{10}\W$", "operations per byte beyond ASCII", "(?a)"),
+        ("[a-cx-z]{12000}$", "operations per byte,", "upper bound"),
+        (r"(a+)+\1$", "300 times `a`", "split nested repeats"),
+        (r"(?=(\d+)+$)\d(?!y)", "300 times `1`", "split nested repeats"),
+    ] {
+        let diagnostics = diagnostics(format!("image {pattern}\n").as_bytes());
+        let is_expensive = |d: &&Diagnostic| d.message.contains("expensive");
+        let expensive: Vec<&Diagnostic> = diagnostics.iter().filter(is_expensive).collect();
+        assert_eq!(expensive.len(), 1, "{pattern}: {diagnostics:?}");
+        assert!(expensive[0].message.contains(message), "{expensive:?}");
+        assert!(expensive[0].help.contains(help), "{expensive:?}");
+    }
+    for pattern in [
+        r"\w+\.\w+",
+        r"java .*-Dapp=\w+ .*-jar \S+\.jar$",
+        r"(?=.*foo)(?=.*bar)",
+        r"python\s(?!.*\b(?:pip|venv)\b)",
+        r#"(['"]).*\1"#,
+        "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",
+    ] {
+        assert_eq!(diagnostics(format!("image {pattern}\n").as_bytes()), [], "{pattern}");
+    }
+}
+
+#[test]
+fn line_breaks_that_prevent_a_match_are_reported() {
+    let conf = Conf::parse(b"a sh -c .*server\nb sh -c\nc sh -c [^z]*server\nd nothing.*\n");
+    let mut coverage = CoverageCheck::new(&conf.rules);
+    coverage.record(b"sh -c cd /srv\nexec server --port 1");
+    let messages: Vec<String> = coverage
+        .diagnostics()
+        .into_iter()
+        .map(|d| format!("{} {} {}; {}", d.line, d.severity, d.message, d.help))
+        .collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with("1 note ") && messages[0].contains("line break"));
+    assert!(messages[0].contains("(?s)"), "{messages:?}");
+    assert!(messages[1].starts_with("4 note ") && messages[1].contains("none of the 1"));
 }

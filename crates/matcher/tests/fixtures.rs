@@ -1,6 +1,6 @@
 //! The config files in fixtures/conf.
 
-use psstat_matcher::{Conf, Severity};
+use psstat_matcher::{Conf, CoverageCheck, Severity};
 
 #[test]
 fn example_has_no_diagnostics() {
@@ -27,6 +27,14 @@ fn example_has_no_diagnostics() {
     ] {
         assert_eq!(images(text.as_bytes()), expected, "{text}");
     }
+    // Its rule for the collector is meant.
+    let mut coverage = CoverageCheck::new(&conf.rules);
+    for text in ["/sbin/init", "bash", "sshd: root@pts/0", "cargo run", "cron", "agetty"] {
+        coverage.record(text.as_bytes());
+    }
+    coverage.record_self(b"/usr/bin/psstat-tcollector");
+    let diagnostics = coverage.diagnostics();
+    assert!(diagnostics.iter().all(|d| d.severity == Severity::Note), "{diagnostics:?}");
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! are not loaded.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
+use psstat_matcher::Severity;
 use psstat_matcher::file::LoadError;
 use psstat_matcher::watcher::{ConfigWatcher, Event, POLL_INTERVAL};
 use psstat_testproc::TempDir;
@@ -220,4 +222,71 @@ fn config_without_rules_then_fixed() {
     // Reported again on request.
     simulation.watcher.reload();
     assert!(matches!(simulation.next(), Event::Unusable(LoadError::NotAFile)));
+}
+
+/// A file that is mounted as such stays the same when it is replaced at its source,
+/// and nothing said so.
+#[test]
+fn file_without_a_name_has_a_warning() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("conf");
+    write(&path, "one");
+    let file = fs::File::open(&path).unwrap();
+    // Leads to the file itself, whatever its name, as a mount does.
+    let link = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let mut simulation = Simulation::new(&link);
+    let warnings = |event: &Event| match event {
+        Event::Loaded(loaded) => loaded.conf.diagnostics.clone(),
+        other => panic!("not loaded: {other:?}"),
+    };
+    assert_eq!(warnings(&simulation.next()), []);
+    write(&dir.join("new"), "two");
+    fs::rename(dir.join("new"), &path).unwrap();
+    let event = simulation.next();
+    assert_eq!(images(&event), ["one"]);
+    let diagnostics = warnings(&event);
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    assert_eq!((diagnostics[0].severity, diagnostics[0].line), (Severity::Warning, 0));
+    assert!(diagnostics[0].message.contains("link count is 0"), "{diagnostics:?}");
+    assert!(diagnostics[0].help.contains("directory"), "{diagnostics:?}");
+    // Once.
+    simulation.expect_no_event();
+    let loaded = psstat_matcher::file::load(&link).unwrap();
+    assert_eq!(loaded.conf.diagnostics, diagnostics);
+}
+
+/// Each event of another file in the directory woke the reader: 27,000 files per
+/// second took 28 % of a core.
+#[cfg(feature = "inotify")]
+#[test]
+fn events_of_other_files_are_read_at_a_limited_rate() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("conf");
+    write(&path, "one");
+    let mut simulation = Simulation::new(&path);
+    simulation.expect_loaded("one");
+    let watcher = &mut simulation.watcher;
+    let mut clock = simulation.clock;
+    let (mut files, mut reads) = (0, 0);
+    // As a caller does that waits for the descriptor and the deadline.
+    let mut run = |watcher: &mut ConfigWatcher, milliseconds: u32| {
+        for _ in 0..milliseconds {
+            clock += Duration::from_millis(1);
+            files += 1;
+            fs::write(dir.join(format!("other{files}")), "").unwrap();
+            let is_due = watcher.deadline().is_none_or(|at| at <= clock);
+            if watcher.fd().is_some() || is_due {
+                reads += 1;
+                if let Some(event) = watcher.poll(clock) {
+                    return (reads, Some(images(&event)));
+                }
+            }
+        }
+        (reads, None)
+    };
+    let (reads, event) = run(watcher, 3_000);
+    assert!(event.is_none() && reads <= 40, "{reads} reads in 3 s: {event:?}");
+    // A change is still loaded within a second.
+    write(&path, "two");
+    assert_eq!(run(watcher, 1_000).1, Some(vec!["two".to_owned()]));
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use psstat_matcher::file::{self, LoadError};
 use psstat_matcher::ownership::check_ownership;
+use psstat_matcher::{Diagnostic, Severity};
 use psstat_sampler::{FDS_PER_PROCESS, RESERVED_FDS};
 use psstat_support::cmdline::{is_collector, is_tcollector};
 use psstat_support::procfs;
@@ -84,6 +85,16 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
             } else {
                 Check::ok(NAME, result)
             }];
+            // Those of lines are for `check`.
+            for diagnostic in loaded
+                .conf
+                .diagnostics
+                .iter()
+                .filter(|one| one.line == 0 && one.severity == Severity::Warning)
+            {
+                let Diagnostic { message, help, .. } = diagnostic;
+                checks.push(Check::warn(NAME, format!("{path}: {message}"), help));
+            }
             for issue in check_ownership(&loaded.stamp, owner) {
                 let help = format!("`chown root {path}; chmod 644 {path}`");
                 checks.push(Check::warn("conf_owner", format!("{path} {issue}"), help));

@@ -23,6 +23,45 @@ pub(super) fn size(node: &Node) -> u64 {
     }
 }
 
+/// An upper bound of the weight of the linear engine's form for ASCII text: its
+/// states, and their ranges and alternatives; saturating.
+pub(super) fn ascii_weight(node: &Node) -> u64 {
+    // A search that is not anchored has states of its own, and so has the whole
+    // pattern as a group.
+    parts_weight(node).saturating_add(16)
+}
+
+fn parts_weight(node: &Node) -> u64 {
+    let sum = |nodes: &[Node]| nodes.iter().map(parts_weight).fold(0, u64::saturating_add);
+    match node {
+        Node::Leaf(leaf) => {
+            let ranges = leaf.set.ranges().iter().take_while(|range| range.0 < 128).count();
+            if ranges == 1 { 1 } else { 1 + ranges as u64 }
+        }
+        Node::Concat(nodes) => sum(nodes),
+        Node::Alternation(nodes) => sum(nodes).saturating_add(2 + nodes.len() as u64),
+        Node::Repeat { node, min, max, .. } => {
+            let times = max.map_or(u64::from(*min) + 1, u64::from);
+            // Each optional iteration is an alternative.
+            let optional = max.map_or(2, |max| u64::from(max - min));
+            let iterations = parts_weight(node).saturating_mul(times.max(1));
+            iterations.saturating_add(4).saturating_add(3 * optional)
+        }
+        Node::Group { node, .. } | Node::Atomic(node) | Node::Lookaround { node, .. } => {
+            parts_weight(node)
+        }
+        Node::Conditional { yes, no, .. } => parts_weight(yes).saturating_add(parts_weight(no)),
+        // `$` before a newline at the end is a repeat.
+        Node::Empty | Node::Assert(_) | Node::Backreference { .. } => 12,
+    }
+}
+
+/// The weight of the linear engine's form for any text, estimated from its
+/// memory: 41 bytes for each operation, for `\w{250}`, `\d{4}` and `.{200}`.
+pub(super) fn unicode_weight(node: &Node) -> u64 {
+    ascii_weight(node).saturating_add(unicode_automaton_size(node) / 41)
+}
+
 /// Estimated memory of the linear engine for text beyond ASCII, in bytes,
 /// derived from measurements: 14 MB for `\w{250}`, 1.3 MB for `\d{250}`, 0.3 MB
 /// for `.{250}`; saturating.

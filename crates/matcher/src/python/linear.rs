@@ -5,14 +5,14 @@
 //! (`(?:[ab]{9000}c|[ab]{8999}d)`), the engine continues without an automaton,
 //! and its time is proportional to the states of the pattern times the text.
 //! Each text therefore has a budget for this product. Above the budget, an
-//! automaton is used that stops if its states exceed its cache.
+//! automaton is used whose work is counted, and which stops at a limit.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use regex::bytes::{Regex, RegexBuilder};
-use regex_automata::hybrid::dfa::{Config, DFA};
-use regex_automata::nfa::thompson::{self, NFA};
+use regex_automata::hybrid::dfa::{Cache, Config, DFA};
+use regex_automata::nfa::thompson::{self, NFA, State};
 use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind};
 
@@ -30,11 +30,16 @@ const NEST_LIMIT: u32 = 1_000;
 
 /// Work budget of all rules per text; at most 0.2 s.
 pub(crate) const MAX_WORK: u64 = 1 << 27;
+/// Work budget of all rules per text for building states of automata whose work
+/// is counted; at most half a second.
+pub(crate) const MAX_BUILD_WORK: u64 = 1 << 27;
+/// A rule that uses this much of it does not use such an automaton again.
+const MAX_BUILD_WORK_RULE: u64 = MAX_BUILD_WORK / 2;
 /// Work up to this amount is not charged.
 const UNMETERED_WORK: u64 = 1 << 16;
-/// With this number of states, the time per state is twice that of a small
-/// pattern, because the states exceed the processor's caches.
-const CACHED_STATES: u64 = 512;
+/// With this weight, the time per state is twice that of a small pattern,
+/// because the states exceed the processor's caches.
+const CACHED_STATES: u64 = 1024;
 
 /// A pattern for the linear engine.
 #[derive(Debug)]
@@ -56,19 +61,19 @@ struct UnicodeAutomaton {
 }
 
 impl Linear {
-    /// `size` is the size of the pattern with repeats written out. `None` if it
-    /// is too large.
+    /// `weight` is an upper bound of the [`weight`] of the form for ASCII text.
+    /// `None` if the pattern is too large.
     pub(super) fn new(
         ascii: &str,
         unicode: Option<String>,
         memory: u64,
-        size: u64,
+        weight: u64,
     ) -> Option<Self> {
         let unicode = unicode.map(|pattern| {
             let has_word_boundary = pattern.contains(r"\b");
             UnicodeAutomaton { pattern, automaton: OnceLock::new(), has_word_boundary, memory }
         });
-        Some(Self { ascii: Automaton::new(ascii, false, Some(size))?, unicode })
+        Some(Self { ascii: Automaton::new(ascii, false, Some(weight))?, unicode })
     }
 
     /// Estimated memory for text beyond ASCII, in bytes.
@@ -96,13 +101,15 @@ impl Linear {
     }
 
     /// Whether it matches; `None` if that cannot be determined within the
-    /// budget. Charges the worst case to `work_left`.
+    /// budget, which is charged: the worst case to `work_left`, or the states
+    /// that were built to `build_left`.
     pub(super) fn is_match(
         &self,
         text: &[u8],
         encoded: &[u8],
         kind: TextKind,
         work_left: &mut u64,
+        build_left: &mut u64,
     ) -> Option<bool> {
         let (automaton, is_encoded) = self.automaton(kind)?;
         let text = if is_encoded { encoded } else { text };
@@ -110,22 +117,29 @@ impl Linear {
         if needed > UNMETERED_WORK {
             match work_left.checked_sub(needed) {
                 Some(left) => *work_left = left,
-                None => return automaton.bounded()?.is_match(text),
+                None => return automaton.counted()?.is_match(text, build_left),
             }
         }
         Some(automaton.regex.is_match(text))
     }
 
-    /// The same with bounded time for every pattern and text.
+    /// The same by the automaton whose work is counted.
     #[cfg(test)]
-    pub(super) fn is_match_bounded(
+    pub(super) fn is_match_counted(
         &self,
         text: &[u8],
         encoded: &[u8],
         kind: TextKind,
+        build_left: &mut u64,
     ) -> Option<bool> {
         let (automaton, is_encoded) = self.automaton(kind)?;
-        automaton.bounded()?.is_match(if is_encoded { encoded } else { text })
+        automaton.counted()?.is_match(if is_encoded { encoded } else { text }, build_left)
+    }
+
+    /// The weight for a kind of text; `None` if there is no automaton for it.
+    #[cfg(test)]
+    pub(super) fn weight(&self, kind: TextKind) -> Option<u64> {
+        self.automaton(kind).map(|(automaton, _)| automaton.weight)
     }
 
     /// The regex that finds the match, and whether it takes the encoded form;
@@ -141,16 +155,15 @@ impl Linear {
 struct Automaton {
     regex: Regex,
     is_unicode: bool,
-    /// Number of NFA states. Each byte of a text costs up to this number of
-    /// operations.
-    states: u64,
+    /// Each byte of a text costs up to this number of operations.
+    weight: u64,
     /// Built for the first text that exceeds the budget.
-    bounded: OnceLock<Option<Bounded>>,
+    counted: OnceLock<Option<Counted>>,
 }
 
 impl Automaton {
-    /// `states` is the number of states, if it is known.
-    fn new(pattern: &str, is_unicode: bool, states: Option<u64>) -> Option<Self> {
+    /// `weight` is an upper bound, if one is known.
+    fn new(pattern: &str, is_unicode: bool, upper_bound: Option<u64>) -> Option<Self> {
         let regex = RegexBuilder::new(pattern)
             .unicode(is_unicode)
             .size_limit(size_limit(is_unicode))
@@ -158,21 +171,21 @@ impl Automaton {
             .nest_limit(NEST_LIMIT)
             .build()
             .ok()?;
-        let states = match states {
-            Some(states) => states,
-            None => nfa(pattern, is_unicode)?.states().len() as u64,
+        let weight = match upper_bound {
+            Some(weight) => weight,
+            None => weight(&nfa(pattern, is_unicode)?),
         };
-        Some(Self { regex, is_unicode, states, bounded: OnceLock::new() })
+        Some(Self { regex, is_unicode, weight, counted: OnceLock::new() })
     }
 
-    fn bounded(&self) -> Option<&Bounded> {
-        let new = || Bounded::new(self.regex.as_str(), self.is_unicode);
-        self.bounded.get_or_init(new).as_ref()
+    fn counted(&self) -> Option<&Counted> {
+        let new = || Counted::new(self.regex.as_str(), self.is_unicode);
+        self.counted.get_or_init(new).as_ref()
     }
 
     /// The worst-case work for a text of this length.
     fn max_work(&self, len: usize) -> u64 {
-        let per_byte = self.states.saturating_mul(1 + self.states / CACHED_STATES);
+        let per_byte = self.weight.saturating_mul(1 + self.weight / CACHED_STATES);
         per_byte.saturating_mul(len as u64)
     }
 }
@@ -188,40 +201,85 @@ fn nfa(pattern: &str, is_unicode: bool) -> Option<NFA> {
     NFA::compiler().configure(config).syntax(syntax).build(pattern).ok()
 }
 
-/// An automaton that stops if its states exceed its cache.
+/// The operations that one byte of a text can cost: each state, and each range of
+/// bytes or alternative of a state, is visited at most once per byte.
+pub(super) fn weight(nfa: &NFA) -> u64 {
+    let weight = |state: &State| match state {
+        State::Sparse(sparse) => sparse.transitions.len(),
+        State::Union { alternates } => alternates.len(),
+        State::BinaryUnion { .. } => 2,
+        _ => 0,
+    };
+    nfa.states().iter().map(|state| 1 + weight(state) as u64).sum()
+}
+
+/// An automaton whose work is counted.
 #[derive(Debug)]
-struct Bounded {
+struct Counted {
     dfa: DFA,
-    /// It has stopped once, and is not used again, because the attempt takes
-    /// time too.
+    weight: u64,
+    /// It has reached its limit once, and is not used again, because the attempt
+    /// takes time too.
     is_disabled: AtomicBool,
 }
 
-impl Bounded {
+impl Counted {
     fn new(pattern: &str, is_unicode: bool) -> Option<Self> {
         let config = Config::new()
             .match_kind(MatchKind::LeftmostFirst)
             .unicode_word_boundary(true)
             .cache_capacity(CACHE_LIMIT)
-            .skip_cache_capacity_check(true)
-            .minimum_cache_clear_count(Some(1))
-            .minimum_bytes_per_state(Some(10));
+            .skip_cache_capacity_check(true);
         let nfa = nfa(pattern, is_unicode)?;
+        let weight = weight(&nfa);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
-        Some(Self { dfa, is_disabled: AtomicBool::new(false) })
+        Some(Self { dfa, weight, is_disabled: AtomicBool::new(false) })
     }
 
-    fn is_match(&self, text: &[u8]) -> Option<bool> {
+    /// Whether it matches. Charges the weight for each transition that is built
+    /// to `build_left`; `None` at its end.
+    fn is_match(&self, text: &[u8], build_left: &mut u64) -> Option<bool> {
         if self.is_disabled.load(Ordering::Relaxed) {
             return None;
         }
-        let mut cache = self.dfa.create_cache();
-        match self.dfa.try_search_fwd(&mut cache, &Input::new(text).earliest(true)) {
-            Ok(end) => Some(end.is_some()),
-            Err(_) => {
-                self.is_disabled.store(true, Ordering::Relaxed);
-                None
-            }
+        let before = *build_left;
+        let result = self.search(text, &mut self.dfa.create_cache(), build_left);
+        if result.is_none() && before - *build_left >= MAX_BUILD_WORK_RULE {
+            self.is_disabled.store(true, Ordering::Relaxed);
         }
+        result
     }
+
+    fn search(&self, text: &[u8], cache: &mut Cache, build_left: &mut u64) -> Option<bool> {
+        let mut charge = || {
+            let left = build_left.checked_sub(self.weight);
+            *build_left = left.unwrap_or(0);
+            left
+        };
+        charge()?;
+        let mut state = self.dfa.start_state_forward(cache, &Input::new(text)).ok()?;
+        for &byte in text {
+            if state.is_tagged() {
+                // Found, or impossible, or a byte for which it is not defined.
+                return if state.is_quit() { None } else { Some(state.is_match()) };
+            }
+            let next = self.dfa.next_state_untagged(cache, state, byte);
+            state = if next.is_unknown() {
+                charge()?;
+                self.dfa.next_state(cache, state, byte).ok()?
+            } else {
+                next
+            };
+        }
+        if state.is_tagged() {
+            return if state.is_quit() { None } else { Some(state.is_match()) };
+        }
+        charge()?;
+        self.dfa.next_eoi_state(cache, state).ok().map(|state| state.is_match())
+    }
+}
+
+#[cfg(test)]
+pub(super) fn nfa_weight(pattern: &str, is_unicode: bool) -> Option<u64> {
+    nfa(pattern, is_unicode).map(|nfa| weight(&nfa))
 }

@@ -31,6 +31,8 @@ mod tables;
 pub(crate) mod text;
 mod token;
 mod translate;
+#[cfg(test)]
+mod work_tests;
 
 use std::ops::Range;
 
@@ -39,7 +41,7 @@ use crate::pattern_error::PatternError;
 pub(crate) use backtrack::BacktrackVm;
 pub use backtrack::StepLimit;
 pub(crate) use containment::LiteralSketch;
-pub(crate) use linear::{MAX_WORK, UNICODE_LIMIT};
+pub(crate) use linear::{MAX_BUILD_WORK, MAX_WORK, UNICODE_LIMIT};
 
 use linear::Linear;
 use program::Program;
@@ -67,6 +69,9 @@ pub(crate) struct Budget {
     pub(crate) steps: u64,
     /// Worst-case work of the linear engine; initially [`MAX_WORK`].
     pub(crate) work_left: u64,
+    /// Work of the linear engine's counted automata; initially
+    /// [`MAX_BUILD_WORK`].
+    pub(crate) build_left: u64,
 }
 
 /// A compiled pattern.
@@ -80,6 +85,8 @@ pub(crate) struct Pattern {
     can_be_empty: bool,
     always_matches: bool,
     size: u64,
+    /// Operations per byte of the linear engine, of ASCII text and of any text.
+    weights: [u64; 2],
 }
 
 impl Pattern {
@@ -104,7 +111,8 @@ impl Pattern {
             let memory = analysis::unicode_automaton_size(&node);
             let is_small = memory <= UNICODE_LIMIT;
             let unicode = is_small.then(|| translate(&node, Target::Unicode)).flatten();
-            linear = Some(Linear::new(&ascii, unicode, memory, size).ok_or_else(too_large)?);
+            let weight = analysis::ascii_weight(&node);
+            linear = Some(Linear::new(&ascii, unicode, memory, weight).ok_or_else(too_large)?);
         }
         Ok(Self {
             literal: literals::longest_literal(&node),
@@ -113,6 +121,7 @@ impl Pattern {
             always_matches: analysis::always_matches(&node),
             program: Program::new(&node, parsed.groups),
             size: if linear.is_some() { size } else { 0 },
+            weights: [analysis::ascii_weight(&node), analysis::unicode_weight(&node)],
             linear,
         })
     }
@@ -126,7 +135,8 @@ impl Pattern {
     ) -> Result<bool, StepLimit> {
         let Text { bytes, utf8_form, kind } = text;
         let linear = self.linear.as_ref();
-        match linear.and_then(|l| l.is_match(bytes, utf8_form, kind, &mut budget.work_left)) {
+        let Budget { work_left, build_left, .. } = budget;
+        match linear.and_then(|l| l.is_match(bytes, utf8_form, kind, work_left, build_left)) {
             Some(is_match) => Ok(is_match),
             None => vm.find(&self.program, bytes, &mut budget.steps).map(|m| m.is_some()),
         }
@@ -160,6 +170,17 @@ impl Pattern {
         // is known.
         let end = vm.find_at(&self.program, text, range.start, steps);
         Ok(Some(range.start..end.ok().flatten().unwrap_or(range.end)))
+    }
+
+    /// Whether the backtracking engine exceeds this number of steps on a text, which
+    /// are charged.
+    pub(crate) fn exceeds_steps(&self, text: &[u8], steps: &mut u64) -> bool {
+        BacktrackVm::default().find(&self.program, text, steps).is_err()
+    }
+
+    /// Operations per byte of the linear engine: of ASCII text, and of any text.
+    pub(crate) fn weights(&self) -> [u64; 2] {
+        self.weights
     }
 
     /// A literal that every match contains; can be empty.

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
 use rustix::io::Errno;
 
-use super::InotifyLimit;
 use super::path_walk::walk;
+use super::{EventSummary, InotifyLimit};
 
 /// Buffer size in bytes, enough for several hundred events per read.
 const BUFFER_SIZE: usize = 16 << 10;
@@ -74,12 +74,12 @@ impl Watch {
         self.being_written
     }
 
-    /// Reads all pending events; returns whether one of them affects the path.
-    pub(crate) fn read_events(&mut self) -> bool {
-        let mut is_affected = false;
+    /// Reads all pending events.
+    pub(crate) fn read_events(&mut self) -> EventSummary {
+        let mut summary = EventSummary::default();
         let mut buffer = [0; BUFFER_SIZE];
         for _ in 0..MAX_READS {
-            let Some(inotify) = &mut self.inotify else { return is_affected };
+            let Some(inotify) = &mut self.inotify else { return summary };
             match inotify.read_events(&mut buffer) {
                 Ok(events) => {
                     for event in events {
@@ -89,20 +89,22 @@ impl Watch {
                         } else if is_file && event.mask.contains(EventMask::CLOSE_WRITE) {
                             self.being_written = false;
                         }
-                        is_affected |= is_file || is_relevant(&self.directories, &event);
+                        summary.any = true;
+                        summary.overflow |= event.mask.contains(EventMask::Q_OVERFLOW);
+                        summary.affected |= is_file || is_relevant(&self.directories, &event);
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return is_affected,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return summary,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     // An unreadable descriptor would wake its poller
                     // indefinitely. The next update requests a new one.
                     self.remove_watches();
-                    return true;
+                    return EventSummary { any: true, affected: true, overflow: true };
                 }
             }
         }
-        is_affected
+        summary
     }
 
     /// The kernel limit that prevented some of the watches.
@@ -251,9 +253,6 @@ fn file_mask() -> WatchMask {
 /// Whether an event of a directory affects the path. Unrelated files in the
 /// same directories produce events too.
 fn is_relevant(directories: &[WatchEntry], event: &inotify::Event<&OsStr>) -> bool {
-    if event.mask.contains(EventMask::Q_OVERFLOW) {
-        return true;
-    }
     let Some(entry) = directories.iter().find(|w| w.descriptor.as_ref() == Some(&event.wd)) else {
         // Left over from a watch that was removed.
         return false;

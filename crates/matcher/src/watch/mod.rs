@@ -12,6 +12,17 @@ pub(crate) use inotify::Watch;
 #[cfg(not(feature = "inotify"))]
 pub(crate) use noop::Watch;
 
+/// The pending events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventSummary {
+    /// There were some.
+    pub(crate) any: bool,
+    /// One of them affects the path.
+    pub(crate) affected: bool,
+    /// Some were lost, because there were too many.
+    pub(crate) overflow: bool,
+}
+
 /// The kernel limit that prevents complete change notification.
 ///
 /// [`Display`](fmt::Display) names the setting to raise.
@@ -52,8 +63,8 @@ mod noop {
         pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
             None
         }
-        pub(crate) fn read_events(&mut self) -> bool {
-            false
+        pub(crate) fn read_events(&mut self) -> super::EventSummary {
+            super::EventSummary::default()
         }
         pub(crate) fn update_watches(&mut self, _changed: bool) {}
         pub(crate) fn is_active(&self, _inode: Option<(u64, u64)>) -> bool {
