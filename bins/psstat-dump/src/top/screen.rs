@@ -27,12 +27,16 @@ use psstat_support::failpoint;
 /// Interval for checking signals and new windows.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Columns and lines that are drawn at most. No screen shows more, and the memory of the view is
+/// proportional to them: a terminal can report up to 65,535 of each.
+const MAX_SIZE: (u16, u16) = (1000, 400);
+
 /// The terminal, which is restored on drop.
 struct Screen {
     /// Its destructor panics if neither the terminal nor stderr can be written.
     terminal: ManuallyDrop<DefaultTerminal>,
-    /// The terminal reports no size.
-    has_fallback_size: bool,
+    /// Columns and lines that are drawn.
+    size: (u16, u16),
 }
 
 /// The panic message of the measuring thread.
@@ -45,8 +49,10 @@ impl Screen {
     /// Sets up the terminal. A panic restores it before the message is printed;
     /// the message of the measuring thread is printed after it is restored.
     fn enter() -> io::Result<Screen> {
-        let terminal = ratatui::try_init()?;
-        let mut screen = Screen { terminal: ManuallyDrop::new(terminal), has_fallback_size: false };
+        let size = drawn_size();
+        let terminal = ManuallyDrop::new(ratatui::try_init_with_options(fixed(size))?);
+        let mut screen = Screen { terminal, size };
+        execute!(io::stdout(), terminal::EnterAlternateScreen)?;
         screen.redraw()?;
         let restore = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -69,31 +75,22 @@ impl Screen {
         self.redraw()
     }
 
-    /// Redraws the complete screen in the size that the terminal reports, or in a
-    /// default size if it reports none.
+    /// Redraws the complete screen in the current size.
     fn redraw(&mut self) -> io::Result<()> {
-        self.has_fallback_size = !reports_size();
-        let viewport = if self.has_fallback_size {
-            let (columns, lines) = fallback_size();
-            Viewport::Fixed(Rect::new(0, 0, columns, lines))
-        } else {
-            Viewport::Fullscreen
-        };
+        self.size = drawn_size();
         // The new terminal assumes an empty screen.
         let mut stdout = io::stdout();
         execute!(stdout, terminal::Clear(terminal::ClearType::All))?;
         let backend = CrosstermBackend::new(stdout);
-        let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+        let terminal = Terminal::with_options(backend, fixed(self.size))?;
         let before = std::mem::replace(&mut self.terminal, ManuallyDrop::new(terminal));
         drop(ManuallyDrop::into_inner(before));
         Ok(())
     }
 
-    /// Adopts the size of a terminal that reported none at first. A full-screen viewport
-    /// follows the size by itself; a fixed one would miss a change that came before the
-    /// first event was read.
+    /// Adopts the current size, also that of a change before the first event was read.
     fn adopt_size(&mut self) -> io::Result<()> {
-        if self.has_fallback_size && reports_size() { self.redraw() } else { Ok(()) }
+        if self.size == drawn_size() { Ok(()) } else { self.redraw() }
     }
 
     /// Restores the terminal and stops this program, as ctrl-z does. Returns when
@@ -106,8 +103,16 @@ impl Screen {
     }
 }
 
-fn reports_size() -> bool {
-    terminal::size().is_ok_and(|(columns, lines)| columns > 0 && lines > 0)
+/// The size that the terminal reports, or a default if it reports none, up to [`MAX_SIZE`].
+fn drawn_size() -> (u16, u16) {
+    let reported = terminal::size().ok().filter(|(columns, lines)| *columns > 0 && *lines > 0);
+    let (columns, lines) = reported.unwrap_or_else(fallback_size);
+    (columns.min(MAX_SIZE.0), lines.min(MAX_SIZE.1))
+}
+
+/// A viewport of this size. A full-screen one would follow the reported size without a limit.
+fn fixed((columns, lines): (u16, u16)) -> TerminalOptions {
+    TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, columns, lines)) }
 }
 
 /// Whether the terminal has been closed. Without a SIGHUP, reading it would
@@ -147,6 +152,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
     let windows = measure(measurer)?;
     let mut screen = Screen::enter()?;
     let mut app = App::new(proc);
+    screen.adopt_size()?;
     screen.terminal.draw(|frame| view::draw(frame, &mut app))?;
     while !terminated.load(Ordering::Relaxed) && !is_hung_up() {
         let mut changed = false;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use psstat_testproc::terminal::{SIZE, Terminal};
 use psstat_testproc::{Config, TIMEOUT, TempDir, TestProcess, oracle};
 use rustix::process::Signal;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::run::{command, run, stderr, terminal, unique};
 
@@ -148,6 +148,31 @@ fn terminal_without_a_size() {
         let is_narrow = lines.iter().all(|line| line.chars().count() <= 50);
         screen.contains("IMAGE") && is_narrow && last_line(screen, 50, 12)
     });
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
+/// The view used to allocate memory for all cells that a terminal reports: 2.3 GB for these.
+#[test]
+fn memory_is_bounded_on_a_huge_terminal() {
+    const MAX_KB: u64 = 100_000;
+    let args = ["top", "--no-conf", "--interval", "0.2"];
+    let peak_kb = |top: &Terminal| {
+        let peak = oracle::status_field(top.child.id(), "VmHWM").unwrap();
+        peak.trim_end_matches(" kB").trim().parse::<u64>().unwrap()
+    };
+    let mut top = Terminal::start(command(&args), (5000, 5000));
+    top.wait_for("RCHAR/S");
+    assert!(peak_kb(&top) < MAX_KB, "{}", peak_kb(&top));
+    // It follows a change to another size and back.
+    for size in [SIZE, (u16::MAX, u16::MAX)] {
+        top.clear();
+        let winsize = Winsize { ws_row: size.1, ws_col: size.0, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&top.master, winsize).unwrap();
+        top.signal(Signal::WINCH);
+        top.wait_for("RCHAR/S");
+        assert!(peak_kb(&top) < MAX_KB, "{size:?}: {}", peak_kb(&top));
+    }
     top.press("q");
     assert_eq!(top.wait(), Some(0));
 }
