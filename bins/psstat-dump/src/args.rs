@@ -125,7 +125,8 @@ pub enum Format {
 pub struct ConfArgs {
     /// The config file with the rules
     ///
-    /// Default: /CLASS/shared/conf/psstat.conf if it exists.
+    /// Default: PSSTAT_CONF of the collector's options in /etc/default/psstat, or
+    /// /CLASS/shared/conf/psstat.conf if that exists.
     #[arg(long, global = true, value_name = "PATH", env = "PSSTAT_CONF")]
     pub conf: Option<PathBuf>,
     /// Use the config file /NAME/shared/conf/psstat.conf
@@ -205,6 +206,9 @@ pub struct ExplainArgs {
     /// Use this regex instead of a config file, as the image `match`
     #[arg(short = 'e', long = "regex", value_name = "REGEX")]
     pub patterns: Vec<String>,
+    /// With -e and --rule, include the processes that run psstat-dump, such as sudo
+    #[arg(long, requires = "patterns")]
+    pub ancestors: bool,
 }
 
 /// Arguments of `doctor`.
@@ -213,9 +217,9 @@ pub struct DoctorArgs {
     /// Do not check the config file
     #[arg(long)]
     pub no_conf: bool,
-    /// Expected owner of the config file, besides root and this user
-    #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
-    pub conf_owner: String,
+    /// Expected owner of the config file, besides root and this user [default: appsc]
+    #[arg(long, value_name = "USER", env = "PSSTAT_CONF_OWNER")]
+    pub conf_owner: Option<String>,
 }
 
 /// Arguments of `capture`.
@@ -265,9 +269,9 @@ pub struct CheckArgs {
     /// The config file [default: from --conf or --class]
     #[arg(value_name = "CONF")]
     pub path: Option<PathBuf>,
-    /// Expected owner of the config file, besides root and this user
-    #[arg(long, value_name = "USER", default_value = "appsc", env = "PSSTAT_CONF_OWNER")]
-    pub conf_owner: String,
+    /// Expected owner of the config file, besides root and this user [default: appsc]
+    #[arg(long, value_name = "USER", env = "PSSTAT_CONF_OWNER")]
+    pub conf_owner: Option<String>,
 }
 
 /// Parses a process id.

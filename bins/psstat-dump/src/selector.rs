@@ -60,7 +60,7 @@ impl Selector {
     pub fn new(source: Source, include: &[ImageName], proc: &Path, ancestors: bool) -> Selector {
         let mut excluded: Vec<u32> = self_pid(proc).into_iter().collect();
         if matches!(source, Source::Regex(_)) && !ancestors {
-            excluded.extend(excluded.first().map(|pid| callers(proc, *pid)).unwrap_or_default());
+            excluded.extend(callers_of_self(proc));
         }
         let include: Vec<String> = include.iter().map(ToString::to_string).collect();
         let mut selector = Selector {
@@ -191,6 +191,12 @@ pub(crate) fn self_pid(proc: &Path) -> Option<u32> {
         return None;
     }
     std::fs::read_link(proc.join("self")).ok()?.to_str()?.parse().ok()
+}
+
+/// The processes that run this one, for patterns of the command line, which their command lines
+/// contain as well.
+pub(crate) fn callers_of_self(proc: &Path) -> Vec<u32> {
+    self_pid(proc).map(|pid| callers(proc, pid)).unwrap_or_default()
 }
 
 /// The processes that run this one: `sudo`, `timeout`, `sh -c`. Their command

@@ -190,19 +190,33 @@ impl Schedule {
 }
 
 /// Logs the fast paths in use.
-pub(crate) fn log_fast_paths(sampler: &Sampler) {
+pub(crate) fn log_fast_paths(sampler: &mut Sampler) {
+    let sockets = sockets_from(sampler.probe_sock_diag());
     let fast = sampler.fast_paths();
     let source = |fast: bool, yes: &'static str, no: &'static str| if fast { yes } else { no };
     log::line(&format!(
-        "debug: CPU from {}, fd counts from {}, thread counts from {}, sockets from {}, processes from {}, socket tables {}; up to {} fds are kept open",
+        "debug: CPU from {}, fd counts from {}, thread counts from {}, sockets from {sockets}, processes from {}, socket tables {}; up to {} fds are kept open",
         source(fast.cpu_clock, "the CPU clock (nanoseconds)", "stat (ticks)"),
         source(fast.fd_count_from_size, "the size of fd", "listings of fd"),
         source(fast.thread_count_from_links, "the links of task", "stat"),
-        source(fast.sock_diag, "sock_diag", "the text tables"),
         source(fast.partial_listing, "partial listings of /proc", "full listings of /proc"),
         source(fast.socket_counters, "where counters changed", "in every cycle"),
         sampler.descriptor_budget(),
     ));
+}
+
+/// How the tables of sockets are read. `works`: by sock_diag, per protocol.
+fn sockets_from(works: [(&str, bool); 3]) -> String {
+    let of = |netlink: bool| -> Vec<&str> {
+        works.iter().filter(|(_, works)| *works == netlink).map(|(name, _)| *name).collect()
+    };
+    match (of(true), of(false)) {
+        (_, text) if text.is_empty() => "sock_diag".to_owned(),
+        (netlink, _) if netlink.is_empty() => "the text tables".to_owned(),
+        (netlink, text) => {
+            format!("sock_diag ({}) and the text tables ({})", netlink.join(" "), text.join(" "))
+        }
+    }
 }
 
 /// Logs that values are absent because the kernel lacks the files that contain them.
@@ -224,6 +238,15 @@ fn missing_files_message(files: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn socket_tables_in_use() {
+        let from = |tcp, udp, unix| sockets_from([("tcp", tcp), ("udp", udp), ("unix", unix)]);
+        assert_eq!(from(true, true, true), "sock_diag");
+        assert_eq!(from(false, false, false), "the text tables");
+        assert_eq!(from(false, true, false), "sock_diag (udp) and the text tables (tcp unix)");
+    }
+
     use psstat_sampler::PerFile;
     use std::collections::HashSet;
     use std::time::Duration;

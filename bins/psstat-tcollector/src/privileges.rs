@@ -1,8 +1,10 @@
 //! Reduces priority and privileges of the collector to what it needs.
 
+use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use psstat_support::{procfs, user_namespace};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -96,6 +98,9 @@ pub(crate) struct Capabilities {
     pub(crate) sys_ptrace: bool,
     /// `CAP_DAC_READ_SEARCH`: directories and config files with restricted permissions.
     pub(crate) dac_read_search: bool,
+    /// The capabilities are those of a user namespace that does not contain the processes:
+    /// they give no access, and count as not held.
+    pub(crate) is_other_namespace: bool,
 }
 
 impl Capabilities {
@@ -106,14 +111,30 @@ impl Capabilities {
         Capabilities {
             sys_ptrace: has(CapabilitySet::SYS_PTRACE),
             dac_read_search: has(CapabilitySet::DAC_READ_SEARCH),
+            is_other_namespace: false,
+        }
+    }
+
+    /// Those of the calling thread towards the processes of this procfs.
+    pub(crate) fn towards(proc: &Path) -> Capabilities {
+        let is_other_namespace = procfs::is_procfs(proc).unwrap_or(false)
+            && !user_namespace::covers_processes(Path::new("/proc/self"), proc);
+        if is_other_namespace {
+            Capabilities { is_other_namespace, ..Capabilities::default() }
+        } else {
+            Capabilities::now()
         }
     }
 
     /// A description for the log.
     pub(crate) fn describe(self) -> String {
         let with = |held: bool| if held { "with" } else { "without" };
+        let namespace = match self.is_other_namespace {
+            true => "; its user namespace does not contain the processes",
+            false => "",
+        };
         format!(
-            "runs {} CAP_SYS_PTRACE, {} CAP_DAC_READ_SEARCH",
+            "runs {} CAP_SYS_PTRACE, {} CAP_DAC_READ_SEARCH{namespace}",
             with(self.sys_ptrace),
             with(self.dac_read_search)
         )

@@ -42,7 +42,7 @@ pub fn run(settings: Settings) -> u8 {
     };
     failpoint::hit("panic:start");
     privileges::raise_fd_limit();
-    let capabilities = Capabilities::now();
+    let capabilities = Capabilities::towards(&settings.proc);
     if settings.debug {
         log::line(&format!("debug: {}", capabilities.describe()));
     }
@@ -52,7 +52,7 @@ pub fn run(settings: Settings) -> u8 {
         fast_paths: FastPaths::ALL,
         ..Options::default()
     };
-    let sampler = match Sampler::new(options.clone()) {
+    let mut sampler = match Sampler::new(options.clone()) {
         Ok(sampler) => sampler,
         Err(error) => {
             let is_usage_error = settings.proc_is_explicit && is_bad_path(&error);
@@ -71,7 +71,7 @@ pub fn run(settings: Settings) -> u8 {
     }
     log_missing_files(&sampler);
     if settings.debug {
-        log_fast_paths(&sampler);
+        log_fast_paths(&mut sampler);
     }
     let conf = match Conf::new(settings.conf.clone(), settings.conf_is_explicit, owner) {
         Ok(conf) => conf,

@@ -10,3 +10,4 @@ pub mod escape;
 pub mod failpoint;
 pub mod procfs;
 pub mod startup;
+pub mod user_namespace;

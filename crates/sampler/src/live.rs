@@ -75,6 +75,11 @@ impl LiveSource {
         FastPaths { sock_diag: self.tables.uses_sock_diag(), ..self.procfs.fast }
     }
 
+    /// Tries sock_diag for each protocol, and returns for which it works.
+    pub(crate) fn probe_sock_diag(&mut self) -> [bool; 3] {
+        self.tables.probe_sock_diag()
+    }
+
     /// The files of a process that this kernel does not have.
     pub(crate) fn missing_files(&self) -> &[&'static str] {
         &self.procfs.missing

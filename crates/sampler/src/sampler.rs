@@ -109,6 +109,15 @@ impl Sampler {
         self.source.fast_paths()
     }
 
+    /// Tries to read the sockets of each protocol (`tcp`, `udp`, `unix`) by netlink, and returns
+    /// for which it works. The others are read from text tables. A kernel can lack the support for
+    /// some protocols, which shows only when it is used; from then on
+    /// [`fast_paths`](Self::fast_paths) reports it as well.
+    pub fn probe_sock_diag(&mut self) -> [(&'static str, bool); 3] {
+        let [tcp, udp, unix] = self.source.probe_sock_diag();
+        [("tcp", tcp), ("udp", udp), ("unix", unix)]
+    }
+
     /// The files of a process that this kernel does not have, such as `io` without
     /// `CONFIG_TASK_IO_ACCOUNTING`. Their values are absent, and every process counts under
     /// [`Health::denied`](crate::Health::denied), except that without `ns/net` all processes

@@ -51,19 +51,18 @@ pub(super) fn run(
     conf_args: &ConfArgs,
     args: &CheckArgs,
 ) -> Result<Outcome, Error> {
-    let path = match &args.path {
-        Some(path) => path.clone(),
-        None => conf::locate(conf_args).path,
-    };
+    let located = conf::locate(conf_args);
+    let path = args.path.clone().unwrap_or_else(|| located.path.clone());
     let name = conf::display(&path);
     let mut diagnostics = Vec::new();
     let of_lines = |list: &[Diagnostic]| -> Vec<FileDiagnostic> {
         list.iter().map(|diagnostic| of_line(diagnostic, &name)).collect()
     };
+    let owner = conf::owner(args.conf_owner.as_deref());
     let rules = match file::load(&path) {
         Ok(loaded) => {
             diagnostics.extend(of_lines(&loaded.conf.diagnostics));
-            for issue in check_ownership(&loaded.stamp, &args.conf_owner) {
+            for issue in check_ownership(&loaded.stamp, &owner) {
                 diagnostics.push(of_file("warning", &name, &issue.to_string()));
             }
             loaded.conf.rules
@@ -73,7 +72,13 @@ pub(super) fn run(
             diagnostics.push(of_file("error", &name, &LoadError::NoRule(Vec::new()).to_string()));
             Rules::default()
         }
-        Err(reason) => return Err(Error::Usage(format!("{name} {reason}"))),
+        Err(reason) if args.path.is_some() => {
+            return Err(Error::Usage(format!("{name} {reason}")));
+        }
+        Err(reason) => {
+            let (file, options) = (located.describe(), located.options());
+            return Err(Error::Usage(format!("{file} {reason}; {options}")));
+        }
     };
     let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == "error");
     let command_lines = measure::command_lines(&global.proc)?;

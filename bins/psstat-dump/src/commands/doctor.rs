@@ -16,7 +16,8 @@ pub(super) fn run(
     args: &DoctorArgs,
 ) -> Result<Outcome, Error> {
     let location = (!args.no_conf).then(|| conf::locate(conf_args));
-    let checks = doctor::run_checks(&global.proc, location.as_ref(), &args.conf_owner)?;
+    let owner = conf::owner(args.conf_owner.as_deref());
+    let checks = doctor::run_checks(&global.proc, location.as_ref(), &owner)?;
     let bytes = match global.format() {
         Format::Text => text(&checks, Paint::new(global.color)).into_bytes(),
         Format::Csv => as_csv(&checks).into_bytes(),

@@ -4,7 +4,7 @@ use psstat_matcher::PatternError;
 use psstat_matcher::file::{self, LoadError};
 
 use crate::args::ConfArgs;
-use crate::conf;
+use crate::conf::{self, Origin};
 use crate::exit::Error;
 use crate::selector::{self, Source};
 use crate::table::units;
@@ -34,19 +34,24 @@ pub(super) fn load(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<S
                 terminal::eprint_line(&format!(
                     "psstat-dump: {path}: {count}; run `psstat-dump check {path}` to see them"
                 ));
-            } else if !location.explicit {
-                terminal::hint(&format!("images from {path}; use --no-conf for executable names"));
+            } else if !matches!(location.origin, Origin::Conf | Origin::Class) {
+                let file = location.describe();
+                terminal::hint(&format!("images from {file}; use --no-conf for executable names"));
             }
             Ok(Source::Conf { path: location.path, rules: loaded.conf.rules })
         }
         Err(LoadError::Unreadable(error))
-            if !location.explicit && error.kind() == std::io::ErrorKind::NotFound =>
+            if !location.is_explicit() && error.kind() == std::io::ErrorKind::NotFound =>
         {
             Ok(Source::Executable)
         }
         Err(reason) => {
-            let hint = if location.explicit { "" } else { "; use --no-conf to ignore it" };
-            Err(Error::Usage(format!("{path} {reason}{hint}")))
+            let no_conf = match location.origin {
+                Origin::Conf | Origin::Class => "",
+                Origin::Defaults | Origin::Host => ", or --no-conf to ignore it",
+            };
+            let (file, options) = (location.describe(), location.options());
+            Err(Error::Usage(format!("{file} {reason}; {options}{no_conf}")))
         }
     }
 }

@@ -5,56 +5,94 @@ use std::path::Path;
 
 use psstat_proc_parse::Status;
 use psstat_support::cmdline::is_collector;
+use psstat_support::user_namespace::covers_processes;
 
 use super::Check;
+use super::kernel::self_dir;
+use crate::measure;
 use crate::process_report::capability_names;
 
 /// `CAP_SYS_PTRACE`, which allows reading other users' processes.
 const SYS_PTRACE: u64 = 1 << 19;
 /// `CAP_DAC_READ_SEARCH` and `CAP_SYS_PTRACE`, which the collector keeps.
 const NEEDED: u64 = 1 << 2 | SYS_PTRACE;
+/// The help for capabilities that apply to other processes.
+const OTHER_NAMESPACE: &str = "run it in the user namespace of the processes: on the host, \
+                               outside of `unshare --user` and rootless containers";
+
+/// The effective capabilities of a process.
+#[derive(Clone, Copy)]
+struct Effective {
+    set: u64,
+    /// They apply to the processes of the procfs. Those of another user namespace do not.
+    covers: bool,
+}
 
 /// Whether this program may read other users' processes.
 pub(super) fn may_trace(proc: &Path) -> bool {
-    effective(&proc.join("self")).is_some_and(|set| set & SYS_PTRACE == SYS_PTRACE)
+    effective(&self_dir(proc), proc)
+        .is_some_and(|effective| effective.covers && effective.set & SYS_PTRACE == SYS_PTRACE)
+}
+
+/// Whether the capabilities of this program are those of a user namespace without the processes.
+pub(super) fn is_in_other_namespace(proc: &Path) -> bool {
+    effective(&self_dir(proc), proc).is_some_and(|effective| !effective.covers)
 }
 
 /// One check for this program and one per running collector.
 pub(super) fn capabilities(proc: &Path, command_lines: &BTreeMap<u32, Vec<u8>>) -> Vec<Check> {
-    let this = effective(&proc.join("self")).map(|set| Check::ok("capabilities", describe(set)));
+    let this = effective(&self_dir(proc), proc).map(of_self);
     let collectors = command_lines.iter().filter(|(_, text)| is_collector(text));
     let collectors = collectors.filter_map(|(pid, _)| {
         let process = proc.join(pid.to_string());
-        Some(of_collector(*pid, effective(&process)?, is_root(&process)))
+        Some(of_collector(*pid, effective(&process, proc)?, is_root(&process)))
     });
     this.into_iter().chain(collectors).collect()
 }
 
-fn of_collector(pid: u32, set: u64, is_root: bool) -> Check {
-    const NAME: &str = "collector_capabilities";
-    let result = format!("process {pid}: {}", describe(set));
-    if set & NEEDED == NEEDED {
-        return Check::ok(NAME, result);
+fn of_self(effective: Effective) -> Check {
+    const NAME: &str = "capabilities";
+    if effective.set != 0 && !effective.covers {
+        return Check::warn(NAME, describe(effective), OTHER_NAMESPACE);
     }
-    let help = if is_root {
-        "give its container or service CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (`docker run \
-         --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH`, CapabilityBoundingSet= in the unit); \
-         without them it only measures its own user's processes"
-    } else {
-        "start it as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the program; \
-         without them it only measures its own user's processes"
-    };
-    Check::warn(NAME, result, help)
+    Check::ok(NAME, describe(effective))
 }
 
-fn describe(set: u64) -> String {
-    format!("effective: {}", capability_names(set))
+fn of_collector(pid: u32, effective: Effective, is_root: bool) -> Check {
+    const NAME: &str = "collector_capabilities";
+    let result = format!("process {pid}: {}", describe(effective));
+    if effective.set & NEEDED != NEEDED {
+        let help = if is_root {
+            "give its container or service CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (`docker run \
+             --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH`, CapabilityBoundingSet= in the unit); \
+             without them it only measures its own user's processes"
+        } else {
+            "start it as root, or `setcap cap_sys_ptrace,cap_dac_read_search=ep` on the program; \
+             without them it only measures its own user's processes"
+        };
+        return Check::warn(NAME, result, help);
+    }
+    if !effective.covers {
+        return Check::warn(NAME, result, OTHER_NAMESPACE);
+    }
+    Check::ok(NAME, result)
+}
+
+fn describe(effective: Effective) -> String {
+    let names = capability_names(effective.set);
+    let namespace = match effective.set != 0 && !effective.covers {
+        true => ", in a user namespace without these processes: no access to them",
+        false => "",
+    };
+    format!("effective: {names}{namespace}")
 }
 
 /// `CapEff` of `/proc/PID/status`, which is world-readable.
-fn effective(process: &Path) -> Option<u64> {
+fn effective(process: &Path, proc: &Path) -> Option<Effective> {
     let status = std::fs::read(process.join("status")).ok()?;
-    Status::parse(&status).ok()?.cap_eff
+    let set = Status::parse(&status).ok()?.cap_eff?;
+    let covers = measure::is_capture(proc) || covers_processes(process, proc);
+    Some(Effective { set, covers })
 }
 
 /// Whether the effective user of a process is root.
@@ -71,16 +109,27 @@ mod tests {
 
     #[test]
     fn collector_with_both_capabilities_is_ok() {
-        let check = of_collector(7, NEEDED, true);
+        let held = |set| Effective { set, covers: true };
+        let check = of_collector(7, held(NEEDED), true);
         assert_eq!(check.result, "process 7: effective: dac_read_search sys_ptrace");
         assert_eq!(check.status, Status::Ok);
         for set in [0, 1 << 2, 1 << 19] {
-            let check = of_collector(7, set, false);
+            let check = of_collector(7, held(set), false);
             assert_eq!(check.status, Status::Warn);
             assert!(check.help.unwrap().contains("setcap"));
             // Root is not advised to become root.
-            let help = of_collector(7, set, true).help.unwrap();
+            let help = of_collector(7, held(set), true).help.unwrap();
             assert!(help.contains("--cap-add") && !help.contains("as root"), "{help}");
         }
+    }
+
+    #[test]
+    fn capabilities_of_another_user_namespace_give_no_access() {
+        let other = Effective { set: NEEDED, covers: false };
+        for check in [of_self(other), of_collector(7, other, true)] {
+            assert_eq!(check.status, Status::Warn);
+            assert!(check.result.contains("user namespace without these processes"), "{check:?}");
+        }
+        assert_eq!(of_self(Effective { set: 0, covers: false }).result, "effective: none");
     }
 }

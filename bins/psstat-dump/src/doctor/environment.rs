@@ -73,11 +73,12 @@ pub(super) fn inotify() -> Check {
 pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
     const NAME: &str = "conf";
     let path = conf::display(&location.path);
+    let file = location.describe();
     let help = format!("run `psstat-dump check {path}`");
     match file::load(&location.path) {
         Ok(loaded) => {
             let (rules, images) = (&loaded.conf.rules.rules(), loaded.conf.rules.images().len());
-            let result = format!("{path}: {} rules for {images} images", rules.len());
+            let result = format!("{file}: {} rules for {images} images", rules.len());
             let mut checks = vec![if loaded.conf.has_errors() {
                 let count = loaded.conf.diagnostics.len() as u64;
                 let count = units::count(count, "diagnostic", "diagnostics");
@@ -101,13 +102,20 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
             }
             checks
         }
-        Err(LoadError::Unreadable(error))
-            if !location.explicit && error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            let result = format!("{path} does not exist; the collector has nothing to collect");
-            vec![Check::warn(NAME, result, "create it, with lines `imagename<white space>regex`")]
+        Err(LoadError::Unreadable(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            let result = format!("{file} does not exist; the collector has nothing to collect");
+            let help = format!(
+                "create it, with lines `imagename<white space>regex`; if the file is another one, \
+                 {}",
+                location.options()
+            );
+            vec![if location.is_explicit() {
+                Check::fail(NAME, result, help)
+            } else {
+                Check::warn(NAME, result, help)
+            }]
         }
-        Err(reason) => vec![Check::fail(NAME, format!("{path} {reason}"), help)],
+        Err(reason) => vec![Check::fail(NAME, format!("{file} {reason}"), help)],
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use psstat_support::procfs;
 
 use super::Check;
-use super::capabilities::may_trace;
+use super::capabilities::{is_in_other_namespace, may_trace};
 use crate::process_report::{Files, ReadError};
 
 /// The files, the values that depend on each, and how each is accessed.
@@ -25,16 +25,37 @@ enum Access {
 }
 
 /// Number of processes with a file, and of files that cannot be read.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Tally {
     present: usize,
     denied: usize,
     failed: usize,
+    /// The first processes whose file cannot be read.
+    unread: Vec<u32>,
+}
+
+/// Number of processes that are named.
+const MAX_NAMED: usize = 3;
+
+impl Tally {
+    /// Whether only a few processes are unreadable: a single one of hundreds is not a failure.
+    fn is_minor(&self) -> bool {
+        (self.denied + self.failed).saturating_mul(10) <= self.present
+    }
+
+    /// The processes whose file cannot be read.
+    fn pids(&self) -> String {
+        let pids: Vec<String> = self.unread.iter().map(u32::to_string).collect();
+        let more = self.denied + self.failed > pids.len();
+        let (word, more) =
+            (if pids.len() == 1 { "pid" } else { "pids" }, if more { " …" } else { "" });
+        format!("{word} {}{more}", pids.join(" "))
+    }
 }
 
 /// One check per file.
 pub(super) fn files(proc: &Path) -> Vec<Check> {
-    let mut tallies = [Tally::default(); FILES.len()];
+    let mut tallies: [Tally; FILES.len()] = Default::default();
     for pid in procfs::pids(proc).into_iter().flatten() {
         let Ok(files) = Files::open(proc, pid) else { continue };
         for (tally, (name, _, access)) in tallies.iter_mut().zip(FILES) {
@@ -43,30 +64,48 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
                 Access::List => files.descriptors().map(|_| ()),
                 Access::Link => files.link(name).map(|_| ()),
             };
+            tally.present += 1;
             match result {
-                Ok(()) => {}
+                Ok(()) => continue,
                 // The process exited, or is a kernel thread, which has none.
-                Err(ReadError::NotFound) => continue,
+                Err(ReadError::NotFound) => {
+                    tally.present -= 1;
+                    continue;
+                }
                 Err(ReadError::Denied) => tally.denied += 1,
                 Err(ReadError::Blocked | ReadError::Failed(_)) => tally.failed += 1,
             }
-            tally.present += 1;
+            if tally.unread.len() < MAX_NAMED {
+                tally.unread.push(pid);
+            }
         }
     }
-    let help = help(may_trace(proc), rustix::process::geteuid().is_root());
+    let privilege = match (may_trace(proc), is_in_other_namespace(proc)) {
+        (true, _) => Privilege::Traces,
+        (false, true) => Privilege::OtherNamespace,
+        (false, false) if rustix::process::geteuid().is_root() => Privilege::WeakRoot,
+        (false, false) => Privilege::None,
+    };
+    let help = help(privilege);
     let tallies = tallies.iter().zip(FILES);
-    tallies.map(|(tally, (name, values, _))| check(name, values, *tally, &help)).collect()
+    tallies.map(|(tally, (name, values, _))| check(name, values, tally, &help)).collect()
 }
 
-fn check(name: &'static str, values: &str, tally: Tally, help: &str) -> Check {
-    let Tally { present, denied, failed } = tally;
-    if denied > 0 {
-        let result = format!("denied for {denied} of {present} processes: {values} missing");
-        return Check::fail(name, result, help);
-    }
-    if failed > 0 {
-        let result = format!("failed for {failed} of {present} processes: {values} missing");
-        return Check::fail(name, result, "see `psstat-dump pid PID` for the reason");
+fn check(name: &'static str, values: &str, tally: &Tally, help: &str) -> Check {
+    let Tally { present, denied, failed, .. } = *tally;
+    if denied + failed > 0 {
+        let (word, help) = if denied > 0 {
+            (format!("denied for {denied}"), help)
+        } else {
+            (format!("failed for {failed}"), "see `psstat-dump pid PID` for the reason")
+        };
+        let pids = tally.pids();
+        let result = format!("{word} of {present} processes ({pids}): {values} missing");
+        return if tally.is_minor() {
+            Check::warn(name, result, help)
+        } else {
+            Check::fail(name, result, help)
+        };
     }
     if present == 0 {
         return no_process_has(name, values);
@@ -86,15 +125,37 @@ fn no_process_has(name: &'static str, values: &str) -> Check {
     Check::warn(name, format!("no process has it: {values} missing"), help)
 }
 
+/// The access to other users' processes.
+#[derive(Clone, Copy)]
+enum Privilege {
+    /// CAP_SYS_PTRACE.
+    Traces,
+    /// Capabilities of a user namespace without these processes.
+    OtherNamespace,
+    /// Root without CAP_SYS_PTRACE.
+    WeakRoot,
+    /// Nothing.
+    None,
+}
+
 /// How to get the missing permissions.
-fn help(may_trace: bool, is_root: bool) -> String {
-    if may_trace {
-        return "nothing to do here: CAP_SYS_PTRACE is held, but a security module or the \
-                processes' user namespace denies access"
-            .to_owned();
-    }
-    if is_root {
-        return "give the container CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)".to_owned();
+fn help(privilege: Privilege) -> String {
+    match privilege {
+        Privilege::Traces => {
+            return "nothing to do here: CAP_SYS_PTRACE is held, but a security module denies \
+                    access"
+                .to_owned();
+        }
+        Privilege::OtherNamespace => {
+            return "run as root in the user namespace of the processes: capabilities of this \
+                    user namespace give no access to them"
+                .to_owned();
+        }
+        Privilege::WeakRoot => {
+            return "give the container CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)"
+                .to_owned();
+        }
+        Privilege::None => {}
     }
     let program = std::env::current_exe().ok();
     let program = program.map_or("PROGRAM".to_owned(), |path| crate::conf::display(&path));
@@ -108,21 +169,39 @@ mod tests {
 
     #[test]
     fn file_that_no_process_has() {
-        let none = Tally::default();
+        let none = &Tally::default();
         let io = check("io", "io", none, "run as root");
         assert_eq!((io.status, &*io.result), (Status::Warn, "no process has it: io missing"));
         assert!(io.help.unwrap().contains("CONFIG_TASK_IO_ACCOUNTING"));
         assert_eq!(check("ns/net", "connections", none, "").status, Status::Ok);
     }
 
+    /// It used to be a failure, with exit status 1.
+    #[test]
+    fn one_unreadable_process_of_hundreds_warns() {
+        let one = Tally { present: 312, denied: 1, failed: 0, unread: vec![4711] };
+        let check = check("io", "io", &one, "x");
+        assert_eq!(check.status, Status::Warn);
+        assert_eq!(check.result, "denied for 1 of 312 processes (pid 4711): io missing");
+    }
+
     #[test]
     fn denied_files_fail_with_help() {
-        let all = check("io", "io", Tally { present: 3, denied: 0, failed: 0 }, "");
+        let tally = |present, denied, failed, unread: &[u32]| Tally {
+            present,
+            denied,
+            failed,
+            unread: unread.to_vec(),
+        };
+        let all = check("io", "io", &tally(3, 0, 0, &[]), "");
         assert_eq!((all.status, all.help), (Status::Ok, None));
-        let help = help(false, false);
-        let some = check("io", "io", Tally { present: 3, denied: 1, failed: 1 }, &help);
+        let help = help(Privilege::None);
+        let some = check("io", "io", &tally(3, 1, 1, &[7, 9]), &help);
         assert_eq!(some.status, Status::Fail);
-        assert_eq!(some.result, "denied for 1 of 3 processes: io missing");
+        assert_eq!(some.result, "denied for 1 of 3 processes (pids 7 9): io missing");
         assert!(some.help.unwrap().contains("setcap cap_sys_ptrace,cap_dac_read_search+ep /"));
+        let many = check("io", "io", &tally(30, 0, 4, &[7, 8, 9]), "");
+        assert_eq!(many.status, Status::Fail);
+        assert_eq!(many.result, "failed for 4 of 30 processes (pids 7 8 9 …): io missing");
     }
 }

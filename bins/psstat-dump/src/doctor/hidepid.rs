@@ -6,6 +6,7 @@ use rustix::fs::{major, minor};
 
 use super::Check;
 use super::capabilities::may_trace;
+use super::kernel::self_dir;
 use crate::conf;
 
 const NAME: &str = "hidepid";
@@ -31,7 +32,7 @@ impl SelfCaps {
 }
 
 pub(super) fn hidepid(proc: &Path) -> Check {
-    let Ok(mounts) = std::fs::read(proc.join("self/mountinfo")) else {
+    let Ok(mounts) = std::fs::read(self_dir(proc).join("mountinfo")) else {
         return Check::warn(NAME, "cannot read self/mountinfo", "see `mount -t proc`");
     };
     let device = rustix::fs::stat(proc).map(|stat| (major(stat.st_dev), minor(stat.st_dev)));

@@ -17,9 +17,9 @@ use crate::measure;
 pub(crate) enum Status {
     /// Passed.
     Ok,
-    /// Could be better; all values are correct.
+    /// Could be better; at most the values of a few processes are missing.
     Warn,
-    /// Values are missing, or will be.
+    /// Values of many processes are missing, or will be.
     Fail,
 }
 

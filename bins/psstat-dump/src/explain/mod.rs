@@ -28,24 +28,30 @@ const SEARCH_BUDGET: Duration = Duration::from_secs(3);
 /// Indentation of a command line.
 const INDENT: &str = "    ";
 
-/// Explains the rules of an image or, without one, these processes.
+/// Explains the rules of an image. With patterns of the command line the processes that run this
+/// one are left out, as in a table, unless `ancestors` is set.
 ///
 /// # Errors
 /// When the procfs cannot be read or the output cannot be written.
-pub(crate) fn run(
+pub(crate) fn of_rule(
     global: &GlobalArgs,
-    rule: Option<&ImageName>,
-    pids: &[u32],
     source: &Source,
+    image: &ImageName,
+    ancestors: bool,
 ) -> Result<Outcome, Error> {
-    let columns = terminal::columns().map_or(excerpt::COLUMNS, |columns| {
-        columns.saturating_sub(INDENT.len() + excerpt::ELLIPSIS_COLUMNS).max(INDENT.len())
-    });
-    let printer = Printer { format: global.format(), paint: Paint::new(global.color), columns };
-    match rule {
-        Some(image) => rule::explain(global, source, image, printer),
-        None => process::explain(global, source, pids, printer),
-    }
+    rule::explain(global, source, image, ancestors, Printer::new(global))
+}
+
+/// Explains these processes.
+///
+/// # Errors
+/// When the output cannot be written.
+pub(crate) fn of_processes(
+    global: &GlobalArgs,
+    source: &Source,
+    pids: &[u32],
+) -> Result<Outcome, Error> {
+    process::explain(global, source, pids, Printer::new(global))
 }
 
 #[derive(Clone, Copy)]
@@ -57,6 +63,13 @@ struct Printer {
 }
 
 impl Printer {
+    fn new(global: &GlobalArgs) -> Printer {
+        let columns = terminal::columns().map_or(excerpt::COLUMNS, |columns| {
+            columns.saturating_sub(INDENT.len() + excerpt::ELLIPSIS_COLUMNS).max(INDENT.len())
+        });
+        Printer { format: global.format(), paint: Paint::new(global.color), columns }
+    }
+
     /// A text with a line of carets below it.
     fn excerpt(self, text: &[u8], at: &Range<usize>) -> String {
         let (shown, marks) = excerpt::underline(text, at, self.columns);
@@ -107,6 +120,13 @@ fn near_miss_text(rule: &Rule, text: &[u8], near_miss: &NearMiss, printer: Print
         NearMiss::Case(at) => {
             let excerpt = printer.excerpt(text, at);
             format!("  near miss: differs only in case; `(?i)` before it ignores case\n{excerpt}")
+        }
+        NearMiss::Alternation(at) => {
+            let excerpt = printer.excerpt(text, at);
+            format!(
+                "  near miss: `\\|` is a literal `|`; `|` without the backslash separates \
+                 alternatives\n{excerpt}"
+            )
         }
         NearMiss::Mismatch { expected, found } => {
             let excerpts =

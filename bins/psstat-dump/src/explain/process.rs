@@ -193,7 +193,7 @@ fn insert_near_miss(
 ) {
     let (expected, found) = match near_miss {
         Some(NearMiss::Mismatch { expected, found }) => (Some(expected), Some(found)),
-        Some(NearMiss::Case(found)) => (None, Some(found)),
+        Some(NearMiss::Case(found) | NearMiss::Alternation(found)) => (None, Some(found)),
         None => (None, None),
     };
     fields.insert("near_miss".to_owned(), json!(near_miss.map(kind)));
@@ -212,6 +212,7 @@ fn insert_near_miss(
 fn kind(near_miss: &NearMiss) -> &'static str {
     match near_miss {
         NearMiss::Case(_) => "case",
+        NearMiss::Alternation(_) => "alternation",
         NearMiss::Mismatch { .. } => "mismatch",
     }
 }
@@ -221,7 +222,7 @@ fn near_miss_csv(rule: &Rule, text: &[u8], near_miss: Option<&NearMiss>) -> [Str
     let part = |of: &[u8], at: &Range<usize>| escape::bytes(of.get(at.clone()).unwrap_or(b""));
     let Some(near_miss) = near_miss else { return Default::default() };
     let (expected, found) = match near_miss {
-        NearMiss::Case(found) => (String::new(), part(text, found)),
+        NearMiss::Case(found) | NearMiss::Alternation(found) => (String::new(), part(text, found)),
         NearMiss::Mismatch { expected, found } => {
             (part(rule.pattern(), expected), part(text, found))
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use psstat_matcher::{ImageName, Rule};
+use psstat_matcher::{ImageName, Rule, Rules};
 use serde_json::{Map, Value, json};
 
 use super::search::{self, Hit, Side};
@@ -10,7 +10,7 @@ use super::{Printer, TimeBudget, image_of, insert_range, near_miss_text};
 use crate::args::{Format, GlobalArgs};
 use crate::exit::{Error, Outcome};
 use crate::measure;
-use crate::selector::Source;
+use crate::selector::{self, Source};
 use crate::table::{csv, json};
 use crate::terminal;
 use psstat_support::escape;
@@ -47,13 +47,20 @@ pub(super) fn explain(
     global: &GlobalArgs,
     source: &Source,
     image: &ImageName,
+    ancestors: bool,
     printer: Printer,
 ) -> Result<Outcome, Error> {
-    let (Source::Conf { rules, .. } | Source::Regex(rules)) = source else {
-        return Err(Error::Usage("--rule needs a config file; use --conf".to_owned()));
+    let rules = match source {
+        Source::Conf { rules, .. } | Source::Regex(rules) => rules,
+        Source::Executable => &Rules::default(),
     };
     let of_image = rules.rules().iter().filter(|rule| image_of(rules, rule) == image.as_str());
-    let command_lines = measure::command_lines(&global.proc)?;
+    let mut command_lines = measure::command_lines(&global.proc)?;
+    if matches!(source, Source::Regex(_)) && !ancestors {
+        for pid in selector::callers_of_self(&global.proc) {
+            command_lines.remove(&pid);
+        }
+    }
     let budget = TimeBudget::start();
     let results: Vec<RuleMatches<'_, '_>> =
         of_image.map(|rule| apply(rule, &command_lines, &budget)).collect();

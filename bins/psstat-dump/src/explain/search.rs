@@ -30,6 +30,8 @@ const MAX_SUFFIX_MATCHES: usize = 12;
 /// Shorter matches, in characters of the pattern or bytes of the text, say
 /// nothing: a letter or two match anywhere.
 const MIN_LEN: usize = 4;
+/// Length of a typing error, in characters of the pattern and of the text.
+const MAX_TYPO: usize = 2;
 /// Weight of a character of the pattern against a byte of the text when near
 /// misses are compared: the pattern was written for this text, while a command
 /// line contains much else.
@@ -40,6 +42,9 @@ const PATTERN_WEIGHT: usize = 8;
 pub(super) enum NearMiss {
     /// The pattern matches these bytes of the text if case is ignored.
     Case(Range<usize>),
+    /// The pattern matches these bytes of the text if its `\|`, a literal character, separates
+    /// alternatives, as in grep.
+    Alternation(Range<usize>),
     /// Pattern and text differ in one place.
     Mismatch {
         /// The bytes of the pattern that do not match; may be empty.
@@ -105,10 +110,15 @@ pub(super) fn explain(
         suffix.is_some()
     });
     let any_case = compile(&format!("(?i){}", parts.pattern));
+    let alternatives = parts.pattern.contains(r"\|").then(|| parts.pattern.replace(r"\|", "|"));
+    let alternatives = alternatives.and_then(|pattern| compile(&pattern));
     for (explanation, search) in explanations.iter_mut().zip(searches) {
         let case = any_case.as_ref().and_then(|rules| find_some(rules, search.text));
         let mismatch = || search.smallest_mismatch(&parts).filter(|_| is_complete);
-        explanation.near_miss = case.map(NearMiss::Case).or_else(mismatch);
+        let alternative = || find_some(alternatives.as_ref()?, search.text);
+        let near_miss = case.map(NearMiss::Case);
+        let near_miss = near_miss.or_else(|| alternative().map(NearMiss::Alternation));
+        explanation.near_miss = near_miss.or_else(mismatch);
         explanation.longest_prefix = search.longest_prefix;
     }
     explanations
@@ -161,6 +171,8 @@ struct Parts<'a> {
     pattern: &'a str,
     /// In characters.
     length: usize,
+    /// A `|` separates alternatives of the whole pattern.
+    has_alternatives: bool,
     /// The end of the flags at the start, such as `(?i)`, which apply to each
     /// part.
     flags_end: usize,
@@ -171,7 +183,8 @@ impl<'a> Parts<'a> {
     fn new(pattern: &'a [u8]) -> Option<Parts<'a>> {
         let pattern = str::from_utf8(pattern).ok()?;
         let length = pattern.chars().count();
-        let parts = Parts { pattern, length, flags_end: flags_end(pattern) };
+        let has_alternatives = has_alternatives(pattern);
+        let parts = Parts { pattern, length, has_alternatives, flags_end: flags_end(pattern) };
         (length <= MAX_PATTERN).then_some(parts)
     }
 
@@ -194,13 +207,31 @@ impl<'a> Parts<'a> {
     /// The suffix from `start` on, if it is a pattern itself that can match
     /// anywhere.
     fn suffix(&self, start: usize) -> Option<Rules> {
-        let suffix = self.pattern.get(start..).filter(|suffix| !suffix.starts_with('^'))?;
+        // One that starts with `|` has an empty alternative, which matches anything.
+        let suffix = self.pattern.get(start..).filter(|suffix| !suffix.starts_with(['^', '|']))?;
         compile(&format!("{}{suffix}", self.pattern.get(..self.flags_end)?))
     }
 
     fn count(&self, part: &Range<usize>) -> usize {
         self.pattern.get(part.clone()).map_or(0, |part| part.chars().count())
     }
+}
+
+/// Whether a pattern has a `|` outside of groups and classes.
+fn has_alternatives(pattern: &str) -> bool {
+    let (mut depth, mut in_class, mut characters) = (0_usize, false, pattern.chars());
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => depth = depth.saturating_sub(1),
+            '|' if !in_class && depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The end of the flags that a pattern starts with: `(?i)`.
@@ -277,14 +308,43 @@ impl<'t> Search<'t> {
             self.narrowest(*end, prefix).or_else(|| self.rest_of_word(*end, prefix, parts))
         });
         let is_near = |(expected, _): &(Range<usize>, Range<usize>)| {
-            let matched = parts.length - parts.count(expected);
+            let after = parts.count(&(expected.end..parts.pattern.len()));
+            let before = parts.length - parts.count(expected) - after;
+            // The part before it can match by one of several alternatives, of which the others say
+            // nothing about the text.
+            let before = match (parts.has_alternatives, self.prefix_match(expected.start)) {
+                (true, Some(at)) => before.min(at.len()),
+                _ => before,
+            };
+            let matched = before + after;
             matched >= MIN_LEN && matched * 2 >= parts.length
+        };
+        let characters = |found: &Range<usize>| {
+            let found = self.text.get(found.clone()).unwrap_or_default();
+            String::from_utf8_lossy(found).chars().count()
+        };
+        let is_credible = |(expected, found): &(Range<usize>, Range<usize>)| {
+            let side = |part: &str| part.trim_matches(['^', '$']).chars().count();
+            let around = [
+                parts.pattern.get(..expected.start).map_or(0, side),
+                parts.pattern.get(expected.end..).map_or(0, side),
+            ];
+            // A few characters match anywhere: next to them only a typing error is credible.
+            let expected = parts.count(expected);
+            !around.iter().any(|side| (1..MIN_LEN).contains(side))
+                || (expected <= MAX_TYPO && characters(found) <= MAX_TYPO)
         };
         let weight = |(expected, found): &(Range<usize>, Range<usize>)| {
             PATTERN_WEIGHT * parts.count(expected) + found.len()
         };
-        let (expected, found) = splits.filter(is_near).min_by_key(weight)?;
+        let (expected, found) = splits.filter(is_near).filter(is_credible).min_by_key(weight)?;
         Some(NearMiss::Mismatch { expected, found })
+    }
+
+    /// Where the prefix with this end matches.
+    fn prefix_match(&self, end: usize) -> Option<Range<usize>> {
+        let (_, prefix) = self.prefixes.iter().find(|(of, _)| *of == end)?;
+        find(prefix, self.text)
     }
 
     /// The difference between this prefix and the longest suffix that matches
@@ -349,6 +409,7 @@ mod tests {
     fn near_miss<'a>(pattern: &'a str, text: &'a str) -> Option<(&'a str, &'a str)> {
         match explained(pattern, text).near_miss? {
             NearMiss::Case(at) => Some(("case", &text[at])),
+            NearMiss::Alternation(at) => Some(("alternation", &text[at])),
             NearMiss::Mismatch { expected, found } => Some((&pattern[expected], &text[found])),
         }
     }
@@ -391,9 +452,25 @@ mod tests {
         }
     }
 
+    /// `\|` is a literal character, but separates alternatives in grep and sed.
+    #[test]
+    fn escaped_bar() {
+        let near_miss = |pattern: &str, text: &str| explained(pattern, text).near_miss;
+        let at = Some(NearMiss::Alternation(5..11));
+        assert_eq!(near_miss(r"nginx\|apache", "/usr/apache -k start"), at);
+        assert_eq!(near_miss(r"nginx\|apache", "/usr/httpd -k start"), None);
+    }
+
     #[test]
     fn unrelated_patterns() {
         for (pattern, text) in [
+            // A letter at the end matches anywhere.
+            ("php-worker", "/usr/bin/php-wo/run --dir /srv"),
+            ("wo.*rker", "two or more"),
+            ("^nginx: worker", "nginx: wo from r"),
+            // Only the `wo` of `master|wo` matches.
+            ("master|worker", "a two-way mirror"),
+            ("master|worker", "the worst err"),
             ("zookeeper", "java -jar x"),
             (r"^java .*orders\.jar", "nginx: worker"),
             ("^r", "java r"),

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use psstat_proc_parse::{ProcessState, Stat};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxFlags, makedev};
 
 /// Time limit for a command line. The kernel blocks the reader while the
@@ -187,6 +187,18 @@ impl Files {
         let stat = rustix::fs::statx(self.dir_of("fd"), format!("fd/{fd}"), flags, mask).ok()?;
         let file_type = FileType::from_raw_mode(stat.stx_mode.into());
         Some((file_type, makedev(stat.stx_dev_major, stat.stx_dev_minor)))
+    }
+
+    /// Whether a descriptor is that of an MPTCP socket. Its rows in the tables are those of its
+    /// connections.
+    pub(crate) fn is_mptcp(&self, fd: &str) -> bool {
+        if !self.is_procfs() {
+            return false;
+        }
+        let path = format!("/proc/self/fd/{}/fd/{fd}", self.dir_of("fd").as_raw_fd());
+        let mut name = [0; 32];
+        let length = rustix::fs::getxattr(path, "system.sockprotoname", &mut name);
+        length.is_ok_and(|length| name.get(..length).unwrap_or_default().starts_with(b"MPTCP"))
     }
 
     /// Whether the directory is that of a procfs, not of a capture.

@@ -1,6 +1,6 @@
 //! The sockets of a process, from the tables of its network namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use psstat_proc_parse::FdTarget;
@@ -26,8 +26,9 @@ const FIELDS: &[&str] = &[
     "fds",
 ];
 
-/// A socket.
+/// A row of a table. An MPTCP socket has a row for each of its connections, all with its inode.
 struct Socket {
+    inode: u64,
     protocol: &'static str,
     state: String,
     local: Endpoint,
@@ -77,13 +78,21 @@ pub(super) fn section(
         }
     }
     let mut sockets = Vec::new();
+    let mut found = BTreeSet::new();
     for protocol in ["tcp", "tcp6", "udp", "udp6"] {
         match files.read(&format!("net/{protocol}")) {
             Ok(table) => {
                 // Rows in an unknown format are skipped.
                 for row in inet::Rows::new(&table).filter_map(Result::ok) {
-                    if let Some(fds) = fds.remove(&row.inode) {
-                        sockets.push(of_inet(protocol, &row, &fds));
+                    if let Some(fds) = fds.get(&row.inode) {
+                        let fd = fds.first().filter(|_| protocol.starts_with("tcp"));
+                        let mut socket = of_inet(protocol, &row, fds);
+                        if fd.is_some_and(|fd| files.is_mptcp(fd)) {
+                            // Those of a connection, while the data waits in the socket.
+                            (socket.rx_queue, socket.tx_queue) = (None, None);
+                        }
+                        found.insert(row.inode);
+                        sockets.push(socket);
                     }
                 }
             }
@@ -100,31 +109,48 @@ pub(super) fn section(
                 peers = unix_peers::query().unwrap_or_default();
             }
             for row in unix::Rows::new(&table).filter_map(Result::ok) {
-                if let Some(fds) = fds.remove(&row.inode) {
-                    sockets.push(of_unix(&row, peers.remove(&row.inode), &fds));
+                if let Some(fds) = fds.get(&row.inode) {
+                    found.insert(row.inode);
+                    sockets.push(of_unix(&row, peers.remove(&row.inode), fds));
                 }
             }
         }
         Err(ReadError::NotFound) => {}
         Err(error) => section.unread = Some(error),
     }
+    fds.retain(|inode, _| !found.contains(inode));
     sockets.sort_by(|one: &Socket, other| one.order().cmp(&other.order()));
-    let established = sockets.iter().filter(|socket| socket.established).count();
+    let each_once = each_once(&sockets);
+    let established = each_once.iter().filter(|socket| socket.established).count();
     section.field("established", Value::Number(established as u64));
-    section.field("in_tables", Value::Number(sockets.len() as u64));
+    section.field("in_tables", Value::Number(each_once.len() as u64));
     // Sockets of other protocols (netlink, raw, packet), and sockets that were
     // created in another network namespace.
     section.field("not_in_tables", Value::Number(fds.len() as u64));
-    section.list("by_state", &["protocol", "state", "sockets"], by_state(&sockets));
+    section.list("by_state", &["protocol", "state", "sockets"], by_state(&each_once));
     section.list("list", FIELDS, sockets.into_iter().map(row).collect());
     section
 }
 
+/// One row of each socket, in their order: an established one if there is any.
+fn each_once(sockets: &[Socket]) -> Vec<&Socket> {
+    let mut states: BTreeMap<u64, &Socket> = BTreeMap::new();
+    for socket in sockets {
+        let kept = states.entry(socket.inode).or_insert(socket);
+        if socket.established && !kept.established {
+            *kept = socket;
+        }
+    }
+    let mut once: Vec<&Socket> = states.into_values().collect();
+    once.sort_by(|one, other| one.order().cmp(&other.order()));
+    once
+}
+
 /// The number of sockets per protocol and state.
-fn by_state(sockets: &[Socket]) -> Vec<Vec<Value>> {
+fn by_state(sockets: &[&Socket]) -> Vec<Vec<Value>> {
     let groups =
         sockets.chunk_by(|one, other| one.protocol == other.protocol && one.state == other.state);
-    let row = |sockets: &[Socket]| {
+    let row = |sockets: &[&Socket]| {
         let first = sockets.first()?;
         let count = Value::Number(sockets.len() as u64);
         Some(vec![Value::text(first.protocol), Value::text(&first.state[..]), count])
@@ -158,6 +184,7 @@ fn endpoint(endpoint: Endpoint) -> Value {
 fn of_inet(protocol: &'static str, row: &inet::Row, fds: &[String]) -> Socket {
     let listens = row.state == TcpState::Listen;
     Socket {
+        inode: row.inode,
         protocol,
         state: inet_state(protocol, row.state),
         local: Endpoint::Inet(row.local.ip, row.local.port),
@@ -189,6 +216,7 @@ fn of_unix(row: &unix::Row<'_>, peer: Option<Peer>, fds: &[String]) -> Socket {
     };
     let path = |path: Option<Vec<u8>>| path.map_or(Endpoint::Unnamed, Endpoint::Path);
     Socket {
+        inode: row.inode,
         protocol,
         state,
         local: path(row.path.map(<[u8]>::to_vec)),

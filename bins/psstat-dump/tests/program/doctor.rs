@@ -57,7 +57,10 @@ fn invalid_config_fails() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     let path = conf.to_str().unwrap();
-    for (lines, result) in [(None, "cannot be read"), (Some("a b\nc (\n"), "1 diagnostic")] {
+    for (lines, result, want) in [
+        (None, "does not exist; the collector has nothing to collect", "--conf"),
+        (Some("a b\nc (\n"), "1 diagnostic", "psstat-dump check"),
+    ] {
         if let Some(lines) = lines {
             std::fs::write(&conf, lines).unwrap();
         }
@@ -66,7 +69,7 @@ fn invalid_config_fails() {
         let conf = check(&document, "conf");
         assert_eq!(conf["status"], "fail");
         assert!(conf["result"].as_str().unwrap().contains(result), "{conf}");
-        assert!(conf["help"].as_str().unwrap().contains("psstat-dump check"));
+        assert!(conf["help"].as_str().unwrap().contains(want), "{conf}");
     }
 }
 
@@ -218,6 +221,155 @@ fn unknown_mount_is_reported_as_unknown() {
     let check = check(&document, "hidepid");
     assert_eq!(check["status"], "warn", "{check}");
     assert!(check["result"].as_str().unwrap().starts_with("unknown"), "{check}");
+}
+
+/// Runs the program with these arguments in a mount namespace whose `/etc/default/psstat` has this
+/// text. `None` if this is not possible.
+fn with_collector_options(text: &str, args: &[&str]) -> Option<std::process::Output> {
+    let temp = TempDir::new().unwrap();
+    std::fs::write(temp.join("psstat"), text).unwrap();
+    let script = "mount --bind \"$0\" /etc/default && echo && exec \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(temp.path());
+    command.arg(env!("CARGO_BIN_EXE_psstat-dump")).args(args);
+    for name in ["PSSTAT_CONF", "PSSTAT_CLASS", "PSSTAT_CONF_OWNER"] {
+        command.env_remove(name);
+    }
+    let mut output = command.output().ok()?;
+    // The mount succeeded.
+    (output.stdout.first() == Some(&b'\n')).then(|| output.stdout.remove(0))?;
+    Some(output)
+}
+
+/// The collector's script reads this file, so "nothing to collect" was wrong.
+#[test]
+fn collector_options_name_the_config_file() {
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("named.conf");
+    let path = conf.to_str().unwrap();
+    let name = unique("configured");
+    let testproc = testproc(&name);
+    std::fs::write(&conf, format!("configured ^{name}$\n")).unwrap();
+    let options = format!("# a comment\nPSSTAT_CONF='{path}' # another\n");
+    let Some(output) = with_collector_options(&options, &["doctor", "--json"]) else {
+        return println!("skipped: no mount namespace, or no /etc/default");
+    };
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = check(&document, "conf")["result"].as_str().unwrap().to_owned();
+    assert!(result.starts_with(path) && result.contains("/etc/default/psstat"), "{result}");
+    assert!(result.ends_with(": 1 rules for 1 images"), "{result}");
+    // The table as well, and an option comes first.
+    let table = |args: &[&str]| {
+        let output = with_collector_options(&options, args).unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let document = table(&["--json", "-p"]);
+    assert_eq!((&document["rows"][0]["pid"]), &json!(testproc.pid()), "{document}");
+    assert_eq!(document["images_from"], json!({"source": "conf", "conf": path}));
+    assert_eq!(table(&["--json", "--no-conf", &name])["images_from"]["source"], "executable");
+
+    // A file that does not exist.
+    std::fs::remove_file(&conf).unwrap();
+    let output = with_collector_options(&options, &["doctor", "--json"]).unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let missing = check(&document, "conf");
+    assert_eq!(missing["status"], "fail");
+    assert!(missing["help"].as_str().unwrap().contains("--conf"), "{missing}");
+    let output = with_collector_options(&options, &[]).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    for want in [path, "PSSTAT_CONF in /etc/default/psstat", "--conf", "--no-conf"] {
+        assert!(message.contains(want), "{message}");
+    }
+}
+
+/// All capabilities are effective in a user namespace of its own, and give no access to the
+/// processes outside of it.
+#[test]
+fn capabilities_of_a_user_namespace() {
+    let doctor = |options: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(options).arg(env!("CARGO_BIN_EXE_psstat-dump"));
+        let output = command.args(["doctor", "--json", "--no-conf"]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    let Some(outside) = doctor(&["--user", "--map-root-user"]) else {
+        return println!("skipped: no user namespace");
+    };
+    let capabilities = check(&outside, "capabilities");
+    assert_eq!(capabilities["status"], "warn", "{capabilities}");
+    let result = capabilities["result"].as_str().unwrap();
+    assert!(result.contains("user namespace without these processes"), "{result}");
+    if let Some(help) = check(&outside, "io")["help"].as_str() {
+        assert!(help.contains("user namespace") && !help.contains("nothing to do"), "{help}");
+    }
+    // Its own processes only.
+    let inside = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let Some(inside) = doctor(&inside) else {
+        return println!("skipped: no procfs in a user namespace");
+    };
+    assert_eq!(check(&inside, "capabilities")["status"], "ok", "{inside}");
+    assert_eq!(check(&inside, "io")["status"], "ok", "{inside}");
+}
+
+/// A service with RestrictAddressFamilies= cannot open netlink sockets, and a kernel can lack the
+/// module of one protocol.
+#[test]
+fn socket_tables_in_use_are_reported() {
+    let doctor = |inject: &str| {
+        let mut command = std::process::Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-e", inject]);
+        command.arg(env!("CARGO_BIN_EXE_psstat-dump")).args(["doctor", "--json", "--no-conf"]);
+        let output = command.output().ok()?;
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    let Some(denied) = doctor("inject=socket:error=EAFNOSUPPORT") else {
+        return println!("skipped: no strace");
+    };
+    let all = check(&denied, "sock_diag");
+    assert_eq!(all["status"], "warn");
+    assert!(all["result"].as_str().unwrap().ends_with(": tcp, udp, unix"), "{all}");
+    let help = all["help"].as_str().unwrap();
+    assert!(help.contains("AF_NETLINK") && !help.contains("modprobe"), "{help}");
+    // The first request is that for tcp.
+    let missing = doctor("inject=sendto:error=ENOENT:when=1").unwrap();
+    let one = check(&missing, "sock_diag");
+    assert_eq!(one["status"], "warn", "{one}");
+    let result = one["result"].as_str().unwrap();
+    assert!(result.ends_with(": tcp; by netlink: udp, unix"), "{result}");
+    assert_eq!(one["help"], "`modprobe -a tcp_diag` may help");
+}
+
+/// Its `self` does not exist, and the causes that were named were wrong.
+#[test]
+fn procfs_of_a_pid_namespace_without_this_program() {
+    let temp = TempDir::new().unwrap();
+    std::fs::create_dir(temp.join("proc")).unwrap();
+    // The first process of the namespace writes its pid in this one.
+    let script = "mkfifo pid; \
+        unshare --pid --fork --kill-child \
+            sh -c 'readlink /proc/self >pid; exec sleep 1000' >&- 2>&- & \
+        trap 'kill -9 $!' EXIT; \
+        read -r child <pid; \
+        mount -t proc -o pidns=/proc/$child/ns/pid proc proc || exit; \
+        \"$0\" doctor --json --no-conf --proc proc";
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["--mount", "sh", "-c", script]).arg(env!("CARGO_BIN_EXE_psstat-dump"));
+    let output = shell.current_dir(temp.path()).output().unwrap();
+    let Ok(document) = serde_json::from_slice::<Value>(&output.stdout) else {
+        return println!("skipped: no mount option pidns=, which Linux 6.17 has");
+    };
+    for name in ["cpu_clock", "fd_size", "task_links", "partial_listing", "sock_diag"] {
+        let check = check(&document, name);
+        assert_eq!(check["status"], "warn", "{check}");
+        assert!(check["help"].as_str().unwrap().contains("not in this procfs"), "{check}");
+    }
+    assert_eq!(check(&document, "hidepid")["status"], "ok");
+    let namespace = check(&document, "pid_namespace")["result"].as_str().unwrap();
+    assert!(namespace.contains("without this program"), "{namespace}");
+    check(&document, "capabilities");
+    assert_eq!(check(&document, "io")["status"], "ok");
 }
 
 /// The reported fast paths are those of the kernel.

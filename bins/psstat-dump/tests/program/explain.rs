@@ -242,3 +242,36 @@ fn no_match_exits_1() {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
     }
 }
+
+/// The shell that runs the program has the pattern in its command line.
+#[test]
+fn rule_mode_leaves_out_callers() {
+    let word = unique("called");
+    let matches = |option: &str| {
+        let program = env!("CARGO_BIN_EXE_psstat-dump");
+        let script =
+            format!("{program} explain --rule match -e {word} {option} --json; true {word}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["rules"][0]["matches"].as_array().unwrap().len()
+    };
+    assert_eq!((matches(""), matches("--ancestors")), (0, 1));
+}
+
+#[test]
+fn rule_without_a_config_file_names_the_path() {
+    let output = run(&["explain", "--rule", "x", "--class", "no-such-class"]);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(2));
+    for want in ["/no-such-class/shared/conf/psstat.conf", "--class", "--conf"] {
+        assert!(message.contains(want), "{message}");
+    }
+    let output = run(&["explain", "--rule", "x"]);
+    let message = stderr(&output);
+    if output.status.code() == Some(2) {
+        assert!(message.contains("/shared/conf/psstat.conf does not exist"), "{message}");
+        assert!(message.contains("--conf") && message.contains("--class"), "{message}");
+    } else {
+        println!("skipped: this host has a config file");
+    }
+}

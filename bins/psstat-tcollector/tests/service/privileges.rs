@@ -313,3 +313,36 @@ fn unprivileged_user_sees_own_io() {
     assert_eq!(issues.len(), log.len(), "each issue is logged once: {log:#?}");
     assert!(log.len() < 10, "{log:#?}");
 }
+
+/// In a user namespace of its own the collector has all capabilities, and none towards the
+/// processes outside of it.
+#[test]
+fn capabilities_of_another_user_namespace_are_none() {
+    let run = |options: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(options).arg(PROGRAM);
+        command
+    };
+    let outside = &["--user", "--map-root-user"][..];
+    let inside = &["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"][..];
+    for (options, held) in [(outside, 0), (inside, 1)] {
+        let mut probe = Command::new("unshare");
+        if !probe.args(options).arg("true").status().is_ok_and(|status| status.success()) {
+            println!("skipped: cannot create the namespaces of {options:?}");
+            continue;
+        }
+        let temp = TempDir::new().unwrap();
+        let path = conf(&temp, "none ^no such process$\n");
+        let mut command = run(options);
+        command.arg("--conf").arg(&path);
+        let setup = Setup::of(command).args(&["--interval", "1", "--cycles", "1", "--debug"]);
+        let mut collector = setup.spawn();
+        let cycle = collector.finish().remove(0);
+        for name in ["sys_ptrace", "dac_read_search"] {
+            let series = format!("collector.capability type={name}");
+            assert_eq!(cycle.get(&series), held, "{options:?} {name}");
+        }
+        let line = collector.logged("debug: runs ").remove(0);
+        assert_eq!(line.contains("does not contain the processes"), held == 0, "{line}");
+    }
+}

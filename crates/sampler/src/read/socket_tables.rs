@@ -99,6 +99,15 @@ impl SocketTables {
         Protocol::ALL.iter().all(|&protocol| self.supports(protocol))
     }
 
+    /// Tries sock_diag for each protocol (indexed as [`Protocol::ALL`]) and returns for which it
+    /// works: whether a kernel has it shows only in use.
+    pub(crate) fn probe_sock_diag(&mut self) -> [bool; 3] {
+        Protocol::ALL.map(|protocol| {
+            let _ = self.dump(protocol, &mut |_| {});
+            self.supports(protocol)
+        })
+    }
+
     fn supports(&self, protocol: Protocol) -> bool {
         self.sock_diag.is_some() && !self.unsupported[protocol as usize]
     }
