@@ -60,6 +60,11 @@ pub struct Options {
     #[arg(long, value_enum, env = "PSSTAT_FORMAT", default_value_t = FormatName::Tcollector)]
     pub format: FormatName,
 
+    /// Write each cycle to this file instead of stdout, under another name that is then renamed, so
+    /// that a reader never finds a part of a cycle. SIGTERM and SIGINT remove the file
+    #[arg(long, value_name = "FILE", env = "PSSTAT_OUTPUT")]
+    pub output: Option<PathBuf>,
+
     /// Tag added to every point (repeatable; comma-separated in the environment variable). With
     /// json, host is added by default
     #[arg(long, value_name = "KEY=VALUE", env = "PSSTAT_TAG", value_delimiter = ',')]
@@ -131,6 +136,8 @@ pub struct Settings {
     pub cycles: Option<u64>,
     /// The encoder of the points.
     pub encoder: Encoder,
+    /// The file for the points; `None` for stdout.
+    pub output: Option<PathBuf>,
     /// The unit of memory.
     pub mem_unit: MemUnit,
     /// The procfs.
@@ -205,6 +212,7 @@ impl Options {
             once: self.once,
             cycles: if self.once { Some(1) } else { self.cycles },
             encoder,
+            output: self.output,
             mem_unit: self.mem_unit,
             proc_is_explicit: self.proc.is_some(),
             proc: self.proc.unwrap_or_else(|| "/proc".into()),

@@ -1,5 +1,6 @@
 //! The main loop: start, cycles, exit.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use psstat_emit::{ImageName, Timestamp};
@@ -13,7 +14,7 @@ use crate::cycle::{SampleLoop, Schedule, log_fast_paths, log_missing_files};
 use crate::health::{SelfMeter, SelfMetrics};
 use crate::log;
 use crate::options::Settings;
-use crate::output::{Output, Written};
+use crate::output::{Output, OutputFile, Written};
 use crate::panic;
 use crate::points::{self, Memory};
 use crate::privileges::{self, Capabilities};
@@ -33,7 +34,8 @@ pub fn run(settings: Settings) -> u8 {
     if settings.check {
         return privileges::with_user_privileges(|| check(&settings, &owner));
     }
-    let signals = match Signals::install() {
+    let output = settings.output.as_deref().map(|path| Arc::new(OutputFile::new(path)));
+    let signals = match Signals::install(output.as_ref()) {
         Ok(signals) => signals,
         Err(error) => {
             log::line(&format!("cannot install signal handlers: {error}"));
@@ -86,7 +88,7 @@ pub fn run(settings: Settings) -> u8 {
         options,
         sample_loop: SampleLoop::new(sampler),
         timestamps: TimestampSource::default(),
-        output: Output::default(),
+        output: Output::new(output),
         meter: SelfMeter::new(),
         buffer: Vec::new(),
         images: Vec::new(),
@@ -164,7 +166,8 @@ impl Collector {
                     Written::Failed(errno) => {
                         if !std::mem::replace(&mut self.last_write_failed, true) {
                             log::line(&format!(
-                                "cannot write to stdout: {errno}; dropping cycles until it recovers"
+                                "cannot write to {}: {errno}; dropping cycles until it recovers",
+                                self.output.name()
                             ));
                         }
                     }

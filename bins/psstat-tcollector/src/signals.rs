@@ -1,7 +1,7 @@
 //! Signals, and waiting while config updates and SIGHUP are handled.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
+use crate::EXIT_OK;
 use crate::conf::Conf;
 use crate::controlling_terminal::ControllingTerminal;
+use crate::output::OutputFile;
 
 /// The interval of the checks whether a config file has been parsed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -35,15 +37,24 @@ impl Signals {
     /// with status 0: tcollector then restarts it at once and not after an hour. SIGXFSZ (stdout
     /// is a file at its size limit) is ignored, so that the write fails.
     ///
+    /// With an output file, SIGTERM and SIGINT first remove it, in a thread of their own: a
+    /// second signal ends the program at once, if the file system does not respond.
+    ///
     /// # Errors
-    /// No descriptor is available.
-    pub(crate) fn install() -> io::Result<Signals> {
+    /// No descriptor is available, or no thread.
+    pub(crate) fn install(output: Option<&Arc<OutputFile>>) -> io::Result<Signals> {
         // Before SIGHUP has a handler.
         let terminal = ControllingTerminal::at_start();
-        for signal in [SIGTERM, SIGINT, SIGABRT] {
-            let enabled = Arc::new(AtomicBool::new(true));
-            signal_hook::flag::register_conditional_shutdown(signal, 0, enabled)?;
+        // Whether a signal ends the program at once.
+        let at_once = Arc::new(AtomicBool::new(output.is_none()));
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&at_once))?;
         }
+        if let Some(output) = output {
+            remove_at_end(output, &at_once)?;
+        }
+        let enabled = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(SIGABRT, 0, enabled)?;
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         let (sighup, handler_end) = UnixStream::pair()?;
         sighup.set_nonblocking(true)?;
@@ -111,4 +122,22 @@ impl Signals {
         // The caller checks the time after an interrupted sleep.
         let _ = rustix::event::poll(&mut fds, Timespec::try_from(time).ok().as_ref());
     }
+}
+
+/// Removes the output file and ends the program after the first SIGTERM or SIGINT, and sets
+/// `at_once`.
+fn remove_at_end(output: &Arc<OutputFile>, at_once: &Arc<AtomicBool>) -> io::Result<()> {
+    let (mut signals, handler_end) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(at_once))?;
+        signal_hook::low_level::pipe::register(signal, handler_end.try_clone()?)?;
+    }
+    let output = Arc::clone(output);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut byte = [0];
+        while !matches!(signals.read(&mut byte), Ok(1..)) {}
+        output.remove();
+        std::process::exit(EXIT_OK.into());
+    })?;
+    Ok(())
 }

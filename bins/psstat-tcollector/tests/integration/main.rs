@@ -17,3 +17,4 @@ mod population;
 mod put_json;
 mod shipped;
 mod store;
+mod textfile;

@@ -15,6 +15,7 @@ mod limits;
 mod live_values;
 mod mounts;
 mod options;
+mod output_file;
 mod pid_namespace;
 mod privileges;
 mod reload;

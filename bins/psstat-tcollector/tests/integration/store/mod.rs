@@ -1,6 +1,7 @@
 //! Real stores: started, queried, ended.
 
 mod influx;
+mod node_exporter;
 mod prometheus;
 mod victoria;
 
@@ -15,6 +16,7 @@ use psstat_testproc::TempDir;
 use crate::common::TIMEOUT;
 
 pub(crate) use influx::Influx;
+pub(crate) use node_exporter::NodeExporter;
 pub(crate) use prometheus::Prometheus;
 pub(crate) use victoria::Victoria;
 
