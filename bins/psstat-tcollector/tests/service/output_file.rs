@@ -15,7 +15,7 @@ fn names(directory: &Path) -> Vec<String> {
     names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// A reader that looks at any time finds a whole exposition, until the collector ends.
+/// At any time, a reader finds a whole exposition, until the collector ends.
 #[test]
 fn output_file_is_always_whole_and_removed_at_the_end() {
     for signal in [Signal::TERM, Signal::INT] {
