@@ -56,8 +56,102 @@ pub(crate) struct Classifier {
     pub(crate) requested: Vec<usize>,
     /// the pids to read it from.
     pub(crate) pids: Vec<u32>,
+    /// The command line that was read last.
+    pub(crate) line: Vec<u8>,
+    pub(crate) batch: CmdlineBatch,
+}
+
+/// Command lines that are classified together, and then the images of each.
+///
+/// The closure that finds images runs in the thread of the caller, and the driver in another one,
+/// so several command lines share one hand-over.
+#[derive(Debug, Default)]
+pub(crate) struct CmdlineBatch {
+    items: Vec<BatchItem>,
+    /// The command lines, concatenated.
+    lines: Vec<u8>,
+    /// The images, concatenated.
     images: Vec<ImageId>,
+    // Buffers.
     args_joined: Vec<u8>,
+    found: Vec<ImageId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BatchItem {
+    /// The position in the process table.
+    at: usize,
+    pid: u32,
+    ppid: u32,
+    /// The end of its command line.
+    line_end: usize,
+    /// The end of its images.
+    images_end: usize,
+}
+
+impl CmdlineBatch {
+    /// Adds the command line of a process, which is at this position of the process table.
+    pub(crate) fn push(&mut self, at: usize, entry: &ProcessEntry, command_line: &[u8]) {
+        self.lines.extend_from_slice(command_line);
+        let (pid, ppid, line_end) = (entry.pid, entry.ppid, self.lines.len());
+        self.items.push(BatchItem { at, pid, ppid, line_end, images_end: 0 });
+    }
+
+    /// Whether it is to be classified before another command line is read.
+    pub(crate) fn is_full(&self, limit: usize) -> bool {
+        self.items.len() >= limit || self.lines.len() >= LARGE_CMDLINE_BUFFER
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.lines.clear();
+        self.images.clear();
+        // The memory of a rare large command line is freed.
+        self.lines.shrink_to(2 * LARGE_CMDLINE_BUFFER);
+    }
+
+    /// Finds the images for every command line. They are sorted, each once.
+    pub(crate) fn classify(&mut self, classify: &mut Classify<'_>) {
+        let CmdlineBatch { items, lines, images, args_joined, found } = self;
+        images.clear();
+        let mut start = 0;
+        for item in items {
+            let command_line = lines.get(start..item.line_end).unwrap_or_default();
+            start = item.line_end;
+            if !Cmdline::new(command_line).is_empty() {
+                args_joined.extend(Cmdline::new(command_line).joined());
+                let candidate =
+                    Candidate { pid: item.pid, ppid: item.ppid, command_line, args_joined };
+                classify(&candidate, found);
+                args_joined.clear();
+                args_joined.shrink_to(LARGE_CMDLINE_BUFFER);
+                found.sort_unstable();
+                found.dedup();
+                images.append(found);
+            }
+            item.images_end = images.len();
+        }
+    }
+
+    /// How many command lines there are.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The position of a process in the process table, and its images; `None` in place of these
+    /// if the command line is empty.
+    pub(crate) fn get(&self, index: usize) -> Option<(usize, Option<&[ImageId]>)> {
+        let item = self.items.get(index)?;
+        let before = index.checked_sub(1).and_then(|before| self.items.get(before));
+        let (line, images) = before.map_or((0, 0), |before| (before.line_end, before.images_end));
+        let is_empty = Cmdline::new(self.lines.get(line..item.line_end)?).is_empty();
+        let images = self.images.get(images..item.images_end).filter(|_| !is_empty);
+        Some((item.at, images))
+    }
 }
 
 impl Classifier {
@@ -96,7 +190,7 @@ impl Classifier {
                 continue;
             }
             let pid = entry.live_thread.unwrap_or(entry.pid);
-            if entry.blocked && source.is_still_stuck(pid) {
+            if source.is_blocked(entry.pid) {
                 continue;
             }
             // Before the command line, so that what the process does meanwhile shows.
@@ -117,42 +211,7 @@ impl Classifier {
             self.pids.push(pid);
         }
         shrink_vec(&mut self.requested);
-    }
-
-    /// Finds the images for a command line that is not empty. They are sorted, each once.
-    /// Give the list back with [`return_buffer`](Self::return_buffer).
-    pub(crate) fn classify(
-        &mut self,
-        entry: &ProcessEntry,
-        command_line: &[u8],
-        classify: &mut Classify<'_>,
-    ) -> Vec<ImageId> {
-        let mut images = self.take_buffer();
-        self.args_joined.extend(Cmdline::new(command_line).joined());
-        let candidate = Candidate {
-            pid: entry.pid,
-            ppid: entry.ppid,
-            command_line,
-            args_joined: &self.args_joined,
-        };
-        classify(&candidate, &mut images);
-        self.args_joined.clear();
-        // A rare large one does not stay in memory.
-        self.args_joined.shrink_to(LARGE_CMDLINE_BUFFER);
-        images.sort_unstable();
-        images.dedup();
-        images
-    }
-
-    /// An empty list of images.
-    pub(crate) fn take_buffer(&mut self) -> Vec<ImageId> {
-        let mut images = std::mem::take(&mut self.images);
-        images.clear();
-        images
-    }
-
-    pub(crate) fn return_buffer(&mut self, images: Vec<ImageId>) {
-        self.images = images;
+        shrink_vec(&mut self.pids);
     }
 
     /// Notes the io of a recent process that belongs to no image: it may be about to
@@ -184,16 +243,24 @@ mod tests {
 
     #[test]
     fn images_are_sorted_and_distinct() {
-        let mut classifier = Classifier::default();
+        let mut batch = CmdlineBatch::default();
         for _ in 0..2 {
             let mut seen = Vec::new();
-            let images = classifier.classify(&entry(5, 0), b"a\0b c\0", &mut |process, images| {
+            for (at, line) in [&b"a\0b c\0"[..], b"", b"d\0"].into_iter().enumerate() {
+                batch.push(at, &entry(5, 0), line);
+            }
+            batch.classify(&mut |process, images| {
                 seen.push((process.pid, process.ppid, process.args_joined.to_vec()));
-                images.extend([3, 1, 3].map(ImageId));
+                let image = process.args_joined.len() as u32;
+                images.extend([image, 1, image].map(ImageId));
             });
-            assert_eq!(images, [ImageId(1), ImageId(3)]);
-            assert_eq!(seen, [(5, 1, b"a b c".to_vec())]);
-            classifier.return_buffer(images);
+            let images = [Some(&[ImageId(1), ImageId(5)][..]), None, Some(&[ImageId(1)])];
+            for (at, images) in images.into_iter().enumerate() {
+                assert_eq!(batch.get(at), Some((at, images)));
+            }
+            assert_eq!((batch.get(3), batch.len()), (None, 3));
+            assert_eq!(seen, [(5, 1, b"a b c".to_vec()), (5, 1, b"d".to_vec())]);
+            batch.clear();
         }
     }
 

@@ -11,16 +11,24 @@ pub struct Health {
     pub denied: PerFile,
     /// Reads of this cycle that failed otherwise, by file.
     pub failed: PerFile,
-    /// Processes whose command line blocks its reader.
+    /// Processes of which a read blocks. Their values from files that can block are missing.
     pub blocked: u64,
-    /// Processes whose command line was due and not read, because the limit of blocked readers
-    /// was reached: in this cycle, for the same user, or in total. They are counted under
-    /// `failed` too.
-    pub cmdlines_deferred: u64,
+    /// Reads that were due and not attempted, because the limit of blocked reads was reached,
+    /// for the same user or in total, by file. They are counted under `failed` too.
+    pub deferred: PerFile,
     /// Descriptors kept open.
     pub fds_held: u64,
     /// `/proc` could not be listed; the numbers are those of the processes of before.
     pub listing_failed: bool,
+}
+
+/// A read of a process that blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockedRead {
+    /// The process.
+    pub pid: u32,
+    /// The file, relative to the directory of the process.
+    pub file: &'static str,
 }
 
 /// A number for each file of a process.

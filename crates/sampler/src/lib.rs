@@ -27,8 +27,8 @@
 //! namespaces that the processes live in.
 //!
 //! The sampler sends no signal, stops no process with ptrace, and never reads `maps`, `smaps`,
-//! `numa_maps`, `environ` or `exe`. One thread reads; a second one only waits for command lines,
-//! which can block.
+//! `numa_maps`, `environ` or `exe`. One thread reads. The caller's thread waits for it, and leaves it
+//! behind if a read blocks; then another one reads on.
 //!
 //! # Parts
 //! The `driver` calls four parts: the process table (`state`), the `classifier`, `accounting`
@@ -40,6 +40,7 @@
 mod accounting;
 mod classifier;
 mod driver;
+mod executor;
 mod health;
 mod ids;
 mod image;
@@ -56,7 +57,7 @@ mod state;
 mod usage;
 
 pub use classifier::{Candidate, Classify};
-pub use health::{Health, PerFile};
+pub use health::{BlockedRead, Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;
 pub use options::{FDS_PER_PROCESS, FastPaths, MAX_WINDOW, Options, RESERVED_FDS};

@@ -1,42 +1,48 @@
 //! A procfs as a source of readings: the live one, or a captured one in a directory.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::{ProcessState, Stat, StatCore};
 
+use crate::classifier::CmdlineBatch;
+use crate::executor;
+use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
-use crate::options::{FastPaths, Options};
-use crate::read::command_line::{CmdlineReader, CmdlineResult};
-use crate::read::fd_sockets::{FdSocketScanner, FdSockets};
-use crate::read::outcome::{Failure, Outcome};
+use crate::options::FastPaths;
+use crate::read::blocking::{LinkScan, Read, StatOf, unread};
+use crate::read::fd_sockets::FdSockets;
+use crate::read::outcome::{Failure, Outcome, Unread};
 use crate::read::proc_dir::ProcDirReader;
-use crate::read::process::{self, Access, FdAllowance, FdBudget, ProcessFds, open_dir};
+use crate::read::process::{self, Access, FdAllowance, FdBudget, ProcessFds};
 use crate::read::process_list::{PartialListing, ProcessList};
 use crate::read::procfs::{ProcDir, Procfs};
 use crate::read::reader::ProcessReader;
+use crate::read::reads::Reads;
 use crate::read::socket_tables::{RowCounts, Shortcuts, SocketTables};
+use crate::read::stuck_readers::Limits;
 use crate::read::sys;
-use crate::sampler::Error;
 use crate::source::{
     Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
 use crate::usage::ProcessReadings;
 
+/// How many command lines are read before the first of them is classified.
+const CMDLINES_PER_BATCH: usize = 1024;
+/// How many descriptors are scanned in one request, which takes about 5 ms.
+const LINKS_PER_READ: u64 = 1024;
+
 /// Reads a procfs.
 #[derive(Debug)]
 pub(crate) struct LiveSource {
-    procfs: Procfs,
-    proc_root: PathBuf,
-    cmdline_timeout: Duration,
+    reads: Reads,
     process_list: ProcessList,
     /// For directories of processes.
     dir_reader: ProcDirReader,
-    /// `None` after a panic while it was in use.
-    cmdlines: Option<CmdlineReader>,
-    fd_scanner: FdSocketScanner,
+    /// Lost if a thread is stuck in it.
+    link_scan: Option<Box<LinkScan>>,
     tables: SocketTables,
     /// Descriptors that may be kept open,
     budget: usize,
@@ -45,34 +51,22 @@ pub(crate) struct LiveSource {
 }
 
 impl LiveSource {
-    /// Opens a procfs and probes the fast paths. At most `budget` descriptors are kept open.
-    ///
-    /// # Errors
-    /// When the procfs cannot be opened, or a thread not started.
-    pub(crate) fn open(options: &Options, budget: usize) -> Result<LiveSource, Error> {
-        let proc_root = options.proc_root.clone();
-        let procfs = Procfs::open(&proc_root, options.fast_paths)
-            .map_err(|errno| Error::Procfs { path: proc_root.clone(), source: errno.into() })?;
-        let cmdline_timeout = options.cmdline_timeout;
-        let cmdlines = CmdlineReader::new(&proc_root, cmdline_timeout)
-            .map_err(|errno| Error::Thread(errno.into()))?;
-        Ok(LiveSource {
+    /// Reads an open procfs. At most `budget` descriptors are kept open.
+    pub(crate) fn new(procfs: Arc<Procfs>, limits: Limits, budget: usize) -> LiveSource {
+        LiveSource {
             process_list: ProcessList::new(&procfs),
             tables: SocketTables::new(&procfs),
-            procfs,
-            proc_root,
-            cmdline_timeout,
+            reads: Reads::new(procfs, limits),
             dir_reader: ProcDirReader::new(),
-            cmdlines: Some(cmdlines),
-            fd_scanner: FdSocketScanner::new(),
+            link_scan: None,
             budget,
             shares: FdBudget::split(budget, 0),
-        })
+        }
     }
 
     /// The fast paths that are in use.
     pub(crate) fn fast_paths(&self) -> FastPaths {
-        FastPaths { sock_diag: self.tables.uses_sock_diag(), ..self.procfs.fast }
+        FastPaths { sock_diag: self.tables.uses_sock_diag(), ..self.reads.procfs.fast }
     }
 
     /// Tries sock_diag for each protocol, and returns for which it works.
@@ -82,7 +76,7 @@ impl LiveSource {
 
     /// The files of a process that this kernel does not have.
     pub(crate) fn missing_files(&self) -> &[&'static str] {
-        &self.procfs.missing
+        &self.reads.procfs.missing
     }
 
     /// How many descriptors may be kept open.
@@ -91,16 +85,29 @@ impl LiveSource {
     }
 
     fn is_own_netns(&self, netns: NetnsId) -> bool {
-        self.procfs.self_netns == Some(netns.0)
+        self.reads.procfs.self_netns == Some(netns.0)
     }
-}
 
-fn access<'a>(
-    procfs: &'a Procfs,
-    shares: FdBudget,
-    process: &Target<'_, ProcessFds>,
-) -> Access<'a> {
-    Access { procfs, key: process.key, allowance: shares.at(process.slot) }
+    fn access(&self, process: &Target<'_, ProcessFds>) -> Access {
+        Access { key: process.key, allowance: self.shares.at(process.slot) }
+    }
+
+    /// Reads `io`, through the descriptor if one is held open.
+    async fn read_io(&mut self, access: Access, handles: &mut ProcessFds) -> Outcome<IoCounters> {
+        let Access { key, allowance } = access;
+        if let Some(unread) = self.reads.refusal(key.pid) {
+            return Outcome::Unread(unread);
+        }
+        let (held, keep) = (handles.take_io(), allowance.covers(process::File::Io));
+        let read = Read::Io { held, key, keep, outcome: unread() };
+        match self.reads.ask(key.pid, read).await {
+            Some(Read::Io { held, outcome, .. }) => {
+                handles.return_io(held);
+                outcome.map(IoCounters::from)
+            }
+            _ => Outcome::Unread(Unread::Blocked),
+        }
+    }
 }
 
 impl Handles for ProcessFds {
@@ -109,11 +116,11 @@ impl Handles for ProcessFds {
     }
 }
 
-impl From<StatCore<'_>> for StatSummary {
-    fn from(stat: StatCore<'_>) -> StatSummary {
+impl From<&StatCore<'_>> for StatSummary {
+    fn from(stat: &StatCore<'_>) -> StatSummary {
         StatSummary {
             ppid: stat.ppid.unsigned_abs(),
-            starttime: stat.starttime,
+            starttime: Some(stat.starttime),
             is_zombie: matches!(stat.state, ProcessState::Zombie | ProcessState::Dead),
             num_threads: stat.num_threads,
         }
@@ -134,133 +141,154 @@ impl ProcessSource for LiveSource {
 
     fn list(&mut self) -> Result<&[ProcessKey], Failure> {
         let failure = |errno: rustix::io::Errno| Failure::Errno(errno.raw_os_error());
-        self.process_list.list_all(&self.procfs).map_err(failure)
+        self.process_list.list_all(&self.reads.procfs).map_err(failure)
     }
 
     fn list_new(&mut self) -> Option<PartialListing<'_>> {
-        self.process_list.list_new(&self.procfs)
+        self.process_list.list_new(&self.reads.procfs)
     }
 
     fn boot_ticks(&mut self) -> u64 {
-        self.procfs.boot_ticks()
+        self.reads.procfs.boot_ticks()
     }
 
-    fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {
-        let mut buffer = [0; 1024];
-        process::stat(&self.procfs, pid, &mut buffer).map(StatSummary::from)
+    async fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {
+        let stat = self.reads.stat_core(pid, |stat| StatSummary::from(stat)).await;
+        let Outcome::Unread(_) = stat else { return stat };
+        let summary = self.reads.status(pid, |status| {
+            let is_zombie = matches!(status.state?, ProcessState::Zombie | ProcessState::Dead);
+            let (ppid, num_threads) = (status.ppid?.unsigned_abs(), status.threads?);
+            Some(StatSummary { ppid, starttime: None, is_zombie, num_threads })
+        });
+        summary.map_or(stat, Outcome::Value)
     }
 
     fn inode_matches(&mut self, key: ProcessKey) -> bool {
-        process::inode_matches(&self.procfs, key)
+        process::inode_matches(&self.reads.procfs, key)
     }
 
-    fn live_thread(&mut self, key: ProcessKey) -> Option<u32> {
-        process::live_thread(&self.procfs, key, &mut self.dir_reader)
+    async fn live_thread(&mut self, key: ProcessKey) -> Option<u32> {
+        let dir = self.reads.open_dir(key, c"task").await.value()?;
+        let threads = self.dir_reader.list(&dir).ok()?;
+        threads.iter().map(|thread| thread.pid).find(|&tid| tid != key.pid)
     }
 
     fn has_thread(&mut self, pid: u32, tid: u32) -> bool {
-        process::has_thread(&self.procfs, pid, tid)
+        process::has_thread(&self.reads.procfs, pid, tid)
     }
 
     fn has_cpu_clock(&self) -> bool {
-        self.procfs.fast.cpu_clock
+        self.reads.procfs.fast.cpu_clock
     }
 
     fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
         sys::process_cpu_time_ns(pid).ok()
     }
 
-    fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)> {
-        if self.procfs.fast.cpu_clock {
-            let at = Instant::now();
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)> {
+        let at = Instant::now();
+        if self.reads.procfs.fast.cpu_clock {
             return match sys::process_cpu_time_ns(pid) {
                 Ok(nanoseconds) => Outcome::Value((nanoseconds, at)),
                 Err(_) => Outcome::Exited,
             };
         }
-        let mut buffer = [0; 1024];
-        let at = Instant::now();
-        process::stat(&self.procfs, pid, &mut buffer).map(|stat| {
-            ((stat.utime + stat.stime).saturating_mul(self.procfs.tick_nanoseconds), at)
-        })
+        let tick = self.reads.procfs.tick_nanoseconds;
+        let time = self.reads.stat_core(pid, |stat| stat.utime + stat.stime).await;
+        time.map(|ticks| (ticks.saturating_mul(tick), at))
     }
 
-    fn prepare_cmdlines(&mut self) -> bool {
-        if self.cmdlines.is_none() {
-            self.cmdlines = CmdlineReader::new(&self.proc_root, self.cmdline_timeout).ok();
+    fn review_blocked(&mut self) {
+        self.reads.stuck.review();
+    }
+
+    fn is_blocked(&self, pid: u32) -> bool {
+        self.reads.stuck.is_stuck_on(pid)
+    }
+
+    fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
+        self.reads.stuck.reads()
+    }
+
+    async fn cmdline(&mut self, pid: u32, tid: u32, line: &mut Vec<u8>) -> Outcome<()> {
+        if let Some(unread) = self.reads.refusal(pid) {
+            return Outcome::Unread(unread);
         }
-        let Some(cmdlines) = &mut self.cmdlines else { return false };
-        cmdlines.review();
-        true
+        let read = Read::Cmdline { tid, line: std::mem::take(line), outcome: unread() };
+        match self.reads.ask(pid, read).await {
+            Some(Read::Cmdline { line: filled, outcome, .. }) => {
+                *line = filled;
+                outcome
+            }
+            _ => Outcome::Unread(Unread::Blocked),
+        }
     }
 
-    fn is_still_stuck(&mut self, pid: u32) -> bool {
-        self.cmdlines.as_ref().is_some_and(|cmdlines| cmdlines.is_still_stuck(pid))
+    async fn classify(&mut self, batch: CmdlineBatch) -> CmdlineBatch {
+        executor::classify(batch).await
     }
 
-    fn read_cmdlines(
-        &mut self,
-        pids: &mut Vec<u32>,
-        each: &mut dyn FnMut(&mut LiveSource, usize, CmdlineResult<'_>),
-    ) {
-        // Out of its place, so that `each` can use the source.
-        let Some(mut cmdlines) = self.cmdlines.take() else { return };
-        std::mem::swap(pids, &mut cmdlines.requested);
-        cmdlines.run(&mut |index, result| each(self, index, result));
-        std::mem::swap(pids, &mut cmdlines.requested);
-        self.cmdlines = Some(cmdlines);
+    fn cmdlines_per_batch(&self) -> usize {
+        CMDLINES_PER_BATCH
     }
 
-    fn io(&mut self, process: Target<'_, ProcessFds>) -> Outcome<IoCounters> {
-        let access = access(&self.procfs, self.shares, &process);
-        process.handles.io(access).map(IoCounters::from)
+    async fn io(&mut self, process: Target<'_, ProcessFds>) -> Outcome<IoCounters> {
+        self.read_io(self.access(&process), process.handles).await
     }
 
-    fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
-        let access = Access { procfs: &self.procfs, key, allowance: FdAllowance::NONE };
-        ProcessFds::default().io(access).map(IoCounters::from)
+    async fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
+        let access = Access { key, allowance: FdAllowance::NONE };
+        self.read_io(access, &mut ProcessFds::default()).await
     }
 
-    fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
-        process::full_stat(&self.procfs, key, |stat| ParentStat::from(stat))
+    async fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
+        self.reads.stat(key.pid, StatOf::Key(key), |stat| ParentStat::from(stat)).await
     }
 
-    fn check_exists(&mut self, process: Target<'_, ProcessFds>) -> Existence {
-        if self.procfs.fast.fd_count_from_size && process.handles.keeps_fd() {
-            let access = access(&self.procfs, self.shares, &process);
-            let fds = process.handles.descriptors(access, &mut self.dir_reader);
+    async fn check_exists(&mut self, process: Target<'_, ProcessFds>) -> Existence {
+        if self.reads.procfs.fast.fd_count_from_size && process.handles.keeps_fd() {
+            let access = self.access(&process);
+            let dir_reader = &mut self.dir_reader;
+            let fds = process.handles.descriptors(&mut self.reads, access, dir_reader).await;
             Existence { exited: fds.is_exited(), fds: Some(fds) }
         } else {
-            Existence { exited: !process::is_alive(&self.procfs, process.key), fds: None }
+            let dir = self.reads.open_process_dir(process.key).await;
+            Existence { exited: dir.is_exited(), fds: None }
         }
     }
 
-    fn is_alive_by_handles(&mut self, handles: &ProcessFds) -> bool {
-        handles.is_alive()
+    async fn is_alive_by_handles(&mut self, process: Target<'_, ProcessFds>) -> bool {
+        if let Some(is_alive) = process.handles.is_alive_by_statm() {
+            return is_alive;
+        }
+        if !process.handles.keeps_io() {
+            return false;
+        }
+        // A denied read and one that blocks mean that it is alive.
+        let access = self.access(&process);
+        !self.read_io(access, process.handles).await.is_exited()
     }
 
-    fn read_gauges(
+    async fn read_gauges(
         &mut self,
         process: Target<'_, ProcessFds>,
         fds: Option<Outcome<u64>>,
         readings: &mut ProcessReadings,
     ) {
-        readings.read(&mut ProcessReader {
-            access: access(&self.procfs, self.shares, &process),
-            handles: process.handles,
-            dir_reader: &mut self.dir_reader,
-            fds,
-        });
+        let access = self.access(&process);
+        let (reads, dir_reader) = (&mut self.reads, &mut self.dir_reader);
+        let handles = process.handles;
+        readings.read(&mut ProcessReader { reads, access, handles, dir_reader, fds }).await;
     }
 
-    fn read_thread_gauges(&mut self, pid: u32, tid: u32, readings: &mut ProcessReadings) {
-        let thread = ProcDir::Thread(pid, tid);
-        readings.statm = process::statm_at(&self.procfs, thread);
-        readings.fds = process::descriptors_at(&self.procfs, thread, &mut self.dir_reader);
+    async fn read_thread_gauges(&mut self, pid: u32, tid: u32, readings: &mut ProcessReadings) {
+        let (procfs, thread) = (&self.reads.procfs, ProcDir::Thread(pid, tid));
+        readings.statm = process::statm_at(procfs, thread);
+        readings.fds = process::descriptors_at(procfs, thread, &mut self.dir_reader);
     }
 
     fn counts_fds_by_listing(&self) -> bool {
-        !self.procfs.fast.fd_count_from_size
+        !self.reads.procfs.fast.fd_count_from_size
     }
 
     fn split_fd_budget(&mut self, processes: usize) {
@@ -272,33 +300,68 @@ impl ProcessSource for LiveSource {
     }
 
     fn page_size(&self) -> u64 {
-        self.procfs.page_size
+        self.reads.procfs.page_size
     }
 }
 
 impl SocketSource for LiveSource {
-    fn scan_fds(
+    async fn scan_fds(
         &mut self,
         process: Target<'_, ProcessFds>,
         from: u64,
         limit: u64,
         found: &mut FdSockets,
     ) -> Outcome<Option<u64>> {
-        let directory = match process.live_thread {
-            None => open_dir(&self.procfs, process.key, c"fd"),
+        let key = process.key;
+        if let Some(unread) = self.reads.refusal(key.pid) {
+            return Outcome::Unread(unread);
+        }
+        let opened = match process.live_thread {
+            None => self.reads.open_dir(key, c"fd").await,
             Some(tid) => {
-                process::open_fd_dir_at(&self.procfs, ProcDir::Thread(process.key.pid, tid))
+                let thread = ProcDir::Thread(key.pid, tid);
+                process::open_fd_dir_at(&self.reads.procfs, thread)
             }
         };
-        self.fd_scanner.scan(directory, from, limit, found)
+        let mut scan = self.link_scan.take().unwrap_or_else(|| Box::new(LinkScan::new()));
+        scan.found = std::mem::take(found);
+        let outcome = opened.map(|dir| scan.dir = Some(dir));
+        let end = scan.found.fds.saturating_add(limit);
+        scan.outcome = outcome.map(|()| Some(from));
+        while let Outcome::Value(Some(position)) = scan.outcome {
+            scan.from = position;
+            scan.limit = end.saturating_sub(scan.found.fds).min(LINKS_PER_READ);
+            scan.outcome = unread();
+            let Some(Read::Links(back)) = self.reads.ask(key.pid, Read::Links(scan)).await else {
+                return Outcome::Unread(Unread::Blocked);
+            };
+            scan = back;
+            if scan.found.fds >= end {
+                break;
+            }
+        }
+        *found = std::mem::take(&mut scan.found);
+        scan.dir = None;
+        let outcome = std::mem::replace(&mut scan.outcome, unread());
+        self.link_scan = Some(scan);
+        outcome
     }
 
-    fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {
-        self.procfs.read_netns(process).map(NetnsId)
+    async fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {
+        let (ProcDir::Pid(pid) | ProcDir::Thread(pid, _)) = process else {
+            return self.reads.procfs.read_netns(process).map(NetnsId);
+        };
+        if let Some(unread) = self.reads.refusal(pid) {
+            return Outcome::Unread(unread);
+        }
+        match self.reads.ask(pid, Read::Netns { process, outcome: unread() }).await {
+            Some(Read::Netns { outcome, .. }) => outcome.map(NetnsId),
+            _ => Outcome::Unread(Unread::Blocked),
+        }
     }
 
     fn tcp_counters(&mut self, process: ProcDir) -> Option<TcpCounters> {
-        self.tables.tcp_counters(&self.procfs, process)
+        self.tables.tcp_counters(&self.reads.procfs, process)
     }
 
     fn established(
@@ -310,7 +373,7 @@ impl SocketSource for LiveSource {
         found: &mut dyn FnMut(SocketInode),
     ) -> Outcome<RowCounts> {
         let is_own = self.is_own_netns(netns);
-        self.tables.established(&self.procfs, (process, is_own), protocol, shortcuts, found)
+        self.tables.established(&self.reads.procfs, (process, is_own), protocol, shortcuts, found)
     }
 
     fn uses_text_table(&self, netns: NetnsId, protocol: Protocol) -> bool {

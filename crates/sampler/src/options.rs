@@ -28,11 +28,12 @@ pub struct Options {
     pub max_open_fds: Option<usize>,
     /// The fast paths to use if the kernel supports them; default all.
     pub fast_paths: FastPaths,
-    /// Maximum time for reading one command line before its process is skipped;
-    /// default 100 ms. While the reader does not block but waits for a CPU, up to
-    /// ten times that is added per batch of command lines. The kernel blocks a
-    /// reader while the process has its memory map locked.
-    pub cmdline_timeout: Duration,
+    /// Maximum time of one read of a process before it counts as blocked; default
+    /// 100 ms. While the reader does not block but waits for a CPU, up to ten times
+    /// that is added. After some reads of a step that block, the time is shorter for
+    /// the next ones of that step. The kernel blocks a reader while the process
+    /// has its memory map or its program locked.
+    pub read_timeout: Duration,
 }
 
 impl Default for Options {
@@ -42,7 +43,7 @@ impl Default for Options {
             window: Duration::from_secs(1),
             max_open_fds: None,
             fast_paths: FastPaths::ALL,
-            cmdline_timeout: Duration::from_millis(100),
+            read_timeout: Duration::from_millis(100),
         }
     }
 }

@@ -1,15 +1,22 @@
 //! The sampler of a procfs.
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Resource;
 
 use crate::classifier::Classify;
 use crate::driver::Driver;
+use crate::executor::{Core, Executor};
+use crate::health::BlockedRead;
 use crate::live::LiveSource;
 use crate::options::{FastPaths, MAX_WINDOW, Options, RESERVED_FDS};
+use crate::read::procfs::Procfs;
+use crate::read::stuck_readers::Limits;
 use crate::sample::{ProcessSample, Sample};
+use crate::source::ProcessSource as _;
 
 /// Reads live processes and computes the numbers of images from two readings of each.
 ///
@@ -18,10 +25,42 @@ use crate::sample::{ProcessSample, Sample};
 /// io counters continuous, so use one sampler for as long as numbers are needed.
 #[derive(Debug)]
 pub struct Sampler {
-    source: LiveSource,
-    driver: Driver<LiveSource>,
+    /// `None` while a step runs.
+    state: Option<Box<SamplerState>>,
+    executor: Executor<Box<SamplerState>>,
     window: Duration,
     is_open: bool,
+}
+
+/// The state that the steps change.
+#[derive(Debug)]
+struct SamplerState {
+    source: LiveSource,
+    driver: Driver<LiveSource>,
+}
+
+/// A step of the sampler.
+#[derive(Debug)]
+enum Step {
+    Open { window: Duration },
+    Close,
+}
+
+impl Core for Box<SamplerState> {
+    type Step = Step;
+    /// The instant at which the window ends, of [`Step::Open`].
+    type Output = Option<Instant>;
+
+    async fn perform(&mut self, step: Step) -> Option<Instant> {
+        let SamplerState { source, driver } = &mut **self;
+        match step {
+            Step::Open { window } => Some(driver.open(source, window).await),
+            Step::Close => {
+                driver.close(source).await;
+                None
+            }
+        }
+    }
 }
 
 /// Why there is no sampler.
@@ -36,8 +75,8 @@ pub enum Error {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The thread that reads command lines cannot be started.
-    #[error("cannot start the thread that reads command lines: {0}")]
+    /// The thread that reads cannot be started.
+    #[error("cannot start the thread that reads: {0}")]
     Thread(std::io::Error),
 }
 
@@ -48,19 +87,26 @@ impl Sampler {
     /// When the procfs cannot be opened, or a thread not started.
     pub fn new(options: Options) -> Result<Sampler, Error> {
         let budget = options.max_open_fds.unwrap_or(usize::MAX).min(fd_limit());
-        let source = LiveSource::open(&options, budget)?;
+        let Options { proc_root, window, fast_paths, read_timeout, .. } = options;
+        let procfs = Procfs::open(&proc_root, fast_paths)
+            .map_err(|errno| Error::Procfs { path: proc_root.clone(), source: errno.into() })?;
+        let (procfs, limits) = (Arc::new(procfs), Limits::DEFAULT);
+        let source = LiveSource::new(Arc::clone(&procfs), limits, budget);
         let driver = Driver::new(&source);
         // An instant that far in the future can be represented.
-        let window = options.window.min(MAX_WINDOW);
-        Ok(Sampler { source, driver, window, is_open: false })
+        let window = window.min(MAX_WINDOW);
+        let state = Some(Box::new(SamplerState { source, driver }));
+        let executor =
+            Executor::new(procfs, proc_root, read_timeout, limits.total).map_err(Error::Thread)?;
+        Ok(Sampler { state, executor, window, is_open: false })
     }
 
     /// Begins a cycle: finds the processes, calls `classify` for those that are due, and
     /// reads the CPU time of all members. Gives the instant at which to close the window.
     pub fn open(&mut self, classify: &mut Classify<'_>) -> Instant {
-        let due = self.driver.open(&mut self.source, self.window, classify);
+        let due = self.run(Step::Open { window: self.window }, classify);
         self.is_open = true;
-        due
+        due.unwrap_or_else(Instant::now)
     }
 
     /// Ends a cycle: reads CPU time again and all that counts at one moment, and computes the sums.
@@ -70,20 +116,38 @@ impl Sampler {
     /// Without [`open`](Sampler::open) before, it gives the last sample again.
     pub fn close(&mut self) -> &Sample {
         if std::mem::take(&mut self.is_open) {
-            self.driver.close(&mut self.source);
+            self.run(Step::Close, &mut |_, _| ());
         }
-        self.driver.sample()
+        self.state().driver.sample()
+    }
+
+    fn run(&mut self, step: Step, classify: &mut Classify<'_>) -> Option<Instant> {
+        let state = self.state.take()?;
+        let finished = self.executor.run(state, step, classify);
+        self.state = Some(finished.core);
+        finished.result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    // The state is missing only while `run` has it, which has this sampler for itself.
+    #[allow(clippy::expect_used)]
+    fn state(&self) -> &SamplerState {
+        self.state.as_deref().expect("no step runs")
+    }
+
+    #[allow(clippy::expect_used)]
+    fn state_mut(&mut self) -> &mut SamplerState {
+        self.state.as_deref_mut().expect("no step runs")
     }
 
     /// Classifies all processes again in the next cycle, because the rules have changed.
     /// `images` is the number of images now; earlier images keep their numbers and counters.
     pub fn reclassify_all(&mut self, images: usize) {
-        self.driver.reclassify_all(images);
+        self.state_mut().driver.reclassify_all(images);
     }
 
     /// The numbers of the last cycle again.
     pub fn sample(&self) -> &Sample {
-        self.driver.sample()
+        self.state().driver.sample()
     }
 
     /// Restores order after a panic in the middle of a cycle, from a bug here or in
@@ -91,22 +155,22 @@ impl Sampler {
     /// one had begun.
     pub fn recover_after_panic(&mut self) {
         self.is_open = false;
-        self.driver.recover();
+        self.state_mut().driver.recover();
     }
 
-    /// The processes whose command line blocks its reader.
-    pub fn blocked_pids(&self) -> impl Iterator<Item = u32> {
-        self.driver.blocked_pids()
+    /// The reads that block, at most one of each process.
+    pub fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
+        self.state().source.blocked_reads()
     }
 
     /// The processes of the last sample, in no particular order.
     pub fn processes(&self) -> impl Iterator<Item = ProcessSample<'_>> {
-        self.driver.processes()
+        self.state().driver.processes()
     }
 
     /// The fast paths that are in use.
     pub fn fast_paths(&self) -> FastPaths {
-        self.source.fast_paths()
+        self.state().source.fast_paths()
     }
 
     /// Tries to read the sockets of each protocol (`tcp`, `udp`, `unix`) by netlink, and returns
@@ -123,12 +187,12 @@ impl Sampler {
     /// [`Health::denied`](crate::Health::denied), except that without `ns/net` all processes
     /// are in one network namespace. Unknown, and so empty, for a captured procfs.
     pub fn missing_files(&self) -> &[&'static str] {
-        self.source.missing_files()
+        self.state().source.missing_files()
     }
 
     /// How many descriptors may be kept open.
     pub fn descriptor_budget(&self) -> usize {
-        self.source.budget()
+        self.state().source.budget()
     }
 }
 

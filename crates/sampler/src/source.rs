@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 
+use crate::classifier::CmdlineBatch;
+use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
-use crate::read::command_line::CmdlineResult;
 use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::PartialListing;
@@ -51,8 +52,8 @@ pub(crate) struct Target<'a, H> {
 pub(crate) struct StatSummary {
     /// 0 if the parent is not visible.
     pub(crate) ppid: u32,
-    /// In ticks since boot.
-    pub(crate) starttime: u64,
+    /// In ticks since boot. `None` if only `status` could be read.
+    pub(crate) starttime: Option<u64>,
     /// The state is `Z` or `X`: the leader has exited.
     pub(crate) is_zombie: bool,
     pub(crate) num_threads: u64,
@@ -102,13 +103,13 @@ pub(crate) trait ProcessSource: Sized {
     fn boot_ticks(&mut self) -> u64;
 
     /// Reads `stat` of the process that has this pid now.
-    fn stat(&mut self, pid: u32) -> Outcome<StatSummary>;
+    async fn stat(&mut self, pid: u32) -> Outcome<StatSummary>;
 
     /// Whether this pid is still that of the listed process.
     fn inode_matches(&mut self, key: ProcessKey) -> bool;
 
     /// A thread of a process other than its leader.
-    fn live_thread(&mut self, key: ProcessKey) -> Option<u32>;
+    async fn live_thread(&mut self, key: ProcessKey) -> Option<u32>;
 
     /// Whether a process has this thread.
     fn has_thread(&mut self, pid: u32, tid: u32) -> bool;
@@ -121,43 +122,50 @@ pub(crate) trait ProcessSource: Sized {
     fn cpu_clock(&mut self, pid: u32) -> Option<u64>;
 
     /// CPU time in nanoseconds, and the instant of the reading.
-    fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)>;
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)>;
 
-    /// Prepares for [`read_cmdlines`](Self::read_cmdlines). `false`: no command line
-    /// can be read now.
-    fn prepare_cmdlines(&mut self) -> bool {
-        true
+    /// Begins a step: finds out which of the reads that blocked have returned.
+    fn review_blocked(&mut self) {}
+
+    /// Whether a read of this process blocked that has not returned yet.
+    fn is_blocked(&self, pid: u32) -> bool;
+
+    /// The reads that block.
+    fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
+        std::iter::empty()
     }
 
-    /// Whether an earlier read of the command line of this pid still blocks.
-    fn is_still_stuck(&mut self, pid: u32) -> bool;
+    /// Reads the command line of a process by the pid of a thread of it, into an empty buffer: the
+    /// raw bytes, arguments terminated by NUL. It is empty for a kernel thread and a zombie.
+    async fn cmdline(&mut self, pid: u32, tid: u32, line: &mut Vec<u8>) -> Outcome<()>;
 
-    /// Reads the command lines of `pids` and empties the list. `each` is called once
-    /// for each with its index, and may use the source meanwhile.
-    fn read_cmdlines(
-        &mut self,
-        pids: &mut Vec<u32>,
-        each: &mut dyn FnMut(&mut Self, usize, CmdlineResult<'_>),
-    );
+    /// Passes command lines to the caller's closure, which finds their images.
+    async fn classify(&mut self, batch: CmdlineBatch) -> CmdlineBatch;
+
+    /// The driver has done everything that follows from the last command line.
+    fn end_cmdline(&mut self) {}
+
+    /// How many command lines are read before the first of them is classified.
+    fn cmdlines_per_batch(&self) -> usize;
 
     /// `/proc/PID/io` of a tracked process.
-    fn io(&mut self, process: Target<'_, Self::Handles>) -> Outcome<IoCounters>;
+    async fn io(&mut self, process: Target<'_, Self::Handles>) -> Outcome<IoCounters>;
 
     /// `/proc/PID/io` of a process that is not tracked.
-    fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters>;
+    async fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters>;
 
     /// Reads the fields of a process that concern its children.
-    fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat>;
+    async fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat>;
 
     /// Checks whether a process still exists; a zombie does.
-    fn check_exists(&mut self, process: Target<'_, Self::Handles>) -> Existence;
+    async fn check_exists(&mut self, process: Target<'_, Self::Handles>) -> Existence;
 
     /// Whether the handles prove that a process exists which is not listed.
-    fn is_alive_by_handles(&mut self, handles: &Self::Handles) -> bool;
+    async fn is_alive_by_handles(&mut self, process: Target<'_, Self::Handles>) -> bool;
 
     /// Reads the gauges at the end of a window. `fds`: the number of descriptors, where
     /// it is known already.
-    fn read_gauges(
+    async fn read_gauges(
         &mut self,
         process: Target<'_, Self::Handles>,
         fds: Option<Outcome<u64>>,
@@ -165,7 +173,7 @@ pub(crate) trait ProcessSource: Sized {
     );
 
     /// Reads the gauges of a process whose leader has exited from a thread of it.
-    fn read_thread_gauges(&mut self, pid: u32, tid: u32, readings: &mut ProcessReadings);
+    async fn read_thread_gauges(&mut self, pid: u32, tid: u32, readings: &mut ProcessReadings);
 
     /// Whether descriptors are counted by listing them, which takes the same
     /// permission as reading their links.
@@ -189,7 +197,7 @@ pub(crate) trait SocketSource: ProcessSource {
     /// Reads the links of descriptors and adds the sockets to `found`: from a position
     /// on (0: from the start) and at most `limit` descriptors. Gives the position at
     /// which to continue if there may be more.
-    fn scan_fds(
+    async fn scan_fds(
         &mut self,
         _process: Target<'_, Self::Handles>,
         _from: u64,
@@ -200,7 +208,7 @@ pub(crate) trait SocketSource: ProcessSource {
     }
 
     /// The network namespace of a process.
-    fn netns(&mut self, _process: ProcDir) -> Outcome<NetnsId> {
+    async fn netns(&mut self, _process: ProcDir) -> Outcome<NetnsId> {
         Outcome::Denied
     }
 
@@ -225,5 +233,15 @@ pub(crate) trait SocketSource: ProcessSource {
     /// Whether a table is read as text, which may omit rows while sockets are closed.
     fn uses_text_table(&self, _netns: NetnsId, _protocol: Protocol) -> bool {
         false
+    }
+}
+
+/// The result of a future that does not wait, as those of the model kernel.
+#[cfg(test)]
+pub(crate) fn ready<F: Future>(future: F) -> F::Output {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("the future waits"),
     }
 }

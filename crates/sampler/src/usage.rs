@@ -6,8 +6,7 @@
 //! continues when a process exits, a socket counts once), so each has its own path through the
 //! driver.
 
-use crate::read::outcome::Outcome;
-use crate::read::reader::ProcessReader;
+use crate::read::outcome::{Outcome, Unread};
 
 /// Generates `Usage` and `ProcessReadings` from the table.
 macro_rules! usage {
@@ -113,10 +112,10 @@ macro_rules! usage {
                 ProcessReadings { $($read: Outcome::Exited,)+ statm: Outcome::Exited };
 
             /// Reads them all.
-            pub(crate) fn read(&mut self, process: &mut ProcessReader<'_>) {
-                $(self.$read = read_by($by, process);)+
+            pub(crate) async fn read(&mut self, process: &mut ProcessReader<'_>) {
+                $(self.$read = $by(process).await;)+
                 // Last: it shows that all of these belong to this process.
-                self.statm = process.statm();
+                self.statm = process.statm().await;
             }
 
             /// Whether the process had exited before one of them.
@@ -160,18 +159,10 @@ where
     };
 }
 
-/// Gives the closure of an entry its type.
-fn read_by<'a>(
-    read: impl FnOnce(&mut ProcessReader<'a>) -> Outcome<u64>,
-    process: &mut ProcessReader<'a>,
-) -> Outcome<u64> {
-    read(process)
-}
-
 fn note<T>(outcome: &Outcome<T>, denied: &mut u64, failed: &mut u64) {
     match outcome {
-        Outcome::Value(_) | Outcome::Exited => {}
+        Outcome::Value(_) | Outcome::Exited | Outcome::Unread(Unread::Blocked) => {}
         Outcome::Denied => *denied = 1,
-        Outcome::Failed(_) => *failed += 1,
+        Outcome::Failed(_) | Outcome::Unread(Unread::Deferred) => *failed += 1,
     }
 }

@@ -251,7 +251,7 @@ fn late_classification_after_reload() {
     let options = Options {
         proc_root: proc.path().to_owned(),
         window: Duration::from_millis(1),
-        cmdline_timeout: Duration::from_millis(50),
+        read_timeout: Duration::from_millis(50),
         ..Options::default()
     };
     let mut sampler = Sampler::new(options).unwrap();

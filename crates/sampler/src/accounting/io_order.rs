@@ -11,9 +11,9 @@ pub(super) trait IoVisitor {
     fn is_selected(&self, slot: Slot) -> bool;
     /// Reads its io into the ledger, or notes that it has exited. True if the reading
     /// differs from the last one: only then can it contain a process that was not in that.
-    fn read(&mut self, slot: Slot) -> bool;
+    async fn read(&mut self, slot: Slot) -> bool;
     /// Checks whether it still exists, and notes it if it has exited.
-    fn check_alive(&mut self, slot: Slot);
+    async fn check_alive(&mut self, slot: Slot);
     /// Whether its exit was noted.
     fn has_exited(&self, slot: Slot) -> bool;
     /// Discards its reading.
@@ -29,12 +29,12 @@ const MAX_READS: usize = 3;
 /// whose parent has exited may have been adopted by any ancestor. If one of those has
 /// exited, its parent and all above it are read again, so that each reading is from after
 /// the exit.
-pub(super) fn read(tree: &ProcessTree, mut visitor: impl IoVisitor) {
+pub(super) async fn read(tree: &ProcessTree, mut visitor: impl IoVisitor) {
     let mut index = 0;
     // Each step back is for another process that has exited, so they come to an end.
     while let Some(node) = tree.nodes.get(index) {
         let back = if visitor.is_selected(node.slot) {
-            read_one(tree, &mut visitor, index, node)
+            read_one(tree, &mut visitor, index, node).await
         } else {
             None
         };
@@ -43,14 +43,14 @@ pub(super) fn read(tree: &ProcessTree, mut visitor: impl IoVisitor) {
 }
 
 /// Reads one process, and gives the index of the first below it that has to be read again.
-fn read_one(
+async fn read_one(
     tree: &ProcessTree,
     visitor: &mut impl IoVisitor,
     index: usize,
     node: &TreeNode,
 ) -> Option<usize> {
     let slot = node.slot;
-    let mut has_grown = visitor.read(slot);
+    let mut has_grown = visitor.read(slot).await;
     let mut is_final = false;
     for _ in 0..MAX_READS {
         let mut any_exited = false;
@@ -58,7 +58,7 @@ fn read_one(
             let mut back = None;
             for below in node.first..index {
                 let descendant = tree.nodes.get(below).map_or(slot, |below| below.slot);
-                if descendant_exited(visitor, descendant) {
+                if descendant_exited(visitor, descendant).await {
                     let parent = tree.parent_index(below).filter(|&parent| parent < index);
                     back = back.into_iter().chain(parent).min();
                     any_exited = true;
@@ -69,14 +69,14 @@ fn read_one(
             }
         } else {
             for child in tree.children(node) {
-                any_exited |= descendant_exited(visitor, child);
+                any_exited |= descendant_exited(visitor, child).await;
             }
         }
         if !any_exited {
             is_final = true;
             break;
         }
-        has_grown |= visitor.read(slot);
+        has_grown |= visitor.read(slot).await;
     }
     if !is_final && !visitor.has_exited(slot) {
         visitor.discard_read(slot);
@@ -85,17 +85,18 @@ fn read_one(
 }
 
 /// Whether a process that existed until now has exited.
-fn descendant_exited(visitor: &mut impl IoVisitor, slot: Slot) -> bool {
+async fn descendant_exited(visitor: &mut impl IoVisitor, slot: Slot) -> bool {
     if visitor.has_exited(slot) {
         return false;
     }
-    visitor.check_alive(slot);
+    visitor.check_alive(slot).await;
     visitor.has_exited(slot)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::ready;
     use crate::state::process_table::{ProcessEntry, ProcessTable};
     use crate::state::tracked::TrackedProcesses;
 
@@ -126,7 +127,7 @@ mod tests {
             true
         }
 
-        fn read(&mut self, slot: Slot) -> bool {
+        async fn read(&mut self, slot: Slot) -> bool {
             let is_read = !self.has_exited(slot) && self.exists(slot);
             if is_read {
                 self.read[slot as usize] = Some(self.now);
@@ -134,7 +135,7 @@ mod tests {
             is_read
         }
 
-        fn check_alive(&mut self, slot: Slot) {
+        async fn check_alive(&mut self, slot: Slot) {
             self.exists(slot);
         }
 
@@ -166,7 +167,7 @@ mod tests {
     /// processes in between had exited too, is known to have exited.
     fn check(tree: &ProcessTree, exits: [Option<u32>; 5]) {
         let mut scene = Scene { exits, ..Scene::default() };
-        read(tree, &mut scene);
+        ready(read(tree, &mut scene));
         for slot in 0..PARENTS.len() {
             // The last exit on the way up: from then on it can be in the next ancestor.
             let mut passed_on = Some(0);
@@ -200,12 +201,12 @@ mod tests {
         // Reads: 1 to 4, parent 5; checks: 6 to 9, parent again 10, 11 to 13, 14, 15, 16.
         let exits = [None, Some(6), Some(11), Some(15), None];
         let mut scene = Scene { exits, ..Scene::default() };
-        read(&tree, &mut scene);
+        ready(read(&tree, &mut scene));
         assert_eq!(scene.noted, [false, true, true, true, false]);
         assert_eq!(scene.read[0], None);
         let exits = [None, Some(6), None, None, None];
         let mut scene = Scene { exits, ..Scene::default() };
-        read(&tree, &mut scene);
+        ready(read(&tree, &mut scene));
         assert_eq!(scene.read[0], Some(10));
     }
 }

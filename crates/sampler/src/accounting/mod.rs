@@ -9,13 +9,13 @@ mod io_order;
 pub(crate) mod ledger;
 
 use self::io_order::IoVisitor;
-use self::ledger::Ledger;
+use self::ledger::{Ledger, ReadParent};
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;
 use crate::shrink::shrink_vec;
-use crate::source::{Handles, ProcessSource};
+use crate::source::{Handles, ParentStat, ProcessSource};
 use crate::state::process_table::ProcessTable;
 use crate::state::process_tree::ProcessTree;
 use crate::state::schedule::DENIED_RETRY_INTERVAL;
@@ -53,22 +53,22 @@ impl IoAccounting {
     pub(crate) fn track(&mut self, slot: Slot) {
         let at = slot as usize;
         if self.files.len() <= at {
-            self.files.resize(at + 1, FileState::Unread);
+            self.files.resize(at + 1, FileState::Never);
         }
-        self.files[at] = FileState::Unread;
+        self.files[at] = FileState::Never;
         self.ledger.open(slot);
         self.tree_is_dirty = true;
     }
 
     /// How the last read of a process's `io` ended.
     pub(crate) fn file(&self, slot: Slot) -> FileState {
-        self.files.get(slot as usize).copied().unwrap_or(FileState::Unread)
+        self.files.get(slot as usize).copied().unwrap_or(FileState::Never)
     }
 
     /// Makes a denied `io` due again: the process has become another program.
     pub(crate) fn retry_denied(&mut self, slot: Slot) {
         if let Some(file) = self.files.get_mut(slot as usize).filter(|file| file.is_denied()) {
-            *file = FileState::Unread;
+            *file = FileState::Never;
         }
     }
 
@@ -152,43 +152,43 @@ impl IoAccounting {
     /// Reads `io` of the members that were never read, at the start of the window: if
     /// one exits within it and no process of its image waits for it, this remains its
     /// only reading.
-    pub(crate) fn read_first<S: ProcessSource>(
+    pub(crate) async fn read_first<S: ProcessSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
     ) {
-        self.read(source, tracked, cycle, Pass::First);
+        self.read(source, tracked, cycle, Pass::First).await;
     }
 
     /// Reads `io` of all members, at the end of the window.
-    pub(crate) fn read_all<S: ProcessSource>(
+    pub(crate) async fn read_all<S: ProcessSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
     ) {
-        self.read(source, tracked, cycle, Pass::All);
+        self.read(source, tracked, cycle, Pass::All).await;
     }
 
-    fn read<S: ProcessSource>(
+    async fn read<S: ProcessSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
         pass: Pass,
     ) {
-        self.begin_pass(source, tracked);
+        self.begin_pass(source, tracked).await;
         let number = self.pass;
         let IoAccounting { ledger, tree, tree_is_dirty, files, .. } = self;
         let visitor =
             Reading { source, tracked, ledger, tree_is_dirty, files, cycle, pass, number };
-        io_order::read(tree, visitor);
+        io_order::read(tree, visitor).await;
     }
 
     /// Reads the page faults of every parent before its children are read, once per
     /// parent: later growth means that it has waited for a child.
-    fn begin_pass<S: ProcessSource>(
+    async fn begin_pass<S: ProcessSource>(
         &mut self,
         source: &mut S,
         tracked: &TrackedProcesses<S::Handles>,
@@ -200,7 +200,7 @@ impl IoAccounting {
                 continue;
             }
             if let Some(process) = tracked.live(node.slot)
-                && let Outcome::Value(parent) = source.parent_stat(process.key)
+                && let Outcome::Value(parent) = source.parent_stat(process.key).await
             {
                 self.ledger.note_cminflt(node.slot, parent.cminflt);
             }
@@ -214,18 +214,17 @@ impl IoAccounting {
 
     /// Decides where the io of the exited processes went, and frees their slots.
     /// `freed` is called for each, with the pid of its process.
-    pub(crate) fn resolve_exits<S: ProcessSource>(
+    pub(crate) async fn resolve_exits<S: ProcessSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         mut freed: impl FnMut(Slot, u32),
     ) {
         let resolved = &mut self.resolved;
-        self.ledger.resolve_exits(
-            |slot| source.parent_stat(tracked.live(slot)?.key).value(),
-            |slot| tracked.get(slot)?.parent,
-            |slot| resolved.push(slot),
-        );
+        let read = Parents { source, tracked };
+        self.ledger
+            .resolve_exits(read, |slot| tracked.get(slot)?.parent, |slot| resolved.push(slot))
+            .await;
         for slot in resolved.drain(..) {
             if let Some(process) = tracked.get(slot) {
                 freed(slot, process.key.pid);
@@ -250,6 +249,19 @@ impl IoAccounting {
     /// The sums by image. `None`: nothing was ever read of the image.
     pub(crate) fn totals(&self) -> &[Option<IoCounters>] {
         &self.totals
+    }
+}
+
+/// Reads tracked processes as parents.
+struct Parents<'a, S: ProcessSource> {
+    source: &'a mut S,
+    tracked: &'a TrackedProcesses<S::Handles>,
+}
+
+impl<S: ProcessSource> ReadParent for Parents<'_, S> {
+    async fn read_parent(&mut self, slot: Slot) -> Option<ParentStat> {
+        let key = self.tracked.live(slot)?.key;
+        self.source.parent_stat(key).await.value()
     }
 }
 
@@ -278,17 +290,17 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
     fn is_selected(&self, slot: Slot) -> bool {
         let is_member = self.tracked.get(slot).is_some_and(Tracked::is_member);
         let file = self.files.get(slot as usize);
-        is_member && (self.pass == Pass::All || file == Some(&FileState::Unread))
+        is_member && (self.pass == Pass::All || matches!(file, Some(FileState::Never)))
     }
 
-    fn read(&mut self, slot: Slot) -> bool {
+    async fn read(&mut self, slot: Slot) -> bool {
         let Some(process) = self.tracked.get_mut(slot) else { return false };
         let Some(file) = self.files.get_mut(slot as usize) else { return false };
         let is_due = process.is_member() && file.is_due(self.cycle);
         if process.lifecycle == Lifecycle::Exited || !is_due {
             return false;
         }
-        *file = match self.source.io(process.target(slot)) {
+        *file = match self.source.io(process.target(slot)).await {
             Outcome::Value(counters) => {
                 *file = FileState::Read;
                 return self.ledger.accept(slot, counters);
@@ -299,15 +311,16 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
             }
             Outcome::Denied => FileState::Denied { until: self.cycle + DENIED_RETRY_INTERVAL },
             Outcome::Failed(_) => FileState::Failed,
+            Outcome::Unread(unread) => FileState::Unread(unread),
         };
         // An earlier reading of this cycle may be from before the exit of a child.
         self.discard_read(slot);
         false
     }
 
-    fn check_alive(&mut self, slot: Slot) {
+    async fn check_alive(&mut self, slot: Slot) {
         let Some(process) = self.tracked.get_mut(slot) else { return };
-        let existence = self.source.check_exists(process.target(slot));
+        let existence = self.source.check_exists(process.target(slot)).await;
         if let Some(fds) = existence.fds {
             process.readings.fds = fds;
             process.fds_pass = self.number;

@@ -1,28 +1,17 @@
 //! Reading command lines, and taking processes into their images or out of them.
 
-use psstat_proc_parse::Cmdline;
-
 use super::Driver;
-use crate::classifier::{Classify, Urgency};
+use crate::classifier::{CmdlineBatch, Urgency};
 use crate::ids::Slot;
 use crate::image::ImageId;
-use crate::read::command_line::CmdlineResult;
-use crate::read::outcome::Outcome;
+use crate::read::outcome::{Outcome, Unread};
 use crate::source::{ProcessSource, SocketSource};
 use crate::state::process_table::ProcessEntry;
 use crate::state::schedule::DENIED_RETRY_INTERVAL;
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Reads the command lines that are due and classifies their processes.
-    pub(super) fn read_due_cmdlines(
-        &mut self,
-        source: &mut S,
-        urgency: Urgency,
-        classify: &mut Classify<'_>,
-    ) {
-        if !source.prepare_cmdlines() {
-            return;
-        }
+    pub(super) async fn read_due_cmdlines(&mut self, source: &mut S, urgency: Urgency) {
         let (processes, tracked) = (&mut self.processes, &self.tracked);
         self.classifier.select(source, processes, tracked, self.cycle, urgency);
         if self.classifier.requested.is_empty() {
@@ -30,52 +19,67 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         // Out of their places while the results change everything else.
         let requested = std::mem::take(&mut self.classifier.requested);
-        let mut pids = std::mem::take(&mut self.classifier.pids);
-        source.read_cmdlines(&mut pids, &mut |source, index, result| {
-            if let Some(&at) = requested.get(index) {
-                self.handle_cmdline(source, at, result, classify);
+        let pids = std::mem::take(&mut self.classifier.pids);
+        let mut line = std::mem::take(&mut self.classifier.line);
+        let mut batch = std::mem::take(&mut self.classifier.batch);
+        for (&at, &tid) in requested.iter().zip(&pids) {
+            let Some(entry) = self.processes.entries.get(at) else { continue };
+            line.clear();
+            let outcome = source.cmdline(entry.pid, tid, &mut line).await;
+            let outcome = outcome.map(|()| &line[..]);
+            if !self.must_retry_on_live_thread(source, at, &outcome).await {
+                self.handle_cmdline(at, outcome, &mut batch);
             }
-        });
-        (self.classifier.requested, self.classifier.pids) = (requested, pids);
+            if batch.is_full(source.cmdlines_per_batch()) {
+                batch = self.classify_batch(source, batch).await;
+            }
+            source.end_cmdline();
+        }
+        batch = self.classify_batch(source, batch).await;
+        let classifier = &mut self.classifier;
+        (classifier.requested, classifier.pids) = (requested, pids);
+        (classifier.line, classifier.batch) = (line, batch);
     }
 
-    fn handle_cmdline(
-        &mut self,
-        source: &mut S,
-        at: usize,
-        result: CmdlineResult<'_>,
-        classify: &mut Classify<'_>,
-    ) {
-        let cycle = self.cycle;
-        if self.must_retry_on_live_thread(source, at, &result) {
-            return;
+    /// Finds the images of the processes in a batch, and empties it.
+    async fn classify_batch(&mut self, source: &mut S, mut batch: CmdlineBatch) -> CmdlineBatch {
+        if !batch.is_empty() {
+            batch = source.classify(batch).await;
         }
+        for index in 0..batch.len() {
+            if let Some((at, images)) = batch.get(index) {
+                self.assign_images(source, at, images).await;
+            }
+        }
+        batch.clear();
+        batch
+    }
+
+    fn handle_cmdline(&mut self, at: usize, outcome: Outcome<&[u8]>, batch: &mut CmdlineBatch) {
+        let cycle = self.cycle;
         let Some(entry) = self.processes.entries.get_mut(at) else { return };
-        if !matches!(result, CmdlineResult::Read(Outcome::Value(_))) {
+        if !matches!(outcome, Outcome::Value(_)) {
             entry.cpu = None;
         }
-        match result {
-            CmdlineResult::Read(Outcome::Value(command_line)) => {
+        match outcome {
+            Outcome::Value(command_line) => {
                 entry.mark_read(cycle);
-                self.assign_images(source, at, command_line, classify);
+                batch.push(at, entry, command_line);
             }
             // The next listing shows it.
-            CmdlineResult::Read(Outcome::Exited) => {}
-            CmdlineResult::Read(Outcome::Denied) => {
+            Outcome::Exited => {}
+            Outcome::Denied => {
                 entry.denied = true;
                 entry.next_read = cycle + DENIED_RETRY_INTERVAL;
             }
-            CmdlineResult::Read(Outcome::Failed(_)) => {
+            Outcome::Failed(_) => {
                 self.health.failed.command_line += 1;
                 entry.next_read = cycle + 1;
             }
-            CmdlineResult::Blocked => {
-                entry.blocked = true;
-                entry.next_read = cycle + 1;
-            }
+            Outcome::Unread(Unread::Blocked) => entry.next_read = cycle + 1,
             // Still due.
-            CmdlineResult::Deferred => {
-                self.health.cmdlines_deferred += 1;
+            Outcome::Unread(Unread::Deferred) => {
+                self.health.deferred.command_line += 1;
                 self.health.failed.command_line += 1;
             }
         }
@@ -84,33 +88,33 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Whether the result does not describe the process: a leader that has exited has
     /// no command line, and the id of a thread that has exited may be another thread's.
     /// Then the command line is to be read from a live thread.
-    fn must_retry_on_live_thread(
+    async fn must_retry_on_live_thread(
         &mut self,
         source: &mut S,
         at: usize,
-        result: &CmdlineResult<'_>,
+        outcome: &Outcome<&[u8]>,
     ) -> bool {
         let Some(entry) = self.processes.entries.get_mut(at) else { return false };
-        let in_doubt = match (result, entry.live_thread) {
-            (CmdlineResult::Read(Outcome::Value(line)), None) => {
+        let in_doubt = match (outcome, entry.live_thread) {
+            (Outcome::Value(line), None) => {
                 // Once also before it was ever classified: the leader may have exited early.
                 let is_second = entry.first_seen_cycle.saturating_add(1) == self.cycle;
                 line.is_empty() && (entry.last_classified != 0 || is_second)
             }
-            (CmdlineResult::Read(Outcome::Value(line)), Some(tid)) => {
+            (Outcome::Value(line), Some(tid)) => {
                 line.is_empty() || !source.has_thread(entry.pid, tid)
             }
-            (CmdlineResult::Read(Outcome::Exited), Some(_)) => true,
+            (Outcome::Exited, Some(_)) => true,
             _ => false,
         };
         if !in_doubt {
             return false;
         }
         let before = entry.live_thread.take();
-        if let Outcome::Value(stat) = source.stat(entry.pid)
+        if let Outcome::Value(stat) = source.stat(entry.pid).await
             && stat.leader_exited()
         {
-            entry.live_thread = source.live_thread(entry.key());
+            entry.live_thread = source.live_thread(entry.key()).await;
         }
         let is_another = entry.live_thread != before;
         if is_another {
@@ -121,27 +125,15 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         is_another
     }
 
-    /// Finds the images for a command line and applies the changes.
-    fn assign_images(
-        &mut self,
-        source: &mut S,
-        at: usize,
-        command_line: &[u8],
-        classify: &mut Classify<'_>,
-    ) {
+    /// Applies the images that were found for a process; `None` for an empty command line.
+    async fn assign_images(&mut self, source: &mut S, at: usize, found: Option<&[ImageId]>) {
         let Some(&entry) = self.processes.entries.get(at) else { return };
         let process = entry.slot.and_then(|slot| self.tracked.get(slot));
         let before = process.map_or(&[][..], |process| &process.images);
-        let images = if Cmdline::new(command_line).is_empty() {
-            // A zombie has none, nor has a process in the middle of an exec: it stays in
-            // its images.
-            let mut images = self.classifier.take_buffer();
-            images.extend_from_slice(before);
-            images
-        } else {
-            self.classifier.classify(&entry, command_line, classify)
-        };
-        let has_changed = *before != *images;
+        // A zombie has an empty one, and so has a process in the middle of an exec: it stays in
+        // its images.
+        let images = found.unwrap_or(before);
+        let (has_changed, is_empty) = (*before != *images, images.is_empty());
         // The command line was read by pid, and that may belong to another process now.
         let is_reused =
             has_changed && entry.last_classified != 0 && !source.inode_matches(entry.key());
@@ -149,20 +141,19 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             self.processes.entries[at].next_read = self.cycle + 1;
             self.processes.exit_noticed = true;
         } else {
-            if !Cmdline::new(command_line).is_empty() {
+            if found.is_some() {
                 self.processes.entries[at].last_classified = self.cycle;
             }
-            if has_changed {
-                self.change_images(source, at, &entry, &images);
-            } else if images.is_empty() {
-                self.record_recent_io(source, &entry);
+            if let Some(images) = found.filter(|_| has_changed) {
+                self.change_images(source, at, &entry, images).await;
+            } else if is_empty {
+                self.record_recent_io(source, &entry).await;
             }
         }
-        self.classifier.return_buffer(images);
     }
 
     /// Takes a process into other images than before, and tracks it if it was not.
-    fn change_images(
+    async fn change_images(
         &mut self,
         source: &mut S,
         at: usize,
@@ -176,23 +167,29 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         let slot = entry.slot.filter(|&slot| self.tracked.get(slot).is_some());
         if let Some(slot) = slot.or_else(|| self.track(at)) {
-            self.set_images(source, slot, entry, images);
+            self.set_images(source, slot, entry, images).await;
         }
     }
 
     /// Notes the io of a recent process that belongs to no image.
-    fn record_recent_io(&mut self, source: &mut S, entry: &ProcessEntry) {
+    async fn record_recent_io(&mut self, source: &mut S, entry: &ProcessEntry) {
         // In the first cycle every process counts as an old one.
         if entry.is_recent(self.cycle)
             && self.cycle > 1
-            && let Outcome::Value(counters) = source.io_once(entry.key())
+            && let Outcome::Value(counters) = source.io_once(entry.key()).await
         {
             self.classifier.record_recent_io(entry.pid, counters);
         }
     }
 
     /// Takes a tracked process out of its images and into others.
-    fn set_images(&mut self, source: &mut S, slot: Slot, entry: &ProcessEntry, images: &[ImageId]) {
+    async fn set_images(
+        &mut self,
+        source: &mut S,
+        slot: Slot,
+        entry: &ProcessEntry,
+        images: &[ImageId],
+    ) {
         let Some(process) = self.tracked.get_mut(slot) else { return };
         let before = std::mem::replace(&mut process.images, images.into());
         if before.is_empty() != images.is_empty() {
@@ -207,8 +204,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         if before.is_empty() && entry.last_classified != 0 {
             // Its io until now. While it belongs to no image it is not read, so an earlier
             // reading does not help, except for a recent process.
-            let recent = self.classifier.recent_io(entry.pid);
-            let counters = recent.or_else(|| source.io(process.target(slot)).value());
+            let counters = match self.classifier.recent_io(entry.pid) {
+                Some(recent) => Some(recent),
+                None => source.io(process.target(slot)).await.value(),
+            };
             self.io.set_baseline(slot, counters);
         }
         let new = || images.iter().filter(|image| before.binary_search(image).is_err());

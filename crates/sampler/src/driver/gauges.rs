@@ -11,11 +11,12 @@ use crate::state::tracked::{CpuWindow, Lifecycle, Tracked};
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Reads the CPU time of every member at the start of the window.
-    pub(super) fn open_cpu_window(&mut self, source: &mut S) {
+    pub(super) async fn open_cpu_window(&mut self, source: &mut S) {
         for (_, process) in self.tracked.iter_mut() {
             process.cpu = CpuWindow { last: process.cpu.last, ..CpuWindow::default() };
             if process.is_live_member() {
-                let reading = source.cpu_time(process.key.pid);
+                let reading = source.cpu_time(process.key.pid).await;
+                process.cpu.blocked = matches!(reading, Outcome::Unread(_));
                 process.cpu.denied = matches!(reading, Outcome::Denied | Outcome::Failed(_));
                 if let Outcome::Value((cpu, at)) = reading {
                     process.cpu.last = cpu;
@@ -26,11 +27,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// Reads it again at the end.
-    pub(super) fn close_cpu_window(&mut self, source: &mut S) {
+    pub(super) async fn close_cpu_window(&mut self, source: &mut S) {
         for (_, process) in self.tracked.iter_mut() {
             let Some(opened) = process.cpu.opened.take() else { continue };
             // Whether it was the same process at both ends is shown by later reads.
-            if let Outcome::Value((now, at)) = source.cpu_time(process.key.pid) {
+            if let Outcome::Value((now, at)) = source.cpu_time(process.key.pid).await {
                 let elapsed = at.duration_since(opened).as_nanos();
                 let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
                 let used = now.saturating_sub(process.cpu.last);
@@ -41,7 +42,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// Reads the gauges of every member: those in the table of numbers.
-    pub(super) fn read_gauges(&mut self, source: &mut S) {
+    pub(super) async fn read_gauges(&mut self, source: &mut S) {
         self.processes.zombies.clear();
         for slot in 0..self.tracked.end() {
             let Some(process) = self.tracked.get_mut(slot) else { continue };
@@ -56,7 +57,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             };
             let before = process.readings.statm;
             let mut readings = process.readings;
-            source.read_gauges(process.target(slot), fds, &mut readings);
+            source.read_gauges(process.target(slot), fds, &mut readings).await;
             process.readings = readings;
             if readings.saw_exit() {
                 self.io.mark_exited_after_read(slot, process.parent);
@@ -67,7 +68,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             process.lifecycle = Lifecycle::Running;
             process.live_thread = None;
             if matches!(readings.statm, Outcome::Value(Statm { size: 0, .. }) | Outcome::Denied) {
-                inspect_without_memory(source, process);
+                inspect_without_memory(source, process).await;
                 if process.lifecycle == Lifecycle::Zombie {
                     self.processes.zombies.push(process.key.pid);
                     if !was_zombie {
@@ -98,14 +99,19 @@ fn text_size_changed(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
 /// A process without memory is a zombie, or its leader has exited while other threads
 /// live; these have its memory and descriptors. Where the memory is denied, `stat` shows
 /// whether there is any.
-fn inspect_without_memory<S: ProcessSource>(source: &mut S, process: &mut Tracked<S::Handles>) {
-    let Outcome::Value(stat) = source.stat(process.key.pid) else { return };
+async fn inspect_without_memory<S: ProcessSource>(
+    source: &mut S,
+    process: &mut Tracked<S::Handles>,
+) {
+    let Outcome::Value(stat) = source.stat(process.key.pid).await else { return };
     if !stat.is_zombie {
         return;
     }
-    process.live_thread = source.live_thread(process.key);
+    process.live_thread = source.live_thread(process.key).await;
     match process.live_thread {
-        Some(tid) => source.read_thread_gauges(process.key.pid, tid, &mut process.readings),
+        Some(tid) => {
+            source.read_thread_gauges(process.key.pid, tid, &mut process.readings).await;
+        }
         None => process.lifecycle = Lifecycle::Zombie,
     }
 }

@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use crate::accounting::IoAccounting;
 use crate::accounting::aggregate::{self, Contribution};
-use crate::classifier::{Classifier, Classify, Urgency};
+use crate::classifier::{Classifier, Urgency};
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::io_counters::IoCounters;
+use crate::read::outcome::Unread;
 use crate::sample::{ProcessSample, Sample};
 use crate::sockets::SocketTracker;
 use crate::source::{Handles as _, ProcessSource, SocketSource};
@@ -58,57 +59,55 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Begins a cycle: finds the processes, classifies those that are due, and reads the
     /// CPU time of all members. Gives the instant at which the window ends.
-    pub(crate) fn open(
-        &mut self,
-        source: &mut S,
-        window: Duration,
-        classify: &mut Classify<'_>,
-    ) -> Instant {
+    pub(crate) async fn open(&mut self, source: &mut S, window: Duration) -> Instant {
         // 15 s cycles reach the end of u32 after 2,000 years.
         self.cycle = self.cycle.saturating_add(1);
         self.health = Health::default();
-        self.refresh_processes(source);
-        self.read_due_cmdlines(source, Urgency::Urgent, classify);
+        source.review_blocked();
+        self.refresh_processes(source).await;
+        self.read_due_cmdlines(source, Urgency::Urgent).await;
         self.rebuild_tree(source);
         let due = Instant::now() + window;
-        self.open_cpu_window(source);
-        self.io.read_first(source, &mut self.tracked, self.cycle);
+        self.open_cpu_window(source).await;
+        self.io.read_first(source, &mut self.tracked, self.cycle).await;
         self.release_exited();
         // Work that fits into the second that has to pass anyway.
-        self.read_due_cmdlines(source, Urgency::Scheduled, classify);
+        self.read_due_cmdlines(source, Urgency::Scheduled).await;
         self.rebuild_tree(source);
         let deadline = due - window / 10;
-        self.sockets.scan_scheduled(source, &mut self.tracked, self.cycle, deadline);
+        self.sockets.scan_scheduled(source, &mut self.tracked, self.cycle, deadline).await;
         due
     }
 
     /// Ends a cycle: reads CPU time again and all that counts at one moment, and computes the sample.
-    pub(crate) fn close(&mut self, source: &mut S) -> &Sample {
-        self.read_window_end(source);
-        self.finish(source);
-        &self.sample
+    pub(crate) async fn close(&mut self, source: &mut S) {
+        source.review_blocked();
+        self.read_window_end(source).await;
+        self.finish(source).await;
     }
 
     /// Reads all that counts at the end of the window.
-    fn read_window_end(&mut self, source: &mut S) {
-        self.close_cpu_window(source);
-        self.io.read_all(source, &mut self.tracked, self.cycle);
+    async fn read_window_end(&mut self, source: &mut S) {
+        self.close_cpu_window(source).await;
+        self.io.read_all(source, &mut self.tracked, self.cycle).await;
         self.release_exited();
-        self.read_gauges(source);
+        self.read_gauges(source).await;
         self.release_exited();
-        self.sockets.scan_changed(source, &mut self.tracked, self.cycle);
-        self.sockets.read_tables(source, &mut self.tracked, self.cycle, &mut self.health);
+        self.sockets.scan_changed(source, &mut self.tracked, self.cycle).await;
+        let (sockets, tracked) = (&mut self.sockets, &mut self.tracked);
+        sockets.read_tables(source, tracked, self.cycle, &mut self.health).await;
     }
 
     /// Resolves the exits and computes the sample.
-    fn finish(&mut self, source: &mut S) {
+    async fn finish(&mut self, source: &mut S) {
         let (processes, sockets) = (&mut self.processes, &mut self.sockets);
-        self.io.resolve_exits(source, &mut self.tracked, |slot, pid| {
+        let freed = |slot, pid| {
             processes.free(slot, pid);
             sockets.remove(slot);
-        });
+        };
+        self.io.resolve_exits(source, &mut self.tracked, freed).await;
         self.rebuild_tree(source);
-        self.sum_up();
+        self.sum_up(source);
     }
 
     /// Classifies all processes again in the next cycle, because the rules have changed.
@@ -128,11 +127,6 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     pub(crate) fn sample(&self) -> &Sample {
         &self.sample
-    }
-
-    /// The processes whose command line blocks its reader.
-    pub(crate) fn blocked_pids(&self) -> impl Iterator<Item = u32> {
-        self.processes.entries.iter().filter(|entry| entry.blocked).map(|entry| entry.pid)
     }
 
     /// The processes of the last sample.
@@ -185,12 +179,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// Sums the readings of this cycle by image.
-    fn sum_up(&mut self) {
+    fn sum_up(&mut self, source: &S) {
         let mut health = self.health;
         health.processes = self.processes.entries.len() as u64;
         for entry in &self.processes.entries {
             health.denied.command_line += u64::from(entry.denied);
-            health.blocked += u64::from(entry.blocked);
+            health.blocked += u64::from(source.is_blocked(entry.pid));
         }
         for (slot, process) in self.tracked.iter() {
             health.fds_held += process.handles.open_fds() as u64;
@@ -223,7 +217,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             udp: sockets(Protocol::Udp),
             unix: sockets(Protocol::Unix),
             // A process that did not exist at both ends adds nothing.
-            cpu_percent: (!process.cpu.denied).then(|| process.cpu.percent().unwrap_or(0.0)),
+            cpu_percent: (!process.cpu.denied && !process.cpu.blocked)
+                .then(|| process.cpu.percent().unwrap_or(0.0)),
             ..process.readings.usage(self.page_size)
         }
     }
@@ -250,9 +245,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let mut denied = PerFile::default();
         let failed = &mut health.failed;
         let count = |state: FileState, denied: &mut u64, failed: &mut u64| match state {
-            FileState::Unread | FileState::Read => {}
+            FileState::Never | FileState::Read => {}
             FileState::Denied { .. } => *denied = 1,
             FileState::Failed => *failed += 1,
+            // Counted as a process.
+            FileState::Unread(Unread::Blocked) => {}
+            FileState::Unread(Unread::Deferred) => *failed += 1,
         };
         count(self.io.file(slot), &mut denied.io, &mut failed.io);
         if let Some(sockets) = self.sockets.process(slot) {

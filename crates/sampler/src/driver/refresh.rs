@@ -9,32 +9,41 @@ use crate::state::process_table::ProcessEntry;
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Brings the process table up to date.
-    pub(super) fn refresh_processes(&mut self, source: &mut S) {
-        self.processes.confirm_starttimes(source, self.cycle);
+    pub(super) async fn refresh_processes(&mut self, source: &mut S) {
+        self.processes.confirm_starttimes(source, self.cycle).await;
         self.update_keys();
         if !self.processes.list(source, self.cycle) {
             self.health.listing_failed = true;
             return;
         }
-        self.restore_hidden(source);
-        self.processes.read_new(source, self.cycle);
+        self.restore_hidden(source).await;
+        self.processes.read_new(source, self.cycle).await;
         // Memory pressure makes the kernel drop entries of `/proc` from its cache, which then
         // come back with another inode.
         self.processes.rematch_inodes();
         self.update_keys();
         self.retire_exited();
-        self.update_reparented(source);
+        self.update_reparented(source).await;
         self.release_exited();
         self.classifier.drop_old(&self.processes, self.cycle);
     }
 
     /// Processes that are missing in the listing but exist, by their handles, stay.
-    fn restore_hidden(&mut self, source: &mut S) {
-        let tracked = &self.tracked;
-        self.processes.restore_hidden(|entry| {
-            let process = entry.slot.and_then(|slot| tracked.get(slot));
-            process.is_some_and(|process| source.is_alive_by_handles(&process.handles))
-        });
+    async fn restore_hidden(&mut self, source: &mut S) {
+        let mut hidden = Vec::new();
+        for at in 0..self.processes.exited.len() {
+            let Some(entry) = self.processes.exited.get(at) else { break };
+            if self.processes.find(entry.pid).is_none()
+                && let Some(slot) = entry.slot
+                && let Some(process) = self.tracked.get_mut(slot)
+                && source.is_alive_by_handles(process.target(slot)).await
+            {
+                hidden.push(entry.pid);
+            }
+        }
+        if !hidden.is_empty() {
+            self.processes.restore_hidden(|entry| hidden.contains(&entry.pid));
+        }
     }
 
     /// Applies the keys that have changed to the tracked processes.
@@ -42,6 +51,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         for (slot, key) in self.processes.take_changed_keys() {
             if let Some(process) = self.tracked.get_mut(slot) {
                 process.key = key;
+                // It may have been unknown until now.
+                process.starttime = process.starttime.max(key.starttime);
             }
         }
     }
@@ -59,7 +70,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Reads the parents of the processes whose parent has exited: they have another
     /// one, even before the exited one is waited for.
-    fn update_reparented(&mut self, source: &mut S) {
+    async fn update_reparented(&mut self, source: &mut S) {
         if !self.processes.any_lost_parent() {
             return;
         }
@@ -68,7 +79,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if !self.processes.has_lost_parent(&entry) {
                 continue;
             }
-            match source.stat(entry.pid) {
+            match source.stat(entry.pid).await {
                 Outcome::Value(stat) => {
                     self.processes.entries[at].ppid = stat.ppid;
                     self.io.invalidate_tree();
@@ -77,13 +88,13 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 // parent. A process that is hidden from this user still exists.
                 Outcome::Exited => {
                     if let Some(slot) = entry.slot
-                        && let Some(process) = self.tracked.get(slot)
-                        && !source.is_alive_by_handles(&process.handles)
+                        && let Some(process) = self.tracked.get_mut(slot)
+                        && !source.is_alive_by_handles(process.target(slot)).await
                     {
                         self.mark_exited_via_parent(slot, &entry);
                     }
                 }
-                Outcome::Denied | Outcome::Failed(_) => {}
+                Outcome::Denied | Outcome::Failed(_) | Outcome::Unread(_) => {}
             }
         }
     }

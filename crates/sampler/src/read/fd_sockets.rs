@@ -47,16 +47,6 @@ impl FdSocketScanner {
     /// at which to continue, if there may be more.
     pub(crate) fn scan(
         &mut self,
-        dir: Outcome<OwnedFd>,
-        from: u64,
-        limit: u64,
-        found: &mut FdSockets,
-    ) -> Outcome<Option<u64>> {
-        dir.and_then(|dir| self.read_links(&dir, from, limit, found))
-    }
-
-    fn read_links(
-        &mut self,
         dir: &OwnedFd,
         from: u64,
         limit: u64,
@@ -99,6 +89,7 @@ impl FdSocketScanner {
                 Outcome::Exited => {}
                 Outcome::Denied => return Outcome::Denied,
                 Outcome::Failed(failure) => return Outcome::Failed(failure),
+                Outcome::Unread(unread) => return Outcome::Unread(unread),
             }
         }
         Outcome::Value(None)

@@ -3,6 +3,7 @@
 //! The state of this module is open descriptors and buffers; it aggregates
 //! nothing.
 
+pub(crate) mod blocking;
 pub(crate) mod command_line;
 pub(crate) mod fd_sockets;
 pub(crate) mod outcome;
@@ -11,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod process_list;
 pub(crate) mod procfs;
 pub(crate) mod reader;
+pub(crate) mod reads;
 #[cfg(feature = "netlink")]
 pub(crate) mod sock_diag;
 pub(crate) mod socket_tables;

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 ///   write an audit record).
 /// * [`Failed`](Outcome::Failed): any other error. Omit the value and count it;
 ///   the next cycle may succeed.
+/// * [`Unread`](Outcome::Unread): the read blocks, or was not attempted for that reason. The
+///   process exists. Omit the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome<T> {
     /// The value, as reported by the kernel.
@@ -25,6 +27,17 @@ pub(crate) enum Outcome<T> {
     Denied,
     /// Any other error, or a file that the parser rejects.
     Failed(Failure),
+    /// No answer from the kernel.
+    Unread(Unread),
+}
+
+/// The reason of [`Outcome::Unread`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// This read blocks, or an earlier one of the same process still does.
+    Blocked,
+    /// Too many reads block: of processes of the same user, or in total.
+    Deferred,
 }
 
 /// The reason of [`Outcome::Failed`].
@@ -40,7 +53,7 @@ impl<T> Outcome<T> {
     pub(crate) fn value(self) -> Option<T> {
         match self {
             Outcome::Value(value) => Some(value),
-            Outcome::Exited | Outcome::Denied | Outcome::Failed(_) => None,
+            Outcome::Exited | Outcome::Denied | Outcome::Failed(_) | Outcome::Unread(_) => None,
         }
     }
 
@@ -60,6 +73,7 @@ impl<T> Outcome<T> {
             Outcome::Exited => Outcome::Exited,
             Outcome::Denied => Outcome::Denied,
             Outcome::Failed(failure) => Outcome::Failed(failure),
+            Outcome::Unread(unread) => Outcome::Unread(unread),
         }
     }
 }

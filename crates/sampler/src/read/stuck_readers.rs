@@ -1,6 +1,8 @@
-//! Reader threads that are stuck in a read, each with the process whose command line it reads.
+//! Reader threads that are stuck in a read, each with the process whose file it reads.
 
 use std::thread::JoinHandle;
+
+use crate::health::BlockedRead;
 
 /// How many threads may be stuck.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +29,7 @@ pub(crate) struct StuckReaders {
 
 #[derive(Debug)]
 struct StuckReader {
-    pid: u32,
+    read: BlockedRead,
     /// The user of the process; `None` if that could not be read.
     user: Option<u32>,
     thread: JoinHandle<()>,
@@ -38,8 +40,15 @@ impl StuckReaders {
         StuckReaders { limits, readers: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, pid: u32, user: Option<u32>, thread: JoinHandle<()>) {
-        self.readers.push(StuckReader { pid, user, thread });
+    pub(crate) fn add(
+        &mut self,
+        pid: u32,
+        file: &'static str,
+        user: Option<u32>,
+        thread: JoinHandle<()>,
+    ) {
+        let read = BlockedRead { pid, file };
+        self.readers.push(StuckReader { read, user, thread });
     }
 
     /// Removes the threads that have finished.
@@ -47,14 +56,14 @@ impl StuckReaders {
         self.readers.retain(|reader| !reader.thread.is_finished());
     }
 
-    /// Whether a thread is stuck on this pid's command line.
+    /// Whether a thread was stuck on this process at the last [`review`](Self::review).
     pub(crate) fn is_stuck_on(&self, pid: u32) -> bool {
-        self.readers.iter().any(|reader| reader.pid == pid)
+        self.readers.iter().any(|reader| reader.read.pid == pid)
     }
 
-    /// Whether the total limit is reached.
-    pub(crate) fn is_full(&self) -> bool {
-        self.readers.len() >= self.limits.total
+    /// The reads in which threads are stuck.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = BlockedRead> {
+        self.readers.iter().map(|reader| reader.read)
     }
 
     /// Whether the limit of a user can be reached; if not, users need not be read.

@@ -28,7 +28,7 @@ pub(super) struct Namespaces {
 
 impl SocketTracker {
     /// Reads the tables and notes which sockets are ESTABLISHED.
-    pub(crate) fn read_tables<S: SocketSource>(
+    pub(crate) async fn read_tables<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -43,7 +43,7 @@ impl SocketTracker {
             self.read_table(source, tracked, protocol, None, cycle, health);
         }
         if self.owners.has_missing() {
-            self.scan_owners_of_missing(source, tracked, cycle);
+            self.scan_owners_of_missing(source, tracked, cycle).await;
             // A socket that took the place of a missing one had no owner until now.
             for row in self.unowned.iter() {
                 self.owners.established(row);
@@ -124,7 +124,7 @@ impl SocketTracker {
                 Outcome::Value(()) => done = Some(netns),
                 // The table can be read through another member.
                 Outcome::Exited => {}
-                Outcome::Denied | Outcome::Failed(_) => {
+                Outcome::Denied | Outcome::Failed(_) | Outcome::Unread(_) => {
                     health.failed.net += 1;
                     if again.is_none() {
                         self.unread_tables.push((protocol, netns));

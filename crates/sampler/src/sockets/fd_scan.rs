@@ -64,43 +64,43 @@ impl SocketTracker {
     /// [`FD_SCAN_INTERVAL`] cycles. The part of the share that is left at `deadline` is
     /// done by [`finish_round_robin`](Self::finish_round_robin). Processes that were never
     /// scanned come as well, as long as `deadline` allows.
-    pub(super) fn scan_round_robin<S: SocketSource>(
+    pub(super) async fn scan_round_robin<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
         deadline: Instant,
     ) {
-        while Instant::now() < deadline && self.scan_next(source, tracked, cycle) {}
+        while Instant::now() < deadline && self.scan_next(source, tracked, cycle).await {}
         for slot in 0..tracked.end() {
             if self.is_unread(slot, tracked) {
                 if Instant::now() >= deadline {
                     break;
                 }
-                self.scan_sockets(source, tracked, slot, cycle);
+                self.scan_sockets(source, tracked, slot, cycle).await;
             }
             while self.scan.partial.as_ref().is_some_and(|scan| self.is_unread(scan.slot, tracked))
                 && Instant::now() < deadline
             {
-                self.continue_partial_scan(source, tracked, MAX_FDS_PER_CYCLE, cycle);
+                self.continue_partial_scan(source, tracked, MAX_FDS_PER_CYCLE, cycle).await;
             }
         }
     }
 
     /// Scans the rest of this cycle's share after the window, if the machine was too
     /// busy for it: the interval holds nevertheless.
-    pub(super) fn finish_round_robin<S: SocketSource>(
+    pub(super) async fn finish_round_robin<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
     ) {
-        while self.scan_next(source, tracked, cycle) {}
+        while self.scan_next(source, tracked, cycle).await {}
     }
 
     /// Scans the next process in turn, or continues a partial scan; `false` when the
     /// share of this cycle is done.
-    fn scan_next<S: SocketSource>(
+    async fn scan_next<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -111,7 +111,7 @@ impl SocketTracker {
         }
         let scanned = if self.scan.partial.is_some() {
             let limit = self.scan.quota.min(MAX_FDS_PER_CYCLE);
-            self.continue_partial_scan(source, tracked, limit, cycle)
+            self.continue_partial_scan(source, tracked, limit, cycle).await
         } else {
             self.scan.slots_left -= 1;
             let next = self.scan.cursor + 1;
@@ -125,7 +125,7 @@ impl SocketTracker {
                 // few processes are busy: its length is for all.
                 sockets.fds + 1
             } else {
-                self.scan_sockets(source, tracked, slot, cycle)
+                self.scan_sockets(source, tracked, slot, cycle).await
             }
         };
         self.scan.quota = self.scan.quota.saturating_sub(scanned);
@@ -134,11 +134,11 @@ impl SocketTracker {
 
     fn is_unread<H>(&self, slot: Slot, tracked: &TrackedProcesses<H>) -> bool {
         tracked.get(slot).is_some_and(Tracked::is_live_member)
-            && self.process(slot).is_some_and(|sockets| sockets.state == FileState::Unread)
+            && self.process(slot).is_some_and(|sockets| sockets.state == FileState::Never)
     }
 
     /// Scans the processes with an indicated change.
-    pub(super) fn scan_stale<S: SocketSource>(
+    pub(super) async fn scan_stale<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -153,13 +153,13 @@ impl SocketTracker {
             };
             let fds = process.readings.fds.value();
             if sockets.stale || fds.is_some_and(|fds| fds != sockets.fds) {
-                self.scan_one_stale(source, tracked, slot, cycle);
+                self.scan_one_stale(source, tracked, slot, cycle).await;
             }
         }
     }
 
     /// Scans the processes that held a socket which is no longer ESTABLISHED.
-    pub(super) fn scan_owners_of_missing<S: SocketSource>(
+    pub(super) async fn scan_owners_of_missing<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -169,13 +169,13 @@ impl SocketTracker {
             let Some(sockets) = self.process(slot) else { continue };
             let is_recent = sockets.scanned_in == cycle && !sockets.stale;
             if !is_recent && sockets.inodes.iter().any(|&inode| self.owners.is_missing(inode)) {
-                self.scan_one_stale(source, tracked, slot, cycle);
+                self.scan_one_stale(source, tracked, slot, cycle).await;
             }
         }
     }
 
     /// Scans the descriptors of a member, if the budget of this cycle allows.
-    fn scan_one_stale<S: SocketSource>(
+    async fn scan_one_stale<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -193,13 +193,13 @@ impl SocketTracker {
             self.scan.resume_at.get_or_insert(slot);
             return;
         }
-        let scanned = self.scan_sockets(source, tracked, slot, cycle);
+        let scanned = self.scan_sockets(source, tracked, slot, cycle).await;
         self.scan.budget_left = self.scan.budget_left.saturating_sub(scanned);
     }
 
     /// Scans the descriptors of a member; gives their number. If there are very many, it
     /// scans only the first: a partial scan begins, unless there is one already.
-    fn scan_sockets<S: SocketSource>(
+    async fn scan_sockets<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -219,10 +219,11 @@ impl SocketTracker {
         let (key, cpu) = (process.key, process.cpu.last);
         sockets.stale = false;
         self.found.clear();
-        let outcome = source.scan_fds(process.target(slot), 0, MAX_FDS_PER_CYCLE, &mut self.found);
+        let outcome =
+            source.scan_fds(process.target(slot), 0, MAX_FDS_PER_CYCLE, &mut self.found).await;
         let scanned = self.found.fds;
         let Outcome::Value(Some(position)) = outcome else {
-            return self.apply_scan(source, tracked, slot, cpu, outcome.map(drop), cycle);
+            return self.apply_scan(source, tracked, slot, cpu, outcome.map(drop), cycle).await;
         };
         sockets.stale = has_partial;
         // From now on it is known to have many.
@@ -236,7 +237,7 @@ impl SocketTracker {
 
     /// Continues the partial scan for at most `limit` descriptors; gives how many were
     /// scanned.
-    fn continue_partial_scan<S: SocketSource>(
+    async fn continue_partial_scan<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -251,19 +252,19 @@ impl SocketTracker {
         let Some(process) = tracked.get_mut(scan.slot).filter(is_same) else { return 0 };
         let before = scan.found.fds;
         let target = process.target(scan.slot);
-        let outcome = source.scan_fds(target, scan.position, limit, &mut scan.found);
+        let outcome = source.scan_fds(target, scan.position, limit, &mut scan.found).await;
         let scanned = scan.found.fds - before;
         if let Outcome::Value(Some(position)) = outcome {
             self.scan.partial = Some(PartialScan { position, ..scan });
         } else {
             self.found = scan.found;
-            self.apply_scan(source, tracked, scan.slot, scan.cpu, outcome.map(drop), cycle);
+            self.apply_scan(source, tracked, scan.slot, scan.cpu, outcome.map(drop), cycle).await;
         }
         scanned
     }
 
     /// Applies the result of a scan; gives the number of descriptors of the member.
-    fn apply_scan<S: SocketSource>(
+    async fn apply_scan<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &TrackedProcesses<S::Handles>,
@@ -276,11 +277,11 @@ impl SocketTracker {
         let sockets = self.processes.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(sockets) = sockets else { return 0 };
         self.found.sort();
-        let netns = match source.netns(process.proc_dir()) {
+        let netns = match source.netns(process.proc_dir()).await {
             Outcome::Value(netns) => Some(netns),
             // The next listing shows it.
             Outcome::Exited => return 1,
-            Outcome::Denied | Outcome::Failed(_) => None,
+            Outcome::Denied | Outcome::Failed(_) | Outcome::Unread(_) => None,
         };
         sockets.scanned_in = cycle;
         sockets.cpu = cpu;
@@ -297,8 +298,11 @@ impl SocketTracker {
                 self.forget(slot, &process.images);
                 return 1;
             }
-            Outcome::Failed(_) => {
-                sockets.state = FileState::Failed;
+            Outcome::Failed(_) | Outcome::Unread(_) => {
+                sockets.state = match outcome {
+                    Outcome::Unread(unread) => FileState::Unread(unread),
+                    _ => FileState::Failed,
+                };
                 sockets.stale = true;
                 self.forget(slot, &process.images);
                 return 1;

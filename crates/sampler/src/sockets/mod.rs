@@ -64,7 +64,7 @@ pub(crate) struct ProcessSockets {
 impl Default for ProcessSockets {
     fn default() -> ProcessSockets {
         ProcessSockets {
-            state: FileState::Unread,
+            state: FileState::Never,
             inodes: Box::default(),
             fds: 0,
             netns: None,
@@ -174,7 +174,7 @@ impl SocketTracker {
 
     /// Scans the descriptors of this cycle's share of the processes, in turn, until
     /// `deadline`; see [`fd_scan`].
-    pub(crate) fn scan_scheduled<S: SocketSource>(
+    pub(crate) async fn scan_scheduled<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
@@ -182,19 +182,19 @@ impl SocketTracker {
         deadline: Instant,
     ) {
         self.begin_scan(tracked);
-        self.scan_round_robin(source, tracked, cycle, deadline);
+        self.scan_round_robin(source, tracked, cycle, deadline).await;
     }
 
     /// Scans at the end of the window: the processes whose sockets may have changed,
     /// and the rest of this cycle's share.
-    pub(crate) fn scan_changed<S: SocketSource>(
+    pub(crate) async fn scan_changed<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
     ) {
-        self.scan_stale(source, tracked, cycle);
-        self.finish_round_robin(source, tracked, cycle);
+        self.scan_stale(source, tracked, cycle).await;
+        self.finish_round_robin(source, tracked, cycle).await;
     }
 
     /// Whether the sockets of a process can be counted in this cycle.

@@ -36,8 +36,8 @@ pub(crate) struct ProcessEntry {
     pub(crate) last_classified: u32,
     /// Its command line was denied.
     pub(crate) denied: bool,
-    /// Its command line blocks its reader.
-    pub(crate) blocked: bool,
+    /// The read of its start time blocked.
+    pub(crate) lacks_starttime: bool,
     /// A live thread, if its leader has exited while other threads live.
     pub(crate) live_thread: Option<u32>,
 }
@@ -56,7 +56,7 @@ impl ProcessEntry {
             cpu: None,
             last_classified: 0,
             denied: false,
-            blocked: false,
+            lacks_starttime: false,
             live_thread: None,
         }
     }
@@ -81,7 +81,6 @@ impl ProcessEntry {
     /// Notes that its command line was read.
     pub(crate) fn mark_read(&mut self, cycle: u32) {
         self.denied = false;
-        self.blocked = false;
         self.next_read = schedule::next_read(self.pid, self.first_seen_cycle, cycle);
     }
 }
@@ -128,23 +127,26 @@ impl ProcessTable {
     }
 
     /// Reads `stat` of the new processes.
-    pub(crate) fn read_new(&mut self, source: &mut impl ProcessSource, cycle: u32) {
+    pub(crate) async fn read_new(&mut self, source: &mut impl ProcessSource, cycle: u32) {
         for entry in self.entries.iter_mut().filter(|entry| entry.first_seen_cycle == cycle) {
-            let Outcome::Value(stat) = source.stat(entry.pid) else { continue };
+            let Outcome::Value(stat) = source.stat(entry.pid).await else { continue };
+            let starttime = stat.starttime.unwrap_or_default();
             let now = source.boot_ticks();
             // After the read: the process that has the pid now had it then.
             if !source.inode_matches(entry.key()) {
                 // The pid is already that of another process, or the kernel has dropped the
                 // entry from its cache. The next listing shows it, and has to list all.
-                entry.starttime = stat.starttime;
+                entry.starttime = starttime;
                 entry.next_read = u32::MAX;
                 self.exit_noticed = true;
                 continue;
             }
-            entry.set_starttime(stat.starttime, now);
+            entry.set_starttime(starttime, now);
+            entry.lacks_starttime = stat.starttime.is_none();
+            entry.starttime_is_unique &= !entry.lacks_starttime;
             entry.ppid = stat.ppid;
             if stat.leader_exited() {
-                entry.live_thread = source.live_thread(entry.key());
+                entry.live_thread = source.live_thread(entry.key()).await;
             }
         }
     }
@@ -268,8 +270,17 @@ impl ProcessTable {
 
     /// Reads whether the processes of earlier cycles still exist of which that is not known
     /// after their first clock tick: then their start time identifies them. They are few.
-    pub(crate) fn confirm_starttimes(&mut self, source: &mut impl ProcessSource, cycle: u32) {
+    pub(crate) async fn confirm_starttimes(&mut self, source: &mut impl ProcessSource, cycle: u32) {
         for entry in &mut self.entries {
+            if entry.lacks_starttime
+                && !source.is_blocked(entry.pid)
+                && let Outcome::Value(stat) = source.stat(entry.pid).await
+                && let Some(starttime) = stat.starttime
+                && source.inode_matches(entry.key())
+            {
+                entry.lacks_starttime = false;
+                entry.starttime = starttime;
+            }
             let is_unconfirmed = !entry.starttime_is_unique && entry.starttime != 0;
             if is_unconfirmed && entry.first_seen_cycle < cycle {
                 let now = source.boot_ticks();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ProcessKey, Slot};
 use crate::image::ImageId;
+use crate::read::outcome::Unread;
 use crate::read::procfs::ProcDir;
 use crate::shrink::shrink_vec;
 use crate::source::{Handles, Target};
@@ -86,6 +87,8 @@ pub(crate) struct CpuWindow {
     pub(crate) used: Option<(u64, NonZeroU64)>,
     /// Neither the clock nor `stat` could be read.
     pub(crate) denied: bool,
+    /// There is no clock, and the read of `stat` blocks.
+    pub(crate) blocked: bool,
 }
 
 impl CpuWindow {
@@ -105,13 +108,15 @@ impl CpuWindow {
 /// How the last read of a file ended, where its value is stored elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileState {
-    Unread,
+    Never,
     Read,
     /// Not to be tried before this cycle.
     Denied {
         until: u32,
     },
     Failed,
+    /// The read blocks, or was not attempted for that reason.
+    Unread(Unread),
 }
 
 impl FileState {

@@ -59,7 +59,7 @@ pub(crate) fn options() -> Options {
         window: Duration::from_millis(60),
         // On a busy machine a shorter timeout makes a command line look as if it blocked, and
         // the sampler starts another reader thread.
-        cmdline_timeout: Duration::from_secs(60),
+        read_timeout: Duration::from_secs(60),
         ..Options::default()
     }
 }

@@ -60,6 +60,7 @@ mod resolve;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use self::resolve::ReadParent;
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;

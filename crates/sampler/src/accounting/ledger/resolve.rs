@@ -23,6 +23,12 @@ pub(super) enum Resolution {
     Pending,
 }
 
+/// Reads processes as parents.
+pub(crate) trait ReadParent {
+    /// Reads a listed process; `None` if it has exited or cannot be read.
+    async fn read_parent(&mut self, slot: Slot) -> Option<ParentStat>;
+}
+
 /// The facts of one resolution.
 struct Facts<R> {
     /// Reads a listed process as a parent.
@@ -34,20 +40,24 @@ struct Facts<R> {
     excluded: HashMap<(Slot, ImageId), IoCounters>,
 }
 
-impl<R: FnMut(Slot) -> Option<ParentStat>> Facts<R> {
-    fn parent(&mut self, slot: Slot) -> Option<ParentStat> {
-        let read = &mut self.read;
-        *self.parents.entry(slot).or_insert_with(|| read(slot))
+impl<R: ReadParent> Facts<R> {
+    async fn parent(&mut self, slot: Slot) -> Option<ParentStat> {
+        if let Some(&known) = self.parents.get(&slot) {
+            return known;
+        }
+        let parent = self.read.read_parent(slot).await;
+        self.parents.insert(slot, parent);
+        parent
     }
 }
 
 impl Ledger {
-    /// Resolves the exits, after the readings of a cycle. `read` reads a listed process as a
-    /// parent, `parent` gives the parent of a process. `resolved` is called with each account
+    /// Resolves the exits, after the readings of a cycle. `read` reads listed processes as
+    /// parents, `parent` gives the parent of a process. `resolved` is called with each account
     /// that is resolved and whose slot is free.
-    pub(crate) fn resolve_exits(
+    pub(crate) async fn resolve_exits(
         &mut self,
-        read: impl FnMut(Slot) -> Option<ParentStat>,
+        read: impl ReadParent,
         parent: impl Fn(Slot) -> Option<Slot>,
         mut resolved: impl FnMut(Slot),
     ) {
@@ -70,7 +80,7 @@ impl Ledger {
             exited.sort_unstable_by_key(|account| (account.depth, account.slot));
             for account in &mut exited {
                 account.age = account.age.saturating_add(1);
-                account.resolution = self.resolve(account, &mut facts, &parent);
+                account.resolution = self.resolve(account, &mut facts, &parent).await;
             }
             // An ancestor may be resolved, and its slot reused, before an account that is still
             // pending: link that one to the nearest ancestor that is left.
@@ -137,10 +147,10 @@ impl Ledger {
         self.ancestors(slot, |_| None).find(|&slot| self.exited_parent(slot).is_none())
     }
 
-    fn resolve(
+    async fn resolve(
         &mut self,
         exited: &ExitedAccount,
-        facts: &mut Facts<impl FnMut(Slot) -> Option<ParentStat>>,
+        facts: &mut Facts<impl ReadParent>,
         parent: &impl Fn(Slot) -> Option<Slot>,
     ) -> Resolution {
         let account = self.account(exited.slot);
@@ -177,9 +187,9 @@ impl Ledger {
             }
             // While its parent lives, no other process inherits it. A zombie is listed until
             // its own parent waits for it.
-            adopted |= facts.parent(slot).is_none_or(|parent| parent.is_zombie);
+            adopted |= facts.parent(slot).await.is_none_or(|parent| parent.is_zombie);
             let may_have_it = !(is_read && is_new) || self.growth(slot).all_ge(needed);
-            if may_have_it && self.may_have_inherited(slot, alive, facts) {
+            if may_have_it && self.may_have_inherited(slot, alive, facts).await {
                 // Not once the growth of a nearer ancestor in this cycle allows it.
                 let is_first = inheritors.is_empty() && disputed.is_empty();
                 if is_read && !is_new && exited.age < MAX_SETTLES_WITHOUT_READ && is_first {
@@ -244,13 +254,13 @@ impl Ledger {
 
     /// Whether a live process can have inherited a child that existed in pass `alive`, by its
     /// `cminflt`.
-    fn may_have_inherited(
+    async fn may_have_inherited(
         &mut self,
         slot: Slot,
         alive: u32,
-        facts: &mut Facts<impl FnMut(Slot) -> Option<ParentStat>>,
+        facts: &mut Facts<impl ReadParent>,
     ) -> bool {
-        let now = facts.parent(slot).map(|parent| parent.cminflt);
+        let now = facts.parent(slot).await.map(|parent| parent.cminflt);
         let pass = self.pass;
         let account = self.account(slot);
         match (now, account.cminflt) {

@@ -1,9 +1,19 @@
 //! The ledger itself, without a kernel: events between two reads of a cycle.
 
-use crate::accounting::ledger::Ledger;
+use crate::accounting::ledger::{Ledger, ReadParent};
+use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
-use crate::source::ParentStat;
+use crate::source::{ParentStat, ready};
+
+/// Parents by slot.
+struct Parents<F>(F);
+
+impl<F: Fn(Slot) -> Option<ParentStat>> ReadParent for Parents<F> {
+    async fn read_parent(&mut self, slot: Slot) -> Option<ParentStat> {
+        self.0(slot)
+    }
+}
 
 fn bytes(n: i64) -> IoCounters {
     IoCounters { rchar: n, wchar: n, ..IoCounters::ZERO }
@@ -32,7 +42,7 @@ fn waited_for(cminflt: u64) -> ParentStat {
 }
 
 fn settle(ledger: &mut Ledger) {
-    ledger.resolve_exits(|_| None, |slot| slot.checked_sub(1), |_| ());
+    ready(ledger.resolve_exits(Parents(|_| None), |slot| slot.checked_sub(1), |_| ()));
 }
 
 /// The process exited between the reading of its parent and the end of the cycle: it was taken
@@ -164,7 +174,7 @@ fn charge_never_exceeds_growth() {
         ledger.mark_exited(1, Some(0));
         ledger.accept(0, bytes(31));
         let parent = |slot| waited.filter(|_| slot == 0).map(waited_for);
-        ledger.resolve_exits(parent, |slot| slot.checked_sub(1), |_| ());
+        ready(ledger.resolve_exits(Parents(parent), |slot| slot.checked_sub(1), |_| ()));
         assert_eq!(total(&ledger), in_the_end, "{waited:?}");
     }
 }
@@ -218,7 +228,11 @@ fn cminflt_must_predate_the_exit() {
         ledger.mark_exited(2, Some(1));
         ledger.accept(1, bytes(110));
         ledger.accept(0, bytes(1));
-        ledger.resolve_exits(|_| Some(waited_for(7)), |slot| slot.checked_sub(1), |_| ());
+        ready(ledger.resolve_exits(
+            Parents(|_| Some(waited_for(7))),
+            |slot| slot.checked_sub(1),
+            |_| (),
+        ));
         assert_eq!(total(&ledger), in_the_end, "{noted_late}");
     }
 }

@@ -1,15 +1,20 @@
 //! The driver over the real kernel, stopped between two of its steps.
 
 use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use psstat_testproc::{Config, TestProcess};
 
 use crate::classifier::{Candidate, Urgency};
 use crate::driver::Driver;
+use crate::executor::run_here;
 use crate::image::ImageId;
 use crate::live::LiveSource;
-use crate::options::Options;
+use crate::options::FastPaths;
+use crate::read::procfs::Procfs;
+use crate::read::stuck_readers::Limits;
 
 const A: ImageId = ImageId(0);
 
@@ -20,17 +25,22 @@ fn reused_pid_is_not_read_as_listed() {
     let word = format!("listed-{}.", std::process::id());
     let mut parent = TestProcess::spawn(&Config::new("listed-parent")).unwrap();
     let window = Duration::from_millis(1);
-    let timeout = Duration::from_secs(10);
-    let options = Options { cmdline_timeout: timeout, ..Options::default() };
-    let mut source = LiveSource::open(&options, usize::MAX).unwrap();
+    let procfs = Arc::new(Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap());
+    let mut source = LiveSource::new(Arc::clone(&procfs), Limits::DEFAULT, usize::MAX);
     let mut driver = Driver::new(&source);
     let mut classify = |candidate: &Candidate<'_>, images: &mut Vec<ImageId>| {
         if candidate.command_line.starts_with(word.as_bytes()) {
             images.push(A);
         }
     };
-    driver.open(&mut source, window, &mut classify);
-    driver.close(&mut source);
+    // Runs a step of the driver.
+    macro_rules! run {
+        ($step:expr) => {
+            run_here(&procfs, &mut classify, $step)
+        };
+    }
+    run!(driver.open(&mut source, window));
+    run!(driver.close(&mut source));
     let mut first = parent.fork_child(&Config::new(&word)).unwrap();
     let pid = first.pid();
     driver.cycle += 1;
@@ -45,16 +55,17 @@ fn reused_pid_is_not_read_as_listed() {
     };
     second.write_bytes(1_000_000, 1).unwrap();
     second.quiesce().unwrap();
-    driver.processes.read_new(&mut source, driver.cycle);
+    run!(driver.processes.read_new(&mut source, driver.cycle));
     assert_eq!(driver.processes.find(pid).unwrap().next_read, u32::MAX);
-    driver.read_due_cmdlines(&mut source, Urgency::Urgent, &mut classify);
+    run!(driver.read_due_cmdlines(&mut source, Urgency::Urgent));
     driver.rebuild_tree(&mut source);
-    driver.io.read_first(&mut source, &mut driver.tracked, driver.cycle);
+    run!(driver.io.read_first(&mut source, &mut driver.tracked, driver.cycle));
     driver.release_exited();
-    driver.finish(&mut source);
+    run!(driver.finish(&mut source));
     for _ in 0..3 {
-        driver.open(&mut source, window, &mut classify);
-        let image = driver.close(&mut source).image(A);
+        run!(driver.open(&mut source, window));
+        run!(driver.close(&mut source));
+        let image = driver.sample().image(A);
         assert_eq!(image.processes, 1);
         let wchar = image.io.unwrap().wchar.cast_unsigned();
         assert_eq!(wchar, second.expected_io().unwrap().wchar);

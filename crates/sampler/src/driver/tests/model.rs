@@ -9,6 +9,7 @@ use crate::classifier::Candidate;
 use crate::driver::Driver;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
+use crate::source::ready;
 
 /// The driver and its world.
 pub(super) struct Model {
@@ -60,13 +61,13 @@ impl Model {
         if self.reclassify {
             self.driver.reclassify_all(IMAGES);
         }
-        self.driver.open(&mut self.world, Duration::ZERO, &mut classify);
+        ready(self.driver.open(&mut self.world, Duration::ZERO));
     }
 
     /// # Errors
     /// When the counters of an image have fallen, or are more than its processes did.
     pub(super) fn close(&mut self) -> Result<(), String> {
-        self.driver.read_window_end(&mut self.world);
+        ready(self.driver.read_window_end(&mut self.world));
         for (slot, process) in self.driver.tracked.iter() {
             let id = self.world.id(process.key);
             if let Some(last) = self.driver.io.last(slot) {
@@ -74,7 +75,7 @@ impl Model {
                 self.world.kernel.note_last(id, last);
             }
         }
-        self.driver.finish(&mut self.world);
+        ready(self.driver.finish(&mut self.world));
         self.world.kernel.end_cycle();
         for image in 0..IMAGES {
             let now = self.driver.sample().images.get(image).and_then(|usage| usage.io);
@@ -93,7 +94,7 @@ impl Model {
 }
 
 /// The images that the command line states.
-fn classify(candidate: &Candidate<'_>, found: &mut Vec<ImageId>) {
+pub(super) fn classify(candidate: &Candidate<'_>, found: &mut Vec<ImageId>) {
     let images = (0..1 << IMAGES).find(|&images| command_line(images) == candidate.command_line);
     let images: Images = images.unwrap();
     found.extend((0..IMAGES as u32).filter(|image| images & (1 << image) != 0).map(ImageId));

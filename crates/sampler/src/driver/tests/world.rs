@@ -1,7 +1,7 @@
 //! The model kernel as a source of readings. Between any two reads of the driver
 //! something may happen.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -9,11 +9,11 @@ use psstat_proc_parse::Statm;
 use psstat_proc_parse::net::snmp::TcpCounters;
 
 use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
+use crate::classifier::CmdlineBatch;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
-use crate::read::command_line::CmdlineResult;
 use crate::read::fd_sockets::FdSockets;
-use crate::read::outcome::{Failure, Outcome};
+use crate::read::outcome::{Failure, Outcome, Unread};
 use crate::read::process_list::{PartialListing, PidRange};
 use crate::read::procfs::ProcDir;
 use crate::read::socket_tables::{RowCounts, Shortcuts};
@@ -49,6 +49,10 @@ pub(super) struct World {
     reads: u64,
     /// A key was not that of its process any more, so the driver discards the command line.
     inode_differed: bool,
+    /// The process whose command line is being classified, and its images.
+    classified: Option<(Id, Images)>,
+    /// The processes whose command line blocked.
+    blocked: BTreeSet<Id>,
     /// The last result of `boot_ticks`.
     ticks_read: u64,
     listed: Vec<ProcessKey>,
@@ -86,6 +90,8 @@ impl World {
             pending: pending.collect(),
             reads: 0,
             inode_differed: false,
+            classified: None,
+            blocked: BTreeSet::new(),
             ticks_read: 0,
             listed: Vec::new(),
             listed_up_to: None,
@@ -220,14 +226,14 @@ impl ProcessSource for World {
         self.ticks_read
     }
 
-    fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {
+    async fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {
         self.tick();
         let Some(id) = self.by_pid(pid) else { return Outcome::Exited };
         let process = self.process(id);
         let parent = self.process(process.parent);
         Outcome::Value(StatSummary {
             ppid: if process.pid == 1 { 0 } else { parent.pid },
-            starttime: process.starttime,
+            starttime: Some(process.starttime),
             is_zombie: !process.has_memory(),
             num_threads: if process.leader_exited && process.state == State::Running {
                 2
@@ -250,7 +256,7 @@ impl ProcessSource for World {
         matches
     }
 
-    fn live_thread(&mut self, key: ProcessKey) -> Option<u32> {
+    async fn live_thread(&mut self, key: ProcessKey) -> Option<u32> {
         self.tick();
         let id = self.by_key(key)?;
         let process = self.process(id);
@@ -272,7 +278,7 @@ impl ProcessSource for World {
         self.by_pid(pid).map(|id| self.process(id).cpu)
     }
 
-    fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)> {
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)> {
         self.tick();
         match self.by_pid(pid) {
             Some(id) => Outcome::Value((self.process(id).cpu, Instant::now())),
@@ -280,49 +286,61 @@ impl ProcessSource for World {
         }
     }
 
-    fn is_still_stuck(&mut self, pid: u32) -> bool {
-        self.by_pid(pid).is_some_and(|id| self.process(id).blocks)
+    fn is_blocked(&self, pid: u32) -> bool {
+        let id = self.by_pid(pid);
+        id.is_some_and(|id| self.process(id).blocks && self.blocked.contains(&id))
     }
 
-    fn read_cmdlines(
-        &mut self,
-        pids: &mut Vec<u32>,
-        each: &mut dyn FnMut(&mut Self, usize, CmdlineResult<'_>),
-    ) {
-        for (index, pid) in std::mem::take(pids).into_iter().enumerate() {
-            self.tick();
-            let thread = pid.checked_sub(FIRST_TID).map(|id| id as Id);
-            let id = thread.or_else(|| self.by_pid(pid));
-            let Some(id) = id.filter(|&id| World::is_visible(self.process(id))) else {
-                each(self, index, CmdlineResult::Read(Outcome::Exited));
-                continue;
-            };
-            let process = self.process(id);
-            let images = process.images;
-            if thread.is_some() && process.state != State::Running {
-                each(self, index, CmdlineResult::Read(Outcome::Exited));
-            } else if thread.is_none() && !process.has_memory() {
-                each(self, index, CmdlineResult::Read(Outcome::Value(b"")));
-            } else if process.blocks {
-                each(self, index, CmdlineResult::Blocked);
+    async fn cmdline(&mut self, _pid: u32, tid: u32, line: &mut Vec<u8>) -> Outcome<()> {
+        self.tick();
+        let thread = tid.checked_sub(FIRST_TID).map(|id| id as Id);
+        let id = thread.or_else(|| self.by_pid(tid));
+        let Some(id) = id.filter(|&id| World::is_visible(self.process(id))) else {
+            return Outcome::Exited;
+        };
+        let process = self.process(id);
+        let images = process.images;
+        if thread.is_some() && process.state != State::Running {
+            return Outcome::Exited;
+        }
+        if thread.is_none() && !process.has_memory() {
+            return Outcome::Value(());
+        }
+        if process.blocks {
+            self.blocked.insert(id);
+            return Outcome::Unread(Unread::Blocked);
+        }
+        // The pid may be that of a process which the driver does not know yet.
+        if self.known.get(&process.pid) == Some(&id) {
+            if self.kernel.is_unseen(id) {
+                self.kernel.see(id, images);
             } else {
-                // The pid may be that of a process which the driver does not know yet.
-                let is_known = self.known.get(&process.pid) == Some(&id);
-                let is_first = is_known && self.kernel.is_unseen(id);
-                if is_first {
-                    self.kernel.see(id, images);
-                }
-                let line = command_line(images);
-                self.inode_differed = false;
-                each(self, index, CmdlineResult::Read(Outcome::Value(&line)));
-                if is_known && !is_first && !self.inode_differed {
-                    self.kernel.see(id, images);
-                }
+                self.classified = Some((id, images));
             }
+        }
+        line.extend(command_line(images));
+        self.inode_differed = false;
+        Outcome::Value(())
+    }
+
+    fn end_cmdline(&mut self) {
+        if let Some((id, images)) = self.classified.take()
+            && !self.inode_differed
+        {
+            self.kernel.see(id, images);
         }
     }
 
-    fn io(&mut self, process: Target<'_, ModelHandles>) -> Outcome<IoCounters> {
+    fn cmdlines_per_batch(&self) -> usize {
+        1
+    }
+
+    async fn classify(&mut self, mut batch: CmdlineBatch) -> CmdlineBatch {
+        batch.classify(&mut super::model::classify);
+        batch
+    }
+
+    async fn io(&mut self, process: Target<'_, ModelHandles>) -> Outcome<IoCounters> {
         self.tick();
         let Some(id) = self.by_target(&process) else { return Outcome::Exited };
         let outcome = self.io_of(id);
@@ -335,7 +353,7 @@ impl ProcessSource for World {
         outcome
     }
 
-    fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
+    async fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
         self.tick();
         let Some(id) = self.by_key(key) else { return Outcome::Exited };
         let outcome = self.io_of(id);
@@ -345,7 +363,7 @@ impl ProcessSource for World {
         outcome
     }
 
-    fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
+    async fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
         self.tick();
         let Some(id) = self.by_key(key) else { return Outcome::Exited };
         let process = self.process(id);
@@ -353,7 +371,7 @@ impl ProcessSource for World {
         Outcome::Value(ParentStat { cminflt: process.cminflt, is_zombie })
     }
 
-    fn check_exists(&mut self, process: Target<'_, ModelHandles>) -> Existence {
+    async fn check_exists(&mut self, process: Target<'_, ModelHandles>) -> Existence {
         self.tick();
         let id = self.by_target(&process);
         let fds = id.filter(|_| process.handles.0.is_some());
@@ -361,12 +379,12 @@ impl ProcessSource for World {
         Existence { exited: id.is_none(), fds }
     }
 
-    fn is_alive_by_handles(&mut self, handles: &ModelHandles) -> bool {
+    async fn is_alive_by_handles(&mut self, process: Target<'_, ModelHandles>) -> bool {
         self.tick();
-        handles.0.as_ref().is_some_and(|&(id, _)| self.process(id).state != State::Reaped)
+        process.handles.0.as_ref().is_some_and(|&(id, _)| self.process(id).state != State::Reaped)
     }
 
-    fn read_gauges(
+    async fn read_gauges(
         &mut self,
         process: Target<'_, ModelHandles>,
         fds: Option<Outcome<u64>>,
@@ -391,7 +409,7 @@ impl ProcessSource for World {
         };
     }
 
-    fn read_thread_gauges(&mut self, pid: u32, _tid: u32, readings: &mut ProcessReadings) {
+    async fn read_thread_gauges(&mut self, pid: u32, _tid: u32, readings: &mut ProcessReadings) {
         self.tick();
         readings.statm = match self.by_pid(pid) {
             Some(id) => Outcome::Value(statm(self.process(id), true)),
@@ -415,7 +433,7 @@ fn statm(process: &Process, thread: bool) -> Statm {
 }
 
 impl SocketSource for World {
-    fn scan_fds(
+    async fn scan_fds(
         &mut self,
         process: Target<'_, ModelHandles>,
         _from: u64,
@@ -429,7 +447,7 @@ impl SocketSource for World {
         Outcome::Value(None)
     }
 
-    fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {
+    async fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {
         self.tick();
         let (ProcDir::Pid(pid) | ProcDir::Thread(pid, _)) = process else {
             return Outcome::Denied;

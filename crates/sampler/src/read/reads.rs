@@ -1,0 +1,146 @@
+//! The reads of the sampler: those that cannot block at once, the others by way of the
+//! [executor](crate::executor).
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use psstat_proc_parse::{Stat, StatCore, Status};
+use rustix::fd::OwnedFd;
+use rustix::fs::OFlags;
+
+use super::blocking::{MAX_STAT, Read, StatBuffer, StatOf, unread};
+use super::outcome::{Outcome, Unread};
+use super::process::{self, identify, parsed};
+use super::procfs::{ProcDir, Procfs, READ, pread_start};
+use super::stuck_readers::{Limits, StuckReaders};
+use crate::executor::{Answer, ask};
+use crate::ids::ProcessKey;
+
+/// Reads the files of processes.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    pub(crate) procfs: Arc<Procfs>,
+    pub(crate) stuck: StuckReaders,
+    stat_buffer: Option<StatBuffer>,
+}
+
+impl Reads {
+    pub(crate) fn new(procfs: Arc<Procfs>, limits: Limits) -> Reads {
+        Reads { procfs, stuck: StuckReaders::new(limits), stat_buffer: None }
+    }
+
+    /// Why a read of this process that can block is not attempted.
+    pub(crate) fn refusal(&self, pid: u32) -> Option<Unread> {
+        if self.stuck.is_stuck_on(pid) {
+            return Some(Unread::Blocked);
+        }
+        let may_be_limited = self.stuck.any_user_at_limit();
+        let is_limited = may_be_limited && self.stuck.is_user_at_limit(self.real_uid(pid));
+        is_limited.then_some(Unread::Deferred)
+    }
+
+    /// Performs a read that can block. `None`: it blocks, and does not come back.
+    pub(crate) async fn ask(&mut self, pid: u32, read: Read) -> Option<Read> {
+        let file = read.file();
+        match ask(read).await {
+            Answer::Read(read) => Some(read),
+            Answer::Blocked(thread) => {
+                let user = self.real_uid(pid);
+                self.stuck.add(pid, file, user, thread);
+                None
+            }
+        }
+    }
+
+    /// Reads `stat` of a process with this pid.
+    async fn stat_text<T>(
+        &mut self,
+        pid: u32,
+        of: StatOf,
+        parse: impl FnOnce(&[u8]) -> Outcome<T>,
+    ) -> Outcome<T> {
+        if let Some(unread) = self.refusal(pid) {
+            return Outcome::Unread(unread);
+        }
+        let buffer = self.stat_buffer.take().unwrap_or_else(|| Box::new([0; MAX_STAT]));
+        let read = Read::Stat { of, buffer, outcome: unread() };
+        let Some(Read::Stat { buffer, outcome, .. }) = self.ask(pid, read).await else {
+            return Outcome::Unread(Unread::Blocked);
+        };
+        let parsed = outcome.and_then(|length| parse(buffer.get(..length).unwrap_or_default()));
+        self.stat_buffer = Some(buffer);
+        parsed
+    }
+
+    /// The first fields of `stat` of the process that has this pid now.
+    pub(crate) async fn stat_core<T>(
+        &mut self,
+        pid: u32,
+        take: impl FnOnce(&StatCore<'_>) -> T,
+    ) -> Outcome<T> {
+        let parse = |bytes: &[u8]| parsed(StatCore::parse(bytes)).map(|stat| take(&stat));
+        self.stat_text(pid, StatOf::Pid(pid), parse).await
+    }
+
+    /// All fields of `stat`.
+    pub(crate) async fn stat<T>(
+        &mut self,
+        pid: u32,
+        of: StatOf,
+        take: impl FnOnce(&Stat<'_>) -> T,
+    ) -> Outcome<T> {
+        let parse = |bytes: &[u8]| parsed(Stat::parse(bytes)).map(|stat| take(&stat));
+        self.stat_text(pid, of, parse).await
+    }
+
+    /// Opens the directory of this process and of no other.
+    pub(crate) async fn open_process_dir(&mut self, key: ProcessKey) -> Outcome<OwnedFd> {
+        let dir = match process::open_process_dir(&self.procfs, key) {
+            Ok(dir) => return dir,
+            Err(dir) => dir,
+        };
+        let again = match rustix::io::fcntl_dupfd_cloexec(&dir, 0) {
+            Ok(again) => again,
+            Err(errno) => return errno.into(),
+        };
+        let parse = |bytes: &[u8]| parsed(StatCore::parse(bytes)).map(|stat| stat.starttime);
+        let starttime = self.stat_text(key.pid, StatOf::Dir(again), parse).await;
+        starttime.and_then(|starttime| identify(dir, starttime, key))
+    }
+
+    /// Opens a file of this process and of no other: opens the directory, compares it with the
+    /// key, then opens the file relative to the directory. A reused pid is [`Outcome::Exited`].
+    pub(crate) async fn open_in(
+        &mut self,
+        key: ProcessKey,
+        name: &CStr,
+        flags: OFlags,
+    ) -> Outcome<OwnedFd> {
+        self.open_process_dir(key).await.and_then(|dir| process::open_at(&dir, name, flags))
+    }
+
+    /// Opens a directory of a process for listing.
+    pub(crate) async fn open_dir(&mut self, key: ProcessKey, name: &CStr) -> Outcome<OwnedFd> {
+        self.open_in(key, name, READ.union(OFlags::DIRECTORY)).await
+    }
+
+    /// Reads `status`, which takes no lock that could block.
+    pub(crate) fn status<T>(
+        &self,
+        pid: u32,
+        take: impl FnOnce(&Status<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let mut buffer = [0; 4096];
+        let file = self.procfs.open_file(ProcDir::Pid(pid), c"status", READ).value()?;
+        let text = pread_start(&file, &mut buffer).value()?;
+        // With very many groups the text does not fit.
+        let end = text.iter().rposition(|&byte| byte == b'\n')?;
+        take(&Status::parse(&text[..=end]).ok()?)
+    }
+
+    /// The real user id of a process. The owner of its directory does not identify the user: a
+    /// process can make root the owner (`PR_SET_DUMPABLE`).
+    fn real_uid(&self, pid: u32) -> Option<u32> {
+        self.status(pid, |status| status.uid.map(|ids| ids.real))
+    }
+}
