@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use psstat_sampler::{Health, Sampler};
+use psstat_sampler::{BlockedRead, Health, PerFile, Sampler};
 use psstat_support::failpoint;
 
 use crate::conf::{ActiveRules, Conf};
@@ -17,7 +17,7 @@ pub(crate) struct SampleLoop {
     /// Reads the processes.
     pub(crate) sampler: Sampler,
     reported: OnceLog,
-    /// The processes whose command line blocked in the previous cycle.
+    /// The processes of which a read blocked in the previous cycle.
     blocked: Vec<u32>,
     /// The processes that have been logged as blocked, the last one first.
     reported_blocked: VecDeque<u32>,
@@ -75,25 +75,25 @@ impl SampleLoop {
             self.reported.reset("listing");
         }
         // On a busy host a read may take a whole cycle; only the points count that.
-        for pid in self.sampler.blocked_pids().filter(|pid| self.blocked.contains(pid)) {
-            if is_unreported(&mut self.reported_blocked, pid) {
+        for read in self.sampler.blocked_reads() {
+            let BlockedRead { pid, file } = read;
+            if self.blocked.contains(&pid) && is_unreported(&mut self.reported_blocked, pid) {
                 log::line(&format!(
-                    "reading the command line of process {pid} blocks; skipping it until the read returns"
+                    "reading /proc/{pid}/{file} blocks; process {pid} is skipped in files that can \
+                     block until the read returns"
                 ));
             }
         }
-        if health.cmdlines_deferred > 0 && !self.blocked.is_empty() {
+        let deferred = total(&health.deferred);
+        if deferred > 0 && !self.blocked.is_empty() {
             self.reported.log_once("skipped", || {
-                format!(
-                    "skipped {} command lines: too many reads are already blocked",
-                    health.cmdlines_deferred
-                )
+                format!("skipped {deferred} reads: too many reads are already blocked")
             });
         } else {
             self.reported.reset("skipped");
         }
         self.blocked.clear();
-        self.blocked.extend(self.sampler.blocked_pids());
+        self.blocked.extend(self.sampler.blocked_reads().map(|read| read.pid));
     }
 }
 
@@ -117,18 +117,24 @@ fn denied_help(may_trace: bool, is_root: bool) -> &'static str {
 /// Calls `report` with a key and a message for each kind of value that is missing in this cycle.
 /// `help` is that for denied files.
 fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn Fn() -> String)) {
-    let (denied, failed) = (&health.denied, &health.failed);
-    // Deferred command lines have their own message.
-    let command_lines = failed.command_line.saturating_sub(health.cmdlines_deferred);
-    for (file, denied, failed, failed_key) in [
-        ("io", denied.io, failed.io, "failed io"),
-        ("fd", denied.fd, failed.fd, "failed fd"),
-        ("ns/net", denied.netns, failed.netns, "failed ns/net"),
-        ("cmdline", denied.command_line, command_lines, "failed cmdline"),
-        ("statm", denied.statm, failed.statm, "failed statm"),
-        ("stat", denied.stat, failed.stat, "failed stat"),
-        ("net/*", denied.net, failed.net, "failed net/*"),
+    let (denied, failed, deferred) = (&health.denied, &health.failed, &health.deferred);
+    for (file, denied, failed, deferred, failed_key) in [
+        ("io", denied.io, failed.io, deferred.io, "failed io"),
+        ("fd", denied.fd, failed.fd, deferred.fd, "failed fd"),
+        ("ns/net", denied.netns, failed.netns, deferred.netns, "failed ns/net"),
+        (
+            "cmdline",
+            denied.command_line,
+            failed.command_line,
+            deferred.command_line,
+            "failed cmdline",
+        ),
+        ("statm", denied.statm, failed.statm, deferred.statm, "failed statm"),
+        ("stat", denied.stat, failed.stat, deferred.stat, "failed stat"),
+        ("net/*", denied.net, failed.net, deferred.net, "failed net/*"),
     ] {
+        // Deferred reads have their own message.
+        let failed = failed.saturating_sub(deferred);
         if denied > 0 {
             report(file, &|| {
                 format!(
@@ -147,6 +153,12 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
             });
         }
     }
+}
+
+/// The sum over all files.
+fn total(files: &PerFile) -> u64 {
+    let PerFile { command_line, io, fd, netns, statm, stat, net } = *files;
+    [command_line, io, fd, netns, statm, stat, net].into_iter().sum()
 }
 
 /// Whether a process is not in the list of reported ones; adds it.
@@ -247,7 +259,6 @@ mod tests {
         assert_eq!(from(false, true, false), "sock_diag (udp) and the text tables (tcp unix)");
     }
 
-    use psstat_sampler::PerFile;
     use std::collections::HashSet;
     use std::time::Duration;
 

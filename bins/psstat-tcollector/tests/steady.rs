@@ -40,7 +40,7 @@ fn sleepers(n: usize) -> Vec<Child> {
 struct Writes {
     text: Vec<u8>,
     each: Vec<(usize, u64)>,
-    /// The nice value of the thread that reads command lines.
+    /// The nice value of the thread that reads.
     niceness: i64,
 }
 
@@ -59,7 +59,7 @@ fn niceness_of_second_thread() -> i64 {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let mut stats =
         tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
-    let stat = stats.find(|stat| stat.contains("(command-lines)")).unwrap();
+    let stat = stats.find(|stat| stat.contains("(reader)")).unwrap();
     niceness(&stat)
 }
 

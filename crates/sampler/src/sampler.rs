@@ -178,7 +178,7 @@ impl Sampler {
     /// some protocols, which shows only when it is used; from then on
     /// [`fast_paths`](Self::fast_paths) reports it as well.
     pub fn probe_sock_diag(&mut self) -> [(&'static str, bool); 3] {
-        let [tcp, udp, unix] = self.source.probe_sock_diag();
+        let [tcp, udp, unix] = self.state_mut().source.probe_sock_diag();
         [("tcp", tcp), ("udp", udp), ("unix", unix)]
     }
 

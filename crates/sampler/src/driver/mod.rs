@@ -244,17 +244,23 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     fn count_errors(&self, slot: Slot, process: &Tracked<S::Handles>, health: &mut Health) {
         let mut denied = PerFile::default();
         let failed = &mut health.failed;
-        let count = |state: FileState, denied: &mut u64, failed: &mut u64| match state {
-            FileState::Never | FileState::Read => {}
-            FileState::Denied { .. } => *denied = 1,
-            FileState::Failed => *failed += 1,
-            // Counted as a process.
-            FileState::Unread(Unread::Blocked) => {}
-            FileState::Unread(Unread::Deferred) => *failed += 1,
+        let deferred = &mut health.deferred;
+        let count = |state: FileState, denied: &mut u64, failed: &mut u64, deferred: &mut u64| {
+            match state {
+                FileState::Never | FileState::Read => {}
+                FileState::Denied { .. } => *denied = 1,
+                FileState::Failed => *failed += 1,
+                // Counted as a process.
+                FileState::Unread(Unread::Blocked) => {}
+                FileState::Unread(Unread::Deferred) => {
+                    *failed += 1;
+                    *deferred += 1;
+                }
+            }
         };
-        count(self.io.file(slot), &mut denied.io, &mut failed.io);
+        count(self.io.file(slot), &mut denied.io, &mut failed.io, &mut deferred.io);
         if let Some(sockets) = self.sockets.process(slot) {
-            count(sockets.state, &mut denied.fd, &mut failed.fd);
+            count(sockets.state, &mut denied.fd, &mut failed.fd, &mut deferred.fd);
             if sockets.state == FileState::Read && sockets.netns.is_none() {
                 denied.netns = 1;
             }
