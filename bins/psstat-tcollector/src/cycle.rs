@@ -79,8 +79,8 @@ impl SampleLoop {
             let BlockedRead { pid, file } = read;
             if self.blocked.contains(&pid) && is_unreported(&mut self.reported_blocked, pid) {
                 log::line(&format!(
-                    "reading /proc/{pid}/{file} blocks; process {pid} is skipped in files that can \
-                     block until the read returns"
+                    "reading {file} of process {pid} blocks; skipping its files that can block until \
+                     the read returns"
                 ));
             }
         }

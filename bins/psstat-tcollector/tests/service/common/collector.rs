@@ -167,7 +167,7 @@ impl Collector {
     /// The lines logged so far, except those about blocked processes: on a busy machine, the
     /// processes of other tests with very long command lines can count as blocked.
     pub(crate) fn log(&self) -> Vec<String> {
-        let others = ["reading the command line of process", "too many reads are"];
+        let others = ["blocks; skipping its files", "too many reads are"];
         let lines = self.logged("").into_iter();
         lines.filter(|line| !others.iter().any(|other| line.contains(other))).collect()
     }
