@@ -55,7 +55,7 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub cycles: Option<u64>,
 
-    /// Output format: tcollector lines, one JSON array per cycle (OpenTSDB /api/put), InfluxDB
+    /// Output format: tcollector lines, JSON arrays (OpenTSDB /api/put), InfluxDB
     /// lines, or one exposition per cycle (openmetrics, prometheus)
     #[arg(long, value_enum, env = "PSSTAT_FORMAT", default_value_t = FormatName::Tcollector)]
     pub format: FormatName,
@@ -97,7 +97,7 @@ pub struct Options {
 pub enum FormatName {
     /// `metric timestamp value tag=value…`, one line per point
     Tcollector,
-    /// One array per cycle, in one line
+    /// Lines, each an array of at most 50 points and 8,000 bytes: bodies for /api/put
     Json,
     /// InfluxDB's line protocol, for InfluxDB and Telegraf's execd
     Influx,

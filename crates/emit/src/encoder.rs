@@ -14,6 +14,13 @@ pub(crate) const MAX_LINE: usize = 1000;
 /// three of which are `image`, `type` and `host`.
 pub(crate) const MAX_TAGS: usize = 5;
 
+/// The maximum number of points in a JSON array, as the authors of OpenTSDB advise.
+const MAX_ARRAY_POINTS: usize = 50;
+
+/// The maximum length of a JSON array with its newline: OpenTSDB rejects a request of more than
+/// 8,192 bytes unless `tsd.http.request.enable_chunked` is set.
+const MAX_ARRAY: usize = 8_000;
+
 /// The maximum length of a printed timestamp: ten digits and a space.
 const MAX_TIME: usize = 11;
 
@@ -153,7 +160,7 @@ impl Encoder {
             Format::Influx => b"000000000\n",
         });
         out.clear();
-        Ok(CycleEncoder { encoder: self, out, last: None, family: None })
+        Ok(CycleEncoder { encoder: self, out, last: None, family: None, array: Array::default() })
     }
 }
 
@@ -198,6 +205,15 @@ pub struct CycleEncoder<'a> {
     last: Option<(usize, Option<&'a ImageName>)>,
     /// The family of the last point, in an exposition.
     family: Option<&'static str>,
+    array: Array,
+}
+
+/// The last JSON array of a cycle.
+#[derive(Debug, Default)]
+struct Array {
+    /// Its first byte.
+    start: usize,
+    points: usize,
 }
 
 impl<'a> CycleEncoder<'a> {
@@ -257,14 +273,24 @@ impl<'a> CycleEncoder<'a> {
         if metric.kind == Kind::Counter && value.is_negative() {
             return Err(PointError::NegativeCounter(metric.name));
         }
-        let first = self.last.is_none();
         self.last = current;
 
         let image = image.map_or("", ImageName::as_str).as_bytes();
         let out = &mut *self.out;
         match self.encoder.format {
             Format::Tcollector => {}
-            Format::Json => out.push(if first { b'[' } else { b',' }),
+            Format::Json => {
+                let longest =
+                    template.static_len() + image.len() + self.encoder.time.len() + MAX_VALUE;
+                let Array { start, points } = &mut self.array;
+                // The comma before it, the bracket and the newline after it.
+                if *points == MAX_ARRAY_POINTS || out.len() - *start + longest + 3 > MAX_ARRAY {
+                    out.extend_from_slice(b"]\n");
+                    (*start, *points) = (out.len(), 0);
+                }
+                out.push(if *points == 0 { b'[' } else { b',' });
+                *points += 1;
+            }
             Format::Influx | Format::OpenMetrics | Format::Prometheus => {
                 let is_influx = self.encoder.format == Format::Influx;
                 if self.family != Some(metric.family) {

@@ -8,7 +8,8 @@ use std::str::FromStr;
 pub enum Format {
     /// `metric time value tag=value…`, one line per point, for tcollector, which adds `host`.
     Tcollector,
-    /// One JSON array per cycle, in one line, for OpenTSDB's `/api/put`.
+    /// Lines, each a JSON array of at most 50 points and 8,000 bytes, which OpenTSDB's `/api/put`
+    /// accepts as it is with its default settings.
     Json,
     /// InfluxDB's line protocol: one measurement per metric, its tags, the field `value` (an
     /// integer, or a float if the metric has decimals), and nanoseconds since 1970. For InfluxDB,

@@ -34,7 +34,11 @@ fn influxdb_stores_every_line() {
             point.time == Some(last)
                 && format!("{name} {}", tags.join(" ")) == format!("{known} host=pxy12")
         });
-        assert_eq!(point.map(psstat_testproc::formats::Point::number), Some(value as f64), "{known}");
+        assert_eq!(
+            point.map(psstat_testproc::formats::Point::number),
+            Some(value as f64),
+            "{known}"
+        );
     }
 
     let answer = store.write(&stdout);

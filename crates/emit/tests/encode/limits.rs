@@ -8,7 +8,7 @@ use psstat_emit::{
     Timestamp, Value,
 };
 
-use psstat_testproc::formats::tsd;
+use psstat_testproc::formats::{json, tsd};
 
 const FORMATS: [Format; 3] = [Format::Tcollector, Format::Json, Format::OpenMetrics];
 
@@ -134,5 +134,31 @@ fn openmetrics_needs_label_names() {
     }
     for key in ["a", "_a", "A1_", "_"] {
         assert!(Encoder::new(Format::OpenMetrics, &[Tag::new(key, "v").unwrap()]).is_ok());
+    }
+}
+
+/// A default OpenTSDB rejects a body of more than 8,192 bytes.
+#[test]
+fn json_arrays_are_small_enough_for_one_request() {
+    for (name_len, max_points) in [(3, 50), (250, 50)] {
+        let mut encoder =
+            Encoder::new(Format::Json, &[Tag::new("host", &"h".repeat(40)).unwrap()]).unwrap();
+        let images: Vec<ImageName> = (0..200)
+            .map(|number| ImageName::new(&format!("{number:0name_len$}")).unwrap())
+            .collect();
+        let mut out = Vec::new();
+        let mut cycle = encoder.begin(&mut out, Timestamp::MAX).unwrap();
+        for image in &images {
+            cycle.point(Series::IoCancelledWriteBytes, image, Value::from_i64(i64::MAX)).unwrap();
+        }
+        cycle.finish();
+        assert_eq!(json::parse(&out).unwrap().len(), 200);
+        let lines: Vec<&str> = std::str::from_utf8(&out).unwrap().lines().collect();
+        let points = |line: &&str| line.matches("\"metric\"").count();
+        assert!(lines.iter().map(points).all(|count| count <= max_points));
+        // Full, except for the last one.
+        let (last, full) = lines.split_last().unwrap();
+        assert!(points(last) > 0);
+        assert!(full.iter().all(|line| points(line) == max_points || line.len() > 7_500));
     }
 }
