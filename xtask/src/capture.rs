@@ -25,7 +25,8 @@ pub(crate) fn run() -> Result<()> {
     let processes = start_processes()?;
     fs::write(dir.join("expected.txt"), expected(&processes)?)?;
     let proc = dir.join("proc");
-    let words = ["psstat-dump", "capture", "--conf"].map(std::ffi::OsString::from);
+    let words =
+        ["psstat-dump", "capture", "--keep-arguments", "--conf"].map(std::ffi::OsString::from);
     let paths = [config.as_path(), proc.as_path()].map(|path| path.as_os_str().to_owned());
     if psstat_dump::main(words.into_iter().chain(paths)) != ExitCode::SUCCESS {
         return Err("psstat-dump could not capture the processes".into());

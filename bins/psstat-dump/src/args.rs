@@ -241,6 +241,10 @@ pub struct CaptureArgs {
     #[arg(long = "pid", value_name = "PID", conflicts_with = "patterns")]
     #[arg(value_parser = pid, value_delimiter = ',')]
     pub pids: Vec<u32>,
+    /// Keep arguments and names that do not look like secrets; by default only
+    /// programs, options, paths, numbers and text that rules match are kept
+    #[arg(long)]
+    pub keep_arguments: bool,
 }
 
 /// Arguments of `top`.

@@ -4,8 +4,8 @@
 //! `status`, `io`, `limits`, `comm`, the redacted `cmdline`, the links of `fd`
 //! and `ns`, and the tables of `net` with only the rows of the captured
 //! processes' sockets; in addition `stat`, `uptime` and `version` of the host.
-//! Names of files and sockets are redacted like command lines; the name of the
-//! process, at most 15 bytes, is not. Files that could not be read are missing.
+//! Names of files and sockets are redacted like command lines ([`scrub`]); the name
+//! of the process, at most 15 bytes, is not. Files that could not be read are missing.
 //! The links contain the targets of descriptors, which do not exist on another
 //! host.
 
@@ -22,6 +22,7 @@ use psstat_proc_parse::FdTarget;
 use psstat_proc_parse::net::{inet, unix};
 
 use crate::process_report::{Files, ReadError};
+use scrub::Scrubber;
 
 /// Files of a process that are copied without changes.
 const FILES: [&str; 6] = ["stat", "statm", "status", "io", "limits", "comm"];
@@ -52,7 +53,12 @@ struct Process {
 ///
 /// # Errors
 /// When the directory exists and is not empty, or cannot be written.
-pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captured> {
+pub(crate) fn capture(
+    proc: &Path,
+    pids: &[u32],
+    to: &Path,
+    scrubber: &Scrubber<'_>,
+) -> io::Result<Captured> {
     if let Some(parent) = to.parent() {
         DirBuilder::new().mode(0o700).recursive(true).create(parent)?;
     }
@@ -68,7 +74,7 @@ pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captur
     let mut sockets = BTreeSet::new();
     for &pid in pids {
         let Ok(files) = Files::open(proc, pid) else { continue };
-        let Some(process) = read(pid, &files, &mut captured.unread) else { continue };
+        let Some(process) = read(pid, &files, scrubber, &mut captured.unread) else { continue };
         for (_, link) in process.descriptors.iter().flatten() {
             if let FdTarget::Socket(inode) = FdTarget::parse(link) {
                 sockets.insert(inode);
@@ -93,7 +99,7 @@ pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captur
             // A hard link to the first copy if possible, else another copy.
             let first = written.get(&namespace).map(|first| first.join(name));
             if first.is_none_or(|first| fs::hard_link(first, &file).is_err()) {
-                write(&file, &filter_rows(name, table, &sockets))?;
+                write(&file, &filter_rows(name, table, &sockets, scrubber))?;
             }
         }
         written.entry(namespace).or_insert(net);
@@ -103,7 +109,12 @@ pub(crate) fn capture(proc: &Path, pids: &[u32], to: &Path) -> io::Result<Captur
 }
 
 /// Reads all files of a process; `None` if it has exited.
-fn read(pid: u32, files: &Files, unread: &mut BTreeMap<String, usize>) -> Option<Process> {
+fn read(
+    pid: u32,
+    files: &Files,
+    scrubber: &Scrubber<'_>,
+    unread: &mut BTreeMap<String, usize>,
+) -> Option<Process> {
     let mut process = Process { pid, files: Vec::new(), descriptors: None, links: Vec::new() };
     let mut failed = |name: &str, error: &ReadError| {
         if *error != ReadError::NotFound {
@@ -117,12 +128,12 @@ fn read(pid: u32, files: &Files, unread: &mut BTreeMap<String, usize>) -> Option
         }
     }
     match files.command_line() {
-        Ok(raw) => process.files.push(("cmdline", scrub::command_line(&raw))),
+        Ok(raw) => process.files.push(("cmdline", scrubber.command_line(&raw))),
         Err(error) => failed("cmdline", &error),
     }
     match files.descriptors() {
         Ok(links) => {
-            let scrubbed = |(fd, link): (u32, Vec<u8>)| (fd, scrub::link(&link));
+            let scrubbed = |(fd, link): (u32, Vec<u8>)| (fd, scrubber.link(&link));
             process.descriptors = Some(links.into_iter().map(scrubbed).collect());
         }
         Err(error) => failed("fd", &error),
@@ -168,7 +179,12 @@ impl Process {
 }
 
 /// The heading, the rows of these sockets, and rows in an unknown format.
-fn filter_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
+fn filter_rows(
+    name: &str,
+    table: &[u8],
+    sockets: &BTreeSet<u64>,
+    scrubber: &Scrubber<'_>,
+) -> Vec<u8> {
     let is_kept = |line: &&[u8]| {
         let row = line.strip_suffix(b"\n").unwrap_or(line);
         let inode = if name == "unix" {
@@ -183,7 +199,7 @@ fn filter_rows(name: &str, table: &[u8], sockets: &BTreeSet<u64>) -> Vec<u8> {
         return lines.collect::<Vec<_>>().concat();
     }
     // The path of a socket can contain secrets.
-    lines.flat_map(scrub::path_of_row).collect()
+    lines.flat_map(|row| scrubber.path_of_row(row)).collect()
 }
 
 /// Creates a directory, or accepts an empty one.
@@ -218,12 +234,12 @@ mod tests {
         };
         let table = format!("  sl  local_address\n{}{}unknown\n", row(7), row(8));
         let want = format!("  sl  local_address\n{}unknown\n", row(8));
-        let kept = filter_rows("tcp", table.as_bytes(), &BTreeSet::from([8]));
+        let kept = filter_rows("tcp", table.as_bytes(), &BTreeSet::from([8]), &Scrubber::default());
         assert_eq!(String::from_utf8(kept).unwrap(), want);
         let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
             0000000000000000: 00000002 00000000 00010000 0001 01     7 /run/a\n\
             0000000000000000: 00000002 00000000 00010000 0001 01     8 /run/b\n";
-        let kept = filter_rows("unix", table, &BTreeSet::from([7]));
+        let kept = filter_rows("unix", table, &BTreeSet::from([7]), &Scrubber::default());
         let kept = String::from_utf8(kept).unwrap();
         assert!(kept.starts_with("Num") && kept.ends_with("/run/a\n"), "{kept}");
     }

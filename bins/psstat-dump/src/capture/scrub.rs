@@ -1,13 +1,20 @@
-//! Redacts probable secrets in command lines.
+//! Redacts command lines, file names and socket names.
 //!
-//! A secret is replaced by [`REDACTED`]; all other bytes are unchanged, so that
-//! rules can be tested on the result. This is a heuristic that prefers to
-//! redact too much: values with a name like a secret, passwords in URLs, the
-//! password options of well-known programs, and long words of letters and
-//! digits, such as keys and tokens.
+//! By default only parts that are known to be safe are kept (`safe`), and
+//! the words that a rule needs to match; all others are replaced by [`REDACTED`].
+//!
+//! Before that, and with `--keep-arguments` alone, probable secrets are replaced,
+//! and all other bytes are unchanged. This is a heuristic that prefers to redact
+//! too much: values with a name like a secret, passwords in URLs, the password
+//! options of well-known programs, and long words of letters and digits, such as
+//! keys and tokens.
 
+mod safe;
 mod words;
 
+use std::ops::Range;
+
+use psstat_matcher::Rules;
 use psstat_proc_parse::{Cmdline, FdTarget};
 
 use words::ArgScanner;
@@ -16,7 +23,7 @@ use words::ArgScanner;
 pub(crate) const REDACTED: &str = "REDACTED";
 
 /// Parts of the names of secrets.
-const SECRET_NAMES: [&str; 16] = [
+const SECRET_NAMES: [&str; 25] = [
     "pass",
     "pwd",
     "secret",
@@ -33,32 +40,215 @@ const SECRET_NAMES: [&str; 16] = [
     "passphrase",
     "session_id",
     "cookie",
+    "creds",
+    "jwt",
+    "bearer",
+    "signature",
+    "webhook",
+    "csrf",
+    "otp",
+    "psk",
+    "community",
 ];
+/// Names of secrets that are too short to be parts of names.
+const SHORT_NAMES: [&str; 8] = ["pw", "pin", "sig", "sid", "dsn", "cred", "salt", "code"];
 
 /// Minimum length of a word of letters and digits that is treated as a key.
 const KEY_LEN: usize = 32;
 /// Prefixes of well-known keys, which can be shorter.
-const KEY_STARTS: [&str; 16] = [
+const KEY_STARTS: [&str; 74] = [
     "AKIA",
     "ASIA",
+    "AROA",
+    "AIDA",
+    "ABIA",
+    "ACCA",
+    "AGPA",
+    "ANPA",
+    "LTAI",
+    "AIza",
+    "GOCSPX-",
+    "ya29.",
     "ghp_",
     "gho_",
+    "ghu_",
     "ghs_",
+    "ghr_",
     "github_pat_",
     "glpat-",
+    "gldt-",
+    "glrt-",
+    "glptt-",
+    "glcbt-",
+    "glft-",
+    "glsoat-",
+    "pypi-",
     "xoxb-",
     "xoxp-",
-    "eyJ",
+    "xoxa-",
+    "xoxs-",
+    "xoxr-",
+    "xoxe-",
+    "xoxe.",
+    "xapp-",
+    "dckr_pat_",
+    "dop_v1_",
+    "doo_v1_",
+    "dor_v1_",
+    "hvs.",
+    "hvb.",
+    "hvr.",
+    "s.",
+    "npm_",
     "sk-",
     "sk_live_",
+    "sk_test_",
     "rk_live_",
-    "AIza",
-    "hvs.",
-    "npm_",
+    "rk_test_",
+    "pk_live_",
+    "whsec_",
+    "SG.",
+    "eyJ",
+    "rubygems_",
+    "shpat_",
+    "shpss_",
+    "shpca_",
+    "sq0atp-",
+    "sq0csp-",
+    "NRAK-",
+    "PMAK-",
+    "lin_api_",
+    "figd_",
+    "hf_",
+    "dapi",
+    "sntrys_",
+    "phc_",
+    "xkeysib-",
+    "sbp_",
+    "CFPAT-",
+    "AccountKey",
+    "dp.pt.",
+    "glsa_",
+    "tskey-",
+    "pat-",
 ];
 
-/// Redacts a command line in the format of `/proc/PID/cmdline`.
-pub(crate) fn command_line(raw: &[u8]) -> Vec<u8> {
+/// Decides which parts of texts are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Scrubber<'r> {
+    /// Keep all arguments that do not look like secrets, not only safe ones.
+    pub(crate) keep_arguments: bool,
+    /// The rules by which the captured command lines have to be classified as the
+    /// original ones.
+    pub(crate) rules: &'r [&'r Rules],
+}
+
+impl Scrubber<'_> {
+    /// Redacts a command line in the format of `/proc/PID/cmdline`.
+    pub(crate) fn command_line(&self, raw: &[u8]) -> Vec<u8> {
+        let scrubbed = secrets(raw);
+        if self.keep_arguments {
+            return scrubbed;
+        }
+        let mut keep = safe::mask(&scrubbed);
+        let mut redacted = with_mask(&scrubbed, &keep);
+        let (original, text) = (joined(raw), joined(&scrubbed));
+        for rule in self.rules.iter().flat_map(|rules| rules.rules()) {
+            let find = |text: &[u8]| rule.find(text).ok().flatten();
+            if find(&original).is_none() || find(&joined(&redacted)).is_some() {
+                continue;
+            }
+            // The parts that the rule needs, except those that look like secrets.
+            let Some(span) = find(&text) else { continue };
+            let parts = redacted_parts(&keep, span);
+            let set = |keep: &mut [bool], part: &Range<usize>, value| {
+                if let Some(part) = keep.get_mut(part.clone()) {
+                    part.fill(value);
+                }
+            };
+            parts.iter().for_each(|part| set(&mut keep, part, true));
+            for part in parts.iter().take(MAX_TRIALS) {
+                set(&mut keep, part, false);
+                if find(&joined(&with_mask(&scrubbed, &keep))).is_none() {
+                    set(&mut keep, part, true);
+                }
+            }
+            redacted = with_mask(&scrubbed, &keep);
+        }
+        redacted
+    }
+
+    /// Redacts the target of a descriptor: a file name can contain a key or a
+    /// query. Targets that the kernel generates (`socket:[7]`) are unchanged.
+    pub(crate) fn link(&self, target: &[u8]) -> Vec<u8> {
+        match FdTarget::parse(target) {
+            FdTarget::File { .. } | FdTarget::Memfd(_) => self.path(target),
+            _ => target.to_vec(),
+        }
+    }
+
+    /// Redacts the path in a row of `/proc/net/unix`, which follows the seventh
+    /// column.
+    pub(crate) fn path_of_row(&self, row: &[u8]) -> Vec<u8> {
+        let mut starts = (1..row.len()).filter(|&at| {
+            row.get(at - 1) == Some(&b' ') && row.get(at).is_some_and(|byte| *byte != b' ')
+        });
+        match starts.nth(6).and_then(|at| row.split_at_checked(at)) {
+            Some((columns, path)) => {
+                let end = path.len() - usize::from(path.ends_with(b"\n"));
+                let (path, end) = path.split_at(end);
+                [columns, &self.path(path), end].concat()
+            }
+            None => row.to_vec(),
+        }
+    }
+
+    fn path(&self, path: &[u8]) -> Vec<u8> {
+        let scrubbed = values(path);
+        if self.keep_arguments { scrubbed } else { safe::path(&scrubbed) }
+    }
+}
+
+/// The text that rules are matched with: arguments joined by spaces.
+fn joined(raw: &[u8]) -> Vec<u8> {
+    let end = raw.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let text = raw.get(..end).unwrap_or_default();
+    text.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect()
+}
+
+/// Maximum number of parts of a command line of which is tried whether a rule needs
+/// them; further ones are kept.
+const MAX_TRIALS: usize = 100;
+
+/// The runs of bytes in a span that are not kept.
+fn redacted_parts(keep: &[bool], span: Range<usize>) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    for at in span.filter(|at| keep.get(*at) == Some(&false)) {
+        match parts.last_mut() {
+            Some(last) if last.end == at => last.end = at + 1,
+            _ => parts.push(at..at + 1),
+        }
+    }
+    parts
+}
+
+/// The text with [`REDACTED`] for each run of bytes that are not kept.
+fn with_mask(text: &[u8], keep: &[bool]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut before = true;
+    for (&byte, &keep) in text.iter().zip(keep) {
+        if keep {
+            out.push(byte);
+        } else if before {
+            out.extend_from_slice(REDACTED.as_bytes());
+        }
+        before = keep;
+    }
+    out
+}
+
+/// Redacts the probable secrets of a command line.
+fn secrets(raw: &[u8]) -> Vec<u8> {
     // A title is a single text; its words are treated as arguments.
     let is_title = Cmdline::new(raw).args().skip(1).all(<[u8]>::is_empty);
     let is_end = |byte: &u8| *byte == 0 || (is_title && byte.is_ascii_whitespace());
@@ -75,31 +265,6 @@ pub(crate) fn command_line(raw: &[u8]) -> Vec<u8> {
     redacted
 }
 
-/// Redacts the target of a descriptor: a file name can contain a key or a
-/// query. Targets that the kernel generates (`socket:[7]`) are unchanged.
-pub(crate) fn link(target: &[u8]) -> Vec<u8> {
-    match FdTarget::parse(target) {
-        FdTarget::File { .. } | FdTarget::Memfd(_) => values(target),
-        _ => target.to_vec(),
-    }
-}
-
-/// Redacts the path in a row of `/proc/net/unix`, which follows the seventh
-/// column.
-pub(crate) fn path_of_row(row: &[u8]) -> Vec<u8> {
-    let mut starts = (1..row.len()).filter(|&at| {
-        row.get(at - 1) == Some(&b' ') && row.get(at).is_some_and(|byte| *byte != b' ')
-    });
-    match starts.nth(6).and_then(|at| row.split_at_checked(at)) {
-        Some((columns, path)) => {
-            let end = path.len() - usize::from(path.ends_with(b"\n"));
-            let (path, end) = path.split_at(end);
-            [columns, &values(path), end].concat()
-        }
-        None => row.to_vec(),
-    }
-}
-
 fn lower(text: &[u8]) -> String {
     String::from_utf8_lossy(text).to_ascii_lowercase()
 }
@@ -107,16 +272,20 @@ fn lower(text: &[u8]) -> String {
 /// Whether the name is that of a secret.
 fn is_secret_name(name: &[u8]) -> bool {
     let name = lower(name);
+    let last = name.rsplit(['-', '_', '.']).next().unwrap_or(&name);
     SECRET_NAMES.iter().any(|part| name.contains(part))
         || name.ends_with("key")
-        || name.ends_with("-pw")
+        || SHORT_NAMES.contains(&last)
 }
 
 /// Redacts secrets that can be recognized within an argument.
 fn values(argument: &[u8]) -> Vec<u8> {
-    let argument = named_values(argument);
-    let argument = passwords_in_urls(&argument);
+    let argument = pem_blocks(argument);
+    let argument = sql_passwords(&argument);
     let argument = headers(&argument);
+    let argument = named_values(&argument);
+    let argument = passwords_in_urls(&argument);
+    let argument = logins(&argument);
     keys(&argument)
 }
 
@@ -147,13 +316,8 @@ fn named_values(argument: &[u8]) -> Vec<u8> {
         }
         out.extend_from_slice(REDACTED.as_bytes());
         let first = out.len() == at + 1 + gap.len() + REDACTED.len() && start == 0;
-        let quote = value.first().copied().filter(|byte| matches!(byte, b'"' | b'\''));
-        let end = match quote {
-            _ if first => None,
-            Some(quote) => value.iter().skip(1).position(|byte| *byte == quote).map(|at| at + 2),
-            None => value.iter().position(|byte| b" \t\n;&,|\"'".contains(byte)),
-        };
-        rest = end.and_then(|end| value.get(end..)).unwrap_or_default();
+        let end = if first { value.len() } else { value_end(value) };
+        rest = value.get(end..).unwrap_or_default();
     }
     out.extend_from_slice(rest);
     out
@@ -165,29 +329,61 @@ fn trimmed_end<'a>(text: &'a [u8], bytes: &[u8]) -> &'a [u8] {
     text.get(..last.map_or(0, |last| last + 1)).unwrap_or_default()
 }
 
-/// Redacts passwords in `scheme://user:password@host`.
+/// The end of a value, which can be quoted: `'a b'`, `$'a'`, `\"a\"`, `a\ b`.
+fn value_end(value: &[u8]) -> usize {
+    let open = value.iter().take_while(|byte| matches!(byte, b'$' | b'\\')).count();
+    let escaped = value.get(..open).is_some_and(|open| open.contains(&b'\\'));
+    if let Some(&quote @ (b'"' | b'\'')) = value.get(open) {
+        let inner = value.get(open + 1..).unwrap_or_default();
+        let mut before = 0;
+        let close = inner.iter().position(|&byte| {
+            let is_escape = std::mem::replace(&mut before, byte) == b'\\';
+            byte == quote && is_escape == escaped
+        });
+        return close.map_or(value.len(), |close| open + close + 2);
+    }
+    let mut before = 0;
+    let end = value.iter().position(|&byte| {
+        let is_escaped = std::mem::replace(&mut before, byte) == b'\\';
+        !is_escaped && b" \t\n;&,|\"'".contains(&byte)
+    });
+    end.unwrap_or(value.len())
+}
+
+/// Redacts passwords in `scheme://user:password@host`. A password can contain
+/// `/`, `#` and `?`, which end the host of a URL without one.
 fn passwords_in_urls(argument: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = argument;
     while let Some(at) = rest.windows(3).position(|part| part == b"://") {
         let (scheme, after) = rest.split_at(at + 3);
         out.extend_from_slice(scheme);
-        let end = after.iter().position(|byte| b"/?# \t\n\"'".contains(byte));
-        let (authority, after) = after.split_at(end.unwrap_or(after.len()));
-        let host = authority.iter().rposition(|byte| *byte == b'@');
-        let colon = authority.iter().position(|byte| *byte == b':');
+        let next = after.windows(3).position(|part| part == b"://").unwrap_or(after.len());
+        let end = after.iter().position(|byte| b" \t\n\"'".contains(byte));
+        let (url, after) = after.split_at(end.unwrap_or(after.len()).min(next));
+        let host = url.iter().rposition(|byte| *byte == b'@');
+        let authority = url.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(url.len());
+        let colon = url.iter().take(authority).position(|byte| *byte == b':');
         match (colon, host) {
             // A token instead of the user: `https://TOKEN@host`.
-            (None, Some(host)) if is_key(authority.get(..host).unwrap_or_default()) => {
+            (None, Some(host)) if is_key(url.get(..host).unwrap_or_default()) => {
                 out.extend_from_slice(REDACTED.as_bytes());
-                out.extend_from_slice(authority.get(host..).unwrap_or_default());
+                out.extend_from_slice(url.get(host..).unwrap_or_default());
             }
             (Some(colon), Some(host)) if colon < host => {
-                out.extend_from_slice(authority.get(..=colon).unwrap_or_default());
+                // Several URLs: only the first password is between these two.
+                let part = url.get(colon + 1..).unwrap_or_default();
+                let comma = part.iter().position(|byte| *byte == b',');
+                let first = part.iter().position(|byte| *byte == b'@');
+                let host = match (comma, first) {
+                    (Some(comma), Some(first)) if first < comma => colon + 1 + first,
+                    _ => host,
+                };
+                out.extend_from_slice(url.get(..=colon).unwrap_or_default());
                 out.extend_from_slice(REDACTED.as_bytes());
-                out.extend_from_slice(authority.get(host..).unwrap_or_default());
+                out.extend_from_slice(url.get(host..).unwrap_or_default());
             }
-            _ => out.extend_from_slice(authority),
+            _ => out.extend_from_slice(url),
         }
         rest = after;
     }
@@ -195,16 +391,100 @@ fn passwords_in_urls(argument: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Redacts the text after `Bearer` or `Basic`, as in a header.
+/// Redacts the word after `Bearer`, `Basic` and other schemes of a header.
 fn headers(argument: &[u8]) -> Vec<u8> {
+    const SCHEMES: [&[u8]; 6] =
+        [b"bearer ", b"basic ", b"token ", b"apikey ", b"negotiate ", b"digest "];
     let text = argument.to_ascii_lowercase();
-    for word in [&b"bearer "[..], b"basic "] {
-        if let Some(at) = text.windows(word.len()).position(|part| part == word) {
-            let before = argument.get(..at + word.len()).unwrap_or_default();
-            return [before, REDACTED.as_bytes()].concat();
+    let is_header = text.windows(5).any(|part| part == b"autho");
+    let mut out = argument.to_vec();
+    for scheme in SCHEMES {
+        let always = matches!(scheme, b"bearer " | b"basic ");
+        let text = out.to_ascii_lowercase();
+        let Some(at) = text.windows(scheme.len()).position(|part| part == scheme) else { continue };
+        if !always && !is_header {
+            continue;
+        }
+        let from = at + scheme.len();
+        let value = out.get(from..).unwrap_or_default();
+        let end = value.iter().position(|byte| b"\"'\n".contains(byte)).unwrap_or(value.len());
+        let rest = value.get(end..).unwrap_or_default();
+        out = [out.get(..from).unwrap_or_default(), REDACTED.as_bytes(), rest].concat();
+    }
+    out
+}
+
+/// Redacts keys in PEM format.
+fn pem_blocks(argument: &[u8]) -> Vec<u8> {
+    let find = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|one| one == part);
+    let Some(begin) = find(argument, b"-----BEGIN") else { return argument.to_vec() };
+    let (before, block) = argument.split_at(begin);
+    let end = find(block, b"-----END").map(|at| {
+        let last = block.get(at + 8..).unwrap_or_default();
+        find(last, b"-----").map_or(block.len(), |to| at + 8 + to + 5)
+    });
+    let rest = block.get(end.unwrap_or(block.len())..).unwrap_or_default();
+    [before, REDACTED.as_bytes(), rest].concat()
+}
+
+/// Redacts the password in a statement of SQL: `IDENTIFIED BY 'x'`,
+/// `PASSWORD 'x'`, `PASSWORD('x')`.
+fn sql_passwords(argument: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = argument;
+    loop {
+        let text = rest.to_ascii_lowercase();
+        let starts = [&b"identified by"[..], b"identified with", b"password", b" as '", b" by '"];
+        let next = starts.iter().filter_map(|start| {
+            let at = text.windows(start.len()).position(|part| part == *start)?;
+            Some(if start.ends_with(b"'") { at + start.len() - 1 } else { at + start.len() })
+        });
+        let Some(at) = next.min() else { break };
+        let after = rest.get(at..).unwrap_or_default();
+        let is_gap = |byte: &u8| b" \t=(\\".contains(byte);
+        let gap = after.iter().take_while(|byte| is_gap(byte)).count();
+        let (kept, value) = rest.split_at(at + gap);
+        out.extend_from_slice(kept);
+        rest = value;
+        // `IDENTIFIED WITH plugin BY 'x'` has another start.
+        let is_password = text.get(..at).is_some_and(|before| before.ends_with(b"password"));
+        let is_quoted = matches!(value.first(), Some(b'\'' | b'"')) && (gap > 0 || !is_password);
+        let is_bare = text.get(..at).is_some_and(|before| before.ends_with(b"identified by"));
+        if is_quoted || (is_bare && gap > 0) {
+            out.extend_from_slice(REDACTED.as_bytes());
+            rest = value.get(value_end(value)..).unwrap_or_default();
         }
     }
-    argument.to_vec()
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Redacts the password in `user:password@host` and `user/password@database`, word
+/// by word.
+fn logins(argument: &[u8]) -> Vec<u8> {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'');
+    let words = argument.split_inclusive(is_blank);
+    words.flat_map(login).collect()
+}
+
+fn login(word: &[u8]) -> Vec<u8> {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.$".contains(byte);
+    // `--dsn=user:password@host`.
+    let name = word.iter().take_while(|byte| is_name(byte)).count();
+    let value = if word.get(name) == Some(&b'=') { name + 1 } else { 0 };
+    let (before, login) = word.split_at(value);
+    let user = login.iter().take_while(|byte| is_name(byte)).count();
+    let host = login.iter().rposition(|byte| *byte == b'@');
+    match (login.get(user), host) {
+        (Some(b':' | b'/'), Some(host))
+            if host > user + 1 && login.get(user + 1) != Some(&b'/') =>
+        {
+            let (kept, host) = (login.get(..=user), login.get(host..));
+            [before, kept.unwrap_or_default(), REDACTED.as_bytes(), host.unwrap_or_default()]
+                .concat()
+        }
+        _ => word.to_vec(),
+    }
 }
 
 /// Redacts words that look like keys.
@@ -216,8 +496,21 @@ fn keys(argument: &[u8]) -> Vec<u8> {
     {
         return [argument.get(..=at).unwrap_or_default(), REDACTED.as_bytes()].concat();
     }
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+".contains(&byte);
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+.".contains(&byte);
     for word in argument.chunk_by(|one, other| is_part(*one) == is_part(*other)) {
+        if is_known_key(word) {
+            out.extend_from_slice(REDACTED.as_bytes());
+        } else {
+            out.extend(long_keys(word));
+        }
+    }
+    out
+}
+
+/// Redacts the parts between dots that look like keys.
+fn long_keys(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in text.chunk_by(|one, other| (*one == b'.') == (*other == b'.')) {
         if is_key(word) {
             out.extend_from_slice(REDACTED.as_bytes());
         } else {
@@ -228,10 +521,20 @@ fn keys(argument: &[u8]) -> Vec<u8> {
 }
 
 fn is_key(word: &[u8]) -> bool {
-    let known = KEY_STARTS.iter().any(|start| word.starts_with(start.as_bytes()));
-    let has = |class: fn(&u8) -> bool| word.iter().any(class);
-    let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
-    (known && word.len() >= 12 && is_mixed) || (word.len() >= KEY_LEN && is_mixed)
+    is_known_key(word) || (word.len() >= KEY_LEN && is_mixed(word))
+}
+
+fn is_known_key(word: &[u8]) -> bool {
+    let known = KEY_STARTS.iter().any(|start| {
+        // Short ones are also the start of names.
+        let min = if start.len() > 2 { 12 } else { 20 };
+        word.starts_with(start.as_bytes()) && word.len() >= min
+    });
+    known && is_mixed(word)
+}
+
+fn is_mixed(word: &[u8]) -> bool {
+    word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic)
 }
 
 /// Whether the value is a key in base64 with slashes and not a path: it is long,
@@ -255,8 +558,10 @@ mod tests {
 
     fn redacted(words: &str) -> String {
         let raw = words.replace('|', "\0");
-        String::from_utf8(command_line(raw.as_bytes())).unwrap().replace('\0', "|")
+        String::from_utf8(secrets(raw.as_bytes())).unwrap().replace('\0', "|")
     }
+
+    const KEEP: Scrubber<'_> = Scrubber { keep_arguments: true, rules: &[] };
 
     #[test]
     fn secrets_are_redacted() {
@@ -373,7 +678,7 @@ mod tests {
 
     #[test]
     fn file_and_socket_names_are_redacted() {
-        let link = |text: &str| String::from_utf8(link(text.as_bytes())).unwrap();
+        let link = |text: &str| String::from_utf8(KEEP.link(text.as_bytes())).unwrap();
         assert_eq!(link("/var/cache/get?token=hunter2&x=1"), "/var/cache/get?token=REDACTED&x=1");
         assert_eq!(link("/tmp/AKIAIOSFODNN7EXAMPLE (deleted)"), "/tmp/REDACTED (deleted)");
         for same in
@@ -384,7 +689,8 @@ mod tests {
         let row = |path: &str| {
             format!("0000000000000000: 00000002 00000000 00010000 0001 01     7{path}\n")
         };
-        let redacted = |path: &str| String::from_utf8(path_of_row(row(path).as_bytes())).unwrap();
+        let redacted =
+            |path: &str| String::from_utf8(KEEP.path_of_row(row(path).as_bytes())).unwrap();
         assert_eq!(redacted(" @token=hunter2"), row(" @token=REDACTED"));
         assert_eq!(redacted(" token=hunter2"), row(" token=REDACTED"));
         assert_eq!(redacted(" /run/docker.sock"), row(" /run/docker.sock"));
@@ -409,6 +715,124 @@ mod tests {
             assert_eq!(redacted(same), same);
         }
         let raw = b"app\0\xff\xfe\x1b[31m\0";
-        assert_eq!(command_line(raw), raw);
+        assert_eq!(secrets(raw), raw);
+    }
+
+    const CORPUS: &str = include_str!("../../../../fixtures/secrets/command-lines.txt");
+    const SAFE: &str = include_str!("../../../../fixtures/secrets/safe.txt");
+
+    /// The command lines of a corpus, without their marks, with their secret.
+    fn corpus(text: &str) -> Vec<(Vec<u8>, String)> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let parsed = lines.map(|line| {
+            let line = line.replace('·', "").replace("\\n", "\n").replace('|', "\0");
+            let (before, rest) = line.split_once('«').unwrap_or((&line, ""));
+            let (secret, after) = rest.split_once('»').unwrap_or_default();
+            (format!("{before}{secret}{after}").into_bytes(), secret.to_owned())
+        });
+        parsed.collect()
+    }
+
+    /// The secrets of the corpus that survive, as command lines.
+    fn survivors(scrubber: &Scrubber<'_>) -> Vec<String> {
+        let survives = |(raw, secret): &(Vec<u8>, String)| {
+            let redacted = String::from_utf8(scrubber.command_line(raw)).unwrap();
+            redacted.contains(secret).then(|| redacted.replace('\0', "|"))
+        };
+        corpus(CORPUS).iter().filter_map(survives).collect()
+    }
+
+    /// 210 of 462 command lines with a secret used to keep it.
+    #[test]
+    fn no_secret_of_the_corpus_survives() {
+        assert!(corpus(CORPUS).len() >= 500);
+        assert!(corpus(CORPUS).iter().all(|(_, secret)| secret.len() >= 5));
+        let survivors = survivors(&Scrubber::default());
+        assert!(survivors.is_empty(), "{}: {survivors:#?}", survivors.len());
+    }
+
+    /// Secrets without a name or a known shape cannot be recognized. The page of
+    /// psstat-dump states their number.
+    #[test]
+    fn secrets_that_survive_by_option_are_counted() {
+        let survivors = survivors(&KEEP);
+        let page = include_str!("../../../../docs/psstat-dump.md").replace('\n', " ");
+        let want = format!("{} of {} secrets", survivors.len(), corpus(CORPUS).len());
+        assert!(page.contains(&want), "{want}: {survivors:#?}");
+    }
+
+    #[test]
+    fn safe_command_lines_are_kept() {
+        let lines = corpus(SAFE);
+        assert!(lines.len() >= 100, "{}", lines.len());
+        let changed = lines.iter().filter_map(|(raw, _)| {
+            let redacted = Scrubber::default().command_line(raw);
+            (redacted != *raw).then(|| String::from_utf8(redacted).unwrap().replace('\0', "|"))
+        });
+        let changed: Vec<String> = changed.collect();
+        assert!(changed.is_empty(), "{}: {changed:#?}", changed.len());
+    }
+
+    /// In any argument of any program, as a word of its own or as a value.
+    #[test]
+    fn unknown_words_do_not_survive_anywhere() {
+        for secret in ["hunter2", "letmein", "Zm9vYmFyZg==", "p@ss/w0rd"] {
+            for (raw, _) in corpus(SAFE) {
+                let line = String::from_utf8(raw).unwrap();
+                let arguments: Vec<&str> = line.split('\0').collect();
+                for at in 1..=arguments.len() {
+                    for form in
+                        ["S", "-xS", "--option=S", "NAME=S", "-Dname=S", "a,S", "\"S\"", "x S"]
+                    {
+                        let argument = form.replace('S', secret);
+                        let mut arguments = arguments.clone();
+                        arguments.insert(at, &argument);
+                        let raw = arguments.join("\0");
+                        let redacted = Scrubber::default().command_line(raw.as_bytes());
+                        let redacted = String::from_utf8(redacted).unwrap();
+                        assert!(!redacted.contains(secret), "{redacted:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A capture has to show why a rule matches.
+    #[test]
+    fn text_that_rules_match_is_kept() {
+        let mut rules = Rules::default();
+        for pattern in ["strange-name$", "^java .*-Dapp=orders", "other", "(?i)Ghp_fake"] {
+            rules.push("x".parse().unwrap(), pattern).unwrap();
+        }
+        let rules = [&rules];
+        let scrubber = Scrubber { keep_arguments: false, rules: &rules };
+        let token = ["gh", "p_FAKE0fake1FAKE2fake"].concat();
+        for (given, want) in [
+            ("app|unknown|strange-name", "app|REDACTED|strange-name"),
+            ("java|hunter2x|-Dapp=orders|-Dx=y9y9", "java|REDACTED|-Dapp=orders|-Dx=REDACTED"),
+            // A secret is not kept even if a rule matches it.
+            (&*format!("app|{token}"), "app|REDACTED"),
+        ] {
+            let raw = given.replace('|', "\0");
+            let redacted = String::from_utf8(scrubber.command_line(raw.as_bytes())).unwrap();
+            assert_eq!(redacted.replace('\0', "|"), want);
+        }
+    }
+
+    #[test]
+    fn only_simple_names_of_files_are_kept() {
+        let link =
+            |text: &str| String::from_utf8(Scrubber::default().link(text.as_bytes())).unwrap();
+        for same in ["/var/lib/app/data-2026.db", "/tmp/x (deleted)", "/dev/null", "socket:[7]"] {
+            assert_eq!(link(same), same);
+        }
+        for (given, want) in [
+            ("/var/tmp/sess_a1b2c3d4e5f6a7b8c9d0", "/var/tmp/REDACTED"),
+            ("/srv/get?x=hunter2", "/srv/REDACTED"),
+            ("/home/me/my notes/a (deleted)", "/home/me/REDACTED/a (deleted)"),
+            ("/memfd:a=b (deleted)", "/memfd:REDACTED (deleted)"),
+        ] {
+            assert_eq!(link(given), want);
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! `capture`.
 
+use psstat_matcher::file;
 use psstat_sampler::{Options, Sampler};
 use serde_json::{Value, json};
 
 use super::source;
 use crate::args::{CaptureArgs, ConfArgs, Format, GlobalArgs};
+use crate::capture::scrub::Scrubber;
 use crate::capture::{self, Captured};
 use crate::conf;
 use crate::exit::{Error, Outcome};
-use crate::selector::Selector;
+use crate::selector::{Selector, Source};
 use crate::table::{csv, json};
 use crate::terminal;
 
@@ -17,16 +19,27 @@ pub(super) fn run(
     conf_args: &ConfArgs,
     args: &CaptureArgs,
 ) -> Result<Outcome, Error> {
+    // The captured command lines match the same rules of the config file.
+    let conf_rules = file::load(&conf::locate(conf_args).path).map(|loaded| loaded.conf.rules);
+    let mut selector = None;
     let pids = if args.pids.is_empty() {
         let source = source::load(conf_args, &args.patterns, false)?;
-        let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
+        let selector =
+            selector.insert(Selector::new(source, &args.images, &global.proc, args.ancestors));
         selected(global, selector)?
     } else {
         super::pids::processes(&global.proc, &args.pids)
     };
-    let captured = capture::capture(&global.proc, &pids, &args.dir).map_err(|error| {
-        Error::Usage(format!("cannot capture into {}: {error}", conf::display(&args.dir)))
-    })?;
+    let patterns = selector.as_ref().and_then(|selector| match selector.source() {
+        Source::Regex(rules) => Some(rules),
+        _ => None,
+    });
+    let rules: Vec<_> = conf_rules.iter().chain(patterns).collect();
+    let scrubber = Scrubber { keep_arguments: args.keep_arguments, rules: &rules };
+    let captured =
+        capture::capture(&global.proc, &pids, &args.dir, &scrubber).map_err(|error| {
+            Error::Usage(format!("cannot capture into {}: {error}", conf::display(&args.dir)))
+        })?;
     let bytes = match global.format() {
         Format::Text => text(args, &captured).into_bytes(),
         Format::Csv => as_csv(args, &captured).into_bytes(),
@@ -37,7 +50,7 @@ pub(super) fn run(
 }
 
 /// The pids of the selected processes.
-fn selected(global: &GlobalArgs, mut selector: Selector) -> Result<Vec<u32>, Error> {
+fn selected(global: &GlobalArgs, selector: &mut Selector) -> Result<Vec<u32>, Error> {
     let options = Options { proc_root: global.proc.clone(), ..Options::default() };
     let mut pids = std::collections::BTreeSet::new();
     Sampler::new(options)?.open(&mut |candidate, images| {
@@ -56,10 +69,14 @@ fn text(args: &CaptureArgs, captured: &Captured) -> String {
     for (file, count) in &captured.unread {
         text.push_str(&format!("  without {file}, which could not be read: {count}\n"));
     }
-    text.push_str(
+    text.push_str(if args.keep_arguments {
         "Probable secrets in command lines and in names of files and sockets are redacted; \
-         review the files before you share them:\n",
-    );
+         review the files before you share them:\n"
+    } else {
+        "Command lines and names of files and sockets are redacted, except for the parts that \
+         are known to be safe and those that rules match; review the files before you \
+         share them:\n"
+    });
     text.push_str(&format!("  psstat-dump --no-conf -p --proc {dir}\n"));
     text
 }

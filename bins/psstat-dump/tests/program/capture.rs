@@ -57,7 +57,8 @@ fn capture_is_complete_and_redacted() {
     let temp = TempDir::new().unwrap();
     let path = temp.join("capture");
     let dir = path.to_str().unwrap();
-    let (status, document) = json_of(&["capture", dir, "-e", &format!("^{name}"), "--json"]);
+    let (status, document) =
+        json_of(&["capture", dir, "-e", &format!("^{name}"), "--keep-arguments", "--json"]);
     assert_eq!((status, &document["processes"], &document["unread"]), (0, &json!(2), &json!({})));
     drop((testproc, other));
 
@@ -148,7 +149,7 @@ fn secrets_of_scripts_files_and_sockets_are_redacted() {
     let dir = path.to_str().unwrap();
     let (pid, shell) = (sleeper.0.id(), shell.pid());
     let pids = [pid.to_string(), shell.to_string()];
-    let output = run(&["capture", dir, "--pid", &pids[0], "--pid", &pids[1]]);
+    let output = run(&["capture", dir, "--pid", &pids[0], "--pid", &pids[1], "--keep-arguments"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let mut bytes = Vec::new();
     everything(&path, &mut bytes);
@@ -187,5 +188,34 @@ fn captures_named_pids_and_refuses_nonempty_dir() {
     assert!(stdout(&output).contains(&format!("captured in {}: 0\n", empty.display())));
     for wrong in [&["capture"][..], &["capture", "/proc/nowhere/x", "--pid", "1"]] {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// By default only safe parts and the text that a rule needs are copied.
+#[test]
+fn unknown_arguments_are_redacted_by_default() {
+    let name = unique("kept");
+    let words = ["--port=8080", "letmein", "shop=orders", "/srv/app/run.sh", "shop=letmein"];
+    let process = TestProcess::spawn(&Config::new(&name).args(words)).unwrap();
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    fs::write(&conf, format!("it ^{name} .*shop=orders\nnot ^{name}$\n")).unwrap();
+    let (conf, pid) = (conf.to_str().unwrap(), process.pid().to_string());
+    let want =
+        format!("{name}\0--port=8080\0REDACTED\0shop=orders\0/srv/app/run.sh\0shop=REDACTED\0");
+    for (at, selection) in
+        [&["it"][..], &["--pid", &pid], &["-e", &format!("^{name}")]].iter().enumerate()
+    {
+        let path = temp.join(format!("capture-{at}"));
+        let dir = path.to_str().unwrap();
+        let output = run(&[&["capture", dir, "--conf", conf], *selection].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let command_line = fs::read(path.join(&pid).join("cmdline")).unwrap();
+        assert_eq!(String::from_utf8(command_line).unwrap(), want, "{selection:?}");
+        // It is classified as the original.
+        let (_, document) = json_of(&["check", conf, "--json", "--proc", dir]);
+        let counts: Vec<&Value> =
+            document["rules"].as_array().unwrap().iter().map(|rule| &rule["processes"]).collect();
+        assert_eq!(counts, [&json!(1), &json!(0)]);
     }
 }

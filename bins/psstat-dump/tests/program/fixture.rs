@@ -68,7 +68,8 @@ fn every_command_reads_the_capture() {
     let (_, document) = run_on_capture(&["doctor", "--conf", &conf]);
     assert_eq!(document["checks"][1]["name"], "procfs");
     let again = temp.join("again");
-    let (status, document) = run_on_capture(&["capture", again.to_str().unwrap(), "--conf", &conf]);
+    let (status, document) =
+        run_on_capture(&["capture", again.to_str().unwrap(), "--keep-arguments", "--conf", &conf]);
     assert_eq!((status, &document["processes"]), (0, &json!(expected.len())));
     let table = |proc: &str| stdout(&run(&["-p", "--exact", "--conf", &conf, "--proc", proc]));
     assert_eq!(table(again.to_str().unwrap()), table(&proc));

@@ -4,7 +4,7 @@
 use super::{REDACTED, is_secret_name, lower, trimmed_end, values};
 
 /// Programs with password options that have no telling name, and these options.
-const PROGRAMS: [(&[&str], &[&str]); 9] = [
+const PROGRAMS: [(&[&str], &[&str]); 17] = [
     (
         &[
             "mysql",
@@ -27,7 +27,21 @@ const PROGRAMS: [(&[&str], &[&str]); 9] = [
     (&["redis-cli"], &["-a"]),
     (&["smbclient"], &["-U"]),
     (&["sqlcmd"], &["-P"]),
+    (&["openssl"], &["-k", "-K"]),
+    (&["snmpwalk", "snmpget", "snmpset", "snmptrap"], &["-c", "-A", "-X"]),
+    (&["ipmitool"], &["-P"]),
+    (&["zip", "unzip"], &["-P"]),
+    (&["7z", "7za", "rar", "unrar"], &["-p", "-hp"]),
+    (&["useradd", "usermod"], &["-p"]),
+    (&["az"], &["-p"]),
+    (&["xfreerdp"], &["/p:"]),
 ];
+
+/// The password options of the clients of MySQL, which can follow other letters.
+const MYSQL_OPTIONS: &[&str] = &["-p"];
+
+/// Words after which a password follows, as in a title or a command.
+const WORDS_BEFORE: [&[u8]; 5] = [b"password", b"passwd", b"passphrase", b"token", b"secret"];
 
 /// Maximum depth of nested scripts.
 const MAX_QUOTE_DEPTH: usize = 4;
@@ -119,15 +133,20 @@ impl ArgScanner {
     fn word(&mut self, word: &[u8]) -> Vec<u8> {
         let quotes = word.iter().take_while(|byte| is_quote(**byte) || **byte == b'\\').count();
         let (quotes, bare) = word.split_at(quotes);
+        // `PASSWORD = 'x'`.
+        if self.is_secret_next && bare == b"=" {
+            return word.to_vec();
+        }
         if self.is_secret_next {
             // `--auth --password SECRET`: the first option has no value.
             self.is_secret_next = self.is_password_option(bare);
             return REDACTED.as_bytes().to_vec();
         }
         for option in self.options {
-            // `-pSECRET`, `--user=SECRET`.
+            // `-pSECRET`, `--user=SECRET`, `-fpSECRET`.
             let value = match bare.strip_prefix(option.as_bytes()) {
-                Some(value) if option.len() > 2 => value.strip_prefix(b"="),
+                Some(value) if option.starts_with("--") => value.strip_prefix(b"="),
+                None if self.options == MYSQL_OPTIONS => after_cluster(bare),
                 value => value,
             };
             if let Some(1..) = value.map(<[u8]>::len) {
@@ -149,8 +168,17 @@ impl ArgScanner {
         // The value is the name of a password file.
         let is_file = lower(word).ends_with("file");
         self.options.iter().any(is_known)
+            || WORDS_BEFORE.contains(&&*word.to_ascii_lowercase())
             || (word.starts_with(b"-") && !word.contains(&b'=') && !is_file && is_secret_name(word))
     }
+}
+
+/// The value in `-fpVALUE`: letters of options without values, then `p`.
+fn after_cluster(word: &[u8]) -> Option<&[u8]> {
+    const FLAGS: &[u8] = b"ABCEHNTXbcfinoqrstvw";
+    let letters = word.strip_prefix(b"-")?;
+    let flags = letters.iter().take_while(|byte| FLAGS.contains(byte)).count();
+    letters.get(flags..)?.strip_prefix(b"p")
 }
 
 /// Whether the word combines several one-letter options and ends with this one:
