@@ -493,3 +493,192 @@ pub(crate) fn run_here<T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use psstat_testproc::TempDir;
+    use rustix::fs::Mode;
+
+    use super::*;
+    use crate::options::FastPaths;
+    use crate::read::blocking::unread;
+    use crate::read::outcome::{Outcome, Unread};
+    use crate::read::reads::Reads;
+    use crate::read::stuck_readers::Limits;
+
+    const BLOCKED: Outcome<usize> = Outcome::Unread(Unread::Blocked);
+    const DEFERRED: Outcome<usize> = Outcome::Unread(Unread::Deferred);
+
+    /// Reads the lengths of command lines.
+    struct Lines(Reads);
+
+    impl Core for Lines {
+        type Step = Vec<u32>;
+        type Output = Vec<(u32, Outcome<usize>)>;
+
+        async fn perform(&mut self, pids: Vec<u32>) -> Self::Output {
+            self.0.stuck.review();
+            let mut results = Vec::new();
+            for tid in pids {
+                let read = Read::Cmdline { tid, line: Vec::new(), outcome: unread() };
+                let outcome = match self.0.refusal(tid) {
+                    Some(unread) => Outcome::Unread(unread),
+                    None => match self.0.ask(tid, read).await {
+                        Some(Read::Cmdline { line, outcome, .. }) => outcome.map(|()| line.len()),
+                        _ => BLOCKED,
+                    },
+                };
+                results.push((tid, outcome));
+            }
+            assert!(results.first().is_none_or(|&(pid, _)| pid != 999), "a bug");
+            results
+        }
+    }
+
+    struct Reader {
+        lines: Option<Lines>,
+        executor: Executor<Lines>,
+    }
+
+    impl Reader {
+        fn new(proc: &Path, limits: Limits, timeout: Duration) -> Reader {
+            let procfs = Arc::new(Procfs::open(proc, FastPaths::ALL).unwrap());
+            let lines = Some(Lines(Reads::new(Arc::clone(&procfs), limits)));
+            let executor = Executor::new(procfs, proc.to_owned(), timeout, limits.total).unwrap();
+            Reader { lines, executor }
+        }
+
+        fn read(&mut self, pids: &[u32]) -> Vec<(u32, Outcome<usize>)> {
+            let lines = self.lines.take().unwrap();
+            let finished = self.executor.run(lines, pids.to_vec(), &mut |_, _| ());
+            self.lines = Some(finished.core);
+            finished.result.unwrap_or_else(|payload| resume_unwind(payload))
+        }
+
+        /// Opens the other end of the pipe, so that the stuck thread ends. Opened for reading too,
+        /// since the open for writing alone blocks if the thread has not opened its end yet.
+        fn release(&mut self, pid: u32, pipe: &Path) {
+            drop(std::fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+            let stuck = &mut self.lines.as_mut().unwrap().0.stuck;
+            while stuck.is_stuck_on(pid) {
+                std::thread::yield_now();
+                stuck.review();
+            }
+        }
+    }
+
+    /// Writes the files of a process. `None` makes `cmdline` a pipe without a writer, which
+    /// blocks at open as a lock of the process does at read.
+    fn process(proc: &Path, pid: u32, user: u32, cmdline: Option<&[u8]>) -> PathBuf {
+        let dir = proc.join(pid.to_string());
+        std::fs::create_dir(&dir).unwrap();
+        let status = format!("Name:\tworker\nUid:\t{user}\t0\t0\t0\n");
+        std::fs::write(dir.join("status"), status).unwrap();
+        let path = dir.join("cmdline");
+        match cmdline {
+            Some(cmdline) => std::fs::write(&path, cmdline).unwrap(),
+            None => {
+                let kind = rustix::fs::FileType::Fifo;
+                let mode = Mode::RUSR | Mode::WUSR;
+                rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+            }
+        }
+        path
+    }
+
+    /// Long enough for a busy machine.
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn reads_self_and_reports_exited() {
+        let mut reader = Reader::new(Path::new("/proc"), Limits::DEFAULT, TIMEOUT);
+        let own = std::process::id();
+        let line = Outcome::Value(std::fs::read("/proc/self/cmdline").unwrap().len());
+        for _ in 0..3 {
+            let results = reader.read(&[own, u32::MAX, own]);
+            assert_eq!(results, [(own, line), (u32::MAX, Outcome::Exited), (own, line)]);
+        }
+    }
+
+    #[test]
+    fn blocking_process_does_not_delay_others() {
+        let proc = TempDir::new().unwrap();
+        process(proc.path(), 1, 0, Some(b"one\0"));
+        let pipe = process(proc.path(), 2, 0, None);
+        process(proc.path(), 3, 0, Some(&vec![b'x'; 3 << 20]));
+        let mut reader = Reader::new(proc.path(), Limits::DEFAULT, TIMEOUT);
+        let [one, large] = [4, 3 << 20].map(Outcome::Value);
+        for _ in 0..2 {
+            assert_eq!(reader.read(&[1, 2, 3, 1]), [(1, one), (2, BLOCKED), (3, large), (1, one)]);
+        }
+        reader.release(2, &pipe);
+        std::fs::remove_file(&pipe).unwrap();
+        std::fs::write(&pipe, "late\0").unwrap();
+        assert_eq!(reader.read(&[2]), [(2, Outcome::Value(5))]);
+    }
+
+    /// On a busy machine, processes were reported as blocked that did not block.
+    #[test]
+    fn runnable_reader_is_not_blocked() {
+        let proc = TempDir::new().unwrap();
+        let pipe = process(proc.path(), 1, 0, None);
+        // The thread waits for the pipe, but its `stat` contains the state of a running one.
+        std::os::unix::fs::symlink("reader", proc.join("thread-self")).unwrap();
+        std::fs::create_dir(proc.join("reader")).unwrap();
+        let line = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let after_comm = line.rsplit_once(") ").unwrap().1;
+        let stat = format!("1 (reader) R{}", &after_comm[1..]);
+        std::fs::write(proc.join("reader/stat"), stat).unwrap();
+        let timeout = Duration::from_millis(500);
+        let mut reader = Reader::new(proc.path(), Limits::DEFAULT, timeout);
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(2 * timeout);
+            std::fs::write(pipe, "late\0").unwrap();
+        });
+        assert_eq!(reader.read(&[1]), [(1, Outcome::Value(5))]);
+        writer.join().unwrap();
+    }
+
+    /// Once the maximum number of threads was stuck, on processes of any user, no command line
+    /// was read any more.
+    #[test]
+    fn limits() {
+        let proc = TempDir::new().unwrap();
+        let pipes: Vec<PathBuf> =
+            (1..=5).map(|pid| process(proc.path(), pid, 1000, None)).collect();
+        process(proc.path(), 7, 1000, Some(b"theirs\0"));
+        process(proc.path(), 8, 1001, Some(b"another\0"));
+        let limits = Limits { per_user: 4, total: 6 };
+        let mut reader = Reader::new(proc.path(), limits, TIMEOUT);
+        let [theirs, another] = [7, 8].map(Outcome::Value);
+        // The limit per user.
+        let blocked = [1, 2, 3, 4].map(|pid| (pid, BLOCKED));
+        for _ in 0..2 {
+            let results = reader.read(&[1, 2, 3, 4, 5, 7, 8]);
+            assert_eq!(results[..4], blocked);
+            assert_eq!(results[4..], [(5, DEFERRED), (7, DEFERRED), (8, another)]);
+        }
+        reader.release(1, &pipes[0]);
+        assert_eq!(reader.read(&[7, 8]), [(7, theirs), (8, another)]);
+        // The total limit: no thread is left.
+        let others = [9, 10, 11].map(|pid| process(proc.path(), pid, 2000 + pid, None));
+        assert_eq!(reader.read(&[9, 10, 11]), [9, 10, 11].map(|pid| (pid, BLOCKED)));
+        assert_eq!(reader.read(&[7, 8]), [(7, DEFERRED), (8, DEFERRED)]);
+        for (pid, pipe) in [2, 3, 4, 9, 10, 11].into_iter().zip(pipes[1..4].iter().chain(&others)) {
+            reader.release(pid, pipe);
+        }
+        assert_eq!(reader.read(&[7, 8]), [(7, theirs), (8, another)]);
+    }
+
+    /// The state stays with the caller, and the next step works.
+    #[test]
+    fn panic_in_a_step() {
+        let mut reader = Reader::new(Path::new("/proc"), Limits::DEFAULT, TIMEOUT);
+        let panicked = catch_unwind(AssertUnwindSafe(|| reader.read(&[999])));
+        assert!(panicked.is_err());
+        let own = std::process::id();
+        assert!(matches!(reader.read(&[own])[..], [(_, Outcome::Value(_))]));
+    }
+}

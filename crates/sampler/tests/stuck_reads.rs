@@ -91,7 +91,8 @@ impl Image {
 
     fn release(&mut self) {
         self.server.set_mode(Mode::Answer);
-        let has_executed = |child: &Child| oracle::state(child.id()).is_ok_and(|state| state == 'S');
+        let has_executed =
+            |child: &Child| oracle::state(child.id()).is_ok_and(|state| state == 'S');
         wait_until("all have executed the program", || self.others.iter().all(has_executed));
     }
 
