@@ -83,7 +83,7 @@ pub struct ConfigWatcher {
     /// The last event that was not yet followed by a poll of the path.
     last_event: Option<Instant>,
     last_poll: Option<Instant>,
-    /// Events were lost since the last poll.
+    /// Events were not read since the last poll.
     events_lost: bool,
     /// The time before which no events are read.
     events_paused_until: Option<Instant>,

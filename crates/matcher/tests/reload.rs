@@ -290,3 +290,28 @@ fn events_of_other_files_are_read_at_a_limited_rate() {
     write(&path, "two");
     assert_eq!(run(watcher, 1_000).1, Some(vec!["two".to_owned()]));
 }
+
+/// With more events than are read at a time, a change is found by polling.
+#[cfg(feature = "inotify")]
+#[test]
+fn change_during_a_flood_of_events_is_loaded() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("conf");
+    write(&path, "one");
+    let mut simulation = Simulation::new(&path);
+    simulation.expect_loaded("one");
+    let flood = || {
+        for n in 0..3_000 {
+            fs::write(dir.join(format!("other{}", n % 100)), "").unwrap();
+            fs::remove_file(dir.join(format!("other{}", n % 100))).unwrap();
+        }
+    };
+    flood();
+    write(&path, "two");
+    let mut event = None;
+    for _ in 0..10 {
+        event = event.or(simulation.advance(Duration::from_millis(95)));
+        flood();
+    }
+    assert_eq!(images(&event.unwrap()), ["two"]);
+}

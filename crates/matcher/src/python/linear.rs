@@ -31,8 +31,8 @@ const NEST_LIMIT: u32 = 1_000;
 /// Work budget of all rules per text; at most 0.2 s.
 pub(crate) const MAX_WORK: u64 = 1 << 27;
 /// Work budget of all rules per text for building states of automata whose work
-/// is counted; at most half a second.
-pub(crate) const MAX_BUILD_WORK: u64 = 1 << 27;
+/// is counted; at most a quarter of a second.
+pub(crate) const MAX_BUILD_WORK: u64 = 1 << 26;
 /// A rule that uses this much of it does not use such an automaton again.
 const MAX_BUILD_WORK_RULE: u64 = MAX_BUILD_WORK / 2;
 /// Work up to this amount is not charged.

@@ -20,8 +20,9 @@ use super::{EventSummary, InotifyLimit};
 
 /// Buffer size in bytes, enough for several hundred events per read.
 const BUFFER_SIZE: usize = 16 << 10;
-/// Reads per call, so that an endless stream of events cannot block the caller.
-const MAX_READS: usize = 64;
+/// Reads per call, so that a flood of events costs little: about a thousand are read.
+/// The kernel drops further events when its queue is full.
+const MAX_READS: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -74,7 +75,7 @@ impl Watch {
         self.being_written
     }
 
-    /// Reads all pending events.
+    /// Reads the pending events.
     pub(crate) fn read_events(&mut self) -> EventSummary {
         let mut summary = EventSummary::default();
         let mut buffer = [0; BUFFER_SIZE];
@@ -104,6 +105,8 @@ impl Watch {
                 }
             }
         }
+        // Those that are left may affect the path.
+        summary.overflow = true;
         summary
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct EventSummary {
     pub(crate) any: bool,
     /// One of them affects the path.
     pub(crate) affected: bool,
-    /// Some were lost, because there were too many.
+    /// Some were lost or are left, because there were too many.
     pub(crate) overflow: bool,
 }
 
