@@ -69,6 +69,9 @@ pub use usage::Usage;
 /// The intervals within which changes are noticed, for this crate's tests.
 #[doc(hidden)]
 pub mod intervals {
+    pub use crate::state::cmdline_budget::{
+        CMDLINE_BYTES_COMMON, CMDLINE_BYTES_PER_USER, CMDLINE_BYTES_TOTAL,
+    };
     pub use crate::state::schedule::{
         CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL,
         IDLE_CMDLINE_INTERVAL, MAX_FDS_PER_CYCLE, TCP_WALK_INTERVAL,

@@ -210,11 +210,17 @@ impl ProcessSource for LiveSource {
         self.reads.stuck.reads()
     }
 
-    async fn cmdline(&mut self, pid: u32, tid: u32, line: &mut Vec<u8>) -> Outcome<()> {
+    async fn cmdline(
+        &mut self,
+        pid: u32,
+        tid: u32,
+        limit: usize,
+        line: &mut Vec<u8>,
+    ) -> Outcome<()> {
         if let Some(unread) = self.reads.refusal(pid) {
             return Outcome::Unread(unread);
         }
-        let read = Read::Cmdline { tid, line: std::mem::take(line), outcome: unread() };
+        let read = Read::Cmdline { tid, limit, line: std::mem::take(line), outcome: unread() };
         match self.reads.ask(pid, read).await {
             Some(Read::Cmdline { line: filled, outcome, .. }) => {
                 *line = filled;
@@ -222,6 +228,10 @@ impl ProcessSource for LiveSource {
             }
             _ => Outcome::Unread(Unread::Blocked),
         }
+    }
+
+    fn real_uid(&self, pid: u32) -> Option<u32> {
+        self.reads.real_uid(pid)
     }
 
     async fn classify(&mut self, batch: CmdlineBatch) -> CmdlineBatch {

@@ -158,6 +158,12 @@ impl Sampler {
         self.state_mut().driver.recover();
     }
 
+    /// A process whose long command line is read in a later cycle, see
+    /// [`Health::long_cmdlines`](crate::Health::long_cmdlines).
+    pub fn first_long_cmdline(&self) -> Option<u32> {
+        self.state().driver.first_long_cmdline()
+    }
+
     /// The reads that block, at most one of each process.
     pub fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
         self.state().source.blocked_reads()

@@ -136,8 +136,18 @@ pub(crate) trait ProcessSource: Sized {
     }
 
     /// Reads the command line of a process by the pid of a thread of it, into an empty buffer: the
-    /// raw bytes, arguments terminated by NUL. It is empty for a kernel thread and a zombie.
-    async fn cmdline(&mut self, pid: u32, tid: u32, line: &mut Vec<u8>) -> Outcome<()>;
+    /// raw bytes, arguments terminated by NUL, at most `limit`. It is empty for a kernel thread and
+    /// a zombie.
+    async fn cmdline(
+        &mut self,
+        pid: u32,
+        tid: u32,
+        limit: usize,
+        line: &mut Vec<u8>,
+    ) -> Outcome<()>;
+
+    /// The real user id of a process, if it can be read.
+    fn real_uid(&self, pid: u32) -> Option<u32>;
 
     /// Passes command lines to the caller's closure, which finds their images.
     async fn classify(&mut self, batch: CmdlineBatch) -> CmdlineBatch;

@@ -6,6 +6,7 @@ use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::read::outcome::{Outcome, Unread};
 use crate::source::{ProcessSource, SocketSource};
+use crate::state::cmdline_budget::SHORT_CMDLINE;
 use crate::state::process_table::ProcessEntry;
 use crate::state::schedule::DENIED_RETRY_INTERVAL;
 
@@ -22,10 +23,15 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let pids = std::mem::take(&mut self.classifier.pids);
         let mut line = std::mem::take(&mut self.classifier.line);
         let mut batch = std::mem::take(&mut self.classifier.batch);
-        for (&at, &tid) in requested.iter().zip(&pids) {
-            let Some(entry) = self.processes.entries.get(at) else { continue };
-            line.clear();
-            let outcome = source.cmdline(entry.pid, tid, &mut line).await;
+        // Those that wait for their turn come first.
+        let resume_at = self.cmdline_budget.resume_at();
+        let entries = &self.processes.entries;
+        let first = requested.partition_point(|&at| entries[at].pid < resume_at);
+        for index in (first..requested.len()).chain(0..first) {
+            let (at, tid) = (requested[index], pids[index]);
+            let Some(outcome) = self.read_cmdline(source, at, tid, &mut line).await else {
+                continue;
+            };
             let outcome = outcome.map(|()| &line[..]);
             if !self.must_retry_on_live_thread(source, at, &outcome).await {
                 self.handle_cmdline(at, outcome, &mut batch);
@@ -39,6 +45,40 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let classifier = &mut self.classifier;
         (classifier.requested, classifier.pids) = (requested, pids);
         (classifier.line, classifier.batch) = (line, batch);
+    }
+
+    /// Reads a command line within the budget of this cycle. `None` if it is put off: then it is
+    /// still due in the next one.
+    async fn read_cmdline(
+        &mut self,
+        source: &mut S,
+        at: usize,
+        tid: u32,
+        line: &mut Vec<u8>,
+    ) -> Option<Outcome<()>> {
+        let pid = self.processes.entries.get(at)?.pid;
+        line.clear();
+        if self.cmdline_budget.has_common() {
+            let outcome = source.cmdline(pid, tid, usize::MAX, line).await;
+            self.cmdline_budget.charge(None, line.len());
+            return Some(outcome);
+        }
+        let outcome = source.cmdline(pid, tid, SHORT_CMDLINE + 1, line).await;
+        if line.len() <= SHORT_CMDLINE {
+            return Some(outcome);
+        }
+        let user = source.real_uid(pid);
+        if !self.cmdline_budget.allows(pid, user) {
+            self.health.long_cmdlines += 1;
+            self.health.failed.command_line += 1;
+            // It is read again even if the process does not run until then.
+            self.processes.entries[at].cpu = None;
+            return None;
+        }
+        line.clear();
+        let outcome = source.cmdline(pid, tid, usize::MAX, line).await;
+        self.cmdline_budget.charge(Some(user), line.len());
+        Some(outcome)
     }
 
     /// Finds the images of the processes in a batch, and empties it.

@@ -23,6 +23,7 @@ use crate::read::outcome::Unread;
 use crate::sample::{ProcessSample, Sample};
 use crate::sockets::SocketTracker;
 use crate::source::{Handles as _, ProcessSource, SocketSource};
+use crate::state::cmdline_budget::CmdlineBudget;
 use crate::state::process_table::ProcessTable;
 use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
 use crate::usage::Usage;
@@ -35,6 +36,7 @@ pub(crate) struct Driver<S: ProcessSource> {
     processes: ProcessTable,
     tracked: TrackedProcesses<S::Handles>,
     classifier: Classifier,
+    cmdline_budget: CmdlineBudget,
     io: IoAccounting,
     sockets: SocketTracker,
     sample: Sample,
@@ -49,6 +51,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             processes: ProcessTable::default(),
             tracked: TrackedProcesses::default(),
             classifier: Classifier::default(),
+            cmdline_budget: CmdlineBudget::default(),
             io: IoAccounting::default(),
             sockets: SocketTracker::default(),
             sample: Sample::default(),
@@ -63,6 +66,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         // 15 s cycles reach the end of u32 after 2,000 years.
         self.cycle = self.cycle.saturating_add(1);
         self.health = Health::default();
+        self.cmdline_budget.begin();
         source.review_blocked();
         self.refresh_processes(source).await;
         self.read_due_cmdlines(source, Urgency::Urgent).await;
@@ -127,6 +131,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     pub(crate) fn sample(&self) -> &Sample {
         &self.sample
+    }
+
+    /// The first process of this cycle whose command line was put off.
+    pub(crate) fn first_long_cmdline(&self) -> Option<u32> {
+        self.cmdline_budget.first_put_off
     }
 
     /// The processes of the last sample.

@@ -14,8 +14,9 @@ const MAX_CMDLINE: usize = 8 << 20;
 const MIN_BUFFER: usize = 4096;
 const BUFFER: usize = 1 << 16;
 
-/// Reads a command line, up to [`MAX_CMDLINE`], into an empty buffer.
-pub(crate) fn read_whole(procfs: &Procfs, pid: u32, line: &mut Vec<u8>) -> Outcome<()> {
+/// Reads a command line into a buffer, at most `limit` bytes and [`MAX_CMDLINE`].
+pub(crate) fn read(procfs: &Procfs, pid: u32, limit: usize, line: &mut Vec<u8>) -> Outcome<()> {
+    let limit = limit.min(MAX_CMDLINE);
     line.clear();
     line.shrink_to(BUFFER);
     line.reserve(MIN_BUFFER);
@@ -24,8 +25,8 @@ pub(crate) fn read_whole(procfs: &Procfs, pid: u32, line: &mut Vec<u8>) -> Outco
         other => return other.map(drop::<OwnedFd>),
     };
     loop {
-        if line.len() >= MAX_CMDLINE {
-            line.truncate(MAX_CMDLINE);
+        if line.len() >= limit {
+            line.truncate(limit);
             return Outcome::Value(());
         }
         if line.spare_capacity_mut().is_empty() {

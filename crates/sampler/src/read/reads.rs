@@ -140,7 +140,7 @@ impl Reads {
 
     /// The real user id of a process. The owner of its directory does not identify the user: a
     /// process can make root the owner (`PR_SET_DUMPABLE`).
-    fn real_uid(&self, pid: u32) -> Option<u32> {
+    pub(crate) fn real_uid(&self, pid: u32) -> Option<u32> {
         self.status(pid, |status| status.uid.map(|ids| ids.real))
     }
 }

@@ -291,7 +291,13 @@ impl ProcessSource for World {
         id.is_some_and(|id| self.process(id).blocks && self.blocked.contains(&id))
     }
 
-    async fn cmdline(&mut self, _pid: u32, tid: u32, line: &mut Vec<u8>) -> Outcome<()> {
+    async fn cmdline(
+        &mut self,
+        _pid: u32,
+        tid: u32,
+        _limit: usize,
+        line: &mut Vec<u8>,
+    ) -> Outcome<()> {
         self.tick();
         let thread = tid.checked_sub(FIRST_TID).map(|id| id as Id);
         let id = thread.or_else(|| self.by_pid(tid));
@@ -321,6 +327,10 @@ impl ProcessSource for World {
         line.extend(command_line(images));
         self.inode_differed = false;
         Outcome::Value(())
+    }
+
+    fn real_uid(&self, _pid: u32) -> Option<u32> {
+        None
     }
 
     fn end_cmdline(&mut self) {
