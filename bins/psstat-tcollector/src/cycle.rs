@@ -92,6 +92,16 @@ impl SampleLoop {
         } else {
             self.reported.reset("skipped");
         }
+        match self.sampler.first_long_cmdline() {
+            Some(pid) => self.reported.log_once("long cmdlines", || {
+                format!(
+                    "{} command lines of more than 4 KiB, the first that of process {pid}, exceed \
+                     the budget of a cycle; reading them in later cycles",
+                    health.long_cmdlines
+                )
+            }),
+            None => self.reported.reset("long cmdlines"),
+        }
         self.blocked.clear();
         self.blocked.extend(self.sampler.blocked_reads().map(|read| read.pid));
     }
@@ -126,7 +136,7 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
             "cmdline",
             denied.command_line,
             failed.command_line,
-            deferred.command_line,
+            deferred.command_line + health.long_cmdlines,
             "failed cmdline",
         ),
         ("statm", denied.statm, failed.statm, deferred.statm, "failed statm"),

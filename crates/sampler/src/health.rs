@@ -16,9 +16,9 @@ pub struct Health {
     /// Reads that were due and not attempted, because the limit of blocked reads was reached,
     /// for the same user or in total, by file. They are counted under `failed` too.
     pub deferred: PerFile,
-    /// Long command lines that were due and are read in a later cycle, because those of this one
-    /// have used their budget, or the share of their user (see
-    /// [`intervals`](crate::intervals)). They are counted under `failed` too.
+    /// Command lines of more than 4 KiB that were due and are read in a later cycle: those of
+    /// this one have used 16 MiB, 8 MiB more of their user, or 64 MiB in total. They are counted
+    /// under `failed` too.
     pub long_cmdlines: u64,
     /// Descriptors kept open.
     pub fds_held: u64,
