@@ -522,7 +522,8 @@ mod tests {
             self.0.stuck.review();
             let mut results = Vec::new();
             for tid in pids {
-                let read = Read::Cmdline { tid, line: Vec::new(), outcome: unread() };
+                let read =
+                    Read::Cmdline { tid, limit: usize::MAX, line: Vec::new(), outcome: unread() };
                 let outcome = match self.0.refusal(tid) {
                     Some(unread) => Outcome::Unread(unread),
                     None => match self.0.ask(tid, read).await {
