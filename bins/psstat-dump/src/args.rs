@@ -158,6 +158,9 @@ pub struct TableArgs {
     /// Group by executable name, ignoring any config file
     #[arg(long, conflicts_with_all = ["regex"])]
     pub no_conf: bool,
+    /// Add kernel threads: CPU usage and state, by the name in brackets
+    #[arg(short, long, conflicts_with_all = ["images", "regex"])]
+    pub kernel_threads: bool,
     /// Columns, separated by commas; see the list below
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub columns: Vec<String>,

@@ -3,7 +3,7 @@
 use psstat_matcher::ImageName;
 use psstat_proc_parse::Cmdline;
 
-/// The name for a process without a usable first argument.
+/// The name for a process without a usable first argument or `comm`.
 pub(crate) const UNNAMED: &str = "unnamed";
 
 /// The executable name from the command line: the base name of `argv[0]`,
@@ -12,9 +12,10 @@ pub(crate) const UNNAMED: &str = "unnamed";
 /// For a title (`nginx: worker process`, `sshd: root@pts/0`) it is the name
 /// before the colon; for a title without a colon (browsers) the name before the
 /// first space. A single argument with a space can also be a path; `comm`, the
-/// contents of `/proc/PID/comm`, distinguishes these. Characters that are not valid
+/// contents of `/proc/PID/comm`, distinguishes these, and is the name if `argv[0]` is empty.
+/// Characters that are not valid
 /// in an image name become `_`.
-pub(crate) fn image(command_line: &[u8], comm: impl FnOnce() -> Option<Vec<u8>>) -> String {
+pub(crate) fn image(command_line: &[u8], comm: impl Fn() -> Option<Vec<u8>>) -> String {
     let mut args = Cmdline::new(command_line).args();
     let mut program = args.next().unwrap_or_default();
     // A title is followed by the NULs of the overwritten arguments.
@@ -29,12 +30,20 @@ pub(crate) fn image(command_line: &[u8], comm: impl FnOnce() -> Option<Vec<u8>>)
     }
     let base = base_name(program);
     let base = base.strip_prefix(b"-").unwrap_or(base);
-    let name: String = String::from_utf8_lossy(base)
+    if !base.is_empty() {
+        return valid_name(base);
+    }
+    let name = comm().map(|comm| valid_name(comm.trim_ascii_end())).unwrap_or_default();
+    if name.is_empty() { UNNAMED.to_owned() } else { name }
+}
+
+/// The text with each character that is not valid in an image name replaced.
+fn valid_name(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
         .take(ImageName::MAX_LEN)
-        .collect();
-    if name.is_empty() { UNNAMED.to_owned() } else { name }
+        .collect()
 }
 
 fn base_name(program: &[u8]) -> &[u8] {
@@ -94,6 +103,15 @@ mod tests {
             (b"/opt/My App/\0", "\n", "My"),
         ] {
             assert_eq!(image(command_line, || Some(comm.into())), want, "{comm}");
+        }
+    }
+
+    /// Such a process used to be in no image.
+    #[test]
+    fn empty_command_line_is_named_by_comm() {
+        for given in [&b""[..], b"\0", b"\0\0x\0", b"/\0"] {
+            assert_eq!(image(given, || Some(b"a (b)\n".to_vec())), "a__b_");
+            assert_eq!(image(given, || Some(b"\n".to_vec())), UNNAMED);
         }
     }
 

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use psstat_matcher::{ImageName, PatternError, Rule, Rules};
-use psstat_proc_parse::Stat;
+use psstat_proc_parse::{Cmdline, Stat};
 use psstat_sampler::{Candidate, ImageId};
 use psstat_support::procfs;
 
 use crate::executable;
-use crate::table::row::ProcessId;
+use crate::table::row::{CommName, ProcessId};
 
 /// The image of patterns from the command line.
 pub const PATTERN_IMAGE: &str = "match";
@@ -48,8 +48,8 @@ pub struct Selector {
     /// This process and, for patterns, its callers.
     excluded: Vec<u32>,
     proc: PathBuf,
-    /// Parent pid and command line by pid.
-    identities: HashMap<u32, (u32, Vec<u8>)>,
+    /// Parent pid, command line, and the name of a process without one, by pid.
+    identities: HashMap<u32, (u32, Vec<u8>, Option<CommName>)>,
 }
 
 impl Selector {
@@ -122,7 +122,7 @@ impl Selector {
         }
         match &self.source {
             Source::Executable => {
-                let comm = || std::fs::read(self.proc.join(format!("{}/comm", candidate.pid))).ok();
+                let comm = || comm(&self.proc, candidate.pid);
                 let name = executable::image(candidate.command_line, comm);
                 if self.is_included(&name) {
                     images.push(self.id(&name));
@@ -137,15 +137,18 @@ impl Selector {
         }
         if !images.is_empty() {
             images.push(TOTAL);
-            let identity = (candidate.ppid, candidate.args_joined.to_vec());
+            let has_arguments = !Cmdline::new(candidate.command_line).is_empty();
+            let comm = (!has_arguments).then(|| comm(&self.proc, candidate.pid)).flatten();
+            let comm = comm.map(CommName::Process);
+            let identity = (candidate.ppid, candidate.args_joined.to_vec(), comm);
             self.identities.insert(candidate.pid, identity);
         }
     }
 
     /// The identity of a selected process when it was last classified.
     pub fn identity(&self, pid: u32, starttime: u64) -> ProcessId {
-        let (ppid, command_line) = self.identities.get(&pid).cloned().unwrap_or_default();
-        ProcessId { pid, ppid, starttime, command_line }
+        let (ppid, command_line, comm) = self.identities.get(&pid).cloned().unwrap_or_default();
+        ProcessId { pid, ppid, starttime, command_line, comm, state: None }
     }
 
     /// Removes the identities of processes that no longer exist.
@@ -182,6 +185,12 @@ pub fn pattern_rules(patterns: &[String]) -> Result<Rules, (&str, PatternError)>
         rules.push(image, pattern).map_err(|error| (pattern.as_str(), error))?;
     }
     Ok(rules)
+}
+
+/// The name that the kernel has for a process.
+fn comm(proc: &Path, pid: u32) -> Option<Vec<u8>> {
+    let comm = std::fs::read(proc.join(format!("{pid}/comm"))).ok()?;
+    Some(comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec())
 }
 
 /// The pid of this process in a procfs, which can be that of another pid

@@ -21,7 +21,13 @@ fn row(images: Vec<String>, id: Option<ProcessId>, procs: u64, pcpu: f64, rss: u
 }
 
 fn process(image: &str, pid: u32, pcpu: f64, command_line: &[u8]) -> Row {
-    let id = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+    let id = ProcessId {
+        pid,
+        ppid: 1,
+        starttime: 5,
+        command_line: command_line.to_vec(),
+        ..ProcessId::default()
+    };
     row(vec![image.to_owned()], Some(id), 1, pcpu, 1 << 20)
 }
 

@@ -41,6 +41,7 @@ pub(super) fn run(
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
     let mut measurer = Measurer::new(&global.proc, window, selector)?;
+    measurer.set_kernel_threads(args.kernel_threads);
     let tables = args.count.unwrap_or(if args.interval.is_some() { u64::MAX } else { 1 });
     let printer = Printer {
         format: global.format(),
@@ -168,7 +169,10 @@ fn selected_columns(
     }
     // Scripts select fields by name.
     Ok(columns::columns(level)
-        .filter(|column| column.is_default || format != Format::Text)
+        .filter(|column| {
+            let is_state = args.kernel_threads && column.key == "state";
+            column.is_default || is_state || format != Format::Text
+        })
         .collect())
 }
 

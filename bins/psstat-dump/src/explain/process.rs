@@ -1,9 +1,10 @@
 //! Which rules match a process and where, and why the other rules do not.
 
 use std::ops::Range;
+use std::path::Path;
 
 use psstat_matcher::{Rule, Rules, StepLimit};
-use psstat_proc_parse::Cmdline;
+use psstat_proc_parse::{Cmdline, ProcessState, Stat};
 use serde_json::{Map, Value, json};
 
 use super::search::{self, Explanation, NearMiss};
@@ -11,11 +12,67 @@ use super::{Printer, TimeBudget, image_of, insert_range, near_miss_text};
 use crate::args::{Format, GlobalArgs};
 use crate::executable;
 use crate::exit::{Error, Outcome};
-use crate::process_report::Files;
+use crate::process_report::{Files, ReadError, is_kernel_thread};
 use crate::selector::Source;
+use crate::table::row::CommName;
 use crate::table::{csv, json};
 use crate::terminal;
 use psstat_support::escape;
+
+/// Why a process has no command line, or that it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A process, and its name in place of an empty command line.
+    Process(Option<CommName>),
+    KernelThread,
+    Zombie,
+}
+
+impl Kind {
+    fn read(files: &Files, raw: &[u8]) -> Kind {
+        if !Cmdline::new(raw).is_empty() {
+            return Kind::Process(None);
+        }
+        let bytes = files.read("stat").unwrap_or_default();
+        match Stat::parse(&bytes) {
+            Ok(stat) if is_kernel_thread(&stat) => Kind::KernelThread,
+            Ok(stat) if matches!(stat.state, ProcessState::Zombie | ProcessState::Dead) => {
+                Kind::Zombie
+            }
+            Ok(stat) => Kind::Process(Some(CommName::Process(stat.comm.to_vec()))),
+            Err(_) => Kind::Process(None),
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Kind::Process(_) => "process",
+            Kind::KernelThread => "kernel_thread",
+            Kind::Zombie => "zombie",
+        }
+    }
+}
+
+/// A process that is explained.
+struct Subject {
+    pid: u32,
+    kind: Kind,
+    /// `cmdline`.
+    raw: Vec<u8>,
+    /// Its arguments joined by spaces.
+    text: Vec<u8>,
+    comm: Option<Vec<u8>>,
+}
+
+impl Subject {
+    fn read(proc: &Path, pid: u32) -> Result<Subject, ReadError> {
+        let files = Files::open(proc, pid)?;
+        let raw = files.command_line()?;
+        let kind = Kind::read(&files, &raw);
+        let text = Cmdline::new(&raw).joined().collect();
+        Ok(Subject { pid, kind, raw, text, comm: files.read("comm").ok() })
+    }
+}
 
 /// The result of a rule for one command line.
 struct RuleResult<'r> {
@@ -60,46 +117,43 @@ pub(super) fn explain(
     pids: &[u32],
     printer: Printer,
 ) -> Result<Outcome, Error> {
-    let read = |&pid: &u32| match Files::open(&global.proc, pid).and_then(|f| f.command_line()) {
-        Ok(raw) => Some((pid, raw)),
+    let read = |&pid: &u32| match Subject::read(&global.proc, pid) {
+        Ok(subject) => Some(subject),
         Err(error) => {
             let error = escape::text(&error.to_string());
             terminal::eprint_line(&format!("psstat-dump: {pid}: {error}"));
             None
         }
     };
-    let processes: Vec<(u32, Vec<u8>)> = pids.iter().filter_map(read).collect();
-    let texts: Vec<Vec<u8>> =
-        processes.iter().map(|(_, raw)| Cmdline::new(raw).joined().collect()).collect();
+    let subjects: Vec<Subject> = pids.iter().filter_map(read).collect();
     let rules = match source {
         Source::Conf { rules, .. } | Source::Regex(rules) => rules,
         Source::Executable => &Rules::default(),
     };
     let budget = TimeBudget::start();
-    let mut results: Vec<Vec<RuleResult<'_>>> = texts.iter().map(|_| Vec::new()).collect();
+    let mut results: Vec<Vec<RuleResult<'_>>> = subjects.iter().map(|_| Vec::new()).collect();
     for rule in rules.rules() {
-        let of_rule = apply(rule, image_of(rules, rule), &texts, &budget);
+        let of_rule = apply(rule, image_of(rules, rule), &subjects, &budget);
         for (of_process, result) in results.iter_mut().zip(of_rule) {
             of_process.push(result);
         }
     }
     let mut outcome = Outcome::NoMatch;
     let mut first = true;
-    for (((pid, raw), text), results) in processes.iter().zip(&texts).zip(&results) {
-        let by_name = matches!(source, Source::Executable) && !text.is_empty();
-        let comm = || Files::open(&global.proc, *pid).ok()?.read("comm").ok();
-        let by_name = by_name.then(|| executable::image(raw, comm));
+    for (subject, results) in subjects.iter().zip(&results) {
+        let by_name = matches!(source, Source::Executable) && !subject.text.is_empty();
+        let by_name = by_name.then(|| executable::image(&subject.raw, || subject.comm.clone()));
         if by_name.is_some() || results.iter().any(|result| result.matched().is_some()) {
             outcome = Outcome::Match;
         }
         let bytes = match printer.format {
             Format::Text => {
                 let gap = if first { "" } else { "\n" };
-                let text = as_text(*pid, text, results, by_name.as_deref(), printer);
+                let text = as_text(subject, results, by_name.as_deref(), printer);
                 format!("{gap}{text}").into_bytes()
             }
-            Format::Json => json::line(&as_json(*pid, text, results, source, by_name)),
-            Format::Csv => as_csv(*pid, text, results, first).into_bytes(),
+            Format::Json => json::line(&as_json(subject, results, source, by_name)),
+            Format::Csv => as_csv(subject.pid, &subject.text, results, first).into_bytes(),
         };
         first = false;
         terminal::print(&bytes)?;
@@ -108,19 +162,19 @@ pub(super) fn explain(
     Ok(outcome)
 }
 
-/// Applies a rule to each text.
+/// Applies a rule to each process.
 fn apply<'r>(
     rule: &'r Rule,
     image: &'r str,
-    texts: &[Vec<u8>],
+    subjects: &[Subject],
     budget: &TimeBudget,
 ) -> Vec<RuleResult<'r>> {
-    let apply = |text: &Vec<u8>| {
+    let apply = |subject: &Subject| {
         let explanation = Explanation::default();
-        RuleResult { rule, image, result: rule.find(text), explanation, searched: true }
+        RuleResult { rule, image, result: rule.find(&subject.text), explanation, searched: true }
     };
-    let mut results: Vec<RuleResult<'_>> = texts.iter().map(apply).collect();
-    let pairs = results.iter_mut().zip(texts);
+    let mut results: Vec<RuleResult<'_>> = subjects.iter().map(apply).collect();
+    let pairs = results.iter_mut().zip(subjects.iter().map(|subject| &subject.text));
     let unmatched = pairs.filter(|(one, text)| matches!(one.result, Ok(None)) && !text.is_empty());
     let (unmatched, texts): (Vec<_>, Vec<&[u8]>) =
         unmatched.map(|(one, text)| (one, &text[..])).unzip();
@@ -133,17 +187,28 @@ fn apply<'r>(
 }
 
 fn as_text(
-    pid: u32,
-    text: &[u8],
+    subject: &Subject,
     results: &[RuleResult<'_>],
     by_name: Option<&str>,
     printer: Printer,
 ) -> String {
-    let paint = printer.paint;
-    let mut out = format!("{}\n", paint.bold(&format!("process {pid}")));
-    if text.is_empty() {
-        out.push_str("  no command line (kernel thread or zombie); no rule matches it\n");
-        return out;
+    let (paint, text) = (printer.paint, &subject.text[..]);
+    let mut out = format!("{}\n", paint.bold(&format!("process {}", subject.pid)));
+    match &subject.kind {
+        Kind::KernelThread => {
+            out.push_str("  no command line: a kernel thread; no rule matches it\n");
+            return out;
+        }
+        Kind::Zombie => {
+            out.push_str("  no command line: a zombie; no rule matches it\n");
+            return out;
+        }
+        Kind::Process(Some(comm)) => {
+            let comm = escape::bytes(&comm.enclosed());
+            out.push_str(&format!("  the command line of {comm} is empty; no rule matches it\n"));
+            return out;
+        }
+        Kind::Process(None) => {}
     }
     if let Some(image) = by_name {
         let command = escape::truncate(&escape::bytes(text), 120);
@@ -231,15 +296,16 @@ fn near_miss_csv(rule: &Rule, text: &[u8], near_miss: Option<&NearMiss>) -> [Str
 }
 
 fn as_json(
-    pid: u32,
-    text: &[u8],
+    subject: &Subject,
     results: &[RuleResult<'_>],
     source: &Source,
     by_name: Option<String>,
 ) -> Value {
     let mut document = json::document("explain");
     document.insert("images_from".to_owned(), json::source(source));
-    document.insert("pid".to_owned(), json!(pid));
+    let text = &subject.text[..];
+    document.insert("pid".to_owned(), json!(subject.pid));
+    document.insert("process_kind".to_owned(), json!(subject.kind.word()));
     json::insert_text(&mut document, "command_line", text);
     let image = by_name.or_else(|| {
         let first = results.iter().find(|result| result.matched().is_some());

@@ -147,7 +147,13 @@ mod tests {
     #[test]
     fn reused_pid_is_a_new_process() {
         let process = |starttime| {
-            let id = ProcessId { pid: 7, ppid: 1, starttime, command_line: b"x".to_vec() };
+            let id = ProcessId {
+                pid: 7,
+                ppid: 1,
+                starttime,
+                command_line: b"x".to_vec(),
+                ..ProcessId::default()
+            };
             Row { id: Some(id), ..image("a", 1) }
         };
         let mut average = Average::default();

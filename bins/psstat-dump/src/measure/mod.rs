@@ -7,9 +7,10 @@
 //! no CPU usage yet; the rates of its image include its io.
 
 pub mod average;
+mod kernel_threads;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_sampler::{Error, Health, ImageId, IoCounters, Options, Sampler, Usage};
@@ -17,6 +18,7 @@ use psstat_support::procfs;
 
 use crate::selector::{Selector, TOTAL, self_pid};
 use crate::table::row::Row;
+use kernel_threads::KernelThreads;
 
 /// The result of one window.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Measurer {
     is_capture: bool,
     opened: Option<Instant>,
     previous: Option<PreviousIo>,
+    kernel_threads: Option<KernelThreads>,
+    proc: PathBuf,
 }
 
 /// The io counters at the end of a window, by image and by process (pid, start
@@ -74,6 +78,8 @@ impl Measurer {
             is_capture: is_capture(proc),
             opened: None,
             previous: None,
+            kernel_threads: None,
+            proc: proc.to_owned(),
         };
         if !measurer.is_capture {
             measurer.open();
@@ -93,9 +99,20 @@ impl Measurer {
         self.is_capture
     }
 
+    /// Whether kernel threads are measured as well, from the next window on. Their rows follow
+    /// those of the images; they count in the total.
+    pub fn set_kernel_threads(&mut self, measured: bool) {
+        if measured != self.kernel_threads.is_some() {
+            self.kernel_threads = measured.then(|| KernelThreads::new(&self.proc));
+        }
+    }
+
     /// Opens a window and returns the time at which to close it.
     pub fn open(&mut self) -> Instant {
         self.opened = Some(Instant::now());
+        if let Some(threads) = self.kernel_threads.as_mut().filter(|_| !self.is_capture) {
+            threads.open();
+        }
         self.sampler.open(&mut |candidate, images| self.selector.classify(candidate, images))
     }
 
@@ -127,8 +144,8 @@ impl Measurer {
                 io_done: growth(before, numbers.io),
             }
         };
-        let images: Vec<Row> = self.selector.images().map(|(id, _)| image(id)).collect();
-        let total = image(TOTAL);
+        let mut images: Vec<Row> = self.selector.images().map(|(id, _)| image(id)).collect();
+        let mut total = image(TOTAL);
         let health = sample.health;
 
         let mut current = PreviousIo { at: Some(now), ..PreviousIo::default() };
@@ -153,6 +170,11 @@ impl Measurer {
                 numbers: without_cpu_of_capture(numbers),
                 io_done: growth(previous.processes.get(&key).copied(), numbers.io),
             });
+        }
+        if let Some(threads) = &mut self.kernel_threads {
+            let threads = threads.close();
+            kernel_threads::add_images(&threads, &mut images, &mut total);
+            processes.extend(threads);
         }
         processes.sort_by_key(|row| row.id.as_ref().map(|id| id.pid));
         let pid_of = |row: &Row| row.id.as_ref().map(|id| id.pid);

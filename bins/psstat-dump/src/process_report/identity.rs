@@ -10,6 +10,11 @@ use super::{BootInfo, Files, ReadError, Section, Value};
 /// The flag of a kernel thread in `stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
+/// Whether a process is a kernel thread.
+pub(crate) fn is_kernel_thread(stat: &Stat<'_>) -> bool {
+    stat.flags & PF_KTHREAD != 0
+}
+
 /// Maximum number of ancestors; a capture can contain a cycle.
 const MAX_ANCESTORS: usize = 64;
 
@@ -50,7 +55,7 @@ pub(super) fn section(
     let exit_code = stat.exit_code.filter(|_| stat.state == ProcessState::Zombie);
     section.field("exit_code", Value::signed(exit_code));
     section.field("flags", Value::text(format!("0x{:08x}", stat.flags)));
-    section.field("kernel_thread", Value::Bool(stat.flags & PF_KTHREAD != 0));
+    section.field("kernel_thread", Value::Bool(is_kernel_thread(stat)));
     section.list("parents", &["pid", "name"], parents(proc, stat.ppid));
     section
 }

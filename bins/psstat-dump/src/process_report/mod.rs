@@ -25,6 +25,7 @@ use crate::measure;
 use cpu::ThreadSums;
 
 pub(crate) use files::{Files, ReadError};
+pub(crate) use identity::is_kernel_thread;
 pub(crate) use privileges::names as capability_names;
 pub(crate) use render::{as_csv, as_json, as_text, csv_heading};
 

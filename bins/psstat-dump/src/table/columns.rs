@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use psstat_sampler::IoCounters;
 
-use crate::table::row::Row;
+use crate::table::row::{CommName, ProcessId, Row};
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub enum Cell<'a> {
     Names(&'a [String]),
     /// Untrusted text; any bytes.
     Text(&'a [u8]),
+    /// The command line of a process that has none: its name, in brackets or braces.
+    Comm(&'a CommName),
     /// A current number.
     Count(u64),
     /// Bytes.
@@ -34,7 +36,7 @@ pub enum Cell<'a> {
 impl Cell<'_> {
     /// Whether the cell is text, which is left-aligned.
     pub fn is_text(&self) -> bool {
-        matches!(self, Cell::Name(_) | Cell::Names(_) | Cell::Text(_))
+        matches!(self, Cell::Name(_) | Cell::Names(_) | Cell::Text(_) | Cell::Comm(_))
     }
 
     /// The order in a sorted table: numbers in descending order, text in
@@ -47,6 +49,9 @@ impl Cell<'_> {
             (Cell::Name(one), Cell::Name(other)) => one.cmp(other),
             (Cell::Names(one), Cell::Names(other)) => one.cmp(other),
             (Cell::Text(one), Cell::Text(other)) => one.cmp(other),
+            (Cell::Comm(one), Cell::Comm(other)) => one.bytes().cmp(other.bytes()),
+            (Cell::Text(_), Cell::Comm(_)) => Ordering::Less,
+            (Cell::Comm(_), Cell::Text(_)) => Ordering::Greater,
             (Cell::Count(one), Cell::Count(other)) => other.cmp(one),
             (Cell::Bytes(one), Cell::Bytes(other)) | (Cell::Calls(one), Cell::Calls(other)) => {
                 other.cmp(one)
@@ -120,6 +125,13 @@ fn call_rate(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
     rate(row, get).map_or(Cell::Absent, Cell::CallRate)
 }
 
+fn command(id: &ProcessId) -> Cell<'_> {
+    match &id.comm {
+        Some(comm) if id.command_line.is_empty() => Cell::Comm(comm),
+        _ => Cell::Text(&id.command_line),
+    }
+}
+
 /// A line of the list below: key, heading, field, level, is_default, description, value.
 macro_rules! columns {
     ($($key:literal $heading:literal $field:literal $level:expr, $is_default:expr, $description:literal, $get:expr;)*) => {
@@ -139,6 +151,8 @@ pub static COLUMNS: &[Column] = columns![
     "pid" "PID" "pid" PROCESS, true, "process id", |row| count(row.id.as_ref().map(|id| u64::from(id.pid)));
     "ppid" "PPID" "ppid" PROCESS, false, "process id of the parent", |row| count(row.id.as_ref().map(|id| u64::from(id.ppid)));
     "starttime" "STARTTIME" "starttime_ticks" PROCESS, false, "start time, in clock ticks after boot", |row| count(row.id.as_ref().map(|id| id.starttime));
+    "state" "S" "state" PROCESS, false, "state of a kernel thread (R, S, D, I)", |row| row.id.as_ref().and_then(|id| id.state.as_ref()).map_or(Cell::Absent, |state| Cell::Text(std::slice::from_ref(state)));
+    "comm" "COMM" "comm" PROCESS, false, "name of a process or kernel thread without a command line", |row| row.id.as_ref().and_then(|id| id.comm.as_ref()).map_or(Cell::Absent, |comm| Cell::Text(comm.bytes()));
     "image" "IMAGE" "image" IMAGE, true, "image", |row| row.images.first().map_or(Cell::Absent, |name| Cell::Name(name));
     "image" "IMAGE" "images" PROCESS, true, "images of the process", |row| Cell::Names(&row.images);
     "processes" "PROCS" "processes" IMAGE, true, "running processes", |row| Cell::Count(row.numbers.processes);
@@ -164,7 +178,7 @@ pub static COLUMNS: &[Column] = columns![
     "write_bytes/s" "WRITE/S" "write_bytes_per_second" None, true, "… per second, over the window", |row| byte_rate(row, |io| io.write_bytes);
     "cancelled_write_bytes" "CANCELLED" "cancelled_write_bytes" None, false, "total bytes of cancelled writes (truncated page cache)", |row| io_bytes(row, |io| io.cancelled_write_bytes);
     "cancelled_write_bytes/s" "CANCELLED/S" "cancelled_write_bytes_per_second" None, false, "… per second, over the window", |row| byte_rate(row, |io| io.cancelled_write_bytes);
-    "command" "COMMAND" "command_line" PROCESS, true, "command line, arguments joined by a space", |row| row.id.as_ref().map_or(Cell::Absent, |id| Cell::Text(&id.command_line));
+    "command" "COMMAND" "command_line" PROCESS, true, "command line, arguments joined by a space", |row| row.id.as_ref().map_or(Cell::Absent, command);
 ];
 
 /// The column with this key, for rows of this level.

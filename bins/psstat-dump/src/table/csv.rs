@@ -27,6 +27,7 @@ fn value(cell: &Cell<'_>) -> String {
         Cell::Name(name) => name.to_owned(),
         Cell::Names(names) => names.join(" "),
         Cell::Text(text) => escape::bytes(text),
+        Cell::Comm(_) => String::new(),
         Cell::Count(value) => value.to_string(),
         Cell::Bytes(value) | Cell::Calls(value) => value.to_string(),
         Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {

@@ -79,7 +79,7 @@ pub fn row(columns: &[&Column], row: &Row) -> Value {
 pub fn total(columns: &[&Column], total: &Row) -> Value {
     let mut fields = Map::new();
     fields.insert("processes".to_owned(), json!(total.numbers.processes));
-    let excluded = ["image", "pid", "ppid", "starttime", "command", "processes"];
+    let excluded = ["image", "pid", "ppid", "starttime", "state", "comm", "command", "processes"];
     for column in columns.iter().filter(|column| !excluded.contains(&column.key)) {
         fields.insert(column.field.to_owned(), value(&(column.get)(total)));
     }
@@ -105,6 +105,7 @@ fn value(cell: &Cell<'_>) -> Value {
         Cell::Name(name) => json!(name),
         Cell::Names(names) => json!(names),
         Cell::Text(text) => json!(String::from_utf8_lossy(text)),
+        Cell::Comm(_) => json!(""),
         Cell::Count(value) => json!(value),
         Cell::Bytes(value) | Cell::Calls(value) => json!(value),
         Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {

@@ -37,6 +37,7 @@ pub fn cell(cell: &Cell<'_>, style: Style) -> String {
         Cell::Name(name) => escape::text(name),
         Cell::Names(names) => escape::text(&names.join(",")),
         Cell::Text(text) => escape::bytes(text),
+        Cell::Comm(comm) => escape::bytes(&comm.enclosed()),
         Cell::Count(value) => value.to_string(),
         Cell::Bytes(value) => units::bytes(value, style),
         Cell::Calls(value) => units::number(value, style),
@@ -101,7 +102,7 @@ fn total_line(columns: &[&Column], total: &Row, label: &str, style: Style) -> Ve
             named = true;
             label.to_owned()
         }
-        "pid" | "ppid" | "starttime" | "command" => String::new(),
+        "pid" | "ppid" | "starttime" | "state" | "comm" | "command" => String::new(),
         _ => cell(&(column.get)(total), style),
     });
     let mut cells: Vec<String> = cells.collect();
@@ -153,7 +154,13 @@ mod tests {
     use psstat_sampler::Usage;
 
     fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {
-        let id = ProcessId { pid, ppid: 1, starttime: 5, command_line: command_line.to_vec() };
+        let id = ProcessId {
+            pid,
+            ppid: 1,
+            starttime: 5,
+            command_line: command_line.to_vec(),
+            ..ProcessId::default()
+        };
         let mut numbers = Usage::default();
         numbers.rss = Some(1536);
         Row { images: vec![image.to_owned()], id: Some(id), numbers, io_done: None }

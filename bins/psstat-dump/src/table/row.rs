@@ -2,8 +2,36 @@
 
 use psstat_sampler::{IoCounters, Usage};
 
-/// The identity of a process in a row.
+/// The name that the kernel has for a process without a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommName {
+    /// Of a kernel thread.
+    KernelThread(Vec<u8>),
+    /// Of a process whose arguments are empty.
+    Process(Vec<u8>),
+}
+
+impl CommName {
+    /// The name; any bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            CommName::KernelThread(name) | CommName::Process(name) => name,
+        }
+    }
+
+    /// The name in place of a command line: in brackets for a kernel thread, in braces for a
+    /// process.
+    pub fn enclosed(&self) -> Vec<u8> {
+        let (open, close) = match self {
+            CommName::KernelThread(_) => (b"[", b"]"),
+            CommName::Process(_) => (b"{", b"}"),
+        };
+        [&open[..], self.bytes(), &close[..]].concat()
+    }
+}
+
+/// The identity of a process in a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessId {
     /// Pid in the procfs that is read.
     pub pid: u32,
@@ -13,6 +41,10 @@ pub struct ProcessId {
     pub starttime: u64,
     /// Arguments joined by one space; any bytes.
     pub command_line: Vec<u8>,
+    /// The name if there is no command line.
+    pub comm: Option<CommName>,
+    /// The state of a kernel thread, as in `/proc/PID/stat`.
+    pub state: Option<u8>,
 }
 
 /// One line of a table: an image, a process, or the total.

@@ -11,7 +11,7 @@ use super::wrap::rows;
 use crate::measure::Snapshot;
 use crate::process_report;
 use crate::table::columns::{self, Column, Level};
-use crate::table::row::Row;
+use crate::table::row::{CommName, Row};
 use crate::table::units::Style;
 use crate::terminal::Paint;
 
@@ -70,6 +70,8 @@ pub struct App {
     pub histories: BTreeMap<String, History>,
     /// The metric of the histories.
     pub metric: Metric,
+    /// Whether kernel threads are measured.
+    pub has_kernel_threads: bool,
     /// Whether new windows are ignored.
     pub paused: bool,
     /// Only images whose name or command lines contain this text.
@@ -93,6 +95,7 @@ impl App {
             cost: Duration::ZERO,
             histories: BTreeMap::new(),
             metric: Metric::default(),
+            has_kernel_threads: false,
             paused: false,
             filter: String::new(),
             reverse: false,
@@ -166,7 +169,12 @@ impl App {
         let filter = self.filter.to_lowercase();
         let matches = |text: &str| text.to_lowercase().contains(&filter);
         let mut ids = processes.filter_map(|process| process.id.as_ref());
-        matches(name) || ids.any(|id| matches(&String::from_utf8_lossy(&id.command_line)))
+        let is_named = |comm: &CommName| matches(&String::from_utf8_lossy(comm.bytes()));
+        matches(name)
+            || ids.any(|id| {
+                matches(&String::from_utf8_lossy(&id.command_line))
+                    || id.comm.as_ref().is_some_and(is_named)
+            })
     }
 
     /// The index of the selected line.
@@ -235,6 +243,7 @@ impl App {
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('?') => self.mode = Mode::Help,
             KeyCode::Char('/') => self.mode = Mode::Filter,
+            KeyCode::Char('K') => self.has_kernel_threads = !self.has_kernel_threads,
             KeyCode::Char('p') => self.paused = !self.paused,
             KeyCode::Char('h') => self.metric = self.metric.next(),
             KeyCode::Char('s') => {

@@ -149,7 +149,8 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
     }
     signal_hook::flag::register(SIGTSTP, Arc::clone(&stopped))?;
     signal_hook::flag::register(SIGCONT, Arc::clone(&continued))?;
-    let windows = measure(measurer)?;
+    let kernel_threads = Arc::new(AtomicBool::new(false));
+    let windows = measure(measurer, Arc::clone(&kernel_threads))?;
     let mut screen = Screen::enter()?;
     let mut app = App::new(proc);
     screen.adopt_size()?;
@@ -172,6 +173,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
                     if app.key(key) == Next::Quit {
                         break;
                     }
+                    kernel_threads.store(app.has_kernel_threads, Ordering::Relaxed);
                     changed = true;
                 }
                 Event::Resize(..) => {
@@ -202,13 +204,18 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Measures in a separate thread, so that keys are handled immediately.
-fn measure(mut measurer: Measurer) -> io::Result<Receiver<(Snapshot, Duration)>> {
+/// Measures in a separate thread, so that keys are handled immediately. Whether with kernel
+/// threads can change between windows.
+fn measure(
+    mut measurer: Measurer,
+    kernel_threads: Arc<AtomicBool>,
+) -> io::Result<Receiver<(Snapshot, Duration)>> {
     // At most one window is queued.
     let (sender, receiver) = sync_channel(1);
     std::thread::Builder::new().name(MEASURING.to_owned()).spawn(move || {
         let mut previous = process_cpu_time();
         loop {
+            measurer.set_kernel_threads(kernel_threads.load(Ordering::Relaxed));
             let due = measurer.open();
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let snapshot = measurer.close();

@@ -34,6 +34,7 @@ r                    reverse the sort order
                      in a command line; enter keeps the filter, esc clears it;
                      ctrl-u deletes the text, ctrl-w its last word
 h                    switch the history: CPU, memory, io, connections
+K                    show or hide kernel threads
 p                    pause or continue
 q, ctrl-c            quit
 ctrl-z               suspend, until `fg` continues
@@ -153,9 +154,15 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
                 numbers(row, &format!("{mark}{image}"), name) + &sparkline.unwrap_or_default()
             }
             Key::Process(_, pid) => {
-                let id = row.id.as_ref();
-                let command = id.map(|id| escape::bytes(&id.command_line));
-                numbers(row, &format!("   {pid}"), name) + &command.unwrap_or_default()
+                let cell = |key: &str| {
+                    let column = columns::find(key, Level::Process);
+                    column.map_or(String::new(), |column| {
+                        table::cell(&(column.get)(row), Style::Human)
+                    })
+                };
+                let state = row.id.as_ref().and_then(|id| id.state).map(|_| cell("state") + " ");
+                let state = state.unwrap_or_default();
+                numbers(row, &format!("   {pid}"), name) + &state + &cell("command")
             }
         };
         let style = if number == at {

@@ -233,7 +233,7 @@ fn no_match_exits_1() {
     testproc.exit(0).unwrap();
     let output = run(&["explain", &pid, "-e", "."]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("no command line"));
+    assert!(stdout(&output).contains("no command line: a zombie"));
     let output = run(&["explain", "4194305", "-e", "."]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stderr(&output), "psstat-dump: 4194305: no such process\n");
@@ -273,5 +273,42 @@ fn rule_without_a_config_file_names_the_path() {
         assert!(message.contains("--conf") && message.contains("--class"), "{message}");
     } else {
         println!("skipped: this host has a config file");
+    }
+}
+
+/// It used to be called a kernel thread or a zombie.
+#[test]
+fn empty_command_line_is_not_a_zombie() {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = std::process::Command::new("cat");
+    command.arg0("").stdin(std::process::Stdio::piped());
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let pid = child.id().to_string();
+    let deadline = std::time::Instant::now() + psstat_testproc::TIMEOUT;
+    // The arguments appear at the end of the exec.
+    while std::fs::read(format!("/proc/{pid}/cmdline")).unwrap() != b"\0" {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let text = stdout(&run(&["explain", &pid, "-e", "^$"]));
+    let want = format!("the command line of {{{}}} is empty; ", comm.trim_end());
+    assert!(text.contains(&want), "{text}");
+    let (status, document) = json_of(&["explain", &pid, "--json", "-e", "x"]);
+    assert_eq!((status, &document["process_kind"]), (1, &json!("process")));
+    drop(child.stdin.take());
+    // Not yet waited for: a zombie.
+    while psstat_testproc::oracle::state(child.id()).unwrap() != 'Z' {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let (status, document) = json_of(&["explain", &pid, "--json", "-e", "^$"]);
+    assert_eq!((status, &document["process_kind"]), (1, &json!("zombie")));
+    child.wait().unwrap();
+    if std::fs::read_to_string("/proc/2/comm").is_ok_and(|comm| comm == "kthreadd\n") {
+        let (status, document) = json_of(&["explain", "2", "--json", "-e", "^$"]);
+        assert_eq!((status, &document["process_kind"]), (1, &json!("kernel_thread")));
+    } else {
+        println!("skipped: kernel threads are not visible here");
     }
 }

@@ -1,6 +1,6 @@
 //! Values are compared with those of the kernel's files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -288,4 +288,69 @@ fn denied_values_are_absent() {
     assert_eq!(row["threads"], oracle::threads(testproc.pid()).unwrap());
     assert_eq!(document["unread"]["io"], 1);
     assert_eq!(document["unread"]["fd"], 1);
+}
+
+/// The children of kthreadd, and itself, with their states.
+fn kernel_threads() -> BTreeMap<u32, char> {
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
+    let threads = pids.filter_map(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let is_thread = field("PPid:")? == "2" || field("Name:")? == "kthreadd";
+        is_thread.then_some((pid, field("State:")?.chars().next()?))
+    });
+    threads.collect()
+}
+
+/// They were nowhere.
+#[test]
+fn kernel_threads_are_shown_on_request() {
+    let (_, without) = json_of(&["-p", "--no-conf", "--json"]);
+    let in_brackets = |row: &&Value| row["images"][0].as_str().unwrap().starts_with('[');
+    assert_eq!(without["rows"].as_array().unwrap().iter().filter(in_brackets).count(), 0);
+    let before = kernel_threads();
+    if before.is_empty() {
+        return println!("skipped: kernel threads are not visible here");
+    }
+    let (_, with) = json_of(&["-k", "-p", "--no-conf", "--json"]);
+    let after = kernel_threads();
+    let rows: BTreeMap<u64, &Value> = with["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(in_brackets)
+        .map(|row| (row["pid"].as_u64().unwrap(), row))
+        .collect();
+    // Some start and exit meanwhile.
+    for pid in before.keys().filter(|pid| after.contains_key(pid)) {
+        let row = rows.get(&u64::from(*pid)).unwrap_or_else(|| panic!("no {pid}"));
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        let name = row["comm"].as_str().unwrap();
+        // kworkers append what they do.
+        let family = |name: &str| name.trim_end().split('/').next().unwrap().to_owned();
+        assert_eq!(family(name), family(&comm));
+        assert_eq!(row["images"], json!([format!("[{}]", family(name))]));
+        assert_eq!((&row["command_line"], &row["rss_bytes"]), (&json!(""), &Value::Null));
+        assert_eq!(row["state"].as_str().unwrap().len(), 1);
+        assert!(row["pcpu_percent"].as_f64().unwrap() >= 0.0, "{row}");
+    }
+    for pid in rows.keys() {
+        let pid = u32::try_from(*pid).unwrap();
+        assert!(before.contains_key(&pid) || after.contains_key(&pid) || !exists(pid), "{pid}");
+    }
+    let (_, images) = json_of(&["-k", "--no-conf", "--json"]);
+    let images = images["rows"].as_array().unwrap();
+    let kthreadd = images.iter().find(|row| row["image"] == "[kthreadd]").unwrap();
+    assert_eq!((&kthreadd["processes"], &kthreadd["fds"]), (&json!(1), &Value::Null));
+    // In a table the command is the name.
+    let text = stdout(&run(&["-k", "-p", "--no-conf"]));
+    let line = text.lines().find(|line| line.ends_with(" [kthreadd]")).unwrap();
+    assert!(line.trim_start().starts_with("2 S [kthreadd] "), "{line}");
+}
+
+fn exists(pid: u32) -> bool {
+    std::fs::exists(format!("/proc/{pid}")).unwrap()
 }

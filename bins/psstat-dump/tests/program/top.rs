@@ -178,6 +178,29 @@ fn memory_is_bounded_on_a_huge_terminal() {
 }
 
 #[test]
+fn key_shows_kernel_threads() {
+    if !std::fs::read_to_string("/proc/2/comm").is_ok_and(|comm| comm == "kthreadd\n") {
+        return println!("skipped: kernel threads are not visible here");
+    }
+    let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
+    top.wait_for("RCHAR/S");
+    top.press("/kthreadd");
+    top.wait_for("filter: kthreadd_");
+    top.press("\r");
+    top.wait_until(|screen| !screen.contains("[kthreadd]") && screen.contains("(esc clears)"));
+    top.press("K");
+    top.wait_until(|screen| screen.contains("+[kthreadd]"));
+    top.press(" ");
+    top.wait_until(|screen| screen.lines().any(|line| line.starts_with("   2 ")));
+    let line = top.text().lines().find(|line| line.starts_with("   2 ")).unwrap().to_owned();
+    assert!(line.contains(" S [kthre"), "{line}");
+    top.press("K");
+    top.wait_until(|screen| !screen.contains("[kthreadd]"));
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
+#[test]
 fn shows_each_history() {
     let name = unique("history");
     let mut testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
