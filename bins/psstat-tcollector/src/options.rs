@@ -1,5 +1,6 @@
 //! Options: command line and environment, resolved to settings.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, Resettable};
@@ -18,8 +19,8 @@ use psstat_matcher::host_config::HostClass;
 #[command(name = "psstat-tcollector", version, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 after SIGTERM or SIGINT, when stdout or its terminal is closed, and \
-after --once and --cycles; 1 if --check found a bad line or no config file, or --once found no \
-config file with a rule; 2 for invalid options. SIGHUP reloads the config file."
+after --once and --cycles; 1 if --check found a bad line or no config file, --once found no \
+config file with a rule, or --listen cannot use its address; 2 for invalid options. SIGHUP reloads the config file."
 )]
 pub struct Options {
     /// Config file: lines of `imagename regex` [default: /CLASS/shared/conf/psstat.conf]
@@ -59,6 +60,11 @@ pub struct Options {
     /// lines, or one exposition per cycle (openmetrics, prometheus)
     #[arg(long, value_enum, env = "PSSTAT_FORMAT", default_value_t = FormatName::Tcollector)]
     pub format: FormatName,
+
+    /// Serve the last cycle by HTTP at /metrics, in both exposition formats. A port alone is one of
+    /// the loopback interface
+    #[arg(long, value_name = "[ADDR:]PORT", env = "PSSTAT_LISTEN", value_parser = listen_address)]
+    pub listen: Option<SocketAddr>,
 
     /// Write each cycle to this file instead of stdout, under another name that is then renamed, so
     /// that a reader never finds a part of a cycle. SIGTERM and SIGINT remove the file
@@ -136,6 +142,8 @@ pub struct Settings {
     pub cycles: Option<u64>,
     /// The encoder of the points.
     pub encoder: Encoder,
+    /// The address of the HTTP server, and the encoder of the Prometheus text format.
+    pub listen: Option<(SocketAddr, Encoder)>,
     /// The file for the points; `None` for stdout.
     pub output: Option<PathBuf>,
     /// The unit of memory.
@@ -173,12 +181,21 @@ impl Options {
             return Err(usage(ErrorKind::ArgumentConflict, message.into()));
         }
         let conf_is_explicit = self.conf.is_some();
+        if self.listen.is_some() && (self.output.is_some() || self.once || self.cycles.is_some()) {
+            let message = "--listen cannot be used with --output, --once and --cycles";
+            return Err(usage(ErrorKind::ArgumentConflict, message.into()));
+        }
+        if self.listen.is_some() && self.format != FormatName::Tcollector {
+            let message = "--listen cannot be used with --format: each request names its format";
+            return Err(usage(ErrorKind::ArgumentConflict, message.into()));
+        }
         let conf = match (self.conf, self.class) {
             (Some(conf), _) => conf,
             (None, Some(class)) => class.config_path(),
             (None, None) => HostClass::from_hostname(&host).config_path(),
         };
         let format = match self.format {
+            FormatName::Tcollector if self.listen.is_some() => Format::OpenMetrics,
             FormatName::Tcollector => Format::Tcollector,
             FormatName::Json => Format::Json,
             FormatName::Influx => Format::Influx,
@@ -187,7 +204,7 @@ impl Options {
         };
         if format.is_exposition() && self.mem_unit == MemUnit::Pages {
             let message = format!(
-                "--mem-unit pages cannot be used with --format {format}, which reports bytes"
+                "--mem-unit pages cannot be used with the format {format}, which reports bytes"
             );
             return Err(usage(ErrorKind::ArgumentConflict, message));
         }
@@ -201,8 +218,16 @@ impl Options {
             })?;
             tags.insert(0, tag);
         }
-        let encoder = Encoder::new(format, &tags)
-            .map_err(|error| usage(ErrorKind::ValueValidation, format!("--tag: {error}")))?;
+        let new_encoder = |format| {
+            Encoder::new(format, &tags)
+                .map(|encoder| encoder.with_build_info(env!("CARGO_PKG_VERSION")))
+                .map_err(|error| usage(ErrorKind::ValueValidation, format!("--tag: {error}")))
+        };
+        let encoder = new_encoder(format)?;
+        let listen = match self.listen {
+            Some(address) => Some((address, new_encoder(Format::Prometheus)?)),
+            None => None,
+        };
         Ok(Settings {
             conf,
             conf_is_explicit,
@@ -212,6 +237,7 @@ impl Options {
             once: self.once,
             cycles: if self.once { Some(1) } else { self.cycles },
             encoder,
+            listen,
             output: self.output,
             mem_unit: self.mem_unit,
             proc_is_explicit: self.proc.is_some(),
@@ -220,6 +246,17 @@ impl Options {
             check: self.check,
             debug: self.debug,
         })
+    }
+}
+
+/// `ADDR:PORT`, or `PORT` of the loopback interface.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    match port.parse() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text
+            .parse()
+            .map_err(|_| "expected PORT or ADDR:PORT, such as 9256 or [::]:9256".to_owned()),
     }
 }
 

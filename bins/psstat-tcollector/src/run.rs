@@ -1,5 +1,6 @@
 //! The main loop: start, cycles, exit.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::check::check;
 use crate::conf::{Conf, OwnerPolicy};
 use crate::cycle::{SampleLoop, Schedule, log_fast_paths, log_missing_files};
 use crate::health::{SelfMeter, SelfMetrics};
+use crate::http_server::HttpServer;
 use crate::log;
 use crate::options::Settings;
 use crate::output::{Output, OutputFile, Written};
@@ -20,7 +22,7 @@ use crate::points::{self, Memory};
 use crate::privileges::{self, Capabilities};
 use crate::signals::Signals;
 use crate::timestamps::TimestampSource;
-use crate::{EXIT_BAD_CONF, EXIT_OK, EXIT_USAGE};
+use crate::{EXIT_BAD_CONF, EXIT_CANNOT_LISTEN, EXIT_OK, EXIT_USAGE};
 
 /// The time for which the first cycle waits for a config file that is being written.
 const INITIAL_CONF_WAIT: Duration = Duration::from_secs(1);
@@ -82,7 +84,16 @@ pub fn run(settings: Settings) -> u8 {
             return EXIT_OK;
         }
     };
+    let server = match settings.listen.as_ref().map(|(address, _)| HttpServer::start(*address)) {
+        None => None,
+        Some(Ok(server)) => Some(server),
+        Some(Err(error)) => {
+            log::line(&format!("cannot listen: {error}; check --listen"));
+            return EXIT_CANNOT_LISTEN;
+        }
+    };
     Collector {
+        server,
         signals,
         conf,
         options,
@@ -91,6 +102,7 @@ pub fn run(settings: Settings) -> u8 {
         output: Output::new(output),
         meter: SelfMeter::new(),
         buffer: Vec::new(),
+        prometheus: Vec::new(),
         images: Vec::new(),
         self_metrics: SelfMetrics { capabilities, ..SelfMetrics::default() },
         panicked_last_cycle: false,
@@ -118,6 +130,10 @@ struct Collector {
     output: Output,
     meter: SelfMeter,
     buffer: Vec<u8>,
+    /// The server of --listen.
+    server: Option<HttpServer>,
+    /// The cycle in the Prometheus text format, for the server.
+    prometheus: Vec<u8>,
     /// The images of the rules that were active at the start of the cycle. Images that were added
     /// since then have no values yet.
     images: Vec<(ImageName, ImageId)>,
@@ -159,7 +175,11 @@ impl Collector {
             if self.signals.is_terminal_lost() {
                 return EXIT_OK;
             }
-            if !self.buffer.is_empty() {
+            if self.buffer.is_empty() {
+                // Not even the collector's own metrics could be encoded.
+            } else if let Some(server) = &self.server {
+                server.publish(&self.buffer, &self.prometheus);
+            } else {
                 match self.output.write(&self.buffer) {
                     Written::Complete => self.last_write_failed = false,
                     Written::Closed => return EXIT_OK,
@@ -213,14 +233,20 @@ impl Collector {
         self.update_self_metrics();
         let memory =
             Memory { unit: self.settings.mem_unit, page_size: rustix::param::page_size() as u64 };
-        match self.settings.encoder.begin(&mut self.buffer, time) {
-            Ok(mut points) => {
-                let sample = self.sample_loop.sampler.sample();
-                points::write(&mut points, sample, &self.images, &self.self_metrics, memory);
-                points.finish();
+        let listen = self.settings.listen.as_mut().map(|(_, encoder)| encoder);
+        let prometheus = listen.map(|encoder| (encoder, &mut self.prometheus));
+        let sample = self.sample_loop.sampler.sample();
+        for (encoder, buffer) in
+            iter::once((&mut self.settings.encoder, &mut self.buffer)).chain(prometheus)
+        {
+            match encoder.begin(buffer, time) {
+                Ok(mut points) => {
+                    points::write(&mut points, sample, &self.images, &self.self_metrics, memory);
+                    points.finish();
+                }
+                // Timestamps always increase, except in 2106.
+                Err(error) => log::line(&error.to_string()),
             }
-            // Timestamps always increase, except in 2106.
-            Err(error) => log::line(&error.to_string()),
         }
         if self.settings.debug {
             let SelfMetrics { cpu_milliseconds: cpu, wall_milliseconds: wall, .. } =
@@ -283,9 +309,15 @@ impl Collector {
         let is_encoded = panic::catch(|| {
             let time = self.time();
             self.update_self_metrics();
-            if let Ok(mut points) = self.settings.encoder.begin(&mut self.buffer, time) {
-                points::write_self(&mut points, &self.self_metrics);
-                points.finish();
+            let listen = self.settings.listen.as_mut().map(|(_, encoder)| encoder);
+            let prometheus = listen.map(|encoder| (encoder, &mut self.prometheus));
+            for (encoder, buffer) in
+                iter::once((&mut self.settings.encoder, &mut self.buffer)).chain(prometheus)
+            {
+                if let Ok(mut points) = encoder.begin(buffer, time) {
+                    points::write_self(&mut points, &self.self_metrics);
+                    points.finish();
+                }
             }
         });
         if is_encoded.is_none() {

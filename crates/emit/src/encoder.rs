@@ -98,6 +98,8 @@ pub struct Encoder {
     series: Vec<Template>,
     /// By [`CollectorSeries`], in the order of [`CollectorSeries::ALL`].
     collector: Vec<Template>,
+    /// The beginning of each exposition.
+    build_info: Vec<u8>,
     /// The timestamp of the cycle as each of its points contains it.
     time: Vec<u8>,
     last: Option<Timestamp>,
@@ -129,7 +131,37 @@ impl Encoder {
                 return Err(EncoderError::TagsTooLong { excess: longest - MAX_LINE + 1 });
             }
         }
-        Ok(Encoder { format, series, collector, time: Vec::new(), last: None })
+        Ok(Encoder {
+            format,
+            series,
+            collector,
+            build_info: Vec::new(),
+            time: Vec::new(),
+            last: None,
+        })
+    }
+
+    /// Adds the metric `psstat_build_info` with this version to each exposition: the value is 1.
+    /// Its only label is the version. In the other formats nothing changes.
+    ///
+    /// # Panics
+    /// If the version has other characters than `[-+._a-zA-Z0-9]`.
+    #[must_use]
+    pub fn with_build_info(mut self, version: &str) -> Self {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-+._".contains(&b);
+        assert!(version.bytes().all(is_plain), "invalid version");
+        let unit = match self.format {
+            Format::OpenMetrics => "# UNIT psstat_build_info \n",
+            Format::Prometheus => "",
+            Format::Tcollector | Format::Json | Format::Influx => return self,
+        };
+        self.build_info = format!(
+            "# HELP psstat_build_info The version of psstat. The value is always 1.\n\
+             # TYPE psstat_build_info gauge\n\
+             {unit}psstat_build_info{{version=\"{version}\"}} 1\n"
+        )
+        .into_bytes();
+        self
     }
 
     /// Begins a cycle with this timestamp: clears `out`, which keeps its capacity, and returns
@@ -160,6 +192,7 @@ impl Encoder {
             Format::Influx => b"000000000\n",
         });
         out.clear();
+        out.extend_from_slice(&self.build_info);
         Ok(CycleEncoder { encoder: self, out, last: None, family: None, array: Array::default() })
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 
-use crate::common::{PROGRAM, outcome};
+use crate::common::{PROGRAM, Setup, outcome, until};
 use crate::population::Population;
 use crate::store::{Prometheus, installed};
 
@@ -36,12 +36,12 @@ fn serve(listener: TcpListener, exposition: String) {
 #[test]
 fn prometheus_scrapes_everything() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let Some(prometheus) = Prometheus::scraping(&listener) else { return };
+    let Some(prometheus) = Prometheus::scraping(listener.local_addr().unwrap()) else { return };
     let population = Population::new();
     let exposition = exposition(&population, "openmetrics");
     serve(listener, exposition.clone());
     let values = prometheus.values();
-    let samples = exposition.lines().filter(|line| !line.starts_with('#')).count();
+    let samples = exposition.lines().filter(|line| line.starts_with("proc_stat_ps_")).count();
     assert_eq!(values.len(), samples, "{exposition}");
     for (known, value) in population.known() {
         let (metric, tags) = known.split_once(' ').unwrap();
@@ -55,6 +55,25 @@ fn prometheus_scrapes_everything() {
     }
     assert_eq!(prometheus.kind("proc_stat_ps_io_bytes"), "counter");
     assert_eq!(prometheus.kind("proc_stat_ps_fd"), "gauge");
+}
+
+/// Prometheus scrapes the collector itself.
+#[test]
+fn prometheus_scrapes_the_collector() {
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let Some(prometheus) = Prometheus::scraping(address) else { return };
+    let population = Population::new();
+    let setup = Setup::with(&population.conf).arg("--listen").arg(address.to_string());
+    let _collector = setup.spawn();
+    until("values of a cycle", || prometheus.last_values().len() > 10);
+    let values = prometheus.last_values();
+    for (known, value) in population.known() {
+        if let Some(image) = known.strip_prefix("procs ") {
+            let name = format!("proc_stat_ps_procs {image}");
+            assert_eq!(values.get(&name), Some(&(value as f64)), "{values:#?}");
+        }
+    }
+    assert_eq!(prometheus.kind("proc_stat_ps_io_bytes"), "counter");
 }
 
 /// promtool reads the older text format, and warns about names and missing help texts.

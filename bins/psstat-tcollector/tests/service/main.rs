@@ -12,6 +12,7 @@ mod hidden;
 mod hostile_conf;
 mod hung_conf;
 mod limits;
+mod listen;
 mod live_values;
 mod mounts;
 mod options;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use psstat_emit::metrics::{ALL, Kind, Metric};
 use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
 
-use psstat_testproc::formats::in_alphabet;
+use psstat_testproc::formats::{in_alphabet, openmetrics};
 
 /// The series on which users have built graphs and alerts: more may be added, none changed.
 const PROMISED: &[(&str, &[&str])] = &[
@@ -208,4 +208,33 @@ proc.stat.ps.collector.cpu,cluster=ams3 value=-0.02 1700000000000000000
 proc.stat.ps.collector.denied,type=ns,cluster=ams3 value=0i 1700000000000000000
 "
     );
+}
+
+#[test]
+fn build_info_is_in_expositions() {
+    for format in Format::ALL {
+        let encode = |encoder: Encoder| {
+            let mut encoder = encoder;
+            let mut out = Vec::new();
+            let mut cycle = encoder.begin(&mut out, Timestamp::MAX).unwrap();
+            cycle.collector_point(CollectorSeries::Rules, Value::from_i64(3)).unwrap();
+            cycle.finish();
+            out
+        };
+        let encoder = Encoder::new(format, &[Tag::new("host", "a").unwrap()]).unwrap();
+        let plain = encode(encoder.clone());
+        let with = encode(encoder.with_build_info("1.2.3-rc.1+x"));
+        let points = match format {
+            Format::OpenMetrics => openmetrics::parse(&with).unwrap(),
+            Format::Prometheus => openmetrics::parse_prometheus(&with).unwrap(),
+            _ => {
+                assert_eq!(with, plain);
+                continue;
+            }
+        };
+        assert_eq!(points.len(), 2);
+        assert_eq!(points[0].metric, "psstat_build_info");
+        assert_eq!(points[0].tag("version"), Some("1.2.3-rc.1+x"));
+        assert_eq!(points[0].number(), 1.0);
+    }
 }

@@ -1,7 +1,7 @@
 //! Prometheus, which scrapes an exposition and stores the samples.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 
 use super::{Server, installed, series};
 use crate::common::until;
@@ -15,9 +15,8 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     /// Scrapes `localhost:PORT/metrics` from then on. `None` if it is not installed.
-    pub(crate) fn scraping(exporter: &TcpListener) -> Option<Prometheus> {
+    pub(crate) fn scraping(exporter: SocketAddr) -> Option<Prometheus> {
         let program = installed("prometheus")?;
-        let exporter = exporter.local_addr().unwrap();
         let (server, [http]) = Server::start(
             &program,
             |data, [http]| {
@@ -56,7 +55,7 @@ impl Prometheus {
     }
 
     /// Those of the last scrape; none if it failed.
-    fn last_values(&self) -> BTreeMap<String, f64> {
+    pub(crate) fn last_values(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         let query = http::url_encode("{__name__=~\"proc_.*\"}");
         let answer = http::get_json(self.http, &format!("/api/v1/query?query={query}"));
