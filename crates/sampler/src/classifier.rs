@@ -190,7 +190,7 @@ impl Classifier {
                 continue;
             }
             let pid = entry.live_thread.unwrap_or(entry.pid);
-            if source.is_blocked(entry.pid) {
+            if source.is_cmdline_blocked(entry.pid) {
                 continue;
             }
             // Before the command line, so that what the process does meanwhile shows.

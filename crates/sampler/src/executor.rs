@@ -503,7 +503,7 @@ mod tests {
 
     use super::*;
     use crate::options::FastPaths;
-    use crate::read::blocking::unread;
+    use crate::read::blocking::{Lock, unread};
     use crate::read::outcome::{Outcome, Unread};
     use crate::read::reads::Reads;
     use crate::read::stuck_readers::Limits;
@@ -524,7 +524,7 @@ mod tests {
             for tid in pids {
                 let read =
                     Read::Cmdline { tid, limit: usize::MAX, line: Vec::new(), outcome: unread() };
-                let outcome = match self.0.refusal(tid) {
+                let outcome = match self.0.refusal(tid, Lock::AddressSpace) {
                     Some(unread) => Outcome::Unread(unread),
                     None => match self.0.ask(tid, read).await {
                         Some(Read::Cmdline { line, outcome, .. }) => outcome.map(|()| line.len()),

@@ -12,7 +12,7 @@ use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
 use crate::options::FastPaths;
-use crate::read::blocking::{LinkScan, Read, StatOf, unread};
+use crate::read::blocking::{LinkScan, Lock, Read, StatOf, unread};
 use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome, Unread};
 use crate::read::proc_dir::ProcDirReader;
@@ -95,7 +95,7 @@ impl LiveSource {
     /// Reads `io`, through the descriptor if one is held open.
     async fn read_io(&mut self, access: Access, handles: &mut ProcessFds) -> Outcome<IoCounters> {
         let Access { key, allowance } = access;
-        if let Some(unread) = self.reads.refusal(key.pid) {
+        if let Some(unread) = self.reads.refusal(key.pid, Lock::Program) {
             return Outcome::Unread(unread);
         }
         let (held, keep) = (handles.take_io(), allowance.covers(process::File::Io));
@@ -206,6 +206,10 @@ impl ProcessSource for LiveSource {
         self.reads.stuck.is_stuck_on(pid)
     }
 
+    fn is_cmdline_blocked(&self, pid: u32) -> bool {
+        self.reads.stuck.is_stuck_on_lock(pid, Lock::AddressSpace)
+    }
+
     fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
         self.reads.stuck.reads()
     }
@@ -217,7 +221,7 @@ impl ProcessSource for LiveSource {
         limit: usize,
         line: &mut Vec<u8>,
     ) -> Outcome<()> {
-        if let Some(unread) = self.reads.refusal(pid) {
+        if let Some(unread) = self.reads.refusal(pid, Lock::AddressSpace) {
             return Outcome::Unread(unread);
         }
         let read = Read::Cmdline { tid, limit, line: std::mem::take(line), outcome: unread() };
@@ -323,7 +327,7 @@ impl SocketSource for LiveSource {
         found: &mut FdSockets,
     ) -> Outcome<Option<u64>> {
         let key = process.key;
-        if let Some(unread) = self.reads.refusal(key.pid) {
+        if let Some(unread) = self.reads.refusal(key.pid, Lock::Program) {
             return Outcome::Unread(unread);
         }
         let opened = match process.live_thread {
@@ -361,7 +365,7 @@ impl SocketSource for LiveSource {
         let (ProcDir::Pid(pid) | ProcDir::Thread(pid, _)) = process else {
             return self.reads.procfs.read_netns(process).map(NetnsId);
         };
-        if let Some(unread) = self.reads.refusal(pid) {
+        if let Some(unread) = self.reads.refusal(pid, Lock::Program) {
             return Outcome::Unread(unread);
         }
         match self.reads.ask(pid, Read::Netns { process, outcome: unread() }).await {

@@ -164,7 +164,7 @@ impl Sampler {
         self.state().driver.first_long_cmdline()
     }
 
-    /// The reads that block, at most one of each process.
+    /// The reads that block, at most two of each process: `cmdline`, and one of the others.
     pub fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
         self.state().source.blocked_reads()
     }

@@ -130,6 +130,11 @@ pub(crate) trait ProcessSource: Sized {
     /// Whether a read of this process blocked that has not returned yet.
     fn is_blocked(&self, pid: u32) -> bool;
 
+    /// Whether that was the read of its command line.
+    fn is_cmdline_blocked(&self, pid: u32) -> bool {
+        self.is_blocked(pid)
+    }
+
     /// The reads that block.
     fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
         std::iter::empty()

@@ -2,6 +2,7 @@
 //! does not respond. Reads of their command lines are stuck too.
 
 use psstat_testproc::{TempDir, oracle};
+use rustix::process::Signal;
 
 use super::common::{Setup, conf, expected_values, testproc, until, word};
 use super::stuck_process::StuckProcess;
@@ -66,7 +67,7 @@ fn process_with_locked_memory_map_delays_nothing_else() {
         assert_eq!(cycle.image("quiet"), expected);
     }
     for collector in [&before, &after] {
-        let logged = format!("reading the command line of process {} blocks", stuck.pid());
+        let logged = format!("reading cmdline of process {} blocks", stuck.pid());
         collector.wait_for_log(1, &logged);
         collector.next_cycle();
         assert_eq!(collector.logged(&logged).len(), 1, "{:#?}", collector.logged("blocks"));
@@ -81,6 +82,59 @@ fn process_with_locked_memory_map_delays_nothing_else() {
         collector.assert_on_time();
         assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
     }
+}
+
+/// A process executes a program, and the close of one of its files waits for a server meanwhile:
+/// `io`, `stat`, `ns/net` and the links of its descriptors block every reader. No collector came
+/// back, whether a rule matched the process or not, and SIGTERM had no effect.
+#[test]
+fn process_stuck_in_exec_delays_nothing_else() {
+    let _alone = super::alone();
+    let quiet_word = word("quiet");
+    let hung_word = format!("86400.{}", digits(&quiet_word));
+    let temp = TempDir::new().unwrap();
+    let (directory, go) = (temp.join("fs"), temp.join("go"));
+    std::fs::create_dir(&directory).unwrap();
+    // Perl opens files so that an exec closes them.
+    let command = format!(
+        "exec perl -e 'open(F, \"<\", shift) or die; open(G, \">\", \"$ARGV[0].awaited\"); \
+         until (-e $ARGV[0]) {{ select(undef, undef, undef, 0.02) }} exec \"sleep\", $ARGV[1]' \
+         $P/file {} {hung_word} >/dev/null 2>&1",
+        go.display()
+    );
+    let Some(mut stuck) = StuckProcess::run(&directory, &command, "hang") else { return };
+    until("it has opened its files", || temp.join("go.awaited").exists());
+    let quiet = testproc(&quiet_word);
+    quiet.quiesce().unwrap();
+    let path = conf(&temp, &format!("hung {hung_word}$\nquiet {quiet_word}\n"));
+    let mut before = Setup::with(&path).spawn();
+    before.cycle("the process that will hang", |cycle| cycle.get("procs image=hung") == 1);
+    before.next_cycle();
+    let expected = expected_values("quiet", &[quiet.pid()]);
+
+    stuck.hold_closes(true);
+    std::fs::write(&go, "").unwrap();
+    let cmdline = || std::fs::read(format!("/proc/{}/cmdline", stuck.pid())).unwrap();
+    until("it hangs", || cmdline().is_empty());
+    let after = Setup::with(&path).spawn();
+    let cycle = before.cycle("blocked", |cycle| cycle.get("collector.blocked") == 1);
+    assert_eq!((cycle.get("procs image=hung"), cycle.image("quiet")), (1, expected.clone()));
+    let logged = format!("of process {} blocks", stuck.pid());
+    before.wait_for_log(1, &logged);
+    assert_eq!(before.next_cycle().image("quiet"), expected);
+    assert_eq!(after.cycles(2)[1].image("quiet"), expected);
+    before.signal(Signal::TERM);
+    assert_eq!(before.end(), Some(0));
+    stuck.hold_closes(false);
+
+    assert_eq!(before.logged(&logged).len(), 1, "{:#?}", before.log());
+    after.cycle("it is matched", |cycle| {
+        cycle.get("procs image=hung") == 1 && cycle.get("collector.blocked") == 0
+    });
+    let cycle = after.next_cycle();
+    assert_eq!(cycle.image("hung"), expected_values("hung", &[stuck.pid()]));
+    assert_eq!((cycle.image("quiet"), cycle.get("collector.panics")), (expected, 0));
+    assert_eq!(after.log().len(), 1, "{:#?}", after.log());
 }
 
 /// Reading the link of a descriptor needs no request to the file system, which may not respond.

@@ -162,7 +162,7 @@ fn huge_command_line_is_truncated() {
         let kib: u64 = peak.trim_end_matches(" kB").parse().unwrap();
         assert!(kib < 96 << 10, "{kib} KiB at most");
         // On a busy machine such a long read may count as blocked.
-        let blocks = collector.logged("reading the command line of process").len();
+        let blocks = collector.logged("reading cmdline of process").len();
         assert!(blocks <= 1 && collector.log().len() == 1, "{:#?}", collector.log());
     }
 }

@@ -51,6 +51,11 @@ impl StuckProcess {
         self.process.id()
     }
 
+    /// The server lets each close wait from now on, or no longer.
+    pub(crate) fn hold_closes(&mut self, hold: bool) {
+        self.server.set_mode(if hold { Mode::HoldFlush } else { Mode::Answer });
+    }
+
     /// The server stops responding.
     pub(crate) fn stop_server(&mut self) {
         self.server.set_mode(Mode::Discard);

@@ -39,6 +39,15 @@ pub(crate) enum Read {
     Netns { process: ProcDir, outcome: Outcome<u32> },
 }
 
+/// What a read waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// The address space of the process, while it is changed: `cmdline`.
+    AddressSpace,
+    /// The program of the process, while it executes another one: all others.
+    Program,
+}
+
 /// The outcome of a read that was not performed.
 pub(crate) const fn unread<T>() -> Outcome<T> {
     Outcome::Unread(Unread::Deferred)
@@ -90,6 +99,16 @@ impl Read {
             Read::Cmdline { .. } => "cmdline",
             Read::Links(_) => "fd",
             Read::Netns { .. } => "ns/net",
+        }
+    }
+
+    /// What it may wait for.
+    pub(crate) fn lock(&self) -> Lock {
+        match self {
+            Read::Cmdline { .. } => Lock::AddressSpace,
+            Read::Stat { .. } | Read::Io { .. } | Read::Links(_) | Read::Netns { .. } => {
+                Lock::Program
+            }
         }
     }
 

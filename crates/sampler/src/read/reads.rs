@@ -8,12 +8,13 @@ use psstat_proc_parse::{Stat, StatCore, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 
-use super::blocking::{MAX_STAT, Read, StatBuffer, StatOf, unread};
+use super::blocking::{Lock, MAX_STAT, Read, StatBuffer, StatOf, unread};
 use super::outcome::{Outcome, Unread};
 use super::process::{self, identify, parsed};
 use super::procfs::{ProcDir, Procfs, READ, pread_start};
 use super::stuck_readers::{Limits, StuckReaders};
 use crate::executor::{Answer, ask};
+use crate::health::BlockedRead;
 use crate::ids::ProcessKey;
 
 /// Reads the files of processes.
@@ -29,9 +30,9 @@ impl Reads {
         Reads { procfs, stuck: StuckReaders::new(limits), stat_buffer: None }
     }
 
-    /// Why a read of this process that can block is not attempted.
-    pub(crate) fn refusal(&self, pid: u32) -> Option<Unread> {
-        if self.stuck.is_stuck_on(pid) {
+    /// Why a read of this process that can block on this lock is not attempted.
+    pub(crate) fn refusal(&self, pid: u32, lock: Lock) -> Option<Unread> {
+        if self.stuck.is_stuck_on_lock(pid, lock) {
             return Some(Unread::Blocked);
         }
         let may_be_limited = self.stuck.any_user_at_limit();
@@ -41,12 +42,12 @@ impl Reads {
 
     /// Performs a read that can block. `None`: it blocks, and does not come back.
     pub(crate) async fn ask(&mut self, pid: u32, read: Read) -> Option<Read> {
-        let file = read.file();
+        let (blocked, lock) = (BlockedRead { pid, file: read.file() }, read.lock());
         match ask(read).await {
             Answer::Read(read) => Some(read),
             Answer::Blocked(thread) => {
                 let user = self.real_uid(pid);
-                self.stuck.add(pid, file, user, thread);
+                self.stuck.add(blocked, lock, user, thread);
                 None
             }
         }
@@ -59,7 +60,7 @@ impl Reads {
         of: StatOf,
         parse: impl FnOnce(&[u8]) -> Outcome<T>,
     ) -> Outcome<T> {
-        if let Some(unread) = self.refusal(pid) {
+        if let Some(unread) = self.refusal(pid, Lock::Program) {
             return Outcome::Unread(unread);
         }
         let buffer = self.stat_buffer.take().unwrap_or_else(|| Box::new([0; MAX_STAT]));

@@ -2,6 +2,7 @@
 
 use std::thread::JoinHandle;
 
+use super::blocking::Lock;
 use crate::health::BlockedRead;
 
 /// How many threads may be stuck.
@@ -30,6 +31,7 @@ pub(crate) struct StuckReaders {
 #[derive(Debug)]
 struct StuckReader {
     read: BlockedRead,
+    lock: Lock,
     /// The user of the process; `None` if that could not be read.
     user: Option<u32>,
     thread: JoinHandle<()>,
@@ -42,13 +44,12 @@ impl StuckReaders {
 
     pub(crate) fn add(
         &mut self,
-        pid: u32,
-        file: &'static str,
+        read: BlockedRead,
+        lock: Lock,
         user: Option<u32>,
         thread: JoinHandle<()>,
     ) {
-        let read = BlockedRead { pid, file };
-        self.readers.push(StuckReader { read, user, thread });
+        self.readers.push(StuckReader { read, lock, user, thread });
     }
 
     /// Removes the threads that have finished.
@@ -59,6 +60,11 @@ impl StuckReaders {
     /// Whether a thread was stuck on this process at the last [`review`](Self::review).
     pub(crate) fn is_stuck_on(&self, pid: u32) -> bool {
         self.readers.iter().any(|reader| reader.read.pid == pid)
+    }
+
+    /// Whether it was stuck on this lock of the process.
+    pub(crate) fn is_stuck_on_lock(&self, pid: u32, lock: Lock) -> bool {
+        self.readers.iter().any(|reader| reader.read.pid == pid && reader.lock == lock)
     }
 
     /// The reads in which threads are stuck.
