@@ -1,11 +1,11 @@
-//! Runs the driver so that a read which never returns holds up nothing.
+//! Runs the driver so that a read which never returns delays nothing else.
 //!
-//! The steps of the driver are futures. One thread, the reader, polls them; when a future asks for
+//! The steps of the driver are futures. One thread, the reader, polls them; when a future requests
 //! a [`Read`] that can block, the reader performs it while it owns nothing but that request, and
 //! polls the future again with the result. The caller's thread waits meanwhile and watches: if a
-//! read takes too long, it leaves the reader behind with the request, starts another reader, and
-//! the future goes on without the value. A reader that was left behind drops what it holds and
-//! ends when its read returns. So there is no hand-over per read, and no allocation.
+//! read takes too long, it abandons the reader with the request, starts another reader, and the
+//! future continues without the value. An abandoned reader drops its request and ends when its
+//! read returns. So there is no hand-over per read, and no allocation.
 //!
 //! All readers share the descriptors that are held open.
 
@@ -36,7 +36,7 @@ const STACK_SIZE: usize = 256 * 1024;
 
 type Payload = Box<dyn Any + Send>;
 
-/// What a future asks for.
+/// A request of a future.
 enum Question {
     Read(Read),
     Classify(CmdlineBatch),
@@ -76,7 +76,7 @@ async fn exchange(question: Question) -> Option<Reply> {
 }
 
 /// Performs a read.
-pub(crate) async fn ask(read: Read) -> Answer {
+pub(crate) async fn request(read: Read) -> Answer {
     match exchange(Question::Read(read)).await {
         Some(Reply::Read(read)) => Answer::Read(read),
         Some(Reply::Blocked(thread)) => Answer::Blocked(thread),
@@ -95,7 +95,7 @@ pub(crate) async fn classify(batch: CmdlineBatch) -> CmdlineBatch {
     }
 }
 
-/// The future of a step has ended, or asks.
+/// The future of a step has ended, or has a request.
 enum Polled<C, T> {
     Read(Read),
     Classify(CmdlineBatch),
@@ -222,7 +222,7 @@ impl<C: Core> State<C> {
             Poll::Pending => match QUESTION.take() {
                 Some(Question::Read(read)) => Polled::Read(read),
                 Some(Question::Classify(batch)) => Polled::Classify(batch),
-                None => unreachable!("a future that waits has asked"),
+                None => unreachable!("a future that waits has a request"),
             },
         }
     }
@@ -274,7 +274,7 @@ struct Watch {
     read: u64,
     since: Instant,
     extensions: usize,
-    /// How many reads were left behind.
+    /// How many reads were abandoned.
     stuck: u32,
 }
 
@@ -315,7 +315,7 @@ impl Watch {
 }
 
 impl<C: Core> Executor<C> {
-    /// Starts the reader. A read that takes longer than `timeout` is left behind, and at most
+    /// Starts the reader. A read that takes longer than `timeout` is abandoned, and at most
     /// `max_stuck` at a time.
     ///
     /// # Errors
@@ -488,7 +488,7 @@ pub(crate) fn run_here<T>(
                     batch.classify(classify);
                     Some(Reply::Classified(Ok(batch)))
                 }
-                None => panic!("a future that waits has asked"),
+                None => panic!("a future that waits has a request"),
             }),
         }
     }
@@ -526,7 +526,7 @@ mod tests {
                     Read::Cmdline { tid, limit: usize::MAX, line: Vec::new(), outcome: unread() };
                 let outcome = match self.0.refusal(tid, Lock::AddressSpace) {
                     Some(unread) => Outcome::Unread(unread),
-                    None => match self.0.ask(tid, read).await {
+                    None => match self.0.request(tid, read).await {
                         Some(Read::Cmdline { line, outcome, .. }) => outcome.map(|()| line.len()),
                         _ => BLOCKED,
                     },

@@ -27,8 +27,8 @@
 //! namespaces that the processes live in.
 //!
 //! The sampler sends no signal, stops no process with ptrace, and never reads `maps`, `smaps`,
-//! `numa_maps`, `environ` or `exe`. One thread reads. The caller's thread waits for it, and leaves it
-//! behind if a read blocks; then another one reads on.
+//! `numa_maps`, `environ` or `exe`. One thread reads. The caller's thread waits for it, and abandons
+//! it if a read blocks; then another one continues.
 //!
 //! # Parts
 //! The `driver` calls four parts: the process table (`state`), the `classifier`, `accounting`

@@ -100,7 +100,7 @@ impl LiveSource {
         }
         let (held, keep) = (handles.take_io(), allowance.covers(process::File::Io));
         let read = Read::Io { held, key, keep, outcome: unread() };
-        match self.reads.ask(key.pid, read).await {
+        match self.reads.request(key.pid, read).await {
             Some(Read::Io { held, outcome, .. }) => {
                 handles.return_io(held);
                 outcome.map(IoCounters::from)
@@ -225,7 +225,7 @@ impl ProcessSource for LiveSource {
             return Outcome::Unread(unread);
         }
         let read = Read::Cmdline { tid, limit, line: std::mem::take(line), outcome: unread() };
-        match self.reads.ask(pid, read).await {
+        match self.reads.request(pid, read).await {
             Some(Read::Cmdline { line: filled, outcome, .. }) => {
                 *line = filled;
                 outcome
@@ -346,7 +346,8 @@ impl SocketSource for LiveSource {
             scan.from = position;
             scan.limit = end.saturating_sub(scan.found.fds).min(LINKS_PER_READ);
             scan.outcome = unread();
-            let Some(Read::Links(back)) = self.reads.ask(key.pid, Read::Links(scan)).await else {
+            let Some(Read::Links(back)) = self.reads.request(key.pid, Read::Links(scan)).await
+            else {
                 return Outcome::Unread(Unread::Blocked);
             };
             scan = back;
@@ -368,7 +369,7 @@ impl SocketSource for LiveSource {
         if let Some(unread) = self.reads.refusal(pid, Lock::Program) {
             return Outcome::Unread(unread);
         }
-        match self.reads.ask(pid, Read::Netns { process, outcome: unread() }).await {
+        match self.reads.request(pid, Read::Netns { process, outcome: unread() }).await {
             Some(Read::Netns { outcome, .. }) => outcome.map(NetnsId),
             _ => Outcome::Unread(Unread::Blocked),
         }

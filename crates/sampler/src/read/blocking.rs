@@ -2,7 +2,7 @@
 //!
 //! The kernel takes a lock of the process for these files, and another thread can hold it
 //! indefinitely: an exec that waits for a file server, for example. So the thread that performs
-//! such a read owns nothing but the request, and can be left behind with it (see the module
+//! such a read owns nothing but the request, and can be abandoned with it (see the module
 //! `executor`). The descriptors and buffers of a request move into it, and come back with the
 //! answer.
 
@@ -39,7 +39,7 @@ pub(crate) enum Read {
     Netns { process: ProcDir, outcome: Outcome<u32> },
 }
 
-/// What a read waits for.
+/// The lock that a read waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {
     /// The address space of the process, while it is changed: `cmdline`.
@@ -102,7 +102,7 @@ impl Read {
         }
     }
 
-    /// What it may wait for.
+    /// The lock that it may wait for.
     pub(crate) fn lock(&self) -> Lock {
         match self {
             Read::Cmdline { .. } => Lock::AddressSpace,

@@ -1,4 +1,4 @@
-//! The reads of the sampler: those that cannot block at once, the others by way of the
+//! The reads of the sampler: those that cannot block at once, the others through the
 //! [executor](crate::executor).
 
 use std::ffi::CStr;
@@ -13,7 +13,7 @@ use super::outcome::{Outcome, Unread};
 use super::process::{self, identify, parsed};
 use super::procfs::{ProcDir, Procfs, READ, pread_start};
 use super::stuck_readers::{Limits, StuckReaders};
-use crate::executor::{Answer, ask};
+use crate::executor::{Answer, request};
 use crate::health::BlockedRead;
 use crate::ids::ProcessKey;
 
@@ -41,9 +41,9 @@ impl Reads {
     }
 
     /// Performs a read that can block. `None`: it blocks, and does not come back.
-    pub(crate) async fn ask(&mut self, pid: u32, read: Read) -> Option<Read> {
+    pub(crate) async fn request(&mut self, pid: u32, read: Read) -> Option<Read> {
         let (blocked, lock) = (BlockedRead { pid, file: read.file() }, read.lock());
-        match ask(read).await {
+        match request(read).await {
             Answer::Read(read) => Some(read),
             Answer::Blocked(thread) => {
                 let user = self.real_uid(pid);
@@ -65,7 +65,7 @@ impl Reads {
         }
         let buffer = self.stat_buffer.take().unwrap_or_else(|| Box::new([0; MAX_STAT]));
         let read = Read::Stat { of, buffer, outcome: unread() };
-        let Some(Read::Stat { buffer, outcome, .. }) = self.ask(pid, read).await else {
+        let Some(Read::Stat { buffer, outcome, .. }) = self.request(pid, read).await else {
             return Outcome::Unread(Unread::Blocked);
         };
         let parsed = outcome.and_then(|length| parse(buffer.get(..length).unwrap_or_default()));
