@@ -167,10 +167,17 @@ impl Scrubber<'_> {
                 }
             };
             parts.iter().for_each(|part| set(&mut keep, part, true));
-            for part in parts.iter().take(MAX_TRIALS) {
-                set(&mut keep, part, false);
+            // Half of the parts, a quarter, …, as long as the rule matches without them.
+            let mut groups = vec![&*parts];
+            for _ in 0..MAX_TRIALS {
+                let Some(group) = groups.pop() else { break };
+                group.iter().for_each(|part| set(&mut keep, part, false));
                 if find(&joined(&with_mask(&scrubbed, &keep))).is_none() {
-                    set(&mut keep, part, true);
+                    group.iter().for_each(|part| set(&mut keep, part, true));
+                    if group.len() > 1 {
+                        let (one, other) = group.split_at(group.len() / 2);
+                        groups.extend([one, other]);
+                    }
                 }
             }
             redacted = with_mask(&scrubbed, &keep);
@@ -183,6 +190,7 @@ impl Scrubber<'_> {
     pub(crate) fn link(&self, target: &[u8]) -> Vec<u8> {
         match FdTarget::parse(target) {
             FdTarget::File { .. } | FdTarget::Memfd(_) => self.path(target),
+            _ if target.starts_with(b"/") => self.path(target),
             _ => target.to_vec(),
         }
     }
@@ -216,9 +224,9 @@ fn joined(raw: &[u8]) -> Vec<u8> {
     text.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect()
 }
 
-/// Maximum number of parts of a command line of which is tried whether a rule needs
-/// them; further ones are kept.
-const MAX_TRIALS: usize = 100;
+/// Maximum number of trials to find the parts of a command line that a rule needs;
+/// parts that are not tried are kept.
+const MAX_TRIALS: usize = 500;
 
 /// The runs of bytes in a span that are not kept.
 fn redacted_parts(keep: &[bool], span: Range<usize>) -> Vec<Range<usize>> {
@@ -430,32 +438,34 @@ fn pem_blocks(argument: &[u8]) -> Vec<u8> {
 /// Redacts the password in a statement of SQL: `IDENTIFIED BY 'x'`,
 /// `PASSWORD 'x'`, `PASSWORD('x')`.
 fn sql_passwords(argument: &[u8]) -> Vec<u8> {
+    const STARTS: [&[u8]; 4] = [b"identified by", b"password", b" as ", b" by "];
+    let lower = argument.to_ascii_lowercase();
+    let is_gap = |byte: &u8| b" \t=(\\".contains(byte);
+    let is_identified = lower.windows(10).any(|part| part == b"identified");
     let mut out = Vec::new();
-    let mut rest = argument;
-    loop {
-        let text = rest.to_ascii_lowercase();
-        let starts = [&b"identified by"[..], b"identified with", b"password", b" as '", b" by '"];
-        let next = starts.iter().filter_map(|start| {
-            let at = text.windows(start.len()).position(|part| part == *start)?;
-            Some(if start.ends_with(b"'") { at + start.len() - 1 } else { at + start.len() })
-        });
-        let Some(at) = next.min() else { break };
-        let after = rest.get(at..).unwrap_or_default();
-        let is_gap = |byte: &u8| b" \t=(\\".contains(byte);
-        let gap = after.iter().take_while(|byte| is_gap(byte)).count();
-        let (kept, value) = rest.split_at(at + gap);
-        out.extend_from_slice(kept);
-        rest = value;
-        // `IDENTIFIED WITH plugin BY 'x'` has another start.
-        let is_password = text.get(..at).is_some_and(|before| before.ends_with(b"password"));
-        let is_quoted = matches!(value.first(), Some(b'\'' | b'"')) && (gap > 0 || !is_password);
-        let is_bare = text.get(..at).is_some_and(|before| before.ends_with(b"identified by"));
-        if is_quoted || (is_bare && gap > 0) {
+    let (mut at, mut copied) = (0, 0);
+    while let Some(text) = lower.get(at..).filter(|text| !text.is_empty()) {
+        at += 1;
+        let Some(start) = STARTS.iter().find(|start| text.starts_with(start)) else { continue };
+        let after = at - 1 + start.len();
+        let gap = argument.get(after..).unwrap_or_default();
+        let gap = gap.iter().take_while(|byte| is_gap(byte)).count();
+        let value = argument.get(after + gap..).unwrap_or_default();
+        let is_quoted = matches!(value.first(), Some(b'\'' | b'"'));
+        // `"password": "x"` of JSON is a named value.
+        let is_secret = match *start {
+            b"password" => is_quoted && gap > 0,
+            b"identified by" => gap > 0 && !value.is_empty(),
+            _ => is_quoted && is_identified,
+        };
+        if is_secret {
+            out.extend_from_slice(argument.get(copied..after + gap).unwrap_or_default());
             out.extend_from_slice(REDACTED.as_bytes());
-            rest = value.get(value_end(value)..).unwrap_or_default();
+            copied = after + gap + value_end(value);
+            at = copied;
         }
     }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(argument.get(copied..).unwrap_or_default());
     out
 }
 
@@ -676,6 +686,17 @@ mod tests {
         assert!(!redacted(&given).contains("hunter2"));
     }
 
+    /// Work that grows with the square of the length would take hours.
+    #[test]
+    fn long_arguments_take_linear_time() {
+        for part in
+            ["password ", "identified by ", " as 'x", "a://b ", "u:p@", "bearer ", "a=", "'\\"]
+        {
+            let raw = format!("app\0{}hunter2", part.repeat(20_000));
+            assert!(!Scrubber::default().command_line(raw.as_bytes()).is_empty());
+        }
+    }
+
     #[test]
     fn file_and_socket_names_are_redacted() {
         let link = |text: &str| String::from_utf8(KEEP.link(text.as_bytes())).unwrap();
@@ -801,7 +822,7 @@ mod tests {
     #[test]
     fn text_that_rules_match_is_kept() {
         let mut rules = Rules::default();
-        for pattern in ["strange-name$", "^java .*-Dapp=orders", "other", "(?i)Ghp_fake"] {
+        for pattern in ["strange-name$", "^java .*-Dapp=orders$", "other", "(?i)Ghp_fake"] {
             rules.push("x".parse().unwrap(), pattern).unwrap();
         }
         let rules = [&rules];
@@ -809,7 +830,11 @@ mod tests {
         let token = ["gh", "p_FAKE0fake1FAKE2fake"].concat();
         for (given, want) in [
             ("app|unknown|strange-name", "app|REDACTED|strange-name"),
-            ("java|hunter2x|-Dapp=orders|-Dx=y9y9", "java|REDACTED|-Dapp=orders|-Dx=REDACTED"),
+            ("java|hunter2x|-Dx=y9y9|-Dapp=orders", "java|REDACTED|-Dx=REDACTED|-Dapp=orders"),
+            (
+                &*format!("java|{}-Dapp=orders", "hunter2x|".repeat(999)),
+                &*format!("java|{}-Dapp=orders", "REDACTED|".repeat(999)),
+            ),
             // A secret is not kept even if a rule matches it.
             (&*format!("app|{token}"), "app|REDACTED"),
         ] {
