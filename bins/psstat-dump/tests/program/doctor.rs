@@ -349,7 +349,7 @@ fn procfs_of_a_pid_namespace_without_this_program() {
     // The first process of the namespace writes its pid in this one.
     let script = "mkfifo pid; \
         unshare --pid --fork --kill-child \
-            sh -c 'readlink /proc/self >pid; exec sleep 1000' >&- 2>&- & \
+            sh -c 'read -r pid rest </proc/self/stat; echo $pid >pid; exec sleep 1000' >&- 2>&- & \
         trap 'kill -9 $!' EXIT; \
         read -r child <pid; \
         mount -t proc -o pidns=/proc/$child/ns/pid proc proc || exit; \
