@@ -28,9 +28,48 @@ pub(crate) fn collector_of(commit: &str) -> Result<(PathBuf, String)> {
     Ok((build(&tree, &baseline.join(format!("{hash}-target")))?, hash))
 }
 
-fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
+/// Builds programs of the working tree without optimization, for another target or this one; returns
+/// their directory. `environment` selects the linker.
+pub(crate) fn programs(
+    names: &[&str],
+    triple: Option<&str>,
+    environment: &[(String, String)],
+) -> Result<PathBuf> {
+    let target = target()?;
+    let mut cargo = cargo(root(), &target);
+    for name in names {
+        cargo.args(["--bin", name]);
+    }
+    cargo.envs(environment.iter().map(|(name, value)| (name, value)));
+    // As in `.ci/run`: smaller, and shared with its builds.
+    cargo.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
+    let mut directory = target;
+    if let Some(triple) = triple {
+        cargo.args(["--target", triple]);
+        directory.push(triple);
+    }
+    if !cargo.status()?.success() {
+        return Err(format!("the build for {} failed", triple.unwrap_or("this machine")).into());
+    }
+    Ok(directory.join("debug"))
+}
+
+/// The abbreviated hash of the working tree's commit, with `+` if files differ from it.
+pub(crate) fn commit() -> Result<String> {
+    git(&["describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"])
+}
+
+/// The directory for the downloads of an experiment.
+pub(crate) fn downloads(name: &str) -> Result<PathBuf> {
+    let directory = target()?.join(name);
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+/// `cargo build` in a tree.
+fn cargo(tree: &Path, target: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--release", "--locked", "--package", COLLECTOR]);
+    cargo.args(["build", "--quiet", "--locked"]);
     cargo.arg("--target-dir").arg(target).current_dir(tree);
     // Variables that `cargo run` set for this package must not reach the build.
     for (name, _) in std::env::vars_os() {
@@ -39,6 +78,12 @@ fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
             cargo.env_remove(name);
         }
     }
+    cargo
+}
+
+fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
+    let mut cargo = cargo(tree, target);
+    cargo.args(["--release", "--package", COLLECTOR]);
     if !cargo.status()?.success() {
         return Err(format!("the release build of {COLLECTOR} in {} failed", tree.display()).into());
     }

@@ -14,6 +14,7 @@ mod collector;
 mod compare;
 mod fork_storm;
 mod host_info;
+mod machines;
 mod observer;
 mod overhead;
 mod peers;
@@ -46,6 +47,7 @@ enum Experiment {
     Scale(scale::Options),
     Overhead(overhead::Options),
     Accuracy(accuracy::Options),
+    Machines(machines::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Experiment::Scale(options) => scale::run(&options),
         Experiment::Overhead(options) => overhead::run(&options),
         Experiment::Accuracy(options) => accuracy::run(&options),
+        Experiment::Machines(options) => machines::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
