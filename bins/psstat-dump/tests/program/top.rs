@@ -155,7 +155,7 @@ fn terminal_without_a_size() {
 /// The view used to allocate memory for all cells that a terminal reports: 2.3 GB for these.
 #[test]
 fn memory_is_bounded_on_a_huge_terminal() {
-    const MAX_KB: u64 = 100_000;
+    const MAX_KB: u64 = 150_000;
     let args = ["top", "--no-conf", "--interval", "0.2"];
     let peak_kb = |top: &Terminal| {
         let peak = oracle::status_field(top.child.id(), "VmHWM").unwrap();
