@@ -89,6 +89,6 @@ mod tests {
         let init = &text[entry("init")..];
         assert_eq!(&init[14..22], "000081ed");
         assert_eq!(&init[54..62], "00000005");
-        assert_eq!(&init[110..125], "init\0\x00\x0012345\0\0\0");
+        assert_eq!(&init[110..124], "init\0\x0012345\0\0\0");
     }
 }
