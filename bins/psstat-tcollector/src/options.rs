@@ -47,7 +47,8 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u64).range(1..=500))]
     pub interval: u64,
 
-    /// Print one cycle and exit
+    /// Print one cycle and exit. Its I/O counters are the totals of the running processes since
+    /// their start, not since the collector's: do not compute rates from them
     #[arg(long, env = "PSSTAT_ONCE", value_parser = BoolishValueParser::new())]
     pub once: bool,
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use psstat_emit::{ImageName, Timestamp};
-use psstat_sampler::{FastPaths, ImageId, Options, Sampler};
+use psstat_sampler::{FastPaths, ImageId, IoStart, Options, Sampler};
 use psstat_support::{failpoint, procfs};
 use rustix::io::Errno;
 
@@ -54,6 +54,12 @@ pub fn run(settings: Settings) -> u8 {
         proc_root: settings.proc.clone(),
         max_open_fds: settings.descriptors,
         fast_paths: FastPaths::ALL,
+        // One cycle has nothing to compare with.
+        io_start: if settings.once || failpoint::io_starts_with_processes() {
+            IoStart::ProcessStart
+        } else {
+            IoStart::FirstCycle
+        },
         ..Options::default()
     };
     let mut sampler = match Sampler::new(options.clone()) {

@@ -9,6 +9,11 @@
 //! - psstat-dump: `draw` when the live view draws its second screen, `measure` in its measuring
 //!   thread.
 
+//!
+//! `PSSTAT_TEST_IO_START=process`, also in such builds only, lets the I/O counters of
+//! psstat-tcollector begin with the processes, as with `--once`: most tests compare them with the
+//! kernel's.
+
 use std::fmt::Display;
 
 /// Panics if `PSSTAT_FAULT` names this failpoint.
@@ -22,4 +27,10 @@ pub fn hit(name: impl Display) {
         let name = name.to_string();
         assert!(selected.split(',').all(|one| one != name), "injected fault: {name}");
     }
+}
+
+/// Whether `PSSTAT_TEST_IO_START=process` is set, in builds with debug assertions.
+pub fn io_starts_with_processes() -> bool {
+    cfg!(debug_assertions)
+        && std::env::var_os("PSSTAT_TEST_IO_START").is_some_and(|start| start == "process")
 }

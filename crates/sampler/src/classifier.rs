@@ -173,6 +173,11 @@ impl Classifier {
         first.is_some_and(|&first| first > entry.last_classified)
     }
 
+    /// Whether an image appeared after this cycle.
+    pub(crate) fn is_later(&self, image: ImageId, cycle: u32) -> bool {
+        self.image_first_cycle.get(image.index()).is_some_and(|&first| first > cycle)
+    }
+
     /// Selects the processes whose command lines are due in this step.
     pub(crate) fn select<S: ProcessSource>(
         &mut self,

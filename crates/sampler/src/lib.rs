@@ -60,7 +60,7 @@ pub use classifier::{Candidate, Classify};
 pub use health::{BlockedRead, Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;
-pub use options::{FDS_PER_PROCESS, FastPaths, MAX_WINDOW, Options, RESERVED_FDS};
+pub use options::{FDS_PER_PROCESS, FastPaths, IoStart, MAX_WINDOW, Options, RESERVED_FDS};
 pub use read::thread::{spawn_with_private_fd_table, unblock_signals};
 pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};

@@ -11,6 +11,20 @@ pub const RESERVED_FDS: usize = 64;
 /// Maximum of [`Options::window`]: a day.
 pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Where the I/O counters of images begin. Those of a process are always the kernel's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IoStart {
+    /// At the first cycle of the sampler, or, for an image that appears later
+    /// ([`reclassify_all`](crate::Sampler::reclassify_all)), at that moment: the image has 0
+    /// then, and nothing that a process did before counts, nor do the kernel's additions of
+    /// it to the counters of other processes. A process that starts later counts in full.
+    #[default]
+    FirstCycle,
+    /// At the start of each process: an image has the totals of its processes, with all that
+    /// they did before the sampler began.
+    ProcessStart,
+}
+
 /// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a
 /// live machine.
 #[derive(Clone, Debug)]
@@ -28,6 +42,8 @@ pub struct Options {
     pub max_open_fds: Option<usize>,
     /// The fast paths to use if the kernel supports them; default all.
     pub fast_paths: FastPaths,
+    /// Where the I/O counters of images begin; default [`IoStart::FirstCycle`].
+    pub io_start: IoStart,
     /// Maximum time of one read of a process before it counts as blocked; default
     /// 100 ms. While the reader does not block but waits for a CPU, up to ten times
     /// that is added. After some reads of a step that block, the time is shorter for
@@ -43,6 +59,7 @@ impl Default for Options {
             window: Duration::from_secs(1),
             max_open_fds: None,
             fast_paths: FastPaths::ALL,
+            io_start: IoStart::default(),
             read_timeout: Duration::from_millis(100),
         }
     }

@@ -25,7 +25,8 @@ macro_rules! usage {
             pub processes: u64,
             /// Bytes and calls from `/proc/PID/io` (Linux 2.6.20). For a process: since its
             /// start, with those of the children that it has waited for. For an image: since
-            /// the start of its processes, with those of exited processes; it never falls.
+            /// [`Options::io_start`](crate::Options::io_start), with those of exited processes;
+            /// it never falls.
             /// `None` also where the kernel does not count them
             /// (`CONFIG_TASK_IO_ACCOUNTING`).
             pub io: Option<IoCounters>,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_sampler::{Error, Health, ImageId, IoCounters, Options, Sampler, Usage};
+use psstat_sampler::{Error, Health, ImageId, IoCounters, IoStart, Options, Sampler, Usage};
 use psstat_support::procfs;
 
 use crate::selector::{Selector, TOTAL, self_pid};
@@ -67,7 +67,10 @@ impl Measurer {
     /// # Errors
     /// When the procfs cannot be opened.
     pub fn new(proc: &Path, window: Duration, selector: Selector) -> Result<Measurer, Error> {
-        let options = Options { proc_root: proc.to_owned(), window, ..Options::default() };
+        // One window: counters that begin with it would show nothing.
+        let io_start = IoStart::ProcessStart;
+        let options =
+            Options { proc_root: proc.to_owned(), window, io_start, ..Options::default() };
         let mut sampler = Sampler::new(options)?;
         // Images that the sampler knows from the start begin at 0, even if
         // their first process joins by exec.

@@ -25,7 +25,8 @@ fn assert_accepted_with(extra: &[(&str, &str)]) {
     let Some(victoria) = Victoria::start() else { return };
     let population = Population::new();
     let mut command = std::process::Command::new(PROGRAM);
-    command.env_clear().args(["--format", "json", "--interval", "1", "--cycles", "2"]);
+    command.env_clear().env("PSSTAT_TEST_IO_START", "process");
+    command.args(["--format", "json", "--interval", "1", "--cycles", "2"]);
     if extra.len() > 1 {
         for (key, value) in extra {
             command.arg("--tag").arg(format!("{key}={value}"));

@@ -27,6 +27,8 @@ fn influx_and_victoria_store_the_values() {
         environment: vec![
             ("PSSTAT_CONF", population.conf.display().to_string()),
             ("PSSTAT_INTERVAL", "1".to_owned()),
+            // The population knows what it did before.
+            ("PSSTAT_TEST_IO_START", "process".to_owned()),
         ],
         clock: Clock::TRUE,
         tags: TAGS,

@@ -125,6 +125,45 @@ fn empty_image_has_every_metric_from_the_first_cycle() {
     idle(&cycles[0], "none");
 }
 
+/// I/O from before the start of the collector counts in no image, nor when its parent
+/// inherits it; only `--once` prints it.
+#[test]
+fn counters_begin_with_the_collector() {
+    let word = word("begins");
+    let mut parent = testproc(&word);
+    let mut child = parent.fork_child(&Config::new("of no image")).unwrap();
+    parent.write_bytes(1_000_000, 10).unwrap();
+    child.write_bytes(3_000_000, 30).unwrap();
+    parent.quiesce().unwrap();
+    child.quiesce().unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("begins {word}\n"));
+    let setup = || Setup::with(&path).io_since_start();
+    let once = setup().arg("--once").spawn().finish().remove(0);
+    assert_eq!(printed_io(&once, "begins"), parent.expected_io().unwrap());
+
+    let collector = setup().spawn();
+    collector.wait_loaded(1);
+    let cycle = collector.next_cycle();
+    assert_eq!(cycle.get("procs image=begins"), 1);
+    assert_eq!(printed_io(&cycle, "begins"), Io::default());
+    let before = parent.expected_io().unwrap().wchar;
+    parent.write_bytes(777, 1).unwrap();
+    let done = parent.expected_io().unwrap().wchar - before;
+    assert_eq!(printed_io(&collector.next_cycle(), "begins").wchar, done);
+
+    child.exit(0).unwrap();
+    parent.wait(child).unwrap();
+    let inherited = printed_io(&collector.next_cycle(), "begins").wchar;
+    assert!((done..done + 10_000).contains(&inherited), "{inherited}");
+
+    // A restart is a reset to 0.
+    drop(collector);
+    let collector = setup().spawn();
+    collector.wait_loaded(1);
+    assert_eq!(printed_io(&collector.next_cycle(), "begins"), Io::default());
+}
+
 /// Between cycles: I/O, a child that is reaped, a process that exits, and one that starts.
 #[test]
 fn counters_keep_exited_processes() {

@@ -263,6 +263,36 @@ fn restored_image_continues_its_counters() {
     assert!((200_000..210_000).contains(&grown), "grown by {grown}");
 }
 
+/// Its processes were running before, in another image or none.
+#[test]
+fn added_image_begins_at_zero() {
+    let (old, new) = (word("old"), word("new"));
+    let mut both = testproc(&format!("{old} {new}"));
+    let mut unmatched = testproc(&new);
+    both.write_bytes(1_000_000, 10).unwrap();
+    unmatched.write_bytes(2_000_000, 10).unwrap();
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("old {old}\n"));
+    let collector = Setup::with(&path).io_since_start().spawn();
+    collector.wait_loaded(1);
+    collector.next_cycle();
+    both.write_bytes(400_000, 10).unwrap();
+    let before = collector.next_cycle();
+    assert!(before.get("io image=old type=wchar") >= 400_000);
+
+    write_conf(&path, &format!("old {old}\nnew {new}\n"));
+    collector.wait_loaded(2);
+    let cycle = collector.next_cycle();
+    assert_eq!(cycle.get("procs image=new"), 2);
+    assert_eq!(cycle.get("io image=new type=wchar"), 0);
+    assert_eq!(cycle.get("io image=old type=wchar"), before.get("io image=old type=wchar"));
+    for testproc in [&mut both, &mut unmatched] {
+        testproc.write_bytes(1_000, 1).unwrap();
+    }
+    let grown = collector.next_cycle().get("io image=new type=wchar");
+    assert!((2_000..4_000).contains(&grown), "{grown}");
+}
+
 /// A shell in a user namespace, which has its own limit of inotify watches.
 fn in_user_namespace(script: &str) -> Command {
     let mut command = Command::new("unshare");

@@ -48,15 +48,31 @@ enum Pass {
     All,
 }
 
+/// How much of its io from before it joins an image counts there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    /// It belonged to the image from its start, or from before the first cycle: all, except an
+    /// excluded past.
+    All,
+    /// It belonged to another image: all since its last reading.
+    SinceLastReading,
+    /// Nothing until the end of this cycle.
+    None,
+}
+
 impl IoAccounting {
-    /// Opens the account of a process that is tracked from now on.
-    pub(crate) fn track(&mut self, slot: Slot) {
+    /// Opens the account of a process that is tracked from now on. `has_past`: its io until its
+    /// first reading counts in no image.
+    pub(crate) fn track(&mut self, slot: Slot, has_past: bool) {
         let at = slot as usize;
         if self.files.len() <= at {
             self.files.resize(at + 1, FileState::Never);
         }
         self.files[at] = FileState::Never;
         self.ledger.open(slot);
+        if has_past {
+            self.ledger.exclude_past(slot);
+        }
         self.tree_is_dirty = true;
     }
 
@@ -98,13 +114,12 @@ impl IoAccounting {
         self.ledger.reserve(slot, images);
     }
 
-    /// Adds a process to an image. `with_history`: it belonged to the image from its
-    /// start, or from before the first cycle, so all its io counts.
-    pub(crate) fn join(&mut self, slot: Slot, image: ImageId, with_history: bool) {
-        if with_history {
-            self.ledger.join_with_history(slot, image);
-        } else {
-            self.ledger.join(slot, image);
+    /// Adds a process to an image.
+    pub(crate) fn join(&mut self, slot: Slot, image: ImageId, history: History) {
+        match history {
+            History::All => self.ledger.join_with_history(slot, image),
+            History::SinceLastReading => self.ledger.join(slot, image),
+            History::None => self.ledger.join_at_next_reading(slot, image),
         }
     }
 
@@ -140,7 +155,7 @@ impl IoAccounting {
         let mut tree = std::mem::take(&mut self.tree);
         tree.rebuild(processes, tracked, |entry, tracked| {
             let slot = tracked.add(entry.key(), entry.starttime);
-            self.track(slot);
+            self.track(slot, entry.has_past);
             track(slot);
             slot
         });
@@ -290,17 +305,29 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
     fn is_selected(&self, slot: Slot) -> bool {
         let is_member = self.tracked.get(slot).is_some_and(Tracked::is_member);
         let file = self.files.get(slot as usize);
-        is_member && (self.pass == Pass::All || matches!(file, Some(FileState::Never)))
+        if is_member {
+            self.pass == Pass::All || matches!(file, Some(FileState::Never))
+        } else {
+            // Once, unless the reading was discarded.
+            matches!(file, Some(FileState::Never | FileState::Read))
+                && self.ledger.has_unread_past(slot)
+        }
     }
 
     async fn read(&mut self, slot: Slot) -> bool {
         let Some(process) = self.tracked.get_mut(slot) else { return false };
         let Some(file) = self.files.get_mut(slot as usize) else { return false };
-        let is_due = process.is_member() && file.is_due(self.cycle);
+        let is_member = process.is_member();
+        let is_due = file.is_due(self.cycle) && (is_member || self.ledger.has_unread_past(slot));
         if process.lifecycle == Lifecycle::Exited || !is_due {
             return false;
         }
-        *file = match self.source.io(process.target(slot)).await {
+        let outcome = self.source.io(process.target(slot)).await;
+        if !is_member {
+            // Not to be read again.
+            process.handles = S::Handles::default();
+        }
+        *file = match outcome {
             Outcome::Value(counters) => {
                 *file = FileState::Read;
                 return self.ledger.accept(slot, counters);

@@ -1,9 +1,11 @@
 //! Reading command lines, and taking processes into their images or out of them.
 
 use super::Driver;
+use crate::accounting::History;
 use crate::classifier::{CmdlineBatch, Urgency};
 use crate::ids::Slot;
 use crate::image::ImageId;
+use crate::options::IoStart;
 use crate::read::outcome::{Outcome, Unread};
 use crate::source::{ProcessSource, SocketSource};
 use crate::state::cmdline_budget::SHORT_CMDLINE;
@@ -222,6 +224,28 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
+    /// How much of its io from before now counts in an image that a process joins. `is_first`:
+    /// it belonged to none.
+    fn history(&self, entry: &ProcessEntry, image: ImageId, is_first: bool) -> History {
+        let is_new_image = self.classifier.is_new_to(entry, image);
+        let was_classified = entry.last_classified != 0;
+        match self.io_start {
+            IoStart::ProcessStart if is_new_image || !was_classified => History::All,
+            // The image begins with this cycle.
+            IoStart::FirstCycle
+                if is_new_image && self.classifier.is_later(image, entry.first_seen_cycle) =>
+            {
+                History::None
+            }
+            IoStart::FirstCycle if !was_classified => History::All,
+            // The past of a process below it is to be read first.
+            IoStart::FirstCycle if is_first && (entry.has_past || entry.is_above_past) => {
+                History::None
+            }
+            _ => History::SinceLastReading,
+        }
+    }
+
     /// Takes a tracked process out of its images and into others.
     async fn set_images(
         &mut self,
@@ -253,10 +277,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let new = || images.iter().filter(|image| before.binary_search(image).is_err());
         self.io.reserve(slot, new().count());
         for &image in new() {
-            let is_new = self.classifier.is_new_to(entry, image);
-            self.io.join(slot, image, is_new || entry.last_classified == 0);
+            let history = self.history(entry, image, before.is_empty());
+            self.io.join(slot, image, history);
         }
-        if images.is_empty() {
+        if images.is_empty()
+            && let Some(process) = self.tracked.get_mut(slot)
+        {
             // Not read any more.
             process.handles = S::Handles::default();
         }

@@ -19,6 +19,7 @@ use crate::classifier::{Classifier, Urgency};
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::io_counters::IoCounters;
+use crate::options::IoStart;
 use crate::read::outcome::Unread;
 use crate::sample::{ProcessSample, Sample};
 use crate::sockets::SocketTracker;
@@ -33,6 +34,7 @@ use crate::usage::Usage;
 pub(crate) struct Driver<S: ProcessSource> {
     /// Counts from 1.
     cycle: u32,
+    io_start: IoStart,
     processes: ProcessTable,
     tracked: TrackedProcesses<S::Handles>,
     classifier: Classifier,
@@ -45,10 +47,15 @@ pub(crate) struct Driver<S: ProcessSource> {
 }
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
-    pub(crate) fn new(source: &S) -> Driver<S> {
+    pub(crate) fn new(source: &S, io_start: IoStart) -> Driver<S> {
+        let processes = match io_start {
+            IoStart::FirstCycle => ProcessTable::with_start(),
+            IoStart::ProcessStart => ProcessTable::default(),
+        };
         Driver {
             cycle: 0,
-            processes: ProcessTable::default(),
+            io_start,
+            processes,
             tracked: TrackedProcesses::default(),
             classifier: Classifier::default(),
             cmdline_budget: CmdlineBudget::default(),
@@ -160,7 +167,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let entry = self.processes.entries.get_mut(at)?;
         let slot = self.tracked.add(entry.key(), entry.starttime);
         entry.slot = Some(slot);
-        self.io.track(slot);
+        self.io.track(slot, entry.has_past);
         self.sockets.track(slot);
         Some(slot)
     }

@@ -82,6 +82,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             match source.stat(entry.pid).await {
                 Outcome::Value(stat) => {
                     self.processes.entries[at].ppid = stat.ppid;
+                    self.processes.note_adoption(at);
                     self.io.invalidate_tree();
                 }
                 // It is marked now, because after the next rebuild of the tree it has no

@@ -40,6 +40,10 @@ pub(crate) struct ProcessEntry {
     pub(crate) lacks_starttime: bool,
     /// A live thread, if its leader has exited while other threads live.
     pub(crate) live_thread: Option<u32>,
+    /// It started before the first cycle, and counters begin with that.
+    pub(crate) has_past: bool,
+    /// Nor may the first reading of an ancestor of such a process precede that process's.
+    pub(crate) is_above_past: bool,
 }
 
 impl ProcessEntry {
@@ -58,6 +62,8 @@ impl ProcessEntry {
             denied: false,
             lacks_starttime: false,
             live_thread: None,
+            has_past: false,
+            is_above_past: false,
         }
     }
 
@@ -98,15 +104,39 @@ pub(crate) struct ProcessTable {
     pub(crate) zombies: Vec<u32>,
     /// The tracked processes whose key has changed; empty between the steps.
     changed_keys: Vec<(Slot, ProcessKey)>,
+    /// Where counters begin with the first cycle, that cycle and its clock tick.
+    start: Start,
+}
+
+/// The first listing.
+#[derive(Clone, Copy, Debug, Default)]
+enum Start {
+    /// Counters begin with each process, so it does not matter.
+    #[default]
+    Ignored,
+    Pending,
+    At {
+        cycle: u32,
+        ticks: u64,
+    },
 }
 
 impl ProcessTable {
+    /// A table in which processes of before the first listing are marked as such.
+    pub(crate) fn with_start() -> ProcessTable {
+        ProcessTable { start: Start::Pending, ..ProcessTable::default() }
+    }
+
     /// Lists the processes again: those that can have changed, or all. `false` if they
     /// cannot be listed; then the table is that of before.
     pub(crate) fn list(&mut self, source: &mut impl ProcessSource, cycle: u32) -> bool {
         // The pid of a process that was found to have exited may belong to another one
         // whose creator chose it (clone3); then the number of processes is the same.
         let exit_noticed = std::mem::take(&mut self.exit_noticed);
+        let ticks = match self.start {
+            Start::Pending => source.boot_ticks(),
+            _ => 0,
+        };
         if !exit_noticed
             && !cycle.is_multiple_of(FULL_LISTING_INTERVAL)
             && let Some(part) = source.list_new()
@@ -117,6 +147,9 @@ impl ProcessTable {
         match source.list() {
             Ok(listed) => {
                 self.update(listed, cycle);
+                if matches!(self.start, Start::Pending) {
+                    self.start = Start::At { cycle, ticks };
+                }
                 true
             }
             Err(_) => {
@@ -129,7 +162,14 @@ impl ProcessTable {
     /// Reads `stat` of the new processes.
     pub(crate) async fn read_new(&mut self, source: &mut impl ProcessSource, cycle: u32) {
         for entry in self.entries.iter_mut().filter(|entry| entry.first_seen_cycle == cycle) {
+            if let Start::At { cycle: first, .. } = self.start {
+                entry.has_past = cycle == first;
+            }
             let Outcome::Value(stat) = source.stat(entry.pid).await else { continue };
+            // One that was hidden in the first listing.
+            if let Start::At { ticks, .. } = self.start {
+                entry.has_past |= stat.starttime.is_some_and(|starttime| starttime < ticks);
+            }
             let starttime = stat.starttime.unwrap_or_default();
             let now = source.boot_ticks();
             // After the read: the process that has the pid now had it then.
@@ -296,6 +336,24 @@ impl ProcessTable {
     pub(crate) fn take_changed_keys(&mut self) -> impl Iterator<Item = (Slot, ProcessKey)> {
         shrink_vec(&mut self.changed_keys);
         self.changed_keys.drain(..)
+    }
+
+    /// The process with this pid has another parent: it may pass on its past to that.
+    pub(crate) fn note_adoption(&mut self, at: usize) {
+        let Some(&ProcessEntry { has_past, is_above_past, mut ppid, .. }) = self.entries.get(at)
+        else {
+            return;
+        };
+        if !has_past && !is_above_past {
+            return;
+        }
+        while let Some(above) = self.find_mut(ppid)
+            && !above.has_past
+            && !above.is_above_past
+        {
+            above.is_above_past = true;
+            ppid = above.ppid;
+        }
     }
 
     pub(crate) fn find(&self, pid: u32) -> Option<&ProcessEntry> {

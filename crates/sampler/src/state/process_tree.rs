@@ -64,6 +64,14 @@ impl ProcessTree {
         tracked: &mut TrackedProcesses<H>,
         mut track: impl FnMut(&ProcessEntry, &mut TrackedProcesses<H>) -> Slot,
     ) {
+        // Those with a past below a member, which may inherit it.
+        for at in 0..processes.entries.len() {
+            let entry = processes.entries[at];
+            if entry.has_past && entry.slot.is_none() && is_below_member(&entry, processes, tracked)
+            {
+                processes.entries[at].slot = Some(track(&entry, tracked));
+            }
+        }
         for slot in 0..tracked.end() {
             let entry = tracked.get(slot).and_then(|process| processes.find(process.key.pid));
             let entry = entry.filter(|entry| entry.slot == Some(slot));
@@ -123,6 +131,24 @@ impl ProcessTree {
         let end = self.links.partition_point(|link| link.0 <= parent);
         start..end
     }
+}
+
+/// Whether an ancestor of a process belongs to an image.
+fn is_below_member<H>(
+    entry: &ProcessEntry,
+    processes: &ProcessTable,
+    tracked: &TrackedProcesses<H>,
+) -> bool {
+    let mut ppid = entry.ppid;
+    // A cycle of parents is impossible; a stale one would end here.
+    for _ in 0..processes.entries.len() {
+        let Some(above) = processes.find(ppid) else { break };
+        if above.slot.and_then(|slot| tracked.get(slot)).is_some_and(Tracked::is_member) {
+            return true;
+        }
+        ppid = above.ppid;
+    }
+    false
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ pub(crate) mod second_process;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{Candidate, Classify, FastPaths, ImageId, Options, Sample, Sampler, Usage};
+use psstat_sampler::{
+    Candidate, Classify, FastPaths, ImageId, IoStart, Options, Sample, Sampler, Usage,
+};
 pub(crate) use psstat_testproc::unique_word as word;
 use psstat_testproc::{Config, Io, TestProcess, oracle};
 
@@ -60,6 +62,8 @@ pub(crate) fn options() -> Options {
         // On a busy machine a shorter timeout makes a command line look as if it blocked, and
         // the sampler starts another reader thread.
         read_timeout: Duration::from_secs(60),
+        // The counters of a process are then those of its image.
+        io_start: IoStart::ProcessStart,
         ..Options::default()
     }
 }

@@ -39,7 +39,14 @@ impl Setup {
     /// Another command, which executes the collector.
     pub(crate) fn of(mut command: Command) -> Setup {
         command.env_clear().stdin(Stdio::null());
+        // So that its counters can be compared with the kernel's.
+        command.env("PSSTAT_TEST_IO_START", "process");
         Setup { command, stdout: None, stderr: None, are_points: true }
+    }
+
+    /// I/O counters begin with the collector, as they do for users.
+    pub(crate) fn io_since_start(self) -> Setup {
+        self.env("PSSTAT_TEST_IO_START", "collector")
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Setup {

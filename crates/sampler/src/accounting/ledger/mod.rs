@@ -29,6 +29,17 @@
 //! A process that joins an image and cannot be read at that moment takes its offset from
 //! the first reading that succeeds; until then it contributes nothing.
 //!
+//! # From before the first cycle
+//! In a ledger of a collector, io from before the first cycle counts in no image. A process
+//! from before it ([`Ledger::exclude_past`]) has a membership of [`OTHERS`], an image that
+//! stands for all those that its account has no membership of. Its offset is the first reading,
+//! which other memberships begin with; it is passed on to the inheritor as other offsets are.
+//! So an image has no part in it, whichever process inherits it. Such a process has an account
+//! also if it belongs to no image and an ancestor does.
+//!
+//! A membership without an offset of its own begins with the readings of one cycle: all that is
+//! read until exits are resolved is one first reading.
+//!
 //! # Inherited or lost?
 //! Two facts can show that a parent did not inherit the counters of a child (because it
 //! ignores `SIGCHLD`, for example):
@@ -65,6 +76,9 @@ use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
 use crate::shrink::shrink_vec;
+
+/// Stands for every image that an account has no membership of. It has no members.
+const OTHERS: ImageId = ImageId(u32::MAX);
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -116,7 +130,7 @@ struct Account {
 struct Membership {
     image: ImageId,
     member: bool,
-    /// The first reading will be the offset.
+    /// The first reading will be the offset, or is, until exits are resolved.
     unread: bool,
     offset: Offset,
 }
@@ -168,6 +182,19 @@ impl Ledger {
         *self.account(slot) = Account::default();
     }
 
+    /// The counters of a process from before the first cycle count in no image, up to its first
+    /// reading.
+    pub(crate) fn exclude_past(&mut self, slot: Slot) {
+        self.account(slot).membership(OTHERS).0.unread = true;
+    }
+
+    /// Whether the first reading of such a process is still to come.
+    pub(crate) fn has_unread_past(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|account| {
+            account.memberships.last().is_some_and(|last| last.image == OTHERS && last.unread)
+        })
+    }
+
     /// Begins a pass: reads of `cminflt` where [`Ledger::knows_cminflt`] is false, then reads
     /// of io.
     pub(crate) fn begin_pass(&mut self) {
@@ -192,17 +219,26 @@ impl Ledger {
     }
 
     /// Adds a process to an image to which it has belonged since its start, or since before
-    /// the first cycle: all its io counts.
+    /// the first cycle: all its io counts, except an excluded past.
     pub(crate) fn join_with_history(&mut self, slot: Slot, image: ImageId) {
         self.ensure_images(image.index() + 1);
+        self.ensure_membership(slot, image);
         // Except what is counted already of the children that it has waited for.
         self.account(slot).membership(image).0.member = true;
+    }
+
+    /// Adds a process to an image that begins now: its io until the end of this cycle does not
+    /// count in the image, or until its next reading if there is none in this cycle.
+    pub(crate) fn join_at_next_reading(&mut self, slot: Slot, image: ImageId) {
+        self.join(slot, image);
+        self.account(slot).membership(image).0.unread = true;
     }
 
     /// Adds a process to an image that belonged to others or none: its io until its last
     /// reading does not count in the image, or until its next one if it has none.
     pub(crate) fn join(&mut self, slot: Slot, image: ImageId) {
         self.ensure_images(image.index() + 1);
+        self.ensure_membership(slot, image);
         let account = self.account(slot);
         let last = account.last;
         let (membership, shared) = account.membership(image);
@@ -236,7 +272,7 @@ impl Ledger {
         let Account { memberships, shared_offset, .. } = account;
         for membership in memberships {
             let deferred = self.deferred.remove(&(slot, membership.image)).unwrap_or_default();
-            let offset = if std::mem::take(&mut membership.unread) {
+            let offset = if membership.unread {
                 reading
             } else {
                 membership.offset.get().saturating_add(deferred).clamp_to(reading)
@@ -249,9 +285,10 @@ impl Ledger {
     pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
         let account = self.account(slot);
         let last = account.last;
+        let has_unread_past = account.others().is_some_and(|others| others.unread);
         let Some((membership, shared)) = account.member(image) else { return };
         membership.member = false;
-        if std::mem::take(&mut membership.unread) {
+        if std::mem::replace(&mut membership.unread, has_unread_past) {
             return;
         }
         if let Some(last) = last {
@@ -276,6 +313,11 @@ impl Ledger {
         account.last_alive_pass = pass;
         if account.settled.is_none() {
             self.apply_first_reading(slot, reading);
+        } else {
+            let Account { memberships, shared_offset, .. } = account;
+            for membership in memberships.iter_mut().filter(|membership| membership.unread) {
+                membership.offset.set(reading, shared_offset);
+            }
         }
         differs
     }
@@ -334,6 +376,17 @@ impl Ledger {
         }
     }
 
+    /// A new membership continues that of [`OTHERS`], with the charges deferred there.
+    fn ensure_membership(&mut self, slot: Slot, image: ImageId) {
+        let account = self.account(slot);
+        if account.others().is_some() && account.position(image).is_err() {
+            account.membership(image);
+            if let Some(&deferred) = self.deferred.get(&(slot, OTHERS)) {
+                self.deferred.insert((slot, image), deferred);
+            }
+        }
+    }
+
     fn get(&self, slot: Slot) -> Option<&Account> {
         self.accounts.get(slot as usize)?.as_deref()
     }
@@ -377,6 +430,11 @@ impl Account {
         self.memberships.binary_search_by_key(&image, |membership| membership.image)
     }
 
+    /// The membership of [`OTHERS`], the last in the order of images.
+    fn others(&self) -> Option<&Membership> {
+        self.memberships.last().filter(|last| last.image == OTHERS)
+    }
+
     fn is_member(&self, image: ImageId) -> bool {
         self.position(image).is_ok_and(|at| self.memberships[at].member)
     }
@@ -385,13 +443,15 @@ impl Account {
     /// of a process that is not a member.
     fn membership(&mut self, image: ImageId) -> (&mut Membership, &mut Offset) {
         let at = self.position(image).unwrap_or_else(|at| {
-            let offset = Offset::default();
+            let (unread, offset) = self.others().map_or((false, Offset::default()), |others| {
+                (others.unread, others.offset.clone())
+            });
             // Most have one.
             if self.memberships.is_empty() {
                 self.memberships.reserve_exact(1);
             }
             // At the end if the images come in their order, as those of a process do.
-            self.memberships.insert(at, Membership { image, member: false, unread: false, offset });
+            self.memberships.insert(at, Membership { image, member: false, unread, offset });
             at
         });
         (&mut self.memberships[at], &mut self.shared_offset)

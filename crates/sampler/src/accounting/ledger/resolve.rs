@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ExitedAccount, Ledger};
+use super::{Account, ExitedAccount, Ledger, OTHERS};
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -110,6 +110,9 @@ impl Ledger {
             }
         }
         for account in self.accounts.iter_mut().flatten() {
+            if account.read_since_settle {
+                account.memberships.iter_mut().for_each(|membership| membership.unread = false);
+            }
             account.settled = account.last;
             account.read_since_settle = false;
             account.after_parent_read = false;
@@ -278,6 +281,7 @@ impl Ledger {
     fn close<R>(&mut self, slot: Slot, inheritors: &[Slot], facts: &mut Facts<R>) {
         let account = self.accounts.get_mut(slot as usize).and_then(Option::take);
         let Some(account) = account else { return };
+        self.exclude_past_of(slot, &account, inheritors, facts);
         for membership in &account.memberships {
             let image = membership.image;
             let mut counted = membership.offset.get();
@@ -288,17 +292,53 @@ impl Ledger {
                 counted = last;
             }
             let deferred = self.deferred.remove(&(slot, image)).unwrap_or_default();
-            for &inheritor in inheritors {
-                let counted = counted.saturating_add(deferred);
-                self.exclude_already_counted(inheritor, image, counted, facts);
-                let inheritor = self.account(inheritor);
-                // Of a process that was not read it is not known.
-                if inheritor.is_read()
-                    && inheritor.read_since_settle
-                    && inheritor.member(image).is_some()
-                {
-                    break;
-                }
+            self.exclude_in(image, counted.saturating_add(deferred), inheritors, facts);
+        }
+    }
+
+    /// The excluded past of an exited process is now a part of its inheritors' counters: of
+    /// those images that only the inheritors have to do with. The others have it in their own
+    /// offsets.
+    fn exclude_past_of<R>(
+        &mut self,
+        slot: Slot,
+        account: &Account,
+        inheritors: &[Slot],
+        facts: &mut Facts<R>,
+    ) {
+        let Some(others) = account.others() else { return };
+        let deferred = self.deferred.get(&(slot, OTHERS)).copied().unwrap_or_default();
+        let past = others.offset.get().saturating_add(deferred);
+        let images = |slot: &Slot| {
+            let memberships = self.get(*slot).map_or(&[][..], |account| &account.memberships);
+            memberships.iter().map(|membership| membership.image)
+        };
+        let mut images: Vec<ImageId> = inheritors.iter().flat_map(images).collect();
+        images.retain(|&image| account.position(image).is_err());
+        images.sort_unstable();
+        images.dedup();
+        for image in images {
+            self.exclude_in(image, past, inheritors, facts);
+        }
+    }
+
+    /// Excludes counters from those of the inheritors, up to the first that certainly has them.
+    fn exclude_in<R>(
+        &mut self,
+        image: ImageId,
+        counted: IoCounters,
+        inheritors: &[Slot],
+        facts: &mut Facts<R>,
+    ) {
+        for &inheritor in inheritors {
+            self.exclude_already_counted(inheritor, image, counted, facts);
+            let inheritor = self.account(inheritor);
+            // Of a process that was not read it is not known.
+            if inheritor.is_read()
+                && inheritor.read_since_settle
+                && inheritor.member(image).is_some()
+            {
+                break;
             }
         }
     }
@@ -312,6 +352,12 @@ impl Ledger {
         counted: IoCounters,
         facts: &mut Facts<R>,
     ) {
+        if self.account(slot).position(image).is_err() {
+            self.ensure_membership(slot, image);
+            if let Some(&excluded) = facts.excluded.get(&(slot, OTHERS)) {
+                facts.excluded.insert((slot, image), excluded);
+            }
+        }
         let account = self.account(slot);
         let (is_read, is_new) = (account.is_read(), account.read_since_settle);
         let (last, settled) = (account.last.unwrap_or_default(), account.settled);
@@ -326,6 +372,8 @@ impl Ledger {
             // No more than its growth, or the sum would fall.
             let excluded = facts.excluded.entry((slot, image)).or_default();
             let room = match settled {
+                // It is part of the first reading.
+                _ if membership.unread => IoCounters::ZERO,
                 Some(settled) => last.saturating_sub(settled).saturating_sub(*excluded),
                 None if membership.member => last.saturating_sub(offset),
                 None => last.saturating_sub(*excluded),

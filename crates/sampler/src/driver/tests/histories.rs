@@ -6,6 +6,7 @@ use super::kernel::{Access, Event, IMAGES, Images, Limits, State};
 use super::model::Model;
 use super::world::Abilities;
 use crate::io_counters::IoCounters;
+use crate::options::IoStart;
 
 /// Cycles after the last event: more than any exit stays unresolved, and any process
 /// unlisted or unclassified.
@@ -77,23 +78,31 @@ fn history(moves: bool) -> impl Strategy<Value = Vec<(u8, Event)>> {
 }
 
 /// How the driver reads.
-fn driver() -> impl Strategy<Value = (Abilities, bool)> {
+fn driver() -> impl Strategy<Value = (Abilities, bool, IoStart)> {
     // As the tables do: all processes are classified in every cycle. Or by the schedule.
     let reclassify = any::<bool>();
+    // Some processes exist before the first cycle, or only init.
+    let io_start = prop_oneof![Just(IoStart::ProcessStart), Just(IoStart::FirstCycle)];
     let abilities = (proptest::bool::weighted(0.8), any::<bool>(), any::<bool>());
-    (abilities, reclassify).prop_map(|((handles, cpu_clock, partial_listing), reclassify)| {
-        (Abilities { handles, cpu_clock, partial_listing }, reclassify)
-    })
+    (abilities, reclassify, io_start).prop_map(
+        |((handles, cpu_clock, partial_listing), reclassify, io_start)| {
+            (Abilities { handles, cpu_clock, partial_listing }, reclassify, io_start)
+        },
+    )
 }
 
 /// Runs a history to its end and beyond. After each cycle no counter has fallen, and none
 /// is more than the processes did.
 fn run(
     limits: Limits,
-    (abilities, reclassify): (Abilities, bool),
+    (abilities, reclassify, io_start): (Abilities, bool, IoStart),
     history: Vec<(u8, Event)>,
 ) -> Result<Model, TestCaseError> {
     let mut model = Model::new(limits, abilities, reclassify, history);
+    if io_start == IoStart::FirstCycle {
+        model = model.since_first_cycle();
+        model.world.advance();
+    }
     let mut quiescent = 0;
     while quiescent < QUIESCENT_CYCLES {
         quiescent += usize::from(model.world.is_over());
@@ -112,10 +121,10 @@ fn unseen(model: &Model, image: usize) -> IoCounters {
     let mut unseen = IoCounters::ZERO;
     let mut add = |counters: IoCounters| unseen = unseen.saturating_add(counters);
     for (id, process) in kernel.processes.iter().enumerate() {
-        if process.state == State::Running || !belongs(id) {
+        if process.state == State::Running || !(belongs(id) || process.has_past) {
             continue;
         }
-        if !kernel.inheritors(id).into_iter().any(belongs) {
+        if belongs(id) && !kernel.inheritors(id).into_iter().any(belongs) {
             let read = model.read.get(&id).copied().unwrap_or_default();
             add(process.counters.saturating_sub(read));
         }
@@ -129,7 +138,7 @@ fn unseen(model: &Model, image: usize) -> IoCounters {
 /// Runs a history in which no process changes its images or is hidden.
 fn run_and_explain_missing(
     limits: Limits,
-    driver: (Abilities, bool),
+    driver: (Abilities, bool, IoStart),
     history: Vec<(u8, Event)>,
 ) -> Result<(), TestCaseError> {
     let model = run(limits, driver, history)?;

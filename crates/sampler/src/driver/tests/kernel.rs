@@ -87,6 +87,17 @@ pub(super) struct Process {
     own_since: [IoCounters; IMAGES],
     /// That much of the rest is in a reading which may still be discarded.
     own_read: [IoCounters; IMAGES],
+    /// It ran before the first cycle of a driver whose counters begin with that.
+    pub(super) has_past: bool,
+    /// Its `io` was read.
+    was_read: bool,
+    /// The cycle in which its past ended: up to its last reading in it, nothing counts.
+    past_end: Option<usize>,
+    /// The io that it did itself until then; as a whole, and of `own_in`.
+    past: IoCounters,
+    past_in: [IoCounters; IMAGES],
+    /// The same at its last reading, and the processes whose counters that contains.
+    past_read: Option<(IoCounters, [IoCounters; IMAGES], Vec<Id>)>,
     /// The last reading of the current cycle.
     last_read: Option<IoCounters>,
     /// `/proc/PID/io`: with the counters of the children that it has waited for.
@@ -229,6 +240,8 @@ pub(super) struct Kernel {
     /// The pid that was assigned last.
     pub(super) last_pid: u32,
     next_inode: u64,
+    /// I/O of processes before the first listing counts in no image.
+    pub(super) excludes_past: bool,
     /// The ESTABLISHED tcp sockets; `None` if the table cannot be read.
     pub(super) established: Option<BTreeSet<u32>>,
     /// Further rows of that table, which are in CLOSE_WAIT, or wait to be accepted.
@@ -249,6 +262,7 @@ impl Kernel {
             ticks: 1,
             last_pid: 1,
             next_inode: 1000,
+            excludes_past: false,
             established: Some(BTreeSet::new()),
             close_wait: 0,
             unaccepted: 0,
@@ -286,6 +300,12 @@ impl Kernel {
             own_in: zero,
             own_since: zero,
             own_read: zero,
+            has_past: false,
+            was_read: false,
+            past_end: None,
+            past: IoCounters::ZERO,
+            past_in: zero,
+            past_read: None,
             last_read: None,
             counters: IoCounters::ZERO,
             cminflt: 0,
@@ -457,9 +477,24 @@ impl Kernel {
         }
     }
 
+    /// The driver lists the processes for the first time.
+    pub(super) fn begin(&mut self) {
+        if std::mem::take(&mut self.excludes_past) {
+            self.processes.iter_mut().for_each(|process| process.has_past = true);
+        }
+    }
+
     /// The driver has read `io` of a tracked process.
     pub(super) fn note_read(&mut self, id: Id) {
+        if self.processes[id].has_past && self.processes[id].past_end.is_none() {
+            let inherited =
+                (0..self.processes.len()).filter(|&at| self.inheritors(at).contains(&id));
+            let inherited = inherited.collect();
+            let process = &mut self.processes[id];
+            process.past_read = Some((process.own, process.own_in, inherited));
+        }
         let process = &mut self.processes[id];
+        process.was_read = true;
         process.own_read = process.own_since;
         process.last_read = Some(process.counters);
         self.absorbed(id).for_each(|absorbed| absorbed.is_read = true);
@@ -480,9 +515,35 @@ impl Kernel {
     /// At the end of a cycle the driver has this as its last reading of a process. If it
     /// is not the one that it read last, it has discarded that one.
     pub(super) fn note_last(&mut self, id: Id, last: IoCounters) {
+        let past = self.processes[id].past_read.take();
         if self.processes[id].last_read.take() != Some(last) {
             self.processes[id].own_read = [IoCounters::ZERO; IMAGES];
             self.absorbed(id).for_each(|absorbed| absorbed.is_read = false);
+        } else if let Some((own, own_in, inherited)) = past {
+            self.end_past(id, own, own_in);
+            for id in inherited {
+                let Process { own, own_in, has_past, was_read, .. } = self.processes[id];
+                // Its counted io stays counted.
+                if has_past || !was_read {
+                    self.end_past(id, own, own_in);
+                }
+            }
+        }
+    }
+
+    /// Nothing that a process did until then counts, unless its past had ended in an earlier
+    /// cycle.
+    fn end_past(&mut self, id: Id, own: IoCounters, own_in: [IoCounters; IMAGES]) {
+        let cycle = self.cycle;
+        let process = &mut self.processes[id];
+        match process.past_end {
+            Some(end) if end < cycle => {}
+            // That of its inheritor includes all of it.
+            Some(_) if process.past.all_ge(own) => {}
+            _ => {
+                process.past_end = Some(cycle);
+                (process.past, process.past_in) = (own, own_in);
+            }
         }
     }
 
@@ -617,7 +678,11 @@ impl Kernel {
         let own = |(id, process): (Id, &Process)| {
             let inherited =
                 self.inheritance(id).any(|absorbed| absorbed.images & (1 << image) != 0);
-            if inherited { process.own } else { process.own_in[image] }
+            if inherited {
+                process.own.saturating_sub(process.past)
+            } else {
+                process.own_in[image].saturating_sub(process.past_in[image])
+            }
         };
         self.processes
             .iter()

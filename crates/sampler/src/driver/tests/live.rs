@@ -12,7 +12,7 @@ use crate::driver::Driver;
 use crate::executor::run_here;
 use crate::image::ImageId;
 use crate::live::LiveSource;
-use crate::options::FastPaths;
+use crate::options::{FastPaths, IoStart};
 use crate::read::procfs::Procfs;
 use crate::read::stuck_readers::Limits;
 
@@ -27,7 +27,7 @@ fn reused_pid_is_not_read_as_listed() {
     let window = Duration::from_millis(1);
     let procfs = Arc::new(Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap());
     let mut source = LiveSource::new(Arc::clone(&procfs), Limits::DEFAULT, usize::MAX);
-    let mut driver = Driver::new(&source);
+    let mut driver = Driver::new(&source, IoStart::ProcessStart);
     let mut classify = |candidate: &Candidate<'_>, images: &mut Vec<ImageId>| {
         if candidate.command_line.starts_with(word.as_bytes()) {
             images.push(A);

@@ -7,6 +7,7 @@ mod layers;
 mod live;
 mod model;
 mod orphans;
+mod past;
 mod rules;
 mod sockets;
 mod table;

@@ -9,6 +9,7 @@ use crate::classifier::Candidate;
 use crate::driver::Driver;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
+use crate::options::IoStart;
 use crate::source::ready;
 
 /// The driver and its world.
@@ -30,10 +31,18 @@ impl Model {
         history: Vec<(u8, Event)>,
     ) -> Model {
         let world = World::new(limits, abilities, history);
-        let mut driver = Driver::new(&world);
+        let mut driver = Driver::new(&world, IoStart::ProcessStart);
         driver.reclassify_all(IMAGES);
         let totals = vec![IoCounters::ZERO; IMAGES];
         Model { world, driver, reclassify, read: BTreeMap::new(), totals }
+    }
+
+    /// Its counters begin with the first cycle.
+    pub(super) fn since_first_cycle(mut self) -> Model {
+        self.driver = Driver::new(&self.world, IoStart::FirstCycle);
+        self.driver.reclassify_all(IMAGES);
+        self.world.kernel.excludes_past = true;
+        self
     }
 
     /// The counters of the images after the last cycle.

@@ -6,7 +6,8 @@
 //! Processes are numbers; 1 is init. `cycle` is a cycle of the driver (`cycle*N`: several),
 //! or `open` and `close`; `=> 10` is the number of bytes that image `a` has then, and has
 //! had after each of several cycles, `=> a:10,b:5` those of several images, `=> <=10` a
-//! bound. A table that begins with `open files:` needs a driver that keeps files open. `@N` before a step lets it happen only after N more reads of the driver, once
+//! bound. A table that begins with `open files:` needs a driver that keeps files open; the counters
+//! of one that begins with `first cycle:` begin with its first cycle. `@N` before a step lets it happen only after N more reads of the driver, once
 //! the step with the previous `@` is done.
 //!
 //! | step | |
@@ -43,8 +44,14 @@ pub(super) fn check(table: &str) {
             Some(rest) => rest,
             None => table,
         };
-        if let Err(error) = run(table, abilities) {
-            panic!("{error}\nin: {table}\nwith {abilities:?}");
+        let (starts, table) = match table.strip_prefix("first cycle:") {
+            Some(rest) => (&[Start::FirstCycle][..], rest),
+            None => (&[Start::Process, Start::SecondCycle][..], table),
+        };
+        for &start in starts {
+            if let Err(error) = run(table, abilities, start) {
+                panic!("{error}\nin: {table}\nwith {abilities:?}, {start:?}");
+            }
         }
     }
 }
@@ -65,9 +72,26 @@ enum Command {
     Cycles(usize),
 }
 
-fn run(table: &str, abilities: Abilities) -> Result<(), String> {
+/// Where the counters of the driver begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// With each process.
+    Process,
+    /// With the first cycle of the table.
+    FirstCycle,
+    /// With a cycle before the table: for that it is as if they began with each process.
+    SecondCycle,
+}
+
+fn run(table: &str, abilities: Abilities, start: Start) -> Result<(), String> {
     let limits = Limits { orphans: true, subreapers: true, ..Limits::default() };
     let mut model = Model::new(limits, abilities, true, Vec::new());
+    if start != Start::Process {
+        model = model.since_first_cycle();
+    }
+    if start == Start::SecondCycle {
+        model.cycle()?;
+    }
     let mut parser = Parser::new(table);
     while let Some(command) = parser.command()? {
         let expected = parser.expectation()?;

@@ -100,6 +100,13 @@ impl World {
         }
     }
 
+    /// A part of the history happens before the first cycle.
+    pub(super) fn advance(&mut self) {
+        for _ in 0..self.pending.len() / 2 {
+            self.tick();
+        }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.pending.is_empty()
     }
@@ -204,6 +211,7 @@ impl ProcessSource for World {
         self.listed_up_to = self.abilities.partial_listing.then_some(self.kernel.last_pid);
         self.tick();
         self.listed = self.entries(PidRange::ALL);
+        self.kernel.begin();
         Ok(&self.listed)
     }
 
