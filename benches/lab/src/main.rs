@@ -15,6 +15,7 @@ mod compare;
 mod fork_storm;
 mod host_info;
 mod machines;
+mod namespaces;
 mod observer;
 mod overhead;
 mod peers;
@@ -45,6 +46,7 @@ enum Experiment {
     ForkStorm(fork_storm::Options),
     Soak(soak::Options),
     Scale(scale::Options),
+    Namespaces(namespaces::Options),
     Overhead(overhead::Options),
     Accuracy(accuracy::Options),
     Machines(machines::Options),
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Experiment::ForkStorm(options) => fork_storm::run(&options),
         Experiment::Soak(options) => soak::run(&options),
         Experiment::Scale(options) => scale::run(&options),
+        Experiment::Namespaces(options) => namespaces::run(&options),
         Experiment::Overhead(options) => overhead::run(&options),
         Experiment::Accuracy(options) => accuracy::run(&options),
         Experiment::Machines(options) => machines::run(&options),

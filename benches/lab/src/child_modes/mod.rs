@@ -7,6 +7,7 @@ pub(crate) mod histogram;
 pub(crate) mod kind;
 pub(crate) mod latency_target;
 pub(crate) mod member;
+pub(crate) mod netns_member;
 pub(crate) mod resource_holder;
 pub(crate) mod rng;
 pub(crate) mod role;
@@ -25,6 +26,8 @@ use crate::Result;
 
 /// A process of an observed population.
 pub(crate) const MEMBER: &str = "member";
+/// A process in a network namespace of its own.
+pub(crate) const NETNS_MEMBER: &str = "netns-member";
 /// Starts short-lived processes at a constant rate.
 pub(crate) const CHURN: &str = "churn";
 /// Forks copies that exit at once.
@@ -46,8 +49,9 @@ pub(crate) const EXEC_INTO: &str = "exec-into";
 
 type Run = fn(&[u64]) -> Result<()>;
 
-const MODES: [(&str, Run); 9] = [
+const MODES: [(&str, Run); 10] = [
     (MEMBER, member::run),
+    (NETNS_MEMBER, netns_member::run),
     (CHURN, churn::run),
     (FORK_EXIT, fork_exit::run),
     (SAMPLER, sampler::run),
