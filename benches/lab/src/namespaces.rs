@@ -1,4 +1,4 @@
-//! `cargo lab namespaces`: the cost of network namespaces, by what happens in them.
+//! `cargo lab namespaces`: the cost of network namespaces.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;

@@ -101,8 +101,8 @@ fn sockets_are_counted_in_every_state() {
     one.shutdown(std::net::Shutdown::Write).unwrap();
     settle(0);
     assert_eq!(samplers.check("half closed"), 0);
-    // Two connections are half closed and one is opened: as many sockets are ESTABLISHED or
-    // CLOSE_WAIT as before.
+    // Two connections are half closed and one is opened: the number of sockets that are
+    // ESTABLISHED or CLOSE_WAIT is the same.
     let pairs = [pair("127.0.0.1:0"), pair("127.0.0.1:0")];
     assert_eq!(samplers.check("two more"), 4);
     let third = pair("127.0.0.1:0");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{Result, sys};
 
-/// What happens in the namespace, and the number of ESTABLISHED sockets if it is constant.
+/// The connections in the namespace, and the number of ESTABLISHED sockets if it is constant.
 pub(crate) const STATES: [(&str, Option<u64>); 5] = [
     ("no connection", Some(0)),
     ("a connection without traffic", Some(2)),

@@ -4,7 +4,8 @@
 //! Reading the links of all descriptors of all processes is the most expensive read
 //! that there is, so the owners are remembered ([`owners`]) and the descriptors of a
 //! process are scanned again only now and then ([`fd_scan`]). The tables of each
-//! network namespace are read in every cycle ([`established`]).
+//! network namespace are read in every cycle ([`established`]), those of TCP if a counter of the
+//! kernel shows a change ([`tcp_table`]).
 
 mod established;
 mod fd_scan;

@@ -189,7 +189,7 @@ fn wrong_counters_are_noticed_within_interval() {
     assert_eq!(walked(&mut model), (Some(1), 1));
 }
 
-/// A namespace is gone with its last process, and another one can have its inode and even the
+/// A namespace ends with its last process, and another one can have its inode and even the
 /// same counters.
 #[test]
 fn next_namespace_with_same_inode_is_walked() {
