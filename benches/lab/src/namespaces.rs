@@ -15,7 +15,7 @@ use crate::collector::Collector;
 use crate::run_lock::RunLock;
 use crate::stats::Stats;
 use crate::stop::Stop;
-use crate::table::{Table, ms};
+use crate::table::ms;
 use crate::{Result, cargo, host_info};
 
 /// Run the collector with many network namespaces of one process each.
@@ -42,7 +42,7 @@ const NAME: &str = "psstat-netns";
 const INTERVAL: u64 = 5;
 const FD_BUDGET: usize = 10_000;
 /// Cycles that are not measured.
-const WARM_UP: u64 = 3;
+const WARM_UP: u64 = 2;
 
 /// Runs the experiment.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -58,8 +58,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let config = crate::write(&dir, "psstat.conf", &format!("netns ^{NAME} \n"))?;
     println!("{}; load {}", host_info::line(), host_info::load());
     println!("{} namespaces, CPU per cycle in ms:\n", options.namespaces);
-    let names = programs.iter().map(|(name, _)| name.as_str());
-    let mut table = Table::new(&["in each namespace"].into_iter().chain(names).collect::<Vec<_>>());
+    let names: Vec<&str> = programs.iter().map(|(name, _)| name.as_str()).collect();
+    println!("| in each namespace | {} |", names.join(" | "));
+    println!("|{}", "---|".repeat(names.len() + 1));
     for (state, (title, sockets)) in (0..).zip(STATES) {
         let members = (0..options.namespaces).map(|_| start(state)).collect::<Result<Vec<_>>>()?;
         let collectors = programs
@@ -83,9 +84,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let cost = |readings: &Vec<Duration>| {
             ms(Stats::between(readings.get(WARM_UP as usize - 1..).unwrap_or_default()).median)
         };
-        table.row([title.to_owned()].into_iter().chain(costs.iter().map(cost)));
+        println!("| {title} | {} |", costs.iter().map(cost).collect::<Vec<_>>().join(" | "));
     }
-    print!("{}", table.text());
     Ok(())
 }
 
