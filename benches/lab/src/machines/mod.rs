@@ -305,11 +305,14 @@ mod tests {
     #[test]
     fn wrong_values_of_a_capture_are_found() {
         let dump = psstat_testproc::binary("psstat-dump", "psstat-dump").unwrap();
-        let capture = "-- 7/stat --\n7 (x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 5 0 100 4096 1 0 0 0 0 0 0\
-            \x20 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n-- 7/cmdline --\nx\\0\\\n";
+        let zeros = "0 ".repeat(9);
+        let capture = format!(
+            "-- 7/stat --\n7 (x) S 1 7 7 0 -1 {zeros}20 0 5 0 100 4096 1 {zeros}0 0 0 0 17 {zeros}0 0 \
+             0 0 0\n-- 7/cmdline --\nx\\0\\\n"
+        );
         let expected = |value| ("x".to_owned(), 7, "threads".to_owned(), value);
         let result = GuestResult {
-            capture: capture.to_owned(),
+            capture,
             captured: vec![expected(5), expected(6)],
             ..GuestResult::default()
         };
