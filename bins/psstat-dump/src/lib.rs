@@ -16,6 +16,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod args;
+mod blocking;
 mod capture;
 mod commands;
 mod conf;

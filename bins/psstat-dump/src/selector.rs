@@ -9,6 +9,7 @@ use psstat_sampler::{Candidate, ImageId};
 use psstat_support::procfs;
 
 use crate::executable;
+use crate::process_report::Files;
 use crate::table::row::{CommName, ProcessId};
 
 /// The image of patterns from the command line.
@@ -189,7 +190,7 @@ pub fn pattern_rules(patterns: &[String]) -> Result<Rules, (&str, PatternError)>
 
 /// The name that the kernel has for a process.
 fn comm(proc: &Path, pid: u32) -> Option<Vec<u8>> {
-    let comm = std::fs::read(proc.join(format!("{pid}/comm"))).ok()?;
+    let comm = Files::open(proc, pid).ok()?.read("comm").ok()?;
     Some(comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec())
 }
 
@@ -228,15 +229,15 @@ fn callers(proc: &Path, self_pid: u32) -> Vec<u32> {
 }
 
 fn parent_and_session(proc: &Path, pid: u32) -> Option<(u32, u32)> {
-    let stat = std::fs::read(proc.join(format!("{pid}/stat"))).ok()?;
+    let stat = Files::open(proc, pid).ok()?.read("stat").ok()?;
     let stat = Stat::parse(&stat).ok()?;
     Some((u32::try_from(stat.ppid).ok()?, u32::try_from(stat.session).ok()?))
 }
 
 fn has_program_in_cmdline(proc: &Path, pid: u32) -> bool {
     let program = env!("CARGO_PKG_NAME").as_bytes();
-    let cmdline = std::fs::read(proc.join(format!("{pid}/cmdline"))).unwrap_or_default();
-    cmdline.windows(program.len()).any(|part| part == program)
+    let cmdline = Files::open(proc, pid).and_then(|files| files.read("cmdline"));
+    cmdline.unwrap_or_default().windows(program.len()).any(|part| part == program)
 }
 
 #[cfg(test)]

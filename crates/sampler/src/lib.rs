@@ -38,6 +38,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounting;
+pub mod capture;
 mod classifier;
 mod driver;
 mod executor;

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use psstat_proc_parse::FdTarget;
 use psstat_proc_parse::net::{inet, unix};
 
-use crate::process_report::{Files, ReadError};
+use crate::process_report::{Files, ReadError, read_host_file};
 use scrub::Scrubber;
 
 /// Files of a process that are copied without changes.
@@ -65,7 +65,7 @@ pub(crate) fn capture(
     create_dir(to)?;
     let mut captured = Captured::default();
     for name in HOST_FILES {
-        if let Ok(bytes) = fs::read(proc.join(name)) {
+        if let Ok(bytes) = read_host_file(proc, name) {
             write(&to.join(name), &bytes)?;
         }
     }
@@ -127,7 +127,7 @@ fn read(
             Err(error) => failed(name, &error),
         }
     }
-    match files.command_line() {
+    match files.read("cmdline") {
         Ok(raw) => process.files.push(("cmdline", scrubber.command_line(&raw))),
         Err(error) => failed("cmdline", &error),
     }
@@ -144,10 +144,12 @@ fn read(
             Err(error) => failed(name, &error),
         }
     }
-    // A process without stat is not a process. One that exited during the
-    // capture is omitted, because its files are incomplete.
-    let has_stat = process.files.iter().any(|(name, _)| *name == "stat");
-    (has_stat && files.read("stat").is_ok()).then_some(process)
+    // One that exited during the capture is omitted, because its files are
+    // incomplete. If reading `stat` blocks, the other files are captured.
+    match files.read("stat") {
+        Ok(_) | Err(ReadError::Blocked) => Some(process),
+        Err(_) => None,
+    }
 }
 
 impl Process {

@@ -10,7 +10,7 @@ use psstat_support::user_namespace::covers_processes;
 use super::Check;
 use super::kernel::self_dir;
 use crate::measure;
-use crate::process_report::capability_names;
+use crate::process_report::{capability_names, read_host_file};
 
 /// `CAP_SYS_PTRACE`, which allows reading other users' processes.
 const SYS_PTRACE: u64 = 1 << 19;
@@ -89,7 +89,7 @@ fn describe(effective: Effective) -> String {
 
 /// `CapEff` of `/proc/PID/status`, which is world-readable.
 fn effective(process: &Path, proc: &Path) -> Option<Effective> {
-    let status = std::fs::read(process.join("status")).ok()?;
+    let status = read_host_file(process, "status").ok()?;
     let set = Status::parse(&status).ok()?.cap_eff?;
     let covers = measure::is_capture(proc) || covers_processes(process, proc);
     Some(Effective { set, covers })
@@ -97,7 +97,7 @@ fn effective(process: &Path, proc: &Path) -> Option<Effective> {
 
 /// Whether the effective user of a process is root.
 fn is_root(process: &Path) -> bool {
-    let status = std::fs::read(process.join("status")).unwrap_or_default();
+    let status = read_host_file(process, "status").unwrap_or_default();
     let ids = Status::parse(&status).ok().and_then(|status| status.uid);
     ids.is_some_and(|ids| ids.effective == 0)
 }

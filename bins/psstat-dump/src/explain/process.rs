@@ -67,7 +67,7 @@ struct Subject {
 impl Subject {
     fn read(proc: &Path, pid: u32) -> Result<Subject, ReadError> {
         let files = Files::open(proc, pid)?;
-        let raw = files.command_line()?;
+        let raw = files.read("cmdline")?;
         let kind = Kind::read(&files, &raw);
         let text = Cmdline::new(&raw).joined().collect();
         Ok(Subject { pid, kind, raw, text, comm: files.read("comm").ok() })

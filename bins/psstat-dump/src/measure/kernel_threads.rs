@@ -11,7 +11,7 @@ use psstat_proc_parse::{Stat, Statm};
 use psstat_sampler::Usage;
 use psstat_support::procfs;
 
-use crate::process_report::is_kernel_thread;
+use crate::process_report::{is_kernel_thread, read_host_file};
 use crate::table::row::{CommName, ProcessId, Row};
 
 /// Measures kernel threads in windows.
@@ -104,11 +104,11 @@ fn read(proc: &Path) -> Vec<Reading> {
     let reading = |pid: u32| {
         let dir = proc.join(pid.to_string());
         // First the file whose read never blocks: a process with memory is not a kernel thread.
-        let statm = std::fs::read(dir.join("statm")).ok()?;
+        let statm = read_host_file(&dir, "statm").ok()?;
         if Statm::parse(&statm).ok()?.size != 0 {
             return None;
         }
-        let stat = std::fs::read(dir.join("stat")).ok()?;
+        let stat = read_host_file(&dir, "stat").ok()?;
         let stat = Stat::parse(&stat).ok().filter(is_kernel_thread)?;
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         let of_ticks = || {

@@ -5,8 +5,9 @@ use psstat_proc_parse::Stat;
 
 use super::{Section, Value};
 
-pub(super) fn section(stat: &Stat<'_>) -> Section {
+pub(super) fn section(stat: Option<&Stat<'_>>) -> Section {
     let mut section = Section::new("addresses");
+    let Some(stat) = stat else { return section };
     let addresses = [
         ("start_code", Some(stat.startcode)),
         ("end_code", Some(stat.endcode)),

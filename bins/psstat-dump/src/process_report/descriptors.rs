@@ -3,7 +3,7 @@
 use psstat_proc_parse::FdTarget;
 use rustix::fs::{FileType, makedev};
 
-use super::files::Link;
+use super::files::{Link, TargetType};
 use super::{Files, ReadError, Section, Value};
 
 /// `open` is the number of descriptors, which can be known if the links are not
@@ -25,8 +25,9 @@ pub(super) fn section(
         }
     };
     let queues = message_queue_devices(&files.read("mountinfo").unwrap_or_default());
+    let types = files.target_types(links);
     let kinds: Vec<&str> =
-        links.iter().map(|(fd, link)| kind(link, files.target_type(*fd), &queues)).collect();
+        links.iter().zip(types).map(|((_, link), target)| kind(link, target, &queues)).collect();
     for (field, kind) in KINDS {
         let count = kinds.iter().filter(|one| **one == kind).count();
         section.field(field, Value::Number(count as u64));
@@ -58,7 +59,7 @@ const KINDS: [(&str, &str); 13] = [
 
 /// The kind of a descriptor: from its link and, if that is a path, from the type
 /// and device of the file. Without these (in a capture) the path decides.
-fn kind(link: &[u8], target: Option<(FileType, u64)>, queues: &[u64]) -> &'static str {
+fn kind(link: &[u8], target: Option<TargetType>, queues: &[u64]) -> &'static str {
     let deleted = match FdTarget::parse(link) {
         FdTarget::Socket(_) => return "socket",
         FdTarget::Pipe(_) => return "pipe",

@@ -1,18 +1,18 @@
 //! Reads the files of one process.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::Arc;
 
-use psstat_proc_parse::{ProcessState, Stat};
+use psstat_proc_parse::{ProcessState, Stat, Status};
+use psstat_sampler::capture;
 use rustix::fd::{AsRawFd as _, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxFlags, makedev};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxFlags, makedev};
+use rustix::io::Errno;
 
-/// Time limit for a command line. The kernel blocks the reader while the
-/// process's memory map is locked, possibly indefinitely.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::blocking;
 
 /// Why data of a process could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub(crate) enum ReadError {
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> ReadError {
         // ESRCH has no ErrorKind.
-        let is_srch = error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error());
+        let is_srch = error.raw_os_error() == Some(Errno::SRCH.raw_os_error());
         match error.kind() {
             io::ErrorKind::NotFound => ReadError::NotFound,
             io::ErrorKind::PermissionDenied => ReadError::Denied,
@@ -44,8 +44,8 @@ impl From<io::Error> for ReadError {
     }
 }
 
-impl From<rustix::io::Errno> for ReadError {
-    fn from(errno: rustix::io::Errno) -> ReadError {
+impl From<Errno> for ReadError {
+    fn from(errno: Errno) -> ReadError {
         io::Error::from(errno).into()
     }
 }
@@ -56,9 +56,9 @@ impl From<psstat_proc_parse::Error> for ReadError {
     }
 }
 
-/// Whether the main thread has exited while other threads live.
-pub(crate) fn has_main_thread_exited(stat: &Stat<'_>) -> bool {
-    is_dead(stat.state) && stat.num_threads > 1
+/// Whether the main thread has exited while other threads live, in this state.
+pub(crate) fn has_main_thread_exited(state: ProcessState, threads: u64) -> bool {
+    is_dead(state) && threads > 1
 }
 
 fn is_dead(state: ProcessState) -> bool {
@@ -66,13 +66,16 @@ fn is_dead(state: ProcessState) -> bool {
 }
 
 /// The directory of one process. It always refers to this process, even if the
-/// pid is reused.
+/// pid is reused. Its files are read in another thread: see [`blocking`].
 #[derive(Debug)]
 pub(crate) struct Files {
-    dir: OwnedFd,
+    pid: u32,
+    dir: Arc<OwnedFd>,
+    /// Whether it is in a procfs, not in a capture.
+    is_procfs: bool,
     /// The directory of a live thread, if the main thread has exited: then the
     /// files of memory, descriptors and namespaces in `dir` are empty.
-    live_thread: Option<OwnedFd>,
+    live_thread: Option<Arc<OwnedFd>>,
 }
 
 /// Files that a thread without memory, descriptors and namespaces does not have.
@@ -81,6 +84,9 @@ const FILES_OF_LIVE_THREADS: [&str; 6] = ["statm", "cmdline", "fd", "ns", "net",
 /// A descriptor, and the target of its link.
 pub(crate) type Link = (u32, Vec<u8>);
 
+/// Type and device number of the file behind a descriptor.
+pub(crate) type TargetType = (FileType, u64);
+
 impl Files {
     /// Opens the directory.
     ///
@@ -88,28 +94,46 @@ impl Files {
     /// When the process does not exist.
     pub(crate) fn open(proc: &Path, pid: u32) -> Result<Files, ReadError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(proc.join(pid.to_string()), flags, Mode::empty())?;
-        let mut files = Files { dir, live_thread: None };
+        let proc = rustix::fs::open(proc, flags, Mode::empty())?;
+        let proc = Dir { fd: &proc, is_procfs: is_procfs(&proc) };
+        let dir = Arc::new(proc.open(&pid.to_string(), flags)?);
+        let mut files = Files { pid, dir, is_procfs: proc.is_procfs, live_thread: None };
         files.live_thread = files.find_live_thread();
         Ok(files)
     }
 
-    fn find_live_thread(&self) -> Option<OwnedFd> {
-        let bytes = self.read("stat").ok()?;
-        if !has_main_thread_exited(&Stat::parse(&bytes).ok()?) {
+    /// Whether it is in a procfs, not in a capture.
+    pub(crate) fn is_procfs(&self) -> bool {
+        self.is_procfs
+    }
+
+    fn find_live_thread(&self) -> Option<Arc<OwnedFd>> {
+        let (state, threads) = self.state("")?;
+        if !is_dead(state) || threads.is_some_and(|threads| threads < 2) {
             return None;
         }
         let is_live = |tid: &u32| {
-            let bytes = self.read(&format!("task/{tid}/stat")).unwrap_or_default();
-            Stat::parse(&bytes).is_ok_and(|stat| !is_dead(stat.state))
+            self.state(&format!("task/{tid}/")).is_some_and(|(state, _)| !is_dead(state))
         };
         let tid = self.numbered("task").ok()?.into_iter().find(is_live)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.dir, format!("task/{tid}"), flags, Mode::empty()).ok()
+        let dir = Dir { fd: &self.dir, is_procfs: self.is_procfs };
+        dir.open(&format!("task/{tid}"), OFlags::PATH | OFlags::DIRECTORY).ok().map(Arc::new)
+    }
+
+    /// The state of a thread and the number of threads, from `status`, which never
+    /// blocks; a capture can lack it.
+    fn state(&self, dir: &str) -> Option<(ProcessState, Option<u64>)> {
+        if let Ok(bytes) = self.read(&format!("{dir}status"))
+            && let Ok(Status { state: Some(state), threads, .. }) = Status::parse(&bytes)
+        {
+            return Some((state, threads));
+        }
+        let bytes = self.read(&format!("{dir}stat")).ok()?;
+        Stat::parse(&bytes).ok().map(|stat| (stat.state, Some(stat.num_threads)))
     }
 
     /// The directory that contains this file.
-    fn dir_of(&self, name: &str) -> &OwnedFd {
+    fn dir_of(&self, name: &str) -> &Arc<OwnedFd> {
         let first = name.split('/').next().unwrap_or(name);
         match &self.live_thread {
             Some(thread) if FILES_OF_LIVE_THREADS.contains(&first) => thread,
@@ -117,19 +141,25 @@ impl Files {
         }
     }
 
-    fn file(&self, name: &str) -> Result<File, ReadError> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(self.dir_of(name), name, flags, Mode::empty())?.into())
+    /// Calls `read` with a directory and a name in it, in another thread. The files
+    /// of a capture do not block.
+    fn guarded<T: Send + 'static>(
+        &self,
+        dir: &Arc<OwnedFd>,
+        name: &str,
+        read: fn(Dir<'_>, &str) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        if !self.is_procfs {
+            return read(Dir { fd: dir, is_procfs: false }, name);
+        }
+        let (dir, path) = (Arc::clone(dir), name.to_owned());
+        blocking::read(self.pid, name, move || read(Dir { fd: &dir, is_procfs: true }, &path))
+            .unwrap_or(Err(ReadError::Blocked))
     }
 
     /// The contents of a file of a live thread, if the main thread has exited.
     pub(crate) fn read_live_thread(&self, name: &str) -> Option<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let dir = self.live_thread.as_ref()?;
-        let mut file = File::from(rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?);
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        self.guarded(self.live_thread.as_ref()?, name, read_file).ok()
     }
 
     /// The contents of a file.
@@ -137,28 +167,7 @@ impl Files {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, ReadError> {
-        let mut bytes = Vec::new();
-        self.file(name)?.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// The contents of `cmdline`.
-    ///
-    /// # Errors
-    /// When it cannot be read within the time limit.
-    pub(crate) fn command_line(&self) -> Result<Vec<u8>, ReadError> {
-        let mut file = self.file("cmdline")?;
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let read = file.read_to_end(&mut bytes).map(|_| bytes);
-            // The receiver is dropped after the time limit.
-            let _ = sender.send(read);
-        });
-        match receiver.recv_timeout(READ_TIMEOUT) {
-            Ok(read) => Ok(read?),
-            Err(_) => Err(ReadError::Blocked),
-        }
+        self.guarded(self.dir_of(name), name, read_file)
     }
 
     /// The target of a link.
@@ -166,44 +175,43 @@ impl Files {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn link(&self, name: &str) -> Result<Vec<u8>, ReadError> {
-        Ok(rustix::fs::readlinkat(self.dir_of(name), name, Vec::new())?.into_bytes())
+        self.guarded(self.dir_of(name), name, read_link)
     }
 
     /// The number of open descriptors from the size of `fd`, which needs no
     /// permission. `None` before Linux 6.2, which prints 0, and in a capture.
     pub(crate) fn fd_count(&self) -> Option<u64> {
-        let stat = rustix::fs::statat(self.dir_of("fd"), "fd", AtFlags::empty()).ok()?;
-        u64::try_from(stat.st_size).ok().filter(|size| *size > 0 && self.is_procfs())
+        let size = self.guarded(self.dir_of("fd"), "fd", |dir, name| {
+            Ok(rustix::fs::statat(dir.fd, name, AtFlags::empty())?.st_size)
+        });
+        u64::try_from(size.ok()?).ok().filter(|size| *size > 0 && self.is_procfs)
     }
 
-    /// Type and device number of the file behind a descriptor. `None` in a capture.
-    pub(crate) fn target_type(&self, fd: u32) -> Option<(FileType, u64)> {
-        if !self.is_procfs() {
-            return None;
+    /// Types of the files behind these descriptors; unknown in a capture.
+    pub(crate) fn target_types(&self, links: &[Link]) -> Vec<Option<TargetType>> {
+        let unknown = vec![None; links.len()];
+        if !self.is_procfs {
+            return unknown;
         }
-        // Cached attributes: the server of a network file system may not respond.
-        let flags = AtFlags::STATX_DONT_SYNC;
-        let mask = StatxFlags::TYPE;
-        let stat = rustix::fs::statx(self.dir_of("fd"), format!("fd/{fd}"), flags, mask).ok()?;
-        let file_type = FileType::from_raw_mode(stat.stx_mode.into());
-        Some((file_type, makedev(stat.stx_dev_major, stat.stx_dev_minor)))
+        let dir = Arc::clone(self.dir_of("fd"));
+        let fds: Vec<u32> = links.iter().map(|(fd, _)| *fd).collect();
+        let read = move || fds.into_iter().map(|fd| target_type(&dir, fd)).collect();
+        blocking::read(self.pid, "fd/", read).unwrap_or(unknown)
     }
 
     /// Whether a descriptor is that of an MPTCP socket. Its rows in the tables are those of its
     /// connections.
     pub(crate) fn is_mptcp(&self, fd: &str) -> bool {
-        if !self.is_procfs() {
+        if !self.is_procfs {
             return false;
         }
         let path = format!("/proc/self/fd/{}/fd/{fd}", self.dir_of("fd").as_raw_fd());
-        let mut name = [0; 32];
-        let length = rustix::fs::getxattr(path, "system.sockprotoname", &mut name);
-        length.is_ok_and(|length| name.get(..length).unwrap_or_default().starts_with(b"MPTCP"))
-    }
-
-    /// Whether the directory is that of a procfs, not of a capture.
-    fn is_procfs(&self) -> bool {
-        rustix::fs::fstatfs(&self.dir).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
+        let read = move || {
+            let mut name = [0; 32];
+            let length = rustix::fs::getxattr(path, "system.sockprotoname", &mut name);
+            length.is_ok_and(|length| name.get(..length).unwrap_or_default().starts_with(b"MPTCP"))
+        };
+        blocking::read(self.pid, "fd/", read).unwrap_or(false)
     }
 
     /// The entries of a directory that are numbers, in ascending order.
@@ -211,24 +219,87 @@ impl Files {
     /// # Errors
     /// When it cannot be listed.
     pub(crate) fn numbered(&self, name: &str) -> Result<Vec<u32>, ReadError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(self.dir_of(name), name, flags, Mode::empty())?;
-        let mut numbers = Vec::new();
-        for entry in Dir::read_from(&dir)? {
-            numbers
-                .extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
+        self.guarded(self.dir_of(name), name, list_numbers)
     }
 
     /// The open descriptors, in ascending order.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// When they cannot be listed, or reading their links blocks.
     pub(crate) fn descriptors(&self) -> Result<Vec<Link>, ReadError> {
-        let fds = self.numbered("fd")?.into_iter();
-        // A descriptor can be closed in the meantime.
-        Ok(fds.filter_map(|fd| Some((fd, self.link(&format!("fd/{fd}")).ok()?))).collect())
+        self.guarded(self.dir_of("fd"), "fd/", |dir, _| {
+            let fds = list_numbers(dir, "fd")?.into_iter();
+            // A descriptor can be closed in the meantime.
+            Ok(fds.filter_map(|fd| Some((fd, read_link(dir, &format!("fd/{fd}")).ok()?))).collect())
+        })
     }
+}
+
+/// A directory in a procfs or a capture.
+#[derive(Clone, Copy)]
+struct Dir<'a> {
+    fd: &'a OwnedFd,
+    is_procfs: bool,
+}
+
+impl Dir<'_> {
+    fn open(self, name: &str, flags: OFlags) -> Result<OwnedFd, ReadError> {
+        let flags = flags | OFlags::CLOEXEC;
+        if self.is_procfs {
+            return Ok(rustix::fs::openat(self.fd, name, flags, Mode::empty())?);
+        }
+        let path = CString::new(name).map_err(|_| ReadError::NotFound)?;
+        capture::open(self.fd, &path, flags).map_err(|errno| match errno {
+            Errno::INVAL | Errno::ISDIR => ReadError::Failed("not a regular file".to_owned()),
+            Errno::NOTDIR => ReadError::Failed("not a directory".to_owned()),
+            Errno::LOOP => ReadError::Failed("a symbolic link, which is not followed".to_owned()),
+            Errno::FBIG => ReadError::Failed("larger than 64 MiB".to_owned()),
+            errno => errno.into(),
+        })
+    }
+}
+
+fn read_file(dir: Dir<'_>, name: &str) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    File::from(dir.open(name, OFlags::RDONLY)?).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_link(dir: Dir<'_>, name: &str) -> Result<Vec<u8>, ReadError> {
+    let link = if dir.is_procfs {
+        rustix::fs::readlinkat(dir.fd, name, Vec::new())
+    } else {
+        rustix::fs::readlinkat(dir.open(name, OFlags::PATH)?, "", Vec::new())
+    };
+    Ok(link?.into_bytes())
+}
+
+/// The contents of a file of the host.
+pub(crate) fn read_host_file(proc: &Path, name: &str) -> Result<Vec<u8>, ReadError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(proc, flags, Mode::empty())?;
+    read_file(Dir { fd: &dir, is_procfs: is_procfs(&dir) }, name)
+}
+
+fn is_procfs(dir: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(dir).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
+}
+
+fn target_type(dir: &OwnedFd, fd: u32) -> Option<TargetType> {
+    // Cached attributes: the server of a network file system may not respond.
+    let flags = AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(dir, format!("fd/{fd}"), flags, StatxFlags::TYPE).ok()?;
+    let file_type = FileType::from_raw_mode(stat.stx_mode.into());
+    Some((file_type, makedev(stat.stx_dev_major, stat.stx_dev_minor)))
+}
+
+fn list_numbers(dir: Dir<'_>, name: &str) -> Result<Vec<u32>, ReadError> {
+    let dir = dir.open(name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut numbers = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&dir)? {
+        let entry = entry?;
+        numbers.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }

@@ -20,43 +20,51 @@ const MAX_ANCESTORS: usize = 64;
 
 pub(super) fn section(
     proc: &Path,
-    stat: &Stat<'_>,
+    stat: Option<&Stat<'_>>,
     status: Option<&Status<'_>>,
     command_line: &Result<Vec<u8>, ReadError>,
     boot: &BootInfo,
 ) -> Section {
     let mut section = Section::new("identity");
-    section.field("name", Value::Text(stat.comm.to_vec()));
-    section.field("state", Value::text(state(stat.state)));
+    let of_stat = |value: fn(&Stat<'_>) -> Value| stat.map_or(Value::Absent, value);
+    // Reading `stat` can block; `status` contains these as well.
+    let name = stat.map(|stat| stat.comm.to_vec());
+    let name = name.or_else(|| Some(status?.name?.unescaped().collect()));
+    section.field("name", name.map_or(Value::Absent, Value::Text));
+    let state = stat.map(|stat| stat.state).or_else(|| status?.state);
+    section.field("state", state.map_or(Value::Absent, |state| Value::text(state_text(state))));
     let (text, error) = match command_line {
         Ok(bytes) => (Value::Text(Cmdline::new(bytes).joined().collect()), Value::Absent),
         Err(error) => (Value::Absent, Value::text(error.to_string())),
     };
     section.field("command_line", text);
     section.field("command_line_error", error);
-    let age = boot.seconds(stat.starttime);
-    let started =
-        boot.boot_time.and_then(|time| time.checked_add(Duration::try_from_secs_f64(age).ok()?));
+    let start = stat.map(|stat| boot.seconds(stat.starttime));
+    let started = start
+        .and_then(|start| boot.boot_time?.checked_add(Duration::try_from_secs_f64(start).ok()?));
     section.field("started_unix_seconds", started.map_or(Value::Absent, Value::Time));
-    let age = boot.uptime.map(|uptime| (uptime - age).max(0.0));
+    let age = boot.uptime.zip(start).map(|(uptime, start)| (uptime - start).max(0.0));
     section.field("age_seconds", age.map_or(Value::Absent, Value::Seconds));
-    section.field("starttime_ticks", Value::Number(stat.starttime));
-    section.field("ppid", Value::Signed(stat.ppid.into()));
-    section.field("pgrp", Value::Signed(stat.pgrp.into()));
-    section.field("session", Value::Signed(stat.session.into()));
-    section.field("tty_nr", Value::Signed(stat.tty_nr.into()));
-    section.field("tty", terminal(stat.tty_nr).map_or(Value::Absent, Value::text));
-    section.field("tpgid", Value::Signed(stat.tpgid.into()));
-    section.field("threads", Value::Number(stat.num_threads));
+    section.field("starttime_ticks", of_stat(|stat| Value::Number(stat.starttime)));
+    let ppid = stat.map(|stat| stat.ppid).or_else(|| status?.ppid);
+    section.field("ppid", Value::signed(ppid));
+    section.field("pgrp", of_stat(|stat| Value::Signed(stat.pgrp.into())));
+    section.field("session", of_stat(|stat| Value::Signed(stat.session.into())));
+    section.field("tty_nr", of_stat(|stat| Value::Signed(stat.tty_nr.into())));
+    let tty = stat.and_then(|stat| terminal(stat.tty_nr));
+    section.field("tty", tty.map_or(Value::Absent, Value::text));
+    section.field("tpgid", of_stat(|stat| Value::Signed(stat.tpgid.into())));
+    let threads = stat.map(|stat| stat.num_threads).or_else(|| status?.threads);
+    section.field("threads", Value::number(threads));
     if let Some(status) = status {
         add_status_fields(&mut section, status);
     }
-    section.field("exit_signal", Value::Signed(stat.exit_signal.into()));
-    let exit_code = stat.exit_code.filter(|_| stat.state == ProcessState::Zombie);
-    section.field("exit_code", Value::signed(exit_code));
-    section.field("flags", Value::text(format!("0x{:08x}", stat.flags)));
-    section.field("kernel_thread", Value::Bool(is_kernel_thread(stat)));
-    section.list("parents", &["pid", "name"], parents(proc, stat.ppid));
+    section.field("exit_signal", of_stat(|stat| Value::Signed(stat.exit_signal.into())));
+    let exit_code = stat.filter(|stat| stat.state == ProcessState::Zombie);
+    section.field("exit_code", Value::signed(exit_code.and_then(|stat| stat.exit_code)));
+    section.field("flags", of_stat(|stat| Value::text(format!("0x{:08x}", stat.flags))));
+    section.field("kernel_thread", of_stat(|stat| Value::Bool(is_kernel_thread(stat))));
+    section.list("parents", &["pid", "name"], parents(proc, ppid.unwrap_or(0)));
     section
 }
 
@@ -90,7 +98,7 @@ fn terminal(tty_nr: i32) -> Option<String> {
     }
 }
 
-fn state(state: ProcessState) -> String {
+fn state_text(state: ProcessState) -> String {
     format!("{} ({state})", char::from(state.as_byte()))
 }
 
@@ -99,12 +107,25 @@ fn parents(proc: &Path, mut ppid: i32) -> Vec<Vec<Value>> {
     let mut parents = Vec::new();
     while parents.len() < MAX_ANCESTORS {
         let Ok(pid @ 1..) = u32::try_from(ppid) else { break };
-        let Ok(bytes) = Files::open(proc, pid).and_then(|files| files.read("stat")) else { break };
-        let Ok(stat) = Stat::parse(&bytes) else { break };
-        parents.push(vec![Value::Number(pid.into()), Value::Text(stat.comm.to_vec())]);
-        ppid = stat.ppid;
+        let Some((name, parent)) = name_and_parent(proc, pid) else { break };
+        parents.push(vec![Value::Number(pid.into()), Value::Text(name)]);
+        ppid = parent;
     }
     parents
+}
+
+/// From `stat` or, if reading that blocks, from `status`.
+fn name_and_parent(proc: &Path, pid: u32) -> Option<(Vec<u8>, i32)> {
+    let files = Files::open(proc, pid).ok()?;
+    match files.read("stat") {
+        Ok(bytes) => Stat::parse(&bytes).ok().map(|stat| (stat.comm.to_vec(), stat.ppid)),
+        Err(ReadError::Blocked) => {
+            let bytes = files.read("status").ok()?;
+            let status = Status::parse(&bytes).ok()?;
+            Some((status.name?.unescaped().collect(), status.ppid?))
+        }
+        Err(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{BootInfo, ReadError, Section, Value};
 
 pub(super) fn section(
     limits: Result<Vec<u8>, ReadError>,
-    stat: &Stat<'_>,
+    stat: Option<&Stat<'_>>,
     status: Option<&Status<'_>>,
     descriptors: Option<u64>,
     boot: &BootInfo,
@@ -64,7 +64,7 @@ pub(super) fn section(
 /// processes of all pid namespaces.
 fn used(
     name: &[u8],
-    stat: &Stat<'_>,
+    stat: Option<&Stat<'_>>,
     status: Option<&Status<'_>>,
     descriptors: Option<u64>,
     boot: &BootInfo,
@@ -73,18 +73,18 @@ fn used(
     match name {
         b"Max cpu time" => {
             // The limit is in whole seconds.
-            Some(boot.seconds(stat.utime.saturating_add(stat.stime)) as u64)
+            stat.map(|stat| boot.seconds(stat.utime.saturating_add(stat.stime)) as u64)
         }
         b"Max open files" => descriptors,
-        b"Max address space" => Some(stat.vsize),
+        b"Max address space" => stat.map(|stat| stat.vsize),
         b"Max data size" => kilobytes(status?.vm_data),
         b"Max stack size" => kilobytes(status?.vm_stk),
         b"Max resident set" => kilobytes(status?.vm_rss),
         b"Max locked memory" => kilobytes(status?.vm_lck),
         b"Max pending signals" => status?.sig_queue.map(|queue| queue.queued),
         // The limit counts down from 20.
-        b"Max nice priority" => u64::try_from(20_i64.checked_sub(stat.nice)?).ok(),
-        b"Max realtime priority" => Some(stat.rt_priority.into()),
+        b"Max nice priority" => u64::try_from(20_i64.checked_sub(stat?.nice)?).ok(),
+        b"Max realtime priority" => stat.map(|stat| stat.rt_priority.into()),
         _ => None,
     }
 }

@@ -4,14 +4,15 @@ use psstat_proc_parse::{Stat, Status};
 
 use super::{Section, Value};
 
-pub(super) fn section(stat: &Stat<'_>, status: Option<&Status<'_>>) -> Section {
+pub(super) fn section(stat: Option<&Stat<'_>>, status: Option<&Status<'_>>) -> Section {
     let mut section = Section::new("main_thread");
-    section.field("priority", Value::Signed(stat.priority));
-    section.field("nice", Value::Signed(stat.nice));
-    section.field("rt_priority", Value::Number(stat.rt_priority.into()));
-    section.field("policy", Value::text(policy(stat.policy)));
-    section.field("processor", Value::Signed(stat.processor.into()));
-    section.field("wchan", Value::Number(stat.wchan));
+    let of_stat = |value: fn(&Stat<'_>) -> Value| stat.map_or(Value::Absent, value);
+    section.field("priority", of_stat(|stat| Value::Signed(stat.priority)));
+    section.field("nice", of_stat(|stat| Value::Signed(stat.nice)));
+    section.field("rt_priority", of_stat(|stat| Value::Number(stat.rt_priority.into())));
+    section.field("policy", of_stat(|stat| Value::text(policy(stat.policy))));
+    section.field("processor", of_stat(|stat| Value::Signed(stat.processor.into())));
+    section.field("wchan", of_stat(|stat| Value::Number(stat.wchan)));
     let Some(status) = status else { return section };
     let list = |list: Option<&[u8]>| list.map_or(Value::Absent, |list| Value::Text(list.to_vec()));
     section.field("cpus_allowed", list(status.cpus_allowed_list));

@@ -5,12 +5,12 @@ use psstat_proc_parse::{Stat, Statm, Status};
 use super::{ReadError, Section, Value};
 
 pub(super) fn section(
-    stat: &Stat<'_>,
+    stat: Option<&Stat<'_>>,
     status: Option<&Status<'_>>,
     statm: &Result<Statm, ReadError>,
 ) -> Section {
     let mut section = Section::new("memory");
-    section.field("vsize_bytes", Value::bytes(Some(stat.vsize)));
+    section.field("vsize_bytes", Value::bytes(stat.map(|stat| stat.vsize)));
     if let Some(status) = status {
         let lines = [
             ("vm_peak_bytes", status.vm_peak),
@@ -38,10 +38,10 @@ pub(super) fn section(
         Ok(statm) => pages(&mut section, statm),
         Err(error) => section.unread = Some(error.clone()),
     }
-    section.field("minor_faults", Value::Number(stat.minflt));
-    section.field("major_faults", Value::Number(stat.majflt));
-    section.field("children_minor_faults", Value::Number(stat.cminflt));
-    section.field("children_major_faults", Value::Number(stat.cmajflt));
+    section.field("minor_faults", Value::number(stat.map(|stat| stat.minflt)));
+    section.field("major_faults", Value::number(stat.map(|stat| stat.majflt)));
+    section.field("children_minor_faults", Value::number(stat.map(|stat| stat.cminflt)));
+    section.field("children_major_faults", Value::number(stat.map(|stat| stat.cmajflt)));
     section
 }
 

@@ -24,7 +24,7 @@ use crate::measure;
 
 use cpu::ThreadSums;
 
-pub(crate) use files::{Files, ReadError};
+pub(crate) use files::{Files, ReadError, read_host_file};
 pub(crate) use identity::is_kernel_thread;
 pub(crate) use privileges::names as capability_names;
 pub(crate) use render::{as_csv, as_json, as_text, csv_heading};
@@ -156,14 +156,15 @@ struct BootInfo {
 
 impl BootInfo {
     fn read(proc: &Path) -> BootInfo {
-        let stat = std::fs::read(proc.join("stat")).unwrap_or_default();
+        let stat = read_host_file(proc, "stat").unwrap_or_default();
         let btime = stat.split(|byte| *byte == b'\n').find_map(|line| {
             let seconds = line.strip_prefix(b"btime ")?;
             std::str::from_utf8(seconds).ok()?.trim().parse().ok()
         });
         let boot_time = btime
             .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-        let uptime = std::fs::read_to_string(proc.join("uptime")).unwrap_or_default();
+        let uptime = read_host_file(proc, "uptime").unwrap_or_default();
+        let uptime = String::from_utf8_lossy(&uptime);
         let uptime = uptime.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
         // At most a million, which is exact in f64.
         let ticks_per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
@@ -184,14 +185,26 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
     let boot = BootInfo::read(proc);
     let stat = files.read("stat");
     let status = files.read("status");
-    let command_line = files.command_line();
+    let command_line = files.read("cmdline");
     let limits = files.read("limits");
     let links = files.descriptors();
     let open = links.as_ref().map_or_else(|_| files.fd_count(), |links| Some(links.len() as u64));
-    // Every process has stat, which is world-readable.
-    let main = Stat::parse(stat.as_deref().map_err(ReadError::clone)?).map_err(ReadError::from)?;
+    // Every process has stat, which is world-readable. Reading it can block; then a
+    // capture does not have it.
+    let main = match stat.as_deref() {
+        Ok(bytes) => Some(Stat::parse(bytes).map_err(ReadError::from)?),
+        Err(ReadError::Blocked) => None,
+        Err(ReadError::NotFound) if !files.is_procfs() && status.is_ok() => None,
+        Err(error) => return Err(error.clone()),
+    };
+    let without_stat = stat.as_ref().err().map(|error| match error {
+        ReadError::NotFound => ReadError::Failed("the capture has no stat of it".to_owned()),
+        other => other.clone(),
+    });
+    let main = main.as_ref();
     let live = (files.read_live_thread("stat"), files.read_live_thread("status"));
-    let stat = with_memory_of(main, live.0.as_deref());
+    let stat = main.map(|main| with_memory_of(*main, live.0.as_deref()));
+    let stat = stat.as_ref();
     let status = match &status {
         Ok(bytes) => Status::parse(bytes).map_err(ReadError::from),
         Err(error) => Err(error.clone()),
@@ -204,26 +217,33 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
         live
     });
     let status_ok = live_status.as_ref().or(main_status);
-    let threads = ThreadSums::read(proc, &files, &stat, status_ok);
+    let threads = ThreadSums::read(proc, &files, stat, status_ok);
     let statm = files.read("statm");
     let statm = statm.and_then(|bytes| Statm::parse(&bytes).map_err(ReadError::from));
-    let mut identity = identity::section(proc, &stat, status_ok, &command_line, &boot);
-    let has_exited = files::has_main_thread_exited(&main);
-    identity.field("main_thread_exited", Value::Bool(has_exited));
+    let mut identity = identity::section(proc, stat, status_ok, &command_line, &boot);
+    let state = main.map(|stat| (stat.state, stat.num_threads));
+    let state = state.or(main_status.and_then(|status| status.state.zip(status.threads)));
+    let has_exited = state.map(|(state, threads)| files::has_main_thread_exited(state, threads));
+    identity.field("main_thread_exited", has_exited.map_or(Value::Absent, Value::Bool));
     identity.unread = status.as_ref().err().cloned();
-    let sections = vec![
+    let mut sections = vec![
         identity,
-        cpu::section(&stat, threads, &boot),
-        main_thread::section(&main, main_status),
-        memory::section(&stat, status_ok, &statm),
+        cpu::section(stat, threads, &boot),
+        main_thread::section(main, main_status),
+        memory::section(stat, status_ok, &statm),
         io_section(files.read("io")),
-        limits::section(limits, &stat, status_ok, open, &boot),
+        limits::section(limits, stat, status_ok, open, &boot),
         privileges::section(status_ok),
         signals::section(main_status),
         descriptors::section(&files, &links, open, status_ok.and_then(|status| status.fd_size)),
         sockets::section(&files, &links, is_own_namespace(proc, &files)),
-        addresses::section(&stat),
+        addresses::section(stat),
     ];
+    for section in &mut sections {
+        if ["identity", "cpu", "main_thread", "memory", "addresses"].contains(&section.name) {
+            section.unread = section.unread.take().or_else(|| without_stat.clone());
+        }
+    }
     Ok(Report { pid, sections })
 }
 
@@ -245,11 +265,12 @@ fn with_memory_of<'a>(mut stat: Stat<'a>, live: Option<&[u8]>) -> Stat<'a> {
 /// Whether a process is in the network namespace of this program. Inodes of
 /// sockets in a capture are from another time or host.
 fn is_own_namespace(proc: &Path, files: &Files) -> bool {
+    if measure::is_capture(proc) {
+        return false;
+    }
     let this = std::fs::read_link(proc.join("self/ns/net"));
     let other = files.link("ns/net");
-    !measure::is_capture(proc)
-        && this
-            .is_ok_and(|this| other.is_ok_and(|other| other == this.as_os_str().as_encoded_bytes()))
+    this.is_ok_and(|this| other.is_ok_and(|other| other == this.as_os_str().as_encoded_bytes()))
 }
 
 fn io_section(io: Result<Vec<u8>, ReadError>) -> Section {

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, json};
 
-use super::{List, Report, Section, Value};
+use super::{Field, List, Report, Section, Value};
 use crate::table::units::{self, Style};
 use crate::table::{csv, json};
 use crate::terminal::Paint;
 use crate::time;
 use psstat_support::escape;
 
-/// The report as text. Absent fields are omitted.
+/// The report as text. Absent fields are omitted, except in a section that could not
+/// be read completely.
 pub(crate) fn as_text(report: &Report, style: Style, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&format!("process {}", report.pid)));
     for section in &report.sections {
@@ -18,7 +19,8 @@ pub(crate) fn as_text(report: &Report, style: Style, paint: Paint) -> String {
             let error = escape::text(&error.to_string());
             text.push_str(&format!("  {}\n", paint.warning(&format!("cannot be read: {error}"))));
         }
-        let present = || section.fields.iter().filter(|field| field.value != Value::Absent);
+        let is_shown = |field: &&Field| section.unread.is_some() || field.value != Value::Absent;
+        let present = || section.fields.iter().filter(is_shown);
         let label = |field: &str| field_label(field).replace('_', " ");
         let width = present().map(|field| label(field.name).len()).max().unwrap_or(0);
         for field in present() {

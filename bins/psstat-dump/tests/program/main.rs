@@ -8,6 +8,7 @@ mod documented;
 mod explain;
 mod fixture;
 mod formats;
+mod hostile_captures;
 mod numbers;
 mod pid;
 mod run;

@@ -8,7 +8,6 @@
 
 use psstat_proc_parse::{Io, StatCore};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::command_line;
@@ -138,10 +137,9 @@ fn read_stat(procfs: &Procfs, of: &StatOf, buffer: &mut StatBuffer) -> Outcome<u
             let text = procfs.read_process_file(*pid, c"stat", &mut buffer[..]);
             return text.map(<[u8]>::len);
         }
-        StatOf::Key(key) => {
-            open_process_dir(procfs, *key).and_then(|dir| process::open_at(&dir, c"stat", READ))
-        }
-        StatOf::Dir(dir) => rustix::fs::openat(dir, c"stat", READ, Mode::empty()).into(),
+        StatOf::Key(key) => open_process_dir(procfs, *key)
+            .and_then(|dir| process::open_at(procfs, &dir, c"stat", READ)),
+        StatOf::Dir(dir) => procfs.open_in(dir, c"stat", READ).into(),
     };
     file.and_then(|file: OwnedFd| pread_start(&file, &mut buffer[..]).map(<[u8]>::len))
 }
@@ -160,7 +158,8 @@ fn read_io(
         return read(held.as_fd());
     }
     let (name, flags) = File::Io.name();
-    let opened = open_process_dir(procfs, key).and_then(|dir| process::open_at(&dir, name, flags));
+    let opened =
+        open_process_dir(procfs, key).and_then(|dir| process::open_at(procfs, &dir, name, flags));
     opened.and_then(|opened| read_held(held, opened, keep, read))
 }
 
@@ -170,7 +169,7 @@ fn open_process_dir(procfs: &Procfs, key: ProcessKey) -> Outcome<OwnedFd> {
         Ok(dir) => dir,
         Err(dir) => {
             let mut buffer = [0; MAX_STAT];
-            let text = Outcome::from(rustix::fs::openat(&dir, c"stat", READ, Mode::empty()))
+            let text = Outcome::from(procfs.open_in(&dir, c"stat", READ))
                 .and_then(|file: OwnedFd| pread_start(&file, &mut buffer).map(<[u8]>::len));
             text.and_then(|length| {
                 parsed(StatCore::parse(buffer.get(..length).unwrap_or_default()))

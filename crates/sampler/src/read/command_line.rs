@@ -3,7 +3,7 @@
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
-use super::procfs::{ProcDir, Procfs, READ};
+use super::procfs::{ProcDir, ProcPath, Procfs, READ};
 use crate::read::outcome::Outcome;
 
 /// A longer command line is truncated. `execve(2)` accepts at most 6 MiB of arguments; a process
@@ -14,13 +14,29 @@ const MAX_CMDLINE: usize = 8 << 20;
 const MIN_BUFFER: usize = 4096;
 const BUFFER: usize = 1 << 16;
 
+fn open(procfs: &Procfs, pid: u32) -> Outcome<OwnedFd> {
+    let process = ProcDir::Pid(pid);
+    // In the tests a pipe is a process whose reads block.
+    if cfg!(debug_assertions)
+        && !procfs.is_live
+        && procfs.stat_file(process, c"cmdline").value().is_some_and(|stat| {
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo
+        })
+    {
+        let mut name = ProcPath::new();
+        let name = name.build(process, c"cmdline");
+        return rustix::fs::openat(&procfs.dir, name, READ, rustix::fs::Mode::empty()).into();
+    }
+    procfs.open_file(process, c"cmdline", READ)
+}
+
 /// Reads a command line into a buffer, at most `limit` bytes and [`MAX_CMDLINE`].
 pub(crate) fn read(procfs: &Procfs, pid: u32, limit: usize, line: &mut Vec<u8>) -> Outcome<()> {
     let limit = limit.min(MAX_CMDLINE);
     line.clear();
     line.shrink_to(BUFFER);
     line.reserve(MIN_BUFFER);
-    let file = match procfs.open_file(ProcDir::Pid(pid), c"cmdline", READ) {
+    let file = match open(procfs, pid) {
         Outcome::Value(file) => file,
         other => return other.map(drop::<OwnedFd>),
     };

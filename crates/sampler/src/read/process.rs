@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use psstat_proc_parse::Statm;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::proc_dir::ProcDirReader;
@@ -210,8 +210,13 @@ pub(crate) fn read_held<T>(
 }
 
 /// Opens a file in the directory of a process.
-pub(crate) fn open_at(dir: &OwnedFd, name: &CStr, flags: OFlags) -> Outcome<OwnedFd> {
-    match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+pub(crate) fn open_at(
+    procfs: &Procfs,
+    dir: &OwnedFd,
+    name: &CStr,
+    flags: OFlags,
+) -> Outcome<OwnedFd> {
+    match procfs.open_in(dir, name, flags) {
         Err(Errno::NOENT) => without_file(dir, c"stat"),
         opened => opened.into(),
     }
@@ -228,7 +233,7 @@ pub(crate) fn open_process_dir(
 ) -> Result<Outcome<OwnedFd>, OwnedFd> {
     let mut name = ProcPath::new();
     let name = name.build(ProcDir::Pid(key.pid), c"");
-    let dir: OwnedFd = match rustix::fs::openat(&procfs.dir, name, O_PATH_DIR, Mode::empty()) {
+    let dir: OwnedFd = match procfs.open_in(&procfs.dir, name, O_PATH_DIR) {
         Ok(dir) => dir,
         Err(errno) => return Ok(errno.into()),
     };

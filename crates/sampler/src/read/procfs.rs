@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::capture;
 use crate::options::FastPaths;
 use crate::read::outcome::Outcome;
 
@@ -19,7 +20,7 @@ pub(crate) struct Procfs {
     /// The enabled fast paths that this kernel supports.
     pub(crate) fast: FastPaths,
     /// Not a captured procfs.
-    is_live: bool,
+    pub(crate) is_live: bool,
     /// The files of a process that this kernel does not have; unknown of a captured procfs.
     pub(crate) missing: Vec<&'static str>,
     /// The inode of this process's network namespace, if this is a live procfs.
@@ -146,7 +147,7 @@ impl Procfs {
         flags: OFlags,
     ) -> Outcome<OwnedFd> {
         let mut name = ProcPath::new();
-        match rustix::fs::openat(&self.dir, name.build(process, file), flags, Mode::empty()) {
+        match self.open_in(&self.dir, name.build(process, file), flags) {
             Err(Errno::NOENT) => self.without_file(process),
             opened => opened.into(),
         }
@@ -156,7 +157,7 @@ impl Procfs {
     pub(crate) fn stat_file(&self, process: ProcDir, file: &CStr) -> Outcome<rustix::fs::Stat> {
         let mut name = ProcPath::new();
         let name = name.build(process, file);
-        match rustix::fs::statat(&self.dir, name, rustix::fs::AtFlags::empty()) {
+        match self.try_statat(name) {
             Err(Errno::NOENT) => self.without_file(process),
             stat => stat.into(),
         }
@@ -164,7 +165,28 @@ impl Procfs {
 
     /// stat(2) of a path relative to `/proc`.
     pub(crate) fn statat(&self, path: &CStr) -> Outcome<rustix::fs::Stat> {
-        rustix::fs::statat(&self.dir, path, rustix::fs::AtFlags::empty()).into()
+        self.try_statat(path).into()
+    }
+
+    fn try_statat(&self, path: &CStr) -> Result<rustix::fs::Stat, Errno> {
+        if self.is_live {
+            return rustix::fs::statat(&self.dir, path, rustix::fs::AtFlags::empty());
+        }
+        rustix::fs::fstat(capture::open(&self.dir, path, OFlags::PATH)?)
+    }
+
+    /// Opens a path relative to a directory of this procfs. The entries of a captured one can be
+    /// anything: see [`capture`].
+    pub(crate) fn open_in(
+        &self,
+        dir: impl AsFd,
+        path: &CStr,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        if self.is_live {
+            return rustix::fs::openat(dir, path, flags, Mode::empty());
+        }
+        capture::open(dir, path, flags)
     }
 
     /// The inode of a process's network namespace, from `ns/net`. Needs ptrace
@@ -175,7 +197,15 @@ impl Procfs {
         }
         let mut name = ProcPath::new();
         let mut buffer = [0; 64];
-        let link = read_link(&self.dir, name.build(process, NETNS), &mut buffer);
+        let name = name.build(process, NETNS);
+        let link = if self.is_live {
+            read_link(&self.dir, name, &mut buffer)
+        } else {
+            match capture::open(&self.dir, name, OFlags::PATH) {
+                Ok(link) => read_link(&link, c"", &mut buffer),
+                Err(errno) => errno.into(),
+            }
+        };
         // A zombie has the file, and has exited for the kernel.
         if link.is_exited() && !self.is_live {
             return self.without_file(process);
@@ -191,7 +221,7 @@ impl Procfs {
 
     /// Reads a whole small file. It is empty if the process has exited.
     pub(crate) fn read<'b>(&self, name: &CStr, buffer: &'b mut [u8]) -> Outcome<&'b [u8]> {
-        match rustix::fs::openat(&self.dir, name, READ, Mode::empty()) {
+        match self.open_in(&self.dir, name, READ) {
             Ok(file) => pread_start(&file, buffer),
             Err(errno) => errno.into(),
         }
@@ -215,7 +245,7 @@ impl Procfs {
         buffer: &'b mut [u8],
     ) -> Option<&'b [u8]> {
         let name = &mut ProcPath::new();
-        let file = rustix::fs::openat(&self.dir, name.build(process, file), READ, Mode::empty());
+        let file = self.open_in(&self.dir, name.build(process, file), READ);
         let file = file.ok()?;
         loop {
             // Not pread, which some kernels refuse here.

@@ -117,7 +117,8 @@ impl Reads {
         name: &CStr,
         flags: OFlags,
     ) -> Outcome<OwnedFd> {
-        self.open_process_dir(key).await.and_then(|dir| process::open_at(&dir, name, flags))
+        let dir = self.open_process_dir(key).await;
+        dir.and_then(|dir| process::open_at(&self.procfs, &dir, name, flags))
     }
 
     /// Opens a directory of a process for listing.

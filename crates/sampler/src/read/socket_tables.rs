@@ -6,7 +6,6 @@ use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::net::sockstat::udp_in_use;
 use psstat_proc_parse::net::{inet, unix};
 use rustix::fd::OwnedFd;
-use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::procfs::{ProcDir, ProcPath, Procfs, READ};
@@ -240,7 +239,7 @@ impl SocketTables {
     ) -> Outcome<()> {
         let open = |file| {
             let mut name = ProcPath::new();
-            rustix::fs::openat(&procfs.dir, name.build(process, file), READ, Mode::empty())
+            procfs.open_in(&procfs.dir, name.build(process, file), READ)
         };
         match (open(table.file), table.ipv4) {
             // The file does not exist if IPv6 is disabled, and if the process has exited.
