@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::diagnostic::Diagnostic;
 use crate::python::LiteralSketch;
+use crate::render::escaped;
 use crate::rule::Rule;
 use crate::rules::Rules;
 
@@ -172,13 +173,12 @@ fn foreign_syntax(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
 
 /// The message and help for a pattern with syntax of another tool.
 fn foreign(pattern: &[u8]) -> Option<(String, String)> {
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     for (quote, name) in [(b'"', "quotes"), (b'\'', "quotes"), (b'`', "backquotes")] {
         let inner = enclosed(pattern, quote, quote).filter(|inner| !inner.contains(&quote));
         if let Some(inner) = inner {
             return Some((
                 format!("the {name} are part of the regex, and command lines have none"),
-                format!("write it without: `{}`", shown(inner)),
+                format!("write it without: `{}`", escaped(inner)),
             ));
         }
     }
@@ -191,19 +191,19 @@ fn foreign(pattern: &[u8]) -> Option<(String, String)> {
     {
         return Some((
             "the slashes at both ends are part of the regex".into(),
-            format!("write it without: `{}`", shown(inner)),
+            format!("write it without: `{}`", escaped(inner)),
         ));
     }
     if let Some(rest) = pattern.strip_prefix(b"- ").filter(|rest| !rest.is_empty()) {
         return Some((
             "the regex starts with `- `, as an entry of a YAML list does".into(),
-            format!("write `{}`, or `[-] …` if it is meant", shown(rest.trim_ascii())),
+            format!("write `{}`, or `[-] …` if it is meant", escaped(rest.trim_ascii())),
         ));
     }
     if let Some(parts) = quoted_list(pattern) {
         return Some((
             "a list is a set of single characters".into(),
-            format!("write `{}`, or one rule for each", shown(&parts.join(&b'|'))),
+            format!("write `{}`, or one rule for each", escaped(&parts.join(&b'|'))),
         ));
     }
     if let Some(class) = posix_class(pattern) {
@@ -224,7 +224,7 @@ fn foreign(pattern: &[u8]) -> Option<(String, String)> {
                 "a `#` after a regex is part of it, not a comment".into(),
                 format!(
                     "write the comment on a line of its own, and here `{}`; or `[#]` if it is meant",
-                    shown(before)
+                    escaped(before)
                 ),
             ));
         }
@@ -254,7 +254,7 @@ fn posix_class(pattern: &[u8]) -> Option<String> {
     let rest = pattern.get(start + 2..)?;
     let len = rest.iter().position(|b| !b.is_ascii_lowercase())?;
     let is_class = len > 0 && rest.get(len..)?.starts_with(b":]");
-    is_class.then(|| String::from_utf8_lossy(rest.get(..len).unwrap_or_default()).into_owned())
+    is_class.then(|| escaped(rest.get(..len).unwrap_or_default()))
 }
 
 fn posix_replacement(class: &str) -> String {

@@ -74,6 +74,24 @@ fn excerpt(text: &[u8], column: usize, span: usize) -> (String, String) {
     (line, carets.trim_end().to_owned())
 }
 
+/// Part of a pattern in a message, escaped, and cut if it is long.
+pub(crate) fn escaped(text: &[u8]) -> String {
+    let mut out = String::new();
+    let mut rest = characters(text);
+    for character in rest.by_ref().take(WINDOW) {
+        match character {
+            Ok(c) => push_escaped(&mut out, c),
+            Err(byte) => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+    }
+    if rest.next().is_some() {
+        out.push_str("...");
+    }
+    out
+}
+
 /// Appends a character. Control characters, which could control a terminal, and
 /// format characters, which could reorder or hide the text after them, are
 /// escaped.
