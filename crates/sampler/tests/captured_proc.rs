@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::captured_proc::{add_sockets, sampler, set_netns, write_process, write_tables};
 use common::{A, B, cycle, tcp};
-use psstat_sampler::{ImageId, Options, Sample, Sampler};
+use psstat_sampler::{ImageId, IoStart, Options, Sample, Sampler};
 use psstat_testproc::{TempDir, wait_until};
 
 /// The pids of the processes whose tcp sockets are known.
@@ -252,6 +252,7 @@ fn late_classification_after_reload() {
         proc_root: proc.path().to_owned(),
         window: Duration::from_millis(1),
         read_timeout: Duration::from_millis(50),
+        io_start: IoStart::ProcessStart,
         ..Options::default()
     };
     let mut sampler = Sampler::new(options).unwrap();

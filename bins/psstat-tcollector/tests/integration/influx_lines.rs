@@ -13,7 +13,8 @@ fn influxdb_stores_every_line() {
     let Some(store) = Influx::start() else { return };
     let population = Population::new();
     let mut command = Command::new(PROGRAM);
-    command.env_clear().args(["--format", "influx", "--interval", "1", "--cycles", "2"]);
+    command.env_clear().env("PSSTAT_TEST_IO_START", "process");
+    command.args(["--format", "influx", "--interval", "1", "--cycles", "2"]);
     command.args(["--tag", "host=pxy12", "--conf"]).arg(&population.conf);
     let (status, stdout, stderr) = outcome(&mut command);
     assert_eq!(status, Some(0), "{stderr}");
