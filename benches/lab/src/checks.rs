@@ -25,6 +25,8 @@ pub(crate) struct Checks {
     pub(crate) idle_fds: usize,
     /// How many more it may cache.
     pub(crate) fd_budget: usize,
+    /// Processes of which a read blocks from the second cycle on.
+    pub(crate) stuck: u64,
     /// Resident memory when it became stable, and the maximum of processes by then.
     stable: Option<(u64, u64)>,
     max_processes: u64,
@@ -88,6 +90,10 @@ impl Checks {
         }
         if cycle.get("collector.panics") != Some(0) {
             self.violated(format!("cycle {number}: collector.panics is not 0"));
+        }
+        let blocked = cycle.get("collector.blocked");
+        if self.stuck > 0 && number > 1 && blocked < Some(self.stuck) {
+            self.violated(format!("cycle {number}: {blocked:?} blocked, {} stuck", self.stuck));
         }
         for line in log.iter().filter(|line| line.contains(PANIC)) {
             self.violated(format!("cycle {number}: logged {line:?}"));
@@ -203,6 +209,17 @@ mod tests {
             checks.cycle(cycle, &log);
         }
         checks.count()
+    }
+
+    #[test]
+    fn missing_blocked_read_is_reported() {
+        let cycle = |blocked| Cycle::of(&[("collector.panics", 0), ("collector.blocked", blocked)]);
+        let mut checks = Checks { stuck: 2, ..Checks::default() };
+        checks.cycle(&cycle(0), &[]);
+        checks.cycle(&cycle(3), &[]);
+        assert_eq!(checks.count(), 0);
+        checks.cycle(&cycle(1), &[]);
+        assert_eq!(checks.count(), 1);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod scale;
 mod soak;
 mod stats;
 mod stop;
+mod stuck;
 mod sys;
 mod table;
 

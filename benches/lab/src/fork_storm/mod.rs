@@ -19,7 +19,8 @@ use crate::child_modes::storm::{self, DriverReport};
 use crate::collector::{Collector, Cycle};
 use crate::run_lock::RunLock;
 use crate::stop::Stop;
-use crate::{Result, cargo, observer};
+use crate::stuck::Stuck;
+use crate::{Result, cargo, observer, stuck};
 
 /// Start and end hundreds of processes per second while the collector runs, and check its output.
 ///
@@ -42,6 +43,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PER-SECOND", default_value_t = 200)]
     #[arg(value_parser = clap::value_parser!(u64).range(10..=5_000))]
     rate: u64,
+
+    #[command(flatten)]
+    stuck: stuck::Options,
 }
 
 /// The collector's fd budget.
@@ -110,10 +114,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let program = cargo::collector()?;
     let _lock = RunLock::acquire()?;
     let stop = Stop::on_signals()?;
+    // Before the collector starts, whose idle descriptors include those of blocked reads.
+    let stuck = options.stuck.start()?;
     let number = u64::from(std::process::id());
     let mut config = Config::new(number)?;
     let collector = Collector::start(&program, &config.path(), FD_BUDGET, 1)?;
     let mut session = Session::new(collector, FD_BUDGET, &stop);
+    session.checks.stuck = stuck.as_ref().map_or(0, Stuck::number);
     let first = cycles(&mut session, &config, 3)?;
     session.checks.idle_fds = first.fds;
 
@@ -168,7 +175,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if fds > idle {
         session.checks.violated(format!("{fds} fds at the end, {idle} at the beginning"));
     }
-    let checks = session.terminate()?;
+    let mut checks = session.terminate()?;
+    if let Some(stuck) = stuck {
+        stuck.check(&mut checks);
+    }
     let (changes, accounts) = (config.changes(), &accounts);
     let numbers = summary::Numbers { time, first: &first, last: &last, fds, changes, accounts };
     summary::print(&checks, &numbers);

@@ -21,7 +21,8 @@ use crate::child_modes::{role, workload};
 use crate::collector::{Collector, Cycle};
 use crate::run_lock::RunLock;
 use crate::stop::Stop;
-use crate::{Result, cargo};
+use crate::stuck::Stuck;
+use crate::{Result, cargo, stuck};
 
 /// Run the collector for an hour under every kind of load, and check its state afterwards.
 ///
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// The collector to run [default: a release build of the working tree]
     #[arg(long, value_name = "PATH")]
     collector: Option<PathBuf>,
+
+    #[command(flatten)]
+    stuck: stuck::Options,
 }
 
 /// The collector's fd budget: more than it can use, so that the budget does not limit a leak.
@@ -213,10 +217,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let program = options.collector.clone().map_or_else(cargo::collector, Ok)?;
     let _lock = RunLock::acquire()?;
     let stop = Stop::on_signals()?;
+    // Before the collector starts, whose idle descriptors include those of blocked reads.
+    let stuck = options.stuck.start()?;
     let number = u64::from(std::process::id());
     let config = Config::new(number)?;
     let collector = Collector::start(&program, &config.path(), FD_BUDGET, options.interval)?;
-    let session = Session::new(collector, FD_BUDGET, &stop);
+    let mut session = Session::new(collector, FD_BUDGET, &stop);
+    session.checks.stuck = stuck.as_ref().map_or(0, Stuck::number);
     let (start, trace) = (Instant::now(), Trace::default());
     let mut soak = Soak { session, start, config, population: None, trace };
     let (idle, _) = soak.cycle()?;
@@ -248,7 +255,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     soak.end()?;
     let (logged, changes) = (soak.session.logged, soak.config.changes);
     checks::check_log(&mut soak.session.checks, logged, changes);
-    let checks = soak.session.terminate()?;
+    let mut checks = soak.session.terminate()?;
+    if let Some(stuck) = stuck {
+        stuck.check(&mut checks);
+    }
     let numbers = Numbers {
         time: end,
         interval: options.interval,
