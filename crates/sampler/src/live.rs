@@ -272,11 +272,13 @@ impl ProcessSource for LiveSource {
     }
 
     async fn is_alive_by_handles(&mut self, process: Target<'_, ProcessFds>) -> bool {
-        if let Some(is_alive) = process.handles.is_alive_by_statm() {
-            return is_alive;
-        }
+        // Without permission to read `io`, a process that is hidden counts as exited.
         if !process.handles.keeps_io() {
             return false;
+        }
+        // Its read cannot block.
+        if let Some(is_alive) = process.handles.is_alive_by_statm() {
+            return is_alive;
         }
         // A denied read and one that blocks mean that it is alive.
         let access = self.access(&process);
