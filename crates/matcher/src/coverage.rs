@@ -67,8 +67,8 @@ impl<'a> CoverageCheck<'a> {
     }
 
     /// Records a process by its command line, in the form that
-    /// [`Rules::classify`](crate::Rules::classify) takes. Kernel threads (empty
-    /// command lines) are not counted.
+    /// [`Rules::classify`](crate::Rules::classify) takes. Kernel threads and zombies have none
+    /// and are not recorded.
     pub fn record(&mut self, text: &[u8]) {
         self.record_matches(text, |_| ());
     }
@@ -80,9 +80,6 @@ impl<'a> CoverageCheck<'a> {
     }
 
     fn record_matches(&mut self, text: &[u8], on_match: impl Fn(&mut RuleCoverage)) {
-        if text.is_empty() {
-            return;
-        }
         self.processes += 1;
         let Self { rules, coverage, budget, run, .. } = self;
         let has_lines = text.contains(&b'\n');

@@ -124,9 +124,6 @@ impl Rule {
     /// # Errors
     /// If the rule exceeds its step limit; the result is unknown then.
     pub fn find(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {
-        if text.is_empty() {
-            return Ok(None);
-        }
         let range = self.find_with(text)?;
         if range.is_some() || !self.pattern.may_need_space() {
             return Ok(range);

@@ -161,13 +161,14 @@ impl Rules {
     ///
     /// `text` is the command line: the arguments joined by one space, without a
     /// trailing space. A rule matches if it matches this text, or this text and
-    /// one space. An empty text matches nothing.
+    /// one space. The empty text is that of a process whose arguments are all empty; kernel threads
+    /// and zombies have none, and the caller leaves them out.
     ///
     /// After some texts of each kind (ASCII, other UTF-8, not UTF-8) it does
     /// not allocate, unless a text is longer than 256 KiB.
     pub fn classify(&self, text: &[u8], on_match: &mut dyn FnMut(usize)) -> ClassifyStats {
         let mut stats = ClassifyStats::default();
-        if text.is_empty() || self.rules.is_empty() {
+        if self.rules.is_empty() {
             return stats;
         }
         let mut budget = Budget {

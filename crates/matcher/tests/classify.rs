@@ -35,14 +35,26 @@ fn matches_with_and_without_trailing_space() {
 }
 
 #[test]
-fn empty_text_matches_nothing() {
+fn empty_text_is_a_text() {
+    let conf =
+        b"empty ^$\nblank ^\\s*$\nspace ^ $\nany .\nahead ^(?!.)\nword \\w\ntwo ..\nx x|^$\n";
+    // Those of a space match the one that is added at the end.
+    assert_eq!(images(conf, b""), ["empty", "blank", "space", "any", "ahead", "x"]);
+    assert_eq!(images(conf, b"x"), ["any", "word", "two", "x"]);
     let mut rules = Rules::default();
-    rules.push("a".parse().unwrap(), "").unwrap();
-    rules.push("b".parse().unwrap(), "^$").unwrap();
-    rules.push("c".parse().unwrap(), "(?=)").unwrap();
-    assert_eq!(rules.classify(b"", &mut |_| unreachable!("nothing matches")).images, 0);
-    assert_eq!(rules.rules()[0].find(b""), Ok(None));
-    assert_eq!(rules.classify(b"x", &mut |_| ()).images, 2);
+    rules.push("a".parse().unwrap(), "^$").unwrap();
+    rules.push("b".parse().unwrap(), r"\s").unwrap();
+    rules.push("c".parse().unwrap(), "x").unwrap();
+    let found: Vec<_> = rules.rules().iter().map(|rule| rule.find(b"")).collect();
+    assert_eq!(found, [Ok(Some(0..0)), Ok(Some(0..1)), Ok(None)]);
+    // So does a rule that matches everything, although it is a mistake.
+    rules.push("d".parse().unwrap(), "").unwrap();
+    assert_eq!(rules.classify(b"", &mut |_| ()).images, 3);
+    let mut coverage = psstat_matcher::CoverageCheck::new(&rules);
+    coverage.record(b"");
+    coverage.record(b"x");
+    assert_eq!(coverage.processes(), 2);
+    assert_eq!(coverage.matched().collect::<Vec<_>>(), [1, 2, 1, 2]);
 }
 
 #[test]

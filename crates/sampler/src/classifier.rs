@@ -23,9 +23,10 @@ pub struct Candidate<'a> {
     pub pid: u32,
     /// The pid of its parent; 0 when the parent is not visible.
     pub ppid: u32,
-    /// `/proc/PID/cmdline` as it is, each argument terminated by NUL. Never empty.
+    /// `/proc/PID/cmdline` as it is, each argument terminated by NUL. It is only NULs if all
+    /// arguments are empty, and one NUL if there is no argument.
     pub command_line: &'a [u8],
-    /// The arguments joined by single spaces, without a trailing one.
+    /// The arguments joined by single spaces, without a trailing one. Empty if all arguments are.
     pub args_joined: &'a [u8],
 }
 
@@ -122,7 +123,7 @@ impl CmdlineBatch {
         for item in items {
             let command_line = lines.get(start..item.line_end).unwrap_or_default();
             start = item.line_end;
-            if !Cmdline::new(command_line).is_empty() {
+            if !command_line.is_empty() {
                 args_joined.extend(Cmdline::new(command_line).joined());
                 let candidate =
                     Candidate { pid: item.pid, ppid: item.ppid, command_line, args_joined };
@@ -143,13 +144,13 @@ impl CmdlineBatch {
     }
 
     /// The position of a process in the process table, and its images; `None` in place of these
-    /// if the command line is empty.
+    /// if its command line has no byte: it shows no program then, whereas one NUL is an empty
+    /// argument.
     pub(crate) fn get(&self, index: usize) -> Option<(usize, Option<&[ImageId]>)> {
         let item = self.items.get(index)?;
         let before = index.checked_sub(1).and_then(|before| self.items.get(before));
         let (line, images) = before.map_or((0, 0), |before| (before.line_end, before.images_end));
-        let is_empty = Cmdline::new(self.lines.get(line..item.line_end)?).is_empty();
-        let images = self.images.get(images..item.images_end).filter(|_| !is_empty);
+        let images = self.images.get(images..item.images_end).filter(|_| line < item.line_end);
         Some((item.at, images))
     }
 }
@@ -251,7 +252,8 @@ mod tests {
         let mut batch = CmdlineBatch::default();
         for _ in 0..2 {
             let mut seen = Vec::new();
-            for (at, line) in [&b"a\0b c\0"[..], b"", b"d\0"].into_iter().enumerate() {
+            let lines = [&b"a\0b c\0"[..], b"", b"d\0", b"\0"];
+            for (at, line) in lines.into_iter().enumerate() {
                 batch.push(at, &entry(5, 0), line);
             }
             batch.classify(&mut |process, images| {
@@ -259,12 +261,18 @@ mod tests {
                 let image = process.args_joined.len() as u32;
                 images.extend([image, 1, image].map(ImageId));
             });
-            let images = [Some(&[ImageId(1), ImageId(5)][..]), None, Some(&[ImageId(1)])];
+            let images = [
+                Some(&[ImageId(1), ImageId(5)][..]),
+                None,
+                Some(&[ImageId(1)]),
+                Some(&[ImageId(0), ImageId(1)]),
+            ];
             for (at, images) in images.into_iter().enumerate() {
                 assert_eq!(batch.get(at), Some((at, images)));
             }
-            assert_eq!((batch.get(3), batch.len()), (None, 3));
-            assert_eq!(seen, [(5, 1, b"a b c".to_vec()), (5, 1, b"d".to_vec())]);
+            assert_eq!((batch.get(4), batch.len()), (None, 4));
+            let texts = [&b"a b c"[..], b"d", b""];
+            assert_eq!(seen, texts.map(|text| (5, 1, text.to_vec())));
             batch.clear();
         }
     }

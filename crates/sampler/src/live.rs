@@ -163,6 +163,12 @@ impl ProcessSource for LiveSource {
         summary.map_or(stat, Outcome::Value)
     }
 
+    async fn has_argument_addresses(&mut self, pid: u32) -> bool {
+        // The kernel sets this address last.
+        let is_set = |stat: &Stat<'_>| stat.env_end.is_some_and(|address| address != 0);
+        matches!(self.reads.stat(pid, StatOf::Pid(pid), is_set).await, Outcome::Value(true))
+    }
+
     fn inode_matches(&mut self, key: ProcessKey) -> bool {
         process::inode_matches(&self.reads.procfs, key)
     }

@@ -105,6 +105,12 @@ pub(crate) trait ProcessSource: Sized {
     /// Reads `stat` of the process that has this pid now.
     async fn stat(&mut self, pid: u32) -> Outcome<StatSummary>;
 
+    /// Whether `stat` shows where the arguments of the process that has this pid are: it has a
+    /// program whose exec has ended, and its addresses may be read.
+    async fn has_argument_addresses(&mut self, _pid: u32) -> bool {
+        false
+    }
+
     /// Whether this pid is still that of the listed process.
     fn inode_matches(&mut self, key: ProcessKey) -> bool;
 

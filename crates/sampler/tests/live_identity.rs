@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{A, B, Watch, cycle, in_every_mode, io_of, options, procs, testproc, word};
-use psstat_sampler::Sampler;
 use psstat_sampler::intervals::CMDLINE_INTERVAL;
+use psstat_sampler::{Candidate, ImageId, Sampler};
 use psstat_testproc::{Config, Io, TempDir, TestProcess, oracle, wait_until};
 
 const INTERVAL: usize = CMDLINE_INTERVAL as usize;
@@ -94,6 +94,79 @@ fn title_is_rematched_and_comm_is_ignored() {
         assert_eq!(procs(&watch.cycles(INTERVAL + 1), [A, B]), [0, 1]);
         one.set_comm(&a[..12.min(a.len())]).unwrap();
         assert_eq!(procs(&watch.cycles(INTERVAL + 1), [A, B]), [0, 1]);
+    }
+}
+
+/// Sets whether these processes are in image B, and the others with an empty command line in none.
+fn by_pid(pids: &[u32], process: &Candidate<'_>, images: &mut Vec<ImageId>) {
+    if pids.contains(&process.pid) {
+        let is_empty = process.args_joined.is_empty();
+        assert_eq!(is_empty, process.command_line.iter().all(|byte| *byte == 0));
+        assert!(!process.command_line.is_empty());
+        images.push(if is_empty { B } else { A });
+    }
+}
+
+/// It used to be in no image: the collector took it for a zombie.
+#[test]
+fn empty_command_line_is_a_command_line() {
+    let configs = [Config::new(""), Config::new("").arg(""), Config::new("").arg("").arg("")];
+    let testprocs = configs.each_ref().map(|config| TestProcess::spawn(config).unwrap());
+    let pids = testprocs.each_ref().map(TestProcess::pid);
+    for (nuls, &pid) in (1..).zip(&pids) {
+        assert_eq!(oracle::cmdline(pid).unwrap(), vec![0; nuls]);
+    }
+    let mut sampler = Sampler::new(options()).unwrap();
+    let mut classify = |process: &Candidate<'_>, images: &mut Vec<ImageId>| {
+        by_pid(&pids, process, images);
+    };
+    let sample = cycle(&mut sampler, &mut classify);
+    assert_eq!(procs(sample, [A, B]), [0, 3]);
+    let written: i64 = pids.iter().map(|&pid| oracle::io(pid).unwrap()["wchar"]).sum();
+    assert_eq!(io_of(sample.image(B)).wchar, written.cast_unsigned());
+}
+
+/// A sampler that had seen the process before kept it in its images, and one that was started
+/// later had it in none.
+#[test]
+fn samplers_agree_about_process_that_loses_its_arguments() {
+    type Change = fn(&mut TestProcess) -> std::io::Result<()>;
+    let changes: [(Change, &[u8]); 4] = [
+        (|one| one.exec(&Config::new("")), b"\0"),
+        (|one| one.set_title(""), b"\0"),
+        (|one| one.overwrite_title(""), b"\0\0\0"),
+        (|one| one.remove_arguments(), b""),
+    ];
+    for (change, expected) in changes {
+        let mut one = TestProcess::spawn(&Config::new("ab")).unwrap();
+        let pids = [one.pid()];
+        let mut classify = |process: &Candidate<'_>, images: &mut Vec<ImageId>| {
+            by_pid(&pids, process, images);
+        };
+        let mut old = Sampler::new(options()).unwrap();
+        for _ in 0..INTERVAL + 4 {
+            assert_eq!(procs(cycle(&mut old, &mut classify), [A, B]), [1, 0]);
+        }
+        match change(&mut one) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                println!("skipped: PR_SET_MM is not available");
+                continue;
+            }
+            result => result.unwrap(),
+        }
+        assert_eq!(oracle::cmdline(one.pid()).unwrap(), expected);
+        let mut new = Sampler::new(options()).unwrap();
+        let mut both = [[1, 0], [0, 0]];
+        for _ in 0..INTERVAL {
+            both = [&mut old, &mut new].map(|sampler| procs(cycle(sampler, &mut classify), [A, B]));
+        }
+        assert_eq!(both, [[0, 1]; 2], "{}", expected.escape_ascii());
+        // And back.
+        one.exec(&Config::new("ab")).unwrap();
+        for _ in 0..INTERVAL {
+            both = [&mut old, &mut new].map(|sampler| procs(cycle(sampler, &mut classify), [A, B]));
+        }
+        assert_eq!(both, [[1, 0]; 2], "{}", expected.escape_ascii());
     }
 }
 

@@ -72,6 +72,9 @@ impl Printer {
 
     /// A text with a line of carets below it.
     fn excerpt(self, text: &[u8], at: &Range<usize>) -> String {
+        if text.is_empty() {
+            return format!("{INDENT}(empty command line)\n");
+        }
         let (shown, marks) = excerpt::underline(text, at, self.columns);
         format!("{INDENT}{shown}\n{INDENT}{marks}\n")
     }

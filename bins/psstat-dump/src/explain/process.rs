@@ -44,6 +44,11 @@ impl Kind {
         }
     }
 
+    /// Whether rules are matched against its command line, which may be empty.
+    fn has_command_line(&self) -> bool {
+        matches!(self, Kind::Process(_))
+    }
+
     fn word(&self) -> &'static str {
         match self {
             Kind::Process(_) => "process",
@@ -59,7 +64,7 @@ struct Subject {
     kind: Kind,
     /// `cmdline`.
     raw: Vec<u8>,
-    /// Its arguments joined by spaces.
+    /// Its arguments joined by spaces; empty also without any.
     text: Vec<u8>,
     comm: Option<Vec<u8>>,
 }
@@ -141,7 +146,7 @@ pub(super) fn explain(
     let mut outcome = Outcome::NoMatch;
     let mut first = true;
     for (subject, results) in subjects.iter().zip(&results) {
-        let by_name = matches!(source, Source::Executable) && !subject.text.is_empty();
+        let by_name = matches!(source, Source::Executable) && subject.kind.has_command_line();
         let by_name = by_name.then(|| executable::image(&subject.raw, || subject.comm.clone()));
         if by_name.is_some() || results.iter().any(|result| result.matched().is_some()) {
             outcome = Outcome::Match;
@@ -171,7 +176,9 @@ fn apply<'r>(
 ) -> Vec<RuleResult<'r>> {
     let apply = |subject: &Subject| {
         let explanation = Explanation::default();
-        RuleResult { rule, image, result: rule.find(&subject.text), explanation, searched: true }
+        let is_matched = subject.kind.has_command_line();
+        let result = if is_matched { rule.find(&subject.text) } else { Ok(None) };
+        RuleResult { rule, image, result, explanation, searched: true }
     };
     let mut results: Vec<RuleResult<'_>> = subjects.iter().map(apply).collect();
     let pairs = results.iter_mut().zip(subjects.iter().map(|subject| &subject.text));
@@ -205,14 +212,15 @@ fn as_text(
         }
         Kind::Process(Some(comm)) => {
             let comm = escape::bytes(&comm.enclosed());
-            out.push_str(&format!("  the command line of {comm} is empty; no rule matches it\n"));
-            return out;
+            out.push_str(&format!("  the command line of {comm} is empty\n"));
         }
         Kind::Process(None) => {}
     }
     if let Some(image) = by_name {
-        let command = escape::truncate(&escape::bytes(text), 120);
-        out.push_str(&format!("  {command}\n  image {image}, by executable name\n"));
+        if !text.is_empty() {
+            out.push_str(&format!("  {}\n", escape::truncate(&escape::bytes(text), 120)));
+        }
+        out.push_str(&format!("  image {image}, by executable name\n"));
         return out;
     }
     for result in results {
@@ -234,6 +242,8 @@ fn as_text(
         } else if let Some(prefix) = prefix.filter(|prefix| prefix.is_significant()) {
             out.push_str(&format!("  matches up to {}\n", escape::text(&prefix.prefix)));
             out.push_str(&printer.excerpt(text, &prefix.at));
+        } else if text.is_empty() {
+            // Nothing to compare with.
         } else if result.searched {
             out.push_str("  no partial match\n");
         } else {

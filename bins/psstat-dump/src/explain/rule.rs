@@ -87,6 +87,7 @@ fn apply<'r, 't>(
     for (&pid, text) in command_lines {
         match rule.find(text) {
             Ok(Some(at)) => matches.push((pid, &text[..], at)),
+            Ok(None) if text.is_empty() => {}
             Ok(None) => others.push((pid, &text[..])),
             Err(_) => step_limit_exceeded.push(pid),
         }

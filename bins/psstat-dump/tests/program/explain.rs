@@ -291,9 +291,18 @@ fn empty_command_line_is_not_a_zombie() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
-    let text = stdout(&run(&["explain", &pid, "-e", "^$"]));
-    let want = format!("the command line of {{{}}} is empty; ", comm.trim_end());
-    assert!(text.contains(&want), "{text}");
+    let text = stdout(&run(&["explain", &pid, "-e", "^$", "-e", "x"]));
+    let want = format!(
+        "  the command line of {{{}}} is empty\nmatches  match  ^$\n    (empty command line)\n\
+         no match  match  x\n1 of 2 rules match\n",
+        comm.trim_end()
+    );
+    assert!(text.ends_with(&want), "{text}");
+    let (status, document) = json_of(&["explain", &pid, "--json", "-e", "^$"]);
+    assert_eq!((status, &document["rules"][0]["matches"]), (0, &json!(true)));
+    let (_, document) = json_of(&["explain", "--rule", "match", "--json", "-e", "^$"]);
+    let found = document["rules"][0]["matches"].as_array().unwrap();
+    assert!(found.iter().any(|process| process["pid"] == child.id()), "{document}");
     let (status, document) = json_of(&["explain", &pid, "--json", "-e", "x"]);
     assert_eq!((status, &document["process_kind"]), (1, &json!("process")));
     drop(child.stdin.take());

@@ -124,6 +124,40 @@ fn values_of_images_and_processes() {
     assert_eq!(words, want);
 }
 
+/// It used to be in no row, in no image, and in no total.
+#[test]
+fn process_with_empty_command_line_counts() {
+    let mut one = testproc("");
+    let name = unique("empty");
+    one.set_comm(&name).unwrap();
+    one.open_files(7).unwrap();
+    one.mmap_touch(3 << 20).unwrap();
+    one.write_bytes(123_456, 7).unwrap();
+    one.quiesce().unwrap();
+    let want = expected(one.pid());
+    let (status, document) = json_of(&["--no-conf", "--json", &name]);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!((status, rows.len(), &rows[0]["image"]), (0, 1, &json!(name)));
+    assert_eq!(rows[0]["processes"], 1);
+    assert_equal(&rows[0], &want);
+    assert_equal(&document["total"], &want);
+
+    // Other tests can have such processes as well.
+    let (status, document) = json_of(&["--json", "-p", "-e", "^$"]);
+    assert_eq!(status, 0);
+    let rows = document["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["pid"] == one.pid()).unwrap();
+    assert_eq!((&row["command_line"], &row["comm"]), (&json!(""), &json!(name)));
+    assert_equal(row, &want);
+    let text = stdout(&run(&["--no-conf", "-p", &name]));
+    let row = text.lines().nth(1).unwrap();
+    assert!(row.contains(&one.pid().to_string()) && row.contains(&format!("{{{name}}}")), "{text}");
+    // By a rule that does not match the empty text, it is still in none.
+    let (_, document) = json_of(&["--json", "-p", "-e", r"\S"]);
+    let rows = document["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["pid"] != one.pid()));
+}
+
 #[test]
 fn total_counts_each_process_once() {
     let name = unique("total");

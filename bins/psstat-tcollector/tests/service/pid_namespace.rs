@@ -1,15 +1,17 @@
 //! Processes in a pid namespace, read from inside and from outside.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use psstat_sampler::intervals::CMDLINE_INTERVAL;
 use psstat_testproc::{TempDir, oracle};
 
-use super::common::{PROGRAM, Setup, conf, expected_values, mean_load, until, word};
+use super::common::{Cycle, PROGRAM, Setup, conf, expected_values, mean_load, until, word};
 
 /// A shell that is pid 1 of a new pid namespace with its procfs. The namespace ends with the
 /// command, and the command with the test.
@@ -165,4 +167,52 @@ fn other_pid_namespace_is_read_by_its_procfs() {
         (cycle.get("procs image=quiet"), cycle.get("procs image=busy")) == (0, 0)
     });
     assert_eq!(cycle.get("io image=quiet type=rchar"), expected["io image=quiet type=rchar"]);
+}
+
+/// In a namespace, because other tests have processes with an empty command line as well. The old
+/// collector kept such a process in its images, and the new one never had it.
+#[test]
+fn old_and_new_collector_agree_about_empty_command_line() {
+    if !is_permitted() {
+        return;
+    }
+    if !Command::new("bash").args(["-c", "exec -a x true"]).status().is_ok_and(|s| s.success()) {
+        return println!("skipped: no bash to execute a program by another name");
+    }
+    let sleep = unique_sleep_time("empty");
+    let becomes_empty = "read line; exec -a '' cat";
+    let mut command = in_namespace(&format!(
+        "exec 3<&0; bash -c \"{becomes_empty}\" <&3 >/dev/null & exec sleep {sleep}"
+    ));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut namespace = Namespace(command.spawn().unwrap());
+    let first = wait_asleep(&["sleep", &sleep], 1)[&1];
+    let shell = wait_asleep(&["bash", "-c", becomes_empty], 1)[&2];
+
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, "shell ^bash \nempty ^$\nblank ^\\s*$\nall .\n");
+    let proc = format!("/proc/{first}/root/proc");
+    let start = || Setup::with(&path).args(&["--proc", &proc]).spawn();
+    let procs = |cycle: &Cycle| {
+        ["shell", "empty", "blank", "all"].map(|image| cycle.get(&format!("procs image={image}")))
+    };
+    let old = start();
+    // Not recent any more.
+    for cycle in old.cycles(4) {
+        assert_eq!(procs(&cycle), [1, 0, 0, 2]);
+    }
+    namespace.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    until("it has an empty command line", || {
+        oracle::cmdline(shell).is_ok_and(|line| line == b"\0")
+            && oracle::state(shell).is_ok_and(|state| state == 'S')
+    });
+    let expected = expected_values("empty", &[shell]);
+    let new = start();
+    let agreed = old.cycles(CMDLINE_INTERVAL as usize + 1).pop().unwrap();
+    assert_eq!(procs(&agreed), [0, 1, 1, 2]);
+    for cycle in new.cycles(2) {
+        assert_eq!(procs(&cycle), [0, 1, 1, 2]);
+        assert_eq!(cycle.image("empty"), expected);
+        assert_eq!(cycle.get("collector.processes"), 2);
+    }
 }

@@ -1,5 +1,7 @@
 //! Reading command lines, and taking processes into their images or out of them.
 
+use psstat_proc_parse::Cmdline;
+
 use super::Driver;
 use crate::accounting::History;
 use crate::classifier::{CmdlineBatch, Urgency};
@@ -34,9 +36,13 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let Some(outcome) = self.read_cmdline(source, at, tid, &mut line).await else {
                 continue;
             };
-            let outcome = outcome.map(|()| &line[..]);
-            if !self.must_retry_on_live_thread(source, at, &outcome).await {
-                self.handle_cmdline(at, outcome, &mut batch);
+            let read = outcome.map(|()| &line[..]);
+            if !self.must_retry_on_live_thread(source, at, &read).await {
+                let shows_nothing = matches!(read, Outcome::Value([]));
+                if shows_nothing && self.has_no_arguments(source, at, tid, &mut line).await {
+                    line.push(0);
+                }
+                self.handle_cmdline(at, outcome.map(|()| &line[..]), &mut batch);
             }
             if batch.is_full(source.cmdlines_per_batch()) {
                 batch = self.classify_batch(source, batch).await;
@@ -106,6 +112,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         match outcome {
             Outcome::Value(command_line) => {
                 entry.mark_read(cycle);
+                if entry.slot.is_some() && Cmdline::new(command_line).is_empty() {
+                    // A program may clear its title before it writes the next one.
+                    entry.next_read = cycle + 1;
+                }
                 batch.push(at, entry, command_line);
             }
             // The next listing shows it.
@@ -138,11 +148,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     ) -> bool {
         let Some(entry) = self.processes.entries.get_mut(at) else { return false };
         let in_doubt = match (outcome, entry.live_thread) {
-            (Outcome::Value(line), None) => {
-                // Once also before it was ever classified: the leader may have exited early.
-                let is_second = entry.first_seen_cycle.saturating_add(1) == self.cycle;
-                line.is_empty() && (entry.last_classified != 0 || is_second)
-            }
+            (Outcome::Value(line), None) => line.is_empty() && is_in_doubt(entry, self.cycle),
             (Outcome::Value(line), Some(tid)) => {
                 line.is_empty() || !source.has_thread(entry.pid, tid)
             }
@@ -167,13 +173,37 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         is_another
     }
 
-    /// Applies the images that were found for a process; `None` for an empty command line.
+    /// Whether a process whose command line was read without any byte is a program without
+    /// arguments (`PR_SET_MM_ARG_END`, or before Linux 5.18 an `argv` of length 0). Kernel threads,
+    /// zombies, and processes in the middle of an exec have no address of arguments.
+    async fn has_no_arguments(
+        &mut self,
+        source: &mut S,
+        at: usize,
+        tid: u32,
+        line: &mut Vec<u8>,
+    ) -> bool {
+        let Some(&entry) = self.processes.entries.get(at) else { return false };
+        if entry.live_thread.is_some()
+            || !is_in_doubt(&entry, self.cycle)
+            || source.is_blocked(entry.pid)
+            || !source.has_argument_addresses(entry.pid).await
+        {
+            return false;
+        }
+        // The exec may have ended between the two reads.
+        let again = source.cmdline(entry.pid, tid, 1, line).await;
+        let has_none = matches!(again, Outcome::Value(())) && line.is_empty();
+        line.clear();
+        has_none
+    }
+
+    /// Applies the images that were found for a process; `None` if its command line has no byte.
     async fn assign_images(&mut self, source: &mut S, at: usize, found: Option<&[ImageId]>) {
         let Some(&entry) = self.processes.entries.get(at) else { return };
         let process = entry.slot.and_then(|slot| self.tracked.get(slot));
         let before = process.map_or(&[][..], |process| &process.images);
-        // A zombie has an empty one, and so has a process in the middle of an exec: it stays in
-        // its images.
+        // As that of a zombie or of a process in the middle of an exec: it stays in its images.
         let images = found.unwrap_or(before);
         let (has_changed, is_empty) = (*before != *images, images.is_empty());
         // The command line was read by pid, and that may belong to another process now.
@@ -287,4 +317,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             process.handles = S::Handles::default();
         }
     }
+}
+
+/// Whether a command line without any byte needs an explanation. Once also for a process that was
+/// never classified, whose leader may have exited early; a kernel thread never is.
+fn is_in_doubt(entry: &ProcessEntry, cycle: u32) -> bool {
+    entry.last_classified != 0 || entry.first_seen_cycle.saturating_add(1) == cycle
 }
