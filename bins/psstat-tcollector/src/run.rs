@@ -237,8 +237,8 @@ impl Collector {
         let changed = self.sample_loop.sample(&mut self.conf, &self.signals, cycle);
         let time = self.time();
         self.update_self_metrics();
-        let memory =
-            Memory { unit: self.settings.mem_unit, page_size: rustix::param::page_size() as u64 };
+        let page_size = self.sample_loop.sampler.page_size();
+        let memory = Memory { unit: self.settings.mem_unit, page_size };
         let listen = self.settings.listen.as_mut().map(|(_, encoder)| encoder);
         let prometheus = listen.map(|encoder| (encoder, &mut self.prometheus));
         let sample = self.sample_loop.sampler.sample();

@@ -3,6 +3,10 @@
 //! Its entries can be anything: pipes and devices whose open or read blocks, links to other
 //! files of this host, files of any size. Only directories and regular files in it are opened.
 
+mod machine;
+
+pub use machine::Machine;
+
 use std::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -196,6 +196,13 @@ impl Sampler {
         self.state().source.missing_files()
     }
 
+    /// Bytes per page of the machine of the procfs. For a captured one it is that of
+    /// [`Machine`](crate::capture::Machine), or that of this machine if the capture does not
+    /// show it.
+    pub fn page_size(&self) -> u64 {
+        self.state().source.page_size()
+    }
+
     /// How many descriptors may be kept open.
     pub fn descriptor_budget(&self) -> usize {
         self.state().source.budget()

@@ -3,7 +3,8 @@
 //! The result is a directory like `/proc`: for each process `stat`, `statm`,
 //! `status`, `io`, `limits`, `comm`, the redacted `cmdline`, the links of `fd`
 //! and `ns`, and the tables of `net` with only the rows of the captured
-//! processes' sockets; in addition `stat`, `uptime` and `version` of the host.
+//! processes' sockets; in addition `stat`, `uptime` and `version` of the host, and
+//! its units and byte order ([`Machine`]).
 //! Names of files and sockets are redacted like command lines ([`scrub`]); the name
 //! of the process, at most 15 bytes, is not. Files that could not be read are missing.
 //! The links contain the targets of descriptors, which do not exist on another
@@ -20,8 +21,9 @@ use std::path::{Path, PathBuf};
 
 use psstat_proc_parse::FdTarget;
 use psstat_proc_parse::net::{inet, unix};
+use psstat_sampler::capture::Machine;
 
-use crate::process_report::{Files, ReadError, read_host_file};
+use crate::process_report::{Files, ReadError, machine, read_host_file};
 use scrub::Scrubber;
 
 /// Files of a process that are copied without changes.
@@ -64,6 +66,7 @@ pub(crate) fn capture(
     }
     create_dir(to)?;
     let mut captured = Captured::default();
+    write(&to.join(Machine::FILE), machine(proc).to_string().as_bytes())?;
     for name in HOST_FILES {
         if let Ok(bytes) = read_host_file(proc, name) {
             write(&to.join(name), &bytes)?;

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use psstat_proc_parse::{ProcessState, Stat, Status};
-use psstat_sampler::capture;
+use psstat_sampler::capture::{self, Machine};
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxFlags, makedev};
 use rustix::io::Errno;
@@ -279,6 +280,37 @@ pub(crate) fn read_host_file(proc: &Path, name: &str) -> Result<Vec<u8>, ReadErr
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(proc, flags, Mode::empty())?;
     read_file(Dir { fd: &dir, is_procfs: is_procfs(&dir) }, name)
+}
+
+/// The machine of a procfs or a capture.
+pub(crate) fn machine(proc: &Path) -> Machine {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(dir) = rustix::fs::open(proc, flags, Mode::empty()) else { return Machine::default() };
+    if is_procfs(&dir) { this_machine() } else { Machine::of_capture(&dir) }
+}
+
+/// This machine.
+fn this_machine() -> Machine {
+    let name = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| Some(text.to_string_lossy().into_owned());
+    Machine {
+        architecture: text(name.machine()),
+        kernel: text(name.release()),
+        page_size: Some(rustix::param::page_size() as u64),
+        ticks_per_second: Some(rustix::param::clock_ticks_per_second()),
+        is_big_endian: Some(cfg!(target_endian = "big")),
+        boot_time_unix_nanoseconds: u64::try_from(boot_time().as_nanos()).ok(),
+    }
+}
+
+/// The time of boot, since 1970, by the clocks of this process. `btime` in `/proc/stat` is
+/// rounded down to seconds.
+fn boot_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let since_1970 = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let boot = clock_gettime(ClockId::Boottime);
+    let boot = Duration::try_from(boot).unwrap_or_default();
+    since_1970().unwrap_or_default().saturating_sub(boot)
 }
 
 fn is_procfs(dir: &OwnedFd) -> bool {

@@ -8,6 +8,7 @@ pub(super) fn section(
     stat: Option<&Stat<'_>>,
     status: Option<&Status<'_>>,
     statm: &Result<Statm, ReadError>,
+    page_size: u64,
 ) -> Section {
     let mut section = Section::new("memory");
     section.field("vsize_bytes", Value::bytes(stat.map(|stat| stat.vsize)));
@@ -35,7 +36,7 @@ pub(super) fn section(
         }
     }
     match statm {
-        Ok(statm) => pages(&mut section, statm),
+        Ok(statm) => pages(&mut section, statm, page_size),
         Err(error) => section.unread = Some(error.clone()),
     }
     section.field("minor_faults", Value::number(stat.map(|stat| stat.minflt)));
@@ -46,8 +47,7 @@ pub(super) fn section(
 }
 
 /// The values of `statm`, in addition to those of `status`.
-fn pages(section: &mut Section, statm: &Statm) {
-    let size = rustix::param::page_size() as u64;
+fn pages(section: &mut Section, statm: &Statm, page_size: u64) {
     let counts = [
         ("statm_resident_bytes", statm.resident),
         ("statm_shared_bytes", statm.shared),
@@ -55,6 +55,6 @@ fn pages(section: &mut Section, statm: &Statm) {
         ("statm_data_bytes", statm.data),
     ];
     for (field, pages) in counts {
-        section.field(field, Value::bytes(Some(pages.saturating_mul(size))));
+        section.field(field, Value::bytes(Some(pages.saturating_mul(page_size))));
     }
 }

@@ -24,7 +24,7 @@ use crate::measure;
 
 use cpu::ThreadSums;
 
-pub(crate) use files::{Files, ReadError, read_host_file};
+pub(crate) use files::{Files, ReadError, machine, read_host_file};
 pub(crate) use identity::is_kernel_thread;
 pub(crate) use privileges::names as capability_names;
 pub(crate) use render::{as_csv, as_json, as_text, csv_heading};
@@ -144,14 +144,35 @@ pub(crate) struct Report {
     pub sections: Vec<Section>,
 }
 
-/// Boot time, uptime and the length of a clock tick.
-#[derive(Clone, Copy, Debug)]
+/// Boot time, uptime and the units of the machine.
+#[derive(Clone, Debug)]
 struct BootInfo {
-    /// `btime` of `/proc/stat`.
     boot_time: Option<SystemTime>,
-    /// `/proc/uptime`, in seconds.
+    /// In seconds.
     uptime: Option<f64>,
     ticks_per_second: f64,
+    page_size: u64,
+    byte_order: ByteOrder,
+}
+
+/// The byte order of addresses in the tables of `net`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByteOrder {
+    /// That of this machine.
+    Native,
+    /// That of the machine of a capture.
+    Captured { is_big_endian: bool },
+    /// The capture does not contain it; that of this machine is assumed.
+    Assumed,
+}
+
+impl ByteOrder {
+    fn is_native(self) -> bool {
+        match self {
+            ByteOrder::Native | ByteOrder::Assumed => true,
+            ByteOrder::Captured { is_big_endian } => is_big_endian == cfg!(target_endian = "big"),
+        }
+    }
 }
 
 impl BootInfo {
@@ -166,9 +187,21 @@ impl BootInfo {
         let uptime = read_host_file(proc, "uptime").unwrap_or_default();
         let uptime = String::from_utf8_lossy(&uptime);
         let uptime = uptime.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
-        // At most a million, which is exact in f64.
-        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
-        BootInfo { boot_time, uptime, ticks_per_second }
+        let machine = machine(proc);
+        let ticks = machine.ticks_per_second.unwrap_or(rustix::param::clock_ticks_per_second());
+        let byte_order = match machine.is_big_endian {
+            _ if !measure::is_capture(proc) => ByteOrder::Native,
+            Some(is_big_endian) => ByteOrder::Captured { is_big_endian },
+            None => ByteOrder::Assumed,
+        };
+        BootInfo {
+            boot_time,
+            uptime,
+            // At most a million, which is exact in f64.
+            ticks_per_second: ticks.max(1) as f64,
+            page_size: machine.page_size.unwrap_or(rustix::param::page_size() as u64),
+            byte_order,
+        }
     }
 
     fn seconds(&self, ticks: u64) -> f64 {
@@ -230,13 +263,13 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
         identity,
         cpu::section(stat, threads, &boot),
         main_thread::section(main, main_status),
-        memory::section(stat, status_ok, &statm),
+        memory::section(stat, status_ok, &statm, boot.page_size),
         io_section(files.read("io")),
         limits::section(limits, stat, status_ok, open, &boot),
         privileges::section(status_ok),
         signals::section(main_status),
         descriptors::section(&files, &links, open, status_ok.and_then(|status| status.fd_size)),
-        sockets::section(&files, &links, is_own_namespace(proc, &files)),
+        sockets::section(&files, &links, is_own_namespace(proc, &files), boot.byte_order),
         addresses::section(stat),
     ];
     for section in &mut sections {

@@ -9,7 +9,7 @@ use psstat_proc_parse::net::unix::{self, UnixState};
 
 use super::files::Link;
 use super::unix_peers::{self, Peer};
-use super::{Files, ReadError, Section, Value};
+use super::{ByteOrder, Files, ReadError, Section, Value};
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
 const SO_ACCEPTCON: u32 = 0x1_0000;
@@ -62,6 +62,7 @@ pub(super) fn section(
     files: &Files,
     links: &Result<Vec<Link>, ReadError>,
     is_own_namespace: bool,
+    byte_order: ByteOrder,
 ) -> Section {
     let mut section = Section::new("sockets");
     let links = match links {
@@ -86,7 +87,7 @@ pub(super) fn section(
                 for row in inet::Rows::new(&table).filter_map(Result::ok) {
                     if let Some(fds) = fds.get(&row.inode) {
                         let fd = fds.first().filter(|_| protocol.starts_with("tcp"));
-                        let mut socket = of_inet(protocol, &row, fds);
+                        let mut socket = of_inet(protocol, &row, byte_order, fds);
                         if fd.is_some_and(|fd| files.is_mptcp(fd)) {
                             // Those of a connection, while the data waits in the socket.
                             (socket.rx_queue, socket.tx_queue) = (None, None);
@@ -127,6 +128,8 @@ pub(super) fn section(
     // Sockets of other protocols (netlink, raw, packet), and sockets that were
     // created in another network namespace.
     section.field("not_in_tables", Value::Number(fds.len() as u64));
+    let order = order_text(byte_order);
+    section.field("address_byte_order", order.map_or(Value::Absent, Value::text));
     section.list("by_state", &["protocol", "state", "sockets"], by_state(&each_once));
     section.list("list", FIELDS, sockets.into_iter().map(row).collect());
     section
@@ -181,14 +184,46 @@ fn endpoint(endpoint: Endpoint) -> Value {
     }
 }
 
-fn of_inet(protocol: &'static str, row: &inet::Row, fds: &[String]) -> Socket {
+/// An address as the machine of the table means it.
+fn endpoint_of(address: inet::Address, byte_order: ByteOrder) -> Endpoint {
+    // The kernel prints each four bytes as a number.
+    let ip = match address.ip {
+        ip if byte_order.is_native() => ip,
+        IpAddr::V4(ip) => IpAddr::from(ip.to_bits().swap_bytes().to_be_bytes()),
+        IpAddr::V6(ip) => {
+            let mut bytes = ip.octets();
+            bytes.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+            IpAddr::from(bytes)
+        }
+    };
+    Endpoint::Inet(ip, address.port)
+}
+
+fn order_text(byte_order: ByteOrder) -> Option<&'static str> {
+    match byte_order {
+        ByteOrder::Native => None,
+        ByteOrder::Captured { is_big_endian: true } => Some("big endian"),
+        ByteOrder::Captured { is_big_endian: false } => Some("little endian"),
+        ByteOrder::Assumed if cfg!(target_endian = "big") => {
+            Some("assumed to be big endian: the capture does not contain it")
+        }
+        ByteOrder::Assumed => Some("assumed to be little endian: the capture does not contain it"),
+    }
+}
+
+fn of_inet(
+    protocol: &'static str,
+    row: &inet::Row,
+    byte_order: ByteOrder,
+    fds: &[String],
+) -> Socket {
     let listens = row.state == TcpState::Listen;
     Socket {
         inode: row.inode,
         protocol,
         state: inet_state(protocol, row.state),
-        local: Endpoint::Inet(row.local.ip, row.local.port),
-        remote: Endpoint::Inet(row.remote.ip, row.remote.port),
+        local: endpoint_of(row.local, byte_order),
+        remote: endpoint_of(row.remote, byte_order),
         peer_inode: None,
         // For a listener the kernel prints connections, not bytes.
         rx_queue: (!listens).then_some(row.rx_queue),

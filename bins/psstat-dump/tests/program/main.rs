@@ -10,6 +10,7 @@ mod fixture;
 mod formats;
 mod hostile_captures;
 mod numbers;
+mod other_machines;
 mod pid;
 mod run;
 mod screen;

@@ -16,6 +16,7 @@ mod listen;
 mod live_values;
 mod mounts;
 mod options;
+mod other_machines;
 mod output_file;
 mod pid_namespace;
 mod privileges;

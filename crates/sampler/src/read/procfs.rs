@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::capture;
+use crate::capture::{self, Machine};
 use crate::options::FastPaths;
 use crate::read::outcome::Outcome;
 
@@ -38,12 +38,17 @@ impl Procfs {
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        let page_size = rustix::param::page_size() as u64;
-        let tick_nanoseconds = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+        // In a captured procfs, sizes and link counts have another meaning.
+        let is_live =
+            rustix::fs::fstatfs(&dir).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
+        let machine = if is_live { Machine::default() } else { Machine::of_capture(&dir) };
+        let page_size = machine.page_size.unwrap_or(rustix::param::page_size() as u64);
+        let ticks = machine.ticks_per_second.unwrap_or(rustix::param::clock_ticks_per_second());
+        let tick_nanoseconds = 1_000_000_000 / ticks.max(1);
         let mut procfs = Procfs {
             dir,
             fast: FastPaths::NONE,
-            is_live: false,
+            is_live,
             missing: Vec::new(),
             self_netns: None,
             page_size,
@@ -55,9 +60,6 @@ impl Procfs {
 
     /// Tries each fast path on this process, whose values are known.
     fn probe(&mut self, enabled: FastPaths) -> FastPaths {
-        // In a captured procfs, sizes and link counts have another meaning.
-        self.is_live = rustix::fs::fstatfs(&self.dir)
-            .is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC);
         if !self.is_live {
             return FastPaths::NONE;
         }
