@@ -87,7 +87,7 @@ pub(super) fn section(stat: Option<&Stat<'_>>, threads: ThreadSums, boot: &BootI
     let guest = stat.and_then(|stat| stat.cguest_time);
     section.field("children_guest_seconds", ticks(guest.map(of_children)));
     let share = stat.zip(boot.uptime).and_then(|(stat, uptime)| {
-        let age = uptime - boot.seconds(stat.starttime);
+        let age = uptime - boot.start_seconds(stat.starttime);
         let used = boot.seconds(stat.utime.saturating_add(stat.stime));
         (age > 0.0).then(|| used / age * 100.0)
     });

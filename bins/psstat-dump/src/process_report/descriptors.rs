@@ -17,6 +17,8 @@ pub(super) fn section(
     let mut section = Section::new("descriptors");
     section.field("open", Value::number(open));
     section.field("slots", Value::number(slots));
+    let others = files.threads_with_other_fds().filter(|others| *others > 0);
+    section.field("threads_with_other_descriptors", Value::number(others));
     let links = match links {
         Ok(links) => links,
         Err(error) => {

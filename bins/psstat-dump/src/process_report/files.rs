@@ -188,6 +188,35 @@ impl Files {
         u64::try_from(size.ok()?).ok().filter(|size| *size > 0 && self.is_procfs)
     }
 
+    /// The number of threads with a descriptor table of another size than the process's:
+    /// they have a table of their own (`unshare(CLONE_FILES)`). `None` before Linux 6.2 and in
+    /// a capture.
+    pub(crate) fn threads_with_other_fds(&self) -> Option<u64> {
+        // The process can open and close descriptors between the reads: a table of its own has
+        // another size in all of them.
+        const READS: usize = 5;
+        if !self.is_procfs {
+            return None;
+        }
+        let mut others = None::<Vec<u32>>;
+        for _ in 0..READS {
+            let before = self.fd_count()?;
+            let sizes = self.guarded(&self.dir, "task", fd_counts).ok()?;
+            let after = self.fd_count()?;
+            let differs = |count: u64| ![0, before, after].contains(&count);
+            let found = sizes.into_iter().filter(|(_, count)| differs(*count));
+            let found = found.map(|(thread, _)| thread).filter(|thread| {
+                others.as_ref().is_none_or(|others| others.binary_search(thread).is_ok())
+            });
+            let found: Vec<u32> = found.collect();
+            if found.is_empty() {
+                return Some(0);
+            }
+            others = Some(found);
+        }
+        others.map(|others| others.len() as u64)
+    }
+
     /// Types of the files behind these descriptors; unknown in a capture.
     pub(crate) fn target_types(&self, links: &[Link]) -> Vec<Option<TargetType>> {
         let unknown = vec![None; links.len()];
@@ -234,6 +263,16 @@ impl Files {
             Ok(fds.filter_map(|fd| Some((fd, read_link(dir, &format!("fd/{fd}")).ok()?))).collect())
         })
     }
+}
+
+/// The threads in a directory with the sizes of their descriptor tables, in ascending order. A
+/// thread that has exited has none.
+fn fd_counts(dir: Dir<'_>, name: &str) -> Result<Vec<(u32, u64)>, ReadError> {
+    let count = |thread: u32| {
+        let stat = rustix::fs::statat(dir.fd, format!("{name}/{thread}/fd"), AtFlags::empty());
+        Some((thread, stat.ok()?.st_size.cast_unsigned()))
+    };
+    Ok(list_numbers(dir, name)?.into_iter().filter_map(count).collect())
 }
 
 /// A directory in a procfs or a capture.
@@ -306,11 +345,16 @@ fn this_machine() -> Machine {
 /// The time of boot, since 1970, by the clocks of this process. `btime` in `/proc/stat` is
 /// rounded down to seconds.
 fn boot_time() -> Duration {
-    use rustix::time::{ClockId, clock_gettime};
-    let since_1970 = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let boot = clock_gettime(ClockId::Boottime);
-    let boot = Duration::try_from(boot).unwrap_or_default();
-    since_1970().unwrap_or_default().saturating_sub(boot)
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_1970.unwrap_or_default().saturating_sub(uptime())
+}
+
+/// The time since boot in the time namespace of this process, to which start times in its
+/// `/proc` refer. `/proc/uptime` has hundredths of a second, and can be another file in a
+/// container (lxcfs).
+pub(super) fn uptime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
 }
 
 fn is_procfs(dir: &OwnedFd) -> bool {

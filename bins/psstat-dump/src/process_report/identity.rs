@@ -1,7 +1,6 @@
 //! The identity of a process.
 
 use std::path::Path;
-use std::time::Duration;
 
 use psstat_proc_parse::{Cmdline, Ids, ProcessState, Stat, Status};
 
@@ -39,9 +38,8 @@ pub(super) fn section(
     };
     section.field("command_line", text);
     section.field("command_line_error", error);
-    let start = stat.map(|stat| boot.seconds(stat.starttime));
-    let started = start
-        .and_then(|start| boot.boot_time?.checked_add(Duration::try_from_secs_f64(start).ok()?));
+    let start = stat.map(|stat| boot.start_seconds(stat.starttime));
+    let started = start.and_then(|start| boot.time_at(start));
     section.field("started_unix_seconds", started.map_or(Value::Absent, Value::Time));
     let age = boot.uptime.zip(start).map(|(uptime, start)| (uptime - start).max(0.0));
     section.field("age_seconds", age.map_or(Value::Absent, Value::Seconds));

@@ -177,17 +177,15 @@ impl ByteOrder {
 
 impl BootInfo {
     fn read(proc: &Path) -> BootInfo {
-        let stat = read_host_file(proc, "stat").unwrap_or_default();
-        let btime = stat.split(|byte| *byte == b'\n').find_map(|line| {
-            let seconds = line.strip_prefix(b"btime ")?;
-            std::str::from_utf8(seconds).ok()?.trim().parse().ok()
-        });
-        let boot_time = btime
-            .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-        let uptime = read_host_file(proc, "uptime").unwrap_or_default();
-        let uptime = String::from_utf8_lossy(&uptime);
-        let uptime = uptime.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
         let machine = machine(proc);
+        let boot_time = machine.boot_time_unix_nanoseconds.map(Duration::from_nanos);
+        let boot_time = boot_time.or_else(|| Some(Duration::from_secs(btime(proc)?)));
+        let boot_time = boot_time.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time));
+        let uptime = if measure::is_capture(proc) {
+            uptime(proc)
+        } else {
+            Some(files::uptime().as_secs_f64())
+        };
         let ticks = machine.ticks_per_second.unwrap_or(rustix::param::clock_ticks_per_second());
         let byte_order = match machine.is_big_endian {
             _ if !measure::is_capture(proc) => ByteOrder::Native,
@@ -207,6 +205,44 @@ impl BootInfo {
     fn seconds(&self, ticks: u64) -> f64 {
         ticks as f64 / self.ticks_per_second
     }
+
+    /// A start time in seconds after boot. In a time namespace it can be before the boot:
+    /// then the kernel's nanoseconds, which have 64 bits and no sign, wrap.
+    fn start_seconds(&self, ticks: u64) -> f64 {
+        let seconds = self.seconds(ticks);
+        let wrap = 2_f64.powi(64) / 1e9;
+        if (wrap / 2.0..=wrap).contains(&seconds) {
+            // Exact to microseconds.
+            let wrap_ticks = wrap * self.ticks_per_second;
+            return (ticks as f64 - wrap_ticks) / self.ticks_per_second;
+        }
+        seconds
+    }
+
+    /// A point in time by its seconds after boot.
+    fn time_at(&self, seconds: f64) -> Option<SystemTime> {
+        let distance = Duration::try_from_secs_f64(seconds.abs()).ok()?;
+        if seconds < 0.0 {
+            self.boot_time?.checked_sub(distance)
+        } else {
+            self.boot_time?.checked_add(distance)
+        }
+    }
+}
+
+/// The time of boot in `/proc/stat` of a capture, in seconds since 1970.
+fn btime(proc: &Path) -> Option<u64> {
+    let stat = read_host_file(proc, "stat").ok()?;
+    stat.split(|byte| *byte == b'\n').find_map(|line| {
+        let seconds = line.strip_prefix(b"btime ")?;
+        std::str::from_utf8(seconds).ok()?.trim().parse().ok()
+    })
+}
+
+/// `uptime` of a capture, in seconds.
+fn uptime(proc: &Path) -> Option<f64> {
+    let uptime = read_host_file(proc, "uptime").ok()?;
+    String::from_utf8_lossy(&uptime).split_whitespace().next()?.parse().ok()
 }
 
 /// Reads all data of a process.

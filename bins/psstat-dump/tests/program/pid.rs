@@ -22,6 +22,9 @@ fn kilobytes(pid: u32, name: &str) -> i64 {
     line.strip_suffix(" kB").unwrap().trim().parse::<i64>().unwrap() * 1024
 }
 
+/// A clock tick of 10 ms, and what the clock was adjusted meanwhile.
+const TICK: Duration = Duration::from_millis(12);
+
 #[test]
 fn matches_procfs() {
     let name = unique("paged");
@@ -56,9 +59,8 @@ fn matches_procfs() {
     let start = Duration::from_secs_f64(identity["started_unix_seconds"].as_f64().unwrap());
     let [first, last] =
         [started, running].map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
-    // The boot time is in whole seconds.
-    let slack = Duration::from_secs(3);
-    assert!(first < start + slack && start < last + slack, "{start:?} {first:?} {last:?}");
+    // The kernel rounds down to a tick.
+    assert!(first < start + TICK && start < last + TICK, "{start:?} {first:?} {last:?}");
 
     let memory = &report["memory"];
     assert_resident(&memory["vm_rss_bytes"], kilobytes(pid, "VmRSS"));
@@ -572,4 +574,77 @@ fn pipe_in_a_capture_is_not_read() {
     assert!(text.contains(&format!("  command line error  {error}\n")), "{text}");
     let (_, report) = json_of(&["pid", &std::process::id().to_string(), "--json"]);
     assert_eq!(report["identity"]["command_line_error"], Value::Null);
+}
+
+/// In a time namespace whose boot is later than the start, the kernel's start time wraps: it was
+/// in the year 2611, and the age 0 s.
+#[test]
+fn start_before_the_boot_of_a_time_namespace() {
+    let before = SystemTime::now();
+    let testproc = crate::run::testproc(&unique("earlier"));
+    let after = SystemTime::now();
+    std::thread::sleep(Duration::from_millis(1500));
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
+    let offset = format!("-{uptime}");
+    let in_namespace = |program: &str, args: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--time", "--boottime", &offset, "--fork", program]).args(args);
+        command.output()
+    };
+    let trial = in_namespace("true", &[]);
+    if !trial.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no right to make a time namespace: {trial:?}");
+        return;
+    }
+    let pid = testproc.pid().to_string();
+    let output = in_namespace(env!("CARGO_BIN_EXE_psstat-dump"), &["pid", &pid, "--json"]);
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let end = SystemTime::now();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let identity = &report["identity"];
+    let ticks = identity["starttime_ticks"].as_u64().unwrap();
+    assert!(ticks > 1 << 40, "not before the boot: {ticks}");
+    let seconds = |field: &str| Duration::from_secs_f64(identity[field].as_f64().unwrap());
+    let since_1970 = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let started = seconds("started_unix_seconds");
+    assert!(
+        started + TICK > since_1970(before) && started < since_1970(after) + TICK,
+        "{started:?}"
+    );
+    let age = seconds("age_seconds");
+    assert!(age + TICK > Duration::from_millis(1500), "{age:?}");
+    assert!(age < end.duration_since(before).unwrap() + TICK, "{age:?}");
+    assert!(report["cpu"]["cpu_since_start_percent"].as_f64().unwrap() < 200.0);
+}
+
+/// `fd` and sockets are those of one thread; others with tables of their own were not mentioned.
+#[test]
+fn threads_with_descriptor_tables_of_their_own() {
+    let mut testproc = crate::run::testproc(&unique("tables"));
+    let report = |testproc: &TestProcess| {
+        json_of(&["pid", &testproc.pid().to_string(), "--json"]).1["descriptors"].clone()
+    };
+    testproc.threads(2).unwrap();
+    let field = "threads_with_other_descriptors";
+    assert_eq!(report(&testproc)[field], Value::Null);
+    testproc.unshare_files().unwrap();
+    testproc.open_files(7).unwrap();
+    testproc.quiesce().unwrap();
+    let pid = testproc.pid();
+    let of_threads: Vec<usize> = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .map(|thread| std::fs::read_dir(thread.unwrap().path().join("fd")).unwrap().count())
+        .collect();
+    let own = of_threads.iter().max().unwrap();
+    let others = of_threads.iter().filter(|count| *count != own).count();
+    assert_eq!((of_threads.len(), others), (3, 2));
+    let report = report(&testproc);
+    if std::fs::metadata(format!("/proc/{pid}/fd")).unwrap().len() == 0 {
+        println!("skipped: before Linux 6.2");
+        return;
+    }
+    assert_eq!((&report["open"], &report[field]), (&json!(own), &json!(2)));
+    let text = stdout(&run(&["pid", &pid.to_string()]));
+    assert!(text.contains("\n  threads with other descriptors  2\n"), "{text}");
 }
