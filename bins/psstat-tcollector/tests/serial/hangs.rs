@@ -1,10 +1,12 @@
 //! Processes that are stuck in the kernel, with a locked memory map or with files on a server that
 //! does not respond. Reads of their command lines are stuck too.
+//!
+//! Processes of other tests can be blocked at the same time, so `blocked` may be higher.
 
 use psstat_testproc::{TempDir, oracle};
 use rustix::process::Signal;
 
-use super::common::{Setup, conf, expected_values, testproc, until, word};
+use super::common::{Setup, conf, expected_values, testproc, until, word, write_conf};
 use super::stuck_process::StuckProcess;
 
 /// Maps the file, writes to it, and maps something else in its place: the kernel waits until the
@@ -41,7 +43,8 @@ fn process_with_locked_memory_map_delays_nothing_else() {
     let mut quiet = testproc(&quiet_word);
     quiet.tcp_pairs(2).unwrap();
     quiet.quiesce().unwrap();
-    let path = conf(&temp, &format!("hung {hung_word}$\nquiet {quiet_word}\n"));
+    let rules = format!("hung {hung_word}$\nquiet {quiet_word}\n");
+    let path = conf(&temp, &rules);
     let before = Setup::with(&path).spawn();
     before.cycle("the process that will hang", |cycle| cycle.get("procs image=hung") == 1);
     let expected = expected_values("quiet", &[quiet.pid()]);
@@ -53,34 +56,34 @@ fn process_with_locked_memory_map_delays_nothing_else() {
     until("it hangs", || oracle::state(stuck.pid()).unwrap() == 'D');
     let io = oracle::io(stuck.pid()).unwrap();
     let after = Setup::with(&path).spawn();
-    // Its command line is read again within eight cycles.
-    let cycle = before.cycle("blocked", |cycle| cycle.get("collector.blocked") == 1);
+    // Its command line is read again after a reload, otherwise within eight cycles.
+    write_conf(&path, &format!("{rules}also {quiet_word}\n"));
+    let logged = format!("reading cmdline of process {} blocks", stuck.pid());
+    for collector in [&before, &after] {
+        collector.wait_for_log(1, &logged);
+    }
+    let cycle = before.cycle("blocked", |cycle| cycle.get("collector.blocked") >= 1);
     assert_eq!(cycle.get("procs image=hung"), 1, "it is what it was");
     assert_eq!(cycle.get("io image=hung type=rchar"), io["rchar"]);
     let cycle = before.next_cycle();
     assert_eq!(cycle.get("io image=hung type=rchar"), io["rchar"]);
     assert_eq!(cycle.image("quiet"), expected);
     // A new collector cannot classify it.
-    for cycle in &after.cycles(4)[1..] {
+    for cycle in &after.cycles(3)[1..] {
         assert_eq!(cycle.get("procs image=hung"), 0);
-        assert_eq!(cycle.get("collector.blocked"), 1);
+        assert!(cycle.get("collector.blocked") >= 1);
         assert_eq!(cycle.image("quiet"), expected);
-    }
-    for collector in [&before, &after] {
-        let logged = format!("reading cmdline of process {} blocks", stuck.pid());
-        collector.wait_for_log(1, &logged);
-        collector.next_cycle();
-        assert_eq!(collector.logged(&logged).len(), 1, "{:#?}", collector.logged("blocks"));
-        assert_eq!(collector.next_cycle().get("collector.panics"), 0);
     }
     drop(stuck);
     for collector in [&before, &after] {
+        assert_eq!(collector.logged(&logged).len(), 1, "{:#?}", collector.logged("blocks"));
         let end = collector.cycle("its end", |cycle| cycle.get("collector.blocked") == 0);
         assert_eq!(end.image("quiet"), expected);
         let exited = collector.cycle("its exit", |cycle| cycle.get("procs image=hung") == 0);
-        assert_eq!(exited.image("quiet"), expected);
+        assert_eq!((exited.image("quiet"), exited.get("collector.panics")), (expected.clone(), 0));
         collector.assert_on_time();
-        assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
+        let loaded = collector.logged(": loaded ").len();
+        assert_eq!(collector.log().len(), loaded, "{:#?}", collector.log());
     }
 }
 
@@ -106,7 +109,8 @@ fn process_stuck_in_exec_delays_nothing_else() {
     until("it has opened its files", || temp.join("go.awaited").exists());
     let quiet = testproc(&quiet_word);
     quiet.quiesce().unwrap();
-    let path = conf(&temp, &format!("hung {hung_word}$\nquiet {quiet_word}\n"));
+    let rules = format!("hung {hung_word}$\nquiet {quiet_word}\n");
+    let path = conf(&temp, &rules);
     let mut before = Setup::with(&path).spawn();
     before.cycle("the process that will hang", |cycle| cycle.get("procs image=hung") == 1);
     before.next_cycle();
@@ -117,11 +121,19 @@ fn process_stuck_in_exec_delays_nothing_else() {
     let cmdline = || std::fs::read(format!("/proc/{}/cmdline", stuck.pid())).unwrap();
     until("it hangs", || cmdline().is_empty());
     let after = Setup::with(&path).spawn();
-    let cycle = before.cycle("blocked", |cycle| cycle.get("collector.blocked") == 1);
-    assert_eq!((cycle.get("procs image=hung"), cycle.image("quiet")), (1, expected.clone()));
     let logged = format!("of process {} blocks", stuck.pid());
     before.wait_for_log(1, &logged);
-    assert_eq!(before.next_cycle().image("quiet"), expected);
+    let cycle = before.cycle("blocked", |cycle| cycle.get("collector.blocked") >= 1);
+    assert_eq!((cycle.get("procs image=hung"), cycle.image("quiet")), (1, expected.clone()));
+    // Reloads work meanwhile, and the process stays in its image.
+    before.signal(Signal::HUP);
+    before.wait_loaded(2);
+    after.wait_loaded(1);
+    write_conf(&path, &format!("{rules}also {quiet_word}\n"));
+    let cycle = before.cycle("reloaded", |cycle| cycle.images().contains(&"also"));
+    assert_eq!((cycle.get("procs image=hung"), cycle.get("procs image=also")), (1, 1));
+    assert!(cycle.get("collector.blocked") >= 1);
+    assert_eq!(cycle.image("quiet"), expected);
     assert_eq!(after.cycles(2)[1].image("quiet"), expected);
     before.signal(Signal::TERM);
     assert_eq!(before.end(), Some(0));
@@ -134,7 +146,8 @@ fn process_stuck_in_exec_delays_nothing_else() {
     let cycle = after.next_cycle();
     assert_eq!(cycle.image("hung"), expected_values("hung", &[stuck.pid()]));
     assert_eq!((cycle.image("quiet"), cycle.get("collector.panics")), (expected, 0));
-    assert_eq!(after.log().len(), 1, "{:#?}", after.log());
+    let loaded = after.logged(": loaded ").len();
+    assert_eq!(after.log().len(), loaded, "{:#?}", after.log());
 }
 
 /// Reading the link of a descriptor needs no request to the file system, which may not respond.
