@@ -1,7 +1,7 @@
 //! The sampling part of a cycle, its log messages, and the schedule of cycles.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use psstat_sampler::{BlockedRead, Health, PerFile, Sampler};
 use psstat_support::failpoint;
@@ -46,7 +46,14 @@ impl SampleLoop {
 
     /// Takes a sample: opens the window, waits, closes it. Returns whether the rules changed
     /// meanwhile; new rules apply from the next cycle.
-    pub(crate) fn sample(&mut self, conf: &mut Conf, signals: &Signals, cycle: u64) -> bool {
+    pub(crate) fn sample(
+        &mut self,
+        conf: &mut Conf,
+        signals: &Signals,
+        cycle: u64,
+        window: Duration,
+    ) -> bool {
+        self.sampler.set_window(window);
         let rules = &mut conf.rules;
         let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
         failpoint::hit(format_args!("panic:{cycle}"));
@@ -181,33 +188,91 @@ fn is_unreported(reported: &mut VecDeque<u32>, pid: u32) -> bool {
     true
 }
 
-/// The start times of cycles.
+/// The time between the two readings of CPU time, unless the interval is too short for it.
+const WINDOW: Duration = Duration::from_secs(1);
+/// With an interval of one second, the window has at least this length,
+const SHORTEST_WINDOW: Duration = Duration::from_millis(500);
+/// and is a multiple of this, as the sampler makes all windows.
+const WINDOW_STEP: Duration = Duration::from_millis(20);
+
+/// The start times of cycles: one per interval, at the same fraction of it.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    interval: std::time::Duration,
-    next: Instant,
+    interval: Duration,
+    /// When the current cycle was due.
+    due: Instant,
+    /// How many intervals have passed since the first cycle.
+    number: u64,
+    /// When the current cycle began.
+    begun: Instant,
+    /// Its window.
+    window: Duration,
+    /// How long a cycle takes in addition to its window: the last one, or most of a longer one
+    /// before it.
+    work: Duration,
+}
+
+/// The start of a cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) at: Instant,
+    /// The number of cycles that are skipped because the one before ended too late.
+    pub(crate) skipped: u64,
 }
 
 impl Schedule {
     /// The first cycle starts now.
-    pub(crate) fn new(interval: std::time::Duration) -> Schedule {
-        Schedule { interval, next: Instant::now() }
+    pub(crate) fn new(interval: Duration, now: Instant) -> Schedule {
+        // The first cycle reads all command lines.
+        let work = Duration::from_millis(100);
+        Schedule { interval, due: now, number: 0, begun: now, window: WINDOW, work }
     }
 
-    /// The start of the next cycle, and the number of cycles that are skipped because this one
-    /// ended too late.
-    pub(crate) fn next(&mut self, now: Instant) -> (Instant, u64) {
-        self.next += self.interval;
-        let mut skipped = 0;
-        if self.next + self.interval <= now {
-            let late = now.duration_since(self.next).as_nanos() / self.interval.as_nanos().max(1);
-            skipped = u64::try_from(late).unwrap_or(u64::MAX);
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// A cycle begins. Gives its window, which is shorter than a second if the interval is, less
+    /// the other work of a cycle.
+    pub(crate) fn begin(&mut self, now: Instant) -> Duration {
+        self.begun = now;
+        self.window = WINDOW;
+        if self.interval <= WINDOW {
+            let end = self.due + self.interval;
+            let rest = end.saturating_duration_since(now).saturating_sub(self.work);
+            let steps = rest.as_nanos() / WINDOW_STEP.as_nanos();
+            let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+            self.window = WINDOW_STEP.saturating_mul(steps).clamp(SHORTEST_WINDOW, WINDOW);
         }
+        self.window
+    }
+
+    /// With an interval of a second, the number of seconds since the first cycle: each has a
+    /// timestamp.
+    pub(crate) fn second(&self) -> Option<u64> {
+        (self.interval <= WINDOW).then_some(self.number)
+    }
+
+    /// The current cycle has its values. Gives the number of cycles that it replaces because it
+    /// took too long.
+    pub(crate) fn skip(&mut self, now: Instant) -> u64 {
+        let late = now.saturating_duration_since(self.due + self.interval);
+        let skipped = late.as_nanos() / self.interval.as_nanos().max(1);
+        let skipped = u32::try_from(skipped).unwrap_or(u32::MAX);
+        self.due += self.interval.saturating_mul(skipped);
+        self.number += u64::from(skipped);
+        skipped.into()
+    }
+
+    /// The current cycle has ended. Gives the start of the next one.
+    pub(crate) fn next(&mut self, now: Instant) -> Start {
+        let work = now.saturating_duration_since(self.begun).saturating_sub(self.window);
+        self.work = work.max(self.work * 7 / 8);
+        let skipped = self.skip(now);
+        self.due += self.interval;
+        self.number += 1;
         // If a cycle takes only slightly longer than the interval, the next one starts at once.
-        if self.next < now {
-            self.next = now;
-        }
-        (self.next, skipped)
+        Start { at: self.due.max(now), skipped }
     }
 }
 
@@ -270,7 +335,6 @@ mod tests {
     }
 
     use std::collections::HashSet;
-    use std::time::Duration;
 
     #[test]
     fn absent_values_are_explained() {
@@ -283,18 +347,97 @@ mod tests {
         );
     }
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn skipped_cycles_are_counted() {
-        let second = Duration::from_secs(1);
-        let mut schedule = Schedule::new(15 * second);
-        let start = schedule.next;
-        assert_eq!(schedule.next(start + second), (start + 15 * second, 0));
+        let (second, start) = (Duration::from_secs(1), Instant::now());
+        let mut schedule = Schedule::new(15 * second, start);
+        let mut next = |seconds: u32| {
+            let Start { at, skipped } = schedule.next(start + second * seconds);
+            ((at - start).as_secs(), skipped)
+        };
+        assert_eq!(next(1), (15, 0));
         // Slightly late: at once.
-        assert_eq!(schedule.next(start + 31 * second), (start + 31 * second, 0));
-        // After a stopped reader: one now, then the others relative to it.
-        let (next, skipped) = schedule.next(start + 600 * second);
-        assert_eq!((next, skipped), (start + 600 * second, 36));
-        assert_eq!(schedule.next(next + second), (next + 15 * second, 0));
+        assert_eq!(next(31), (31, 0));
+        // A whole interval late: that of 45 s, and all until 600 s.
+        assert_eq!(next(605), (605, 37));
+        assert_eq!(next(606), (615, 0));
+    }
+
+    /// With an interval of a second, the window of a second and the work of a cycle took slightly
+    /// longer, so that in 400 s four seconds had no point, and none was skipped.
+    #[test]
+    fn one_cycle_per_second() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(1000 * MS, start);
+        let mut now = start;
+        let (mut cycles, mut skipped) = (0_u64, 0);
+        for work in (0..400).map(|cycle| MS * (5 + cycle * 7 % 30)) {
+            let window = schedule.begin(now);
+            assert!(
+                window >= SHORTEST_WINDOW && window.as_millis().is_multiple_of(20),
+                "{window:?}"
+            );
+            let next = schedule.next(now + window + work);
+            cycles += 1;
+            skipped += next.skipped;
+            assert_eq!(schedule.second(), Some(cycles));
+            now = next.at;
+            // On time, or later by what the work has grown.
+            let due = start + 1000 * MS * u32::try_from(cycles).unwrap();
+            assert!((due..due + 30 * MS).contains(&now), "{cycles} {:?}", now - due);
+        }
+        assert_eq!(skipped, 0);
+    }
+
+    /// The timestamp of a cycle that took too long is that of the last second which it replaces.
+    #[test]
+    fn skipped_seconds_have_no_timestamp() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(1000 * MS, start);
+        schedule.begin(start);
+        assert_eq!((schedule.skip(start + 3700 * MS), schedule.second()), (2, Some(2)));
+        // Its output blocked.
+        let next = schedule.next(start + 5200 * MS);
+        assert_eq!(next, Start { at: start + 5200 * MS, skipped: 2 });
+        assert_eq!(schedule.second(), Some(5));
+    }
+
+    /// Each interval has a cycle, or is skipped.
+    #[test]
+    fn slow_cycles_are_counted_as_skipped() {
+        for (interval, work) in [(1, 300), (1, 620), (1, 5_200), (2, 1_700), (15, 20_000)] {
+            let (start, length) = (Instant::now(), 1000 * MS * interval);
+            let mut schedule = Schedule::new(length, start);
+            let (mut now, mut skipped) = (start, 0);
+            let mut windows = Vec::new();
+            for _ in 0..100 {
+                windows.push(schedule.begin(now));
+                let next = schedule.next(now + windows[windows.len() - 1] + MS * work);
+                skipped += next.skipped;
+                now = next.at;
+            }
+            let passed = (now - start).as_millis() / length.as_millis();
+            assert_eq!(u128::from(100 + skipped), passed, "{interval} {work}");
+            let expected = match (interval, work) {
+                (1, 300) => 700 * MS,
+                (1, _) => SHORTEST_WINDOW,
+                _ => WINDOW,
+            };
+            assert_eq!(windows[50], expected);
+        }
+    }
+
+    /// A cycle that began late has a shorter window, and ends on time.
+    #[test]
+    fn late_cycle_catches_up() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(1000 * MS, start);
+        assert_eq!(schedule.begin(start), 900 * MS);
+        assert_eq!(schedule.next(start + 905 * MS).at, start + 1000 * MS);
+        assert_eq!(schedule.begin(start + 1250 * MS), 660 * MS);
+        assert_eq!(schedule.next(start + 1920 * MS), Start { at: start + 2000 * MS, skipped: 0 });
     }
 
     /// Blocked processes were keys of the [`OnceLog`]: after a thousand of them, no new issue of

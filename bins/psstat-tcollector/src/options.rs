@@ -41,8 +41,8 @@ pub struct Options {
     #[arg(long, env = "PSSTAT_STRICT_OWNER", value_parser = BoolishValueParser::new())]
     pub strict_owner: bool,
 
-    /// Seconds between cycles, 1 to 500 (tcollector kills collectors silent for 600 s). With 1, the
-    /// actual interval is slightly longer
+    /// Seconds between cycles, 1 to 500 (tcollector kills collectors silent for 600 s). With 1, CPU
+    /// usage is measured over slightly less than a second
     #[arg(long, value_name = "SECONDS", env = "PSSTAT_INTERVAL", default_value_t = 15)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=500))]
     pub interval: u64,

@@ -114,6 +114,7 @@ pub fn run(settings: Settings) -> u8 {
         panicked_last_cycle: false,
         panics_before: 0,
         last_write_failed: false,
+        schedule: Schedule::new(Duration::from_secs(settings.interval), Instant::now()),
         settings,
     }
     .run()
@@ -148,6 +149,7 @@ struct Collector {
     panicked_last_cycle: bool,
     /// The number of panics at the end of the last successful cycle.
     panics_before: u64,
+    schedule: Schedule,
     /// The output of the previous cycle could not be written.
     last_write_failed: bool,
 }
@@ -156,12 +158,13 @@ impl Collector {
     fn run(mut self) -> u8 {
         let deadline = Instant::now() + INITIAL_CONF_WAIT;
         let mut rules_changed = self.wait(deadline, Signals::wait_for_conf);
-        let mut schedule = Schedule::new(Duration::from_secs(self.settings.interval));
+        self.schedule = Schedule::new(self.schedule.interval(), Instant::now());
         let mut cycle = 0;
         loop {
             cycle += 1;
             self.meter.begin();
-            match panic::catch(|| self.cycle(cycle, rules_changed)) {
+            let window = self.schedule.begin(Instant::now());
+            match panic::catch(|| self.cycle(cycle, rules_changed, window)) {
                 Some(changed) => {
                     rules_changed = changed;
                     self.panicked_last_cycle = false;
@@ -206,9 +209,9 @@ impl Collector {
                 return if self.settings.once && !has_rules { EXIT_BAD_CONF } else { EXIT_OK };
             }
             log::flush_dropped();
-            let (next, skipped) = schedule.next(Instant::now());
-            self.self_metrics.skipped_cycles += skipped;
-            rules_changed |= self.wait(next, Signals::wait);
+            let next = self.schedule.next(Instant::now());
+            self.self_metrics.skipped_cycles += next.skipped;
+            rules_changed |= self.wait(next.at, Signals::wait);
             if self.signals.is_terminal_lost() {
                 return EXIT_OK;
             }
@@ -227,14 +230,15 @@ impl Collector {
     }
 
     /// Takes a sample and encodes its points. Returns whether the active rules have changed.
-    fn cycle(&mut self, cycle: u64, rules_changed: bool) -> bool {
+    fn cycle(&mut self, cycle: u64, rules_changed: bool, window: Duration) -> bool {
         self.buffer.clear();
         if rules_changed {
             self.sample_loop.rules_changed(&self.conf.rules);
             self.images.clear();
             self.images.extend_from_slice(self.conf.rules.images());
         }
-        let changed = self.sample_loop.sample(&mut self.conf, &self.signals, cycle);
+        let changed = self.sample_loop.sample(&mut self.conf, &self.signals, cycle, window);
+        self.self_metrics.skipped_cycles += self.schedule.skip(Instant::now());
         let time = self.time();
         self.update_self_metrics();
         let page_size = self.sample_loop.sampler.page_size();
@@ -268,7 +272,7 @@ impl Collector {
 
     /// The timestamp of a cycle's points.
     fn time(&mut self) -> Timestamp {
-        let time = self.timestamps.now();
+        let time = self.timestamps.now(self.schedule.second());
         if let Some(seconds) = time.clock_set_back {
             log::line(&format!(
                 "clock set back by {seconds} s; timestamps continue from the previous value until \

@@ -25,6 +25,7 @@ struct ClockReading {
 #[derive(Clone, Copy, Debug)]
 struct Last {
     time: i64,
+    second: Option<u64>,
     clock: ClockReading,
 }
 
@@ -38,20 +39,30 @@ pub(crate) struct CycleTime {
 }
 
 impl TimestampSource {
-    /// The timestamp of a cycle that ends now.
-    pub(crate) fn now(&mut self) -> CycleTime {
+    /// The timestamp of a cycle that ends now. `second`: with cycles of a second, the number of
+    /// seconds from the start of the first cycle to that of this one.
+    pub(crate) fn now(&mut self, second: Option<u64>) -> CycleTime {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.at(ClockReading { wall, monotonic: Instant::now() })
+        self.at(ClockReading { wall, monotonic: Instant::now() }, second)
     }
 
     /// The clock's time, unless it is not later than the previous timestamp. In that case the
     /// monotonic time since the clock was set back is added to the previous time, so that rates
     /// stay correct, until the clock has caught up.
-    fn at(&mut self, clock: ClockReading) -> CycleTime {
+    ///
+    /// Cycles of a second do not end at the same fraction of a second. So that each second has a
+    /// timestamp, one that ends slightly later than the last one did has that of the second before,
+    /// and one that ends earlier, in the same second, that of the next.
+    fn at(&mut self, clock: ClockReading, second: Option<u64>) -> CycleTime {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let wall = seconds(clock.wall);
         let mut time = wall;
         let mut clock_set_back = None;
+        let passed = self.last.and_then(|last| second?.checked_sub(last.second?));
+        let expected = self
+            .last
+            .zip(passed)
+            .and_then(|(last, passed)| last.time.checked_add(i64::try_from(passed).ok()?));
         match self.last {
             Some(last) if wall <= last.time => {
                 let first = self.anchor.is_none();
@@ -64,7 +75,14 @@ impl TimestampSource {
                     clock_set_back = Some(time - wall);
                 }
             }
-            _ => self.anchor = None,
+            _ => {
+                self.anchor = None;
+                if let Some(expected) =
+                    expected.filter(|expected| expected.checked_add(1) == Some(wall))
+                {
+                    time = expected;
+                }
+            }
         }
         // Clocks before 1970 and after 2106 are treated as stopped.
         let time = Timestamp::from_unix(time).unwrap_or(if time < 0 {
@@ -72,7 +90,7 @@ impl TimestampSource {
         } else {
             Timestamp::MAX
         });
-        self.last = Some(Last { time: i64::from(time.as_unix()), clock });
+        self.last = Some(Last { time: i64::from(time.as_unix()), clock, second });
         CycleTime { time, clock_set_back }
     }
 }
@@ -87,7 +105,8 @@ mod tests {
         let (mut source, start) = (TimestampSource::default(), Instant::now());
         let cycles = clock.iter().map(|&(passed, wall)| {
             let monotonic = start + Duration::from_millis(passed);
-            let cycle = source.at(ClockReading { wall: Duration::from_millis(wall), monotonic });
+            let clock = ClockReading { wall: Duration::from_millis(wall), monotonic };
+            let cycle = source.at(clock, None);
             (cycle.time.as_unix(), cycle.clock_set_back)
         });
         cycles.collect()
@@ -133,6 +152,23 @@ mod tests {
     fn brief_clock_stall_is_not_logged() {
         let times = run_milliseconds(&[(0, 1_000_000), (990, 1_000_990), (2_000, 1_002_000)]);
         assert_eq!(times, [(1000, None), (1001, None), (1002, None)]);
+    }
+
+    /// A cycle ended at 999 ms of a second and the next at 1 ms of the second after the next.
+    #[test]
+    fn each_second_has_a_timestamp() {
+        let (mut source, start) = (TimestampSource::default(), Instant::now());
+        let mut time = |second: u64, wall: u64| {
+            let monotonic = start + Duration::from_millis(wall);
+            let clock = ClockReading { wall: Duration::from_millis(1_000_000 + wall), monotonic };
+            source.at(clock, Some(second)).time.as_unix()
+        };
+        assert_eq!([time(0, 999), time(1, 2_001), time(2, 2_998)], [1000, 1001, 1002]);
+        assert_eq!([time(3, 4_000), time(4, 5_900)], [1003, 1004]);
+        // A cycle was skipped, and so is a second.
+        assert_eq!([time(6, 7_001), time(7, 8_001)], [1006, 1007]);
+        // The clock was set forward, or the machine slept.
+        assert_eq!([time(8, 19_001), time(9, 20_001)], [1019, 1020]);
     }
 
     #[test]

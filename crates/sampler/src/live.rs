@@ -1,10 +1,11 @@
 //! A procfs as a source of readings: the live one, or a captured one in a directory.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::{ProcessState, Stat, StatCore};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use crate::classifier::CmdlineBatch;
 use crate::executor;
@@ -31,6 +32,8 @@ use crate::usage::ProcessReadings;
 
 /// How many command lines are read before the first of them is classified.
 const CMDLINES_PER_BATCH: usize = 1024;
+/// The kernel ends a sleep up to this much late, to wake threads together.
+const TIMER_SLACK: Duration = Duration::from_micros(50);
 /// How many descriptors are scanned in one request, which takes about 5 ms.
 const LINKS_PER_READ: u64 = 1024;
 
@@ -108,6 +111,11 @@ impl LiveSource {
             _ => Outcome::Unread(Unread::Blocked),
         }
     }
+}
+
+/// A time of a clock.
+fn time(time: Timespec) -> Duration {
+    Duration::try_from(time).unwrap_or_default()
 }
 
 impl Handles for ProcessFds {
@@ -191,17 +199,43 @@ impl ProcessSource for LiveSource {
         sys::process_cpu_time_ns(pid).ok()
     }
 
-    async fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)> {
-        let at = Instant::now();
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<u64> {
         if self.reads.procfs.fast.cpu_clock {
             return match sys::process_cpu_time_ns(pid) {
-                Ok(nanoseconds) => Outcome::Value((nanoseconds, at)),
+                Ok(nanoseconds) => Outcome::Value(nanoseconds),
                 Err(_) => Outcome::Exited,
             };
         }
         let tick = self.reads.procfs.tick_nanoseconds;
         let time = self.reads.stat_core(pid, |stat| stat.utime + stat.stime).await;
-        time.map(|ticks| (ticks.saturating_mul(tick), at))
+        time.map(|ticks| ticks.saturating_mul(tick))
+    }
+
+    fn leave_tick(&mut self) {
+        let tick = time(clock_getres(ClockId::MonotonicCoarse));
+        // The coarse clock has the time of the last tick.
+        let coarse = time(clock_gettime(ClockId::MonotonicCoarse));
+        let phase = time(clock_gettime(ClockId::Monotonic)).saturating_sub(coarse);
+        if phase < tick / 8 {
+            std::thread::sleep(tick / 8 - phase);
+        } else if phase > tick / 2 {
+            std::thread::sleep((tick + tick / 8).saturating_sub(phase));
+        }
+    }
+
+    fn wait_until(&mut self, due: Option<Instant>) -> Instant {
+        loop {
+            let now = Instant::now();
+            let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+            if left.is_zero() {
+                return now;
+            }
+            if left > TIMER_SLACK {
+                std::thread::sleep(left - TIMER_SLACK);
+            } else {
+                std::hint::spin_loop();
+            }
+        }
     }
 
     fn review_blocked(&mut self) {

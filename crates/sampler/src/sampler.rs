@@ -102,7 +102,9 @@ impl Sampler {
     }
 
     /// Begins a cycle: finds the processes, calls `classify` for those that are due, and
-    /// reads the CPU time of all members. Gives the instant at which to close the window.
+    /// reads the CPU time of all members. Gives the instant at which to close the window, 1 ms
+    /// before it ends, so that a late wake-up does no harm; for a window shorter than 20 ms, its
+    /// end.
     pub fn open(&mut self, classify: &mut Classify<'_>) -> Instant {
         let due = self.run(Step::Open { window: self.window }, classify);
         self.is_open = true;
@@ -110,8 +112,11 @@ impl Sampler {
     }
 
     /// Ends a cycle: reads CPU time again and all that counts at one moment, and computes the sums.
-    /// Call it at the end of the window; if it is called later, CPU is averaged over the
-    /// longer time.
+    ///
+    /// Call it at the instant that [`open`](Sampler::open) gave. It waits so that the two readings
+    /// of each process are a whole number of ticks apart (a multiple of 20 ms), as a CPU clock is
+    /// late by up to a tick; if it is called later, CPU is averaged over a longer time. A window of
+    /// less than 20 ms ends at once. It delays the end of a window by at most 100 ms.
     ///
     /// Without [`open`](Sampler::open) before, it gives the last sample again.
     pub fn close(&mut self) -> &Sample {
@@ -119,6 +124,11 @@ impl Sampler {
             self.run(Step::Close, &mut |_, _| ());
         }
         self.state().driver.sample()
+    }
+
+    /// Sets the [window](Options::window) from the next cycle on.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window.min(MAX_WINDOW);
     }
 
     fn run(&mut self, step: Step, classify: &mut Classify<'_>) -> Option<Instant> {
@@ -234,6 +244,7 @@ mod tests {
                 opened += 1;
             }
         });
+        let due = due + Duration::from_millis(1);
         assert!(due >= begin + MAX_WINDOW && due <= Instant::now() + MAX_WINDOW);
         assert_eq!((sampler.close().image(ImageId(0)).processes, opened), (1, 1));
     }

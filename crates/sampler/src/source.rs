@@ -127,8 +127,16 @@ pub(crate) trait ProcessSource: Sized {
     /// The CPU clock of a process in nanoseconds.
     fn cpu_clock(&mut self, pid: u32) -> Option<u64>;
 
-    /// CPU time in nanoseconds, and the instant of the reading.
-    async fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)>;
+    /// CPU time in nanoseconds.
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<u64>;
+
+    /// Waits until the last tick of the kernel's clock and the next one are not close.
+    fn leave_tick(&mut self) {}
+
+    /// Waits until an instant, unless it has passed, and gives the time.
+    fn wait_until(&mut self, _due: Option<Instant>) -> Instant {
+        Instant::now()
+    }
 
     /// Begins a step: finds out which of the reads that blocked have returned.
     fn review_blocked(&mut self) {}

@@ -76,7 +76,8 @@ fn seconds_of_day() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
 
-/// The difference of the time of a cycle that has just been read from the real time.
+/// The difference of the time of a cycle that has just been read from the real time: up to a second
+/// later, if two cycles end in the same second.
 fn off(cycle: &Cycle) -> i64 {
     cycle.time.cast_signed() - seconds_of_day()
 }
@@ -96,7 +97,7 @@ fn clock_set_back_an_hour_and_forward_a_day() {
     let Some(clock) = FalseClock::start(&temp, &path) else { return };
     let collector = &clock.collector;
     let first = collector.cycles(2).remove(1);
-    assert!((-LATE..=0).contains(&off(&first)), "{}", off(&first));
+    assert!((-LATE..=1).contains(&off(&first)), "{}", off(&first));
 
     // Back: timestamps continue from the previous value at the correct rate.
     clock.set(-HOUR);
@@ -111,8 +112,8 @@ fn clock_set_back_an_hour_and_forward_a_day() {
     // Forward: timestamps follow the clock.
     clock.set(DAY);
     let (one, two) = clock.two();
-    assert!((DAY - LATE..=DAY).contains(&off(&one)), "{}", off(&one));
-    assert!((DAY - LATE..=DAY).contains(&off(&two)), "{}", off(&two));
+    assert!((DAY - LATE..=DAY + 1).contains(&off(&one)), "{}", off(&one));
+    assert!((DAY - LATE..=DAY + 1).contains(&off(&two)), "{}", off(&two));
 
     // Correct again: timestamps never go back, and the change is logged a second time.
     clock.set(0);
@@ -129,7 +130,7 @@ fn clock_set_back_an_hour_and_forward_a_day() {
         assert_eq!(cycle.get("procs image=timed"), 1);
         assert_eq!(cycle.get("collector.conf_loaded"), 1);
         let wall = cycle.number("collector.wall");
-        assert!((900.0..30_000.0).contains(&wall), "{wall} ms");
+        assert!((500.0..30_000.0).contains(&wall), "{wall} ms");
     }
     assert_eq!(collector.log().len(), 3, "{:#?}", collector.log());
 }

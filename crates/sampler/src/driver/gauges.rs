@@ -5,20 +5,23 @@ use std::num::NonZeroU64;
 use psstat_proc_parse::Statm;
 
 use super::Driver;
+use super::pace::Pace;
 use crate::read::outcome::Outcome;
 use crate::source::{ProcessSource, SocketSource};
 use crate::state::tracked::{CpuWindow, Lifecycle, Tracked};
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
-    /// Reads the CPU time of every member at the start of the window.
+    /// Reads the CPU time of every member at the start of the window, one after the other without
+    /// other work between them: the readings at the end have the same rhythm.
     pub(super) async fn open_cpu_window(&mut self, source: &mut S) {
         for (_, process) in self.tracked.iter_mut() {
             process.cpu = CpuWindow { last: process.cpu.last, ..CpuWindow::default() };
             if process.is_live_member() {
+                let at = source.wait_until(None);
                 let reading = source.cpu_time(process.key.pid).await;
                 process.cpu.blocked = matches!(reading, Outcome::Unread(_));
                 process.cpu.denied = matches!(reading, Outcome::Denied | Outcome::Failed(_));
-                if let Outcome::Value((cpu, at)) = reading {
+                if let Outcome::Value(cpu) = reading {
                     process.cpu.last = cpu;
                     process.cpu.opened = Some(at);
                 }
@@ -26,12 +29,14 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
-    /// Reads it again at the end.
+    /// Reads it again at the end, a whole number of ticks after the first reading of the process.
     pub(super) async fn close_cpu_window(&mut self, source: &mut S) {
+        let mut pace = Pace::new(source.has_cpu_clock());
         for (_, process) in self.tracked.iter_mut() {
             let Some(opened) = process.cpu.opened.take() else { continue };
+            let at = pace.wait(opened, |due| source.wait_until(due));
             // Whether it was the same process at both ends is shown by later reads.
-            if let Outcome::Value((now, at)) = source.cpu_time(process.key.pid).await {
+            if let Outcome::Value(now) = source.cpu_time(process.key.pid).await {
                 let elapsed = at.duration_since(opened).as_nanos();
                 let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
                 let used = now.saturating_sub(process.cpu.last);
@@ -55,7 +60,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 // Read when its existence was checked.
                 self.io.has_read_fds(process).then_some(process.readings.fds)
             };
-            let before = process.readings.statm;
+            let (before, threads) = (process.readings.statm, process.readings.threads);
             let mut readings = process.readings;
             source.read_gauges(process.target(slot), fds, &mut readings).await;
             process.readings = readings;
@@ -67,6 +72,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let was_zombie = process.lifecycle == Lifecycle::Zombie;
             process.lifecycle = Lifecycle::Running;
             process.live_thread = None;
+            if let Outcome::Value(now) = readings.threads {
+                process.cpu.limit(now.max(threads.value().unwrap_or(0)));
+            }
             if matches!(readings.statm, Outcome::Value(Statm { size: 0, .. }) | Outcome::Denied) {
                 inspect_without_memory(source, process).await;
                 if process.lifecycle == Lifecycle::Zombie {

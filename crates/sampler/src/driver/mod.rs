@@ -7,6 +7,7 @@
 
 mod classify;
 mod gauges;
+mod pace;
 mod refresh;
 #[cfg(test)]
 mod tests;
@@ -68,7 +69,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// Begins a cycle: finds the processes, classifies those that are due, and reads the
-    /// CPU time of all members. Gives the instant at which the window ends.
+    /// CPU time of all members. Gives the instant at which to close the window, slightly before
+    /// it ends.
     pub(crate) async fn open(&mut self, source: &mut S, window: Duration) -> Instant {
         // 15 s cycles reach the end of u32 after 2,000 years.
         self.cycle = self.cycle.saturating_add(1);
@@ -78,6 +80,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.refresh_processes(source).await;
         self.read_due_cmdlines(source, Urgency::Urgent).await;
         self.rebuild_tree(source);
+        if pace::is_paced(window) {
+            source.leave_tick();
+        }
         let due = Instant::now() + window;
         self.open_cpu_window(source).await;
         self.io.read_first(source, &mut self.tracked, self.cycle).await;
@@ -87,7 +92,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.rebuild_tree(source);
         let deadline = due - window / 10;
         self.sockets.scan_scheduled(source, &mut self.tracked, self.cycle, deadline).await;
-        due
+        due - pace::lead(window)
     }
 
     /// Ends a cycle: reads CPU time again and all that counts at one moment, and computes the sample.

@@ -91,7 +91,21 @@ pub(crate) struct CpuWindow {
     pub(crate) blocked: bool,
 }
 
+/// A tick at 100 Hz, the longest one.
+const LONGEST_TICK: u64 = 10_000_000;
+
 impl CpuWindow {
+    /// Limits the CPU time to what this number of threads can use: the reading at the start of the
+    /// window may have been late by up to a tick per thread, which the window then has in excess.
+    /// A larger excess is CPU time of threads that started and exited in the window.
+    pub(crate) fn limit(&mut self, threads: u64) {
+        let Some((used, length)) = &mut self.used else { return };
+        let possible = length.get().saturating_mul(threads);
+        if used.saturating_sub(possible) <= LONGEST_TICK.saturating_mul(threads) {
+            *used = (*used).min(possible);
+        }
+    }
+
     /// CPU time used in the window, in percent of one core.
     pub(crate) fn percent(&self) -> Option<f64> {
         let (used, length) = self.used?;
@@ -375,6 +389,22 @@ mod tests {
             processes.remove(slot);
         }
         assert_eq!((processes.end(), processes.count(), processes.free.len()), (1, 1, 0));
+    }
+
+    /// A single thread had 100.27 %.
+    #[test]
+    fn threads_use_no_more_than_the_time() {
+        let percent = |used: u64, threads: u64| {
+            let length = NonZeroU64::new(1_000_000_000);
+            let used = length.map(|length| (used, length));
+            let mut cpu = CpuWindow { used, ..CpuWindow::default() };
+            cpu.limit(threads);
+            cpu.percent().unwrap()
+        };
+        assert_eq!([percent(1_002_700_000, 1), percent(2_020_000_000, 2)], [100.0, 200.0]);
+        assert_eq!([percent(999_900_000, 1), percent(1_002_700_000, 2)], [99.99, 100.27]);
+        // Threads that started and exited within the window.
+        assert_eq!([percent(1_500_000_000, 1), percent(3_000_000_000, 0)], [150.0, 300.0]);
     }
 
     #[test]

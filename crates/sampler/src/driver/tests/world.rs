@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::time::Instant;
 
 use psstat_proc_parse::Statm;
 use psstat_proc_parse::net::snmp::TcpCounters;
@@ -286,10 +285,10 @@ impl ProcessSource for World {
         self.by_pid(pid).map(|id| self.process(id).cpu)
     }
 
-    async fn cpu_time(&mut self, pid: u32) -> Outcome<(u64, Instant)> {
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<u64> {
         self.tick();
         match self.by_pid(pid) {
-            Some(id) => Outcome::Value((self.process(id).cpu, Instant::now())),
+            Some(id) => Outcome::Value(self.process(id).cpu),
             None => Outcome::Exited,
         }
     }
