@@ -1,8 +1,10 @@
 //! Reduces priority and privileges of the collector to what it needs.
 
-use std::path::Path;
-use std::sync::Once;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, mpsc};
+use std::time::Duration;
 
 use psstat_support::{procfs, user_namespace};
 use rustix::process::{Resource, Rlimit};
@@ -118,7 +120,7 @@ impl Capabilities {
     /// Those of the calling thread towards the processes of this procfs.
     pub(crate) fn towards(proc: &Path) -> Capabilities {
         let is_other_namespace = procfs::is_procfs(proc).unwrap_or(false)
-            && !user_namespace::covers_processes(Path::new("/proc/self"), proc);
+            && !user_namespace::covers_processes(Path::new("/proc/self"), proc, read_link);
         if is_other_namespace {
             Capabilities { is_other_namespace, ..Capabilities::default() }
         } else {
@@ -139,4 +141,18 @@ impl Capabilities {
             with(self.dac_read_search)
         )
     }
+}
+/// The target of a link of a process. Reading that of another process can block while that is
+/// stuck in the kernel; then the thread that reads it is abandoned.
+fn read_link(path: &Path) -> io::Result<PathBuf> {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    if path.starts_with("/proc/self") {
+        return std::fs::read_link(path);
+    }
+    let (sender, receiver) = mpsc::channel();
+    let path = path.to_owned();
+    // The receiver is dropped after the time limit.
+    let read = move || drop(sender.send(std::fs::read_link(path)));
+    std::thread::Builder::new().name("link".to_owned()).stack_size(64 << 10).spawn(read)?;
+    receiver.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -1,5 +1,6 @@
 //! Whether capabilities of a process apply to the processes of a procfs.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The link of the initial user namespace, whose inode is the same in every kernel since
@@ -11,12 +12,17 @@ const INITIAL: &str = "user:[4026531837]";
 /// capability in another namespace gives no access to them, although it is effective.
 ///
 /// True without user namespaces in the kernel. False if the namespace of pid 1 cannot be read,
-/// which needs access to it.
-pub fn covers_processes(process: &Path, proc: &Path) -> bool {
-    let link = |process: &Path| std::fs::read_link(process.join("ns/user"));
+/// which needs access to it. `read_link` reads a link of a process, which can block while the
+/// process is stuck in the kernel.
+pub fn covers_processes(
+    process: &Path,
+    proc: &Path,
+    read_link: impl Fn(&Path) -> io::Result<PathBuf>,
+) -> bool {
+    let link = |process: &Path| read_link(&process.join("ns/user"));
     match link(process) {
         Ok(own) => is_covering(&own, || link(&proc.join("1")).ok()),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
@@ -41,6 +47,9 @@ mod tests {
     #[test]
     fn no_link_means_no_user_namespaces() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-        assert!(covers_processes(source, source));
+        let read_link = |path: &Path| std::fs::read_link(path);
+        assert!(covers_processes(source, source, read_link));
+        let blocks = |_: &Path| Err(io::ErrorKind::TimedOut.into());
+        assert!(!covers_processes(source, source, blocks));
     }
 }

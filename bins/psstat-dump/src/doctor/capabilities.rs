@@ -1,7 +1,8 @@
 //! The capabilities of this program and of running collectors.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use psstat_proc_parse::Status;
 use psstat_support::cmdline::is_collector;
@@ -9,6 +10,7 @@ use psstat_support::user_namespace::covers_processes;
 
 use super::Check;
 use super::kernel::self_dir;
+use crate::blocking;
 use crate::measure;
 use crate::process_report::{capability_names, read_host_file};
 
@@ -91,8 +93,18 @@ fn describe(effective: Effective) -> String {
 fn effective(process: &Path, proc: &Path) -> Option<Effective> {
     let status = read_host_file(process, "status").ok()?;
     let set = Status::parse(&status).ok()?.cap_eff?;
-    let covers = measure::is_capture(proc) || covers_processes(process, proc);
+    let covers = measure::is_capture(proc) || covers_processes(process, proc, read_link);
     Some(Effective { set, covers })
+}
+
+/// The target of a link of a process.
+fn read_link(path: &Path) -> io::Result<PathBuf> {
+    let mut components = path.iter().rev().filter_map(|part| part.to_str()?.parse().ok());
+    // This program's own links, below `self`, do not block.
+    let pid = components.next().unwrap_or_else(std::process::id);
+    let path = path.to_owned();
+    let link = blocking::read(pid, "ns/user", move || std::fs::read_link(path));
+    link.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Whether the effective user of a process is root.

@@ -29,24 +29,42 @@ enum Access {
 struct Tally {
     present: usize,
     denied: usize,
+    blocked: usize,
     failed: usize,
     /// The first processes whose file cannot be read.
     unread: Vec<u32>,
 }
 
+/// The help for processes whose files block.
+const BLOCKED_HELP: &str = "the process is stuck in the kernel while it holds a lock, for example \
+                            because a file server does not respond; it has the values when it continues";
+
 /// Number of processes that are named.
 const MAX_NAMED: usize = 3;
 
 impl Tally {
+    fn unread_count(&self) -> usize {
+        self.denied + self.blocked + self.failed
+    }
+
+    /// Why files cannot be read, and of how many processes each.
+    fn reasons(&self) -> String {
+        let reasons = [("denied", self.denied), ("blocked", self.blocked), ("failed", self.failed)];
+        let reasons = reasons.iter().filter(|(_, count)| *count > 0);
+        let reasons: Vec<String> =
+            reasons.map(|(word, count)| format!("{word} for {count}")).collect();
+        reasons.join(", ")
+    }
+
     /// Whether only a few processes are unreadable: a single one of hundreds is not a failure.
     fn is_minor(&self) -> bool {
-        (self.denied + self.failed).saturating_mul(10) <= self.present
+        self.unread_count().saturating_mul(10) <= self.present
     }
 
     /// The processes whose file cannot be read.
     fn pids(&self) -> String {
         let pids: Vec<String> = self.unread.iter().map(u32::to_string).collect();
-        let more = self.denied + self.failed > pids.len();
+        let more = self.unread_count() > pids.len();
         let (word, more) =
             (if pids.len() == 1 { "pid" } else { "pids" }, if more { " …" } else { "" });
         format!("{word} {}{more}", pids.join(" "))
@@ -73,7 +91,8 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
                     continue;
                 }
                 Err(ReadError::Denied) => tally.denied += 1,
-                Err(ReadError::Blocked | ReadError::Failed(_)) => tally.failed += 1,
+                Err(ReadError::Blocked) => tally.blocked += 1,
+                Err(ReadError::Failed(_)) => tally.failed += 1,
             }
             if tally.unread.len() < MAX_NAMED {
                 tally.unread.push(pid);
@@ -92,15 +111,15 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
 }
 
 fn check(name: &'static str, values: &str, tally: &Tally, help: &str) -> Check {
-    let Tally { present, denied, failed, .. } = *tally;
-    if denied + failed > 0 {
-        let (word, help) = if denied > 0 {
-            (format!("denied for {denied}"), help)
-        } else {
-            (format!("failed for {failed}"), "see `psstat-dump pid PID` for the reason")
+    let present = tally.present;
+    if tally.unread_count() > 0 {
+        let help = match *tally {
+            Tally { denied: 1.., .. } => help,
+            Tally { blocked: 1.., .. } => BLOCKED_HELP,
+            _ => "see `psstat-dump pid PID` for the reason",
         };
-        let pids = tally.pids();
-        let result = format!("{word} of {present} processes ({pids}): {values} missing");
+        let (reasons, pids) = (tally.reasons(), tally.pids());
+        let result = format!("{reasons} of {present} processes ({pids}): {values} missing");
         return if tally.is_minor() {
             Check::warn(name, result, help)
         } else {
@@ -179,7 +198,7 @@ mod tests {
     /// It used to be a failure, with exit status 1.
     #[test]
     fn one_unreadable_process_of_hundreds_warns() {
-        let one = Tally { present: 312, denied: 1, failed: 0, unread: vec![4711] };
+        let one = Tally { present: 312, denied: 1, unread: vec![4711], ..Tally::default() };
         let check = check("io", "io", &one, "x");
         assert_eq!(check.status, Status::Warn);
         assert_eq!(check.result, "denied for 1 of 312 processes (pid 4711): io missing");
@@ -192,16 +211,22 @@ mod tests {
             denied,
             failed,
             unread: unread.to_vec(),
+            ..Tally::default()
         };
         let all = check("io", "io", &tally(3, 0, 0, &[]), "");
         assert_eq!((all.status, all.help), (Status::Ok, None));
         let help = help(Privilege::None);
         let some = check("io", "io", &tally(3, 1, 1, &[7, 9]), &help);
         assert_eq!(some.status, Status::Fail);
-        assert_eq!(some.result, "denied for 1 of 3 processes (pids 7 9): io missing");
+        assert_eq!(some.result, "denied for 1, failed for 1 of 3 processes (pids 7 9): io missing");
         assert!(some.help.unwrap().contains("setcap cap_sys_ptrace,cap_dac_read_search+ep /"));
         let many = check("io", "io", &tally(30, 0, 4, &[7, 8, 9]), "");
         assert_eq!(many.status, Status::Fail);
         assert_eq!(many.result, "failed for 4 of 30 processes (pids 7 8 9 …): io missing");
+        let stuck = Tally { present: 30, blocked: 1, unread: vec![7], ..Tally::default() };
+        let stuck = check("io", "io", &stuck, "");
+        assert_eq!(stuck.status, Status::Warn);
+        assert_eq!(stuck.result, "blocked for 1 of 30 processes (pid 7): io missing");
+        assert!(stuck.help.unwrap().contains("stuck in the kernel"));
     }
 }

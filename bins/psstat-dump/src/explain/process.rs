@@ -40,7 +40,12 @@ impl Kind {
                 Kind::Zombie
             }
             Ok(stat) => Kind::Process(Some(CommName::Process(stat.comm.to_vec()))),
-            Err(_) => Kind::Process(None),
+            // Reading `stat` can block, that of `comm` does not.
+            Err(_) => {
+                let comm = files.read("comm").ok();
+                let comm = comm.map(|comm| comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec());
+                Kind::Process(comm.map(CommName::Process))
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use psstat_proc_parse::{Stat, Statm};
 use psstat_sampler::Usage;
 use psstat_support::procfs;
 
+use crate::blocking;
 use crate::process_report::{is_kernel_thread, read_host_file};
 use crate::table::row::{CommName, ProcessId, Row};
 
@@ -108,7 +109,9 @@ fn read(proc: &Path) -> Vec<Reading> {
         if Statm::parse(&statm).ok()?.size != 0 {
             return None;
         }
-        let stat = read_host_file(&dir, "stat").ok()?;
+        let in_thread = dir.clone();
+        let stat = blocking::read(pid, "stat", move || read_host_file(&in_thread, "stat"));
+        let stat = stat.ok()?.ok()?;
         let stat = Stat::parse(&stat).ok().filter(is_kernel_thread)?;
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         let of_ticks = || {

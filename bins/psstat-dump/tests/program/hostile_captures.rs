@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use psstat_testproc::{TempDir, wait_until};
+use psstat_testproc::{TempDir, binary, wait_until};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use crate::run::{command, json, testproc, unique};
@@ -52,14 +52,29 @@ const KINDS: [Kind; 9] = [
     }),
 ];
 
-/// Runs the program with each of these arguments, at the same time. All must end.
-fn end(runs: &[Vec<&str>], what: &str) {
+/// A capture of one process, 7.
+fn capture(to: &Path) {
+    let testproc = testproc(&unique("hostile"));
+    let pid = testproc.pid().to_string();
+    let (status, _) = json(&["capture", to.to_str().unwrap(), "--pid", &pid, "--json"]);
+    assert_eq!(status, 0);
+    fs::rename(to.join(&pid), to.join("7")).unwrap();
+}
+
+/// A copy of a capture with another kind of entry.
+fn copy(original: &Path, to: &Path, entry: &str, create: fn(&Path)) {
+    assert!(Command::new("cp").arg("-a").arg(original).arg(to).status().unwrap().success());
+    let path = to.join(entry);
+    let _ = fs::remove_dir_all(&path);
+    let _ = fs::remove_file(&path);
+    create(&path);
+}
+
+/// Runs these programs at the same time. All must end.
+fn end(runs: &mut [Command], what: &str) {
     // Less than that of `wait_until`.
     const WATCHDOG: Duration = Duration::from_secs(50);
-    let start = |args: &Vec<&str>| {
-        command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let mut children: Vec<Child> = runs.iter().map(start).collect();
+    let mut children: Vec<Child> = runs.iter_mut().map(|run| run.spawn().unwrap()).collect();
     let start = Instant::now();
     wait_until(what, || {
         let has_ended = |child: &mut Child| child.try_wait().unwrap().is_some();
@@ -70,32 +85,23 @@ fn end(runs: &[Vec<&str>], what: &str) {
         }
         all
     });
-    for (args, child) in runs.iter().zip(&mut children) {
+    for (run, child) in runs.iter().zip(&mut children) {
         let status = child.wait().unwrap();
-        assert!(status.code().is_some_and(|code| code <= 2), "{what}: {args:?}: {status}");
+        assert!(status.code().is_some_and(|code| code <= 2), "{what}: {run:?}: {status}");
     }
 }
 
 #[test]
 fn entries_of_any_kind_are_survived() {
-    let testproc = testproc(&unique("hostile"));
     let temp = TempDir::new().unwrap();
     let original = temp.join("original");
-    let pid = testproc.pid().to_string();
-    let (status, _) = json(&["capture", original.to_str().unwrap(), "--pid", &pid, "--json"]);
-    assert_eq!(status, 0);
-    fs::rename(original.join(&pid), original.join("7")).unwrap();
+    capture(&original);
     let mut count = 0;
     for entry in ENTRIES {
         for (kind, create) in KINDS {
             let what = format!("{entry} is a {kind}");
             let dir = temp.join("hostile");
-            let copied = Command::new("cp").arg("-a").arg(&original).arg(&dir).status();
-            assert!(copied.unwrap().success());
-            let path = dir.join(entry);
-            let _ = fs::remove_dir_all(&path);
-            let _ = fs::remove_file(&path);
-            create(&path);
+            copy(&original, &dir, entry, create);
             count += 1;
             let (proc, again) = (dir.to_str().unwrap(), temp.join("again"));
             let again_dir = again.to_str().unwrap();
@@ -108,7 +114,12 @@ fn entries_of_any_kind_are_survived() {
                 vec!["capture", again_dir, "--pid", "7"],
             ];
             runs.iter_mut().for_each(|args| args.extend(["--proc", proc]));
-            end(&runs, &what);
+            let mut runs = runs.map(|args| {
+                let mut command = command(&args);
+                command.stdout(Stdio::null()).stderr(Stdio::null());
+                command
+            });
+            end(&mut runs, &what);
             // Nothing of this host.
             let table = command(&["-p", "--no-conf", "--exact", "--proc", proc]).output().unwrap();
             let text = String::from_utf8(table.stdout).unwrap();
@@ -118,4 +129,39 @@ fn entries_of_any_kind_are_survived() {
         }
     }
     assert!(count >= 57, "{count}");
+}
+
+#[test]
+fn collector_survives_entries_of_any_kind() {
+    let collector = binary("psstat-tcollector", "psstat-tcollector").unwrap();
+    let temp = TempDir::new().unwrap();
+    let (original, conf) = (temp.join("original"), temp.join("conf"));
+    capture(&original);
+    fs::write(&conf, "any .\n").unwrap();
+    let kinds = |entry: &&'static str| KINDS.map(|kind| (*entry, kind));
+    let cases: Vec<(&str, Kind)> = ENTRIES.iter().flat_map(kinds).collect();
+    // Each waits for most of its time.
+    for cases in cases.chunks(27) {
+        let temp = TempDir::new().unwrap();
+        let path = |name: &str, number: usize| temp.join(format!("{name}-{number}"));
+        let run = |(number, (entry, (_, create))): (usize, &(&str, Kind))| {
+            copy(&original, &path("proc", number), entry, *create);
+            let mut run = Command::new(&collector);
+            run.arg("--once").arg("--conf").arg(&conf).arg("--proc").arg(path("proc", number));
+            let stdout = File::create(path("output", number)).unwrap();
+            run.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
+            run
+        };
+        let mut runs: Vec<Command> = cases.iter().enumerate().map(run).collect();
+        end(&mut runs, "--once");
+        for (number, (entry, (kind, _))) in cases.iter().enumerate() {
+            // Nothing of this host.
+            let text = fs::read_to_string(path("output", number)).unwrap();
+            let processes = text.lines().find_map(|line| {
+                let rest = line.strip_prefix("proc.stat.ps.collector.processes ")?;
+                rest.split(' ').nth(1)
+            });
+            assert_eq!(processes, Some("1"), "{entry} is a {kind}");
+        }
+    }
 }
