@@ -505,6 +505,7 @@ mod tests {
     use crate::options::FastPaths;
     use crate::read::blocking::{Lock, unread};
     use crate::read::outcome::{Outcome, Unread};
+    use crate::read::procfs::ProcDir;
     use crate::read::reads::Reads;
     use crate::read::stuck_readers::Limits;
 
@@ -522,8 +523,9 @@ mod tests {
             self.0.stuck.review();
             let mut results = Vec::new();
             for tid in pids {
-                let read =
-                    Read::Cmdline { tid, limit: usize::MAX, line: Vec::new(), outcome: unread() };
+                let process = ProcDir::Pid(tid);
+                let (limit, line) = (usize::MAX, Vec::new());
+                let read = Read::Cmdline { process, limit, line, outcome: unread() };
                 let outcome = match self.0.refusal(tid, Lock::AddressSpace) {
                     Some(unread) => Outcome::Unread(unread),
                     None => match self.0.request(tid, read).await {

@@ -264,7 +264,12 @@ impl ProcessSource for LiveSource {
         if let Some(unread) = self.reads.refusal(pid, Lock::AddressSpace) {
             return Outcome::Unread(unread);
         }
-        let read = Read::Cmdline { tid, limit, line: std::mem::take(line), outcome: unread() };
+        // A procfs has a directory for each thread, although it does not list it.
+        let process = match self.reads.procfs.is_live || tid == pid {
+            true => ProcDir::Pid(tid),
+            false => ProcDir::Thread(pid, tid),
+        };
+        let read = Read::Cmdline { process, limit, line: std::mem::take(line), outcome: unread() };
         match self.reads.request(pid, read).await {
             Some(Read::Cmdline { line: filled, outcome, .. }) => {
                 *line = filled;

@@ -4,7 +4,8 @@
 //! `status`, `io`, `limits`, `comm`, the redacted `cmdline`, the links of `fd`
 //! and `ns`, and the tables of `net` with only the rows of the captured
 //! processes' sockets; in addition `stat`, `uptime` and `version` of the host, and
-//! its units and byte order ([`Machine`]).
+//! its units and byte order ([`Machine`]). If the main thread has exited, the files of memory,
+//! descriptors and namespaces are those of a thread that lives, in `task/TID`, as in `/proc`.
 //! Names of files and sockets are redacted like command lines ([`scrub`]); the name
 //! of the process, at most 15 bytes, is not. Files that could not be read are missing.
 //! The links contain the targets of descriptors, which do not exist on another
@@ -28,6 +29,8 @@ use scrub::Scrubber;
 
 /// Files of a process that are copied without changes.
 const FILES: [&str; 6] = ["stat", "statm", "status", "io", "limits", "comm"];
+/// Those of the thread that lives if the main thread has exited.
+const FILES_OF_THREAD: [&str; 4] = ["stat", "statm", "status", "comm"];
 /// The socket tables.
 const TABLES: [&str; 5] = ["tcp", "tcp6", "udp", "udp6", "unix"];
 /// Files of the host that are copied without changes.
@@ -42,12 +45,18 @@ pub(crate) struct Captured {
     pub unread: BTreeMap<String, usize>,
 }
 
+/// A file or link: its name, and its contents or target.
+type Copied = (&'static str, Vec<u8>);
+
 /// The data of one process.
 struct Process {
     pid: u32,
-    files: Vec<(&'static str, Vec<u8>)>,
+    files: Vec<Copied>,
+    /// If the main thread has exited: a thread that lives, and its files. Descriptors, links and
+    /// tables are then its own as well.
+    live_thread: Option<(u32, Vec<Copied>)>,
     descriptors: Option<Vec<(u32, Vec<u8>)>>,
-    links: Vec<(&'static str, Vec<u8>)>,
+    links: Vec<Copied>,
 }
 
 /// Copies these processes from `proc` into the new directory `to`, which is
@@ -94,7 +103,7 @@ pub(crate) fn capture(
     for process in &processes {
         let dir = to.join(process.pid.to_string());
         process.write(&dir)?;
-        let net = dir.join("net");
+        let net = process.dir_of_links(&dir).join("net");
         create_dir(&net)?;
         let namespace = process.namespace();
         for (name, table) in tables.get(&namespace).into_iter().flatten() {
@@ -118,21 +127,33 @@ fn read(
     scrubber: &Scrubber<'_>,
     unread: &mut BTreeMap<String, usize>,
 ) -> Option<Process> {
-    let mut process = Process { pid, files: Vec::new(), descriptors: None, links: Vec::new() };
+    let mut process =
+        Process { pid, files: Vec::new(), live_thread: None, descriptors: None, links: Vec::new() };
     let mut failed = |name: &str, error: &ReadError| {
         if *error != ReadError::NotFound {
             *unread.entry(name.to_owned()).or_default() += 1;
         }
     };
     for name in FILES {
-        match files.read(name) {
+        match files.read_main_thread(name) {
             Ok(bytes) => process.files.push((name, bytes)),
             Err(error) => failed(name, &error),
         }
     }
-    match files.read("cmdline") {
-        Ok(raw) => process.files.push(("cmdline", scrubber.command_line(&raw))),
-        Err(error) => failed("cmdline", &error),
+    let command_line = match files.read("cmdline") {
+        Ok(raw) => Some(("cmdline", scrubber.command_line(&raw))),
+        Err(error) => {
+            failed("cmdline", &error);
+            None
+        }
+    };
+    if let Some(tid) = files.live_tid() {
+        let read = |name| Some((name, files.read_live_thread(name)?));
+        let of_thread = FILES_OF_THREAD.into_iter().filter_map(read).chain(command_line);
+        process.live_thread = Some((tid, of_thread.collect()));
+        process.files.push(("cmdline", Vec::new()));
+    } else {
+        process.files.extend(command_line);
     }
     match files.descriptors() {
         Ok(links) => {
@@ -163,11 +184,26 @@ impl Process {
         link.map_or_else(|| self.pid.to_string().into_bytes(), |(_, link)| link.clone())
     }
 
+    /// The directory of its links and tables, in that of the process.
+    fn dir_of_links(&self, dir: &Path) -> PathBuf {
+        let thread = self.live_thread.as_ref().map(|(tid, _)| format!("task/{tid}"));
+        thread.map_or_else(|| dir.to_owned(), |thread| dir.join(thread))
+    }
+
     fn write(&self, dir: &Path) -> io::Result<()> {
         create_dir(dir)?;
         for (name, bytes) in &self.files {
             write(&dir.join(name), bytes)?;
         }
+        if let Some((_, files)) = &self.live_thread {
+            create_dir(&dir.join("fd"))?;
+            let thread = self.dir_of_links(dir);
+            DirBuilder::new().mode(0o700).recursive(true).create(&thread)?;
+            for (name, bytes) in files {
+                write(&thread.join(name), bytes)?;
+            }
+        }
+        let dir = &self.dir_of_links(dir);
         create_dir(&dir.join("ns"))?;
         for (name, link) in &self.links {
             symlink(std::ffi::OsString::from_vec(link.clone()), dir.join(name))?;

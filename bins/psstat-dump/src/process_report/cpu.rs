@@ -17,8 +17,8 @@ pub(super) struct ThreadSums {
 }
 
 impl ThreadSums {
-    /// Reads the files of all threads. In a capture, which has none, the sums are
-    /// known if there is only the main thread.
+    /// Reads the files of all threads. In a capture, which has at most one of them, the sums
+    /// are known if there is only the main thread.
     pub(super) fn read(
         proc: &Path,
         files: &Files,
@@ -28,7 +28,7 @@ impl ThreadSums {
         let mut sums = ThreadSums::default();
         let mut is_blocked = false;
         match files.numbered("task") {
-            Ok(threads) => {
+            Ok(threads) if files.is_procfs() => {
                 for thread in threads {
                     // The thread can exit at any time.
                     let read = |name| files.read(&format!("task/{thread}/{name}"));
@@ -41,8 +41,8 @@ impl ThreadSums {
                     }
                 }
             }
-            Err(_) if stat.is_some_and(|stat| stat.num_threads == 1) => sums.add(stat, status),
-            Err(_) => {}
+            _ if stat.is_some_and(|stat| stat.num_threads == 1) => sums.add(stat, status),
+            _ => {}
         }
         sums.blkio_delay = sums.blkio_delay.filter(|_| !is_blocked);
         sums.blkio_delay = sums.blkio_delay.filter(|ticks| accounts_for_delays(proc, *ticks));

@@ -77,6 +77,8 @@ pub(crate) struct Files {
     /// The directory of a live thread, if the main thread has exited: then the
     /// files of memory, descriptors and namespaces in `dir` are empty.
     live_thread: Option<Arc<OwnedFd>>,
+    /// Its id.
+    live_tid: Option<u32>,
 }
 
 /// Files that a thread without memory, descriptors and namespaces does not have.
@@ -98,8 +100,9 @@ impl Files {
         let proc = rustix::fs::open(proc, flags, Mode::empty())?;
         let proc = Dir { fd: &proc, is_procfs: is_procfs(&proc) };
         let dir = Arc::new(proc.open(&pid.to_string(), flags)?);
-        let mut files = Files { pid, dir, is_procfs: proc.is_procfs, live_thread: None };
-        files.live_thread = files.find_live_thread();
+        let is_procfs = proc.is_procfs;
+        let mut files = Files { pid, dir, is_procfs, live_thread: None, live_tid: None };
+        (files.live_tid, files.live_thread) = files.find_live_thread().unzip();
         Ok(files)
     }
 
@@ -108,7 +111,7 @@ impl Files {
         self.is_procfs
     }
 
-    fn find_live_thread(&self) -> Option<Arc<OwnedFd>> {
+    fn find_live_thread(&self) -> Option<(u32, Arc<OwnedFd>)> {
         let (state, threads) = self.state("")?;
         if !is_dead(state) || threads.is_some_and(|threads| threads < 2) {
             return None;
@@ -118,7 +121,8 @@ impl Files {
         };
         let tid = self.numbered("task").ok()?.into_iter().find(is_live)?;
         let dir = Dir { fd: &self.dir, is_procfs: self.is_procfs };
-        dir.open(&format!("task/{tid}"), OFlags::PATH | OFlags::DIRECTORY).ok().map(Arc::new)
+        let thread = dir.open(&format!("task/{tid}"), OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        Some((tid, Arc::new(thread)))
     }
 
     /// The state of a thread and the number of threads, from `status`, which never
@@ -156,6 +160,20 @@ impl Files {
         let (dir, path) = (Arc::clone(dir), name.to_owned());
         blocking::read(self.pid, name, move || read(Dir { fd: &dir, is_procfs: true }, &path))
             .unwrap_or(Err(ReadError::Blocked))
+    }
+
+    /// The id of the thread whose memory, descriptors and namespaces are read, if the main
+    /// thread has exited.
+    pub(crate) fn live_tid(&self) -> Option<u32> {
+        self.live_tid
+    }
+
+    /// The contents of a file of the main thread, which is empty if it has exited.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn read_main_thread(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+        self.guarded(&self.dir, name, read_file)
     }
 
     /// The contents of a file of a live thread, if the main thread has exited.

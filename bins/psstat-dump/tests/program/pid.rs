@@ -367,6 +367,45 @@ fn main_thread_has_exited() {
     let (_, captured) = json_of(&["pid", &pid.to_string(), "--proc", &dir, "--json"]);
     assert_eq!(captured["identity"]["command_line"], name);
     assert_eq!(captured["sockets"]["established"], 2);
+    // As in `/proc`: the files of the main thread are empty, those of the thread are complete.
+    let files = |file: &str| std::fs::read(format!("{dir}/{pid}/{file}")).unwrap();
+    assert_eq!((files("cmdline"), files("statm")), (Vec::new(), b"0 0 0 0 0 0 0\n".to_vec()));
+    let threads = std::fs::read_dir(format!("{dir}/{pid}/task")).unwrap();
+    let threads: Vec<_> = threads.map(|thread| thread.unwrap().file_name()).collect();
+    assert_eq!(threads.len(), 1);
+    let tid = threads[0].to_str().unwrap();
+    assert_eq!(files(&format!("task/{tid}/cmdline")), [name.as_bytes(), b"\0"].concat());
+    for (section, field) in [
+        ("identity", "main_thread_exited"),
+        ("identity", "state"),
+        ("identity", "threads"),
+        ("memory", "vsize_bytes"),
+        ("memory", "vm_data_bytes"),
+        ("descriptors", "open"),
+        ("io", "wchar_bytes"),
+    ] {
+        assert_eq!(captured[section][field], report[section][field], "{section} {field}");
+    }
+    assert_resident(
+        &captured["memory"]["statm_resident_bytes"],
+        report["memory"]["statm_resident_bytes"].as_i64().unwrap(),
+    );
+    // Those of the other threads are unknown.
+    assert_eq!(captured["cpu"]["voluntary_ctxt_switches"], Value::Null);
+    // A process of which only one thread was captured runs, one without any is a zombie.
+    let (_, live) = json_of(&["-p", "--no-conf", "--json", &name]);
+    let (_, table) = json_of(&["-p", "--no-conf", "--json", "--proc", &dir]);
+    for field in ["pid", "fds", "threads", "tcp_established", "vsize_bytes", "command_line"] {
+        assert_eq!(table["rows"][0][field], live["rows"][0][field], "{field}");
+    }
+    let again = temp.join("again").display().to_string();
+    let copied = run(&["capture", &again, "--proc", &dir, "--pid", &pid.to_string()]);
+    assert_eq!(copied.status.code(), Some(0));
+    let (_, copy) = json_of(&["pid", &pid.to_string(), "--proc", &again, "--json"]);
+    assert_eq!(copy, captured);
+    std::fs::remove_dir_all(format!("{dir}/{pid}/task")).unwrap();
+    let (_, zombie) = json_of(&["-p", "--no-conf", "--json", "--proc", &dir]);
+    assert_eq!(zombie["rows"], json!([]));
 
     let (_, report) = json_of(&["pid", &std::process::id().to_string(), "--json"]);
     assert_eq!(report["identity"]["main_thread_exited"], false);

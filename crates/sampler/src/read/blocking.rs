@@ -30,8 +30,8 @@ pub(crate) enum Read {
     Stat { of: StatOf, buffer: StatBuffer, outcome: Outcome<usize> },
     /// `io`, through the descriptor that is held open, if there is one.
     Io { held: Option<OwnedFd>, key: ProcessKey, keep: bool, outcome: Outcome<Io> },
-    /// `cmdline`, by the pid of any thread, into the buffer, at most `limit` bytes.
-    Cmdline { tid: u32, limit: usize, line: Vec<u8>, outcome: Outcome<()> },
+    /// `cmdline` of the process or of any thread, into the buffer, at most `limit` bytes.
+    Cmdline { process: ProcDir, limit: usize, line: Vec<u8>, outcome: Outcome<()> },
     /// The links in the directory `fd`.
     Links(Box<LinkScan>),
     /// `ns/net`.
@@ -116,8 +116,8 @@ impl Read {
         match self {
             Read::Stat { of, buffer, outcome } => *outcome = read_stat(procfs, of, buffer),
             Read::Io { held, key, keep, outcome } => *outcome = read_io(procfs, held, *key, *keep),
-            Read::Cmdline { tid, limit, line, outcome } => {
-                *outcome = command_line::read(procfs, *tid, *limit, line);
+            Read::Cmdline { process, limit, line, outcome } => {
+                *outcome = command_line::read(procfs, *process, *limit, line);
             }
             Read::Links(scan) => {
                 let LinkScan { scanner, dir, from, limit, found, outcome } = &mut **scan;

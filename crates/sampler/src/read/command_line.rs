@@ -14,8 +14,7 @@ const MAX_CMDLINE: usize = 8 << 20;
 const MIN_BUFFER: usize = 4096;
 const BUFFER: usize = 1 << 16;
 
-fn open(procfs: &Procfs, pid: u32) -> Outcome<OwnedFd> {
-    let process = ProcDir::Pid(pid);
+fn open(procfs: &Procfs, process: ProcDir) -> Outcome<OwnedFd> {
     // In the tests a pipe is a process whose reads block.
     if cfg!(debug_assertions)
         && !procfs.is_live
@@ -31,12 +30,17 @@ fn open(procfs: &Procfs, pid: u32) -> Outcome<OwnedFd> {
 }
 
 /// Reads a command line into a buffer, at most `limit` bytes and [`MAX_CMDLINE`].
-pub(crate) fn read(procfs: &Procfs, pid: u32, limit: usize, line: &mut Vec<u8>) -> Outcome<()> {
+pub(crate) fn read(
+    procfs: &Procfs,
+    process: ProcDir,
+    limit: usize,
+    line: &mut Vec<u8>,
+) -> Outcome<()> {
     let limit = limit.min(MAX_CMDLINE);
     line.clear();
     line.shrink_to(BUFFER);
     line.reserve(MIN_BUFFER);
-    let file = match open(procfs, pid) {
+    let file = match open(procfs, process) {
         Outcome::Value(file) => file,
         other => return other.map(drop::<OwnedFd>),
     };

@@ -75,7 +75,7 @@ impl ProcessEntry {
     /// Sets its start time; `now` is a tick in which it still existed.
     pub(crate) fn set_starttime(&mut self, starttime: u64, now: u64) {
         self.starttime = starttime;
-        self.starttime_is_unique = starttime < now;
+        self.starttime_is_unique = is_before(starttime, now);
     }
 
     /// First seen in this cycle or the last one: its command line may still be that of
@@ -106,6 +106,14 @@ pub(crate) struct ProcessTable {
     changed_keys: Vec<(Slot, ProcessKey)>,
     /// Where counters begin with the first cycle, that cycle and its clock tick.
     start: Start,
+}
+
+/// Whether a start time, in ticks after boot, is before another time. In a time namespace it can
+/// be before the boot: then the kernel's nanoseconds, which have 64 bits and no sign, wrap. The
+/// bounds hold for 100 to 1024 ticks per second, with which an uptime is below 28 years.
+fn is_before(starttime: u64, now: u64) -> bool {
+    const WRAPPED: Range<u64> = (1 << 63) / 10_000_000..1 << 45;
+    starttime < now || WRAPPED.contains(&starttime)
 }
 
 /// The first listing.
@@ -168,7 +176,8 @@ impl ProcessTable {
             let Outcome::Value(stat) = source.stat(entry.pid).await else { continue };
             // One that was hidden in the first listing.
             if let Start::At { ticks, .. } = self.start {
-                entry.has_past |= stat.starttime.is_some_and(|starttime| starttime < ticks);
+                entry.has_past |=
+                    stat.starttime.is_some_and(|starttime| is_before(starttime, ticks));
             }
             let starttime = stat.starttime.unwrap_or_default();
             let now = source.boot_ticks();
@@ -324,7 +333,7 @@ impl ProcessTable {
             let is_unconfirmed = !entry.starttime_is_unique && entry.starttime != 0;
             if is_unconfirmed && entry.first_seen_cycle < cycle {
                 let now = source.boot_ticks();
-                if entry.starttime < now && source.inode_matches(entry.key()) {
+                if is_before(entry.starttime, now) && source.inode_matches(entry.key()) {
                     entry.starttime_is_unique = true;
                     self.changed_keys.extend(entry.slot.map(|slot| (slot, entry.key())));
                 }
@@ -425,6 +434,21 @@ mod tests {
         assert_eq!((entry.starttime, entry.key().starttime), (700, 0));
         entry.set_starttime(700, 701);
         assert_eq!((entry.starttime, entry.key().starttime), (700, 700));
+    }
+
+    /// As the kernel calculates it: `nsec_to_clock_t` of a sum of unsigned numbers.
+    #[test]
+    fn start_before_the_boot_of_a_time_namespace() {
+        for ticks_per_second in [100, 250, 1024] {
+            let ticks = |nanoseconds: u64| nanoseconds / (1_000_000_000 / ticks_per_second);
+            let earlier = |seconds: u64| ticks(0_u64.wrapping_sub(seconds * 1_000_000_000));
+            for seconds in [1, 1000, 100 * 365 * 86400] {
+                assert!(is_before(earlier(seconds), 5), "{seconds} {ticks_per_second}");
+            }
+            let later = ticks(20 * 365 * 86400 * 1_000_000_000);
+            assert!(!is_before(later, later) && is_before(later, later + 1));
+        }
+        assert!(!is_before(u64::MAX, 5));
     }
 
     #[test]
