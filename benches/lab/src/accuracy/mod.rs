@@ -1,6 +1,7 @@
 //! `cargo lab accuracy`: the CPU share of processes with a known load, and the length of the window
 //! of each process.
 
+mod busy;
 mod errors;
 mod window;
 
@@ -20,12 +21,14 @@ use crate::{Result, host_info, sys};
 /// Processes use 5, 30 and 75 % of a core, in periods of 2 ms, while the sampler takes windows of
 /// 1 s, by the CPU clock and by clock ticks at the same time. Each window is compared with the
 /// requested load and with a reading of the CPU clock by this program at nearly the same times; the
-/// mean of all windows with the total CPU time that the process itself reports. Then a large
+/// mean of all windows with the total CPU time that the process itself reports. Next, a thread that
+/// never sleeps is compared with the elapsed time, less the time that it waited for a CPU: its clock
+/// moves in ticks, which a second reading of the same clock cannot show. Then a large
 /// population of sleeping processes, each of which runs for a moment in the middle of the window,
 /// tells the length of each one's window. Exits 1 if a window by the CPU clock is more than 0.2
-/// points from the other reading, or a process's window more than 10 ms from 1 s. Needs an otherwise
-/// idle core: a process that has to wait does not have its load, and a late wake-up is a longer
-/// window.
+/// points from the other reading, if a busy thread that did not wait is more than 0.5 ms off, or a
+/// process's window more than 10 ms from 1 s. Needs an otherwise idle core: a process that has to
+/// wait does not have its load, and a late wake-up is a longer window.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// Windows with the loaded processes
@@ -46,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let stop = Stop::on_signals()?;
     println!("{}; load {}", host_info::line(), host_info::load());
     let mut missed = measure_loads(options, &stop)?;
+    missed.extend(busy::run(options.windows, &stop)?);
     missed.extend(window::run(usize::try_from(options.processes)?, &stop)?);
     println!();
     for line in &missed {
