@@ -363,8 +363,14 @@ fn this_machine() -> Machine {
 /// The time of boot, since 1970, by the clocks of this process. `btime` in `/proc/stat` is
 /// rounded down to seconds.
 fn boot_time() -> Duration {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since_1970.unwrap_or_default().saturating_sub(uptime())
+    // This process can be preempted between the clocks.
+    let read = |_| {
+        let before = uptime();
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        (uptime().saturating_sub(before), since_1970.unwrap_or_default().saturating_sub(before))
+    };
+    let closest = (0..3).map(read).min_by_key(|(distance, _)| *distance);
+    closest.map(|(_, boot_time)| boot_time).unwrap_or_default()
 }
 
 /// The time since boot in the time namespace of this process, to which start times in its
