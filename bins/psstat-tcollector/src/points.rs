@@ -78,6 +78,11 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::MemTotal => image.vsize.map(|bytes| memory.value(bytes)),
         Series::MemResident => image.rss.map(|bytes| memory.value(bytes)),
         Series::Procs => Some(Value::from_u64(image.processes)),
+        Series::UnreadIo => count(Some(image.unread.io)),
+        Series::UnreadNet => count(Some(image.unread.net)),
+        Series::UnreadFd => count(Some(image.unread.fd)),
+        Series::UnreadMem => count(Some(image.unread.mem)),
+        Series::UnreadCpu => count(Some(image.unread.cpu)),
     }
 }
 

@@ -65,7 +65,7 @@ pub use options::{FDS_PER_PROCESS, FastPaths, IoStart, MAX_WINDOW, Options, RESE
 pub use read::thread::{spawn_with_private_fd_table, unblock_signals};
 pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};
-pub use usage::Usage;
+pub use usage::{UnreadCounts, Usage};
 
 /// The intervals within which changes are noticed, for this crate's tests.
 #[doc(hidden)]

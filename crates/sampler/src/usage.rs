@@ -43,6 +43,9 @@ macro_rules! usage {
             /// of `/proc/PID/stat` (ticks). `None` for a process also if it did not exist at
             /// both ends of the window.
             pub cpu_percent: Option<f64>,
+            /// For an image: the processes that are missing in a sum because their value could
+            /// not be read. 0 for a process.
+            pub unread: UnreadCounts,
             $($(#[$read_doc])* pub $read: Option<u64>,)+
             $($(#[$statm_doc])* pub $statm: Option<u64>,)+
         }
@@ -56,12 +59,13 @@ macro_rules! usage {
                 udp: Some(0),
                 unix: Some(0),
                 cpu_percent: Some(0.0),
+                unread: UnreadCounts { io: 0, net: 0, fd: 0, mem: 0, cpu: 0 },
                 $($read: Some(0),)+
                 $($statm: Some(0),)+
             };
 
             /// Combines each number with that of `other`, as an average of several samples
-            /// needs it. Whole numbers are rounded; `io` is that of `self`.
+            /// needs it. Whole numbers are rounded; `io` and `unread` are those of `self`.
             #[must_use]
             pub fn zip(
                 &self,
@@ -80,6 +84,7 @@ macro_rules! usage {
                     udp: whole(self.udp, other.udp),
                     unix: whole(self.unix, other.unix),
                     cpu_percent: with(self.cpu_percent, other.cpu_percent),
+                    unread: self.unread,
                     $($read: whole(self.$read, other.$read),)+
                     $($statm: whole(self.$statm, other.$statm),)+
                 }
@@ -89,6 +94,7 @@ macro_rules! usage {
             /// `Usage::default()`. A number that could be read of any process stays.
             pub(crate) fn add(&mut self, process: &Usage) {
                 self.processes += process.processes;
+                self.unread.add(process);
                 add(&mut self.io, process.io, IoCounters::saturating_add);
                 add(&mut self.tcp, process.tcp, u64::saturating_add);
                 add(&mut self.udp, process.udp, u64::saturating_add);
@@ -142,6 +148,36 @@ macro_rules! usage {
             }
         }
     };
+}
+
+/// The processes of an image whose value could not be read, so that the image's sum is one of
+/// the others: without permission, while the read blocks, after an error, or where the kernel or a
+/// capture does not have the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreadCounts {
+    /// Without [`Usage::io`].
+    pub io: u64,
+    /// Without [`Usage::tcp`], [`Usage::udp`] or [`Usage::unix`].
+    pub net: u64,
+    /// Without [`Usage::fds`].
+    pub fd: u64,
+    /// Without [`Usage::vsize`] and [`Usage::rss`].
+    pub mem: u64,
+    /// Without [`Usage::cpu_percent`].
+    pub cpu: u64,
+}
+
+impl UnreadCounts {
+    /// Counts the missing values of one process.
+    fn add(&mut self, process: &Usage) {
+        let sockets = [process.tcp, process.udp, process.unix];
+        self.io += u64::from(process.io.is_none());
+        self.net += u64::from(sockets.contains(&None));
+        self.fd += u64::from(process.fds.is_none());
+        self.mem += u64::from(process.vsize.is_none());
+        self.cpu += u64::from(process.cpu_percent.is_none());
+    }
 }
 
 // Below the macro, which is not visible above its definition.

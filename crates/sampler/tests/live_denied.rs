@@ -54,6 +54,10 @@ fn denied_values_are_absent() {
             // Every user may read the size of the directory, if the kernel supports it.
             let hidden = if watch.sampler.fast_paths().fd_count_from_size { 23 + 4 } else { 0 };
             assert_eq!(fds, Some(oracle::fds(readable).unwrap() + hidden));
+            let unread = sample.image(A).unread;
+            let fd = u64::from(!watch.sampler.fast_paths().fd_count_from_size);
+            assert_eq!((unread.io, unread.net, unread.fd), (1, 1, fd));
+            assert_eq!((unread.mem, unread.cpu), (0, 0));
             let denied = sample.health.denied;
             assert_eq!((denied.io, denied.fd, denied.statm, denied.stat), (1, 1, 0, 0));
         }

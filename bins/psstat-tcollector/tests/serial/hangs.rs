@@ -133,6 +133,12 @@ fn process_stuck_in_exec_delays_nothing_else() {
     let cycle = before.cycle("reloaded", |cycle| cycle.images().contains(&"also"));
     assert_eq!((cycle.get("procs image=hung"), cycle.get("procs image=also")), (1, 1));
     assert!(cycle.get("collector.blocked") >= 1);
+    // Its io is missing in the sum; its memory and CPU time are read all the same.
+    assert_eq!(cycle.get("unread image=hung type=io"), 1);
+    assert_eq!(
+        ["mem", "cpu"].map(|kind| cycle.get(&format!("unread image=hung type={kind}"))),
+        [0; 2]
+    );
     assert_eq!(cycle.image("quiet"), expected);
     assert_eq!(after.cycles(2)[1].image("quiet"), expected);
     before.signal(Signal::TERM);

@@ -79,6 +79,21 @@ metrics! {
             /// Processes of the image, 0 included.
             Procs,
         }
+        UNREAD: "proc.stat.ps.unread", Gauge, Processes,
+        family "proc_stat_ps_unread",
+        help "Processes of the image whose value (the type) could not be read, so that it is missing in the sum.",
+        {
+            /// Missing in `proc.stat.ps.io`.
+            UnreadIo = "io",
+            /// Missing in a type of `proc.stat.ps.net`.
+            UnreadNet = "net",
+            /// Missing in `proc.stat.ps.fd`.
+            UnreadFd = "fd",
+            /// Missing in `proc.stat.ps.mem`.
+            UnreadMem = "mem",
+            /// Missing in `proc.stat.ps.pcpu`.
+            UnreadCpu = "cpu",
+        }
     }
 
     /// One series of the collector itself: a metric and, if it has types, one of them.

@@ -19,6 +19,7 @@ const PROMISED: &[(&str, &[&str])] = &[
     ("proc.stat.ps.pcpu", &[]),
     ("proc.stat.ps.mem", &["total", "resident"]),
     ("proc.stat.ps.procs", &[]),
+    ("proc.stat.ps.unread", &["io", "net", "fd", "mem", "cpu"]),
 ];
 
 #[test]

@@ -71,6 +71,13 @@ mod tests {
         assert_eq!((sums[0].tcp, sums[0].udp, sums[0].unix), (Some(5), None, None));
         assert_eq!((sums[1].processes, sums[1].fds, sums[1].tcp), (1, None, Some(1)));
         assert_eq!(sums[1].io, Some(IoCounters::ZERO));
+        // Without io, a socket table, descriptors; memory and CPU time of none was read.
+        let unread = |sum: &Usage| {
+            let unread = sum.unread;
+            [unread.io, unread.net, unread.fd, unread.mem, unread.cpu]
+        };
+        assert_eq!(unread(&sums[0]), [1, 3, 1, 3, 3]);
+        assert_eq!(unread(&sums[1]), [0, 1, 1, 1, 1]);
         assert_eq!(sums[2], Usage::ZERO);
     }
 }

@@ -3,7 +3,7 @@
 
 use psstat_proc_parse::Statm;
 
-use super::{add, note};
+use super::{UnreadCounts, add, note};
 use crate::health::PerFile;
 use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;

@@ -90,6 +90,9 @@ pub(crate) fn expected_values(image: &str, pids: &[u32]) -> BTreeMap<String, i64
     add("net", "tcp", count(sockets.all_tcp()));
     add("net", "udp", count(sockets.all_udp()));
     add("net", "unix", count(sockets.unix.len() as u64));
+    for kind in ["io", "net", "fd", "mem", "cpu"] {
+        add("unread", kind, 0);
+    }
     values
 }
 
