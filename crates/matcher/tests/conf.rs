@@ -202,12 +202,13 @@ fn coverage_on_this_host() {
         coverage.record(text.as_bytes());
     }
     coverage.record_self(b"psstat-dump");
-    assert_eq!(coverage.processes(), 5);
-    assert_eq!(coverage.matched().collect::<Vec<_>>(), [0, 5, 1, 1, 5, 1]);
+    // An empty command line is one, and the closing space matches `.`.
+    assert_eq!(coverage.processes(), 6);
+    assert_eq!(coverage.matched().collect::<Vec<_>>(), [0, 6, 1, 1, 6, 1]);
     let diagnostics = coverage.diagnostics();
     let locations: Vec<_> = diagnostics.iter().map(|d| (d.severity, d.line)).collect();
     assert_eq!(locations, [(Severity::Note, 1), (Severity::Warning, 2), (Severity::Warning, 3)]);
-    for (diagnostic, message) in diagnostics.iter().zip(["none of the 5", "all 5", "the collector"])
+    for (diagnostic, message) in diagnostics.iter().zip(["none of the 6", "all 6", "the collector"])
     {
         assert!(diagnostic.message.contains(message), "{diagnostic:?}");
     }
