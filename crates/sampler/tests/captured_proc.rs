@@ -200,19 +200,21 @@ fn process_without_a_file_counts() {
             let mut expected = all;
             let counted = match name {
                 "io" => {
-                    expected.io = None;
+                    (expected.io, expected.unread.io) = (None, 1);
                     denied.io
                 }
                 "statm" => {
-                    (expected.vsize, expected.rss) = (None, None);
+                    (expected.vsize, expected.rss, expected.unread.mem) = (None, None, 1);
                     denied.statm
                 }
                 "fd" => {
                     expected.fds = None;
+                    (expected.unread.fd, expected.unread.net) = (1, 1);
                     (expected.tcp, expected.udp, expected.unix) = (None, None, None);
                     denied.fd
                 }
                 "ns" => {
+                    expected.unread.net = 1;
                     (expected.tcp, expected.udp, expected.unix) = (None, None, None);
                     denied.netns
                 }
