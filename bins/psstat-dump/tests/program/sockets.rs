@@ -162,8 +162,8 @@ impl Drop for KillOnDrop {
 }
 
 /// A process with a listener and both ends of an MPTCP connection over 127.0.0.1 in a network
-/// namespace of its own. Each end also tries to connect to 192.0.2.1, which does not respond. 10
-/// bytes wait at the end that accepted. `None` if this is not possible here.
+/// namespace of its own. One end, or each, also tries to connect to 192.0.2.1, which does not
+/// respond. 10 bytes wait at the end that accepted. `None` if this is not possible here.
 fn mptcp_process() -> Option<KillOnDrop> {
     const SCRIPT: &str = r#"
 ip link set lo up && ip route add 192.0.2.0/24 dev lo &&
@@ -181,7 +181,7 @@ client.sendall(b"0123456789")
 server.sendall(b"x")
 client.recv(1)
 select.select([server], [], [])
-while open("/proc/self/net/tcp").read().count(" 02 ") < 2: time.sleep(0.02)
+while " 02 " not in open("/proc/self/net/tcp").read(): time.sleep(0.02)
 print("ready", flush=True)
 sys.stdin.read()'
 "#;
@@ -210,11 +210,11 @@ fn mptcp_socket_counts_once() {
     let sockets = sockets(process.0.id());
     let (connected, connecting) =
         (with(&sockets, "tcp", "ESTABLISHED"), with(&sockets, "tcp", "SYN_SENT"));
-    assert_eq!((connected.len(), connecting.len()), (2, 2), "{sockets}");
+    assert_eq!((connected.len(), connecting.is_empty()), (2, false), "{sockets}");
     assert_pairs(&connected);
     // All rows of a socket have its descriptor.
     let fds = |rows: &[&Value]| rows.iter().map(|row| text(&row["fds"])).collect::<BTreeSet<_>>();
-    assert_eq!(fds(&connected), fds(&connecting));
+    assert!(fds(&connected).is_superset(&fds(&connecting)), "{sockets}");
     for row in connected.iter().chain(&connecting) {
         assert!(text(&row["local"]).ends_with(char::is_numeric), "{row}");
         assert_eq!((&row["rx_queue_bytes"], &row["tx_queue_bytes"]), (&Value::Null, &Value::Null));
