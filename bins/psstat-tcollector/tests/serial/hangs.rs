@@ -133,7 +133,7 @@ fn process_stuck_in_exec_delays_nothing_else() {
     let cycle = before.cycle("reloaded", |cycle| cycle.images().contains(&"also"));
     assert_eq!((cycle.get("procs image=hung"), cycle.get("procs image=also")), (1, 1));
     assert!(cycle.get("collector.blocked") >= 1);
-    // Its io is missing in the sum; its memory and CPU time are read all the same.
+    // Its io is missing in the sum; its memory and CPU time are still read.
     assert_eq!(cycle.get("unread image=hung type=io"), 1);
     assert_eq!(
         ["mem", "cpu"].map(|kind| cycle.get(&format!("unread image=hung type={kind}"))),
