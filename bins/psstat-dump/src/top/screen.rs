@@ -138,23 +138,49 @@ impl Drop for Screen {
     }
 }
 
+/// The signals that were received.
+#[derive(Debug, Default)]
+struct Signals {
+    terminated: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+    continued: Arc<AtomicBool>,
+}
+
 /// Shows the live view until the user quits or a signal ends it.
 ///
 /// # Errors
 /// When there is no terminal, or the measuring thread fails.
 pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
-    let [terminated, stopped, continued] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+    let signals = Signals::default();
     for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-        signal_hook::flag::register(signal, Arc::clone(&terminated))?;
+        signal_hook::flag::register(signal, Arc::clone(&signals.terminated))?;
     }
-    signal_hook::flag::register(SIGTSTP, Arc::clone(&stopped))?;
-    signal_hook::flag::register(SIGCONT, Arc::clone(&continued))?;
+    signal_hook::flag::register(SIGTSTP, Arc::clone(&signals.stopped))?;
+    signal_hook::flag::register(SIGCONT, Arc::clone(&signals.continued))?;
     let kernel_threads = Arc::new(AtomicBool::new(false));
     let windows = measure(measurer, Arc::clone(&kernel_threads))?;
     let mut screen = Screen::enter()?;
     let mut app = App::new(proc);
+    match show(&mut screen, &mut app, &windows, &kernel_threads, &signals) {
+        // Reading or writing can be what finds that the terminal is closed.
+        Err(Error::Output(_)) if is_hung_up() || signals.terminated.load(Ordering::Relaxed) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Draws and handles events until the user quits or a signal ends it.
+fn show(
+    screen: &mut Screen,
+    app: &mut App,
+    windows: &Receiver<(Snapshot, Duration)>,
+    kernel_threads: &AtomicBool,
+    signals: &Signals,
+) -> Result<(), Error> {
+    let Signals { terminated, stopped, continued } = signals;
     screen.adopt_size()?;
-    screen.terminal.draw(|frame| view::draw(frame, &mut app))?;
+    screen.terminal.draw(|frame| view::draw(frame, app))?;
     while !terminated.load(Ordering::Relaxed) && !is_hung_up() {
         let mut changed = false;
         if stopped.swap(false, Ordering::Relaxed) {
@@ -198,7 +224,7 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
         if changed {
             failpoint::hit("draw");
             screen.adopt_size()?;
-            screen.terminal.draw(|frame| view::draw(frame, &mut app))?;
+            screen.terminal.draw(|frame| view::draw(frame, app))?;
         }
     }
     Ok(())
