@@ -187,8 +187,13 @@ fn write_bytes_counts_pages_that_become_dirty() {
     assert_eq!(first.wchar, 4_096);
     // Whole folios: at least the page.
     assert!(first.write_bytes >= 4_096, "{first:?}");
-    let again = counted(|| rustix::io::pwrite(&file, &[2; 4_096], 0).map(drop).unwrap());
-    assert_eq!((again.wchar, again.write_bytes), (4_096, 0));
+    // Unless write-back came in between.
+    let overwrites = || {
+        let again = counted(|| rustix::io::pwrite(&file, &[2; 4_096], 0).map(drop).unwrap());
+        assert_eq!(again.wchar, 4_096);
+        again.write_bytes
+    };
+    assert!((0..20).any(|_| overwrites() == 0));
     // The one who syncs is not charged; the next write of the page counts again.
     let sync = counted(|| file.sync_all().unwrap());
     assert_eq!((sync.wchar, sync.syscw), (0, 0));
@@ -197,8 +202,10 @@ fn write_bytes_counts_pages_that_become_dirty() {
     assert!(third.write_bytes >= 4_096, "{third:?}");
 }
 
+/// Each direct write counts, also of the same block. A block that the file system must allocate
+/// first can add whole blocks of metadata.
 #[test]
-fn direct_writes_count_at_once() {
+fn direct_writes_count_each_time() {
     let (dir, _) = disk_file();
     let path = dir.path().join("direct");
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::DIRECT;
@@ -211,8 +218,12 @@ fn direct_writes_count_at_once() {
     // O_DIRECT wants an address that is aligned to blocks.
     let memory = vec![1_u8; 3 * 4_096];
     let start = memory.as_ptr().align_offset(4_096);
-    let io = counted(|| rustix::io::pwrite(&file, &memory[start..][..4_096], 0).map(drop).unwrap());
-    assert_eq!((io.wchar, io.write_bytes), (4_096, 4_096));
+    for _ in 0..3 {
+        let io =
+            counted(|| rustix::io::pwrite(&file, &memory[start..][..4_096], 0).map(drop).unwrap());
+        assert_eq!(io.wchar, 4_096);
+        assert!((4_096..1 << 20).contains(&io.write_bytes), "{io:?}");
+    }
 }
 
 /// It counts for the thread that truncates, not for the one that wrote, and only grows.
