@@ -211,8 +211,12 @@ impl ProcessSource for LiveSource {
         time.map(|ticks| ticks.saturating_mul(tick))
     }
 
+    fn tick(&self) -> Duration {
+        time(clock_getres(ClockId::MonotonicCoarse))
+    }
+
     fn leave_tick(&mut self) {
-        let tick = time(clock_getres(ClockId::MonotonicCoarse));
+        let tick = self.tick();
         // The coarse clock has the time of the last tick.
         let coarse = time(clock_gettime(ClockId::MonotonicCoarse));
         let phase = time(clock_gettime(ClockId::Monotonic)).saturating_sub(coarse);

@@ -6,7 +6,7 @@
 //! may happen between two reads.
 
 use std::fmt::Debug;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 
@@ -129,6 +129,11 @@ pub(crate) trait ProcessSource: Sized {
 
     /// CPU time in nanoseconds.
     async fn cpu_time(&mut self, pid: u32) -> Outcome<u64>;
+
+    /// The time from one tick of the kernel to the next.
+    fn tick(&self) -> Duration {
+        Duration::from_millis(10)
+    }
 
     /// Waits until the last tick of the kernel's clock and the next one are not close.
     fn leave_tick(&mut self) {}

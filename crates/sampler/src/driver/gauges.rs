@@ -31,7 +31,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Reads it again at the end, a whole number of ticks after the first reading of the process.
     pub(super) async fn close_cpu_window(&mut self, source: &mut S) {
-        let mut pace = Pace::new(source.has_cpu_clock());
+        let mut pace = Pace::new(source.has_cpu_clock().then(|| source.tick()));
         for (_, process) in self.tracked.iter_mut() {
             let Some(opened) = process.cpu.opened.take() else { continue };
             let at = pace.wait(opened, |due| source.wait_until(due));

@@ -8,18 +8,18 @@
 
 use std::time::{Duration, Instant};
 
-/// A whole number of ticks at 100, 250, 300 and 1,000 Hz.
-const WHOLE_TICKS: Duration = Duration::from_millis(20);
+/// Shorter windows are closed as it happens: they have few ticks.
+const MIN_WINDOW: Duration = Duration::from_millis(20);
 /// How late a reading may be: 0.02 % of a window of 1 s.
 const TOLERANCE: Duration = Duration::from_micros(200);
-/// How often the readings of a window are put off.
-const MAX_DELAYS: u32 = 5;
+/// By how much the readings of a window are put off at most: 1 % of a window of 1 s.
+const MAX_DELAY: Duration = Duration::from_millis(10);
 /// How long before the end of a window it is to be closed.
 const LEAD: Duration = Duration::from_millis(1);
 
 /// Whether the readings at both ends of a window of this length are placed.
 pub(super) fn is_paced(window: Duration) -> bool {
-    window >= WHOLE_TICKS
+    window >= MIN_WINDOW
 }
 
 /// How long before the end of a window of this length the caller is to close it.
@@ -30,54 +30,63 @@ pub(super) fn lead(window: Duration) -> Duration {
 /// Places the readings of all processes at the end of a window.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// The time between the two readings of each process. `None`: as it happens.
-    length: Option<Duration>,
-    is_begun: bool,
-    delays: u32,
+    /// The time from one tick to the next; `None` if the readings are not placed.
+    tick: Option<Duration>,
+    /// The time between the two readings of each process, and its maximum. `None` before the
+    /// first process.
+    length: Option<(Duration, Duration)>,
 }
 
 impl Pace {
-    /// `has_cpu_clock`: whether CPU time is not counted in ticks anyway.
-    pub(super) fn new(has_cpu_clock: bool) -> Pace {
-        Pace { length: None, is_begun: !has_cpu_clock, delays: 0 }
+    /// `tick`: the time from one tick of the kernel to the next; `None` if CPU time is counted in
+    /// ticks anyway.
+    pub(super) fn new(tick: Option<Duration>) -> Pace {
+        Pace { tick: tick.filter(|tick| !tick.is_zero()), length: None }
     }
 
     /// The instant for the second reading of a process, after the first one at `opened`. `wait`
     /// waits until an instant, and gives the time.
     ///
     /// The first process determines the length: the whole number of ticks that has passed just
-    /// now or will have next. It is increased if the reader is late.
+    /// now or will have next. It is increased if the reader is late, within a limit.
     pub(super) fn wait(
         &mut self,
         opened: Instant,
         mut wait: impl FnMut(Option<Instant>) -> Instant,
     ) -> Instant {
-        if !self.is_begun {
-            self.is_begun = true;
-            let elapsed = wait(None).duration_since(opened);
-            self.length = (elapsed >= WHOLE_TICKS).then(|| whole_ticks(elapsed));
-        }
-        loop {
-            let due = self.length.map(|length| opened + length);
-            let now = wait(due);
-            match due {
-                Some(due) if now > due + TOLERANCE && self.delays < MAX_DELAYS => {
-                    self.delays += 1;
-                    self.length = Some(whole_ticks(now.duration_since(opened)));
+        let Some(tick) = self.tick else { return wait(None) };
+        let (mut length, limit) = match self.length {
+            Some(known) => known,
+            None => {
+                let elapsed = wait(None).duration_since(opened);
+                if elapsed < MIN_WINDOW {
+                    self.tick = None;
+                    return wait(None);
                 }
-                _ => return now,
+                (whole_ticks(elapsed, tick), elapsed + LEAD + MAX_DELAY)
             }
-        }
+        };
+        let now = loop {
+            let due = opened + length;
+            let now = wait(Some(due));
+            let later = whole_ticks(now.duration_since(opened), tick);
+            if now <= due + TOLERANCE || later > limit {
+                break now;
+            }
+            length = later;
+        };
+        self.length = Some((length, limit));
+        now
     }
 }
 
 /// The whole number of ticks nearest to a time; below it only within the tolerance.
-fn whole_ticks(elapsed: Duration) -> Duration {
-    let over = elapsed.as_nanos() % WHOLE_TICKS.as_nanos();
-    // Less than 20 ms.
+fn whole_ticks(elapsed: Duration, tick: Duration) -> Duration {
+    let over = elapsed.as_nanos() % tick.as_nanos().max(1);
+    // Less than a tick.
     let over = Duration::from_nanos(u64::try_from(over).unwrap_or_default());
     let whole = elapsed - over;
-    if over <= TOLERANCE { whole } else { whole + WHOLE_TICKS }
+    if over <= TOLERANCE { whole } else { whole + tick }
 }
 
 #[cfg(test)]
@@ -110,7 +119,7 @@ mod tests {
     }
 
     fn paced(opened: &[u64], start: u64, each: u64, late: &[u64]) -> Vec<u128> {
-        lengths(&mut Pace::new(true), opened, start, each, late)
+        lengths(&mut Pace::new(Some(us(4_000))), opened, start, each, late)
     }
 
     #[test]
@@ -121,39 +130,42 @@ mod tests {
         assert_eq!(paced(&[0, 1], 1_000_000, 1, &[]), [1_000_000; 2]);
         assert_eq!(paced(&[0, 200], 1_000_150, 1, &[]), [1_000_150, 1_000_000]);
         // Much later: the next whole number of ticks.
-        assert_eq!(paced(&[0, 1], 1_001_500, 1, &[]), [1_020_000; 2]);
-        assert_eq!(paced(&[0, 1], 9_990_000, 1, &[]), [10_000_000; 2]);
+        assert_eq!(paced(&[0, 1], 1_001_500, 1, &[]), [1_004_000; 2]);
+        assert_eq!(paced(&[0, 1], 9_990_000, 1, &[]), [9_992_000; 2]);
         // A window that is not a whole number of ticks.
-        assert_eq!(paced(&[0, 1], 250_000, 1, &[]), [260_000; 2]);
+        assert_eq!(paced(&[0, 1], 250_000, 1, &[]), [252_000; 2]);
+        // Other kernels.
+        for (tick, length) in [(1_000, 1_002_000), (10_000, 1_010_000)] {
+            let pace = &mut Pace::new(Some(us(tick)));
+            assert_eq!(lengths(pace, &[0, 1], 1_001_500, 1, &[]), [length; 2]);
+        }
     }
 
     #[test]
     fn late_reader_tries_again() {
         // It overslept by 3 ms.
-        assert_eq!(paced(&[0, 1], 999_000, 1, &[3_000]), [1_020_000; 2]);
+        assert_eq!(paced(&[0, 1], 999_000, 1, &[3_000]), [1_004_000; 2]);
         // It had to wait for a CPU in the middle.
-        let mut pace = Pace::new(true);
-        assert_eq!(
-            lengths(&mut pace, &[0, 1, 2], 999_000, 500, &[]),
-            [1_000_000, 1_020_000, 1_040_000]
-        );
-        assert_eq!(pace.delays, 2);
+        assert_eq!(paced(&[0, 1, 2], 999_000, 500, &[]), [1_000_000, 1_004_000, 1_008_000]);
     }
 
-    /// A busy machine delays the end of the window by 100 ms at most.
+    /// A busy machine delays the end of the window by 10 ms at most; then processes are read as
+    /// it happens.
     #[test]
     fn delays_are_bounded() {
         let late = [400; 100];
         let lengths = paced(&[0; 50], 999_000, 400, &late);
-        assert!(lengths[0] <= 1_100_400, "{lengths:?}");
-        assert_eq!(lengths[49], lengths[0] + 49 * 400);
+        assert!(lengths[0] <= 1_008_400, "{lengths:?}");
+        assert!(lengths[49] <= lengths[0] + 8_000 + 49 * 400, "{lengths:?}");
+        // A reader that is even later is not kept waiting.
+        assert_eq!(paced(&[0, 1], 999_000, 1, &[15_000]), [1_015_000; 2]);
     }
 
     /// A window shorter than a tick, and times in ticks, are not put off.
     #[test]
     fn short_windows_are_not_paced() {
         assert_eq!(paced(&[0, 1], 19_000, 1, &[]), [19_000; 2]);
-        let mut pace = Pace::new(false);
+        let mut pace = Pace::new(None);
         assert_eq!(lengths(&mut pace, &[0, 1], 1_003_000, 1, &[]), [1_003_000; 2]);
         assert_eq!((lead(us(2_000)), lead(us(1_000_000))), (Duration::ZERO, LEAD));
     }
