@@ -114,10 +114,7 @@ impl Dump {
             self.interrupted |= flags.is_some_and(|flags| flags & NLM_F_DUMP_INTR != 0);
             match kind {
                 Some(NLMSG_DONE | NLMSG_ERROR) => {
-                    let status = number(body, 0).map_or(0, u32::cast_signed);
-                    if status < 0 {
-                        return Err(Errno::from_raw_os_error(-status));
-                    }
+                    check_status(number(body, 0).map_or(0, u32::cast_signed))?;
                     let interrupted = std::mem::take(&mut self.interrupted);
                     return Ok(Some(if interrupted { End::Interrupted } else { End::Complete }));
                 }
@@ -159,6 +156,16 @@ impl Dump {
     }
 }
 
+/// The error number at the end of a dump; 0 is success.
+fn check_status(status: i32) -> Result<(), Errno> {
+    match status {
+        -4095..0 => Err(Errno::from_raw_os_error(-status)),
+        // Not an error number.
+        ..0 => Err(Errno::PROTO),
+        _ => Ok(()),
+    }
+}
+
 /// A name in the format of `net/unix`: in an abstract name, which begins with a
 /// NUL, each NUL becomes `@`; a path has no trailing NUL.
 fn printed(name: &[u8]) -> Vec<u8> {
@@ -185,6 +192,31 @@ mod tests {
         assert_eq!(printed(b"/run/x\0"), b"/run/x");
         assert_eq!(printed(b"\0a\0b"), b"@a@b");
         assert_eq!(printed(b""), b"");
+    }
+
+    /// The negative of the smallest number overflowed.
+    #[test]
+    fn any_status_ends_the_dump() {
+        let end = |kind: u16, status: i32| {
+            let mut message = request(1)[..HEADER].to_vec();
+            message[0..4].copy_from_slice(&20_u32.to_ne_bytes());
+            message[4..6].copy_from_slice(&kind.to_ne_bytes());
+            message.extend(status.to_ne_bytes());
+            Dump::default().parse(&message, 1).map(|end| end == Some(End::Complete))
+        };
+        for kind in [NLMSG_DONE, NLMSG_ERROR] {
+            for (status, want) in [
+                (0, Ok(true)),
+                (7, Ok(true)),
+                (-1, Err(Errno::PERM)),
+                (-2, Err(Errno::NOENT)),
+                (-4095, Err(Errno::from_raw_os_error(4095))),
+                (-4096, Err(Errno::PROTO)),
+                (i32::MIN, Err(Errno::PROTO)),
+            ] {
+                assert_eq!(end(kind, status), want, "{kind} {status}");
+            }
+        }
     }
 
     #[test]
