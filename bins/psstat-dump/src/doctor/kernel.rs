@@ -28,6 +28,7 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
     let mut sampler = Sampler::new(options)?;
     let fast = sampler.fast_paths();
     let is_visible = proc.join("self").exists();
+    let has_loadavg = proc.join("loadavg").exists();
     let fast_paths = [
         (
             "cpu_clock",
@@ -55,7 +56,7 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
             fast.partial_listing,
             "only the part of /proc that can have changed is listed",
             "/proc is listed completely in each cycle",
-            "the initial pid namespace avoids it",
+            if has_loadavg { "the initial pid namespace avoids it" } else { NO_LOADAVG },
         ),
         (
             "socket_counters",
@@ -83,6 +84,10 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
 /// The help if this program is not in the procfs.
 const NOT_VISIBLE: &str = "this program is not in this procfs, which is that of another pid \
                            namespace; the fast paths need the procfs of the same one";
+
+/// The help if the procfs has only the directories of processes.
+const NO_LOADAVG: &str = "this procfs is mounted with `subset=pid` and has no loadavg; mount it \
+                          without that option";
 
 /// The directory of this program: in the procfs or, if that is the procfs of a pid namespace that
 /// does not contain it, in `/proc`.

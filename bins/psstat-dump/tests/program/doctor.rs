@@ -372,6 +372,54 @@ fn procfs_of_a_pid_namespace_without_this_program() {
     assert_eq!(check(&document, "io")["status"], "ok");
 }
 
+/// It has only the directories of processes. Partial listings, which need `loadavg`, were reported
+/// as working.
+#[test]
+fn procfs_mounted_with_subset_pid() {
+    let temp = TempDir::new().unwrap();
+    std::fs::create_dir(temp.join("proc")).unwrap();
+    let name = unique("subset");
+    let testproc = testproc(&name);
+    let pid = testproc.pid().to_string();
+    let run_there = |args: &[&str]| -> Option<Value> {
+        let script = "mount -t proc -o subset=pid proc proc && echo && ! test -e proc/loadavg && \
+                      exec \"$@\" --json --proc proc";
+        let mut shell = std::process::Command::new("unshare");
+        shell.args(["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_psstat-dump")]);
+        let output = shell.args(args).current_dir(temp.path()).output().ok()?;
+        // The mount succeeded.
+        let json = output.stdout.strip_prefix(b"\n")?;
+        Some(serde_json::from_slice(json).unwrap())
+    };
+    let Some(document) = run_there(&["doctor", "--no-conf"]) else {
+        return println!("skipped: no mount namespace, or no mount option subset=pid (Linux 5.8)");
+    };
+    let listing = check(&document, "partial_listing");
+    assert_eq!(listing["status"], "warn", "{listing}");
+    let has_initial_namespace = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    if has_initial_namespace.to_str() == Some("pid:[4026531836]") {
+        assert!(listing["help"].as_str().unwrap().contains("`subset=pid`"), "{listing}");
+    }
+    // All else works as with the whole procfs.
+    let (_, whole) = json_of(&["doctor", "--no-conf", "--json"]);
+    for name in ["cpu_clock", "fd_size", "task_links", "sock_diag", "socket_counters", "hidepid"] {
+        assert_eq!(check(&document, name)["status"], check(&whole, name)["status"], "{name}");
+    }
+    assert_eq!(check(&document, "pid_namespace"), check(&whole, "pid_namespace"));
+    assert_eq!(check(&document, "capabilities"), check(&whole, "capabilities"));
+
+    let table = run_there(&["-p", "-e", &format!("^{name}$")]).unwrap();
+    let row = &table["rows"][0];
+    assert_eq!((&row["pid"], &row["threads"]), (&json!(testproc.pid()), &json!(1)));
+    for field in ["pcpu_percent", "rss_bytes", "fds", "tcp_established", "rchar_bytes_per_second"] {
+        assert!(row[field].is_number(), "{field}: {row}");
+    }
+    let report = run_there(&["pid", &pid]).unwrap();
+    for field in ["started_unix_seconds", "age_seconds"] {
+        assert!(report["identity"][field].is_number(), "{field}: {report}");
+    }
+}
+
 /// The reported fast paths are those of the kernel.
 #[test]
 fn reports_fast_paths() {

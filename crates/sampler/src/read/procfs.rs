@@ -81,7 +81,9 @@ impl Procfs {
             sock_diag: enabled.sock_diag && self.self_netns.is_some(),
             partial_listing: enabled.partial_listing
                 && is_own_pid_namespace
-                && self.is_initial_pid_namespace(),
+                && self.is_initial_pid_namespace()
+                // A procfs that is mounted with `subset=pid` does not have it.
+                && self.statat(c"loadavg").value().is_some(),
             socket_counters: enabled.socket_counters
                 && self.read_tcp_counters(ProcDir::SelfDir, &mut [0; 4096]).is_some(),
         }
