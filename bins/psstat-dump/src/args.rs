@@ -11,6 +11,7 @@ use psstat_matcher::ImageName;
 use psstat_matcher::host_config::HostClass;
 
 use crate::exit::Error;
+use crate::rule_arg::RuleArg;
 use crate::table::columns::COLUMNS;
 pub use crate::terminal::Color;
 
@@ -146,12 +147,14 @@ pub struct TableArgs {
     /// One row per process
     #[arg(short, long)]
     pub processes: bool,
-    /// Only processes whose command line matches, as the image `match`
+    /// Only processes whose command line matches, as the image NAME, or `match`
     ///
-    /// In the syntax of Python's re, searched anywhere in the command line. If
-    /// given several times, a process must match at least one.
-    #[arg(short = 'e', long, value_name = "REGEX", conflicts_with = "images")]
-    pub regex: Vec<String>,
+    /// In the syntax of Python's re, searched anywhere in the command line. Can
+    /// be given several times, for one or several images. A name starts with a
+    /// letter, a digit or an underscore, so `-Dapp=x` is a regex; write `app\=x`
+    /// to search for the text `app=x`.
+    #[arg(short = 'e', long, value_name = "[NAME=]REGEX", conflicts_with = "images")]
+    pub regex: Vec<RuleArg>,
     /// With -e, include the processes that run psstat-dump, such as sudo
     #[arg(long, requires = "regex")]
     pub ancestors: bool,
@@ -206,9 +209,9 @@ pub struct ExplainArgs {
     /// Match this image's rules against all processes
     #[arg(long, value_name = "IMAGE")]
     pub rule: Option<ImageName>,
-    /// Use this regex instead of a config file, as the image `match`
-    #[arg(short = 'e', long = "regex", value_name = "REGEX")]
-    pub patterns: Vec<String>,
+    /// Use this regex instead of a config file, as the image NAME, or `match`
+    #[arg(short = 'e', long = "regex", value_name = "[NAME=]REGEX")]
+    pub patterns: Vec<RuleArg>,
     /// With -e and --rule, include the processes that run psstat-dump, such as sudo
     #[arg(long, requires = "patterns")]
     pub ancestors: bool,
@@ -235,8 +238,8 @@ pub struct CaptureArgs {
     #[arg(value_name = "IMAGE", conflicts_with_all = ["patterns", "pids"])]
     pub images: Vec<ImageName>,
     /// Only processes whose command line matches
-    #[arg(short = 'e', long = "regex", value_name = "REGEX")]
-    pub patterns: Vec<String>,
+    #[arg(short = 'e', long = "regex", value_name = "[NAME=]REGEX")]
+    pub patterns: Vec<RuleArg>,
     /// With -e, include the processes that run psstat-dump, such as sudo
     #[arg(long, requires = "patterns")]
     pub ancestors: bool,
@@ -256,9 +259,9 @@ pub struct TopArgs {
     /// Only these images
     #[arg(value_name = "IMAGE", conflicts_with = "patterns")]
     pub images: Vec<ImageName>,
-    /// Only processes whose command line matches, as the image `match`
-    #[arg(short = 'e', long = "regex", value_name = "REGEX")]
-    pub patterns: Vec<String>,
+    /// Only processes whose command line matches, as the image NAME, or `match`
+    #[arg(short = 'e', long = "regex", value_name = "[NAME=]REGEX")]
+    pub patterns: Vec<RuleArg>,
     /// With -e, include the processes that run psstat-dump, such as sudo
     #[arg(long, requires = "patterns")]
     pub ancestors: bool,

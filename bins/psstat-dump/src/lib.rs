@@ -6,8 +6,8 @@
 //! assert_eq!(command.get_name(), "psstat-dump");
 //! ```
 //!
-//! [`args`] parses the arguments, [`selector`] groups processes into images,
-//! [`measure`] returns the values of one window as rows, and [`table`] formats
+//! [`args`] parses the arguments, [`rule_arg`] those of `-e`, [`selector`] groups
+//! processes into images, [`measure`] returns the values of one window as rows, and [`table`] formats
 //! rows as text, CSV and JSON. [`top`] is the live view. `process_report`
 //! collects all data of one process, and `explain` finds out why a rule does
 //! not match. [`psstat_support::escape`] escapes untrusted text for the
@@ -26,6 +26,7 @@ pub mod exit;
 mod explain;
 pub mod measure;
 mod process_report;
+pub mod rule_arg;
 pub mod selector;
 pub mod table;
 mod terminal;

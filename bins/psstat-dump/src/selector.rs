@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use psstat_matcher::{ImageName, PatternError, Rule, Rules};
+use psstat_matcher::{ImageName, Rule, Rules};
 use psstat_proc_parse::{Cmdline, Stat};
 use psstat_sampler::{Candidate, ImageId};
 use psstat_support::procfs;
@@ -11,9 +11,6 @@ use psstat_support::procfs;
 use crate::executable;
 use crate::process_report::Files;
 use crate::table::row::{CommName, ProcessId};
-
-/// The image of patterns from the command line.
-pub const PATTERN_IMAGE: &str = "match";
 
 /// The image of all selected processes. Its sums count a process or socket
 /// that belongs to several images once.
@@ -31,7 +28,7 @@ pub enum Source {
         /// The rules.
         rules: Rules,
     },
-    /// Patterns from the command line, all of the image [`PATTERN_IMAGE`].
+    /// The arguments of `-e`.
     Regex(Rules),
 }
 
@@ -174,20 +171,6 @@ impl Selector {
     }
 }
 
-/// Rules from patterns of the command line.
-///
-/// # Errors
-/// The first invalid pattern, and the reason.
-pub fn pattern_rules(patterns: &[String]) -> Result<Rules, (&str, PatternError)> {
-    let mut rules = Rules::default();
-    for pattern in patterns {
-        // A test checks that the name is valid.
-        let Ok(image) = PATTERN_IMAGE.parse::<ImageName>() else { break };
-        rules.push(image, pattern).map_err(|error| (pattern.as_str(), error))?;
-    }
-    Ok(rules)
-}
-
 /// The name that the kernel has for a process.
 fn comm(proc: &Path, pid: u32) -> Option<Vec<u8>> {
     let comm = Files::open(proc, pid).ok()?.read("comm").ok()?;
@@ -243,6 +226,7 @@ fn has_program_in_cmdline(proc: &Path, pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rule_arg;
 
     fn new(source: Source, include: &[ImageName]) -> Selector {
         Selector::new(source, include, Path::new("/nowhere"), false)
@@ -304,12 +288,10 @@ mod tests {
 
     #[test]
     fn groups_by_patterns() {
-        let patterns = ["^x".to_owned(), "y$".to_owned()];
-        let mut selector = new(Source::Regex(pattern_rules(&patterns).unwrap()), &[]);
-        assert_eq!(images_of(&mut selector, 1, "x y"), [PATTERN_IMAGE]);
-        assert_eq!(images_of(&mut selector, 2, "z y"), [PATTERN_IMAGE]);
-        assert!(images_of(&mut selector, 3, "z").is_empty());
-        let bad = ["(".to_owned()];
-        assert_eq!(pattern_rules(&bad).unwrap_err().0, "(");
+        let args = ["^x", "n=z", "y$"].map(|text| text.parse().unwrap());
+        let mut selector = new(Source::Regex(rule_arg::rules(&args).unwrap()), &[]);
+        assert_eq!(images_of(&mut selector, 1, "x y"), ["match"]);
+        assert_eq!(images_of(&mut selector, 2, "z y"), ["match", "n"]);
+        assert!(images_of(&mut selector, 3, "a").is_empty());
     }
 }

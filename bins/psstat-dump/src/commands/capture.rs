@@ -46,6 +46,9 @@ pub(super) fn run(
         Format::Json => json::line(&as_json(args, &captured)),
     };
     terminal::print(&bytes)?;
+    if captured.process_count == 0 {
+        source::report_no_match(&args.patterns);
+    }
     Ok(Outcome::when(captured.process_count > 0))
 }
 

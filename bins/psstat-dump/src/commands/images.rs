@@ -16,6 +16,7 @@ use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs, similar_command};
 use crate::exit::{Error, Outcome};
 use crate::measure::average::Average;
 use crate::measure::{Measurer, Snapshot};
+use crate::rule_arg::DEFAULT_IMAGE;
 use crate::selector::{Selector, Source};
 use crate::table::columns::{self, Column, Level};
 use crate::table::row::Row;
@@ -96,7 +97,7 @@ pub(super) fn run(
         terminal::print(printer.table(&title, &rows, average.total().as_ref()).as_bytes())?;
     }
     if outcome == Outcome::NoMatch {
-        terminal::eprint_line("psstat-dump: no process matches");
+        source::report_no_match(&args.regex);
     }
     Ok(outcome)
 }
@@ -267,7 +268,8 @@ fn denied_hint(snapshot: &Snapshot) -> Option<String> {
 fn step_limit_warning(selector: &Selector) -> Option<String> {
     let rule = |(image, rule): (&str, &Rule)| match rule.line() {
         Some(line) => format!("{image} (line {line})"),
-        None => escape::bytes(rule.pattern()),
+        None if image == DEFAULT_IMAGE => escape::bytes(rule.pattern()),
+        None => format!("{image}={}", escape::bytes(rule.pattern())),
     };
     let rules: Vec<String> = selector.step_limited_rules().into_iter().map(rule).collect();
     (!rules.is_empty()).then(|| {

@@ -6,7 +6,8 @@ use psstat_matcher::file::{self, LoadError};
 use crate::args::ConfArgs;
 use crate::conf::{self, Origin};
 use crate::exit::Error;
-use crate::selector::{self, Source};
+use crate::rule_arg::{self, RuleArg};
+use crate::selector::Source;
 use crate::table::units;
 use crate::terminal;
 use psstat_support::escape;
@@ -15,10 +16,10 @@ use psstat_support::escape;
 ///
 /// # Errors
 /// An invalid pattern, or a config file that cannot be used.
-pub(super) fn load(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<Source, Error> {
+pub(super) fn load(conf: &ConfArgs, regex: &[RuleArg], no_conf: bool) -> Result<Source, Error> {
     if !regex.is_empty() {
-        let rules = selector::pattern_rules(regex)
-            .map_err(|(pattern, error)| Error::Usage(pattern_error(pattern, &error)))?;
+        let rules = rule_arg::rules(regex)
+            .map_err(|(index, error)| Error::Usage(pattern_error(regex, index, &error)))?;
         return Ok(Source::Regex(rules));
     }
     if no_conf {
@@ -56,11 +57,26 @@ pub(super) fn load(conf: &ConfArgs, regex: &[String], no_conf: bool) -> Result<S
     }
 }
 
-/// The message for an invalid pattern, with carets under the error.
-fn pattern_error(pattern: &str, error: &PatternError) -> String {
-    let (shown, marks) = underline(pattern, error.column(), error.span());
+/// Reports that no process matches. An argument of `-e` such as `app=x` can be meant as a regex.
+pub(super) fn report_no_match(regex: &[RuleArg]) {
+    terminal::eprint_line("psstat-dump: no process matches");
+    if let Some(hint) = regex.iter().find_map(RuleArg::hint) {
+        terminal::eprint_line(&format!("psstat-dump: {}", escape::text(&hint)));
+    }
+}
+
+/// The message for an invalid regex, with carets under the error. With several arguments, it
+/// contains the number of this one.
+fn pattern_error(args: &[RuleArg], index: usize, error: &PatternError) -> String {
+    let arg = args.get(index).map_or("", RuleArg::text);
+    let name = args.get(index).and_then(RuleArg::name);
+    // The name consists of ASCII characters.
+    let column = error.column() + name.map_or(0, |name| name.len() + "=".len());
+    let (shown, marks) = underline(arg, column, error.span());
+    let number =
+        if args.len() > 1 { format!(" ({} of {})", index + 1, args.len()) } else { String::new() };
     let (message, help) = (escape::text(error.message()), escape::text(error.help()));
-    format!("-e: {message}\n  |\n  | {shown}\n  | {marks}\n  = help: {help}")
+    format!("-e{number}: {message}\n  |\n  | {shown}\n  | {marks}\n  = help: {help}")
 }
 
 /// An escaped pattern, and the line of carets below it. `column` counts

@@ -381,7 +381,7 @@ impl<'t> Search<'t> {
 
 fn compile(pattern: &str) -> Option<Rules> {
     let mut rules = Rules::default();
-    let image: ImageName = crate::selector::PATTERN_IMAGE.parse().ok()?;
+    let image: ImageName = crate::rule_arg::DEFAULT_IMAGE.parse().ok()?;
     rules.push(image, pattern).ok()?;
     Some(rules)
 }

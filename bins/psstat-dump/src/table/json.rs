@@ -23,6 +23,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use psstat_matcher::{ImageName, Rule};
 use psstat_sampler::Health;
 use serde_json::{Map, Value, json};
 
@@ -54,9 +55,12 @@ pub fn source(source: &Source) -> Value {
             fields.into()
         }
         Source::Regex(rules) => {
-            let regex: Vec<_> =
-                rules.rules().iter().map(|rule| String::from_utf8_lossy(rule.pattern())).collect();
-            json!({"source": "regex", "regex": regex})
+            let regex = |rule: &Rule| json!(String::from_utf8_lossy(rule.pattern()));
+            let image = |rule: &Rule| rules.images().get(rule.image()).map(ImageName::as_str);
+            let rule = |rule: &Rule| json!({"image": image(rule), "regex": regex(rule)});
+            let all = || rules.rules().iter();
+            let regex: Vec<Value> = all().map(regex).collect();
+            json!({"source": "regex", "regex": regex, "rules": all().map(rule).collect::<Vec<_>>()})
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use psstat_dump::measure::Measurer;
 use psstat_dump::selector::{Selector, Source};
 use psstat_dump::table::row::Row;
-use psstat_testproc::{TempDir, TestProcess, oracle};
+use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 
-use crate::run::{assert_resident, csv, json as json_of, run, stdout, testproc, unique};
+use crate::run::{assert_resident, csv, json as json_of, run, stderr, stdout, testproc, unique};
 
 /// A test process with resources of all kinds.
 fn busy(name: &str) -> TestProcess {
@@ -220,6 +220,65 @@ fn regex_option() {
     // The command line of psstat-dump itself matches.
     let (status, document) = json_of(&["--json", "-e", &format!("{name}-c")]);
     assert_eq!((status, &document["total"]["processes"]), (1, &json!(0)));
+}
+
+#[test]
+fn regex_option_with_names() {
+    let name = unique("named");
+    let [one, other] = ["a", "b"]
+        .map(|end| TestProcess::spawn(&Config::new(&name).arg(format!("app={end}"))).unwrap());
+    let rule = |image: &str, end: &str| format!("{image}=^{name} app={end}$");
+    let rules = [rule("x/all", "[ab]"), rule("b", "b"), rule("none", "c"), rule("x/all", "d")];
+    let options: Vec<&str> = rules.iter().flat_map(|rule| ["-e", rule]).collect();
+    let with = |args: &[&str]| json_of(&[&options[..], args, &["--json"]].concat());
+    let (status, document) = with(&["--sort", "image"]);
+    assert_eq!(status, 0);
+    let counts: Vec<(&str, u64)> = document["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["image"].as_str().unwrap(), row["processes"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(counts, [("b", 1), ("none", 0), ("x/all", 2)]);
+    // A process of two images counts once.
+    assert_eq!(document["total"]["processes"], 2);
+    let from = &document["images_from"];
+    assert_eq!(from["rules"][1], json!({"image": "b", "regex": format!("^{name} app=b$")}));
+    assert_eq!(from["regex"][1], from["rules"][1]["regex"]);
+    let (_, document) = with(&["-p", "--sort", "pid", "--reverse"]);
+    let images = |pid: u32| {
+        let mut rows = document["rows"].as_array().unwrap().iter();
+        rows.find(|row| row["pid"] == pid).unwrap()["images"].clone()
+    };
+    assert_eq!(images(one.pid()), json!(["x/all"]));
+    assert_eq!(images(other.pid()), json!(["x/all", "b"]));
+    let records = csv(&stdout(&run(&[&options[..], &["--csv", "--sort", "image"]].concat())));
+    assert_eq!(records[1..].iter().map(|r| &*r[1]).collect::<Vec<_>>(), ["b", "none", "x/all"]);
+
+    // A regex that contains `=` is not a name.
+    for (arg, want) in [(format!("^{name} app=a$"), 1), (format!("{name} app\\=[ab]"), 2)] {
+        let (_, document) = json_of(&["-e", &arg, "--json"]);
+        let row = &document["rows"][0];
+        assert_eq!((&row["image"], &row["processes"]), (&json!("match"), &json!(want)), "{arg}");
+    }
+    // The name hides the text for which the user searched.
+    let unused = unique("unused");
+    let output = run(&["-e", &format!("app={unused}")]);
+    assert_eq!(output.status.code(), Some(1));
+    let want = format!("for a regex with `=`, write `app\\={unused}`\n");
+    assert!(stderr(&output).ends_with(&want), "{}", stderr(&output));
+    assert_eq!(stderr(&run(&["-e", &unused])), "psstat-dump: no process matches\n");
+
+    let (status, document) =
+        json_of(&["explain", "--rule", "b", "--json", "-e", &rules[0], "-e", &rules[1]]);
+    assert_eq!((status, &document["rules"][0]["matches"][0]["pid"]), (0, &json!(other.pid())));
+    let temp = TempDir::new().unwrap();
+    let path = temp.join("capture");
+    let dir = path.to_str().unwrap();
+    let (status, document) = json_of(&["capture", dir, "--json", "-e", &rules[1], "-e", &rules[2]]);
+    assert_eq!((status, &document["processes"]), (0, &json!(1)));
+    let (_, document) = with(&["-p", "--proc", dir]);
+    assert_eq!(document["rows"][0]["images"], json!(["x/all", "b"]), "{document}");
 }
 
 /// The wrappers of psstat-dump have the pattern in their command lines, so they used

@@ -241,6 +241,27 @@ fn shows_each_history() {
 }
 
 #[test]
+fn shows_images_of_the_regex_option() {
+    let name = unique("topped-by-regex");
+    let _testproc = TestProcess::spawn(&Config::new(&name).arg("app=x")).unwrap();
+    let rules = [format!("a/x=^{name} app=x$"), format!("none=^{name}$"), format!("^{name}")];
+    let mut args = vec!["top", "--interval", "0.2"];
+    args.extend(rules.iter().flat_map(|rule| ["-e", rule]));
+    let mut top = terminal(&args);
+    top.wait_until(|screen| {
+        let processes = |image: &str| {
+            let line = screen.lines().find(|line| line.starts_with(image))?;
+            line.split_whitespace().nth(1)
+        };
+        [("+a/x ", "1"), ("+none ", "0"), ("+match ", "1")]
+            .iter()
+            .all(|(image, count)| processes(image) == Some(count))
+    });
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
+#[test]
 fn restores_terminal_on_exit() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let mut top = terminal(&["top", "--no-conf"]);

@@ -6,7 +6,7 @@ use crate::run::{command, run, stderr, stdout, unique};
 
 #[test]
 fn usage_errors_exit_2() {
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["--nonsense"], "--nonsense"),
         (&["--columns", "pid"], "no column `pid`"),
         (&["-p", "--columns", "processes"], "no column `processes`"),
@@ -16,6 +16,9 @@ fn usage_errors_exit_2() {
         (&["--count", "0"], "--count"),
         (&["--json", "--csv"], "--csv"),
         (&["-e", "x", "image"], "--regex"),
+        (&["-e", "app="], "write `app\\=`"),
+        (&["-e", "a=x", "-e", "(", "-e", "b"], "-e (2 of 3): missing )"),
+        (&["explain", "1", "-e", "app="], "write `app\\=`"),
         (&["not an image"], "image name"),
         (&["--proc", "/nowhere"], "cannot read /nowhere"),
         // Arguments are escaped.
@@ -71,6 +74,9 @@ fn invalid_regex_is_underlined() {
     let at = lines.iter().position(|line| line.ends_with("| 日本(x")).unwrap();
     assert!(lines[at + 1].contains('^'));
     assert!(lines[at + 2].contains("= help: "));
+    // Below the regex of a named image.
+    let message = stderr(&run(&["-e", "name=ab(c"]));
+    assert!(message.contains("  | name=ab(c\n  |        ^\n"), "{message}");
 }
 
 #[test]
