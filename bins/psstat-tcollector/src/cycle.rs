@@ -148,6 +148,7 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
         ),
         ("statm", denied.statm, failed.statm, deferred.statm, "failed statm"),
         ("stat", denied.stat, failed.stat, deferred.stat, "failed stat"),
+        ("limits", denied.limits, failed.limits, deferred.limits, "failed limits"),
         ("net/*", denied.net, failed.net, deferred.net, "failed net/*"),
     ] {
         // Deferred reads have their own message.
@@ -174,8 +175,8 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
 
 /// The sum over all files.
 fn total(files: &PerFile) -> u64 {
-    let PerFile { command_line, io, fd, netns, statm, stat, net } = *files;
-    [command_line, io, fd, netns, statm, stat, net].into_iter().sum()
+    let PerFile { command_line, io, fd, netns, statm, stat, limits, net } = *files;
+    [command_line, io, fd, netns, statm, stat, limits, net].into_iter().sum()
 }
 
 /// Whether a process is not in the list of reported ones; adds it.
@@ -477,6 +478,7 @@ mod tests {
             netns: count,
             statm: count,
             stat: count,
+            limits: count,
             net: count,
         };
         let logged = |denied: u64, failed: u64| {
@@ -492,7 +494,7 @@ mod tests {
         for (messages, count, help) in
             [(logged(7, 0), "of 7 processes", "setcap"), (logged(0, 7), "7 reads of", "doctor")]
         {
-            for file in ["io", "fd", "ns/net", "cmdline", "statm", "stat", "net/*"] {
+            for file in ["io", "fd", "ns/net", "cmdline", "statm", "stat", "limits", "net/*"] {
                 let one = messages.iter().filter(|(_, message)| {
                     message.contains(&format!("/proc/PID/{file} "))
                         && message.contains(count)
@@ -503,6 +505,6 @@ mod tests {
         }
         // Denied and failed reads have different keys.
         let keys: HashSet<String> = logged(1, 1).into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys.len(), 14);
+        assert_eq!(keys.len(), 16);
     }
 }

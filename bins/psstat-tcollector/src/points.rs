@@ -1,6 +1,8 @@
 //! The mapping from a sample's fields to metrics. A series without an entry here does not
 //! compile.
 
+use std::time::Duration;
+
 use psstat_emit::{CollectorSeries, CycleEncoder, ImageName, Series, Value};
 use psstat_sampler::{Health, ImageId, IoCounters, Sample, Usage};
 
@@ -70,6 +72,7 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::IoWriteBytes => io(|io| io.write_bytes),
         Series::IoCancelledWriteBytes => io(|io| io.cancelled_write_bytes),
         Series::FdOpen => count(image.fds),
+        Series::FdRatio => image.fd_percent.map(thousandths),
         Series::Threads => count(image.threads),
         Series::NetTcp => count(image.tcp),
         Series::NetUdp => count(image.udp),
@@ -77,7 +80,12 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::Pcpu => image.cpu_percent.map(thousandths),
         Series::MemTotal => image.vsize.map(|bytes| memory.value(bytes)),
         Series::MemResident => image.rss.map(|bytes| memory.value(bytes)),
+        Series::MemShared => image.shared.map(|bytes| memory.value(bytes)),
         Series::Procs => Some(Value::from_u64(image.processes)),
+        Series::Starts => count(Some(image.starts)),
+        Series::Exits => count(Some(image.exits)),
+        Series::AgeOldest => image.oldest.map(seconds),
+        Series::AgeYoungest => image.youngest.map(seconds),
         Series::UnreadIo => count(Some(image.unread.io)),
         Series::UnreadNet => count(Some(image.unread.net)),
         Series::UnreadFd => count(Some(image.unread.fd)),
@@ -105,6 +113,7 @@ fn collector_value(
         CollectorSeries::DeniedNs => sampler(|health| health.denied.netns),
         CollectorSeries::DeniedStatm => sampler(|health| health.denied.statm),
         CollectorSeries::DeniedStat => sampler(|health| health.denied.stat),
+        CollectorSeries::DeniedLimits => sampler(|health| health.denied.limits),
         CollectorSeries::DeniedNet => sampler(|health| health.denied.net),
         CollectorSeries::FailedIo => sampler(|health| health.failed.io),
         CollectorSeries::FailedFd => sampler(|health| health.failed.fd),
@@ -112,6 +121,7 @@ fn collector_value(
         CollectorSeries::FailedNs => sampler(|health| health.failed.netns),
         CollectorSeries::FailedStatm => sampler(|health| health.failed.statm),
         CollectorSeries::FailedStat => sampler(|health| health.failed.stat),
+        CollectorSeries::FailedLimits => sampler(|health| health.failed.limits),
         CollectorSeries::FailedNet => sampler(|health| health.failed.net),
         CollectorSeries::Blocked => sampler(|health| health.blocked),
         CollectorSeries::ConfBadLines => count(collector.bad_lines),
@@ -125,6 +135,11 @@ fn collector_value(
         CollectorSeries::Fds => sampler(|health| health.fds_held),
         CollectorSeries::SkippedCycles => count(collector.skipped_cycles),
     }
+}
+
+/// Seconds with up to three decimals.
+fn seconds(time: Duration) -> Value {
+    Value::from_thousandths(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A number with up to three decimals.

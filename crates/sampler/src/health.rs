@@ -50,19 +50,22 @@ pub struct PerFile {
     pub statm: u64,
     /// `stat`, the CPU clock, `task`
     pub stat: u64,
+    /// `limits`
+    pub limits: u64,
     /// `net/*`, or sock_diag (tables, not processes)
     pub net: u64,
 }
 
 impl PerFile {
     pub(crate) fn add(&mut self, other: PerFile) {
-        let PerFile { command_line, io, fd, netns, statm, stat, net } = other;
+        let PerFile { command_line, io, fd, netns, statm, stat, limits, net } = other;
         self.command_line += command_line;
         self.io += io;
         self.fd += fd;
         self.netns += netns;
         self.statm += statm;
         self.stat += stat;
+        self.limits += limits;
         self.net += net;
     }
 }

@@ -14,6 +14,7 @@ use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
 use crate::options::FastPaths;
 use crate::read::blocking::{LinkScan, Lock, Read, StatOf, unread};
+use crate::read::boot_clock::BootClock;
 use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome, Unread};
 use crate::read::proc_dir::ProcDirReader;
@@ -158,6 +159,16 @@ impl ProcessSource for LiveSource {
 
     fn boot_ticks(&mut self) -> u64 {
         self.reads.procfs.boot_ticks()
+    }
+
+    fn boot_clock(&mut self) -> Option<BootClock> {
+        let procfs = &self.reads.procfs;
+        let now = procfs.since_boot()?;
+        Some(BootClock { now, tick_nanoseconds: procfs.tick_nanoseconds })
+    }
+
+    fn fd_limit(&mut self, pid: u32) -> Outcome<u64> {
+        self.reads.fd_limit(pid)
     }
 
     async fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {

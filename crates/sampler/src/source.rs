@@ -14,6 +14,7 @@ use crate::classifier::CmdlineBatch;
 use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
+use crate::read::boot_clock::BootClock;
 use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::PartialListing;
@@ -101,6 +102,17 @@ pub(crate) trait ProcessSource: Sized {
 
     /// Clock ticks since boot, in which start times are given.
     fn boot_ticks(&mut self) -> u64;
+
+    /// The time to which start times refer. `None` in a capture that does not show it.
+    fn boot_clock(&mut self) -> Option<BootClock> {
+        None
+    }
+
+    /// Reads the soft limit of open descriptors (`Max open files` of `limits`) of the process that
+    /// has this pid now; `u64::MAX` for no limit.
+    fn fd_limit(&mut self, _pid: u32) -> Outcome<u64> {
+        Outcome::Value(u64::MAX)
+    }
 
     /// Reads `stat` of the process that has this pid now.
     async fn stat(&mut self, pid: u32) -> Outcome<StatSummary>;

@@ -43,6 +43,25 @@ macro_rules! usage {
             /// of `/proc/PID/stat` (ticks). `None` for a process also if it did not exist at
             /// both ends of the window.
             pub cpu_percent: Option<f64>,
+            /// For an image: the processes that began to belong to it since the first cycle of the
+            /// sampler: found after that, or joined by an exec or a new title. A process that
+            /// belongs to it because the rules have changed is not one. 0 for a process.
+            pub starts: u64,
+            /// For an image: the processes that ceased to belong to it since the first cycle:
+            /// exited (once, as a zombie or at the next cycle), or left by an exec or a new title.
+            /// `processes` is the number in the first cycle plus `starts` minus `exits`, until the
+            /// rules change. 0 for a process.
+            pub exits: u64,
+            /// The time since the start of the oldest process of an image, or of the process:
+            /// the start time in `/proc/PID/stat` (ticks) against the boot-time clock. `None` if no
+            /// start time is known, or in a capture without `/proc/uptime`.
+            pub oldest: Option<Duration>,
+            /// The same of the youngest process.
+            pub youngest: Option<Duration>,
+            /// Open descriptors in percent of their soft limit (`Max open files` of
+            /// `/proc/PID/limits`); for an image, of the process that is nearest to its limit. 0
+            /// without a limit.
+            pub fd_percent: Option<f64>,
             /// For an image: the processes that are missing in a sum because their value could
             /// not be read. 0 for a process.
             pub unread: UnreadCounts,
@@ -59,13 +78,19 @@ macro_rules! usage {
                 udp: Some(0),
                 unix: Some(0),
                 cpu_percent: Some(0.0),
+                starts: 0,
+                exits: 0,
+                oldest: Some(Duration::ZERO),
+                youngest: Some(Duration::ZERO),
+                fd_percent: Some(0.0),
                 unread: UnreadCounts { io: 0, net: 0, fd: 0, mem: 0, cpu: 0 },
                 $($read: Some(0),)+
                 $($statm: Some(0),)+
             };
 
             /// Combines each number with that of `other`, as an average of several samples
-            /// needs it. Whole numbers are rounded; `io` and `unread` are those of `self`.
+            /// needs it. Whole numbers are rounded; `io`, `starts`, `exits`, `oldest`, `youngest`
+            /// and `unread` are those of `self`.
             #[must_use]
             pub fn zip(
                 &self,
@@ -84,6 +109,11 @@ macro_rules! usage {
                     udp: whole(self.udp, other.udp),
                     unix: whole(self.unix, other.unix),
                     cpu_percent: with(self.cpu_percent, other.cpu_percent),
+                    starts: self.starts,
+                    exits: self.exits,
+                    oldest: self.oldest,
+                    youngest: self.youngest,
+                    fd_percent: with(self.fd_percent, other.fd_percent),
                     unread: self.unread,
                     $($read: whole(self.$read, other.$read),)+
                     $($statm: whole(self.$statm, other.$statm),)+
@@ -91,7 +121,8 @@ macro_rules! usage {
             }
 
             /// Adds the numbers of a process to those of an image, which start as
-            /// `Usage::default()`. A number that could be read of any process stays.
+            /// `Usage::default()`. A number that could be read of any process stays. Starts and
+            /// exits are counted elsewhere.
             pub(crate) fn add(&mut self, process: &Usage) {
                 self.processes += process.processes;
                 self.unread.add(process);
@@ -100,6 +131,9 @@ macro_rules! usage {
                 add(&mut self.udp, process.udp, u64::saturating_add);
                 add(&mut self.unix, process.unix, u64::saturating_add);
                 add(&mut self.cpu_percent, process.cpu_percent, |sum, cpu_percent| sum + cpu_percent);
+                add(&mut self.oldest, process.oldest, Duration::max);
+                add(&mut self.youngest, process.youngest, Duration::min);
+                add(&mut self.fd_percent, process.fd_percent, f64::max);
                 $(add(&mut self.$read, process.$read, u64::saturating_add);)+
                 $(add(&mut self.$statm, process.$statm, u64::saturating_add);)+
             }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    A, B, C, Watch, assert_matches_oracle, every_mode, has_ipv6, procs, quiesce, tcp, testproc,
-    testproc_in_netns, word,
+    A, B, C, Watch, assert_matches_oracle, every_mode, has_ipv6, in_every_mode, procs, quiesce,
+    tcp, testproc, testproc_in_netns, word,
 };
 use psstat_testproc::{Config, Kind, oracle};
 
@@ -35,10 +35,50 @@ fn every_value_in_every_mode() {
         samples.push(image);
     }
     for mut sample in samples.clone() {
-        // The only value that varies; it was compared with the oracle above.
-        sample.rss = samples[0].rss;
+        // The only values that vary; they were compared with the oracle above.
+        (sample.rss, sample.shared) = (samples[0].rss, samples[0].shared);
+        // Those of another moment.
+        (sample.oldest, sample.youngest) = (samples[0].oldest, samples[0].youngest);
         assert_eq!(sample, samples[0]);
     }
+}
+
+/// Shared memory counts as shared and as resident, private memory only as resident.
+#[test]
+fn shared_memory_is_a_part_of_resident_memory() {
+    const SHARED: u64 = 24 << 20;
+    const PRIVATE: u64 = 8 << 20;
+    const SLACK: u64 = 2 << 20;
+    in_every_mode("shared", |watch, word| {
+        let mut one = testproc(word);
+        let mut read = || {
+            let image = watch.cycle().image(A);
+            (image.shared.unwrap(), image.rss.unwrap())
+        };
+        let before = read();
+        one.share_touch(SHARED).unwrap();
+        let shared = read();
+        one.mmap_touch(PRIVATE).unwrap();
+        let both = read();
+        for (now, before, grown) in [
+            (shared.0, before.0, SHARED),
+            (shared.1, before.1, SHARED),
+            (both.0, shared.0, 0),
+            (both.1, shared.1, PRIVATE),
+        ] {
+            let wrong = now.abs_diff(before + grown);
+            assert!(wrong <= SLACK, "{before:?} {shared:?} {both:?}");
+        }
+        assert!(both.0 <= both.1, "{both:?}");
+        // By another file.
+        let of = |name| oracle::status_field(one.pid(), name).unwrap();
+        let kilobytes = |name| -> u64 {
+            let text: String = of(name);
+            text.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        let expected = (kilobytes("RssFile") + kilobytes("RssShmem")) << 10;
+        assert!(both.0.abs_diff(expected) <= 512 << 10, "{both:?} {expected}");
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use psstat_testproc::TempDir;
 use rustix::process::Signal;
@@ -164,12 +164,18 @@ fn window_is_correct_after_suspend() {
 #[test]
 fn time_namespace_does_not_change_values() {
     let word = word("elsewhen");
+    let before = Instant::now();
     let mut testproc = testproc(&word);
+    let started = Instant::now();
     testproc.tcp_pairs(1).unwrap();
     testproc.burn_until_stopped(20.0, 1).unwrap();
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("elsewhen {word}\n"));
-    let namespace = ["--time", "--monotonic", "86400", "--boottime", "1000000"];
+    // The namespace has booted after the start of the test process.
+    std::thread::sleep(Duration::from_millis(1500));
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
+    let boottime = format!("-{uptime}");
+    let namespace = ["--time", "--monotonic", "86400", "--boottime", &boottime];
     let trial = Command::new("unshare").args(namespace).arg("true").output();
     if !trial.as_ref().is_ok_and(|output| output.status.success()) {
         println!("skipped: no right to make a time namespace: {trial:?}");
@@ -180,14 +186,20 @@ fn time_namespace_does_not_change_values() {
     command.args(["--pdeathsig", "KILL", "unshare", "--kill-child", "--fork"]).args(namespace);
     command.arg(PROGRAM);
     let setup = Setup::of(command).env("PSSTAT_INTERVAL", "1");
+    let earliest = started.elapsed().as_secs_f64();
     let collector = setup.args(&["--cycles", "4", "--conf"]).arg(&path).spawn();
     let cycles = collector.cycles(4);
+    let latest = before.elapsed().as_secs_f64() + 0.01;
     let expected = expected_values("elsewhen", &[testproc.pid()]);
     for cycle in &cycles {
         for series in
             ["procs image=elsewhen", "net image=elsewhen type=tcp", "threads image=elsewhen"]
         {
             assert_eq!(cycle.get(series), expected[series], "{series}");
+        }
+        for of in ["oldest", "youngest"] {
+            let age = cycle.number(&format!("age image=elsewhen type={of}"));
+            assert!((earliest..=latest).contains(&age), "{of}: {age} s");
         }
         let pcpu = cycle.number("pcpu image=elsewhen");
         assert!((0.5..150.0).contains(&pcpu), "{pcpu} %");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use psstat_testproc::TempDir;
 use serde_json::Value;
 
-use super::common::{Collector, Setup, conf, expected_values, testproc, word};
+use super::common::{Collector, Setup, conf, expected_values, moves, testproc, word};
 
 #[test]
 fn json_is_arrays_with_host_tags() {
@@ -52,8 +52,7 @@ fn json_is_arrays_with_host_tags() {
                     .collect();
                 let name = format!("{metric}{}", tags.concat());
                 assert!(series.insert(name.clone()), "{name} twice");
-                let moves = metric == "pcpu" || name.ends_with("type=resident");
-                if name.contains("image=json") && !moves {
+                if name.contains("image=json") && !moves(&name) {
                     found.insert(name, point["value"].as_i64().unwrap());
                 }
             }

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use psstat_testproc::{Config, Io, Kind, TempDir, TestProcess, oracle};
 
-use super::common::{Collector, Cycle, Setup, conf, expected_values, mean_load, testproc, word};
+use super::common::{
+    Collector, Cycle, Setup, conf, expected_values, mean_load, moves, testproc, word,
+};
 
 fn has_ipv6() -> bool {
     let there = std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| !text.is_empty());
@@ -117,11 +119,20 @@ fn empty_image_has_every_metric_from_the_first_cycle() {
     let conf = conf(&temp, &format!("none {}\n", word("unused")));
     let cycles = Setup::with(&conf).arg("--once").spawn().finish();
     let mut expected: Vec<String> = expected_values("none", &[]).into_keys().collect();
-    expected.extend(["pcpu image=none".into(), "mem image=none type=resident".into()]);
+    for series in ["pcpu", "fd.ratio", "starts", "exits"] {
+        expected.push(format!("{series} image=none"));
+    }
+    for (metric, of) in
+        [("mem", "resident"), ("mem", "shared"), ("age", "oldest"), ("age", "youngest")]
+    {
+        expected.push(format!("{metric} image=none type={of}"));
+    }
     expected.sort();
     assert_eq!(cycles[0].series("none"), expected);
     assert!(cycles[0].image("none").values().all(|&value| value == 0));
-    assert_eq!(cycles[0].get("mem image=none type=resident"), 0);
+    for series in expected.iter().filter(|series| moves(series)) {
+        assert_eq!(cycles[0].number(series), 0.0, "{series}");
+    }
     idle(&cycles[0], "none");
 }
 

@@ -38,6 +38,13 @@ metrics! {
             /// Entries of `/proc/PID/fd`.
             FdOpen = "open",
         }
+        FD_RATIO: "proc.stat.ps.fd.ratio", Gauge, Percent,
+        family "proc_stat_ps_fd_ratio",
+        help "Open file descriptors per soft limit (RLIMIT_NOFILE), of the process that is nearest to its limit.",
+        {
+            /// Descriptors by `Max open files` of `/proc/PID/limits`, of one process.
+            FdRatio,
+        }
         THREADS: "proc.stat.ps.threads", Gauge, Threads,
         family "proc_stat_ps_threads",
         help "Threads.",
@@ -65,12 +72,14 @@ metrics! {
         }
         MEM: "proc.stat.ps.mem", Gauge, Bytes,
         family "proc_stat_ps_mem_bytes",
-        help "Memory in bytes: virtual memory size (total) and resident set size (resident).",
+        help "Memory in bytes: virtual memory size (total), resident set size (resident), and its part that is backed by files or shared memory (shared).",
         {
             /// Virtual memory size, `size` of `/proc/PID/statm`.
             MemTotal = "total",
             /// Resident set size, `resident` of `/proc/PID/statm`.
             MemResident = "resident",
+            /// Resident pages of files and of shared memory, `shared` of `/proc/PID/statm`.
+            MemShared = "shared",
         }
         PROCS: "proc.stat.ps.procs", Gauge, Processes,
         family "proc_stat_ps_procs",
@@ -78,6 +87,29 @@ metrics! {
         {
             /// Processes of the image, 0 included.
             Procs,
+        }
+        STARTS: "proc.stat.ps.starts", Counter, Processes,
+        family "proc_stat_ps_starts",
+        help "Processes that began to belong to the image: that started, or joined it by an exec or a new title.",
+        {
+            /// Since the collector started.
+            Starts,
+        }
+        EXITS: "proc.stat.ps.exits", Counter, Processes,
+        family "proc_stat_ps_exits",
+        help "Processes that ceased to belong to the image: that exited, or left it by an exec or a new title.",
+        {
+            /// Since the collector started.
+            Exits,
+        }
+        AGE: "proc.stat.ps.age", Gauge, Seconds,
+        family "proc_stat_ps_age_seconds",
+        help "Time since the start of the oldest and of the youngest process of the image, 0 without one.",
+        {
+            /// Of the process that started first.
+            AgeOldest = "oldest",
+            /// Of the process that started last.
+            AgeYoungest = "youngest",
         }
         UNREAD: "proc.stat.ps.unread", Gauge, Processes,
         family "proc_stat_ps_unread",
@@ -142,6 +174,8 @@ metrics! {
             DeniedStatm = "statm",
             /// `/proc/PID/stat` is denied.
             DeniedStat = "stat",
+            /// `/proc/PID/limits` is denied.
+            DeniedLimits = "limits",
             /// Socket tables that are denied.
             DeniedNet = "net",
         }
@@ -161,6 +195,8 @@ metrics! {
             FailedStatm = "statm",
             /// Failed reads of `/proc/PID/stat`.
             FailedStat = "stat",
+            /// Failed reads of `/proc/PID/limits`.
+            FailedLimits = "limits",
             /// Failed reads of a socket table.
             FailedNet = "net",
         }

@@ -57,12 +57,16 @@ units! {
     Milliseconds = "milliseconds", base "seconds" / 10^3;
     /// Hundredths of the time of one core: 200 for two busy cores.
     PercentOfCore = "percent of one core", base "ratio" / 10^2;
+    /// Hundredths.
+    Percent = "percent", base "ratio" / 10^2;
     /// Processes.
     Processes = "processes";
     /// Reads of a file.
     Reads = "reads";
     /// Rules.
     Rules = "rules";
+    /// Seconds.
+    Seconds = "seconds", base "seconds" / 10^0;
     /// Sockets.
     Sockets = "sockets";
     /// Threads.

@@ -17,8 +17,12 @@ const PROMISED: &[(&str, &[&str])] = &[
     ("proc.stat.ps.threads", &[]),
     ("proc.stat.ps.net", &["tcp", "udp", "unix"]),
     ("proc.stat.ps.pcpu", &[]),
-    ("proc.stat.ps.mem", &["total", "resident"]),
+    ("proc.stat.ps.mem", &["total", "resident", "shared"]),
     ("proc.stat.ps.procs", &[]),
+    ("proc.stat.ps.starts", &[]),
+    ("proc.stat.ps.exits", &[]),
+    ("proc.stat.ps.age", &["oldest", "youngest"]),
+    ("proc.stat.ps.fd.ratio", &[]),
     ("proc.stat.ps.unread", &["io", "net", "fd", "mem", "cpu"]),
 ];
 

@@ -7,6 +7,7 @@
 pub(crate) mod aggregate;
 mod io_order;
 pub(crate) mod ledger;
+pub(crate) mod membership;
 
 use self::io_order::IoVisitor;
 use self::ledger::{Ledger, ReadParent};

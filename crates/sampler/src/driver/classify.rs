@@ -276,6 +276,15 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
+    /// Whether a process that joins an image starts in it: not if it was there before the image.
+    fn is_start(&self, entry: &ProcessEntry, image: ImageId) -> bool {
+        if entry.last_classified == 0 {
+            !self.classifier.is_later(image, entry.first_seen_cycle)
+        } else {
+            !self.classifier.is_new_to(entry, image)
+        }
+    }
+
     /// Takes a tracked process out of its images and into others.
     async fn set_images(
         &mut self,
@@ -286,6 +295,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     ) {
         let Some(process) = self.tracked.get_mut(slot) else { return };
         let before = std::mem::replace(&mut process.images, images.into());
+        let is_counted = process.is_live_member();
+        let was_counted = std::mem::replace(&mut process.is_counted, is_counted);
+        // Neither a start nor an exit: the rules are others since it was last classified.
+        let is_by_rules = entry.last_classified != 0 && entry.last_classified < self.rules_cycle;
         if before.is_empty() != images.is_empty() {
             self.io.invalidate_tree();
         }
@@ -293,6 +306,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         // Both lists are sorted, and a process can belong to thousands of images.
         for &image in before.iter().filter(|image| images.binary_search(image).is_err()) {
             self.io.leave(slot, image);
+            if was_counted && !is_by_rules {
+                self.membership.add_exit(image);
+            }
         }
         // Not if it is classified for the first time: its command line may have blocked.
         if before.is_empty() && entry.last_classified != 0 {
@@ -309,6 +325,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         for &image in new() {
             let history = self.history(entry, image, before.is_empty());
             self.io.join(slot, image, history);
+            if is_counted && !is_by_rules && self.is_start(entry, image) {
+                self.membership.add_start(image);
+            }
         }
         if images.is_empty()
             && let Some(process) = self.tracked.get_mut(slot)

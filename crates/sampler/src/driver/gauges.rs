@@ -60,6 +60,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 // Read when its existence was checked.
                 self.io.has_read_fds(process).then_some(process.readings.fds)
             };
+            if process.fd_limit.is_due(self.cycle) {
+                // By path: that it belongs to this process is shown by the gauges.
+                let limit = source.fd_limit(process.key.pid);
+                process.fd_limit.update(process.key.pid, limit, self.cycle);
+            }
             let (before, threads) = (process.readings.statm, process.readings.threads);
             let mut readings = process.readings;
             source.read_gauges(process.target(slot), fds, &mut readings).await;
@@ -89,6 +94,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                     entry.next_read = self.cycle;
                 }
                 self.sockets.mark_stale(slot);
+                process.fd_limit.mark_stale();
                 self.io.retry_denied(slot);
             }
         }

@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use crate::accounting::IoAccounting;
 use crate::accounting::aggregate::{self, Contribution};
+use crate::accounting::membership::Membership;
 use crate::classifier::{Classifier, Urgency};
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::io_counters::IoCounters;
 use crate::options::IoStart;
+use crate::read::boot_clock::BootClock;
 use crate::read::outcome::Unread;
 use crate::sample::{ProcessSample, Sample};
 use crate::sockets::SocketTracker;
@@ -35,6 +37,10 @@ use crate::usage::Usage;
 pub(crate) struct Driver<S: ProcessSource> {
     /// Counts from 1.
     cycle: u32,
+    /// The first cycle that listed the processes; 0 before it.
+    first_cycle: u32,
+    /// The first cycle with the current rules.
+    rules_cycle: u32,
     io_start: IoStart,
     processes: ProcessTable,
     tracked: TrackedProcesses<S::Handles>,
@@ -42,8 +48,11 @@ pub(crate) struct Driver<S: ProcessSource> {
     cmdline_budget: CmdlineBudget,
     io: IoAccounting,
     sockets: SocketTracker,
+    membership: Membership,
     sample: Sample,
     health: Health,
+    /// The time at which the sample was computed.
+    clock: Option<BootClock>,
     page_size: u64,
 }
 
@@ -55,6 +64,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         };
         Driver {
             cycle: 0,
+            first_cycle: 0,
+            rules_cycle: 0,
             io_start,
             processes,
             tracked: TrackedProcesses::default(),
@@ -62,8 +73,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             cmdline_budget: CmdlineBudget::default(),
             io: IoAccounting::default(),
             sockets: SocketTracker::default(),
+            membership: Membership::default(),
             sample: Sample::default(),
             health: Health::default(),
+            clock: None,
             page_size: source.page_size(),
         }
     }
@@ -130,7 +143,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// `images` is their number now; earlier images keep their numbers and counters.
     pub(crate) fn reclassify_all(&mut self, images: usize) {
         self.processes.make_all_urgent(self.cycle);
-        self.ensure_images(images, self.cycle.saturating_add(1));
+        self.rules_cycle = self.cycle.saturating_add(1);
+        self.ensure_images(images, self.rules_cycle);
     }
 
     /// Restores order after a panic in the middle of a cycle. Counters are kept; the
@@ -165,6 +179,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     fn ensure_images(&mut self, count: usize, first: u32) {
         self.classifier.ensure_images(count, first);
         self.io.ensure_images(count);
+        self.membership.ensure_images(count);
     }
 
     /// Tracks a process, without images yet.
@@ -194,18 +209,25 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Tells the other parts of the processes that were found to have exited.
     fn release_exited(&mut self) {
-        let (sockets, tracked) = (&mut self.sockets, &mut self.tracked);
-        let any = tracked.drain_exited(|slot, process| sockets.forget(slot, &process.images));
+        let Driver { sockets, tracked, membership, .. } = self;
+        let any = tracked.drain_exited(|slot, process| {
+            sockets.forget(slot, &process.images);
+            count_member(process, membership);
+        });
         self.processes.exit_noticed |= any;
     }
 
     /// Sums the readings of this cycle by image.
-    fn sum_up(&mut self, source: &S) {
+    fn sum_up(&mut self, source: &mut S) {
+        let clock = source.boot_clock();
         let mut health = self.health;
         health.processes = self.processes.entries.len() as u64;
         for entry in &self.processes.entries {
             health.denied.command_line += u64::from(entry.denied);
             health.blocked += u64::from(source.is_blocked(entry.pid));
+        }
+        for (_, process) in self.tracked.iter_mut() {
+            count_member(process, &mut self.membership);
         }
         for (slot, process) in self.tracked.iter() {
             health.fds_held += process.handles.open_fds() as u64;
@@ -222,17 +244,33 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let live = self.tracked.iter().filter(|(_, process)| process.is_live_member());
         let contributions = live.map(|(slot, process)| Contribution {
             images: &process.images,
-            usage: self.contribution(slot, process),
+            usage: self.contribution(slot, process, clock),
         });
         aggregate::sum(&mut sample.images, contributions, self.io.totals(), self.sockets.totals());
+        if self.cycle == self.first_cycle {
+            self.membership.reset();
+        }
+        for (image, changes) in sample.images.iter_mut().zip(self.membership.changes()) {
+            (image.starts, image.exits) = (changes.starts, changes.exits);
+        }
+        self.clock = clock;
         self.sample = sample;
     }
 
     /// The contribution of a process to its images. Its io and its sockets are summed by image
     /// elsewhere: 0 marks those that could be read.
-    fn contribution(&self, slot: Slot, process: &Tracked<S::Handles>) -> Usage {
+    fn contribution(
+        &self,
+        slot: Slot,
+        process: &Tracked<S::Handles>,
+        clock: Option<BootClock>,
+    ) -> Usage {
         let sockets = |protocol| self.sockets.is_current(slot, protocol).then_some(0);
+        let age = self.age(process, clock);
         Usage {
+            oldest: age,
+            youngest: age,
+            fd_percent: fd_percent(process),
             io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
@@ -250,7 +288,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let sockets = |protocol: Protocol| {
             self.sockets.is_current(slot, protocol).then_some(counts[protocol as usize])
         };
+        let age = self.age(process, self.clock);
         Usage {
+            oldest: age,
+            youngest: age,
+            fd_percent: fd_percent(process),
             io: self.io.last(slot).filter(|_| self.io.file(slot) == FileState::Read),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
@@ -258,6 +300,17 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             cpu_percent: process.cpu.percent(),
             ..process.readings.usage(self.page_size)
         }
+    }
+
+    /// The time since the start of a process, if that is known.
+    fn age(&self, process: &Tracked<S::Handles>, clock: Option<BootClock>) -> Option<Duration> {
+        // Only the first process of the machine starts in the first tick.
+        let is_known = process.starttime != 0
+            || self
+                .processes
+                .find(process.key.pid)
+                .is_some_and(|entry| entry.pid == 1 && !entry.lacks_starttime);
+        clock.filter(|_| is_known).map(|clock| clock.age(process.starttime))
     }
 
     /// Counts a process once under each of its files that is denied, and its reads that
@@ -289,7 +342,29 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         if process.cpu.denied {
             failed.stat += 1;
         }
+        let limits = process.fd_limit.state;
+        count(limits, &mut denied.limits, &mut failed.limits, &mut deferred.limits);
         process.readings.count_errors(&mut denied, failed);
         health.denied.add(denied);
     }
+}
+
+/// Counts a process in its images, or out of them, if it has exited since it was counted, or was
+/// taken for a zombie.
+fn count_member<H>(process: &mut Tracked<H>, membership: &mut Membership) {
+    let is_member = process.is_live_member();
+    if std::mem::replace(&mut process.is_counted, is_member) != is_member {
+        for &image in process.images.iter() {
+            if is_member {
+                membership.add_start(image);
+            } else {
+                membership.add_exit(image);
+            }
+        }
+    }
+}
+
+/// The descriptors of a process in percent of their soft limit.
+fn fd_percent<H>(process: &Tracked<H>) -> Option<f64> {
+    process.fd_limit.percent(process.readings.fds.value()?)
 }

@@ -16,6 +16,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             self.health.listing_failed = true;
             return;
         }
+        if self.first_cycle == 0 {
+            self.first_cycle = self.cycle;
+        }
         self.restore_hidden(source).await;
         self.processes.read_new(source, self.cycle).await;
         // Memory pressure makes the kernel drop entries of `/proc` from its cache, which then

@@ -4,6 +4,7 @@
 //! nothing.
 
 pub(crate) mod blocking;
+pub(crate) mod boot_clock;
 pub(crate) mod command_line;
 pub(crate) mod fd_sockets;
 pub(crate) mod outcome;

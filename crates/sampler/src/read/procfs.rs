@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::path::Path;
+use std::time::Duration;
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::{FdTarget, StatCore, Status};
@@ -117,6 +118,19 @@ impl Procfs {
         // Not negative: the clock starts at 0.
         let nanoseconds = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
         (nanoseconds / i128::from(self.tick_nanoseconds.max(1))) as u64
+    }
+
+    /// The time since boot to which start times refer; of a capture, if `uptime` is in it.
+    pub(crate) fn since_boot(&self) -> Option<Duration> {
+        if self.is_live {
+            // `uptime` has hundredths of a second, and can be another file in a container (lxcfs).
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            return Duration::try_from(now).ok();
+        }
+        let mut buffer = [0; 64];
+        let text = self.read(c"uptime", &mut buffer).value()?;
+        let seconds = str::from_utf8(text).ok()?.split(' ').next()?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
     }
 
     fn self_thread_count(&self) -> Option<u64> {

@@ -4,18 +4,22 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use psstat_proc_parse::{Stat, StatCore, Status};
+use psstat_proc_parse::{LimitValue, Limits, Stat, StatCore, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::blocking::{Lock, MAX_STAT, Read, StatBuffer, StatOf, unread};
 use super::outcome::{Outcome, Unread};
 use super::process::{self, identify, parsed};
 use super::procfs::{ProcDir, Procfs, READ, pread_start};
-use super::stuck_readers::{Limits, StuckReaders};
+use super::stuck_readers::{self, StuckReaders};
 use crate::executor::{Answer, request};
 use crate::health::BlockedRead;
 use crate::ids::ProcessKey;
+
+/// The size of a buffer for `limits`: 16 rows of at most 80 bytes, and room for more.
+const MAX_LIMITS: usize = 4096;
 
 /// Reads the files of processes.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    pub(crate) fn new(procfs: Arc<Procfs>, limits: Limits) -> Reads {
+    pub(crate) fn new(procfs: Arc<Procfs>, limits: stuck_readers::Limits) -> Reads {
         Reads { procfs, stuck: StuckReaders::new(limits), stat_buffer: None }
     }
 
@@ -138,6 +142,22 @@ impl Reads {
         // With very many groups the text does not fit.
         let end = text.iter().rposition(|&byte| byte == b'\n')?;
         take(&Status::parse(&text[..=end]).ok()?)
+    }
+
+    /// Reads the soft limit of open descriptors of the process that has this pid now; `u64::MAX`
+    /// for no limit. `limits` takes no lock that could block.
+    pub(crate) fn fd_limit(&self, pid: u32) -> Outcome<u64> {
+        let mut buffer = [0; MAX_LIMITS];
+        let file = self.procfs.open_file(ProcDir::Pid(pid), c"limits", READ);
+        let text = file.and_then(|file| pread_start(&file, &mut buffer));
+        text.and_then(|text| match Limits::parse(text) {
+            Ok(limits) => match limits.get(b"Max open files").map(|limit| limit.soft) {
+                Some(LimitValue::Value(soft)) => Outcome::Value(soft),
+                Some(LimitValue::Unlimited) => Outcome::Value(u64::MAX),
+                None => Errno::INVAL.into(),
+            },
+            Err(error) => error.into(),
+        })
     }
 
     /// The real user id of a process. The owner of its directory does not identify the user: a

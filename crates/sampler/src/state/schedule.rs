@@ -18,6 +18,10 @@ pub const IDLE_CMDLINE_INTERVAL: u32 = 16 * CMDLINE_INTERVAL;
 /// processes shows that one is missing.
 pub const FULL_LISTING_INTERVAL: u32 = 8;
 
+/// The limit of open descriptors of every process is read again within this number of cycles; of a
+/// process that is new or has executed another program, more often.
+pub const LIMITS_INTERVAL: u32 = 64;
+
 /// A denied file is tried again after this number of cycles: each attempt may write a
 /// record into the audit log.
 pub const DENIED_RETRY_INTERVAL: u32 = 64;
@@ -63,6 +67,18 @@ pub(crate) fn next_read(pid: u32, first_seen_cycle: u32, now: u32) -> u32 {
     }
 }
 
+/// The cycle in which the limit of open descriptors is due again after a read in cycle `now`.
+/// `first`: that of the first read since the process was found or has executed another program,
+/// since programs set their limits when they start.
+pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32) -> u32 {
+    let age = now.saturating_sub(first);
+    if age < LIMITS_INTERVAL / 2 {
+        now + age.max(1)
+    } else {
+        now + 1 + (pid.wrapping_sub(now + 1) % LIMITS_INTERVAL)
+    }
+}
+
 /// Whether a command line that is due is read although its process has used no CPU since
 /// the last read.
 pub(crate) fn is_due_when_idle(pid: u32, now: u32) -> bool {
@@ -81,6 +97,24 @@ mod tests {
             at = next_read(pid, 5, at);
         }
         reads
+    }
+
+    #[test]
+    fn limits_are_read_once_per_interval() {
+        let mut per_cycle = [0; LIMITS_INTERVAL as usize];
+        for pid in 1000..1640 {
+            let (mut at, mut reads) = (5, Vec::new());
+            while at < 1000 {
+                reads.push(at);
+                at = next_limits_read(pid, 5, at);
+            }
+            assert_eq!(reads[..6], [5, 6, 7, 9, 13, 21]);
+            let intervals: Vec<u32> = reads.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!(intervals.iter().all(|interval| (1..=LIMITS_INTERVAL).contains(interval)));
+            assert_eq!(intervals.last(), Some(&LIMITS_INTERVAL), "{pid}: {reads:?}");
+            per_cycle[(at % LIMITS_INTERVAL) as usize] += 1;
+        }
+        assert_eq!(per_cycle, [10; LIMITS_INTERVAL as usize]);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ProcessKey, Slot};
 use crate::image::ImageId;
-use crate::read::outcome::Unread;
+use crate::read::outcome::{Outcome, Unread};
 use crate::read::procfs::ProcDir;
 use crate::shrink::shrink_vec;
 use crate::source::{Handles, Target};
+use crate::state::schedule::{self, DENIED_RETRY_INTERVAL};
 use crate::usage::ProcessReadings;
 
 /// A tracked process; `H` is what the source of readings keeps for it.
@@ -30,6 +31,9 @@ pub(crate) struct Tracked<H> {
     pub(crate) parent: Option<Slot>,
     pub(crate) cpu: CpuWindow,
     pub(crate) readings: ProcessReadings,
+    pub(crate) fd_limit: FdLimit,
+    /// It counts as a process of its images: it will be one that has exited.
+    pub(crate) is_counted: bool,
     /// The pass over the tree in which the number of its descriptors was read.
     pub(crate) fds_pass: u32,
 }
@@ -144,6 +148,71 @@ impl FileState {
     }
 }
 
+/// The soft limit of open descriptors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FdLimit {
+    /// How the last read of `limits` ended.
+    pub(crate) state: FileState,
+    /// `u64::MAX` for no limit.
+    soft: u64,
+    /// The cycle of the first read since a sign of a change.
+    first: u32,
+    /// The cycle in which it is due.
+    next: u32,
+}
+
+impl Default for FdLimit {
+    fn default() -> FdLimit {
+        FdLimit { state: FileState::Never, soft: 0, first: 0, next: 0 }
+    }
+}
+
+impl FdLimit {
+    /// Whether to read it in this cycle.
+    pub(crate) fn is_due(&self, cycle: u32) -> bool {
+        self.next <= cycle
+    }
+
+    /// The process has executed another program.
+    pub(crate) fn mark_stale(&mut self) {
+        if self.state.is_due(0) {
+            (self.first, self.next) = (0, 0);
+        }
+    }
+
+    /// Applies the result of a read.
+    pub(crate) fn update(&mut self, pid: u32, limit: Outcome<u64>, cycle: u32) {
+        if self.first == 0 {
+            self.first = cycle;
+        }
+        self.next = cycle + 1;
+        self.state = match limit {
+            Outcome::Value(soft) => {
+                self.soft = soft;
+                self.next = schedule::next_limits_read(pid, self.first, cycle);
+                FileState::Read
+            }
+            // Another read shows it.
+            Outcome::Exited => return,
+            Outcome::Denied => {
+                self.next = cycle + DENIED_RETRY_INTERVAL;
+                FileState::Denied { until: self.next }
+            }
+            Outcome::Failed(_) => FileState::Failed,
+            Outcome::Unread(unread) => FileState::Unread(unread),
+        };
+    }
+
+    /// This number of descriptors in percent of the limit. A limit of 0 counts as 1.
+    pub(crate) fn percent(&self, fds: u64) -> Option<f64> {
+        match (self.state, self.soft) {
+            (FileState::Read, u64::MAX) => Some(0.0),
+            (FileState::Read, soft) => Some(fds as f64 / soft.max(1) as f64 * 100.0),
+            _ => None,
+        }
+    }
+}
+
 impl<H: Handles> Tracked<H> {
     fn new(key: ProcessKey, starttime: u64) -> Tracked<H> {
         Tracked {
@@ -156,6 +225,8 @@ impl<H: Handles> Tracked<H> {
             parent: None,
             cpu: CpuWindow::default(),
             readings: ProcessReadings::NONE,
+            fd_limit: FdLimit::default(),
+            is_counted: false,
             fds_pass: 0,
         }
     }
@@ -238,12 +309,12 @@ impl<H: Handles> TrackedProcesses<H> {
 impl<H> TrackedProcesses<H> {
     /// Calls `each` for the processes that were marked as exited since the last call; true if
     /// there were any.
-    pub(crate) fn drain_exited(&mut self, mut each: impl FnMut(Slot, &Tracked<H>)) -> bool {
+    pub(crate) fn drain_exited(&mut self, mut each: impl FnMut(Slot, &mut Tracked<H>)) -> bool {
         let mut exited = std::mem::take(&mut self.exited);
         let any = !exited.is_empty();
         shrink_vec(&mut exited);
         for slot in exited.drain(..) {
-            if let Some(process) = self.get(slot) {
+            if let Some(process) = self.get_mut(slot) {
                 each(slot, process);
             }
         }
@@ -405,6 +476,23 @@ mod tests {
         assert_eq!([percent(999_900_000, 1), percent(1_002_700_000, 2)], [99.99, 100.27]);
         // Threads that started and exited within the window.
         assert_eq!([percent(1_500_000_000, 1), percent(3_000_000_000, 0)], [150.0, 300.0]);
+    }
+
+    #[test]
+    fn descriptors_in_percent_of_their_limit() {
+        let mut limit = FdLimit::default();
+        assert!(limit.is_due(1) && limit.percent(3).is_none());
+        for (soft, fds, percent) in
+            [(200, 3, 1.5), (200, 250, 125.0), (0, 3, 300.0), (0, 0, 0.0), (u64::MAX, 900, 0.0)]
+        {
+            limit.update(7, Outcome::Value(soft), 4);
+            assert_eq!(limit.percent(fds), Some(percent), "{soft} {fds}");
+        }
+        assert!(!limit.is_due(4) && limit.is_due(5));
+        limit.update(7, Outcome::Denied, 5);
+        limit.mark_stale();
+        assert!(!limit.is_due(6) && limit.percent(3).is_none());
+        assert!(limit.is_due(5 + DENIED_RETRY_INTERVAL));
     }
 
     #[test]

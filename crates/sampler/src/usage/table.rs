@@ -1,6 +1,8 @@
 //! The table of the plain numbers. An entry is the name of a number, with its meaning, source
 //! and unit as a comment for users, and the read that gives it.
 
+use std::time::Duration;
+
 use psstat_proc_parse::Statm;
 
 use super::{UnreadCounts, add, note};
@@ -26,5 +28,8 @@ usage! {
         /// Resident memory in bytes: `resident` of `/proc/PID/statm`. Before
         /// Linux 6.2 it may be off by some dozens of pages per thread.
         rss = resident;
+        /// Resident memory that is backed by a file or by shared memory, in bytes: `shared` of
+        /// `/proc/PID/statm`.
+        shared = shared;
     }
 }

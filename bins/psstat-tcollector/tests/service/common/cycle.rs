@@ -43,10 +43,9 @@ impl Cycle {
         series.map(String::as_str).collect()
     }
 
-    /// All values of an image except pcpu and resident memory: the kernel may reclaim pages of a
-    /// sleeping process.
+    /// All values of an image except those that change while its processes sleep, such as pcpu and
+    /// resident memory (the kernel may reclaim pages), and that depend on when it is read.
     pub(crate) fn image(&self, image: &str) -> BTreeMap<String, i64> {
-        let moves = |series: &str| series.starts_with("pcpu ") || series.ends_with("type=resident");
         let series = self.series(image).into_iter().filter(|series| !moves(series));
         series.map(|series| (series.to_owned(), self.get(series))).collect()
     }
@@ -56,6 +55,14 @@ impl Cycle {
         let procs = self.values.keys().filter_map(|series| series.strip_prefix("procs image="));
         procs.collect()
     }
+}
+
+/// Whether a series of an image is not in [`expected_values`](super::expected_values).
+pub(crate) fn moves(series: &str) -> bool {
+    let metric = series.split(' ').next().unwrap_or_default();
+    ["pcpu", "age", "starts", "exits", "fd.ratio"].contains(&metric)
+        || series.ends_with("type=resident")
+        || series.ends_with("type=shared")
 }
 
 /// The number of complete cycles.
@@ -137,7 +144,7 @@ fn no_counter_falls(cycles: &[Cycle]) {
     let mut highest: BTreeMap<&str, i64> = BTreeMap::new();
     for cycle in cycles {
         for series in cycle.values.keys() {
-            let counts = series.starts_with("io ")
+            let counts = ["io ", "starts ", "exits "].iter().any(|name| series.starts_with(name))
                 || series.starts_with("collector.panics")
                 || series.starts_with("collector.skipped_cycles");
             if counts {

@@ -16,7 +16,7 @@ pub(crate) use psstat_testproc::{TIMEOUT, unique_word as word, wait_until as unt
 
 pub(crate) use collector::{Collector, Setup};
 pub(crate) use cycle::{
-    Cycle, MAX_DELAY, assert_on_time, assert_skips_needed, mean_load, parse_cycles,
+    Cycle, MAX_DELAY, assert_on_time, assert_skips_needed, mean_load, moves, parse_cycles,
 };
 
 /// The program under test.
@@ -60,7 +60,7 @@ pub(crate) fn outcome(command: &mut Command) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// Every value except pcpu and resident memory that an image of these processes must have according
+/// Every value that does not [move](moves) and that an image of these processes must have according
 /// to the kernel's files, in the form of the collector's lines, without prefix and time.
 pub(crate) fn expected_values(image: &str, pids: &[u32]) -> BTreeMap<String, i64> {
     let mut values = BTreeMap::new();

@@ -11,6 +11,7 @@ use crate::image::ImageId;
 use crate::io_counters::IoCounters;
 use crate::options::IoStart;
 use crate::source::ready;
+use crate::usage::Usage;
 
 /// The driver and its world.
 pub(super) struct Model {
@@ -21,6 +22,8 @@ pub(super) struct Model {
     /// The last accepted reading of every process that was ever tracked.
     pub(super) read: BTreeMap<Id, IoCounters>,
     totals: Vec<IoCounters>,
+    /// The images of the last cycle.
+    images: Vec<Usage>,
 }
 
 impl Model {
@@ -34,7 +37,8 @@ impl Model {
         let mut driver = Driver::new(&world, IoStart::ProcessStart);
         driver.reclassify_all(IMAGES);
         let totals = vec![IoCounters::ZERO; IMAGES];
-        Model { world, driver, reclassify, read: BTreeMap::new(), totals }
+        let images = Vec::new();
+        Model { world, driver, reclassify, read: BTreeMap::new(), totals, images }
     }
 
     /// Its counters begin with the first cycle.
@@ -98,6 +102,23 @@ impl Model {
                 return Err(format!("image {image} has {now:?}, at most {expected:?}"));
             }
         }
+        let images = self.driver.sample().images.clone();
+        for (before, now) in self.images.iter().zip(&images) {
+            let [before, now] = [before, now].map(|image| {
+                (
+                    image.processes.cast_signed(),
+                    image.starts.cast_signed(),
+                    image.exits.cast_signed(),
+                )
+            });
+            let (starts, exits) = (now.1 - before.1, now.2 - before.2);
+            // A change of the rules changes only the number of processes.
+            let is_exact = self.reclassify || now.0 - before.0 == starts - exits;
+            if starts < 0 || exits < 0 || !is_exact {
+                return Err(format!("processes, starts and exits: {before:?}, then {now:?}"));
+            }
+        }
+        self.images = images;
         Ok(())
     }
 }
