@@ -1,60 +1,65 @@
-//! `--check`: prints the diagnostics of a config file to stderr, as compilers do.
+//! `--check`: prints the diagnostics of the config files to stderr, as compilers do.
 
 use std::io::Write as _;
 use std::path::Path;
 
-use psstat_matcher::file::{LoadError, load};
-use psstat_matcher::ownership::check_ownership;
+use psstat_matcher::file::LoadError;
+use psstat_matcher::ownership::OwnerPolicy;
+use psstat_matcher::sources::load;
 use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
 use psstat_sampler::{Options, Sampler};
 use psstat_support::cmdline::is_collector;
 use psstat_support::escape;
 
-use crate::conf::{OwnerPolicy, path_help};
+use crate::conf::path_help;
 use crate::options::Settings;
 use crate::{EXIT_BAD_CONF, EXIT_OK};
 
-/// Checks the config file, and its rules with the processes of the procfs. Returns the exit
+/// Checks the config files, and their rules with the processes of the procfs. Returns the exit
 /// status.
 pub(crate) fn check(settings: &Settings, owner: &OwnerPolicy) -> u8 {
-    let (path, proc) = (&settings.conf, &settings.proc);
-    let name = escape::bytes(path.as_os_str().as_encoded_bytes());
-    let mut status = EXIT_OK;
-    let print = |diagnostics: &[Diagnostic]| {
-        for diagnostic in diagnostics {
-            eprint(&format!("{}\n", diagnostic.display(&name)));
+    let sources = load(&settings.conf, Some(owner));
+    let (conf, rules) = (&sources.conf, &sources.conf.rules);
+    print(&conf.diagnostics);
+    print(&check_coverage(rules, &settings.proc));
+    let mut is_ok = sources.is_current() && !conf.has_errors();
+    for file in &sources.files {
+        let name = escape::bytes(file.path.as_os_str().as_encoded_bytes());
+        for issue in &file.ownership {
+            eprint(&format!("{name}: {issue}"));
+            is_ok &= !owner.is_strict();
         }
-    };
-    match load(path) {
-        Ok(loaded) => {
-            print(&loaded.conf.diagnostics);
-            print(&check_coverage(&loaded.conf.rules, proc));
-            for issue in check_ownership(&loaded.stamp, &owner.user) {
-                eprint(&format!("{name}: {issue}"));
-                if owner.strict {
-                    status = EXIT_BAD_CONF;
-                }
+        match file.error.as_deref() {
+            None | Some(LoadError::Ownership(_)) => {}
+            Some(error) => {
+                let is_given = !file.is_entry;
+                let help = if is_given { path_help(error, settings.conf_is_explicit) } else { "" };
+                eprint(&format!("{name}: {error}{help}"));
             }
-            let (conf, rules) = (&loaded.conf, &loaded.conf.rules);
-            let bad = conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-            eprint(&format!(
-                "{name}: {} rules for {} images, {bad} bad lines",
-                rules.rules().len(),
-                rules.images().len()
-            ));
-            if conf.has_errors() {
-                status = EXIT_BAD_CONF;
-            }
-        }
-        Err(error) => {
-            if let LoadError::NoRule(diagnostics) = &error {
-                print(diagnostics);
-            }
-            eprint(&format!("{name}: {error}{}", path_help(&error, settings.conf_is_explicit)));
-            status = EXIT_BAD_CONF;
         }
     }
-    status
+    if !rules.is_empty() {
+        let bad = conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let (name, from) = match sources.files.as_slice() {
+            [file] => (escape::bytes(file.path.as_os_str().as_encoded_bytes()), String::new()),
+            files => {
+                let count = files.iter().filter(|file| file.rules > 0).count();
+                ("in all".to_owned(), format!(" from {count} files"))
+            }
+        };
+        eprint(&format!(
+            "{name}: {} rules for {} images{from}, {bad} bad lines",
+            rules.rules().len(),
+            rules.images().len()
+        ));
+    }
+    if is_ok { EXIT_OK } else { EXIT_BAD_CONF }
+}
+
+fn print(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        eprint(&format!("{}\n", diagnostic.display("")));
+    }
 }
 
 /// Diagnostics of the rules from the processes on this host: rules that match none of them, all

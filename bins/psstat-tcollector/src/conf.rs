@@ -1,28 +1,20 @@
-//! The config file: from updates of its file to the active rules.
+//! The config files: from updates of the files to the active rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use psstat_emit::ImageName;
-use psstat_matcher::file::{LoadError, LoadedConfig};
-use psstat_matcher::ownership::OwnershipIssue;
-use psstat_matcher::watcher::{Event, POLL_INTERVAL};
+use psstat_matcher::file::LoadError;
+use psstat_matcher::ownership::{OwnerPolicy, OwnershipIssue};
+use psstat_matcher::sources::{LoadedSources, SourceFile};
+use psstat_matcher::watcher::POLL_INTERVAL;
 use psstat_matcher::{Diagnostic, Rules, Severity};
 use psstat_sampler::{Candidate, ImageId};
 
 use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
 use crate::log::{self, OnceLog};
-
-/// The expected owner of the config file, and whether another owner makes it unusable.
-#[derive(Clone, Debug)]
-pub(crate) struct OwnerPolicy {
-    /// Name or uid.
-    pub(crate) user: String,
-    /// Reject a file with another owner.
-    pub(crate) strict: bool,
-}
 
 /// The active rules, with the ids and names of their images.
 #[derive(Debug, Default)]
@@ -39,11 +31,14 @@ pub(crate) struct ActiveRules {
     step_limited: Vec<usize>,
     /// A rule has exceeded its step limit since the last call of `take_newly_limited`.
     limit_hit: bool,
+    /// Messages about a rule name its file.
+    show_paths: bool,
 }
 
 impl ActiveRules {
-    fn replace(&mut self, rules: Rules) {
+    fn replace(&mut self, rules: Rules, show_paths: bool) {
         self.rules = rules;
+        self.show_paths = show_paths;
         self.ids.clear();
         self.images.clear();
         self.step_limited.clear();
@@ -99,7 +94,9 @@ impl ActiveRules {
                 let image = self.rules.images().get(rule.image());
                 let image = image.map_or("", |image| image.as_str());
                 let line = rule.line().unwrap_or(0);
-                report(format!("the rule of image {image} in line {line}"));
+                let path = rule.path().filter(|_| self.show_paths);
+                let file = path.map_or(String::new(), |path| format!(" of {}", path.display()));
+                report(format!("the rule of image {image} in line {line}{file}"));
             }
         }
     }
@@ -114,45 +111,53 @@ impl ActiveRules {
     }
 }
 
-/// The maximum length of the diagnostics that are logged for one config file, in bytes. A file
-/// that is not a config file has thousands.
+/// The maximum length of the diagnostics that are logged for one config file, and for all, in
+/// bytes. A file that is not a config file has thousands.
 const MAX_DIAGNOSTICS_LEN: usize = 16 << 10;
+const MAX_TOTAL_DIAGNOSTICS_LEN: usize = 64 << 10;
 
-/// The config file: watches it, and holds the rules of its last valid version.
+/// The config files: watches them, and holds the rules of the last valid version of each.
 #[derive(Debug)]
 pub(crate) struct Conf {
     watcher: ConfigWatcherThread,
-    strict_owner: bool,
-    /// The path was given by option or variable.
+    /// The files and directories.
+    paths: Vec<PathBuf>,
+    /// The paths were given by option or variable.
     path_is_explicit: bool,
     reported: OnceLog,
-    /// The file was loaded, or found to be unusable, at least once.
+    /// The diagnostics at the last report.
+    logged_diagnostics: HashSet<String>,
+    /// The files were loaded, or found to be unusable, at least once.
     pub(crate) first_load_done: bool,
     /// The active rules.
     pub(crate) rules: ActiveRules,
-    /// Invalid lines of the file at its last read.
+    /// Invalid lines of the files at their last read.
     pub(crate) bad_lines: usize,
-    /// The active rules are those of the current file.
+    /// The active rules are those of the current files.
     pub(crate) loaded: bool,
-    /// Panics while the file was loaded, since the caller last took this number.
+    /// Panics while the files were loaded, since the caller last took this number.
     pub(crate) panics: u64,
 }
 
 impl Conf {
-    /// Starts to watch the file; [`poll_updates`](Conf::poll_updates) applies its updates.
+    /// Starts to watch the files; [`poll_updates`](Conf::poll_updates) applies their updates.
     ///
     /// # Errors
     /// No descriptor or thread is available.
     pub(crate) fn new(
-        path: PathBuf,
+        paths: &[PathBuf],
         path_is_explicit: bool,
         owner: OwnerPolicy,
     ) -> std::io::Result<Conf> {
+        // A later chdir must not lead to another file.
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let paths: Vec<PathBuf> = paths.iter().map(absolute).collect();
         Ok(Conf {
-            watcher: ConfigWatcherThread::start(path, owner.user)?,
-            strict_owner: owner.strict,
+            watcher: ConfigWatcherThread::start(&paths, owner)?,
+            paths,
             path_is_explicit,
             reported: OnceLog::default(),
+            logged_diagnostics: HashSet::new(),
             first_load_done: false,
             rules: ActiveRules::default(),
             bad_lines: 0,
@@ -166,47 +171,36 @@ impl Conf {
         self.watcher.fd()
     }
 
-    /// Whether the file is being read or parsed at present.
+    /// Whether a file is being read or parsed at present.
     pub(crate) fn is_busy(&self) -> bool {
         self.watcher.is_busy()
     }
 
-    /// Requests that the file is read again, even if it has not changed.
+    /// Requests that the files are read again, even if they have not changed.
     pub(crate) fn reload(&mut self) {
         self.watcher.reload();
     }
 
     /// Logs and applies the updates since the last call. Returns whether the active rules have
-    /// changed. Never waits for the file.
+    /// changed. Never waits for a file.
     pub(crate) fn poll_updates(&mut self) -> bool {
         let mut changed = false;
         for update in self.watcher.updates() {
-            if !matches!(update, ConfigUpdate::Shortage(_)) {
-                self.first_load_done = true;
-                // `apply_update` sets it.
-                self.loaded = false;
-            }
             match update {
-                ConfigUpdate::Conf(Event::Loaded(loaded), issues) => {
-                    changed |= self.apply_update(*loaded, &issues);
+                ConfigUpdate::Conf { sources, is_loaded } => {
+                    self.first_load_done = true;
+                    self.apply_update(*sources, is_loaded);
+                    changed |= is_loaded;
                 }
-                ConfigUpdate::Conf(Event::Unusable(error), _) => self.on_load_error(&error),
-                ConfigUpdate::Conf(..) => {}
-                ConfigUpdate::Panicked => self.panics += 1,
-                ConfigUpdate::Stuck => {
-                    let rules = self.describe_active_rules();
-                    log::line(&format!(
-                        "{}: file system not responding; {rules}; will retry",
-                        self.watcher.path().display()
-                    ));
+                ConfigUpdate::Panicked => {
+                    self.first_load_done = true;
+                    self.loaded = false;
+                    self.panics += 1;
                 }
                 ConfigUpdate::Shortage(shortage) => {
+                    let name = self.name();
                     self.reported.log_once(&format!("{shortage:?}"), || {
-                        format!(
-                            "polling {} every {} s: {shortage}",
-                            self.watcher.path().display(),
-                            POLL_INTERVAL.as_secs()
-                        )
+                        format!("polling {name} every {} s: {shortage}", POLL_INTERVAL.as_secs())
                     });
                 }
             }
@@ -214,42 +208,77 @@ impl Conf {
         changed
     }
 
-    fn apply_update(
-        &mut self,
-        LoadedConfig { conf, .. }: LoadedConfig,
-        issues: &[OwnershipIssue],
-    ) -> bool {
-        let path = self.watcher.path().display().to_string();
-        self.report(&path, &conf.diagnostics);
-        if !issues.is_empty() {
-            let consequence = if self.strict_owner {
-                "; not loaded (--strict-owner), keeping the current rules"
-            } else {
-                ""
-            };
-            let issues: Vec<String> = issues.iter().map(OwnershipIssue::to_string).collect();
-            log::line(&format!("{path}: {}{consequence}", issues.join("; ")));
-            if self.strict_owner {
-                return false;
-            }
+    /// The path, or a name for several.
+    fn name(&self) -> String {
+        match self.paths.as_slice() {
+            [path] => path.display().to_string(),
+            _ => "config files".to_owned(),
         }
-        let (rules, images) = (conf.rules.rules().len(), conf.rules.images().len());
-        log::line(&format!("{path}: loaded {rules} rules for {images} images"));
-        self.rules.replace(conf.rules);
-        self.loaded = true;
-        true
     }
 
-    fn on_load_error(&mut self, error: &LoadError) {
-        let path = self.watcher.path().display().to_string();
-        let diagnostics: &[Diagnostic] = match error {
-            LoadError::NoRule(diagnostics) => diagnostics,
-            _ => &[],
+    fn apply_update(&mut self, sources: LoadedSources, is_loaded: bool) {
+        let is_single = self.paths.len() == 1 && !sources.files.iter().any(|f| f.is_directory);
+        let diagnostics = &sources.conf.diagnostics;
+        self.bad_lines = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        self.loaded = sources.is_current();
+        self.report(&sources);
+        for file in sources.files.iter().filter(|file| file.has_changed || file.is_removed) {
+            self.report_state(file, &sources, is_single);
+        }
+        if !is_loaded {
+            return;
+        }
+        let (rules, images) = (sources.conf.rules.rules().len(), sources.conf.rules.images().len());
+        let from = if is_single {
+            String::new()
+        } else {
+            let count = sources.files.iter().filter(|f| f.rules > 0 && !f.is_removed).count();
+            format!(" from {count} files")
         };
-        self.report(&path, diagnostics);
-        let rules = self.describe_active_rules();
-        let help = path_help(error, self.path_is_explicit);
-        log::line(&format!("{path}: {error}; {rules}{help}"));
+        log::line(&format!("{}: loaded {rules} rules for {images} images{from}", self.name()));
+        self.rules.replace(sources.conf.rules, !is_single);
+    }
+
+    /// Logs what is wrong with a file.
+    fn report_state(&self, file: &SourceFile, sources: &LoadedSources, is_single: bool) {
+        let path = file.path.display();
+        if file.is_removed {
+            log::line(&format!("{path}: removed; its {} rules are no longer used", file.rules));
+            return;
+        }
+        let kept = || {
+            if is_single {
+                return self.describe_active_rules();
+            }
+            let of_entries = || {
+                let entries = sources.files.iter().filter(|one| one.is_entry && !one.is_removed);
+                let entries = entries.filter(|one| one.path.parent() == Some(&*file.path));
+                entries.map(|entry| entry.rules).sum::<usize>()
+            };
+            match if file.is_directory { of_entries() } else { 0 } + file.rules {
+                0 => "it has no rules in use".to_owned(),
+                count => format!("keeping its previous {count} rules"),
+            }
+        };
+        match file.error.as_deref() {
+            None if file.ownership.is_empty() => {}
+            None => {
+                let issues: Vec<String> =
+                    file.ownership.iter().map(OwnershipIssue::to_string).collect();
+                log::line(&format!("{path}: {}", issues.join("; ")));
+            }
+            Some(error @ LoadError::Ownership(_)) => {
+                let kept = if is_single { "keeping the current rules".into() } else { kept() };
+                log::line(&format!("{path}: {error}; not loaded (--strict-owner), {kept}"));
+            }
+            Some(error @ LoadError::NotResponding) => {
+                log::line(&format!("{path}: {error}; {}; will retry", kept()));
+            }
+            Some(error) => {
+                let help = if file.is_entry { "" } else { path_help(error, self.path_is_explicit) };
+                log::line(&format!("{path}: {error}; {}{help}", kept()));
+            }
+        }
     }
 
     fn describe_active_rules(&self) -> String {
@@ -259,21 +288,42 @@ impl Conf {
         }
     }
 
-    fn report(&mut self, path: &str, diagnostics: &[Diagnostic]) {
-        self.bad_lines = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        let mut budget = MAX_DIAGNOSTICS_LEN;
-        for (index, diagnostic) in diagnostics.iter().enumerate() {
-            let line = format_line(path, diagnostic);
-            let Some(rest) = budget.checked_sub(line.len()) else {
-                let more = diagnostics.len() - index;
+    /// Logs the diagnostics of the files that have changed, and new ones of the others: a warning
+    /// can be caused by a rule of another file.
+    fn report(&mut self, sources: &LoadedSources) {
+        let changed: HashSet<&Path> =
+            sources.files.iter().filter(|f| f.has_changed).map(|f| &*f.path).collect();
+        let mut total = MAX_TOTAL_DIAGNOSTICS_LEN;
+        let mut logged = HashSet::new();
+        for diagnostics in sources.conf.diagnostics.chunk_by(|one, next| one.path == next.path) {
+            let path = diagnostics.first().and_then(|one| one.path.as_deref());
+            let Some(path) = path else { continue };
+            let is_changed = changed.contains(path);
+            // Notes are for checks: the lines can be meant as they are.
+            let lines =
+                diagnostics.iter().filter(|d| d.severity != Severity::Note).map(format_line);
+            let (mut budget, mut hidden) = (MAX_DIAGNOSTICS_LEN, 0);
+            for line in lines {
+                let is_new = is_changed || !self.logged_diagnostics.contains(&line);
+                if is_new && (hidden > 0 || line.len() > budget.min(total)) {
+                    hidden += 1;
+                    continue;
+                }
+                if is_new {
+                    budget -= line.len();
+                    total -= line.len();
+                    log::line(&line);
+                }
+                logged.insert(line);
+            }
+            if hidden > 0 {
                 log::line(&format!(
-                    "{path}: {more} more diagnostics; run with --check to see them"
+                    "{}: {hidden} more diagnostics; run with --check to see them",
+                    path.display()
                 ));
-                return;
-            };
-            budget = rest;
-            log::line(&line);
+            }
         }
+        self.logged_diagnostics = logged;
     }
 }
 
@@ -290,9 +340,10 @@ pub(crate) fn path_help(error: &LoadError, path_is_explicit: bool) -> &'static s
 }
 
 /// A diagnostic in one line: `file:line:column: severity: message; help`.
-fn format_line(path: &str, diagnostic: &Diagnostic) -> String {
-    let Diagnostic { severity, line, column, message, help, .. } = diagnostic;
-    let location = if *line == 0 { path.to_owned() } else { format!("{path}:{line}:{column}") };
+fn format_line(diagnostic: &Diagnostic) -> String {
+    let Diagnostic { severity, path, line, column, message, help, .. } = diagnostic;
+    let path = path.as_ref().map_or(String::new(), |path| path.display().to_string());
+    let location = if *line == 0 { path } else { format!("{path}:{line}:{column}") };
     let help = if help.is_empty() { String::new() } else { format!("; {help}") };
     format!("{location}: {severity}: {message}{help}")
 }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use psstat_emit::{Encoder, Format, Tag};
 use psstat_matcher::host_config::HostClass;
+use psstat_support::conf_paths;
 
 /// Prints the resource usage of each image of the config file: I/O, open file descriptors, threads,
 /// established connections, CPU and memory, as proc.stat.ps.* points for tcollector.
@@ -23,9 +25,11 @@ after --once and --cycles; 1 if --check found a bad line or no config file, --on
 config file with a rule, or --listen cannot use its address; 2 for invalid options. SIGHUP reloads the config file."
 )]
 pub struct Options {
-    /// Config file: lines of `imagename regex` [default: /CLASS/shared/conf/psstat.conf]
+    /// Config file: lines of `imagename regex`, or a directory with files `*.conf` of such lines
+    /// (repeatable; separated by `:` in the environment variable) [default:
+    /// /CLASS/shared/conf/psstat.conf]
     #[arg(long, value_name = "PATH", env = "PSSTAT_CONF")]
-    pub conf: Option<PathBuf>,
+    pub conf: Vec<PathBuf>,
 
     /// Class in the default path of the config file [default: the host name up to its first dot,
     /// without trailing digits]
@@ -127,9 +131,9 @@ pub enum MemUnit {
 /// The resolved options.
 #[derive(Debug)]
 pub struct Settings {
-    /// The path of the config file.
-    pub conf: PathBuf,
-    /// The config file was given by option or variable.
+    /// The config files, and directories of such.
+    pub conf: Vec<PathBuf>,
+    /// They were given by option or variable.
     pub conf_is_explicit: bool,
     /// Its expected owner, by name or uid.
     pub conf_owner: String,
@@ -165,8 +169,13 @@ impl Options {
     /// The options in this process's arguments and environment. Exits if they are invalid.
     pub fn read() -> Options {
         let mut command = Options::command().mut_args(ignore_empty_env);
-        let read = Options::from_arg_matches(&command.get_matches_mut());
-        read.unwrap_or_else(|error| error.format(&mut command).exit())
+        let matches = command.get_matches_mut();
+        let mut options = Options::from_arg_matches(&matches)
+            .unwrap_or_else(|error| error.format(&mut command).exit());
+        if matches.value_source("conf") == Some(ValueSource::EnvVariable) {
+            options.conf = options.conf.iter().flat_map(|list| conf_paths::split(list)).collect();
+        }
+        options
     }
 
     /// Resolves defaults and rejects conflicting options.
@@ -181,7 +190,7 @@ impl Options {
             let message = "--once cannot be used with --cycles";
             return Err(usage(ErrorKind::ArgumentConflict, message.into()));
         }
-        let conf_is_explicit = self.conf.is_some();
+        let conf_is_explicit = !self.conf.is_empty();
         if self.listen.is_some() && (self.output.is_some() || self.once || self.cycles.is_some()) {
             let message = "--listen cannot be used with --output, --once and --cycles";
             return Err(usage(ErrorKind::ArgumentConflict, message.into()));
@@ -190,10 +199,10 @@ impl Options {
             let message = "--listen cannot be used with --format: each request names its format";
             return Err(usage(ErrorKind::ArgumentConflict, message.into()));
         }
-        let conf = match (self.conf, self.class) {
-            (Some(conf), _) => conf,
-            (None, Some(class)) => class.config_path(),
-            (None, None) => HostClass::from_hostname(&host).config_path(),
+        let conf = match self.class {
+            _ if conf_is_explicit => self.conf,
+            Some(class) => vec![class.config_path()],
+            None => vec![HostClass::from_hostname(&host).config_path()],
         };
         let format = match self.format {
             FormatName::Tcollector if self.listen.is_some() => Format::OpenMetrics,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use psstat_emit::{ImageName, Timestamp};
+use psstat_matcher::ownership::OwnerPolicy;
 use psstat_sampler::{FastPaths, ImageId, IoStart, Options, Sampler};
 use psstat_support::{failpoint, procfs};
 use rustix::io::Errno;
 
 use crate::check::check;
-use crate::conf::{Conf, OwnerPolicy};
+use crate::conf::Conf;
 use crate::cycle::{SampleLoop, Schedule, log_fast_paths, log_missing_files};
 use crate::health::{SelfMeter, SelfMetrics};
 use crate::http_server::HttpServer;
@@ -32,7 +33,7 @@ pub fn run(settings: Settings) -> u8 {
     // Before anything else: --check then has the collector's permissions, and so has the process
     // that looks up a user's uid.
     privileges::drop_privileges();
-    let owner = OwnerPolicy { user: settings.conf_owner.clone(), strict: settings.strict_owner };
+    let owner = OwnerPolicy::new(settings.conf_owner.clone(), settings.strict_owner);
     if settings.check {
         return privileges::with_user_privileges(|| check(&settings, &owner));
     }
@@ -83,10 +84,10 @@ pub fn run(settings: Settings) -> u8 {
     if settings.debug {
         log_fast_paths(&mut sampler);
     }
-    let conf = match Conf::new(settings.conf.clone(), settings.conf_is_explicit, owner) {
+    let conf = match Conf::new(&settings.conf, settings.conf_is_explicit, owner) {
         Ok(conf) => conf,
         Err(error) => {
-            log::line(&format!("cannot watch the config file: {error}"));
+            log::line(&format!("cannot watch the config files: {error}"));
             return EXIT_OK;
         }
     };

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod cmdline;
+pub mod conf_paths;
 pub mod escape;
 pub mod failpoint;
 pub mod procfs;

@@ -53,7 +53,7 @@ fn update(
     rules: &mut Rules,
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    let path = watcher.path().display().to_string();
+    let path = watcher.paths().first().map_or(String::new(), |path| path.display().to_string());
     match watcher.poll(Instant::now()) {
         Some(Event::Loaded(loaded)) => {
             for diagnostic in &loaded.conf.diagnostics {
@@ -64,7 +64,12 @@ fn update(
             Ok(true)
         }
         // The current rules stay.
-        Some(Event::Unusable(error)) => writeln!(out, "{path} {error}").map(|()| true),
+        Some(Event::Unusable(sources)) => {
+            for error in sources.files.iter().filter_map(|file| file.error.as_ref()) {
+                writeln!(out, "{path} {error}")?;
+            }
+            Ok(true)
+        }
         _ => Ok(false),
     }
 }

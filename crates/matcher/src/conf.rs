@@ -1,5 +1,9 @@
 //! The config file: `imagename<white space>regex`, one rule per line.
 
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::image::{ImageName, ImageNameError};
 use crate::lint;
@@ -12,16 +16,17 @@ pub(crate) const MAX_FILE_LEN: usize = 4 << 20;
 /// Maximum line length in bytes. A longer line is invalid.
 const MAX_LINE_LEN: usize = 64 << 10;
 /// Maximum number of rules. Further rules are invalid lines.
-const MAX_RULES: usize = 10_000;
-/// Maximum number of diagnostics; one more gives the number of the others.
+pub(crate) const MAX_RULES: usize = 10_000;
+/// Maximum number of diagnostics of a file; one more gives the number of the
+/// others.
 const MAX_DIAGNOSTICS: usize = 1_000;
 
-/// The rules of a config file and its diagnostics.
+/// The rules of a config file, or of several, and their diagnostics.
 #[derive(Debug, Default)]
 pub struct Conf {
     /// The rules of all valid lines, in their order.
     pub rules: Rules,
-    /// The diagnostics in the order of the lines. A line with an
+    /// The diagnostics in the order of the files and lines. A line with an
     /// [error](Severity::Error) is ignored, a line with a
     /// [warning](Severity::Warning) is used.
     pub diagnostics: Vec<Diagnostic>,
@@ -36,14 +41,8 @@ impl Conf {
     /// comment line, blank lines are skipped.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut parser = Parser::default();
-        if bytes.len() > MAX_FILE_LEN {
-            parser.report(too_large(bytes.len() as u64));
-        } else {
-            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-            for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
-                parser.line(index + 1, line.strip_suffix(b"\r").unwrap_or(line));
-            }
-        }
+        parser.begin_file(None, MAX_RULES, true);
+        parser.parse(bytes);
         parser.finish()
     }
 
@@ -55,27 +54,83 @@ impl Conf {
 
 /// The diagnostic for a file of `len` bytes.
 fn too_large(len: u64) -> Diagnostic {
+    let message = format!("the file has {len} bytes; the maximum is {MAX_FILE_LEN}");
+    let help = "make it smaller: join rules of one image with `|`, remove comments";
+    of_file(Severity::Error, message, help)
+}
+
+/// A diagnostic about a whole file.
+pub(crate) fn of_file(
+    severity: Severity,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Diagnostic {
     Diagnostic {
-        severity: Severity::Error,
+        severity,
+        path: None,
         line: 0,
         column: 1,
         span: 1,
         text: Vec::new(),
-        message: format!("the file has {len} bytes; the maximum is {MAX_FILE_LEN}"),
-        help: "make it smaller: join rules of one image with `|`, remove comments".into(),
+        message: message.into(),
+        help: help.into(),
     }
 }
 
+/// Parses files one after the other, as if they were one.
 #[derive(Default)]
-struct Parser {
+pub(crate) struct Parser {
     conf: Conf,
-    /// Diagnostics beyond the limit.
-    suppressed: usize,
-    /// Whether the limit on rules has been reported.
+    files: Vec<ParsedFile>,
+    /// Number of rules that the current file can add up to.
+    max_rules: usize,
+    /// Whether the limit on rules has been reported for the current file.
     rule_limit_reached: bool,
 }
 
+/// A file and its diagnostics.
+struct ParsedFile {
+    path: Option<Arc<Path>>,
+    /// Number of diagnostics.
+    reported: usize,
+    /// Diagnostics beyond the limit.
+    suppressed: usize,
+    /// Its rules are those of an earlier version, whose lines are not reported.
+    is_earlier: bool,
+}
+
 impl Parser {
+    /// Starts with the next file, which can add this number of rules.
+    pub(crate) fn begin_file(&mut self, path: Option<Arc<Path>>, max_rules: usize, is_only: bool) {
+        self.conf.rules.begin_file(path.clone(), is_only);
+        self.max_rules = self.conf.rules.rules().len().saturating_add(max_rules).min(MAX_RULES);
+        self.rule_limit_reached = false;
+        self.files.push(ParsedFile { path, reported: 0, suppressed: 0, is_earlier: false });
+    }
+
+    /// Adds the rules of the current file; returns their number.
+    pub(crate) fn parse(&mut self, bytes: &[u8]) -> usize {
+        let before = self.conf.rules.rules().len();
+        if bytes.len() > MAX_FILE_LEN {
+            self.report(too_large(bytes.len() as u64));
+        } else {
+            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+            for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
+                self.line(index + 1, line.strip_suffix(b"\r").unwrap_or(line));
+            }
+        }
+        self.conf.rules.rules().len() - before
+    }
+
+    /// Adds the rules of an earlier version of the current file, without its
+    /// diagnostics; returns their number.
+    pub(crate) fn parse_earlier(&mut self, bytes: &[u8]) -> usize {
+        if let Some(file) = self.files.last_mut() {
+            file.is_earlier = true;
+        }
+        self.parse(bytes)
+    }
+
     fn line(&mut self, number: usize, line: &[u8]) {
         let start = line.iter().position(|b| !is_space(*b));
         let Some(start) = start else { return };
@@ -116,14 +171,20 @@ impl Parser {
         // `trim_ascii_end` does not remove a vertical tab.
         let end = pattern.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1);
         let pattern = pattern.get(..end).unwrap_or_default();
-        if self.conf.rules.rules().len() >= MAX_RULES {
+        if self.conf.rules.rules().len() >= self.max_rules {
             if self.rule_limit_reached {
                 // Reported once, not for every further line.
                 return Ok(());
             }
             self.rule_limit_reached = true;
-            let message =
-                format!("more than {MAX_RULES} rules; this and all later rules are ignored");
+            let message = if self.files.len() == 1 {
+                format!("more than {MAX_RULES} rules; this and all later rules are ignored")
+            } else {
+                format!(
+                    "more than {MAX_RULES} rules in all files; this and all later rules of this \
+                     file are ignored"
+                )
+            };
             let help = "join rules of one image with `|`";
             return Err(error(number, line, start, name.len(), message, help));
         }
@@ -131,6 +192,7 @@ impl Parser {
             let before = characters(line.get(..at).unwrap_or_default()).count();
             Diagnostic {
                 severity: Severity::Error,
+                path: None,
                 line: number,
                 column: before + e.column(),
                 span: e.span(),
@@ -141,29 +203,48 @@ impl Parser {
         })
     }
 
-    fn report(&mut self, diagnostic: Diagnostic) {
-        if self.conf.diagnostics.len() < MAX_DIAGNOSTICS {
+    /// Adds a diagnostic of the current file.
+    pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
+        let current = self.files.len().saturating_sub(1);
+        self.report_for(current, diagnostic);
+    }
+
+    fn report_for(&mut self, index: usize, mut diagnostic: Diagnostic) {
+        let Some(file) = self.files.get_mut(index) else { return };
+        if file.is_earlier && diagnostic.line > 0 {
+            return;
+        }
+        if file.reported < MAX_DIAGNOSTICS {
+            file.reported += 1;
+            diagnostic.path = file.path.clone();
             self.conf.diagnostics.push(diagnostic);
         } else {
-            self.suppressed += 1;
+            file.suppressed += 1;
         }
     }
 
-    fn finish(mut self) -> Conf {
+    /// The diagnostics of the current file so far.
+    pub(crate) fn reported_in_file(&self) -> Vec<Diagnostic> {
+        let reported = self.files.last().map_or(0, |file| file.reported);
+        let start = self.conf.diagnostics.len().saturating_sub(reported);
+        self.conf.diagnostics.get(start..).unwrap_or_default().to_vec()
+    }
+
+    /// The rules of all files, and the diagnostics with those that concern several
+    /// lines.
+    pub(crate) fn finish(mut self) -> Conf {
+        let positions: HashMap<Option<Arc<Path>>, usize> =
+            self.files.iter().enumerate().map(|(index, file)| (file.path.clone(), index)).collect();
+        let position = |path: &Option<Arc<Path>>| positions.get(path).copied().unwrap_or(0);
         for warning in lint::warnings(&self.conf.rules) {
-            self.report(warning);
+            self.report_for(position(&warning.path), warning);
         }
-        self.conf.diagnostics.sort_by_key(|d| d.line);
-        if self.suppressed > 0 {
-            self.conf.diagnostics.push(Diagnostic {
-                severity: Severity::Error,
-                line: 0,
-                column: 1,
-                span: 1,
-                text: Vec::new(),
-                message: format!("{} more diagnostics are not shown", self.suppressed),
-                help: "fix the lines above first".into(),
-            });
+        self.conf.diagnostics.sort_by_cached_key(|d| (position(&d.path), d.line));
+        for file in self.files.iter().filter(|file| file.suppressed > 0) {
+            let message = format!("{} more diagnostics are not shown", file.suppressed);
+            let help = "fix the lines above first";
+            let error = of_file(Severity::Error, message, help);
+            self.conf.diagnostics.push(Diagnostic { path: file.path.clone(), ..error });
         }
         self.conf
     }
@@ -185,6 +266,7 @@ fn error(
 ) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
+        path: None,
         line,
         column: characters(text.get(..at).unwrap_or_default()).count() + 1,
         span: len.max(1),

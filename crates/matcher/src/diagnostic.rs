@@ -1,6 +1,8 @@
 //! Diagnostics about lines of a config file.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +34,8 @@ impl fmt::Display for Severity {
 pub struct Diagnostic {
     /// Whether the line is used.
     pub severity: Severity,
+    /// The file, if it is known.
+    pub path: Option<Arc<Path>>,
     /// 1-based line number; 0 if the diagnostic is about the whole file.
     pub line: usize,
     /// 1-based, in characters; a byte that is not UTF-8 is one character.
@@ -48,7 +52,8 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// Formats it with the file's name: the message, `file:line:column`, the
-    /// line with carets under the span, and the help.
+    /// line with carets under the span, and the help. `file` is the name if the
+    /// [`path`](Self::path) is unknown.
     ///
     /// Control characters, characters that reorder text and bytes that are not
     /// UTF-8 are escaped (`\x1b`, `\u{202e}`), and a long line is cut around

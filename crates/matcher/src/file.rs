@@ -9,8 +9,9 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use crate::conf::{Conf, MAX_FILE_LEN};
+use crate::conf::{Conf, MAX_FILE_LEN, of_file};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::ownership::OwnershipIssue;
 
 /// The attributes that identify one version of a file: its `stat(2)`, links
 /// followed.
@@ -41,17 +42,34 @@ pub struct FileStamp {
 }
 
 impl FileStamp {
-    /// The stamp of the file at `path`. If it is not a regular file, size and
-    /// times are 0, because each use of a device changes them.
+    /// The stamp of the file at `path`. If it is neither a regular file nor a
+    /// directory, size and times are 0, because each use of a device changes them.
     pub(crate) fn of_path(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         let stamp = Self::from(&metadata);
-        if metadata.is_file() {
+        if metadata.is_file() || metadata.is_dir() {
             return Ok(stamp);
         }
         Ok(Self { size: 0, mtime: (0, 0), ctime: (0, 0), ..stamp })
     }
 }
+
+impl FileStamp {
+    /// Whether it is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.mode & S_IFMT == S_IFDIR
+    }
+
+    /// Whether it is a regular file.
+    pub(crate) fn is_regular(&self) -> bool {
+        self.mode & S_IFMT == S_IFREG
+    }
+}
+
+/// Types in `st_mode`, see inode(7).
+const S_IFMT: u32 = 0o170_000;
+const S_IFDIR: u32 = 0o040_000;
+const S_IFREG: u32 = 0o100_000;
 
 impl From<&Metadata> for FileStamp {
     fn from(m: &Metadata) -> Self {
@@ -95,6 +113,24 @@ pub enum LoadError {
     /// It changed while it was read. A later attempt can succeed.
     #[error("changed while it was read")]
     ChangedWhileReading,
+    /// It has another owner or is writable by others, and
+    /// [`OwnerPolicy`](crate::ownership::OwnerPolicy) refuses it.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Ownership(Vec<OwnershipIssue>),
+    /// The file system does not respond. The caller of
+    /// [`ConfigWatcher`](crate::watcher::ConfigWatcher) has reported this.
+    #[error("file system not responding")]
+    NotResponding,
+    /// All files together exceed [`MAX_TOTAL_LEN`](crate::sources::MAX_TOTAL_LEN),
+    /// and it is one of the largest. It has this number of bytes.
+    #[error(
+        "is not used: all config files together have more than 8 MiB, and it is one of the largest \
+         ({0} bytes)"
+    )]
+    TotalTooLarge(usize),
+    /// The directory has no file `*.conf`.
+    #[error("has no file `*.conf`")]
+    NoFile,
     /// None of its lines is a valid rule. The diagnostics are empty if the file
     /// has only comments and blank lines.
     #[error("has no rule")]
@@ -109,6 +145,10 @@ impl LoadError {
             Self::NotAFile => (1, None),
             Self::ChangedWhileReading => (2, None),
             Self::NoRule(_) => (3, None),
+            Self::Ownership(_) => (4, None),
+            Self::NotResponding => (5, None),
+            Self::TotalTooLarge(_) => (6, None),
+            Self::NoFile => (7, None),
         }
     }
 }
@@ -147,18 +187,13 @@ pub(crate) fn parse(bytes: &[u8], stamp: FileStamp) -> Result<LoadedConfig, Load
 
 /// The warning for a file without a name. A file that is mounted as such, into a
 /// container for example, stays the same when it is replaced at its source.
-fn unlinked() -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Warning,
-        line: 0,
-        column: 1,
-        span: 1,
-        text: Vec::new(),
-        message: "the file was replaced or removed where it comes from (its link count is 0); \
-                  changes there have no effect here"
-            .into(),
-        help: "mount its directory instead of the file, or mount the file again".into(),
-    }
+pub(crate) fn unlinked() -> Diagnostic {
+    of_file(
+        Severity::Warning,
+        "the file was replaced or removed where it comes from (its link count is 0); changes there \
+         have no effect here",
+        "mount its directory instead of the file, or mount the file again",
+    )
 }
 
 /// The content, up to one byte beyond the limit, and the stamp of the version

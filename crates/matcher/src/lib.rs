@@ -92,6 +92,7 @@ mod render;
 mod repeated;
 mod rule;
 mod rules;
+pub mod sources;
 mod user;
 mod watch;
 pub mod watcher;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::python::LiteralSketch;
-use crate::render::escaped;
+use crate::render::{escaped, place};
 use crate::rule::Rule;
 use crate::rules::Rules;
 
@@ -20,6 +20,7 @@ pub(crate) fn warnings(rules: &Rules) -> Vec<Diagnostic> {
     subsumed(rules, &mut warnings);
     expensive(rules, &mut warnings);
     foreign_syntax(rules, &mut warnings);
+    shared_images(rules, &mut warnings);
     warnings
 }
 
@@ -108,16 +109,46 @@ fn case_variants(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
         let key = image.as_str().to_ascii_lowercase().replace('-', "_");
         let first = *first_by_key.entry(key).or_insert(index);
         let Some(other) = rules.images().get(first).filter(|_| first != index) else { continue };
-        if let Some(rule) = rules.rules().iter().find(|r| r.image() == index) {
+        let rule_of = |image: usize| rules.rules().iter().find(|r| r.image() == image);
+        if let (Some(rule), Some(first)) = (rule_of(index), rule_of(first)) {
             let difference = if other.as_str().eq_ignore_ascii_case(image.as_str()) {
                 "case"
             } else {
                 "case, `-` or `_`"
             };
-            let message = format!("image name differs only in {difference} from `{other}`");
+            let location = match (first.path(), first.line()) {
+                (Some(path), Some(line)) if !first.is_of_same_file(rule) => {
+                    format!(" in {}", place(path, line))
+                }
+                _ => String::new(),
+            };
+            let message =
+                format!("image name differs only in {difference} from `{other}`{location}");
             let help = format!("use `{other}` if the same image is meant");
             warnings.push(rule.warn_at_name(image.as_str(), message, help));
         }
+    }
+}
+
+/// Images that several files define: their authors may not know of each other.
+fn shared_images(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
+    let mut first_rules: Vec<Option<&Rule>> = rules.images().iter().map(|_| None).collect();
+    let mut previous: Option<&Rule> = None;
+    for rule in rules.rules() {
+        let Some(first) = first_rules.get_mut(rule.image()) else { continue };
+        let first = *first.get_or_insert(rule);
+        let is_reported =
+            previous.is_some_and(|p| p.image() == rule.image() && p.is_of_same_file(rule));
+        previous = Some(rule);
+        let place = first.path().zip(first.line()).map(|(path, line)| place(path, line));
+        let Some(place) = place.filter(|_| !is_reported && !first.is_of_same_file(rule)) else {
+            continue;
+        };
+        let image = rules.images().get(rule.image()).map_or("", |image| image.as_str());
+        let message = format!("image `{image}` is also defined in {place}");
+        let help = "use another name if not all these processes belong together";
+        let note = rule.warn_at_name(image, message, help.into());
+        warnings.push(Diagnostic { severity: Severity::Note, ..note });
     }
 }
 
@@ -151,7 +182,12 @@ fn subsumed(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
             };
             let other = same.or_else(wider).and_then(|other| rules.get(other));
             if let Some(other) = other {
-                let location = other.line().map_or(String::new(), |l| format!(" in line {l}"));
+                let location = match (other.path(), other.line()) {
+                    (Some(path), Some(line)) if !other.is_of_same_file(rule) => {
+                        format!(" in {}", place(path, line))
+                    }
+                    (_, line) => line.map_or(String::new(), |line| format!(" in line {line}")),
+                };
                 let message =
                     format!("redundant: the rule{location} matches everything this one does");
                 warnings.push(rule.warning(message, "remove this line".into()));

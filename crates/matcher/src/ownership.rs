@@ -1,5 +1,8 @@
 //! Owner and permissions of the config file.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use thiserror::Error;
 
 use crate::file::FileStamp;
@@ -48,6 +51,55 @@ pub enum OwnershipIssue {
         /// The file's permissions.
         mode: u32,
     },
+}
+
+/// The time for which a result of the name service is used.
+const LOOKUP_LIFETIME: Duration = Duration::from_secs(5);
+
+/// The expected owner of config files, and whether others are used.
+#[derive(Debug)]
+pub struct OwnerPolicy {
+    user: String,
+    is_strict: bool,
+    /// The last lookup of the user. Each of many files would cause one.
+    last_lookup: Mutex<Option<(Instant, UidLookup)>>,
+}
+
+impl OwnerPolicy {
+    /// The expected owner, a name or a number. If `is_strict`, a file with an
+    /// [`OwnershipIssue`] is not used.
+    pub fn new(user: impl Into<String>, is_strict: bool) -> Self {
+        Self { user: user.into(), is_strict, last_lookup: Mutex::new(None) }
+    }
+
+    /// Whether a file with an issue is not used.
+    pub fn is_strict(&self) -> bool {
+        self.is_strict
+    }
+
+    /// Forgets the last lookup of the user.
+    pub(crate) fn forget(&self) {
+        // It is locked during a lookup, which is recent.
+        if let Ok(mut last) = self.last_lookup.try_lock() {
+            *last = None;
+        }
+    }
+
+    /// The issues of a file or directory; see [`check_ownership`]. The result of
+    /// a lookup is used for some seconds.
+    pub fn check(&self, file: &FileStamp) -> Vec<OwnershipIssue> {
+        check(file, &self.user, rustix::process::geteuid().as_raw(), |user| {
+            let mut last = self.last_lookup.lock().unwrap_or_else(PoisonError::into_inner);
+            match *last {
+                Some((at, found)) if at.elapsed() < LOOKUP_LIFETIME => found,
+                _ => {
+                    let found = lookup_uid(user);
+                    *last = Some((Instant::now(), found));
+                    found
+                }
+            }
+        })
+    }
 }
 
 /// Checks the owner and the permissions of a config file. There is no issue if

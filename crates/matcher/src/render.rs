@@ -1,6 +1,7 @@
 //! A diagnostic as text, in the format of compilers.
 
 use std::fmt::{self, Write as _};
+use std::path::Path;
 
 use unicode_width::UnicodeWidthStr as _;
 
@@ -21,7 +22,10 @@ impl fmt::Display for DisplayDiagnostic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let d = self.diagnostic;
         let mut file = String::new();
-        self.file.chars().for_each(|c| push_escaped(&mut file, c));
+        match &d.path {
+            Some(path) => push_escaped_bytes(&mut file, path.as_os_str().as_encoded_bytes()),
+            None => self.file.chars().for_each(|c| push_escaped(&mut file, c)),
+        }
         writeln!(f, "{}: {}", d.severity, d.message)?;
         if d.line == 0 {
             writeln!(f, " --> {file}")?;
@@ -72,6 +76,26 @@ fn excerpt(text: &[u8], column: usize, span: usize) -> (String, String) {
         carets.push('^');
     }
     (line, carets.trim_end().to_owned())
+}
+
+/// Appends bytes that need not be UTF-8.
+fn push_escaped_bytes(out: &mut String, bytes: &[u8]) {
+    for character in characters(bytes) {
+        match character {
+            Ok(c) => push_escaped(out, c),
+            Err(byte) => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+    }
+}
+
+/// The place of a line in another file, for a message.
+pub(crate) fn place(path: &Path, line: usize) -> String {
+    let mut place = String::new();
+    push_escaped_bytes(&mut place, path.as_os_str().as_encoded_bytes());
+    let _ = write!(place, ":{line}");
+    place
 }
 
 /// Part of a pattern in a message, escaped, and cut if it is long.

@@ -1,6 +1,8 @@
 //! One rule: an image and the pattern of its command lines.
 
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -30,6 +32,7 @@ pub struct Rule {
     /// The pattern's bytes in `text`.
     pattern_range: Range<usize>,
     line: Option<usize>,
+    path: Option<Arc<Path>>,
     pattern: Pattern,
     step_limit_hits: AtomicU64,
 }
@@ -44,7 +47,13 @@ impl Rule {
         pattern: Pattern,
     ) -> Self {
         let step_limit_hits = AtomicU64::new(0);
-        Self { image, text: text.to_vec(), pattern_range, line, pattern, step_limit_hits }
+        let (text, path) = (text.to_vec(), None);
+        Self { image, text, pattern_range, line, path, pattern, step_limit_hits }
+    }
+
+    /// The same rule, of this file.
+    pub(crate) fn of_file(self, path: Option<Arc<Path>>) -> Self {
+        Self { path, ..self }
     }
 
     /// Index of its image in [`Rules::images`](crate::Rules::images).
@@ -73,6 +82,7 @@ impl Rule {
         let before = self.text.get(..self.pattern_range.start).unwrap_or_default();
         Diagnostic {
             severity: Severity::Warning,
+            path: self.path.clone(),
             line: self.line.unwrap_or(0),
             column: characters(before).count() + 1,
             span: characters(self.pattern()).count().max(1),
@@ -86,6 +96,16 @@ impl Rule {
     /// code.
     pub fn line(&self) -> Option<usize> {
         self.line
+    }
+
+    /// The config file that it comes from, if that is known.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether it comes from the same file as another rule.
+    pub(crate) fn is_of_same_file(&self, other: &Self) -> bool {
+        self.path == other.path
     }
 
     /// Number of texts on which it exceeded its step limit.

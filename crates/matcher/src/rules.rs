@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::image::ImageName;
 use crate::match_run::MatchRun;
@@ -69,8 +70,12 @@ pub struct Rules {
     /// The index of each image.
     image_indices: HashMap<ImageName, usize>,
     rules: Vec<Rule>,
+    /// The file whose rules are added.
+    path: Option<Arc<Path>>,
     /// Sum of the sizes of all patterns.
     size: u64,
+    /// Size that is not available to the file.
+    reserved_size: u64,
     /// Memory of all patterns for text beyond ASCII, in bytes.
     unicode_automaton_size: u64,
     /// Built at the first text after the last change.
@@ -116,7 +121,7 @@ impl Rules {
     ) -> Result<(), PatternError> {
         let mut pattern = Pattern::new(text.get(pattern_range.clone()).unwrap_or_default())?;
         let size = self.size.saturating_add(pattern.size());
-        if size > MAX_TOTAL_SIZE {
+        if size.saturating_add(self.reserved_size) > MAX_TOTAL_SIZE {
             let message = "the patterns of all rules together are too large";
             let help = "repeat less, or use fewer rules";
             return Err(PatternError::new(message, 0, pattern_range.len(), help));
@@ -135,10 +140,20 @@ impl Rules {
             self.images.push(image.clone());
             next
         });
-        self.rules.push(Rule::new(image, text, pattern_range, line, pattern));
+        let rule = Rule::new(image, text, pattern_range, line, pattern);
+        self.rules.push(rule.of_file(self.path.clone()));
         self.prefilter = OnceLock::new();
         self.cache.get_mut().unwrap_or_else(PoisonError::into_inner).repeated.clear();
         Ok(())
+    }
+
+    /// The rules that are added from now on come from this file. One of several
+    /// files can use half of the remaining total size, so that a small one cannot
+    /// exhaust it.
+    pub(crate) fn begin_file(&mut self, path: Option<Arc<Path>>, is_only: bool) {
+        self.path = path;
+        let rest = MAX_TOTAL_SIZE.saturating_sub(self.size);
+        self.reserved_size = if is_only { 0 } else { rest / 2 };
     }
 
     /// The distinct images in the order of their first mention.

@@ -123,7 +123,7 @@ fn last_valid_rules_are_kept() {
     std::fs::remove_file(&path).unwrap();
     stays("No such file or directory (os error 2); keeping the previous 1 rules", 0);
     std::fs::create_dir(&path).unwrap();
-    stays("is not a regular file; keeping the previous 1 rules", 0);
+    stays("has no file `*.conf`; keeping its previous 1 rules", 0);
     std::fs::remove_dir(&path).unwrap();
     write_conf(&path, "stay (\n");
     collector.wait_for_log(2, "has no rule; keeping the previous 1 rules");

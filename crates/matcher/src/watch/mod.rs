@@ -8,17 +8,15 @@ mod inotify;
 mod path_walk;
 
 #[cfg(feature = "inotify")]
-pub(crate) use inotify::Watch;
+pub(crate) use inotify::{Descriptor, Event, Notifier, PathWatch, WatchSet};
 #[cfg(not(feature = "inotify"))]
-pub(crate) use noop::Watch;
+pub(crate) use noop::{Descriptor, Event, Notifier, PathWatch, WatchSet};
 
 /// The pending events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EventSummary {
     /// There were some.
     pub(crate) any: bool,
-    /// One of them affects the path.
-    pub(crate) affected: bool,
     /// Some were lost or are left, because there were too many.
     pub(crate) overflow: bool,
 }
@@ -51,30 +49,65 @@ impl fmt::Display for InotifyLimit {
 #[cfg(not(feature = "inotify"))]
 mod noop {
     use std::os::fd::BorrowedFd;
-    use std::path::PathBuf;
+    use std::path::Path;
+    use std::sync::Arc;
 
-    #[derive(Debug)]
-    pub(crate) struct Watch;
+    /// There are none.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Descriptor {}
+    pub(crate) type Event<'a> = &'a Descriptor;
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct WatchSet;
 
-    impl Watch {
-        pub(crate) fn new(_path: PathBuf) -> Self {
-            Self
-        }
+    #[derive(Debug, Default)]
+    pub(crate) struct Notifier;
+
+    impl Notifier {
+        pub(crate) fn start(&mut self) {}
         pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
             None
         }
-        pub(crate) fn read_events(&mut self) -> super::EventSummary {
-            super::EventSummary::default()
-        }
-        pub(crate) fn update_watches(&mut self, _changed: bool) {}
-        pub(crate) fn is_active(&self, _inode: Option<(u64, u64)>) -> bool {
-            true
+        pub(crate) fn watch_set(&self) -> Option<WatchSet> {
+            None
         }
         pub(crate) fn limit_reached(&self) -> Option<super::InotifyLimit> {
             None
         }
+        pub(crate) fn remove(&self, _descriptor: Descriptor) {}
+        pub(crate) fn read_events(
+            &mut self,
+            _on_event: &mut dyn FnMut(&Event<'_>),
+        ) -> super::EventSummary {
+            super::EventSummary::default()
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct PathWatch;
+
+    impl PathWatch {
+        pub(crate) fn new(_path: Arc<Path>, _is_entry: bool) -> Self {
+            Self
+        }
         pub(crate) fn is_being_written(&self) -> bool {
             false
         }
+        pub(crate) fn limit_reached(&self) -> Option<super::InotifyLimit> {
+            None
+        }
+        pub(crate) fn is_active(&self, _inode: Option<(u64, u64)>) -> bool {
+            true
+        }
+        pub(crate) fn is_affected(&mut self, _event: &Event<'_>) -> bool {
+            false
+        }
+        pub(crate) fn uses(&self, _descriptor: &Descriptor) -> bool {
+            false
+        }
+        pub(crate) fn take_obsolete(&mut self) -> Option<Descriptor> {
+            None
+        }
+        pub(crate) fn clear(&mut self) {}
+        pub(crate) fn update(&mut self, _watch_set: Option<&WatchSet>, _changed: bool) {}
     }
 }
