@@ -393,6 +393,7 @@ fn warns_about_syntax_of_other_tools() {
         "x#y",
         "x #1",
         "[ #]x",
+        "[x # ]y",
         "(?x)a # comment",
         "a/b/",
         "[-] x",
