@@ -146,7 +146,7 @@ impl Selector {
     /// The identity of a selected process when it was last classified.
     pub fn identity(&self, pid: u32, starttime: u64) -> ProcessId {
         let (ppid, command_line, comm) = self.identities.get(&pid).cloned().unwrap_or_default();
-        ProcessId { pid, ppid, starttime, command_line, comm, state: None }
+        ProcessId { pid, ppid, starttime, command_line, comm, ..ProcessId::default() }
     }
 
     /// Removes the identities of processes that no longer exist.

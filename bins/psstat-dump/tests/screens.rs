@@ -97,8 +97,44 @@ fn eighty_by_twenty_four() {
     assert!(lines[5..23].iter().all(String::is_empty));
     assert_eq!(
         lines[23],
-        "q quit  / filter  s sort  space expand  enter open  p pause  h history  ? help"
+        "q quit  / filter  s sort  space expand  enter open  c columns  h history  ? help"
     );
+}
+
+#[test]
+fn columns_switch() {
+    let mut app = app();
+    let mut with_values = snapshot(50.0);
+    let values = |row: &mut Row| {
+        let numbers = &mut row.numbers;
+        (numbers.threads, numbers.fds, numbers.fd_percent) = (Some(12), Some(1021), Some(99.7));
+        (numbers.starts, numbers.exits) = (1234, 1230);
+        numbers.oldest = Some(Duration::from_secs(86_400 * 3 + 3600 * 4));
+    };
+    values(&mut with_values.images[1]);
+    values(&mut with_values.processes[1]);
+    app.set_snapshot(with_values, Duration::ZERO);
+    press(&mut app, &[KeyCode::Char('c'), KeyCode::Char(' ')]);
+    let lines = screen(&mut app, 80, 24);
+    let want = [
+        "IMAGE             PROCS  %CPUv  THR   FDS   FD%  STARTS  EXITS  OLDEST CPU",
+        "-nginx                2   50.0   12  1021  99.7    1234   1230    3d4h      ▃▅▅",
+        "   20                 1   50.0   12  1021  99.7                   3d4h nginx: w…",
+        "   21                 1    0.0    -     -     -                      - nginx: …",
+        "+cron                 1    0.0    -     -     -       0      0       -      ▁▁▁",
+    ];
+    assert_eq!(lines[2..7], want);
+    // Sorted by a column that processes do not have.
+    let mut sorted = String::new();
+    while !sorted.contains(" OLDESTv ") {
+        press(&mut app, &[KeyCode::Char('s')]);
+        sorted = screen(&mut app, 80, 24)[2].clone();
+    }
+    assert!(screen(&mut app, 80, 24)[4].starts_with("   20"));
+    press(&mut app, &[KeyCode::Char('r')]);
+    assert!(screen(&mut app, 80, 24)[2].contains(" OLDEST^ "));
+    press(&mut app, &[KeyCode::Char('c')]);
+    assert!(screen(&mut app, 80, 24)[2].contains(" RCHAR/S "));
 }
 
 #[test]

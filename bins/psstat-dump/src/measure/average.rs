@@ -48,8 +48,10 @@ impl Accumulator {
     fn row(&self) -> Option<Row> {
         let last = self.last.as_ref()?;
         let mut numbers = self.sum.zip(&self.counts, |sum, count| Some(sum? / count?));
-        // Counters have no average; their rate is in `io_done`.
-        numbers.io = last.numbers.io;
+        // Counters have no average; the rate of io is in `io_done`. An age grows.
+        let Usage { io, starts, exits, oldest, youngest, .. } = last.numbers;
+        (numbers.io, numbers.starts, numbers.exits) = (io, starts, exits);
+        (numbers.oldest, numbers.youngest) = (oldest, youngest);
         Some(Row { numbers, io_done: self.io_done, ..last.clone() })
     }
 }
@@ -126,6 +128,8 @@ mod tests {
             (row.numbers.cpu_percent, row.numbers.rss) = (Some(pcpu), rss);
             let io = IoCounters { wchar: written, ..IoCounters::default() };
             row.numbers.io = Some(io);
+            row.numbers.starts = procs + 10;
+            row.numbers.oldest = Some(Duration::from_secs(procs));
             row.io_done = Some((io, seconds));
             row
         };
@@ -140,6 +144,8 @@ mod tests {
         // 900 bytes in 3 s, independent of the windows.
         assert_eq!(rows[0].io_done.map(|(done, seconds)| (done.wchar, seconds)), Some((900, 3.0)));
         assert_eq!(a.io.map(|io| io.wchar), Some(600));
+        // That of the last window.
+        assert_eq!((a.starts, a.oldest), (12, Some(Duration::from_secs(2))));
         assert_eq!(rows[1].numbers.cpu_percent, Some(3.0));
         assert_eq!(average.total().map(|row| row.numbers.processes), Some(1));
     }

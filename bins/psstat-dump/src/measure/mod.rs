@@ -16,8 +16,9 @@ use std::time::{Duration, Instant, SystemTime};
 use psstat_sampler::{Error, Health, ImageId, IoCounters, IoStart, Options, Sampler, Usage};
 use psstat_support::procfs;
 
+use crate::process_report::BootInfo;
 use crate::selector::{Selector, TOTAL, self_pid};
-use crate::table::row::Row;
+use crate::table::row::{CommName, Row};
 use kernel_threads::KernelThreads;
 
 /// The result of one window.
@@ -178,6 +179,16 @@ impl Measurer {
             let threads = threads.close();
             kernel_threads::add_images(&threads, &mut images, &mut total);
             processes.extend(threads);
+        }
+        let boot = BootInfo::read(&self.proc);
+        for row in &mut processes {
+            let has_age = row.numbers.oldest.is_some();
+            let Some(id) = &mut row.id else { continue };
+            // 0: unknown, except for the first processes.
+            let is_kernel_thread = matches!(id.comm, Some(CommName::KernelThread(_)));
+            if id.starttime != 0 || has_age || is_kernel_thread {
+                id.started = boot.started(id.starttime);
+            }
         }
         processes.sort_by_key(|row| row.id.as_ref().map(|id| id.pid));
         let pid_of = |row: &Row| row.id.as_ref().map(|id| id.pid);

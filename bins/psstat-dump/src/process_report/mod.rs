@@ -146,7 +146,7 @@ pub(crate) struct Report {
 
 /// Boot time, uptime and the units of the machine.
 #[derive(Clone, Debug)]
-struct BootInfo {
+pub(crate) struct BootInfo {
     boot_time: Option<SystemTime>,
     /// In seconds.
     uptime: Option<f64>,
@@ -176,7 +176,7 @@ impl ByteOrder {
 }
 
 impl BootInfo {
-    fn read(proc: &Path) -> BootInfo {
+    pub(crate) fn read(proc: &Path) -> BootInfo {
         let machine = machine(proc);
         let boot_time = machine.boot_time_unix_nanoseconds.map(Duration::from_nanos);
         let boot_time = boot_time.or_else(|| Some(Duration::from_secs(btime(proc)?)));
@@ -200,6 +200,11 @@ impl BootInfo {
             page_size: machine.page_size.unwrap_or(rustix::param::page_size() as u64),
             byte_order,
         }
+    }
+
+    /// The time of a start time in ticks after boot.
+    pub(crate) fn started(&self, ticks: u64) -> Option<SystemTime> {
+        self.time_at(self.start_seconds(ticks))
     }
 
     fn seconds(&self, ticks: u64) -> f64 {

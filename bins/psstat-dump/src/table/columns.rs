@@ -1,8 +1,9 @@
 //! The columns of a table: names and values.
 
 use std::cmp::Ordering;
+use std::time::{Duration, SystemTime};
 
-use psstat_sampler::IoCounters;
+use psstat_sampler::{IoCounters, Usage};
 
 use crate::table::row::{CommName, ProcessId, Row};
 
@@ -29,8 +30,12 @@ pub enum Cell<'a> {
     ByteRate(f64),
     /// Calls per second.
     CallRate(f64),
-    /// Percent of one core.
+    /// Percent: of one core, of a limit.
     Percent(f64),
+    /// A duration in seconds.
+    Seconds(f64),
+    /// A point in time.
+    Time(SystemTime),
 }
 
 impl Cell<'_> {
@@ -58,7 +63,9 @@ impl Cell<'_> {
             }
             (Cell::ByteRate(one), Cell::ByteRate(other))
             | (Cell::CallRate(one), Cell::CallRate(other))
-            | (Cell::Percent(one), Cell::Percent(other)) => other.total_cmp(one),
+            | (Cell::Percent(one), Cell::Percent(other))
+            | (Cell::Seconds(one), Cell::Seconds(other)) => other.total_cmp(one),
+            (Cell::Time(one), Cell::Time(other)) => other.cmp(one),
             // All cells of a column have the same type.
             _ => Ordering::Equal,
         }
@@ -93,12 +100,32 @@ pub struct Column {
     pub get: for<'a> fn(&'a Row) -> Cell<'a>,
 }
 
+impl Column {
+    /// Whether the total has a value: not for the identity of a process or an image.
+    pub fn has_total(&self) -> bool {
+        self.level != Some(Level::Process) && self.key != "image"
+    }
+}
+
 fn count(value: Option<u64>) -> Cell<'static> {
     value.map_or(Cell::Absent, Cell::Count)
 }
 
 fn bytes(value: Option<u64>) -> Cell<'static> {
     value.map_or(Cell::Absent, |value| Cell::Bytes(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+fn seconds(value: Option<Duration>) -> Cell<'static> {
+    value.map_or(Cell::Absent, |value| Cell::Seconds(value.as_secs_f64()))
+}
+
+/// A number that is counted for processes, not for kernel threads, whose images have names in
+/// brackets.
+fn member_count(row: &Row, get: fn(&Usage) -> u64) -> Cell<'static> {
+    if row.images.iter().any(|name| name.starts_with('[')) {
+        return Cell::Absent;
+    }
+    Cell::Count(get(&row.numbers))
 }
 
 fn io(row: &Row, get: fn(IoCounters) -> i64) -> Option<i64> {
@@ -151,15 +178,23 @@ pub static COLUMNS: &[Column] = columns![
     "pid" "PID" "pid" PROCESS, true, "process id", |row| count(row.id.as_ref().map(|id| u64::from(id.pid)));
     "ppid" "PPID" "ppid" PROCESS, false, "process id of the parent", |row| count(row.id.as_ref().map(|id| u64::from(id.ppid)));
     "starttime" "STARTTIME" "starttime_ticks" PROCESS, false, "start time, in clock ticks after boot", |row| count(row.id.as_ref().map(|id| id.starttime));
+    "started" "STARTED" "started_unix_seconds" PROCESS, false, "time of its start, UTC", |row| row.id.as_ref().and_then(|id| id.started).map_or(Cell::Absent, Cell::Time);
+    "age" "AGE" "age_seconds" PROCESS, false, "time since its start", |row| seconds(row.numbers.oldest);
     "state" "S" "state" PROCESS, false, "state of a kernel thread (R, S, D, I)", |row| row.id.as_ref().and_then(|id| id.state.as_ref()).map_or(Cell::Absent, |state| Cell::Text(std::slice::from_ref(state)));
     "comm" "COMM" "comm" PROCESS, false, "name of a process or kernel thread without a command line", |row| row.id.as_ref().and_then(|id| id.comm.as_ref()).map_or(Cell::Absent, |comm| Cell::Text(comm.bytes()));
     "image" "IMAGE" "image" IMAGE, true, "image", |row| row.images.first().map_or(Cell::Absent, |name| Cell::Name(name));
     "image" "IMAGE" "images" PROCESS, true, "images of the process", |row| Cell::Names(&row.images);
     "processes" "PROCS" "processes" IMAGE, true, "running processes", |row| Cell::Count(row.numbers.processes);
+    "starts" "STARTS" "starts" IMAGE, false, "processes that joined the image since psstat-dump started", |row| member_count(row, |numbers| numbers.starts);
+    "exits" "EXITS" "exits" IMAGE, false, "processes that exited or left it since psstat-dump started", |row| member_count(row, |numbers| numbers.exits);
+    "oldest" "OLDEST" "oldest_seconds" IMAGE, false, "time since the start of its oldest process", |row| seconds(row.numbers.oldest);
+    "youngest" "YOUNGEST" "youngest_seconds" IMAGE, false, "time since the start of its youngest process", |row| seconds(row.numbers.youngest);
     "pcpu" "%CPU" "pcpu_percent" None, true, "CPU time in the window, percent of one core", |row| row.numbers.cpu_percent.map_or(Cell::Absent, Cell::Percent);
     "rss" "RSS" "rss_bytes" None, true, "resident memory", |row| bytes(row.numbers.rss);
+    "shared" "SHARED" "shared_bytes" None, false, "resident memory that is backed by files or shared memory", |row| bytes(row.numbers.shared);
     "vsize" "VSIZE" "vsize_bytes" None, false, "virtual memory", |row| bytes(row.numbers.vsize);
     "fds" "FDS" "fds" None, true, "open file descriptors", |row| count(row.numbers.fds);
+    "fd%" "FD%" "fd_limit_percent" None, false, "open descriptors, percent of the soft limit; of an image, the highest of a process", |row| row.numbers.fd_percent.map_or(Cell::Absent, Cell::Percent);
     "threads" "THR" "threads" None, true, "threads", |row| count(row.numbers.threads);
     "tcp" "TCP" "tcp_established" None, true, "ESTABLISHED sockets, tcp and tcp6", |row| count(row.numbers.tcp);
     "udp" "UDP" "udp_established" None, true, "ESTABLISHED sockets, udp and udp6", |row| count(row.numbers.udp);

@@ -2,6 +2,7 @@
 
 use crate::table::columns::{Cell, Column};
 use crate::table::row::Row;
+use crate::time::unix_seconds;
 use psstat_support::escape;
 
 /// The heading.
@@ -33,6 +34,8 @@ fn value(cell: &Cell<'_>) -> String {
         Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {
             format!("{value:.3}")
         }
+        Cell::Seconds(value) => format!("{value:.3}"),
+        Cell::Time(time) => format!("{:.3}", unix_seconds(time)),
     }
 }
 

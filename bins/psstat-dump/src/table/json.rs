@@ -30,6 +30,7 @@ use serde_json::{Map, Value, json};
 use crate::selector::Source;
 use crate::table::columns::{Cell, Column};
 use crate::table::row::Row;
+use crate::time::unix_seconds;
 use psstat_support::escape;
 
 /// The version of the format.
@@ -83,8 +84,7 @@ pub fn row(columns: &[&Column], row: &Row) -> Value {
 pub fn total(columns: &[&Column], total: &Row) -> Value {
     let mut fields = Map::new();
     fields.insert("processes".to_owned(), json!(total.numbers.processes));
-    let excluded = ["image", "pid", "ppid", "starttime", "state", "comm", "command", "processes"];
-    for column in columns.iter().filter(|column| !excluded.contains(&column.key)) {
+    for column in columns.iter().filter(|column| column.has_total()) {
         fields.insert(column.field.to_owned(), value(&(column.get)(total)));
     }
     Value::Object(fields)
@@ -100,6 +100,7 @@ pub fn unread(health: &Health) -> Value {
         "ns_net": denied.netns + failed.netns,
         "statm": denied.statm + failed.statm,
         "stat": denied.stat + failed.stat,
+        "limits": denied.limits + failed.limits,
     })
 }
 
@@ -112,10 +113,16 @@ fn value(cell: &Cell<'_>) -> Value {
         Cell::Comm(_) => json!(""),
         Cell::Count(value) => json!(value),
         Cell::Bytes(value) | Cell::Calls(value) => json!(value),
-        Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {
-            json!((value * 1000.0).round() / 1000.0)
-        }
+        Cell::ByteRate(value)
+        | Cell::CallRate(value)
+        | Cell::Percent(value)
+        | Cell::Seconds(value) => thousandths(value),
+        Cell::Time(time) => thousandths(unix_seconds(time)),
     }
+}
+
+fn thousandths(value: f64) -> Value {
+    json!((value * 1000.0).round() / 1000.0)
 }
 
 /// Inserts untrusted text: as text, and its bytes in hexadecimal if it is not

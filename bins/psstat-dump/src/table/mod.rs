@@ -10,6 +10,7 @@ use crate::table::columns::{Cell, Column};
 use crate::table::row::Row;
 use crate::table::units::Style;
 use crate::terminal::Paint;
+use crate::time::format_utc;
 use psstat_support::escape;
 
 /// Text columns are not truncated to less than this width.
@@ -44,6 +45,8 @@ pub fn cell(cell: &Cell<'_>, style: Style) -> String {
         Cell::ByteRate(value) => units::byte_rate(value, style),
         Cell::CallRate(value) => units::call_rate(value, style),
         Cell::Percent(value) => units::percent(value, style),
+        Cell::Seconds(value) => units::duration(value, style),
+        Cell::Time(time) => format_utc(time),
     }
 }
 
@@ -102,7 +105,7 @@ fn total_line(columns: &[&Column], total: &Row, label: &str, style: Style) -> Ve
             named = true;
             label.to_owned()
         }
-        "pid" | "ppid" | "starttime" | "state" | "comm" | "command" => String::new(),
+        _ if !column.has_total() => String::new(),
         _ => cell(&(column.get)(total), style),
     });
     let mut cells: Vec<String> = cells.collect();

@@ -1,5 +1,7 @@
 //! The rows of a table.
 
+use std::time::SystemTime;
+
 use psstat_sampler::{IoCounters, Usage};
 
 /// The name that the kernel has for a process without a command line.
@@ -39,6 +41,8 @@ pub struct ProcessId {
     pub ppid: u32,
     /// Start time in clock ticks after boot.
     pub starttime: u64,
+    /// The time at which it started, exact to a tick; `None` if that is unknown.
+    pub started: Option<SystemTime>,
     /// Arguments joined by one space; any bytes.
     pub command_line: Vec<u8>,
     /// The name if there is no command line.

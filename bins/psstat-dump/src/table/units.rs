@@ -67,6 +67,14 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
+/// The same without a space: `3d4h`.
+pub fn duration(seconds: f64, style: Style) -> String {
+    match style {
+        Style::Exact => format!("{seconds:.3}"),
+        Style::Human => age(seconds).replace(' ', ""),
+    }
+}
+
 /// A number with a unit: at most three digits, or two digits and one decimal:
 /// `0`, `1023B`, `1.0K`, `17.3M`, `512G`.
 fn scaled(value: f64, base: f64, units: &str) -> String {
@@ -127,6 +135,8 @@ mod tests {
             assert_eq!(age(seconds), want);
         }
         assert_eq!(age(86_400.0 * 3.5), "3d 12h");
+        assert_eq!(duration(86_400.0 * 3.5, Style::Human), "3d12h");
+        assert_eq!(duration(59.9, Style::Exact), "59.900");
     }
 
     #[test]

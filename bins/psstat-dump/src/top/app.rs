@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::column_set::{SETS, ShownColumn, of_processes};
 use super::history::{History, Metric};
 use super::wrap::rows;
 use crate::measure::Snapshot;
 use crate::process_report;
-use crate::table::columns::{self, Column, Level};
+use crate::table::columns::{self, Level};
 use crate::table::row::{CommName, Row};
 use crate::table::units::Style;
 use crate::terminal::Paint;
 
 /// The sort columns, in the order of the key `s`.
-const SORT_COLUMNS: [&str; 8] =
-    ["pcpu", "rss", "rchar/s", "wchar/s", "tcp", "fds", "threads", "image"];
+const SORT_COLUMNS: [&str; 13] = [
+    "pcpu", "rss", "rchar/s", "wchar/s", "tcp", "fds", "threads", "shared", "fd%", "starts",
+    "exits", "oldest", "image",
+];
 /// Rows per page key.
 const PAGE_ROWS: usize = 10;
 
@@ -81,6 +84,8 @@ pub struct App {
     /// The width of the screen when it was last drawn.
     pub width: usize,
     sort: usize,
+    /// The index of the set of columns.
+    columns: usize,
     expanded: BTreeSet<String>,
     selected: Option<Key>,
     proc: PathBuf,
@@ -101,6 +106,7 @@ impl App {
             reverse: false,
             width: 0,
             sort: 0,
+            columns: 0,
             expanded: BTreeSet::new(),
             selected: None,
             proc,
@@ -129,14 +135,18 @@ impl App {
         SORT_COLUMNS.get(self.sort).copied().unwrap_or("pcpu")
     }
 
+    /// The columns, and whether they are those of the first set.
+    pub(super) fn columns(&self) -> (&'static [ShownColumn], bool) {
+        (SETS.get(self.columns).copied().unwrap_or_default(), self.columns == 0)
+    }
+
     fn sort_rows(&mut self) {
         let (key, reverse) = (self.sort_key(), self.reverse);
         let Some(snapshot) = &mut self.snapshot else { return };
-        let column = |level| -> Option<&'static Column> { columns::find(key, level) };
-        if let Some(column) = column(Level::Image) {
+        if let Some(column) = columns::find(key, Level::Image) {
             columns::sort(&mut snapshot.images, column, reverse);
         }
-        if let Some(column) = column(Level::Process) {
+        if let Some(column) = columns::find(of_processes(key), Level::Process) {
             columns::sort(&mut snapshot.processes, column, reverse);
         }
     }
@@ -245,6 +255,7 @@ impl App {
             KeyCode::Char('/') => self.mode = Mode::Filter,
             KeyCode::Char('K') => self.has_kernel_threads = !self.has_kernel_threads,
             KeyCode::Char('p') => self.paused = !self.paused,
+            KeyCode::Char('c') => self.columns = (self.columns + 1) % SETS.len(),
             KeyCode::Char('h') => self.metric = self.metric.next(),
             KeyCode::Char('s') => {
                 self.sort = (self.sort + 1) % SORT_COLUMNS.len();

@@ -5,6 +5,7 @@
 //! the measuring thread.
 
 pub mod app;
+mod column_set;
 pub mod history;
 pub mod screen;
 pub mod view;

@@ -22,7 +22,8 @@ const NUMBERS_WIDTH: usize = 54;
 /// The minimum and maximum width of the name.
 const NAME_WIDTH: std::ops::RangeInclusive<usize> = 8..=28;
 
-const KEYS: &str = "q quit  / filter  s sort  space expand  enter open  p pause  h history  ? help";
+const KEYS: &str =
+    "q quit  / filter  s sort  space expand  enter open  c columns  h history  ? help";
 
 const HELP: &str = "\
 up, down, j, k       move by a line; also page up, page down, home, end
@@ -33,6 +34,7 @@ r                    reverse the sort order
 /                    filter as you type: images with this text in their name or
                      in a command line; enter keeps the filter, esc clears it;
                      ctrl-u deletes the text, ctrl-w its last word
+c                    switch the columns: descriptors, starts, exits, ages
 h                    switch the history: CPU, memory, io, connections
 K                    show or hide kernel threads
 p                    pause or continue
@@ -126,18 +128,20 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
             text.to_owned()
         }
     };
-    let title = format!(
-        "{:<name$} {:>5} {:<BAR_WIDTH$} {:>6} {:>6} {:>8} {:>8} {:>5} {}",
-        heading("image", "IMAGE"),
-        "PROCS",
-        "",
-        heading("pcpu", "%CPU"),
-        heading("rss", "RSS"),
-        heading("rchar/s", "RCHAR/S"),
-        heading("wchar/s", "WCHAR/S"),
-        "CONN",
-        app.metric.heading(),
-    );
+    let (shown, is_first) = app.columns();
+    let mut title = format!("{:<name$} {:>5} ", heading("image", "IMAGE"), "PROCS");
+    if is_first {
+        title.push_str(&" ".repeat(BAR_WIDTH + 1));
+    }
+    for shown in shown {
+        let column = columns::find(shown.key, Level::Image);
+        let text = heading(shown.key, column.map_or("", |column| column.heading));
+        title.push_str(&format!("{text:>width$} ", width = shown.width));
+    }
+    if is_first {
+        title.push_str(&format!("{:>5} ", "CONN"));
+    }
+    title.push_str(app.metric.heading());
     let bold = CellStyle::new().add_modifier(Modifier::BOLD);
     out.push(Line::styled(fit(&title, width), bold));
     let lines = app.lines();
@@ -151,7 +155,7 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
                 let mark = if app.is_expanded(image) { '-' } else { '+' };
                 let sparkline =
                     app.histories.get(image).map(|one| one.sparkline(app.metric, history));
-                numbers(row, &format!("{mark}{image}"), name) + &sparkline.unwrap_or_default()
+                numbers(app, row, &format!("{mark}{image}"), name) + &sparkline.unwrap_or_default()
             }
             Key::Process(_, pid) => {
                 let cell = |key: &str| {
@@ -162,7 +166,7 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
                 };
                 let state = row.id.as_ref().and_then(|id| id.state).map(|_| cell("state") + " ");
                 let state = state.unwrap_or_default();
-                numbers(row, &format!("   {pid}"), name) + &state + &cell("command")
+                numbers(app, row, &format!("   {pid}"), name) + &state + &cell("command")
             }
         };
         let style = if number == at {
@@ -174,22 +178,26 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
     }
 }
 
-fn numbers(row: &Row, label: &str, name: usize) -> String {
+fn numbers(app: &App, row: &Row, label: &str, name: usize) -> String {
+    let (shown, is_first) = app.columns();
+    let level = if row.id.is_some() { Level::Process } else { Level::Image };
     let label = escape::truncate(label, name);
-    let cell = |key: &str| {
-        let column = columns::find(key, Level::Image);
-        column.map_or(String::new(), |column| table::cell(&(column.get)(row), Style::Human))
-    };
-    let connections = connections(row).map_or("-".to_owned(), |count| count.to_string());
-    format!(
-        "{label:<name$} {:>5} {} {:>6} {:>6} {:>8} {:>8} {connections:>5} ",
-        row.numbers.processes,
-        bar(row.numbers.cpu_percent),
-        cell("pcpu"),
-        cell("rss"),
-        cell("rchar/s"),
-        cell("wchar/s"),
-    )
+    let mut text = format!("{label:<name$} {:>5} ", row.numbers.processes);
+    if is_first {
+        text.push_str(&bar(row.numbers.cpu_percent));
+        text.push(' ');
+    }
+    for shown in shown {
+        let column = shown.of(level).and_then(|key| columns::find(key, level));
+        let cell =
+            column.map_or(String::new(), |column| table::cell(&(column.get)(row), Style::Human));
+        text.push_str(&format!("{cell:>width$} ", width = shown.width));
+    }
+    if is_first {
+        let connections = connections(row).map_or("-".to_owned(), |count| count.to_string());
+        text.push_str(&format!("{connections:>5} "));
+    }
+    text
 }
 
 /// CPU usage as a bar that is full at one core.

@@ -35,7 +35,9 @@ fn columns(kind: &str, of: &str) -> Fields {
     let page = page("psstat-dump.md");
     let rows = page.lines().filter_map(cells).filter(|row| row.len() > 3);
     let of_rows = rows.filter(|row| ["both", kind].contains(&row[3]));
-    let is_included = |row: &Vec<&str>| of == "rows[]" || row[3] == "both" || row[1] == "processes";
+    let is_included = |row: &Vec<&str>| {
+        of == "rows[]" || row[3] == "both" || (row[3] == "images" && row[1] != "image")
+    };
     let field = |row: Vec<&str>| {
         let kind = match row[2] {
             "text" | "texts" => row[2],

@@ -10,7 +10,9 @@ use psstat_dump::table::row::Row;
 use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 
-use crate::run::{assert_resident, csv, json as json_of, run, stderr, stdout, testproc, unique};
+use crate::run::{
+    assert_resident, command, csv, json as json_of, run, stderr, stdout, testproc, unique,
+};
 
 /// A test process with resources of all kinds.
 fn busy(name: &str) -> TestProcess {
@@ -279,6 +281,121 @@ fn regex_option_with_names() {
     assert_eq!((status, &document["processes"]), (0, &json!(1)));
     let (_, document) = with(&["-p", "--proc", dir]);
     assert_eq!(document["rows"][0]["images"], json!(["x/all", "b"]), "{document}");
+}
+
+/// The soft limit of descriptors.
+fn max_fds(pid: u32) -> f64 {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    line.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+/// The age of a process in seconds, exact to a tick.
+fn age(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
+    let start = ticks.parse::<f64>().unwrap() / rustix::param::clock_ticks_per_second() as f64;
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    uptime.split(' ').next().unwrap().parse::<f64>().unwrap() - start
+}
+
+#[test]
+fn shared_memory_ages_and_descriptor_limits() {
+    let name = unique("aged");
+    let old = testproc(&name);
+    std::thread::sleep(Duration::from_millis(300));
+    let mut limited = testproc(&name);
+    limited.open_files(20).unwrap();
+    let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(4096) };
+    let pid = rustix::process::Pid::from_raw(limited.pid().cast_signed());
+    rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap();
+    let pids = [old.pid(), limited.pid()];
+    let columns = "image,pid,shared,fds,fd%,age,started,starttime";
+    let before = pids.map(age);
+    let (_, document) = json_of(&["--no-conf", "--json", "-p", "--columns", columns, &name]);
+    let after = pids.map(age);
+    let rows = document["rows"].as_array().unwrap();
+    let row = |pid: u32| rows.iter().find(|row| row["pid"] == pid).unwrap();
+    let number = |value: &Value| value.as_f64().unwrap();
+    let is_between = |value: &Value, low: f64, high: f64| {
+        let (value, tick) = (number(value), 0.02);
+        assert!((low - tick..=high + tick).contains(&value), "{value} {low} {high}");
+    };
+    for (index, pid) in pids.into_iter().enumerate() {
+        let row = row(pid);
+        is_between(&row["age_seconds"], before[index], after[index]);
+        let end = number(&document["time_unix_seconds"]);
+        let started = end - number(&row["age_seconds"]);
+        assert!((started - number(&row["started_unix_seconds"])).abs() < 0.2, "{row}");
+        let ratio = oracle::fds(pid).unwrap() as f64 / max_fds(pid) * 100.0;
+        is_between(&row["fd_limit_percent"], ratio, ratio);
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+        let shared: i64 = statm.split(' ').nth(2).unwrap().parse().unwrap();
+        let page_size = i64::try_from(rustix::param::page_size()).unwrap();
+        assert_resident(&row["shared_bytes"], shared * page_size);
+    }
+    assert!(number(&row(limited.pid())["fd_limit_percent"]) > 30.0);
+
+    // The image has the extremes, and so has the total.
+    let before = pids.map(age);
+    let columns = "image,oldest,youngest,fd%,shared,starts,exits";
+    let (_, document) = json_of(&["--no-conf", "--json", "--columns", columns, &name]);
+    let after = pids.map(age);
+    for image in [&document["rows"][0], &document["total"]] {
+        is_between(&image["oldest_seconds"], before[0], after[0]);
+        is_between(&image["youngest_seconds"], before[1], after[1]);
+        let ratio = oracle::fds(limited.pid()).unwrap() as f64 / 64.0 * 100.0;
+        is_between(&image["fd_limit_percent"], ratio, ratio);
+        assert!(number(&image["shared_bytes"]) > number(&row(old.pid())["shared_bytes"]));
+        assert_eq!((&image["starts"], &image["exits"]), (&json!(0), &json!(0)));
+    }
+    let records = csv(&stdout(&run(&["--no-conf", "--csv", "--columns", columns, &name])));
+    assert_eq!(records[0][2..4], ["oldest_seconds", "youngest_seconds"]);
+    let oldest: f64 = records[1][2].parse().unwrap();
+    assert!((after[0]..after[0] + 120.0).contains(&oldest), "{oldest}");
+    let args = ["--no-conf", "-p", "--columns", "pid,age,started,fd%", "--sort", "age", &name];
+    let text = stdout(&run(&args));
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["PID", "AGE", "STARTED", "FD%"]);
+    // The oldest is first.
+    assert_eq!(lines[1][0], old.pid().to_string());
+    assert!(lines[1][1].ends_with('s') && lines[1][2].ends_with('Z'), "{text}");
+    // No total of ages.
+    assert_eq!(lines[3].len(), 2, "{text}");
+}
+
+#[test]
+fn starts_and_exits_since_the_start() {
+    use std::io::{BufRead as _, BufReader};
+    let name = unique("joining");
+    let first = testproc(&name);
+    let args = ["--no-conf", "--json", "--interval", "0.2", "--columns", "starts,exits", &name];
+    let mut child = command(&args).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> (u64, u64, u64) {
+        let document: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let row = &document["rows"][0];
+        let of = |field: &Value| field.as_u64().unwrap();
+        (of(&row["starts"]), of(&row["exits"]), of(&document["total"]["processes"]))
+    };
+    let mut until = |want: (u64, u64, u64)| {
+        let deadline = Instant::now() + psstat_testproc::TIMEOUT;
+        let mut last = next();
+        while last != want {
+            assert!(Instant::now() < deadline, "{last:?} {want:?}");
+            last = next();
+        }
+    };
+    until((0, 0, 1));
+    let others = (testproc(&name), testproc(&name));
+    until((2, 0, 3));
+    drop(others.0);
+    until((2, 1, 2));
+    drop((first, others.1));
+    until((2, 3, 0));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// The wrappers of psstat-dump have the pattern in their command lines, so they used
