@@ -149,6 +149,7 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
         ("statm", denied.statm, failed.statm, deferred.statm, "failed statm"),
         ("stat", denied.stat, failed.stat, deferred.stat, "failed stat"),
         ("limits", denied.limits, failed.limits, deferred.limits, "failed limits"),
+        ("status", denied.status, failed.status, deferred.status, "failed status"),
         ("net/*", denied.net, failed.net, deferred.net, "failed net/*"),
     ] {
         // Deferred reads have their own message.
@@ -175,8 +176,8 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
 
 /// The sum over all files.
 fn total(files: &PerFile) -> u64 {
-    let PerFile { command_line, io, fd, netns, statm, stat, limits, net } = *files;
-    [command_line, io, fd, netns, statm, stat, limits, net].into_iter().sum()
+    let PerFile { command_line, io, fd, netns, statm, stat, limits, status, net } = *files;
+    [command_line, io, fd, netns, statm, stat, limits, status, net].into_iter().sum()
 }
 
 /// Whether a process is not in the list of reported ones; adds it.
@@ -479,6 +480,7 @@ mod tests {
             statm: count,
             stat: count,
             limits: count,
+            status: count,
             net: count,
         };
         let logged = |denied: u64, failed: u64| {
@@ -494,7 +496,9 @@ mod tests {
         for (messages, count, help) in
             [(logged(7, 0), "of 7 processes", "setcap"), (logged(0, 7), "7 reads of", "doctor")]
         {
-            for file in ["io", "fd", "ns/net", "cmdline", "statm", "stat", "limits", "net/*"] {
+            for file in
+                ["io", "fd", "ns/net", "cmdline", "statm", "stat", "limits", "status", "net/*"]
+            {
                 let one = messages.iter().filter(|(_, message)| {
                     message.contains(&format!("/proc/PID/{file} "))
                         && message.contains(count)
@@ -505,6 +509,6 @@ mod tests {
         }
         // Denied and failed reads have different keys.
         let keys: HashSet<String> = logged(1, 1).into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys.len(), 16);
+        assert_eq!(keys.len(), 18);
     }
 }

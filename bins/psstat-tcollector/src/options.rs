@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, Resettable};
+use clap::builder::{BoolishValueParser, PossibleValuesParser, Resettable, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
-use psstat_emit::{Encoder, Format, Tag};
+use psstat_emit::{Encoder, Format, Group, Tag};
 use psstat_matcher::host_config::HostClass;
 use psstat_support::conf_paths;
 
@@ -85,6 +85,11 @@ pub struct Options {
     #[arg(long, value_enum, env = "PSSTAT_MEM_UNIT", default_value_t = MemUnit::Bytes)]
     pub mem_unit: MemUnit,
 
+    /// Groups of further metrics, which cost more per process (repeatable; comma-separated)
+    #[arg(long, value_name = "GROUP", env = "PSSTAT_METRICS", value_delimiter = ',')]
+    #[arg(value_parser = metric_group())]
+    pub metrics: Vec<Group>,
+
     /// The procfs to read, or a directory with a capture of one [default: /proc]
     #[arg(long, value_name = "DIR", env = "PSSTAT_PROC")]
     pub proc: Option<PathBuf>,
@@ -153,6 +158,8 @@ pub struct Settings {
     pub output: Option<PathBuf>,
     /// The unit of memory.
     pub mem_unit: MemUnit,
+    /// The groups of further metrics.
+    pub metrics: Vec<Group>,
     /// The procfs.
     pub proc: PathBuf,
     /// The procfs was given by option or variable.
@@ -250,6 +257,7 @@ impl Options {
             listen,
             output: self.output,
             mem_unit: self.mem_unit,
+            metrics: self.metrics,
             proc_is_explicit: self.proc.is_some(),
             proc: self.proc.unwrap_or_else(|| "/proc".into()),
             descriptors: self.descriptors,
@@ -257,6 +265,13 @@ impl Options {
             debug: self.debug,
         })
     }
+}
+
+/// The name of a group.
+fn metric_group() -> impl TypedValueParser<Value = Group> {
+    let names = Group::ALL.iter().map(|group| group.as_str());
+    PossibleValuesParser::new(names)
+        .try_map(|name| Group::from_name(&name).ok_or_else(|| format!("no group {name}")))
 }
 
 /// `ADDR:PORT`, or `PORT` of the loopback interface.

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use psstat_emit::{CollectorSeries, CycleEncoder, ImageName, Series, Value};
-use psstat_sampler::{Health, ImageId, IoCounters, Sample, Usage};
+use psstat_emit::{CollectorSeries, CycleEncoder, Group, ImageName, Series, Value};
+use psstat_sampler::{Health, ImageId, IoCounters, MetricGroups, Sample, StateCounts, Usage};
 
 use crate::health::SelfMetrics;
 use crate::options::MemUnit;
@@ -15,9 +15,12 @@ pub(crate) fn write<'a>(
     sample: &Sample,
     images: &'a [(ImageName, ImageId)],
     collector: &SelfMetrics,
-    memory: Memory,
+    shown: Shown<'_>,
 ) {
-    for &series in Series::ALL {
+    let Shown { memory, groups } = shown;
+    let is_shown =
+        |series: &Series| series.metric().group.is_none_or(|group| groups.contains(&group));
+    for &series in Series::ALL.iter().filter(|series| is_shown(series)) {
         for (image, id) in images {
             if let Some(value) = image_value(series, &sample.image(*id), memory) {
                 // The order is that of the metric table and of the names, and no counter is
@@ -42,6 +45,28 @@ fn write_collector(cycle: &mut CycleEncoder<'_>, health: Option<&Health>, collec
     }
 }
 
+/// What is written of a sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) memory: Memory,
+    /// The groups of metrics that are asked for.
+    pub(crate) groups: &'a [Group],
+}
+
+/// The values that the sampler reads for these groups.
+pub(crate) fn metric_groups(groups: &[Group]) -> MetricGroups {
+    let mut metrics = MetricGroups::default();
+    for group in groups {
+        match group {
+            Group::States => metrics.states = true,
+            Group::Swap => metrics.swap = true,
+            // The enum may get further groups; a test finds those without a line here.
+            _ => {}
+        }
+    }
+    metrics
+}
+
 /// The unit of memory values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
@@ -63,6 +88,7 @@ impl Memory {
 fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
     let io = |get: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from_i64(get(io)));
     let count = |count: Option<u64>| count.map(Value::from_u64);
+    let state = |get: fn(&StateCounts) -> u64| count(image.states.as_ref().map(get));
     match series {
         Series::IoRchar => io(|io| io.rchar),
         Series::IoWchar => io(|io| io.wchar),
@@ -86,6 +112,12 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::Exits => count(Some(image.exits)),
         Series::AgeOldest => image.oldest.map(seconds),
         Series::AgeYoungest => image.youngest.map(seconds),
+        Series::StateRunning => state(|states| states.running),
+        Series::StateSleeping => state(|states| states.sleeping),
+        Series::StateDisk => state(|states| states.disk),
+        Series::StateStopped => state(|states| states.stopped),
+        Series::StateZombie => state(|states| states.zombie),
+        Series::Swap => count(image.swap),
         Series::UnreadIo => count(Some(image.unread.io)),
         Series::UnreadNet => count(Some(image.unread.net)),
         Series::UnreadFd => count(Some(image.unread.fd)),
@@ -114,6 +146,7 @@ fn collector_value(
         CollectorSeries::DeniedStatm => sampler(|health| health.denied.statm),
         CollectorSeries::DeniedStat => sampler(|health| health.denied.stat),
         CollectorSeries::DeniedLimits => sampler(|health| health.denied.limits),
+        CollectorSeries::DeniedStatus => sampler(|health| health.denied.status),
         CollectorSeries::DeniedNet => sampler(|health| health.denied.net),
         CollectorSeries::FailedIo => sampler(|health| health.failed.io),
         CollectorSeries::FailedFd => sampler(|health| health.failed.fd),
@@ -122,6 +155,7 @@ fn collector_value(
         CollectorSeries::FailedStatm => sampler(|health| health.failed.statm),
         CollectorSeries::FailedStat => sampler(|health| health.failed.stat),
         CollectorSeries::FailedLimits => sampler(|health| health.failed.limits),
+        CollectorSeries::FailedStatus => sampler(|health| health.failed.status),
         CollectorSeries::FailedNet => sampler(|health| health.failed.net),
         CollectorSeries::Blocked => sampler(|health| health.blocked),
         CollectorSeries::ConfBadLines => count(collector.bad_lines),
@@ -151,6 +185,13 @@ fn thousandths(number: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sampler_reads_every_group() {
+        let one_by_one = Group::ALL.iter().map(|group| metric_groups(&[*group]));
+        assert!(one_by_one.into_iter().all(|metrics| metrics != MetricGroups::default()));
+        assert_eq!(metric_groups(&[]), MetricGroups::default());
+    }
 
     #[test]
     fn floats_are_rounded_to_thousandths() {

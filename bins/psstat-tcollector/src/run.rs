@@ -19,7 +19,7 @@ use crate::log;
 use crate::options::Settings;
 use crate::output::{Output, OutputFile, Written};
 use crate::panic;
-use crate::points::{self, Memory};
+use crate::points::{self, Memory, Shown};
 use crate::privileges::{self, Capabilities};
 use crate::signals::Signals;
 use crate::timestamps::TimestampSource;
@@ -54,6 +54,7 @@ pub fn run(settings: Settings) -> u8 {
     let options = Options {
         proc_root: settings.proc.clone(),
         max_open_fds: settings.descriptors,
+        metrics: points::metric_groups(&settings.metrics),
         fast_paths: FastPaths::ALL,
         // One cycle has nothing to compare with.
         io_start: if settings.once || failpoint::io_starts_with_processes() {
@@ -252,7 +253,8 @@ impl Collector {
         {
             match encoder.begin(buffer, time) {
                 Ok(mut points) => {
-                    points::write(&mut points, sample, &self.images, &self.self_metrics, memory);
+                    let shown = Shown { memory, groups: &self.settings.metrics };
+                    points::write(&mut points, sample, &self.images, &self.self_metrics, shown);
                     points.finish();
                 }
                 // Timestamps always increase, except in 2106.

@@ -55,7 +55,7 @@ mod value;
 
 pub use encoder::{CycleEncoder, Encoder, EncoderError, PointError, TimeNotAdvanced};
 pub use format::{Format, FormatError};
-pub use metrics::{CollectorSeries, Series};
+pub use metrics::{CollectorSeries, Group, Series};
 pub use name::{ImageName, MAX_TAG_VALUE_LEN, NameError, Tag, TagError};
 pub use value::{Timestamp, TimestampError, Value};
 

@@ -11,6 +11,7 @@ macro_rules! metrics {
         $enum:ident (per_image: $per_image:literal) {
             $(
                 $entry:ident: $name:literal, $kind:ident, $unit:ident,
+                $(group $group:ident,)?
                 family $family:literal,
                 help $help:literal,
                 {$( $(#[$doc:meta])* $variant:ident $(= $type:literal)? ),+ $(,)?}
@@ -25,6 +26,7 @@ macro_rules! metrics {
                 name: $name,
                 family: $family,
                 type_tags: &[$($($type,)?)+],
+                group: [$(Some(Group::$group),)? None][0],
                 per_image: $per_image,
                 kind: Kind::$kind,
                 unit: Unit::$unit,
@@ -70,7 +72,7 @@ mod table;
 mod metric;
 mod unit;
 
-pub use metric::{Kind, Metric};
+pub use metric::{Group, Kind, Metric};
 pub use table::ALL;
 pub use table::{CollectorSeries, Series};
 pub use unit::Unit;

@@ -52,13 +52,15 @@ pub struct PerFile {
     pub stat: u64,
     /// `limits`
     pub limits: u64,
+    /// `status`
+    pub status: u64,
     /// `net/*`, or sock_diag (tables, not processes)
     pub net: u64,
 }
 
 impl PerFile {
     pub(crate) fn add(&mut self, other: PerFile) {
-        let PerFile { command_line, io, fd, netns, statm, stat, limits, net } = other;
+        let PerFile { command_line, io, fd, netns, statm, stat, limits, status, net } = other;
         self.command_line += command_line;
         self.io += io;
         self.fd += fd;
@@ -66,6 +68,7 @@ impl PerFile {
         self.statm += statm;
         self.stat += stat;
         self.limits += limits;
+        self.status += status;
         self.net += net;
     }
 }

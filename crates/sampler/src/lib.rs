@@ -55,16 +55,20 @@ mod shrink;
 mod sockets;
 mod source;
 mod state;
+mod state_counts;
 mod usage;
 
 pub use classifier::{Candidate, Classify};
 pub use health::{BlockedRead, Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;
-pub use options::{FDS_PER_PROCESS, FastPaths, IoStart, MAX_WINDOW, Options, RESERVED_FDS};
+pub use options::{
+    FDS_PER_PROCESS, FastPaths, IoStart, MAX_WINDOW, MetricGroups, Options, RESERVED_FDS,
+};
 pub use read::thread::{spawn_with_private_fd_table, unblock_signals};
 pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};
+pub use state_counts::StateCounts;
 pub use usage::{UnreadCounts, Usage};
 
 /// The intervals within which changes are noticed, for this crate's tests.

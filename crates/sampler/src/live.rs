@@ -24,6 +24,7 @@ use crate::read::procfs::{ProcDir, Procfs};
 use crate::read::reader::ProcessReader;
 use crate::read::reads::Reads;
 use crate::read::socket_tables::{RowCounts, Shortcuts, SocketTables};
+use crate::read::status::{StatusReader, StatusValues};
 use crate::read::stuck_readers::Limits;
 use crate::read::sys;
 use crate::source::{
@@ -48,6 +49,7 @@ pub(crate) struct LiveSource {
     /// Lost if a thread is stuck in it.
     link_scan: Option<Box<LinkScan>>,
     tables: SocketTables,
+    status_reader: StatusReader,
     /// Descriptors that may be kept open,
     budget: usize,
     /// and how they are divided.
@@ -60,6 +62,7 @@ impl LiveSource {
         LiveSource {
             process_list: ProcessList::new(&procfs),
             tables: SocketTables::new(&procfs),
+            status_reader: StatusReader::default(),
             reads: Reads::new(procfs, limits),
             dir_reader: ProcDirReader::new(),
             link_scan: None,
@@ -169,6 +172,14 @@ impl ProcessSource for LiveSource {
 
     fn fd_limit(&mut self, pid: u32) -> Outcome<u64> {
         self.reads.fd_limit(pid)
+    }
+
+    fn status(&mut self, process: ProcDir) -> Outcome<StatusValues> {
+        self.status_reader.read(&self.reads.procfs, process)
+    }
+
+    fn has_swap(&mut self) -> bool {
+        !self.reads.procfs.is_live || rustix::system::sysinfo().totalswap > 0
     }
 
     async fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {

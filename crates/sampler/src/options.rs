@@ -25,6 +25,16 @@ pub enum IoStart {
     ProcessStart,
 }
 
+/// Values that are read only if they are asked for, since each costs a further read per process.
+/// Default: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetricGroups {
+    /// [`Usage::states`](crate::Usage::states).
+    pub states: bool,
+    /// [`Usage::swap`](crate::Usage::swap).
+    pub swap: bool,
+}
+
 /// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a
 /// live machine.
 #[derive(Clone, Debug)]
@@ -44,6 +54,8 @@ pub struct Options {
     pub fast_paths: FastPaths,
     /// Where the I/O counters of images begin; default [`IoStart::FirstCycle`].
     pub io_start: IoStart,
+    /// The values to read in addition; default none.
+    pub metrics: MetricGroups,
     /// Maximum time of one read of a process before it counts as blocked; default
     /// 100 ms. While the reader does not block but waits for a CPU, up to ten times
     /// that is added. After some reads of a step that block, the time is shorter for
@@ -60,6 +72,7 @@ impl Default for Options {
             max_open_fds: None,
             fast_paths: FastPaths::ALL,
             io_start: IoStart::default(),
+            metrics: MetricGroups::default(),
             read_timeout: Duration::from_millis(100),
         }
     }

@@ -87,12 +87,14 @@ impl Sampler {
     /// When the procfs cannot be opened, or a thread not started.
     pub fn new(options: Options) -> Result<Sampler, Error> {
         let budget = options.max_open_fds.unwrap_or(usize::MAX).min(fd_limit());
-        let Options { proc_root, window, fast_paths, read_timeout, io_start, .. } = options;
+        let Options { proc_root, window, fast_paths, read_timeout, io_start, metrics, .. } =
+            options;
         let procfs = Procfs::open(&proc_root, fast_paths)
             .map_err(|errno| Error::Procfs { path: proc_root.clone(), source: errno.into() })?;
         let (procfs, limits) = (Arc::new(procfs), Limits::DEFAULT);
         let source = LiveSource::new(Arc::clone(&procfs), limits, budget);
-        let driver = Driver::new(&source, io_start);
+        let mut driver = Driver::new(&source, io_start);
+        driver.metrics = metrics;
         // An instant that far in the future can be represented.
         let window = window.min(MAX_WINDOW);
         let state = Some(Box::new(SamplerState { source, driver }));

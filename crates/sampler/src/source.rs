@@ -20,6 +20,7 @@ use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::PartialListing;
 use crate::read::procfs::ProcDir;
 use crate::read::socket_tables::{RowCounts, Shortcuts};
+use crate::read::status::StatusValues;
 use crate::usage::ProcessReadings;
 
 /// The state that a source keeps for each tracked process between two reads, such as open
@@ -112,6 +113,16 @@ pub(crate) trait ProcessSource: Sized {
     /// has this pid now; `u64::MAX` for no limit.
     fn fd_limit(&mut self, _pid: u32) -> Outcome<u64> {
         Outcome::Value(u64::MAX)
+    }
+
+    /// Reads `status` of the process or thread that has this id now.
+    fn status(&mut self, _process: ProcDir) -> Outcome<StatusValues> {
+        Outcome::Denied
+    }
+
+    /// Whether memory can be swapped out.
+    fn has_swap(&mut self) -> bool {
+        true
     }
 
     /// Reads `stat` of the process that has this pid now.

@@ -62,6 +62,12 @@ macro_rules! usage {
             /// `/proc/PID/limits`); for an image, of the process that is nearest to its limit. 0
             /// without a limit.
             pub fd_percent: Option<f64>,
+            /// By state, from `/proc/PID/status`. `None` also without
+            /// [`MetricGroups::states`](crate::MetricGroups::states).
+            pub states: Option<StateCounts>,
+            /// Swapped-out anonymous memory in bytes, `VmSwap` of `/proc/PID/status`. `None` also
+            /// without [`MetricGroups::swap`](crate::MetricGroups::swap).
+            pub swap: Option<u64>,
             /// For an image: the processes that are missing in a sum because their value could
             /// not be read. 0 for a process.
             pub unread: UnreadCounts,
@@ -83,14 +89,16 @@ macro_rules! usage {
                 oldest: Some(Duration::ZERO),
                 youngest: Some(Duration::ZERO),
                 fd_percent: Some(0.0),
+                states: Some(StateCounts::ZERO),
+                swap: Some(0),
                 unread: UnreadCounts { io: 0, net: 0, fd: 0, mem: 0, cpu: 0 },
                 $($read: Some(0),)+
                 $($statm: Some(0),)+
             };
 
             /// Combines each number with that of `other`, as an average of several samples
-            /// needs it. Whole numbers are rounded; `io`, `starts`, `exits`, `oldest`, `youngest`
-            /// and `unread` are those of `self`.
+            /// needs it. Whole numbers are rounded; `io`, `starts`, `exits`, `oldest`, `youngest`,
+            /// `states` and `unread` are those of `self`.
             #[must_use]
             pub fn zip(
                 &self,
@@ -114,6 +122,8 @@ macro_rules! usage {
                     oldest: self.oldest,
                     youngest: self.youngest,
                     fd_percent: with(self.fd_percent, other.fd_percent),
+                    states: self.states,
+                    swap: whole(self.swap, other.swap),
                     unread: self.unread,
                     $($read: whole(self.$read, other.$read),)+
                     $($statm: whole(self.$statm, other.$statm),)+
@@ -134,6 +144,8 @@ macro_rules! usage {
                 add(&mut self.oldest, process.oldest, Duration::max);
                 add(&mut self.youngest, process.youngest, Duration::min);
                 add(&mut self.fd_percent, process.fd_percent, f64::max);
+                add(&mut self.states, process.states, StateCounts::plus);
+                add(&mut self.swap, process.swap, u64::saturating_add);
                 $(add(&mut self.$read, process.$read, u64::saturating_add);)+
                 $(add(&mut self.$statm, process.$statm, u64::saturating_add);)+
             }

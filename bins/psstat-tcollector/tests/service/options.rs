@@ -100,6 +100,7 @@ fn help_lists_options_and_variables() {
         "--format",
         "--tag",
         "--mem-unit",
+        "--metrics",
         "--proc",
         "--descriptors",
         "--check",
@@ -112,6 +113,42 @@ fn help_lists_options_and_variables() {
     let (status, version, _) = outcome(Command::new(PROGRAM).env_clear().arg("--version"));
     assert_eq!(status, Some(0));
     assert_eq!(version, format!("psstat-tcollector {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// The metrics of a group are printed only if it is named; those of an empty image too.
+#[test]
+fn groups_of_metrics_are_printed_if_asked_for() {
+    let word = word("groups");
+    let testproc = testproc(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("groups {word}\nnone {word}-unused\n"));
+    let run = |groups: &str| {
+        let setup = Setup::bare().env("PSSTAT_CONF", &path).env("PSSTAT_CYCLES", "2");
+        setup.env("PSSTAT_INTERVAL", "1").env("PSSTAT_METRICS", groups).spawn().finish().remove(1)
+    };
+    let states = ["disk", "running", "sleeping", "stopped", "zombie"];
+    let series = |cycle: &super::common::Cycle, image: &str| -> Vec<String> {
+        let all = cycle.series(image).into_iter();
+        let is_in_group = |series: &&str| GROUPS.iter().any(|name| series.starts_with(name));
+        all.filter(is_in_group).map(str::to_owned).collect()
+    };
+    const GROUPS: [&str; 2] = ["state ", "swap "];
+    let with_states = |image: &str| states.map(|of| format!("state image={image} type={of}"));
+    let _running = testproc;
+    for image in ["groups", "none"] {
+        let swap = format!("swap image={image}");
+        assert_eq!(series(&run(""), image), [""; 0]);
+        assert_eq!(series(&run("states"), image), with_states(image));
+        assert_eq!(series(&run("swap"), image), std::slice::from_ref(&swap));
+        let both = run("swap,states");
+        assert_eq!(series(&both, image), [&with_states(image)[..], &[swap]].concat());
+        let sleeping = both.get(&format!("state image={image} type=sleeping"));
+        assert_eq!(sleeping, i64::from(image == "groups"));
+    }
+    let (status, _, log) =
+        outcome(Command::new(PROGRAM).env_clear().args(["--metrics", "states,cpu"]));
+    assert_eq!(status, Some(2), "{log}");
+    assert!(log.contains("'cpu'") && log.contains("states, swap"), "{log}");
 }
 
 /// tcollector passes no arguments: every option has a variable.
@@ -204,7 +241,7 @@ fn empty_variables_are_ignored() {
     let (_, help, _) = outcome(Command::new(PROGRAM).env_clear().arg("--help"));
     let variables: Vec<&str> =
         help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap()).collect();
-    assert_eq!(variables.len(), 16, "{help}");
+    assert_eq!(variables.len(), 17, "{help}");
     let mut setup = Setup::bare().args(&["--once", "--conf"]).arg(&path);
     for variable in variables {
         setup = setup.env(variable, "");

@@ -22,6 +22,36 @@ impl Kind {
     }
 }
 
+/// Metrics that a collector reads only if they are asked for, since they cost more than others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Group {
+    /// `proc.stat.ps.state`.
+    States,
+    /// `proc.stat.ps.swap`.
+    Swap,
+}
+
+impl Group {
+    /// All groups.
+    pub const ALL: &[Group] = &[Group::States, Group::Swap];
+
+    /// The name of the group: `states`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Group::States => "states",
+            Group::Swap => "swap",
+        }
+    }
+
+    /// The group with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Group> {
+        Group::ALL.iter().copied().find(|group| group.as_str() == name)
+    }
+}
+
 /// One metric: an entry of the metric table.
 ///
 /// An entry corresponds to one OpenMetrics family. A family has one kind and one unit, so two
@@ -36,6 +66,8 @@ pub struct Metric {
     pub family: &'static str,
     /// The values of its `type` tag; empty if it has no such tag.
     pub type_tags: &'static [&'static str],
+    /// The group that it belongs to; `None` for a metric that is always there.
+    pub group: Option<Group>,
     /// Whether it has one value per image, named by the `image` tag. If not, it describes the
     /// collector.
     pub per_image: bool,

@@ -1,7 +1,7 @@
 //! The table of metrics. An entry has the metric's name, kind and unit, its OpenMetrics family,
 //! its help text, and its series, each with the value of its `type` tag, if any.
 
-use super::metric::{Kind, Metric};
+use super::metric::{Group, Kind, Metric};
 use super::unit::Unit;
 
 metrics! {
@@ -111,6 +111,30 @@ metrics! {
             /// Of the process that started last.
             AgeYoungest = "youngest",
         }
+        STATE: "proc.stat.ps.state", Gauge, Processes,
+        group States,
+        family "proc_stat_ps_state",
+        help "Processes by the state of their first living thread, and zombies whose parent belongs to the image.",
+        {
+            /// State `R`.
+            StateRunning = "running",
+            /// State `S`.
+            StateSleeping = "sleeping",
+            /// State `D`.
+            StateDisk = "disk",
+            /// States `T` and `t`.
+            StateStopped = "stopped",
+            /// State `Z`.
+            StateZombie = "zombie",
+        }
+        SWAP: "proc.stat.ps.swap", Gauge, Bytes,
+        group Swap,
+        family "proc_stat_ps_swap_bytes",
+        help "Swapped-out anonymous memory.",
+        {
+            /// `VmSwap` of `/proc/PID/status`.
+            Swap,
+        }
         UNREAD: "proc.stat.ps.unread", Gauge, Processes,
         family "proc_stat_ps_unread",
         help "Processes of the image whose value (the type) could not be read, so that it is missing in the sum.",
@@ -176,6 +200,8 @@ metrics! {
             DeniedStat = "stat",
             /// `/proc/PID/limits` is denied.
             DeniedLimits = "limits",
+            /// `/proc/PID/status` is denied.
+            DeniedStatus = "status",
             /// Socket tables that are denied.
             DeniedNet = "net",
         }
@@ -197,6 +223,8 @@ metrics! {
             FailedStat = "stat",
             /// Failed reads of `/proc/PID/limits`.
             FailedLimits = "limits",
+            /// Failed reads of `/proc/PID/status`.
+            FailedStatus = "status",
             /// Failed reads of a socket table.
             FailedNet = "net",
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use psstat_emit::metrics::{ALL, Kind, Metric};
+use psstat_emit::metrics::{ALL, Group, Kind, Metric};
 use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
 
 use psstat_testproc::formats::{in_alphabet, openmetrics};
@@ -23,6 +23,8 @@ const PROMISED: &[(&str, &[&str])] = &[
     ("proc.stat.ps.exits", &[]),
     ("proc.stat.ps.age", &["oldest", "youngest"]),
     ("proc.stat.ps.fd.ratio", &[]),
+    ("proc.stat.ps.state", &["running", "sleeping", "disk", "stopped", "zombie"]),
+    ("proc.stat.ps.swap", &[]),
     ("proc.stat.ps.unread", &["io", "net", "fd", "mem", "cpu"]),
 ];
 
@@ -37,6 +39,17 @@ fn promised_series_exist() {
             assert!(has(name, Some(kind)), "{name} {kind}");
         }
     }
+}
+
+#[test]
+fn groups_have_names_and_metrics() {
+    for &group in Group::ALL {
+        assert_eq!(Group::from_name(group.as_str()), Some(group));
+        assert!(ALL.iter().any(|metric| metric.group == Some(group)), "{group:?}");
+    }
+    assert!(ALL.iter().all(|metric| metric.group.is_none_or(|group| Group::ALL.contains(&group))));
+    assert!(ALL.iter().all(|metric| metric.per_image || metric.group.is_none()));
+    assert_eq!(Group::from_name("cpu"), None);
 }
 
 #[test]

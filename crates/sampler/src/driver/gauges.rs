@@ -7,6 +7,7 @@ use psstat_proc_parse::Statm;
 use super::Driver;
 use super::pace::Pace;
 use crate::read::outcome::Outcome;
+use crate::read::procfs::ProcDir;
 use crate::source::{ProcessSource, SocketSource};
 use crate::state::tracked::{CpuWindow, Lifecycle, Tracked};
 
@@ -49,6 +50,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Reads the gauges of every member: those in the table of numbers.
     pub(super) async fn read_gauges(&mut self, source: &mut S) {
         self.processes.zombies.clear();
+        self.has_swap = self.metrics.swap && source.has_swap();
+        let reads_status = self.metrics.states || self.has_swap;
         for slot in 0..self.tracked.end() {
             let Some(process) = self.tracked.get_mut(slot) else { continue };
             if process.lifecycle == Lifecycle::Exited || !process.is_member() {
@@ -64,6 +67,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 // By path: that it belongs to this process is shown by the gauges.
                 let limit = source.fd_limit(process.key.pid);
                 process.fd_limit.update(process.key.pid, limit, self.cycle);
+            }
+            if reads_status {
+                process.status = source.status(ProcDir::Pid(process.key.pid));
             }
             let (before, threads) = (process.readings.statm, process.readings.threads);
             let mut readings = process.readings;
@@ -81,7 +87,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 process.cpu.limit(now.max(threads.value().unwrap_or(0)));
             }
             if matches!(readings.statm, Outcome::Value(Statm { size: 0, .. }) | Outcome::Denied) {
-                inspect_without_memory(source, process).await;
+                inspect_without_memory(source, process, reads_status).await;
                 if process.lifecycle == Lifecycle::Zombie {
                     self.processes.zombies.push(process.key.pid);
                     if !was_zombie {
@@ -116,6 +122,7 @@ fn text_size_changed(before: Outcome<Statm>, now: Outcome<Statm>) -> bool {
 async fn inspect_without_memory<S: ProcessSource>(
     source: &mut S,
     process: &mut Tracked<S::Handles>,
+    reads_status: bool,
 ) {
     let Outcome::Value(stat) = source.stat(process.key.pid).await else { return };
     if !stat.is_zombie {
@@ -125,6 +132,9 @@ async fn inspect_without_memory<S: ProcessSource>(
     match process.live_thread {
         Some(tid) => {
             source.read_thread_gauges(process.key.pid, tid, &mut process.readings).await;
+            if reads_status {
+                process.status = source.status(ProcDir::Thread(process.key.pid, tid));
+            }
         }
         None => process.lifecycle = Lifecycle::Zombie,
     }

@@ -9,6 +9,7 @@ mod classify;
 mod gauges;
 mod pace;
 mod refresh;
+mod states;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +22,9 @@ use crate::classifier::{Classifier, Urgency};
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::io_counters::IoCounters;
-use crate::options::IoStart;
+use crate::options::{IoStart, MetricGroups};
 use crate::read::boot_clock::BootClock;
-use crate::read::outcome::Unread;
+use crate::read::outcome::{Outcome, Unread};
 use crate::sample::{ProcessSample, Sample};
 use crate::sockets::SocketTracker;
 use crate::source::{Handles as _, ProcessSource, SocketSource};
@@ -42,6 +43,10 @@ pub(crate) struct Driver<S: ProcessSource> {
     /// The first cycle with the current rules.
     rules_cycle: u32,
     io_start: IoStart,
+    /// The values to read in addition.
+    pub(crate) metrics: MetricGroups,
+    /// They include swap, and there is some.
+    has_swap: bool,
     processes: ProcessTable,
     tracked: TrackedProcesses<S::Handles>,
     classifier: Classifier,
@@ -67,6 +72,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             first_cycle: 0,
             rules_cycle: 0,
             io_start,
+            metrics: MetricGroups::default(),
+            has_swap: false,
             processes,
             tracked: TrackedProcesses::default(),
             classifier: Classifier::default(),
@@ -253,6 +260,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         for (image, changes) in sample.images.iter_mut().zip(self.membership.changes()) {
             (image.starts, image.exits) = (changes.starts, changes.exits);
         }
+        self.count_states(source, &mut sample.images);
         self.clock = clock;
         self.sample = sample;
     }
@@ -271,6 +279,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             oldest: age,
             youngest: age,
             fd_percent: fd_percent(process),
+            states: self.state(process),
+            swap: self.swap(process),
             io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
@@ -293,6 +303,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             oldest: age,
             youngest: age,
             fd_percent: fd_percent(process),
+            states: self.state(process),
+            swap: self.swap(process),
             io: self.io.last(slot).filter(|_| self.io.file(slot) == FileState::Read),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
@@ -344,6 +356,13 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         let limits = process.fd_limit.state;
         count(limits, &mut denied.limits, &mut failed.limits, &mut deferred.limits);
+        if self.metrics.states || self.has_swap {
+            match process.status {
+                Outcome::Denied => denied.status = 1,
+                Outcome::Failed(_) => failed.status += 1,
+                _ => {}
+            }
+        }
         process.readings.count_errors(&mut denied, failed);
         health.denied.add(denied);
     }

@@ -17,6 +17,7 @@ pub(crate) mod reads;
 #[cfg(feature = "netlink")]
 pub(crate) mod sock_diag;
 pub(crate) mod socket_tables;
+pub(crate) mod status;
 pub(crate) mod stuck_readers;
 pub(crate) mod sys;
 pub(crate) mod thread;

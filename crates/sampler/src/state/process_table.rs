@@ -34,6 +34,11 @@ pub(crate) struct ProcessEntry {
     pub(crate) cpu: Option<NonZeroU64>,
     /// The last cycle in which it was classified; 0 if it never was.
     pub(crate) last_classified: u32,
+    /// Its CPU time before its state was last read, if it is a child of a member and the states are
+    /// asked for; `None` as above.
+    pub(crate) state_cpu: Option<NonZeroU64>,
+    /// It had exited then.
+    pub(crate) is_zombie: bool,
     /// Its command line was denied.
     pub(crate) denied: bool,
     /// The read of its start time blocked.
@@ -59,6 +64,8 @@ impl ProcessEntry {
             next_read: cycle,
             cpu: None,
             last_classified: 0,
+            state_cpu: None,
+            is_zombie: false,
             denied: false,
             lacks_starttime: false,
             live_thread: None,

@@ -10,6 +10,7 @@ use crate::ids::{ProcessKey, Slot};
 use crate::image::ImageId;
 use crate::read::outcome::{Outcome, Unread};
 use crate::read::procfs::ProcDir;
+use crate::read::status::StatusValues;
 use crate::shrink::shrink_vec;
 use crate::source::{Handles, Target};
 use crate::state::schedule::{self, DENIED_RETRY_INTERVAL};
@@ -32,6 +33,8 @@ pub(crate) struct Tracked<H> {
     pub(crate) cpu: CpuWindow,
     pub(crate) readings: ProcessReadings,
     pub(crate) fd_limit: FdLimit,
+    /// `status` at the end of the window, of its main thread or of a living one.
+    pub(crate) status: Outcome<StatusValues>,
     /// It counts as a process of its images: it will be one that has exited.
     pub(crate) is_counted: bool,
     /// The pass over the tree in which the number of its descriptors was read.
@@ -226,6 +229,7 @@ impl<H: Handles> Tracked<H> {
             cpu: CpuWindow::default(),
             readings: ProcessReadings::NONE,
             fd_limit: FdLimit::default(),
+            status: Outcome::Exited,
             is_counted: false,
             fds_pass: 0,
         }

@@ -10,6 +10,7 @@ use crate::health::PerFile;
 use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;
 use crate::read::reader::ProcessReader;
+use crate::state_counts::StateCounts;
 
 usage! {
     // The read of `ProcessReader`, and the file of `Health` under which an error counts.

@@ -1,0 +1,185 @@
+//! Values that are read only if they are asked for, compared with processes of known behavior.
+
+mod common;
+
+use std::process::{Child, Command, Stdio};
+
+use common::captured_proc::write_process;
+use common::{A, B, Watch, every_mode, options, quiesce, testproc, word};
+use psstat_sampler::{MetricGroups, Options, StateCounts};
+use psstat_testproc::{Config, TempDir, TestProcess, oracle, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn states() -> MetricGroups {
+    MetricGroups { states: true, ..MetricGroups::default() }
+}
+
+fn swap() -> MetricGroups {
+    MetricGroups { swap: true, ..MetricGroups::default() }
+}
+
+/// The numbers in the order running, sleeping, disk, stopped, zombie.
+fn numbers(states: Option<StateCounts>) -> [u64; 5] {
+    let states = states.unwrap();
+    [states.running, states.sleeping, states.disk, states.stopped, states.zombie]
+}
+
+/// A shell that never sleeps; killed when dropped.
+struct Spinning(Child);
+
+impl Spinning {
+    fn start(word: &str) -> Spinning {
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do :; done", word]).stdin(Stdio::null());
+        let spinning = Spinning(command.spawn().unwrap());
+        let has_word = |line: Vec<u8>| line.ends_with(format!("{word}\0").as_bytes());
+        let pid = spinning.0.id();
+        wait_until("exec", || oracle::cmdline(pid).is_ok_and(has_word));
+        // Then it has loaded its libraries.
+        let is_busy = || oracle::cpu_time(pid).unwrap() >= std::time::Duration::from_millis(30);
+        wait_until("load", is_busy);
+        spinning
+    }
+}
+
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn send(process: &TestProcess, signal: Signal) {
+    kill_process(Pid::from_raw(process.pid().cast_signed()).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn processes_are_counted_by_state() {
+    let (a, b) = (word("state-a"), word("state-b"));
+    let [sleeping, stopped, mut waiting] = [&a, &a, &a].map(|word| testproc(word));
+    let spinning = Spinning::start(&a);
+    send(&stopped, Signal::STOP);
+    waiting.vfork().unwrap();
+    let mut parent = testproc(&a);
+    // Of another image, and of none.
+    let mut children =
+        [&b, "of-no-image"].map(|word| parent.fork_child(&Config::new(word)).unwrap());
+    let mut other = testproc("parent-of-no-image");
+    let mut member = other.fork_child(&Config::new(&b)).unwrap();
+    quiesce(&[&sleeping, &parent, &other]);
+    wait_until("stop", || oracle::state(stopped.pid()).unwrap() == 'T');
+    let mut watches: Vec<Watch> = every_mode()
+        .into_iter()
+        .map(|options| Watch::with(Options { metrics: states(), ..options }, &[&a, &b]))
+        .collect();
+    let mut check = |a: [u64; 5], b: [u64; 5], what: &str| {
+        for watch in &mut watches {
+            let sample = watch.cycles(2);
+            let found = [A, B].map(|image| numbers(sample.image(image).states));
+            assert_eq!(found, [a, b], "{what}");
+            for image in [A, B].map(|image| sample.image(image)) {
+                let [running, sleeping, disk, stopped, _] = numbers(image.states);
+                assert_eq!(running + sleeping + disk + stopped, image.processes, "{what}");
+                assert_eq!((image.swap, image.unread.mem), (None, 0));
+            }
+        }
+    };
+    // The child of vfork has the command line of its parent, and has stopped.
+    check([1, 2, 1, 2, 0], [0, 2, 0, 0, 0], "all live");
+    children.each_mut().iter_mut().for_each(|child| child.exit(0).unwrap());
+    check([1, 2, 1, 2, 2], [0, 1, 0, 0, 0], "two children have exited");
+    member.exit(0).unwrap();
+    check([1, 2, 1, 2, 2], [0, 0, 0, 0, 0], "the parent of the third one is in no image");
+    let [first, second] = children;
+    parent.wait(first).unwrap();
+    check([1, 2, 1, 2, 1], [0, 0, 0, 0, 0], "one is reaped");
+    drop(second);
+    send(&stopped, Signal::CONT);
+    stopped.quiesce().unwrap();
+    check([1, 3, 1, 1, 1], [0, 0, 0, 0, 0], "continued");
+    drop((spinning, waiting, parent));
+    check([0, 2, 0, 0, 0], [0, 0, 0, 0, 0], "ended");
+}
+
+/// The main thread is `Z` then.
+#[test]
+fn state_of_a_process_without_leader_is_that_of_a_thread() {
+    let word = word("state-leader");
+    let mut one = testproc(&word);
+    one.leader_exit().unwrap();
+    one.quiesce().unwrap();
+    for options in every_mode() {
+        let mut watch = Watch::with(Options { metrics: states(), ..options }, &[&word]);
+        assert_eq!(numbers(watch.cycles(2).image(A).states), [0, 1, 0, 0, 0]);
+        send(&one, Signal::STOP);
+        wait_until("stop", || oracle::task_state(one.pid(), one.tid()).unwrap() == 'T');
+        assert_eq!(numbers(watch.cycle().image(A).states), [0, 0, 0, 1, 0]);
+        send(&one, Signal::CONT);
+        one.quiesce().unwrap();
+    }
+}
+
+/// Without swap space both are 0.
+#[test]
+fn swapped_out_memory_is_that_of_smaps() {
+    let word = word("swap");
+    let [mut one, mut two] = [&word, &word].map(|word| testproc(word));
+    one.page_out(24 << 20).unwrap();
+    two.page_out(8 << 20).unwrap();
+    two.leader_exit().unwrap();
+    quiesce(&[&one, &two]);
+    let of = |process: &TestProcess| -> u64 {
+        let path = format!("/proc/{}/task/{}/smaps", process.pid(), process.tid());
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("Swap:"));
+        let kilobytes = |line: &str| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+        lines.map(|line| kilobytes(line) << 10).sum()
+    };
+    for options in every_mode() {
+        let mut watch = Watch::with(Options { metrics: swap(), ..options }, &[&word]);
+        let before = [of(&one), of(&two)];
+        let image = watch.cycles(2).image(A);
+        let after = [of(&one), of(&two)];
+        if before == after {
+            assert_eq!((image.swap, image.states), (Some(before.iter().sum()), None));
+        }
+        println!("{:?} bytes of {before:?} are swapped out", image.swap);
+    }
+}
+
+#[test]
+fn swapped_out_memory_of_a_capture() {
+    let proc = TempDir::new().unwrap();
+    let status = |swap: &str| format!("Name:\tx\nState:\tS (sleeping)\n{swap}Threads:\t1\n");
+    for (pid, swap) in [(41, "VmSwap:\t    1240 kB\n"), (42, "VmSwap:\t       4 kB\n"), (43, "")] {
+        let dir = write_process(proc.path(), pid, 1_000, 0);
+        std::fs::write(dir.join("status"), status(swap)).unwrap();
+    }
+    let image = |metrics| {
+        let options = Options { proc_root: proc.path().to_owned(), metrics, ..options() };
+        Watch::with(options, &[&"worker".to_owned()]).cycle().image(A)
+    };
+    let found = image(swap());
+    assert_eq!((found.processes, found.swap, found.states), (3, Some(1244 << 10), None));
+    let found = image(states());
+    assert_eq!((found.swap, numbers(found.states)), (None, [0, 3, 0, 0, 0]));
+    let found = image(MetricGroups::default());
+    assert_eq!((found.swap, found.states, found.oldest), (None, None, None));
+    // The time to which the start times refer.
+    std::fs::write(proc.join("uptime"), "123.45 200.00\n").unwrap();
+    let found = image(MetricGroups::default());
+    assert_eq!(found.oldest, Some(std::time::Duration::from_millis(113_450)));
+}
+
+/// An image without processes has zeros, if they are asked for.
+#[test]
+fn empty_image_has_the_values_that_are_asked_for() {
+    for metrics in [states(), swap(), MetricGroups::default()] {
+        let unused = word("unused");
+        let mut watch = Watch::with(Options { metrics, ..options() }, &[&unused]);
+        watch.sampler.reclassify_all(1);
+        let image = watch.cycle().image(A);
+        assert_eq!(image.states, metrics.states.then(StateCounts::default));
+        assert_eq!(image.swap, metrics.swap.then_some(0));
+    }
+}
