@@ -268,6 +268,11 @@ pub struct TopArgs {
     /// Group by executable name, ignoring any config file
     #[arg(long, conflicts_with = "patterns")]
     pub no_conf: bool,
+    /// Columns that are shown first, separated by commas; see `psstat-dump --help`
+    ///
+    /// Those of images. The key c shows the others.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub columns: Vec<String>,
     /// Length of a window
     #[arg(long, value_name = "SECONDS", value_parser = interval, default_value = "1")]
     pub interval: Duration,

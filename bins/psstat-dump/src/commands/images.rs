@@ -35,13 +35,16 @@ pub(super) fn run(
     args: &TableArgs,
 ) -> Result<Outcome, Error> {
     let level = if args.processes { Level::Process } else { Level::Image };
-    let columns = selected_columns(args, level, global.format())?;
+    let selected = selected_columns(args, level, global.format())?;
     let sort = find_column(&args.sort, level)?;
     let source = source::load(conf, &args.regex, args.no_conf)?;
     let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
-    let mut measurer = Measurer::new(&global.proc, window, selector)?;
+    // The default columns of JSON and CSV read nothing in addition.
+    let requested = if args.columns.is_empty() { &[][..] } else { &selected };
+    let groups = columns::groups(requested.iter().copied().chain([sort]));
+    let mut measurer = Measurer::new(&global.proc, window, selector, groups)?;
     measurer.set_kernel_threads(args.kernel_threads);
     let tables = args.count.unwrap_or(if args.interval.is_some() { u64::MAX } else { 1 });
     let printer = Printer {
@@ -49,7 +52,7 @@ pub(super) fn run(
         paint: Paint::new(global.color),
         style: if args.exact { Style::Exact } else { Style::Human },
         level,
-        columns,
+        columns: selected,
         repeats: tables > 1,
     };
     let has_average = printer.repeats && printer.format == Format::Text;
@@ -151,7 +154,7 @@ fn wait_until_or_interrupt(due: Instant, interrupt: Option<&CtrlC>) -> io::Resul
     }
 }
 
-fn find_column(key: &str, level: Level) -> Result<&'static Column, Error> {
+pub(super) fn find_column(key: &str, level: Level) -> Result<&'static Column, Error> {
     columns::find(key, level).ok_or_else(|| {
         let available: Vec<_> = columns::columns(level).map(|column| column.key).collect();
         let key = escape::text(key);
@@ -172,7 +175,8 @@ fn selected_columns(
     Ok(columns::columns(level)
         .filter(|column| {
             let is_state = args.kernel_threads && column.key == "state";
-            column.is_default || is_state || format != Format::Text
+            let is_in_document = format != Format::Text && column.is_in_documents();
+            column.is_default || is_state || is_in_document
         })
         .collect())
 }

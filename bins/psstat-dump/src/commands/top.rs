@@ -2,12 +2,13 @@
 
 use std::io::IsTerminal as _;
 
-use super::source;
+use super::{images, source};
 use crate::args::{ConfArgs, Format, GlobalArgs, TopArgs};
 use crate::exit::{Error, Outcome};
 use crate::measure::Measurer;
 use crate::selector::Selector;
-use crate::top::screen;
+use crate::table::columns::{self, Column, Level};
+use crate::top::{App, screen};
 
 pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Result<Outcome, Error> {
     if global.format() != Format::Text {
@@ -18,9 +19,19 @@ pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &TopArgs) -> Resul
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Error::Usage("top needs a terminal; use --interval without one".to_owned()));
     }
+    let columns: Vec<&Column> = args
+        .columns
+        .iter()
+        .map(|key| images::find_column(key, Level::Image))
+        .collect::<Result<_, _>>()?;
     let source = source::load(conf, &args.patterns, args.no_conf)?;
     let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
-    let measurer = Measurer::new(&global.proc, args.interval, selector)?;
-    screen::run(measurer, global.proc.clone())?;
+    let measurer = Measurer::new(
+        &global.proc,
+        args.interval,
+        selector,
+        columns::groups(columns.iter().copied()),
+    )?;
+    screen::run(measurer, App::with_columns(global.proc.clone(), &columns))?;
     Ok(Outcome::Match)
 }

@@ -48,10 +48,11 @@ impl Accumulator {
     fn row(&self) -> Option<Row> {
         let last = self.last.as_ref()?;
         let mut numbers = self.sum.zip(&self.counts, |sum, count| Some(sum? / count?));
-        // Counters have no average; the rate of io is in `io_done`. An age grows.
-        let Usage { io, starts, exits, oldest, youngest, .. } = last.numbers;
+        // Counters have no average; the rate of io is in `io_done`. An age
+        // grows, and states add up to the last number of processes.
+        let Usage { io, starts, exits, oldest, youngest, states, .. } = last.numbers;
         (numbers.io, numbers.starts, numbers.exits) = (io, starts, exits);
-        (numbers.oldest, numbers.youngest) = (oldest, youngest);
+        (numbers.oldest, numbers.youngest, numbers.states) = (oldest, youngest, states);
         Some(Row { numbers, io_done: self.io_done, ..last.clone() })
     }
 }

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_sampler::{Error, Health, ImageId, IoCounters, IoStart, Options, Sampler, Usage};
+use psstat_sampler::{
+    Error, Health, ImageId, IoCounters, IoStart, MetricGroups, Options, Sampler, StateCounts, Usage,
+};
 use psstat_support::procfs;
 
 use crate::process_report::BootInfo;
@@ -63,15 +65,20 @@ struct PreviousIo {
 
 impl Measurer {
     /// Measures the processes that `selector` selects from the procfs `proc`, in
-    /// windows of this length.
+    /// windows of this length, with the values of these groups.
     ///
     /// # Errors
     /// When the procfs cannot be opened.
-    pub fn new(proc: &Path, window: Duration, selector: Selector) -> Result<Measurer, Error> {
+    pub fn new(
+        proc: &Path,
+        window: Duration,
+        selector: Selector,
+        metrics: MetricGroups,
+    ) -> Result<Measurer, Error> {
         // One window: counters that begin with it would show nothing.
         let io_start = IoStart::ProcessStart;
         let options =
-            Options { proc_root: proc.to_owned(), window, io_start, ..Options::default() };
+            Options { proc_root: proc.to_owned(), window, io_start, metrics, ..Options::default() };
         let mut sampler = Sampler::new(options)?;
         // Images that the sampler knows from the start begin at 0, even if
         // their first process joins by exec.
@@ -184,6 +191,7 @@ impl Measurer {
         for row in &mut processes {
             let has_age = row.numbers.oldest.is_some();
             let Some(id) = &mut row.id else { continue };
+            id.state = id.state.or(row.numbers.states.and_then(state));
             // 0: unknown, except for the first processes.
             let is_kernel_thread = matches!(id.comm, Some(CommName::KernelThread(_)));
             if id.starttime != 0 || has_age || is_kernel_thread {
@@ -198,6 +206,13 @@ impl Measurer {
         let window = window.filter(|_| !self.is_capture);
         Snapshot { time, window, images, processes, total, health }
     }
+}
+
+/// The state of one process, as in `/proc/PID/stat`.
+fn state(counts: StateCounts) -> Option<u8> {
+    let StateCounts { running, sleeping, disk, stopped, .. } = counts;
+    let states = [(running, b'R'), (sleeping, b'S'), (disk, b'D'), (stopped, b'T')];
+    states.into_iter().find(|(count, _)| *count > 0).map(|(_, state)| state)
 }
 
 /// The command lines of all processes except this one, by pid. Processes

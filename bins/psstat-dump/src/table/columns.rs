@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
-use psstat_sampler::{IoCounters, Usage};
+use psstat_sampler::{IoCounters, MetricGroups, StateCounts, Usage};
 
 use crate::table::row::{CommName, ProcessId, Row};
 
@@ -100,7 +100,31 @@ pub struct Column {
     pub get: for<'a> fn(&'a Row) -> Cell<'a>,
 }
 
+/// Values that the sampler reads only on request, since each costs a further read per process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// [`MetricGroups::states`].
+    States,
+    /// [`MetricGroups::swap`].
+    Swap,
+}
+
 impl Column {
+    /// The group that the column needs.
+    pub fn group(&self) -> Option<Group> {
+        match self.key {
+            "state" | "running" | "sleeping" | "disk" | "stopped" | "zombie" => Some(Group::States),
+            "swap" => Some(Group::Swap),
+            _ => None,
+        }
+    }
+
+    /// Whether the column is in JSON and CSV if no columns are selected. The state of a kernel
+    /// thread is.
+    pub fn is_in_documents(&self) -> bool {
+        self.group().is_none() || self.key == "state"
+    }
+
     /// Whether the total has a value: not for the identity of a process or an image.
     pub fn has_total(&self) -> bool {
         self.level != Some(Level::Process) && self.key != "image"
@@ -126,6 +150,10 @@ fn member_count(row: &Row, get: fn(&Usage) -> u64) -> Cell<'static> {
         return Cell::Absent;
     }
     Cell::Count(get(&row.numbers))
+}
+
+fn states(row: &Row, get: fn(StateCounts) -> u64) -> Cell<'static> {
+    count(row.numbers.states.map(get))
 }
 
 fn io(row: &Row, get: fn(IoCounters) -> i64) -> Option<i64> {
@@ -180,11 +208,16 @@ pub static COLUMNS: &[Column] = columns![
     "starttime" "STARTTIME" "starttime_ticks" PROCESS, false, "start time, in clock ticks after boot", |row| count(row.id.as_ref().map(|id| id.starttime));
     "started" "STARTED" "started_unix_seconds" PROCESS, false, "time of its start, UTC", |row| row.id.as_ref().and_then(|id| id.started).map_or(Cell::Absent, Cell::Time);
     "age" "AGE" "age_seconds" PROCESS, false, "time since its start", |row| seconds(row.numbers.oldest);
-    "state" "S" "state" PROCESS, false, "state of a kernel thread (R, S, D, I)", |row| row.id.as_ref().and_then(|id| id.state.as_ref()).map_or(Cell::Absent, |state| Cell::Text(std::slice::from_ref(state)));
+    "state" "S" "state" PROCESS, false, "state: R, S, D, T, or I of a kernel thread", |row| row.id.as_ref().and_then(|id| id.state.as_ref()).map_or(Cell::Absent, |state| Cell::Text(std::slice::from_ref(state)));
     "comm" "COMM" "comm" PROCESS, false, "name of a process or kernel thread without a command line", |row| row.id.as_ref().and_then(|id| id.comm.as_ref()).map_or(Cell::Absent, |comm| Cell::Text(comm.bytes()));
     "image" "IMAGE" "image" IMAGE, true, "image", |row| row.images.first().map_or(Cell::Absent, |name| Cell::Name(name));
     "image" "IMAGE" "images" PROCESS, true, "images of the process", |row| Cell::Names(&row.images);
     "processes" "PROCS" "processes" IMAGE, true, "running processes", |row| Cell::Count(row.numbers.processes);
+    "running" "RUN" "running" IMAGE, false, "processes in state R: on a CPU, or waiting for one", |row| states(row, |states| states.running);
+    "sleeping" "SLEEP" "sleeping" IMAGE, false, "processes in state S: waiting for an event", |row| states(row, |states| states.sleeping);
+    "disk" "DISK" "disk" IMAGE, false, "processes in state D: waiting without being interruptible", |row| states(row, |states| states.disk);
+    "stopped" "STOP" "stopped" IMAGE, false, "processes in state T: stopped by a signal or a tracer", |row| states(row, |states| states.stopped);
+    "zombie" "ZOMBIE" "zombie" IMAGE, false, "exited children for which a process of the image has not waited", |row| states(row, |states| states.zombie);
     "starts" "STARTS" "starts" IMAGE, false, "processes that joined the image since psstat-dump started", |row| member_count(row, |numbers| numbers.starts);
     "exits" "EXITS" "exits" IMAGE, false, "processes that exited or left it since psstat-dump started", |row| member_count(row, |numbers| numbers.exits);
     "oldest" "OLDEST" "oldest_seconds" IMAGE, false, "time since the start of its oldest process", |row| seconds(row.numbers.oldest);
@@ -193,6 +226,7 @@ pub static COLUMNS: &[Column] = columns![
     "rss" "RSS" "rss_bytes" None, true, "resident memory", |row| bytes(row.numbers.rss);
     "shared" "SHARED" "shared_bytes" None, false, "resident memory that is backed by files or shared memory", |row| bytes(row.numbers.shared);
     "vsize" "VSIZE" "vsize_bytes" None, false, "virtual memory", |row| bytes(row.numbers.vsize);
+    "swap" "SWAP" "swap_bytes" None, false, "swapped-out anonymous memory", |row| bytes(row.numbers.swap);
     "fds" "FDS" "fds" None, true, "open file descriptors", |row| count(row.numbers.fds);
     "fd%" "FD%" "fd_limit_percent" None, false, "open descriptors, percent of the soft limit; of an image, the highest of a process", |row| row.numbers.fd_percent.map_or(Cell::Absent, Cell::Percent);
     "threads" "THR" "threads" None, true, "threads", |row| count(row.numbers.threads);
@@ -215,6 +249,19 @@ pub static COLUMNS: &[Column] = columns![
     "cancelled_write_bytes/s" "CANCELLED/S" "cancelled_write_bytes_per_second" None, false, "… per second, over the window", |row| byte_rate(row, |io| io.cancelled_write_bytes);
     "command" "COMMAND" "command_line" PROCESS, true, "command line, arguments joined by a space", |row| row.id.as_ref().map_or(Cell::Absent, command);
 ];
+
+/// The groups that these columns need.
+pub fn groups<'a>(columns: impl IntoIterator<Item = &'a Column>) -> MetricGroups {
+    let mut groups = MetricGroups::default();
+    for column in columns {
+        match column.group() {
+            Some(Group::States) => groups.states = true,
+            Some(Group::Swap) => groups.swap = true,
+            None => {}
+        }
+    }
+    groups
+}
 
 /// The column with this key, for rows of this level.
 pub fn find(key: &str, level: Level) -> Option<&'static Column> {

@@ -101,6 +101,7 @@ pub fn unread(health: &Health) -> Value {
         "statm": denied.statm + failed.statm,
         "stat": denied.stat + failed.stat,
         "limits": denied.limits + failed.limits,
+        "status": denied.status + failed.status,
     })
 }
 

@@ -47,7 +47,7 @@ pub struct ProcessId {
     pub command_line: Vec<u8>,
     /// The name if there is no command line.
     pub comm: Option<CommName>,
-    /// The state of a kernel thread, as in `/proc/PID/stat`.
+    /// The state as in `/proc/PID/stat`, of a kernel thread; of a process only if states are read.
     pub state: Option<u8>,
 }
 

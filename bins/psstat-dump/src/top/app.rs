@@ -1,22 +1,22 @@
 //! The state of the live view, and its changes by keys.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::column_set::{SETS, ShownColumn, of_processes};
+use super::column_set::{self, ColumnSet, of_processes};
 use super::history::{History, Metric};
 use super::wrap::rows;
 use crate::measure::Snapshot;
 use crate::process_report;
-use crate::table::columns::{self, Level};
+use crate::table::columns::{self, Column, Level};
 use crate::table::row::{CommName, Row};
 use crate::table::units::Style;
 use crate::terminal::Paint;
 
-/// The sort columns, in the order of the key `s`.
+/// The sort columns of the default sets.
 const SORT_COLUMNS: [&str; 13] = [
     "pcpu", "rss", "rchar/s", "wchar/s", "tcp", "fds", "threads", "shared", "fd%", "starts",
     "exits", "oldest", "image",
@@ -84,8 +84,10 @@ pub struct App {
     /// The width of the screen when it was last drawn.
     pub width: usize,
     sort: usize,
-    /// The index of the set of columns.
-    columns: usize,
+    /// The sets of columns; the first one is shown.
+    sets: VecDeque<ColumnSet>,
+    /// The sort columns, in the order of the key `s`.
+    sort_columns: Vec<&'static str>,
     expanded: BTreeSet<String>,
     selected: Option<Key>,
     proc: PathBuf,
@@ -106,11 +108,28 @@ impl App {
             reverse: false,
             width: 0,
             sort: 0,
-            columns: 0,
+            sets: column_set::defaults(),
+            sort_columns: SORT_COLUMNS.to_vec(),
             expanded: BTreeSet::new(),
             selected: None,
             proc,
         }
+    }
+
+    /// A view that shows these columns of images first, if there are any.
+    pub fn with_columns(proc: PathBuf, columns: &[&'static Column]) -> App {
+        let mut app = App::new(proc);
+        if !columns.is_empty() {
+            app.sets.push_front(ColumnSet::selected(columns));
+        }
+        for column in columns {
+            if !app.sort_columns.contains(&column.key) {
+                // Before the name.
+                let last = app.sort_columns.len().saturating_sub(1);
+                app.sort_columns.insert(last, column.key);
+            }
+        }
+        app
     }
 
     /// Shows a new window, with the CPU time of this program in it.
@@ -132,12 +151,12 @@ impl App {
 
     /// The sort column.
     pub fn sort_key(&self) -> &'static str {
-        SORT_COLUMNS.get(self.sort).copied().unwrap_or("pcpu")
+        self.sort_columns.get(self.sort).copied().unwrap_or("pcpu")
     }
 
-    /// The columns, and whether they are those of the first set.
-    pub(super) fn columns(&self) -> (&'static [ShownColumn], bool) {
-        (SETS.get(self.columns).copied().unwrap_or_default(), self.columns == 0)
+    /// The columns that are shown; `None`: none.
+    pub(super) fn columns(&self) -> Option<&ColumnSet> {
+        self.sets.front()
     }
 
     fn sort_rows(&mut self) {
@@ -255,14 +274,15 @@ impl App {
             KeyCode::Char('/') => self.mode = Mode::Filter,
             KeyCode::Char('K') => self.has_kernel_threads = !self.has_kernel_threads,
             KeyCode::Char('p') => self.paused = !self.paused,
-            KeyCode::Char('c') => self.columns = (self.columns + 1) % SETS.len(),
+            KeyCode::Char('c') => self.sets.rotate_left(1),
             KeyCode::Char('h') => self.metric = self.metric.next(),
             KeyCode::Char('s') => {
-                self.sort = (self.sort + 1) % SORT_COLUMNS.len();
+                self.sort = (self.sort + 1) % self.sort_columns.len();
                 self.sort_rows();
             }
             KeyCode::Char('S') => {
-                self.sort = (self.sort + SORT_COLUMNS.len() - 1) % SORT_COLUMNS.len();
+                let count = self.sort_columns.len();
+                self.sort = (self.sort + count - 1) % count;
                 self.sort_rows();
             }
             KeyCode::Char('r') => {

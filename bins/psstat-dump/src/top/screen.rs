@@ -2,7 +2,6 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -150,7 +149,7 @@ struct Signals {
 ///
 /// # Errors
 /// When there is no terminal, or the measuring thread fails.
-pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
+pub fn run(measurer: Measurer, mut app: App) -> Result<(), Error> {
     let signals = Signals::default();
     for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::clone(&signals.terminated))?;
@@ -160,7 +159,6 @@ pub fn run(measurer: Measurer, proc: PathBuf) -> Result<(), Error> {
     let kernel_threads = Arc::new(AtomicBool::new(false));
     let windows = measure(measurer, Arc::clone(&kernel_threads))?;
     let mut screen = Screen::enter()?;
-    let mut app = App::new(proc);
     match show(&mut screen, &mut app, &windows, &kernel_threads, &signals) {
         // Reading or writing can be what finds that the terminal is closed.
         Err(Error::Output(_)) if is_hung_up() || signals.terminated.load(Ordering::Relaxed) => {

@@ -7,6 +7,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::app::{App, Key, Mode};
+use super::column_set::{BAR_WIDTH, CONNECTIONS_WIDTH, ColumnSet};
 use super::history::{LENGTH, connections};
 use super::wrap::rows;
 use crate::table::columns::{self, Level};
@@ -15,10 +16,8 @@ use crate::table::units::{self, Style};
 use crate::{table, time};
 use psstat_support::escape;
 
-/// The width of the CPU bar.
-const BAR_WIDTH: usize = 8;
-/// The width of a line without name and history, including spaces.
-const NUMBERS_WIDTH: usize = 54;
+/// The width of the number of processes, with a space before and after it.
+const PROCESSES_WIDTH: usize = 7;
 /// The minimum and maximum width of the name.
 const NAME_WIDTH: std::ops::RangeInclusive<usize> = 8..=28;
 
@@ -116,9 +115,10 @@ fn footer(app: &App) -> String {
 }
 
 fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
+    let numbers_width = PROCESSES_WIDTH + app.columns().map_or(0, ColumnSet::width);
     let name =
-        width.saturating_sub(NUMBERS_WIDTH + 9).clamp(*NAME_WIDTH.start(), *NAME_WIDTH.end());
-    let history = width.saturating_sub(NUMBERS_WIDTH + name + 1).min(LENGTH);
+        width.saturating_sub(numbers_width + 9).clamp(*NAME_WIDTH.start(), *NAME_WIDTH.end());
+    let history = width.saturating_sub(numbers_width + name + 1).min(LENGTH);
     let sort = app.sort_key();
     let heading = |key: &str, text: &str| {
         // The sort column is marked.
@@ -128,18 +128,19 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
             text.to_owned()
         }
     };
-    let (shown, is_first) = app.columns();
     let mut title = format!("{:<name$} {:>5} ", heading("image", "IMAGE"), "PROCS");
-    if is_first {
+    let set = app.columns();
+    let has_bar = set.is_some_and(|set| set.has_bar);
+    if has_bar {
         title.push_str(&" ".repeat(BAR_WIDTH + 1));
     }
-    for shown in shown {
-        let column = columns::find(shown.key, Level::Image);
+    for shown in set.iter().flat_map(|set| &set.columns) {
+        let column = shown.of(Level::Image);
         let text = heading(shown.key, column.map_or("", |column| column.heading));
         title.push_str(&format!("{text:>width$} ", width = shown.width));
     }
-    if is_first {
-        title.push_str(&format!("{:>5} ", "CONN"));
+    if has_bar {
+        title.push_str(&format!("{:>CONNECTIONS_WIDTH$} ", "CONN"));
     }
     title.push_str(app.metric.heading());
     let bold = CellStyle::new().add_modifier(Modifier::BOLD);
@@ -179,23 +180,24 @@ fn list(app: &App, width: usize, height: usize, out: &mut Vec<Line<'static>>) {
 }
 
 fn numbers(app: &App, row: &Row, label: &str, name: usize) -> String {
-    let (shown, is_first) = app.columns();
+    let set = app.columns();
+    let has_bar = set.is_some_and(|set| set.has_bar);
     let level = if row.id.is_some() { Level::Process } else { Level::Image };
     let label = escape::truncate(label, name);
     let mut text = format!("{label:<name$} {:>5} ", row.numbers.processes);
-    if is_first {
+    if has_bar {
         text.push_str(&bar(row.numbers.cpu_percent));
         text.push(' ');
     }
-    for shown in shown {
-        let column = shown.of(level).and_then(|key| columns::find(key, level));
+    for shown in set.iter().flat_map(|set| &set.columns) {
+        let column = shown.of(level);
         let cell =
             column.map_or(String::new(), |column| table::cell(&(column.get)(row), Style::Human));
         text.push_str(&format!("{cell:>width$} ", width = shown.width));
     }
-    if is_first {
+    if has_bar {
         let connections = connections(row).map_or("-".to_owned(), |count| count.to_string());
-        text.push_str(&format!("{connections:>5} "));
+        text.push_str(&format!("{connections:>CONNECTIONS_WIDTH$} "));
     }
     text
 }

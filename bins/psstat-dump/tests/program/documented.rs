@@ -30,6 +30,18 @@ fn fields(page: &str, heading: &str) -> Fields {
     rows.map(field).collect()
 }
 
+/// The fields that are present only if their columns are selected.
+const SELECTED: [&str; 6] = ["running", "sleeping", "disk", "stopped", "zombie", "swap_bytes"];
+
+/// All columns, for `--columns`.
+fn all_columns(kind: &str) -> String {
+    let page = page("psstat-dump.md");
+    let rows = page.lines().filter_map(cells).filter(|row| row.len() > 3);
+    let keys: Vec<&str> =
+        rows.filter(|row| ["both", kind].contains(&row[3])).map(|row| row[0]).collect();
+    keys.join(",")
+}
+
 /// The fields of rows or of the total, from the table of columns.
 fn columns(kind: &str, of: &str) -> Fields {
     let page = page("psstat-dump.md");
@@ -170,8 +182,13 @@ fn table_fields_are_documented() {
     let fields = fields(&page, "`images`");
     for (kind, level) in [("images", &[][..]), ("processes", &["-p"])] {
         let from: [&[&str]; 3] = [&["--conf", &conf], &["-e", &name], &["--no-conf", &name]];
-        let documents: Vec<Value> =
+        let mut documents: Vec<Value> =
             from.iter().map(|from| document(&[level, from].concat())).collect();
+        for row in documents.iter().flat_map(|document| document["rows"].as_array().unwrap()) {
+            assert!(SELECTED.iter().all(|field| row.get(field).is_none()), "{row}");
+        }
+        let all = ["--no-conf", "--columns", &all_columns(kind), &name];
+        documents.push(document(&[level, &all].concat()));
         assert!(documents.iter().all(|document| document["kind"] == kind));
         let mut documented = fields.clone();
         documented.extend(columns(kind, "rows[]"));
@@ -254,10 +271,14 @@ fn csv_headings_are_documented() {
         let text = stdout(&run(&[args, &["--csv", "--conf", &conf]].concat()));
         assert_eq!(text.lines().next(), Some(headings[command]), "{command}");
     }
-    let text = stdout(&run(&["--csv", "--no-conf", &name]));
-    let heading = csv(&text).remove(0);
-    let rows: BTreeSet<String> = columns("images", "rows[]").into_keys().collect();
-    assert_eq!(heading[0], "time_unix_seconds");
-    let present = heading[1..].iter().map(|field| format!("rows[].{field}")).collect();
-    assert_eq!(rows, present);
+    let mut rows: BTreeSet<String> = columns("images", "rows[]").into_keys().collect();
+    for columns in [Some(all_columns("images")), None] {
+        let selected = columns.iter().flat_map(|columns| ["--columns", columns]);
+        let args: Vec<&str> = ["--csv", "--no-conf", &name].into_iter().chain(selected).collect();
+        let heading = csv(&stdout(&run(&args))).remove(0);
+        assert_eq!(heading[0], "time_unix_seconds");
+        let present = heading[1..].iter().map(|field| format!("rows[].{field}")).collect();
+        assert_eq!(rows, present);
+        rows.retain(|field| SELECTED.iter().all(|selected| *field != format!("rows[].{selected}")));
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use psstat_dump::measure::Measurer;
 use psstat_dump::selector::{Selector, Source};
 use psstat_dump::table::row::Row;
+use psstat_sampler::MetricGroups;
 use psstat_testproc::{Config, TempDir, TestProcess, oracle};
 use serde_json::{Value, json};
 
@@ -365,6 +366,66 @@ fn shared_memory_ages_and_descriptor_limits() {
     assert_eq!(lines[3].len(), 2, "{text}");
 }
 
+/// States and swap are read only if a column or the order needs them.
+#[test]
+fn states_and_swap_on_request() {
+    let name = unique("states");
+    let [sleeping, stopped, mut waiting, mut parent] = [(); 4].map(|()| testproc(&name));
+    let pid_of = |process: &TestProcess| {
+        rustix::process::Pid::from_raw(process.pid().cast_signed()).unwrap()
+    };
+    rustix::process::kill_process(pid_of(&stopped), rustix::process::Signal::STOP).unwrap();
+    // It waits without being interruptible for its child, which has its name, and stops.
+    waiting.vfork().unwrap();
+    let mut child = parent.fork_child(&Config::new("states-child")).unwrap();
+    child.exit(0).unwrap();
+    psstat_testproc::wait_until("all have their states", || {
+        let state = |process: &TestProcess| oracle::state(process.pid()).unwrap();
+        (state(&stopped), state(&waiting), state(&child)) == ('T', 'D', 'Z')
+    });
+    let args = |options: &[&'static str]| [&["--no-conf", "--json"], options, &[&*name]].concat();
+    let columns = "running,sleeping,disk,stopped,zombie,swap";
+    let (_, document) = json_of(&args(&["--columns", columns]));
+    for image in [&document["rows"][0], &document["total"]] {
+        let counts = ["running", "sleeping", "disk", "stopped", "zombie"].map(|key| &image[key]);
+        assert_eq!(counts, [0, 2, 1, 2, 1].map(|count| json!(count)).each_ref(), "{image}");
+    }
+    let pids = [sleeping.pid(), stopped.pid(), waiting.pid()];
+    let swapped = |pid: u32| -> u64 {
+        let text = oracle::status_field(pid, "VmSwap").unwrap();
+        text.split(' ').next().unwrap().parse::<u64>().unwrap() * 1024
+    };
+    let (_, document) = json_of(&args(&["-p", "--columns", "pid,state,swap"]));
+    let row = |document: &Value, pid: u32| -> Value {
+        let mut rows = document["rows"].as_array().unwrap().iter();
+        rows.find(|row| row["pid"] == pid).unwrap().clone()
+    };
+    for (pid, state) in pids.into_iter().zip(["S", "T", "D"]) {
+        let row = row(&document, pid);
+        assert_eq!((&row["state"], &row["swap_bytes"]), (&json!(state), &json!(swapped(pid))));
+    }
+    let (_, document) = json_of(&args(&["-p"]));
+    let default = row(&document, pids[1]);
+    assert_eq!((&default["state"], default.get("swap_bytes")), (&Value::Null, None));
+    let (_, document) = json_of(&args(&["-p", "--sort", "state", "--columns", "pid"]));
+    let rows: Vec<&Value> = document["rows"].as_array().unwrap().iter().collect();
+    assert_eq!(rows[0]["pid"], json!(waiting.pid()), "D is the first");
+
+    let args = ["top", "--no-conf", "--interval", "0.2", "--columns", "stopped,zombie", &name];
+    let mut top = crate::run::terminal(&args);
+    top.wait_until(|screen| {
+        let words = |line: &'_ str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let lines: Vec<_> = screen.lines().map(words).collect();
+        let heading = ["IMAGE", "PROCS", "STOP", "ZOMBIE", "CPU"];
+        lines.iter().any(|line| *line == heading)
+            && lines.iter().any(|line| line.get(1..4).is_some_and(|line| line == ["5", "2", "1"]))
+    });
+    top.press("c");
+    top.wait_for("RCHAR/S");
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
 #[test]
 fn starts_and_exits_since_the_start() {
     use std::io::{BufRead as _, BufReader};
@@ -433,7 +494,9 @@ fn rates_cover_the_window() {
         Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"), false);
     let window_length = Duration::from_millis(200);
     let begin = Instant::now();
-    let mut measurer = Measurer::new(Path::new("/proc"), window_length, selector).unwrap();
+    let mut measurer =
+        Measurer::new(Path::new("/proc"), window_length, selector, MetricGroups::default())
+            .unwrap();
     testproc.write_bytes(5_000_000, 50).unwrap();
     testproc.read_bytes(77_000, 7).unwrap();
     testproc.quiesce().unwrap();
@@ -455,7 +518,13 @@ fn pcpu_matches_the_load() {
     let mut testproc = testproc(&name);
     let selector =
         Selector::new(Source::Executable, &[name.parse().unwrap()], Path::new("/proc"), false);
-    let mut measurer = Measurer::new(Path::new("/proc"), Duration::from_secs(1), selector).unwrap();
+    let mut measurer = Measurer::new(
+        Path::new("/proc"),
+        Duration::from_secs(1),
+        selector,
+        MetricGroups::default(),
+    )
+    .unwrap();
     testproc.burn_until_stopped(30.0, 1).unwrap();
     // Read around each of the two readings: on a busy host time passes between
     // them, and the load varies.
