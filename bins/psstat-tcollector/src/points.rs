@@ -59,6 +59,7 @@ pub(crate) fn metric_groups(groups: &[Group]) -> MetricGroups {
     for group in groups {
         match group {
             Group::States => metrics.states = true,
+            Group::Switches => metrics.switches = true,
             Group::Swap => metrics.swap = true,
             // The enum may get further groups; a test finds those without a line here.
             _ => {}
@@ -117,6 +118,8 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::StateDisk => state(|states| states.disk),
         Series::StateStopped => state(|states| states.stopped),
         Series::StateZombie => state(|states| states.zombie),
+        Series::SwitchesVoluntary => count(image.switches.map(|switches| switches.voluntary)),
+        Series::SwitchesInvoluntary => count(image.switches.map(|switches| switches.involuntary)),
         Series::Swap => count(image.swap),
         Series::UnreadIo => count(Some(image.unread.io)),
         Series::UnreadNet => count(Some(image.unread.net)),

@@ -56,6 +56,7 @@ mod sockets;
 mod source;
 mod state;
 mod state_counts;
+mod switches;
 mod usage;
 
 pub use classifier::{Candidate, Classify};
@@ -69,6 +70,7 @@ pub use read::thread::{spawn_with_private_fd_table, unblock_signals};
 pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};
 pub use state_counts::StateCounts;
+pub use switches::SwitchCounts;
 pub use usage::{UnreadCounts, Usage};
 
 /// The intervals within which changes are noticed, for this crate's tests.

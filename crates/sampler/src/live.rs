@@ -20,11 +20,11 @@ use crate::read::outcome::{Failure, Outcome, Unread};
 use crate::read::proc_dir::ProcDirReader;
 use crate::read::process::{self, Access, FdAllowance, FdBudget, ProcessFds};
 use crate::read::process_list::{PartialListing, ProcessList};
-use crate::read::procfs::{ProcDir, Procfs};
+use crate::read::procfs::{ProcDir, ProcPath, Procfs, READ};
 use crate::read::reader::ProcessReader;
 use crate::read::reads::Reads;
 use crate::read::socket_tables::{RowCounts, Shortcuts, SocketTables};
-use crate::read::status::{StatusReader, StatusValues};
+use crate::read::status::{StatusReader, StatusValues, ThreadSwitches};
 use crate::read::stuck_readers::Limits;
 use crate::read::sys;
 use crate::source::{
@@ -176,6 +176,41 @@ impl ProcessSource for LiveSource {
 
     fn status(&mut self, process: ProcDir) -> Outcome<StatusValues> {
         self.status_reader.read(&self.reads.procfs, process)
+    }
+
+    async fn thread_switches(
+        &mut self,
+        key: ProcessKey,
+        is_single: bool,
+        found: &mut Vec<ThreadSwitches>,
+    ) -> Outcome<()> {
+        let procfs = Arc::clone(&self.reads.procfs);
+        if is_single {
+            let dir = self.reads.open_process_dir(key).await;
+            return dir.and_then(|dir| {
+                let open = || process::open_at(&procfs, &dir, c"status", READ);
+                self.status_reader.switches(key.pid, open).map(|thread| found.push(thread))
+            });
+        }
+        let dir = self.reads.open_dir(key, c"task").await;
+        dir.and_then(|dir| {
+            let threads = match self.dir_reader.list(&dir) {
+                Ok(threads) => threads,
+                Err(errno) => return errno.into(),
+            };
+            let mut path = ProcPath::new();
+            for thread in threads {
+                let path = path.thread_status(thread.pid);
+                let open = || procfs.open_in(&dir, path, READ).into();
+                match self.status_reader.switches(thread.pid, open) {
+                    Outcome::Value(thread) => found.push(thread),
+                    // The others live.
+                    Outcome::Exited => {}
+                    other => return other.map(drop),
+                }
+            }
+            Outcome::Value(())
+        })
     }
 
     fn has_swap(&mut self) -> bool {

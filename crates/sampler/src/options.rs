@@ -33,6 +33,8 @@ pub struct MetricGroups {
     pub states: bool,
     /// [`Usage::swap`](crate::Usage::swap).
     pub swap: bool,
+    /// [`Usage::switches`](crate::Usage::switches).
+    pub switches: bool,
 }
 
 /// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a

@@ -20,7 +20,7 @@ use crate::read::outcome::{Failure, Outcome};
 use crate::read::process_list::PartialListing;
 use crate::read::procfs::ProcDir;
 use crate::read::socket_tables::{RowCounts, Shortcuts};
-use crate::read::status::StatusValues;
+use crate::read::status::{StatusValues, ThreadSwitches};
 use crate::usage::ProcessReadings;
 
 /// The state that a source keeps for each tracked process between two reads, such as open
@@ -117,6 +117,17 @@ pub(crate) trait ProcessSource: Sized {
 
     /// Reads `status` of the process or thread that has this id now.
     fn status(&mut self, _process: ProcDir) -> Outcome<StatusValues> {
+        Outcome::Denied
+    }
+
+    /// Reads the context switches of all threads of a process, by their ids. `is_single`: it has
+    /// only one.
+    async fn thread_switches(
+        &mut self,
+        _key: ProcessKey,
+        _is_single: bool,
+        _found: &mut Vec<ThreadSwitches>,
+    ) -> Outcome<()> {
         Outcome::Denied
     }
 

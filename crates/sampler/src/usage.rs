@@ -68,6 +68,12 @@ macro_rules! usage {
             /// Swapped-out anonymous memory in bytes, `VmSwap` of `/proc/PID/status`. `None` also
             /// without [`MetricGroups::swap`](crate::MetricGroups::swap).
             pub swap: Option<u64>,
+            /// Context switches of all threads, from `/proc/PID/task/TID/status`. For a process:
+            /// of the threads that were seen, since their start. For an image: since
+            /// [`Options::io_start`](crate::Options::io_start), with those of exited threads and
+            /// processes until they were last read; it never falls. `None` also without
+            /// [`MetricGroups::switches`](crate::MetricGroups::switches).
+            pub switches: Option<SwitchCounts>,
             /// For an image: the processes that are missing in a sum because their value could
             /// not be read. 0 for a process.
             pub unread: UnreadCounts,
@@ -91,6 +97,7 @@ macro_rules! usage {
                 fd_percent: Some(0.0),
                 states: Some(StateCounts::ZERO),
                 swap: Some(0),
+                switches: Some(SwitchCounts::ZERO),
                 unread: UnreadCounts { io: 0, net: 0, fd: 0, mem: 0, cpu: 0 },
                 $($read: Some(0),)+
                 $($statm: Some(0),)+
@@ -98,7 +105,7 @@ macro_rules! usage {
 
             /// Combines each number with that of `other`, as an average of several samples
             /// needs it. Whole numbers are rounded; `io`, `starts`, `exits`, `oldest`, `youngest`,
-            /// `states` and `unread` are those of `self`.
+            /// `states`, `switches` and `unread` are those of `self`.
             #[must_use]
             pub fn zip(
                 &self,
@@ -124,6 +131,7 @@ macro_rules! usage {
                     fd_percent: with(self.fd_percent, other.fd_percent),
                     states: self.states,
                     swap: whole(self.swap, other.swap),
+                    switches: self.switches,
                     unread: self.unread,
                     $($read: whole(self.$read, other.$read),)+
                     $($statm: whole(self.$statm, other.$statm),)+
@@ -146,6 +154,7 @@ macro_rules! usage {
                 add(&mut self.fd_percent, process.fd_percent, f64::max);
                 add(&mut self.states, process.states, StateCounts::plus);
                 add(&mut self.swap, process.swap, u64::saturating_add);
+                add(&mut self.switches, process.switches, SwitchCounts::plus);
                 $(add(&mut self.$read, process.$read, u64::saturating_add);)+
                 $(add(&mut self.$statm, process.$statm, u64::saturating_add);)+
             }

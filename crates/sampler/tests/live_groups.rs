@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::captured_proc::write_process;
 use common::{A, B, Watch, every_mode, options, quiesce, testproc, word};
-use psstat_sampler::{MetricGroups, Options, StateCounts};
+use psstat_sampler::{IoStart, MetricGroups, Options, StateCounts, SwitchCounts};
 use psstat_testproc::{Config, TempDir, TestProcess, oracle, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -174,12 +174,94 @@ fn swapped_out_memory_of_a_capture() {
 /// An image without processes has zeros, if they are asked for.
 #[test]
 fn empty_image_has_the_values_that_are_asked_for() {
-    for metrics in [states(), swap(), MetricGroups::default()] {
+    for metrics in [states(), swap(), switches(), MetricGroups::default()] {
         let unused = word("unused");
         let mut watch = Watch::with(Options { metrics, ..options() }, &[&unused]);
         watch.sampler.reclassify_all(1);
         let image = watch.cycle().image(A);
         assert_eq!(image.states, metrics.states.then(StateCounts::default));
         assert_eq!(image.swap, metrics.swap.then_some(0));
+        assert_eq!(image.switches, metrics.switches.then(SwitchCounts::default));
     }
+}
+
+fn switches() -> MetricGroups {
+    MetricGroups { switches: true, ..MetricGroups::default() }
+}
+
+/// Checks context switches against those of getrusage(2), which a process reads shortly before it
+/// waits again.
+#[track_caller]
+fn assert_switches(found: Option<SwitchCounts>, expected: (u64, u64)) {
+    /// The process waits for its next command. On a busy machine other threads run meanwhile.
+    const SLACK: u64 = 40;
+    let found = found.unwrap();
+    for (found, expected) in [(found.voluntary, expected.0), (found.involuntary, expected.1)] {
+        assert!((expected..=expected + SLACK).contains(&found), "{found} against {expected}");
+    }
+}
+
+/// `status` of a process has only those of its main thread.
+#[test]
+fn switches_of_all_threads_are_counted() {
+    for options in every_mode() {
+        let word = word("switches");
+        let mut one = testproc(&word);
+        let mut watch = Watch::with(Options { metrics: switches(), ..options }, &[&word]);
+        assert_switches(watch.cycle().image(A).switches, one.switches().unwrap());
+        let threads = one.switch(3, 700).unwrap();
+        assert!(threads.0 > 2100);
+        assert_switches(watch.cycle().image(A).switches, threads);
+        // The counts of threads that exit stay.
+        one.end_threads(2).unwrap();
+        one.quiesce().unwrap();
+        let ended = one.switches().unwrap();
+        one.quiesce().unwrap();
+        let before = watch.cycles(2).image(A).switches.unwrap();
+        assert!(before.voluntary >= threads.0 && before.voluntary <= ended.0 + 40, "{before:?}");
+        // So do those of a main thread, and of the process.
+        one.leader_exit().unwrap();
+        one.quiesce().unwrap();
+        let after = one.switch(1, 300).unwrap();
+        one.quiesce().unwrap();
+        let now = watch.cycles(2).image(A).switches.unwrap();
+        assert!(now.voluntary >= before.voluntary + 300, "{before:?} {now:?}");
+        assert!(now.voluntary <= after.0 + 40, "{now:?} {after:?}");
+        drop(one);
+        assert_eq!(watch.cycles(2).image(A).switches, Some(now));
+        // Another process counts in addition.
+        let mut two = testproc(&word);
+        let more = two.switch(2, 100).unwrap();
+        let (voluntary, involuntary) = (now.voluntary + more.0, now.involuntary + more.1);
+        assert_switches(watch.cycle().image(A).switches, (voluntary, involuntary));
+    }
+}
+
+/// An idle process has no new ones, and its threads are not read.
+#[test]
+fn switches_begin_with_the_first_cycle() {
+    let (a, b) = (word("switches-a"), word("switches-b"));
+    let mut one = testproc(&a);
+    one.switch(2, 400).unwrap();
+    let io_start = IoStart::FirstCycle;
+    let options = Options { metrics: switches(), io_start, ..options() };
+    let mut watch = Watch::with(options, &[&a, &b]);
+    assert_eq!(watch.cycle().image(A).switches, Some(SwitchCounts::default()));
+    let before = watch.cycle().image(A).switches.unwrap();
+    let start = one.switches().unwrap();
+    let end = one.switch(2, 300).unwrap();
+    let grown = watch.cycle().image(A).switches.unwrap().voluntary - before.voluntary;
+    let expected = end.0 - start.0;
+    assert!((expected..=expected + 80).contains(&grown), "{grown} against {expected}");
+    // A process that starts later counts from its start.
+    let mut two = testproc(&b);
+    let all = two.switch(1, 500).unwrap();
+    assert_switches(watch.cycle().image(B).switches, all);
+    // After an exec, what it did before is that of the other image.
+    let before = watch.cycle().image(A).switches.unwrap();
+    two.exec(&Config::new(&a)).unwrap();
+    let sample = watch.cycles(10);
+    let [now, other] = [A, B].map(|image| sample.image(image).switches.unwrap());
+    assert!(now.voluntary - before.voluntary < 300, "{before:?} {now:?}");
+    assert!(other.voluntary >= all.0, "{other:?} {all:?}");
 }

@@ -28,19 +28,22 @@ impl Kind {
 pub enum Group {
     /// `proc.stat.ps.state`.
     States,
+    /// `proc.stat.ps.switches`.
+    Switches,
     /// `proc.stat.ps.swap`.
     Swap,
 }
 
 impl Group {
     /// All groups.
-    pub const ALL: &[Group] = &[Group::States, Group::Swap];
+    pub const ALL: &[Group] = &[Group::States, Group::Switches, Group::Swap];
 
     /// The name of the group: `states`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Group::States => "states",
+            Group::Switches => "switches",
             Group::Swap => "swap",
         }
     }

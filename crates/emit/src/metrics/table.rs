@@ -127,6 +127,16 @@ metrics! {
             /// State `Z`.
             StateZombie = "zombie",
         }
+        SWITCHES: "proc.stat.ps.switches", Counter, Switches,
+        group Switches,
+        family "proc_stat_ps_switches",
+        help "Context switches of all threads: because a thread had to wait (voluntary), or another one was to run (involuntary).",
+        {
+            /// `voluntary_ctxt_switches` of `/proc/PID/task/TID/status`.
+            SwitchesVoluntary = "voluntary",
+            /// `nonvoluntary_ctxt_switches`.
+            SwitchesInvoluntary = "involuntary",
+        }
         SWAP: "proc.stat.ps.swap", Gauge, Bytes,
         group Swap,
         family "proc_stat_ps_swap_bytes",

@@ -69,6 +69,8 @@ units! {
     Seconds = "seconds", base "seconds" / 10^0;
     /// Sockets.
     Sockets = "sockets";
+    /// Context switches.
+    Switches = "switches";
     /// Threads.
     Threads = "threads";
     /// 1 for true, 0 for false.

@@ -325,6 +325,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         for &image in new() {
             let history = self.history(entry, image, before.is_empty());
             self.io.join(slot, image, history);
+            if self.metrics.switches
+                && let Some(process) = self.tracked.get(slot)
+            {
+                self.switches.join(slot, process, image, history, entry.has_past);
+            }
             if is_counted && !is_by_rules && self.is_start(entry, image) {
                 self.membership.add_start(image);
             }
@@ -334,6 +339,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         {
             // Not read any more.
             process.handles = S::Handles::default();
+            process.switches = None;
+            self.switches.forget(slot);
         }
     }
 }

@@ -10,11 +10,13 @@ mod gauges;
 mod pace;
 mod refresh;
 mod states;
+mod switches;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
+use self::switches::ImageSwitches;
 use crate::accounting::IoAccounting;
 use crate::accounting::aggregate::{self, Contribution};
 use crate::accounting::membership::Membership;
@@ -54,6 +56,7 @@ pub(crate) struct Driver<S: ProcessSource> {
     io: IoAccounting,
     sockets: SocketTracker,
     membership: Membership,
+    switches: ImageSwitches,
     sample: Sample,
     health: Health,
     /// The time at which the sample was computed.
@@ -81,6 +84,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             io: IoAccounting::default(),
             sockets: SocketTracker::default(),
             membership: Membership::default(),
+            switches: ImageSwitches::default(),
             sample: Sample::default(),
             health: Health::default(),
             clock: None,
@@ -129,6 +133,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.release_exited();
         self.read_gauges(source).await;
         self.release_exited();
+        self.read_switches(source).await;
         self.sockets.scan_changed(source, &mut self.tracked, self.cycle).await;
         let (sockets, tracked) = (&mut self.sockets, &mut self.tracked);
         sockets.read_tables(source, tracked, self.cycle, &mut self.health).await;
@@ -136,9 +141,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Resolves the exits and computes the sample.
     async fn finish(&mut self, source: &mut S) {
-        let (processes, sockets) = (&mut self.processes, &mut self.sockets);
+        let Driver { processes, sockets, switches, .. } = self;
         let freed = |slot, pid| {
             processes.free(slot, pid);
+            switches.forget(slot);
             sockets.remove(slot);
         };
         self.io.resolve_exits(source, &mut self.tracked, freed).await;
@@ -187,6 +193,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.classifier.ensure_images(count, first);
         self.io.ensure_images(count);
         self.membership.ensure_images(count);
+        self.switches.ensure_images(count);
     }
 
     /// Tracks a process, without images yet.
@@ -261,6 +268,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             (image.starts, image.exits) = (changes.starts, changes.exits);
         }
         self.count_states(source, &mut sample.images);
+        self.sum_switches(&mut sample.images);
         self.clock = clock;
         self.sample = sample;
     }
@@ -281,6 +289,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             fd_percent: fd_percent(process),
             states: self.state(process),
             swap: self.swap(process),
+            switches: self.process_switches(process),
             io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
@@ -305,6 +314,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             fd_percent: fd_percent(process),
             states: self.state(process),
             swap: self.swap(process),
+            switches: self.process_switches(process),
             io: self.io.last(slot).filter(|_| self.io.file(slot) == FileState::Read),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
@@ -362,6 +372,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 Outcome::Failed(_) => failed.status += 1,
                 _ => {}
             }
+        }
+        if let Some(switches) = &process.switches {
+            count(switches.state, &mut denied.status, &mut failed.status, &mut deferred.status);
         }
         process.readings.count_errors(&mut denied, failed);
         health.denied.add(denied);

@@ -381,6 +381,14 @@ impl ProcPath {
         CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
     }
 
+    /// The path `TID/status` in the directory `task`.
+    pub(crate) fn thread_status(&mut self, tid: u32) -> &CStr {
+        let mut end = 0;
+        self.push_number(&mut end, tid);
+        self.push(&mut end, b"/status\0");
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+
     fn push(&mut self, end: &mut usize, bytes: &[u8]) {
         if let Some(target) = self.0.get_mut(*end..*end + bytes.len()) {
             target.copy_from_slice(bytes);

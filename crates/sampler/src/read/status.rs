@@ -1,6 +1,7 @@
 //! The values of `/proc/PID/status` that the metrics use.
 
 use psstat_proc_parse::{ProcessState, Status};
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::outcome::Outcome;
@@ -20,6 +21,16 @@ pub(crate) struct StatusValues {
     pub(crate) threads: u64,
     /// Swapped-out anonymous memory in bytes; `None` without memory.
     pub(crate) swap: Option<u64>,
+    /// Context switches of the thread, voluntary and involuntary.
+    switches: Option<(u64, u64)>,
+}
+
+/// The context switches of a thread since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadSwitches {
+    pub(crate) tid: u32,
+    pub(crate) voluntary: u64,
+    pub(crate) involuntary: u64,
 }
 
 impl StatusValues {
@@ -38,13 +49,30 @@ pub(crate) struct StatusReader {
 impl StatusReader {
     /// Reads the values by path.
     pub(crate) fn read(&mut self, procfs: &Procfs, process: ProcDir) -> Outcome<StatusValues> {
+        self.read_from(|| procfs.open_file(process, c"status", READ))
+    }
+
+    /// Reads the context switches of a thread.
+    pub(crate) fn switches(
+        &mut self,
+        tid: u32,
+        open: impl Fn() -> Outcome<OwnedFd>,
+    ) -> Outcome<ThreadSwitches> {
+        self.read_from(open).and_then(|status| match status.switches {
+            Some((voluntary, involuntary)) => {
+                Outcome::Value(ThreadSwitches { tid, voluntary, involuntary })
+            }
+            None => Errno::INVAL.into(),
+        })
+    }
+
+    fn read_from(&mut self, open: impl Fn() -> Outcome<OwnedFd>) -> Outcome<StatusValues> {
         if self.buffer.is_empty() {
             self.buffer.resize(BUFFER, 0);
         }
         loop {
-            let file = procfs.open_file(process, c"status", READ);
             let length =
-                file.and_then(|file| pread_start(&file, &mut self.buffer).map(<[u8]>::len));
+                open().and_then(|file| pread_start(&file, &mut self.buffer).map(<[u8]>::len));
             match length {
                 Outcome::Value(length) if length < self.buffer.len() => {
                     return values(self.buffer.get(..length).unwrap_or_default());
@@ -66,6 +94,7 @@ fn values(text: &[u8]) -> Outcome<StatusValues> {
                 state,
                 threads,
                 swap: status.vm_swap.map(|kilobytes| kilobytes.saturating_mul(1024)),
+                switches: status.voluntary_ctxt_switches.zip(status.nonvoluntary_ctxt_switches),
             }),
             _ => Errno::INVAL.into(),
         },

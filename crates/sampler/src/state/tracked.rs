@@ -14,6 +14,7 @@ use crate::read::status::StatusValues;
 use crate::shrink::shrink_vec;
 use crate::source::{Handles, Target};
 use crate::state::schedule::{self, DENIED_RETRY_INTERVAL};
+use crate::switches::ProcessSwitches;
 use crate::usage::ProcessReadings;
 
 /// A tracked process; `H` is what the source of readings keeps for it.
@@ -35,6 +36,8 @@ pub(crate) struct Tracked<H> {
     pub(crate) fd_limit: FdLimit,
     /// `status` at the end of the window, of its main thread or of a living one.
     pub(crate) status: Outcome<StatusValues>,
+    /// Its context switches, if they are asked for.
+    pub(crate) switches: Option<Box<ProcessSwitches>>,
     /// It counts as a process of its images: it will be one that has exited.
     pub(crate) is_counted: bool,
     /// The pass over the tree in which the number of its descriptors was read.
@@ -230,6 +233,7 @@ impl<H: Handles> Tracked<H> {
             readings: ProcessReadings::NONE,
             fd_limit: FdLimit::default(),
             status: Outcome::Exited,
+            switches: None,
             is_counted: false,
             fds_pass: 0,
         }

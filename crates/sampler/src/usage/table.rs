@@ -11,6 +11,7 @@ use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;
 use crate::read::reader::ProcessReader;
 use crate::state_counts::StateCounts;
+use crate::switches::SwitchCounts;
 
 usage! {
     // The read of `ProcessReader`, and the file of `Health` under which an error counts.

@@ -144,7 +144,9 @@ fn no_counter_falls(cycles: &[Cycle]) {
     let mut highest: BTreeMap<&str, i64> = BTreeMap::new();
     for cycle in cycles {
         for series in cycle.values.keys() {
-            let counts = ["io ", "starts ", "exits "].iter().any(|name| series.starts_with(name))
+            let counts = ["io ", "starts ", "exits ", "switches "]
+                .iter()
+                .any(|name| series.starts_with(name))
                 || series.starts_with("collector.panics")
                 || series.starts_with("collector.skipped_cycles");
             if counts {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// Each layer with the modules of this crate that its files may import.
 const LAYERS: [(&str, &[&str]); 7] = [
     ("read", &["read", "capture", "executor", "ids", "options", "health", "shrink"]),
-    ("usage", &["usage", "read", "health", "io_counters", "state_counts"]),
+    ("usage", &["usage", "read", "health", "io_counters", "state_counts", "switches"]),
     ("source.rs", &["read", "usage", "classifier", "health", "ids", "io_counters"]),
-    ("state", &["state", "source", "usage", "read", "ids", "image", "shrink"]),
+    ("state", &["state", "source", "usage", "read", "ids", "image", "shrink", "switches"]),
     ("classifier.rs", &["state", "source", "image", "io_counters", "shrink"]),
     (
         "accounting",
