@@ -105,6 +105,8 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::NetUdp => count(image.udp),
         Series::NetUnix => count(image.unix),
         Series::Pcpu => image.cpu_percent.map(thousandths),
+        Series::CpuUser => image.cpu.map(|cpu| nanoseconds(cpu.user)),
+        Series::CpuSystem => image.cpu.map(|cpu| nanoseconds(cpu.system)),
         Series::MemTotal => image.vsize.map(|bytes| memory.value(bytes)),
         Series::MemResident => image.rss.map(|bytes| memory.value(bytes)),
         Series::MemShared => image.shared.map(|bytes| memory.value(bytes)),
@@ -174,9 +176,14 @@ fn collector_value(
     }
 }
 
-/// Seconds with up to three decimals.
+/// Seconds with up to three decimals, cut off.
 fn seconds(time: Duration) -> Value {
     Value::from_thousandths(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Nanoseconds as seconds.
+fn nanoseconds(time: u64) -> Value {
+    seconds(Duration::from_nanos(time))
 }
 
 /// A number with up to three decimals.
@@ -194,6 +201,11 @@ mod tests {
         let one_by_one = Group::ALL.iter().map(|group| metric_groups(&[*group]));
         assert!(one_by_one.into_iter().all(|metrics| metrics != MetricGroups::default()));
         assert_eq!(metric_groups(&[]), MetricGroups::default());
+    }
+
+    #[test]
+    fn seconds_have_three_decimals() {
+        assert_eq!(nanoseconds(12_345_999_999), Value::from_thousandths(12_345));
     }
 
     #[test]

@@ -44,13 +44,21 @@ pub(crate) enum Urgency {
     Scheduled,
 }
 
+/// The counters of a recent process when its command line was last read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recent {
+    pub(crate) io: IoCounters,
+    /// The CPU time that it had used itself, in nanoseconds, if there is a CPU clock.
+    pub(crate) cpu: Option<NonZeroU64>,
+}
+
 /// The images that exist, and what is needed to find those of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Classifier {
     /// The cycle in which each image appeared.
     image_first_cycle: Vec<u32>,
-    /// io of recent processes that belong to no image yet, by pid.
-    recent_io: HashMap<u32, IoCounters>,
+    /// The counters of recent processes that belong to no image yet, by pid.
+    recent: HashMap<u32, Recent>,
 
     // Buffers, empty between the steps.
     /// The positions in the process table of those whose command line is read, and
@@ -204,7 +212,7 @@ impl Classifier {
             let cpu = match member.filter(|member| member.cpu.opened.is_some()) {
                 _ if !source.has_cpu_clock() => None,
                 // Just read.
-                Some(member) => NonZeroU64::new(member.cpu.last),
+                Some(member) => NonZeroU64::new(member.cpu.last.total),
                 None => source.cpu_clock(entry.pid).and_then(NonZeroU64::new),
             };
             let is_idle = cpu.is_some() && cpu == entry.cpu;
@@ -220,22 +228,22 @@ impl Classifier {
         shrink_vec(&mut self.pids);
     }
 
-    /// Notes the io of a recent process that belongs to no image: it may be about to
-    /// become a program that does, and its io until then is not that image's.
-    pub(crate) fn record_recent_io(&mut self, pid: u32, counters: IoCounters) {
-        self.recent_io.insert(pid, counters);
+    /// Notes the counters of a recent process that belongs to no image: it may be about to
+    /// become a program that does, and they are not that image's until then.
+    pub(crate) fn record_recent(&mut self, pid: u32, recent: Recent) {
+        self.recent.insert(pid, recent);
     }
 
-    /// The io of a recent process when its command line was last read.
-    pub(crate) fn recent_io(&self, pid: u32) -> Option<IoCounters> {
-        self.recent_io.get(&pid).copied()
+    /// The counters of a recent process when its command line was last read.
+    pub(crate) fn recent(&self, pid: u32) -> Option<Recent> {
+        self.recent.get(&pid).copied()
     }
 
     /// Removes the processes that have exited or are no longer recent.
     pub(crate) fn drop_old(&mut self, processes: &ProcessTable, cycle: u32) {
-        self.recent_io
+        self.recent
             .retain(|pid, _| processes.find(*pid).is_some_and(|entry| entry.is_recent(cycle)));
-        shrink_map(&mut self.recent_io);
+        shrink_map(&mut self.recent);
     }
 }
 
@@ -288,19 +296,17 @@ mod tests {
     }
 
     #[test]
-    fn io_of_recent_processes_is_kept_for_two_cycles() {
+    fn recent_processes_are_kept_for_two_cycles() {
         let mut classifier = Classifier::default();
         let mut processes = ProcessTable::default();
         processes.entries.push(entry(5, 0));
+        let recent = Recent { io: IoCounters::ZERO, cpu: NonZeroU64::new(7) };
         for pid in [5, 6] {
-            classifier.record_recent_io(pid, IoCounters::ZERO);
+            classifier.record_recent(pid, recent);
         }
         classifier.drop_old(&processes, 5);
-        assert_eq!(
-            (classifier.recent_io(5), classifier.recent_io(6)),
-            (Some(IoCounters::ZERO), None)
-        );
+        assert_eq!((classifier.recent(5), classifier.recent(6)), (Some(recent), None));
         classifier.drop_old(&processes, 6);
-        assert_eq!(classifier.recent_io(5), None);
+        assert_eq!(classifier.recent(5), None);
     }
 }

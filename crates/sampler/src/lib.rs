@@ -40,6 +40,7 @@
 mod accounting;
 pub mod capture;
 mod classifier;
+mod cpu_time;
 mod driver;
 mod executor;
 mod health;
@@ -60,6 +61,7 @@ mod switches;
 mod usage;
 
 pub use classifier::{Candidate, Classify};
+pub use cpu_time::CpuTime;
 pub use health::{BlockedRead, Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;
@@ -81,7 +83,8 @@ pub mod intervals {
     };
     pub use crate::state::schedule::{
         CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL,
-        IDLE_CMDLINE_INTERVAL, LIMITS_INTERVAL, MAX_FDS_PER_CYCLE, TCP_WALK_INTERVAL,
+        IDLE_CMDLINE_INTERVAL, LIMITS_INTERVAL, MAX_FDS_PER_CYCLE, REAPING_INTERVAL,
+        TCP_WALK_INTERVAL,
     };
 }
 

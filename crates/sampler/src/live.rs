@@ -8,6 +8,7 @@ use psstat_proc_parse::{ProcessState, Stat, StatCore};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use crate::classifier::CmdlineBatch;
+use crate::cpu_time::{CpuReading, CpuSamples, CpuTime};
 use crate::executor;
 use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
@@ -139,13 +140,14 @@ impl From<&StatCore<'_>> for StatSummary {
     }
 }
 
-impl From<&Stat<'_>> for ParentStat {
-    fn from(stat: &Stat<'_>) -> ParentStat {
-        // A process whose leader alone has exited has other threads.
-        let is_zombie = matches!(stat.state, ProcessState::Zombie | ProcessState::Dead)
-            && stat.num_threads <= 1;
-        ParentStat { cminflt: stat.cminflt, is_zombie }
-    }
+/// A process as a parent; `tick` in nanoseconds.
+fn parent_stat(stat: &Stat<'_>, tick: u64) -> ParentStat {
+    // A process whose leader alone has exited has other threads.
+    let is_zombie =
+        matches!(stat.state, ProcessState::Zombie | ProcessState::Dead) && stat.num_threads <= 1;
+    let time = |ticks: i64| u64::try_from(ticks).unwrap_or(0).saturating_mul(tick);
+    let children = CpuTime { user: time(stat.cutime), system: time(stat.cstime) };
+    ParentStat { cminflt: stat.cminflt, children, is_zombie }
 }
 
 impl ProcessSource for LiveSource {
@@ -256,16 +258,31 @@ impl ProcessSource for LiveSource {
         sys::process_cpu_time_ns(pid).ok()
     }
 
-    async fn cpu_time(&mut self, pid: u32) -> Outcome<u64> {
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<CpuReading> {
         if self.reads.procfs.fast.cpu_clock {
             return match sys::process_cpu_time_ns(pid) {
-                Ok(nanoseconds) => Outcome::Value(nanoseconds),
+                Ok(total) => Outcome::Value(CpuReading { total, user: None }),
                 Err(_) => Outcome::Exited,
             };
         }
         let tick = self.reads.procfs.tick_nanoseconds;
-        let time = self.reads.stat_core(pid, |stat| stat.utime + stat.stime).await;
-        time.map(|ticks| ticks.saturating_mul(tick))
+        let ticks = self.reads.stat_core(pid, |stat| (stat.utime, stat.stime)).await;
+        ticks.map(|(user, system)| CpuReading {
+            total: user.saturating_add(system).saturating_mul(tick),
+            user: Some(user.saturating_mul(tick)),
+        })
+    }
+
+    fn cpu_samples(&mut self, pid: u32) -> Option<CpuSamples> {
+        if !self.reads.procfs.fast.cpu_clock {
+            return None;
+        }
+        let (user, total) = sys::process_cpu_samples_ns(pid).ok()?;
+        Some(CpuSamples { user, total })
+    }
+
+    fn tick_nanoseconds(&self) -> u64 {
+        self.reads.procfs.tick_nanoseconds
     }
 
     fn tick(&self) -> Duration {
@@ -362,7 +379,8 @@ impl ProcessSource for LiveSource {
     }
 
     async fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
-        self.reads.stat(key.pid, StatOf::Key(key), |stat| ParentStat::from(stat)).await
+        let tick = self.reads.procfs.tick_nanoseconds;
+        self.reads.stat(key.pid, StatOf::Key(key), |stat| parent_stat(stat, tick)).await
     }
 
     async fn check_exists(&mut self, process: Target<'_, ProcessFds>) -> Existence {

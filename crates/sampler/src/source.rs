@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use psstat_proc_parse::net::snmp::TcpCounters;
 
 use crate::classifier::CmdlineBatch;
+use crate::cpu_time::{CpuReading, CpuSamples, CpuTime};
 use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
@@ -73,6 +74,8 @@ impl StatSummary {
 pub(crate) struct ParentStat {
     /// Page faults of the children that it has waited for.
     pub(crate) cminflt: u64,
+    /// CPU time of these children: each mode in whole ticks, the rest is cut off.
+    pub(crate) children: CpuTime,
     /// It has exited, so its children have other parents.
     pub(crate) is_zombie: bool,
 }
@@ -161,8 +164,14 @@ pub(crate) trait ProcessSource: Sized {
     /// The CPU clock of a process in nanoseconds.
     fn cpu_clock(&mut self, pid: u32) -> Option<u64>;
 
-    /// CPU time in nanoseconds.
-    async fn cpu_time(&mut self, pid: u32) -> Outcome<u64>;
+    /// CPU time of a process without its children.
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<CpuReading>;
+
+    /// The same by the kernel's samples, if the process has a CPU clock.
+    fn cpu_samples(&mut self, pid: u32) -> Option<CpuSamples>;
+
+    /// Nanoseconds per clock tick.
+    fn tick_nanoseconds(&self) -> u64;
 
     /// The time from one tick of the kernel to the next.
     fn tick(&self) -> Duration {

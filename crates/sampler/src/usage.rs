@@ -30,6 +30,11 @@ macro_rules! usage {
             /// `None` also where the kernel does not count them
             /// (`CONFIG_TASK_IO_ACCOUNTING`).
             pub io: Option<IoCounters>,
+            /// CPU time since the same moment, of all threads and of reaped children; it never
+            /// falls. The time of a process itself is that of its CPU clock, else of
+            /// `/proc/PID/stat`; that of its children is `cutime` and `cstime` of
+            /// `/proc/PID/stat`, which may be read some cycles after they were reaped.
+            pub cpu: Option<CpuTime>,
             /// ESTABLISHED sockets, tcp and tcp6, each once per image: inodes from the links
             /// in `/proc/PID/fd`, states from sock_diag or `/proc/PID/net/tcp` and `tcp6`.
             /// `None` also where the table could not be read.
@@ -86,6 +91,7 @@ macro_rules! usage {
             pub(crate) const ZERO: Usage = Usage {
                 processes: 0,
                 io: Some(IoCounters::ZERO),
+                cpu: Some(CpuTime::ZERO),
                 tcp: Some(0),
                 udp: Some(0),
                 unix: Some(0),
@@ -104,8 +110,8 @@ macro_rules! usage {
             };
 
             /// Combines each number with that of `other`, as an average of several samples
-            /// needs it. Whole numbers are rounded; `io`, `starts`, `exits`, `oldest`, `youngest`,
-            /// `states`, `switches` and `unread` are those of `self`.
+            /// needs it. Whole numbers are rounded; `io`, `cpu`, `starts`, `exits`, `oldest`,
+            /// `youngest`, `states`, `switches` and `unread` are those of `self`.
             #[must_use]
             pub fn zip(
                 &self,
@@ -120,6 +126,7 @@ macro_rules! usage {
                 Usage {
                     processes: whole(Some(self.processes), Some(other.processes)).unwrap_or(0),
                     io: self.io,
+                    cpu: self.cpu,
                     tcp: whole(self.tcp, other.tcp),
                     udp: whole(self.udp, other.udp),
                     unix: whole(self.unix, other.unix),
@@ -145,6 +152,7 @@ macro_rules! usage {
                 self.processes += process.processes;
                 self.unread.add(process);
                 add(&mut self.io, process.io, IoCounters::saturating_add);
+                add(&mut self.cpu, process.cpu, CpuTime::saturating_add);
                 add(&mut self.tcp, process.tcp, u64::saturating_add);
                 add(&mut self.udp, process.udp, u64::saturating_add);
                 add(&mut self.unix, process.unix, u64::saturating_add);
@@ -219,7 +227,7 @@ pub struct UnreadCounts {
     pub fd: u64,
     /// Without [`Usage::vsize`] and [`Usage::rss`].
     pub mem: u64,
-    /// Without [`Usage::cpu_percent`].
+    /// Without [`Usage::cpu_percent`] or [`Usage::cpu`].
     pub cpu: u64,
 }
 
@@ -231,7 +239,7 @@ impl UnreadCounts {
         self.net += u64::from(sockets.contains(&None));
         self.fd += u64::from(process.fds.is_none());
         self.mem += u64::from(process.vsize.is_none());
-        self.cpu += u64::from(process.cpu_percent.is_none());
+        self.cpu += u64::from(process.cpu_percent.is_none() || process.cpu.is_none());
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) const CPU_FACTOR: f64 = 1.25;
 const LINES_PER_CHANGE: usize = 8;
 
 /// The series of an image.
-const SERIES: [(&str, &[&str]); 7] = [
+const SERIES: [(&str, &[&str]); 8] = [
     (
         "io",
         &["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"],
@@ -29,6 +29,7 @@ const SERIES: [(&str, &[&str]); 7] = [
     ("threads", &[]),
     ("net", &["tcp", "udp", "unix"]),
     ("pcpu", &[]),
+    ("cpu", &["user", "system"]),
     ("mem", &["total", "resident"]),
     ("procs", &[]),
 ];

@@ -127,6 +127,7 @@ fn empty_image_has_every_metric_from_the_first_cycle() {
     {
         expected.push(format!("{metric} image=none type={of}"));
     }
+    expected.extend(["user", "system"].map(|mode| format!("cpu image=none type={mode}")));
     expected.sort();
     assert_eq!(cycles[0].series("none"), expected);
     assert!(cycles[0].image("none").values().all(|&value| value == 0));
@@ -276,7 +277,7 @@ fn pcpu_matches_the_load() {
     // The load according to the scheduler, over the time of five windows: a busy machine may give a
     // test process less time than it needs, and more afterwards.
     let read = || [0, 1].map(|at: usize| oracle::cpu_time(burners[at].0.pid()).unwrap());
-    collector.cycles(1);
+    let first = collector.cycles(1).remove(0);
     let (begin, before) = (Instant::now(), read());
     let cycles = collector.cycles(6);
     let (time, after) = (begin.elapsed(), read());
@@ -285,6 +286,14 @@ fn pcpu_matches_the_load() {
         let mean = mean_load(&cycles[1..6], image);
         assert!((mean - load).abs() < 3.0, "{image}: {mean} % printed, {load} % burnt");
         assert!(load > 5.0, "{image} did not get to burn anything: {load} %");
+        // The counter has the time between the windows too.
+        let counter = |cycle: &Cycle| {
+            let time = ["user", "system"].map(|mode| format!("cpu image={image} type={mode}"));
+            time.iter().map(|series| cycle.number(series)).sum::<f64>()
+        };
+        let (counted, used) = (counter(&cycles[5]) - counter(&first), after[at] - before[at]);
+        let used = used.as_secs_f64();
+        assert!((counted - used).abs() < 0.1 + 0.2 * used, "{image}: {counted} s of {used} s");
     }
 }
 

@@ -70,6 +70,15 @@ metrics! {
             /// CPU time of the processes' own threads in the window.
             Pcpu,
         }
+        CPU_TIME: "proc.stat.ps.cpu", Counter, Seconds,
+        family "proc_stat_ps_cpu_seconds",
+        help "CPU time of the processes and of the children that they reaped.",
+        {
+            /// In user mode.
+            CpuUser = "user",
+            /// In the kernel.
+            CpuSystem = "system",
+        }
         MEM: "proc.stat.ps.mem", Gauge, Bytes,
         family "proc_stat_ps_mem_bytes",
         help "Memory in bytes: virtual memory size (total), resident set size (resident), and its part that is backed by files or shared memory (shared).",
@@ -157,7 +166,7 @@ metrics! {
             UnreadFd = "fd",
             /// Missing in `proc.stat.ps.mem`.
             UnreadMem = "mem",
-            /// Missing in `proc.stat.ps.pcpu`.
+            /// Missing in `proc.stat.ps.pcpu` or `proc.stat.ps.cpu`.
             UnreadCpu = "cpu",
         }
     }

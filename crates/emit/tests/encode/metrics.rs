@@ -17,6 +17,7 @@ const PROMISED: &[(&str, &[&str])] = &[
     ("proc.stat.ps.threads", &[]),
     ("proc.stat.ps.net", &["tcp", "udp", "unix"]),
     ("proc.stat.ps.pcpu", &[]),
+    ("proc.stat.ps.cpu", &["user", "system"]),
     ("proc.stat.ps.mem", &["total", "resident", "shared"]),
     ("proc.stat.ps.procs", &[]),
     ("proc.stat.ps.starts", &[]),

@@ -1,5 +1,6 @@
 //! Sums by image.
 
+use crate::cpu_time::CpuTime;
 use crate::ids::SocketCounts;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -9,17 +10,17 @@ use crate::usage::Usage;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contribution<'a> {
     pub(crate) images: &'a [ImageId],
-    /// Its readings. For `io` and the numbers of sockets only the fact counts that they
-    /// could be read: their sums are given.
+    /// Its readings. For `io`, `cpu` and the numbers of sockets only the fact counts that
+    /// they could be read: their sums are given.
     pub(crate) usage: Usage,
 }
 
-/// Sums the contributions by image into `sums`. `io` and `sockets` have the totals of
-/// every image, in the order of their numbers.
+/// Sums the contributions by image into `sums`. `io`, `cpu` and `sockets` have the
+/// totals of every image, in the order of their numbers.
 pub(crate) fn sum<'a>(
     sums: &mut Vec<Usage>,
     processes: impl Iterator<Item = Contribution<'a>>,
-    io: &[Option<IoCounters>],
+    (io, cpu): (&[Option<IoCounters>], &[Option<CpuTime>]),
     sockets: &[SocketCounts],
 ) {
     sums.clear();
@@ -31,11 +32,12 @@ pub(crate) fn sum<'a>(
             }
         }
     }
-    for ((sum, io), [tcp, udp, unix]) in sums.iter_mut().zip(io).zip(sockets) {
+    for (((sum, io), cpu), [tcp, udp, unix]) in sums.iter_mut().zip(io).zip(cpu).zip(sockets) {
         if sum.processes == 0 {
             *sum = Usage::ZERO;
         }
         sum.io = io.or(sum.io);
+        sum.cpu = cpu.or(sum.cpu);
         sum.tcp = sum.tcp.map(|_| *tcp);
         sum.udp = sum.udp.map(|_| *udp);
         sum.unix = sum.unix.map(|_| *unix);
@@ -51,7 +53,8 @@ mod tests {
 
     fn reading(fds: Option<u64>) -> Usage {
         let io = Some(IoCounters::ZERO);
-        Usage { processes: 1, io, tcp: Some(0), fds, ..Usage::default() }
+        let cpu = Some(CpuTime::ZERO);
+        Usage { processes: 1, io, cpu, tcp: Some(0), fds, ..Usage::default() }
     }
 
     #[test]
@@ -59,12 +62,14 @@ mod tests {
         let processes = [
             (&[A][..], reading(Some(3))),
             (&[A, B], reading(None)),
-            (&[A], Usage { io: None, tcp: None, ..reading(Some(4)) }),
+            (&[A], Usage { io: None, cpu: None, tcp: None, ..reading(Some(4)) }),
         ];
         let processes = processes.map(|(images, usage)| Contribution { images, usage });
         let io = [Some(IoCounters { rchar: 7, ..IoCounters::ZERO }), None, None];
         let mut sums = vec![Usage::ZERO; 9];
-        sum(&mut sums, processes.into_iter(), &io, &[[5, 6, 7], [1, 1, 1], [0; 3]]);
+        let cpu = [Some(CpuTime { user: 8, system: 9 }), None, None];
+        sum(&mut sums, processes.into_iter(), (&io, &cpu), &[[5, 6, 7], [1, 1, 1], [0; 3]]);
+        assert_eq!((sums[0].cpu, sums[1].cpu), (cpu[0], Some(CpuTime::ZERO)));
         assert_eq!(sums.len(), 3);
         assert_eq!((sums[0].processes, sums[0].fds, sums[0].io), (3, Some(7), io[0]));
         // Only the table of tcp could be read of some process.

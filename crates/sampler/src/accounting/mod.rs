@@ -1,16 +1,30 @@
-//! io accounting: which reading of which process counts in which image.
+//! Accounting of io and CPU time: which reading of which process counts in which image.
 //!
-//! [`IoAccounting`] reads `io` in the order that the ledger needs and passes the
-//! readings to it. The [`ledger`] does the arithmetic and reads nothing;
-//! [`aggregate`] sums the readings of all processes by image.
+//! [`IoAccounting`] reads `io`, and `stat` for the CPU time of reaped children, in the order that
+//! the ledgers need, and passes the readings to them. A [`ledger`] does the arithmetic and reads
+//! nothing; [`aggregate`] sums the readings of all processes by image.
+//!
+//! # CPU time
+//! A process's own time is that of its CPU clock, which is read in each cycle. Only `stat` has that
+//! of the children that it reaped, and costs more. It is read
+//!
+//! * once of each member;
+//! * where a process below has exited;
+//! * of members that have used CPU time since it was last read, since a process cannot reap
+//!   otherwise: of those that had children or are recent in each cycle, as of those that did more
+//!   io than they can have done in their CPU time; of the others in turn. Where there is no CPU
+//!   clock, ticks do not show that a process has used none.
 
 pub(crate) mod aggregate;
 mod io_order;
 pub(crate) mod ledger;
 pub(crate) mod membership;
 
+use std::collections::HashMap;
+
 use self::io_order::IoVisitor;
-use self::ledger::{Ledger, ReadParent};
+use self::ledger::{Counters as _, Ledger, ReadParent};
+use crate::cpu_time::{CpuCounters, CpuReading, CpuTime, ImageCpu};
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -19,26 +33,105 @@ use crate::shrink::shrink_vec;
 use crate::source::{Handles, ParentStat, ProcessSource};
 use crate::state::process_table::ProcessTable;
 use crate::state::process_tree::ProcessTree;
-use crate::state::schedule::DENIED_RETRY_INTERVAL;
-use crate::state::tracked::{FileState, Lifecycle, Tracked, TrackedProcesses};
+use crate::state::schedule::{DENIED_RETRY_INTERVAL, is_reaping_check_due};
+use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
 
-/// The io of all tracked processes: their accounts, their tree, and the state of
-/// their `io` files.
+/// The io and CPU time of all tracked processes: their accounts, their tree, and the state of
+/// their files.
 #[derive(Debug, Default)]
 pub(crate) struct IoAccounting {
-    ledger: Ledger,
+    ledger: Ledger<IoCounters>,
+    cpu: Ledger<CpuCounters>,
     tree: ProcessTree,
     /// A process came, exited, or got another parent, so the tree is out of date.
     tree_is_dirty: bool,
     /// By slot.
-    files: Vec<FileState>,
+    states: Vec<ReadState>,
     /// Counts the passes over the tree.
     pass: u32,
     /// By image, summed at the end of a cycle.
     totals: Vec<Option<IoCounters>>,
+    cpu_totals: Vec<Option<CpuCounters>>,
+    image_cpu: Vec<ImageCpu>,
+    cpu_times: Vec<Option<CpuTime>>,
     /// A buffer, empty between the steps.
     resolved: Vec<Slot>,
 }
+
+/// The state of the files of a process.
+#[derive(Clone, Copy, Debug)]
+struct ReadState {
+    io: FileState,
+    /// `stat`, for the CPU time of the children that it reaped.
+    stat: FileState,
+    /// `stat` has to be read: a process below has exited.
+    stat_is_due: bool,
+    /// It has or had children.
+    is_parent: bool,
+    /// The cycle in which it was tracked.
+    tracked_in: u32,
+    /// Its own CPU time at the last reading of `stat`, and in the last pass.
+    cpu_at_stat: u64,
+    cpu_at_pass: u64,
+    /// By how many ledgers its exit is not resolved.
+    unresolved: u8,
+}
+
+impl ReadState {
+    fn new(cycle: u32) -> ReadState {
+        ReadState {
+            io: FileState::Never,
+            stat: FileState::Never,
+            stat_is_due: false,
+            is_parent: false,
+            tracked_in: cycle,
+            cpu_at_stat: 0,
+            cpu_at_pass: 0,
+            unresolved: 0,
+        }
+    }
+
+    /// Whether the process may have reaped children that its last reading does not have.
+    /// `cpu`: its own CPU time now; `io`: its growth since the last pass, if that is known.
+    fn may_have_reaped(
+        &self,
+        pid: u32,
+        cycle: u32,
+        cpu: CpuReading,
+        io: Option<IoCounters>,
+    ) -> bool {
+        let used = cpu.total.saturating_sub(self.cpu_at_pass);
+        // In ticks it does not show that it ran.
+        let may_have_run = cpu.user.is_some() || cpu.total != self.cpu_at_stat;
+        may_have_run
+            && (self.is_parent
+                || is_reaping_check_due(pid, self.tracked_in, cycle)
+                || (cpu.user.is_none() && io.is_some_and(|io| exceeds_cpu_time(io, used))))
+    }
+}
+
+/// Whether io is more than a process can do in this CPU time, in nanoseconds: 16 bytes per
+/// nanosecond, a call per 100.
+fn exceeds_cpu_time(io: IoCounters, cpu: u64) -> bool {
+    let cpu = i64::try_from(cpu).unwrap_or(i64::MAX);
+    let calls = io.syscr.saturating_add(io.syscw);
+    let bytes = io.rchar.saturating_add(io.wchar);
+    calls.saturating_mul(100) > cpu || bytes / 16 > cpu
+}
+
+/// Takes a reading of the CPU clock of a process into account.
+pub(crate) fn update_own<S: ProcessSource>(
+    source: &mut S,
+    process: &mut Tracked<S::Handles>,
+    clock: CpuReading,
+) {
+    let needs_samples = process.own.needs_samples(clock);
+    let samples = if needs_samples { source.cpu_samples(process.key.pid) } else { None };
+    process.own.update(clock, samples);
+}
+
+/// The number of ledgers.
+const LEDGERS: u8 = 2;
 
 /// Which processes one pass reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,30 +155,49 @@ pub(crate) enum History {
 }
 
 impl IoAccounting {
-    /// Opens the account of a process that is tracked from now on. `has_past`: its io until its
-    /// first reading counts in no image.
-    pub(crate) fn track(&mut self, slot: Slot, has_past: bool) {
+    /// `rounding`: by how much less the kernel may show each mode of the CPU time of children.
+    pub(crate) fn new(rounding: u64) -> IoAccounting {
+        let tick = CpuTime { user: rounding, system: rounding };
+        let cpu = Ledger::with_rounding(CpuCounters::of_children(tick));
+        IoAccounting { cpu, ..IoAccounting::default() }
+    }
+
+    /// Opens the account of a process that is tracked from now on. `has_past`: what it did until
+    /// its first reading counts in no image.
+    pub(crate) fn track(&mut self, slot: Slot, has_past: bool, cycle: u32) {
         let at = slot as usize;
-        if self.files.len() <= at {
-            self.files.resize(at + 1, FileState::Never);
+        if self.states.len() <= at {
+            self.states.resize(at + 1, ReadState::new(cycle));
         }
-        self.files[at] = FileState::Never;
+        self.states[at] = ReadState::new(cycle);
         self.ledger.open(slot);
+        self.cpu.open(slot);
         if has_past {
             self.ledger.exclude_past(slot);
+            self.cpu.exclude_past(slot);
         }
         self.tree_is_dirty = true;
     }
 
-    /// How the last read of a process's `io` ended.
-    pub(crate) fn file(&self, slot: Slot) -> FileState {
-        self.files.get(slot as usize).copied().unwrap_or(FileState::Never)
+    /// Notes that a process has or had a child.
+    pub(crate) fn note_parent(&mut self, slot: Slot) {
+        if let Some(state) = self.states.get_mut(slot as usize) {
+            state.is_parent = true;
+        }
     }
 
-    /// Makes a denied `io` due again: the process has become another program.
+    /// How the last read of a process's `io` ended.
+    pub(crate) fn file(&self, slot: Slot) -> FileState {
+        self.states.get(slot as usize).map_or(FileState::Never, |state| state.io)
+    }
+
+    /// Makes a denied file due again: the process has become another program.
     pub(crate) fn retry_denied(&mut self, slot: Slot) {
-        if let Some(file) = self.files.get_mut(slot as usize).filter(|file| file.is_denied()) {
-            *file = FileState::Never;
+        let Some(state) = self.states.get_mut(slot as usize) else { return };
+        for file in [&mut state.io, &mut state.stat] {
+            if file.is_denied() {
+                *file = FileState::Never;
+            }
         }
     }
 
@@ -94,9 +206,34 @@ impl IoAccounting {
         self.ledger.last(slot)
     }
 
+    /// The last accepted reading of its CPU time.
+    #[cfg(test)]
+    pub(crate) fn last_cpu(&self, slot: Slot) -> Option<CpuCounters> {
+        self.cpu.last(slot)
+    }
+
+    /// The CPU time of a process and of the children that it reaped, as last read.
+    pub(crate) fn cpu(&self, slot: Slot) -> Option<CpuTime> {
+        self.cpu.last(slot).map(CpuCounters::time)
+    }
+
+    /// A process still existed after its CPU clock was read at the end of the window.
+    pub(crate) fn update_cpu<S: ProcessSource>(
+        &mut self,
+        source: &mut S,
+        slot: Slot,
+        process: &mut Tracked<S::Handles>,
+    ) {
+        if process.cpu.used.is_some() && process.own.total() != process.cpu.last.total {
+            update_own(source, process, process.cpu.last);
+            self.cpu.update_own(slot, CpuCounters::new(process.own.time(), CpuTime::ZERO));
+        }
+    }
+
     /// Makes room for this number of images.
     pub(crate) fn ensure_images(&mut self, count: usize) {
         self.ledger.ensure_images(count);
+        self.cpu.ensure_images(count);
     }
 
     /// The parent of some process has changed.
@@ -106,27 +243,48 @@ impl IoAccounting {
 
     /// Sets the baseline of an account that joins its first image: the counters until
     /// now, if they could be read.
-    pub(crate) fn set_baseline(&mut self, slot: Slot, counters: Option<IoCounters>) {
-        self.ledger.set_baseline(slot, counters);
+    pub(crate) fn set_baseline(
+        &mut self,
+        slot: Slot,
+        io: Option<IoCounters>,
+        cpu: Option<CpuCounters>,
+    ) {
+        self.ledger.set_baseline(slot, io);
+        self.cpu.set_baseline(slot, cpu);
+        if let Some(state) = self.states.get_mut(slot as usize) {
+            // Its children may have been reaped before its next reading of its CPU clock.
+            state.stat_is_due = true;
+        }
     }
 
     /// Makes room for this number of further images of a process.
     pub(crate) fn reserve(&mut self, slot: Slot, images: usize) {
         self.ledger.reserve(slot, images);
+        self.cpu.reserve(slot, images);
     }
 
     /// Adds a process to an image.
     pub(crate) fn join(&mut self, slot: Slot, image: ImageId, history: History) {
         match history {
-            History::All => self.ledger.join_with_history(slot, image),
-            History::SinceLastReading => self.ledger.join(slot, image),
-            History::None => self.ledger.join_at_next_reading(slot, image),
+            History::All => {
+                self.ledger.join_with_history(slot, image);
+                self.cpu.join_with_history(slot, image);
+            }
+            History::SinceLastReading => {
+                self.ledger.join(slot, image);
+                self.cpu.join(slot, image);
+            }
+            History::None => {
+                self.ledger.join_at_next_reading(slot, image);
+                self.cpu.join_at_next_reading(slot, image);
+            }
         }
     }
 
-    /// Removes a process from an image; its io there stays counted.
+    /// Removes a process from an image; what it did there stays counted.
     pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
         self.ledger.leave(slot, image);
+        self.cpu.leave(slot, image);
     }
 
     /// A process has exited, before the last accepted reading of its parent or after
@@ -134,12 +292,22 @@ impl IoAccounting {
     pub(crate) fn mark_exited(&mut self, slot: Slot, parent: Option<Slot>) {
         self.tree_is_dirty = true;
         self.ledger.mark_exited(slot, parent);
+        self.cpu.mark_exited(slot, parent);
+        self.note_exit(slot);
     }
 
     /// A process has exited, possibly after the last reading of its parent.
     pub(crate) fn mark_exited_after_read(&mut self, slot: Slot, parent: Option<Slot>) {
         self.tree_is_dirty = true;
         self.ledger.mark_exited_after_parent_read(slot, parent);
+        self.cpu.mark_exited_after_parent_read(slot, parent);
+        self.note_exit(slot);
+    }
+
+    fn note_exit(&mut self, slot: Slot) {
+        if let Some(state) = self.states.get_mut(slot as usize) {
+            state.unresolved = LEDGERS;
+        }
     }
 
     /// Rebuilds the tree if it is out of date; true if it was. Untracked
@@ -148,6 +316,7 @@ impl IoAccounting {
         &mut self,
         processes: &mut ProcessTable,
         tracked: &mut TrackedProcesses<H>,
+        cycle: u32,
         mut track: impl FnMut(Slot),
     ) -> bool {
         if !self.tree_is_dirty {
@@ -156,16 +325,19 @@ impl IoAccounting {
         let mut tree = std::mem::take(&mut self.tree);
         tree.rebuild(processes, tracked, |entry, tracked| {
             let slot = tracked.add(entry.key(), entry.starttime);
-            self.track(slot, entry.has_past);
+            self.track(slot, entry.has_past, cycle);
             track(slot);
             slot
         });
+        for node in tree.nodes.iter().filter(|node| node.has_children()) {
+            self.note_parent(node.slot);
+        }
         self.tree = tree;
         self.tree_is_dirty = false;
         true
     }
 
-    /// Reads `io` of the members that were never read, at the start of the window: if
+    /// Reads io and CPU time of the members that were never read, at the start of the window: if
     /// one exits within it and no process of its image waits for it, this remains its
     /// only reading.
     pub(crate) async fn read_first<S: ProcessSource>(
@@ -177,7 +349,7 @@ impl IoAccounting {
         self.read(source, tracked, cycle, Pass::First).await;
     }
 
-    /// Reads `io` of all members, at the end of the window.
+    /// Reads io and CPU time of all members, at the end of the window.
     pub(crate) async fn read_all<S: ProcessSource>(
         &mut self,
         source: &mut S,
@@ -196,9 +368,15 @@ impl IoAccounting {
     ) {
         self.begin_pass(source, tracked).await;
         let number = self.pass;
-        let IoAccounting { ledger, tree, tree_is_dirty, files, .. } = self;
+        let IoAccounting { ledger, cpu, tree, tree_is_dirty, states, .. } = self;
+        let parent = |slot| tracked.get(slot)?.parent;
+        cpu.for_each_possible_inheritor(parent, |slot| {
+            if let Some(state) = states.get_mut(slot as usize) {
+                state.stat_is_due = true;
+            }
+        });
         let visitor =
-            Reading { source, tracked, ledger, tree_is_dirty, files, cycle, pass, number };
+            Reading { source, tracked, ledger, cpu, tree_is_dirty, states, cycle, pass, number };
         io_order::read(tree, visitor).await;
     }
 
@@ -211,14 +389,17 @@ impl IoAccounting {
     ) {
         self.pass = self.pass.wrapping_add(1);
         self.ledger.begin_pass();
+        self.cpu.begin_pass();
         for node in self.tree.nodes.iter().filter(|n| n.has_member_ancestor && n.has_children()) {
-            if self.ledger.knows_cminflt(node.slot) {
+            // The other ledger notes the same.
+            if self.ledger.knows_cminflt(node.slot) && self.cpu.knows_cminflt(node.slot) {
                 continue;
             }
             if let Some(process) = tracked.live(node.slot)
                 && let Outcome::Value(parent) = source.parent_stat(process.key).await
             {
                 self.ledger.note_cminflt(node.slot, parent.cminflt);
+                self.cpu.note_cminflt(node.slot, parent.cminflt);
             }
         }
     }
@@ -228,7 +409,7 @@ impl IoAccounting {
         process.fds_pass == self.pass
     }
 
-    /// Decides where the io of the exited processes went, and frees their slots.
+    /// Decides where the counters of the exited processes went, and frees their slots.
     /// `freed` is called for each, with the pid of its process.
     pub(crate) async fn resolve_exits<S: ProcessSource>(
         &mut self,
@@ -236,22 +417,35 @@ impl IoAccounting {
         tracked: &mut TrackedProcesses<S::Handles>,
         mut freed: impl FnMut(Slot, u32),
     ) {
-        let resolved = &mut self.resolved;
-        let read = Parents { source, tracked };
-        self.ledger
-            .resolve_exits(read, |slot| tracked.get(slot)?.parent, |slot| resolved.push(slot))
-            .await;
-        for slot in resolved.drain(..) {
-            if let Some(process) = tracked.get(slot) {
-                freed(slot, process.key.pid);
+        let IoAccounting { ledger, cpu, states, resolved, .. } = self;
+        let mut read = Parents { source, tracked, known: HashMap::new() };
+        let parent = |slot| tracked.get(slot)?.parent;
+        ledger.resolve_exits(&mut read, parent, |slot| resolved.push(slot)).await;
+        cpu.resolve_exits(&mut read, parent, |slot| resolved.push(slot)).await;
+        if !resolved.is_empty() {
+            for slot in resolved.drain(..) {
+                let Some(state) = states.get_mut(slot as usize) else { continue };
+                state.unresolved = state.unresolved.saturating_sub(1);
+                if state.unresolved > 0 {
+                    continue;
+                }
+                if let Some(process) = tracked.get(slot) {
+                    freed(slot, process.key.pid);
+                }
+                tracked.remove(slot);
+                self.tree_is_dirty = true;
             }
-            tracked.remove(slot);
-            self.tree_is_dirty = true;
+            let is_free =
+                |slot: Slot| states.get(slot as usize).is_none_or(|state| state.unresolved == 0);
+            ledger.forget_closed(is_free);
+            cpu.forget_closed(is_free);
+            shrink_vec(resolved);
         }
         self.ledger.truncate(tracked.end());
-        if self.files.len() > tracked.end() as usize {
-            self.files.truncate(tracked.end() as usize);
-            shrink_vec(&mut self.files);
+        self.cpu.truncate(tracked.end());
+        if self.states.len() > tracked.end() as usize {
+            self.states.truncate(tracked.end() as usize);
+            shrink_vec(&mut self.states);
         }
     }
 
@@ -260,24 +454,37 @@ impl IoAccounting {
         self.totals.clear();
         self.totals.resize(images, None);
         self.ledger.totals(&mut self.totals);
+        self.cpu_totals.clear();
+        self.cpu_totals.resize(images, None);
+        self.cpu.totals(&mut self.cpu_totals);
+        self.image_cpu.resize(images.max(self.image_cpu.len()), ImageCpu::default());
+        self.cpu_times.clear();
+        let sums = self.cpu_totals.iter().zip(&mut self.image_cpu);
+        self.cpu_times.extend(sums.map(|(sum, image)| sum.map(|sum| image.update(sum))));
     }
 
     /// The sums by image. `None`: nothing was ever read of the image.
-    pub(crate) fn totals(&self) -> &[Option<IoCounters>] {
-        &self.totals
+    pub(crate) fn totals(&self) -> (&[Option<IoCounters>], &[Option<CpuTime>]) {
+        (&self.totals, &self.cpu_times)
     }
 }
 
-/// Reads tracked processes as parents.
+/// Reads tracked processes as parents, each once.
 struct Parents<'a, S: ProcessSource> {
     source: &'a mut S,
     tracked: &'a TrackedProcesses<S::Handles>,
+    known: HashMap<Slot, Option<ParentStat>>,
 }
 
-impl<S: ProcessSource> ReadParent for Parents<'_, S> {
+impl<S: ProcessSource> ReadParent for &mut Parents<'_, S> {
     async fn read_parent(&mut self, slot: Slot) -> Option<ParentStat> {
+        if let Some(&known) = self.known.get(&slot) {
+            return known;
+        }
         let key = self.tracked.live(slot)?.key;
-        self.source.parent_stat(key).await.value()
+        let parent = self.source.parent_stat(key).await.value();
+        self.known.insert(slot, parent);
+        parent
     }
 }
 
@@ -285,12 +492,24 @@ impl<S: ProcessSource> ReadParent for Parents<'_, S> {
 struct Reading<'a, S: ProcessSource> {
     source: &'a mut S,
     tracked: &'a mut TrackedProcesses<S::Handles>,
-    ledger: &'a mut Ledger,
+    ledger: &'a mut Ledger<IoCounters>,
+    cpu: &'a mut Ledger<CpuCounters>,
     tree_is_dirty: &'a mut bool,
-    files: &'a mut [FileState],
+    states: &'a mut [ReadState],
     cycle: u32,
     pass: Pass,
     number: u32,
+}
+
+/// The result of a read of `io`.
+enum IoRead {
+    Exited,
+    NotRead,
+    /// The growth since the last reading, if there was one; whether the readings differ.
+    Read {
+        done: Option<IoCounters>,
+        differs: bool,
+    },
 }
 
 impl<S: ProcessSource> Reading<'_, S> {
@@ -298,52 +517,164 @@ impl<S: ProcessSource> Reading<'_, S> {
         let parent = self.tracked.get(slot).and_then(|process| process.parent);
         *self.tree_is_dirty = true;
         self.ledger.mark_exited(slot, parent);
+        self.cpu.mark_exited(slot, parent);
         self.tracked.mark_exited(slot);
+        if let Some(state) = self.states.get_mut(slot as usize) {
+            state.unresolved = LEDGERS;
+        }
+        let above = |&slot: &Slot| self.tracked.get(slot)?.parent;
+        for slot in std::iter::successors(parent, above).take(self.states.len()) {
+            if let Some(state) = self.states.get_mut(slot as usize) {
+                state.stat_is_due = true;
+            }
+        }
+    }
+
+    /// Reads `io`, if it is due.
+    async fn read_io(&mut self, slot: Slot) -> IoRead {
+        let Some(process) = self.tracked.get_mut(slot) else { return IoRead::NotRead };
+        let Some(state) = self.states.get_mut(slot as usize) else { return IoRead::NotRead };
+        let is_selected = process.is_member() || self.ledger.has_unread_past(slot);
+        if !is_selected || !state.io.is_due(self.cycle) {
+            return IoRead::NotRead;
+        }
+        let outcome = self.source.io(process.target(slot)).await;
+        state.io = match outcome {
+            Outcome::Value(counters) => {
+                state.io = FileState::Read;
+                let before = self.ledger.last(slot);
+                let done = before.map(|before| counters.saturating_sub(before));
+                return IoRead::Read { done, differs: self.ledger.accept(slot, counters) };
+            }
+            Outcome::Exited => return IoRead::Exited,
+            Outcome::Denied => FileState::Denied { until: self.cycle + DENIED_RETRY_INTERVAL },
+            Outcome::Failed(_) => FileState::Failed,
+            Outcome::Unread(unread) => FileState::Unread(unread),
+        };
+        // An earlier reading of this cycle may be from before the exit of a child.
+        self.ledger.discard_read(slot);
+        IoRead::NotRead
+    }
+
+    /// The CPU clock of a process: that of the end or start of the window, or, of a process that
+    /// was not read then, that of now.
+    async fn read_clock(&mut self, slot: Slot) -> Option<CpuReading> {
+        let process = self.tracked.get(slot)?;
+        let is_new = match self.pass {
+            Pass::First => process.cpu.opened.is_some(),
+            Pass::All => process.cpu.used.is_some(),
+        };
+        if is_new {
+            return Some(process.cpu.last);
+        }
+        if process.cpu.denied || process.cpu.blocked {
+            return None;
+        }
+        self.source.cpu_time(process.key.pid).await.value()
+    }
+
+    /// Reads the CPU time of reaped children, if it is due, and takes all CPU time into account.
+    /// `None` if `stat` shows that the process has exited; otherwise whether that of children
+    /// differs from the last.
+    async fn read_cpu(
+        &mut self,
+        slot: Slot,
+        clock: Option<CpuReading>,
+        io: &IoRead,
+    ) -> Option<bool> {
+        let Some(process) = self.tracked.get_mut(slot) else { return Some(false) };
+        let Some(state) = self.states.get_mut(slot as usize) else { return Some(false) };
+        let (pid, key) = (process.key.pid, process.key);
+        let done = match io {
+            IoRead::Read { done, .. } => *done,
+            _ => None,
+        };
+        let is_due = state.stat.is_due(self.cycle)
+            && if process.is_member() {
+                state.stat != FileState::Read
+                    || state.stat_is_due
+                    || clock.is_none_or(|clock| state.may_have_reaped(pid, self.cycle, clock, done))
+                    || self.cpu.awaits_reading(slot)
+            } else {
+                self.cpu.has_unread_past(slot)
+            };
+        let children = if is_due { Some(self.source.parent_stat(key).await) } else { None };
+        if matches!(children, Some(Outcome::Exited)) {
+            return None;
+        }
+        // Now it is known that the clock was that of this process.
+        let is_same =
+            matches!(io, IoRead::Read { .. }) || matches!(children, Some(Outcome::Value(_)));
+        if let Some(clock) = clock.filter(|_| is_same) {
+            update_own(self.source, process, clock);
+            state.cpu_at_pass = clock.total;
+        }
+        let own = CpuCounters::new(process.own.time(), CpuTime::ZERO);
+        state.stat = match children {
+            None => {
+                if is_same && clock.is_some() {
+                    self.cpu.update_own(slot, own);
+                }
+                return Some(false);
+            }
+            Some(Outcome::Value(parent)) if clock.is_some() || state.stat == FileState::Read => {
+                state.stat = FileState::Read;
+                state.stat_is_due = false;
+                state.cpu_at_stat = process.own.total();
+                state.is_parent |= parent.children.total() > 0;
+                let children = CpuCounters::of_children(parent.children);
+                return Some(self.cpu.accept(slot, own.saturating_add(children)));
+            }
+            Some(Outcome::Denied) => {
+                FileState::Denied { until: self.cycle + DENIED_RETRY_INTERVAL }
+            }
+            Some(Outcome::Unread(unread)) => FileState::Unread(unread),
+            Some(_) => FileState::Failed,
+        };
+        self.cpu.discard_read(slot);
+        Some(false)
     }
 }
 
 impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
     fn is_selected(&self, slot: Slot) -> bool {
         let is_member = self.tracked.get(slot).is_some_and(Tracked::is_member);
-        let file = self.files.get(slot as usize);
+        let Some(state) = self.states.get(slot as usize) else { return false };
+        let (io, stat) = (state.io, state.stat);
         if is_member {
-            self.pass == Pass::All || matches!(file, Some(FileState::Never))
+            self.pass == Pass::All || io == FileState::Never || stat == FileState::Never
         } else {
             // Once, unless the reading was discarded.
-            matches!(file, Some(FileState::Never | FileState::Read))
-                && self.ledger.has_unread_past(slot)
+            let is_readable = |file: FileState| matches!(file, FileState::Never | FileState::Read);
+            (is_readable(io) && self.ledger.has_unread_past(slot))
+                || (is_readable(stat) && self.cpu.has_unread_past(slot))
         }
     }
 
     async fn read(&mut self, slot: Slot) -> bool {
-        let Some(process) = self.tracked.get_mut(slot) else { return false };
-        let Some(file) = self.files.get_mut(slot as usize) else { return false };
-        let is_member = process.is_member();
-        let is_due = file.is_due(self.cycle) && (is_member || self.ledger.has_unread_past(slot));
-        if process.lifecycle == Lifecycle::Exited || !is_due {
+        if self.tracked.live(slot).is_none() {
             return false;
         }
-        let outcome = self.source.io(process.target(slot)).await;
-        if !is_member {
+        let clock = self.read_clock(slot).await;
+        let io = self.read_io(slot).await;
+        if matches!(io, IoRead::Exited) {
+            self.mark_exited(slot);
+            return false;
+        }
+        let cpu = self.read_cpu(slot, clock, &io).await;
+        if cpu.is_none() {
+            // Unless it is hidden from this user since it was opened.
+            self.check_alive(slot).await;
+            if self.has_exited(slot) {
+                return false;
+            }
+            self.cpu.discard_read(slot);
+        }
+        if let Some(process) = self.tracked.get_mut(slot).filter(|process| !process.is_member()) {
             // Not to be read again.
             process.handles = S::Handles::default();
         }
-        *file = match outcome {
-            Outcome::Value(counters) => {
-                *file = FileState::Read;
-                return self.ledger.accept(slot, counters);
-            }
-            Outcome::Exited => {
-                self.mark_exited(slot);
-                return false;
-            }
-            Outcome::Denied => FileState::Denied { until: self.cycle + DENIED_RETRY_INTERVAL },
-            Outcome::Failed(_) => FileState::Failed,
-            Outcome::Unread(unread) => FileState::Unread(unread),
-        };
-        // An earlier reading of this cycle may be from before the exit of a child.
-        self.discard_read(slot);
-        false
+        cpu == Some(true) || matches!(io, IoRead::Read { differs: true, .. })
     }
 
     async fn check_alive(&mut self, slot: Slot) {
@@ -364,5 +695,6 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
 
     fn discard_read(&mut self, slot: Slot) {
         self.ledger.discard_read(slot);
+        self.cpu.discard_read(slot);
     }
 }

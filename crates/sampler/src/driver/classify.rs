@@ -1,10 +1,13 @@
 //! Reading command lines, and taking processes into their images or out of them.
 
+use std::num::NonZeroU64;
+
 use psstat_proc_parse::Cmdline;
 
 use super::Driver;
-use crate::accounting::History;
-use crate::classifier::{CmdlineBatch, Urgency};
+use crate::accounting::{History, update_own};
+use crate::classifier::{CmdlineBatch, Recent, Urgency};
+use crate::cpu_time::{CpuCounters, CpuReading};
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::options::IoStart;
@@ -219,7 +222,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if let Some(images) = found.filter(|_| has_changed) {
                 self.change_images(source, at, &entry, images).await;
             } else if is_empty {
-                self.record_recent_io(source, &entry).await;
+                self.record_recent(source, at).await;
             }
         }
     }
@@ -243,15 +246,36 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
-    /// Notes the io of a recent process that belongs to no image.
-    async fn record_recent_io(&mut self, source: &mut S, entry: &ProcessEntry) {
+    /// Notes the counters of a recent process that belongs to no image.
+    async fn record_recent(&mut self, source: &mut S, at: usize) {
+        let Some(&entry) = self.processes.entries.get(at) else { return };
         // In the first cycle every process counts as an old one.
         if entry.is_recent(self.cycle)
             && self.cycle > 1
-            && let Outcome::Value(counters) = source.io_once(entry.key()).await
+            && let Outcome::Value(io) = source.io_once(entry.key()).await
         {
-            self.classifier.record_recent_io(entry.pid, counters);
+            // So its CPU clock, which was read before its command line, was its own too.
+            self.classifier.record_recent(entry.pid, Recent { io, cpu: entry.cpu });
         }
+    }
+
+    /// The CPU time of a tracked process and its reaped children until now. `recent`: its own when
+    /// its command line was last read, if it is recent.
+    async fn cpu_until_now(
+        &mut self,
+        source: &mut S,
+        slot: Slot,
+        recent: Option<u64>,
+    ) -> Option<CpuCounters> {
+        let process = self.tracked.get_mut(slot)?;
+        let clock = match recent {
+            Some(total) => CpuReading { total, user: None },
+            None => source.cpu_time(process.key.pid).await.value()?,
+        };
+        // It also shows that the clock was that of this process.
+        let parent = source.parent_stat(process.key).await.value()?;
+        update_own(source, process, clock);
+        Some(CpuCounters::new(process.own.time(), parent.children))
     }
 
     /// How much of its io from before now counts in an image that a process joins. `is_first`:
@@ -312,13 +336,16 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         // Not if it is classified for the first time: its command line may have blocked.
         if before.is_empty() && entry.last_classified != 0 {
-            // Its io until now. While it belongs to no image it is not read, so an earlier
+            // Its counters until now. While it belongs to no image it is not read, so an earlier
             // reading does not help, except for a recent process.
-            let counters = match self.classifier.recent_io(entry.pid) {
-                Some(recent) => Some(recent),
+            let recent = self.classifier.recent(entry.pid);
+            let io = match recent {
+                Some(recent) => Some(recent.io),
                 None => source.io(process.target(slot)).await.value(),
             };
-            self.io.set_baseline(slot, counters);
+            let recent = recent.and_then(|recent| recent.cpu).map(NonZeroU64::get);
+            let cpu = self.cpu_until_now(source, slot, recent).await;
+            self.io.set_baseline(slot, io, cpu);
         }
         let new = || images.iter().filter(|image| before.binary_search(image).is_err());
         self.io.reserve(slot, new().count());

@@ -40,7 +40,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if let Outcome::Value(now) = source.cpu_time(process.key.pid).await {
                 let elapsed = at.duration_since(opened).as_nanos();
                 let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-                let used = now.saturating_sub(process.cpu.last);
+                let used = now.total.saturating_sub(process.cpu.last.total);
                 process.cpu.used = NonZeroU64::new(elapsed).map(|elapsed| (used, elapsed));
                 process.cpu.last = now;
             }
@@ -80,6 +80,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 self.tracked.mark_exited(slot);
                 continue;
             }
+            self.io.update_cpu(source, slot, process);
             let was_zombie = process.lifecycle == Lifecycle::Zombie;
             process.lifecycle = Lifecycle::Running;
             process.live_thread = None;

@@ -21,6 +21,7 @@ use crate::accounting::IoAccounting;
 use crate::accounting::aggregate::{self, Contribution};
 use crate::accounting::membership::Membership;
 use crate::classifier::{Classifier, Urgency};
+use crate::cpu_time::CpuTime;
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::io_counters::IoCounters;
@@ -81,7 +82,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             tracked: TrackedProcesses::default(),
             classifier: Classifier::default(),
             cmdline_budget: CmdlineBudget::default(),
-            io: IoAccounting::default(),
+            io: IoAccounting::new(source.tick_nanoseconds()),
             sockets: SocketTracker::default(),
             membership: Membership::default(),
             switches: ImageSwitches::default(),
@@ -201,7 +202,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let entry = self.processes.entries.get_mut(at)?;
         let slot = self.tracked.add(entry.key(), entry.starttime);
         entry.slot = Some(slot);
-        self.io.track(slot, entry.has_past);
+        self.io.track(slot, entry.has_past, self.cycle);
         self.sockets.track(slot);
         Some(slot)
     }
@@ -209,10 +210,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Rebuilds the tree of the tracked processes if one came, exited, or got another
     /// parent; then the descriptors are divided again.
     fn rebuild_tree(&mut self, source: &mut S) {
-        let sockets = &mut self.sockets;
-        let is_rebuilt = self.io.rebuild_tree(&mut self.processes, &mut self.tracked, |slot| {
-            sockets.track(slot);
-        });
+        let (sockets, cycle) = (&mut self.sockets, self.cycle);
+        let (processes, tracked) = (&mut self.processes, &mut self.tracked);
+        let is_rebuilt =
+            self.io.rebuild_tree(processes, tracked, cycle, |slot| sockets.track(slot));
         if is_rebuilt {
             source.split_fd_budget(self.tracked.count());
             for (slot, process) in self.tracked.iter_mut() {
@@ -273,8 +274,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.sample = sample;
     }
 
-    /// The contribution of a process to its images. Its io and its sockets are summed by image
-    /// elsewhere: 0 marks those that could be read.
+    /// The contribution of a process to its images. Its io, its CPU time and its sockets are
+    /// summed by image elsewhere: 0 marks those that could be read.
     fn contribution(
         &self,
         slot: Slot,
@@ -291,6 +292,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             swap: self.swap(process),
             switches: self.process_switches(process),
             io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
+            cpu: self.io.cpu(slot).map(|_| CpuTime::ZERO),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
             unix: sockets(Protocol::Unix),
@@ -316,6 +318,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             swap: self.swap(process),
             switches: self.process_switches(process),
             io: self.io.last(slot).filter(|_| self.io.file(slot) == FileState::Read),
+            cpu: self.io.cpu(slot),
             tcp: sockets(Protocol::Tcp),
             udp: sockets(Protocol::Udp),
             unix: sockets(Protocol::Unix),

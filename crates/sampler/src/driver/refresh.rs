@@ -25,10 +25,21 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         // come back with another inode.
         self.processes.rematch_inodes();
         self.update_keys();
+        self.note_parents();
         self.retire_exited();
         self.update_reparented(source).await;
         self.release_exited();
         self.classifier.drop_old(&self.processes, self.cycle);
+    }
+
+    /// Notes which processes have new children.
+    fn note_parents(&mut self) {
+        let cycle = self.cycle;
+        for entry in self.processes.entries.iter().filter(|new| new.first_seen_cycle == cycle) {
+            if let Some(slot) = self.processes.find(entry.ppid).and_then(|parent| parent.slot) {
+                self.io.note_parent(slot);
+            }
+        }
     }
 
     /// Processes that are missing in the listing but exist, by their handles, stay.

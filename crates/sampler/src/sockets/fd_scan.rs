@@ -216,7 +216,7 @@ impl SocketTracker {
         if sockets.fd_count(process) > MAX_FDS_PER_CYCLE && has_partial {
             return 0;
         }
-        let (key, cpu) = (process.key, process.cpu.last);
+        let (key, cpu) = (process.key, process.cpu.last.total);
         sockets.stale = false;
         self.found.clear();
         let outcome =
@@ -341,7 +341,7 @@ impl super::ProcessSockets {
         let has_cpu = process.cpu.opened.is_some() || process.cpu.used.is_some();
         let is_known = self.state == FileState::Read && !self.stale && has_cpu;
         !is_known
-            || self.cpu != process.cpu.last
+            || self.cpu != process.cpu.last.total
             || self.scanned_in + IDLE_FD_SCAN_INTERVAL <= cycle
     }
 }
@@ -351,6 +351,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::cpu_time::CpuReading;
     use crate::sockets::ProcessSockets;
     use crate::state::tracked::CpuWindow;
 
@@ -360,7 +361,8 @@ mod tests {
         let mut tracked = TrackedProcesses::<()>::default();
         let slot = tracked.add(ProcessKey { pid: 1, inode: 1, starttime: 0 }, 0);
         let process = tracked.get_mut(slot).unwrap();
-        process.cpu = CpuWindow { last: 77, opened: Some(Instant::now()), ..CpuWindow::default() };
+        let last = CpuReading { total: 77, user: None };
+        process.cpu = CpuWindow { last, opened: Some(Instant::now()), ..CpuWindow::default() };
         let mut sockets = ProcessSockets { scanned_in: 1000, cpu: 77, ..ProcessSockets::default() };
         assert!(sockets.may_have_changed(process, 1001), "never scanned");
         sockets.state = FileState::Read;

@@ -13,6 +13,10 @@ pub const CMDLINE_INTERVAL: u32 = 8;
 /// not: another process can write into its memory.
 pub const IDLE_CMDLINE_INTERVAL: u32 = 16 * CMDLINE_INTERVAL;
 
+/// Whether a process that has used CPU has reaped children is read within this number of cycles,
+/// if it was not known to have any; in its first cycles, and if it was, in each.
+pub const REAPING_INTERVAL: u32 = 8;
+
 /// `/proc` is listed in full at least once in this number of cycles. In between only the
 /// pids that were assigned since are listed, and all where the kernel's number of
 /// processes shows that one is missing.
@@ -84,6 +88,12 @@ pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32) -> u32 {
 pub(crate) fn is_due_when_idle(pid: u32, now: u32) -> bool {
     // An old process is due where this is a multiple of its interval.
     now.wrapping_sub(pid).is_multiple_of(IDLE_CMDLINE_INTERVAL)
+}
+
+/// Whether to read in this cycle what a process without known children has reaped.
+pub(crate) fn is_reaping_check_due(pid: u32, tracked_in: u32, now: u32) -> bool {
+    now.saturating_sub(tracked_in) < REAPING_INTERVAL
+        || now.wrapping_sub(pid).is_multiple_of(REAPING_INTERVAL)
 }
 
 #[cfg(test)]

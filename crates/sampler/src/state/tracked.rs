@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use crate::cpu_time::{CpuReading, OwnCpu};
 use crate::ids::{ProcessKey, Slot};
 use crate::image::ImageId;
 use crate::read::outcome::{Outcome, Unread};
@@ -32,6 +33,8 @@ pub(crate) struct Tracked<H> {
     /// The slot of its parent, if that is tracked.
     pub(crate) parent: Option<Slot>,
     pub(crate) cpu: CpuWindow,
+    /// The CPU time that it used itself, as far as it is known to be its own.
+    pub(crate) own: OwnCpu,
     pub(crate) readings: ProcessReadings,
     pub(crate) fd_limit: FdLimit,
     /// `status` at the end of the window, of its main thread or of a living one.
@@ -89,8 +92,8 @@ pub(crate) enum Lifecycle {
 /// CPU time at both ends of a window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CpuWindow {
-    /// CPU time in nanoseconds at the last reading.
-    pub(crate) last: u64,
+    /// The last reading.
+    pub(crate) last: CpuReading,
     /// The instant of that reading, while the window is open.
     pub(crate) opened: Option<Instant>,
     /// CPU time used in the window, and the length of the window, in nanoseconds.
@@ -230,6 +233,7 @@ impl<H: Handles> Tracked<H> {
             live_thread: None,
             parent: None,
             cpu: CpuWindow::default(),
+            own: OwnCpu::default(),
             readings: ProcessReadings::NONE,
             fd_limit: FdLimit::default(),
             status: Outcome::Exited,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use psstat_proc_parse::Statm;
 
 use super::{UnreadCounts, add, note};
+use crate::cpu_time::CpuTime;
 use crate::health::PerFile;
 use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;

@@ -60,7 +60,7 @@ impl Cycle {
 /// Whether a series of an image is not in [`expected_values`](super::expected_values).
 pub(crate) fn moves(series: &str) -> bool {
     let metric = series.split(' ').next().unwrap_or_default();
-    ["pcpu", "age", "starts", "exits", "fd.ratio"].contains(&metric)
+    ["pcpu", "cpu", "age", "starts", "exits", "fd.ratio"].contains(&metric)
         || series.ends_with("type=resident")
         || series.ends_with("type=shared")
 }

@@ -1,5 +1,6 @@
-//! The io ledger: the io counters of an image never fall and count nothing twice, whatever
-//! its processes do. It reads nothing: readings and events go in, sums come out.
+//! The ledger: the counters of an image never fall and count nothing twice, whatever its
+//! processes do. It reads nothing: readings and events go in, sums come out. There is one for each
+//! kind of [`Counters`]: io, and CPU time.
 //!
 //! # The problem
 //! A process that exits takes its counters with it, so its last reading has to stay in the
@@ -62,52 +63,63 @@
 //! its own inheritor passes on what it had from its children with the next reading: a child
 //! that no growth explains waits for that.
 //!
+//! The growth is evidence as far as the kernel shows it exactly: it shows CPU time of children in
+//! ticks, each sum cut down. So a ledger allows for a [`rounding`](Ledger::with_rounding): the
+//! growth may be that much more than the readings show. An exclusion in excess of the shown
+//! growth is the account's debt, and reduces the allowance until its readings show it.
+//!
 //! A parent that cannot be read for long does not keep the accounts of its children open
 //! indefinitely: their io is counted, and a charge is *deferred* to the parent's next
 //! reading, which applies it, out of its growth.
 
+mod counters;
 mod resolve;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use self::counters::Counters;
 pub(crate) use self::resolve::ReadParent;
 use crate::ids::Slot;
 use crate::image::ImageId;
-use crate::io_counters::IoCounters;
 use crate::shrink::shrink_vec;
 
 /// Stands for every image that an account has no membership of. It has no members.
 const OTHERS: ImageId = ImageId(u32::MAX);
 
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    images: Vec<ImageTotals>,
+pub(crate) struct Ledger<C> {
+    images: Vec<ImageTotals<C>>,
     /// By slot. Boxed, so that an empty slot below a used one costs a pointer.
-    accounts: Vec<Option<Box<Account>>>,
+    accounts: Vec<Option<Box<Account<C>>>>,
     /// Exited processes whose accounts are not resolved yet.
     exited: Vec<ExitedAccount>,
     /// Counts the passes over all processes.
     pass: u32,
-    /// The io of children in accounts that cannot be read; it is counted already.
-    deferred: HashMap<(Slot, ImageId), IoCounters>,
+    /// The counters of children in accounts that cannot be read; they are counted already.
+    deferred: HashMap<(Slot, ImageId), C>,
+    /// By this much less than the truth a reading may show of children, since the kernel rounds.
+    rounding: C,
+    /// By account, the exclusions in excess of its growth, because the kernel rounds: at most
+    /// `rounding`.
+    debts: HashMap<Slot, C>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct ImageTotals {
-    /// The io of processes that are no longer members.
-    from_exited: IoCounters,
+struct ImageTotals<C> {
+    /// The counters of processes that are no longer members.
+    from_exited: C,
     /// Whether anything of this image was ever read.
     read: bool,
 }
 
 #[derive(Debug, Default)]
-struct Account {
+struct Account<C> {
     /// The last accepted reading.
-    last: Option<IoCounters>,
+    last: Option<C>,
     /// The accepted reading when exits were last resolved: `last − settled` is the growth
     /// that children may have caused since.
-    settled: Option<IoCounters>,
+    settled: Option<C>,
     /// Accepted a reading since then.
     read_since_settle: bool,
     /// The last pass in which the process existed after `cminflt` was read.
@@ -121,37 +133,37 @@ struct Account {
     /// which therefore contains neither it nor what it had from its own children.
     after_parent_read: bool,
     /// Sorted by image: a process can belong to thousands.
-    memberships: Vec<Membership>,
+    memberships: Vec<Membership<C>>,
     /// The offset that was set last.
-    shared_offset: Offset,
+    shared_offset: Offset<C>,
 }
 
 #[derive(Debug)]
-struct Membership {
+struct Membership<C> {
     image: ImageId,
     member: bool,
     /// The first reading will be the offset, or is, until exits are resolved.
     unread: bool,
-    offset: Offset,
+    offset: Offset<C>,
 }
 
 /// The offset of a membership; `None` is zero. Equal ones of an account are shared: a process can
 /// belong to thousands of images, and most of its offsets are equal.
 #[derive(Clone, Debug, Default)]
-struct Offset(Option<Arc<IoCounters>>);
+struct Offset<C>(Option<Arc<C>>);
 
-impl Offset {
-    fn get(&self) -> IoCounters {
-        self.0.as_deref().copied().unwrap_or(IoCounters::ZERO)
+impl<C: Counters> Offset<C> {
+    fn get(&self) -> C {
+        self.0.as_deref().copied().unwrap_or(C::default())
     }
 
     /// Sets it; `shared` is the offset that was set last in the account.
-    fn set(&mut self, offset: IoCounters, shared: &mut Offset) {
+    fn set(&mut self, offset: C, shared: &mut Offset<C>) {
         if self.get() == offset {
             return;
         }
         if shared.get() != offset {
-            *shared = Offset((offset != IoCounters::ZERO).then(|| Arc::new(offset)));
+            *shared = Offset((offset != C::default()).then(|| Arc::new(offset)));
         }
         *self = shared.clone();
     }
@@ -160,6 +172,8 @@ impl Offset {
 #[derive(Debug)]
 struct ExitedAccount {
     slot: Slot,
+    /// It is resolved, but its slot is not free: other ledgers have not resolved it.
+    is_closed: bool,
     /// How often it could not be resolved.
     age: u8,
     /// How many of its ancestors have exited too; set while resolving.
@@ -169,7 +183,12 @@ struct ExitedAccount {
     resolution: resolve::Resolution,
 }
 
-impl Ledger {
+impl<C: Counters> Ledger<C> {
+    /// A ledger of counters of which a reading may show up to `rounding` too little of children.
+    pub(crate) fn with_rounding(rounding: C) -> Ledger<C> {
+        Ledger { rounding, ..Ledger::default() }
+    }
+
     /// Makes room for this number of images.
     pub(crate) fn ensure_images(&mut self, count: usize) {
         if self.images.len() < count {
@@ -179,6 +198,7 @@ impl Ledger {
 
     /// Opens an account without a membership.
     pub(crate) fn open(&mut self, slot: Slot) {
+        self.debts.remove(&slot);
         *self.account(slot) = Account::default();
     }
 
@@ -252,7 +272,7 @@ impl Ledger {
 
     /// Sets the baseline of an account that was not read, or not lately, and is about to join
     /// an image: a reading, if there is one. Growth after it may come from children.
-    pub(crate) fn set_baseline(&mut self, slot: Slot, reading: Option<IoCounters>) {
+    pub(crate) fn set_baseline(&mut self, slot: Slot, reading: Option<C>) {
         let pass = self.pass;
         let account = self.account(slot);
         account.last = reading;
@@ -266,16 +286,17 @@ impl Ledger {
 
     /// The first reading of an account: it contains the deferred charges, and earlier charges
     /// that exceed it were never in its counters.
-    fn apply_first_reading(&mut self, slot: Slot, reading: IoCounters) {
+    fn apply_first_reading(&mut self, slot: Slot, reading: C) {
         let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(account) = account else { return };
         let Account { memberships, shared_offset, .. } = account;
+        let most = reading.saturating_add(self.rounding);
         for membership in memberships {
             let deferred = self.deferred.remove(&(slot, membership.image)).unwrap_or_default();
             let offset = if membership.unread {
                 reading
             } else {
-                membership.offset.get().saturating_add(deferred).clamp_to(reading)
+                membership.offset.get().saturating_add(deferred).clamp_to(most)
             };
             membership.offset.set(offset, shared_offset);
         }
@@ -299,16 +320,18 @@ impl Ledger {
     }
 
     /// The last accepted reading.
-    pub(crate) fn last(&self, slot: Slot) -> Option<IoCounters> {
+    pub(crate) fn last(&self, slot: Slot) -> Option<C> {
         self.get(slot).and_then(|account| account.last)
     }
 
     /// Accepts a reading: every child with an account still existed after it, or its exit is
-    /// reported before exits are resolved. True if it differs from the last one.
-    pub(crate) fn accept(&mut self, slot: Slot, reading: IoCounters) -> bool {
+    /// reported before exits are resolved. True if children can have caused a difference from the
+    /// last one.
+    pub(crate) fn accept(&mut self, slot: Slot, reading: C) -> bool {
         let pass = self.pass;
         let account = self.account(slot);
-        let differs = account.last.replace(reading) != Some(reading);
+        let before = account.last.replace(reading).map(C::of_children);
+        let differs = before != Some(reading.of_children());
         account.read_since_settle = true;
         account.last_alive_pass = pass;
         if account.settled.is_none() {
@@ -322,11 +345,50 @@ impl Ledger {
         differs
     }
 
+    /// Accepts a new value of the process's own part, after which it still existed. The part of
+    /// its children is that of the last reading, without which there is nothing to update.
+    pub(crate) fn update_own(&mut self, slot: Slot, own: C) {
+        let pass = self.pass;
+        let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
+        let Some(account) = account else { return };
+        let Some(last) = &mut account.last else { return };
+        account.last_alive_pass = pass;
+        let reading = own.with_children_of(*last);
+        if *last == reading {
+            return;
+        }
+        *last = reading;
+        let Account { memberships, shared_offset, .. } = account;
+        for membership in memberships.iter_mut().filter(|membership| membership.unread) {
+            membership.offset.set(reading, shared_offset);
+        }
+    }
+
+    /// Whether a membership of the account begins with its next reading.
+    pub(crate) fn awaits_reading(&self, slot: Slot) -> bool {
+        self.get(slot)
+            .is_some_and(|account| account.memberships.iter().any(|membership| membership.unread))
+    }
+
+    /// Calls `each` with the accounts that may have inherited one that has exited and is not
+    /// resolved. `parent` gives the parent of a process.
+    pub(crate) fn for_each_possible_inheritor(
+        &self,
+        parent: impl Fn(Slot) -> Option<Slot>,
+        mut each: impl FnMut(Slot),
+    ) {
+        for exited in self.exited.iter().filter(|account| !account.is_closed) {
+            self.ancestors(exited.slot, &parent).for_each(&mut each);
+        }
+    }
+
     /// Discards the readings since exits were last resolved: a child may have exited before
-    /// or after them.
+    /// or after them. The process's own part stays.
     pub(crate) fn discard_read(&mut self, slot: Slot) {
         let account = self.account(slot);
-        account.last = account.settled;
+        let settled = account.settled;
+        account.last = settled
+            .map(|settled| account.last.map_or(settled, |last| last.with_children_of(settled)));
         account.read_since_settle = false;
     }
 
@@ -347,7 +409,26 @@ impl Ledger {
         account.exited = Some(parent);
         account.after_parent_read = after_parent_read;
         let resolution = resolve::Resolution::Pending;
-        self.exited.push(ExitedAccount { slot, age: 0, depth: 0, adopted: false, resolution });
+        self.exited.push(ExitedAccount {
+            slot,
+            is_closed: false,
+            age: 0,
+            depth: 0,
+            adopted: false,
+            resolution,
+        });
+    }
+
+    /// Forgets resolved accounts: their slots are free.
+    pub(crate) fn forget_closed(&mut self, mut is_free: impl FnMut(Slot) -> bool) {
+        let accounts = &mut self.accounts;
+        self.exited.retain(|exited| {
+            let is_forgotten = exited.is_closed && is_free(exited.slot);
+            if is_forgotten && let Some(account) = accounts.get_mut(exited.slot as usize) {
+                *account = None;
+            }
+            !is_forgotten
+        });
     }
 
     /// Releases the memory of the accounts from this slot on, which no process has.
@@ -360,7 +441,7 @@ impl Ledger {
 
     /// Writes the counters of each image into `totals`, by image number; `None` where nothing
     /// was ever read.
-    pub(crate) fn totals(&self, totals: &mut [Option<IoCounters>]) {
+    pub(crate) fn totals(&self, totals: &mut [Option<C>]) {
         for (image, total) in self.images.iter().zip(&mut *totals) {
             *total = image.read.then_some(image.from_exited);
         }
@@ -387,11 +468,11 @@ impl Ledger {
         }
     }
 
-    fn get(&self, slot: Slot) -> Option<&Account> {
+    fn get(&self, slot: Slot) -> Option<&Account<C>> {
         self.accounts.get(slot as usize)?.as_deref()
     }
 
-    fn account(&mut self, slot: Slot) -> &mut Account {
+    fn account(&mut self, slot: Slot) -> &mut Account<C> {
         let slot = slot as usize;
         if self.accounts.len() <= slot {
             self.accounts.resize_with(slot + 1, || None);
@@ -399,27 +480,27 @@ impl Ledger {
         self.accounts[slot].get_or_insert_default()
     }
 
-    fn totals_of(&mut self, image: ImageId) -> &mut ImageTotals {
+    fn totals_of(&mut self, image: ImageId) -> &mut ImageTotals<C> {
         self.ensure_images(image.index() + 1);
         &mut self.images[image.index()]
     }
 }
 
-impl ImageTotals {
-    fn add(&mut self, counters: IoCounters) {
+impl<C: Counters> ImageTotals<C> {
+    fn add(&mut self, counters: C) {
         self.from_exited = self.from_exited.saturating_add(counters);
         self.read = true;
     }
 }
 
-impl Account {
+impl<C: Counters> Account<C> {
     /// Whether its growth is known: processes that belong to no image are not read.
     fn is_read(&self) -> bool {
         self.last.is_some() && self.memberships.iter().any(|membership| membership.member)
     }
 
     /// The membership of an image of which it is a member, and the offset that was set last.
-    fn member(&mut self, image: ImageId) -> Option<(&mut Membership, &mut Offset)> {
+    fn member(&mut self, image: ImageId) -> Option<(&mut Membership<C>, &mut Offset<C>)> {
         let at = self.position(image).ok()?;
         let membership = self.memberships.get_mut(at).filter(|membership| membership.member)?;
         Some((membership, &mut self.shared_offset))
@@ -431,7 +512,7 @@ impl Account {
     }
 
     /// The membership of [`OTHERS`], the last in the order of images.
-    fn others(&self) -> Option<&Membership> {
+    fn others(&self) -> Option<&Membership<C>> {
         self.memberships.last().filter(|last| last.image == OTHERS)
     }
 
@@ -441,7 +522,7 @@ impl Account {
 
     /// The membership of an image, and the offset that was set last. A new membership is that
     /// of a process that is not a member.
-    fn membership(&mut self, image: ImageId) -> (&mut Membership, &mut Offset) {
+    fn membership(&mut self, image: ImageId) -> (&mut Membership<C>, &mut Offset<C>) {
         let at = self.position(image).unwrap_or_else(|at| {
             let (unread, offset) = self.others().map_or((false, Offset::default()), |others| {
                 (others.unread, others.offset.clone())

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Account, ExitedAccount, Ledger, OTHERS};
+use super::{Account, Counters, ExitedAccount, Ledger, OTHERS};
 use crate::ids::Slot;
 use crate::image::ImageId;
-use crate::io_counters::IoCounters;
-use crate::shrink::shrink_vec;
+use crate::shrink::{shrink_map, shrink_vec};
 use crate::source::ParentStat;
 
 /// After this number of attempts without a reading of the inheritor, its readings are not
@@ -30,17 +29,17 @@ pub(crate) trait ReadParent {
 }
 
 /// The facts of one resolution.
-struct Facts<R> {
+struct Facts<R, C> {
     /// Reads a listed process as a parent.
     read: R,
     parents: HashMap<Slot, Option<ParentStat>>,
     /// Growth of accounts that is not attributed to a child yet.
-    unattributed: HashMap<Slot, IoCounters>,
+    unattributed: HashMap<Slot, C>,
     /// The part of an account's growth that is excluded from the sum of an image.
-    excluded: HashMap<(Slot, ImageId), IoCounters>,
+    excluded: HashMap<(Slot, ImageId), C>,
 }
 
-impl<R: ReadParent> Facts<R> {
+impl<R: ReadParent, C> Facts<R, C> {
     async fn parent(&mut self, slot: Slot) -> Option<ParentStat> {
         if let Some(&known) = self.parents.get(&slot) {
             return known;
@@ -51,10 +50,10 @@ impl<R: ReadParent> Facts<R> {
     }
 }
 
-impl Ledger {
+impl<C: Counters> Ledger<C> {
     /// Resolves the exits, after the readings of a cycle. `read` reads listed processes as
     /// parents, `parent` gives the parent of a process. `resolved` is called with each account
-    /// that is resolved and whose slot is free.
+    /// that is resolved; it stays known as exited until it is [forgotten](Self::forget_closed).
     pub(crate) async fn resolve_exits(
         &mut self,
         read: impl ReadParent,
@@ -78,30 +77,30 @@ impl Ledger {
                 });
             }
             exited.sort_unstable_by_key(|account| (account.depth, account.slot));
-            for account in &mut exited {
+            for account in exited.iter_mut().filter(|account| !account.is_closed) {
                 account.age = account.age.saturating_add(1);
                 account.resolution = self.resolve(account, &mut facts, &parent).await;
             }
             // An ancestor may be resolved, and its slot reused, before an account that is still
-            // pending: link that one to the nearest ancestor that is left.
-            let pending = |account: &&ExitedAccount| account.resolution == Resolution::Pending;
-            for account in exited.iter().filter(pending) {
+            // pending or not free: link each to the nearest ancestor that is left.
+            for account in &exited {
                 let inheritor = self.nearest_live_ancestor(account.slot);
                 self.account(account.slot).exited = Some(inheritor);
             }
             // Children first: io that a child passes on to a parent that has exited too is
             // passed on with the parent's.
-            for account in exited.iter().rev() {
+            for account in exited.iter_mut().rev().filter(|account| !account.is_closed) {
                 if let Resolution::InheritedBy(inheritors) = &account.resolution {
                     self.close(account.slot, inheritors, &mut facts);
+                    account.resolution = Resolution::Pending;
+                    account.is_closed = true;
                     resolved(account.slot);
                 }
             }
-            exited.retain(|account| account.resolution == Resolution::Pending);
         }
         self.exited = exited;
         self.apply_deferred(&mut facts);
-        for (slot, now) in facts.parents {
+        for (slot, now) in std::mem::take(&mut facts.parents) {
             let Some(ParentStat { cminflt: now, .. }) = now else { continue };
             let since = self.pass.wrapping_add(1);
             let known = &mut self.account(slot).cminflt;
@@ -109,6 +108,7 @@ impl Ledger {
                 *known = Some((now, since));
             }
         }
+        self.settle_debts(&facts);
         for account in self.accounts.iter_mut().flatten() {
             if account.read_since_settle {
                 account.memberships.iter_mut().for_each(|membership| membership.unread = false);
@@ -117,6 +117,42 @@ impl Ledger {
             account.read_since_settle = false;
             account.after_parent_read = false;
         }
+    }
+
+    /// Updates what was excluded in excess of the growth.
+    fn settle_debts<R>(&mut self, facts: &Facts<R, C>) {
+        let is_debt = |debt: C| !C::default().all_ge(debt);
+        if self.rounding == C::default() {
+            return;
+        }
+        if facts.unattributed.is_empty() && facts.excluded.is_empty() {
+            // Without an allocation.
+            let mut debts = std::mem::take(&mut self.debts);
+            debts.retain(|&slot, debt| {
+                *debt = debt.saturating_sub(self.shown_growth(slot).or_zero());
+                is_debt(*debt)
+            });
+            self.debts = debts;
+            return;
+        }
+        let mut left: HashMap<Slot, C> = facts.unattributed.clone();
+        for (&(slot, _), &excluded) in &facts.excluded {
+            let growth = self.growth(slot);
+            let left = left.entry(slot).or_insert(growth);
+            *left = left.clamp_to(growth.saturating_sub(excluded));
+        }
+        for &slot in self.debts.keys() {
+            left.entry(slot).or_insert_with(|| self.growth(slot));
+        }
+        for (slot, left) in left {
+            let debt = self.rounding.saturating_sub(left.clamp_to(self.rounding).or_zero());
+            if is_debt(debt) {
+                self.debts.insert(slot, debt);
+            } else {
+                self.debts.remove(&slot);
+            }
+        }
+        shrink_map(&mut self.debts);
     }
 
     /// The parent of an exited process; `None` if it has not exited.
@@ -131,7 +167,7 @@ impl Ledger {
 
     /// The ancestors of a process, exited or not. A cycle of parents is impossible; if there
     /// were one, the number of accounts would end it.
-    fn ancestors(
+    pub(super) fn ancestors(
         &self,
         slot: Slot,
         parent: impl Fn(Slot) -> Option<Slot>,
@@ -153,14 +189,15 @@ impl Ledger {
     async fn resolve(
         &mut self,
         exited: &ExitedAccount,
-        facts: &mut Facts<impl ReadParent>,
+        facts: &mut Facts<impl ReadParent, C>,
         parent: &impl Fn(Slot) -> Option<Slot>,
     ) -> Resolution {
         let account = self.account(exited.slot);
         if account.after_parent_read {
             return Resolution::Pending;
         }
-        let (needed, alive) = (account.last.unwrap_or_default(), account.last_alive_pass);
+        let needed = account.last.unwrap_or_default().as_inherited();
+        let alive = account.last_alive_pass;
         let mut inheritors = Vec::new();
         // Accounts that may have it, though others claim the same growth.
         let mut disputed = Vec::new();
@@ -234,19 +271,36 @@ impl Ledger {
         })
     }
 
-    /// The growth of an account that children can have caused.
-    fn growth(&self, slot: Slot) -> IoCounters {
-        let Some(account) = self.get(slot) else { return IoCounters::ZERO };
-        match (account.last, account.settled) {
+    /// The growth of an account that children can have caused, as far as the readings show it.
+    fn shown_growth(&self, slot: Slot) -> C {
+        let Some(account) = self.get(slot) else { return C::default() };
+        let shown = match (account.last, account.settled) {
             (Some(last), Some(settled)) => last.saturating_sub(settled),
-            // All its io may be that of its children.
+            // All of it may be that of its children.
             (Some(last), None) => last,
-            (None, _) => IoCounters::ZERO,
+            (None, _) => C::default(),
+        };
+        shown.of_children()
+    }
+
+    /// The same with what the kernel may not show yet. Nothing of an account without a reading.
+    fn growth(&self, slot: Slot) -> C {
+        if self.last(slot).is_none() {
+            return C::default();
+        }
+        self.shown_growth(slot).saturating_add(self.allowance(slot))
+    }
+
+    /// How much more than a reading shows may come from children.
+    fn allowance(&self, slot: Slot) -> C {
+        match self.debts.get(&slot) {
+            Some(&debt) => self.rounding.saturating_sub(debt),
+            None => self.rounding,
         }
     }
 
     /// Attributes a part of the growth of an account to a child, if there is enough.
-    fn attribute<R>(&self, slot: Slot, needed: IoCounters, facts: &mut Facts<R>) -> bool {
+    fn attribute<R>(&self, slot: Slot, needed: C, facts: &mut Facts<R, C>) -> bool {
         let left = facts.unattributed.entry(slot).or_insert_with(|| self.growth(slot));
         let is_enough = left.all_ge(needed);
         if is_enough {
@@ -261,7 +315,7 @@ impl Ledger {
         &mut self,
         slot: Slot,
         alive: u32,
-        facts: &mut Facts<impl ReadParent>,
+        facts: &mut Facts<impl ReadParent, C>,
     ) -> bool {
         let now = facts.parent(slot).await.map(|parent| parent.cminflt);
         let pass = self.pass;
@@ -278,9 +332,10 @@ impl Ledger {
         }
     }
 
-    fn close<R>(&mut self, slot: Slot, inheritors: &[Slot], facts: &mut Facts<R>) {
+    fn close<R>(&mut self, slot: Slot, inheritors: &[Slot], facts: &mut Facts<R, C>) {
         let account = self.accounts.get_mut(slot as usize).and_then(Option::take);
         let Some(account) = account else { return };
+        self.account(slot).exited = account.exited;
         self.exclude_past_of(slot, &account, inheritors, facts);
         for membership in &account.memberships {
             let image = membership.image;
@@ -292,7 +347,8 @@ impl Ledger {
                 counted = last;
             }
             let deferred = self.deferred.remove(&(slot, image)).unwrap_or_default();
-            self.exclude_in(image, counted.saturating_add(deferred), inheritors, facts);
+            let counted = counted.saturating_add(deferred).as_inherited();
+            self.exclude_in(image, counted, inheritors, facts);
         }
     }
 
@@ -302,13 +358,13 @@ impl Ledger {
     fn exclude_past_of<R>(
         &mut self,
         slot: Slot,
-        account: &Account,
+        account: &Account<C>,
         inheritors: &[Slot],
-        facts: &mut Facts<R>,
+        facts: &mut Facts<R, C>,
     ) {
         let Some(others) = account.others() else { return };
         let deferred = self.deferred.get(&(slot, OTHERS)).copied().unwrap_or_default();
-        let past = others.offset.get().saturating_add(deferred);
+        let past = others.offset.get().saturating_add(deferred).as_inherited();
         let images = |slot: &Slot| {
             let memberships = self.get(*slot).map_or(&[][..], |account| &account.memberships);
             memberships.iter().map(|membership| membership.image)
@@ -326,9 +382,9 @@ impl Ledger {
     fn exclude_in<R>(
         &mut self,
         image: ImageId,
-        counted: IoCounters,
+        counted: C,
         inheritors: &[Slot],
-        facts: &mut Facts<R>,
+        facts: &mut Facts<R, C>,
     ) {
         for &inheritor in inheritors {
             self.exclude_already_counted(inheritor, image, counted, facts);
@@ -349,8 +405,8 @@ impl Ledger {
         &mut self,
         slot: Slot,
         image: ImageId,
-        counted: IoCounters,
-        facts: &mut Facts<R>,
+        counted: C,
+        facts: &mut Facts<R, C>,
     ) {
         if self.account(slot).position(image).is_err() {
             self.ensure_membership(slot, image);
@@ -358,6 +414,7 @@ impl Ledger {
                 facts.excluded.insert((slot, image), excluded);
             }
         }
+        let (growth, allowance) = (self.growth(slot), self.allowance(slot));
         let account = self.account(slot);
         let (is_read, is_new) = (account.is_read(), account.read_since_settle);
         let (last, settled) = (account.last.unwrap_or_default(), account.settled);
@@ -373,12 +430,13 @@ impl Ledger {
             let excluded = facts.excluded.entry((slot, image)).or_default();
             let room = match settled {
                 // It is part of the first reading.
-                _ if membership.unread => IoCounters::ZERO,
-                Some(settled) => last.saturating_sub(settled).saturating_sub(*excluded),
-                None if membership.member => last.saturating_sub(offset),
-                None => last.saturating_sub(*excluded),
+                _ if membership.unread => C::default(),
+                None if membership.member => {
+                    last.saturating_sub(offset).of_children().saturating_add(allowance)
+                }
+                _ => growth.saturating_sub(*excluded),
             };
-            let part = counted.clamp_to(room.max(IoCounters::ZERO));
+            let part = counted.clamp_to(room.or_zero());
             *excluded = excluded.saturating_add(part);
             membership.offset.set(offset.saturating_add(part), shared);
         }
@@ -386,7 +444,7 @@ impl Ledger {
 
     /// Applies the deferred charges of the accounts that were read again, to the growth that
     /// is left.
-    fn apply_deferred<R>(&mut self, facts: &mut Facts<R>) {
+    fn apply_deferred<R>(&mut self, facts: &mut Facts<R, C>) {
         if self.deferred.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! The ledger itself, without a kernel: events between two reads of a cycle.
 
 use crate::accounting::ledger::{Ledger, ReadParent};
+use crate::cpu_time::CpuTime;
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -19,14 +20,14 @@ fn bytes(n: i64) -> IoCounters {
     IoCounters { rchar: n, wchar: n, ..IoCounters::ZERO }
 }
 
-fn total(ledger: &Ledger) -> i64 {
+fn total(ledger: &Ledger<IoCounters>) -> i64 {
     let mut totals = [None];
     ledger.totals(&mut totals);
     totals[0].unwrap_or_default().rchar
 }
 
 /// Accounts 0, 1, 2: grandparent, parent, child, all of one image, read once.
-fn three_generations() -> Ledger {
+fn three_generations() -> Ledger<IoCounters> {
     let mut ledger = Ledger::default();
     for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
         ledger.open(slot);
@@ -38,10 +39,10 @@ fn three_generations() -> Ledger {
 }
 
 fn waited_for(cminflt: u64) -> ParentStat {
-    ParentStat { cminflt, is_zombie: false }
+    ParentStat { cminflt, children: CpuTime::ZERO, is_zombie: false }
 }
 
-fn settle(ledger: &mut Ledger) {
+fn settle(ledger: &mut Ledger<IoCounters>) {
     ready(ledger.resolve_exits(Parents(|_| None), |slot| slot.checked_sub(1), |_| ()));
 }
 

@@ -83,10 +83,11 @@ fn driver() -> impl Strategy<Value = (Abilities, bool, IoStart)> {
     let reclassify = any::<bool>();
     // Some processes exist before the first cycle, or only init.
     let io_start = prop_oneof![Just(IoStart::ProcessStart), Just(IoStart::FirstCycle)];
-    let abilities = (proptest::bool::weighted(0.8), any::<bool>(), any::<bool>());
+    let tick = prop_oneof![2 => Just(0), 1 => Just(16)];
+    let abilities = (proptest::bool::weighted(0.8), any::<bool>(), any::<bool>(), tick);
     (abilities, reclassify, io_start).prop_map(
-        |((handles, cpu_clock, partial_listing), reclassify, io_start)| {
-            (Abilities { handles, cpu_clock, partial_listing }, reclassify, io_start)
+        |((handles, cpu_clock, partial_listing, tick), reclassify, io_start)| {
+            (Abilities { handles, cpu_clock, partial_listing, tick }, reclassify, io_start)
         },
     )
 }
@@ -135,6 +136,26 @@ fn unseen(model: &Model, image: usize) -> IoCounters {
     unseen
 }
 
+/// The same of CPU time.
+fn unseen_cpu(model: &Model, image: usize) -> i64 {
+    let kernel = &model.world.kernel;
+    let belongs = |id: usize| kernel.processes[id].ever & (1 << image) != 0;
+    let mut unseen = 0;
+    for (id, process) in kernel.processes.iter().enumerate() {
+        if process.state == State::Running || !(belongs(id) || process.has_past) {
+            continue;
+        }
+        let total = process.cpu.counters.total();
+        if belongs(id) && !kernel.inheritors(id).into_iter().any(belongs) {
+            unseen += total - model.read_cpu.get(&id).copied().unwrap_or_default();
+        }
+        let carriers = std::iter::once(id).chain(kernel.inheritors(id));
+        let mistakes: usize = carriers.map(|id| kernel.mistakable(id)).sum();
+        unseen += mistakes as i64 * total;
+    }
+    unseen
+}
+
 /// Runs a history in which no process changes its images or is hidden.
 fn run_and_explain_missing(
     limits: Limits,
@@ -148,6 +169,12 @@ fn run_and_explain_missing(
         prop_assert!(
             unseen.all_ge(missing),
             "image {image} misses {missing:?}, at most {unseen:?}"
+        );
+        let (expected, total) = (model.world.kernel.expected_cpu(image), model.cpu(image));
+        let unseen = unseen_cpu(&model, image) + model.cpu_slack();
+        prop_assert!(
+            expected - total <= unseen,
+            "image {image} misses CPU time: {total} of {expected}, at most {unseen} unseen"
         );
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 
+use crate::cpu_time::{CpuCounters, CpuTime};
 use crate::io_counters::IoCounters;
 
 /// The number of images.
@@ -56,8 +57,7 @@ pub(super) struct Process {
     pub(super) ever: Images,
     /// Changes with each exec, as the size of the program's code does.
     pub(super) text: u64,
-    /// CPU time.
-    pub(super) cpu: u64,
+    pub(super) cpu: Cpu,
     /// Ignores SIGCHLD.
     ignores: bool,
     subreaper: bool,
@@ -114,6 +114,82 @@ pub(super) struct Process {
     reaped: Option<usize>,
 }
 
+/// The CPU time of a process. It grows with everything that a process does, so each value stands
+/// for one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cpu {
+    /// The kernel's counters, with the children that it has waited for.
+    pub(super) counters: CpuCounters,
+    /// Of its own, at most that much counts in an image, as `own_in` of its io.
+    own_in: [i64; IMAGES],
+    /// The rest counts in the image that it is found in next, as far as it exceeds `read_since`.
+    since: [i64; IMAGES],
+    read_since: [i64; IMAGES],
+    /// Its own CPU time when its CPU clock was read last, alone.
+    clock: i64,
+    has_baseline: bool,
+    was_read: bool,
+    past_end: Option<usize>,
+    /// Its own CPU time until then; as a whole, and of `own_in`.
+    past: i64,
+    past_in: [i64; IMAGES],
+    /// Its own CPU time, `own_in` and `since` after each change.
+    history: Vec<(i64, [i64; IMAGES], [i64; IMAGES])>,
+}
+
+impl Cpu {
+    /// Its own, in both modes.
+    pub(super) fn own(&self) -> i64 {
+        self.counters.user + self.counters.system
+    }
+
+    /// That of the children that it has waited for.
+    fn children(&self) -> i64 {
+        self.counters.total() - self.own()
+    }
+
+    fn use_time(&mut self, user: i64, system: i64, may_count_in: Images) {
+        self.counters.user += user;
+        self.counters.system += system;
+        for image in 0..IMAGES {
+            let is_in = may_count_in & (1 << image) != 0;
+            let part = if is_in { &mut self.own_in[image] } else { &mut self.since[image] };
+            *part += user + system;
+        }
+        self.note_change();
+    }
+
+    fn note_change(&mut self) {
+        self.history.push((self.own(), self.own_in, self.since));
+    }
+
+    /// `own_in` and `since` when its own CPU time was that.
+    fn at(&self, own: i64) -> ([i64; IMAGES], [i64; IMAGES]) {
+        let at = self.history.iter().rev().find(|&&(at, ..)| at <= own);
+        at.map_or_else(Default::default, |&(_, own_in, since)| (own_in, since))
+    }
+
+    /// Its own CPU time until this reading counts in no image that it is found in later.
+    fn read_until(&mut self, own: i64) {
+        let (_, since) = self.at(own);
+        for (read, since) in self.read_since.iter_mut().zip(since) {
+            *read = since.max(*read);
+        }
+    }
+
+    /// As [`Kernel::end_past`].
+    fn end_past(&mut self, own: i64, cycle: usize) {
+        match self.past_end {
+            Some(end) if end < cycle => {}
+            Some(_) if self.past >= own => {}
+            _ => {
+                self.past_end = Some(cycle);
+                (self.past, self.past_in) = (own, self.at(own).0);
+            }
+        }
+    }
+}
+
 /// Where the counters of a process that was waited for went.
 #[derive(Clone, Copy, Debug)]
 struct Absorbed {
@@ -125,6 +201,11 @@ struct Absorbed {
     is_recent: bool,
     /// It was, by a reading which may still be discarded.
     is_read: bool,
+    /// The same of its CPU time. A reading of the children of the inheritor has it if it shows at
+    /// least this much.
+    cpu_images: Images,
+    is_cpu_recent: bool,
+    cpu_at: i64,
 }
 
 impl Process {
@@ -285,7 +366,7 @@ impl Kernel {
             images,
             ever: images,
             text: 1,
-            cpu: 1,
+            cpu: Cpu::default(),
             ignores,
             subreaper,
             io_access: Access::Allowed,
@@ -316,6 +397,7 @@ impl Kernel {
             reaped: None,
         });
         self.next_inode += 1;
+        self.run(self.processes.len() - 1);
     }
 
     /// The action of an event, if the limits allow one.
@@ -374,7 +456,7 @@ impl Kernel {
                 process.images = images;
                 process.ever |= images;
                 process.text += u64::from(exec);
-                process.cpu += 1;
+                self.run(id);
             }
             Action::Exit { id } => self.exit(id),
             Action::Wait { parent, child } => {
@@ -421,7 +503,7 @@ impl Kernel {
             None => (2..).find(|pid| !taken.contains(pid)).unwrap(),
         };
         let switched = self.processes[parent].switched;
-        self.processes[parent].cpu += 1;
+        self.run(parent);
         self.add(pid, parent, images, ignores, subreaper);
         self.processes.last_mut().unwrap().reparented = switched;
     }
@@ -439,7 +521,7 @@ impl Kernel {
             cancelled_write_bytes,
         };
         let process = &mut self.processes[id];
-        process.cpu += 1;
+        let used = [wchar, syscw];
         process.own = process.own.saturating_add(done);
         process.counters = process.counters.saturating_add(done);
         let may_count_in = process.may_count_in();
@@ -451,6 +533,13 @@ impl Kernel {
             };
             *part = part.saturating_add(done);
         }
+        process.cpu.use_time(1 + used[0], used[1], may_count_in);
+    }
+
+    /// A process uses the least CPU time.
+    fn run(&mut self, id: Id) {
+        let process = &mut self.processes[id];
+        process.cpu.use_time(1, 0, process.may_count_in());
     }
 
     /// Whether the driver has not classified a process yet.
@@ -475,6 +564,75 @@ impl Kernel {
                 absorbed.images |= joined;
             }
         }
+        let process = &mut self.processes[id];
+        let has_baseline = std::mem::take(&mut process.cpu.has_baseline);
+        if before != Some(0) || has_baseline {
+            let joined = images & !before.unwrap_or_default();
+            for image in (0..IMAGES).filter(|image| joined & (1 << image) != 0) {
+                let cpu = &mut process.cpu;
+                cpu.own_in[image] += cpu.since[image] - cpu.read_since[image];
+                cpu.read_since[image] = cpu.since[image];
+            }
+            process.cpu.note_change();
+            // A baseline has the children until it is found in the image.
+            for absorbed in self.absorbed(id).filter(|absorbed| absorbed.is_cpu_recent) {
+                if before != Some(0) {
+                    absorbed.cpu_images |= joined;
+                }
+            }
+        }
+    }
+
+    /// The driver has read only the CPU clock of a process.
+    pub(super) fn note_clock(&mut self, id: Id) {
+        let cpu = &mut self.processes[id].cpu;
+        cpu.clock = cpu.own();
+    }
+
+    /// At the end of a cycle the driver has this as its last reading of the CPU time of a process.
+    pub(super) fn note_last_cpu(&mut self, id: Id, last: CpuCounters) {
+        let own = last.user + last.system;
+        let children = last.total() - own;
+        let process = &mut self.processes[id];
+        process.cpu.read_until(own);
+        process.cpu.was_read = true;
+        let ends_past = process.has_past && process.cpu.past_end.is_none();
+        let is_in_it =
+            |absorbed: &Absorbed| absorbed.inheritor == id && absorbed.cpu_at <= children;
+        if ends_past {
+            let cycle = self.cycle;
+            self.processes[id].cpu.end_past(own, cycle);
+            for at in 0..self.processes.len() {
+                if self.inheritance(at).any(|absorbed| is_in_it(&absorbed)) {
+                    let Process { has_past, cpu, .. } = &mut self.processes[at];
+                    if *has_past || !cpu.was_read {
+                        cpu.end_past(cpu.own(), cycle);
+                    }
+                }
+            }
+        }
+        for absorbed in self.processes.iter_mut().filter_map(|process| process.absorbed.as_mut()) {
+            absorbed.is_cpu_recent &= !is_in_it(absorbed);
+        }
+    }
+
+    /// What `stat` shows of the CPU time of the children of a process, if the kernel counts in
+    /// ticks of this length.
+    pub(super) fn children_cpu(&self, id: Id, tick: u64) -> CpuTime {
+        let CpuCounters { child_user, child_system, .. } = self.processes[id].cpu.counters;
+        let shown = |time: i64| time.cast_unsigned() / tick.max(1) * tick.max(1);
+        CpuTime { user: shown(child_user), system: shown(child_system) }
+    }
+
+    /// The CPU time of an image, as [`expected`](Self::expected).
+    pub(super) fn expected_cpu(&self, image: usize) -> i64 {
+        let own = |(id, process): (Id, &Process)| {
+            let cpu = &process.cpu;
+            let is_inherited =
+                self.inheritance(id).any(|absorbed| absorbed.cpu_images & (1 << image) != 0);
+            if is_inherited { cpu.own() - cpu.past } else { cpu.own_in[image] - cpu.past_in[image] }
+        };
+        self.processes.iter().enumerate().map(own).sum()
     }
 
     /// The driver lists the processes for the first time.
@@ -506,6 +664,10 @@ impl Kernel {
         if process.seen_in.is_none() {
             // Not classified yet: all its io will count.
             return;
+        }
+        if process.cpu.clock > 0 {
+            process.cpu.has_baseline = true;
+            process.cpu.read_until(process.cpu.clock);
         }
         process.has_baseline = true;
         process.own_since = [IoCounters::ZERO; IMAGES];
@@ -616,11 +778,24 @@ impl Kernel {
         let Process { counters: inherited, cminflt: faults, .. } = self.processes[child];
         self.processes[child].state = State::Reaped;
         self.processes[child].reaped = Some(self.cycle);
+        self.run(parent);
         let images = self.processes[parent].may_count_in();
-        self.processes[child].absorbed =
-            Some(Absorbed { inheritor: parent, images, is_recent: true, is_read: false });
+        let CpuCounters { user, system, child_user, child_system } =
+            self.processes[child].cpu.counters;
+        let cpu = &mut self.processes[parent].cpu;
+        cpu.counters.child_user += user + child_user;
+        cpu.counters.child_system += system + child_system;
+        let cpu_at = cpu.children();
+        self.processes[child].absorbed = Some(Absorbed {
+            inheritor: parent,
+            images,
+            is_recent: true,
+            is_read: false,
+            cpu_images: images,
+            is_cpu_recent: true,
+            cpu_at,
+        });
         let parent = &mut self.processes[parent];
-        parent.cpu += 1;
         parent.counters = parent.counters.saturating_add(inherited);
         parent.cminflt += 1 + faults;
     }

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 /// Each layer with the modules of this crate that its files may import.
 const LAYERS: [(&str, &[&str]); 7] = [
     ("read", &["read", "capture", "executor", "ids", "options", "health", "shrink"]),
-    ("usage", &["usage", "read", "health", "io_counters", "state_counts", "switches"]),
-    ("source.rs", &["read", "usage", "classifier", "health", "ids", "io_counters"]),
-    ("state", &["state", "source", "usage", "read", "ids", "image", "shrink", "switches"]),
+    ("usage", &["usage", "read", "health", "io_counters", "state_counts", "switches", "cpu_time"]),
+    ("source.rs", &["read", "usage", "classifier", "health", "ids", "io_counters", "cpu_time"]),
+    (
+        "state",
+        &["state", "source", "usage", "read", "ids", "image", "shrink", "switches", "cpu_time"],
+    ),
     ("classifier.rs", &["state", "source", "image", "io_counters", "shrink"]),
     (
         "accounting",
@@ -21,10 +24,14 @@ const LAYERS: [(&str, &[&str]); 7] = [
             "ids",
             "image",
             "io_counters",
+            "cpu_time",
             "shrink",
         ],
     ),
-    ("sockets", &["sockets", "state", "source", "read", "ids", "image", "health", "shrink"]),
+    (
+        "sockets",
+        &["sockets", "state", "source", "read", "ids", "image", "health", "shrink", "cpu_time"],
+    ),
 ];
 
 fn files(path: &Path) -> Vec<PathBuf> {

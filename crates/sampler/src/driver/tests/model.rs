@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::kernel::{Event, IMAGES, Id, Images, Limits};
 use super::world::{Abilities, World, command_line};
 use crate::classifier::Candidate;
+use crate::cpu_time::CpuTime;
 use crate::driver::Driver;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -24,6 +25,11 @@ pub(super) struct Model {
     totals: Vec<IoCounters>,
     /// The images of the last cycle.
     images: Vec<Usage>,
+    /// The same of CPU time.
+    pub(super) read_cpu: BTreeMap<Id, i64>,
+    cpu: Vec<CpuTime>,
+    /// Two ticks: the kernel shows the CPU time of children in ticks, by mode.
+    cpu_tolerance: i64,
 }
 
 impl Model {
@@ -36,9 +42,18 @@ impl Model {
         let world = World::new(limits, abilities, history);
         let mut driver = Driver::new(&world, IoStart::ProcessStart);
         driver.reclassify_all(IMAGES);
-        let totals = vec![IoCounters::ZERO; IMAGES];
-        let images = Vec::new();
-        Model { world, driver, reclassify, read: BTreeMap::new(), totals, images }
+        let cpu_tolerance = 2 * i64::try_from(abilities.tick).unwrap();
+        Model {
+            world,
+            driver,
+            reclassify,
+            read: BTreeMap::new(),
+            totals: vec![IoCounters::ZERO; IMAGES],
+            read_cpu: BTreeMap::new(),
+            cpu: vec![CpuTime::ZERO; IMAGES],
+            cpu_tolerance,
+            images: Vec::new(),
+        }
     }
 
     /// Its counters begin with the first cycle.
@@ -52,6 +67,17 @@ impl Model {
     /// The counters of the images after the last cycle.
     pub(super) fn totals(&self) -> &[IoCounters] {
         &self.totals
+    }
+
+    /// The CPU time of the images after the last cycle.
+    pub(super) fn cpu(&self, image: usize) -> i64 {
+        self.cpu[image].total().cast_signed()
+    }
+
+    /// How much of the CPU time of an image may be missing or too much, because the kernel shows
+    /// that of children in ticks.
+    pub(super) fn cpu_slack(&self) -> i64 {
+        self.world.kernel.processes.len() as i64 * self.cpu_tolerance
     }
 
     /// The number of ESTABLISHED tcp sockets of an image after the last cycle.
@@ -87,6 +113,10 @@ impl Model {
                 self.read.insert(id, last);
                 self.world.kernel.note_last(id, last);
             }
+            if let Some(last) = self.driver.io.last_cpu(slot) {
+                self.read_cpu.insert(id, last.total());
+                self.world.kernel.note_last_cpu(id, last);
+            }
         }
         ready(self.driver.finish(&mut self.world));
         self.world.kernel.end_cycle();
@@ -100,6 +130,16 @@ impl Model {
             let expected = self.world.kernel.expected(image);
             if !expected.all_ge(now) {
                 return Err(format!("image {image} has {now:?}, at most {expected:?}"));
+            }
+            let now = self.driver.sample().images.get(image).and_then(|usage| usage.cpu);
+            let now = now.unwrap_or_default();
+            let before = std::mem::replace(&mut self.cpu[image], now);
+            if now.user < before.user || now.system < before.system {
+                return Err(format!("image {image} fell from {before:?} to {now:?}"));
+            }
+            let most = self.world.kernel.expected_cpu(image) + self.cpu_slack();
+            if now.total().cast_signed() > most {
+                return Err(format!("image {image} has {now:?}, at most {most}"));
             }
         }
         let images = self.driver.sample().images.clone();

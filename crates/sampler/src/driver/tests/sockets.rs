@@ -20,7 +20,7 @@ fn fork(kernel: &mut Kernel, images: Images, sockets: &[u32]) -> Id {
 }
 
 fn model() -> Model {
-    let abilities = Abilities { handles: true, cpu_clock: true, partial_listing: true };
+    let abilities = Abilities { handles: true, cpu_clock: true, partial_listing: true, tick: 0 };
     Model::new(Limits::default(), abilities, false, Vec::new())
 }
 

@@ -38,6 +38,7 @@ pub(super) fn check(table: &str) {
             handles: bits & 1 == 0,
             cpu_clock: bits & 2 == 0,
             partial_listing: bits & 4 == 0,
+            tick: 0,
         };
         let table = match table.strip_prefix("open files:") {
             Some(_) if !abilities.handles => continue,
@@ -83,6 +84,9 @@ enum Start {
     SecondCycle,
 }
 
+/// The maximum number of steps in a table other than writes.
+const STEPS: i64 = 40;
+
 fn run(table: &str, abilities: Abilities, start: Start) -> Result<(), String> {
     let limits = Limits { orphans: true, subreapers: true, ..Limits::default() };
     let mut model = Model::new(limits, abilities, true, Vec::new());
@@ -92,6 +96,8 @@ fn run(table: &str, abilities: Abilities, start: Start) -> Result<(), String> {
     if start == Start::SecondCycle {
         model.cycle()?;
     }
+    // CPU time is readable where io is not.
+    let is_cpu_readable = !["hide(", "deny("].iter().any(|step| table.contains(step));
     let mut parser = Parser::new(table);
     while let Some(command) = parser.command()? {
         let expected = parser.expectation()?;
@@ -122,6 +128,16 @@ fn run(table: &str, abilities: Abilities, start: Start) -> Result<(), String> {
                 let bytes = model.totals()[expected.image].rchar;
                 if !expected.orders.contains(&bytes.cmp(&expected.bytes)) {
                     return Err(format!("has {bytes} instead of {expected:?}, cycle {cycle}"));
+                }
+                // Each byte takes one unit of both modes, everything else one unit.
+                let cpu = model.cpu(expected.image);
+                let allowed = 2 * expected.bytes..=2 * expected.bytes + STEPS;
+                let is_bound = expected.orders.len() > 1;
+                if is_cpu_readable
+                    && !allowed.contains(&cpu)
+                    && !(is_bound && cpu < *allowed.start())
+                {
+                    return Err(format!("CPU {cpu} instead of {allowed:?}, cycle {cycle}"));
                 }
             }
             if cycle < cycles {

@@ -9,6 +9,7 @@ use psstat_proc_parse::net::snmp::TcpCounters;
 
 use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
 use crate::classifier::CmdlineBatch;
+use crate::cpu_time::{CpuReading, CpuSamples};
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
 use crate::read::fd_sockets::FdSockets;
@@ -36,6 +37,8 @@ pub(super) struct Abilities {
     pub(super) cpu_clock: bool,
     /// Only new pids can be listed.
     pub(super) partial_listing: bool,
+    /// The kernel shows the CPU time of children in ticks of this length; 0: exactly.
+    pub(super) tick: u64,
 }
 
 /// The kernel, and what is still to happen.
@@ -282,15 +285,29 @@ impl ProcessSource for World {
 
     fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
         self.tick();
-        self.by_pid(pid).map(|id| self.process(id).cpu)
+        let id = self.by_pid(pid)?;
+        self.kernel.note_clock(id);
+        Some(self.process(id).cpu.own().cast_unsigned())
     }
 
-    async fn cpu_time(&mut self, pid: u32) -> Outcome<u64> {
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<CpuReading> {
         self.tick();
-        match self.by_pid(pid) {
-            Some(id) => Outcome::Value(self.process(id).cpu),
-            None => Outcome::Exited,
-        }
+        let Some(id) = self.by_pid(pid) else { return Outcome::Exited };
+        let cpu = &self.process(id).cpu;
+        let user = (!self.abilities.cpu_clock).then_some(cpu.counters.user.cast_unsigned());
+        Outcome::Value(CpuReading { total: cpu.own().cast_unsigned(), user })
+    }
+
+    fn cpu_samples(&mut self, pid: u32) -> Option<CpuSamples> {
+        self.tick();
+        let id = self.by_pid(pid).filter(|_| self.abilities.cpu_clock)?;
+        let cpu = &self.process(id).cpu;
+        let user = cpu.counters.user.cast_unsigned();
+        Some(CpuSamples { user, total: cpu.own().cast_unsigned() })
+    }
+
+    fn tick_nanoseconds(&self) -> u64 {
+        self.abilities.tick
     }
 
     fn is_blocked(&self, pid: u32) -> bool {
@@ -384,8 +401,9 @@ impl ProcessSource for World {
         self.tick();
         let Some(id) = self.by_key(key) else { return Outcome::Exited };
         let process = self.process(id);
-        let is_zombie = process.state == State::Zombie;
-        Outcome::Value(ParentStat { cminflt: process.cminflt, is_zombie })
+        let (cminflt, is_zombie) = (process.cminflt, process.state == State::Zombie);
+        let children = self.kernel.children_cpu(id, self.abilities.tick);
+        Outcome::Value(ParentStat { cminflt, children, is_zombie })
     }
 
     async fn check_exists(&mut self, process: Target<'_, ModelHandles>) -> Existence {
