@@ -74,7 +74,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             }
             // Read before the switches, so that what the process does meanwhile shows.
             let has_cpu = source.has_cpu_clock() && process.cpu.used.is_some();
-            let cpu = NonZeroU64::new(process.cpu.last).filter(|_| has_cpu);
+            let cpu = NonZeroU64::new(process.cpu.last.total).filter(|_| has_cpu);
             let is_known = process.switches.as_ref().is_some_and(|switches| {
                 let is_current = switches.state == FileState::Read && switches.cpu == cpu;
                 !switches.state.is_due(self.cycle) || (cpu.is_some() && is_current)
