@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 use psstat_matcher::ImageName;
 use psstat_matcher::host_config::HostClass;
+use psstat_support::conf_paths;
 
 use crate::exit::Error;
 use crate::rule_arg::RuleArg;
@@ -124,12 +125,13 @@ pub enum Format {
 /// Which config file to use.
 #[derive(Debug, clap::Args)]
 pub struct ConfArgs {
-    /// The config file with the rules
+    /// The config file with the rules, or a directory of files `*.conf`
     ///
+    /// Can be given several times; in the variable, the paths are separated by `:`.
     /// Default: PSSTAT_CONF of the collector's options in /etc/default/psstat, or
     /// /CLASS/shared/conf/psstat.conf if that exists.
     #[arg(long, global = true, value_name = "PATH", env = "PSSTAT_CONF")]
-    pub conf: Option<PathBuf>,
+    pub conf: Vec<PathBuf>,
     /// Use the config file /NAME/shared/conf/psstat.conf
     ///
     /// Default: the host name up to its first dot, without trailing digits.
@@ -281,9 +283,9 @@ pub struct TopArgs {
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// The config file [default: from --conf or --class]
+    /// Config files, or directories of such [default: from --conf or --class]
     #[arg(value_name = "CONF")]
-    pub path: Option<PathBuf>,
+    pub paths: Vec<PathBuf>,
     /// Expected owner of the config file, besides root and this user [default: appsc]
     #[arg(long, value_name = "USER", env = "PSSTAT_CONF_OWNER")]
     pub conf_owner: Option<String>,
@@ -359,7 +361,11 @@ pub fn command() -> clap::Command {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
     let matches = command().try_get_matches_from(arguments)?;
     reject_table_options(&matches)?;
-    Ok(Args::from_arg_matches(&matches)?)
+    let mut args = Args::from_arg_matches(&matches)?;
+    if matches.value_source("conf") == Some(ValueSource::EnvVariable) {
+        args.conf.conf = args.conf.conf.iter().flat_map(|list| conf_paths::split(list)).collect();
+    }
+    Ok(args)
 }
 
 /// Rejects options of the table before a command, where they have no effect.

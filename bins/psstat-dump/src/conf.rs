@@ -1,18 +1,24 @@
-//! The location of the config file.
+//! The location of the config files.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use psstat_matcher::Rule;
+use psstat_matcher::file::LoadError;
 use psstat_matcher::host_config::HostClass;
+use psstat_matcher::ownership::OwnerPolicy;
+use psstat_matcher::sources::{self, LoadedSources};
 
 use crate::args::ConfArgs;
-use psstat_support::escape;
+use psstat_support::{conf_paths, escape};
 
 /// The file with the options of the collector, which its start script reads.
 const DEFAULTS: &str = "/etc/default/psstat";
 /// The expected owner of the config file if nothing else is set.
 const OWNER: &str = "appsc";
 
-/// Where the path of the config file comes from.
+/// Where the paths of the config files come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// `--conf` or its variable.
@@ -25,12 +31,12 @@ pub(crate) enum Origin {
     Host,
 }
 
-/// The location of the config file, and where it comes from.
+/// The location of the config files, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
-    /// The path.
-    pub path: PathBuf,
-    /// Where it comes from.
+    /// The paths of files, and of directories of such.
+    pub paths: Vec<PathBuf>,
+    /// Where they come from.
     pub origin: Origin,
 }
 
@@ -40,12 +46,32 @@ impl Location {
         self.origin != Origin::Host
     }
 
-    /// The path as safe text, with its origin if that is not an option.
+    /// The paths as safe text, with their origin if that is not an option.
     pub(crate) fn describe(&self) -> String {
-        let path = display(&self.path);
+        let paths: Vec<String> = self.paths.iter().map(|path| display(path)).collect();
+        let paths = paths.join(", ");
         match self.origin {
-            Origin::Defaults => format!("{path} (PSSTAT_CONF in {DEFAULTS})"),
-            Origin::Conf | Origin::Class | Origin::Host => path,
+            Origin::Defaults => format!("{paths} (PSSTAT_CONF in {DEFAULTS})"),
+            Origin::Conf | Origin::Class | Origin::Host => paths,
+        }
+    }
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The reason why they give no rules, with the path, if one cannot be read. Otherwise the
+    /// result contains the errors.
+    pub(crate) fn load(&self, owner: Option<&OwnerPolicy>) -> Result<LoadedSources, Unreadable> {
+        let sources = sources::load(&self.paths, owner);
+        let unreadable = sources.files.iter().find_map(|file| {
+            let error = file.error.clone()?;
+            let is_read = matches!(*error, LoadError::NoRule(_) | LoadError::NoFile);
+            (!is_read && !file.is_entry)
+                .then(|| Unreadable { path: file.path.to_path_buf(), error })
+        });
+        match unreadable {
+            Some(unreadable) if self.paths.len() == 1 => Err(unreadable),
+            _ => Ok(sources),
         }
     }
 
@@ -60,25 +86,26 @@ impl Location {
     }
 }
 
-/// The config file of `--conf`, of `--class`, of the collector's options, or of this host's
+/// The config files of `--conf`, of `--class`, of the collector's options, or of this host's
 /// class.
 pub(crate) fn locate(args: &ConfArgs) -> Location {
-    if let Some(path) = &args.conf {
-        return Location { path: path.clone(), origin: Origin::Conf };
+    if !args.conf.is_empty() {
+        return Location { paths: args.conf.clone(), origin: Origin::Conf };
     }
     if let Some(class) = &args.class {
-        return Location { path: class.config_path(), origin: Origin::Class };
+        return Location { paths: vec![class.config_path()], origin: Origin::Class };
     }
-    if let Some(path) = collector_option("PSSTAT_CONF") {
-        return Location { path: path.into(), origin: Origin::Defaults };
+    let paths = collector_option("PSSTAT_CONF").map(|list| conf_paths::split(Path::new(&list)));
+    if let Some(paths) = paths.filter(|paths| !paths.is_empty()) {
+        return Location { paths, origin: Origin::Defaults };
     }
     if let Some(class) = collector_option("PSSTAT_CLASS").and_then(|class| class.parse().ok()) {
         let class: HostClass = class;
-        return Location { path: class.config_path(), origin: Origin::Defaults };
+        return Location { paths: vec![class.config_path()], origin: Origin::Defaults };
     }
     let host = rustix::system::uname();
     let class = HostClass::from_hostname(&host.nodename().to_string_lossy());
-    Location { path: class.config_path(), origin: Origin::Host }
+    Location { paths: vec![class.config_path()], origin: Origin::Host }
 }
 
 /// The expected owner of the config file: that of the option, of the collector's options, or the
@@ -119,6 +146,44 @@ fn unquoted(text: &str) -> Option<String> {
         }
     }
     Some(word)
+}
+
+/// A path that was given and cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// The path.
+    pub path: PathBuf,
+    /// The reason.
+    pub error: Arc<LoadError>,
+}
+
+impl Unreadable {
+    /// Whether it does not exist.
+    pub(crate) fn is_missing(&self) -> bool {
+        let missing = std::io::ErrorKind::NotFound;
+        matches!(&*self.error, LoadError::Unreadable(error) if error.kind() == missing)
+    }
+}
+
+/// The paths as one text, as in `PSSTAT_CONF`.
+pub(crate) fn joined(paths: &[PathBuf]) -> PathBuf {
+    let names: Vec<&OsStr> = paths.iter().map(|path| path.as_os_str()).collect();
+    names.join(OsStr::new(":")).into()
+}
+
+/// The place of a rule: `line 7`, or `FILE:7` if there are several files. `None` for a rule
+/// without a line.
+pub(crate) fn place(rule: &Rule, has_several_files: bool) -> Option<String> {
+    let line = rule.line()?;
+    Some(match rule.path().filter(|_| has_several_files) {
+        Some(path) => format!("{}:{line}", display(path)),
+        None => format!("line {line}"),
+    })
+}
+
+/// The file of a rule as a value; null if it has none.
+pub(crate) fn file_of(rule: &Rule) -> serde_json::Value {
+    rule.path().map(display).into()
 }
 
 /// A path as safe text.

@@ -21,15 +21,24 @@ pub const TOTAL: ImageId = ImageId(0);
 pub enum Source {
     /// Executable names.
     Executable,
-    /// The rules of a config file.
+    /// The rules of config files.
     Conf {
-        /// The path.
-        path: PathBuf,
+        /// The paths that were given.
+        paths: Vec<PathBuf>,
+        /// Whether there are several files.
+        has_several_files: bool,
         /// The rules.
         rules: Rules,
     },
     /// The arguments of `-e`.
     Regex(Rules),
+}
+
+impl Source {
+    /// Whether there are several config files.
+    pub(crate) fn has_several_files(&self) -> bool {
+        matches!(self, Source::Conf { has_several_files: true, .. })
+    }
 }
 
 /// Groups processes into images.
@@ -272,7 +281,8 @@ mod tests {
     fn groups_by_rules() {
         let conf = psstat_matcher::Conf::parse(b"c cat\nanimal cat|dog\nb bird\n");
         let source = || Source::Conf {
-            path: PathBuf::from("x"),
+            paths: vec![PathBuf::from("x")],
+            has_several_files: false,
             rules: psstat_matcher::Conf::parse(b"c cat\nanimal cat|dog\nb bird\n").rules,
         };
         assert_eq!(conf.diagnostics, []);

@@ -97,7 +97,11 @@ pub fn load(
             Ok(stamp) if stamp.is_directory() => {
                 let ownership = owner.map_or(Vec::new(), |owner| owner.check(&stamp));
                 let is_strict = owner.is_some_and(OwnerPolicy::is_strict);
-                source.set_directory(list(path, &paths), stamp, ownership, is_strict)
+                let names = source.set_directory(list(path, &paths), stamp, ownership, is_strict);
+                if !source.is_unlisted() {
+                    source.set_empty(names.is_empty());
+                }
+                names
             }
             _ => {
                 source.set_file(file::read(path), owner);
@@ -260,18 +264,18 @@ impl FileData {
         self.has_changed = true;
         self.stamp = Some(stamp);
         self.ownership = ownership;
-        self.error = None;
+        self.current = None;
+        // `set_empty` resets it.
+        self.error = self.error.take().filter(|error| matches!(**error, LoadError::NoFile));
         match listing {
             _ if is_strict && !self.ownership.is_empty() => {
                 self.error = Some(Arc::new(LoadError::Ownership(self.ownership.clone())));
             }
             Ok(Listing { names, count }) => {
                 self.count = count;
-                if count == 0 {
-                    self.error = Some(Arc::new(LoadError::NoFile));
-                } else {
-                    // Those of a file that was in its place.
-                    (self.current, self.in_use) = (None, None);
+                if count > 0 {
+                    // That of a file that was in its place.
+                    self.in_use = None;
                 }
                 return names;
             }
@@ -280,7 +284,17 @@ impl FileData {
         Vec::new()
     }
 
-    /// The error, if the files of a directory cannot be determined.
+    /// Sets whether a directory has no files; returns whether that is new.
+    pub(crate) fn set_empty(&mut self, is_empty: bool) -> bool {
+        let is_new = is_empty != self.error.is_some();
+        if is_new {
+            self.error = is_empty.then(|| Arc::new(LoadError::NoFile));
+            self.has_changed = true;
+        }
+        is_new
+    }
+
+    /// Whether the files of a directory cannot be determined.
     pub(crate) fn is_unlisted(&self) -> bool {
         self.error.as_ref().is_some_and(|error| !matches!(**error, LoadError::NoFile))
     }

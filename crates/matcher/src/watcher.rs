@@ -49,7 +49,8 @@ const MAX_FIRST_WAIT: Duration = Duration::from_millis(800);
 /// number of the time.
 const MAX_SHARE: u32 = 10;
 /// Work that takes less than this is not delayed.
-const SHORT_WORK: Duration = Duration::from_millis(5);
+const SHORT_LISTING: Duration = Duration::from_millis(5);
+const SHORT_PARSE: Duration = Duration::from_millis(50);
 
 /// A change reported by [`ConfigWatcher::poll`].
 #[derive(Debug)]
@@ -153,7 +154,7 @@ struct Slot {
 #[derive(Debug, PartialEq, Eq)]
 enum LastReported {
     Loaded { content: u64, uid: u32, gid: u32, mode: u32, is_unlinked: bool },
-    Directory { uid: u32, gid: u32, mode: u32, count_beyond: usize, is_empty: bool },
+    Directory { uid: u32, gid: u32, mode: u32, count_beyond: usize },
     Unusable((u8, Option<i32>)),
 }
 
@@ -528,7 +529,6 @@ impl ConfigWatcher {
                 gid,
                 mode,
                 count_beyond: listing.count.saturating_sub(sources::MAX_FILES),
-                is_empty: listing.count == 0,
             },
             Err(error) => LastReported::Unusable(error.kind()),
         };
@@ -608,6 +608,11 @@ impl ConfigWatcher {
                 let (absent, entries) = entries.into_iter().partition(|entry| entry.is_absent(now));
                 source.entries = entries;
                 self.drop_entries(absent);
+            }
+        }
+        for source in &mut self.sources {
+            if source.has_entries_to_poll() && !source.is_settling() {
+                self.has_changed |= source.slot.data.set_empty(source.entries.is_empty());
             }
         }
     }
@@ -713,7 +718,7 @@ impl ConfigWatcher {
         loaded.files.extend(removed);
         self.retry_too_large();
         let time = begun.elapsed();
-        self.parse_paused_until = (time > SHORT_WORK).then(|| now + time * MAX_SHARE);
+        self.parse_paused_until = (time > SHORT_PARSE).then(|| now + time * MAX_SHARE);
         let loaded = Box::new(loaded);
         Some(if is_loaded { Event::Loaded(loaded) } else { Event::Unusable(loaded) })
     }
@@ -972,7 +977,7 @@ impl Unit {
         let begun = Instant::now();
         let listing = sources::list(&self.path, &self.given);
         let time = begun.elapsed();
-        self.listing_paused_until = (time > SHORT_WORK).then(|| now + time * MAX_SHARE);
+        self.listing_paused_until = (time > SHORT_LISTING).then(|| now + time * MAX_SHARE);
         self.current = Some(state);
         self.set_recheck(&state);
         let ownership = self.owner.as_ref().map_or(Vec::new(), |owner| owner.check(&stamp));

@@ -1,6 +1,6 @@
 //! `capture`.
 
-use psstat_matcher::file;
+use psstat_matcher::sources;
 use psstat_sampler::{Options, Sampler};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(super) fn run(
     args: &CaptureArgs,
 ) -> Result<Outcome, Error> {
     // The captured command lines match the same rules of the config file.
-    let conf_rules = file::load(&conf::locate(conf_args).path).map(|loaded| loaded.conf.rules);
+    let conf_rules = sources::load(conf::locate(conf_args).paths, None).conf.rules;
     let mut selector = None;
     let pids = if args.pids.is_empty() {
         let source = source::load(conf_args, &args.patterns, false)?;
@@ -34,7 +34,7 @@ pub(super) fn run(
         Source::Regex(rules) => Some(rules),
         _ => None,
     });
-    let rules: Vec<_> = conf_rules.iter().chain(patterns).collect();
+    let rules: Vec<_> = std::iter::once(&conf_rules).chain(patterns).collect();
     let scrubber = Scrubber { keep_arguments: args.keep_arguments, rules: &rules };
     let captured =
         capture::capture(&global.proc, &pids, &args.dir, &scrubber).map_err(|error| {

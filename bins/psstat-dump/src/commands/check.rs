@@ -2,22 +2,24 @@
 
 use std::path::Path;
 
-use psstat_matcher::file::{self, LoadError};
-use psstat_matcher::ownership::check_ownership;
+use psstat_matcher::ownership::OwnerPolicy;
+use psstat_matcher::sources::SourceFile;
 use psstat_matcher::{CoverageCheck, Diagnostic, Rule, Rules, Severity};
 use psstat_support::cmdline::is_collector;
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, ConfArgs, Format, GlobalArgs};
+use crate::conf::{self, Unreadable};
 use crate::exit::{Error, Outcome};
+use crate::measure;
 use crate::table::{csv, json, units};
 use crate::terminal::{self, Paint};
-use crate::{conf, measure};
 use psstat_support::escape;
 
 /// A diagnostic for a config file.
 struct FileDiagnostic {
     severity: &'static str,
+    file: Option<String>,
     /// Starts at 1; `None`: the whole file.
     line: Option<usize>,
     column: Option<usize>,
@@ -30,6 +32,7 @@ struct FileDiagnostic {
 /// The rules of a config file, and the processes on this host.
 struct CheckReport<'a> {
     rules: &'a Rules,
+    files: &'a [SourceFile],
     /// Number of matching processes per rule.
     matched: Vec<usize>,
     /// Number of processes with a command line.
@@ -51,38 +54,45 @@ pub(super) fn run(
     conf_args: &ConfArgs,
     args: &CheckArgs,
 ) -> Result<Outcome, Error> {
-    let located = conf::locate(conf_args);
-    let path = args.path.clone().unwrap_or_else(|| located.path.clone());
-    let name = conf::display(&path);
+    let mut located = conf::locate(conf_args);
+    if !args.paths.is_empty() {
+        located.paths.clone_from(&args.paths);
+    }
     let mut diagnostics = Vec::new();
-    let of_lines = |list: &[Diagnostic]| -> Vec<FileDiagnostic> {
-        list.iter().map(|diagnostic| of_line(diagnostic, &name)).collect()
-    };
-    let owner = conf::owner(args.conf_owner.as_deref());
-    let rules = match file::load(&path) {
-        Ok(loaded) => {
-            diagnostics.extend(of_lines(&loaded.conf.diagnostics));
-            for issue in check_ownership(&loaded.stamp, &owner) {
-                diagnostics.push(of_file("warning", &name, &issue.to_string()));
-            }
-            loaded.conf.rules
+    let of_lines =
+        |list: &[Diagnostic]| -> Vec<FileDiagnostic> { list.iter().map(of_line).collect() };
+    let owner = OwnerPolicy::new(conf::owner(args.conf_owner.as_deref()), false);
+    let sources = match located.load(Some(&owner)) {
+        Ok(sources) => sources,
+        Err(Unreadable { path, error }) if !args.paths.is_empty() => {
+            return Err(Error::Usage(format!("{} {error}", conf::display(&path))));
         }
-        Err(LoadError::NoRule(list)) => {
-            diagnostics.extend(of_lines(&list));
-            diagnostics.push(of_file("error", &name, &LoadError::NoRule(Vec::new()).to_string()));
-            Rules::default()
-        }
-        Err(reason) if args.path.is_some() => {
-            return Err(Error::Usage(format!("{name} {reason}")));
-        }
-        Err(reason) => {
+        Err(Unreadable { error, .. }) => {
             let (file, options) = (located.describe(), located.options());
-            return Err(Error::Usage(format!("{file} {reason}; {options}")));
+            return Err(Error::Usage(format!("{file} {error}; {options}")));
         }
+    };
+    diagnostics.extend(of_lines(&sources.conf.diagnostics));
+    for file in &sources.files {
+        let name = conf::display(&file.path);
+        let kind = if file.is_directory { "directory" } else { "file" };
+        for issue in &file.ownership {
+            diagnostics.push(of_file("warning", &name, &format!("the {kind} {issue}")));
+        }
+        if let Some(error) = &file.error {
+            let severity = if file.is_current() { "warning" } else { "error" };
+            diagnostics.push(of_file(severity, &name, &format!("the {kind} {error}")));
+        }
+    }
+    let (files, rules) = (&sources.files, &sources.conf.rules);
+    let path = conf::joined(&located.paths);
+    let name = match located.paths.as_slice() {
+        [path] => conf::display(path),
+        paths => units::count(paths.len() as u64, "path", "paths"),
     };
     let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == "error");
     let command_lines = measure::command_lines(&global.proc)?;
-    let mut coverage = CoverageCheck::new(&rules);
+    let mut coverage = CoverageCheck::new(rules);
     for text in command_lines.values() {
         if is_collector(text) {
             coverage.record_self(text);
@@ -92,7 +102,7 @@ pub(super) fn run(
     }
     diagnostics.extend(of_lines(&coverage.diagnostics()));
     let matched = coverage.matched().collect();
-    let report = CheckReport { rules: &rules, matched, processes: command_lines.len() };
+    let report = CheckReport { rules, files, matched, processes: command_lines.len() };
     let bytes = match global.format() {
         Format::Text => text(&diagnostics, &report, &name, Paint::new(global.color)).into(),
         Format::Csv => as_csv(&diagnostics, &report).into(),
@@ -102,7 +112,7 @@ pub(super) fn run(
     Ok(Outcome::when(!has_errors))
 }
 
-fn of_line(diagnostic: &Diagnostic, name: &str) -> FileDiagnostic {
+fn of_line(diagnostic: &Diagnostic) -> FileDiagnostic {
     let has_line = diagnostic.line > 0;
     FileDiagnostic {
         severity: match diagnostic.severity {
@@ -110,19 +120,20 @@ fn of_line(diagnostic: &Diagnostic, name: &str) -> FileDiagnostic {
             Severity::Note => "note",
             _ => "warning",
         },
+        file: diagnostic.path.as_deref().map(conf::display),
         line: has_line.then_some(diagnostic.line),
         column: has_line.then_some(diagnostic.column),
         message: diagnostic.message.clone(),
         help: diagnostic.help.clone(),
-        text: diagnostic.display(name).to_string(),
+        text: diagnostic.display("").to_string(),
     }
 }
 
-/// A diagnostic for the whole file; `predicate` continues "the file".
-fn of_file(severity: &'static str, name: &str, predicate: &str) -> FileDiagnostic {
-    let message = format!("the file {predicate}");
-    let text = format!("{severity}: {}\n --> {name}", escape::text(&message));
-    FileDiagnostic { severity, line: None, column: None, message, help: String::new(), text }
+/// A diagnostic for the whole file.
+fn of_file(severity: &'static str, name: &str, message: &str) -> FileDiagnostic {
+    let text = format!("{severity}: {}\n --> {name}", escape::text(message));
+    let (file, message) = (Some(name.to_owned()), message.to_owned());
+    FileDiagnostic { severity, file, line: None, column: None, message, help: String::new(), text }
 }
 
 fn text(
@@ -144,8 +155,12 @@ fn text(
     }
     let count = |severity| diagnostics.iter().filter(|one| one.severity == severity).count();
     let plural = |number: usize, one, many| units::count(number as u64, one, many);
+    let from = match report.files.iter().filter(|file| file.rules > 0).count() {
+        _ if report.files.len() == 1 => String::new(),
+        count => format!(" from {}", plural(count, "file", "files")),
+    };
     text.push_str(&format!(
-        "{name}: {} for {}, {}, {}; {} on this host\n",
+        "{name}: {} for {}{from}, {}, {}; {} on this host\n",
         plural(report.rules.rules().len(), "rule", "rules"),
         plural(report.rules.images().len(), "image", "images"),
         plural(count("error"), "error", "errors"),
@@ -158,7 +173,8 @@ fn text(
 /// The diagnostics, then the rules with `rule` as their severity.
 fn as_csv(diagnostics: &[FileDiagnostic], report: &CheckReport<'_>) -> String {
     let heading = ["severity", "line", "column", "message", "help", "image", "regex", "processes"];
-    let mut text = csv::line(heading.into_iter().map(str::to_owned));
+    let heading = heading.into_iter().chain(["file"]);
+    let mut text = csv::line(heading.map(str::to_owned));
     let number = |value: Option<usize>| value.map(|n| n.to_string()).unwrap_or_default();
     let none = String::new;
     for diagnostic in diagnostics {
@@ -171,6 +187,7 @@ fn as_csv(diagnostics: &[FileDiagnostic], report: &CheckReport<'_>) -> String {
             none(),
             none(),
             none(),
+            diagnostic.file.clone().unwrap_or_default(),
         ];
         text.push_str(&csv::line(fields.into_iter()));
     }
@@ -184,6 +201,7 @@ fn as_csv(diagnostics: &[FileDiagnostic], report: &CheckReport<'_>) -> String {
             image.to_owned(),
             escape::bytes(rule.pattern()),
             matched.to_string(),
+            rule.path().map(conf::display).unwrap_or_default(),
         ];
         text.push_str(&csv::line(fields.into_iter()));
     }
@@ -200,7 +218,7 @@ fn as_json(
         .iter()
         .map(|one| {
             json!({
-                "severity": one.severity, "line": one.line, "column": one.column,
+                "severity": one.severity, "file": one.file, "line": one.line, "column": one.column,
                 "message": one.message, "help": one.help,
             })
         })
@@ -209,6 +227,7 @@ fn as_json(
         .rules()
         .map(|(rule, image, matched)| {
             let mut fields = serde_json::Map::new();
+            fields.insert("file".to_owned(), conf::file_of(rule));
             fields.insert("line".to_owned(), json!(rule.line()));
             fields.insert("image".to_owned(), json!(image));
             json::insert_text(&mut fields, "regex", rule.pattern());
@@ -221,6 +240,11 @@ fn as_json(
     let mut add = |field: &str, value: Value| document.insert(field.to_owned(), value);
     add("ok", json!(!has_errors));
     add("processes_on_host", json!(report.processes));
+    let files = report.files.iter().map(|file| {
+        let error = file.error.as_ref().map(ToString::to_string);
+        json!({"path": conf::display(&file.path), "rules": file.rules, "error": error})
+    });
+    add("files", files.collect());
     add("diagnostics", Value::Array(diagnostics));
     add("rules", Value::Array(rules));
     Value::Object(document)

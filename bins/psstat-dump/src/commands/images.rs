@@ -13,6 +13,7 @@ use signal_hook::consts::SIGINT;
 
 use super::source;
 use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs, similar_command};
+use crate::conf;
 use crate::exit::{Error, Outcome};
 use crate::measure::average::Average;
 use crate::measure::{Measurer, Snapshot};
@@ -250,7 +251,7 @@ impl Printer {
         add("total", json::total(&self.columns, &snapshot.total));
         add("unread", json::unread(&snapshot.health));
         let limited = selector.step_limited_rules().into_iter();
-        let limited = limited.map(|(image, rule)| json!({"image": image, "line": rule.line()}));
+        let limited = limited.map(|(image, rule)| json!({"image": image, "file": conf::file_of(rule), "line": rule.line()}));
         add("step_limited_rules", limited.collect());
         Value::Object(document)
     }
@@ -270,8 +271,9 @@ fn denied_hint(snapshot: &Snapshot) -> Option<String> {
 
 /// A warning about rules that exceeded their step limit.
 fn step_limit_warning(selector: &Selector) -> Option<String> {
-    let rule = |(image, rule): (&str, &Rule)| match rule.line() {
-        Some(line) => format!("{image} (line {line})"),
+    let has_several_files = selector.source().has_several_files();
+    let rule = |(image, rule): (&str, &Rule)| match conf::place(rule, has_several_files) {
+        Some(place) => format!("{image} ({place})"),
         None if image == DEFAULT_IMAGE => escape::bytes(rule.pattern()),
         None => format!("{image}={}", escape::bytes(rule.pattern())),
     };

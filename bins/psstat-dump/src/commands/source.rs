@@ -1,7 +1,7 @@
 //! The source of the images, from the options.
 
 use psstat_matcher::PatternError;
-use psstat_matcher::file::{self, LoadError};
+use psstat_matcher::Severity;
 
 use crate::args::ConfArgs;
 use crate::conf::{self, Origin};
@@ -26,35 +26,46 @@ pub(super) fn load(conf: &ConfArgs, regex: &[RuleArg], no_conf: bool) -> Result<
         return Ok(Source::Executable);
     }
     let location = conf::locate(conf);
-    let path = conf::display(&location.path);
-    match file::load(&location.path) {
-        Ok(loaded) => {
-            let diagnostics = loaded.conf.diagnostics.len();
-            if diagnostics > 0 {
-                let count = units::count(diagnostics as u64, "diagnostic", "diagnostics");
-                terminal::eprint_line(&format!(
-                    "psstat-dump: {path}: {count}; run `psstat-dump check {path}` to see them"
-                ));
-            } else if !matches!(location.origin, Origin::Conf | Origin::Class) {
-                let file = location.describe();
-                terminal::hint(&format!("images from {file}; use --no-conf for executable names"));
-            }
-            Ok(Source::Conf { path: location.path, rules: loaded.conf.rules })
+    let unusable = |reason: &str| {
+        let no_conf = match location.origin {
+            Origin::Conf | Origin::Class => "",
+            Origin::Defaults | Origin::Host => ", or --no-conf to ignore it",
+        };
+        let (file, options) = (location.describe(), location.options());
+        Error::Usage(format!("{file} {reason}; {options}{no_conf}"))
+    };
+    let loaded = match location.load(None) {
+        Ok(loaded) => loaded,
+        Err(unreadable) if !location.is_explicit() && unreadable.is_missing() => {
+            return Ok(Source::Executable);
         }
-        Err(LoadError::Unreadable(error))
-            if !location.is_explicit() && error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(Source::Executable)
-        }
-        Err(reason) => {
-            let no_conf = match location.origin {
-                Origin::Conf | Origin::Class => "",
-                Origin::Defaults | Origin::Host => ", or --no-conf to ignore it",
-            };
-            let (file, options) = (location.describe(), location.options());
-            Err(Error::Usage(format!("{file} {reason}; {options}{no_conf}")))
-        }
+        Err(unreadable) => return Err(unusable(&unreadable.error.to_string())),
+    };
+    if loaded.conf.rules.is_empty() {
+        let error = loaded.files.iter().find_map(|file| file.error.as_ref());
+        let reason = error.map_or("has no rule".to_owned(), |error| error.to_string());
+        return Err(unusable(&reason));
     }
+    for file in loaded.files.iter().filter(|file| !file.is_current()) {
+        let reason = file.error.as_ref().map_or(String::new(), |error| error.to_string());
+        let path = conf::display(&file.path);
+        terminal::eprint_line(&format!("psstat-dump: {path} {}", escape::text(&reason)));
+    }
+    let diagnostics = loaded.conf.diagnostics.iter().filter(|d| d.severity != Severity::Note);
+    let diagnostics = diagnostics.count();
+    if diagnostics > 0 {
+        let count = units::count(diagnostics as u64, "diagnostic", "diagnostics");
+        let paths: Vec<String> = location.paths.iter().map(|path| conf::display(path)).collect();
+        let (paths, list) = (paths.join(" "), paths.join(", "));
+        terminal::eprint_line(&format!(
+            "psstat-dump: {list}: {count}; run `psstat-dump check {paths}` to see them"
+        ));
+    } else if !matches!(location.origin, Origin::Conf | Origin::Class) {
+        let file = location.describe();
+        terminal::hint(&format!("images from {file}; use --no-conf for executable names"));
+    }
+    let has_several_files = loaded.files.len() > 1;
+    Ok(Source::Conf { paths: location.paths, has_several_files, rules: loaded.conf.rules })
 }
 
 /// Reports that no process matches. An argument of `-e` such as `app=x` can be meant as a regex.

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use psstat_matcher::file::{self, LoadError};
-use psstat_matcher::ownership::check_ownership;
+use psstat_matcher::ownership::OwnerPolicy;
 use psstat_matcher::{Diagnostic, Severity};
 use psstat_sampler::{FDS_PER_PROCESS, RESERVED_FDS};
 use psstat_support::cmdline::{is_collector, is_tcollector};
@@ -13,7 +12,7 @@ use rustix::fs::inotify;
 use rustix::process::{Resource, getrlimit};
 
 use super::Check;
-use crate::conf::{self, Location};
+use crate::conf::{self, Location, Unreadable};
 use crate::table::units;
 
 /// Whether the files of all processes can be kept open.
@@ -69,54 +68,76 @@ pub(super) fn inotify() -> Check {
     }
 }
 
-/// Whether the config file exists and is valid.
+/// Whether the config files exist and are valid.
 pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
     const NAME: &str = "conf";
-    let path = conf::display(&location.path);
-    let file = location.describe();
-    let help = format!("run `psstat-dump check {path}`");
-    match file::load(&location.path) {
-        Ok(loaded) => {
-            let (rules, images) = (&loaded.conf.rules.rules(), loaded.conf.rules.images().len());
-            let result = format!("{file}: {} rules for {images} images", rules.len());
-            let mut checks = vec![if loaded.conf.has_errors() {
-                let count = loaded.conf.diagnostics.len() as u64;
-                let count = units::count(count, "diagnostic", "diagnostics");
-                Check::fail(NAME, format!("{result}, {count}"), help)
-            } else {
-                Check::ok(NAME, result)
-            }];
-            // Those of lines are for `check`.
-            for diagnostic in loaded
-                .conf
-                .diagnostics
-                .iter()
-                .filter(|one| one.line == 0 && one.severity == Severity::Warning)
-            {
-                let Diagnostic { message, help, .. } = diagnostic;
-                checks.push(Check::warn(NAME, format!("{path}: {message}"), help));
-            }
-            for issue in check_ownership(&loaded.stamp, owner) {
-                let help = format!("`chown root {path}; chmod 644 {path}`");
-                checks.push(Check::warn("conf_owner", format!("{path} {issue}"), help));
-            }
-            checks
-        }
-        Err(LoadError::Unreadable(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            let result = format!("{file} does not exist; the collector has nothing to collect");
+    let paths: Vec<String> = location.paths.iter().map(|path| conf::display(path)).collect();
+    let described = location.describe();
+    let help = format!("run `psstat-dump check {}`", paths.join(" "));
+    let loaded = match location.load(Some(&OwnerPolicy::new(owner, false))) {
+        Ok(loaded) => loaded,
+        Err(unreadable) if unreadable.is_missing() => {
+            let result =
+                format!("{described} does not exist; the collector has nothing to collect");
             let help = format!(
                 "create it, with lines `imagename<white space>regex`; if the file is another one, \
                  {}",
                 location.options()
             );
-            vec![if location.is_explicit() {
+            return vec![if location.is_explicit() {
                 Check::fail(NAME, result, help)
             } else {
                 Check::warn(NAME, result, help)
-            }]
+            }];
         }
-        Err(reason) => vec![Check::fail(NAME, format!("{file} {reason}"), help)],
+        Err(Unreadable { error, .. }) => {
+            return vec![Check::fail(NAME, format!("{described} {error}"), help)];
+        }
+    };
+    let mut checks = Vec::new();
+    let unusable = loaded.files.iter().filter(|file| !file.is_current());
+    for (file, error) in unusable.filter_map(|file| Some((file, file.error.as_ref()?))) {
+        // A single path is described with its origin.
+        let is_single = location.paths.len() == 1 && !file.is_entry;
+        let path = if is_single { described.clone() } else { conf::display(&file.path) };
+        checks.push(Check::fail(NAME, format!("{path} {error}"), &help));
     }
+    let (rules, images) = (loaded.conf.rules.rules().len(), loaded.conf.rules.images().len());
+    if rules > 0 {
+        let from = match loaded.files.iter().filter(|file| file.rules > 0).count() {
+            _ if loaded.files.len() == 1 => String::new(),
+            count => format!(" from {}", units::count(count as u64, "file", "files")),
+        };
+        let result = format!("{described}: {rules} rules for {images} images{from}");
+        let diagnostics = loaded.conf.diagnostics.iter().filter(|d| d.severity != Severity::Note);
+        let check = if loaded.conf.has_errors() {
+            let count = units::count(diagnostics.count() as u64, "diagnostic", "diagnostics");
+            Check::fail(NAME, format!("{result}, {count}"), help)
+        } else {
+            Check::ok(NAME, result)
+        };
+        checks.insert(0, check);
+    }
+    // Those of lines are for `check`.
+    for diagnostic in loaded
+        .conf
+        .diagnostics
+        .iter()
+        .filter(|one| one.line == 0 && one.severity == Severity::Warning)
+    {
+        let Diagnostic { message, help, path, .. } = diagnostic;
+        let path = path.as_deref().map(conf::display).unwrap_or_default();
+        checks.push(Check::warn(NAME, format!("{path}: {message}"), help));
+    }
+    for file in &loaded.files {
+        let path = conf::display(&file.path);
+        let mode = if file.is_directory { "755" } else { "644" };
+        for issue in &file.ownership {
+            let help = format!("`chown root {path}; chmod {mode} {path}`");
+            checks.push(Check::warn("conf_owner", format!("{path} {issue}"), help));
+        }
+    }
+    checks
 }
 
 /// Whether tcollector and the collector are running.

@@ -14,6 +14,7 @@ use psstat_support::clock::process_cpu_time;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Format, GlobalArgs};
+use crate::conf;
 use crate::exit::{Error, Outcome};
 use crate::selector::Source;
 use crate::terminal::{self, Paint};
@@ -39,7 +40,7 @@ pub(crate) fn of_rule(
     image: &ImageName,
     ancestors: bool,
 ) -> Result<Outcome, Error> {
-    rule::explain(global, source, image, ancestors, Printer::new(global))
+    rule::explain(global, source, image, ancestors, Printer::new(global, source))
 }
 
 /// Explains these processes.
@@ -51,7 +52,7 @@ pub(crate) fn of_processes(
     source: &Source,
     pids: &[u32],
 ) -> Result<Outcome, Error> {
-    process::explain(global, source, pids, Printer::new(global))
+    process::explain(global, source, pids, Printer::new(global, source))
 }
 
 #[derive(Clone, Copy)]
@@ -60,14 +61,24 @@ struct Printer {
     paint: Paint,
     /// Maximum width of a command line's excerpt.
     columns: usize,
+    /// Places of rules contain their file.
+    has_several_files: bool,
 }
 
 impl Printer {
-    fn new(global: &GlobalArgs) -> Printer {
+    fn new(global: &GlobalArgs, source: &Source) -> Printer {
         let columns = terminal::columns().map_or(excerpt::COLUMNS, |columns| {
             columns.saturating_sub(INDENT.len() + excerpt::ELLIPSIS_COLUMNS).max(INDENT.len())
         });
-        Printer { format: global.format(), paint: Paint::new(global.color), columns }
+        let has_several_files = source.has_several_files();
+        let (format, paint) = (global.format(), Paint::new(global.color));
+        Printer { format, paint, columns, has_several_files }
+    }
+
+    /// The place of a rule, in parentheses.
+    fn place(self, rule: &Rule) -> String {
+        let place = conf::place(rule, self.has_several_files);
+        place.map(|place| format!(" ({place})")).unwrap_or_default()
     }
 
     /// A text with a line of carets below it.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::search::{self, Explanation, NearMiss};
 use super::{Printer, TimeBudget, image_of, insert_range, near_miss_text};
 use crate::args::{Format, GlobalArgs};
+use crate::conf;
 use crate::executable;
 use crate::exit::{Error, Outcome};
 use crate::process_report::{Files, ReadError, is_kernel_thread};
@@ -229,7 +230,7 @@ fn as_text(
         return out;
     }
     for result in results {
-        let line = result.rule.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+        let line = printer.place(result.rule);
         let regex = escape::bytes(result.rule.pattern());
         let word = match result.matches() {
             Some(true) => paint.bold("matches"),
@@ -330,6 +331,7 @@ fn as_json(
     let rules = results.iter().map(|result| {
         let mut fields = Map::new();
         fields.insert("image".to_owned(), json!(result.image));
+        fields.insert("file".to_owned(), conf::file_of(result.rule));
         fields.insert("line".to_owned(), json!(result.rule.line()));
         json::insert_text(&mut fields, "regex", result.rule.pattern());
         fields.insert("matches".to_owned(), json!(result.matches()));
@@ -349,6 +351,7 @@ fn as_csv(pid: u32, command: &[u8], results: &[RuleResult<'_>], first: bool) -> 
     if first {
         let fields = ["pid", "line", "image", "regex", "matches", "start_byte", "end_byte"];
         let fields = fields.into_iter().chain(["matches_up_to", "near_miss", "expected", "found"]);
+        let fields = fields.chain(["file"]);
         text.push_str(&csv::line(fields.map(str::to_owned)));
     }
     for result in results {
@@ -365,7 +368,8 @@ fn as_csv(pid: u32, command: &[u8], results: &[RuleResult<'_>], first: bool) -> 
             result.longest_prefix().map(escape::text).unwrap_or_default(),
         ];
         let near_miss = near_miss_csv(result.rule, command, result.explanation.near_miss.as_ref());
-        text.push_str(&csv::line(fields.into_iter().chain(near_miss)));
+        let file = result.rule.path().map(conf::display).unwrap_or_default();
+        text.push_str(&csv::line(fields.into_iter().chain(near_miss).chain([file])));
     }
     text
 }

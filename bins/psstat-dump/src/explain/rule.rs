@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::search::{self, Hit, Side};
 use super::{Printer, TimeBudget, image_of, insert_range, near_miss_text};
 use crate::args::{Format, GlobalArgs};
+use crate::conf;
 use crate::exit::{Error, Outcome};
 use crate::measure;
 use crate::selector::{self, Source};
@@ -109,7 +110,7 @@ fn as_text(
 ) -> String {
     let mut out = String::new();
     for result in results {
-        let line = result.rule.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+        let line = printer.place(result.rule);
         let regex = escape::bytes(result.rule.pattern());
         out.push_str(&format!("{}\n", printer.paint.bold(&format!("{image}  {regex}{line}"))));
         out.push_str(&format!("  matching processes: {}\n", result.matches.len()));
@@ -165,6 +166,7 @@ fn as_json(image: &ImageName, results: &[RuleMatches<'_, '_>], source: &Source) 
     let rules = results.iter().map(|result| {
         let near = result.near.as_ref();
         let mut fields = Map::new();
+        fields.insert("file".to_owned(), conf::file_of(result.rule));
         fields.insert("line".to_owned(), json!(result.rule.line()));
         json::insert_text(&mut fields, "regex", result.rule.pattern());
         fields.insert("matches".to_owned(), hits(&result.matches));
@@ -182,10 +184,12 @@ fn as_json(image: &ImageName, results: &[RuleMatches<'_, '_>], source: &Source) 
 fn as_csv(results: &[RuleMatches<'_, '_>]) -> String {
     let heading = ["line", "regex", "pid", "matches", "start_byte", "end_byte"];
     let heading = heading.into_iter().chain(["matches_up_to", "matches_from", "command_line"]);
+    let heading = heading.chain(["file"]);
     let mut text = csv::line(heading.map(str::to_owned));
     for result in results {
         let regex = escape::bytes(result.rule.pattern());
         let line = result.rule.line().map(|line| line.to_string()).unwrap_or_default();
+        let file = result.rule.path().map(conf::display).unwrap_or_default();
         let mut add = |(pid, command, at): &Hit<'_>, near: Option<&NearMatches<'_>>| {
             let part = |side| near.and_then(|near| near.part(side)).map(escape::text);
             let fields = [
@@ -198,6 +202,7 @@ fn as_csv(results: &[RuleMatches<'_, '_>]) -> String {
                 part(Side::Prefix).unwrap_or_default(),
                 part(Side::Suffix).unwrap_or_default(),
                 escape::bytes(command),
+                file.clone(),
             ];
             text.push_str(&csv::line(fields.into_iter()));
         };
@@ -213,7 +218,7 @@ fn as_csv(results: &[RuleMatches<'_, '_>]) -> String {
             // All fields after the pid are unknown.
             let known = [line.clone(), regex.clone(), pid.to_string()];
             let empty = std::iter::repeat_n(String::new(), 6);
-            text.push_str(&csv::line(known.into_iter().chain(empty)));
+            text.push_str(&csv::line(known.into_iter().chain(empty).chain([file.clone()])));
         }
     }
     text

@@ -27,6 +27,7 @@ use psstat_matcher::{ImageName, Rule};
 use psstat_sampler::Health;
 use serde_json::{Map, Value, json};
 
+use crate::conf;
 use crate::selector::Source;
 use crate::table::columns::{Cell, Column};
 use crate::table::row::Row;
@@ -49,10 +50,10 @@ pub fn document(kind: &str) -> Map<String, Value> {
 pub fn source(source: &Source) -> Value {
     match source {
         Source::Executable => json!({"source": "executable"}),
-        Source::Conf { path, .. } => {
+        Source::Conf { paths, .. } => {
             let mut fields = Map::new();
             fields.insert("source".to_owned(), json!("conf"));
-            insert_path(&mut fields, "conf", path);
+            insert_path(&mut fields, "conf", &conf::joined(paths));
             fields.into()
         }
         Source::Regex(rules) => {

@@ -48,10 +48,11 @@ fn reports_errors_and_match_counts() {
 
     let records = csv(&stdout(&run(&["--csv", "check", path])));
     let heading = ["severity", "line", "column", "message", "help", "image", "regex", "processes"];
-    assert_eq!(records[0], heading);
+    assert_eq!(records[0][..8], heading);
+    assert_eq!(records[0][8..], ["file"]);
     assert_eq!(records[1][..3], ["error", "2", "2"]);
-    assert_eq!(records[5], ["rule", "4", "", "", "", "here", &format!("^{name}$"), "2"]);
-    assert_eq!(records[6][6..], [format!("^{name}-no$"), "0".to_owned()]);
+    assert_eq!(records[5], ["rule", "4", "", "", "", "here", &format!("^{name}$"), "2", path]);
+    assert_eq!(records[6][6..], [format!("^{name}-no$"), "0".to_owned(), path.to_owned()]);
     assert_eq!(records.len(), 8);
 }
 
@@ -147,4 +148,69 @@ fn config_without_rules_fails() {
     let output = run(&["check", path]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).starts_with("error: the file has no rule\n"));
+}
+
+/// A directory, and a file, with a problem in each.
+#[test]
+fn several_files_are_checked_as_one() {
+    let name = unique("several");
+    let _testproc = testproc(&name);
+    let temp = TempDir::new().unwrap();
+    let dir = temp.join("conf.d");
+    std::fs::create_dir_all(dir.join("30-dir.conf")).unwrap();
+    std::fs::write(dir.join("10-a.conf"), format!("# a\nweb {name}\n")).unwrap();
+    std::fs::write(dir.join("20-b.conf"), format!("Web {name}\nweb {name}\nb@d x\n")).unwrap();
+    std::fs::write(dir.join(".hidden.conf"), "bad\n").unwrap();
+    std::fs::write(dir.join("20-b.conf~"), "bad\n").unwrap();
+    let last = temp.join("last");
+    std::fs::write(&last, format!("other {name}\n")).unwrap();
+    let paths = [dir.to_str().unwrap(), last.to_str().unwrap()];
+
+    let output = run(&["check", paths[0], paths[1]]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    let [a, b, c] =
+        ["10-a.conf", "20-b.conf", "30-dir.conf"].map(|name| format!("{}/{name}", paths[0]));
+    for want in [
+        format!(" --> {b}:3:2\n  |\n3 | b@d x\n"),
+        format!("only in case from `web` in {a}:2\n --> {b}:1:1\n"),
+        format!("note: image `web` is also defined in {a}:2\n --> {b}:2:1\n"),
+        format!("redundant: the rule in {a}:2 matches everything this one does\n --> {b}:2:5\n"),
+        format!("warning: the file is not a regular file\n --> {c}\n"),
+        "2 paths: 4 rules for 3 images from 3 files, 1 error, ".to_owned(),
+    ] {
+        assert!(text.contains(&want), "{want}\n--\n{text}");
+    }
+    assert!(!text.contains("hidden") && !text.contains("conf~"), "{text}");
+
+    // The same by the option, and by its variable.
+    let (status, document) = json_of(&["check", "--json", "--conf", paths[0], "--conf", paths[1]]);
+    assert_eq!((status, &document["conf"]), (1, &json!(paths.join(":"))));
+    let files: Vec<_> = document["files"].as_array().unwrap().iter().map(|f| &f["path"]).collect();
+    assert_eq!(files, [paths[0], &a, &b, &c, paths[1]]);
+    let rules: Vec<_> =
+        document["rules"].as_array().unwrap().iter().map(|r| (&r["file"], &r["line"])).collect();
+    assert_eq!(rules[0], (&json!(a), &json!(2)));
+    assert_eq!(rules[3], (&json!(paths[1]), &json!(1)));
+    let error = document["diagnostics"].as_array().unwrap().iter();
+    let error = error.filter(|one| one["severity"] == "error").collect::<Vec<_>>();
+    assert_eq!((error.len(), &error[0]["file"], &error[0]["line"]), (1, &json!(b), &json!(3)));
+
+    // Rules are named by their file.
+    std::fs::write(dir.join("20-b.conf"), "none no-such-process\n").unwrap();
+    let mut command = crate::run::command(&[]);
+    command.env("PSSTAT_CONF", paths.join(":")).args(["explain", "--rule", "none"]);
+    let output = command.output().unwrap();
+    assert!(stdout(&output).starts_with(&format!("none  no-such-process ({b}:1)\n")));
+    // One that cannot be used does not prevent the others.
+    let mut command = crate::run::command(&[]);
+    let missing = temp.join("missing");
+    let list = format!("{}:{}", missing.display(), paths[1]);
+    let output = command.env("PSSTAT_CONF", list).args(["--columns", "image", "--csv"]);
+    let output = output.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let rows = csv(&stdout(&output));
+    assert_eq!((rows.len(), rows[1][1].as_str()), (2, "other"));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("missing cannot be read: No such file"), "{message}");
 }

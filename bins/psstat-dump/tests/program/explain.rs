@@ -126,8 +126,8 @@ fn explains_mismatch() {
     assert_eq!(document["rules"][1]["near_miss"], "case");
     assert_eq!(document["rules"][4]["near_miss"], Value::Null);
     let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
-    assert_eq!(records[0][8..], ["near_miss", "expected", "found"]);
-    assert_eq!(records[3][8..], ["mismatch", "9", "8"]);
+    assert_eq!(records[0][8..], ["near_miss", "expected", "found", "file"]);
+    assert_eq!(records[3][8..], ["mismatch", "9", "8", &path]);
 
     // By the suffix, if no prefix matches.
     let text = stdout(&run(&["explain", "--rule", "front", "--conf", &path]));
@@ -190,7 +190,7 @@ fn step_limit_is_reported_separately() {
     let pids = document["rules"][0]["step_limit_exceeded"].as_array().unwrap();
     assert!(status == 1 && pids.contains(&json!(testproc.pid())), "{document}");
     let records = csv(&stdout(&run(&[&of_rule[..], &["--csv"]].concat())));
-    assert_eq!(records[1][2..], [&pid[..], "", "", "", "", "", ""]);
+    assert_eq!(records[1][2..], [&pid[..], "", "", "", "", "", "", &path]);
 }
 
 /// Each prefix of each rule used to be compiled before the first output, which

@@ -135,7 +135,8 @@ fn step_limit_is_in_json_and_csv() {
         if format == "--json" {
             for line in stdout(&output).lines() {
                 let document: Value = serde_json::from_str(line).unwrap();
-                assert_eq!(document["step_limited_rules"], json!([{"image": "slow", "line": 2}]));
+                let rule = json!({"image": "slow", "file": conf.to_str(), "line": 2});
+                assert_eq!(document["step_limited_rules"], json!([rule]));
             }
         }
     }
