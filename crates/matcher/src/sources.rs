@@ -273,10 +273,6 @@ impl FileData {
             }
             Ok(Listing { names, count }) => {
                 self.count = count;
-                if count > 0 {
-                    // That of a file that was in its place.
-                    self.in_use = None;
-                }
                 return names;
             }
             Err(error) => self.error = Some(Arc::new(error)),

@@ -613,6 +613,11 @@ impl ConfigWatcher {
         for source in &mut self.sources {
             if source.has_entries_to_poll() && !source.is_settling() {
                 self.has_changed |= source.slot.data.set_empty(source.entries.is_empty());
+                // The rules of a file that was in its place stay until its files are read.
+                let has_files = !source.entries.is_empty() && !source.is_incomplete();
+                if has_files && source.slot.data.in_use.take().is_some() {
+                    self.has_changed = true;
+                }
             }
         }
     }

@@ -199,6 +199,7 @@ fn directory_is_replaced_in_every_way() {
     let error = simulation.expect_unusable("conf.d", &["file"]);
     assert!(matches!(*error, LoadError::NoFile), "{error:?}");
     write(&dir.join("f.conf"), "f");
+    simulation.expect(&["file"]);
     simulation.expect(&["f"]);
 }
 

@@ -11,7 +11,7 @@ use super::common::{Collector, Setup, expected_values, testproc, word, write_con
 
 /// Runs the test of this name in a new mount namespace, which ends with it, so that no mount is
 /// left. True in that process.
-fn inside(test: &str) -> bool {
+pub(crate) fn inside(test: &str) -> bool {
     if !Path::new("/dev/fuse").exists() {
         println!("skipped: no /dev/fuse");
         return false;

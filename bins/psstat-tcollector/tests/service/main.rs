@@ -6,6 +6,7 @@ mod common;
 
 mod clocks;
 mod conf;
+mod conf_directory;
 mod faults;
 mod formats;
 mod hidden;
