@@ -68,11 +68,12 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// Whether the rules in use are those of its current version. That is also
+    /// Whether the rules in use are those of its current version, none if it was
+    /// removed. That is also
     /// the case for an entry of a directory without any rule at present and
     /// before: one that has only comments, or is not a regular file.
     pub fn is_current(&self) -> bool {
-        let Some(error) = &self.error else { return true };
+        let Some(error) = self.error.as_ref().filter(|_| !self.is_removed) else { return true };
         let has_no_rule = match &**error {
             LoadError::NotAFile => true,
             LoadError::NoRule(diagnostics) => diagnostics.is_empty(),

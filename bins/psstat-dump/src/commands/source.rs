@@ -43,11 +43,11 @@ pub(super) fn load(conf: &ConfArgs, regex: &[RuleArg], no_conf: bool) -> Result<
     };
     if loaded.conf.rules.is_empty() {
         let error = loaded.files.iter().find_map(|file| file.error.as_ref());
-        let reason = error.map_or("has no rule".to_owned(), |error| error.to_string());
+        let reason = error.map_or("has no rule".to_owned(), ToString::to_string);
         return Err(unusable(&reason));
     }
     for file in loaded.files.iter().filter(|file| !file.is_current()) {
-        let reason = file.error.as_ref().map_or(String::new(), |error| error.to_string());
+        let reason = file.error.as_ref().map_or(String::new(), ToString::to_string);
         let path = conf::display(&file.path);
         terminal::eprint_line(&format!("psstat-dump: {path} {}", escape::text(&reason)));
     }

@@ -133,7 +133,9 @@ fn stuck_file_does_not_delay_others() {
         let took = collector.count_between(changed, collector.wait_loaded(loaded + count));
         assert!(took < SOON, "{image}: loaded after {took} cycles");
         let cycle = collector.next_cycle();
-        assert_eq!(cycle.images(), [image, "remote"]);
+        let mut images = [image, "remote"];
+        images.sort_unstable();
+        assert_eq!(cycle.images(), images);
         assert_eq!(cycle.image(image), expected_values(image, &[testprocs[0].pid()]));
         assert_eq!(cycle.image("remote"), expected_values("remote", &[testprocs[1].pid()]));
         collector.wait_for_log(3, "not responding; keeping its previous 1 rules; will retry");
@@ -141,7 +143,9 @@ fn stuck_file_does_not_delay_others() {
     assert_eq!(collector.next_cycle().get("collector.conf_loaded"), 0);
     collector.assert_on_time();
     for path in &stuck {
-        assert_eq!(messages(&collector, path).len(), 1, "{:#?}", collector.log());
+        let stuck = messages(&collector, path);
+        let stuck = stuck.iter().filter(|line| line.contains("not responding"));
+        assert_eq!(stuck.count(), 1, "{:#?}", collector.log());
     }
     // One of them leads elsewhere by now.
     std::fs::remove_file(&stuck[1]).unwrap();
