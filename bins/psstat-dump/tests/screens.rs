@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use psstat_dump::measure::Snapshot;
-use psstat_dump::table::row::{ProcessId, Row};
+use psstat_dump::table::row::{Growth, ProcessId, Row};
 use psstat_dump::top::app::{Mode, Next};
 use psstat_dump::top::{App, view};
 use psstat_sampler::{Health, IoCounters, Usage};
@@ -17,7 +17,8 @@ fn row(images: Vec<String>, id: Option<ProcessId>, procs: u64, pcpu: f64, rss: u
     (numbers.processes, numbers.cpu_percent, numbers.rss) = (procs, Some(pcpu), Some(rss));
     (numbers.tcp, numbers.udp, numbers.unix) = (Some(3), Some(0), Some(1));
     let done = IoCounters { rchar: 2048, wchar: 512, ..IoCounters::default() };
-    Row { images, id, numbers, io_done: Some((done, 1.0)) }
+    let growth = Growth { io: Some((done, 1.0)), ..Growth::default() };
+    Row { images, id, numbers, growth }
 }
 
 fn process(image: &str, pid: u32, pcpu: f64, command_line: &[u8]) -> Row {

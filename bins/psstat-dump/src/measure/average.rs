@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use psstat_sampler::{IoCounters, Usage};
+use psstat_sampler::Usage;
 
 use crate::measure::Snapshot;
-use crate::table::row::{ProcessId, Row};
+use crate::table::row::{Growth, ProcessId, Row};
 
 /// The sums over the windows so far.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct Accumulator {
     sum: Usage,
     /// Number of windows in which each value was present.
     counts: Usage,
-    io_done: Option<(IoCounters, f64)>,
+    growth: Growth,
 }
 
 impl Accumulator {
@@ -38,22 +38,20 @@ impl Accumulator {
         self.counts = self.counts.zip(&row.numbers, |count, value| {
             Some(count.unwrap_or(0.0) + f64::from(u8::from(value.is_some())))
         });
-        if let Some((done, seconds)) = row.io_done {
-            let (total, time) = self.io_done.unwrap_or_default();
-            self.io_done = Some((total.saturating_add(done), time + seconds));
-        }
+        self.growth = self.growth.add(&row.growth);
         self.last = Some(row.clone());
     }
 
     fn row(&self) -> Option<Row> {
         let last = self.last.as_ref()?;
         let mut numbers = self.sum.zip(&self.counts, |sum, count| Some(sum? / count?));
-        // Counters have no average; the rate of io is in `io_done`. An age
+        // Counters have no average; their rates are in `growth`. An age
         // grows, and states add up to the last number of processes.
-        let Usage { io, starts, exits, oldest, youngest, states, .. } = last.numbers;
-        (numbers.io, numbers.starts, numbers.exits) = (io, starts, exits);
+        let Usage { io, cpu, switches, starts, exits, oldest, youngest, states, .. } = last.numbers;
+        (numbers.io, numbers.cpu, numbers.switches) = (io, cpu, switches);
+        (numbers.starts, numbers.exits) = (starts, exits);
         (numbers.oldest, numbers.youngest, numbers.states) = (oldest, youngest, states);
-        Some(Row { numbers, io_done: self.io_done, ..last.clone() })
+        Some(Row { numbers, growth: self.growth, ..last.clone() })
     }
 }
 
@@ -101,14 +99,14 @@ impl Average {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use psstat_sampler::Health;
+    use psstat_sampler::{Health, IoCounters};
 
     use super::*;
 
     fn image(name: &str, procs: u64) -> Row {
         let mut numbers = Usage::default();
         numbers.processes = procs;
-        Row { images: vec![name.to_owned()], id: None, numbers, io_done: None }
+        Row { images: vec![name.to_owned()], id: None, numbers, growth: Growth::default() }
     }
 
     fn snapshot(images: Vec<Row>, processes: Vec<Row>) -> Snapshot {
@@ -131,7 +129,7 @@ mod tests {
             row.numbers.io = Some(io);
             row.numbers.starts = procs + 10;
             row.numbers.oldest = Some(Duration::from_secs(procs));
-            row.io_done = Some((io, seconds));
+            row.growth.io = Some((io, seconds));
             row
         };
         let mut average = Average::default();
@@ -143,7 +141,10 @@ mod tests {
         let a = &rows[0].numbers;
         assert_eq!((a.processes, a.cpu_percent, a.rss, a.vsize), (2, Some(25.0), Some(100), None));
         // 900 bytes in 3 s, independent of the windows.
-        assert_eq!(rows[0].io_done.map(|(done, seconds)| (done.wchar, seconds)), Some((900, 3.0)));
+        assert_eq!(
+            rows[0].growth.io.map(|(done, seconds)| (done.wchar, seconds)),
+            Some((900, 3.0))
+        );
         assert_eq!(a.io.map(|io| io.wchar), Some(600));
         // That of the last window.
         assert_eq!((a.starts, a.oldest), (12, Some(Duration::from_secs(2))));

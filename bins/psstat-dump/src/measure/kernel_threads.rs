@@ -13,7 +13,7 @@ use psstat_support::procfs;
 
 use crate::blocking;
 use crate::process_report::{is_kernel_thread, read_host_file};
-use crate::table::row::{CommName, ProcessId, Row};
+use crate::table::row::{CommName, Growth, ProcessId, Row};
 
 /// Measures kernel threads in windows.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl KernelThreads {
             });
             let mut numbers = Usage::default();
             (numbers.processes, numbers.cpu_percent) = (1, cpu_percent);
-            Row { images: vec![image(&id)], id: Some(id), numbers, io_done: None }
+            Row { images: vec![image(&id)], id: Some(id), numbers, growth: Growth::default() }
         };
         readings.into_iter().map(row).collect()
     }
@@ -146,7 +146,7 @@ mod tests {
         let id = ProcessId { pid, comm, ..ProcessId::default() };
         let mut numbers = Usage::default();
         (numbers.processes, numbers.cpu_percent) = (1, cpu_percent);
-        Row { images: vec![image(&id)], id: Some(id), numbers, io_done: None }
+        Row { images: vec![image(&id)], id: Some(id), numbers, growth: Growth::default() }
     }
 
     #[test]

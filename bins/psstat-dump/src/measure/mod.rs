@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_sampler::{
-    Error, Health, ImageId, IoCounters, IoStart, MetricGroups, Options, Sampler, StateCounts, Usage,
+    Error, Health, ImageId, IoStart, MetricGroups, Options, Sampler, StateCounts, Usage,
 };
 use psstat_support::procfs;
 
 use crate::process_report::BootInfo;
 use crate::selector::{Selector, TOTAL, self_pid};
-use crate::table::row::{CommName, Row};
+use crate::table::row::{CommName, Growth, Row};
 use kernel_threads::KernelThreads;
 
 /// The result of one window.
@@ -49,18 +49,18 @@ pub struct Measurer {
     /// Whether the procfs is a capture.
     is_capture: bool,
     opened: Option<Instant>,
-    previous: Option<PreviousIo>,
+    previous: Option<Previous>,
     kernel_threads: Option<KernelThreads>,
     proc: PathBuf,
 }
 
-/// The io counters at the end of a window, by image and by process (pid, start
-/// time).
+/// The numbers at the end of a window, by image and by process (pid, start
+/// time), for the growth of counters.
 #[derive(Debug, Default)]
-struct PreviousIo {
+struct Previous {
     at: Option<Instant>,
-    images: Vec<Option<IoCounters>>,
-    processes: HashMap<(u32, u64), IoCounters>,
+    images: Vec<Usage>,
+    processes: HashMap<(u32, u64), Usage>,
 }
 
 impl Measurer {
@@ -134,10 +134,13 @@ impl Measurer {
         let time = SystemTime::now();
         let previous = self.previous.take().unwrap_or_default();
         let seconds = previous.at.map(|at| now.saturating_duration_since(at).as_secs_f64());
-        let growth = |before: Option<IoCounters>, after: Option<IoCounters>| {
+        let growth = |before: Option<&Usage>, after: &Usage| {
             // The rate in a capture is unknown, not 0.
-            let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.is_capture)?;
-            Some((after?.saturating_sub(before?), seconds))
+            let seconds = seconds.filter(|seconds| *seconds > 0.0 && !self.is_capture);
+            let both = before.zip(seconds);
+            both.map_or_else(Growth::default, |(before, seconds)| {
+                Growth::between(before, after, seconds)
+            })
         };
         let without_cpu_of_capture = |mut numbers: Usage| {
             if self.is_capture {
@@ -147,30 +150,27 @@ impl Measurer {
         };
         let image = |id: ImageId| {
             let numbers = sample.image(id);
-            let before = previous.images.get(id.index()).copied().flatten();
             Row {
                 images: self.selector.name(id).map(str::to_owned).into_iter().collect(),
                 id: None,
                 numbers: without_cpu_of_capture(numbers),
-                io_done: growth(before, numbers.io),
+                growth: growth(previous.images.get(id.index()), &numbers),
             }
         };
         let mut images: Vec<Row> = self.selector.images().map(|(id, _)| image(id)).collect();
         let mut total = image(TOTAL);
         let health = sample.health;
 
-        let mut current = PreviousIo { at: Some(now), ..PreviousIo::default() };
+        let mut current = Previous { at: Some(now), ..Previous::default() };
         // All images, with or without processes, so that an image has rates
         // from its first process on.
-        current.images.push(total.numbers.io);
-        current.images.extend(images.iter().map(|row| row.numbers.io));
+        current.images.push(total.numbers);
+        current.images.extend(images.iter().map(|row| row.numbers));
         let mut processes = Vec::new();
         for process in self.sampler.processes() {
             let key = (process.pid, process.starttime);
             let numbers = process.usage;
-            if let Some(io) = numbers.io {
-                current.processes.insert(key, io);
-            }
+            current.processes.insert(key, numbers);
             processes.push(Row {
                 images: process
                     .images
@@ -179,7 +179,7 @@ impl Measurer {
                     .collect(),
                 id: Some(self.selector.identity(process.pid, process.starttime)),
                 numbers: without_cpu_of_capture(numbers),
-                io_done: growth(previous.processes.get(&key).copied(), numbers.io),
+                growth: growth(previous.processes.get(&key), &numbers),
             });
         }
         if let Some(threads) = &mut self.kernel_threads {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
-use psstat_sampler::{IoCounters, MetricGroups, StateCounts, Usage};
+use psstat_sampler::{CpuTime, IoCounters, MetricGroups, StateCounts, SwitchCounts, Usage};
 
 use crate::table::row::{CommName, ProcessId, Row};
 
@@ -34,6 +34,10 @@ pub enum Cell<'a> {
     Percent(f64),
     /// A duration in seconds.
     Seconds(f64),
+    /// CPU time in seconds.
+    CpuTime(f64),
+    /// CPU time in seconds per second.
+    CpuRate(f64),
     /// A point in time.
     Time(SystemTime),
 }
@@ -64,7 +68,9 @@ impl Cell<'_> {
             (Cell::ByteRate(one), Cell::ByteRate(other))
             | (Cell::CallRate(one), Cell::CallRate(other))
             | (Cell::Percent(one), Cell::Percent(other))
-            | (Cell::Seconds(one), Cell::Seconds(other)) => other.total_cmp(one),
+            | (Cell::Seconds(one), Cell::Seconds(other))
+            | (Cell::CpuTime(one), Cell::CpuTime(other))
+            | (Cell::CpuRate(one), Cell::CpuRate(other)) => other.total_cmp(one),
             (Cell::Time(one), Cell::Time(other)) => other.cmp(one),
             // All cells of a column have the same type.
             _ => Ordering::Equal,
@@ -107,6 +113,8 @@ pub enum Group {
     States,
     /// [`MetricGroups::swap`].
     Swap,
+    /// [`MetricGroups::switches`].
+    Switches,
 }
 
 impl Column {
@@ -115,6 +123,7 @@ impl Column {
         match self.key {
             "state" | "running" | "sleeping" | "disk" | "stopped" | "zombie" => Some(Group::States),
             "swap" => Some(Group::Swap),
+            "vcsw" | "vcsw/s" | "ivcsw" | "ivcsw/s" => Some(Group::Switches),
             _ => None,
         }
     }
@@ -152,6 +161,24 @@ fn member_count(row: &Row, get: fn(&Usage) -> u64) -> Cell<'static> {
     Cell::Count(get(&row.numbers))
 }
 
+fn cpu_time(row: &Row, get: fn(CpuTime) -> u64) -> Cell<'static> {
+    row.numbers.cpu.map_or(Cell::Absent, |cpu| Cell::CpuTime(get(cpu) as f64 / 1e9))
+}
+
+fn cpu_rate(row: &Row) -> Cell<'static> {
+    row.growth.cpu.map_or(Cell::Absent, |(used, seconds)| Cell::CpuRate(used / seconds))
+}
+
+fn switches(row: &Row, get: fn(SwitchCounts) -> u64) -> Cell<'static> {
+    let calls = |count: u64| Cell::Calls(i64::try_from(count).unwrap_or(i64::MAX));
+    row.numbers.switches.map_or(Cell::Absent, |switches| calls(get(switches)))
+}
+
+fn switch_rate(row: &Row, get: fn([u64; 2]) -> u64) -> Cell<'static> {
+    let rate = |(done, seconds)| Cell::CallRate(get(done) as f64 / seconds);
+    row.growth.switches.map_or(Cell::Absent, rate)
+}
+
 fn states(row: &Row, get: fn(StateCounts) -> u64) -> Cell<'static> {
     count(row.numbers.states.map(get))
 }
@@ -169,7 +196,7 @@ fn io_calls(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
 }
 
 fn rate(row: &Row, get: fn(IoCounters) -> i64) -> Option<f64> {
-    row.io_done.map(|(done, seconds)| get(done) as f64 / seconds)
+    row.growth.io.map(|(done, seconds)| get(done) as f64 / seconds)
 }
 
 fn byte_rate(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
@@ -223,6 +250,14 @@ pub static COLUMNS: &[Column] = columns![
     "oldest" "OLDEST" "oldest_seconds" IMAGE, false, "time since the start of its oldest process", |row| seconds(row.numbers.oldest);
     "youngest" "YOUNGEST" "youngest_seconds" IMAGE, false, "time since the start of its youngest process", |row| seconds(row.numbers.youngest);
     "pcpu" "%CPU" "pcpu_percent" None, true, "CPU time in the window, percent of one core", |row| row.numbers.cpu_percent.map_or(Cell::Absent, Cell::Percent);
+    "cpu" "CPUTIME" "cpu_seconds" None, false, "total CPU time, with that of reaped children", |row| cpu_time(row, CpuTime::total);
+    "user" "USER" "cpu_user_seconds" None, false, "… in user mode", |row| cpu_time(row, |cpu| cpu.user);
+    "system" "SYSTEM" "cpu_system_seconds" None, false, "… in the kernel", |row| cpu_time(row, |cpu| cpu.system);
+    "cpu/s" "CPU/S" "cpu_seconds_per_second" None, false, "total CPU time per second, over the window", cpu_rate;
+    "vcsw" "VCSW" "voluntary_switches" None, false, "total context switches because a thread had to wait", |row| switches(row, |switches| switches.voluntary);
+    "vcsw/s" "VCSW/S" "voluntary_switches_per_second" None, false, "… per second, over the window", |row| switch_rate(row, |[voluntary, _]| voluntary);
+    "ivcsw" "IVCSW" "involuntary_switches" None, false, "total context switches because a thread had to yield", |row| switches(row, |switches| switches.involuntary);
+    "ivcsw/s" "IVCSW/S" "involuntary_switches_per_second" None, false, "… per second, over the window", |row| switch_rate(row, |[_, involuntary]| involuntary);
     "rss" "RSS" "rss_bytes" None, true, "resident memory", |row| bytes(row.numbers.rss);
     "shared" "SHARED" "shared_bytes" None, false, "resident memory that is backed by files or shared memory", |row| bytes(row.numbers.shared);
     "vsize" "VSIZE" "vsize_bytes" None, false, "virtual memory", |row| bytes(row.numbers.vsize);
@@ -257,6 +292,7 @@ pub fn groups<'a>(columns: impl IntoIterator<Item = &'a Column>) -> MetricGroups
         match column.group() {
             Some(Group::States) => groups.states = true,
             Some(Group::Swap) => groups.swap = true,
+            Some(Group::Switches) => groups.switches = true,
             None => {}
         }
     }
@@ -294,6 +330,7 @@ pub fn sort(rows: &mut [Row], by: &Column, reverse: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::row::Growth;
     use psstat_sampler::Usage;
 
     #[test]
@@ -314,7 +351,7 @@ mod tests {
         let row = |image: &str, pcpu: Option<f64>, rss: u64| {
             let mut numbers = Usage::default();
             (numbers.cpu_percent, numbers.rss) = (pcpu, Some(rss));
-            Row { images: vec![image.to_owned()], id: None, numbers, io_done: None }
+            Row { images: vec![image.to_owned()], id: None, numbers, growth: Growth::default() }
         };
         let given = [
             row("b", Some(1.0), 1),

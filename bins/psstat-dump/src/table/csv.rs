@@ -34,7 +34,7 @@ fn value(cell: &Cell<'_>) -> String {
         Cell::ByteRate(value) | Cell::CallRate(value) | Cell::Percent(value) => {
             format!("{value:.3}")
         }
-        Cell::Seconds(value) => format!("{value:.3}"),
+        Cell::Seconds(value) | Cell::CpuTime(value) | Cell::CpuRate(value) => format!("{value:.3}"),
         Cell::Time(time) => format!("{:.3}", unix_seconds(time)),
     }
 }

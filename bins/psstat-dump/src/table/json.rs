@@ -118,7 +118,9 @@ fn value(cell: &Cell<'_>) -> Value {
         Cell::ByteRate(value)
         | Cell::CallRate(value)
         | Cell::Percent(value)
-        | Cell::Seconds(value) => thousandths(value),
+        | Cell::Seconds(value)
+        | Cell::CpuTime(value)
+        | Cell::CpuRate(value) => thousandths(value),
         Cell::Time(time) => thousandths(unix_seconds(time)),
     }
 }

@@ -46,6 +46,8 @@ pub fn cell(cell: &Cell<'_>, style: Style) -> String {
         Cell::CallRate(value) => units::call_rate(value, style),
         Cell::Percent(value) => units::percent(value, style),
         Cell::Seconds(value) => units::duration(value, style),
+        Cell::CpuTime(value) => units::cpu_time(value, style),
+        Cell::CpuRate(value) => units::cpu_rate(value, style),
         Cell::Time(time) => format_utc(time),
     }
 }
@@ -153,7 +155,7 @@ fn pad(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
 mod tests {
     use super::*;
     use crate::table::columns::{self, Level};
-    use crate::table::row::ProcessId;
+    use crate::table::row::{Growth, ProcessId};
     use psstat_sampler::Usage;
 
     fn process(pid: u32, image: &str, command_line: &[u8]) -> Row {
@@ -166,7 +168,7 @@ mod tests {
         };
         let mut numbers = Usage::default();
         numbers.rss = Some(1536);
-        Row { images: vec![image.to_owned()], id: Some(id), numbers, io_done: None }
+        Row { images: vec![image.to_owned()], id: Some(id), numbers, growth: Growth::default() }
     }
 
     fn shown(width: Option<usize>) -> String {

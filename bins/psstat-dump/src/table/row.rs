@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use psstat_sampler::{IoCounters, Usage};
+use psstat_sampler::{CpuTime, IoCounters, Usage};
 
 /// The name that the kernel has for a process without a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,60 @@ pub struct Row {
     /// The values. A value is `None` if it could not be read or if there is no
     /// previous reading.
     pub numbers: Usage,
-    /// The growth of the io counters between the last two readings, and the
-    /// seconds between them.
-    pub io_done: Option<(IoCounters, f64)>,
+    /// The growth of the counters between the last two readings.
+    pub growth: Growth,
+}
+
+/// The growth of counters; `None` where a reading is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Growth {
+    /// Of `/proc/PID/io`.
+    pub io: Option<(IoCounters, Seconds)>,
+    /// CPU time in seconds, with that of reaped children.
+    pub cpu: Option<(f64, Seconds)>,
+    /// Voluntary and involuntary context switches.
+    pub switches: Option<([u64; 2], Seconds)>,
+}
+
+/// The seconds between two readings.
+pub type Seconds = f64;
+
+impl Growth {
+    /// The growth from one reading to another.
+    pub(crate) fn between(before: &Usage, after: &Usage, seconds: Seconds) -> Growth {
+        let io = |before: IoCounters, after: IoCounters| after.saturating_sub(before);
+        let total = |usage: &Usage| usage.cpu.map(CpuTime::total);
+        let cpu = |before: u64, after: u64| after.saturating_sub(before) as f64 / 1e9;
+        let counts = |usage: &Usage| {
+            usage.switches.map(|switches| [switches.voluntary, switches.involuntary])
+        };
+        let switches =
+            |[a, b]: [u64; 2], [c, d]: [u64; 2]| [c.saturating_sub(a), d.saturating_sub(b)];
+        Growth {
+            io: before.io.zip(after.io).map(|(one, other)| (io(one, other), seconds)),
+            cpu: total(before).zip(total(after)).map(|(one, other)| (cpu(one, other), seconds)),
+            switches: counts(before)
+                .zip(counts(after))
+                .map(|(one, other)| (switches(one, other), seconds)),
+        }
+    }
+
+    /// The growth in both windows; that of one if it is missing in the other.
+    pub(crate) fn add(&self, other: &Growth) -> Growth {
+        fn sum<T: Copy>(
+            one: Option<(T, Seconds)>,
+            other: Option<(T, Seconds)>,
+            add: impl Fn(T, T) -> T,
+        ) -> Option<(T, Seconds)> {
+            match (one, other) {
+                (Some((a, before)), Some((b, after))) => Some((add(a, b), before + after)),
+                (one, other) => one.or(other),
+            }
+        }
+        Growth {
+            io: sum(self.io, other.io, IoCounters::saturating_add),
+            cpu: sum(self.cpu, other.cpu, |one, other| one + other),
+            switches: sum(self.switches, other.switches, |[a, b], [c, d]| [a + c, b + d]),
+        }
+    }
 }

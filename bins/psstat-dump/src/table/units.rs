@@ -75,6 +75,22 @@ pub fn duration(seconds: f64, style: Style) -> String {
     }
 }
 
+/// CPU time in seconds: `0.35s`, `5m12s`.
+pub fn cpu_time(seconds: f64, style: Style) -> String {
+    match style {
+        Style::Human if seconds < 60.0 => format!("{seconds:.2}s"),
+        style => duration(seconds, style),
+    }
+}
+
+/// CPU time per second, as the number of busy cores.
+pub fn cpu_rate(value: f64, style: Style) -> String {
+    match style {
+        Style::Exact => format!("{value:.3}"),
+        Style::Human => format!("{value:.2}"),
+    }
+}
+
 /// A number with a unit: at most three digits, or two digits and one decimal:
 /// `0`, `1023B`, `1.0K`, `17.3M`, `512G`.
 fn scaled(value: f64, base: f64, units: &str) -> String {
@@ -137,6 +153,10 @@ mod tests {
         assert_eq!(age(86_400.0 * 3.5), "3d 12h");
         assert_eq!(duration(86_400.0 * 3.5, Style::Human), "3d12h");
         assert_eq!(duration(59.9, Style::Exact), "59.900");
+        assert_eq!(cpu_time(0.354, Style::Human), "0.35s");
+        assert_eq!(cpu_time(61.0, Style::Human), "1m1s");
+        assert_eq!(cpu_time(0.354, Style::Exact), "0.354");
+        assert_eq!(cpu_rate(1.254, Style::Human), "1.25");
     }
 
     #[test]

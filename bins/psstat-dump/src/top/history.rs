@@ -48,7 +48,8 @@ impl Metric {
             Metric::Cpu => row.numbers.cpu_percent,
             Metric::Memory => row.numbers.rss.map(|rss| rss as f64),
             Metric::Io => row
-                .io_done
+                .growth
+                .io
                 .map(|(done, seconds)| done.rchar.saturating_add(done.wchar) as f64 / seconds),
             Metric::Connections => connections(row).map(|count| count as f64),
         }
@@ -101,6 +102,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::row::Growth;
     use psstat_sampler::Usage;
 
     #[test]
@@ -109,7 +111,7 @@ mod tests {
         let row = |pcpu| {
             let mut numbers = Usage::default();
             numbers.cpu_percent = pcpu;
-            Row { images: Vec::new(), id: None, numbers, io_done: None }
+            Row { images: Vec::new(), id: None, numbers, growth: Growth::default() }
         };
         for pcpu in [Some(0.0), None, Some(50.0), Some(100.0)] {
             history.add(&row(pcpu));

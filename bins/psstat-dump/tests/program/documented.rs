@@ -31,7 +31,18 @@ fn fields(page: &str, heading: &str) -> Fields {
 }
 
 /// The fields that are present only if their columns are selected.
-const SELECTED: [&str; 6] = ["running", "sleeping", "disk", "stopped", "zombie", "swap_bytes"];
+const SELECTED: [&str; 10] = [
+    "running",
+    "sleeping",
+    "disk",
+    "stopped",
+    "zombie",
+    "swap_bytes",
+    "voluntary_switches",
+    "voluntary_switches_per_second",
+    "involuntary_switches",
+    "involuntary_switches_per_second",
+];
 
 /// All columns, for `--columns`.
 fn all_columns(kind: &str) -> String {

@@ -432,6 +432,109 @@ fn states_and_swap_on_request() {
     assert_eq!(top.wait(), Some(0));
 }
 
+/// CPU time of a process and of the children that it reaped, in seconds: by the kernel's ticks.
+fn cpu_by_ticks(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(4);
+    let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap()).sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+#[test]
+fn cpu_time_of_a_process_and_its_children() {
+    let name = unique("cpu-time");
+    let (mut parent, mut other) = (testproc(&name), testproc(&name));
+    let mut child = parent.fork_child(&Config::new("cpu-time-child")).unwrap();
+    // On a busy machine it takes longer.
+    while oracle::cpu_time(child.pid()).unwrap() < Duration::from_millis(250) {
+        child.burn(100.0, Duration::from_millis(100)).unwrap();
+    }
+    child.exit(0).unwrap();
+    parent.wait(child).unwrap();
+    other.burn(100.0, Duration::from_millis(50)).unwrap();
+    parent.quiesce().unwrap();
+    other.quiesce().unwrap();
+    let number = |row: &Value, field: &str| row[field].as_f64().unwrap();
+    let columns = "pid,cpu,user,system,cpu/s";
+    let args = ["--no-conf", "--json", "-p", "--columns", columns, "--sort", "cpu", &name];
+    let (_, document) = json_of(&args);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows[0]["pid"], parent.pid());
+    let mut sum = 0.0;
+    for (row, process) in rows.iter().zip([&parent, &other]) {
+        // Each of the four times of the kernel is rounded down to a tick.
+        let by_ticks = cpu_by_ticks(process.pid());
+        let cpu = number(row, "cpu_seconds");
+        assert!((by_ticks - 0.05..by_ticks + 0.05).contains(&cpu), "{row} {by_ticks}");
+        let parts = number(row, "cpu_user_seconds") + number(row, "cpu_system_seconds");
+        assert!((parts - cpu).abs() < 0.002, "{row}");
+        assert!(number(row, "cpu_seconds_per_second") < 0.1, "{row}");
+        sum += cpu;
+    }
+    assert!(number(&rows[0], "cpu_seconds") > 0.24, "{document}");
+    let (_, document) = json_of(&["--no-conf", "--json", "--columns", "image,cpu", &name]);
+    for image in [&document["rows"][0], &document["total"]] {
+        assert!((number(image, "cpu_seconds") - sum).abs() < 0.05, "{image} {sum}");
+    }
+
+    // A busy process: the rate of the counter is that of the clock.
+    parent.burn_until_stopped(100.0, 1).unwrap();
+    let args = ["--no-conf", "--json", "-p", "--columns", "pid,pcpu,cpu/s", &name];
+    let (_, document) = json_of(&args);
+    parent.stop_burning().unwrap();
+    let row = &document["rows"][0];
+    let (rate, percent) = (number(row, "cpu_seconds_per_second"), number(row, "pcpu_percent"));
+    assert!((0.3..3.0).contains(&(rate * 100.0 / percent)), "{row}");
+}
+
+/// Context switches of all threads of a process: voluntary and involuntary.
+fn switches(pid: u32) -> [u64; 2] {
+    let mut sums = [0, 0];
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        for (sum, name) in sums.iter_mut().zip(["voluntary", "nonvoluntary"]) {
+            let prefix = format!("{name}_ctxt_switches:");
+            let line = status.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap();
+            *sum += line.trim().parse::<u64>().unwrap();
+        }
+    }
+    sums
+}
+
+#[test]
+fn context_switches_on_request() {
+    let name = unique("switches");
+    let mut testproc = testproc(&name);
+    testproc.threads(3).unwrap();
+    testproc.burn(50.0, Duration::from_millis(200)).unwrap();
+    testproc.quiesce().unwrap();
+    let pid = testproc.pid();
+    let columns = "vcsw,ivcsw,vcsw/s,ivcsw/s";
+    let before = switches(pid);
+    let (_, document) = json_of(&["--no-conf", "--json", "--columns", columns, &name]);
+    let after = switches(pid);
+    for image in [&document["rows"][0], &document["total"]] {
+        let counts = ["voluntary_switches", "involuntary_switches"];
+        for (index, field) in counts.into_iter().enumerate() {
+            let count = image[field].as_u64().unwrap();
+            assert!((before[index]..=after[index]).contains(&count), "{field}: {image}");
+            // It sleeps.
+            let rate = &image[format!("{field}_per_second")];
+            assert!(rate.as_f64().is_some_and(|rate| rate < 50.0), "{image}");
+        }
+        assert!(image["voluntary_switches"].as_u64() >= Some(4), "{image}");
+    }
+    // It sleeps every few milliseconds, or has to wait for a CPU on a busy machine.
+    testproc.burn_until_stopped(20.0, 1).unwrap();
+    let args = ["--no-conf", "--json", "-p", "--columns", "pid", "--sort", "vcsw/s", &name];
+    assert_eq!(json_of(&args).1["rows"][0]["pid"], pid);
+    let (_, document) = json_of(&["--no-conf", "--json", "--columns", columns, &name]);
+    testproc.stop_burning().unwrap();
+    let rate =
+        |kind: &str| document["rows"][0][format!("{kind}_switches_per_second")].as_f64().unwrap();
+    assert!(rate("voluntary") + rate("involuntary") > 1.0, "{document}");
+}
+
 #[test]
 fn starts_and_exits_since_the_start() {
     use std::io::{BufRead as _, BufReader};
@@ -507,14 +610,14 @@ fn rates_cover_the_window() {
     testproc.read_bytes(77_000, 7).unwrap();
     testproc.quiesce().unwrap();
     let after = oracle::io(testproc.pid()).unwrap();
-    let (done, seconds) = window(&mut measurer).io_done.unwrap();
+    let (done, seconds) = window(&mut measurer).growth.io.unwrap();
     assert_eq!(done.rchar, after["rchar"] - before["rchar"]);
     assert_eq!(done.wchar, after["wchar"] - before["wchar"]);
     assert_eq!(done.syscr, after["syscr"] - before["syscr"]);
     assert_eq!(done.syscw, after["syscw"] - before["syscw"]);
     assert!(done.wchar >= 5_000_000);
     assert!(seconds >= 0.2 && seconds <= begin.elapsed().as_secs_f64(), "{seconds}");
-    let (done, _) = window(&mut measurer).io_done.unwrap();
+    let (done, _) = window(&mut measurer).growth.io.unwrap();
     assert_eq!((done.rchar, done.wchar), (0, 0));
 }
 
