@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use psstat_emit::{CollectorSeries, CycleEncoder, Group, ImageName, Series, Value};
-use psstat_sampler::{Health, ImageId, IoCounters, MetricGroups, Sample, StateCounts, Usage};
+use psstat_sampler::{
+    Health, ImageId, IoCounters, MetricGroups, Sample, StateCounts, TcpStateCounts, Usage,
+};
 
 use crate::health::SelfMetrics;
 use crate::options::MemUnit;
@@ -45,11 +47,11 @@ fn write_collector(cycle: &mut CycleEncoder<'_>, health: Option<&Health>, collec
     }
 }
 
-/// What is written of a sample.
+/// The options of the output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
     pub(crate) memory: Memory,
-    /// The groups of metrics that are asked for.
+    /// The groups of metrics that are requested.
     pub(crate) groups: &'a [Group],
 }
 
@@ -61,6 +63,7 @@ pub(crate) fn metric_groups(groups: &[Group]) -> MetricGroups {
             Group::States => metrics.states = true,
             Group::Switches => metrics.switches = true,
             Group::Swap => metrics.swap = true,
+            Group::Tcp => metrics.tcp = true,
             // The enum may get further groups; a test finds those without a line here.
             _ => {}
         }
@@ -89,6 +92,7 @@ impl Memory {
 fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
     let io = |get: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from_i64(get(io)));
     let count = |count: Option<u64>| count.map(Value::from_u64);
+    let tcp = |get: fn(&TcpStateCounts) -> u64| count(image.tcp_states.as_ref().map(get));
     let state = |get: fn(&StateCounts) -> u64| count(image.states.as_ref().map(get));
     match series {
         Series::IoRchar => io(|io| io.rchar),
@@ -123,6 +127,14 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::SwitchesVoluntary => count(image.switches.map(|switches| switches.voluntary)),
         Series::SwitchesInvoluntary => count(image.switches.map(|switches| switches.involuntary)),
         Series::Swap => count(image.swap),
+        Series::TcpListen => tcp(|tcp| tcp.listen),
+        Series::TcpSynSent => tcp(|tcp| tcp.syn_sent),
+        Series::TcpSynRecv => tcp(|tcp| tcp.syn_recv),
+        Series::TcpFinWait1 => tcp(|tcp| tcp.fin_wait1),
+        Series::TcpFinWait2 => tcp(|tcp| tcp.fin_wait2),
+        Series::TcpCloseWait => tcp(|tcp| tcp.close_wait),
+        Series::TcpLastAck => tcp(|tcp| tcp.last_ack),
+        Series::TcpClosing => tcp(|tcp| tcp.closing),
         Series::UnreadIo => count(Some(image.unread.io)),
         Series::UnreadNet => count(Some(image.unread.net)),
         Series::UnreadFd => count(Some(image.unread.fd)),

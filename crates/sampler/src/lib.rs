@@ -58,6 +58,7 @@ mod source;
 mod state;
 mod state_counts;
 mod switches;
+mod tcp_states;
 mod usage;
 
 pub use classifier::{Candidate, Classify};
@@ -73,6 +74,7 @@ pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};
 pub use state_counts::StateCounts;
 pub use switches::SwitchCounts;
+pub use tcp_states::TcpStateCounts;
 pub use usage::{UnreadCounts, Usage};
 
 /// The intervals within which changes are noticed, for this crate's tests.

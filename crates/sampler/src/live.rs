@@ -31,6 +31,7 @@ use crate::read::sys;
 use crate::source::{
     Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
+use crate::tcp_states::OtherTcpState;
 use crate::usage::ProcessReadings;
 
 /// How many command lines are read before the first of them is classified.
@@ -515,6 +516,16 @@ impl SocketSource for LiveSource {
     ) -> Outcome<RowCounts> {
         let is_own = self.is_own_netns(netns);
         self.tables.established(&self.reads.procfs, (process, is_own), protocol, shortcuts, found)
+    }
+
+    fn tcp_states(
+        &mut self,
+        process: ProcDir,
+        netns: NetnsId,
+        found: &mut dyn FnMut(SocketInode, OtherTcpState),
+    ) -> Outcome<()> {
+        let is_own = self.is_own_netns(netns);
+        self.tables.tcp_states(&self.reads.procfs, (process, is_own), found)
     }
 
     fn uses_text_table(&self, netns: NetnsId, protocol: Protocol) -> bool {

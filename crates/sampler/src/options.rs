@@ -25,7 +25,7 @@ pub enum IoStart {
     ProcessStart,
 }
 
-/// Values that are read only if they are asked for, since each costs a further read per process.
+/// Values that are read only if they are requested, since each costs a further read per process.
 /// Default: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MetricGroups {
@@ -35,6 +35,8 @@ pub struct MetricGroups {
     pub swap: bool,
     /// [`Usage::switches`](crate::Usage::switches).
     pub switches: bool,
+    /// [`Usage::tcp_states`](crate::Usage::tcp_states).
+    pub tcp: bool,
 }
 
 /// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a

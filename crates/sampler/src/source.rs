@@ -22,6 +22,7 @@ use crate::read::process_list::PartialListing;
 use crate::read::procfs::ProcDir;
 use crate::read::socket_tables::{RowCounts, Shortcuts};
 use crate::read::status::{StatusValues, ThreadSwitches};
+use crate::tcp_states::OtherTcpState;
 use crate::usage::ProcessReadings;
 
 /// The state that a source keeps for each tracked process between two reads, such as open
@@ -305,6 +306,17 @@ pub(crate) trait SocketSource: ProcessSource {
         _found: &mut dyn FnMut(SocketInode),
     ) -> Outcome<RowCounts> {
         Outcome::Value(RowCounts::default())
+    }
+
+    /// Calls `found` with each TCP socket in another state than ESTABLISHED in the network
+    /// namespace of a process, possibly more than once.
+    fn tcp_states(
+        &mut self,
+        _process: ProcDir,
+        _netns: NetnsId,
+        _found: &mut dyn FnMut(SocketInode, OtherTcpState),
+    ) -> Outcome<()> {
+        Outcome::Value(())
     }
 
     /// Whether a table is read as text, which may omit rows while sockets are closed.

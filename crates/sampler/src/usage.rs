@@ -79,6 +79,9 @@ macro_rules! usage {
             /// processes until they were last read; it never falls. `None` also without
             /// [`MetricGroups::switches`](crate::MetricGroups::switches).
             pub switches: Option<SwitchCounts>,
+            /// TCP sockets in other states than ESTABLISHED, each once per image; as `tcp`. `None`
+            /// also without [`MetricGroups::tcp`](crate::MetricGroups::tcp).
+            pub tcp_states: Option<TcpStateCounts>,
             /// For an image: the processes that are missing in a sum because their value could
             /// not be read. 0 for a process.
             pub unread: UnreadCounts,
@@ -104,6 +107,7 @@ macro_rules! usage {
                 states: Some(StateCounts::ZERO),
                 swap: Some(0),
                 switches: Some(SwitchCounts::ZERO),
+                tcp_states: Some(TcpStateCounts::ZERO),
                 unread: UnreadCounts { io: 0, net: 0, fd: 0, mem: 0, cpu: 0 },
                 $($read: Some(0),)+
                 $($statm: Some(0),)+
@@ -111,7 +115,7 @@ macro_rules! usage {
 
             /// Combines each number with that of `other`, as an average of several samples
             /// needs it. Whole numbers are rounded; `io`, `cpu`, `starts`, `exits`, `oldest`,
-            /// `youngest`, `states`, `switches` and `unread` are those of `self`.
+            /// `youngest`, `states`, `switches`, `tcp_states` and `unread` are those of `self`.
             #[must_use]
             pub fn zip(
                 &self,
@@ -139,6 +143,7 @@ macro_rules! usage {
                     states: self.states,
                     swap: whole(self.swap, other.swap),
                     switches: self.switches,
+                    tcp_states: self.tcp_states,
                     unread: self.unread,
                     $($read: whole(self.$read, other.$read),)+
                     $($statm: whole(self.$statm, other.$statm),)+
@@ -163,6 +168,7 @@ macro_rules! usage {
                 add(&mut self.states, process.states, StateCounts::plus);
                 add(&mut self.swap, process.swap, u64::saturating_add);
                 add(&mut self.switches, process.switches, SwitchCounts::plus);
+                add(&mut self.tcp_states, process.tcp_states, TcpStateCounts::plus);
                 $(add(&mut self.$read, process.$read, u64::saturating_add);)+
                 $(add(&mut self.$statm, process.$statm, u64::saturating_add);)+
             }

@@ -8,7 +8,7 @@ mod common;
 use std::process::{Child, Command, Stdio};
 
 use common::{A, every_mode, has_word, quiesce, short_window, testproc};
-use psstat_sampler::{Options, Sampler};
+use psstat_sampler::{MetricGroups, Options, Sampler};
 use psstat_testproc::alloc::{CountingAllocator, allocations_of_other_threads};
 use psstat_testproc::{TestProcess, isolated, oracle, test_name, wait_until};
 
@@ -80,7 +80,9 @@ fn steady_cycle_does_not_allocate() {
         return;
     }
     let image = Image::new();
-    for options in every_mode() {
+    let metrics = MetricGroups { states: true, swap: true, switches: true, tcp: true };
+    let with_groups = Options { metrics, ..short_window() };
+    for options in every_mode().into_iter().chain([with_groups]) {
         let options = Options { window: short_window().window, ..options };
         let mut sampler = Sampler::new(options.clone()).unwrap();
         // In the first cycles of a process it is read more often.

@@ -1,4 +1,4 @@
-//! Values that are read only if they are asked for, compared with processes of known behavior.
+//! Values that are read only if they are requested, compared with processes of known behavior.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::captured_proc::write_process;
 use common::{A, B, Watch, every_mode, options, quiesce, testproc, word};
-use psstat_sampler::{IoStart, MetricGroups, Options, StateCounts, SwitchCounts};
+use psstat_sampler::{IoStart, MetricGroups, Options, StateCounts, SwitchCounts, TcpStateCounts};
 use psstat_testproc::{Config, TempDir, TestProcess, oracle, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -171,10 +171,11 @@ fn swapped_out_memory_of_a_capture() {
     assert_eq!(found.oldest, Some(std::time::Duration::from_millis(113_450)));
 }
 
-/// An image without processes has zeros, if they are asked for.
+/// An image without processes has zeros, if they are requested.
 #[test]
-fn empty_image_has_the_values_that_are_asked_for() {
-    for metrics in [states(), swap(), switches(), MetricGroups::default()] {
+fn empty_image_has_the_values_that_are_requested() {
+    let tcp = MetricGroups { tcp: true, ..MetricGroups::default() };
+    for metrics in [states(), swap(), switches(), tcp, MetricGroups::default()] {
         let unused = word("unused");
         let mut watch = Watch::with(Options { metrics, ..options() }, &[&unused]);
         watch.sampler.reclassify_all(1);
@@ -182,6 +183,7 @@ fn empty_image_has_the_values_that_are_asked_for() {
         assert_eq!(image.states, metrics.states.then(StateCounts::default));
         assert_eq!(image.swap, metrics.swap.then_some(0));
         assert_eq!(image.switches, metrics.switches.then(SwitchCounts::default));
+        assert_eq!(image.tcp_states, metrics.tcp.then(TcpStateCounts::default));
     }
 }
 

@@ -117,7 +117,7 @@ fn help_lists_options_and_variables() {
 
 /// The metrics of a group are printed only if it is named; those of an empty image too.
 #[test]
-fn groups_of_metrics_are_printed_if_asked_for() {
+fn groups_of_metrics_are_printed_if_requested() {
     let word = word("groups");
     let testproc = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -148,7 +148,7 @@ fn groups_of_metrics_are_printed_if_asked_for() {
     let (status, _, log) =
         outcome(Command::new(PROGRAM).env_clear().args(["--metrics", "states,cpu"]));
     assert_eq!(status, Some(2), "{log}");
-    assert!(log.contains("'cpu'") && log.contains("states, switches, swap"), "{log}");
+    assert!(log.contains("'cpu'") && log.contains("states, switches, swap, tcp"), "{log}");
 }
 
 /// tcollector passes no arguments: every option has a variable.

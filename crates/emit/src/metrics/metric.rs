@@ -22,7 +22,7 @@ impl Kind {
     }
 }
 
-/// Metrics that a collector reads only if they are asked for, since they cost more than others.
+/// Metrics that a collector reads only if they are requested, since they cost more than others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Group {
@@ -32,11 +32,13 @@ pub enum Group {
     Switches,
     /// `proc.stat.ps.swap`.
     Swap,
+    /// `proc.stat.ps.tcp`.
+    Tcp,
 }
 
 impl Group {
     /// All groups.
-    pub const ALL: &[Group] = &[Group::States, Group::Switches, Group::Swap];
+    pub const ALL: &[Group] = &[Group::States, Group::Switches, Group::Swap, Group::Tcp];
 
     /// The name of the group: `states`.
     #[must_use]
@@ -45,6 +47,7 @@ impl Group {
             Group::States => "states",
             Group::Switches => "switches",
             Group::Swap => "swap",
+            Group::Tcp => "tcp",
         }
     }
 

@@ -154,6 +154,28 @@ metrics! {
             /// `VmSwap` of `/proc/PID/status`.
             Swap,
         }
+        TCP: "proc.stat.ps.tcp", Gauge, Sockets,
+        group Tcp,
+        family "proc_stat_ps_tcp",
+        help "Distinct TCP sockets in other states than ESTABLISHED, IPv4 and IPv6 together.",
+        {
+            /// In state LISTEN.
+            TcpListen = "listen",
+            /// In state SYN_SENT.
+            TcpSynSent = "syn_sent",
+            /// In state SYN_RECV.
+            TcpSynRecv = "syn_recv",
+            /// In state FIN_WAIT1.
+            TcpFinWait1 = "fin_wait1",
+            /// In state FIN_WAIT2.
+            TcpFinWait2 = "fin_wait2",
+            /// In state CLOSE_WAIT.
+            TcpCloseWait = "close_wait",
+            /// In state LAST_ACK.
+            TcpLastAck = "last_ack",
+            /// In state CLOSING.
+            TcpClosing = "closing",
+        }
         UNREAD: "proc.stat.ps.unread", Gauge, Processes,
         family "proc_stat_ps_unread",
         help "Processes of the image whose value (the type) could not be read, so that it is missing in the sum.",

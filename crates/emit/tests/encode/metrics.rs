@@ -27,6 +27,19 @@ const PROMISED: &[(&str, &[&str])] = &[
     ("proc.stat.ps.state", &["running", "sleeping", "disk", "stopped", "zombie"]),
     ("proc.stat.ps.switches", &["voluntary", "involuntary"]),
     ("proc.stat.ps.swap", &[]),
+    (
+        "proc.stat.ps.tcp",
+        &[
+            "listen",
+            "syn_sent",
+            "syn_recv",
+            "fin_wait1",
+            "fin_wait2",
+            "close_wait",
+            "last_ack",
+            "closing",
+        ],
+    ),
     ("proc.stat.ps.unread", &["io", "net", "fd", "mem", "cpu"]),
 ];
 

@@ -34,6 +34,7 @@ use crate::source::{Handles as _, ProcessSource, SocketSource};
 use crate::state::cmdline_budget::CmdlineBudget;
 use crate::state::process_table::ProcessTable;
 use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
+use crate::tcp_states::TcpStateCounts;
 use crate::usage::Usage;
 
 /// Turns the readings of a source into samples.
@@ -138,6 +139,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.sockets.scan_changed(source, &mut self.tracked, self.cycle).await;
         let (sockets, tracked) = (&mut self.sockets, &mut self.tracked);
         sockets.read_tables(source, tracked, self.cycle, &mut self.health).await;
+        if self.metrics.tcp {
+            sockets.read_tcp_states(source, tracked, &mut self.health);
+        }
     }
 
     /// Resolves the exits and computes the sample.
@@ -270,6 +274,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         self.count_states(source, &mut sample.images);
         self.sum_switches(&mut sample.images);
+        let is_requested = self.metrics.tcp;
+        let totals = self.sockets.sum_tcp_states(if is_requested { images } else { 0 });
+        for (at, image) in sample.images.iter_mut().enumerate() {
+            let total = totals.get(at).copied();
+            image.tcp_states = image.tcp_states.and(total);
+        }
         self.clock = clock;
         self.sample = sample;
     }
@@ -291,6 +301,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             states: self.state(process),
             swap: self.swap(process),
             switches: self.process_switches(process),
+            tcp_states: (self.metrics.tcp && self.sockets.are_tcp_states_current(slot))
+                .then_some(TcpStateCounts::ZERO),
             io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
             cpu: self.io.cpu(slot).map(|_| CpuTime::ZERO),
             tcp: sockets(Protocol::Tcp),
@@ -317,6 +329,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             states: self.state(process),
             swap: self.swap(process),
             switches: self.process_switches(process),
+            tcp_states: (self.metrics.tcp && self.sockets.are_tcp_states_current(slot))
+                .then(|| self.sockets.count_tcp_states(slot)),
             io: self.io.last(slot).filter(|_| self.io.file(slot) == FileState::Read),
             cpu: self.io.cpu(slot),
             tcp: sockets(Protocol::Tcp),

@@ -1,4 +1,4 @@
-//! The states of processes, and their swapped-out memory: values that are asked for.
+//! The states of processes, and their swapped-out memory: values that are requested.
 
 use std::num::NonZeroU64;
 

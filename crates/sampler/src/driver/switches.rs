@@ -1,4 +1,4 @@
-//! Context switches by image, if they are asked for.
+//! Context switches by image, if they are requested.
 
 use std::num::NonZeroU64;
 

@@ -8,6 +8,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::ids::{Protocol, SocketInode};
 use crate::read::socket_tables::RowCounts;
+use crate::tcp_states::OtherTcpState;
 
 /// An open sock_diag socket; it belongs to the namespace in which it was opened.
 #[derive(Debug)]
@@ -21,8 +22,10 @@ pub(crate) struct SockDiag {
 #[derive(Clone, Copy)]
 enum Request {
     /// tcp of both families in one walk of the hash (`TCPDIAG_GETSOCK`, whose
-    /// family the kernel ignores).
-    Tcp,
+    /// family the kernel ignores), in these states.
+    Tcp {
+        states: u32,
+    },
     /// udp of one family (`SOCK_DIAG_BY_FAMILY`).
     Udp(AddressFamily),
     Unix,
@@ -40,7 +43,11 @@ const IPPROTO_UDP: u8 = 17;
 /// The state of TCP, which the other sockets share.
 const ESTABLISHED: u8 = 1;
 const CLOSE_WAIT: u8 = 8;
+/// The states that are counted for TCP.
+const OPEN: u32 = 1 << ESTABLISHED | 1 << CLOSE_WAIT;
 const HEADER: usize = 16;
+/// How often a dump is repeated that a change interrupted.
+const TRIES: usize = 3;
 
 impl SockDiag {
     pub(crate) fn open() -> Result<SockDiag, Errno> {
@@ -69,7 +76,7 @@ impl SockDiag {
         each: &mut dyn FnMut(SocketInode),
     ) -> Result<RowCounts, Errno> {
         match protocol {
-            Protocol::Tcp => self.dump(Request::Tcp, each),
+            Protocol::Tcp => self.dump(Request::Tcp { states: OPEN }, each),
             Protocol::Udp => {
                 let ipv4 = self.dump(Request::Udp(AddressFamily::INET), each)?;
                 match self.dump(Request::Udp(AddressFamily::INET6), each) {
@@ -82,6 +89,34 @@ impl SockDiag {
         }
     }
 
+    /// Calls `each` with the inode of each TCP socket in another state than ESTABLISHED, in both
+    /// address families.
+    ///
+    /// # Errors
+    /// As [`established`](Self::established).
+    pub(crate) fn tcp_states(
+        &mut self,
+        each: &mut dyn FnMut(SocketInode, OtherTcpState),
+    ) -> Result<(), Errno> {
+        let states = OtherTcpState::ALL.iter().fold(0, |states, &state| states | 1 << state as u8);
+        let request = Request::Tcp { states };
+        for _ in 0..TRIES {
+            self.send(request)?;
+            let is_interrupted = self.receive(&mut |message| {
+                let state = message.body.get(1).copied().and_then(OtherTcpState::from_number);
+                let inode = message.inode(request).and_then(|inode| u32::try_from(inode).ok());
+                // A socket without a descriptor has no inode.
+                if let Some((state, inode)) = state.zip(inode.filter(|&inode| inode != 0)) {
+                    each(inode, state);
+                }
+            })?;
+            if !is_interrupted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// One dump, repeated if a change interrupted it. `each` may then be called twice
     /// with a socket.
     fn dump(
@@ -89,12 +124,18 @@ impl SockDiag {
         request: Request,
         each: &mut dyn FnMut(SocketInode),
     ) -> Result<RowCounts, Errno> {
-        const TRIES: usize = 3;
         let mut rows = RowCounts::default();
         for _ in 0..TRIES {
             self.send(request)?;
             rows = RowCounts::default();
-            if !self.receive(request, &mut rows, each)? {
+            let is_interrupted = self.receive(&mut |message| {
+                if message.is_close_wait(request) {
+                    rows.open += 1;
+                } else if let Some(inode) = message.inode(request) {
+                    rows.add_established(inode, each);
+                }
+            })?;
+            if !is_interrupted {
                 break;
             }
         }
@@ -107,9 +148,8 @@ impl SockDiag {
         let mut message = [0u8; HEADER + 60];
         let body = &mut message[HEADER..];
         let (kind, length) = match request {
-            Request::Tcp => {
+            Request::Tcp { states } => {
                 // inet_diag_req: family and others (4), id (48), states, dbs
-                let states = 1_u32 << ESTABLISHED | 1 << CLOSE_WAIT;
                 body[52..56].copy_from_slice(&states.to_ne_bytes());
                 (TCPDIAG_GETSOCK, 60)
             }
@@ -138,13 +178,9 @@ impl SockDiag {
         Ok(())
     }
 
-    /// Receives one response; returns whether it was interrupted.
-    fn receive(
-        &mut self,
-        request: Request,
-        rows: &mut RowCounts,
-        each: &mut dyn FnMut(SocketInode),
-    ) -> Result<bool, Errno> {
+    /// Receives one response and calls `row` for each of its rows; returns whether it was
+    /// interrupted.
+    fn receive(&mut self, row: &mut dyn FnMut(&Message<'_>)) -> Result<bool, Errno> {
         let mut interrupted = false;
         loop {
             let received =
@@ -170,12 +206,7 @@ impl SockDiag {
                         message.status()?;
                         return Err(Errno::PROTO);
                     }
-                    _ if message.is_close_wait(request) => rows.open += 1,
-                    _ => {
-                        if let Some(inode) = message.inode(request) {
-                            rows.add_established(inode, each);
-                        }
-                    }
+                    _ => row(&message),
                 }
             }
         }
@@ -219,14 +250,14 @@ impl<'a> Message<'a> {
     /// Whether a row's socket is in the other state that is requested for TCP.
     fn is_close_wait(&self, request: Request) -> bool {
         // inet_diag_msg: family, state
-        matches!(request, Request::Tcp) && self.body.get(1) == Some(&CLOSE_WAIT)
+        matches!(request, Request::Tcp { .. }) && self.body.get(1) == Some(&CLOSE_WAIT)
     }
 
     /// The inode of a row's socket; 0 for a socket without a descriptor.
     fn inode(&self, request: Request) -> Option<u64> {
         match request {
             // inet_diag_msg: 4 bytes, id (48), expires, rqueue, wqueue, uid, inode
-            Request::Tcp | Request::Udp(_) => number(self.body, 68),
+            Request::Tcp { .. } | Request::Udp(_) => number(self.body, 68),
             // unix_diag_msg: 4 bytes, ino
             Request::Unix => number(self.body, 4),
         }

@@ -13,6 +13,7 @@ use super::procfs::{ProcDir, ProcPath, Procfs, READ};
 use super::sock_diag::SockDiag;
 use crate::ids::{Protocol, SocketInode};
 use crate::read::outcome::Outcome;
+use crate::tcp_states::OtherTcpState;
 
 /// The parts of the tables of a protocol that need not be read.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,10 @@ impl SockDiag {
     ) -> Result<RowCounts, Errno> {
         match *self {}
     }
+
+    fn tcp_states(&mut self, _: &mut dyn FnMut(SocketInode, OtherTcpState)) -> Result<(), Errno> {
+        match *self {}
+    }
 }
 
 /// Reads the tables, by netlink if that is available.
@@ -133,6 +138,40 @@ impl SocketTables {
             Some(rows) => Outcome::Value(rows),
             None => self.read_text(procfs, process, protocol, shortcuts, each),
         }
+    }
+
+    /// Calls `each` with each TCP socket in another state than ESTABLISHED in a process's network
+    /// namespace, possibly more than once. `is_self`: it is the network namespace of this process.
+    pub(crate) fn tcp_states(
+        &mut self,
+        procfs: &Procfs,
+        (process, is_self): (ProcDir, bool),
+        each: &mut dyn FnMut(SocketInode, OtherTcpState),
+    ) -> Outcome<()> {
+        if is_self
+            && self.supports(Protocol::Tcp)
+            && let Some(sock_diag) = &mut self.sock_diag
+            && sock_diag.tcp_states(each).is_ok()
+        {
+            return Outcome::Value(());
+        }
+        for table in [Table::TCP, Table::TCP6] {
+            let outcome = self.read_rows(procfs, process, &table, &mut |bytes| {
+                let mut rows = inet::Rows::new(bytes);
+                for row in rows.by_ref().flatten() {
+                    let state = OtherTcpState::from_number(row.state.into());
+                    let inode = SocketInode::try_from(row.inode).ok().filter(|&inode| inode != 0);
+                    if let Some((state, inode)) = state.zip(inode) {
+                        each(inode, state);
+                    }
+                }
+                rows.rest().len()
+            });
+            if !matches!(outcome, Outcome::Value(())) {
+                return outcome;
+            }
+        }
+        Outcome::Value(())
     }
 
     /// Reads the TCP counters of a process's network namespace.
@@ -237,6 +276,30 @@ impl SocketTables {
         all: &mut RowCounts,
         each: &mut dyn FnMut(SocketInode),
     ) -> Outcome<()> {
+        self.read_rows(procfs, process, table, &mut |bytes| match table.protocol {
+            Protocol::Tcp | Protocol::Udp => {
+                let mut rows = inet::Established::new(bytes);
+                rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
+                all.open += rows.close_wait() as u64;
+                rows.rest().len()
+            }
+            Protocol::Unix => {
+                let mut rows = unix::Established::new(bytes);
+                rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
+                rows.rest().len()
+            }
+        })
+    }
+
+    /// Reads the rows of a table. `rows` gets them page by page, with the header, and gives the length of
+    /// the incomplete row at the end.
+    fn read_rows(
+        &mut self,
+        procfs: &Procfs,
+        process: ProcDir,
+        table: &Table,
+        rows: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Outcome<()> {
         let open = |file| {
             let mut name = ProcPath::new();
             procfs.open_in(&procfs.dir, name.build(process, file), READ)
@@ -244,18 +307,11 @@ impl SocketTables {
         match (open(table.file), table.ipv4) {
             // The file does not exist if IPv6 is disabled, and if the process has exited.
             (Err(Errno::NOENT), Some(ipv4)) => Outcome::from(open(ipv4)).map(drop::<OwnedFd>),
-            (file, _) => Outcome::from(file).and_then(|file| self.rows(&file, table, all, each)),
+            (file, _) => Outcome::from(file).and_then(|file| self.rows(&file, rows)),
         }
     }
 
-    /// Reads the rows of a table, page by page. Skips the header and lines that are not valid rows.
-    fn rows(
-        &mut self,
-        file: &OwnedFd,
-        table: &Table,
-        all: &mut RowCounts,
-        each: &mut dyn FnMut(SocketInode),
-    ) -> Outcome<()> {
+    fn rows(&mut self, file: &OwnedFd, rows: &mut dyn FnMut(&[u8]) -> usize) -> Outcome<()> {
         let mut held = 0;
         loop {
             if held == self.buffer.len() {
@@ -269,19 +325,7 @@ impl SocketTables {
                 Err(errno) => return errno.into(),
             };
             let bytes = &self.buffer[..held + read];
-            let rest = match table.protocol {
-                Protocol::Tcp | Protocol::Udp => {
-                    let mut rows = inet::Established::new(bytes);
-                    rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
-                    all.open += rows.close_wait() as u64;
-                    rows.rest().len()
-                }
-                Protocol::Unix => {
-                    let mut rows = unix::Established::new(bytes);
-                    rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
-                    rows.rest().len()
-                }
-            };
+            let rest = rows(bytes);
             let end = bytes.len();
             self.buffer.copy_within(end - rest..end, 0);
             held = rest;

@@ -162,6 +162,11 @@ impl SocketTracker {
 }
 
 impl Namespaces {
+    /// The namespaces with their members, sorted.
+    pub(super) fn members(&self) -> impl Iterator<Item = (NetnsId, Slot)> {
+        self.members.iter().copied()
+    }
+
     /// Whether a TCP table of a namespace was not read in this cycle.
     fn used_shortcut(&mut self, netns: NetnsId) -> bool {
         table_of(&mut self.tcp, netns).is_some_and(|table| table.used_shortcut)

@@ -10,6 +10,7 @@
 mod established;
 mod fd_scan;
 pub(crate) mod owners;
+mod tcp_states;
 mod tcp_table;
 
 use std::time::Instant;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use self::established::Namespaces;
 use self::fd_scan::FdScan;
 use self::owners::{Group, SocketOwners, Table, UnownedSockets};
+use self::tcp_states::TcpStates;
 use crate::ids::{NetnsId, Protocol, Slot, SocketCounts, SocketInode};
 use crate::image::ImageId;
 use crate::read::fd_sockets::FdSockets;
@@ -36,6 +38,7 @@ pub(crate) struct SocketTracker {
     unread_tables: Vec<Table>,
     /// The rows of this cycle's tables that no tracked process owns.
     unowned: UnownedSockets,
+    tcp_states: TcpStates,
     /// The sockets of the process that is scanned.
     found: FdSockets,
     /// By image, counted at the end of a cycle.

@@ -305,6 +305,18 @@ impl SocketOwners {
         established.then(|| socket.state.protocol())
     }
 
+    /// Calls `count` for each image that holds the socket of a row.
+    pub(crate) fn count_owners(&self, row: SocketRow, mut count: impl FnMut(ImageId)) {
+        let Some(socket) = self.sockets.get(&row.inode) else { return };
+        let further = if socket.state.is_shared() { self.extra.get(&row.inode) } else { None };
+        let owners = std::iter::once(&socket.first).chain(further.into_iter().flatten());
+        for Owner { group, .. } in owners {
+            if group.netns == row.netns {
+                count(group.image);
+            }
+        }
+    }
+
     /// Calls `count` for each image and each distinct socket that it holds and
     /// that is ESTABLISHED in this cycle, with the table that has it. In an
     /// image and a namespace there is one owner, so none is counted twice.

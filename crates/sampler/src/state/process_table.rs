@@ -35,7 +35,7 @@ pub(crate) struct ProcessEntry {
     /// The last cycle in which it was classified; 0 if it never was.
     pub(crate) last_classified: u32,
     /// Its CPU time before its state was last read, if it is a child of a member and the states are
-    /// asked for; `None` as above.
+    /// requested; `None` as above.
     pub(crate) state_cpu: Option<NonZeroU64>,
     /// It had exited then.
     pub(crate) is_zombie: bool,

@@ -39,7 +39,7 @@ pub(crate) struct Tracked<H> {
     pub(crate) fd_limit: FdLimit,
     /// `status` at the end of the window, of its main thread or of a living one.
     pub(crate) status: Outcome<StatusValues>,
-    /// Its context switches, if they are asked for.
+    /// Its context switches, if they are requested.
     pub(crate) switches: Option<Box<ProcessSwitches>>,
     /// It counts as a process of its images: it will be one that has exited.
     pub(crate) is_counted: bool,

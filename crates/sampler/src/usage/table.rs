@@ -13,6 +13,7 @@ use crate::read::outcome::Outcome;
 use crate::read::reader::ProcessReader;
 use crate::state_counts::StateCounts;
 use crate::switches::SwitchCounts;
+use crate::tcp_states::TcpStateCounts;
 
 usage! {
     // The read of `ProcessReader`, and the file of `Health` under which an error counts.

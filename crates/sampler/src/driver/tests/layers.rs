@@ -5,9 +5,24 @@ use std::path::{Path, PathBuf};
 
 /// Each layer with the modules of this crate that its files may import.
 const LAYERS: [(&str, &[&str]); 7] = [
-    ("read", &["read", "capture", "executor", "ids", "options", "health", "shrink"]),
-    ("usage", &["usage", "read", "health", "io_counters", "state_counts", "switches", "cpu_time"]),
-    ("source.rs", &["read", "usage", "classifier", "health", "ids", "io_counters", "cpu_time"]),
+    ("read", &["read", "capture", "executor", "ids", "options", "health", "shrink", "tcp_states"]),
+    (
+        "usage",
+        &[
+            "usage",
+            "read",
+            "health",
+            "io_counters",
+            "state_counts",
+            "switches",
+            "tcp_states",
+            "cpu_time",
+        ],
+    ),
+    (
+        "source.rs",
+        &["read", "usage", "classifier", "health", "ids", "io_counters", "tcp_states", "cpu_time"],
+    ),
     (
         "state",
         &["state", "source", "usage", "read", "ids", "image", "shrink", "switches", "cpu_time"],
@@ -30,7 +45,18 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ),
     (
         "sockets",
-        &["sockets", "state", "source", "read", "ids", "image", "health", "shrink", "cpu_time"],
+        &[
+            "sockets",
+            "state",
+            "source",
+            "read",
+            "ids",
+            "image",
+            "health",
+            "shrink",
+            "tcp_states",
+            "cpu_time",
+        ],
     ),
 ];
 

@@ -57,7 +57,9 @@ fn messages() -> impl Strategy<Value = Vec<Parsed>> {
 /// Reads the status and the inode for every request.
 fn read_fields(message: &Message<'_>) {
     let _ = message.status();
-    for request in [Request::Tcp, Request::Udp(AddressFamily::INET6), Request::Unix] {
+    for request in
+        [Request::Tcp { states: OPEN }, Request::Udp(AddressFamily::INET6), Request::Unix]
+    {
         let _ = (message.inode(request), message.is_close_wait(request));
     }
 }
@@ -94,7 +96,7 @@ proptest! {
         inode in any::<u32>(),
     ) {
         for (request, at) in
-            [(Request::Tcp, 68), (Request::Udp(AddressFamily::INET), 68), (Request::Unix, 4)]
+            [(Request::Tcp { states: OPEN }, 68), (Request::Udp(AddressFamily::INET), 68), (Request::Unix, 4)]
         {
             let field = body.get_mut(at..at + 4);
             let expected = field.map(|field| {
