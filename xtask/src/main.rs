@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod assets;
 mod capture;
 mod cargo;
+mod dashboard;
 mod interface;
 mod package;
 mod python;
@@ -31,6 +32,7 @@ enum Task {
     Package(package::Options),
     Release(release::Options),
     Interface(interface::Options),
+    Dashboard(dashboard::Options),
     Python(python::Options),
     /// Create fixtures/capture.txtar: a capture by psstat-dump of test processes
     ///
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Package(options) => package::run(&options),
         Task::Release(options) => release::run(&options),
         Task::Interface(options) => interface::run(&options),
+        Task::Dashboard(options) => dashboard::run(&options),
         Task::Python(options) => python::run(&options),
         Task::Capture => capture::run(),
         Task::Screenshot => screenshot::run(),

@@ -16,7 +16,7 @@ const COLLECTOR: &str = "/usr/lib/tcollector/collectors/0/psstat";
 const OPTIONS: &str = "/etc/default/psstat";
 
 /// The number of sections of the page with a check.
-const SECTIONS: usize = 10;
+const SECTIONS: usize = 12;
 
 /// Runs [`inside`] in a mount namespace, with which all mounts disappear.
 pub(crate) fn outside(out: &Path) -> Result<()> {
@@ -76,6 +76,11 @@ pub(crate) fn inside(dir: &Path, package: &Path) -> Result<()> {
                 assert_ok(stdout.contains("cap_sys_ptrace"), "no capabilities")?;
                 assert_ok(stdout.contains("cpu_clock"), "no output of doctor")?;
             }
+            "Prometheus and VictoriaMetrics" => is_enabled(&chroot, "psstat", true)?,
+            "node_exporter's textfile collector" => {
+                is_enabled(&chroot, "psstat-textfile", true)?;
+                is_enabled(&chroot, "psstat", false)?;
+            }
             "Upgrading" => upgraded(&chroot)?,
             "Removal" => purged(&chroot)?,
             _ => continue,
@@ -100,6 +105,11 @@ fn installed(chroot: &Chroot) -> Result<()> {
         "usr/lib/psstat/collector",
         "etc/default/psstat",
         "usr/share/psstat/example.conf",
+        "usr/share/psstat/grafana/psstat-prometheus.json",
+        "usr/share/psstat/grafana/psstat-opentsdb.json",
+        "usr/share/psstat/prometheus/psstat.rules.yml",
+        "usr/lib/systemd/system/psstat.service",
+        "usr/lib/systemd/system/psstat-textfile.service",
         "usr/share/man/man1/psstat-tcollector.1.gz",
         "usr/share/man/man1/psstat-dump.1.gz",
         "usr/share/man/man1/psstat-dump-explain.1.gz",
@@ -133,6 +143,12 @@ fn installed(chroot: &Chroot) -> Result<()> {
         "bash -c '. /usr/share/bash-completion/completions/psstat-dump; complete -p psstat-dump'",
     )?;
     Ok(())
+}
+
+/// Checks whether a unit is started at boot.
+fn is_enabled(chroot: &Chroot, unit: &str, expected: bool) -> Result<()> {
+    let link = chroot.path(&format!("/etc/systemd/system/multi-user.target.wants/{unit}.service"));
+    assert_ok(link.is_symlink() == expected, &format!("{unit}: enabled is not {expected}"))
 }
 
 /// A process of root with known numbers.

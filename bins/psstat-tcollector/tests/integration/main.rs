@@ -7,6 +7,8 @@
 #[path = "../service/common/mod.rs"]
 mod common;
 
+mod alert_rules;
+mod dashboard;
 mod fake_tcollector;
 mod http;
 mod influx_lines;
@@ -18,3 +20,4 @@ mod put_json;
 mod shipped;
 mod store;
 mod textfile;
+mod units;

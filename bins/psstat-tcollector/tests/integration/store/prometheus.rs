@@ -71,6 +71,13 @@ impl Prometheus {
         values
     }
 
+    /// The number of series in the result of a query.
+    pub(crate) fn count(&self, query: &str) -> usize {
+        let answer =
+            http::get_json(self.http, &format!("/api/v1/query?query={}", http::url_encode(query)));
+        answer["data"]["result"].as_array().unwrap().len()
+    }
+
     /// The type of a family in Prometheus's metadata.
     pub(crate) fn kind(&self, family: &str) -> String {
         let answer = http::get_json(self.http, "/api/v1/targets/metadata");

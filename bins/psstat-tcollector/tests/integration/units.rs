@@ -1,0 +1,94 @@
+//! The systemd units of the package.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use psstat_testproc::TempDir;
+
+use crate::common::PROGRAM;
+use crate::population::Population;
+use crate::store::installed;
+
+const UNITS: [&str; 2] = ["psstat.service", "psstat-textfile.service"];
+
+fn unit(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd").join(name)
+}
+
+/// systemd knows every setting, and finds every program.
+#[test]
+fn systemd_accepts_the_units() {
+    let Some(analyze) = installed("systemd-analyze") else { return };
+    let temp = TempDir::new().unwrap();
+    for name in UNITS {
+        let text = std::fs::read_to_string(unit(name)).unwrap();
+        // The program of this build; its man page is not installed.
+        let text = text.replace("/usr/bin/psstat-tcollector", PROGRAM);
+        let text = text.replace("Documentation=man:psstat-tcollector(1)\n", "");
+        let copy = temp.join(name);
+        std::fs::write(&copy, text).unwrap();
+        let output = Command::new(&analyze).arg("verify").arg(&copy).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let about_it: Vec<&str> = said.lines().filter(|line| line.contains("psstat")).collect();
+        assert!(about_it.is_empty(), "{about_it:#?}");
+    }
+}
+
+/// The system calls of the set, with those of the sets in it.
+fn members(analyze: &Path, set: &str, found: &mut BTreeSet<String>) {
+    let output = Command::new(analyze).args(["syscall-filter", set]).output().unwrap();
+    assert!(output.status.success(), "{set}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for word in text.lines().skip(1).map(str::trim).filter(|word| !word.starts_with('#')) {
+        if word.starts_with('@') {
+            members(analyze, word, found);
+        } else {
+            found.insert(word.to_owned());
+        }
+    }
+}
+
+/// A system call outside of the filter fails, and a fallback would hide that.
+#[test]
+fn units_allow_all_system_calls() {
+    let (Some(analyze), Some(strace)) = (installed("systemd-analyze"), installed("strace")) else {
+        return;
+    };
+    let mut allowed = BTreeSet::new();
+    for set in ["@default", "@system-service"] {
+        members(&analyze, set, &mut allowed);
+    }
+    assert!(allowed.contains("openat") && !allowed.contains("ptrace"), "{allowed:?}");
+    let population = Population::new();
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("psstat.prom");
+    let file = file.to_str().unwrap();
+    // SIGTERM ends the server.
+    let listen = ["timeout", "3", PROGRAM, "--listen", "127.0.0.1:0"];
+    let textfile = [PROGRAM, "--cycles", "2", "--format", "prometheus", "--output", file];
+    for (name, command) in UNITS.into_iter().zip([&listen[..], &textfile[..]]) {
+        let text = std::fs::read_to_string(unit(name)).unwrap();
+        let filters = text.lines().filter(|line| line.starts_with("SystemCallFilter="));
+        assert_eq!(filters.collect::<Vec<_>>(), ["SystemCallFilter=@system-service"], "{name}");
+        let record = temp.join("record");
+        let mut traced = Command::new(&strace);
+        traced.args(["-f", "-qq", "-o"]).arg(&record).args(command);
+        traced.args(["--interval", "1", "--conf"]).arg(&population.conf);
+        let code = traced.output().unwrap().status.code();
+        assert!(matches!(code, Some(0 | 124)), "{name}: {code:?}");
+        let record = std::fs::read_to_string(&record).unwrap();
+        let called: BTreeSet<&str> = record
+            .lines()
+            // The number of the thread, and the call or its continuation.
+            .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
+            .map(|(call, _)| call)
+            .filter(|call| {
+                call.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            })
+            .collect();
+        assert!(called.contains("openat") && called.len() > 20, "{called:?}");
+        let refused: Vec<_> = called.iter().filter(|call| !allowed.contains(**call)).collect();
+        assert!(refused.is_empty(), "{name}: {refused:?}");
+    }
+}
