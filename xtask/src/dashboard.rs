@@ -119,7 +119,12 @@ impl Store {
 fn dashboard(store: Store) -> Value {
     let mut panels = Vec::new();
     let mut y = 0;
-    for (title, per_image) in [("Images", true), ("The collector", false)] {
+    let sections: [(&str, fn(&Metric) -> bool); 3] = [
+        ("Images", |metric| metric.per_image && metric.group.is_none()),
+        ("Images: groups of --metrics", |metric| metric.group.is_some()),
+        ("The collector", |metric| !metric.per_image),
+    ];
+    for (title, belongs) in sections {
         panels.push(json!({
             "type": "row",
             "title": title,
@@ -129,8 +134,8 @@ fn dashboard(store: Store) -> Value {
             "panels": [],
         }));
         y += 1;
-        let group = metrics::ALL.iter().filter(|metric| metric.per_image == per_image);
-        for (at, metric) in group.enumerate() {
+        let section = metrics::ALL.iter().filter(|metric| belongs(metric));
+        for (at, metric) in section.enumerate() {
             let is_right = at % 2 == 1;
             let x = if is_right { WIDTH } else { 0 };
             panels.push(panel(store, metric, panels.len() + 1, (x, y)));
@@ -193,7 +198,10 @@ fn panel(store: Store, metric: &Metric, id: usize, (x, y): (u64, u64)) -> Value 
         "type": "timeseries",
         "id": id,
         "title": if is_rate { format!("{title}, per second") } else { title },
-        "description": metric.help,
+        "description": match metric.group {
+            Some(group) => format!("{} Sent with --metrics {}.", metric.help, group.as_str()),
+            None => metric.help.to_owned(),
+        },
         "datasource": store.source(),
         "gridPos": {"h": HEIGHT, "w": WIDTH, "x": x, "y": y},
         "fieldConfig": {
@@ -315,7 +323,7 @@ mod tests {
         for store in [Store::Prometheus, Store::OpenTsdb] {
             let dashboard = dashboard(store);
             let panels = dashboard["panels"].as_array().unwrap();
-            assert_eq!(panels.len(), metrics::ALL.len() + 2);
+            assert_eq!(panels.len(), metrics::ALL.len() + 3);
             let mut places = Vec::new();
             let mut titles = Vec::new();
             for panel in panels {

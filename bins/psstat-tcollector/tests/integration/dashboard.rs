@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
+use psstat_emit::Group;
 use serde_json::Value;
 
 use crate::common::{Setup, until};
@@ -25,7 +26,9 @@ fn prometheus_answers_each_panel() {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let Some(prometheus) = Prometheus::scraping(address) else { return };
     let population = Population::new();
+    let groups: Vec<&str> = Group::ALL.iter().map(|group| group.as_str()).collect();
     let setup = Setup::with(&population.conf).arg("--listen").arg(address.to_string());
+    let setup = setup.arg("--metrics").arg(groups.join(","));
     let _collector = setup.spawn();
     let panels = panels("psstat-prometheus.json");
     assert!(panels.len() > 15, "{}", panels.len());
