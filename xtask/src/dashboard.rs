@@ -119,7 +119,8 @@ impl Store {
 fn dashboard(store: Store) -> Value {
     let mut panels = Vec::new();
     let mut y = 0;
-    let sections: [(&str, fn(&Metric) -> bool); 3] = [
+    type Belongs = fn(&Metric) -> bool;
+    let sections: [(&str, Belongs); 3] = [
         ("Images", |metric| metric.per_image && metric.group.is_none()),
         ("Images: groups of --metrics", |metric| metric.group.is_some()),
         ("The collector", |metric| !metric.per_image),
