@@ -46,11 +46,14 @@ impl Accumulator {
         let last = self.last.as_ref()?;
         let mut numbers = self.sum.zip(&self.counts, |sum, count| Some(sum? / count?));
         // Counters have no average; their rates are in `growth`. An age
-        // grows, and states add up to the last number of processes.
-        let Usage { io, cpu, switches, starts, exits, oldest, youngest, states, .. } = last.numbers;
+        // grows, and numbers by state belong together.
+        let Usage {
+            io, cpu, switches, starts, exits, oldest, youngest, states, tcp_states, ..
+        } = last.numbers;
         (numbers.io, numbers.cpu, numbers.switches) = (io, cpu, switches);
         (numbers.starts, numbers.exits) = (starts, exits);
-        (numbers.oldest, numbers.youngest, numbers.states) = (oldest, youngest, states);
+        (numbers.oldest, numbers.youngest) = (oldest, youngest);
+        (numbers.states, numbers.tcp_states) = (states, tcp_states);
         Some(Row { numbers, growth: self.growth, ..last.clone() })
     }
 }

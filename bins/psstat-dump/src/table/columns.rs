@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
-use psstat_sampler::{CpuTime, IoCounters, MetricGroups, StateCounts, SwitchCounts, Usage};
+use psstat_sampler::{
+    CpuTime, IoCounters, MetricGroups, StateCounts, SwitchCounts, TcpStateCounts, Usage,
+};
 
 use crate::table::row::{CommName, ProcessId, Row};
 
@@ -115,6 +117,8 @@ pub enum Group {
     Swap,
     /// [`MetricGroups::switches`].
     Switches,
+    /// [`MetricGroups::tcp`].
+    Tcp,
 }
 
 impl Column {
@@ -124,6 +128,8 @@ impl Column {
             "state" | "running" | "sleeping" | "disk" | "stopped" | "zombie" => Some(Group::States),
             "swap" => Some(Group::Swap),
             "vcsw" | "vcsw/s" | "ivcsw" | "ivcsw/s" => Some(Group::Switches),
+            "listen" | "syn_sent" | "syn_recv" | "fin_wait1" | "fin_wait2" | "close_wait"
+            | "last_ack" | "closing" => Some(Group::Tcp),
             _ => None,
         }
     }
@@ -177,6 +183,10 @@ fn switches(row: &Row, get: fn(SwitchCounts) -> u64) -> Cell<'static> {
 fn switch_rate(row: &Row, get: fn([u64; 2]) -> u64) -> Cell<'static> {
     let rate = |(done, seconds)| Cell::CallRate(get(done) as f64 / seconds);
     row.growth.switches.map_or(Cell::Absent, rate)
+}
+
+fn tcp_states(row: &Row, get: fn(TcpStateCounts) -> u64) -> Cell<'static> {
+    count(row.numbers.tcp_states.map(get))
 }
 
 fn states(row: &Row, get: fn(StateCounts) -> u64) -> Cell<'static> {
@@ -266,6 +276,14 @@ pub static COLUMNS: &[Column] = columns![
     "fd%" "FD%" "fd_limit_percent" None, false, "open descriptors, percent of the soft limit; of an image, the highest of a process", |row| row.numbers.fd_percent.map_or(Cell::Absent, Cell::Percent);
     "threads" "THR" "threads" None, true, "threads", |row| count(row.numbers.threads);
     "tcp" "TCP" "tcp_established" None, true, "ESTABLISHED sockets, tcp and tcp6", |row| count(row.numbers.tcp);
+    "listen" "LISTEN" "tcp_listen" None, false, "TCP sockets in state LISTEN: waits for connections", |row| tcp_states(row, |states| states.listen);
+    "syn_sent" "SYN_SENT" "tcp_syn_sent" None, false, "TCP sockets in state SYN_SENT: connects", |row| tcp_states(row, |states| states.syn_sent);
+    "syn_recv" "SYN_RECV" "tcp_syn_recv" None, false, "TCP sockets in state SYN_RECV: accepted early", |row| tcp_states(row, |states| states.syn_recv);
+    "fin_wait1" "FIN_WAIT1" "tcp_fin_wait1" None, false, "TCP sockets in state FIN_WAIT1: shut down, not acknowledged yet", |row| tcp_states(row, |states| states.fin_wait1);
+    "fin_wait2" "FIN_WAIT2" "tcp_fin_wait2" None, false, "TCP sockets in state FIN_WAIT2: shut down, the peer is not", |row| tcp_states(row, |states| states.fin_wait2);
+    "close_wait" "CLOSE_WAIT" "tcp_close_wait" None, false, "TCP sockets in state CLOSE_WAIT: closed by the peer only", |row| tcp_states(row, |states| states.close_wait);
+    "last_ack" "LAST_ACK" "tcp_last_ack" None, false, "TCP sockets in state LAST_ACK: closed by the peer, then shut down", |row| tcp_states(row, |states| states.last_ack);
+    "closing" "CLOSING" "tcp_closing" None, false, "TCP sockets in state CLOSING: shut down by both at once", |row| tcp_states(row, |states| states.closing);
     "udp" "UDP" "udp_established" None, true, "ESTABLISHED sockets, udp and udp6", |row| count(row.numbers.udp);
     "unix" "UNIX" "unix_established" None, true, "connected unix domain sockets", |row| count(row.numbers.unix);
     "rchar" "RCHAR" "rchar_bytes" None, false, "total bytes read by read(2) and similar calls", |row| io_bytes(row, |io| io.rchar);
@@ -293,6 +311,7 @@ pub fn groups<'a>(columns: impl IntoIterator<Item = &'a Column>) -> MetricGroups
             Some(Group::States) => groups.states = true,
             Some(Group::Swap) => groups.swap = true,
             Some(Group::Switches) => groups.switches = true,
+            Some(Group::Tcp) => groups.tcp = true,
             None => {}
         }
     }

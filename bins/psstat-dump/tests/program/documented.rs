@@ -31,7 +31,7 @@ fn fields(page: &str, heading: &str) -> Fields {
 }
 
 /// The fields that are present only if their columns are selected.
-const SELECTED: [&str; 10] = [
+const SELECTED: [&str; 18] = [
     "running",
     "sleeping",
     "disk",
@@ -42,6 +42,14 @@ const SELECTED: [&str; 10] = [
     "voluntary_switches_per_second",
     "involuntary_switches",
     "involuntary_switches_per_second",
+    "tcp_listen",
+    "tcp_syn_sent",
+    "tcp_syn_recv",
+    "tcp_fin_wait1",
+    "tcp_fin_wait2",
+    "tcp_close_wait",
+    "tcp_last_ack",
+    "tcp_closing",
 ];
 
 /// All columns, for `--columns`.

@@ -535,6 +535,65 @@ fn context_switches_on_request() {
     assert!(rate("voluntary") + rate("involuntary") > 1.0, "{document}");
 }
 
+/// The columns of TCP states, and their numbers in `/proc/PID/net/tcp`.
+const TCP_STATES: [(&str, &str); 8] = [
+    ("listen", "0A"),
+    ("syn_sent", "02"),
+    ("syn_recv", "03"),
+    ("fin_wait1", "04"),
+    ("fin_wait2", "05"),
+    ("close_wait", "08"),
+    ("last_ack", "09"),
+    ("closing", "0B"),
+];
+
+/// The sockets of a process in each of these states, by the text tables.
+fn tcp_states(pid: u32) -> [u64; 8] {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links: BTreeSet<String> = links
+        .map(|link| std::fs::read_link(link.unwrap().path()).unwrap().display().to_string())
+        .collect();
+    let mut counts = [0; 8];
+    for table in ["tcp", "tcp6"] {
+        // Without IPv6 there is no tcp6.
+        let rows = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for row in rows.lines().skip(1) {
+            let words: Vec<&str> = row.split_whitespace().collect();
+            let is_owned = links.contains(&format!("socket:[{}]", words[9]));
+            for (count, (_, state)) in counts.iter_mut().zip(TCP_STATES) {
+                *count += u64::from(is_owned && words[3] == state);
+            }
+        }
+    }
+    counts
+}
+
+#[test]
+fn tcp_states_on_request() {
+    let name = unique("tcp-states");
+    let mut testproc = testproc(&name);
+    testproc.tcp_pairs(2).unwrap();
+    testproc.non_established_sockets(3).unwrap();
+    let pid = testproc.pid();
+    let expected = tcp_states(pid);
+    // Listeners of at least one family, and connections that the peer has closed.
+    assert!(expected[0] >= 3 && expected[5] == 3, "{expected:?}");
+    let columns = TCP_STATES.map(|(key, _)| key).join(",");
+    for level in [&["-p"][..], &[]] {
+        let args = ["--no-conf", "--json", "--columns", &columns, &name];
+        let (_, document) = json_of(&[level, &args].concat());
+        for row in [&document["rows"][0], &document["total"]] {
+            let counts = TCP_STATES.map(|(key, _)| row[format!("tcp_{key}")].as_u64().unwrap());
+            assert_eq!(counts, expected, "{row}");
+        }
+    }
+    let text = stdout(&run(&["--no-conf", "--columns", "tcp,listen,close_wait", &name]));
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["TCP", "LISTEN", "CLOSE_WAIT"]);
+    assert_eq!(lines[1], ["4", &*expected[0].to_string(), "3"]);
+}
+
 #[test]
 fn starts_and_exits_since_the_start() {
     use std::io::{BufRead as _, BufReader};
