@@ -68,7 +68,7 @@ fn classify(criterion: &mut Criterion) {
             let rules = rules(count);
             let text = line.as_bytes();
             let mut found = Vec::new();
-            rules.classify(text, &mut |image| found.push(rules.images()[image].to_string()));
+            rules.classify(text, &mut |image| found.push(image.name.to_owned()));
             assert_eq!(found, images, "{what} by {count} rules");
             group.bench_function(BenchmarkId::new("rules", count), |bencher| {
                 bencher.iter(|| {
@@ -156,7 +156,7 @@ fn choice(criterion: &mut Criterion) {
             assert_eq!(rules.rules().len(), count);
             let (each, set) = (each(&patterns), set(&patterns));
             let ours = |line: &str, found: &mut Vec<usize>| {
-                rules.classify(line.as_bytes(), &mut |image| found.push(image));
+                rules.classify(line.as_bytes(), &mut |one| found.push(one.image));
             };
             let by_each = |line: &str, found: &mut Vec<usize>| {
                 let line = line.as_bytes();

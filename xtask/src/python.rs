@@ -23,7 +23,7 @@ pub(crate) struct Options {
 /// The Python of the recorded answers in the output of `python3 --version`.
 const WRITER: &str = "Python 3.11.";
 /// The files that judge.py writes.
-const WRITTEN: [&str; 2] = ["cpython.txt", "answers.txt"];
+const WRITTEN: [&str; 3] = ["cpython.txt", "answers.txt", "captures.txt"];
 
 /// Runs judge.py and the tests that compare the matcher.
 pub(crate) fn run(options: &Options) -> Result<()> {

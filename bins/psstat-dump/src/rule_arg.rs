@@ -102,6 +102,7 @@ pub fn rules(args: &[RuleArg]) -> Result<Rules, (usize, PatternError)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use psstat_matcher::ImageTemplate;
 
     #[test]
     fn names_are_distinguished_from_regexes() {
@@ -151,11 +152,11 @@ mod tests {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };
         let named = rules(&args(&["x=^a", "b$", "x=c", "y=a"])).unwrap();
-        let images: Vec<&str> = named.images().iter().map(ImageName::as_str).collect();
+        let images: Vec<&str> = named.images().iter().map(ImageTemplate::as_str).collect();
         assert_eq!(images, ["x", DEFAULT_IMAGE, "y"]);
         let images_of = |text: &str| {
             let mut found = Vec::new();
-            named.classify(text.as_bytes(), &mut |image| found.push(image));
+            named.classify(text.as_bytes(), &mut |one| found.push(one.image));
             found
         };
         assert_eq!(images_of("a b"), [0, 1, 2]);

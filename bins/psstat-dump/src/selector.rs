@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use psstat_matcher::{ImageName, Rule, Rules};
+use psstat_matcher::{ImageName, ImageTable, ImageTemplate, MAX_IMAGES_PER_RULE, Rule, Rules};
 use psstat_proc_parse::{Cmdline, Stat};
 use psstat_sampler::{Candidate, ImageId};
 use psstat_support::procfs;
@@ -47,11 +48,11 @@ pub struct Selector {
     source: Source,
     /// The selected images; empty: all.
     include: Vec<String>,
-    /// Image names by id - 1; id 0 is the total.
+    /// Names of executables by id - 1; id 0 is the total.
     names: Vec<String>,
     ids: HashMap<String, ImageId>,
-    /// Image ids by the source's index of the image; `None`: not selected.
-    rule_images: Vec<Option<ImageId>>,
+    /// The images of rules, by id - 1.
+    rule_images: ImageTable,
     /// This process and, for patterns, its callers.
     excluded: Vec<u32>,
     proc: PathBuf,
@@ -69,29 +70,31 @@ impl Selector {
         if matches!(source, Source::Regex(_)) && !ancestors {
             excluded.extend(callers_of_self(proc));
         }
-        let include: Vec<String> = include.iter().map(ToString::to_string).collect();
+        let included: Vec<String> = include.iter().map(ToString::to_string).collect();
         let mut selector = Selector {
             source,
-            include: include.clone(),
+            include: included.clone(),
             names: Vec::new(),
             ids: HashMap::new(),
-            rule_images: Vec::new(),
+            rule_images: ImageTable::new(MAX_IMAGES_PER_RULE),
             excluded,
             proc: proc.to_owned(),
             identities: HashMap::new(),
         };
-        let rule_images: Vec<String> = match &selector.source {
-            Source::Executable => Vec::new(),
-            Source::Conf { rules, .. } | Source::Regex(rules) => {
-                rules.images().iter().map(ToString::to_string).collect()
+        match &selector.source {
+            Source::Executable => {
+                for name in &included {
+                    selector.id(name);
+                }
             }
-        };
-        for name in rule_images {
-            let id = selector.is_included(&name).then(|| selector.id(&name));
-            selector.rule_images.push(id);
-        }
-        for name in &include {
-            selector.id(name);
+            Source::Conf { rules, .. } | Source::Regex(rules) => {
+                let (images, now) = (&mut selector.rule_images, Instant::now());
+                let is_included = |name: &str| is_included(&included, name);
+                images.set_rules_by(rules, now, is_included);
+                for name in include {
+                    images.add(name, now);
+                }
+            }
         }
         selector
     }
@@ -103,12 +106,34 @@ impl Selector {
 
     /// All images so far, by id, without the total.
     pub fn images(&self) -> impl Iterator<Item = (ImageId, &str)> {
-        (1..).map(ImageId).zip(self.names.iter().map(String::as_str))
+        let executables = (1..).map(ImageId).zip(self.names.iter().map(String::as_str));
+        let of_rules = self.rule_images.active();
+        executables.chain(of_rules.map(|(name, number)| (id_of_rule(number), name.as_str())))
+    }
+
+    /// More than the largest id of an image.
+    pub fn id_end(&self) -> usize {
+        1 + self.names.len().max(self.rule_images.end())
+    }
+
+    /// Ends the images that rules made and that have had no process for an hour. `has_processes`
+    /// returns whether an image has any now. Gives their ids, which other images can have from then
+    /// on.
+    pub fn end_unused(&mut self, has_processes: impl Fn(ImageId) -> bool) -> Vec<ImageId> {
+        let mut ended = Vec::new();
+        self.rule_images.end_unused(
+            Instant::now(),
+            |number| has_processes(id_of_rule(number)),
+            |number| ended.push(id_of_rule(number)),
+        );
+        ended
     }
 
     /// The name of an image; `None` for the total.
     pub fn name(&self, image: ImageId) -> Option<&str> {
-        self.names.get(image.index().checked_sub(1)?).map(String::as_str)
+        let index = image.index().checked_sub(1)?;
+        let executable = self.names.get(index).map(String::as_str);
+        executable.or_else(|| Some(self.rule_images.name(u32::try_from(index).ok()?)?.as_str()))
     }
 
     /// The rules that exceeded their step limit on some command line, each with
@@ -118,7 +143,8 @@ impl Selector {
             return Vec::new();
         };
         let limited = rules.rules().iter().filter(|rule| rule.step_limit_hits() > 0);
-        let image = |rule: &Rule| rules.images().get(rule.image()).map_or("", ImageName::as_str);
+        let image =
+            |rule: &Rule| rules.images().get(rule.image()).map_or("", ImageTemplate::as_str);
         limited.map(|rule| (image(rule), rule)).collect()
     }
 
@@ -136,9 +162,11 @@ impl Selector {
                 }
             }
             Source::Conf { rules, .. } | Source::Regex(rules) => {
-                let ids = &self.rule_images;
-                rules.classify(candidate.args_joined, &mut |index| {
-                    images.extend(ids.get(index).copied().flatten());
+                let (table, include, now) = (&mut self.rule_images, &self.include, Instant::now());
+                rules.classify(candidate.args_joined, &mut |found| {
+                    if is_included(include, found.name) {
+                        images.extend(table.number(rules, found, now).map(id_of_rule));
+                    }
                 });
             }
         }
@@ -164,7 +192,7 @@ impl Selector {
     }
 
     fn is_included(&self, name: &str) -> bool {
-        self.include.is_empty() || self.include.iter().any(|included| included == name)
+        is_included(&self.include, name)
     }
 
     /// The id of an image, which is allocated on the first call.
@@ -178,6 +206,15 @@ impl Selector {
         self.ids.insert(name.to_owned(), id);
         id
     }
+}
+
+/// The id of an image of rules.
+fn id_of_rule(number: u32) -> ImageId {
+    ImageId(number.saturating_add(1))
+}
+
+fn is_included(include: &[String], name: &str) -> bool {
+    include.is_empty() || include.iter().any(|included| included == name)
 }
 
 /// The name that the kernel has for a process.

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // sampler: processes and their values. The rules are a closure.
     let mut sampler = Sampler::new(Options::default())?;
     let due = sampler.open(&mut |process, found| {
-        conf.rules.classify(process.args_joined, &mut |image| found.push(ImageId(image as u32)));
+        conf.rules.classify(process.args_joined, &mut |one| found.push(ImageId(one.image as u32)));
     });
     sleep(due.saturating_duration_since(Instant::now()));
     let sample = sampler.close();

@@ -1,75 +1,111 @@
 //! The config files: from updates of the files to the active rules.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use psstat_emit::ImageName;
 use psstat_matcher::file::LoadError;
 use psstat_matcher::ownership::{OwnerPolicy, OwnershipIssue};
 use psstat_matcher::sources::{LoadedSources, SourceFile};
 use psstat_matcher::watcher::POLL_INTERVAL;
-use psstat_matcher::{Diagnostic, Rules, Severity};
-use psstat_sampler::{Candidate, ImageId};
+use psstat_matcher::{Diagnostic, ImageTable, Rules, Severity};
+use psstat_sampler::{Candidate, ImageId, Sampler};
+use psstat_support::failpoint;
 
 use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
 use crate::log::{self, OnceLog};
 
-/// The active rules, with the ids and names of their images.
-#[derive(Debug, Default)]
+/// The active rules, with the numbers and names of their images.
+#[derive(Debug)]
 pub(crate) struct ActiveRules {
     rules: Rules,
-    /// The sampler's id of each image of the rules, by the image's index.
-    ids: Vec<ImageId>,
-    /// The ids of all names of this and earlier config files. A name keeps its id, and with it
-    /// its counters.
-    id_of_name: HashMap<ImageName, ImageId>,
-    /// The images of the active rules by ascending name, which is the order of the points.
-    images: Vec<(ImageName, ImageId)>,
+    images: ImageTable,
+    /// When this cycle began.
+    now: Instant,
     /// Indexes of the rules that have exceeded their step limit since they became active.
     step_limited: Vec<usize>,
     /// A rule has exceeded its step limit since the last call of `take_newly_limited`.
     limit_hit: bool,
     /// Messages about a rule name its file.
     show_paths: bool,
+    /// A buffer.
+    ended: Vec<ImageId>,
 }
 
 impl ActiveRules {
+    /// No rules yet. A rule makes at most this number of images.
+    fn new(max_images_per_rule: usize) -> ActiveRules {
+        let mut images = ImageTable::new(max_images_per_rule);
+        if let Some(lifetime) = failpoint::image_lifetime() {
+            images.set_lifetime(lifetime);
+        }
+        ActiveRules {
+            rules: Rules::default(),
+            images,
+            now: Instant::now(),
+            step_limited: Vec::new(),
+            limit_hit: false,
+            show_paths: false,
+            ended: Vec::new(),
+        }
+    }
+
     fn replace(&mut self, rules: Rules, show_paths: bool) {
         self.rules = rules;
         self.show_paths = show_paths;
-        self.ids.clear();
-        self.images.clear();
+        self.images.set_rules(&self.rules, Instant::now());
         self.step_limited.clear();
-        for name in self.rules.images() {
-            let next = ImageId(u32::try_from(self.id_of_name.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Begins a cycle: ends the images that have had no process for an hour, in the sampler too.
+    pub(crate) fn begin_cycle(&mut self, sampler: &mut Sampler) {
+        self.now = Instant::now();
+        let ended = &mut self.ended;
+        let sample = sampler.sample();
+        let has_processes = |number| sample.image(ImageId(number)).processes > 0;
+        self.images.end_unused(self.now, has_processes, |number| ended.push(ImageId(number)));
+        sampler.release_images(ended);
+        ended.clear();
+    }
+
+    /// Sets `images` to the images that exist now with their numbers, by ascending name, which is
+    /// the order of the points.
+    pub(crate) fn update_images(&mut self, images: &mut Vec<(ImageName, ImageId)>) {
+        if !self.images.take_changed() {
+            return;
+        }
+        images.clear();
+        for (name, number) in self.images.active() {
             // The matcher accepts no name that the encoder rejects. If it did, the processes of
             // that image would be counted and not printed.
-            let id = match ImageName::new(name.as_str()) {
-                Ok(image) => {
-                    let id = *self.id_of_name.entry(image.clone()).or_insert(next);
-                    self.images.push((image, id));
-                    id
-                }
-                Err(error) => {
-                    log::line(&format!("image {name}: {error}; skipped"));
-                    next
-                }
-            };
-            self.ids.push(id);
+            match ImageName::new(name.as_str()) {
+                Ok(image) => images.push((image, ImageId(number))),
+                Err(error) => log::line(&format!("image {name}: {error}; skipped")),
+            }
         }
-        self.images.sort_unstable();
+        images.sort_unstable();
     }
 
-    /// The images of the active rules with their ids, by ascending name.
-    pub(crate) fn images(&self) -> &[(ImageName, ImageId)] {
-        &self.images
+    /// Calls `report` with the image of each rule that has reached its limit of images for the
+    /// first time, the name of the image that has the further processes, and the limit.
+    pub(crate) fn take_newly_full(&mut self, mut report: impl FnMut(&str, &str, usize)) {
+        let ActiveRules { rules, images, .. } = self;
+        let max = images.max_per_rule();
+        images.take_newly_full(|image| {
+            if let Some(image) = rules.images().get(image)
+                && let Some(other) = image.other()
+            {
+                report(image.as_str(), other.as_str(), max);
+            }
+        });
     }
 
-    /// The number of ids in use; each id is less than it.
-    pub(crate) fn id_count(&self) -> usize {
-        self.id_of_name.len()
+    /// More than the largest number of an image.
+    pub(crate) fn image_end(&self) -> usize {
+        self.images.end()
     }
 
     /// The number of active rules.
@@ -102,10 +138,10 @@ impl ActiveRules {
     }
 
     /// Adds the images that a process belongs to.
-    pub(crate) fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
-        let ids = &self.ids;
-        let verdict = self.rules.classify(candidate.args_joined, &mut |index| {
-            images.extend(ids.get(index));
+    pub(crate) fn classify(&mut self, candidate: &Candidate<'_>, found: &mut Vec<ImageId>) {
+        let ActiveRules { rules, images, now, .. } = self;
+        let verdict = rules.classify(candidate.args_joined, &mut |image| {
+            found.extend(images.number(rules, image, *now).map(ImageId));
         });
         self.limit_hit |= verdict.step_limit_hits > 0;
     }
@@ -148,6 +184,7 @@ impl Conf {
         paths: &[PathBuf],
         path_is_explicit: bool,
         owner: OwnerPolicy,
+        max_images_per_rule: usize,
     ) -> std::io::Result<Conf> {
         // A later chdir must not lead to another file.
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -159,7 +196,7 @@ impl Conf {
             reported: OnceLog::default(),
             logged_diagnostics: HashSet::new(),
             first_load_done: false,
-            rules: ActiveRules::default(),
+            rules: ActiveRules::new(max_images_per_rule),
             bad_lines: 0,
             loaded: false,
             panics: 0,

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{BlockedRead, Health, PerFile, Sampler};
+use psstat_emit::ImageName;
+use psstat_sampler::{BlockedRead, Health, ImageId, PerFile, Sampler};
 use psstat_support::failpoint;
 
 use crate::conf::{ActiveRules, Conf};
@@ -41,21 +42,31 @@ impl SampleLoop {
     /// Classifies all processes again, because the active rules have changed.
     pub(crate) fn rules_changed(&mut self, rules: &ActiveRules) {
         failpoint::hit("panic:rules");
-        self.sampler.reclassify_all(rules.id_count());
+        self.sampler.reclassify_all(rules.image_end());
     }
 
-    /// Takes a sample: opens the window, waits, closes it. Returns whether the rules changed
-    /// meanwhile; new rules apply from the next cycle.
+    /// Takes a sample: opens the window, waits, closes it. Sets `images` to its images by name.
+    /// Returns whether the rules changed meanwhile; new rules apply from the next cycle.
     pub(crate) fn sample(
         &mut self,
         conf: &mut Conf,
+        images: &mut Vec<(ImageName, ImageId)>,
         signals: &Signals,
         cycle: u64,
         window: Duration,
     ) -> bool {
         self.sampler.set_window(window);
         let rules = &mut conf.rules;
-        let due = self.sampler.open(&mut |candidate, images| rules.classify(candidate, images));
+        rules.begin_cycle(&mut self.sampler);
+        let due = self.sampler.open(&mut |candidate, found| rules.classify(candidate, found));
+        // Of the present rules: others may replace them before the end of the window.
+        rules.update_images(images);
+        rules.take_newly_full(|image, other, max| {
+            log::line(&format!(
+                "{image}: {max} images, the maximum per rule (--max-images-per-rule); counting all \
+                 further ones as {other}"
+            ));
+        });
         failpoint::hit(format_args!("panic:{cycle}"));
         failpoint::hit("panic");
         let changed = signals.wait(due, conf);

@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use psstat_emit::{Encoder, Format, Group, Tag};
+use psstat_matcher::MAX_IMAGES_PER_RULE;
 use psstat_matcher::host_config::HostClass;
 use psstat_support::conf_paths;
 
@@ -44,6 +45,13 @@ pub struct Options {
     /// Refuse a config file with another owner or writable by others
     #[arg(long, env = "PSSTAT_STRICT_OWNER", value_parser = BoolishValueParser::new())]
     pub strict_owner: bool,
+
+    /// Maximum number of images that a rule makes of `{GROUP}` in its image name; further ones are
+    /// counted together as `other`
+    #[arg(long, value_name = "N", env = "PSSTAT_MAX_IMAGES_PER_RULE")]
+    #[arg(default_value_t = MAX_IMAGES_PER_RULE as u64)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub max_images_per_rule: u64,
 
     /// Seconds between cycles, 1 to 500 (tcollector kills collectors silent for 600 s). With 1, CPU
     /// usage is measured over slightly less than a second
@@ -144,6 +152,8 @@ pub struct Settings {
     pub conf_owner: String,
     /// Reject a file with another owner.
     pub strict_owner: bool,
+    /// Maximum number of images that a rule makes.
+    pub max_images_per_rule: usize,
     /// Seconds between cycles.
     pub interval: u64,
     /// Print one cycle and exit.
@@ -250,6 +260,7 @@ impl Options {
             conf_is_explicit,
             conf_owner: self.conf_owner,
             strict_owner: self.strict_owner,
+            max_images_per_rule: usize::try_from(self.max_images_per_rule).unwrap_or(usize::MAX),
             interval: self.interval,
             once: self.once,
             cycles: if self.once { Some(1) } else { self.cycles },

@@ -85,7 +85,12 @@ pub fn run(settings: Settings) -> u8 {
     if settings.debug {
         log_fast_paths(&mut sampler);
     }
-    let conf = match Conf::new(&settings.conf, settings.conf_is_explicit, owner) {
+    let conf = match Conf::new(
+        &settings.conf,
+        settings.conf_is_explicit,
+        owner,
+        settings.max_images_per_rule,
+    ) {
         Ok(conf) => conf,
         Err(error) => {
             log::line(&format!("cannot watch the config files: {error}"));
@@ -143,8 +148,8 @@ struct Collector {
     server: Option<HttpServer>,
     /// The cycle in the Prometheus text format, for the server.
     prometheus: Vec<u8>,
-    /// The images of the rules that were active at the start of the cycle. Images that were added
-    /// since then have no values yet.
+    /// The images of the sample, by name. Images of rules that became active since it began have no
+    /// values yet.
     images: Vec<(ImageName, ImageId)>,
     self_metrics: SelfMetrics,
     /// The previous cycle was lost to a panic.
@@ -236,10 +241,9 @@ impl Collector {
         self.buffer.clear();
         if rules_changed {
             self.sample_loop.rules_changed(&self.conf.rules);
-            self.images.clear();
-            self.images.extend_from_slice(self.conf.rules.images());
         }
-        let changed = self.sample_loop.sample(&mut self.conf, &self.signals, cycle, window);
+        let (conf, images) = (&mut self.conf, &mut self.images);
+        let changed = self.sample_loop.sample(conf, images, &self.signals, cycle, window);
         self.self_metrics.skipped_cycles += self.schedule.skip(Instant::now());
         let time = self.time();
         self.update_self_metrics();

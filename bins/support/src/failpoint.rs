@@ -12,7 +12,8 @@
 //!
 //! `PSSTAT_TEST_IO_START=process`, also in such builds only, lets the I/O counters of
 //! psstat-tcollector begin with the processes, as with `--once`: most tests compare them with the
-//! kernel's.
+//! kernel's. `PSSTAT_TEST_IMAGE_LIFETIME=SECONDS` is the time after which images that rules made end,
+//! in place of an hour.
 
 use std::fmt::Display;
 
@@ -33,4 +34,13 @@ pub fn hit(name: impl Display) {
 pub fn io_starts_with_processes() -> bool {
     cfg!(debug_assertions)
         && std::env::var_os("PSSTAT_TEST_IO_START").is_some_and(|start| start == "process")
+}
+
+/// The value of `PSSTAT_TEST_IMAGE_LIFETIME`, in builds with debug assertions.
+pub fn image_lifetime() -> Option<std::time::Duration> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    let seconds = std::env::var("PSSTAT_TEST_IMAGE_LIFETIME").ok()?;
+    Some(std::time::Duration::from_secs(seconds.parse().ok()?))
 }

@@ -39,7 +39,7 @@ pub(crate) fn follow(
         let line = line?;
         update(&mut watcher, &mut rules, &mut out)?;
         let mut images = Vec::new();
-        rules.classify(&line, &mut |image| images.push(rules.images()[image].as_str()));
+        rules.classify(&line, &mut |found| images.push(found.name.to_owned()));
         writeln!(out, "{}", images.join(" "))?;
         out.flush()?;
     }

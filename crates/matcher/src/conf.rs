@@ -1,4 +1,5 @@
-//! The config file: `imagename<white space>regex`, one rule per line.
+//! The config file: `imagename<white space>regex`, one rule per line, which can begin with
+//! `@FIELD<white space>`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,8 +8,11 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::image::{ImageName, ImageNameError};
 use crate::lint;
+use crate::process_text::Field;
 use crate::python::text::characters;
-use crate::rules::Rules;
+use crate::rule::RuleSource;
+use crate::rules::{RuleError, Rules};
+use crate::template::{ImageTemplate, ImageTemplateError};
 
 /// Maximum file length in bytes. A longer file is rejected as a whole, because
 /// a part of it is not what its author wrote.
@@ -156,14 +160,16 @@ impl Parser {
             let help = "remove it; to match a NUL byte, write `\\x00` (command lines have none)";
             return Err(error(number, line, at, 1, "the line contains a NUL byte", help));
         }
+        let (field, start) = field(number, line, start)?;
         let rest = line.get(start..).unwrap_or_default();
         let name_len = rest.iter().position(|b| is_space(*b)).unwrap_or(rest.len());
         let (name, rest) = rest.split_at(name_len);
-        let image =
-            ImageName::from_bytes(name).map_err(|e| invalid_name(number, line, start, name, e))?;
+        let image = ImageTemplate::from_bytes(name)
+            .map_err(|e| invalid_name(number, line, start, name, e))?;
         let Some(skip) = rest.iter().position(|b| !is_space(*b)) else {
             let message = format!("image `{image}` has no regex");
-            let help = format!("write `{image} REGEX` on one line");
+            let separator = if field == Field::CommandLine { "" } else { " " };
+            let help = format!("write `{field}{separator}{image} REGEX` on one line");
             return Err(error(number, line, start, name.len(), message, help));
         };
         let at = start + name_len + skip;
@@ -188,7 +194,21 @@ impl Parser {
             let help = "join rules of one image with `|`";
             return Err(error(number, line, start, name.len(), message, help));
         }
-        self.conf.rules.add(image, line, at..at + pattern.len(), Some(number)).map_err(|e| {
+        let source = RuleSource {
+            text: line.to_vec(),
+            pattern_range: at..at + pattern.len(),
+            name_at: start,
+            line: Some(number),
+            path: None,
+            field,
+        };
+        self.conf.rules.add(image, source).map_err(|e| {
+            let e = match e {
+                RuleError::Pattern(e) => e,
+                RuleError::Name { at, len, message, help } => {
+                    return error(number, line, start + at, len, message, help);
+                }
+            };
             let before = characters(line.get(..at).unwrap_or_default()).count();
             Diagnostic {
                 severity: Severity::Error,
@@ -255,6 +275,30 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
+const ENABLED: bool = false;
+
+/// The field of a rule, and the start of its image name.
+fn field(number: usize, line: &[u8], start: usize) -> Result<(Field, usize), Diagnostic> {
+    let rest = line.get(start..).unwrap_or_default();
+    let Some(word) = rest.strip_prefix(b"@").filter(|_| ENABLED) else {
+        return Ok((Field::CommandLine, start));
+    };
+    let len = word.iter().position(|b| is_space(*b)).unwrap_or(word.len());
+    let word = word.get(..len).unwrap_or_default();
+    let Some(field) = Field::from_word(word) else {
+        let message = "unknown field";
+        let help = format!("the fields are {}", Field::list());
+        return Err(error(number, line, start, characters(word).count() + 1, message, help));
+    };
+    let after = rest.get(len + 1..).unwrap_or_default();
+    let Some(skip) = after.iter().position(|b| !is_space(*b)) else {
+        let message = format!("no image name after `{field}`");
+        let help = format!("write `{field} IMAGE REGEX` on one line");
+        return Err(error(number, line, start, len + 1, message, help));
+    };
+    Ok((field, start + len + 1 + skip))
+}
+
 /// An error at byte offset `at`, `len` bytes long.
 fn error(
     line: usize,
@@ -281,24 +325,40 @@ fn invalid_name(
     text: &[u8],
     start: usize,
     name: &[u8],
-    e: ImageNameError,
+    e: ImageTemplateError,
 ) -> Diagnostic {
     let (at, len) = match e {
-        ImageNameError::BadCharacter { at } => (start + at, 1),
-        ImageNameError::Empty | ImageNameError::TooLong { .. } => (start, name.len()),
+        ImageTemplateError::Name(ImageNameError::BadCharacter { at })
+        | ImageTemplateError::Unclosed { at }
+        | ImageTemplateError::Unopened { at } => (start + at, 1),
+        ImageTemplateError::BadGroup { at, len } => {
+            let group = name.get(at..at + len).unwrap_or_default();
+            (start + at, characters(group).count())
+        }
+        ImageTemplateError::Name(_) => (start, name.len()),
     };
     let help = match e {
-        ImageNameError::BadCharacter { .. } => {
+        ImageTemplateError::Name(ImageNameError::BadCharacter { .. }) => {
             let suggestion: String = characters(name)
                 .map(|c| match c {
                     Ok(c) if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/') => c,
+                    Ok(c @ ('{' | '}')) => c,
                     _ => '_',
                 })
                 .take(ImageName::MAX_LEN)
                 .collect();
             format!("write `{suggestion}`; the format of a line is `imagename<white space>regex`")
         }
-        ImageNameError::Empty | ImageNameError::TooLong { .. } => "use a shorter name".to_owned(),
+        ImageTemplateError::Unclosed { .. } => {
+            "close it with `}`: `{GROUP}` is a named group of the regex".to_owned()
+        }
+        ImageTemplateError::Unopened { .. } => {
+            "write `{GROUP}` for a named group of the regex".to_owned()
+        }
+        ImageTemplateError::BadGroup { .. } => {
+            "name a group of the regex: `{app}` for `(?P<app>…)`".to_owned()
+        }
+        ImageTemplateError::Name(_) => "use a shorter name".to_owned(),
     };
     error(line, text, at, len, e.to_string(), help)
 }

@@ -1,7 +1,10 @@
 //! The processes of a host that each rule matches.
 
+use std::collections::BTreeMap;
+
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::match_run::MatchRun;
+use crate::process_text::ProcessText;
 use crate::python::{BacktrackVm, Budget, MAX_BUILD_WORK, MAX_WORK, Pattern};
 use crate::rule::{Rule, step_limit};
 use crate::rules::Rules;
@@ -13,6 +16,8 @@ const MIN_PROCESSES: usize = 5;
 const MAX_STEPS: u64 = 200_000_000;
 /// The word in the name of the collector.
 const COLLECTOR: &[u8] = b"psstat";
+/// Number of names made by a rule that are kept.
+const MAX_NAMES: usize = 1_000;
 /// Steps to find out whether a line break prevents a match.
 const MAX_LINE_BREAK_STEPS: u64 = 100_000;
 
@@ -37,6 +42,7 @@ pub struct CoverageCheck<'a> {
     coverage: Vec<RuleCoverage>,
     budget: Budget,
     run: MatchRun,
+    name: String,
 }
 
 /// The matches of one rule.
@@ -48,6 +54,9 @@ struct RuleCoverage {
     step_limit_exceeded: bool,
     /// It would match a command line if `.` matched a line break.
     stops_at_line_break: bool,
+    /// The processes by the name that it made of them, and those of further names.
+    made: BTreeMap<String, usize>,
+    made_further: usize,
 }
 
 impl<'a> CoverageCheck<'a> {
@@ -63,45 +72,65 @@ impl<'a> CoverageCheck<'a> {
                 build_left: 32 * MAX_BUILD_WORK,
             },
             run: MatchRun::default(),
+            name: String::new(),
         }
     }
 
-    /// Records a process by its command line, in the form that
-    /// [`Rules::classify`](crate::Rules::classify) takes. Kernel threads and zombies have none
-    /// and are not recorded.
-    pub fn record(&mut self, text: &[u8]) {
-        self.record_matches(text, |_| ());
+    /// Records a process by its command line or all its texts, in the form that
+    /// [`Rules::classify`](crate::Rules::classify) takes. Kernel threads and zombies have no
+    /// command line and are not recorded.
+    pub fn record<'p>(&mut self, process: impl Into<ProcessText<'p>>) {
+        self.record_matches(&process.into(), &|_| ());
     }
 
     /// Records a process that is a collector. Rules that match it are reported,
     /// because that is rarely intended.
-    pub fn record_self(&mut self, text: &[u8]) {
-        self.record_matches(text, |rule| rule.matches_collector = true);
+    pub fn record_self<'p>(&mut self, process: impl Into<ProcessText<'p>>) {
+        self.record_matches(&process.into(), &|rule| rule.matches_collector = true);
     }
 
-    fn record_matches(&mut self, text: &[u8], on_match: impl Fn(&mut RuleCoverage)) {
+    fn record_matches(&mut self, process: &ProcessText<'_>, on_match: &dyn Fn(&mut RuleCoverage)) {
         self.processes += 1;
-        let Self { rules, coverage, budget, run, .. } = self;
-        let has_lines = text.contains(&b'\n');
-        run.for_each_candidate(rules.matchers(), text, budget, &mut |index, tried, try_rule| {
-            // A rule that exceeded its limit is expensive, and is reported
-            // already.
-            let Some(rule) = coverage.get_mut(index).filter(|r| !r.step_limit_exceeded) else {
-                return;
-            };
-            match try_rule(step_limit(text)) {
-                Ok(true) => {
-                    rule.matched += 1;
-                    on_match(rule);
+        let Self { rules, coverage, budget, run, name, .. } = self;
+        let (all, fields) = rules.matchers();
+        for of_field in fields {
+            let Some(text) = process.get(of_field.field) else { continue };
+            let has_lines = text.contains(&b'\n');
+            run.for_each_candidate((all, of_field), text, budget, &mut |index, tried, try_rule| {
+                // A rule that exceeded its limit is expensive, and is reported
+                // already.
+                let Some(rule) = coverage.get_mut(index).filter(|r| !r.step_limit_exceeded) else {
+                    return;
+                };
+                match try_rule(step_limit(text), name) {
+                    Ok(true) => {
+                        rule.matched += 1;
+                        if tried.template().is_some() {
+                            rule.count_name(name);
+                        }
+                        on_match(rule);
+                    }
+                    Ok(false) if has_lines => {
+                        rule.stops_at_line_break =
+                            rule.stops_at_line_break || matches_across_lines(tried, text);
+                    }
+                    Ok(false) => {}
+                    Err(_) => rule.step_limit_exceeded = true,
                 }
-                Ok(false) if has_lines => {
-                    rule.stops_at_line_break =
-                        rule.stops_at_line_break || matches_across_lines(tried, text);
-                }
-                Ok(false) => {}
-                Err(_) => rule.step_limit_exceeded = true,
-            }
-        });
+            });
+        }
+    }
+
+    /// The image names that a rule made, with the number of processes of each, by name; of the
+    /// first 1,000 names. Empty if the image name of the rule has no groups.
+    pub fn made(&self, rule: usize) -> impl Iterator<Item = (&str, usize)> + '_ {
+        let made = self.coverage.get(rule).map(|rule| rule.made.iter());
+        made.into_iter().flatten().map(|(name, processes)| (name.as_str(), *processes))
+    }
+
+    /// Number of processes of which a rule made further names.
+    pub fn made_further(&self, rule: usize) -> usize {
+        self.coverage.get(rule).map_or(0, |rule| rule.made_further)
     }
 
     /// Number of recorded processes.
@@ -170,6 +199,19 @@ impl<'a> CoverageCheck<'a> {
                 "anchor it (`^`), or include more of the command line".into(),
             )
         })
+    }
+}
+
+impl RuleCoverage {
+    /// Counts a process of which this name was made.
+    fn count_name(&mut self, name: &str) {
+        if let Some(processes) = self.made.get_mut(name) {
+            *processes += 1;
+        } else if self.made.len() < MAX_NAMES {
+            self.made.insert(name.to_owned(), 1);
+        } else {
+            self.made_further += 1;
+        }
     }
 }
 

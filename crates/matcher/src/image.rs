@@ -1,5 +1,6 @@
 //! Image names: an image is a named group of processes.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -46,7 +47,7 @@ impl ImageName {
     }
 }
 
-fn is_allowed(byte: u8) -> bool {
+pub(crate) fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/')
 }
 
@@ -77,6 +78,13 @@ impl TryFrom<String> for ImageName {
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// It is hashed and compared as its text.
+impl Borrow<str> for ImageName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

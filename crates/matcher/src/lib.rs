@@ -21,8 +21,8 @@
 //!   = help: write `(?P<name>…)` for a named group, `(?<=…)` or `(?<!…)` for a look-behind");
 //!
 //! let mut images = Vec::new();
-//! conf.rules.classify(b"/opt/lrh -c /srv/fi/x.conf", &mut |image| {
-//!     images.push(conf.rules.images()[image].as_str());
+//! conf.rules.classify(b"/opt/lrh -c /srv/fi/x.conf", &mut |found| {
+//!     images.push(found.name.to_owned());
 //! });
 //! assert_eq!(images, ["fi/lrh"]);
 //! ```
@@ -30,6 +30,20 @@
 //! [`ConfigWatcher`](watcher::ConfigWatcher) reloads a file, [`Rules::push`]
 //! adds rules from code, [`CoverageCheck`] finds rules that match no process of
 //! a host, or all of them.
+//!
+//! # Images from groups
+//! An image name can contain named groups of the regex. [`ImageTable`] gives the images numbers,
+//! limits how many a rule makes, and ends those that are no longer used.
+//!
+//! ```
+//! use psstat_matcher::Conf;
+//!
+//! let conf = Conf::parse(br"java/{app} \bjava\b.*-Dapp=(?P<app>[\w.-]+)");
+//! let mut images = Vec::new();
+//! let text = b"/bin/java -Dapp=shop -jar a.jar";
+//! conf.rules.classify(text, &mut |found| images.push(found.name.to_owned()));
+//! assert_eq!(images, ["java/shop"]);
+//! ```
 //!
 //! # Meaning of a pattern
 //! A pattern has the meaning of `re.search` in CPython 3.11 to 3.13 on the
@@ -82,17 +96,20 @@ mod diagnostic;
 pub mod file;
 pub mod host_config;
 mod image;
+mod image_table;
 mod lint;
 mod match_run;
 pub mod ownership;
 mod pattern_error;
 mod prefilter;
+mod process_text;
 mod python;
 mod render;
 mod repeated;
 mod rule;
 mod rules;
 pub mod sources;
+mod template;
 mod user;
 mod watch;
 pub mod watcher;
@@ -101,10 +118,13 @@ pub use conf::Conf;
 pub use coverage::CoverageCheck;
 pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
+pub use image_table::{ImageTable, MAX_IMAGES_PER_RULE};
 pub use pattern_error::PatternError;
+pub use process_text::{Field, ProcessText};
 pub use python::StepLimit;
-pub use rule::Rule;
-pub use rules::{ClassifyStats, Rules};
+pub use rule::{MadeName, Rule};
+pub use rules::{ClassifyStats, Match, Rules};
+pub use template::{ImageTemplate, ImageTemplateError};
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::process_text::Field;
 use crate::python::LiteralSketch;
 use crate::render::{escaped, place};
 use crate::rule::Rule;
@@ -153,13 +154,11 @@ fn shared_images(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
 }
 
 fn subsumed(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
-    let mut rules_by_image: Vec<Vec<&Rule>> = rules.images().iter().map(|_| Vec::new()).collect();
+    let mut rules_by_image: HashMap<(usize, Field), Vec<&Rule>> = HashMap::new();
     for rule in rules.rules() {
-        if let Some(rules) = rules_by_image.get_mut(rule.image()) {
-            rules.push(rule);
-        }
+        rules_by_image.entry((rule.image(), rule.field())).or_default().push(rule);
     }
-    for rules in rules_by_image.iter().filter(|rules| rules.len() > 1) {
+    for rules in rules_by_image.values().filter(|rules| rules.len() > 1) {
         let sketches: Vec<Option<LiteralSketch>> =
             rules.iter().map(|rule| LiteralSketch::new(rule.pattern())).collect();
         let characters: usize = sketches.iter().flatten().map(LiteralSketch::len).sum();
@@ -180,7 +179,12 @@ fn subsumed(rules: &Rules, warnings: &mut Vec<Diagnostic>) {
                         && (wide < index || !contains(index, wide))
                 })
             };
-            let other = same.or_else(wider).and_then(|other| rules.get(other));
+            // A wider rule can make another name.
+            let other = match rule.template() {
+                Some(_) => same,
+                None => same.or_else(wider),
+            };
+            let other = other.and_then(|other| rules.get(other));
             if let Some(other) = other {
                 let location = match (other.path(), other.line()) {
                     (Some(path), Some(line)) if !other.is_of_same_file(rule) => {

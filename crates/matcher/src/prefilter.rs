@@ -4,6 +4,32 @@ use aho_corasick::automaton::{Automaton as _, OverlappingState};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 
+use crate::process_text::Field;
+use crate::rule::Rule;
+
+/// The rules of one field.
+#[derive(Debug)]
+pub(crate) struct FieldRules {
+    pub(crate) field: Field,
+    /// Their indices.
+    pub(crate) rules: Vec<usize>,
+    pub(crate) prefilter: Prefilter,
+}
+
+impl FieldRules {
+    /// The rules of each field that has any.
+    pub(crate) fn all(rules: &[Rule]) -> Vec<FieldRules> {
+        let of_field = |field| {
+            let is_of_field = |index: &usize| rules.get(*index).is_some_and(|r| r.field() == field);
+            let indices: Vec<usize> = (0..rules.len()).filter(is_of_field).collect();
+            let literals = indices.iter().filter_map(|index| rules.get(*index)).map(Rule::literal);
+            let prefilter = (!indices.is_empty()).then(|| Prefilter::new(literals))?;
+            Some(FieldRules { field, rules: indices, prefilter })
+        };
+        Field::ALL.into_iter().filter_map(of_field).collect()
+    }
+}
+
 /// Finds the required literals of all rules in one pass.
 #[derive(Debug)]
 pub(crate) struct Prefilter {

@@ -26,7 +26,28 @@ pub(crate) struct RepeatedTexts {
 #[derive(Debug)]
 struct Entry {
     key: Key,
-    images: Vec<u32>,
+    found: Vec<Found>,
+    /// The made names, concatenated.
+    names: String,
+}
+
+/// An image that a text belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The index of the image of the rules.
+    pub(crate) image: u32,
+    /// The index of the rule.
+    pub(crate) rule: u32,
+    /// Where its name is among the made names; empty if it is not made.
+    pub(crate) name: (u32, u32),
+}
+
+impl Found {
+    /// Its name, if it is made.
+    pub(crate) fn made<'n>(&self, names: &'n str) -> Option<&'n str> {
+        let (start, end) = self.name;
+        names.get(start as usize..end as usize).filter(|name| !name.is_empty())
+    }
 }
 
 /// Identifies a text.
@@ -43,26 +64,29 @@ impl RepeatedTexts {
         is_long.then(|| Key { hash: self.hasher.hash_one(text), len: text.len() })
     }
 
-    /// The indices of the images of a text, if they are known.
-    pub(crate) fn get(&self, key: Key) -> Option<&[u32]> {
+    /// The images of a text and the made names, if they are known.
+    pub(crate) fn get(&self, key: Key) -> Option<(&[Found], &str)> {
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(&entry.images)
+        Some((&entry.found, &entry.names))
     }
 
-    /// Keeps the indices of the images of a text, in place of the oldest result.
-    pub(crate) fn insert(&mut self, key: Key, images: impl Iterator<Item = usize>) {
+    /// Keeps the images of a text, in place of the oldest result.
+    pub(crate) fn insert(&mut self, key: Key, found: &[Found], names: &str) {
         if self.entries.len() < MAX_TEXTS {
-            self.entries.push(Entry { key, images: Vec::new() });
+            self.entries.push(Entry { key, found: Vec::new(), names: String::new() });
         }
         let Some(entry) = self.entries.get_mut(self.next) else { return };
         self.next = (self.next + 1) % MAX_TEXTS;
         entry.key = key;
-        entry.images.clear();
-        entry.images.extend(images.filter_map(|image| u32::try_from(image).ok()).take(MAX_IMAGES));
-        if entry.images.len() == MAX_IMAGES {
-            // Possibly not all of them. No text has this length.
+        entry.found.clear();
+        entry.names.clear();
+        if found.len() >= MAX_IMAGES {
+            // No text has this length.
             entry.key.len = usize::MAX;
+            return;
         }
+        entry.found.extend_from_slice(found);
+        entry.names.push_str(names);
     }
 
     /// Forgets all results, because the rules have changed.
@@ -76,6 +100,10 @@ impl RepeatedTexts {
 mod tests {
     use super::*;
 
+    fn found(image: usize) -> Found {
+        Found { image: image as u32, rule: 9, name: (0, 1) }
+    }
+
     #[test]
     fn keeps_the_last_results_of_long_texts() {
         let mut texts = RepeatedTexts::default();
@@ -84,12 +112,12 @@ mod tests {
         for n in 0..MAX_TEXTS + 2 {
             let key = texts.key(&text(n)).unwrap();
             assert_eq!(texts.get(key), None);
-            texts.insert(key, [n, 7].into_iter());
+            texts.insert(key, &[found(n), found(7)], "x");
         }
         let get = |n| texts.get(texts.key(&text(n)).unwrap());
         assert_eq!((get(0), get(1)), (None, None));
         for n in 2..MAX_TEXTS + 2 {
-            assert_eq!(get(n), Some(&[n as u32, 7][..]));
+            assert_eq!(get(n), Some((&[found(n), found(7)][..], "x")));
         }
         let mut other = text(5);
         other[MIN_TEXT] = b'b';
@@ -100,10 +128,11 @@ mod tests {
     fn result_with_many_images_is_not_kept() {
         let mut texts = RepeatedTexts::default();
         let key = texts.key(&[b'a'; MIN_TEXT]).unwrap();
-        texts.insert(key, 0..MAX_IMAGES - 1);
-        assert_eq!(texts.get(key).unwrap().len(), MAX_IMAGES - 1);
+        let all: Vec<Found> = (0..MAX_IMAGES).map(found).collect();
+        texts.insert(key, &all[1..], "");
+        assert_eq!(texts.get(key).unwrap().0.len(), MAX_IMAGES - 1);
         texts.clear();
-        texts.insert(key, 0..MAX_IMAGES);
+        texts.insert(key, &all, "");
         assert_eq!(texts.get(key), None);
     }
 }

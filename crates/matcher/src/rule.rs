@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::match_run::MatchRun;
+use crate::process_text::Field;
 use crate::python::text::characters;
-use crate::python::{BacktrackVm, Pattern, StepLimit};
+use crate::python::{BacktrackVm, Budget, MAX_BUILD_WORK, MAX_WORK, Pattern, StepLimit};
+use crate::template::ImageTemplate;
 
 /// Steps of the backtracking engine per rule and text of up to 32 KiB; about
 /// ten milliseconds.
@@ -27,33 +30,60 @@ const EMPTY_MATCH_STEPS: u64 = 10_000;
 #[derive(Debug)]
 pub struct Rule {
     image: usize,
-    /// The line; the pattern alone if the rule comes from code.
-    text: Vec<u8>,
-    /// The pattern's bytes in `text`.
-    pattern_range: Range<usize>,
-    line: Option<usize>,
-    path: Option<Arc<Path>>,
+    source: RuleSource,
     pattern: Pattern,
+    /// If the image's name has groups.
+    template: Option<Template>,
     step_limit_hits: AtomicU64,
 }
 
+/// Where a rule comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct RuleSource {
+    /// The line; the pattern alone if the rule comes from code.
+    pub(crate) text: Vec<u8>,
+    /// The pattern's bytes in `text`.
+    pub(crate) pattern_range: Range<usize>,
+    /// The first byte of the image's name in `text`.
+    pub(crate) name_at: usize,
+    pub(crate) line: Option<usize>,
+    pub(crate) path: Option<Arc<Path>>,
+    /// The text of a process that it is matched against.
+    pub(crate) field: Field,
+}
+
+/// The image name of a rule, and the numbers of its groups in the pattern.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) name: ImageTemplate,
+    pub(crate) groups: Vec<usize>,
+}
+
+/// Where a rule with groups in its image name matches, and the name that it makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MadeName {
+    /// The name of the image.
+    pub name: String,
+    /// The byte range of each group of the image's name in the text, in the order of
+    /// [`ImageTemplate::groups`]; `None` if it did not take part in the match.
+    pub groups: Vec<Option<Range<usize>>>,
+}
+
 impl Rule {
-    /// A rule of the line `text`, with its compiled pattern.
     pub(crate) fn new(
         image: usize,
-        text: &[u8],
-        pattern_range: Range<usize>,
-        line: Option<usize>,
+        source: RuleSource,
         pattern: Pattern,
+        template: Option<Template>,
     ) -> Self {
-        let step_limit_hits = AtomicU64::new(0);
-        let (text, path) = (text.to_vec(), None);
-        Self { image, text, pattern_range, line, path, pattern, step_limit_hits }
+        Self { image, source, pattern, template, step_limit_hits: AtomicU64::new(0) }
     }
 
     /// The same rule, of this file.
-    pub(crate) fn of_file(self, path: Option<Arc<Path>>) -> Self {
-        Self { path, ..self }
+    pub(crate) fn of_file(mut self, path: Option<Arc<Path>>) -> Self {
+        self.source.path = path;
+        self
     }
 
     /// Index of its image in [`Rules::images`](crate::Rules::images).
@@ -61,32 +91,42 @@ impl Rule {
         self.image
     }
 
+    /// The text of a process that it is matched against.
+    pub fn field(&self) -> Field {
+        self.source.field
+    }
+
+    /// The image's name, if it has groups.
+    pub(crate) fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
+    }
+
     /// The pattern as written. It need not be UTF-8.
     pub fn pattern(&self) -> &[u8] {
-        self.text.get(self.pattern_range.clone()).unwrap_or_default()
+        self.source.text.get(self.source.pattern_range.clone()).unwrap_or_default()
     }
 
     /// A warning about this rule that marks the image's name.
     pub(crate) fn warn_at_name(&self, name: &str, message: String, help: String) -> Diagnostic {
-        let start = self.text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
         let mut warning = self.warning(message, help);
-        if self.line.is_some() {
-            // Only white space precedes the name.
-            (warning.column, warning.span) = (start + 1, name.len());
+        if self.source.line.is_some() {
+            // Only ASCII precedes the name.
+            (warning.column, warning.span) = (self.source.name_at + 1, name.len());
         }
         warning
     }
 
     /// A warning about this rule that marks the pattern.
     pub(crate) fn warning(&self, message: String, help: String) -> Diagnostic {
-        let before = self.text.get(..self.pattern_range.start).unwrap_or_default();
+        let RuleSource { text, pattern_range, line, path, .. } = &self.source;
+        let before = text.get(..pattern_range.start).unwrap_or_default();
         Diagnostic {
             severity: Severity::Warning,
-            path: self.path.clone(),
-            line: self.line.unwrap_or(0),
+            path: path.clone(),
+            line: line.unwrap_or(0),
             column: characters(before).count() + 1,
             span: characters(self.pattern()).count().max(1),
-            text: self.text.clone(),
+            text: text.clone(),
             message,
             help,
         }
@@ -95,17 +135,17 @@ impl Rule {
     /// 1-based number of its line in the config file; `None` if it comes from
     /// code.
     pub fn line(&self) -> Option<usize> {
-        self.line
+        self.source.line
     }
 
     /// The config file that it comes from, if that is known.
     pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        self.source.path.as_deref()
     }
 
     /// Whether it comes from the same file as another rule.
     pub(crate) fn is_of_same_file(&self, other: &Self) -> bool {
-        self.path == other.path
+        self.source.path == other.source.path
     }
 
     /// Number of texts on which it exceeded its step limit.
@@ -136,7 +176,8 @@ impl Rule {
     }
 
     /// The byte range of the first match in `text`, as Python's `re.search`
-    /// returns it; `None` if there is no match.
+    /// returns it; `None` if there is no match. `text` is that of the rule's
+    /// [field](Self::field).
     ///
     /// If the rule matches only with the trailing space, the range can end one
     /// byte after the end of `text`. This function allocates.
@@ -145,12 +186,38 @@ impl Rule {
     /// If the rule exceeds its step limit; the result is unknown then.
     pub fn find(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {
         let range = self.find_with(text)?;
-        if range.is_some() || !self.pattern.may_need_space() {
+        if range.is_some() || !self.tries_space() {
             return Ok(range);
         }
         let mut with_trailing_space = text.to_vec();
         with_trailing_space.push(b' ');
         self.find_with(&with_trailing_space)
+    }
+
+    /// The image name that it makes of a text, and where its groups are; `None` if it does not
+    /// match, or its image's name has no groups. This function allocates.
+    ///
+    /// # Errors
+    /// If the rule exceeds its step limit; the result is unknown then.
+    pub fn make_name(&self, text: &[u8]) -> Result<Option<MadeName>, StepLimit> {
+        let Some(template) = &self.template else { return Ok(None) };
+        let limit = step_limit(text);
+        let mut budget = Budget {
+            steps: limit.saturating_mul(2),
+            work_left: MAX_WORK,
+            build_left: MAX_BUILD_WORK,
+        };
+        let (mut run, mut name) = (MatchRun::default(), String::new());
+        if !run.try_rule(self, text, &mut budget, limit, &mut name)? {
+            return Ok(None);
+        }
+        let groups = template.groups.iter().map(|&group| run.group(group)).collect();
+        Ok(Some(MadeName { name, groups }))
+    }
+
+    /// Whether a trailing space can cause a match: the command line of the original had one.
+    pub(crate) fn tries_space(&self) -> bool {
+        self.source.field == Field::CommandLine && self.pattern.may_need_space()
     }
 
     fn find_with(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {

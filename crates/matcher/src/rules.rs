@@ -1,17 +1,20 @@
 //! A set of rules, and the images that a command line belongs to.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::image::ImageName;
 use crate::match_run::MatchRun;
 use crate::pattern_error::PatternError;
-use crate::prefilter::Prefilter;
-use crate::python::{Budget, MAX_BUILD_WORK, MAX_WORK, Pattern, StepLimit, UNICODE_LIMIT};
-use crate::repeated::RepeatedTexts;
-use crate::rule::{MAX_STEPS, Rule, step_limit};
+use crate::prefilter::FieldRules;
+use crate::process_text::{Field, ProcessText};
+use crate::python::{
+    Budget, MAX_BUILD_WORK, MAX_WORK, NamedGroup, NoValue, Pattern, StepLimit, UNICODE_LIMIT,
+};
+use crate::repeated::{Found, RepeatedTexts};
+use crate::rule::{MAX_STEPS, Rule, RuleSource, Template, step_limit};
+use crate::template::ImageTemplate;
 
 /// Steps of the backtracking engine per text for all rules together, in
 /// addition to those of one rule.
@@ -23,15 +26,46 @@ const MAX_TOTAL_SIZE: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassifyStats {
-    /// Number of images that the text belongs to.
+    /// Number of images that the process belongs to.
     pub images: usize,
     /// Number of rules that exceeded their step limit. They are treated as not
     /// matching. [`Rule::step_limit_hits`] identifies them.
     pub step_limit_hits: usize,
-    /// The text was not matched, because the result of an equal one was known.
+    /// The command line was not matched, because the result of an equal one was known.
     /// Such results are kept for the last 64 texts of 4 KiB or more: a forked
     /// process has the command line of its parent.
     pub is_repeated: bool,
+}
+
+/// An image that a process belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Match<'a> {
+    /// Index of the image in [`Rules::images`].
+    pub image: usize,
+    /// Index of the first rule in [`Rules::rules`] that found it.
+    pub rule: usize,
+    /// The name of the image; made for this process if the image's name in the rule has groups.
+    pub name: &'a str,
+}
+
+/// The reason why a rule is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RuleError {
+    Pattern(PatternError),
+    /// About the name of the image: an offset in it and a length.
+    Name {
+        at: usize,
+        len: usize,
+        message: String,
+        help: String,
+    },
+}
+
+impl From<PatternError> for RuleError {
+    fn from(error: PatternError) -> Self {
+        Self::Pattern(error)
+    }
 }
 
 /// A list of rules that are matched together.
@@ -66,9 +100,9 @@ pub struct ClassifyStats {
 /// rules.
 #[derive(Debug, Default)]
 pub struct Rules {
-    images: Vec<ImageName>,
+    images: Vec<ImageTemplate>,
     /// The index of each image.
-    image_indices: HashMap<ImageName, usize>,
+    image_indices: HashMap<ImageTemplate, usize>,
     rules: Vec<Rule>,
     /// The file whose rules are added.
     path: Option<Arc<Path>>,
@@ -79,7 +113,7 @@ pub struct Rules {
     /// Memory of all patterns for text beyond ASCII, in bytes.
     unicode_automaton_size: u64,
     /// Built at the first text after the last change.
-    prefilter: OnceLock<Prefilter>,
+    matchers: OnceLock<Vec<FieldRules>>,
     cache: Mutex<Cache>,
 }
 
@@ -87,8 +121,13 @@ pub struct Rules {
 #[derive(Debug, Default)]
 struct Cache {
     run: MatchRun,
-    /// Whether each image has matched.
+    /// Whether each image without groups in its name has matched.
     matched: Vec<bool>,
+    /// The images, and the made names, concatenated.
+    found: Vec<Found>,
+    names: String,
+    /// The name that was made last.
+    name: String,
     repeated: RepeatedTexts,
 }
 
@@ -108,23 +147,49 @@ impl Rules {
     /// # Errors
     /// As for [`push`](Self::push).
     pub fn push_bytes(&mut self, image: ImageName, pattern: &[u8]) -> Result<(), PatternError> {
-        self.add(image, pattern, 0..pattern.len(), None)
+        self.push_rule(image.into(), Field::CommandLine, pattern)
     }
 
-    /// Adds the rule of a line whose pattern is at `pattern_range`.
+    /// Adds a rule that is matched against this field, and whose image name can have groups of the
+    /// pattern.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push); also if the pattern does not have the groups. Then the error
+    /// is at the first column.
+    pub fn push_rule(
+        &mut self,
+        image: ImageTemplate,
+        field: Field,
+        pattern: &[u8],
+    ) -> Result<(), PatternError> {
+        let source = RuleSource {
+            text: pattern.to_vec(),
+            pattern_range: 0..pattern.len(),
+            name_at: 0,
+            line: None,
+            path: None,
+            field,
+        };
+        self.add(image, source).map_err(|error| match error {
+            RuleError::Pattern(error) => error,
+            RuleError::Name { message, help, .. } => PatternError::new(message, 0, 1, help),
+        })
+    }
+
+    /// Adds a rule.
     pub(crate) fn add(
         &mut self,
-        image: ImageName,
-        text: &[u8],
-        pattern_range: Range<usize>,
-        line: Option<usize>,
-    ) -> Result<(), PatternError> {
-        let mut pattern = Pattern::new(text.get(pattern_range.clone()).unwrap_or_default())?;
+        image: ImageTemplate,
+        source: RuleSource,
+    ) -> Result<(), RuleError> {
+        let text = source.text.get(source.pattern_range.clone()).unwrap_or_default();
+        let (mut pattern, groups) = Pattern::with_groups(text, image.groups())?;
+        let template = template(&image, groups)?;
         let size = self.size.saturating_add(pattern.size());
         if size.saturating_add(self.reserved_size) > MAX_TOTAL_SIZE {
             let message = "the patterns of all rules together are too large";
             let help = "repeat less, or use fewer rules";
-            return Err(PatternError::new(message, 0, pattern_range.len(), help));
+            return Err(PatternError::new(message, 0, text.len(), help).into());
         }
         self.size = size;
         match self
@@ -140,9 +205,9 @@ impl Rules {
             self.images.push(image.clone());
             next
         });
-        let rule = Rule::new(image, text, pattern_range, line, pattern);
+        let rule = Rule::new(image, source, pattern, template);
         self.rules.push(rule.of_file(self.path.clone()));
-        self.prefilter = OnceLock::new();
+        self.matchers = OnceLock::new();
         self.cache.get_mut().unwrap_or_else(PoisonError::into_inner).repeated.clear();
         Ok(())
     }
@@ -156,8 +221,8 @@ impl Rules {
         self.reserved_size = if is_only { 0 } else { rest / 2 };
     }
 
-    /// The distinct images in the order of their first mention.
-    pub fn images(&self) -> &[ImageName] {
+    /// The distinct images, by their names as written, in the order of their first mention.
+    pub fn images(&self) -> &[ImageTemplate] {
         &self.images
     }
 
@@ -171,67 +236,189 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    /// Calls `on_match` with the index of each image that `text` belongs to, at
-    /// most once per image.
+    /// Whether there is a rule of this field.
+    pub fn uses(&self, field: Field) -> bool {
+        self.matchers().1.iter().any(|of_field| of_field.field == field)
+    }
+
+    /// Calls `on_match` with each image that a process belongs to, at most once
+    /// per image, in the order of [`images`](Self::images).
     ///
-    /// `text` is the command line: the arguments joined by one space, without a
-    /// trailing space. A rule matches if it matches this text, or this text and
-    /// one space. The empty text is that of a process whose arguments are all empty; kernel threads
-    /// and zombies have none, and the caller leaves them out.
+    /// `process` is its command line, or several of its texts. In the command
+    /// line the arguments are joined by one space, without a trailing space. A
+    /// rule of the command line matches if it matches this text, or this text
+    /// and one space. The empty text is that of a process whose arguments are
+    /// all empty; kernel threads and zombies have none, and the caller leaves
+    /// them out.
+    ///
+    /// If the image name of a rule has groups, and the groups cannot be found
+    /// within the step limit, the rule counts as not matching.
     ///
     /// After some texts of each kind (ASCII, other UTF-8, not UTF-8) it does
     /// not allocate, unless a text is longer than 256 KiB.
-    pub fn classify(&self, text: &[u8], on_match: &mut dyn FnMut(usize)) -> ClassifyStats {
+    pub fn classify<'p>(
+        &self,
+        process: impl Into<ProcessText<'p>>,
+        on_match: &mut dyn FnMut(Match<'_>),
+    ) -> ClassifyStats {
+        self.classify_process(&process.into(), on_match)
+    }
+
+    fn classify_process(
+        &self,
+        process: &ProcessText<'_>,
+        on_match: &mut dyn FnMut(Match<'_>),
+    ) -> ClassifyStats {
         let mut stats = ClassifyStats::default();
         if self.rules.is_empty() {
             return stats;
         }
+        // A panic can leave partial data in the cache; it is cleared before use.
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.matched.clear();
+        cache.matched.resize(self.images.len(), false);
+        cache.found.clear();
+        cache.names.clear();
+        let (_, matchers) = self.matchers();
+        for of_field in matchers {
+            let Some(text) = process.get(of_field.field) else { continue };
+            let is_command_line = of_field.field == Field::CommandLine;
+            // The field that is matched first, so its results are all there are.
+            let key = cache.repeated.key(text).filter(|_| is_command_line);
+            if let Some(key) = key
+                && cache.take_known(key)
+            {
+                stats.is_repeated = true;
+                continue;
+            }
+            stats.step_limit_hits += self.match_field(of_field, text, &mut cache);
+            if let Some(key) = key {
+                let Cache { found, names, repeated, .. } = &mut *cache;
+                repeated.insert(key, found, names);
+            }
+        }
+        let Cache { found, names, .. } = &mut *cache;
+        stats.images = found.len();
+        found.sort_unstable_by_key(|found| (found.image, found.name));
+        for found in found.iter() {
+            let image = found.image as usize;
+            let written = self.images.get(image).map_or("", ImageTemplate::as_str);
+            let name = found.made(names).unwrap_or(written);
+            on_match(Match { image, rule: found.rule as usize, name });
+        }
+        stats
+    }
+
+    /// Matches the rules of a field. Gives the number of those that exceeded their step limit.
+    fn match_field(&self, of_field: &FieldRules, text: &[u8], cache: &mut Cache) -> usize {
         let mut budget = Budget {
             steps: MAX_STEPS_TEXT + step_limit(text),
             work_left: MAX_WORK,
             build_left: MAX_BUILD_WORK,
         };
-        // A panic can leave partial data in the cache; it is cleared before use.
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let Cache { run, matched, repeated } = &mut *cache;
-        let key = repeated.key(text);
-        if let Some(images) = key.and_then(|key| repeated.get(key)) {
-            stats.images = images.len();
-            stats.is_repeated = true;
-            images.iter().for_each(|&image| on_match(image as usize));
-            return stats;
-        }
-        matched.clear();
-        matched.resize(self.images.len(), false);
-        run.for_each_candidate(self.matchers(), text, &mut budget, &mut |_, rule, try_rule| {
-            let Some(matched) = matched.get_mut(rule.image()).filter(|m| !**m) else { return };
+        let mut step_limit_hits = 0;
+        let Cache { run, matched, found, names, name, .. } = cache;
+        let rules = (&self.rules[..], of_field);
+        run.for_each_candidate(rules, text, &mut budget, &mut |index, rule, try_rule| {
+            let is_made = rule.template().is_some();
+            let Some(matched) = matched.get_mut(rule.image()).filter(|m| is_made || !**m) else {
+                return;
+            };
             let limit = if rule.step_limit_hits() == 0 { step_limit(text) } else { MAX_STEPS };
-            match try_rule(limit) {
+            match try_rule(limit, name) {
                 Ok(true) => {
+                    let image = narrow(rule.image());
+                    if is_made && is_found(found, names, image, name) {
+                        return;
+                    }
+                    let start = narrow(names.len());
+                    if is_made {
+                        names.push_str(name);
+                    }
                     *matched = true;
-                    stats.images += 1;
+                    let name = (start, narrow(names.len()));
+                    found.push(Found { image, rule: narrow(index), name });
                 }
                 Ok(false) => {}
                 Err(StepLimit) => {
                     rule.count_step_limit_hit();
-                    stats.step_limit_hits += 1;
+                    step_limit_hits += 1;
                 }
             }
         });
-        let images = || matched.iter().enumerate().filter(|m| *m.1).map(|m| m.0);
-        images().for_each(on_match);
-        if let Some(key) = key {
-            repeated.insert(key, images());
-        }
-        stats
+        step_limit_hits
     }
 
-    /// The rules and their prefilter, as
+    /// The rules, and those of each field with their prefilter, as
     /// [`MatchRun::for_each_candidate`] takes them.
-    pub(crate) fn matchers(&self) -> (&[Rule], &Prefilter) {
-        let new = || Prefilter::new(self.rules.iter().map(Rule::literal));
-        (&self.rules, self.prefilter.get_or_init(new))
+    pub(crate) fn matchers(&self) -> (&[Rule], &[FieldRules]) {
+        (&self.rules, self.matchers.get_or_init(|| FieldRules::all(&self.rules)))
     }
+}
+
+impl Cache {
+    /// Takes the images of a text that is known. True if it is.
+    fn take_known(&mut self, key: crate::repeated::Key) -> bool {
+        let Some((found, names)) = self.repeated.get(key) else { return false };
+        self.found.extend_from_slice(found);
+        self.names.push_str(names);
+        for found in found {
+            if let Some(matched) = self.matched.get_mut(found.image as usize) {
+                *matched = true;
+            }
+        }
+        true
+    }
+}
+
+/// Whether an image with a made name was found already.
+fn is_found(found: &[Found], names: &str, image: u32, name: &str) -> bool {
+    found.iter().any(|other| other.image == image && other.made(names) == Some(name))
+}
+
+/// Rules, images and the lengths of names fit.
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// The image name of a rule with the numbers of its groups; `None` if it has none.
+fn template(image: &ImageTemplate, groups: Vec<NamedGroup>) -> Result<Option<Template>, RuleError> {
+    let mut numbers = Vec::new();
+    for (range, group) in image.group_ranges().iter().zip(groups) {
+        let name = image.as_str().get(range.clone()).unwrap_or_default();
+        let (message, help) = match group {
+            NamedGroup::Found(number) => {
+                numbers.push(number);
+                continue;
+            }
+            NamedGroup::Unknown(names) if names.is_empty() => (
+                format!("the regex has no named group `{name}`"),
+                format!("name a part of the regex: `(?P<{name}>…)`"),
+            ),
+            NamedGroup::Unknown(names) => {
+                let names: Vec<String> = names.iter().map(|name| format!("`{{{name}}}`")).collect();
+                (
+                    format!("the regex has no named group `{name}`"),
+                    format!("write {}, or `(?P<{name}>…)` in the regex", names.join(" or ")),
+                )
+            }
+            NamedGroup::NoValue(NoValue::Never) => (
+                format!("the group `{name}` never has a value"),
+                "put it outside of `(?!…)`, `(?<!…)` and `{0}`".to_owned(),
+            ),
+            NamedGroup::NoValue(NoValue::Lost) => (
+                format!(
+                    "the group `{name}` is in a possessive repeat with alternatives, where Python \
+                     loses its value"
+                ),
+                "write `(?>(?:…)*)` for `(?:…)*+`, `(?>(?:…)+)` for `(?:…)++`".to_owned(),
+            ),
+        };
+        let (at, len) = (range.start - 1, range.len() + 2);
+        return Err(RuleError::Name { at, len, message, help });
+    }
+    let template = Template { name: image.clone(), groups: numbers };
+    Ok((!template.groups.is_empty()).then_some(template))
 }
 
 #[cfg(test)]
@@ -247,14 +434,14 @@ mod tests {
     ) -> (Result<bool, StepLimit>, Budget) {
         let mut budget = Budget { steps: MAX_STEPS, work_left, build_left: MAX_BUILD_WORK };
         let mut result = Ok(false);
-        let matchers = rules.matchers();
+        let (all, fields) = rules.matchers();
         MatchRun::default().for_each_candidate(
-            matchers,
+            (all, &fields[0]),
             text,
             &mut budget,
             &mut |i, _, try_rule| {
                 if i == index {
-                    result = try_rule(MAX_STEPS);
+                    result = try_rule(MAX_STEPS, &mut String::new());
                 }
             },
         );
@@ -295,6 +482,25 @@ mod tests {
         assert_eq!(rules.classify(&text, &mut |_| ()).step_limit_hits, 1);
     }
 
+    /// Without work for the linear engine, the counted automaton matches, and the backtracking
+    /// engine finds the start too.
+    #[test]
+    fn groups_are_found_beyond_the_budget_of_the_linear_engine() {
+        let mut rules = Rules::default();
+        let pattern = br"(?:[ab]{40}c|[ab]{1,39}) -v (?P<v>\w+)";
+        rules.push_rule("x/{v}".parse().unwrap(), Field::CommandLine, pattern).unwrap();
+        assert!(rules.rules[0].is_linear());
+        let text = format!("{}abab -v one -v two", "ba-".repeat(20_000));
+        for work_left in [MAX_WORK, 0] {
+            let mut budget = Budget { steps: MAX_STEPS, work_left, build_left: MAX_BUILD_WORK };
+            let (mut run, mut name) = (MatchRun::default(), String::new());
+            let rule = &rules.rules[0];
+            let found = run.try_rule(rule, text.as_bytes(), &mut budget, MAX_STEPS, &mut name);
+            assert_eq!((found, name.as_str()), (Ok(true), "x/one"), "{work_left}");
+            assert_eq!(budget.work_left < work_left, work_left > 0);
+        }
+    }
+
     /// The budget counted the characters of a pattern, but beyond ASCII a class
     /// has hundreds of states: such a text took 6.3 s.
     #[test]
@@ -319,13 +525,13 @@ mod tests {
         let limit = if hits == 0 { step_limit(text) } else { MAX_STEPS };
         let mut budget =
             Budget { steps: u64::MAX, work_left: MAX_WORK, build_left: MAX_BUILD_WORK };
-        let matchers = rules.matchers();
+        let (all, fields) = rules.matchers();
         MatchRun::default().for_each_candidate(
-            matchers,
+            (all, &fields[0]),
             text,
             &mut budget,
             &mut |_, _, try_rule| {
-                assert_eq!(try_rule(limit), Err(StepLimit));
+                assert_eq!(try_rule(limit, &mut String::new()), Err(StepLimit));
             },
         );
         u64::MAX - budget.steps

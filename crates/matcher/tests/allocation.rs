@@ -81,7 +81,7 @@ fn memory_for_unicode_text_is_bounded() {
     assert!(!conf.has_errors());
     let text = format!("{}9", "\u{e9}".repeat(50));
     let mut images = Vec::new();
-    let classify = || conf.rules.classify(text.as_bytes(), &mut |image| images.push(image));
+    let classify = || conf.rules.classify(text.as_bytes(), &mut |found| images.push(found.image));
     let (stats, used) = measure(classify);
     assert_eq!((&images[..], stats.step_limit_hits), (&[9, 19, 29, 39, 49, 59][..], 0));
     let (kept, peak) = (used.kept >> 20, used.peak >> 20);

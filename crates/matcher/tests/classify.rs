@@ -6,7 +6,7 @@ fn images(conf: &[u8], text: &[u8]) -> Vec<String> {
     let conf = Conf::parse(conf);
     assert_eq!(conf.diagnostics, []);
     let mut images = Vec::new();
-    let stats = conf.rules.classify(text, &mut |i| images.push(i));
+    let stats = conf.rules.classify(text, &mut |found| images.push(found.image));
     assert_eq!((stats.images, stats.step_limit_hits), (images.len(), 0));
     images.into_iter().map(|i| conf.rules.images()[i].to_string()).collect()
 }
@@ -115,7 +115,8 @@ fn catastrophic_patterns_are_bounded() {
         text.extend_from_slice(end);
         text.extend_from_slice(b" java bab");
         let mut images = Vec::new();
-        let stats = rules.classify(&text, &mut |i| images.push(rules.images()[i].as_str()));
+        let stats =
+            rules.classify(&text, &mut |found| images.push(rules.images()[found.image].as_str()));
         assert!(images.contains(&"fine"), "{images:?}");
         assert!(!images.contains(&"linear"));
         assert!(stats.step_limit_hits > 0);
@@ -174,7 +175,7 @@ fn repeated_long_texts_are_matched_once() {
     let text = |len| [vec![b'x'; len], b"y".to_vec()].concat();
     let classify = |rules: &Rules, text: &[u8]| {
         let mut images = Vec::new();
-        let stats = rules.classify(text, &mut |image| images.push(image));
+        let stats = rules.classify(text, &mut |found| images.push(found.image));
         assert_eq!(stats.images, images.len());
         (images, stats.step_limit_hits, stats.is_repeated)
     };

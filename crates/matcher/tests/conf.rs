@@ -268,7 +268,7 @@ fn number_of_rules_is_limited() {
     assert_eq!(conf.rules.rules().len(), MAX_RULES);
     assert_eq!(conf.diagnostics.len(), 1);
     let mut images = Vec::new();
-    conf.rules.classify(b"x w9998 y", &mut |i| images.push(i));
+    conf.rules.classify(b"x w9998 y", &mut |found| images.push(found.image));
     // It contains w9, w99, w999 and w9998.
     assert_eq!(images, [9, 99, 999, 9998]);
 }

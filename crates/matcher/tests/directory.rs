@@ -11,7 +11,7 @@ use psstat_matcher::file::LoadError;
 use psstat_matcher::ownership::OwnerPolicy;
 use psstat_matcher::sources::{self, LoadedSources, MAX_FILES, SourceFile};
 use psstat_matcher::watcher::{ConfigWatcher, Event, POLL_INTERVAL, SETTLE_TIME};
-use psstat_matcher::{Diagnostic, ImageName, Severity};
+use psstat_matcher::{Diagnostic, ImageTemplate, Severity};
 use psstat_testproc::TempDir;
 
 /// A watcher with a simulated clock.
@@ -79,7 +79,7 @@ impl Simulation {
 }
 
 fn names(sources: &LoadedSources) -> Vec<&str> {
-    sources.conf.rules.images().iter().map(ImageName::as_str).collect()
+    sources.conf.rules.images().iter().map(ImageTemplate::as_str).collect()
 }
 
 fn write(path: &Path, image: &str) {

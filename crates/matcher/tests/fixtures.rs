@@ -8,7 +8,8 @@ fn example_has_no_diagnostics() {
     assert_eq!(conf.diagnostics, []);
     let images = |text: &[u8]| {
         let mut images = Vec::new();
-        conf.rules.classify(text, &mut |i| images.push(conf.rules.images()[i].as_str()));
+        conf.rules
+            .classify(text, &mut |found| images.push(conf.rules.images()[found.image].as_str()));
         images
     };
     for (text, expected) in [

@@ -16,6 +16,9 @@ use crate::state::tracked::TrackedProcesses;
 /// Command lines are rarely longer, in bytes.
 const LARGE_CMDLINE_BUFFER: usize = 1 << 16;
 
+/// The cycle of an image that does not exist.
+const NEVER: u32 = u32::MAX;
+
 /// A process that may belong to images.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
@@ -55,7 +58,7 @@ pub(crate) struct Recent {
 /// The images that exist, and what is needed to find those of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Classifier {
-    /// The cycle in which each image appeared.
+    /// The cycle in which each image appeared, or [`NEVER`].
     image_first_cycle: Vec<u32>,
     /// The counters of recent processes that belong to no image yet, by pid.
     recent: HashMap<u32, Recent>,
@@ -176,6 +179,30 @@ impl Classifier {
         }
     }
 
+    /// Notes that images exist, in ascending order. Those that did not exist before appear in cycle
+    /// `first`.
+    pub(crate) fn note_images(&mut self, images: &[ImageId], first: u32) {
+        if let Some(last) = images.last() {
+            self.ensure_images(last.index() + 1, NEVER);
+        }
+        for image in images {
+            if let Some(cycle) = self.image_first_cycle.get_mut(image.index())
+                && *cycle == NEVER
+            {
+                *cycle = first;
+            }
+        }
+    }
+
+    /// Forgets images.
+    pub(crate) fn release(&mut self, images: &[ImageId]) {
+        for image in images {
+            if let Some(cycle) = self.image_first_cycle.get_mut(image.index()) {
+                *cycle = NEVER;
+            }
+        }
+    }
+
     /// Whether an image appeared after the process was last classified.
     pub(crate) fn is_new_to(&self, entry: &ProcessEntry, image: ImageId) -> bool {
         let first = self.image_first_cycle.get(image.index());
@@ -293,6 +320,18 @@ mod tests {
         classifier.ensure_images(2, 9);
         let is_new = |cycle, image| classifier.is_new_to(&entry(5, cycle), ImageId(image));
         assert_eq!([is_new(0, 0), is_new(6, 1), is_new(7, 1)], [false, true, false]);
+    }
+
+    #[test]
+    fn released_image_appears_again() {
+        let mut classifier = Classifier::default();
+        classifier.ensure_images(1, 0);
+        classifier.note_images(&[ImageId(0), ImageId(2)], 5);
+        let later = |classifier: &Classifier, image| classifier.is_later(ImageId(image), 4);
+        assert_eq!([0, 2].map(|image| later(&classifier, image)), [false, true]);
+        classifier.release(&[ImageId(2), ImageId(9)]);
+        classifier.note_images(&[ImageId(2)], 3);
+        assert!(!later(&classifier, 2));
     }
 
     #[test]

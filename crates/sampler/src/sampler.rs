@@ -11,6 +11,7 @@ use crate::classifier::Classify;
 use crate::driver::Driver;
 use crate::executor::{Core, Executor};
 use crate::health::BlockedRead;
+use crate::image::ImageId;
 use crate::live::LiveSource;
 use crate::options::{FastPaths, MAX_WINDOW, Options, RESERVED_FDS};
 use crate::read::procfs::Procfs;
@@ -157,6 +158,18 @@ impl Sampler {
         self.state_mut().driver.reclassify_all(images);
     }
 
+    /// Forgets images without processes: their counters, and what is known of what their processes
+    /// did. Their numbers can be given to other images, which begin at 0. Not between
+    /// [`open`](Sampler::open) and [`close`](Sampler::close).
+    ///
+    /// If an image has processes, they leave it, until they are classified again.
+    pub fn release_images(&mut self, images: &mut [ImageId]) {
+        if !images.is_empty() {
+            images.sort_unstable();
+            self.state_mut().driver.release_images(images);
+        }
+    }
+
     /// The numbers of the last cycle again.
     pub fn sample(&self) -> &Sample {
         self.state().driver.sample()
@@ -231,7 +244,6 @@ fn fd_limit() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ImageId;
 
     /// An end of the window beyond the range of `Instant` was a panic.
     #[test]

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
-use psstat_matcher::{ImageName, Rule, Rules};
+use psstat_matcher::{ImageName, ImageTemplate, Rule, Rules};
 use psstat_support::clock::process_cpu_time;
 use serde_json::{Map, Value, json};
 
@@ -123,7 +123,7 @@ impl TimeBudget {
 }
 
 fn image_of<'r>(rules: &'r Rules, rule: &Rule) -> &'r str {
-    rules.images().get(rule.image()).map_or("", ImageName::as_str)
+    rules.images().get(rule.image()).map_or("", ImageTemplate::as_str)
 }
 
 /// A near miss: the difference, and where it is in the regex and in the

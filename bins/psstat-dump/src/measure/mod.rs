@@ -59,7 +59,7 @@ pub struct Measurer {
 #[derive(Debug, Default)]
 struct Previous {
     at: Option<Instant>,
-    images: Vec<Usage>,
+    images: Vec<Option<Usage>>,
     processes: HashMap<(u32, u64), Usage>,
 }
 
@@ -82,7 +82,7 @@ impl Measurer {
         let mut sampler = Sampler::new(options)?;
         // Images that the sampler knows from the start begin at 0, even if
         // their first process joins by exec.
-        sampler.reclassify_all(selector.images().count() + 1);
+        sampler.reclassify_all(selector.id_end());
         let mut measurer = Measurer {
             sampler,
             selector,
@@ -121,6 +121,17 @@ impl Measurer {
     /// Opens a window and returns the time at which to close it.
     pub fn open(&mut self) -> Instant {
         self.opened = Some(Instant::now());
+        let sample = self.sampler.sample();
+        let mut ended = self.selector.end_unused(|image| sample.image(image).processes > 0);
+        for image in &ended {
+            let previous = self.previous.as_mut();
+            if let Some(numbers) =
+                previous.and_then(|previous| previous.images.get_mut(image.index()))
+            {
+                *numbers = None;
+            }
+        }
+        self.sampler.release_images(&mut ended);
         if let Some(threads) = self.kernel_threads.as_mut().filter(|_| !self.is_capture) {
             threads.open();
         }
@@ -154,18 +165,23 @@ impl Measurer {
                 images: self.selector.name(id).map(str::to_owned).into_iter().collect(),
                 id: None,
                 numbers: without_cpu_of_capture(numbers),
-                growth: growth(previous.images.get(id.index()), &numbers),
+                growth: growth(previous.images.get(id.index()).and_then(Option::as_ref), &numbers),
             }
         };
-        let mut images: Vec<Row> = self.selector.images().map(|(id, _)| image(id)).collect();
+        let ids: Vec<ImageId> = self.selector.images().map(|(id, _)| id).collect();
+        let mut images: Vec<Row> = ids.iter().map(|id| image(*id)).collect();
         let mut total = image(TOTAL);
         let health = sample.health;
 
         let mut current = Previous { at: Some(now), ..Previous::default() };
         // All images, with or without processes, so that an image has rates
         // from its first process on.
-        current.images.push(total.numbers);
-        current.images.extend(images.iter().map(|row| row.numbers));
+        current.images.resize(self.selector.id_end(), None);
+        for (id, row) in ids.iter().zip(&images).chain([(&TOTAL, &total)]) {
+            if let Some(numbers) = current.images.get_mut(id.index()) {
+                *numbers = Some(row.numbers);
+            }
+        }
         let mut processes = Vec::new();
         for process in self.sampler.processes() {
             let key = (process.pid, process.starttime);

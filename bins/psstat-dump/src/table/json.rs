@@ -23,7 +23,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use psstat_matcher::{ImageName, Rule};
+use psstat_matcher::{ImageTemplate, Rule};
 use psstat_sampler::Health;
 use serde_json::{Map, Value, json};
 
@@ -58,7 +58,7 @@ pub fn source(source: &Source) -> Value {
         }
         Source::Regex(rules) => {
             let regex = |rule: &Rule| json!(String::from_utf8_lossy(rule.pattern()));
-            let image = |rule: &Rule| rules.images().get(rule.image()).map(ImageName::as_str);
+            let image = |rule: &Rule| rules.images().get(rule.image()).map(ImageTemplate::as_str);
             let rule = |rule: &Rule| json!({"image": image(rule), "regex": regex(rule)});
             let all = || rules.rules().iter();
             let regex: Vec<Value> = all().map(regex).collect();

@@ -12,6 +12,7 @@ mod formats;
 mod hidden;
 mod hostile_conf;
 mod hung_conf;
+mod images;
 mod limits;
 mod listen;
 mod live_values;

@@ -115,6 +115,32 @@ impl BacktrackVm {
         self.match_at(program, text, at)
     }
 
+    /// Finds the first match, or that which starts at `start`, and keeps its groups for
+    /// [`group`](Self::group). `steps` is reduced as in [`find`](Self::find).
+    pub(super) fn capture(
+        &mut self,
+        program: &Program,
+        text: &[u8],
+        start: Option<usize>,
+        steps: &mut u64,
+    ) -> Result<bool, StepLimit> {
+        if let Some(start) = start {
+            let end = self.find_at(program, text, start, *steps);
+            *steps = self.steps;
+            if end?.is_some() {
+                return Ok(true);
+            }
+        }
+        self.find(program, text, steps).map(|range| range.is_some())
+    }
+
+    /// The range of a group in the match that was found last, if the group took part in it.
+    pub(crate) fn group(&self, group: usize) -> Option<Range<usize>> {
+        let start = *self.slots.get(group * 2)?;
+        let end = *self.slots.get(group * 2 + 1)?;
+        (start != NONE && end != NONE && start <= end).then_some(start..end)
+    }
+
     fn match_at(
         &mut self,
         program: &Program,

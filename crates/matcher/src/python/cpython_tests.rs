@@ -172,3 +172,53 @@ fn agrees_with_cases_table() {
     assert_eq!(to_strings(&counts.rejected), REJECTED);
     assert!(counts.counted * 2 > cases, "{}", counts.counted);
 }
+
+/// The groups of a match are those of CPython: image names are made of them.
+#[test]
+fn agrees_with_captures_table() {
+    let cases = cases(include_str!("../../../../fixtures/python/captures.txt"));
+    let mut compiled: BTreeMap<Vec<u8>, Option<(Pattern, Vec<usize>)>> = BTreeMap::new();
+    let (mut vm, mut wrong) = (BacktrackVm::default(), Vec::new());
+    let (mut correct, mut by_linear, mut unreliable) = (0, 0, BTreeSet::new());
+    for Case { pattern: source, text, expected } in &cases {
+        let pattern = compiled.entry(source.clone()).or_insert_with(|| {
+            let parsed = parse::parse(source).ok()?;
+            let repeats = || parsed.unreliable.iter().copied();
+            let reliable = (1..parsed.groups).filter(|&group| {
+                let value = possessive::check_value(&parsed.node, parsed.groups, repeats(), group);
+                value != Err(NoValue::Lost)
+            });
+            Some((Pattern::new(source).ok()?, reliable.collect()))
+        });
+        let Some((pattern, reliable)) = pattern else { continue };
+        let kind = TextKind::classify(text);
+        let mut utf8_form = Vec::new();
+        encode(text, &mut utf8_form);
+        let forms = Text { bytes: text, utf8_form: &utf8_form, kind };
+        let mut budget =
+            Budget { steps: 1_000_000, work_left: MAX_WORK, build_left: MAX_BUILD_WORK };
+        let found = pattern.capture(forms, &mut vm, &mut budget);
+        let group = |group: usize| match vm.group(group) {
+            Some(range) => format!("{} {}", range.start, range.end),
+            None => "-".to_owned(),
+        };
+        for (number, expected) in (1..).zip(expected.split(',')) {
+            if !reliable.contains(&number) {
+                unreliable.insert(source.clone());
+            } else if found != Ok(true) || group(number) != expected {
+                wrong.push(format!(
+                    "{} on {}: group {number} is {}, expected {expected}",
+                    source.escape_ascii(),
+                    text.escape_ascii(),
+                    group(number)
+                ));
+            } else {
+                correct += 1;
+                by_linear += usize::from(pattern.is_linear());
+            }
+        }
+    }
+    println!("{correct} groups, {} patterns that lose groups", unreliable.len());
+    assert!(wrong.is_empty(), "{} of {correct}: {wrong:#?}", wrong.len());
+    assert!(correct > 1_500 && by_linear > 700, "{correct} {by_linear}");
+}

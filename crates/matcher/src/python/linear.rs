@@ -123,6 +123,24 @@ impl Linear {
         Some(automaton.regex.is_match(text))
     }
 
+    /// Where the first match starts in the form of the text that is searched, and whether that is
+    /// the encoded form; `None` if that cannot be determined within the budget, which is charged.
+    pub(super) fn start(
+        &self,
+        text: &[u8],
+        encoded: &[u8],
+        kind: TextKind,
+        work_left: &mut u64,
+    ) -> Option<(usize, bool)> {
+        let (automaton, is_encoded) = self.automaton(kind)?;
+        let text = if is_encoded { encoded } else { text };
+        let needed = automaton.max_work(text.len());
+        if needed > UNMETERED_WORK {
+            *work_left = work_left.checked_sub(needed)?;
+        }
+        automaton.regex.find(text).map(|found| (found.start(), is_encoded))
+    }
+
     /// The same by the automaton whose work is counted.
     #[cfg(test)]
     pub(super) fn is_match_counted(

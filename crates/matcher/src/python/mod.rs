@@ -42,6 +42,7 @@ pub(crate) use backtrack::BacktrackVm;
 pub use backtrack::StepLimit;
 pub(crate) use containment::LiteralSketch;
 pub(crate) use linear::{MAX_BUILD_WORK, MAX_WORK, UNICODE_LIMIT};
+pub(crate) use possessive::NoValue;
 
 use linear::Linear;
 use program::Program;
@@ -89,14 +90,46 @@ pub(crate) struct Pattern {
     weights: [u64; 2],
 }
 
+/// A group that a template names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NamedGroup {
+    /// Its number.
+    Found(usize),
+    /// The pattern has it, but not its value.
+    NoValue(NoValue),
+    /// The pattern has no such group; the names that it has, sorted.
+    Unknown(Vec<String>),
+}
+
 impl Pattern {
     pub(crate) fn new(pattern: &[u8]) -> Result<Self, PatternError> {
+        Self::with_groups(pattern, std::iter::empty()).map(|(pattern, _)| pattern)
+    }
+
+    /// A pattern, and its groups with these names.
+    pub(crate) fn with_groups<'n>(
+        pattern: &[u8],
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<(Self, Vec<NamedGroup>), PatternError> {
         if pattern.len() > MAX_PATTERN_LEN {
             let message = format!("the pattern is longer than {MAX_PATTERN_LEN} bytes");
             return Err(PatternError::new(message, 0, 1, "split it into several rules"));
         }
         let parsed = parse::parse(pattern)?;
         let node = parsed.node;
+        let group = |name: &str| {
+            let Some(&group) = parsed.names.get(name) else {
+                let mut names: Vec<String> = parsed.names.keys().cloned().collect();
+                names.sort_unstable();
+                return NamedGroup::Unknown(names);
+            };
+            let repeats = parsed.unreliable.iter().copied();
+            match possessive::check_value(&node, parsed.groups, repeats, group) {
+                Ok(()) => NamedGroup::Found(group),
+                Err(reason) => NamedGroup::NoValue(reason),
+            }
+        };
+        let groups = names.map(group).collect();
         let too_large = || {
             let message = "the pattern is too large with its repeats written out";
             let help = "repeat less, or write `*` or `+` without an upper bound";
@@ -114,7 +147,7 @@ impl Pattern {
             let weight = analysis::ascii_weight(&node);
             linear = Some(Linear::new(&ascii, unicode, memory, weight).ok_or_else(too_large)?);
         }
-        Ok(Self {
+        let pattern = Self {
             literal: literals::longest_literal(&node),
             may_need_space: analysis::may_need_space(&node, linear.is_some()),
             can_be_empty: analysis::can_be_empty(&node),
@@ -123,7 +156,29 @@ impl Pattern {
             size: if linear.is_some() { size } else { 0 },
             weights: [analysis::ascii_weight(&node), analysis::unicode_weight(&node)],
             linear,
-        })
+        };
+        Ok((pattern, groups))
+    }
+
+    /// Finds the groups of the first match in a text that matches, for
+    /// [`BacktrackVm::group`]. Charges `budget`.
+    ///
+    /// The linear engine finds where the match starts, and the backtracking engine, which works as
+    /// CPython does, its groups.
+    pub(crate) fn capture(
+        &self,
+        text: Text<'_>,
+        vm: &mut BacktrackVm,
+        budget: &mut Budget,
+    ) -> Result<bool, StepLimit> {
+        let Text { bytes, utf8_form, kind } = text;
+        let linear = self.linear.as_ref();
+        let start = linear.and_then(|l| l.start(bytes, utf8_form, kind, &mut budget.work_left));
+        let start = start.map(|(at, is_encoded)| match (is_encoded, kind) {
+            (true, TextKind::Other) => decoded_offset(bytes, at),
+            _ => at,
+        });
+        vm.capture(&self.program, bytes, start, &mut budget.steps)
     }
 
     /// Whether it matches in `text`. Charges `budget`.

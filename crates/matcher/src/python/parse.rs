@@ -31,6 +31,10 @@ pub(super) struct Parsed {
     pub(super) node: Node,
     /// Number of groups, the whole match (0) included.
     pub(super) groups: usize,
+    /// The numbers of the named groups.
+    pub(super) names: HashMap<String, usize>,
+    /// The repeats that lose groups: the first and the last group of each.
+    pub(super) unreliable: Vec<(usize, usize)>,
 }
 
 /// The state of the parser.
@@ -104,7 +108,8 @@ pub(super) fn parse(pattern: &[u8]) -> Result<Parsed> {
     {
         return Err(parser.unreliable_backref(group));
     }
-    Ok(Parsed { node, groups })
+    let unreliable = parser.unreliable_groups.iter().map(|repeat| repeat.0).collect();
+    Ok(Parsed { node, groups, names: parser.names, unreliable })
 }
 
 pub(super) fn err(

@@ -16,15 +16,49 @@ pub(super) fn find_unreliable_group(
     groups: usize,
     repeats: impl Iterator<Item = (usize, usize)>,
 ) -> Option<usize> {
-    let mut visitor = Visitor {
-        is_unreliable: vec![false; groups],
-        has_matched: vec![false; groups],
-        matched: vec![],
-    };
-    for (first, last) in repeats {
-        visitor.is_unreliable.get_mut(first..=last).unwrap_or_default().fill(true);
+    Visitor::new(groups, repeats).node(node)
+}
+
+/// Why a template cannot have the value of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoValue {
+    /// The group is only in parts that never give it a value: a negative look-around, a repeat of
+    /// zero times.
+    Never,
+    /// CPython may lose its match.
+    Lost,
+}
+
+/// Whether the value of a group is known at the end of a match.
+pub(super) fn check_value(
+    node: &Node,
+    groups: usize,
+    repeats: impl Iterator<Item = (usize, usize)>,
+    group: usize,
+) -> Result<(), NoValue> {
+    if !can_have_value(node, group) {
+        return Err(NoValue::Never);
     }
-    visitor.node(node)
+    let mut visitor = Visitor::new(groups, repeats);
+    visitor.node(node);
+    visitor.visit_backref(group).map_or(Ok(()), |_| Err(NoValue::Lost))
+}
+
+fn can_have_value(node: &Node, group: usize) -> bool {
+    match node {
+        Node::Concat(nodes) | Node::Alternation(nodes) => {
+            nodes.iter().any(|n| can_have_value(n, group))
+        }
+        Node::Group { index, node } => *index == group || can_have_value(node, group),
+        Node::Repeat { max: Some(0), .. } | Node::Lookaround { negate: true, .. } => false,
+        Node::Repeat { node, .. } | Node::Atomic(node) | Node::Lookaround { node, .. } => {
+            can_have_value(node, group)
+        }
+        Node::Conditional { yes, no, .. } => {
+            can_have_value(yes, group) || can_have_value(no, group)
+        }
+        Node::Empty | Node::Leaf(_) | Node::Backreference { .. } | Node::Assert(_) => false,
+    }
 }
 
 /// Whether a repeat can lose groups: it is possessive, can have more than one
@@ -83,6 +117,19 @@ struct Visitor {
 }
 
 impl Visitor {
+    /// `repeats`: the first and the last group of each repeat that can lose them.
+    fn new(groups: usize, repeats: impl Iterator<Item = (usize, usize)>) -> Visitor {
+        let mut visitor = Visitor {
+            is_unreliable: vec![false; groups],
+            has_matched: vec![false; groups],
+            matched: vec![],
+        };
+        for (first, last) in repeats {
+            visitor.is_unreliable.get_mut(first..=last).unwrap_or_default().fill(true);
+        }
+        visitor
+    }
+
     /// Visits nodes in the order of matching; returns the group of the first
     /// unreliable reference.
     fn node(&mut self, node: &Node) -> Option<usize> {

@@ -40,6 +40,15 @@ impl Membership {
         self.0.fill(MemberChanges::default());
     }
 
+    /// Forgets images.
+    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
+        for image in images {
+            if let Some(changes) = self.0.get_mut(image.index()) {
+                *changes = MemberChanges::default();
+            }
+        }
+    }
+
     /// The counts by image.
     pub(crate) fn changes(&self) -> &[MemberChanges] {
         &self.0

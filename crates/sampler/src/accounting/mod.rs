@@ -236,6 +236,17 @@ impl IoAccounting {
         self.cpu.ensure_images(count);
     }
 
+    /// Forgets images, given in ascending order.
+    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
+        self.ledger.release_images(images);
+        self.cpu.release_images(images);
+        for image in images {
+            if let Some(cpu) = self.image_cpu.get_mut(image.index()) {
+                *cpu = ImageCpu::default();
+            }
+        }
+    }
+
     /// The parent of some process has changed.
     pub(crate) fn invalidate_tree(&mut self) {
         self.tree_is_dirty = true;

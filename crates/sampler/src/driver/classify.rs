@@ -235,11 +235,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         entry: &ProcessEntry,
         images: &[ImageId],
     ) {
-        if let Some(&last) = images.last() {
-            // Not because the rules have changed, so what the first process of the image
-            // did before is the image's.
-            self.ensure_images(last.index() + 1, 0);
-        }
+        // If the rules have changed, new images begin with this cycle. If they have not, what the
+        // first process of the image did before is the image's.
+        let first = if self.reload_cycle == self.cycle { self.cycle } else { 0 };
+        self.classifier.note_images(images, first);
+        self.ensure_images(self.classifier.images(), 0);
         let slot = entry.slot.filter(|&slot| self.tracked.get(slot).is_some());
         if let Some(slot) = slot.or_else(|| self.track(at)) {
             self.set_images(source, slot, entry, images).await;

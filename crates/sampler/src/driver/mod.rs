@@ -24,6 +24,7 @@ use crate::classifier::{Classifier, Urgency};
 use crate::cpu_time::CpuTime;
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
+use crate::image::ImageId;
 use crate::io_counters::IoCounters;
 use crate::options::{IoStart, MetricGroups};
 use crate::read::boot_clock::BootClock;
@@ -46,6 +47,8 @@ pub(crate) struct Driver<S: ProcessSource> {
     first_cycle: u32,
     /// The first cycle with the current rules.
     rules_cycle: u32,
+    /// The same, not set after a panic.
+    reload_cycle: u32,
     io_start: IoStart,
     /// The values to read in addition.
     pub(crate) metrics: MetricGroups,
@@ -76,6 +79,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             cycle: 0,
             first_cycle: 0,
             rules_cycle: 0,
+            reload_cycle: 0,
             io_start,
             metrics: MetricGroups::default(),
             has_swap: false,
@@ -160,9 +164,35 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Classifies all processes again in the next cycle, because the rules have changed.
     /// `images` is their number now; earlier images keep their numbers and counters.
     pub(crate) fn reclassify_all(&mut self, images: usize) {
+        self.reload_cycle = self.cycle.saturating_add(1);
+        self.make_all_due(images);
+    }
+
+    fn make_all_due(&mut self, images: usize) {
         self.processes.make_all_urgent(self.cycle);
         self.rules_cycle = self.cycle.saturating_add(1);
         self.ensure_images(images, self.rules_cycle);
+    }
+
+    /// Forgets images, given in ascending order. Their numbers can be those of other images from
+    /// then on.
+    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
+        let is_released = |image: &ImageId| images.binary_search(image).is_ok();
+        for (slot, process) in self.tracked.iter_mut() {
+            // Such as a zombie, which keeps the images that it had.
+            if !process.images.iter().any(is_released) {
+                continue;
+            }
+            let kept: Vec<ImageId> =
+                process.images.iter().copied().filter(|image| !is_released(image)).collect();
+            self.sockets.set_images(slot, &process.images, &kept);
+            process.images = kept[..].into();
+            self.io.invalidate_tree();
+        }
+        self.classifier.release(images);
+        self.io.release_images(images);
+        self.membership.release_images(images);
+        self.switches.release_images(images);
     }
 
     /// Restores order after a panic in the middle of a cycle. Counters are kept; the
@@ -170,7 +200,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     pub(crate) fn recover(&mut self) {
         self.io.invalidate_tree();
         self.sockets.mark_all_stale();
-        self.reclassify_all(self.classifier.images());
+        self.make_all_due(self.classifier.images());
     }
 
     pub(crate) fn sample(&self) -> &Sample {

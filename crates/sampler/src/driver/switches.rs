@@ -31,6 +31,16 @@ impl ImageSwitches {
         }
     }
 
+    /// Forgets images, given in ascending order.
+    pub(super) fn release_images(&mut self, images: &[ImageId]) {
+        for image in images {
+            if let Some(total) = self.totals.get_mut(image.index()) {
+                *total = SwitchCounts::ZERO;
+            }
+        }
+        self.skipped.retain(|(_, image)| images.binary_search(image).is_err());
+    }
+
     /// The switches of a process until its next reading count where they are to.
     pub(super) fn forget(&mut self, slot: Slot) {
         self.skipped.retain(|(skipped, _)| *skipped != slot);

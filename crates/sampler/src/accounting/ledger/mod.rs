@@ -196,6 +196,21 @@ impl<C: Counters> Ledger<C> {
         }
     }
 
+    /// Forgets images, given in ascending order: their sums, and what all accounts have in them.
+    /// Afterwards their numbers are those of images that nothing is known of.
+    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
+        let is_released = |image: &ImageId| images.binary_search(image).is_ok();
+        for image in images {
+            if let Some(totals) = self.images.get_mut(image.index()) {
+                *totals = ImageTotals::default();
+            }
+        }
+        for account in self.accounts.iter_mut().flatten() {
+            account.memberships.retain(|membership| !is_released(&membership.image));
+        }
+        self.deferred.retain(|(_, image), _| !is_released(image));
+    }
+
     /// Opens an account without a membership.
     pub(crate) fn open(&mut self, slot: Slot) {
         self.debts.remove(&slot);
