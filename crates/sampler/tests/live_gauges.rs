@@ -37,8 +37,9 @@ fn every_value_in_every_mode() {
     for mut sample in samples.clone() {
         // The only values that vary; they were compared with the oracle above.
         (sample.rss, sample.shared) = (samples[0].rss, samples[0].shared);
-        // Those of another moment.
+        // Those of another moment, and in ticks or in nanoseconds.
         (sample.oldest, sample.youngest) = (samples[0].oldest, samples[0].youngest);
+        sample.cpu = samples[0].cpu;
         assert_eq!(sample, samples[0]);
     }
 }
