@@ -16,7 +16,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 fn steady_matching_does_not_allocate() {
     let conf = Conf::parse(
         "a lrh.*fi/\nb java.*-jar \\S+$\nc \\bpython\\d?\\b\nd (\\w)\\1\ne (?<!x)foo(?=\\s)\n\
-         f (?i)\u{e9}t\u{e9}\ng \\w+\\s\nh ^.$\ni (?:(a)|b)*?\\Bc\n"
+         f (?i)\u{e9}t\u{e9}\ng \\w+\\s\nh ^.$\ni (?:(a)|b)*?\\Bc\n\
+         j/{x} (?P<x>lrh|\\w+)\nk/{y}/{z} (?P<y>.)(?P<z>o)?(?=oo|h )\n"
             .as_bytes(),
     );
     assert_eq!(conf.diagnostics, []);

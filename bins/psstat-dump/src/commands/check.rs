@@ -4,7 +4,7 @@ use std::path::Path;
 
 use psstat_matcher::ownership::OwnerPolicy;
 use psstat_matcher::sources::SourceFile;
-use psstat_matcher::{CoverageCheck, Diagnostic, Rule, Rules, Severity};
+use psstat_matcher::{CoverageCheck, Diagnostic, MAX_IMAGES_PER_RULE, Rule, Rules, Severity};
 use psstat_support::cmdline::is_collector;
 use serde_json::{Value, json};
 
@@ -15,6 +15,9 @@ use crate::measure;
 use crate::table::{csv, json, units};
 use crate::terminal::{self, Paint};
 use psstat_support::escape;
+
+/// Number of images made by a rule that are printed as text.
+const MAX_MADE_SHOWN: usize = 50;
 
 /// A diagnostic for a config file.
 struct FileDiagnostic {
@@ -35,6 +38,9 @@ struct CheckReport<'a> {
     files: &'a [SourceFile],
     /// Number of matching processes per rule.
     matched: Vec<usize>,
+    /// The images that each rule makes of these processes, if its image name has groups, with the
+    /// number of processes of each.
+    made: Vec<Vec<(String, usize)>>,
     /// Number of processes with a command line.
     processes: usize,
 }
@@ -102,7 +108,9 @@ pub(super) fn run(
     }
     diagnostics.extend(of_lines(&coverage.diagnostics()));
     let matched = coverage.matched().collect();
-    let report = CheckReport { rules, files, matched, processes: command_lines.len() };
+    let made = |rule| coverage.made(rule).map(|(name, count)| (name.to_owned(), count)).collect();
+    let made = (0..rules.rules().len()).map(made).collect();
+    let report = CheckReport { rules, files, matched, made, processes: command_lines.len() };
     let bytes = match global.format() {
         Format::Text => text(&diagnostics, &report, &name, Paint::new(global.color)).into(),
         Format::Csv => as_csv(&diagnostics, &report).into(),
@@ -152,6 +160,28 @@ fn text(
         };
         let rest = diagnostic.text.strip_prefix(word).unwrap_or(&diagnostic.text);
         text.push_str(&format!("{painted}{rest}\n\n"));
+    }
+    for ((rule, image, _), made) in report.rules().zip(&report.made) {
+        if made.is_empty() {
+            continue;
+        }
+        let line = rule.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+        let images = units::count(made.len() as u64, "image", "images");
+        text.push_str(&format!("{image}{line} makes {images}:\n"));
+        for (name, processes) in made.iter().take(MAX_MADE_SHOWN) {
+            let processes = units::count(*processes as u64, "process", "processes");
+            text.push_str(&format!("  {name}  {processes}\n"));
+        }
+        if let Some(more @ 1..) = made.len().checked_sub(MAX_MADE_SHOWN) {
+            text.push_str(&format!("  and {more} more\n"));
+        }
+        if made.len() > MAX_IMAGES_PER_RULE {
+            text.push_str(&format!(
+                "  The collector makes {MAX_IMAGES_PER_RULE} images per rule by default and counts \
+                 further ones together.\n"
+            ));
+        }
+        text.push('\n');
     }
     let count = |severity| diagnostics.iter().filter(|one| one.severity == severity).count();
     let plural = |number: usize, one, many| units::count(number as u64, one, many);
@@ -225,13 +255,17 @@ fn as_json(
         .collect();
     let rules: Vec<Value> = report
         .rules()
-        .map(|(rule, image, matched)| {
+        .zip(&report.made)
+        .map(|((rule, image, matched), made)| {
             let mut fields = serde_json::Map::new();
             fields.insert("file".to_owned(), conf::file_of(rule));
             fields.insert("line".to_owned(), json!(rule.line()));
             fields.insert("image".to_owned(), json!(image));
             json::insert_text(&mut fields, "regex", rule.pattern());
             fields.insert("processes".to_owned(), json!(matched));
+            let made =
+                made.iter().map(|(name, processes)| json!({"image": name, "processes": processes}));
+            fields.insert("made_images".to_owned(), made.collect());
             fields.into()
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use psstat_matcher::{Rule, Rules, StepLimit};
+use psstat_matcher::{MadeName, Rule, Rules, StepLimit};
 use psstat_proc_parse::{Cmdline, ProcessState, Stat};
 use serde_json::{Map, Value, json};
 
@@ -90,6 +90,8 @@ struct RuleResult<'r> {
     rule: &'r Rule,
     image: &'r str,
     result: Result<Option<Range<usize>>, StepLimit>,
+    /// The image name that it makes of the process, if its image name has groups.
+    made: Option<MadeName>,
     /// Why the rule does not match.
     explanation: Explanation,
     /// Whether the search for the explanation was completed.
@@ -100,6 +102,11 @@ impl RuleResult<'_> {
     /// Where the rule matches.
     fn matched(&self) -> Option<&Range<usize>> {
         self.result.as_ref().ok()?.as_ref()
+    }
+
+    /// The name of its image for this process.
+    fn image_name(&self) -> &str {
+        self.made.as_ref().map_or(self.image, |made| &made.name)
     }
 
     fn step_limit_exceeded(&self) -> bool {
@@ -183,8 +190,16 @@ fn apply<'r>(
     let apply = |subject: &Subject| {
         let explanation = Explanation::default();
         let is_matched = subject.kind.has_command_line();
-        let result = if is_matched { rule.find(&subject.text) } else { Ok(None) };
-        RuleResult { rule, image, result, explanation, searched: true }
+        let mut result = if is_matched { rule.find(&subject.text) } else { Ok(None) };
+        let mut made = None;
+        if let Ok(Some(_)) = result {
+            // Without a name within the limit it belongs to no image.
+            match rule.make_name(&subject.text) {
+                Ok(name) => made = name,
+                Err(limit) => result = Err(limit),
+            }
+        }
+        RuleResult { rule, image, result, made, explanation, searched: true }
     };
     let mut results: Vec<RuleResult<'_>> = subjects.iter().map(apply).collect();
     let pairs = results.iter_mut().zip(subjects.iter().map(|subject| &subject.text));
@@ -241,6 +256,9 @@ fn as_text(
         let prefix = result.explanation.longest_prefix.as_ref();
         if let Some(at) = result.matched() {
             out.push_str(&printer.excerpt(text, at));
+            if let Some(made) = &result.made {
+                out.push_str(&made_text(result.image, made, text, printer));
+            }
         } else if result.step_limit_exceeded() {
             out.push_str("  step limit exceeded\n");
         } else if let Some(near_miss) = &result.explanation.near_miss {
@@ -262,6 +280,19 @@ fn as_text(
         unknown => format!(", {unknown} unknown"),
     };
     out.push_str(&format!("{matched} of {} rules match{unknown}\n", results.len()));
+    out
+}
+
+/// The image name that a rule makes, and where each group of it is.
+fn made_text(image: &str, made: &MadeName, text: &[u8], printer: Printer) -> String {
+    let mut out = format!("  image {}\n", made.name);
+    let groups = image.split('{').skip(1).filter_map(|part| part.split_once('}'));
+    for ((group, _), at) in groups.zip(&made.groups) {
+        match at {
+            Some(at) => out.push_str(&format!("  {{{group}}}\n{}", printer.excerpt(text, at))),
+            None => out.push_str(&format!("  {{{group}}} is not part of the match\n")),
+        }
+    }
     out
 }
 
@@ -325,7 +356,7 @@ fn as_json(
     json::insert_text(&mut document, "command_line", text);
     let image = by_name.or_else(|| {
         let first = results.iter().find(|result| result.matched().is_some());
-        first.map(|result| result.image.to_owned())
+        first.map(|result| result.image_name().to_owned())
     });
     document.insert("first_image".to_owned(), json!(image));
     let rules = results.iter().map(|result| {
@@ -334,6 +365,8 @@ fn as_json(
         fields.insert("file".to_owned(), conf::file_of(result.rule));
         fields.insert("line".to_owned(), json!(result.rule.line()));
         json::insert_text(&mut fields, "regex", result.rule.pattern());
+        let made = result.made.as_ref().map(|made| &made.name);
+        fields.insert("made_image".to_owned(), json!(made));
         fields.insert("matches".to_owned(), json!(result.matches()));
         fields.insert("step_limit_exceeded".to_owned(), json!(result.step_limit_exceeded()));
         insert_range(&mut fields, result.range());
@@ -360,7 +393,7 @@ fn as_csv(pid: u32, command: &[u8], results: &[RuleResult<'_>], first: bool) -> 
         let fields = [
             pid.to_string(),
             number(result.rule.line()),
-            result.image.to_owned(),
+            result.image_name().to_owned(),
             escape::bytes(result.rule.pattern()),
             result.matches().map(|matches| matches.to_string()).unwrap_or_default(),
             number(at.map(|at| at.start)),

@@ -1,5 +1,7 @@
 //! `check`.
 
+use std::os::unix::process::CommandExt as _;
+
 use psstat_testproc::TempDir;
 use serde_json::json;
 
@@ -137,6 +139,39 @@ fn unreadable_config_is_a_usage_error() {
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.starts_with("psstat-dump: /nowhere/psstat.conf "), "{message}");
+}
+
+/// The images that a rule makes of the running processes, also of hundreds of values.
+#[test]
+fn lists_made_images() {
+    let name = unique("makes");
+    let spawn = |value: String| {
+        std::process::Command::new("sleep").arg0(&name).arg("1000").arg(value).spawn()
+    };
+    let values = (0..220).map(|number| format!("0.{number:03}")).chain(["1".into(), "1".into()]);
+    let mut children: Vec<_> = values.map(|value| spawn(value).unwrap()).collect();
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("m/{{v}} ^{name} 1000 (?P<v>.*)\n")).unwrap();
+    let path = conf.to_str().unwrap();
+    let text = stdout(&run(&["check", path]));
+    let (_, document) = json_of(&["check", "--json", path]);
+    let table = stdout(&run(&["--conf", path, "--csv"]));
+    for child in &mut children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    for want in ["m/{v} (line 1) makes 221 images:\n  m/0.000  1 process\n", "and 171 more\n"] {
+        assert!(text.contains(want), "{want}\n--\n{text}");
+    }
+    assert!(text.contains("makes 200 images per rule by default"), "{text}");
+    let made = document["rules"][0]["made_images"].as_array().unwrap();
+    assert_eq!(made.len(), 221);
+    assert_eq!(made[220], json!({"image": "m/1", "processes": 2}));
+    // The table has those of the collector, with the others together.
+    let rows: Vec<Vec<String>> = csv(&table);
+    assert_eq!(rows.len(), 1 + 201, "{table}");
+    assert!(rows.iter().any(|row| row.contains(&"m/other".to_owned())), "{table}");
 }
 
 #[test]

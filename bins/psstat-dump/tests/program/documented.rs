@@ -189,6 +189,7 @@ fn scene() -> Scene {
     let conf = temp.join("psstat.conf");
     let mut rules = format!("a ^{name} /srv/shop/\na (\nb {}\nc {name}.*zz\n", name.to_uppercase());
     rules.push_str(&format!("d ^{name}.* (x+x+)+(?=[yz])\n"));
+    rules.push_str(&format!("e/{{part}} ^{name} /srv/(?P<part>\\w+)\n"));
     std::fs::write(&conf, rules).unwrap();
     let conf = conf.to_str().unwrap().to_owned();
     Scene { temp, name, testprocs: [one, other], conf }

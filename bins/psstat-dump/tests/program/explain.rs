@@ -55,6 +55,32 @@ fn marks_matches_of_a_process() {
     assert_eq!(matches, ["matches", "true", "false", "false", "true"]);
 }
 
+/// The name that a rule makes of the process, and the groups of it.
+#[test]
+fn shows_made_image_and_its_groups() {
+    let name = unique("making");
+    let testproc = TestProcess::spawn(&Config::new(&name).arg("-v=caf\u{e9} x")).unwrap();
+    let temp = TempDir::new().unwrap();
+    let rule = format!("m/{{v}}/{{none}} {name} -v=(?P<v>\\w+)(?P<none>-)?");
+    let path = conf(&temp, &format!("{rule}\nm/{{v}} no(?P<v>)\n"));
+    let pid = testproc.pid().to_string();
+    let text = stdout(&run(&["explain", &pid, "--conf", &path]));
+    let line = format!("    {name} -v=caf\u{e9} x\n    ");
+    let under = |from: usize, marks: &str| format!("{line}{}{marks}\n", " ".repeat(from));
+    let want = format!(
+        "{}  image m/caf__/_\n  {{v}}\n{}  {{none}} is not part of the match\n",
+        under(0, &"^".repeat(name.len() + " -v=caf\u{e9}".chars().count())),
+        under(name.len() + 4, "^^^^"),
+    );
+    assert!(text.contains(&want), "{want}\n--\n{text}");
+    let (_, document) = json_of(&["explain", &pid, "--conf", &path, "--json"]);
+    assert_eq!(document["first_image"], "m/caf__/_");
+    assert_eq!(document["rules"][0]["made_image"], "m/caf__/_");
+    assert_eq!(document["rules"][1]["made_image"], Value::Null);
+    let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
+    assert_eq!((records[1][2].as_str(), records[2][2].as_str()), ("m/caf__/_", "m/{v}"));
+}
+
 #[test]
 fn rule_mode_lists_matches_and_near_misses() {
     let name = unique("ruled");
