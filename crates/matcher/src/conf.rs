@@ -275,6 +275,8 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
+/// Whether lines can begin with a field. The programs do not read the other fields yet, so such a
+/// line is invalid.
 const ENABLED: bool = false;
 
 /// The field of a rule, and the start of its image name.
