@@ -154,7 +154,8 @@ pub struct TableArgs {
     /// In the syntax of Python's re, searched anywhere in the command line. Can
     /// be given several times, for one or several images. A name starts with a
     /// letter, a digit or an underscore, so `-Dapp=x` is a regex; write `app\=x`
-    /// to search for the text `app=x`.
+    /// to search for the text `app=x`. `java/{app}=-Dapp=(?P<app>\w+)` makes an
+    /// image of each value of the group.
     #[arg(short = 'e', long, value_name = "[NAME=]REGEX", conflicts_with = "images")]
     pub regex: Vec<RuleArg>,
     /// With -e, include the processes that run psstat-dump, such as sudo

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use psstat_matcher::{ImageName, PatternError, Rules};
+use psstat_matcher::{Field, ImageTemplate, PatternError, Rules};
 
 /// The image of a regex without a name.
 pub const DEFAULT_IMAGE: &str = "match";
@@ -10,15 +10,17 @@ pub const DEFAULT_IMAGE: &str = "match";
 /// An argument of `-e`: `NAME=REGEX`, or a regex alone, which belongs to the image
 /// [`DEFAULT_IMAGE`].
 ///
-/// The text before the first `=` is a name if it has only the characters of image names and
-/// starts with a letter, a digit or an underscore, so `-Dapp=x` and `/opt/a=b` are regexes.
-/// `app\=x` is a regex for the text `app=x`.
+/// The text before the first `=` is a name if it has only the characters of image names, and groups
+/// of the regex in braces, and starts with a letter, a digit, an underscore or a group. So
+/// `-Dapp=x` and `/opt/a=b` are regexes. `app\=x` is a regex for the text `app=x`.
 ///
 /// ```
 /// use psstat_dump::rule_arg::RuleArg;
 ///
 /// let named: RuleArg = "shop=orders\\.jar$".parse()?;
 /// assert_eq!((named.name(), named.regex()), (Some("shop"), "orders\\.jar$"));
+/// let of_group: RuleArg = "java/{app}=-Dapp=(?P<app>\\w+)".parse()?;
+/// assert_eq!(of_group.name(), Some("java/{app}"));
 /// for regex in ["orders", "-Dapp=shop", "app\\=shop", "^a=b"] {
 ///     assert_eq!(regex.parse::<RuleArg>()?.name(), None);
 /// }
@@ -70,7 +72,7 @@ impl FromStr for RuleArg {
         if regex.is_empty() {
             return Err(format!("a regex is missing after `{name}=`; {as_regex}"));
         }
-        if let Err(error) = name.parse::<ImageName>() {
+        if let Err(error) = name.parse::<ImageTemplate>() {
             return Err(format!("{error}; {as_regex}"));
         }
         let name_length = Some(name.len());
@@ -80,9 +82,12 @@ impl FromStr for RuleArg {
 
 /// Whether a text before `=` is the name of an image rather than part of a regex.
 fn is_name(text: &str) -> bool {
-    let is_start = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    text.as_bytes().first().is_some_and(is_start) && text.bytes().all(is_allowed)
+    let is_start = |byte: &u8| byte.is_ascii_alphanumeric() || b"_{".contains(byte);
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./{}".contains(&byte);
+    text.as_bytes().first().is_some_and(is_start)
+        && text.bytes().all(is_allowed)
+        // `a{2}` is a regex. Without braces only the length can be wrong.
+        && (!text.contains(['{', '}']) || text.parse::<ImageTemplate>().is_ok())
 }
 
 /// The rules of these arguments.
@@ -93,8 +98,10 @@ pub fn rules(args: &[RuleArg]) -> Result<Rules, (usize, PatternError)> {
     let mut rules = Rules::default();
     for (index, arg) in args.iter().enumerate() {
         // Valid: `from_str` has checked the name, and a test checks the default.
-        let Ok(image) = arg.name().unwrap_or(DEFAULT_IMAGE).parse::<ImageName>() else { continue };
-        rules.push(image, arg.regex()).map_err(|error| (index, error))?;
+        let name = arg.name().unwrap_or(DEFAULT_IMAGE);
+        let Ok(image) = name.parse::<ImageTemplate>() else { continue };
+        let regex = arg.regex().as_bytes();
+        rules.push_rule(image, Field::CommandLine, regex).map_err(|error| (index, error))?;
     }
     Ok(rules)
 }
@@ -102,7 +109,6 @@ pub fn rules(args: &[RuleArg]) -> Result<Rules, (usize, PatternError)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use psstat_matcher::ImageTemplate;
 
     #[test]
     fn names_are_distinguished_from_regexes() {
@@ -115,6 +121,8 @@ mod tests {
             ("java/shop-1.x_y=-Dapp=shop", "java/shop-1.x_y", "-Dapp=shop"),
             ("7==", "7", "="),
             ("_x= ", "_x", " "),
+            ("java/{app}=(?P<app>x)", "java/{app}", "(?P<app>x)"),
+            ("{app}-{_n2}=y", "{app}-{_n2}", "y"),
         ] {
             assert_eq!(parsed(text), (Some(name.to_owned()), regex.to_owned()), "{text}");
         }
@@ -135,6 +143,9 @@ mod tests {
             "é=b",
             "[a]=b",
             "a{2}=b",
+            "a{b=c",
+            "a}=c",
+            "a{}=c",
             "(?<=a)b",
         ] {
             assert_eq!(parsed(text), (None, text.to_owned()), "{text}");
@@ -162,5 +173,6 @@ mod tests {
         assert_eq!(images_of("a b"), [0, 1, 2]);
         assert_eq!(images_of("c"), [0]);
         assert_eq!(rules(&args(&["a", "b=(", "("])).unwrap_err().0, 1);
+        assert_eq!(rules(&args(&["a", "b", "{app}=(?P<other>x)"])).unwrap_err().0, 2);
     }
 }

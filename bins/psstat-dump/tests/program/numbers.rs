@@ -627,6 +627,33 @@ fn starts_and_exits_since_the_start() {
     child.wait().unwrap();
 }
 
+/// Each value of the group is an image, also one that comes later.
+#[test]
+fn regex_option_with_groups_in_the_name() {
+    let name = unique("grouped");
+    let with =
+        |app: &str| TestProcess::spawn(&Config::new(&name).arg(format!("-Dapp={app}"))).unwrap();
+    let processes = [with("shop"), with("shop"), with("a b=c")];
+    let rule = format!("{name}/{{app}}=^{name} -Dapp=(?P<app>.+)$");
+    let (status, document) = json_of(&["--json", "--sort", "processes", "-e", &rule]);
+    assert_eq!(status, 0);
+    let rows = document["rows"].as_array().unwrap();
+    let found: Vec<(&str, u64)> = rows
+        .iter()
+        .map(|row| (row["image"].as_str().unwrap(), row["processes"].as_u64().unwrap()))
+        .filter(|(_, processes)| *processes > 0)
+        .collect();
+    let images = ["shop", "a_b_c"].map(|app| format!("{name}/{app}"));
+    assert_eq!(found, [(&*images[0], 2), (&*images[1], 1)]);
+    let (_, document) = json_of(&["--json", "-p", "-e", &rule]);
+    let mut rows = document["rows"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["pid"] == processes[2].pid()).unwrap();
+    assert_eq!(row["images"], json!([images[1]]));
+    let output = run(&["-e", "x/{none}=(?P<app>x)"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("none"), "{}", stderr(&output));
+}
+
 /// The wrappers of psstat-dump have the pattern in their command lines, so they used
 /// to be counted.
 #[test]
