@@ -204,7 +204,8 @@ fn process_without_a_file_counts() {
                     denied.io
                 }
                 "statm" => {
-                    (expected.vsize, expected.rss, expected.unread.mem) = (None, None, 1);
+                    (expected.vsize, expected.rss, expected.shared) = (None, None, None);
+                    expected.unread.mem = 1;
                     denied.statm
                 }
                 "fd" => {
