@@ -180,7 +180,7 @@ impl Task {
     }
 }
 
-/// What is known of a path from the file system.
+/// The state of a path in the file system.
 #[derive(Debug)]
 struct Unit {
     id: u64,

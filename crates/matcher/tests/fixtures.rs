@@ -61,3 +61,13 @@ fn every_invalid_line_is_reported() {
     assert_eq!(warnings, expected.map(|n| n.unwrap_or(0)));
     assert!(conf.diagnostics.iter().all(|d| !d.help.is_empty() && !d.message.is_empty()));
 }
+
+#[test]
+fn example_of_a_directory_has_no_diagnostics() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/conf/conf.d");
+    let loaded = psstat_matcher::sources::load([dir], None);
+    assert!(loaded.is_current(), "{:?}", loaded.files);
+    assert_eq!(loaded.conf.diagnostics, []);
+    let rules = loaded.files.iter().map(|file| file.rules).collect::<Vec<_>>();
+    assert_eq!(rules, [0, 3, 2]);
+}

@@ -283,6 +283,7 @@ fn added_image_begins_at_zero() {
     write_conf(&path, &format!("old {old}\nnew {new}\n"));
     collector.wait_loaded(2);
     let cycle = collector.next_cycle();
+    assert_eq!(cycle.images(), ["new", "old"], "{:#?}", collector.log());
     assert_eq!(cycle.get("procs image=new"), 2);
     assert_eq!(cycle.get("io image=new type=wchar"), 0);
     assert_eq!(cycle.get("io image=old type=wchar"), before.get("io image=old type=wchar"));
