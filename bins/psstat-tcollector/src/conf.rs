@@ -151,6 +151,9 @@ impl ActiveRules {
 /// bytes. A file that is not a config file has thousands.
 const MAX_DIAGNOSTICS_LEN: usize = 16 << 10;
 const MAX_TOTAL_DIAGNOSTICS_LEN: usize = 64 << 10;
+/// The maximum number of files whose state is logged for one change. A directory can have hundreds
+/// that cannot be used.
+const MAX_FILE_MESSAGES: usize = 20;
 
 /// The config files: watches them, and holds the rules of the last valid version of each.
 #[derive(Debug)]
@@ -259,8 +262,18 @@ impl Conf {
         self.bad_lines = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         self.loaded = sources.is_current();
         self.report(&sources);
-        for file in sources.files.iter().filter(|file| file.has_changed || file.is_removed) {
+        let mut changed: Vec<&SourceFile> =
+            sources.files.iter().filter(|file| has_message(file)).collect();
+        let more = changed.len().saturating_sub(MAX_FILE_MESSAGES);
+        changed.truncate(MAX_FILE_MESSAGES);
+        for file in changed {
             self.report_state(file, &sources, is_single);
+        }
+        if more > 0 {
+            log::line(&format!(
+                "{}: {more} more files are removed or cannot be used; run with --check to see them",
+                self.name()
+            ));
         }
         if !is_loaded {
             return;
@@ -362,6 +375,12 @@ impl Conf {
         }
         self.logged_diagnostics = logged;
     }
+}
+
+/// Whether the state of a file is new and has to be logged.
+fn has_message(file: &SourceFile) -> bool {
+    let has_problem = file.error.is_some() || !file.ownership.is_empty();
+    if file.is_removed { file.rules > 0 } else { file.has_changed && has_problem }
 }
 
 /// Which option selects another config file, if there is none at its path.

@@ -952,7 +952,7 @@ impl Unit {
             return self.wait(state, unchanged_since, unchanged_since + settle_time);
         }
         let result = file::read(&self.path);
-        if !is_of_state(&result, &state) {
+        if !is_of_state(&result, &state) || self.is_removed_entry(&state) {
             return self.wait(state, now, now + settle_time);
         }
         self.current = Some(state);
@@ -963,6 +963,13 @@ impl Unit {
             _ => Vec::new(),
         };
         self.output = Some(Output::File(result, ownership));
+    }
+
+    /// Whether it is a file of a directory whose name was removed since the
+    /// directory was listed. A link that leads to a missing file still exists.
+    fn is_removed_entry(&self, state: &State) -> bool {
+        let is_missing = || std::fs::symlink_metadata(&self.path).is_err_and(is_not_found);
+        self.is_entry && matches!(state, State::Failed(_)) && is_missing()
     }
 
     /// Lists the directory if it has changed. A list of names cannot be half
@@ -999,6 +1006,10 @@ impl Unit {
         self.pending = Some((state, since));
         self.next_poll = Some(until);
     }
+}
+
+fn is_not_found(error: std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
 }
 
 fn fingerprint(bytes: &[u8]) -> u64 {
