@@ -243,12 +243,12 @@ fn restored_image_continues_its_counters() {
 
     write_conf(&path, &format!("stay {stay}\n"));
     collector.wait_loaded(2);
-    assert_eq!(collector.next_cycle().images(), ["stay"]);
+    collector.cycle("the other", |cycle| cycle.images() == ["stay"]);
     worker.write_bytes(300_000, 3).unwrap();
 
     write_conf(&path, &both);
     collector.wait_loaded(3);
-    let back = collector.next_cycle();
+    let back = collector.cycle("both", |cycle| cycle.images() == ["away", "stay"]);
     assert_eq!(back.get("procs image=away"), 1);
     for (series, value) in before.image("away") {
         if series.starts_with("io ") {
