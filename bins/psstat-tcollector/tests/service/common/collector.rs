@@ -135,10 +135,11 @@ impl Collector {
     }
 
     /// Waits for a cycle that starts and ends from now on. Cycles are identified by their
-    /// timestamps: on a busy machine, earlier ones may not have been read yet.
+    /// timestamps: on a busy machine, earlier ones may not have been read yet. The timestamp of a
+    /// late cycle can be that of the next second.
     pub(crate) fn next_cycle(&self) -> Cycle {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let first = self.cycle("a cycle that ends from now on", |cycle| cycle.time > now);
+        let first = self.cycle("a cycle that ends from now on", |cycle| cycle.time > now + 1);
         self.cycle("the one after it", |cycle| cycle.time > first.time)
     }
 
