@@ -61,6 +61,7 @@ pub(crate) fn metric_groups(groups: &[Group]) -> MetricGroups {
     for group in groups {
         match group {
             Group::States => metrics.states = true,
+            Group::Faults => metrics.faults = true,
             Group::Switches => metrics.switches = true,
             Group::Swap => metrics.swap = true,
             Group::Tcp => metrics.tcp = true,
@@ -124,6 +125,8 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::StateDisk => state(|states| states.disk),
         Series::StateStopped => state(|states| states.stopped),
         Series::StateZombie => state(|states| states.zombie),
+        Series::FaultsMinor => count(image.faults.map(|faults| faults.minor)),
+        Series::FaultsMajor => count(image.faults.map(|faults| faults.major)),
         Series::SwitchesVoluntary => count(image.switches.map(|switches| switches.voluntary)),
         Series::SwitchesInvoluntary => count(image.switches.map(|switches| switches.involuntary)),
         Series::Swap => count(image.swap),

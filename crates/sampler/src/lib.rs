@@ -43,6 +43,7 @@ mod classifier;
 mod cpu_time;
 mod driver;
 mod executor;
+mod fault_counts;
 mod health;
 mod ids;
 mod image;
@@ -63,6 +64,7 @@ mod usage;
 
 pub use classifier::{Candidate, Classify};
 pub use cpu_time::CpuTime;
+pub use fault_counts::FaultCounts;
 pub use health::{BlockedRead, Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;

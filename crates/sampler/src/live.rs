@@ -10,6 +10,7 @@ use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use crate::classifier::CmdlineBatch;
 use crate::cpu_time::{CpuReading, CpuSamples, CpuTime};
 use crate::executor;
+use crate::fault_counts::FaultCounts;
 use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
@@ -148,7 +149,13 @@ fn parent_stat(stat: &Stat<'_>, tick: u64) -> ParentStat {
         matches!(stat.state, ProcessState::Zombie | ProcessState::Dead) && stat.num_threads <= 1;
     let time = |ticks: i64| u64::try_from(ticks).unwrap_or(0).saturating_mul(tick);
     let children = CpuTime { user: time(stat.cutime), system: time(stat.cstime) };
-    ParentStat { cminflt: stat.cminflt, children, is_zombie }
+    ParentStat {
+        cminflt: stat.cminflt,
+        faults: FaultCounts { minor: stat.minflt, major: stat.majflt },
+        child_faults: FaultCounts { minor: stat.cminflt, major: stat.cmajflt },
+        children,
+        is_zombie,
+    }
 }
 
 impl ProcessSource for LiveSource {

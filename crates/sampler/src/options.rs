@@ -29,6 +29,8 @@ pub enum IoStart {
 /// Default: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MetricGroups {
+    /// [`Usage::faults`](crate::Usage::faults).
+    pub faults: bool,
     /// [`Usage::states`](crate::Usage::states).
     pub states: bool,
     /// [`Usage::swap`](crate::Usage::swap).

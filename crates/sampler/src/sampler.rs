@@ -95,7 +95,7 @@ impl Sampler {
         let (procfs, limits) = (Arc::new(procfs), Limits::DEFAULT);
         let source = LiveSource::new(Arc::clone(&procfs), limits, budget);
         let mut driver = Driver::new(&source, io_start);
-        driver.metrics = metrics;
+        driver.set_metrics(metrics);
         // An instant that far in the future can be represented.
         let window = window.min(MAX_WINDOW);
         let state = Some(Box::new(SamplerState { source, driver }));

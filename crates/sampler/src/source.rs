@@ -12,6 +12,7 @@ use psstat_proc_parse::net::snmp::TcpCounters;
 
 use crate::classifier::CmdlineBatch;
 use crate::cpu_time::{CpuReading, CpuSamples, CpuTime};
+use crate::fault_counts::FaultCounts;
 use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
@@ -73,8 +74,11 @@ impl StatSummary {
 /// The fields of `/proc/PID/stat` that describe a process as a parent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ParentStat {
-    /// Page faults of the children that it has waited for.
+    /// Minor page faults of the children that it has waited for.
     pub(crate) cminflt: u64,
+    /// Its own page faults, and those of these children.
+    pub(crate) faults: FaultCounts,
+    pub(crate) child_faults: FaultCounts,
     /// CPU time of these children: each mode in whole ticks, the rest is cut off.
     pub(crate) children: CpuTime,
     /// It has exited, so its children have other parents.

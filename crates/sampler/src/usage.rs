@@ -73,6 +73,10 @@ macro_rules! usage {
             /// Swapped-out anonymous memory in bytes, `VmSwap` of `/proc/PID/status`. `None` also
             /// without [`MetricGroups::swap`](crate::MetricGroups::swap).
             pub swap: Option<u64>,
+            /// Page faults since the same moment as `io`, of all threads and of reaped children, from
+            /// `/proc/PID/stat`; it never falls. `None` also without
+            /// [`MetricGroups::faults`](crate::MetricGroups::faults).
+            pub faults: Option<FaultCounts>,
             /// Context switches of all threads, from `/proc/PID/task/TID/status`. For a process:
             /// of the threads that were seen, since their start. For an image: since
             /// [`Options::io_start`](crate::Options::io_start), with those of exited threads and
@@ -106,6 +110,7 @@ macro_rules! usage {
                 fd_percent: Some(0.0),
                 states: Some(StateCounts::ZERO),
                 swap: Some(0),
+                faults: Some(FaultCounts::ZERO),
                 switches: Some(SwitchCounts::ZERO),
                 tcp_states: Some(TcpStateCounts::ZERO),
                 unread: UnreadCounts { io: 0, net: 0, fd: 0, mem: 0, cpu: 0 },
@@ -115,7 +120,7 @@ macro_rules! usage {
 
             /// Combines each number with that of `other`, as an average of several samples
             /// needs it. Whole numbers are rounded; `io`, `cpu`, `starts`, `exits`, `oldest`,
-            /// `youngest`, `states`, `switches`, `tcp_states` and `unread` are those of `self`.
+            /// `youngest`, `states`, `faults`, `switches`, `tcp_states` and `unread` are those of `self`.
             #[must_use]
             pub fn zip(
                 &self,
@@ -142,6 +147,7 @@ macro_rules! usage {
                     fd_percent: with(self.fd_percent, other.fd_percent),
                     states: self.states,
                     swap: whole(self.swap, other.swap),
+                    faults: self.faults,
                     switches: self.switches,
                     tcp_states: self.tcp_states,
                     unread: self.unread,
@@ -167,6 +173,7 @@ macro_rules! usage {
                 add(&mut self.fd_percent, process.fd_percent, f64::max);
                 add(&mut self.states, process.states, StateCounts::plus);
                 add(&mut self.swap, process.swap, u64::saturating_add);
+                add(&mut self.faults, process.faults, FaultCounts::plus);
                 add(&mut self.switches, process.switches, SwitchCounts::plus);
                 add(&mut self.tcp_states, process.tcp_states, TcpStateCounts::plus);
                 $(add(&mut self.$read, process.$read, u64::saturating_add);)+

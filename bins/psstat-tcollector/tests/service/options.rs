@@ -148,7 +148,7 @@ fn groups_of_metrics_are_printed_if_requested() {
     let (status, _, log) =
         outcome(Command::new(PROGRAM).env_clear().args(["--metrics", "states,cpu"]));
     assert_eq!(status, Some(2), "{log}");
-    assert!(log.contains("'cpu'") && log.contains("states, switches, swap, tcp"), "{log}");
+    assert!(log.contains("'cpu'") && log.contains("states, faults, switches, swap, tcp"), "{log}");
 }
 
 /// tcollector passes no arguments: every option has a variable.

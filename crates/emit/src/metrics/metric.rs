@@ -28,6 +28,8 @@ impl Kind {
 pub enum Group {
     /// `proc.stat.ps.state`.
     States,
+    /// `proc.stat.ps.faults`.
+    Faults,
     /// `proc.stat.ps.switches`.
     Switches,
     /// `proc.stat.ps.swap`.
@@ -38,13 +40,15 @@ pub enum Group {
 
 impl Group {
     /// All groups.
-    pub const ALL: &[Group] = &[Group::States, Group::Switches, Group::Swap, Group::Tcp];
+    pub const ALL: &[Group] =
+        &[Group::States, Group::Faults, Group::Switches, Group::Swap, Group::Tcp];
 
     /// The name of the group: `states`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Group::States => "states",
+            Group::Faults => "faults",
             Group::Switches => "switches",
             Group::Swap => "swap",
             Group::Tcp => "tcp",

@@ -136,6 +136,16 @@ metrics! {
             /// State `Z`.
             StateZombie = "zombie",
         }
+        FAULTS: "proc.stat.ps.faults", Counter, Faults,
+        group Faults,
+        family "proc_stat_ps_faults",
+        help "Page faults of the processes and of the children that they reaped, without (minor) and with (major) a read from storage.",
+        {
+            /// `minflt` and `cminflt` of `/proc/PID/stat`.
+            FaultsMinor = "minor",
+            /// `majflt` and `cmajflt`.
+            FaultsMajor = "major",
+        }
         SWITCHES: "proc.stat.ps.switches", Counter, Switches,
         group Switches,
         family "proc_stat_ps_switches",

@@ -51,6 +51,8 @@ units! {
     Cycles = "cycles";
     /// Open file descriptors.
     Descriptors = "descriptors";
+    /// Page faults.
+    Faults = "page faults";
     /// Lines of the config file.
     Lines = "lines";
     /// Thousandths of a second.

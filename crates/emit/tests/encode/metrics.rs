@@ -25,6 +25,7 @@ const PROMISED: &[(&str, &[&str])] = &[
     ("proc.stat.ps.age", &["oldest", "youngest"]),
     ("proc.stat.ps.fd.ratio", &[]),
     ("proc.stat.ps.state", &["running", "sleeping", "disk", "stopped", "zombie"]),
+    ("proc.stat.ps.faults", &["minor", "major"]),
     ("proc.stat.ps.switches", &["voluntary", "involuntary"]),
     ("proc.stat.ps.swap", &[]),
     (

@@ -1,4 +1,4 @@
-//! Accounting of io and CPU time: which reading of which process counts in which image.
+//! Accounting of io, CPU time and page faults: which reading of which process counts in which image.
 //!
 //! [`IoAccounting`] reads `io`, and `stat` for the CPU time of reaped children, in the order that
 //! the ledgers need, and passes the readings to them. A [`ledger`] does the arithmetic and reads
@@ -14,6 +14,10 @@
 //!   otherwise: of those that had children or are recent in each cycle, as of those that did more
 //!   io than they can have done in their CPU time; of the others in turn. Where there is no CPU
 //!   clock, ticks do not show that a process has used none.
+//!
+//! # Page faults
+//! If they are to be counted, `stat` is read of each member that has used CPU time since, as a page
+//! fault takes some. It has both parts of their reading.
 
 pub(crate) mod aggregate;
 mod io_order;
@@ -25,6 +29,7 @@ use std::collections::HashMap;
 use self::io_order::IoVisitor;
 use self::ledger::{Counters as _, Ledger, ReadParent};
 use crate::cpu_time::{CpuCounters, CpuReading, CpuTime, ImageCpu};
+use crate::fault_counts::{FaultCounters, FaultCounts};
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -42,6 +47,8 @@ use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
 pub(crate) struct IoAccounting {
     ledger: Ledger<IoCounters>,
     cpu: Ledger<CpuCounters>,
+    /// If they are to be counted.
+    faults: Option<Ledger<FaultCounters>>,
     tree: ProcessTree,
     /// A process came, exited, or got another parent, so the tree is out of date.
     tree_is_dirty: bool,
@@ -54,6 +61,7 @@ pub(crate) struct IoAccounting {
     cpu_totals: Vec<Option<CpuCounters>>,
     image_cpu: Vec<ImageCpu>,
     cpu_times: Vec<Option<CpuTime>>,
+    fault_totals: Vec<Option<FaultCounters>>,
     /// A buffer, empty between the steps.
     resolved: Vec<Slot>,
 }
@@ -99,12 +107,14 @@ impl ReadState {
         cycle: u32,
         cpu: CpuReading,
         io: Option<IoCounters>,
+        counts_faults: bool,
     ) -> bool {
         let used = cpu.total.saturating_sub(self.cpu_at_pass);
         // In ticks it does not show that it ran.
         let may_have_run = cpu.user.is_some() || cpu.total != self.cpu_at_stat;
         may_have_run
-            && (self.is_parent
+            && (counts_faults
+                || self.is_parent
                 || is_reaping_check_due(pid, self.tracked_in, cycle)
                 || (cpu.user.is_none() && io.is_some_and(|io| exceeds_cpu_time(io, used))))
     }
@@ -130,8 +140,18 @@ pub(crate) fn update_own<S: ProcessSource>(
     process.own.update(clock, samples);
 }
 
-/// The number of ledgers.
-const LEDGERS: u8 = 2;
+/// Does the same in each ledger.
+macro_rules! in_each_ledger {
+    ($of:ident, |$ledger:ident| $action:expr) => {{
+        let $ledger = &mut $of.ledger;
+        $action;
+        let $ledger = &mut $of.cpu;
+        $action;
+        if let Some($ledger) = $of.faults.as_mut() {
+            $action;
+        }
+    }};
+}
 
 /// Which processes one pass reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +182,16 @@ impl IoAccounting {
         IoAccounting { cpu, ..IoAccounting::default() }
     }
 
+    /// Counts page faults too, from the first cycle on.
+    pub(crate) fn count_faults(&mut self) {
+        self.faults = Some(Ledger::default());
+    }
+
+    /// The number of ledgers.
+    fn ledgers(&self) -> u8 {
+        2 + u8::from(self.faults.is_some())
+    }
+
     /// Opens the account of a process that is tracked from now on. `has_past`: what it did until
     /// its first reading counts in no image.
     pub(crate) fn track(&mut self, slot: Slot, has_past: bool, cycle: u32) {
@@ -170,11 +200,9 @@ impl IoAccounting {
             self.states.resize(at + 1, ReadState::new(cycle));
         }
         self.states[at] = ReadState::new(cycle);
-        self.ledger.open(slot);
-        self.cpu.open(slot);
+        in_each_ledger!(self, |ledger| ledger.open(slot));
         if has_past {
-            self.ledger.exclude_past(slot);
-            self.cpu.exclude_past(slot);
+            in_each_ledger!(self, |ledger| ledger.exclude_past(slot));
         }
         self.tree_is_dirty = true;
     }
@@ -232,8 +260,7 @@ impl IoAccounting {
 
     /// Makes room for this number of images.
     pub(crate) fn ensure_images(&mut self, count: usize) {
-        self.ledger.ensure_images(count);
-        self.cpu.ensure_images(count);
+        in_each_ledger!(self, |ledger| ledger.ensure_images(count));
     }
 
     /// Forgets images, given in ascending order.
@@ -259,9 +286,13 @@ impl IoAccounting {
         slot: Slot,
         io: Option<IoCounters>,
         cpu: Option<CpuCounters>,
+        faults: Option<FaultCounters>,
     ) {
         self.ledger.set_baseline(slot, io);
         self.cpu.set_baseline(slot, cpu);
+        if let Some(ledger) = &mut self.faults {
+            ledger.set_baseline(slot, faults);
+        }
         if let Some(state) = self.states.get_mut(slot as usize) {
             // Its children may have been reaped before its next reading of its CPU clock.
             state.stat_is_due = true;
@@ -270,54 +301,48 @@ impl IoAccounting {
 
     /// Makes room for this number of further images of a process.
     pub(crate) fn reserve(&mut self, slot: Slot, images: usize) {
-        self.ledger.reserve(slot, images);
-        self.cpu.reserve(slot, images);
+        in_each_ledger!(self, |ledger| ledger.reserve(slot, images));
     }
 
     /// Adds a process to an image.
     pub(crate) fn join(&mut self, slot: Slot, image: ImageId, history: History) {
         match history {
             History::All => {
-                self.ledger.join_with_history(slot, image);
-                self.cpu.join_with_history(slot, image);
+                in_each_ledger!(self, |ledger| ledger.join_with_history(slot, image));
             }
             History::SinceLastReading => {
-                self.ledger.join(slot, image);
-                self.cpu.join(slot, image);
+                in_each_ledger!(self, |ledger| ledger.join(slot, image));
             }
             History::None => {
-                self.ledger.join_at_next_reading(slot, image);
-                self.cpu.join_at_next_reading(slot, image);
+                in_each_ledger!(self, |ledger| ledger.join_at_next_reading(slot, image));
             }
         }
     }
 
-    /// Removes a process from an image; what it did there stays counted.
+    /// Removes a process from an image; its counters there stay counted.
     pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
-        self.ledger.leave(slot, image);
-        self.cpu.leave(slot, image);
+        in_each_ledger!(self, |ledger| ledger.leave(slot, image));
     }
 
     /// A process has exited, before the last accepted reading of its parent or after
     /// a reading that was discarded.
     pub(crate) fn mark_exited(&mut self, slot: Slot, parent: Option<Slot>) {
         self.tree_is_dirty = true;
-        self.ledger.mark_exited(slot, parent);
-        self.cpu.mark_exited(slot, parent);
+        in_each_ledger!(self, |ledger| ledger.mark_exited(slot, parent));
         self.note_exit(slot);
     }
 
     /// A process has exited, possibly after the last reading of its parent.
     pub(crate) fn mark_exited_after_read(&mut self, slot: Slot, parent: Option<Slot>) {
         self.tree_is_dirty = true;
-        self.ledger.mark_exited_after_parent_read(slot, parent);
-        self.cpu.mark_exited_after_parent_read(slot, parent);
+        in_each_ledger!(self, |ledger| ledger.mark_exited_after_parent_read(slot, parent));
         self.note_exit(slot);
     }
 
     fn note_exit(&mut self, slot: Slot) {
+        let ledgers = self.ledgers();
         if let Some(state) = self.states.get_mut(slot as usize) {
-            state.unresolved = LEDGERS;
+            state.unresolved = ledgers;
         }
     }
 
@@ -379,15 +404,29 @@ impl IoAccounting {
     ) {
         self.begin_pass(source, tracked).await;
         let number = self.pass;
-        let IoAccounting { ledger, cpu, tree, tree_is_dirty, states, .. } = self;
+        let IoAccounting { ledger, cpu, faults, tree, tree_is_dirty, states, .. } = self;
         let parent = |slot| tracked.get(slot)?.parent;
-        cpu.for_each_possible_inheritor(parent, |slot| {
+        let mut is_due = |slot: Slot| {
             if let Some(state) = states.get_mut(slot as usize) {
                 state.stat_is_due = true;
             }
-        });
-        let visitor =
-            Reading { source, tracked, ledger, cpu, tree_is_dirty, states, cycle, pass, number };
+        };
+        cpu.for_each_possible_inheritor(parent, &mut is_due);
+        if let Some(faults) = &*faults {
+            faults.for_each_possible_inheritor(parent, &mut is_due);
+        }
+        let visitor = Reading {
+            source,
+            tracked,
+            ledger,
+            cpu,
+            faults: faults.as_mut(),
+            tree_is_dirty,
+            states,
+            cycle,
+            pass,
+            number,
+        };
         io_order::read(tree, visitor).await;
     }
 
@@ -399,18 +438,16 @@ impl IoAccounting {
         tracked: &TrackedProcesses<S::Handles>,
     ) {
         self.pass = self.pass.wrapping_add(1);
-        self.ledger.begin_pass();
-        self.cpu.begin_pass();
+        in_each_ledger!(self, |ledger| ledger.begin_pass());
         for node in self.tree.nodes.iter().filter(|n| n.has_member_ancestor && n.has_children()) {
-            // The other ledger notes the same.
+            // The ledger of page faults notes the same.
             if self.ledger.knows_cminflt(node.slot) && self.cpu.knows_cminflt(node.slot) {
                 continue;
             }
             if let Some(process) = tracked.live(node.slot)
                 && let Outcome::Value(parent) = source.parent_stat(process.key).await
             {
-                self.ledger.note_cminflt(node.slot, parent.cminflt);
-                self.cpu.note_cminflt(node.slot, parent.cminflt);
+                in_each_ledger!(self, |ledger| ledger.note_cminflt(node.slot, parent.cminflt));
             }
         }
     }
@@ -428,11 +465,14 @@ impl IoAccounting {
         tracked: &mut TrackedProcesses<S::Handles>,
         mut freed: impl FnMut(Slot, u32),
     ) {
-        let IoAccounting { ledger, cpu, states, resolved, .. } = self;
+        let IoAccounting { ledger, cpu, faults, states, resolved, .. } = self;
         let mut read = Parents { source, tracked, known: HashMap::new() };
         let parent = |slot| tracked.get(slot)?.parent;
         ledger.resolve_exits(&mut read, parent, |slot| resolved.push(slot)).await;
         cpu.resolve_exits(&mut read, parent, |slot| resolved.push(slot)).await;
+        if let Some(faults) = &mut *faults {
+            faults.resolve_exits(&mut read, parent, |slot| resolved.push(slot)).await;
+        }
         if !resolved.is_empty() {
             for slot in resolved.drain(..) {
                 let Some(state) = states.get_mut(slot as usize) else { continue };
@@ -450,10 +490,12 @@ impl IoAccounting {
                 |slot: Slot| states.get(slot as usize).is_none_or(|state| state.unresolved == 0);
             ledger.forget_closed(is_free);
             cpu.forget_closed(is_free);
+            if let Some(faults) = faults {
+                faults.forget_closed(is_free);
+            }
             shrink_vec(resolved);
         }
-        self.ledger.truncate(tracked.end());
-        self.cpu.truncate(tracked.end());
+        in_each_ledger!(self, |ledger| ledger.truncate(tracked.end()));
         if self.states.len() > tracked.end() as usize {
             self.states.truncate(tracked.end() as usize);
             shrink_vec(&mut self.states);
@@ -472,6 +514,21 @@ impl IoAccounting {
         self.cpu_times.clear();
         let sums = self.cpu_totals.iter().zip(&mut self.image_cpu);
         self.cpu_times.extend(sums.map(|(sum, image)| sum.map(|sum| image.update(sum))));
+        if let Some(faults) = &self.faults {
+            self.fault_totals.clear();
+            self.fault_totals.resize(images, None);
+            faults.totals(&mut self.fault_totals);
+        }
+    }
+
+    /// The page faults by image, if they are counted. `None`: nothing was ever read of the image.
+    pub(crate) fn fault_totals(&self) -> impl Iterator<Item = Option<FaultCounts>> {
+        self.fault_totals.iter().map(|total| total.map(FaultCounters::counts))
+    }
+
+    /// The page faults of a process and of the children that it reaped, if they are counted.
+    pub(crate) fn faults(&self, slot: Slot) -> Option<FaultCounts> {
+        self.faults.as_ref()?.last(slot).map(FaultCounters::counts)
     }
 
     /// The sums by image. `None`: nothing was ever read of the image.
@@ -505,6 +562,7 @@ struct Reading<'a, S: ProcessSource> {
     tracked: &'a mut TrackedProcesses<S::Handles>,
     ledger: &'a mut Ledger<IoCounters>,
     cpu: &'a mut Ledger<CpuCounters>,
+    faults: Option<&'a mut Ledger<FaultCounters>>,
     tree_is_dirty: &'a mut bool,
     states: &'a mut [ReadState],
     cycle: u32,
@@ -529,9 +587,12 @@ impl<S: ProcessSource> Reading<'_, S> {
         *self.tree_is_dirty = true;
         self.ledger.mark_exited(slot, parent);
         self.cpu.mark_exited(slot, parent);
+        if let Some(ledger) = self.faults.as_mut() {
+            ledger.mark_exited(slot, parent);
+        }
         self.tracked.mark_exited(slot);
         if let Some(state) = self.states.get_mut(slot as usize) {
-            state.unresolved = LEDGERS;
+            state.unresolved = 2 + u8::from(self.faults.is_some());
         }
         let above = |&slot: &Slot| self.tracked.get(slot)?.parent;
         for slot in std::iter::successors(parent, above).take(self.states.len()) {
@@ -604,10 +665,15 @@ impl<S: ProcessSource> Reading<'_, S> {
             && if process.is_member() {
                 state.stat != FileState::Read
                     || state.stat_is_due
-                    || clock.is_none_or(|clock| state.may_have_reaped(pid, self.cycle, clock, done))
+                    || clock.is_none_or(|clock| {
+                        let counts_faults = self.faults.is_some();
+                        state.may_have_reaped(pid, self.cycle, clock, done, counts_faults)
+                    })
                     || self.cpu.awaits_reading(slot)
+                    || self.faults.as_ref().is_some_and(|faults| faults.awaits_reading(slot))
             } else {
                 self.cpu.has_unread_past(slot)
+                    || self.faults.as_ref().is_some_and(|faults| faults.has_unread_past(slot))
             };
         let children = if is_due { Some(self.source.parent_stat(key).await) } else { None };
         if matches!(children, Some(Outcome::Exited)) {
@@ -634,7 +700,12 @@ impl<S: ProcessSource> Reading<'_, S> {
                 state.cpu_at_stat = process.own.total();
                 state.is_parent |= parent.children.total() > 0;
                 let children = CpuCounters::of_children(parent.children);
-                return Some(self.cpu.accept(slot, own.saturating_add(children)));
+                let mut differs = self.cpu.accept(slot, own.saturating_add(children));
+                if let Some(ledger) = self.faults.as_mut() {
+                    let faults = FaultCounters::new(parent.faults, parent.child_faults);
+                    differs |= ledger.accept(slot, faults);
+                }
+                return Some(differs);
             }
             Some(Outcome::Denied) => {
                 FileState::Denied { until: self.cycle + DENIED_RETRY_INTERVAL }
@@ -642,8 +713,16 @@ impl<S: ProcessSource> Reading<'_, S> {
             Some(Outcome::Unread(unread)) => FileState::Unread(unread),
             Some(_) => FileState::Failed,
         };
-        self.cpu.discard_read(slot);
+        self.discard_stat(slot);
         Some(false)
+    }
+
+    /// Discards the readings of `stat`.
+    fn discard_stat(&mut self, slot: Slot) {
+        self.cpu.discard_read(slot);
+        if let Some(ledger) = self.faults.as_mut() {
+            ledger.discard_read(slot);
+        }
     }
 }
 
@@ -679,7 +758,7 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
             if self.has_exited(slot) {
                 return false;
             }
-            self.cpu.discard_read(slot);
+            self.discard_stat(slot);
         }
         if let Some(process) = self.tracked.get_mut(slot).filter(|process| !process.is_member()) {
             // Not to be read again.
@@ -706,6 +785,6 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
 
     fn discard_read(&mut self, slot: Slot) {
         self.ledger.discard_read(slot);
-        self.cpu.discard_read(slot);
+        self.discard_stat(slot);
     }
 }

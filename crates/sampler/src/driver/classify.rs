@@ -8,6 +8,7 @@ use super::Driver;
 use crate::accounting::{History, update_own};
 use crate::classifier::{CmdlineBatch, Recent, Urgency};
 use crate::cpu_time::{CpuCounters, CpuReading};
+use crate::fault_counts::FaultCounters;
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::options::IoStart;
@@ -259,14 +260,14 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
-    /// The CPU time of a tracked process and its reaped children until now. `recent`: its own when
+    /// The CPU time and page faults of a tracked process and its reaped children until now. `recent`: its own when
     /// its command line was last read, if it is recent.
     async fn cpu_until_now(
         &mut self,
         source: &mut S,
         slot: Slot,
         recent: Option<u64>,
-    ) -> Option<CpuCounters> {
+    ) -> Option<(CpuCounters, FaultCounters)> {
         let process = self.tracked.get_mut(slot)?;
         let clock = match recent {
             Some(total) => CpuReading { total, user: None },
@@ -275,7 +276,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         // It also shows that the clock was that of this process.
         let parent = source.parent_stat(process.key).await.value()?;
         update_own(source, process, clock);
-        Some(CpuCounters::new(process.own.time(), parent.children))
+        let faults = FaultCounters::new(parent.faults, parent.child_faults);
+        Some((CpuCounters::new(process.own.time(), parent.children), faults))
     }
 
     /// How much of its io from before now counts in an image that a process joins. `is_first`:
@@ -344,8 +346,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 None => source.io(process.target(slot)).await.value(),
             };
             let recent = recent.and_then(|recent| recent.cpu).map(NonZeroU64::get);
-            let cpu = self.cpu_until_now(source, slot, recent).await;
-            self.io.set_baseline(slot, io, cpu);
+            let (cpu, faults) = self.cpu_until_now(source, slot, recent).await.unzip();
+            self.io.set_baseline(slot, io, cpu, faults);
         }
         let new = || images.iter().filter(|image| before.binary_search(image).is_err());
         self.io.reserve(slot, new().count());

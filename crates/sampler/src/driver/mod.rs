@@ -98,6 +98,14 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
+    /// Sets the values to read in addition, before the first cycle.
+    pub(crate) fn set_metrics(&mut self, metrics: MetricGroups) {
+        self.metrics = metrics;
+        if metrics.faults {
+            self.io.count_faults();
+        }
+    }
+
     /// Begins a cycle: finds the processes, classifies those that are due, and reads the
     /// CPU time of all members. Gives the instant at which to close the window, slightly before
     /// it ends.
@@ -310,6 +318,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let total = totals.get(at).copied();
             image.tcp_states = image.tcp_states.and(total);
         }
+        for image in &mut sample.images {
+            image.faults = image.faults.filter(|_| self.metrics.faults);
+        }
+        for (image, faults) in sample.images.iter_mut().zip(self.io.fault_totals()) {
+            image.faults = faults.or(image.faults);
+        }
         self.clock = clock;
         self.sample = sample;
     }
@@ -330,6 +344,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             fd_percent: fd_percent(process),
             states: self.state(process),
             swap: self.swap(process),
+            faults: self.io.faults(slot),
             switches: self.process_switches(process),
             tcp_states: (self.metrics.tcp && self.sockets.are_tcp_states_current(slot))
                 .then_some(TcpStateCounts::ZERO),
@@ -358,6 +373,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             fd_percent: fd_percent(process),
             states: self.state(process),
             swap: self.swap(process),
+            faults: self.io.faults(slot),
             switches: self.process_switches(process),
             tcp_states: (self.metrics.tcp && self.sockets.are_tcp_states_current(slot))
                 .then(|| self.sockets.count_tcp_states(slot)),

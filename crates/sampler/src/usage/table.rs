@@ -7,6 +7,7 @@ use psstat_proc_parse::Statm;
 
 use super::{UnreadCounts, add, note};
 use crate::cpu_time::CpuTime;
+use crate::fault_counts::FaultCounts;
 use crate::health::PerFile;
 use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;

@@ -144,13 +144,17 @@ fn no_counter_falls(cycles: &[Cycle]) {
     let mut highest: BTreeMap<&str, i64> = BTreeMap::new();
     for cycle in cycles {
         for series in cycle.values.keys() {
-            let counts = ["io ", "starts ", "exits ", "switches "]
+            let counts = ["io ", "starts ", "exits ", "cpu ", "faults ", "switches "]
                 .iter()
                 .any(|name| series.starts_with(name))
                 || series.starts_with("collector.panics")
                 || series.starts_with("collector.skipped_cycles");
             if counts {
-                let value = cycle.get(series);
+                // CPU time has three decimals.
+                let value = match series.starts_with("cpu ") {
+                    true => (cycle.number(series) * 1000.0).round() as i64,
+                    false => cycle.get(series),
+                };
                 let before = highest.insert(series, value).unwrap_or(0);
                 assert!(value >= before, "{series} fell from {before} to {value}");
             }

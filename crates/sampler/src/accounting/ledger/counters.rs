@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use crate::cpu_time::CpuCounters;
+use crate::fault_counts::FaultCounters;
 use crate::io_counters::IoCounters;
 
 /// The counters of a process, or sums and differences of such counters. A part of them, or all,
@@ -69,6 +70,37 @@ impl Counters for IoCounters {
 
     fn as_inherited(self) -> Self {
         self
+    }
+}
+
+/// Each counter is compared and limited on its own: the kernel shows all of them exactly.
+impl Counters for FaultCounters {
+    fn saturating_add(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_add)
+    }
+
+    fn saturating_sub(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_sub)
+    }
+
+    fn clamp_to(self, limit: Self) -> Self {
+        self.zip(limit, i64::min)
+    }
+
+    fn or_zero(self) -> Self {
+        self.zip(FaultCounters::default(), i64::max)
+    }
+
+    fn all_ge(self, other: Self) -> bool {
+        self.zip(other, i64::max) == self
+    }
+
+    fn of_children(self) -> Self {
+        self.of_children()
+    }
+
+    fn as_inherited(self) -> Self {
+        self.as_inherited()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::accounting::ledger::{Ledger, ReadParent};
 use crate::cpu_time::CpuTime;
+use crate::fault_counts::FaultCounts;
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -39,7 +40,8 @@ fn three_generations() -> Ledger<IoCounters> {
 }
 
 fn waited_for(cminflt: u64) -> ParentStat {
-    ParentStat { cminflt, children: CpuTime::ZERO, is_zombie: false }
+    let (faults, children) = (FaultCounts::ZERO, CpuTime::ZERO);
+    ParentStat { cminflt, faults, child_faults: faults, children, is_zombie: false }
 }
 
 fn settle(ledger: &mut Ledger<IoCounters>) {

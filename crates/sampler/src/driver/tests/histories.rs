@@ -176,6 +176,13 @@ fn run_and_explain_missing(
             expected - total <= unseen,
             "image {image} misses CPU time: {total} of {expected}, at most {unseen} unseen"
         );
+        if let Some(total) = model.faults(image) {
+            let unseen = unseen_cpu(&model, image);
+            prop_assert!(
+                expected - total <= unseen,
+                "image {image} misses page faults: {total} of {expected}, at most {unseen} unseen"
+            );
+        }
     }
     Ok(())
 }

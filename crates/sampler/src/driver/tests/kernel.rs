@@ -102,8 +102,6 @@ pub(super) struct Process {
     last_read: Option<IoCounters>,
     /// `/proc/PID/io`: with the counters of the children that it has waited for.
     pub(super) counters: IoCounters,
-    /// Page faults of the children that it has waited for.
-    pub(super) cminflt: u64,
     absorbed: Option<Absorbed>,
     /// It had another parent once, or its parent did not always or never ignore SIGCHLD.
     reparented: bool,
@@ -389,7 +387,6 @@ impl Kernel {
             past_read: None,
             last_read: None,
             counters: IoCounters::ZERO,
-            cminflt: 0,
             absorbed: None,
             reparented: false,
             switched: false,
@@ -775,7 +772,7 @@ impl Kernel {
 
     fn absorb(&mut self, child: Id) {
         let parent = self.processes[child].parent;
-        let Process { counters: inherited, cminflt: faults, .. } = self.processes[child];
+        let inherited = self.processes[child].counters;
         self.processes[child].state = State::Reaped;
         self.processes[child].reaped = Some(self.cycle);
         self.run(parent);
@@ -797,7 +794,6 @@ impl Kernel {
         });
         let parent = &mut self.processes[parent];
         parent.counters = parent.counters.saturating_add(inherited);
-        parent.cminflt += 1 + faults;
     }
 
     fn running(&self, number: usize) -> Id {

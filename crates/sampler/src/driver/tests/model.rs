@@ -8,9 +8,10 @@ use super::world::{Abilities, World, command_line};
 use crate::classifier::Candidate;
 use crate::cpu_time::CpuTime;
 use crate::driver::Driver;
+use crate::fault_counts::FaultCounts;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
-use crate::options::IoStart;
+use crate::options::{IoStart, MetricGroups};
 use crate::source::ready;
 use crate::usage::Usage;
 
@@ -28,6 +29,8 @@ pub(super) struct Model {
     /// The same of CPU time.
     pub(super) read_cpu: BTreeMap<Id, i64>,
     cpu: Vec<CpuTime>,
+    metrics: MetricGroups,
+    faults: Vec<FaultCounts>,
     /// Two ticks: the kernel shows the CPU time of children in ticks, by mode.
     cpu_tolerance: i64,
 }
@@ -40,7 +43,11 @@ impl Model {
         history: Vec<(u8, Event)>,
     ) -> Model {
         let world = World::new(limits, abilities, history);
+        // With and without page faults, whatever ability that depends on.
+        let faults = abilities.partial_listing;
+        let metrics = MetricGroups { faults, ..MetricGroups::default() };
         let mut driver = Driver::new(&world, IoStart::ProcessStart);
+        driver.set_metrics(metrics);
         driver.reclassify_all(IMAGES);
         let cpu_tolerance = 2 * i64::try_from(abilities.tick).unwrap();
         Model {
@@ -50,7 +57,9 @@ impl Model {
             read: BTreeMap::new(),
             totals: vec![IoCounters::ZERO; IMAGES],
             read_cpu: BTreeMap::new(),
+            metrics,
             cpu: vec![CpuTime::ZERO; IMAGES],
+            faults: vec![FaultCounts::ZERO; IMAGES],
             cpu_tolerance,
             images: Vec::new(),
         }
@@ -59,6 +68,7 @@ impl Model {
     /// Its counters begin with the first cycle.
     pub(super) fn since_first_cycle(mut self) -> Model {
         self.driver = Driver::new(&self.world, IoStart::FirstCycle);
+        self.driver.set_metrics(self.metrics);
         self.driver.reclassify_all(IMAGES);
         self.world.kernel.excludes_past = true;
         self
@@ -72,6 +82,12 @@ impl Model {
     /// The CPU time of the images after the last cycle.
     pub(super) fn cpu(&self, image: usize) -> i64 {
         self.cpu[image].total().cast_signed()
+    }
+
+    /// The page faults of the images after the last cycle, if they are counted.
+    pub(super) fn faults(&self, image: usize) -> Option<i64> {
+        let FaultCounts { minor, major } = self.faults[image];
+        self.metrics.faults.then_some((minor + major).cast_signed())
     }
 
     /// How much of the CPU time of an image may be missing or too much, because the kernel shows
@@ -137,9 +153,19 @@ impl Model {
             if now.user < before.user || now.system < before.system {
                 return Err(format!("image {image} fell from {before:?} to {now:?}"));
             }
-            let most = self.world.kernel.expected_cpu(image) + self.cpu_slack();
-            if now.total().cast_signed() > most {
-                return Err(format!("image {image} has {now:?}, at most {most}"));
+            let expected = self.world.kernel.expected_cpu(image);
+            if now.total().cast_signed() > expected + self.cpu_slack() {
+                return Err(format!("image {image} has {now:?}, at most {expected}"));
+            }
+            // In this kernel a unit of CPU time is a page fault.
+            let now = self.driver.sample().images.get(image).and_then(|usage| usage.faults);
+            let now = now.unwrap_or_default();
+            let before = std::mem::replace(&mut self.faults[image], now);
+            if now.minor < before.minor || now.major < before.major {
+                return Err(format!("image {image} fell from {before:?} to {now:?}"));
+            }
+            if (now.minor + now.major).cast_signed() > expected {
+                return Err(format!("image {image} has {now:?}, at most {expected}"));
             }
         }
         let images = self.driver.sample().images.clone();

@@ -10,6 +10,7 @@ use psstat_proc_parse::net::snmp::TcpCounters;
 use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
 use crate::classifier::CmdlineBatch;
 use crate::cpu_time::{CpuReading, CpuSamples};
+use crate::fault_counts::FaultCounts;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
 use crate::read::fd_sockets::FdSockets;
@@ -401,9 +402,18 @@ impl ProcessSource for World {
         self.tick();
         let Some(id) = self.by_key(key) else { return Outcome::Exited };
         let process = self.process(id);
-        let (cminflt, is_zombie) = (process.cminflt, process.state == State::Zombie);
+        let is_zombie = process.state == State::Zombie;
+        let cpu = &process.cpu;
+        // A page fault per unit of CPU time: minor ones in user mode.
+        let (minor, major) = (cpu.counters.user, cpu.counters.system);
+        let faults = [(minor, major), (cpu.counters.child_user, cpu.counters.child_system)];
+        let [faults, child_faults] = faults.map(|(minor, major)| {
+            let (minor, major) = (minor.cast_unsigned(), major.cast_unsigned());
+            FaultCounts { minor, major }
+        });
         let children = self.kernel.children_cpu(id, self.abilities.tick);
-        Outcome::Value(ParentStat { cminflt, children, is_zombie })
+        let cminflt = child_faults.minor;
+        Outcome::Value(ParentStat { cminflt, faults, child_faults, children, is_zombie })
     }
 
     async fn check_exists(&mut self, process: Target<'_, ModelHandles>) -> Existence {
