@@ -80,7 +80,8 @@ fn steady_cycle_does_not_allocate() {
         return;
     }
     let image = Image::new();
-    let metrics = MetricGroups { states: true, swap: true, switches: true, tcp: true };
+    let metrics =
+        MetricGroups { states: true, faults: true, swap: true, switches: true, tcp: true };
     let with_groups = Options { metrics, ..short_window() };
     for options in every_mode().into_iter().chain([with_groups]) {
         let options = Options { window: short_window().window, ..options };

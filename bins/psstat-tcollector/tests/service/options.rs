@@ -132,7 +132,7 @@ fn groups_of_metrics_are_printed_if_requested() {
         let is_in_group = |series: &&str| GROUPS.iter().any(|name| series.starts_with(name));
         all.filter(is_in_group).map(str::to_owned).collect()
     };
-    const GROUPS: [&str; 2] = ["state ", "swap "];
+    const GROUPS: [&str; 3] = ["state ", "swap ", "faults "];
     let with_states = |image: &str| states.map(|of| format!("state image={image} type={of}"));
     let _running = testproc;
     for image in ["groups", "none"] {
@@ -140,6 +140,11 @@ fn groups_of_metrics_are_printed_if_requested() {
         assert_eq!(series(&run(""), image), [""; 0]);
         assert_eq!(series(&run("states"), image), with_states(image));
         assert_eq!(series(&run("swap"), image), std::slice::from_ref(&swap));
+        let faults = run("faults");
+        let of_faults = ["major", "minor"].map(|of| format!("faults image={image} type={of}"));
+        assert_eq!(series(&faults, image), of_faults);
+        let has_none = of_faults.iter().all(|series| faults.get(series) == 0);
+        assert!(image == "groups" || has_none, "of no process");
         let both = run("swap,states");
         assert_eq!(series(&both, image), [&with_states(image)[..], &[swap]].concat());
         let sleeping = both.get(&format!("state image={image} type=sleeping"));
