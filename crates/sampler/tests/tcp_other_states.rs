@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 const METRICS: MetricGroups =
-    MetricGroups { states: false, swap: false, switches: false, tcp: true };
+    MetricGroups { states: false, faults: false, swap: false, switches: false, tcp: true };
 
 /// New namespaces, with the loopback interface up and without other processes.
 #[rustfmt::skip]
