@@ -250,6 +250,9 @@ pub struct CaptureArgs {
     #[arg(long = "pid", value_name = "PID", conflicts_with = "patterns")]
     #[arg(value_parser = pid, value_delimiter = ',')]
     pub pids: Vec<u32>,
+    /// Group by executable name, ignoring any config file
+    #[arg(long, conflicts_with = "patterns")]
+    pub no_conf: bool,
     /// Keep arguments and names that do not look like secrets; by default only
     /// programs, options, paths, numbers and text that rules match are kept
     #[arg(long)]
@@ -302,10 +305,14 @@ fn pid(text: &str) -> Result<u32, String> {
 }
 
 /// The command whose name differs from this text by one typing error: a wrong,
-/// missing or additional letter, or two swapped ones.
+/// missing or additional letter, or two swapped ones; or by the case of letters.
 pub fn similar_command(text: &str) -> Option<&'static str> {
     let names = ["pid", "explain", "top", "doctor", "capture", "check"];
-    names.into_iter().find(|name| is_typo(name.as_bytes(), text.as_bytes()))
+    let lower = text.to_ascii_lowercase();
+    let has_other_case = |name: &str| name == lower && name != text;
+    names
+        .into_iter()
+        .find(|name| has_other_case(name) || is_typo(name.as_bytes(), lower.as_bytes()))
 }
 
 fn is_typo(name: &[u8], text: &[u8]) -> bool {
@@ -360,13 +367,25 @@ pub fn command() -> clap::Command {
 /// When they are invalid, and for `--help` and `--version`; see
 /// [`Error::help`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
-    let matches = command().try_get_matches_from(arguments)?;
+    let matches = command().try_get_matches_from(with_help(arguments.into_iter().collect()))?;
     reject_table_options(&matches)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if matches.value_source("conf") == Some(ValueSource::EnvVariable) {
         args.conf.conf = args.conf.conf.iter().flat_map(|list| conf_paths::split(list)).collect();
     }
     Ok(args)
+}
+
+/// Replaces `help` as the first argument, and `help COMMAND`, by the option `--help`.
+fn with_help(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    match arguments.as_mut_slice() {
+        [_, word] if word == "help" => *word = "--help".into(),
+        [_, word, command] if word == "help" => {
+            *word = std::mem::replace(command, "--help".into());
+        }
+        _ => {}
+    }
+    arguments
 }
 
 /// Rejects options of the table before a command, where they have no effect.
@@ -429,6 +448,9 @@ mod tests {
             ("topp", Some("top")),
             ("tip", Some("top")),
             ("dotcor", Some("doctor")),
+            ("TOP", Some("top")),
+            ("Check", Some("check")),
+            ("TPO", Some("top")),
             ("top", None),
             ("t", None),
             ("pot", None),
@@ -441,6 +463,16 @@ mod tests {
         let similar = |name: &String| similar_command(&format!("{name}x"));
         let found: Vec<_> = commands.iter().filter_map(similar).collect();
         assert_eq!(found, commands, "a command is missing");
+    }
+
+    /// It was the name of an image.
+    #[test]
+    fn help_without_dashes() {
+        for (words, want) in [("help", "Without a command"), ("help pid", "Process ids")] {
+            let help = parsed(words).unwrap_err().help().unwrap();
+            assert!(help.contains(want), "{words}: {help}");
+        }
+        assert_eq!(parsed("-- help").unwrap().table.images.len(), 1);
     }
 
     #[test]

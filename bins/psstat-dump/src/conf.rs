@@ -15,6 +15,9 @@ use psstat_support::{conf_paths, escape};
 
 /// The file with the options of the collector, which its start script reads.
 const DEFAULTS: &str = "/etc/default/psstat";
+/// The options in it with the paths of the config files, and with the class of the host.
+const CONF: &str = "PSSTAT_CONF";
+const CLASS: &str = "PSSTAT_CLASS";
 /// The expected owner of the config file if nothing else is set.
 const OWNER: &str = "appsc";
 
@@ -25,8 +28,8 @@ pub(crate) enum Origin {
     Conf,
     /// `--class` or its variable.
     Class,
-    /// The options of the collector in `/etc/default/psstat`.
-    Defaults,
+    /// This option of the collector in `/etc/default/psstat`.
+    Defaults(&'static str),
     /// The class of this host.
     Host,
 }
@@ -51,7 +54,7 @@ impl Location {
         let paths: Vec<String> = self.paths.iter().map(|path| display(path)).collect();
         let paths = paths.join(", ");
         match self.origin {
-            Origin::Defaults => format!("{paths} (PSSTAT_CONF in {DEFAULTS})"),
+            Origin::Defaults(variable) => format!("{paths} ({variable} in {DEFAULTS})"),
             Origin::Conf | Origin::Class | Origin::Host => paths,
         }
     }
@@ -80,7 +83,7 @@ impl Location {
         match self.origin {
             Origin::Conf => "use --conf with another path",
             Origin::Class => "use another --class, or --conf with the path",
-            Origin::Defaults => "use --conf with the path",
+            Origin::Defaults(_) => "use --conf with the path",
             Origin::Host => "use --conf with the path, or --class",
         }
     }
@@ -95,13 +98,13 @@ pub(crate) fn locate(args: &ConfArgs) -> Location {
     if let Some(class) = &args.class {
         return Location { paths: vec![class.config_path()], origin: Origin::Class };
     }
-    let paths = collector_option("PSSTAT_CONF").map(|list| conf_paths::split(Path::new(&list)));
+    let paths = collector_option(CONF).map(|list| conf_paths::split(Path::new(&list)));
     if let Some(paths) = paths.filter(|paths| !paths.is_empty()) {
-        return Location { paths, origin: Origin::Defaults };
+        return Location { paths, origin: Origin::Defaults(CONF) };
     }
-    if let Some(class) = collector_option("PSSTAT_CLASS").and_then(|class| class.parse().ok()) {
+    if let Some(class) = collector_option(CLASS).and_then(|class| class.parse().ok()) {
         let class: HostClass = class;
-        return Location { paths: vec![class.config_path()], origin: Origin::Defaults };
+        return Location { paths: vec![class.config_path()], origin: Origin::Defaults(CLASS) };
     }
     let host = rustix::system::uname();
     let class = HostClass::from_hostname(&host.nodename().to_string_lossy());
@@ -194,6 +197,16 @@ pub(crate) fn display(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A path of PSSTAT_CLASS was described as that of PSSTAT_CONF.
+    #[test]
+    fn path_is_described_with_its_variable() {
+        for variable in [CONF, CLASS] {
+            let location =
+                Location { paths: vec!["/x".into()], origin: Origin::Defaults(variable) };
+            assert_eq!(location.describe(), format!("/x ({variable} in {DEFAULTS})"));
+        }
+    }
 
     #[test]
     fn assignments_of_a_shell_script() {

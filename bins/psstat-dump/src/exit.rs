@@ -3,6 +3,7 @@
 use std::io;
 
 use psstat_support::escape;
+use rustix::io::Errno;
 
 /// Success.
 pub const SUCCESS: u8 = 0;
@@ -54,10 +55,19 @@ impl Error {
         }
     }
 
+    /// Whether the output has no reader: it has closed the pipe, or the terminal is lost.
+    fn is_output_closed(&self) -> bool {
+        let Error::Output(error) = self else { return false };
+        // Of a file or a disk, EIO is an error.
+        let is_lost_terminal = error.raw_os_error() == Some(Errno::IO.raw_os_error())
+            && crate::terminal::is_character_device();
+        error.kind() == io::ErrorKind::BrokenPipe || is_lost_terminal
+    }
+
     /// The exit status. A reader that closes the pipe early is not an error.
     pub fn status(&self) -> u8 {
         match self {
-            Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => SUCCESS,
+            Error::Output(_) if self.is_output_closed() => SUCCESS,
             _ => USAGE,
         }
     }
@@ -65,7 +75,7 @@ impl Error {
     /// The message for stderr, if any.
     pub fn message(&self) -> Option<String> {
         match self {
-            Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Error::Output(_) if self.is_output_closed() => None,
             Error::Arguments(error) => {
                 // It quotes arguments, which can contain any bytes.
                 let text = error.render().to_string();

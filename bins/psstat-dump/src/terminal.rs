@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use rustix::fs::FileType;
+
 /// Writes all bytes to stdout.
 ///
 /// # Errors
@@ -69,6 +71,13 @@ pub(crate) fn fallback_size() -> (u16, u16) {
         value.filter(|number| *number > 0).unwrap_or(default)
     };
     (from_env("COLUMNS", 80), from_env("LINES", 24))
+}
+
+/// Whether stdout is a terminal or another character device. A terminal that is lost does
+/// not report that it is one.
+pub(crate) fn is_character_device() -> bool {
+    let stat = rustix::fs::fstat(io::stdout());
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice)
 }
 
 /// When to color output.

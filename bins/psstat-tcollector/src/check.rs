@@ -9,7 +9,7 @@ use psstat_matcher::sources::load;
 use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
 use psstat_sampler::{Options, Sampler};
 use psstat_support::cmdline::is_collector;
-use psstat_support::escape;
+use psstat_support::{count, escape};
 
 use crate::conf::path_help;
 use crate::options::Settings;
@@ -44,13 +44,14 @@ pub(crate) fn check(settings: &Settings, owner: &OwnerPolicy) -> u8 {
             [file] => (escape::bytes(file.path.as_os_str().as_encoded_bytes()), String::new()),
             files => {
                 let count = files.iter().filter(|file| file.rules > 0).count();
-                ("in all".to_owned(), format!(" from {count} files"))
+                ("in all".to_owned(), format!(" from {}", count::of(count, "file", "files")))
             }
         };
         eprint(&format!(
-            "{name}: {} rules for {} images{from}, {bad} bad lines",
-            rules.rules().len(),
-            rules.images().len()
+            "{name}: {} for {}{from}, {}",
+            count::of(rules.rules().len(), "rule", "rules"),
+            count::of(rules.images().len(), "image", "images"),
+            count::of(bad, "bad line", "bad lines")
         ));
     }
     if is_ok { EXIT_OK } else { EXIT_BAD_CONF }

@@ -13,7 +13,7 @@ use psstat_matcher::sources::{LoadedSources, SourceFile};
 use psstat_matcher::watcher::POLL_INTERVAL;
 use psstat_matcher::{Diagnostic, ImageTable, Rules, Severity};
 use psstat_sampler::{Candidate, ImageId, Sampler};
-use psstat_support::failpoint;
+use psstat_support::{count, failpoint};
 
 use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
 use crate::log::{self, OnceLog};
@@ -283,9 +283,11 @@ impl Conf {
             String::new()
         } else {
             let count = sources.files.iter().filter(|f| f.rules > 0 && !f.is_removed).count();
-            format!(" from {count} files")
+            format!(" from {}", count::of(count, "file", "files"))
         };
-        log::line(&format!("{}: loaded {rules} rules for {images} images{from}", self.name()));
+        let rules = count::of(rules, "rule", "rules");
+        let images = count::of(images, "image", "images");
+        log::line(&format!("{}: loaded {rules} for {images}{from}", self.name()));
         self.rules.replace(sources.conf.rules, !is_single);
     }
 
@@ -293,7 +295,9 @@ impl Conf {
     fn report_state(&self, file: &SourceFile, sources: &LoadedSources, is_single: bool) {
         let path = file.path.display();
         if file.is_removed {
-            log::line(&format!("{path}: removed; its {} rules are no longer used", file.rules));
+            let rules = count::of(file.rules, "rule", "rules");
+            let is_or_are = if file.rules == 1 { "is" } else { "are" };
+            log::line(&format!("{path}: removed; its {rules} {is_or_are} no longer used"));
             return;
         }
         let kept = || {
@@ -307,7 +311,7 @@ impl Conf {
             };
             match if file.is_directory { of_entries() } else { 0 } + file.rules {
                 0 => "it has no rules in use".to_owned(),
-                count => format!("keeping its previous {count} rules"),
+                number => format!("keeping its previous {}", count::of(number, "rule", "rules")),
             }
         };
         match file.error.as_deref() {
@@ -334,7 +338,7 @@ impl Conf {
     fn describe_active_rules(&self) -> String {
         match self.rules.count() {
             0 => "no rules until a valid config is found".to_owned(),
-            count => format!("keeping the previous {count} rules"),
+            number => format!("keeping the previous {}", count::of(number, "rule", "rules")),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use psstat_emit::ImageName;
 use psstat_sampler::{BlockedRead, Health, ImageId, PerFile, Sampler};
-use psstat_support::failpoint;
+use psstat_support::{count, failpoint};
 
 use crate::conf::{ActiveRules, Conf};
 use crate::log::{self, OnceLog};
@@ -17,6 +17,8 @@ use crate::signals::Signals;
 pub(crate) struct SampleLoop {
     /// Reads the processes.
     pub(crate) sampler: Sampler,
+    /// Those that apply to the processes.
+    capabilities: Capabilities,
     reported: OnceLog,
     /// The processes of which a read blocked in the previous cycle.
     blocked: Vec<u32>,
@@ -30,9 +32,10 @@ const MAX_REPORTED_BLOCKED: usize = 1_000;
 
 impl SampleLoop {
     /// Starts with a new sampler.
-    pub(crate) fn new(sampler: Sampler) -> SampleLoop {
+    pub(crate) fn new(sampler: Sampler, capabilities: Capabilities) -> SampleLoop {
         SampleLoop {
             sampler,
+            capabilities,
             reported: OnceLog::default(),
             blocked: Vec::new(),
             reported_blocked: VecDeque::new(),
@@ -83,8 +86,7 @@ impl SampleLoop {
 
     /// Logs the kinds of values that are missing, with help, once each.
     fn report_missing(&mut self, health: &Health) {
-        let help =
-            denied_help(Capabilities::now().sys_ptrace, rustix::process::geteuid().is_root());
+        let help = denied_help(self.capabilities, rustix::process::geteuid().is_root());
         missing_values(health, help, |key, message| self.reported.log_once(key, message));
         if health.listing_failed {
             self.reported
@@ -126,8 +128,12 @@ impl SampleLoop {
 }
 
 /// The help for files that may not be read.
-fn denied_help(may_trace: bool, is_root: bool) -> &'static str {
-    match (may_trace, is_root) {
+fn denied_help(capabilities: Capabilities, is_root: bool) -> &'static str {
+    if capabilities.is_other_namespace {
+        return "run it in the user namespace of the processes: the capabilities of this user \
+                namespace give no access to them";
+    }
+    match (capabilities.sys_ptrace, is_root) {
         (true, _) => {
             "CAP_SYS_PTRACE is held, but a security module or the processes' user namespace denies \
              access; `psstat-dump doctor` shows which files"
@@ -168,8 +174,13 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
         if denied > 0 {
             report(file, &|| {
                 format!(
-                    "permission denied for /proc/PID/{file} of {denied} processes; their values are \
-                     missing: {help}"
+                    "permission denied for /proc/PID/{file} of {}; their values are \
+                     missing: {help}",
+                    count::of(
+                        usize::try_from(denied).unwrap_or(usize::MAX),
+                        "process",
+                        "processes"
+                    )
                 )
             });
         }
@@ -473,11 +484,17 @@ mod tests {
     /// Root without the capability, as in a container, was advised to run as root.
     #[test]
     fn help_for_denied_files_depends_on_the_user() {
-        assert!(denied_help(false, false).starts_with("run as root"));
-        for may_trace in [false, true] {
-            assert!(!denied_help(may_trace, true).contains("as root"));
+        let none = Capabilities::default();
+        let held = Capabilities { sys_ptrace: true, ..none };
+        // The capability of another user namespace was said to be held.
+        let other = Capabilities { is_other_namespace: true, ..none };
+        assert!(denied_help(none, false).starts_with("run as root"));
+        for capabilities in [none, held, other] {
+            assert!(!denied_help(capabilities, true).contains("as root"));
         }
-        assert!(denied_help(false, true).contains("--cap-add SYS_PTRACE"));
+        assert!(denied_help(none, true).contains("--cap-add SYS_PTRACE"));
+        assert!(denied_help(held, true).contains("is held"));
+        assert!(denied_help(other, true).starts_with("run it in the user namespace"));
     }
 
     /// Denied socket tables and failed reads were counted in the points and not logged.
@@ -498,7 +515,7 @@ mod tests {
             let (denied, failed) = (all(denied), all(failed));
             let mut logged = Vec::new();
             let health = Health { denied, failed, ..Health::default() };
-            missing_values(&health, denied_help(false, false), |key, message| {
+            missing_values(&health, denied_help(Capabilities::default(), false), |key, message| {
                 logged.push((key.to_owned(), message()));
             });
             logged

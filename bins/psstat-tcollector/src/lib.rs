@@ -34,6 +34,8 @@ use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 pub const EXIT_OK: u8 = 0;
 /// `--check` found an invalid line, or could not read the config file; `--once` had no rules.
 pub const EXIT_BAD_CONF: u8 = 1;
+/// `--once` could not start: there is no thread, no descriptor or no `/proc`, for example.
+pub const EXIT_CANNOT_START: u8 = 1;
 /// The address of `--listen` cannot be used, for example because another program listens on it.
 pub const EXIT_CANNOT_LISTEN: u8 = 1;
 /// Invalid options.

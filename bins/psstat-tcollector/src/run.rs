@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use psstat_emit::{ImageName, Timestamp};
 use psstat_matcher::ownership::OwnerPolicy;
 use psstat_sampler::{FastPaths, ImageId, IoStart, Options, Sampler};
+use psstat_support::sleep::sleep_until;
 use psstat_support::{failpoint, procfs};
 use rustix::io::Errno;
 
@@ -23,7 +24,7 @@ use crate::points::{self, Memory, Shown};
 use crate::privileges::{self, Capabilities};
 use crate::signals::Signals;
 use crate::timestamps::TimestampSource;
-use crate::{EXIT_BAD_CONF, EXIT_CANNOT_LISTEN, EXIT_OK, EXIT_USAGE};
+use crate::{EXIT_BAD_CONF, EXIT_CANNOT_LISTEN, EXIT_CANNOT_START, EXIT_OK, EXIT_USAGE};
 
 /// The time for which the first cycle waits for a config file that is being written.
 const INITIAL_CONF_WAIT: Duration = Duration::from_secs(1);
@@ -37,12 +38,13 @@ pub fn run(settings: Settings) -> u8 {
     if settings.check {
         return privileges::with_user_privileges(|| check(&settings, &owner));
     }
+    let cannot_start = if settings.once { EXIT_CANNOT_START } else { EXIT_OK };
     let output = settings.output.as_deref().map(|path| Arc::new(OutputFile::new(path)));
     let signals = match Signals::install(output.as_ref()) {
         Ok(signals) => signals,
         Err(error) => {
             log::line(&format!("cannot install signal handlers: {error}"));
-            return EXIT_OK;
+            return cannot_start;
         }
     };
     failpoint::hit("panic:start");
@@ -70,7 +72,7 @@ pub fn run(settings: Settings) -> u8 {
             let is_usage_error = settings.proc_is_explicit && is_bad_path(&error);
             log::line(&format!("{error}{}", if is_usage_error { "; check --proc" } else { "" }));
             // A later start may succeed: a shortage may end, and /proc may be mounted.
-            return if is_usage_error { EXIT_USAGE } else { EXIT_OK };
+            return if is_usage_error { EXIT_USAGE } else { cannot_start };
         }
     };
     if !procfs::is_procfs_or_capture(&settings.proc).unwrap_or(false) {
@@ -79,7 +81,7 @@ pub fn run(settings: Settings) -> u8 {
              `mount -t proc proc {proc}`",
             proc = settings.proc.display()
         ));
-        return if settings.proc_is_explicit { EXIT_USAGE } else { EXIT_OK };
+        return if settings.proc_is_explicit { EXIT_USAGE } else { cannot_start };
     }
     log_missing_files(&sampler);
     if settings.debug {
@@ -94,7 +96,7 @@ pub fn run(settings: Settings) -> u8 {
         Ok(conf) => conf,
         Err(error) => {
             log::line(&format!("cannot watch the config files: {error}"));
-            return EXIT_OK;
+            return cannot_start;
         }
     };
     let server = match settings.listen.as_ref().map(|(address, _)| HttpServer::start(*address)) {
@@ -110,7 +112,7 @@ pub fn run(settings: Settings) -> u8 {
         signals,
         conf,
         options,
-        sample_loop: SampleLoop::new(sampler),
+        sample_loop: SampleLoop::new(sampler, capabilities),
         timestamps: TimestampSource::default(),
         output: Output::new(output),
         meter: SelfMeter::new(),
@@ -231,7 +233,7 @@ impl Collector {
         let changed = panic::catch(|| wait(&self.signals, until, &mut self.conf));
         changed.unwrap_or_else(|| {
             self.self_metrics.panics += 1;
-            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            sleep_until(until);
             true
         })
     }
@@ -314,7 +316,10 @@ impl Collector {
             .is_some();
         if !is_recovered {
             panic::catch(|| match Sampler::new(self.options.clone()) {
-                Ok(sampler) => self.sample_loop = SampleLoop::new(sampler),
+                Ok(sampler) => {
+                    let capabilities = self.self_metrics.capabilities;
+                    self.sample_loop = SampleLoop::new(sampler, capabilities);
+                }
                 Err(error) => log::line(&error.to_string()),
             });
         }

@@ -7,8 +7,10 @@
 pub mod clock;
 pub mod cmdline;
 pub mod conf_paths;
+pub mod count;
 pub mod escape;
 pub mod failpoint;
 pub mod procfs;
+pub mod sleep;
 pub mod startup;
 pub mod user_namespace;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::{ProcessState, Stat, StatCore};
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use crate::classifier::CmdlineBatch;
@@ -41,6 +42,16 @@ const CMDLINES_PER_BATCH: usize = 1024;
 const TIMER_SLACK: Duration = Duration::from_micros(50);
 /// How many descriptors are scanned in one request, which takes about 5 ms.
 const LINKS_PER_READ: u64 = 1024;
+
+/// Sleeps for about this time; can wake early. [`std::thread::sleep`] panics where a filter of
+/// system calls (seccomp) refuses `nanosleep`.
+fn sleep(time: Duration) {
+    let request = Timespec::try_from(time).unwrap_or_default();
+    if let NanosleepRelativeResult::Err(_) = nanosleep(&request) {
+        // A wait for a futex, which is as exact.
+        std::thread::park_timeout(time);
+    }
+}
 
 /// Reads a procfs.
 #[derive(Debug)]
@@ -303,9 +314,9 @@ impl ProcessSource for LiveSource {
         let coarse = time(clock_gettime(ClockId::MonotonicCoarse));
         let phase = time(clock_gettime(ClockId::Monotonic)).saturating_sub(coarse);
         if phase < tick / 8 {
-            std::thread::sleep(tick / 8 - phase);
+            sleep(tick / 8 - phase);
         } else if phase > tick / 2 {
-            std::thread::sleep((tick + tick / 8).saturating_sub(phase));
+            sleep((tick + tick / 8).saturating_sub(phase));
         }
     }
 
@@ -317,7 +328,7 @@ impl ProcessSource for LiveSource {
                 return now;
             }
             if left > TIMER_SLACK {
-                std::thread::sleep(left - TIMER_SLACK);
+                sleep(left - TIMER_SLACK);
             } else {
                 std::hint::spin_loop();
             }

@@ -60,7 +60,8 @@ struct Process {
 }
 
 /// Copies these processes from `proc` into the new directory `to`, which is
-/// accessible only for this user. Missing parent directories are created.
+/// accessible only for this user. Missing parent directories are created. Without any process,
+/// nothing is written.
 ///
 /// # Errors
 /// When the directory exists and is not empty, or cannot be written.
@@ -70,17 +71,7 @@ pub(crate) fn capture(
     to: &Path,
     scrubber: &Scrubber<'_>,
 ) -> io::Result<Captured> {
-    if let Some(parent) = to.parent() {
-        DirBuilder::new().mode(0o700).recursive(true).create(parent)?;
-    }
-    create_dir(to)?;
     let mut captured = Captured::default();
-    write(&to.join(Machine::FILE), machine(proc).to_string().as_bytes())?;
-    for name in HOST_FILES {
-        if let Ok(bytes) = read_host_file(proc, name) {
-            write(&to.join(name), &bytes)?;
-        }
-    }
     let mut processes = Vec::new();
     let mut tables: BTreeMap<Vec<u8>, Vec<(&str, Vec<u8>)>> = BTreeMap::new();
     let mut sockets = BTreeSet::new();
@@ -99,6 +90,20 @@ pub(crate) fn capture(
         });
         processes.push(process);
     }
+    captured.process_count = processes.len();
+    if processes.is_empty() {
+        return Ok(captured);
+    }
+    if let Some(parent) = to.parent() {
+        DirBuilder::new().mode(0o700).recursive(true).create(parent)?;
+    }
+    create_dir(to)?;
+    write(&to.join(Machine::FILE), machine(proc).to_string().as_bytes())?;
+    for name in HOST_FILES {
+        if let Ok(bytes) = read_host_file(proc, name) {
+            write(&to.join(name), &bytes)?;
+        }
+    }
     let mut written: BTreeMap<Vec<u8>, PathBuf> = BTreeMap::new();
     for process in &processes {
         let dir = to.join(process.pid.to_string());
@@ -116,7 +121,6 @@ pub(crate) fn capture(
         }
         written.entry(namespace).or_insert(net);
     }
-    captured.process_count = processes.len();
     Ok(captured)
 }
 

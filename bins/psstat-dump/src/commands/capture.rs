@@ -1,6 +1,6 @@
 //! `capture`.
 
-use psstat_matcher::sources;
+use psstat_matcher::{Rules, sources};
 use psstat_sampler::{Options, Sampler};
 use serde_json::{Value, json};
 
@@ -20,10 +20,14 @@ pub(super) fn run(
     args: &CaptureArgs,
 ) -> Result<Outcome, Error> {
     // The captured command lines match the same rules of the config file.
-    let conf_rules = sources::load(conf::locate(conf_args).paths, None).conf.rules;
+    let conf_rules = if args.no_conf {
+        Rules::default()
+    } else {
+        sources::load(conf::locate(conf_args).paths, None).conf.rules
+    };
     let mut selector = None;
     let pids = if args.pids.is_empty() {
-        let source = source::load(conf_args, &args.patterns, false)?;
+        let source = source::load(conf_args, &args.patterns, args.no_conf)?;
         let selector =
             selector.insert(Selector::new(source, &args.images, &global.proc, args.ancestors));
         selected(global, selector)?
@@ -41,6 +45,8 @@ pub(super) fn run(
             Error::Usage(format!("cannot capture into {}: {error}", conf::display(&args.dir)))
         })?;
     let bytes = match global.format() {
+        // Nothing was written.
+        Format::Text if captured.process_count == 0 => Vec::new(),
         Format::Text => text(args, &captured).into_bytes(),
         Format::Csv => as_csv(args, &captured).into_bytes(),
         Format::Json => json::line(&as_json(args, &captured)),

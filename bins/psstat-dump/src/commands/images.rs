@@ -21,11 +21,12 @@ use crate::rule_arg::DEFAULT_IMAGE;
 use crate::selector::{Selector, Source};
 use crate::table::columns::{self, Column, Level};
 use crate::table::row::Row;
-use crate::table::units::Style;
+use crate::table::units::{self, Style};
 use crate::table::{csv, json};
 use crate::terminal::{self, Paint, Progress};
 use crate::{table, time};
 use psstat_support::escape;
+use psstat_support::sleep::sleep_until;
 
 /// The window without `--interval`.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -139,7 +140,7 @@ impl CtrlC {
 /// Waits until `due`. Returns whether ctrl-c was received before.
 fn wait_until_or_interrupt(due: Instant, interrupt: Option<&CtrlC>) -> io::Result<bool> {
     let Some(CtrlC(reader)) = interrupt else {
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        sleep_until(due);
         return Ok(false);
     };
     loop {
@@ -263,7 +264,8 @@ fn denied_hint(snapshot: &Snapshot) -> Option<String> {
     let mut parts = Vec::new();
     for (file, denied) in [("io", denied.io), ("sockets", denied.fd)] {
         if denied > 0 {
-            parts.push(format!("permission denied for {file} of {denied} of {matched} processes"));
+            let matched = units::count(matched, "process", "processes");
+            parts.push(format!("permission denied for {file} of {denied} of {matched}"));
         }
     }
     (!parts.is_empty()).then(|| parts.join("; "))

@@ -29,7 +29,7 @@ pub(super) fn load(conf: &ConfArgs, regex: &[RuleArg], no_conf: bool) -> Result<
     let unusable = |reason: &str| {
         let no_conf = match location.origin {
             Origin::Conf | Origin::Class => "",
-            Origin::Defaults | Origin::Host => ", or --no-conf to ignore it",
+            Origin::Defaults(_) | Origin::Host => ", or --no-conf to ignore it",
         };
         let (file, options) = (location.describe(), location.options());
         Error::Usage(format!("{file} {reason}; {options}{no_conf}"))

@@ -108,7 +108,9 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
             _ if loaded.files.len() == 1 => String::new(),
             count => format!(" from {}", units::count(count as u64, "file", "files")),
         };
-        let result = format!("{described}: {rules} rules for {images} images{from}");
+        let rules = units::count(rules as u64, "rule", "rules");
+        let images = units::count(images as u64, "image", "images");
+        let result = format!("{described}: {rules} for {images}{from}");
         let diagnostics = loaded.conf.diagnostics.iter().filter(|d| d.severity != Severity::Note);
         let check = if loaded.conf.has_errors() {
             let count = units::count(diagnostics.count() as u64, "diagnostic", "diagnostics");

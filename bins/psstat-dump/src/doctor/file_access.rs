@@ -7,20 +7,22 @@ use psstat_support::procfs;
 use super::Check;
 use super::capabilities::{is_in_other_namespace, may_trace};
 use crate::process_report::{Files, ReadError};
+use crate::table::units;
 
 /// The files, the values that depend on each, and how each is accessed.
 const FILES: [(&str, &str, Access); 5] = [
     ("stat", "identity and CPU time", Access::Read),
     ("statm", "memory", Access::Read),
     ("io", "io", Access::Read),
-    ("fd", "connections, and descriptors by kind", Access::List),
+    ("fd", "connections, and descriptors by kind", Access::Links),
     ("ns/net", "connections inside containers", Access::Link),
 ];
 
 #[derive(Clone, Copy)]
 enum Access {
     Read,
-    List,
+    /// A directory of links.
+    Links,
     Link,
 }
 
@@ -79,7 +81,7 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
         for (tally, (name, _, access)) in tallies.iter_mut().zip(FILES) {
             let result = match access {
                 Access::Read => files.read(name).map(|_| ()),
-                Access::List => files.descriptors().map(|_| ()),
+                Access::Links => links(&files, name),
                 Access::Link => files.link(name).map(|_| ()),
             };
             tally.present += 1;
@@ -110,8 +112,21 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
     tallies.map(|(tally, (name, values, _))| check(name, values, tally, &help)).collect()
 }
 
+/// Reads one link of a directory: to list it takes less permission. An entry can disappear between
+/// the two, and one that stays is enough.
+fn links(files: &Files, name: &str) -> Result<(), ReadError> {
+    for number in files.numbered(name)? {
+        match files.link(&format!("{name}/{number}")) {
+            Err(ReadError::NotFound) => {}
+            result => return result.map(|_| ()),
+        }
+    }
+    Ok(())
+}
+
 fn check(name: &'static str, values: &str, tally: &Tally, help: &str) -> Check {
     let present = tally.present;
+    let processes = units::count(present as u64, "process", "processes");
     if tally.unread_count() > 0 {
         let help = match *tally {
             Tally { denied: 1.., .. } => help,
@@ -119,7 +134,7 @@ fn check(name: &'static str, values: &str, tally: &Tally, help: &str) -> Check {
             _ => "see `psstat-dump pid PID` for the reason",
         };
         let (reasons, pids) = (tally.reasons(), tally.pids());
-        let result = format!("{reasons} of {present} processes ({pids}): {values} missing");
+        let result = format!("{reasons} of {processes} ({pids}): {values} missing");
         return if tally.is_minor() {
             Check::warn(name, result, help)
         } else {
@@ -129,7 +144,8 @@ fn check(name: &'static str, values: &str, tally: &Tally, help: &str) -> Check {
     if present == 0 {
         return no_process_has(name, values);
     }
-    Check::ok(name, format!("readable for all {present} processes: {values}"))
+    let all = if present == 1 { "" } else { "all " };
+    Check::ok(name, format!("readable for {all}{processes}: {values}"))
 }
 
 /// A kernel can lack a file, and so can a captured procfs. Zombies and kernel threads lack some.

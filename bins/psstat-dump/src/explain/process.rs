@@ -37,7 +37,11 @@ impl Kind {
         let bytes = files.read("stat").unwrap_or_default();
         match Stat::parse(&bytes) {
             Ok(stat) if is_kernel_thread(&stat) => Kind::KernelThread,
-            Ok(stat) if matches!(stat.state, ProcessState::Zombie | ProcessState::Dead) => {
+            // Not if only its main thread has exited.
+            Ok(stat)
+                if matches!(stat.state, ProcessState::Zombie | ProcessState::Dead)
+                    && files.live_tid().is_none() =>
+            {
                 Kind::Zombie
             }
             Ok(stat) => Kind::Process(Some(CommName::Process(stat.comm.to_vec()))),

@@ -9,8 +9,20 @@ use crate::terminal::Paint;
 use crate::time;
 use psstat_support::escape;
 
-/// The report as text. Absent fields are omitted, except in a section that could not
-/// be read completely.
+/// Fields that only some processes have. In the text they are omitted where they are absent.
+const FIELDS_OF_SOME: [&str; 5] = [
+    "command_line_error",
+    "tty",
+    "exit_code",
+    "threads_with_other_descriptors",
+    "address_byte_order",
+];
+/// Sections whose absent fields are omitted: a kernel thread has no memory, and a kernel has only
+/// some of their fields.
+const SECTIONS_OF_SOME: [&str; 2] = ["memory", "addresses"];
+
+/// The report as text. An absent field is a dash, or omitted if the process or the kernel has no
+/// such value. In a section that could not be read completely, all fields are shown.
 pub(crate) fn as_text(report: &Report, style: Style, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&format!("process {}", report.pid)));
     for section in &report.sections {
@@ -19,7 +31,12 @@ pub(crate) fn as_text(report: &Report, style: Style, paint: Paint) -> String {
             let error = escape::text(&error.to_string());
             text.push_str(&format!("  {}\n", paint.warning(&format!("cannot be read: {error}"))));
         }
-        let is_shown = |field: &&Field| section.unread.is_some() || field.value != Value::Absent;
+        let is_optional = |field: &Field| {
+            SECTIONS_OF_SOME.contains(&section.name) || FIELDS_OF_SOME.contains(&field.name)
+        };
+        let is_shown = |field: &&Field| {
+            field.value != Value::Absent || section.unread.is_some() || !is_optional(field)
+        };
         let present = || section.fields.iter().filter(is_shown);
         let label = |field: &str| field_label(field).replace('_', " ");
         let width = present().map(|field| label(field.name).len()).max().unwrap_or(0);

@@ -31,13 +31,26 @@ pub struct TableStyle {
     pub(crate) paint: Paint,
 }
 
+/// A text, in which a blank is escaped if there is nothing else: an empty cell means another thing.
+fn visible(text: &[u8]) -> String {
+    let escaped = escape::bytes(text);
+    if escaped.is_empty() || !escaped.trim().is_empty() {
+        return escaped;
+    }
+    let number = |blank: char| match u32::from(blank) {
+        code @ ..0x80 => format!("\\x{code:02x}"),
+        code => format!("\\u{{{code:x}}}"),
+    };
+    escaped.chars().map(number).collect()
+}
+
 /// The text of a cell.
 pub fn cell(cell: &Cell<'_>, style: Style) -> String {
     match *cell {
         Cell::Absent => ABSENT.to_owned(),
         Cell::Name(name) => escape::text(name),
         Cell::Names(names) => escape::text(&names.join(",")),
-        Cell::Text(text) => escape::bytes(text),
+        Cell::Text(text) => visible(text),
         Cell::Comm(comm) => escape::bytes(&comm.enclosed()),
         Cell::Count(value) => value.to_string(),
         Cell::Bytes(value) => units::bytes(value, style),
@@ -154,6 +167,15 @@ fn pad(line: &[String], widths: &[usize], is_text: &[bool]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blank_text_is_visible() {
+        for (text, want) in
+            [("", ""), (" ", "\\x20"), ("  \u{3000}", "\\x20\\x20\\u{3000}"), (" a ", " a ")]
+        {
+            assert_eq!(visible(text.as_bytes()), want);
+        }
+    }
     use crate::table::columns::{self, Level};
     use crate::table::row::{Growth, ProcessId};
     use psstat_sampler::Usage;

@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::{execute, terminal};
@@ -22,6 +22,7 @@ use crate::measure::{Measurer, Snapshot};
 use crate::terminal::fallback_size;
 use psstat_support::clock::process_cpu_time;
 use psstat_support::failpoint;
+use psstat_support::sleep::sleep_until;
 
 /// Interval for checking signals and new windows.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -241,7 +242,7 @@ fn measure(
         loop {
             measurer.set_kernel_threads(kernel_threads.load(Ordering::Relaxed));
             let due = measurer.open();
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            sleep_until(due);
             let snapshot = measurer.close();
             failpoint::hit("measure");
             let now = process_cpu_time();

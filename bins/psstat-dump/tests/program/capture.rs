@@ -185,7 +185,13 @@ fn captures_named_pids_and_refuses_nonempty_dir() {
     let empty = temp.join("empty");
     let output = run(&["capture", empty.to_str().unwrap(), "--pid", "4194305"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains(&format!("captured in {}: 0\n", empty.display())));
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("no process matches") && !empty.exists());
+    let by_name = temp.join("by-name");
+    let name = unique("captured-pid");
+    let output = run(&["capture", by_name.to_str().unwrap(), "--no-conf", &name]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(by_name.join(&pid).exists());
     for wrong in [&["capture"][..], &["capture", "/proc/nowhere/x", "--pid", "1"]] {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
     }

@@ -105,6 +105,27 @@ fn unprivileged_run_reports_denied_files() {
     assert_eq!(check(&document, "statm")["status"], "ok");
 }
 
+/// Root without capabilities can list the descriptors of root's processes, but cannot read their
+/// links. That was reported as readable.
+#[test]
+fn listed_descriptors_are_not_readable_descriptors() {
+    let testproc = testproc(&unique("listed"));
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all"]);
+    let pid = testproc.pid();
+    let script = format!("ls /proc/{pid}/fd >&2 && ! readlink /proc/{pid}/fd/0 >&2 && exec \"$@\"");
+    command.args(["sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_psstat-dump")]);
+    let output = command.args(["doctor", "--no-conf", "--json"]).output();
+    let Some(output) = output.ok().filter(|output| !output.stdout.is_empty()) else {
+        return println!("skipped: no setpriv, or not root with capabilities");
+    };
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_status_and_help(output.status.code().unwrap(), &document);
+    let check = check(&document, "fd");
+    assert_ne!(check["status"], "ok");
+    assert!(check["result"].as_str().unwrap().starts_with("denied for "), "{check}");
+}
+
 #[test]
 fn low_descriptor_limit_warns() {
     // A shell sets the limit for the program only.
@@ -257,7 +278,7 @@ fn collector_options_name_the_config_file() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let result = check(&document, "conf")["result"].as_str().unwrap().to_owned();
     assert!(result.starts_with(path) && result.contains("/etc/default/psstat"), "{result}");
-    assert!(result.ends_with(": 1 rules for 1 images"), "{result}");
+    assert!(result.ends_with(": 1 rule for 1 image"), "{result}");
     // The table as well, and an option comes first.
     let table = |args: &[&str]| {
         let output = with_collector_options(&options, args).unwrap();

@@ -3,7 +3,7 @@
 use psstat_testproc::{Config, TempDir, TestProcess};
 use serde_json::{Value, json};
 
-use crate::run::{csv, json as json_of, run, stderr, stdout, terminal, unique};
+use crate::run::{csv, json as json_of, run, stderr, stdout, terminal, testproc, unique};
 
 fn conf(temp: &TempDir, text: &str) -> String {
     let path = temp.join("psstat.conf");
@@ -224,7 +224,7 @@ fn step_limit_is_reported_separately() {
 #[test]
 fn many_rules_are_time_bounded() {
     let name = unique("bounded");
-    let testproc = crate::run::testproc(&name);
+    let testproc = testproc(&name);
     let pid = testproc.pid().to_string();
     let temp = TempDir::new().unwrap();
     let rule = |number: usize| format!("r{number} {}{number}\n", "nothing-of-this-kind".repeat(12));
@@ -241,7 +241,7 @@ fn many_rules_are_time_bounded() {
 #[test]
 fn without_config_uses_executable_name() {
     let name = unique("plainly");
-    let testproc = crate::run::testproc(&name);
+    let testproc = testproc(&name);
     let pid = testproc.pid().to_string();
     let (status, document) = json_of(&["explain", &pid, "-e", "plainly", "--json"]);
     assert_eq!((status, &document["first_image"]), (0, &json!("match")));
@@ -253,7 +253,7 @@ fn without_config_uses_executable_name() {
 #[test]
 fn no_match_exits_1() {
     let name = unique("unmatched");
-    let mut testproc = crate::run::testproc(&name);
+    let mut testproc = testproc(&name);
     let pid = testproc.pid().to_string();
     assert_eq!(run(&["explain", &pid, "-e", "^nothing$"]).status.code(), Some(1));
     testproc.exit(0).unwrap();
@@ -346,4 +346,21 @@ fn empty_command_line_is_not_a_zombie() {
     } else {
         println!("skipped: kernel threads are not visible here");
     }
+}
+
+/// It was reported as a zombie that no rule matches, while the rule counted it.
+#[test]
+fn empty_command_line_without_main_thread_is_not_a_zombie() {
+    let mut process = testproc("");
+    process.threads(2).unwrap();
+    process.leader_exit().unwrap();
+    let pid = process.pid().to_string();
+    assert_eq!(psstat_testproc::oracle::state(process.pid()).unwrap(), 'Z');
+    let text = stdout(&run(&["explain", &pid, "-e", "^$"]));
+    assert!(text.ends_with("(empty command line)\n1 of 1 rules match\n"), "{text}");
+    let (status, document) = json_of(&["explain", &pid, "--json", "-e", "^$"]);
+    assert_eq!((status, &document["process_kind"]), (0, &json!("process")));
+    let (_, document) = json_of(&["explain", "--rule", "match", "--json", "-e", "^$"]);
+    let found = document["rules"][0]["matches"].as_array().unwrap();
+    assert!(found.iter().any(|found| found["pid"] == process.pid()), "{document}");
 }

@@ -458,7 +458,12 @@ fn unaccounted_delay_is_unknown() {
     let (_, report) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
     let accounted =
         std::fs::read_to_string("/proc/sys/kernel/task_delayacct").map(|on| on != "0\n");
-    assert_eq!(report["cpu"]["blkio_delay_seconds"].is_number(), accounted.unwrap_or(true));
+    let is_known = accounted.unwrap_or(true);
+    assert_eq!(report["cpu"]["blkio_delay_seconds"].is_number(), is_known);
+    // The text has the row, with a dash.
+    let text = stdout(&run(&["pid", &testproc.pid().to_string()]));
+    let row = text.lines().find_map(|line| line.strip_prefix("  blkio delay ")).unwrap();
+    assert_eq!(row.trim() == "-", !is_known, "{text}");
 }
 
 #[test]

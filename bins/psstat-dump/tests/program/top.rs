@@ -381,3 +381,17 @@ fn ends_with_its_terminal() {
     top.hang_up();
     assert_eq!(top.wait(), Some(0));
 }
+
+/// The repeated table ended with status 2 and a message.
+#[test]
+fn table_ends_with_its_terminal() {
+    let temp = TempDir::new().unwrap();
+    let errors = temp.join("stderr");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$@\" 2>\"$STDERR\"", "sh", env!("CARGO_BIN_EXE_psstat-dump")]);
+    command.args(["--no-conf", "--interval", "0.2"]).env("STDERR", &errors);
+    let mut table = Terminal::start(command, SIZE);
+    table.wait_for("%CPU");
+    table.hang_up();
+    assert_eq!((table.wait(), std::fs::read_to_string(&errors).unwrap().as_str()), (Some(0), ""));
+}

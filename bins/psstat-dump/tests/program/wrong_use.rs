@@ -140,10 +140,24 @@ fn starts_with_little() {
     if std::process::Command::new("strace").arg("-V").output().is_err() {
         return println!("skipped: no strace");
     }
-    let mut filtered = std::process::Command::new("strace");
-    filtered.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=getrandom", "-e"]);
-    filtered.arg("inject=getrandom:error=EACCES").arg(env!("CARGO_BIN_EXE_psstat-dump"));
-    let output = filtered.output().unwrap();
-    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
-    assert!(stderr(&output).starts_with("psstat-dump: no random numbers: "), "{}", stderr(&output));
+    let run = |calls: &str, error: &str| {
+        let mut filtered = std::process::Command::new("strace");
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
+        filtered.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
+        filtered.arg(env!("CARGO_BIN_EXE_psstat-dump")).args(["--no-conf", "--csv"]);
+        filtered.output().unwrap()
+    };
+    for (calls, error, message) in [
+        ("getrandom", "EACCES", "psstat-dump: no random numbers: "),
+        ("clone3,clone", "EPERM", "psstat-dump: cannot start the thread"),
+    ] {
+        let output = run(calls, error);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+        assert!(stderr(&output).starts_with(message), "{}", stderr(&output));
+    }
+    for error in ["EPERM", "ENOSYS"] {
+        let output = run("nanosleep,clock_nanosleep", error);
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+        assert!(stdout(&output).lines().count() > 1);
+    }
 }

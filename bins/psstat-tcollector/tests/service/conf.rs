@@ -63,7 +63,7 @@ fn diagnostics_are_capped() {
     let (errors, rest) = logged.split_at(logged.len() - 2);
     assert!(errors.iter().all(|line| line.contains(": error: ")), "{errors:#?}");
     let more = format!(": {} more diagnostics; run with --check to see them", 900 - errors.len());
-    assert_eq!(rest, [more.as_str(), ": loaded 1 rules for 1 images"]);
+    assert_eq!(rest, [more.as_str(), ": loaded 1 rule for 1 image"]);
 }
 
 #[test]
@@ -119,14 +119,14 @@ fn last_valid_rules_are_kept() {
         assert_eq!(collector.logged(what).len(), 1, "{what}");
     };
     write_conf(&path, "# nothing but a comment\n");
-    stays("has no rule; keeping the previous 1 rules", 0);
+    stays("has no rule; keeping the previous 1 rule", 0);
     std::fs::remove_file(&path).unwrap();
-    stays("No such file or directory (os error 2); keeping the previous 1 rules", 0);
+    stays("No such file or directory (os error 2); keeping the previous 1 rule", 0);
     std::fs::create_dir(&path).unwrap();
-    stays("has no file `*.conf`; keeping its previous 1 rules", 0);
+    stays("has no file `*.conf`; keeping its previous 1 rule", 0);
     std::fs::remove_dir(&path).unwrap();
     write_conf(&path, "stay (\n");
-    collector.wait_for_log(2, "has no rule; keeping the previous 1 rules");
+    collector.wait_for_log(2, "has no rule; keeping the previous 1 rule");
     assert_eq!(collector.next_cycle().get("collector.bad_lines"), 1);
     write_conf(&path, &format!("stay {word}\nelse {word}\n"));
     collector.wait_loaded(2);
@@ -238,8 +238,8 @@ fn check_exit_status() {
     assert!(log.contains("No such file"), "{log}");
     for (text, status, says) in [
         ("web nginx\ndb postgres\n", 0, "2 rules for 2 images, 0 bad lines"),
-        ("web nginx\nweb apache\n", 0, "2 rules for 1 images, 0 bad lines"),
-        ("web nginx\nbad! x\n", 1, "1 rules for 1 images, 1 bad lines"),
+        ("web nginx\nweb apache\n", 0, "2 rules for 1 image, 0 bad lines"),
+        ("web nginx\nbad! x\n", 1, "1 rule for 1 image, 1 bad line"),
         ("bad! x\n", 1, "has no rule"),
         ("", 1, "has no rule"),
     ] {

@@ -59,7 +59,7 @@ fn directory_and_file_are_used_as_one() {
 
     // A file without a valid line keeps its rules while others come and change.
     write_conf(&b, "bad! x\nbad! y\n");
-    collector.wait_for_log(1, "has no rule; keeping its previous 1 rules");
+    collector.wait_for_log(1, "has no rule; keeping its previous 1 rule");
     assert_eq!((health("bad_lines"), health("conf_loaded"), health("rules")), (2, 0, 3));
     write_conf(&c, &rule("three", 2));
     let changed = Instant::now();
@@ -78,17 +78,14 @@ fn directory_and_file_are_used_as_one() {
     // A removed file takes its rules with it.
     std::fs::remove_file(&b).unwrap();
     collector.wait_loaded(4);
-    assert_eq!(
-        messages(&collector, &b).last().unwrap(),
-        ": removed; its 1 rules are no longer used"
-    );
+    assert_eq!(messages(&collector, &b).last().unwrap(), ": removed; its 1 rule is no longer used");
     let cycle = collector.next_cycle();
     assert_eq!(cycle.images(), ["also/one", "one", "one/more", "three"]);
     assert_eq!((health("conf_loaded"), health("bad_lines")), (1, 0));
     // A missing path keeps its rules, and so does a missing directory.
     std::fs::remove_file(&file).unwrap();
     collector
-        .wait_for_log(1, "No such file or directory (os error 2); keeping its previous 1 rules");
+        .wait_for_log(1, "No such file or directory (os error 2); keeping its previous 1 rule");
     std::fs::rename(&dir, temp.join("away")).unwrap();
     collector
         .wait_for_log(1, "No such file or directory (os error 2); keeping its previous 3 rules");
@@ -138,7 +135,7 @@ fn stuck_file_does_not_delay_others() {
         assert_eq!(cycle.images(), images);
         assert_eq!(cycle.image(image), expected_values(image, &[testprocs[0].pid()]));
         assert_eq!(cycle.image("remote"), expected_values("remote", &[testprocs[1].pid()]));
-        collector.wait_for_log(3, "not responding; keeping its previous 1 rules; will retry");
+        collector.wait_for_log(3, "not responding; keeping its previous 1 rule; will retry");
     }
     assert_eq!(collector.next_cycle().get("collector.conf_loaded"), 0);
     collector.assert_on_time();

@@ -199,7 +199,7 @@ fn removed_directory_keeps_rules() {
     let collector = Setup::with(&path).spawn();
     collector.wait_loaded(1);
     std::fs::rename(temp.join("class"), temp.join("elsewhere")).unwrap();
-    collector.wait_for_log(1, "keeping the previous 1 rules");
+    collector.wait_for_log(1, "keeping the previous 1 rule");
     let cycle = collector.next_cycle();
     assert_eq!(cycle.image("mount"), expected_values("mount", &[testproc.pid()]));
     assert_eq!(cycle.get("collector.conf_loaded"), 0);

@@ -44,7 +44,7 @@ fn oversized_config_keeps_rules() {
     let len = file.metadata().unwrap().len();
     assert!(len > 99 << 20);
     drop(file);
-    collector.wait_for_log(1, "has no rule; keeping the previous 1 rules");
+    collector.wait_for_log(1, "has no rule; keeping the previous 1 rule");
     assert_eq!(collector.logged("the maximum is 4194304").len(), 1);
     assert_eq!(collector.next_cycle().image("small"), expected_values("small", &[testproc.pid()]));
     let (status, log) = check(&path);
@@ -62,7 +62,7 @@ fn garbage_lines_are_bounded() {
     let mut longest = b"good x\nlong ".to_vec();
     longest.resize(10 << 20, b'y');
     let cases: [(&[u8], i32, &str); 8] = [
-        (&long, 1, "2 rules for 2 images, 1 bad lines"),
+        (&long, 1, "2 rules for 2 images, 1 bad line"),
         (&long, 1, ":2:1"),
         // A line of 10 MB makes the file too large.
         (&longest, 1, "the maximum is 4194304"),

@@ -58,7 +58,7 @@ fn stuck_file_system_does_not_delay_cycles() {
     assert_eq!(collector.next_cycle().images(), ["two"]);
 
     server.set_mode(Mode::Ignore);
-    collector.wait_for_log(1, "not responding; keeping the previous 1 rules");
+    collector.wait_for_log(1, "not responding; keeping the previous 1 rule");
     assert_continues(&collector, "two", testproc.pid());
     server.set_content(&format!("three {word}\n"));
     server.set_mode(Mode::Answer);

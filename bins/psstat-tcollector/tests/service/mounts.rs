@@ -105,7 +105,7 @@ fn unmounted_config_keeps_rules() {
     let expected = expected_values("mounted", &[testproc.pid()]);
     assert_eq!(collector.next_cycle().image("mounted"), expected);
     std::fs::write(temp.join("shared.away"), "").unwrap();
-    collector.wait_for_log(1, "keeping the previous 1 rules");
+    collector.wait_for_log(1, "keeping the previous 1 rule");
     for _ in 0..2 {
         let cycle = collector.next_cycle();
         assert_eq!(cycle.image("mounted"), expected);

@@ -315,7 +315,7 @@ fn unprivileged_user_sees_own_io() {
         assert_eq!(cycle.get("collector.matched"), 2);
     }
     let log = collector.log();
-    let logged = collector.logged("permission denied for /proc/PID/io of 1 processes");
+    let logged = collector.logged("permission denied for /proc/PID/io of 1 process");
     assert_eq!(logged.len(), 1, "{log:#?}");
     assert!(logged[0].contains("setcap cap_sys_ptrace,cap_dac_read_search=ep"), "{logged:?}");
     let mut issues = log.clone();

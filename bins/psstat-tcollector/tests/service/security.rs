@@ -234,7 +234,7 @@ fn special_file_is_not_opened_as_config() {
         assert_eq!(cycle.image("link"), expected_values("link", &[testproc.pid()]));
         assert_eq!(opened(&path), 0, "{}", target.display());
     }
-    let logged = collector.logged("is not a regular file; keeping the previous 1 rules");
+    let logged = collector.logged("is not a regular file; keeping the previous 1 rule");
     assert_eq!(logged.len(), 1, "{:#?}", collector.log());
 }
 

@@ -87,6 +87,39 @@ fn works_without_getrandom() {
     assert_eq!(collector.logged("no random numbers").len(), 1, "{:#?}", collector.log());
 }
 
+/// A filter of system calls that refuses `nanosleep` was a panic in each cycle, and one that
+/// refuses threads ended `--once` with status 0.
+#[test]
+fn works_without_nanosleep_and_reports_missing_threads() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return println!("skipped: no strace");
+    }
+    let word = word("filtered");
+    let testproc = testproc(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("filtered {word}\n"));
+    let run = |calls: &str, error: &str, cycles: &[&str]| {
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
+        let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let setup = Setup::of(wrapped(&strace)).env("PSSTAT_INTERVAL", "1");
+        setup.args(cycles).args(&["--conf", path.to_str().unwrap()]).spawn()
+    };
+    for error in ["EPERM", "ENOSYS"] {
+        let mut collector = run("nanosleep,clock_nanosleep", error, &["--cycles", "2"]);
+        for cycle in collector.finish() {
+            assert_eq!(cycle.get("collector.panics"), 0, "{error}");
+            assert_eq!(cycle.image("filtered"), expected_values("filtered", &[testproc.pid()]));
+        }
+        assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
+    }
+    for (option, status) in [(&["--once"][..], 1), (&["--cycles", "1"], 0)] {
+        let mut collector = run("clone3,clone", "EPERM", option);
+        assert_eq!(collector.end(), Some(status), "{option:?}");
+        assert_eq!((collector.log().len(), collector.printed().len()), (1, 0));
+        assert_eq!(collector.logged("cannot start the thread").len(), 1, "{:#?}", collector.log());
+    }
+}
+
 /// With a stack limit of 16 KiB it aborted, which costs an hour of data.
 #[test]
 fn works_with_a_small_stack_limit() {
