@@ -115,8 +115,8 @@ impl SampleLoop {
         match self.sampler.first_long_cmdline() {
             Some(pid) => self.reported.log_once("long cmdlines", || {
                 format!(
-                    "{} command lines of more than 4 KiB, the first that of process {pid}, exceed \
-                     the budget of a cycle; reading them in later cycles",
+                    "{} command lines that are long, or expensive for these rules, the first that \
+                     of process {pid}, exceed the budget of a cycle; matching them in later cycles",
                     health.long_cmdlines
                 )
             }),

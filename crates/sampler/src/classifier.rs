@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use psstat_proc_parse::Cmdline;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
@@ -13,6 +15,9 @@ use crate::state::process_table::{ProcessEntry, ProcessTable};
 use crate::state::schedule::{is_due_when_idle, next_read};
 use crate::state::tracked::TrackedProcesses;
 
+/// Bytes of command lines that are classified together, unless one is longer. With expensive rules
+/// these take 0.2 s, and only then is the cost known.
+const MAX_BATCH: usize = 1 << 14;
 /// Command lines are rarely longer, in bytes.
 const LARGE_CMDLINE_BUFFER: usize = 1 << 16;
 
@@ -99,6 +104,8 @@ struct BatchItem {
     line_end: usize,
     /// The end of its images.
     images_end: usize,
+    /// The CPU time of the caller's closure.
+    time: Duration,
 }
 
 impl CmdlineBatch {
@@ -106,12 +113,12 @@ impl CmdlineBatch {
     pub(crate) fn push(&mut self, at: usize, entry: &ProcessEntry, command_line: &[u8]) {
         self.lines.extend_from_slice(command_line);
         let (pid, ppid, line_end) = (entry.pid, entry.ppid, self.lines.len());
-        self.items.push(BatchItem { at, pid, ppid, line_end, images_end: 0 });
+        self.items.push(BatchItem { at, pid, ppid, line_end, images_end: 0, time: Duration::ZERO });
     }
 
     /// Whether it is to be classified before another command line is read.
     pub(crate) fn is_full(&self, limit: usize) -> bool {
-        self.items.len() >= limit || self.lines.len() >= LARGE_CMDLINE_BUFFER
+        self.items.len() >= limit || self.lines.len() >= MAX_BATCH
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -138,7 +145,9 @@ impl CmdlineBatch {
                 args_joined.extend(Cmdline::new(command_line).joined());
                 let candidate =
                     Candidate { pid: item.pid, ppid: item.ppid, command_line, args_joined };
+                let before = thread_cpu_time();
                 classify(&candidate, found);
+                item.time = thread_cpu_time().saturating_sub(before);
                 args_joined.clear();
                 args_joined.shrink_to(LARGE_CMDLINE_BUFFER);
                 found.sort_unstable();
@@ -147,6 +156,15 @@ impl CmdlineBatch {
             }
             item.images_end = images.len();
         }
+    }
+
+    /// The pid of a process, the length of its command line, and the CPU time of the
+    /// closure.
+    pub(crate) fn cost(&self, index: usize) -> Option<(u32, usize, Duration)> {
+        let item = self.items.get(index)?;
+        let before = index.checked_sub(1).and_then(|before| self.items.get(before));
+        let start = before.map_or(0, |before| before.line_end);
+        Some((item.pid, item.line_end - start, item.time))
     }
 
     /// How many command lines there are.
@@ -164,6 +182,11 @@ impl CmdlineBatch {
         let images = self.images.get(images..item.images_end).filter(|_| line < item.line_end);
         Some((item.at, images))
     }
+}
+
+/// The CPU time of the calling thread.
+fn thread_cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 impl Classifier {

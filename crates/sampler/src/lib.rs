@@ -83,7 +83,8 @@ pub use usage::{UnreadCounts, Usage};
 #[doc(hidden)]
 pub mod intervals {
     pub use crate::state::cmdline_budget::{
-        CMDLINE_BYTES_COMMON, CMDLINE_BYTES_PER_USER, CMDLINE_BYTES_TOTAL,
+        CMDLINE_BYTES_COMMON, CMDLINE_BYTES_PER_MICROSECOND, CMDLINE_BYTES_PER_USER,
+        CMDLINE_BYTES_TOTAL, CMDLINE_UNCOUNTED,
     };
     pub use crate::state::schedule::{
         CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL,

@@ -183,7 +183,7 @@ impl Sampler {
         self.state_mut().driver.recover();
     }
 
-    /// A process whose long command line is read in a later cycle, see
+    /// The first process whose command line is classified in a later cycle, see
     /// [`Health::long_cmdlines`](crate::Health::long_cmdlines).
     pub fn first_long_cmdline(&self) -> Option<u32> {
         self.state().driver.first_long_cmdline()

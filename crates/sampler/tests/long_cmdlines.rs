@@ -1,16 +1,18 @@
-//! The bytes of command lines that are read and classified per cycle, over a procfs of plain
-//! files.
+//! The bytes of command lines that are read per cycle, and the time for classifying them, over a
+//! procfs of plain files.
 
 mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use common::captured_proc::{sampler, write_process};
 use psstat_sampler::intervals::{CMDLINE_BYTES_COMMON, CMDLINE_BYTES_PER_USER};
 use psstat_sampler::{Health, ImageId, Sampler};
 use psstat_testproc::TempDir;
+use rustix::time::{ClockId, clock_gettime};
 
 const LONG: usize = 2 << 20;
 /// The pids of the forks, and of an ordinary process with a higher one.
@@ -79,4 +81,55 @@ fn long_command_lines_of_a_user_wait_for_their_turn() {
         now = cycle(&mut sampler);
     }
     assert!(FORKS.into_iter().all(|pid| classified.contains(&pid)), "{classified:?}");
+}
+
+fn thread_cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
+}
+
+/// 160 command lines of 100 KB, for which eight rules took 60 ms each, made two cycles take 9.8 s
+/// of CPU time each: only the bytes were limited.
+#[test]
+fn expensive_command_lines_of_a_user_wait_for_their_turn() {
+    // Short ones are not counted in bytes at all.
+    for (bytes, others) in [(100_000, 4_000), (4_000, 100_000)] {
+        let proc = TempDir::in_memory().unwrap();
+        let add = |pid, user, byte: u8, bytes| {
+            let cmdline = [&vec![byte; bytes][..], b"\0"].concat();
+            fs::write(add_process(proc.path(), pid, user), cmdline).unwrap();
+        };
+        FORKS.for_each(|pid| add(pid, 1000, b'x', bytes));
+        // Of another user, and of the other kind of the same one.
+        add(ORDINARY, 1001, b'y', bytes);
+        add(ORDINARY + 1, 1000, b'y', others);
+        let mut sampler = sampler(proc.path());
+        let (mut all, mut cycles) = (BTreeSet::new(), 0);
+        while !FORKS.into_iter().all(|pid| all.contains(&pid)) {
+            let (mut forks, mut time, mut ordinary) = (0, Duration::ZERO, 0);
+            let sample = common::cycle(&mut sampler, &mut |process, _| {
+                if !FORKS.contains(&process.pid) {
+                    ordinary += u64::from(process.pid >= ORDINARY);
+                    return;
+                }
+                let before = thread_cpu_time();
+                while thread_cpu_time() - before < Duration::from_millis(30) {}
+                time += thread_cpu_time() - before;
+                forks += 1;
+                all.insert(process.pid);
+            });
+            let (health, put_off) = (sample.health, sampler.first_long_cmdline());
+            assert_eq!(health.failed.command_line, health.long_cmdlines);
+            // The first 0.1 s are for all. Short ones are classified five at a time at first.
+            let most = 5;
+            assert!(forks <= most, "{bytes}: {forks} in {time:?}");
+            if cycles == 0 {
+                assert_eq!(ordinary, 2, "{bytes}: {health:?}");
+                assert!(health.long_cmdlines > 0, "{health:?}");
+                let pid = put_off.unwrap();
+                assert!(FORKS.contains(&pid) && !all.contains(&pid), "{pid} {all:?}");
+            }
+            cycles += 1;
+            assert!(cycles < 60, "{bytes}: {all:?}");
+        }
+    }
 }

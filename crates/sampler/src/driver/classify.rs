@@ -48,7 +48,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 }
                 self.handle_cmdline(at, outcome.map(|()| &line[..]), &mut batch);
             }
-            if batch.is_full(source.cmdlines_per_batch()) {
+            if batch.is_full(self.cmdline_budget.batch(source.cmdlines_per_batch())) {
                 batch = self.classify_batch(source, batch).await;
             }
             source.end_cmdline();
@@ -77,20 +77,36 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         let outcome = source.cmdline(pid, tid, SHORT_CMDLINE + 1, line).await;
         if line.len() <= SHORT_CMDLINE {
+            let is_allowed = self.cmdline_budget.has_common_for(line.len())
+                || self.user_in_budget(source, at, line.len()).is_some();
+            return is_allowed.then_some(outcome);
+        }
+        if self.cmdline_budget.has_common_for(line.len()) {
+            line.clear();
+            let outcome = source.cmdline(pid, tid, usize::MAX, line).await;
+            self.cmdline_budget.charge(None, line.len());
             return Some(outcome);
         }
-        let user = source.real_uid(pid);
-        if !self.cmdline_budget.allows(pid, user) {
-            self.health.long_cmdlines += 1;
-            self.health.failed.command_line += 1;
-            // It is read again even if the process does not run until then.
-            self.processes.entries[at].cpu = None;
-            return None;
-        }
+        let Some(user) = self.user_in_budget(source, at, line.len()) else { return None };
         line.clear();
         let outcome = source.cmdline(pid, tid, usize::MAX, line).await;
         self.cmdline_budget.charge(Some(user), line.len());
         Some(outcome)
+    }
+
+    /// The user of a process whose command line of this length is within the budget of the user.
+    /// `None` if it is put off.
+    fn user_in_budget(&mut self, source: &S, at: usize, bytes: usize) -> Option<Option<u32>> {
+        let entry = self.processes.entries.get_mut(at)?;
+        let user = source.real_uid(entry.pid);
+        if self.cmdline_budget.allows(entry.pid, user, bytes) {
+            return Some(user);
+        }
+        self.health.long_cmdlines += 1;
+        self.health.failed.command_line += 1;
+        // It is read again even if the process does not run until then.
+        entry.cpu = None;
+        None
     }
 
     /// Finds the images of the processes in a batch, and empties it.
@@ -99,6 +115,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             batch = source.classify(batch).await;
         }
         for index in 0..batch.len() {
+            if let Some((pid, bytes, time)) = batch.cost(index) {
+                self.cmdline_budget.charge_time(bytes, time, || source.real_uid(pid));
+            }
             if let Some((at, images)) = batch.get(index) {
                 self.assign_images(source, at, images).await;
             }
