@@ -323,12 +323,12 @@ fn nesting_depth_is_limited() {
             Conf::parse(format!("x (){}a{}", open.repeat(levels), close.repeat(levels)).as_bytes())
         };
         let groups = open.matches('(').count() - usize::from(open.contains("(1)"));
-        let accepted = nested(99 / groups);
+        let accepted = nested(100 / groups);
         assert!(!accepted.has_errors(), "{open}: {:?}", accepted.diagnostics);
         // Matching recurses too.
         accepted.rules.classify(b"aab", &mut |_| ());
         let max_levels = (MAX_LINE_LEN - 8) / (open.len() + close.len());
-        for levels in [200, max_levels] {
+        for levels in [100 / groups + 1, max_levels] {
             let message = &nested(levels).diagnostics[0].message;
             assert!(message.contains("deeper than 100"), "{open}: {message}");
         }
@@ -367,7 +367,29 @@ fn warns_about_syntax_of_other_tools() {
         ("^nginx # the web server", "`#`", "`^nginx`"),
         ("^nginx #", "`#`", "`^nginx`"),
         ("- nginx", "YAML", "`nginx`"),
-        ("- \"nginx\"", "YAML", "nginx"),
+        ("- \"nginx\"", "YAML", "`nginx`"),
+        ("/x/", "slashes", "`x`"),
+        ("/nginx/", "slashes", "`nginx`"),
+        ("/^x/i", "slashes", "`^x`"),
+        ("/nginx/i", "slashes", "`nginx`"),
+        (r#"r"^x""#, "quotes", "`^x`"),
+        ("r'^x'", "quotes", "`^x`"),
+        ("“^x”", "quotes", "`^x`"),
+        ("‘^x’", "quotes", "`^x`"),
+        ("^x  #c", "`#`", "`^x`"),
+        ("^x\t#c", "`#`", "`^x`"),
+        ("= ^x", "`=`", "`^x`"),
+        ("=> x", "`=>`", "`x`"),
+        (": \"x\"", "`:`", "`x`"),
+        ("[[=a=]]", "`[=…=]`", "`[a]`"),
+        ("[[.a.]]b", "`[.….]`", "`[a]`"),
+        (r"\\bnginx\\b", "backslash", "once"),
+        (r"nginx\\.conf", "backslash", "once"),
+        (r"java\\s+x", "backslash", "once"),
+        ("[nginx, httpd]", "list", "`nginx|httpd`"),
+        ("$x", "can never match: `$`", r"`\$`"),
+        ("a|$HOME", "can never match: `$`", r"`\$`"),
+        ("x^y", "can never match: `^`", r"`\^`"),
         ("[\"nginx\", \"apache\"]", "list", "`nginx|apache`"),
         ("['^nginx', 'httpd']", "list", "`^nginx|httpd`"),
     ] {
@@ -397,9 +419,75 @@ fn warns_about_syntax_of_other_tools() {
         "(?x)a # comment",
         "a/b/",
         "[-] x",
+        "[/]nginx/",
+        "/usr/x",
+        "/usr/i",
+        "/data/",
+        "//x/",
+        "/x",
+        "/x/y.jar",
+        r"c\+\+",
+        r"g\+\+ -O2",
+        r"a\+b",
+        r"worker \(x\)",
+        r"\(deleted\) x",
+        r"\{x\}",
+        r"C:\\windows\\system32",
+        r"x\\",
+        r"\$x",
+        r"x\^y",
+        "x$",
+        "^x|^y",
+        "(^x)y",
+        "[$]x",
+        "[^x]y",
+        "x[$^]y",
+        "(?m)x$y",
+        "a$x?",
+        "a;b",
+        "r\"x",
+        "rsync",
+        "=x",
+        "a = b",
+        ":x",
+        "[a,b]",
+        "[abc]",
+        r"[\w,-]+",
+        "[=]x",
+        r"x[)|]y",
     ] {
         assert_eq!(diagnostics(format!("image {pattern}\n").as_bytes()), [], "{pattern}");
     }
+}
+
+/// They are notes, because they can be meant.
+#[test]
+fn notes_unusual_syntax() {
+    for (pattern, message) in [
+        (r"a\|b", r"`\|`"),
+        (r"\(a\)", r"`\(`"),
+        (r"^\(a\)$", r"`\(`"),
+        (r"x\(ab\)*y", r"`\(`"),
+        (r"a\{2\}", r"`\{`"),
+        (r"a\{2,3\}x", r"`\{`"),
+        (r"a\+", r"`\+`"),
+        (r"[0-9]\+x", r"`\+`"),
+        (r".\+x", r"`\+`"),
+        ("^x ; c", "`;`"),
+    ] {
+        let diagnostics = diagnostics(format!("image {pattern}\n").as_bytes());
+        assert_eq!(diagnostics.len(), 1, "{pattern}: {diagnostics:?}");
+        assert_eq!(diagnostics[0].severity, Severity::Note);
+        assert!(diagnostics[0].message.contains(message), "{pattern}: {diagnostics:?}");
+    }
+}
+
+#[test]
+fn warns_about_yaml_entry_with_dash_as_image() {
+    let diagnostics = diagnostics(b"- name: foo\n");
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    assert!(diagnostics[0].message.contains("YAML"), "{diagnostics:?}");
+    assert_eq!((diagnostics[0].column, diagnostics[0].span), (1, 1));
 }
 
 #[test]

@@ -146,7 +146,8 @@ impl Parser {
     /// here; functions that walk the tree are recursive.
     pub(super) fn sequence(&mut self, flags: &mut Flags, first: bool) -> Result<Node> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        // The pattern itself is a sequence too.
+        if self.depth > MAX_DEPTH + 1 {
             let message = format!("groups nest deeper than {MAX_DEPTH}");
             return Err(err(message, self.tokens.at(), 1, "reduce the nesting, or split the rule"));
         }

@@ -87,7 +87,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             self.cmdline_budget.charge(None, line.len());
             return Some(outcome);
         }
-        let Some(user) = self.user_in_budget(source, at, line.len()) else { return None };
+        let user = self.user_in_budget(source, at, line.len())?;
         line.clear();
         let outcome = source.cmdline(pid, tid, usize::MAX, line).await;
         self.cmdline_budget.charge(Some(user), line.len());

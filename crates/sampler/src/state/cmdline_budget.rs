@@ -21,9 +21,8 @@ pub const CMDLINE_BYTES_COMMON: u64 = 16 << 20;
 pub const CMDLINE_BYTES_PER_USER: u64 = 8 << 20;
 /// Bytes of long command lines per cycle of all users: one can have many user ids.
 pub const CMDLINE_BYTES_TOTAL: u64 = 64 << 20;
-/// Bytes that ordinary rules match in a microsecond: the CPU time for matching counts as so many.
-/// The budgets of bytes are also budgets of CPU time: 0.1 s in common, 0.05 s per user, 0.4 s in
-/// total.
+/// Bytes that ordinary rules match in a microsecond: CPU time for matching is converted to bytes. The
+/// budgets of bytes are also budgets of CPU time: 0.1 s in common, 0.05 s per user, 0.4 s in total.
 pub const CMDLINE_BYTES_PER_MICROSECOND: u64 = 168;
 /// Less CPU time for matching a command line is not counted, as 500 ordinary rules take.
 pub const CMDLINE_UNCOUNTED: Duration = Duration::from_micros(250);
