@@ -112,6 +112,17 @@ impl SampleLoop {
         } else {
             self.reported.reset("skipped");
         }
+        if health.contradictory_sockets > 0 {
+            self.reported.log_once("contradictory sockets", || {
+                let sockets = health.contradictory_sockets;
+                format!(
+                    "{sockets} unix sockets have rows in different states in /proc/PID/net/unix: \
+                     the name of another socket contains such a row; they do not count"
+                )
+            });
+        } else {
+            self.reported.reset("contradictory sockets");
+        }
         match self.sampler.first_long_cmdline() {
             Some(pid) => self.reported.log_once("long cmdlines", || {
                 format!(

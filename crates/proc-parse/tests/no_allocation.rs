@@ -51,6 +51,7 @@ fn everything() {
     black_box(udp_in_use(fixture!("net/sockstat"))).unwrap();
     assert!(unix::Rows::new(fixture!("net/unix")).all(|row| row.is_ok()));
     assert!(unix::Established::new(fixture!("net/unix")).all(|row| row.is_ok()));
+    assert!(unix::States::new(fixture!("net/unix")).all(|row| row.is_ok()));
 
     let cgroups = Cgroups::parse(b"1:name=systemd:/a\n0::/b\n").unwrap();
     black_box((cgroups.v2().unwrap(), cgroups.get(b"name=systemd").unwrap()));

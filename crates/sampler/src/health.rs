@@ -22,6 +22,9 @@ pub struct Health {
     /// those for which the closure took more than 0.25 ms have used as much time. They are
     /// counted under `failed` too.
     pub long_cmdlines: u64,
+    /// Unix sockets with rows in different states in a text table: the name of another socket
+    /// contains a row. They do not count as connected.
+    pub contradictory_sockets: u64,
     /// Descriptors kept open.
     pub fds_held: u64,
     /// `/proc` could not be listed; the numbers are those of the processes of before.

@@ -546,6 +546,10 @@ impl SocketSource for LiveSource {
         self.tables.tcp_states(&self.reads.procfs, (process, is_own), found)
     }
 
+    fn has_table_per_process(&self) -> bool {
+        !self.reads.procfs.is_live
+    }
+
     fn uses_text_table(&self, netns: NetnsId, protocol: Protocol) -> bool {
         self.tables.uses_text_table(self.is_own_netns(netns), protocol)
     }

@@ -323,6 +323,11 @@ pub(crate) trait SocketSource: ProcessSource {
         Outcome::Value(())
     }
 
+    /// Whether each process of a namespace can have a table of its own, or none, as in a capture.
+    fn has_table_per_process(&self) -> bool {
+        false
+    }
+
     /// Whether a table is read as text, which may omit rows while sockets are closed.
     fn uses_text_table(&self, _netns: NetnsId, _protocol: Protocol) -> bool {
         false

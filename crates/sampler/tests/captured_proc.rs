@@ -164,11 +164,88 @@ fn unreadable_table_affects_only_its_namespace() {
     assert_eq!(pids, [100, 101, 102]);
 }
 
+/// The name of a socket can contain a line break and a whole row. Such a row made a socket of
+/// another process count as connected.
+#[test]
+fn forged_rows_of_unix_sockets_do_not_count() {
+    let row = |state: u8, inode: u32, name: &str| {
+        format!("0000000000000000: 00000002 00000000 00010000 0001 {state:02} {inode:5}{name}\n")
+    };
+    let header = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+    let forging = |rows: &str| row(1, 99, &format!(" @z\n{}", rows.trim_end()));
+    let unconnected = row(1, 11, "");
+    let (connected, forged) = (row(3, 12, ""), row(3, 11, " /x"));
+    for table in [
+        [&*unconnected, &connected, &forging(&forged)],
+        [&forging(&forged), &unconnected, &connected],
+        // The inode of a tcp socket.
+        [&unconnected, &connected, &forging(&row(3, 10, " /x"))],
+    ] {
+        let proc = TempDir::new().unwrap();
+        let dir = write_process(proc.path(), 100, 5000, 1);
+        add_sockets(&dir, 10..13);
+        set_netns(&dir, "net:[1]");
+        write_tables(&dir, 10..11);
+        let table = format!("{header}{}", table.concat());
+        fs::write(dir.join("net/unix"), &table).unwrap();
+        let mut sampler = sampler(proc.path());
+        for _ in 0..3 {
+            let sample = cycle(&mut sampler, &mut |_, images| images.push(A));
+            let image = sample.image(A);
+            assert_eq!((image.tcp, image.unix), (Some(1), Some(1)), "{table}");
+            let contradictory = u64::from(table.contains(" 11 /x"));
+            assert_eq!(sample.health.contradictory_sockets, contradictory, "{table}");
+        }
+    }
+}
+
+/// A capture without a table used to show 0 sockets. Each process has a copy, or none.
+#[test]
+fn capture_without_a_table_has_no_counts() {
+    for absent in ["tcp", "udp", "unix", ""] {
+        let proc = TempDir::new().unwrap();
+        let dirs = [100, 101].map(|pid| {
+            let dir = write_process(proc.path(), pid, 5000, 1000);
+            add_sockets(&dir, 10..13);
+            set_netns(&dir, "net:[1]");
+            write_tables(&dir, 10..13);
+            dir
+        });
+        let counts = |sample: &Sample| {
+            let image = sample.image(A);
+            let is_known = [image.tcp, image.udp, image.unix].map(|count| count.is_some());
+            (is_known, image.unread.net, sample.health.failed.net)
+        };
+        let remove = |dir: &std::path::Path| match absent {
+            "" => fs::remove_dir_all(dir.join("net")).unwrap(),
+            name => fs::remove_file(dir.join("net").join(name)).unwrap(),
+        };
+        let mut sampler = sampler(proc.path());
+        let is_known = ["tcp", "udp", "unix"].map(|name| absent != name && !absent.is_empty());
+        for (dir, want) in [
+            // The other process has a copy.
+            (&dirs[0], ([true; 3], 0, 0)),
+            (&dirs[1], (is_known, 2, is_known.iter().filter(|known| !**known).count() as u64)),
+        ] {
+            remove(dir);
+            for _ in 0..3 {
+                let sample = cycle(&mut sampler, &mut |_, images| images.push(A));
+                assert_eq!(counts(sample), want, "{absent}");
+            }
+        }
+    }
+}
+
 /// A kernel can lack a file, and a copy lacks those that its user could not read. Such a process
 /// was taken for one that has exited.
 #[test]
 fn process_without_a_file_counts() {
-    for name in ["io", "statm", "fd", "ns", "task", "cmdline"] {
+    // `cat` without permission leaves an empty file.
+    for (name, is_empty) in
+        [("io", false), ("statm", false), ("io", true), ("statm", true), ("fd", false)]
+            .into_iter()
+            .chain([("ns", false), ("task", false), ("cmdline", false)])
+    {
         let proc = TempDir::new().unwrap();
         let [lacks, complete] = [100, 101].map(|pid| {
             let dir = write_process(proc.path(), pid, 5000, 1000);
@@ -178,7 +255,9 @@ fn process_without_a_file_counts() {
             dir
         });
         let lacking = lacks.join(name);
-        if lacking.is_dir() {
+        if is_empty {
+            fs::write(lacking, "").unwrap();
+        } else if lacking.is_dir() {
             fs::remove_dir_all(lacking).unwrap();
         } else {
             fs::remove_file(lacking).unwrap();

@@ -5,7 +5,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use psstat_testproc::{Config, TempDir, TestProcess};
 use rustix::fs::{CWD, FileType, Mode};
@@ -155,13 +155,59 @@ fn forge_rows(pid: u32) -> Vec<u8> {
         let link = std::fs::read_link(entry.unwrap().path()).unwrap();
         let link = link.to_string_lossy().into_owned();
         if let Some(inode) = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
-            let row = format!("\n0: 00000003 00000000 00000000 0001 03 {inode}");
+            let address = "0000000000000000";
+            let row = format!("\n{address}: 00000003 00000000 00000000 0001 03 {inode}");
             if name.len() + row.len() < 107 {
                 name.extend(row.into_bytes());
             }
         }
     }
     name
+}
+
+/// In another network namespace the collector reads the text table. A forged row used to make a
+/// listener count as connected.
+#[test]
+fn forged_rows_in_another_namespace_do_not_count() {
+    const SCRIPT: &str = r#"
+import socket, sys
+forger = socket.socket(socket.AF_UNIX)
+row = "0000000000000000: 00000003 00000000 00000000 0001 03 %s /x" % sys.argv[1]
+forger.bind("\0z\n" + row + "\n")
+print("ready", flush=True)
+sys.stdin.read()
+"#;
+    let word = word("elsewhere");
+    let mut victim = testproc(&word);
+    if let Err(error) = victim.unshare_net() {
+        return println!("skipped: no network namespace: {error}");
+    }
+    victim.non_established_sockets(1).unwrap();
+    victim.unix_pairs(1).unwrap();
+    victim.quiesce().unwrap();
+    let expected = expected_values("elsewhere", &[victim.pid()]);
+    let table = std::fs::read_to_string(format!("/proc/{}/net/unix", victim.pid())).unwrap();
+    let listener = table.lines().find(|row| row.contains(" 00010000 ")).unwrap();
+    let inode = listener.split_whitespace().nth(6).unwrap();
+    let mut forger = Command::new("nsenter");
+    forger.arg(format!("--net=/proc/{}/ns/net", victim.pid()));
+    forger.args(["python3", "-c", SCRIPT, inode]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut forger) = forger.spawn() else { return println!("skipped: no nsenter") };
+    let read = std::io::Read::read(forger.stdout.as_mut().unwrap(), &mut [0]);
+    if !read.is_ok_and(|length| length == 1) {
+        forger.wait().unwrap();
+        return println!("skipped: no python3, or not root");
+    }
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("elsewhere {word}\n"));
+    let collector = Setup::with(&path).spawn();
+    let series = "net image=elsewhere type=unix";
+    let counts: Vec<i64> = collector.cycles(3).into_iter().map(|cycle| cycle.get(series)).collect();
+    // Its input ends, and so does the process.
+    drop(forger.stdin.take());
+    forger.wait().unwrap();
+    assert_eq!(counts, [expected[series]; 3]);
+    assert_eq!(collector.logged("1 unix sockets have rows in different states").len(), 1);
 }
 
 /// The text table of unix sockets contains the raw name of a socket, including newlines. In its own
@@ -178,7 +224,8 @@ fn forged_socket_table_rows_are_ignored() {
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let _listener = UnixListener::bind_addr(&address).unwrap();
     let table = std::fs::read_to_string("/proc/self/net/unix").unwrap();
-    assert!(table.contains("\n0: 00000003"), "the forged row is there");
+    let row = "\n0000000000000000: 00000003 00000000 00000000 0001 03 ";
+    assert!(table.contains(row), "the forged row is there");
     let temp = TempDir::new().unwrap();
     let path = conf(&temp, &format!("sockets {word}\n"));
     let collector = Setup::with(&path).arg("--debug").spawn();

@@ -181,6 +181,14 @@ fn connected_inode(input: &[u8]) -> ParseResult<'_, Option<u64>> {
     if state == 3 { map(inode(), Some).parse_complete(rest) } else { Ok((rest, None)) }
 }
 
+/// The state and the inode of a row; the other columns are skipped.
+#[inline(always)]
+fn state_and_inode(input: &[u8]) -> ParseResult<'_, (UnixState, u64)> {
+    let (rest, (_, state, inode)) =
+        (field(NUM, start_of_row()), field(ST, hex::<2>()), inode()).parse_complete(input)?;
+    Ok((rest, (UnixState::from(state as u8), inode)))
+}
+
 /// The columns `Num` to `Type` and the space after them; the digits are not
 /// validated.
 #[inline(always)]
@@ -225,8 +233,10 @@ fn is_row(line: &[u8]) -> bool {
 /// The rows of a chunk of the table.
 ///
 /// A path may contain newlines, so a line that does not start as a row is part of
-/// the path of the row before it. (A socket bound to a path that contains a whole
-/// row adds a row to the table; nothing in the text distinguishes it.)
+/// the path of the row before it. A socket bound to a path that contains a whole
+/// row adds a row to the table, and nothing in the text distinguishes it. Each
+/// socket of the namespace has its true row as well, so two rows with the same
+/// inode and different states mean that one of them is forged.
 ///
 /// ```
 /// use psstat_proc_parse::net::unix::{Rows, UnixState};
@@ -332,6 +342,50 @@ impl Iterator for Established<'_> {
                 Ok(Some(inode)) => return Some(Ok(inode)),
                 Err(error) => return Some(Err(error.offset_by(offset))),
             }
+        }
+    }
+}
+
+/// State and inode of every socket in a chunk, by the rules of [`Established`]. With the
+/// other states, rows that contradict each other are detected: see [`Rows`].
+#[derive(Clone, Debug)]
+pub struct States<'a> {
+    lines: Lines<'a>,
+    /// Whether a row has been seen, whose path may continue.
+    in_row: bool,
+}
+
+impl<'a> States<'a> {
+    /// The sockets in the complete lines of `chunk`.
+    #[must_use]
+    pub fn new(chunk: &'a [u8]) -> Self {
+        let mut lines = Lines::new(chunk);
+        lines.skip_header(is_header);
+        Self { lines, in_row: false }
+    }
+
+    /// The bytes not parsed yet: after the last row, an incomplete line.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.lines.rest
+    }
+}
+
+impl Iterator for States<'_> {
+    type Item = Result<(UnixState, u64), Error>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let offset = self.lines.offset();
+            let line = self.lines.next()?;
+            let is_row = is_row(line);
+            if self.in_row && !is_row {
+                continue;
+            }
+            self.in_row |= is_row;
+            let row = parse(ProcFile::Unix, line, inlined(state_and_inode));
+            return Some(row.map_err(|error| error.offset_by(offset)));
         }
     }
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::command_line;
 use super::fd_sockets::{FdSocketScanner, FdSockets};
 use super::outcome::{Outcome, Unread};
-use super::process::{self, File, identify, parsed, read_held};
+use super::process::{self, File, identify, parsed, read_held, without_contents};
 use super::procfs::{ProcDir, Procfs, READ, pread_start};
 use crate::ids::ProcessKey;
 
@@ -160,7 +160,7 @@ fn read_io(
     let (name, flags) = File::Io.name();
     let opened =
         open_process_dir(procfs, key).and_then(|dir| process::open_at(procfs, &dir, name, flags));
-    opened.and_then(|opened| read_held(held, opened, keep, read))
+    opened.and_then(|opened| without_contents(procfs, read_held(held, opened, keep, read)))
 }
 
 /// Opens the directory of a process, and reads its `stat` if that is necessary to identify it.

@@ -186,8 +186,17 @@ impl ProcessFds {
         let (name, flags) = file.name();
         let opened = reads.open_in(access.key, name, flags).await;
         let keep = access.allowance.covers(file);
-        opened.and_then(|opened| read_held(&mut self.0[file as usize], opened, keep, read))
+        opened.and_then(|opened| {
+            let outcome = read_held(&mut self.0[file as usize], opened, keep, read);
+            without_contents(&reads.procfs, outcome)
+        })
     }
+}
+
+/// The outcome of reading an open file. In a capture an empty file does not mean that the process
+/// has exited: a program that copied it was not permitted to read it.
+pub(crate) fn without_contents<T>(procfs: &Procfs, outcome: Outcome<T>) -> Outcome<T> {
+    if outcome.is_exited() && !procfs.is_live { Outcome::Denied } else { outcome }
 }
 
 fn read_statm(file: BorrowedFd<'_>) -> Outcome<Statm> {
@@ -265,7 +274,8 @@ pub(crate) fn has_thread(procfs: &Procfs, pid: u32, tid: u32) -> bool {
 
 /// `statm` of a thread.
 pub(crate) fn statm_at(procfs: &Procfs, thread: ProcDir) -> Outcome<Statm> {
-    procfs.open_file(thread, c"statm", READ).and_then(|file| read_statm(file.as_fd()))
+    let file = procfs.open_file(thread, c"statm", READ);
+    file.and_then(|file| without_contents(procfs, read_statm(file.as_fd())))
 }
 
 /// The number of descriptors of a thread.

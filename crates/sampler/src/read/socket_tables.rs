@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::net::sockstat::udp_in_use;
+use psstat_proc_parse::net::unix::UnixState;
 use psstat_proc_parse::net::{inet, unix};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -42,6 +43,8 @@ pub(crate) struct RowCounts {
     pub(crate) tcp6_only: bool,
     /// A table was not read.
     pub(crate) is_partial: bool,
+    /// Unix sockets with contradictory rows, which are not among those found.
+    pub(crate) contradictory: u64,
 }
 
 impl RowCounts {
@@ -90,12 +93,60 @@ pub(crate) struct SocketTables {
     /// The protocols for which this kernel has no sock_diag (indexed as [`Protocol::ALL`]).
     unsupported: [bool; 3],
     buffer: Vec<u8>,
+    unix: UnixRows,
+}
+
+/// The rows of a text table of unix sockets.
+///
+/// The name of a socket can contain line breaks and whole rows: any process can add rows
+/// with any state and inode to the table of its network namespace. The kernel prints the true
+/// row of each socket of the namespace too. So an inode with rows in different states has a
+/// forged one, and its state is unknown.
+#[derive(Debug, Default)]
+struct UnixRows {
+    connected: Vec<SocketInode>,
+    /// Sockets in other states.
+    others: Vec<SocketInode>,
+}
+
+impl UnixRows {
+    fn clear(&mut self) {
+        self.connected.clear();
+        self.others.clear();
+    }
+
+    fn add(&mut self, state: UnixState, inode: u64, all: &mut RowCounts) {
+        if state == UnixState::Connected {
+            let connected = &mut self.connected;
+            all.add_established(inode, &mut |inode| connected.push(inode));
+        } else if let Ok(1..) = SocketInode::try_from(inode) {
+            // The kernel assigns 32 bits, of which 0 is not an inode.
+            self.others.push(inode as SocketInode);
+        }
+    }
+
+    /// Calls `found` for the sockets that are connected by all their rows.
+    fn finish(&mut self, all: &mut RowCounts, found: &mut dyn FnMut(SocketInode)) {
+        self.others.sort_unstable();
+        for &inode in &self.connected {
+            if self.others.binary_search(&inode).is_ok() {
+                all.contradictory += 1;
+            } else {
+                found(inode);
+            }
+        }
+    }
 }
 
 impl SocketTables {
     pub(crate) fn new(procfs: &Procfs) -> SocketTables {
         let sock_diag = if procfs.fast.sock_diag { SockDiag::open().ok() } else { None };
-        SocketTables { sock_diag, unsupported: [false; 3], buffer: vec![0; 16 * 1024] }
+        SocketTables {
+            sock_diag,
+            unsupported: [false; 3],
+            buffer: vec![0; 16 * 1024],
+            unix: UnixRows::default(),
+        }
     }
 
     /// Whether sock_diag is in use for every protocol.
@@ -276,7 +327,9 @@ impl SocketTables {
         all: &mut RowCounts,
         each: &mut dyn FnMut(SocketInode),
     ) -> Outcome<()> {
-        self.read_rows(procfs, process, table, &mut |bytes| match table.protocol {
+        let mut unix = std::mem::take(&mut self.unix);
+        unix.clear();
+        let outcome = self.read_rows(procfs, process, table, &mut |bytes| match table.protocol {
             Protocol::Tcp | Protocol::Udp => {
                 let mut rows = inet::Established::new(bytes);
                 rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
@@ -284,11 +337,17 @@ impl SocketTables {
                 rows.rest().len()
             }
             Protocol::Unix => {
-                let mut rows = unix::Established::new(bytes);
-                rows.by_ref().flatten().for_each(|inode| all.add_established(inode, each));
+                let mut rows = unix::States::new(bytes);
+                let sockets = rows.by_ref().flatten();
+                sockets.for_each(|(state, inode)| unix.add(state, inode, all));
                 rows.rest().len()
             }
-        })
+        });
+        if let Outcome::Value(()) = outcome {
+            unix.finish(all, each);
+        }
+        self.unix = unix;
+        outcome
     }
 
     /// Reads the rows of a table. `rows` gets them page by page, with the header, and gives the length of
@@ -306,7 +365,12 @@ impl SocketTables {
         };
         match (open(table.file), table.ipv4) {
             // The file does not exist if IPv6 is disabled, and if the process has exited.
-            (Err(Errno::NOENT), Some(ipv4)) => Outcome::from(open(ipv4)).map(drop::<OwnedFd>),
+            (Err(Errno::NOENT), Some(ipv4)) => {
+                let exists = Outcome::from(open(ipv4)).map(drop::<OwnedFd>);
+                if exists.is_exited() && !procfs.is_live { Outcome::Denied } else { exists }
+            }
+            // A capture without a copy of the table.
+            (Err(Errno::NOENT), None) if !procfs.is_live => Outcome::Denied,
             (file, _) => Outcome::from(file).and_then(|file| self.rows(&file, rows)),
         }
     }

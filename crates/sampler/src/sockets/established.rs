@@ -102,6 +102,7 @@ impl SocketTracker {
                 continue;
             }
             let Some(process) = tracked.live(slot) else { continue };
+            let table = (protocol, netns);
             let (owners, unowned) = (&mut self.owners, &mut self.unowned);
             let found = &mut |inode| {
                 let row = SocketRow { inode, protocol, netns };
@@ -111,25 +112,42 @@ impl SocketTracker {
             };
             let directory = process.proc_dir();
             let outcome = match table_of(tcp, netns).filter(|_| protocol == Protocol::Tcp) {
-                Some(table) if again.is_none() => {
-                    table.read(source, (process.key, directory), cycle, found)
+                Some(tables) if again.is_none() => {
+                    tables.read(source, (process.key, directory), cycle, found)
                 }
-                Some(table) => table.read_again(source, directory, found),
+                Some(tables) => tables.read_again(source, directory, found),
                 None => {
                     let shortcuts = Shortcuts { udp: again.is_none(), ..Shortcuts::NONE };
-                    source.established(directory, netns, protocol, shortcuts, found).map(drop)
+                    let rows = source.established(directory, netns, protocol, shortcuts, found);
+                    rows.map(|rows| {
+                        if again.is_none() {
+                            health.contradictory_sockets += rows.contradictory;
+                        }
+                    })
                 }
             };
             match outcome {
-                Outcome::Value(()) => done = Some(netns),
+                Outcome::Value(()) => {
+                    done = Some(netns);
+                    let unread = self.unread_tables.iter().position(|one| *one == table);
+                    if let Some(unread) = unread.filter(|_| again.is_none()) {
+                        self.unread_tables.remove(unread);
+                        health.failed.net -= 1;
+                    }
+                }
                 // The table can be read through another member.
                 Outcome::Exited => {}
+                // A capture can have the table in the directory of another process.
+                Outcome::Denied | Outcome::Failed(_) | Outcome::Unread(_)
+                    if source.has_table_per_process() && self.unread_tables.contains(&table) => {}
                 Outcome::Denied | Outcome::Failed(_) | Outcome::Unread(_) => {
                     health.failed.net += 1;
                     if again.is_none() {
-                        self.unread_tables.push((protocol, netns));
+                        self.unread_tables.push(table);
                     }
-                    done = Some(netns);
+                    if !source.has_table_per_process() {
+                        done = Some(netns);
+                    }
                 }
             }
         }

@@ -253,6 +253,15 @@ impl SocketOwners {
     /// owns it.
     pub(crate) fn established(&mut self, found: SocketRow) -> bool {
         let Some(socket) = self.sockets.get_mut(&found.inode) else { return false };
+        // The name of a unix socket can forge a row with the inode of a socket of another
+        // protocol; the tables of the others contain no names.
+        if found.protocol == Protocol::Unix
+            && socket.state.is_established(self.cycle)
+            && socket.state.protocol() != Protocol::Unix
+            && socket.netns == found.netns
+        {
+            return true;
+        }
         if !socket.state.is_established(self.cycle) {
             if socket.state.is_established(self.cycle.saturating_sub(1)) {
                 self.missing -= 1;
