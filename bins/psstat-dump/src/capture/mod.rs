@@ -223,28 +223,41 @@ impl Process {
     }
 }
 
-/// The heading, the rows of these sockets, and rows in an unknown format.
+/// The heading and the rows of these sockets; of tables without names also rows in an unknown
+/// format.
 fn filter_rows(
     name: &str,
     table: &[u8],
     sockets: &BTreeSet<u64>,
     scrubber: &Scrubber<'_>,
 ) -> Vec<u8> {
-    let is_kept = |line: &&[u8]| {
-        let row = line.strip_suffix(b"\n").unwrap_or(line);
-        let inode = if name == "unix" {
-            unix::Row::parse(row).map(|row| row.inode)
-        } else {
-            inet::Row::parse(row).map(|row| row.inode)
-        };
-        inode.map_or(true, |inode| sockets.contains(&inode))
-    };
-    let lines = table.split_inclusive(|byte| *byte == b'\n').filter(is_kept);
-    if name != "unix" {
-        return lines.collect::<Vec<_>>().concat();
+    if name == "unix" {
+        return filter_unix_rows(table, sockets, scrubber);
     }
-    // The path of a socket can contain secrets.
-    lines.flat_map(|row| scrubber.path_of_row(row)).collect()
+    let is_kept = |line: &&[u8]| {
+        let row = inet::Row::parse(line.strip_suffix(b"\n").unwrap_or(line));
+        row.map_or(true, |row| sockets.contains(&row.inode))
+    };
+    table.split_inclusive(|byte| *byte == b'\n').filter(is_kept).collect::<Vec<_>>().concat()
+}
+
+/// The path of a socket can contain secrets, and line breaks: a text that is not a row is dropped.
+fn filter_unix_rows(table: &[u8], sockets: &BTreeSet<u64>, scrubber: &Scrubber<'_>) -> Vec<u8> {
+    let mut rows = unix::Rows::new(table);
+    let mut kept = table.strip_suffix(rows.rest()).unwrap_or_default().to_vec();
+    loop {
+        let before = rows.rest();
+        let Some(row) = rows.next() else { return kept };
+        let line = before.strip_suffix(rows.rest()).unwrap_or_default();
+        let Ok(row) = row else { continue };
+        if sockets.contains(&row.inode) {
+            let path = row.path.unwrap_or_default();
+            let columns = line.strip_suffix(b"\n").and_then(|line| line.strip_suffix(path));
+            kept.extend_from_slice(columns.unwrap_or_default());
+            kept.extend(scrubber.path(path));
+            kept.push(b'\n');
+        }
+    }
 }
 
 /// Creates a directory, or accepts an empty one.

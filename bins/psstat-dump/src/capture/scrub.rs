@@ -195,25 +195,18 @@ impl Scrubber<'_> {
         }
     }
 
-    /// Redacts the path in a row of `/proc/net/unix`, which follows the seventh
-    /// column.
-    pub(crate) fn path_of_row(&self, row: &[u8]) -> Vec<u8> {
-        let mut starts = (1..row.len()).filter(|&at| {
-            row.get(at - 1) == Some(&b' ') && row.get(at).is_some_and(|byte| *byte != b' ')
-        });
-        match starts.nth(6).and_then(|at| row.split_at_checked(at)) {
-            Some((columns, path)) => {
-                let end = path.len() - usize::from(path.ends_with(b"\n"));
-                let (path, end) = path.split_at(end);
-                [columns, &self.path(path), end].concat()
-            }
-            None => row.to_vec(),
-        }
-    }
-
-    fn path(&self, path: &[u8]) -> Vec<u8> {
+    /// Redacts the path of a file or the name of a socket.
+    pub(crate) fn path(&self, path: &[u8]) -> Vec<u8> {
         let scrubbed = values(path);
-        if self.keep_arguments { scrubbed } else { safe::path(&scrubbed) }
+        if self.keep_arguments {
+            return scrubbed;
+        }
+        // A line break or another control character can hide where a word begins.
+        if path.iter().any(u8::is_ascii_control) {
+            let first: &[u8] = if path.starts_with(b"/") { b"/" } else { b"" };
+            return [first, REDACTED.as_bytes()].concat();
+        }
+        safe::path(&scrubbed)
     }
 }
 
@@ -707,15 +700,11 @@ mod tests {
         {
             assert_eq!(link(same), same);
         }
-        let row = |path: &str| {
-            format!("0000000000000000: 00000002 00000000 00010000 0001 01     7{path}\n")
-        };
-        let redacted =
-            |path: &str| String::from_utf8(KEEP.path_of_row(row(path).as_bytes())).unwrap();
-        assert_eq!(redacted(" @token=hunter2"), row(" @token=REDACTED"));
-        assert_eq!(redacted(" token=hunter2"), row(" token=REDACTED"));
-        assert_eq!(redacted(" /run/docker.sock"), row(" /run/docker.sock"));
-        assert_eq!(redacted(""), row(""));
+        let redacted = |path: &str| String::from_utf8(KEEP.path(path.as_bytes())).unwrap();
+        assert_eq!(redacted("@token=hunter2"), "@token=REDACTED");
+        assert_eq!(redacted("token=hunter2"), "token=REDACTED");
+        assert_eq!(redacted("/run/docker.sock"), "/run/docker.sock");
+        assert_eq!(redacted(""), "");
     }
 
     #[test]
@@ -855,7 +844,10 @@ mod tests {
             ("/var/tmp/sess_a1b2c3d4e5f6a7b8c9d0", "/var/tmp/REDACTED"),
             ("/srv/get?x=hunter2", "/srv/REDACTED"),
             ("/home/me/my notes/a (deleted)", "/home/me/REDACTED/a (deleted)"),
-            ("/memfd:a=b (deleted)", "/memfd:REDACTED (deleted)"),
+            ("/memfd:a=b (deleted)", "/memfd:a=REDACTED (deleted)"),
+            ("/memfd:hunterword (deleted)", "/memfd:REDACTED (deleted)"),
+            ("/memfd:cache (deleted)", "/memfd:cache (deleted)"),
+            ("/tmp/x\ntoken/hunterword", "/REDACTED"),
         ] {
             assert_eq!(link(given), want);
         }

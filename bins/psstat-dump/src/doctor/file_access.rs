@@ -33,6 +33,8 @@ struct Tally {
     denied: usize,
     blocked: usize,
     failed: usize,
+    /// Processes without a copy of the file in a capture.
+    missing: usize,
     /// The first processes whose file cannot be read.
     unread: Vec<u32>,
 }
@@ -46,12 +48,17 @@ const MAX_NAMED: usize = 3;
 
 impl Tally {
     fn unread_count(&self) -> usize {
-        self.denied + self.blocked + self.failed
+        self.denied + self.blocked + self.failed + self.missing
     }
 
     /// Why files cannot be read, and of how many processes each.
     fn reasons(&self) -> String {
-        let reasons = [("denied", self.denied), ("blocked", self.blocked), ("failed", self.failed)];
+        let reasons = [
+            ("denied", self.denied),
+            ("blocked", self.blocked),
+            ("failed", self.failed),
+            ("no copy", self.missing),
+        ];
         let reasons = reasons.iter().filter(|(_, count)| *count > 0);
         let reasons: Vec<String> =
             reasons.map(|(word, count)| format!("{word} for {count}")).collect();
@@ -87,6 +94,10 @@ pub(super) fn files(proc: &Path) -> Vec<Check> {
             tally.present += 1;
             match result {
                 Ok(()) => continue,
+                // `ns/net`: the kernel may not have it.
+                Err(ReadError::NotFound) if !files.is_procfs() && name != "ns/net" => {
+                    tally.missing += 1;
+                }
                 // The process exited, or is a kernel thread, which has none.
                 Err(ReadError::NotFound) => {
                     tally.present -= 1;
@@ -131,11 +142,15 @@ fn check(name: &'static str, values: &str, tally: &Tally, help: &str) -> Check {
         let help = match *tally {
             Tally { denied: 1.., .. } => help,
             Tally { blocked: 1.., .. } => BLOCKED_HELP,
+            Tally { missing: 1.., .. } => {
+                "make the capture as a user who may read this file of these processes"
+            }
             _ => "see `psstat-dump pid PID` for the reason",
         };
         let (reasons, pids) = (tally.reasons(), tally.pids());
         let result = format!("{reasons} of {processes} ({pids}): {values} missing");
-        return if tally.is_minor() {
+        // A capture can be incomplete.
+        return if tally.is_minor() || tally.missing == tally.unread_count() {
             Check::warn(name, result, help)
         } else {
             Check::fail(name, result, help)
@@ -148,14 +163,14 @@ fn check(name: &'static str, values: &str, tally: &Tally, help: &str) -> Check {
     Check::ok(name, format!("readable for {all}{processes}: {values}"))
 }
 
-/// A kernel can lack a file, and so can a captured procfs. Zombies and kernel threads lack some.
+/// A kernel can lack a file. Zombies and kernel threads lack some.
 fn no_process_has(name: &'static str, values: &str) -> Check {
     if name == "ns/net" {
         return Check::ok(name, "no process has it: one network namespace for all");
     }
     let help = match name {
         "io" => "use a kernel with CONFIG_TASK_IO_ACCOUNTING",
-        _ => "use a kernel, or a capture, that has this file",
+        _ => "use a kernel that has this file",
     };
     Check::warn(name, format!("no process has it: {values} missing"), help)
 }

@@ -1,9 +1,11 @@
 //! The open descriptors of a process.
 
+use std::collections::BTreeMap;
+
 use psstat_proc_parse::FdTarget;
 use rustix::fs::{FileType, makedev};
 
-use super::files::{Link, TargetType};
+use super::files::{Link, Target};
 use super::{Files, ReadError, Section, Value};
 
 /// `open` is the number of descriptors, which can be known if the links are not
@@ -26,10 +28,18 @@ pub(super) fn section(
             return section;
         }
     };
-    let queues = message_queue_devices(&files.read("mountinfo").unwrap_or_default());
-    let types = files.target_types(links);
+    let targets = files.targets(links);
+    let mut devices = devices(&files.read("mountinfo").unwrap_or_default());
+    for ((fd, link), target) in links.iter().zip(&targets) {
+        if let Some(target) = target
+            && may_be_unmounted_queue(link, *target)
+            && !devices.contains_key(&target.device)
+        {
+            devices.insert(target.device, files.is_message_queue(*fd));
+        }
+    }
     let kinds: Vec<&str> =
-        links.iter().zip(types).map(|((_, link), target)| kind(link, target, &queues)).collect();
+        links.iter().zip(targets).map(|((_, link), target)| kind(link, target, &devices)).collect();
     for (field, kind) in KINDS {
         let count = kinds.iter().filter(|one| **one == kind).count();
         section.field(field, Value::Number(count as u64));
@@ -60,8 +70,9 @@ const KINDS: [(&str, &str); 13] = [
 ];
 
 /// The kind of a descriptor: from its link and, if that is a path, from the type
-/// and device of the file. Without these (in a capture) the path decides.
-fn kind(link: &[u8], target: Option<TargetType>, queues: &[u64]) -> &'static str {
+/// and device of the file, and the number of its names. Without these (in a capture) the path
+/// decides.
+fn kind(link: &[u8], target: Option<Target>, devices: &Devices) -> &'static str {
     let deleted = match FdTarget::parse(link) {
         FdTarget::Socket(_) => return "socket",
         FdTarget::Pipe(_) => return "pipe",
@@ -72,14 +83,21 @@ fn kind(link: &[u8], target: Option<TargetType>, queues: &[u64]) -> &'static str
         FdTarget::File { deleted, .. } => deleted,
         _ => return "other",
     };
-    match target {
-        Some((FileType::Fifo, _)) => return "fifo",
-        Some((FileType::CharacterDevice | FileType::BlockDevice, _)) => return "device",
-        Some((FileType::RegularFile, device)) if queues.contains(&device) => {
+    match target.map(|target| target.file_type) {
+        Some(FileType::Fifo) => return "fifo",
+        Some(FileType::CharacterDevice | FileType::BlockDevice) => return "device",
+        Some(FileType::RegularFile)
+            if target.is_some_and(|target| devices.get(&target.device) == Some(&true)) =>
+        {
             return "message queue";
         }
         _ => {}
     }
+    // The name of a file that exists can end in ` (deleted)`.
+    let exists = target.is_some_and(|target| {
+        target.file_type == FileType::RegularFile && target.links.is_some_and(|links| links > 0)
+    });
+    let deleted = deleted && !exists;
     if link.starts_with(b"/dev/shm/") {
         return "shared memory";
     }
@@ -93,14 +111,27 @@ fn kind(link: &[u8], target: Option<TargetType>, queues: &[u64]) -> &'static str
     }
 }
 
-/// The device numbers of the message queue file systems that the process has
-/// mounted; see proc_pid_mountinfo(5).
-fn message_queue_devices(mountinfo: &[u8]) -> Vec<u64> {
+/// Whether each file system contains message queues, by its device number.
+type Devices = BTreeMap<u64, bool>;
+
+/// Whether a file can be a message queue of a file system that the process has not mounted: its
+/// path is then that from the root of the file system. Other files are not asked for their file
+/// system, since a server may not respond.
+fn may_be_unmounted_queue(link: &[u8], target: Target) -> bool {
+    let is_in_root = |path: &[u8]| {
+        path.strip_prefix(b"/").is_some_and(|name| !name.is_empty() && !name.contains(&b'/'))
+    };
+    target.file_type == FileType::RegularFile
+        && matches!(FdTarget::parse(link), FdTarget::File { path, .. } if is_in_root(path))
+}
+
+/// The file systems that the process has mounted; see proc_pid_mountinfo(5).
+fn devices(mountinfo: &[u8]) -> Devices {
     let device = |line: &str| {
         let (mount, source) = line.split_once(" - ")?;
         let (major, minor) = mount.split(' ').nth(2)?.split_once(':')?;
         let device = makedev(major.parse().ok()?, minor.parse().ok()?);
-        source.starts_with("mqueue ").then_some(device)
+        Some((device, source.starts_with("mqueue ")))
     };
     String::from_utf8_lossy(mountinfo).lines().filter_map(device).collect()
 }
@@ -126,13 +157,16 @@ mod tests {
             (b"unknown", "other"),
         ];
         for (link, want) in links {
-            assert_eq!(kind(link, None, &[]), want);
+            assert_eq!(kind(link, None, &Devices::new()), want);
             assert!(KINDS.iter().any(|(_, kind)| *kind == want));
         }
     }
 
     #[test]
     fn kinds_by_file_type() {
+        let devices = Devices::from([(7, true), (8, false)]);
+        let target =
+            |file_type, device, links| Some(Target { file_type, device, links: Some(links) });
         for (link, file_type, want) in [
             (&b"/run/x"[..], FileType::Fifo, "fifo"),
             (b"/run/x (deleted)", FileType::Fifo, "fifo"),
@@ -140,15 +174,19 @@ mod tests {
             (b"/dev/hugepages/x", FileType::RegularFile, "file"),
             (b"/dev", FileType::Directory, "file"),
         ] {
-            assert_eq!(kind(link, Some((file_type, 5)), &[7]), want);
+            assert_eq!(kind(link, target(file_type, 5, 1), &devices), want);
         }
-        assert_eq!(kind(b"/q", Some((FileType::RegularFile, 7)), &[7]), "message queue");
+        assert_eq!(kind(b"/q", target(FileType::RegularFile, 7, 1), &devices), "message queue");
+        for (links, want) in [(0, "deleted file"), (1, "file")] {
+            let target = target(FileType::RegularFile, 5, links);
+            assert_eq!(kind(b"/tmp/x (deleted)", target, &devices), want);
+        }
     }
 
     #[test]
     fn message_queues_are_in_mountinfo() {
         let mounts = b"21 1 0:20 / /proc rw shared:5 - proc proc rw\n\
             22 1 0:19 / /dev/mqueue rw,nosuid - mqueue mqueue rw\n";
-        assert_eq!(message_queue_devices(mounts), [makedev(0, 19)]);
+        assert_eq!(devices(mounts), [(makedev(0, 19), true), (makedev(0, 20), false)].into());
     }
 }

@@ -84,11 +84,24 @@ pub(crate) struct Files {
 /// Files that a thread without memory, descriptors and namespaces does not have.
 const FILES_OF_LIVE_THREADS: [&str; 6] = ["statm", "cmdline", "fd", "ns", "net", "mountinfo"];
 
+/// Files that are not empty in a procfs as long as the process exists.
+const NEVER_EMPTY: [&str; 3] = ["stat", "statm", "io"];
+
+/// The type of the file system of POSIX message queues (`MQUEUE_MAGIC`).
+const MQUEUE_MAGIC: u64 = 0x1980_0202;
+
 /// A descriptor, and the target of its link.
 pub(crate) type Link = (u32, Vec<u8>);
 
-/// Type and device number of the file behind a descriptor.
-pub(crate) type TargetType = (FileType, u64);
+/// The file behind a descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) file_type: FileType,
+    /// The device number of its file system.
+    pub(crate) device: u64,
+    /// The number of its names.
+    pub(crate) links: Option<u32>,
+}
 
 impl Files {
     /// Opens the directory.
@@ -186,7 +199,12 @@ impl Files {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, ReadError> {
-        self.guarded(self.dir_of(name), name, read_file)
+        let bytes = self.guarded(self.dir_of(name), name, read_file)?;
+        // A copy that was not permitted leaves an empty file.
+        if bytes.is_empty() && !self.is_procfs && NEVER_EMPTY.contains(&name) {
+            return Err(ReadError::NotFound);
+        }
+        Ok(bytes)
     }
 
     /// The target of a link.
@@ -235,16 +253,28 @@ impl Files {
         others.map(|others| others.len() as u64)
     }
 
-    /// Types of the files behind these descriptors; unknown in a capture.
-    pub(crate) fn target_types(&self, links: &[Link]) -> Vec<Option<TargetType>> {
+    /// The files behind these descriptors; unknown in a capture.
+    pub(crate) fn targets(&self, links: &[Link]) -> Vec<Option<Target>> {
         let unknown = vec![None; links.len()];
         if !self.is_procfs {
             return unknown;
         }
         let dir = Arc::clone(self.dir_of("fd"));
         let fds: Vec<u32> = links.iter().map(|(fd, _)| *fd).collect();
-        let read = move || fds.into_iter().map(|fd| target_type(&dir, fd)).collect();
+        let read = move || fds.into_iter().map(|fd| target(&dir, fd)).collect();
         blocking::read(self.pid, "fd/", read).unwrap_or(unknown)
+    }
+
+    /// Whether the file behind a descriptor is a POSIX message queue, by the type of its file
+    /// system. This can block for a file system of a server.
+    pub(crate) fn is_message_queue(&self, fd: u32) -> bool {
+        let path = format!("/proc/self/fd/{}/fd/{fd}", self.dir_of("fd").as_raw_fd());
+        let read = move || {
+            let system = rustix::fs::statfs(path);
+            // The type has 32 bits on some machines, and a sign on others.
+            system.is_ok_and(|system| system.f_type as u64 == MQUEUE_MAGIC)
+        };
+        self.is_procfs && blocking::read(self.pid, "file system", read).unwrap_or(false)
     }
 
     /// Whether a descriptor is that of an MPTCP socket. Its rows in the tables are those of its
@@ -385,12 +415,17 @@ fn is_procfs(dir: &OwnedFd) -> bool {
     rustix::fs::fstatfs(dir).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
 }
 
-fn target_type(dir: &OwnedFd, fd: u32) -> Option<TargetType> {
+fn target(dir: &OwnedFd, fd: u32) -> Option<Target> {
     // Cached attributes: the server of a network file system may not respond.
     let flags = AtFlags::STATX_DONT_SYNC;
-    let stat = rustix::fs::statx(dir, format!("fd/{fd}"), flags, StatxFlags::TYPE).ok()?;
-    let file_type = FileType::from_raw_mode(stat.stx_mode.into());
-    Some((file_type, makedev(stat.stx_dev_major, stat.stx_dev_minor)))
+    let mask = StatxFlags::TYPE | StatxFlags::NLINK;
+    let stat = rustix::fs::statx(dir, format!("fd/{fd}"), flags, mask).ok()?;
+    let has_links = stat.stx_mask & StatxFlags::NLINK.bits() != 0;
+    Some(Target {
+        file_type: FileType::from_raw_mode(stat.stx_mode.into()),
+        device: makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        links: has_links.then_some(stat.stx_nlink),
+    })
 }
 
 fn list_numbers(dir: Dir<'_>, name: &str) -> Result<Vec<u32>, ReadError> {

@@ -317,6 +317,9 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
         if ["identity", "cpu", "main_thread", "memory", "addresses"].contains(&section.name) {
             section.unread = section.unread.take().or_else(|| without_stat.clone());
         }
+        if section.unread == Some(ReadError::NotFound) && !files.is_procfs() {
+            section.unread = Some(ReadError::Failed("the capture has no copy".to_owned()));
+        }
     }
     Ok(Report { pid, sections })
 }

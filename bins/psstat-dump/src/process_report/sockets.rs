@@ -1,6 +1,7 @@
 //! The sockets of a process, from the tables of its network namespace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 
 use psstat_proc_parse::FdTarget;
@@ -8,8 +9,11 @@ use psstat_proc_parse::net::inet::{self, TcpState};
 use psstat_proc_parse::net::unix::{self, UnixState};
 
 use super::files::Link;
-use super::unix_peers::{self, Peer};
+use super::unix_peers::{self, Peer, UnixSocket};
 use super::{ByteOrder, Files, ReadError, Section, Value};
+
+/// The state of a unix socket with a forged row: see [`unix::Rows`].
+const CONTRADICTORY: &str = "CONTRADICTORY";
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
 const SO_ACCEPTCON: u32 = 0x1_0000;
@@ -57,7 +61,7 @@ enum Endpoint {
 }
 
 /// `is_own_namespace`: the process is in the network namespace of this program.
-/// The peers of unix sockets are known only there.
+/// The peers of unix sockets are known only there, and no row can be forged there.
 pub(super) fn section(
     files: &Files,
     links: &Result<Vec<Link>, ReadError>,
@@ -98,26 +102,23 @@ pub(super) fn section(
                 }
             }
             // This host has no IPv6.
-            Err(ReadError::NotFound) => {}
-            Err(error) => section.unread = Some(error),
+            Err(ReadError::NotFound) if files.is_procfs() || protocol.ends_with('6') => {}
+            Err(error) => section.unread = Some(of_capture(error, protocol)),
         }
     }
-    match files.read("net/unix") {
-        Ok(table) => {
-            let mut peers = BTreeMap::new();
-            if is_own_namespace && !fds.is_empty() {
-                // Without sock_diag the peers are unknown.
-                peers = unix_peers::query().unwrap_or_default();
-            }
-            for row in unix::Rows::new(&table).filter_map(Result::ok) {
-                if let Some(fds) = fds.get(&row.inode) {
-                    found.insert(row.inode);
-                    sockets.push(of_unix(&row, peers.remove(&row.inode), fds));
+    // The other tables contain no names, so their rows are true.
+    let is_unknown = |inode: &u64| fds.contains_key(inode) && !found.contains(inode);
+    match unix_sockets(files, is_own_namespace && !fds.is_empty(), is_unknown) {
+        Ok(rows) => {
+            for (inode, row) in rows {
+                if let Some(fds) = fds.get(&inode) {
+                    found.insert(inode);
+                    sockets.push(of_unix(inode, row, fds));
                 }
             }
         }
-        Err(ReadError::NotFound) => {}
-        Err(error) => section.unread = Some(error),
+        Err(ReadError::NotFound) if files.is_procfs() => {}
+        Err(error) => section.unread = Some(of_capture(error, "unix")),
     }
     fds.retain(|inode, _| !found.contains(inode));
     sockets.sort_by(|one: &Socket, other| one.order().cmp(&other.order()));
@@ -127,12 +128,62 @@ pub(super) fn section(
     section.field("in_tables", Value::Number(each_once.len() as u64));
     // Sockets of other protocols (netlink, raw, packet), and sockets that were
     // created in another network namespace.
-    section.field("not_in_tables", Value::Number(fds.len() as u64));
+    let others = section.unread.is_none().then_some(fds.len() as u64);
+    section.field("not_in_tables", Value::number(others));
     let order = order_text(byte_order);
     section.field("address_byte_order", order.map_or(Value::Absent, Value::text));
     section.list("by_state", &["protocol", "state", "sockets"], by_state(&each_once));
     section.list("list", FIELDS, sockets.into_iter().map(row).collect());
     section
+}
+
+/// The reason that a table cannot be read.
+fn of_capture(error: ReadError, table: &str) -> ReadError {
+    match error {
+        ReadError::NotFound => ReadError::Failed(format!("the capture has no net/{table} of it")),
+        other => other,
+    }
+}
+
+/// A row of a unix socket.
+#[derive(PartialEq, Eq)]
+struct UnixRow {
+    socket_type: u16,
+    state: String,
+    path: Option<Vec<u8>>,
+    peer: Option<Peer>,
+}
+
+/// The unix sockets with these inodes: by sock_diag, which gives their peers as well, or as the
+/// table has them.
+fn unix_sockets(
+    files: &Files,
+    by_sock_diag: bool,
+    is_selected: impl Fn(&u64) -> bool,
+) -> Result<BTreeMap<u64, UnixRow>, ReadError> {
+    if by_sock_diag && let Ok(sockets) = unix_peers::query() {
+        let sockets = sockets.into_iter().filter(|(inode, _)| is_selected(inode));
+        return Ok(sockets.map(|(inode, socket)| (inode, UnixRow::from(socket))).collect());
+    }
+    let mut rows: BTreeMap<u64, UnixRow> = BTreeMap::new();
+    for row in unix::Rows::new(&files.read("net/unix")?).filter_map(Result::ok) {
+        if !is_selected(&row.inode) {
+            continue;
+        }
+        let row = (row.inode, UnixRow::from(row));
+        match rows.entry(row.0) {
+            Entry::Vacant(entry) => drop(entry.insert(row.1)),
+            Entry::Occupied(mut entry) if *entry.get() != row.1 => {
+                let kept = entry.get_mut();
+                if kept.state != row.1.state {
+                    CONTRADICTORY.clone_into(&mut kept.state);
+                }
+                kept.path = None;
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    Ok(rows)
 }
 
 /// One row of each socket, in their order: an established one if there is any.
@@ -234,33 +285,53 @@ fn of_inet(
     }
 }
 
-fn of_unix(row: &unix::Row<'_>, peer: Option<Peer>, fds: &[String]) -> Socket {
-    let protocol = match row.socket_type {
+impl From<UnixSocket> for UnixRow {
+    fn from(socket: UnixSocket) -> UnixRow {
+        let state = match socket.state {
+            1 => "CONNECTED",
+            10 => "LISTEN",
+            _ => "UNCONNECTED",
+        };
+        let UnixSocket { socket_type, path, peer, .. } = socket;
+        UnixRow { socket_type, state: state.to_owned(), path, peer }
+    }
+}
+
+impl From<unix::Row<'_>> for UnixRow {
+    fn from(row: unix::Row<'_>) -> UnixRow {
+        let state = match row.state {
+            UnixState::Unconnected if row.flags & SO_ACCEPTCON != 0 => "LISTEN".to_owned(),
+            UnixState::Unconnected => "UNCONNECTED".to_owned(),
+            UnixState::Connecting => "CONNECTING".to_owned(),
+            UnixState::Connected => "CONNECTED".to_owned(),
+            UnixState::Disconnecting => "DISCONNECTING".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let path = row.path.map(<[u8]>::to_vec);
+        UnixRow { socket_type: row.socket_type, state, path, peer: None }
+    }
+}
+
+fn of_unix(inode: u64, row: UnixRow, fds: &[String]) -> Socket {
+    let UnixRow { socket_type, state, path: local, peer } = row;
+    let protocol = match socket_type {
         1 => "unix stream",
         2 => "unix dgram",
         5 => "unix seqpacket",
         _ => "unix",
     };
-    let state = match row.state {
-        UnixState::Unconnected if row.flags & SO_ACCEPTCON != 0 => "LISTEN".to_owned(),
-        UnixState::Unconnected => "UNCONNECTED".to_owned(),
-        UnixState::Connecting => "CONNECTING".to_owned(),
-        UnixState::Connected => "CONNECTED".to_owned(),
-        UnixState::Disconnecting => "DISCONNECTING".to_owned(),
-        other => format!("{other:?}"),
-    };
     let path = |path: Option<Vec<u8>>| path.map_or(Endpoint::Unnamed, Endpoint::Path);
     Socket {
-        inode: row.inode,
+        inode,
         protocol,
+        established: state == "CONNECTED",
         state,
-        local: path(row.path.map(<[u8]>::to_vec)),
+        local: path(local),
         peer_inode: peer.as_ref().map(|peer| peer.inode),
         remote: path(peer.and_then(|peer| peer.path)),
         rx_queue: None,
         tx_queue: None,
         accept_queue: None,
-        established: row.state == UnixState::Connected,
         fds: fds.join(" "),
     }
 }

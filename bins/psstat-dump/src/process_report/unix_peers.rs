@@ -1,5 +1,5 @@
-//! The peers of unix sockets. No file in `/proc` contains them; sock_diag(7)
-//! provides those of this program's network namespace.
+//! The unix sockets of this program's network namespace, by sock_diag(7). No file in `/proc`
+//! contains their peers, and the name of a socket can forge rows of `net/unix`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -13,6 +13,17 @@ pub(super) struct Peer {
     pub(super) inode: u64,
     /// The path it is bound to, in the format of `net/unix`.
     pub(super) path: Option<Vec<u8>>,
+}
+
+/// A unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnixSocket {
+    /// `SOCK_STREAM` (1), `SOCK_DGRAM` (2) or `SOCK_SEQPACKET` (5).
+    pub(super) socket_type: u16,
+    /// As for TCP: 1 is connected, 10 is a listener.
+    pub(super) state: u8,
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) peer: Option<Peer>,
 }
 
 const NLMSG_ERROR: u16 = 2;
@@ -32,11 +43,11 @@ const REQUEST: usize = 24;
 const SOCKET: usize = 16;
 const ATTRIBUTE: usize = 4;
 
-/// The peers of all connected unix sockets, by inode.
+/// All unix sockets, by inode.
 ///
 /// # Errors
 /// When the kernel has no sock_diag for unix sockets.
-pub(super) fn query() -> Result<BTreeMap<u64, Peer>, Errno> {
+pub(super) fn query() -> Result<BTreeMap<u64, UnixSocket>, Errno> {
     const TRIES: u32 = 3;
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
@@ -65,7 +76,7 @@ pub(super) fn query() -> Result<BTreeMap<u64, Peer>, Errno> {
             break;
         }
     }
-    Ok(dump.peers())
+    Ok(dump.sockets())
 }
 
 /// A request for all unix sockets in all states.
@@ -95,6 +106,8 @@ enum End {
 /// The received data, by inode.
 #[derive(Default)]
 struct Dump {
+    /// Type and state.
+    kinds: HashMap<u32, (u8, u8)>,
     peer_inodes: HashMap<u32, u32>,
     names: HashMap<u32, Vec<u8>>,
     interrupted: bool,
@@ -124,9 +137,13 @@ impl Dump {
         Ok(None)
     }
 
-    /// One `unix_diag_msg`: 4 bytes, ino, cookie (8); attributes.
+    /// One `unix_diag_msg`: family, type, state, pad, ino, cookie (8); attributes.
     fn socket(&mut self, body: &[u8]) {
-        let Some(inode) = number(body, 4) else { return };
+        let (Some(inode), Some(&[_, kind, state, _])) = (number(body, 4), body.first_chunk())
+        else {
+            return;
+        };
+        self.kinds.insert(inode, (kind, state));
         let mut rest = body.get(SOCKET..).unwrap_or_default();
         while let (Some(length), Some(kind)) = (short(rest, 0), short(rest, 2)) {
             let length = usize::from(length);
@@ -147,12 +164,16 @@ impl Dump {
         }
     }
 
-    fn peers(&self) -> BTreeMap<u64, Peer> {
-        let peer = |(inode, peer): (&u32, &u32)| {
-            let path = self.names.get(peer).cloned();
-            (u64::from(*inode), Peer { inode: u64::from(*peer), path })
+    fn sockets(&self) -> BTreeMap<u64, UnixSocket> {
+        let socket = |(inode, (kind, state)): (&u32, &(u8, u8))| {
+            let peer = self.peer_inodes.get(inode);
+            let peer = peer
+                .map(|peer| Peer { inode: u64::from(*peer), path: self.names.get(peer).cloned() });
+            let path = self.names.get(inode).cloned();
+            let socket = UnixSocket { socket_type: u16::from(*kind), state: *state, path, peer };
+            (u64::from(*inode), socket)
         };
-        self.peer_inodes.iter().map(peer).collect()
+        self.kinds.iter().map(socket).collect()
     }
 }
 
@@ -226,6 +247,6 @@ mod tests {
         for length in 0..message.len() {
             assert!(dump.parse(&message[..length], 1).is_ok_and(|end| end.is_none()));
         }
-        assert!(dump.peers().is_empty());
+        assert!(dump.sockets().is_empty());
     }
 }

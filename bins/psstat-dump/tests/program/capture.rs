@@ -225,3 +225,46 @@ fn unknown_arguments_are_redacted_by_default() {
         assert_eq!(counts, [&json!(1), &json!(0)]);
     }
 }
+
+/// The second line of a name used to be kept as it was, and so was a name of one word.
+#[test]
+fn socket_names_with_secrets_are_redacted() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::SocketAddr;
+
+    let temp = TempDir::new().unwrap();
+    let token = ["b gh", "p_", &"aB3".repeat(12)].concat();
+    let id = std::process::id();
+    let abstract_names = [
+        format!("a{id}\npassword=hunterword"),
+        format!("a{id}\n {token}"),
+        format!("hunterword{id}"),
+        // A row of a socket that is captured.
+        format!("r{id}\n0000000000000000: 00000003 00000000 00000000 0001 03 INODE hunterword"),
+    ];
+    let mut listeners = vec![UnixListener::bind(temp.join("x\ntoken=hunterword")).unwrap()];
+    let inode = rustix::fs::fstat(&listeners[0]).unwrap().st_ino.to_string();
+    for name in abstract_names {
+        let name = name.replace("INODE", &inode);
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        listeners.push(UnixListener::bind_addr(&address).unwrap());
+    }
+    let _memory = rustix::fs::memfd_create("hunterword", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let pid = id.to_string();
+    for (args, kept) in [(&[][..], ""), (&["--keep-arguments"][..], "hunterword")] {
+        let path = temp.join(format!("capture{}", args.len()));
+        let dir = path.to_str().unwrap();
+        let capture = [&["capture", dir, "--pid", &pid, "--json"][..], args].concat();
+        assert_eq!(json_of(&capture).0, 0);
+        let table = fs::read_to_string(path.join(&pid).join("net/unix")).unwrap();
+        for inode in listeners.iter().map(|one| rustix::fs::fstat(one).unwrap().st_ino) {
+            assert!(table.contains(&format!(" {inode}")), "{inode}\n{table}");
+        }
+        for secret in ["password=hunterword", "token=hunterword", &token[2..]] {
+            assert!(!table.contains(secret), "{secret}\n{table}");
+        }
+        let mut bytes = Vec::new();
+        everything(&path, &mut bytes);
+        assert_eq!(contains(&bytes, "hunterword"), !kept.is_empty(), "{table}");
+    }
+}

@@ -65,3 +65,68 @@ fn has_the_same_values_without_rates() {
     assert_eq!(row["pcpu_percent"], Value::Null);
     assert_eq!(row["wchar_bytes_per_second"], Value::Null);
 }
+
+/// `cat` without permission leaves an empty file. The process counted as exited, `pid` said that
+/// it did not exist, and `doctor` left it out.
+#[test]
+fn files_without_a_copy_are_reported() {
+    let name = unique("incomplete");
+    let mut testproc = testproc(&name);
+    testproc.tcp_pairs(1).unwrap();
+    let other = crate::run::testproc(&name);
+    let pid = testproc.pid().to_string();
+    for (file, is_empty) in [
+        ("io", true),
+        ("io", false),
+        ("statm", true),
+        ("fd", false),
+        ("net", false),
+        ("net/tcp", false),
+        ("net/unix", false),
+    ] {
+        let temp = TempDir::new().unwrap();
+        copy(testproc.pid(), temp.path());
+        copy(other.pid(), temp.path());
+        let path = temp.join(&pid).join(file);
+        match is_empty {
+            true => fs::write(&path, "").unwrap(),
+            false if path.is_dir() => fs::remove_dir_all(&path).unwrap(),
+            false => fs::remove_file(&path).unwrap(),
+        }
+        // The other one has the tables of the namespace.
+        if file.starts_with("net") {
+            fs::remove_dir_all(temp.join(other.pid().to_string())).unwrap();
+        }
+        let proc = temp.path().to_str().unwrap();
+        let (_, document) = json(&["-p", "--no-conf", "--json", "--proc", proc]);
+        let rows = document["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["pid"] == testproc.pid());
+        let row = row.unwrap_or_else(|| panic!("{file}: {document}"));
+        let (column, section) = match file {
+            "io" => ("rchar_bytes", "io"),
+            "statm" => ("rss_bytes", "memory"),
+            "fd" => ("tcp_established", "descriptors"),
+            "net" | "net/tcp" => ("tcp_established", "sockets"),
+            _ => ("unix_established", "sockets"),
+        };
+        assert_eq!(row[column], Value::Null, "{file}: {document}");
+        let (_, report) = json(&["pid", &pid, "--json", "--proc", proc]);
+        let reason = report[section]["unread"].as_str().unwrap_or_default();
+        // Most values of the memory are in other files.
+        assert!(reason.contains("the capture has no") || file == "statm", "{file}: {report}");
+        if section == "sockets" {
+            assert_eq!(report[section]["not_in_tables"], Value::Null, "{file}: {report}");
+            continue;
+        }
+        let (_, doctor) = json(&["doctor", "--no-conf", "--json", "--proc", proc]);
+        let checks = doctor["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"] == file).unwrap();
+        let result = check["result"].as_str().unwrap();
+        assert!(
+            result.starts_with(&format!("no copy for 1 of 2 processes (pid {pid})")),
+            "{check}"
+        );
+        let help = check["help"].as_str().unwrap();
+        assert!(check["status"] == "warn" && !help.contains("kernel"), "{check}");
+    }
+}

@@ -422,8 +422,10 @@ fn kinds_of_special_descriptors() {
     let fifo = temp.join("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let shared = std::path::PathBuf::from("/dev/shm").join(unique("shared"));
-    let _open = [open(&fifo).unwrap(), open(&shared).unwrap()];
+    let (named, deleted) = (temp.join("named (deleted)"), temp.join("without a name"));
+    let _open = [&fifo, &shared, &named, &deleted].map(|path| open(path).unwrap());
     std::fs::remove_file(&shared).unwrap();
+    std::fs::remove_file(&deleted).unwrap();
     let kinds = |pid: u32| -> Vec<(String, String)> {
         let (_, report) = json_of(&["pid", &pid.to_string(), "--json"]);
         let list = report["descriptors"]["list"].as_array().unwrap();
@@ -434,21 +436,32 @@ fn kinds_of_special_descriptors() {
     for (path, kind) in [
         (fifo.display().to_string(), "fifo"),
         (format!("{} (deleted)", shared.display()), "shared memory"),
+        (named.display().to_string(), "file"),
+        (format!("{} (deleted)", deleted.display()), "deleted file"),
     ] {
         assert!(of_self.contains(&(path.clone(), kind.to_owned())), "{path} {of_self:?}");
     }
 
-    let mut shell = std::process::Command::new("unshare");
-    let script = "mkdir queues && mount -t mqueue none queues && touch queues/q && \
-                  exec 3<>queues/q && rm queues/q && echo && exec sleep 1000";
-    shell.args(["--mount", "sh", "-c", script]).current_dir(temp.path());
-    let mut child = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let ready = std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
-    let of_shell = (ready == 1).then(|| kinds(child.id()));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let Some(of_shell) = of_shell else { return println!("skipped: no mqueue") };
-    assert!(of_shell.iter().any(|(_, kind)| kind == "message queue"), "{of_shell:?}");
+    // Without a mount in the namespace of the process, the queue used to be a file.
+    for (directory, close) in [("mounted", "rm mounted/q"), ("detached", "umount -l detached")] {
+        let mut shell = std::process::Command::new("unshare");
+        let script = format!(
+            "mkdir {directory} && mount -t mqueue none {directory} && touch {directory}/q && \
+             exec 3<>{directory}/q && {close} && echo && exec sleep 1000"
+        );
+        // Other IPC namespaces have other queues.
+        shell.args(["--mount", "--ipc", "sh", "-c", &script]).current_dir(temp.path());
+        let mut child = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let ready = std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let of_shell = (ready == 1).then(|| kinds(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let Some(of_shell) = of_shell else { return println!("skipped: no mqueue") };
+        let is_queue = |(target, kind): &(String, String)| {
+            target.trim_end_matches(" (deleted)").ends_with("/q") && kind == "message queue"
+        };
+        assert!(of_shell.iter().any(is_queue), "{directory}: {of_shell:?}");
+    }
 }
 
 /// Without `kernel.task_delayacct` the kernel prints 0.

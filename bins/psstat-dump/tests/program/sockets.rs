@@ -232,3 +232,73 @@ fn mptcp_socket_counts_once() {
     let row = rows.iter().find(|row| row["pid"] == process.0.id()).unwrap();
     assert_eq!(row["tcp_established"], 2);
 }
+
+/// The inode of a process's listening unix socket.
+fn unix_listener(pid: u32) -> u64 {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap();
+    let inodes = table.lines().filter(|row| row.contains(" 00010000 "));
+    let inodes = inodes.map(|row| row.split_whitespace().nth(6).unwrap().parse().unwrap());
+    let inodes: Vec<u64> = inodes.collect();
+    let owned = |inode: &&u64| {
+        std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().any(|entry| {
+            std::fs::read_link(entry.path())
+                .is_ok_and(|link| link.as_os_str() == &*format!("socket:[{inode}]"))
+        })
+    };
+    *inodes.iter().find(owned).unwrap()
+}
+
+/// A process in the network namespace of another one that binds a socket to a name with a row of
+/// a connected socket. `None` if this is not possible here.
+fn forger(victim: u32, inode: u64) -> Option<KillOnDrop> {
+    const SCRIPT: &str = r#"
+import socket, sys
+forger = socket.socket(socket.AF_UNIX)
+row = "0000000000000000: 00000003 00000000 00000000 0001 03 %s /x" % sys.argv[1]
+forger.bind("\0z\n" + row + "\n")
+print("ready", flush=True)
+sys.stdin.read()
+"#;
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/proc/{victim}/ns/net"));
+    command.args(["python3", "-c", SCRIPT, &inode.to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = KillOnDrop(command.spawn().ok()?);
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.as_mut()?).read_line(&mut line).ok()?;
+    let table = std::fs::read_to_string(format!("/proc/{victim}/net/unix")).unwrap();
+    (line == "ready\n").then(|| {
+        assert!(table.contains(&format!("0001 03 {inode} /x")), "{table}");
+        child
+    })
+}
+
+/// The row of another process made the listener count as connected.
+#[test]
+fn forged_rows_do_not_count() {
+    for elsewhere in [true, false] {
+        let name = unique(if elsewhere { "victim-elsewhere" } else { "victim" });
+        let mut victim = testproc(&name);
+        if elsewhere && let Err(error) = victim.unshare_net() {
+            assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+            println!("skipped: no network namespace: {error}");
+            continue;
+        }
+        victim.non_established_sockets(1).unwrap();
+        victim.quiesce().unwrap();
+        let inode = unix_listener(victim.pid());
+        let Some(_forger) = forger(victim.pid(), inode) else {
+            println!("skipped: no nsenter or python3, or not root");
+            continue;
+        };
+        let sockets = sockets(victim.pid());
+        // Elsewhere no row can be trusted.
+        let state = if elsewhere { "CONTRADICTORY" } else { "LISTEN" };
+        let listening = with(&sockets, "unix stream", state);
+        assert_eq!((listening.len(), &sockets["established"]), (1, &json!(0)), "{sockets}");
+        assert_eq!(with(&sockets, "unix stream", "CONNECTED"), [&Value::Null; 0], "{sockets}");
+        assert_eq!(listening[0]["local"].is_null(), elsewhere, "{sockets}");
+        let (_, table) = json_of(&["-p", "--no-conf", "--json", &name]);
+        assert_eq!(table["rows"][0]["unix_established"], 0, "{table}");
+    }
+}

@@ -331,7 +331,7 @@ pub(super) fn has_key(text: &[u8]) -> bool {
 }
 
 /// A path of a descriptor or a socket, in which each part that is not simple is
-/// replaced.
+/// replaced. A name that is not a path is treated like an argument.
 pub(super) fn path(target: &[u8]) -> Vec<u8> {
     const DELETED: &[u8] = b" (deleted)";
     let bare = target.strip_suffix(DELETED).unwrap_or(target);
@@ -344,6 +344,12 @@ pub(super) fn path(target: &[u8]) -> Vec<u8> {
         },
     };
     let mut out = prefix.to_vec();
+    if !bare.contains(&b'/') {
+        let mut keep = vec![true; bare.len()];
+        words(bare, false, &mut keep);
+        out.extend(super::with_mask(bare, &keep));
+        return [&out, suffix].concat();
+    }
     for part in bare.split_inclusive(|byte| *byte == b'/') {
         let name = part.strip_suffix(b"/").unwrap_or(part);
         let end = part.get(name.len()..).unwrap_or_default();
