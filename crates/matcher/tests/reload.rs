@@ -321,7 +321,7 @@ fn change_during_a_flood_of_events_is_loaded() {
             fs::remove_file(dir.join(format!("other{}", n % 100))).unwrap();
         }
     };
-    // So many that their reads alone take longer than the change below may.
+    // Their reads alone take longer than the change below may.
     flood();
     flood();
     write(&path, "two");

@@ -136,7 +136,7 @@ mod tests {
                 all.push((format!("{metric} image=a"), 0));
             }
         }
-        assert_eq!(all.len(), 16);
+        assert_eq!(all.len(), 18);
         for missing in 0..all.len() {
             let present: Vec<(&str, u64)> = all
                 .iter()

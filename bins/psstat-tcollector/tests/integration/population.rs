@@ -86,7 +86,9 @@ impl Population {
     /// The series of a cycle, all of the metric table: the metric, then its tags.
     pub(crate) fn series() -> BTreeSet<String> {
         let tag = |value: Option<&str>| value.map(|it| format!(" type={it}")).unwrap_or_default();
-        let of_images = Series::ALL.iter().flat_map(|series| {
+        // Groups are sent on request.
+        let always = Series::ALL.iter().filter(|series| series.metric().group.is_none());
+        let of_images = always.flat_map(|series| {
             let (name, tag) = (series.metric().name, tag(series.type_tag()));
             IMAGES.map(|image| format!("{name} image={image}{tag}"))
         });

@@ -13,7 +13,7 @@ use psstat_testproc::{TempDir, TestProcess};
 use rustix::process::Signal;
 
 use super::common::{
-    Collector, PROGRAM, Setup, conf, expected_values, testproc, until, word, write_conf,
+    Collector, Cycle, PROGRAM, Setup, conf, expected_values, testproc, until, word, write_conf,
 };
 
 /// A change is loaded within a second, which is one cycle, or a few on a busy machine. Counted in
@@ -243,12 +243,13 @@ fn restored_image_continues_its_counters() {
 
     write_conf(&path, &format!("stay {stay}\n"));
     collector.wait_loaded(2);
-    collector.cycle("the other", |cycle| cycle.images() == ["stay"]);
+    let without = collector.cycle("the other", |cycle| cycle.images() == ["stay"]);
     worker.write_bytes(300_000, 3).unwrap();
 
     write_conf(&path, &both);
     collector.wait_loaded(3);
-    let back = collector.cycle("both", |cycle| cycle.images() == ["away", "stay"]);
+    let is_back = |cycle: &Cycle| cycle.time > without.time && cycle.images() == ["away", "stay"];
+    let back = collector.cycle("both", is_back);
     assert_eq!(back.get("procs image=away"), 1);
     for (series, value) in before.image("away") {
         if series.starts_with("io ") {
