@@ -89,11 +89,25 @@ impl Subject {
     }
 }
 
+/// Why it is not known whether a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    StepLimit,
+    /// The rules before it used all of the time.
+    NoTime,
+}
+
+impl From<StepLimit> for Unknown {
+    fn from(_: StepLimit) -> Unknown {
+        Unknown::StepLimit
+    }
+}
+
 /// The result of a rule for one command line.
 struct RuleResult<'r> {
     rule: &'r Rule,
     image: &'r str,
-    result: Result<Option<Range<usize>>, StepLimit>,
+    result: Result<Option<Range<usize>>, Unknown>,
     /// The image name that it makes of the process, if its image name has groups.
     made: Option<MadeName>,
     /// Why the rule does not match.
@@ -114,10 +128,10 @@ impl RuleResult<'_> {
     }
 
     fn step_limit_exceeded(&self) -> bool {
-        self.result.is_err()
+        self.result == Err(Unknown::StepLimit)
     }
 
-    /// Whether the rule matches; `None` if it exceeded its step limit.
+    /// Whether the rule matches; `None` if that is unknown.
     fn matches(&self) -> Option<bool> {
         self.result.as_ref().ok().map(Option::is_some)
     }
@@ -154,8 +168,11 @@ pub(super) fn explain(
     };
     let budget = TimeBudget::start();
     let mut results: Vec<Vec<RuleResult<'_>>> = subjects.iter().map(|_| Vec::new()).collect();
-    for rule in rules.rules() {
-        let of_rule = apply(rule, image_of(rules, rule), &subjects, &budget);
+    // All rules before any explanation: the time is for the rules first.
+    let apply = |rule| apply(rule, image_of(rules, rule), &subjects, &budget);
+    let by_rule: Vec<Vec<RuleResult<'_>>> = rules.rules().iter().map(apply).collect();
+    for mut of_rule in by_rule {
+        search_near_misses(&mut of_rule, &subjects, &budget);
         for (of_process, result) in results.iter_mut().zip(of_rule) {
             of_process.push(result);
         }
@@ -194,18 +211,27 @@ fn apply<'r>(
     let apply = |subject: &Subject| {
         let explanation = Explanation::default();
         let is_matched = subject.kind.has_command_line();
-        let mut result = if is_matched { rule.find(&subject.text) } else { Ok(None) };
+        let mut result = match is_matched {
+            false => Ok(None),
+            true if budget.has_time() => rule.find(&subject.text).map_err(Unknown::from),
+            true => Err(Unknown::NoTime),
+        };
         let mut made = None;
         if let Ok(Some(_)) = result {
             // Without a name within the limit it belongs to no image.
             match rule.make_name(&subject.text) {
                 Ok(name) => made = name,
-                Err(limit) => result = Err(limit),
+                Err(limit) => result = Err(limit.into()),
             }
         }
         RuleResult { rule, image, result, made, explanation, searched: true }
     };
-    let mut results: Vec<RuleResult<'_>> = subjects.iter().map(apply).collect();
+    subjects.iter().map(apply).collect()
+}
+
+/// Explains why a rule does not match.
+fn search_near_misses(results: &mut [RuleResult<'_>], subjects: &[Subject], budget: &TimeBudget) {
+    let Some(rule) = results.first().map(|first| first.rule) else { return };
     let pairs = results.iter_mut().zip(subjects.iter().map(|subject| &subject.text));
     let unmatched = pairs.filter(|(one, text)| matches!(one.result, Ok(None)) && !text.is_empty());
     let (unmatched, texts): (Vec<_>, Vec<&[u8]>) =
@@ -215,7 +241,6 @@ fn apply<'r>(
         result.explanation = explanation;
         result.searched = !budget.is_exhausted.get();
     }
-    results
 }
 
 fn as_text(
@@ -265,6 +290,8 @@ fn as_text(
             }
         } else if result.step_limit_exceeded() {
             out.push_str("  step limit exceeded\n");
+        } else if result.result.is_err() {
+            out.push_str("  not tried (time limit)\n");
         } else if let Some(near_miss) = &result.explanation.near_miss {
             out.push_str(&near_miss_text(result.rule, text, near_miss, printer));
         } else if let Some(prefix) = prefix.filter(|prefix| prefix.is_significant()) {
@@ -279,7 +306,7 @@ fn as_text(
         }
     }
     let matched = results.iter().filter(|result| result.matched().is_some()).count();
-    let unknown = match results.iter().filter(|result| result.step_limit_exceeded()).count() {
+    let unknown = match results.iter().filter(|result| result.result.is_err()).count() {
         0 => String::new(),
         unknown => format!(", {unknown} unknown"),
     };

@@ -1,5 +1,7 @@
 //! `explain`.
 
+use std::os::unix::ffi::OsStringExt as _;
+
 use psstat_testproc::{Config, TempDir, TestProcess};
 use serde_json::{Value, json};
 
@@ -236,6 +238,25 @@ fn many_rules_are_time_bounded() {
     assert!(text.ends_with("0 of 500 rules match\n"));
     let want = "psstat-dump: stopped searching for near misses after 3 s of CPU time\n";
     assert_eq!(stderr(&output), want);
+}
+
+/// Rules that take long, each within its limit: the last ones are not tried.
+#[test]
+fn expensive_rules_are_time_bounded() {
+    let name = unique("expensive");
+    let argument = std::ffi::OsString::from_vec(vec![0xff; 120_000]);
+    let testproc = TestProcess::spawn(&Config::new(&name).arg(argument)).unwrap();
+    let pid = testproc.pid().to_string();
+    let temp = TempDir::new().unwrap();
+    let rule = |n: usize| format!("r{n} \\W{{3,{n}}}\\w{{10}}\\W$\n");
+    let first = format!("first {name}\n");
+    let path = conf(&temp, &(first + &(30..130).map(rule).collect::<String>()));
+    let output = run(&["explain", &pid, "--conf", &path]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("  not tried (time limit)\n"), "{text}");
+    let last = text.lines().next_back().unwrap();
+    assert!(last.starts_with("1 of 101 rules match, ") && last.ends_with(" unknown"), "{last}");
 }
 
 #[test]

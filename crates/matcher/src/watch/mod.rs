@@ -60,7 +60,7 @@ mod noop {
     pub(crate) struct WatchSet;
 
     #[derive(Debug, Default)]
-    pub(crate) struct Notifier;
+    pub(crate) struct Notifier {}
 
     impl Notifier {
         pub(crate) fn start(&mut self) {}
