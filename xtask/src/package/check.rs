@@ -272,7 +272,9 @@ fn upgraded(chroot: &Chroot) -> Result<()> {
 /// Checks that only the files named on the page are left.
 fn purged(chroot: &Chroot) -> Result<()> {
     let mut left = chroot.written("psstat")?;
-    left.retain(|path| !path.starts_with("/root/psstat_") && !path.starts_with("/etc/psstat.conf"));
+    // The package as a file, and the user's config files.
+    let kept = ["/root/psstat_", "/etc/psstat.conf", "/etc/psstat.d"];
+    left.retain(|path| !kept.iter().any(|kept| path.starts_with(kept)));
     assert_ok(left.is_empty(), &format!("files are left: {left:?}"))?;
     assert_ok(!chroot.has("/usr/lib/tcollector"), "the directory of tcollector is left")
 }

@@ -61,6 +61,8 @@ impl Chroot {
             .env("HOME", "/root")
             .env("LC_ALL", "C.UTF-8")
             .env("DEBIAN_FRONTEND", "noninteractive")
+            // systemctl enables units, and starts none.
+            .env("SYSTEMD_OFFLINE", "1")
             .stdin(Stdio::null())
             .output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
