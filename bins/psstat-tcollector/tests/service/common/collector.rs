@@ -172,10 +172,10 @@ impl Collector {
         self.output.snapshot().into_iter().map(|line| line.text).collect()
     }
 
-    /// The lines logged so far, except those about blocked processes: on a busy machine, the
-    /// processes of other tests with very long command lines can count as blocked.
+    /// The lines logged so far, except those that the processes of other tests can cause: their
+    /// very long command lines can count as blocked, or exceed the budget of a cycle.
     pub(crate) fn log(&self) -> Vec<String> {
-        let others = ["blocks; skipping its files", "too many reads are"];
+        let others = ["blocks; skipping its files", "too many reads are", "the budget of a cycle"];
         let lines = self.logged("").into_iter();
         lines.filter(|line| !others.iter().any(|other| line.contains(other))).collect()
     }
