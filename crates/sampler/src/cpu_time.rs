@@ -97,7 +97,7 @@ impl OwnCpu {
 
     /// Takes a reading into account. `samples`: those read after it, if they were.
     pub(crate) fn update(&mut self, reading: CpuReading, samples: Option<CpuSamples>) {
-        let Some(growth) = reading.total.checked_sub(self.total) else { return };
+        let Some(growth @ 1..) = reading.total.checked_sub(self.total) else { return };
         let shown = match (reading.user, samples) {
             (Some(user), _) => Some(user),
             // Without a sample the kernel takes all for user time.

@@ -69,8 +69,11 @@ impl Pace {
         let now = loop {
             let due = opened + length;
             let now = wait(Some(due));
+            if now <= due + TOLERANCE {
+                break now;
+            }
             let later = whole_ticks(now.duration_since(opened), tick);
-            if now <= due + TOLERANCE || later > limit {
+            if later > limit {
                 break now;
             }
             length = later;

@@ -22,6 +22,9 @@ pub const REAPING_INTERVAL: u32 = 8;
 /// processes shows that one is missing.
 pub const FULL_LISTING_INTERVAL: u32 = 8;
 
+/// The number of the first cycle.
+const FIRST_CYCLE: u32 = 1;
+
 /// The limit of open descriptors of every process is read again within this number of cycles; of a
 /// process that is new or has executed another program, more often.
 pub const LIMITS_INTERVAL: u32 = 64;
@@ -73,10 +76,11 @@ pub(crate) fn next_read(pid: u32, first_seen_cycle: u32, now: u32) -> u32 {
 
 /// The cycle in which the limit of open descriptors is due again after a read in cycle `now`.
 /// `first`: that of the first read since the process was found or has executed another program,
-/// since programs set their limits when they start.
+/// since programs set their limits when they start. Those found in the first cycle have started long
+/// before, as a rule, and their reads are spread over the cycles at once.
 pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32) -> u32 {
     let age = now.saturating_sub(first);
-    if age < LIMITS_INTERVAL / 2 {
+    if first > FIRST_CYCLE && age < LIMITS_INTERVAL / 2 {
         now + age.max(1)
     } else {
         now + 1 + (pid.wrapping_sub(now + 1) % LIMITS_INTERVAL)
@@ -122,6 +126,8 @@ mod tests {
             let intervals: Vec<u32> = reads.windows(2).map(|pair| pair[1] - pair[0]).collect();
             assert!(intervals.iter().all(|interval| (1..=LIMITS_INTERVAL).contains(interval)));
             assert_eq!(intervals.last(), Some(&LIMITS_INTERVAL), "{pid}: {reads:?}");
+            let second = next_limits_read(pid, FIRST_CYCLE, FIRST_CYCLE);
+            assert_eq!(second % LIMITS_INTERVAL, pid % LIMITS_INTERVAL);
             per_cycle[(at % LIMITS_INTERVAL) as usize] += 1;
         }
         assert_eq!(per_cycle, [10; LIMITS_INTERVAL as usize]);
