@@ -75,6 +75,13 @@ pub enum Command {
     /// command accepts such a directory with --proc. Exits 1 if no process
     /// matches.
     Capture(CaptureArgs),
+    /// Record the table every second, for --replay
+    ///
+    /// Writes what the table and `top` show, of images and processes, with the processes that
+    /// started and exited and, where the kernel reports it, their exit status. The file is
+    /// compressed and of bounded size, and can be read at any time, also after a crash. Runs until
+    /// SIGTERM or ctrl-c; when it is started again with the same file, it continues the recording.
+    Record(RecordArgs),
     /// Check a config file and show what its rules match on this host
     ///
     /// Prints each invalid line with the position and a suggestion, warnings,
@@ -89,6 +96,21 @@ pub struct GlobalArgs {
     /// The procfs to read, or a capture of one
     #[arg(long, global = true, value_name = "DIR", default_value = "/proc", env = "PSSTAT_PROC")]
     pub proc: PathBuf,
+    /// Show a recording of `psstat-dump record` in place of /proc: the table, pid, top
+    #[arg(long, global = true, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// The time to show of a recording [default: the end; top: the start]
+    ///
+    /// `2026-01-31 23:59:59` or a part of it such as 23:59, in UTC unless an offset such as +02:00
+    /// follows; @SECONDS after 1970; or `-10m` before the end.
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        requires = "replay",
+        allow_hyphen_values = true
+    )]
+    pub at: Option<String>,
     /// Print JSON, one document per line
     #[arg(long, global = true, conflicts_with = "csv")]
     pub json: bool,
@@ -284,6 +306,41 @@ pub struct TopArgs {
     pub interval: Duration,
 }
 
+/// Arguments of `record`.
+#[derive(Debug, clap::Args)]
+pub struct RecordArgs {
+    /// The file; earlier parts of the recording are FILE.000001 and so on
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only these images
+    #[arg(value_name = "IMAGE", conflicts_with = "patterns")]
+    pub images: Vec<ImageName>,
+    /// Only processes whose command line matches, as the image NAME, or `match`
+    #[arg(short = 'e', long = "regex", value_name = "[NAME=]REGEX")]
+    pub patterns: Vec<RuleArg>,
+    /// With -e, include the processes that run psstat-dump, such as sudo
+    #[arg(long, requires = "patterns")]
+    pub ancestors: bool,
+    /// Group by executable name, ignoring any config file
+    #[arg(long, conflicts_with = "patterns")]
+    pub no_conf: bool,
+    /// Add kernel threads
+    #[arg(short, long, conflicts_with_all = ["images", "patterns"])]
+    pub kernel_threads: bool,
+    /// Further columns to record, which cost a read per process: state, swap, vcsw, listen
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Time from one window to the next
+    #[arg(long, value_name = "SECONDS", value_parser = interval, default_value = "1")]
+    pub interval: Duration,
+    /// Delete what is older, such as 24h or 7d
+    #[arg(long, value_name = "TIME", value_parser = keep)]
+    pub keep: Option<Duration>,
+    /// Maximum size of all files; the oldest parts are deleted
+    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "500M")]
+    pub size: u64,
+}
+
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -307,7 +364,7 @@ fn pid(text: &str) -> Result<u32, String> {
 /// The command whose name differs from this text by one typing error: a wrong,
 /// missing or additional letter, or two swapped ones; or by the case of letters.
 pub fn similar_command(text: &str) -> Option<&'static str> {
-    let names = ["pid", "explain", "top", "doctor", "capture", "check"];
+    let names = ["pid", "explain", "top", "doctor", "capture", "record", "check"];
     let lower = text.to_ascii_lowercase();
     let has_other_case = |name: &str| name == lower && name != text;
     names
@@ -326,6 +383,32 @@ fn is_typo(name: &[u8], text: &[u8]) -> bool {
         (name, [_, text @ ..]) => name == text,
         _ => false,
     }
+}
+
+/// Parses the time to keep.
+fn keep(text: &str) -> Result<Duration, String> {
+    let keep = crate::time::parse_duration(text).filter(|keep| *keep >= Duration::from_secs(60));
+    keep.ok_or_else(|| "not a time of a minute or more, such as 24h or 7d".to_owned())
+}
+
+/// Parses the maximum size.
+fn size(text: &str) -> Result<u64, String> {
+    const MIN: u64 = 1 << 20;
+    let (number, unit) = match text.strip_suffix(['K', 'M', 'G', 'T']) {
+        Some(number) => (number, text.get(number.len()..)),
+        None => (text, None),
+    };
+    let shift = match unit {
+        Some("K") => 10,
+        Some("M") => 20,
+        Some("G") => 30,
+        Some("T") => 40,
+        _ => 0,
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes
+        .filter(|bytes| *bytes >= MIN)
+        .ok_or_else(|| "not a number of bytes from 1M on, such as 500M or 2G".to_owned())
 }
 
 /// Parses a duration in seconds, which can have a fraction.

@@ -26,6 +26,7 @@ pub mod exit;
 mod explain;
 pub mod measure;
 mod process_report;
+pub mod recording;
 pub mod rule_arg;
 pub mod selector;
 pub mod table;

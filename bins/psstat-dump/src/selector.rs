@@ -1,6 +1,7 @@
 //! Selects processes and groups them into images.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -42,6 +43,16 @@ impl Source {
     }
 }
 
+/// The identity of a process when it was last classified.
+#[derive(Clone, Debug, Default)]
+struct Identity {
+    ppid: u32,
+    uid: Option<u32>,
+    command_line: Vec<u8>,
+    /// The name if there is no command line.
+    comm: Option<CommName>,
+}
+
 /// Groups processes into images.
 #[derive(Debug)]
 pub struct Selector {
@@ -56,8 +67,10 @@ pub struct Selector {
     /// This process and, for patterns, its callers.
     excluded: Vec<u32>,
     proc: PathBuf,
-    /// Parent pid, command line, and the name of a process without one, by pid.
-    identities: HashMap<u32, (u32, Vec<u8>, Option<CommName>)>,
+    /// Whether `proc` is a procfs, not a capture, in which files have other owners.
+    is_procfs: bool,
+    /// By pid.
+    identities: HashMap<u32, Identity>,
 }
 
 impl Selector {
@@ -79,6 +92,7 @@ impl Selector {
             rule_images: ImageTable::new(MAX_IMAGES_PER_RULE),
             excluded,
             proc: proc.to_owned(),
+            is_procfs: procfs::is_procfs(proc).unwrap_or(false),
             identities: HashMap::new(),
         };
         match &selector.source {
@@ -175,15 +189,18 @@ impl Selector {
             let has_arguments = !Cmdline::new(candidate.command_line).is_empty();
             let comm = (!has_arguments).then(|| comm(&self.proc, candidate.pid)).flatten();
             let comm = comm.map(CommName::Process);
-            let identity = (candidate.ppid, candidate.args_joined.to_vec(), comm);
+            let uid = self.is_procfs.then(|| owner(&self.proc, candidate.pid)).flatten();
+            let command_line = candidate.args_joined.to_vec();
+            let identity = Identity { ppid: candidate.ppid, uid, command_line, comm };
             self.identities.insert(candidate.pid, identity);
         }
     }
 
     /// The identity of a selected process when it was last classified.
     pub fn identity(&self, pid: u32, starttime: u64) -> ProcessId {
-        let (ppid, command_line, comm) = self.identities.get(&pid).cloned().unwrap_or_default();
-        ProcessId { pid, ppid, starttime, command_line, comm, ..ProcessId::default() }
+        let Identity { ppid, uid, command_line, comm } =
+            self.identities.get(&pid).cloned().unwrap_or_default();
+        ProcessId { pid, ppid, starttime, command_line, comm, uid, ..ProcessId::default() }
     }
 
     /// Removes the identities of processes that no longer exist.
@@ -215,6 +232,11 @@ fn id_of_rule(number: u32) -> ImageId {
 
 fn is_included(include: &[String], name: &str) -> bool {
     include.is_empty() || include.iter().any(|included| included == name)
+}
+
+/// The owner of the directory of a process.
+fn owner(proc: &Path, pid: u32) -> Option<u32> {
+    Some(std::fs::metadata(proc.join(pid.to_string())).ok()?.uid())
 }
 
 /// The name that the kernel has for a process.

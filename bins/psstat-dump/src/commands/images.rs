@@ -1,30 +1,24 @@
 //! The table of images or processes, once or repeatedly.
 
 use std::io;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use psstat_matcher::Rule;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 
+use super::interrupt::Interrupt;
+use super::printer::Printer;
 use super::source;
 use crate::args::{ConfArgs, Format, GlobalArgs, TableArgs, similar_command};
 use crate::conf;
 use crate::exit::{Error, Outcome};
+use crate::measure::Measurer;
 use crate::measure::average::Average;
-use crate::measure::{Measurer, Snapshot};
 use crate::rule_arg::DEFAULT_IMAGE;
 use crate::selector::{Selector, Source};
 use crate::table::columns::{self, Column, Level};
-use crate::table::row::Row;
-use crate::table::units::{self, Style};
-use crate::table::{csv, json};
+use crate::table::units::Style;
 use crate::terminal::{self, Paint, Progress};
-use crate::{table, time};
 use psstat_support::escape;
 use psstat_support::sleep::sleep_until;
 
@@ -58,15 +52,13 @@ pub(super) fn run(
         repeats: tables > 1,
     };
     let has_average = printer.repeats && printer.format == Format::Text;
-    let interrupt = has_average.then(CtrlC::listen).transpose()?;
+    let interrupt = has_average.then(|| Interrupt::listen(&[SIGINT])).transpose()?;
     let mut average = Average::default();
     let mut outcome = Outcome::NoMatch;
     let mut has_warned = false;
     for number in 0..tables {
         let due = measurer.open();
-        if (number > 0 || !measurer.is_capture())
-            && wait_until_or_interrupt(due, interrupt.as_ref())?
-        {
+        if (number > 0 || !measurer.is_capture()) && wait(due, interrupt.as_ref())? {
             break;
         }
         let mut snapshot = measurer.close();
@@ -84,7 +76,8 @@ pub(super) fn run(
         } else if number == 0 && printer.format == Format::Text {
             reject_typo(args, measurer.selector())?;
         }
-        printer.print(&snapshot, measurer.selector(), number == 0)?;
+        let origin = printer.origin(measurer.selector());
+        printer.print(&snapshot, &origin, number == 0)?;
         if !has_warned && let Some(warning) = step_limit_warning(measurer.selector()) {
             // Also for scripts: the output may be incomplete.
             terminal::eprint_line(&warning);
@@ -122,36 +115,13 @@ fn reject_typo(args: &TableArgs, selector: &Selector) -> Result<(), Error> {
     }
 }
 
-/// ctrl-c, which ends the tables with their average. A second one ends the
-/// program immediately, in case it is blocked.
-struct CtrlC(UnixStream);
-
-impl CtrlC {
-    fn listen() -> io::Result<CtrlC> {
-        let (reader, writer) = UnixStream::pair()?;
-        let received = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&received))?;
-        signal_hook::flag::register(SIGINT, received)?;
-        signal_hook::low_level::pipe::register(SIGINT, writer)?;
-        Ok(CtrlC(reader))
-    }
-}
-
 /// Waits until `due`. Returns whether ctrl-c was received before.
-fn wait_until_or_interrupt(due: Instant, interrupt: Option<&CtrlC>) -> io::Result<bool> {
-    let Some(CtrlC(reader)) = interrupt else {
-        sleep_until(due);
-        return Ok(false);
-    };
-    loop {
-        let remaining = due.saturating_duration_since(Instant::now());
-        // An interval is at most a day.
-        let remaining = Timespec::try_from(remaining).unwrap_or_default();
-        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&remaining)) {
-            Ok(ready) => return Ok(ready > 0),
-            // A signal; the next poll detects ctrl-c.
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+fn wait(due: Instant, interrupt: Option<&Interrupt>) -> io::Result<bool> {
+    match interrupt {
+        Some(interrupt) => interrupt.wait_until(due),
+        None => {
+            sleep_until(due);
+            Ok(false)
         }
     }
 }
@@ -165,7 +135,7 @@ pub(super) fn find_column(key: &str, level: Level) -> Result<&'static Column, Er
     })
 }
 
-fn selected_columns(
+pub(super) fn selected_columns(
     args: &TableArgs,
     level: Level,
     format: Format,
@@ -181,94 +151,6 @@ fn selected_columns(
             column.is_default || is_state || is_in_document
         })
         .collect())
-}
-
-struct Printer {
-    format: Format,
-    paint: Paint,
-    style: Style,
-    level: Level,
-    columns: Vec<&'static Column>,
-    repeats: bool,
-}
-
-impl Printer {
-    fn print(&self, snapshot: &Snapshot, selector: &Selector, first: bool) -> Result<(), Error> {
-        let bytes = match self.format {
-            Format::Text => self.text(snapshot, first).into_bytes(),
-            Format::Csv => self.csv(snapshot, first).into_bytes(),
-            Format::Json => json::line(&self.json(snapshot, selector)),
-        };
-        Ok(terminal::print(&bytes)?)
-    }
-
-    fn rows<'a>(&self, snapshot: &'a Snapshot) -> &'a [Row] {
-        match self.level {
-            Level::Image => &snapshot.images,
-            Level::Process => &snapshot.processes,
-        }
-    }
-
-    fn text(&self, snapshot: &Snapshot, first: bool) -> String {
-        if first && let Some(hint) = denied_hint(snapshot) {
-            terminal::hint(&hint);
-        }
-        let table = self.table(
-            &time::format_utc(snapshot.time),
-            self.rows(snapshot),
-            Some(&snapshot.total),
-        );
-        // Without the empty line that separates tables.
-        if first { table.trim_start_matches('\n').to_owned() } else { table }
-    }
-
-    /// A table, with its title if there are several tables.
-    fn table(&self, title: &str, rows: &[Row], total: Option<&Row>) -> String {
-        let title =
-            if self.repeats { format!("\n{}\n", self.paint.bold(title)) } else { String::new() };
-        // The total of a single row is that row.
-        let total = total.filter(|_| rows.len() > 1);
-        let style =
-            table::TableStyle { style: self.style, width: terminal::columns(), paint: self.paint };
-        title + &table::render(&self.columns, rows, total, style)
-    }
-
-    fn csv(&self, snapshot: &Snapshot, first: bool) -> String {
-        let mut text = if first { csv::heading(&self.columns) } else { String::new() };
-        let time = time::unix_seconds(snapshot.time);
-        text.push_str(&csv::rows(&self.columns, self.rows(snapshot), time));
-        text
-    }
-
-    fn json(&self, snapshot: &Snapshot, selector: &Selector) -> Value {
-        let kind = if self.level == Level::Image { "images" } else { "processes" };
-        let mut document = json::document(kind);
-        let mut add = |field: &str, value: Value| document.insert(field.to_owned(), value);
-        add("images_from", json::source(selector.source()));
-        add("time_unix_seconds", json!(time::unix_seconds(snapshot.time)));
-        add("window_seconds", json!(snapshot.window.map(|window| window.as_secs_f64())));
-        let rows = self.rows(snapshot).iter().map(|row| json::row(&self.columns, row)).collect();
-        add("rows", Value::Array(rows));
-        add("total", json::total(&self.columns, &snapshot.total));
-        add("unread", json::unread(&snapshot.health));
-        let limited = selector.step_limited_rules().into_iter();
-        let limited = limited.map(|(image, rule)| json!({"image": image, "file": conf::file_of(rule), "line": rule.line()}));
-        add("step_limited_rules", limited.collect());
-        Value::Object(document)
-    }
-}
-
-/// A hint about files that this user may not read.
-fn denied_hint(snapshot: &Snapshot) -> Option<String> {
-    let (matched, denied) = (snapshot.health.matched, snapshot.health.denied);
-    let mut parts = Vec::new();
-    for (file, denied) in [("io", denied.io), ("sockets", denied.fd)] {
-        if denied > 0 {
-            let matched = units::count(matched, "process", "processes");
-            parts.push(format!("permission denied for {file} of {denied} of {matched}"));
-        }
-    }
-    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// A warning about rules that exceeded their step limit.

@@ -5,8 +5,12 @@ mod check;
 mod doctor;
 mod explain;
 mod images;
+mod interrupt;
 mod pid;
 mod pids;
+mod printer;
+mod record;
+mod replay;
 mod source;
 mod top;
 
@@ -21,6 +25,9 @@ use crate::exit::{Error, Outcome};
 /// # Errors
 /// When it fails.
 pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
+    if args.global.replay.is_some() {
+        return replay(&args);
+    }
     let proc = &args.global.proc;
     if matches!(procfs::is_procfs_or_capture(proc), Ok(false)) {
         let path = conf::display(proc);
@@ -36,6 +43,22 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Some(Command::Doctor(doctor)) => doctor::run(&args.global, &args.conf, &doctor),
         Some(Command::Capture(capture)) => capture::run(&args.global, &args.conf, &capture),
         Some(Command::Top(top)) => top::run(&args.global, &args.conf, &top),
+        Some(Command::Record(record)) => record::run(&args.global, &args.conf, &record),
         Some(Command::Check(check)) => check::run(&args.global, &args.conf, &check),
     }
+}
+
+/// Runs the command on a recording.
+fn replay(args: &Args) -> Result<Outcome, Error> {
+    let name = match &args.command {
+        None => return replay::table(&args.global, &args.table),
+        Some(Command::Pid(_)) => "pid",
+        Some(Command::Top(_)) => "top",
+        Some(Command::Explain(_)) => "explain",
+        Some(Command::Doctor(_)) => "doctor",
+        Some(Command::Capture(_)) => "capture",
+        Some(Command::Record(_)) => "record",
+        Some(Command::Check(_)) => "check",
+    };
+    Err(Error::Usage(format!("--replay cannot be used with `{name}`: a recording has no files")))
 }

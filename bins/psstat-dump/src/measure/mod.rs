@@ -118,6 +118,11 @@ impl Measurer {
         }
     }
 
+    /// Sets the length of the following windows.
+    pub fn set_window(&mut self, window: Duration) {
+        self.sampler.set_window(window);
+    }
+
     /// Opens a window and returns the time at which to close it.
     pub fn open(&mut self) -> Instant {
         self.opened = Some(Instant::now());

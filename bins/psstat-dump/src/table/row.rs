@@ -49,10 +49,12 @@ pub struct ProcessId {
     pub comm: Option<CommName>,
     /// The state as in `/proc/PID/stat`, of a kernel thread; of a process only if states are read.
     pub state: Option<u8>,
+    /// The owner of its directory in `/proc`: its effective user id, or 0 if it is not dumpable.
+    pub uid: Option<u32>,
 }
 
 /// One line of a table: an image, a process, or the total.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The name of the image, or the names of all images of the process; empty
     /// for the total.

@@ -12,6 +12,7 @@ mod hostile_captures;
 mod numbers;
 mod other_machines;
 mod pid;
+mod recording;
 mod run;
 mod screen;
 mod sockets;

@@ -1,0 +1,199 @@
+//! `record` and `--replay`.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use psstat_testproc::{Config, Kind, TIMEOUT, TempDir, TestProcess, oracle, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::run::{command, csv, json as json_of, run, stderr, stdout, testproc, unique};
+
+/// A recorder of these images; killed when dropped.
+struct Recorder(Child);
+
+impl Recorder {
+    fn start(file: &Path, args: &[&str]) -> Recorder {
+        let file = file.to_str().unwrap();
+        let mut command = command(&[&["record", file, "--no-conf"], args].concat());
+        Recorder(command.stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// Ends it, and returns its messages.
+    fn finish(mut self) -> String {
+        self.signal(Signal::TERM);
+        let begin = Instant::now();
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "{status}");
+        assert!(begin.elapsed() < TIMEOUT);
+        let mut messages = String::new();
+        let mut stderr = self.0.stderr.take().unwrap();
+        std::io::Read::read_to_string(&mut stderr, &mut messages).unwrap();
+        messages
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The frames so far, as documents; none before the first one.
+fn frames(file: &Path, args: &[&str]) -> Vec<Value> {
+    let replay = ["--replay", file.to_str().unwrap(), "--json", "--count", "1000000"];
+    let text = stdout(&run(&[&replay[..], args].concat()));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits for a frame with a row for which `matches`.
+fn wait_for_row(file: &Path, args: &[&str], matches: impl Fn(&Value) -> bool) -> Value {
+    let mut found = None;
+    wait_until("a frame", || {
+        let frames = frames(file, args);
+        let mut rows = frames.iter().flat_map(|frame| frame["rows"].as_array().unwrap());
+        found = rows.rfind(|row| matches(row)).cloned();
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn recorded_numbers_are_those_of_the_process() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("recording");
+    let name = unique("recorded");
+    let recorder = Recorder::start(&file, &["--interval", "0.2"]);
+    let mut process = TestProcess::spawn(&Config::new(&name).arg("\x1b[31m</script>")).unwrap();
+    process.open_files(30).unwrap();
+    let counts = process.open_sockets(Kind::Tcp, 3).unwrap();
+    wait_for_row(&file, &["-p", &name], |row| row["tcp_established"] == counts.tcp);
+    process.write_bytes(1_000_000, 10).unwrap();
+    process.quiesce().unwrap();
+    let written = oracle::io(process.pid()).unwrap()["wchar"];
+    assert!(written > 1_000_000);
+    let row = wait_for_row(&file, &["-p", &name], |row| row["wchar_bytes"] == written);
+    assert_eq!(row["pid"], process.pid());
+    assert_eq!(row["fds"], counts.fds);
+    assert_eq!(row["images"], json!([name]));
+    assert!(row["command_line"].as_str().unwrap().ends_with("\x1b[31m</script>"));
+    // The written bytes are in the rate of one window.
+    wait_for_row(&file, &["-p", &name], |row| {
+        row["wchar_bytes_per_second"].as_f64().is_some_and(|rate| rate > 50_000.0)
+    });
+    let image = wait_for_row(&file, &[&name], |row| row["processes"] == 1);
+    assert_eq!(image["fds"], counts.fds);
+    drop(process);
+    let ended = wait_for_row(&file, &[&name], |row| row["exits"] == 1);
+    assert_eq!((&ended["processes"], &ended["starts"]), (&json!(0), &json!(1)));
+    assert_eq!(recorder.finish(), "");
+
+    // The other formats, and times.
+    let replay = file.to_str().unwrap();
+    let output = run(&["--replay", replay, "--at", "@1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("is before the recording"), "{}", stderr(&output));
+    let output = run(&["--replay", replay, "--at", "yesterday"]);
+    assert!(stderr(&output).contains("not a time"), "{}", stderr(&output));
+    let (status, last) = json_of(&["--replay", replay, "--json"]);
+    assert_eq!((status, &last["images_from"]["source"]), (0, &json!("executable")));
+    let time = last["time_unix_seconds"].as_f64().unwrap();
+    let at = format!("@{}", time + 0.001);
+    assert_eq!(json_of(&["--replay", replay, "--json", "--at", &at]).1, last);
+    let records = csv(&stdout(&run(&["--replay", replay, "--csv", "--at", &at])));
+    assert_eq!(records.len(), 1 + last["rows"].as_array().unwrap().len());
+    let text = stdout(&run(&["--replay", replay, "--at", "-0s"]));
+    assert!(text.starts_with("IMAGE ") && text.contains("total"), "{text}");
+    assert_eq!(run(&["--replay", replay, "no-such-image"]).status.code(), Some(1));
+    for wrong in [&["-e", "x"][..], &["--no-conf"], &["-k"], &["doctor"], &["explain", "1"]] {
+        let output = run(&[&["--replay", replay], wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// Whatever is in the file at the moment of a SIGKILL, all complete frames are readable, and the
+/// next recorder continues.
+#[test]
+fn killed_recorders_leave_a_readable_file() {
+    let seconds = std::env::var("PSSTAT_TEST_KILLS_SECONDS").ok();
+    let seconds: u64 = seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(4);
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("recording");
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut before, mut kills) = (0, 0_u64);
+    while Instant::now() < end || kills < 3 {
+        let mut recorder =
+            Recorder::start(&file, &["--interval", "0.1", "--size", "1M", "--keep", "60m"]);
+        wait_until("a frame", || frames(&file, &[]).len() > before || kills > 50);
+        std::thread::sleep(Duration::from_millis(50 + kills * 37 % 400));
+        assert_eq!(recorder.0.try_wait().unwrap(), None);
+        recorder.signal(Signal::KILL);
+        recorder.0.wait().unwrap();
+        kills += 1;
+        let output = run(&["--replay", file.to_str().unwrap(), "--json", "--count", "1000000"]);
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+        let count = stdout(&output).lines().count();
+        // Later ones delete the first segments.
+        assert!(count >= before || kills > 50, "{before}, then {count}");
+        before = count;
+    }
+}
+
+/// With a full disk, it continues, and says so once.
+#[test]
+fn full_disk() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("recording");
+    let name = unique("full");
+    let _process = testproc(&name);
+    // The unit depends on the shell: 4 or 8 KiB.
+    let script = "ulimit -f 8; exec \"$@\"";
+    let program = env!("CARGO_BIN_EXE_psstat-dump");
+    let args = ["record", file.to_str().unwrap(), &name, "--no-conf", "--interval", "0.1"];
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh", program]).args(args).stdin(Stdio::null());
+    shell.env_remove("PSSTAT_CONF").env_remove("PSSTAT_CLASS").env_remove("PSSTAT_PROC");
+    let recorder = Recorder(shell.stderr(Stdio::piped()).spawn().unwrap());
+    let size = || std::fs::metadata(&file).map_or(0, |file| file.len());
+    // Until it stays the same.
+    let (mut last, mut same) = (0, 0);
+    wait_until("the full file", || {
+        same = if size() == last && last > 0 { same + 1 } else { 0 };
+        last = size();
+        std::thread::sleep(Duration::from_millis(50));
+        same > 15
+    });
+    let read = frames(&file, &[]).len();
+    assert!(read > 0);
+    let messages = recorder.finish();
+    assert_eq!(messages.matches("cannot be written").count(), 1, "{messages}");
+    assert_eq!(messages.lines().count(), 1, "{messages}");
+    // A recorder without the limit continues.
+    let recorder = Recorder::start(&file, &["--interval", "0.1"]);
+    wait_until("more frames", || frames(&file, &[]).len() > read + 2);
+    assert_eq!(recorder.finish(), "");
+}
+
+#[test]
+fn one_recorder_per_file() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("recording");
+    let recorder = Recorder::start(&file, &["--interval", "0.1"]);
+    wait_until("a frame", || !frames(&file, &[]).is_empty());
+    let output = run(&["record", file.to_str().unwrap(), "--no-conf"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("another recorder writes to it"), "{}", stderr(&output));
+    assert_eq!(recorder.finish(), "");
+    std::fs::write(&file, "something else").unwrap();
+    let output = run(&["record", file.to_str().unwrap(), "--no-conf"]);
+    assert!(stderr(&output).contains("is not a recording"), "{}", stderr(&output));
+    assert_eq!(std::fs::read(&file).unwrap(), b"something else");
+    let missing = temp.join("missing").display().to_string();
+    assert_eq!(run(&["--replay", &missing]).status.code(), Some(2));
+}
