@@ -52,8 +52,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
 fn replay(args: &Args) -> Result<Outcome, Error> {
     let name = match &args.command {
         None => return replay::table(&args.global, &args.table),
-        Some(Command::Pid(_)) => "pid",
-        Some(Command::Top(_)) => "top",
+        Some(Command::Pid(pid)) => return replay::pid(&args.global, pid),
+        Some(Command::Top(top)) => return top::run(&args.global, &args.conf, top),
         Some(Command::Explain(_)) => "explain",
         Some(Command::Doctor(_)) => "doctor",
         Some(Command::Capture(_)) => "capture",

@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 
 use super::images;
 use super::printer::{Origin, Printer};
-use crate::args::{Format, GlobalArgs, TableArgs};
+use crate::args::{Format, GlobalArgs, PidArgs, TableArgs};
 use crate::conf;
 use crate::exit::{Error, Outcome};
-use crate::measure::Snapshot;
-use crate::recording::{Meta, Recording};
+use crate::recording::{Meta, Recording, process};
 use crate::table::columns::{self, Level};
-use crate::table::row::Row;
+use crate::table::json;
 use crate::table::units::Style;
 use crate::terminal::{self, Paint};
 use crate::time;
@@ -115,7 +114,7 @@ pub(super) fn table(global: &GlobalArgs, args: &TableArgs) -> Result<Outcome, Er
         // The next one can come a little early.
         due = time + args.interval.map_or(Duration::ZERO, |interval| interval.mul_f64(0.9));
         let mut snapshot = frame.snapshot;
-        select(&mut snapshot, args);
+        snapshot.select(&args.images);
         let rows = match level {
             Level::Image => &mut snapshot.images,
             Level::Process => &mut snapshot.processes,
@@ -139,22 +138,6 @@ pub(super) fn table(global: &GlobalArgs, args: &TableArgs) -> Result<Outcome, Er
         terminal::eprint_line("psstat-dump: no process matches");
     }
     Ok(outcome)
-}
-
-/// Leaves out the rows of other images. The total is unknown then: images can share sockets.
-fn select(snapshot: &mut Snapshot, args: &TableArgs) {
-    if args.images.is_empty() {
-        return;
-    }
-    let is_selected = |row: &Row| {
-        row.images.iter().any(|name| args.images.iter().any(|one| one.as_str() == name))
-    };
-    snapshot.images.retain(is_selected);
-    snapshot.processes.retain(is_selected);
-    snapshot.total = match &snapshot.images[..] {
-        [only] => Row { images: Vec::new(), ..only.clone() },
-        _ => Row { images: Vec::new(), ..Row::default() },
-    };
 }
 
 /// The fields of JSON.
@@ -184,4 +167,32 @@ pub(super) fn report_damage(recording: &Recording) {
     if recording.damaged() > 0 {
         terminal::eprint_line("psstat-dump: parts of the recording are damaged and left out");
     }
+}
+
+/// The recorded values of processes.
+pub(super) fn pid(global: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error> {
+    if global.format() == Format::Csv {
+        return Err(Error::Usage(
+            "pid with --replay has no CSV; use the table: --replay FILE -p --csv".to_owned(),
+        ));
+    }
+    let mut recording = open(global)?;
+    let at = frame_at(global, &recording)?.unwrap_or(recording.len().saturating_sub(1));
+    let mut outcome = Outcome::NoMatch;
+    for &pid in &args.pids {
+        let found = process::find(&mut recording, pid, at);
+        if found.is_empty() {
+            terminal::eprint_line(&format!("psstat-dump: no process {pid} in the recording"));
+        }
+        for process in found {
+            let gap = if outcome == Outcome::NoMatch { "" } else { "\n" };
+            outcome = Outcome::Match;
+            match global.format() {
+                Format::Json => terminal::print(&json::line(&process.as_json()))?,
+                _ => terminal::print(format!("{gap}{}", process.as_text()).as_bytes())?,
+            }
+        }
+    }
+    report_damage(&recording);
+    Ok(outcome)
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use psstat_matcher::ImageName;
 use psstat_sampler::{
     Error, Health, ImageId, IoStart, MetricGroups, Options, Sampler, StateCounts, Usage,
 };
@@ -39,6 +40,30 @@ pub struct Snapshot {
     pub total: Row,
     /// Statistics of failed reads.
     pub health: Health,
+}
+
+impl Snapshot {
+    /// The row of a process.
+    pub fn process(&self, pid: u32) -> Option<&Row> {
+        self.processes.iter().find(|row| row.id.as_ref().is_some_and(|id| id.pid == pid))
+    }
+
+    /// Leaves out the rows of other images, if any are given. The total is unknown then, unless one
+    /// image is left: images can share sockets.
+    pub fn select(&mut self, images: &[ImageName]) {
+        if images.is_empty() {
+            return;
+        }
+        let is_selected =
+            |row: &Row| row.images.iter().any(|name| images.iter().any(|one| one.as_str() == name));
+        self.images.retain(is_selected);
+        self.processes.retain(is_selected);
+        self.total = match &self.images[..] {
+            [only] => Row { images: Vec::new(), ..only.clone() },
+            _ => Row::default(),
+        };
+        self.total.numbers.processes = self.processes.len() as u64;
+    }
 }
 
 /// Measures one window after the other.

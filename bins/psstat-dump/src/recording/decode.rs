@@ -229,6 +229,12 @@ impl Decoder {
         snapshot
     }
 
+    /// The row of a process in the last frame.
+    pub(super) fn row_of(&self, pid: u32) -> Option<Row> {
+        let is_process = |slot: &&Slot| slot.id.as_ref().is_some_and(|id| id.pid == pid);
+        self.slots.iter().flatten().find(is_process).map(|slot| self.row(slot))
+    }
+
     fn row(&self, slot: &Slot) -> Row {
         let mut row = empty(slot.images.clone(), slot.id.clone());
         for (known, value) in self.known.iter().zip(&slot.values) {

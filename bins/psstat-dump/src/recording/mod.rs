@@ -19,6 +19,7 @@ pub mod exits;
 mod fields;
 mod health;
 mod meta;
+pub mod process;
 mod reader;
 mod recorder;
 mod segments;

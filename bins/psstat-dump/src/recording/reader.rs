@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use super::block::{Decompressor, FILE_HEADER, HEADER, Header, Kind, MAGIC, MARKER, VERSION};
 use super::decode::Decoder;
 use super::fields::{time_of, unix_nanoseconds};
-use super::{Frame, Meta, segments};
+use super::{Exit, Frame, Meta, segments};
+use crate::table::row::Row;
 
 /// A block in a file.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +147,15 @@ pub struct Recording {
     damaged: usize,
 }
 
+/// The data of a process in one frame.
+#[derive(Debug)]
+pub struct ProcessFrame {
+    /// Its row; `None` if it is not there.
+    pub row: Option<Row>,
+    /// The ends of processes with its pid since the previous frame.
+    pub exits: Vec<Exit>,
+}
+
 /// The place of a frame.
 #[derive(Clone, Copy, Debug)]
 struct FrameAt {
@@ -268,6 +278,14 @@ impl Recording {
     pub fn frame(&mut self, frame: usize) -> Option<Frame> {
         self.seek(frame)?;
         Some(Frame { snapshot: self.decoder.snapshot(), exits: self.decoder.last_exits().clone() })
+    }
+
+    /// The row of a process in a frame, and its end. `None` as for [`frame`](Self::frame).
+    pub fn process(&mut self, frame: usize, pid: u32) -> Option<ProcessFrame> {
+        self.seek(frame)?;
+        let exits = self.decoder.last_exits().exits.iter();
+        let exits = exits.filter(|exit| exit.id.pid == pid).cloned().collect();
+        Some(ProcessFrame { row: self.decoder.row_of(pid), exits })
     }
 
     fn seek(&mut self, frame: usize) -> Option<()> {

@@ -8,9 +8,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::column_set::{self, ColumnSet, of_processes};
 use super::history::{History, Metric};
+use super::playback::{Playback, Seek};
 use super::wrap::rows;
 use crate::measure::Snapshot;
 use crate::process_report;
+use crate::recording::process as recorded_process;
 use crate::table::columns::{self, Column, Level};
 use crate::table::row::{CommName, Row};
 use crate::table::units::Style;
@@ -40,6 +42,8 @@ pub enum Mode {
     List,
     /// The images, while a filter is typed.
     Filter,
+    /// The images, while a time of the recording is typed.
+    Time(String),
     /// The report of a process.
     Report {
         /// The lines.
@@ -73,6 +77,8 @@ pub struct App {
     pub histories: BTreeMap<String, History>,
     /// The metric of the histories.
     pub metric: Metric,
+    /// The controls of a recording; `None` for a live view.
+    pub playback: Option<Playback>,
     /// Whether kernel threads are measured.
     pub has_kernel_threads: bool,
     /// Whether new windows are ignored.
@@ -102,6 +108,7 @@ impl App {
             cost: Duration::ZERO,
             histories: BTreeMap::new(),
             metric: Metric::default(),
+            playback: None,
             has_kernel_threads: false,
             paused: false,
             filter: String::new(),
@@ -130,6 +137,11 @@ impl App {
             }
         }
         app
+    }
+
+    /// Forgets the histories, before windows of another time.
+    pub(super) fn clear_histories(&mut self) {
+        self.histories.clear();
     }
 
     /// Shows a new window, with the CPU time of this program in it.
@@ -228,6 +240,12 @@ impl App {
                 edit(&mut self.filter, character);
                 return Next::Continue;
             }
+            (KeyCode::Char(character), Mode::Time(_)) if control => {
+                if let Mode::Time(text) = &mut self.mode {
+                    edit(text, character);
+                }
+                return Next::Continue;
+            }
             (KeyCode::Char(_), _) if !is_plain => return Next::Continue,
             _ => {}
         }
@@ -261,12 +279,36 @@ impl App {
                 KeyCode::Char(character) => self.filter.push(character),
                 _ => {}
             },
+            Mode::Time(text) => match key.code {
+                KeyCode::Enter => {
+                    let seek = Seek::Time(std::mem::take(text));
+                    if let Some(playback) = &mut self.playback {
+                        playback.seek = Some(seek);
+                    }
+                    self.mode = Mode::List;
+                }
+                KeyCode::Esc => self.mode = Mode::List,
+                KeyCode::Backspace => {
+                    text.pop();
+                }
+                KeyCode::Char(character) => text.push(character),
+                _ => {}
+            },
             Mode::List => return self.list_key(key.code),
         }
         Next::Continue
     }
 
     fn list_key(&mut self, code: KeyCode) -> Next {
+        if let Some(playback) = &mut self.playback {
+            if code == KeyCode::Char('t') {
+                self.mode = Mode::Time(String::new());
+                return Next::Continue;
+            }
+            if playback.key(code) {
+                return Next::Continue;
+            }
+        }
         match code {
             KeyCode::Char('q') => return Next::Quit,
             KeyCode::Esc => self.filter.clear(),
@@ -326,6 +368,12 @@ impl App {
     /// selected process.
     fn enter(&mut self) {
         match self.current() {
+            Some(Key::Process(_, pid)) if self.playback.is_some() => {
+                let row = self.snapshot.as_ref().and_then(|snapshot| snapshot.process(pid));
+                let text = row.map(recorded_process::as_text).unwrap_or_default();
+                let lines = text.lines().map(str::to_owned).collect();
+                self.mode = Mode::Report { lines, first: 0 };
+            }
             Some(Key::Process(_, pid)) => {
                 let text = match process_report::read(&self.proc, pid) {
                     Ok(report) => process_report::as_text(&report, Style::Human, Paint::PLAIN),

@@ -146,21 +146,62 @@ struct Signals {
     continued: Arc<AtomicBool>,
 }
 
+/// The source of windows.
+pub trait Feed {
+    /// Gives new windows to the view, if there are any, and returns whether it has changed.
+    ///
+    /// # Errors
+    /// When there can be no more windows.
+    fn poll(&mut self, app: &mut App) -> Result<bool, Error>;
+}
+
+/// The windows that the measuring thread measures.
+struct Live {
+    windows: Receiver<(Snapshot, Duration)>,
+    kernel_threads: Arc<AtomicBool>,
+}
+
+impl Feed for Live {
+    fn poll(&mut self, app: &mut App) -> Result<bool, Error> {
+        self.kernel_threads.store(app.has_kernel_threads, Ordering::Relaxed);
+        match self.windows.try_recv() {
+            Ok((snapshot, cost)) => {
+                app.set_snapshot(snapshot, cost);
+                Ok(true)
+            }
+            Err(TryRecvError::Empty) => Ok(false),
+            Err(TryRecvError::Disconnected) => {
+                let message = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let message = message.unwrap_or_default();
+                Err(Error::Usage(format!("sampling failed: {message}")))
+            }
+        }
+    }
+}
+
 /// Shows the live view until the user quits or a signal ends it.
 ///
 /// # Errors
 /// When there is no terminal, or the measuring thread fails.
-pub fn run(measurer: Measurer, mut app: App) -> Result<(), Error> {
+pub fn run(measurer: Measurer, app: App) -> Result<(), Error> {
+    let kernel_threads = Arc::new(AtomicBool::new(false));
+    let windows = measure(measurer, Arc::clone(&kernel_threads))?;
+    run_with(&mut Live { windows, kernel_threads }, app)
+}
+
+/// Shows the windows of this source in the same way.
+///
+/// # Errors
+/// When there is no terminal, or the source fails.
+pub fn run_with(feed: &mut dyn Feed, mut app: App) -> Result<(), Error> {
     let signals = Signals::default();
     for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::clone(&signals.terminated))?;
     }
     signal_hook::flag::register(SIGTSTP, Arc::clone(&signals.stopped))?;
     signal_hook::flag::register(SIGCONT, Arc::clone(&signals.continued))?;
-    let kernel_threads = Arc::new(AtomicBool::new(false));
-    let windows = measure(measurer, Arc::clone(&kernel_threads))?;
     let mut screen = Screen::enter()?;
-    match show(&mut screen, &mut app, &windows, &kernel_threads, &signals) {
+    match show(&mut screen, &mut app, feed, &signals) {
         // Reading or writing can be what finds that the terminal is closed.
         Err(Error::Output(_)) if is_hung_up() || signals.terminated.load(Ordering::Relaxed) => {
             Ok(())
@@ -173,8 +214,7 @@ pub fn run(measurer: Measurer, mut app: App) -> Result<(), Error> {
 fn show(
     screen: &mut Screen,
     app: &mut App,
-    windows: &Receiver<(Snapshot, Duration)>,
-    kernel_threads: &AtomicBool,
+    feed: &mut dyn Feed,
     signals: &Signals,
 ) -> Result<(), Error> {
     let Signals { terminated, stopped, continued } = signals;
@@ -198,7 +238,6 @@ fn show(
                     if app.key(key) == Next::Quit {
                         break;
                     }
-                    kernel_threads.store(app.has_kernel_threads, Ordering::Relaxed);
                     changed = true;
                 }
                 Event::Resize(..) => {
@@ -208,18 +247,7 @@ fn show(
                 _ => {}
             }
         }
-        match windows.try_recv() {
-            Ok((snapshot, cost)) => {
-                app.set_snapshot(snapshot, cost);
-                changed = true;
-            }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => {
-                let message = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let message = message.unwrap_or_default();
-                return Err(Error::Usage(format!("sampling failed: {message}")));
-            }
-        }
+        changed |= feed.poll(app)?;
         if changed {
             failpoint::hit("draw");
             screen.adopt_size()?;

@@ -42,6 +42,29 @@ ctrl-z               suspend, until `fg` continues
 
 Press any key to go back.";
 
+const REPLAY_KEYS: &str =
+    "q quit  left/right step  space play  t time  / filter  s sort  enter open  ? help";
+
+const REPLAY_HELP: &str = "\
+left, right          show the window before, the window after
+[, ]                 60 windows back, 60 windows on
+{, }                 the first window, the last window
+space, p             play or stop
++, -                 play faster, slower
+t                    go to a time: 23:59, 2026-01-31 23:59:59, -10m (before the end)
+";
+
+/// The keys. Those of a recording come first, and replace some others.
+fn help(app: &App) -> String {
+    if app.playback.is_none() {
+        return HELP.to_owned();
+    }
+    let is_replaced =
+        |line: &&str| ["space, left", "K ", "p  "].iter().any(|start| line.starts_with(start));
+    let others: Vec<&str> = HELP.lines().filter(|line| !is_replaced(line)).collect();
+    REPLAY_HELP.to_owned() + &others.join("\n")
+}
+
 /// Draws the state.
 pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
     let area = frame.area();
@@ -56,8 +79,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
             let first = (*first).min(rows.len().saturating_sub(1));
             lines.extend(rows.into_iter().skip(first).take(height).map(Line::from));
         }
-        Mode::Help => lines.extend(HELP.lines().map(|line| Line::from(fit(line, width)))),
-        Mode::List | Mode::Filter => {
+        Mode::Help => lines.extend(help(app).lines().map(|line| Line::from(fit(line, width)))),
+        Mode::List | Mode::Filter | Mode::Time(_) => {
             lines.extend(header(app).into_iter().map(|line| Line::from(fit(&line, width))));
             list(app, width, height.saturating_sub(lines.len() + 1), &mut lines);
             lines.truncate(height.saturating_sub(1));
@@ -79,14 +102,19 @@ fn header(app: &App) -> [String; 2] {
     };
     // First, so that it is visible on a narrow terminal.
     let paused = if app.paused { "PAUSED  " } else { "" };
-    let cost = match snapshot.window.map(|window| window.as_secs_f64()) {
-        Some(window) => {
-            let cost = app.cost.as_secs_f64();
-            let share = if window > 0.0 { cost / window * 100.0 } else { 0.0 };
-            format!("overhead: {:.1} ms CPU in {window:.2} s ({share:.1} %)", cost * 1000.0)
-        }
-        None => "captured /proc: values do not change".to_owned(),
-    };
+    let cost =
+        match snapshot.window.filter(|_| app.playback.is_none()).map(|window| window.as_secs_f64())
+        {
+            Some(window) => {
+                let cost = app.cost.as_secs_f64();
+                let share = if window > 0.0 { cost / window * 100.0 } else { 0.0 };
+                format!("overhead: {:.1} ms CPU in {window:.2} s ({share:.1} %)", cost * 1000.0)
+            }
+            None => match &app.playback {
+                Some(playback) => playback.line(),
+                None => "captured /proc: values do not change".to_owned(),
+            },
+        };
     let total = &snapshot.total;
     let cell = |value: Option<String>| value.unwrap_or("-".to_owned());
     [
@@ -107,10 +135,12 @@ fn header(app: &App) -> [String; 2] {
 }
 
 fn footer(app: &App) -> String {
+    let keys = if app.playback.is_some() { REPLAY_KEYS } else { KEYS };
     match (&app.mode, app.filter.is_empty()) {
+        (Mode::Time(text), _) => format!("time: {text}_  (23:59, 2026-01-31 23:59:59, -10m)"),
         (Mode::Filter, _) => format!("filter: {}_", app.filter),
-        (_, false) => format!("filter: {}  (esc clears)  {KEYS}", app.filter),
-        _ => KEYS.to_owned(),
+        (_, false) => format!("filter: {}  (esc clears)  {keys}", app.filter),
+        _ => keys.to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use psstat_testproc::{Config, Kind, TIMEOUT, TempDir, TestProcess, oracle, wait_
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::run::{command, csv, json as json_of, run, stderr, stdout, testproc, unique};
+use crate::run::{command, csv, json as json_of, run, stderr, stdout, terminal, testproc, unique};
 
 /// A recorder of these images; killed when dropped.
 struct Recorder(Child);
@@ -196,4 +196,100 @@ fn one_recorder_per_file() {
     assert_eq!(std::fs::read(&file).unwrap(), b"something else");
     let missing = temp.join("missing").display().to_string();
     assert_eq!(run(&["--replay", &missing]).status.code(), Some(2));
+}
+
+/// The windows of one process with another number of open files in each.
+fn recording_of_steps(file: &Path, name: &str) -> (String, u32, Vec<Value>) {
+    let name = unique(name);
+    let mut process = TestProcess::spawn(&Config::new(&name)).unwrap();
+    let recorder = Recorder::start(file, &["--interval", "0.2", &name]);
+    for _ in 0..3 {
+        process.open_files(10).unwrap();
+        let fds = oracle::fds(process.pid()).unwrap();
+        wait_for_row(file, &[&name], |row| row["fds"] == fds);
+    }
+    let pid = process.pid();
+    drop(process);
+    wait_for_row(file, &[&name], |row| row["processes"] == 0);
+    recorder.finish();
+    let frames = frames(file, &[]);
+    (name, pid, frames)
+}
+
+#[test]
+fn live_view_of_a_recording() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("recording");
+    let (name, pid, frames) = recording_of_steps(&file, "steps");
+    let replay = file.to_str().unwrap();
+    let mut top = terminal(&["top", "--replay", replay, "--columns", "fds"]);
+    let fds = |frame: usize| frames[frame]["rows"][0]["fds"].as_u64().unwrap().to_string();
+    let count = frames.len();
+    // The screen of a window: its number, and the descriptors of that window.
+    let is_at = |frame: usize| {
+        let (fds, name) = (fds(frame), name.clone());
+        let number = format!("window {} of {count}", frame + 1);
+        move |screen: &str| {
+            let row = screen.lines().find(|line| line.starts_with(&format!("+{}", &name[..8])));
+            let cells: Vec<&str> = row.unwrap_or("").split_whitespace().collect();
+            screen.contains(&number) && cells.get(2) == Some(&fds.as_str())
+        }
+    };
+    top.wait_until(is_at(0));
+    // Right and left.
+    top.press("\x1b[C");
+    top.wait_until(is_at(1));
+    top.press("\x1b[D");
+    top.wait_until(is_at(0));
+    top.press("}");
+    top.wait_until(is_at(count - 1));
+    // To a time, before the first one as well.
+    let time = frames[2]["time_unix_seconds"].as_f64().unwrap();
+    top.press(&format!("t@{}\r", time + 0.001));
+    top.wait_until(is_at(2));
+    top.press("t@5\r");
+    top.wait_until(|screen| screen.contains("begins at") && screen.contains("window 3 of"));
+    top.press("tx\r");
+    top.wait_until(|screen| screen.contains("not a time"));
+    top.press("{");
+    top.wait_until(is_at(0));
+    // The values of a process, as they were.
+    top.press("\rj\r");
+    top.wait_until(|screen| {
+        screen.contains(&format!("pid                      {pid}")) && screen.contains("command")
+    });
+    top.press("q\x1b[C");
+    top.wait_until(|screen| screen.contains("window 2 of"));
+    // It plays to the end.
+    top.press("k\r++ ");
+    top.wait_until(|screen| screen.contains(&format!("window {count} of {count}, stopped")));
+    top.press("?");
+    top.wait_for("play or stop");
+    top.press("xq");
+    assert_eq!(top.wait(), Some(0));
+}
+
+#[test]
+fn process_of_a_recording() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("recording");
+    let (name, pid, frames) = recording_of_steps(&file, "rows");
+    let (replay, pid) = (file.to_str().unwrap(), pid.to_string());
+    let (status, document) = json_of(&["pid", &pid, "--replay", replay, "--json"]);
+    assert_eq!((status, &document["kind"]), (0, &json!("recorded_process")));
+    assert_eq!(document["row"]["images"], json!([name]));
+    assert_eq!(document["first_unix_seconds"], frames[0]["time_unix_seconds"]);
+    let ended = &document["ended"];
+    assert_eq!(ended["time_unix_seconds"], frames.last().unwrap()["time_unix_seconds"]);
+    // The test's process ends with 0 when its handle is dropped, or is killed.
+    let is_known = ended["status"] == 0 || ended["signal"] == 9;
+    assert!(is_known || !rustix::process::geteuid().is_root(), "{ended}");
+    let at = format!("@{}", frames[0]["time_unix_seconds"].as_f64().unwrap() + 0.001);
+    let (_, early) = json_of(&["pid", &pid, "--replay", replay, "--at", &at, "--json"]);
+    assert_eq!(early["row"]["fds"], frames[0]["rows"][0]["fds"]);
+    assert_ne!(early["row"]["fds"], document["row"]["fds"]);
+    let text = stdout(&run(&["pid", &pid, "--replay", replay]));
+    assert!(text.starts_with(&format!("process {pid}\nrecorded from")), "{text}");
+    assert_eq!(run(&["pid", "4194305", "--replay", replay]).status.code(), Some(1));
+    assert_eq!(run(&["pid", &pid, "--replay", replay, "--csv"]).status.code(), Some(2));
 }
