@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use psstat_emit::Group;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::{Setup, until};
+use crate::http::url_encode;
+use crate::opentsdb::{cycle_of, put};
 use crate::population::Population;
-use crate::store::Prometheus;
+use crate::store::{OpenTsdb, Prometheus};
 
 /// The panels of a dashboard that have queries.
 fn panels(name: &str) -> Vec<Value> {
@@ -19,6 +21,12 @@ fn panels(name: &str) -> Vec<Value> {
     panels.filter(|panel| panel["type"] != "row").cloned().collect()
 }
 
+/// The value of `--metrics` for everything.
+fn all_groups() -> String {
+    let groups: Vec<&str> = Group::ALL.iter().map(|group| group.as_str()).collect();
+    groups.join(",")
+}
+
 /// Each query of the dashboard for Prometheus, on the collector's metrics: the series of each image
 /// and type.
 #[test]
@@ -26,9 +34,8 @@ fn prometheus_answers_each_panel() {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let Some(prometheus) = Prometheus::scraping(address) else { return };
     let population = Population::new();
-    let groups: Vec<&str> = Group::ALL.iter().map(|group| group.as_str()).collect();
     let setup = Setup::with(&population.conf).arg("--listen").arg(address.to_string());
-    let setup = setup.arg("--metrics").arg(groups.join(","));
+    let setup = setup.arg("--metrics").arg(all_groups());
     let _collector = setup.spawn();
     let panels = panels("psstat-prometheus.json");
     assert!(panels.len() > 15, "{}", panels.len());
@@ -43,4 +50,61 @@ fn prometheus_answers_each_panel() {
             until(&format!("{title}: {query}"), || prometheus.count(&query) > 0);
         }
     }
+}
+
+/// Each query of the dashboard for OpenTSDB, on points of five minutes.
+#[test]
+fn opentsdb_answers_each_panel() {
+    let Some(opentsdb) = OpenTsdb::shared() else { return };
+    let population = Population::new();
+    let conf = population.conf.to_str().unwrap();
+    let cycle = cycle_of(&["--conf", conf, "--metrics", &all_groups()]);
+    let end = cycle[0].time.unwrap();
+    let minutes = (0..5).map(|minute| end - 60 * minute);
+    let lines = minutes.flat_map(|time| {
+        cycle.iter().map(move |point| put(point, time, &point.printed(), "panels"))
+    });
+    assert_eq!(opentsdb.telnet(&lines.collect::<String>()), "");
+    let panels = panels("psstat-opentsdb.json");
+    assert!(panels.len() > 25, "{}", panels.len());
+    for panel in &panels {
+        let title = &panel["title"];
+        for target in panel["targets"].as_array().unwrap() {
+            let query = json!([grafana_query(target)]);
+            let mut points = Default::default();
+            until(&format!("{title}: {query}"), || {
+                points = opentsdb.select(&query);
+                points.len() > 1
+            });
+            assert!(points.values().all(|value| *value >= 0.0), "{title}: {points:?}");
+        }
+    }
+    // The dashboard's variables.
+    let lookup = format!("m={}", url_encode("proc.stat.ps.procs{image=*}"));
+    let lookup = || opentsdb.get(&format!("/api/search/lookup?limit=100000&{lookup}")).body;
+    for image in ["svc/web", "svc/db", "svc/none"] {
+        let tags = json!({"host": "panels", "image": image}).to_string();
+        until("the image is found", || lookup().contains(&tags));
+    }
+}
+
+/// The query that Grafana's data source makes of a target, with version 2.2 of OpenTSDB or later
+/// and all images of a host.
+fn grafana_query(target: &Value) -> Value {
+    let mut query = json!({"metric": target["metric"], "aggregator": target["aggregator"]});
+    if target["shouldComputeRate"] == true {
+        query["rate"] = true.into();
+        // Neither a maximum nor a value for resets.
+        query["rateOptions"] = json!({"counter": target["isCounter"], "dropResets": true});
+    }
+    assert_eq!(target["disableDownsampling"], false);
+    let text = |key: &str| target[key].as_str().unwrap();
+    query["downsample"] =
+        format!("{}-{}", text("downsampleInterval"), text("downsampleAggregator")).into();
+    assert_eq!(target["downsampleFillPolicy"], "none");
+    let filters = target["filters"].to_string();
+    let filters = filters.replace("$host", "panels").replace("$image", "svc/web|svc/db|svc/none");
+    assert!(!filters.contains('$'), "{filters}");
+    query["filters"] = serde_json::from_str(&filters).unwrap();
+    query
 }

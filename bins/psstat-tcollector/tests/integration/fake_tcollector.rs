@@ -13,9 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use psstat_testproc::formats::tsd::parse_line;
 use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
 
-use crate::common::{Cycle, parse_cycles, until};
+use crate::common::{Cycle, TIMEOUT, parse_cycles, until};
+use crate::http;
 
 /// The intervals and timeouts of tcollector.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,9 @@ impl Clock {
         dead: Duration::from_secs(4),
         mercy: Duration::from_secs(5),
     };
+
+    /// Between two requests of `version`.
+    const VERIFY: Duration = Duration::from_secs(60);
 }
 
 /// The events of the collector.
@@ -67,8 +73,78 @@ pub(crate) struct Record {
     pub(crate) ends: Vec<ExitStatus>,
     /// The number of kills for silence.
     pub(crate) silences: usize,
-    /// The responses of the stores.
+    /// The answers of the stores to `version`.
+    pub(crate) versions: Vec<String>,
+    /// Their other answers.
     pub(crate) answers: String,
+}
+
+/// A store and the way to it.
+#[derive(Debug)]
+pub(crate) enum Store {
+    /// `put` lines, and a request that the store must answer from time to time.
+    Telnet {
+        stream: TcpStream,
+        /// The time of the last answer.
+        verified: Option<Instant>,
+    },
+    /// `/api/put` on a port of this host: tcollector's `--http --http-api-path=api/put`.
+    Http(u16),
+}
+
+impl From<TcpStream> for Store {
+    fn from(stream: TcpStream) -> Store {
+        Store::Telnet { stream, verified: None }
+    }
+}
+
+impl Store {
+    /// Sends lines with tags. Returns the answer to `version`, if it was requested, and all other
+    /// answers so far.
+    fn ship(&mut self, lines: &str, tags: &str) -> (Option<String>, String) {
+        match self {
+            Store::Telnet { stream, verified } => {
+                stream.set_nonblocking(false).unwrap();
+                let mut version = None;
+                if verified.is_none_or(|last| last.elapsed() > Clock::VERIFY) {
+                    version = Some(verify(stream));
+                    *verified = Some(Instant::now());
+                }
+                let puts = lines.lines().map(|line| format!("put {line} {tags}\n"));
+                stream.write_all(puts.collect::<String>().as_bytes()).unwrap();
+                stream.set_nonblocking(true).unwrap();
+                (version, String::from_utf8_lossy(&available(stream)).into_owned())
+            }
+            Store::Http(port) => {
+                let points: Value = lines.lines().map(|line| json_point(line, tags)).collect();
+                let answer = http::post(*port, "/api/put", &points.to_string()).unwrap();
+                let is_error = !(200..300).contains(&answer.status);
+                (None, if is_error { format!("{answer:?}") } else { String::new() })
+            }
+        }
+    }
+}
+
+/// tcollector sends `version` before its first lines and reads one answer, at most 4,096 bytes.
+/// Without an answer it closes the connection.
+fn verify(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.write_all(b"version\n").unwrap();
+    let mut answer = [0; 4096];
+    let length = stream.read(&mut answer).unwrap();
+    assert!(length > 0, "the store closes the connection");
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+/// A line as tcollector sends it by HTTP, where all numbers are floats.
+fn json_point(line: &str, tags: &str) -> Value {
+    let point = parse_line(line).unwrap();
+    let tags = tags.split(' ').map(|tag| tag.split_once('=').unwrap());
+    let tags = point.tags.iter().map(|(key, value)| (&**key, &**value)).chain(tags);
+    let tags: serde_json::Map<String, Value> =
+        tags.map(|(key, value)| (key.to_owned(), value.into())).collect();
+    let (time, value) = (point.time.unwrap(), point.number());
+    json!({"metric": point.metric, "timestamp": time, "value": value, "tags": tags})
 }
 
 /// A tcollector with one collector, in a thread.
@@ -95,8 +171,7 @@ pub(crate) struct Site {
     pub(crate) clock: Clock,
     /// The tags added to each line: `host=a cluster=b`.
     pub(crate) tags: &'static str,
-    /// Connections to stores that take `put` lines.
-    pub(crate) stores: Vec<TcpStream>,
+    pub(crate) stores: Vec<Store>,
 }
 
 impl Site {
@@ -104,9 +179,6 @@ impl Site {
     pub(crate) fn start(self) -> FakeTcollector {
         let record = Arc::new(Mutex::default());
         let orders = Arc::new(Orders::default());
-        for store in &self.stores {
-            store.set_nonblocking(true).unwrap();
-        }
         let keeper = Keeper {
             file: collector_in(&self.collectors),
             site: self,
@@ -290,14 +362,11 @@ impl Keeper {
 
     /// Sends the lines with tags to every store.
     fn ship(&mut self, lines: &str) {
-        let puts = lines.lines().map(|line| format!("put {line} {}\n", self.site.tags));
-        let puts: String = puts.collect();
         for store in &mut self.site.stores {
-            store.set_nonblocking(false).unwrap();
-            store.write_all(puts.as_bytes()).unwrap();
-            store.set_nonblocking(true).unwrap();
-            let answer = String::from_utf8_lossy(&available(store)).into_owned();
-            self.record.lock().unwrap().answers.push_str(&answer);
+            let (version, answers) = store.ship(lines, self.site.tags);
+            let mut record = self.record.lock().unwrap();
+            record.versions.extend(version);
+            record.answers.push_str(&answers);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The collector with the programs around it: a fake tcollector, real stores for its points, and
-//! real parsers. The stores are Debian's, started for a test on free ports of the loopback
-//! interface with their data in the test's directory.
+//! real parsers. The stores are Debian's, and OpenTSDB with HBase. They are started for a test, and
+//! OpenTSDB for all of them, on free ports of the loopback interface with their data in a temporary
+//! directory.
 
 // Not all of `common` is used here.
 #[allow(dead_code, unused_imports)]
@@ -15,6 +16,7 @@ mod influx_lines;
 mod lifecycle;
 mod metric_names;
 mod openmetrics;
+mod opentsdb;
 mod population;
 mod put_json;
 mod shipped;

@@ -5,24 +5,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::common::{PROGRAM, outcome, until};
+use crate::http;
 use crate::population::Population;
-use crate::store::{Points, Victoria, series};
+use crate::store::{OpenTsdb, Points, Victoria, series};
 
 #[test]
-fn every_cycle_is_accepted() {
-    assert_accepted_with(&[("host", "pxy12"), ("cluster", "ams3")]);
+fn victoria_accepts_every_cycle() {
+    let Some(victoria) = Victoria::start() else { return };
+    let tags = [("host", "pxy12"), ("cluster", "ams3")];
+    assert_accepted(&tags, |line| victoria.put(line), || victoria.points());
+}
+
+/// Each line is a request that OpenTSDB's default configuration accepts.
+#[test]
+fn opentsdb_accepts_every_line() {
+    let Some(opentsdb) = OpenTsdb::shared() else { return };
+    let tags = [("host", "pxy13"), ("cluster", "ams3")];
+    assert_accepted(&tags, |line| opentsdb.put(line), || opentsdb.points("pxy13"));
 }
 
 /// Otherwise a point would not have a host.
 #[test]
 fn points_without_tags_have_the_host() {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    assert_accepted_with(&[("host", &host)]);
+    let Some(victoria) = Victoria::start() else { return };
+    assert_accepted(&[("host", &host)], |line| victoria.put(line), || victoria.points());
 }
 
-/// Two cycles with these tags; the host's name needs no option.
-fn assert_accepted_with(extra: &[(&str, &str)]) {
-    let Some(victoria) = Victoria::start() else { return };
+/// Sends two cycles with these tags to a store, and compares what it has then. The host's name
+/// needs no option.
+fn assert_accepted(
+    extra: &[(&str, &str)],
+    put: impl Fn(&str) -> http::Response,
+    points: impl Fn() -> Points,
+) {
     let population = Population::new();
     let mut command = std::process::Command::new(PROGRAM);
     command.env_clear().env("PSSTAT_TEST_IO_START", "process");
@@ -39,7 +55,7 @@ fn assert_accepted_with(extra: &[(&str, &str)]) {
     let mut expected = Points::new();
     let mut named: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     for line in stdout.lines() {
-        let answer = victoria.put(line);
+        let answer = put(line);
         assert!((200..300).contains(&answer.status), "{answer:?}");
         let cycle: Vec<Value> = serde_json::from_str(line).unwrap();
         for point in cycle {
@@ -59,7 +75,7 @@ fn assert_accepted_with(extra: &[(&str, &str)]) {
     assert!(named.values().all(|series| *series == Population::series()), "{named:?}");
     let mut held = Points::new();
     until("all points", || {
-        held = victoria.points();
+        held = points();
         held.len() >= expected.len()
     });
     assert_eq!(held, expected);

@@ -1,4 +1,4 @@
-//! From the processes to two stores, through the fake tcollector.
+//! From the processes to the stores, through the fake tcollector.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,9 +7,9 @@ use psstat_testproc::formats::Point;
 use psstat_testproc::formats::tsd::parse_stream;
 
 use crate::common::{Cycle, PROGRAM, until};
-use crate::fake_tcollector::{Clock, Site};
+use crate::fake_tcollector::{Clock, Site, Store};
 use crate::population::Population;
-use crate::store::{Influx, Points, Victoria, series};
+use crate::store::{Influx, OpenTsdb, Points, Victoria, series};
 
 const TAGS: &str = "host=pxy12 cluster=ams3 class=pxy";
 
@@ -17,6 +17,26 @@ const TAGS: &str = "host=pxy12 cluster=ams3 class=pxy";
 #[test]
 fn influx_and_victoria_store_the_values() {
     let (Some(influx), Some(victoria)) = (Influx::start(), Victoria::start()) else { return };
+    let stores = vec![influx.connect().into(), Store::Http(victoria.put_port())];
+    let (shipped, versions) = ship(stores);
+    // Without a newline.
+    assert_eq!(versions, ["InfluxDB TSDB proxy"]);
+    assert_holds("InfluxDB", || influx.points(), &shipped);
+    assert_holds("VictoriaMetrics", || victoria.points(), &shipped);
+}
+
+/// The same with metrics that exist because docs/install.md lists them.
+#[test]
+fn opentsdb_stores_the_values() {
+    let Some(opentsdb) = OpenTsdb::shared() else { return };
+    let (shipped, versions) = ship(vec![opentsdb.connect().into()]);
+    assert_eq!(versions.len(), 1);
+    assert!(versions[0].starts_with("net.opentsdb.tools BuildData built at "), "{versions:?}");
+    assert_holds("OpenTSDB", || opentsdb.points("pxy12"), &shipped);
+}
+
+/// Sends some cycles to stores. Returns the points, and the answers to `version`.
+fn ship(stores: Vec<Store>) -> (Points, Vec<String>) {
     let mut population = Population::new();
     let collectors = population.temp.join("collectors");
     std::fs::create_dir_all(collectors.join("0")).unwrap();
@@ -32,7 +52,7 @@ fn influx_and_victoria_store_the_values() {
         ],
         clock: Clock::TRUE,
         tags: TAGS,
-        stores: vec![influx.connect(), victoria.connect()],
+        stores,
     };
     let tcollector = site.start();
 
@@ -65,8 +85,7 @@ fn influx_and_victoria_store_the_values() {
     }
     let shipped: Points = lines.iter().map(shipped).collect();
     assert_eq!(shipped.len(), lines.len());
-    assert_holds("InfluxDB", || influx.points(), &shipped);
-    assert_holds("VictoriaMetrics", || victoria.points(), &shipped);
+    (shipped, record.versions)
 }
 
 fn now() -> u64 {

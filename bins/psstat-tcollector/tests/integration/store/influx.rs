@@ -1,7 +1,6 @@
 //! InfluxDB 1.x, whose OpenTSDB listener accepts the lines that tcollector sends.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 
 use super::{Points, Server, installed, series};
@@ -54,17 +53,9 @@ batch-timeout = "100ms"
         Some(Influx { _server: server, http, opentsdb })
     }
 
-    /// A connection for `put` lines, after the request that tcollector sends first.
+    /// A connection for `put` lines.
     pub(crate) fn connect(&self) -> TcpStream {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap();
-        stream.set_read_timeout(Some(crate::common::TIMEOUT)).unwrap();
-        stream.write_all(b"version\n").unwrap();
-        // Without a newline.
-        const ANSWER: &[u8] = b"InfluxDB TSDB proxy";
-        let mut answer = [0; ANSWER.len()];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(answer, ANSWER);
-        stream
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap()
     }
 
     /// Writes lines of its own protocol. Their measurements are those of the listener's points.

@@ -2,6 +2,7 @@
 
 mod influx;
 mod node_exporter;
+mod opentsdb;
 mod prometheus;
 mod victoria;
 
@@ -17,6 +18,7 @@ use crate::common::TIMEOUT;
 
 pub(crate) use influx::Influx;
 pub(crate) use node_exporter::NodeExporter;
+pub(crate) use opentsdb::{OpenTsdb, filter};
 pub(crate) use prometheus::Prometheus;
 pub(crate) use victoria::Victoria;
 

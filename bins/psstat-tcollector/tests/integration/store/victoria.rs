@@ -12,7 +12,6 @@ use crate::http;
 pub(crate) struct Victoria {
     _server: Server,
     http: u16,
-    opentsdb: u16,
     opentsdb_http: u16,
 }
 
@@ -20,29 +19,27 @@ impl Victoria {
     /// `None` if it is not installed.
     pub(crate) fn start() -> Option<Victoria> {
         let program = installed("victoria-metrics")?;
-        let (server, [http, opentsdb, opentsdb_http]) = Server::start(
+        let (server, [http, opentsdb_http]) = Server::start(
             &program,
-            |data, [http, opentsdb, opentsdb_http]| {
+            |data, [http, opentsdb_http]| {
                 vec![
                     format!("-storageDataPath={}/data", data.display()),
                     format!("-httpListenAddr=127.0.0.1:{http}"),
-                    format!("-opentsdbListenAddr=127.0.0.1:{opentsdb}"),
                     format!("-opentsdbHTTPListenAddr=127.0.0.1:{opentsdb_http}"),
                     "-memory.allowedBytes=64MB".to_owned(),
                 ]
             },
-            |[http, opentsdb, opentsdb_http]| {
+            |[http, opentsdb_http]| {
                 http::get(http, "/health").is_ok_and(|answer| answer.body == "OK")
-                    && TcpStream::connect((Ipv4Addr::LOCALHOST, opentsdb)).is_ok()
                     && TcpStream::connect((Ipv4Addr::LOCALHOST, opentsdb_http)).is_ok()
             },
         );
-        Some(Victoria { _server: server, http, opentsdb, opentsdb_http })
+        Some(Victoria { _server: server, http, opentsdb_http })
     }
 
-    /// A connection for `put` lines. It does not answer `version`.
-    pub(crate) fn connect(&self) -> TcpStream {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap()
+    /// The port of OpenTSDB's `/api/put`. Its port for `put` lines does not answer `version`.
+    pub(crate) fn put_port(&self) -> u16 {
+        self.opentsdb_http
     }
 
     /// OpenTSDB's `/api/put`.
