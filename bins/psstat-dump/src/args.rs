@@ -57,6 +57,12 @@ pub enum Command {
     /// processes the rules of an image match, and the closest near misses.
     /// Exits 1 if nothing matches.
     Explain(ExplainArgs),
+    /// Show which processes hold a port, an address, a file, or a socket
+    ///
+    /// In every network namespace. One row per descriptor: image, process, user, number, state
+    /// and queues. A directory stands for everything below it, a mount point for the whole file
+    /// system. Exits 1 if nothing is found.
+    Find(FindArgs),
     /// Show images live: bars, histories, processes, details
     ///
     /// Press ? for the keys.
@@ -242,6 +248,25 @@ pub struct ExplainArgs {
     pub ancestors: bool,
 }
 
+/// Arguments of `find`.
+#[derive(Debug, clap::Args)]
+pub struct FindArgs {
+    /// Ports, addresses, paths, names of unix sockets, inodes
+    ///
+    /// A port (`:8080`), an address with or without a port (`10.0.0.5:5432`, `[::1]:443`), a path,
+    /// the name of an abstract unix socket (`@name`), or the inode of a socket, pipe or file. An
+    /// address is that of either end of a connection. A socket that is bound to all addresses has
+    /// each address of its host.
+    #[arg(value_name = "WHAT", required_unless_present = "listen")]
+    pub what: Vec<OsString>,
+    /// Only sockets that wait for connections or datagrams; without WHAT, all of them
+    #[arg(short, long)]
+    pub listen: bool,
+    /// Group by executable name, ignoring any config file
+    #[arg(long)]
+    pub no_conf: bool,
+}
+
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
@@ -364,7 +389,7 @@ fn pid(text: &str) -> Result<u32, String> {
 /// The command whose name differs from this text by one typing error: a wrong,
 /// missing or additional letter, or two swapped ones; or by the case of letters.
 pub fn similar_command(text: &str) -> Option<&'static str> {
-    let names = ["pid", "explain", "top", "doctor", "capture", "record", "check"];
+    let names = ["pid", "explain", "find", "top", "doctor", "capture", "record", "check"];
     let lower = text.to_ascii_lowercase();
     let has_other_case = |name: &str| name == lower && name != text;
     names

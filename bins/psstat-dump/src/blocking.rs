@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ impl KernelLock {
         match in_thread.map_or(name, |(_, name)| name) {
             "cmdline" => KernelLock::Memory,
             "stat" | "io" => KernelLock::Exec,
+            // Since Linux 6.16 for every link.
+            "exe" | "cwd" | "root" => KernelLock::Exec,
             name if name.starts_with("fd/") || name.starts_with("ns/") => KernelLock::Exec,
             _ => KernelLock::Other,
         }
@@ -105,6 +108,76 @@ pub(crate) fn read<T: Send + 'static>(
     result
 }
 
+/// Calls `read` for each of these processes in another thread, in this order: one thread for all,
+/// until it blocks. `name` is a file that `read` reads, for its lock. `None` for a process for
+/// which it blocks, or which a previous read has found to block.
+pub(crate) fn read_each<T: Send + 'static>(
+    pids: &[u32],
+    name: &str,
+    read: impl Fn(u32) -> T + Send + Sync + 'static,
+) -> Vec<Option<T>> {
+    let lock = KernelLock::of(name);
+    let read = Arc::new(read);
+    let mut results = Vec::with_capacity(pids.len());
+    while let Some(rest) = pids.get(results.len()..).filter(|rest| !rest.is_empty()) {
+        let next = rest.first().copied().unwrap_or_default();
+        let Ok((reader, timeout)) = readers().reader((next, lock)) else {
+            results.push(None);
+            continue;
+        };
+        let batch = Arc::new(Batch::default());
+        let (sender, done) = mpsc::channel();
+        let job: Job = {
+            let (batch, read, pids) = (Arc::clone(&batch), Arc::clone(&read), rest.to_vec());
+            Box::new(move || {
+                // Dropped at the end, which wakes the receiver.
+                let _sender = sender;
+                for pid in pids {
+                    if batch.is_abandoned.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let result = read(pid);
+                    batch.results().push(result);
+                }
+            })
+        };
+        let blocked_at = match reader.jobs.send(job) {
+            Ok(()) => reader.wait_for(&done, &batch, timeout).err(),
+            Err(_) => Some(0),
+        };
+        batch.is_abandoned.store(true, Ordering::Relaxed);
+        // A result that comes later is discarded.
+        let finished = std::mem::take(&mut *batch.results());
+        // Otherwise it has continued in the meantime, and ends.
+        let is_blocked = blocked_at == Some(finished.len());
+        results.extend(finished.into_iter().map(Some));
+        let blocked = pids.get(results.len()).filter(|_| is_blocked);
+        readers().put_back(reader, (blocked.copied().unwrap_or(next), lock), blocked.is_some());
+        if blocked.is_some() {
+            results.push(None);
+        }
+    }
+    results
+}
+
+/// The results of one thread of [`read_each`].
+struct Batch<T> {
+    results: Mutex<Vec<T>>,
+    is_abandoned: AtomicBool,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Batch<T> {
+        Batch { results: Mutex::default(), is_abandoned: AtomicBool::new(false) }
+    }
+}
+
+impl<T> Batch<T> {
+    fn results(&self) -> MutexGuard<'_, Vec<T>> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Readers {
     fn reader(&mut self, key: (u32, KernelLock)) -> Result<(Reader, Duration), Blocked> {
         if self.blocked.get(&key).is_some_and(|at| at.elapsed() < RETRY_AFTER) {
@@ -161,6 +234,35 @@ impl Reader {
         Err(Blocked)
     }
 
+    /// Waits for the end of a batch.
+    ///
+    /// # Errors
+    /// The number of results if the thread blocks: it adds none within the time limit, although
+    /// it does not wait for a CPU.
+    fn wait_for<T>(
+        &self,
+        done: &Receiver<()>,
+        batch: &Batch<T>,
+        timeout: Duration,
+    ) -> Result<(), usize> {
+        let (mut count, mut since, mut extensions) = (0, Instant::now(), 0);
+        loop {
+            match done.recv_timeout((timeout / 4).max(MIN_TIMEOUT / 2)) {
+                Err(RecvTimeoutError::Timeout) => {}
+                _ => return Ok(()),
+            }
+            let progress = batch.results().len();
+            if progress > count {
+                (count, since, extensions) = (progress, Instant::now(), 0);
+            } else if since.elapsed() >= timeout + EXTENSION * extensions {
+                if extensions == MAX_EXTENSIONS || !self.is_running() {
+                    return Err(count);
+                }
+                extensions += 1;
+            }
+        }
+    }
+
     /// Whether the thread runs or waits for a CPU.
     fn is_running(&self) -> bool {
         let stat = self.stat.as_ref().and_then(|path| std::fs::read(path).ok());
@@ -183,12 +285,38 @@ mod tests {
             ("fd", KernelLock::Other),
             ("fd/3", KernelLock::Exec),
             ("ns/net", KernelLock::Exec),
+            ("exe", KernelLock::Exec),
+            ("cwd", KernelLock::Exec),
             ("net/tcp", KernelLock::Other),
             ("cmdline", KernelLock::Memory),
             ("task/7/cmdline", KernelLock::Memory),
         ] {
             assert_eq!(KernelLock::of(name), lock, "{name}");
         }
+    }
+
+    /// The pids do not exist.
+    #[test]
+    fn processes_that_block_are_passed_over() {
+        const FIRST: u32 = u32::MAX - 1000;
+        let (release, blocker) = mpsc::channel::<()>();
+        let blocker = Mutex::new(blocker);
+        let pids: Vec<u32> = (FIRST..FIRST + 100).collect();
+        let blocks = |pid: u32| pid == FIRST || pid % 40 == 7;
+        let start = Instant::now();
+        let results = read_each(&pids, "fd/", move |pid| {
+            if blocks(pid) {
+                let _ = blocker.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            }
+            pid
+        });
+        let want: Vec<_> = pids.iter().map(|&pid| (!blocks(pid)).then_some(pid)).collect();
+        assert_eq!(results, want);
+        assert!(start.elapsed() < 6 * TIMEOUT, "{:?}", start.elapsed());
+        assert_eq!(read(FIRST, "fd/3", || 1), Err(Blocked), "the same lock");
+        drop(release);
+        assert_eq!(read_each(&[FIRST, 1], "fd/", |pid| pid), [None, Some(1)], "known to block");
+        assert!(read_each(&[], "fd/", |pid| pid).is_empty());
     }
 
     /// The pids do not exist.
@@ -202,9 +330,9 @@ mod tests {
         assert_eq!(read(u32::MAX, "cmdline", || 2), Ok(2), "another lock");
         assert_eq!(read(u32::MAX - 1, "stat", || 3), Ok(3), "another process");
         let (hold, blockers) = mpsc::channel::<()>();
-        let blockers = std::sync::Arc::new(Mutex::new(blockers));
+        let blockers = Arc::new(Mutex::new(blockers));
         for pid in 1..=10 {
-            let blockers = std::sync::Arc::clone(&blockers);
+            let blockers = Arc::clone(&blockers);
             let wait = move || blockers.lock().unwrap().recv().is_ok();
             assert_eq!(read(u32::MAX - 1 - pid, "stat", wait), Err(Blocked));
         }

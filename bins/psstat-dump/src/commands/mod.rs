@@ -4,6 +4,7 @@ mod capture;
 mod check;
 mod doctor;
 mod explain;
+mod find;
 mod images;
 mod interrupt;
 mod pid;
@@ -40,6 +41,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         None => images::run(&args.global, &args.conf, &args.table),
         Some(Command::Pid(pid)) => pid::run(&args.global, &pid),
         Some(Command::Explain(explain)) => explain::run(&args.global, &args.conf, &explain),
+        Some(Command::Find(find)) => find::run(&args.global, &args.conf, &find),
         Some(Command::Doctor(doctor)) => doctor::run(&args.global, &args.conf, &doctor),
         Some(Command::Capture(capture)) => capture::run(&args.global, &args.conf, &capture),
         Some(Command::Top(top)) => top::run(&args.global, &args.conf, &top),
@@ -55,6 +57,7 @@ fn replay(args: &Args) -> Result<Outcome, Error> {
         Some(Command::Pid(pid)) => return replay::pid(&args.global, pid),
         Some(Command::Top(top)) => return top::run(&args.global, &args.conf, top),
         Some(Command::Explain(_)) => "explain",
+        Some(Command::Find(_)) => "find",
         Some(Command::Doctor(_)) => "doctor",
         Some(Command::Capture(_)) => "capture",
         Some(Command::Record(_)) => "record",

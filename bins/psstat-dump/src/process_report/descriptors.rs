@@ -111,6 +111,11 @@ fn kind(link: &[u8], target: Option<Target>, devices: &Devices) -> &'static str 
     }
 }
 
+/// The kind of a descriptor, for which message queues are files.
+pub(crate) fn descriptor_kind(link: &[u8], target: Option<Target>) -> &'static str {
+    kind(link, target, &Devices::new())
+}
+
 /// Whether each file system contains message queues, by its device number.
 type Devices = BTreeMap<u64, bool>;
 

@@ -13,7 +13,6 @@ mod privileges;
 mod render;
 mod signals;
 mod sockets;
-mod unix_peers;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -24,7 +23,8 @@ use crate::measure;
 
 use cpu::ThreadSums;
 
-pub(crate) use files::{Files, ReadError, machine, read_host_file};
+pub(crate) use descriptors::descriptor_kind;
+pub(crate) use files::{Files, ReadError, Target, machine, read_host_file};
 pub(crate) use identity::is_kernel_thread;
 pub(crate) use privileges::names as capability_names;
 pub(crate) use render::{as_csv, as_json, as_text, csv_heading};
@@ -152,12 +152,12 @@ pub(crate) struct BootInfo {
     uptime: Option<f64>,
     ticks_per_second: f64,
     page_size: u64,
-    byte_order: ByteOrder,
+    pub(crate) byte_order: ByteOrder,
 }
 
 /// The byte order of addresses in the tables of `net`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ByteOrder {
+pub(crate) enum ByteOrder {
     /// That of this machine.
     Native,
     /// That of the machine of a capture.
@@ -167,7 +167,7 @@ enum ByteOrder {
 }
 
 impl ByteOrder {
-    fn is_native(self) -> bool {
+    pub(crate) fn is_native(self) -> bool {
         match self {
             ByteOrder::Native | ByteOrder::Assumed => true,
             ByteOrder::Captured { is_big_endian } => is_big_endian == cfg!(target_endian = "big"),

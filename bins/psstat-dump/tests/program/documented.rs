@@ -270,6 +270,19 @@ fn fields_of_other_commands_are_documented() {
 }
 
 #[test]
+fn fields_of_find_are_documented() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // A socket in TIME_WAIT has no process.
+    let client = std::net::TcpStream::connect(address).unwrap();
+    drop(listener.accept().unwrap());
+    drop(client);
+    let mut found = document(&["find", "--no-conf", &format!(":{}", address.port())]);
+    found["blocked_pids"] = serde_json::json!([1]);
+    assert_documented(&[found], &fields(&page("json.md"), "`find`"));
+}
+
+#[test]
 fn csv_headings_are_documented() {
     let Scene { temp, name, testprocs: [testproc, _other], conf } = scene();
     let page = page("json.md");
@@ -278,10 +291,11 @@ fn csv_headings_are_documented() {
         section.lines().filter_map(cells).map(|row| (row[0], row[1])).collect();
     let (pid, copy) = (testproc.pid().to_string(), temp.join("copy"));
     let copy = copy.to_str().unwrap();
-    let commands: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 7] = [
         ("pid", &["pid", &pid]),
         ("explain PID", &["explain", &pid]),
         ("explain --rule IMAGE", &["explain", "--rule", "a"]),
+        ("find WHAT", &["find", "--listen"]),
         ("check", &["check", &conf]),
         ("doctor", &["doctor"]),
         ("capture", &["capture", copy, "--pid", &pid]),

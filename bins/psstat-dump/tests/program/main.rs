@@ -6,6 +6,7 @@ mod check;
 mod doctor;
 mod documented;
 mod explain;
+mod find;
 mod fixture;
 mod formats;
 mod hostile_captures;

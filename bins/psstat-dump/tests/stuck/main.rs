@@ -477,14 +477,22 @@ fn every_command_ends_while_processes_are_stuck() {
         let contains_parent = |output: &Output, _: &[Value]| {
             assert!(contains(&output.stdout, &parent.to_string()));
         };
+        let found = |_: &Output, documents: &[Value]| {
+            assert!(documents[0]["unread"]["blocked"].as_u64() >= Some(count as u64));
+            let blocked = documents[0]["blocked_pids"].as_array().unwrap();
+            assert!(stuck.pids.iter().all(|pid| blocked.contains(&json!(pid))), "{blocked:?}");
+            // Others are there.
+            assert!(row(&documents[0], parent).is_some());
+        };
         let ok = |output: &Output, _: &[Value]| assert_eq!(output.status.code(), Some(0));
-        let cases: [Case<'_>; 17] = [
+        let cases: [Case<'_>; 18] = [
             (vec!["--no-conf"], &ok),
             (vec!["--no-conf", "-p", "--json"], &has_parent),
             (vec!["--no-conf", "-p", "-k", "--json"], &has_parent),
             (vec!["--no-conf", "-k", "--csv"], &ok),
             (vec!["-p", "-e", PROGRAM, "--json"], &has_parent),
             (vec!["check", &conf], &ok),
+            (vec!["find", "--no-conf", "/dev/null", "--json"], &found),
             (with_pids(&["explain", "-e", "x"]), &explained),
             (with_pids(&["explain", "-e", "x", "--json"]), &explained_as_json),
             (vec!["explain", "--rule", "stuck", "--conf", &conf], &contains_parent),
