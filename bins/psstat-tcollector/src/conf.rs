@@ -287,7 +287,7 @@ impl Conf {
         };
         let rules = count::of(rules, "rule", "rules");
         let images = count::of(images, "image", "images");
-        log::line(&format!("{}: loaded {rules} for {images}{from}", self.name()));
+        log::info(&format!("{}: loaded {rules} for {images}{from}", self.name()));
         self.rules.replace(sources.conf.rules, !is_single);
     }
 

@@ -16,6 +16,8 @@ const MAX_LINE: usize = 4096;
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// The last line was written partially, because a disk is full.
 static PARTIAL: AtomicBool = AtomicBool::new(false);
+/// Whether lines that report no issue are left out.
+static QUIET: AtomicBool = AtomicBool::new(false);
 /// Held from the check whether stderr is writable until the write.
 static WRITER: Mutex<()> = Mutex::new(());
 
@@ -27,6 +29,18 @@ pub(crate) fn line(message: &str) {
     let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     if !report_dropped() || !try_write(&line) {
         DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Leaves out what [`info`] would write.
+pub(crate) fn set_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Writes a line that reports no issue.
+pub(crate) fn info(message: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        line(message);
     }
 }
 

@@ -111,6 +111,10 @@ pub struct Options {
     #[arg(long, env = "PSSTAT_CHECK", value_parser = BoolishValueParser::new())]
     pub check: bool,
 
+    /// Log only warnings and errors: for agents that take each line for an error
+    #[arg(long, env = "PSSTAT_QUIET", value_parser = BoolishValueParser::new())]
+    pub quiet: bool,
+
     /// Log the fast paths in use and the cost of each cycle
     #[arg(long, env = "PSSTAT_DEBUG", value_parser = BoolishValueParser::new())]
     pub debug: bool,
@@ -178,6 +182,8 @@ pub struct Settings {
     pub descriptors: Option<usize>,
     /// Only check the config file.
     pub check: bool,
+    /// Log only issues.
+    pub quiet: bool,
     /// Log details.
     pub debug: bool,
 }
@@ -273,6 +279,7 @@ impl Options {
             proc: self.proc.unwrap_or_else(|| "/proc".into()),
             descriptors: self.descriptors,
             check: self.check,
+            quiet: self.quiet,
             debug: self.debug,
         })
     }

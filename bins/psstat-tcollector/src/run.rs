@@ -31,6 +31,9 @@ const INITIAL_CONF_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs the collector and returns its exit status.
 pub fn run(settings: Settings) -> u8 {
+    if settings.quiet {
+        log::set_quiet();
+    }
     // Before anything else: --check then has the collector's permissions, and so has the process
     // that looks up a user's uid.
     privileges::drop_privileges();

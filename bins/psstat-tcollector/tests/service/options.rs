@@ -246,13 +246,28 @@ fn empty_variables_are_ignored() {
     let (_, help, _) = outcome(Command::new(PROGRAM).env_clear().arg("--help"));
     let variables: Vec<&str> =
         help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap()).collect();
-    assert_eq!(variables.len(), 18, "{help}");
+    assert_eq!(variables.len(), 19, "{help}");
     let mut setup = Setup::bare().args(&["--once", "--conf"]).arg(&path);
     for variable in variables {
         setup = setup.env(variable, "");
     }
     let mut collector = setup.spawn();
     assert_eq!(collector.finish()[0].get("procs image=empty"), 1);
+}
+
+/// Telegraf's execd, for example, logs each line on stderr as an error.
+#[test]
+fn quiet_logs_only_issues() {
+    let word = word("quiet");
+    let _testproc = testproc(&word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("quiet {word}\n"));
+    let collector = Setup::with(&path).arg("--quiet").spawn();
+    assert_eq!(collector.next_cycle().get("procs image=quiet"), 1);
+    assert_eq!(collector.log(), [String::new(); 0]);
+    std::fs::write(&path, format!("quiet {word}\nbad (\n")).unwrap();
+    collector.wait_for_log(1, ":2:");
+    assert!(collector.logged(": loaded ").is_empty(), "{:#?}", collector.log());
 }
 
 /// `--once` without a config file printed the collector's own metrics and ended with 0. With
