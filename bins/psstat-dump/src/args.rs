@@ -9,10 +9,12 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 use psstat_matcher::ImageName;
 use psstat_matcher::host_config::HostClass;
-use psstat_support::conf_paths;
+use psstat_support::{conf_paths, escape};
 
+use crate::examples;
 use crate::exit::Error;
 use crate::rule_arg::RuleArg;
+use crate::spelling;
 use crate::table::columns::COLUMNS;
 pub use crate::terminal::Color;
 
@@ -46,7 +48,7 @@ pub struct Args {
 pub enum Command {
     /// Show everything known about a process
     ///
-    /// Identity, CPU, memory, I/O, limits and their usage, descriptors by kind
+    /// By its id or by a name that only one process has. Identity, CPU, memory, I/O, limits and their usage, descriptors by kind
     /// with their targets, sockets by state with both endpoints. Exits 1 if
     /// none of the processes exists.
     Pid(PidArgs),
@@ -177,6 +179,10 @@ pub struct TableArgs {
     /// One row per process
     #[arg(short, long)]
     pub processes: bool,
+    /// Only these processes, one row each, until they exit
+    #[arg(long = "pid", value_name = "PID", value_delimiter = ',', value_parser = pid)]
+    #[arg(conflicts_with_all = ["images", "regex"])]
+    pub pids: Vec<u32>,
     /// Only processes whose command line matches, as the image NAME, or `match`
     ///
     /// In the syntax of Python's re, searched anywhere in the command line. Can
@@ -193,7 +199,7 @@ pub struct TableArgs {
     #[arg(long, conflicts_with_all = ["regex"])]
     pub no_conf: bool,
     /// Add kernel threads: CPU usage and state, by the name in brackets
-    #[arg(short, long, conflicts_with_all = ["images", "regex"])]
+    #[arg(short, long, conflicts_with_all = ["images", "regex", "pids"])]
     pub kernel_threads: bool,
     /// Columns, separated by commas; see the list below
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -222,9 +228,12 @@ pub struct TableArgs {
 /// Arguments of `pid`.
 #[derive(Debug, clap::Args)]
 pub struct PidArgs {
-    /// Process ids
-    #[arg(value_name = "PID", required = true, value_parser = pid)]
-    pub pids: Vec<u32>,
+    /// Process ids, or names of executables, processes or images
+    ///
+    /// A name must be that of a single process; otherwise the processes are listed. `--` before a
+    /// name that starts with a hyphen.
+    #[arg(value_name = "PID|NAME", required = true)]
+    pub processes: Vec<String>,
     /// Print exact numbers instead of 1.5M
     #[arg(long)]
     pub exact: bool,
@@ -386,28 +395,10 @@ fn pid(text: &str) -> Result<u32, String> {
     })
 }
 
-/// The command whose name differs from this text by one typing error: a wrong,
-/// missing or additional letter, or two swapped ones; or by the case of letters.
+/// The command that a text is probably meant to be; `None` if it is one.
 pub fn similar_command(text: &str) -> Option<&'static str> {
     let names = ["pid", "explain", "find", "top", "doctor", "capture", "record", "check"];
-    let lower = text.to_ascii_lowercase();
-    let has_other_case = |name: &str| name == lower && name != text;
-    names
-        .into_iter()
-        .find(|name| has_other_case(name) || is_typo(name.as_bytes(), lower.as_bytes()))
-}
-
-fn is_typo(name: &[u8], text: &[u8]) -> bool {
-    let same = name.iter().zip(text).take_while(|(one, other)| one == other).count();
-    let (name, text) = (name.get(same..).unwrap_or(b""), text.get(same..).unwrap_or(b""));
-    match (name, text) {
-        ([], []) => false,
-        ([a, b, name @ ..], [c, d, text @ ..]) if a == d && b == c => name == text,
-        ([_, name @ ..], [_, text @ ..]) if name == text => true,
-        ([_, name @ ..], text) if name == text => true,
-        (name, [_, text @ ..]) => name == text,
-        _ => false,
-    }
+    spelling::nearest(text, names)
 }
 
 /// Parses the time to keep.
@@ -464,9 +455,18 @@ pub fn command() -> clap::Command {
          there is no previous reading. A sum includes only the processes that could be read.\n\n\
          Exit status: 0 success; 1 nothing matched, or the checked config file has an invalid\n\
          line; 2 usage error.\n\n\
-         To show an image with the name of a command, use `--`: psstat-dump -- check",
+         To show an image with the name of a command, use `--`: psstat-dump -- check\n\n\
+         Examples:\n",
     );
-    Args::command().after_long_help(help)
+    help.push_str(examples::TABLE);
+    let mut command = Args::command().after_long_help(help);
+    let names: Vec<String> =
+        command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for name in names {
+        let text = examples::of(&name);
+        command = command.mut_subcommand(name, |command| command.after_help(text));
+    }
+    command
 }
 
 /// Parses the arguments, the first being the program's name.
@@ -475,13 +475,27 @@ pub fn command() -> clap::Command {
 /// When they are invalid, and for `--help` and `--version`; see
 /// [`Error::help`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
-    let matches = command().try_get_matches_from(with_help(arguments.into_iter().collect()))?;
+    let arguments = with_help(arguments.into_iter().collect());
+    let typo = mistyped_command(&arguments);
+    let matches = command().try_get_matches_from(arguments).map_err(|error| match typo {
+        // The arguments are those of the command.
+        Some((text, command)) if error.use_stderr() => Error::Usage(format!(
+            "`{text}` is not a command; did you mean `psstat-dump {command}`?"
+        )),
+        _ => Error::Arguments(error),
+    })?;
     reject_table_options(&matches)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if matches.value_source("conf") == Some(ValueSource::EnvVariable) {
         args.conf.conf = args.conf.conf.iter().flat_map(|list| conf_paths::split(list)).collect();
     }
     Ok(args)
+}
+
+/// The first argument, and the command that it is probably meant to be.
+fn mistyped_command(arguments: &[OsString]) -> Option<(String, &'static str)> {
+    let text = arguments.get(1)?.to_str()?;
+    Some((escape::text(text), similar_command(text)?))
 }
 
 /// Replaces `help` as the first argument, and `help COMMAND`, by the option `--help`.

@@ -66,6 +66,8 @@ pub struct Selector {
     rule_images: ImageTable,
     /// This process and, for patterns, its callers.
     excluded: Vec<u32>,
+    /// The only processes that are selected, with their start times, if known; `None`: all.
+    followed: Option<Vec<(u32, Option<u64>)>>,
     proc: PathBuf,
     /// Whether `proc` is a procfs, not a capture, in which files have other owners.
     is_procfs: bool,
@@ -91,6 +93,7 @@ impl Selector {
             ids: HashMap::new(),
             rule_images: ImageTable::new(MAX_IMAGES_PER_RULE),
             excluded,
+            followed: None,
             proc: proc.to_owned(),
             is_procfs: procfs::is_procfs(proc).unwrap_or(false),
             identities: HashMap::new(),
@@ -111,6 +114,22 @@ impl Selector {
             }
         }
         selector
+    }
+
+    /// Selects these processes only, also those that are in no image, until they exit.
+    pub fn follow(&mut self, pids: &[u32]) {
+        let process = |&pid: &u32| (pid, start_time(&self.proc, pid));
+        self.followed = Some(pids.iter().map(process).collect());
+    }
+
+    /// Whether a process is one of those that are followed, not another one with its pid.
+    fn is_followed(&self, pid: u32) -> bool {
+        self.followed.as_ref().is_some_and(|followed| {
+            let start = followed.iter().find(|(other, _)| *other == pid).map(|(_, start)| *start);
+            start.is_some_and(|start| {
+                start.is_none() || start_time(&self.proc, pid).is_none_or(|now| start == Some(now))
+            })
+        })
     }
 
     /// The source of the images.
@@ -164,7 +183,8 @@ impl Selector {
 
     /// Adds the images of a process to `images`, and records its identity.
     pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
-        if self.excluded.contains(&candidate.pid) {
+        let is_followed = self.is_followed(candidate.pid);
+        if self.excluded.contains(&candidate.pid) || (self.followed.is_some() && !is_followed) {
             return;
         }
         match &self.source {
@@ -184,7 +204,7 @@ impl Selector {
                 });
             }
         }
-        if !images.is_empty() {
+        if !images.is_empty() || is_followed {
             images.push(TOTAL);
             let has_arguments = !Cmdline::new(candidate.command_line).is_empty();
             let comm = (!has_arguments).then(|| comm(&self.proc, candidate.pid)).flatten();
@@ -194,6 +214,16 @@ impl Selector {
             let identity = Identity { ppid: candidate.ppid, uid, command_line, comm };
             self.identities.insert(candidate.pid, identity);
         }
+    }
+
+    /// The names of the images of a process with this command line, as in `cmdline`.
+    pub(crate) fn images_of(&mut self, pid: u32, command_line: &[u8]) -> Vec<String> {
+        let args_joined: Vec<u8> = Cmdline::new(command_line).joined().collect();
+        let candidate = Candidate { pid, ppid: 0, command_line, args_joined: &args_joined };
+        let mut images = Vec::new();
+        self.classify(&candidate, &mut images);
+        images.retain(|image| *image != TOTAL);
+        images.iter().filter_map(|image| self.name(*image)).map(str::to_owned).collect()
     }
 
     /// The identity of a selected process when it was last classified.
@@ -277,6 +307,11 @@ fn callers(proc: &Path, self_pid: u32) -> Vec<u32> {
         next = Some(parent);
     }
     callers
+}
+
+fn start_time(proc: &Path, pid: u32) -> Option<u64> {
+    let stat = Files::open(proc, pid).ok()?.read("stat").ok()?;
+    Stat::parse(&stat).ok().map(|stat| stat.starttime)
 }
 
 fn parent_and_session(proc: &Path, pid: u32) -> Option<(u32, u32)> {

@@ -30,11 +30,14 @@ pub(super) fn run(
     conf: &ConfArgs,
     args: &TableArgs,
 ) -> Result<Outcome, Error> {
-    let level = if args.processes { Level::Process } else { Level::Image };
+    let level = if args.processes || !args.pids.is_empty() { Level::Process } else { Level::Image };
     let selected = selected_columns(args, level, global.format())?;
     let sort = find_column(&args.sort, level)?;
     let source = source::load(conf, &args.regex, args.no_conf)?;
-    let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
+    let mut selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
+    if !args.pids.is_empty() {
+        selector.follow(&super::pids::processes(&global.proc, &args.pids));
+    }
     let window = args.interval.unwrap_or(WINDOW);
     let mut progress = Progress::show("measuring …");
     // The default columns of JSON and CSV read nothing in addition.
@@ -126,12 +129,28 @@ fn wait(due: Instant, interrupt: Option<&Interrupt>) -> io::Result<bool> {
     }
 }
 
-pub(super) fn find_column(key: &str, level: Level) -> Result<&'static Column, Error> {
-    columns::find(key, level).ok_or_else(|| {
+pub(super) fn find_column(name: &str, level: Level) -> Result<&'static Column, Error> {
+    columns::find_by_name(name, level).ok_or_else(|| {
+        let (rows, other) = match level {
+            Level::Image => ("images", Level::Process),
+            Level::Process => ("processes", Level::Image),
+        };
+        let text = escape::text(name);
+        if columns::find_by_name(name, other).is_some() {
+            let help = if level == Level::Image {
+                "only processes have it; add -p"
+            } else {
+                "only images have it; omit -p"
+            };
+            return Error::Usage(format!("no column `{text}` for {rows}: {help}"));
+        }
+        let help = match columns::most_similar(name, level) {
+            Some(key) => format!("did you mean `{key}`? "),
+            None => String::new(),
+        };
         let available: Vec<_> = columns::columns(level).map(|column| column.key).collect();
-        let key = escape::text(key);
-        let rows = if level == Level::Image { "images" } else { "processes" };
-        Error::Usage(format!("no column `{key}` for {rows}; available: {}", available.join(", ")))
+        let available = available.join(", ");
+        Error::Usage(format!("no column `{text}` for {rows}; {help}available: {available}"))
     })
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
     }
     match args.command {
         None => images::run(&args.global, &args.conf, &args.table),
-        Some(Command::Pid(pid)) => pid::run(&args.global, &pid),
+        Some(Command::Pid(pid)) => pid::run(&args.global, &args.conf, &pid),
         Some(Command::Explain(explain)) => explain::run(&args.global, &args.conf, &explain),
         Some(Command::Find(find)) => find::run(&args.global, &args.conf, &find),
         Some(Command::Doctor(doctor)) => doctor::run(&args.global, &args.conf, &doctor),

@@ -1,6 +1,7 @@
 //! `pid`.
 
-use crate::args::{Format, GlobalArgs, PidArgs};
+use super::{pids, source};
+use crate::args::{ConfArgs, Format, GlobalArgs, PidArgs};
 use crate::exit::{Error, Outcome};
 use crate::process_report::{self, ReadError};
 use crate::table::json;
@@ -8,7 +9,7 @@ use crate::table::units::Style;
 use crate::terminal::{self, Paint};
 use psstat_support::escape;
 
-pub(super) fn run(global: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error> {
+pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &PidArgs) -> Result<Outcome, Error> {
     let paint = Paint::new(global.color);
     let style = if args.exact { Style::Exact } else { Style::Human };
     // An unreadable directory is a usage error, not a missing process.
@@ -16,7 +17,8 @@ pub(super) fn run(global: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error>
         Error::Usage(format!("cannot read {}: {error}", crate::conf::display(&global.proc)))
     })?;
     let mut outcome = Outcome::NoMatch;
-    for pid in super::pids::processes(&global.proc, &args.pids) {
+    let source = || source::load(conf, &[], false);
+    for pid in pids::by_id_or_name(&global.proc, source, &args.processes)? {
         let report = match process_report::read(&global.proc, pid) {
             Ok(report) => report,
             Err(ReadError::NotFound) => {

@@ -83,7 +83,7 @@ pub(super) fn table(global: &GlobalArgs, args: &TableArgs) -> Result<Outcome, Er
             "{option} cannot be used with --replay: a recording has the images that were recorded"
         )));
     }
-    let level = if args.processes { Level::Process } else { Level::Image };
+    let level = if args.processes || !args.pids.is_empty() { Level::Process } else { Level::Image };
     let columns = images::selected_columns(args, level, global.format())?;
     let sort = images::find_column(&args.sort, level)?;
     let mut recording = open(global)?;
@@ -115,6 +115,7 @@ pub(super) fn table(global: &GlobalArgs, args: &TableArgs) -> Result<Outcome, Er
         due = time + args.interval.map_or(Duration::ZERO, |interval| interval.mul_f64(0.9));
         let mut snapshot = frame.snapshot;
         snapshot.select(&args.images);
+        snapshot.select_processes(&args.pids);
         let rows = match level {
             Level::Image => &mut snapshot.images,
             Level::Process => &mut snapshot.processes,
@@ -179,7 +180,7 @@ pub(super) fn pid(global: &GlobalArgs, args: &PidArgs) -> Result<Outcome, Error>
     let mut recording = open(global)?;
     let at = frame_at(global, &recording)?.unwrap_or(recording.len().saturating_sub(1));
     let mut outcome = Outcome::NoMatch;
-    for &pid in &args.pids {
+    for pid in super::pids::ids(&args.processes)? {
         let found = process::find(&mut recording, pid, at);
         if found.is_empty() {
             terminal::eprint_line(&format!("psstat-dump: no process {pid} in the recording"));

@@ -15,11 +15,10 @@ mod users;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use psstat_proc_parse::{Cmdline, Status};
-use psstat_sampler::Candidate;
+use psstat_proc_parse::Status;
 
 use crate::process_report::{Files, ReadError};
-use crate::selector::{self, Selector, TOTAL};
+use crate::selector::{self, Selector};
 use crate::sockets::Socket;
 use namespaces::{FoundSocket, Namespaces};
 use paths::PathTarget;
@@ -222,20 +221,8 @@ fn holder(proc: &Path, pid: u32, selector: &mut Selector) -> Holder {
     let Ok(files) = Files::open(proc, pid) else { return Holder::default() };
     let status = files.read("status").unwrap_or_default();
     let status = Status::parse(&status).ok();
-    let ppid = status.as_ref().and_then(|status| status.ppid);
-    let images = files.read("cmdline").ok().map(|command_line| {
-        let args_joined: Vec<u8> = Cmdline::new(&command_line).joined().collect();
-        let candidate = Candidate {
-            pid,
-            ppid: ppid.and_then(|ppid| u32::try_from(ppid).ok()).unwrap_or(0),
-            command_line: &command_line,
-            args_joined: &args_joined,
-        };
-        let mut images = Vec::new();
-        selector.classify(&candidate, &mut images);
-        images.retain(|image| *image != TOTAL);
-        images.iter().filter_map(|image| selector.name(*image)).map(str::to_owned).collect()
-    });
+    let command_line = files.read("cmdline").ok();
+    let images = command_line.map(|command_line| selector.images_of(pid, &command_line));
     Holder {
         name: status.as_ref().and_then(|status| Some(status.name?.unescaped().collect())),
         uid: status.and_then(|status| Some(status.uid?.effective)),

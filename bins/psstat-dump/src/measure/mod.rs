@@ -48,6 +48,22 @@ impl Snapshot {
         self.processes.iter().find(|row| row.id.as_ref().is_some_and(|id| id.pid == pid))
     }
 
+    /// Leaves out the rows of other processes, if any are given. The total is unknown then, unless
+    /// one process is left: processes can share sockets.
+    pub fn select_processes(&mut self, pids: &[u32]) {
+        if pids.is_empty() {
+            return;
+        }
+        let pid = |row: &Row| row.id.as_ref().map(|id| id.pid);
+        self.processes.retain(|row| pid(row).is_some_and(|pid| pids.contains(&pid)));
+        let of_only = |row: &Row| Row { images: Vec::new(), id: None, ..row.clone() };
+        self.total = match &self.processes[..] {
+            [only] => of_only(only),
+            _ => Row::default(),
+        };
+        self.total.numbers.processes = self.processes.len() as u64;
+    }
+
     /// Leaves out the rows of other images, if any are given. The total is unknown then, unless one
     /// image is left: images can share sockets.
     pub fn select(&mut self, images: &[ImageName]) {

@@ -207,6 +207,11 @@ impl BootInfo {
         self.time_at(self.start_seconds(ticks))
     }
 
+    /// The seconds since a start time in ticks after boot.
+    pub(crate) fn age(&self, ticks: u64) -> Option<f64> {
+        self.uptime.map(|uptime| (uptime - self.start_seconds(ticks)).max(0.0))
+    }
+
     fn seconds(&self, ticks: u64) -> f64 {
         ticks as f64 / self.ticks_per_second
     }

@@ -7,6 +7,7 @@ use psstat_sampler::{
     CpuTime, IoCounters, MetricGroups, StateCounts, SwitchCounts, TcpStateCounts, Usage,
 };
 
+use crate::spelling;
 use crate::table::row::{CommName, ProcessId, Row};
 
 /// A value of a row.
@@ -318,6 +319,40 @@ pub fn groups<'a>(columns: impl IntoIterator<Item = &'a Column>) -> MetricGroups
     groups
 }
 
+/// Names of other programs for columns.
+const OTHER_NAMES: [(&str, &str); 8] = [
+    ("cpu%", "pcpu"),
+    ("mem", "rss"),
+    ("res", "rss"),
+    ("virt", "vsize"),
+    ("vsz", "vsize"),
+    ("time", "cpu"),
+    ("cmd", "command"),
+    ("args", "command"),
+];
+
+/// The column that a user names: by its key, its heading, its field or its name in `ps` and `top`,
+/// in any case, and with any of `-`, `_` and space between words.
+pub fn find_by_name(name: &str, level: Level) -> Option<&'static Column> {
+    let normal = |text: &str| text.to_ascii_lowercase().replace(['-', ' '], "_");
+    let name = normal(name.trim());
+    let by = |get: fn(&Column) -> &'static str| {
+        columns(level).find(|column| normal(get(column)) == name)
+    };
+    let other = || OTHER_NAMES.iter().find(|(other, _)| *other == name);
+    by(|column| column.key)
+        .or_else(|| by(|column| column.heading))
+        .or_else(|| by(|column| column.field))
+        .or_else(|| find(other()?.1, level))
+}
+
+/// The key of the column whose name is most similar to this text.
+pub fn most_similar(text: &str, level: Level) -> Option<&'static str> {
+    let names = columns(level).flat_map(|column| [column.key, column.heading, column.field]);
+    let name = spelling::nearest(text, names)?;
+    find_by_name(name, level).map(|column| column.key)
+}
+
 /// The column with this key, for rows of this level.
 pub fn find(key: &str, level: Level) -> Option<&'static Column> {
     columns(level).find(|column| column.key == key)
@@ -362,6 +397,32 @@ mod tests {
                 names.dedup();
                 assert_eq!(names.len(), all);
             }
+        }
+    }
+
+    #[test]
+    fn names_of_columns() {
+        for level in [Level::Image, Level::Process] {
+            for column in columns(level) {
+                for name in [column.key, column.heading, column.field] {
+                    for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+                        let found = find_by_name(&name, level).unwrap();
+                        assert_eq!(found.key, column.key, "{name}");
+                    }
+                }
+            }
+            for (name, key) in OTHER_NAMES {
+                let key_of = |column: Option<&Column>| column.map(|column| column.key);
+                assert_eq!(key_of(find_by_name(name, level)), key_of(find(key, level)));
+            }
+        }
+        for (name, key) in [("WRITE/S", "write_bytes/s"), ("Fd-Limit percent", "fd%")] {
+            assert_eq!(find_by_name(name, Level::Image).unwrap().key, key);
+        }
+        for (text, key) in
+            [("writes/s", Some("write_bytes/s")), ("pcpuu", Some("pcpu")), ("x", None)]
+        {
+            assert_eq!(most_similar(text, Level::Image), key, "{text}");
         }
     }
 

@@ -7,7 +7,7 @@ use psstat_testproc::{Config, Kind, TempDir, TestProcess, oracle, wait_until};
 use serde_json::{Value, json};
 
 use crate::run::{
-    assert_resident, copy_program, csv, json as json_of, run, stderr, stdout, unique,
+    assert_resident, copy_program, csv, json as json_of, run, stderr, stdout, testproc, unique,
 };
 
 /// Waits until a shell has executed `sleep`.
@@ -254,7 +254,7 @@ fn output_is_escaped() {
 #[test]
 fn several_pids_and_no_pid() {
     let name = unique("pages");
-    let (one, other) = (crate::run::testproc(&name), crate::run::testproc(&name));
+    let (one, other) = (testproc(&name), testproc(&name));
     // Larger than any pid.
     let none = "4194305";
     let pids = [one.pid().to_string(), none.to_owned(), other.pid().to_string()];
@@ -268,7 +268,7 @@ fn several_pids_and_no_pid() {
     assert_eq!(found, [json!(one.pid()), json!(other.pid())]);
     let output = run(&["pid", none]);
     assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()));
-    for wrong in [&["pid"][..], &["pid", "x"], &["pid", "0"], &["pid", "1", "--proc", "/nowhere"]] {
+    for wrong in [&["pid"][..], &["pid", "0"], &["pid", "1", "--proc", "/nowhere"]] {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
     }
 }
@@ -276,7 +276,7 @@ fn several_pids_and_no_pid() {
 /// The values of the main thread used to be those of the process.
 #[test]
 fn switches_are_sums_over_threads() {
-    let mut testproc = crate::run::testproc(&unique("switching"));
+    let mut testproc = testproc(&unique("switching"));
     testproc.threads(3).unwrap();
     testproc.quiesce().unwrap();
     let pid = testproc.pid();
@@ -299,7 +299,7 @@ fn switches_are_sums_over_threads() {
 /// The name and state of the thread used to be shown with the sums of its process.
 #[test]
 fn thread_id_selects_its_process() {
-    let mut testproc = crate::run::testproc(&unique("threaded"));
+    let mut testproc = testproc(&unique("threaded"));
     testproc.threads(1).unwrap();
     let pid = testproc.pid();
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -324,7 +324,7 @@ fn thread_id_selects_its_process() {
 #[test]
 fn main_thread_has_exited() {
     let name = unique("leaderless");
-    let mut testproc = crate::run::testproc(&name);
+    let mut testproc = testproc(&name);
     testproc.threads(2).unwrap();
     testproc.tcp_pairs(1).unwrap();
     testproc.leader_exit().unwrap();
@@ -467,7 +467,7 @@ fn kinds_of_special_descriptors() {
 /// Without `kernel.task_delayacct` the kernel prints 0.
 #[test]
 fn unaccounted_delay_is_unknown() {
-    let testproc = crate::run::testproc(&unique("delayed"));
+    let testproc = testproc(&unique("delayed"));
     let (_, report) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
     let accounted =
         std::fs::read_to_string("/proc/sys/kernel/task_delayacct").map(|on| on != "0\n");
@@ -481,7 +481,7 @@ fn unaccounted_delay_is_unknown() {
 
 #[test]
 fn zombie() {
-    let mut testproc = crate::run::testproc(&unique("zombie"));
+    let mut testproc = testproc(&unique("zombie"));
     testproc.exit(0).unwrap();
     let (status, report) = json_of(&["pid", &testproc.pid().to_string(), "--json"]);
     assert_eq!((status, &report["identity"]["state"]), (0, &json!("Z (zombie)")));
@@ -494,7 +494,7 @@ fn denied_sections_are_reported() {
     if !rustix::process::geteuid().is_root() {
         return println!("skipped: not root");
     }
-    let testproc = crate::run::testproc(&unique("report-denied"));
+    let testproc = testproc(&unique("report-denied"));
     let temp = TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
     copy_program(&program);
@@ -638,7 +638,7 @@ fn pipe_in_a_capture_is_not_read() {
 #[test]
 fn start_before_the_boot_of_a_time_namespace() {
     let before = SystemTime::now();
-    let testproc = crate::run::testproc(&unique("earlier"));
+    let testproc = testproc(&unique("earlier"));
     let after = SystemTime::now();
     std::thread::sleep(Duration::from_millis(1500));
     let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
@@ -678,7 +678,7 @@ fn start_before_the_boot_of_a_time_namespace() {
 /// `fd` and sockets are those of one thread; others with tables of their own were not mentioned.
 #[test]
 fn threads_with_descriptor_tables_of_their_own() {
-    let mut testproc = crate::run::testproc(&unique("tables"));
+    let mut testproc = testproc(&unique("tables"));
     let report = |testproc: &TestProcess| {
         json_of(&["pid", &testproc.pid().to_string(), "--json"]).1["descriptors"].clone()
     };
@@ -704,4 +704,57 @@ fn threads_with_descriptor_tables_of_their_own() {
     assert_eq!((&report["open"], &report[field]), (&json!(own), &json!(2)));
     let text = stdout(&run(&["pid", &pid.to_string()]));
     assert!(text.contains("\n  threads with other descriptors  2\n"), "{text}");
+}
+
+/// By the name of a process, if only one has it; otherwise they are listed.
+#[test]
+fn by_name() {
+    let name = unique("by-name");
+    let one = testproc(&name);
+    let (status, report) = json_of(&["pid", &name, "--json"]);
+    assert_eq!((status, &report["pid"]), (0, &json!(one.pid())));
+    // The name of an image.
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("by/image ^{name}\n")).unwrap();
+    let conf = ["--conf", conf.to_str().unwrap()];
+    let (status, report) = json_of(&[&["pid", "by/image", "--json"][..], &conf].concat());
+    assert_eq!((status, &report["pid"]), (0, &json!(one.pid())));
+    let other = testproc(&name);
+    let output = run(&["pid", &name]);
+    let message = stderr(&output);
+    assert_eq!((output.status.code(), &*stdout(&output)), (Some(2), ""), "{message}");
+    assert!(message.contains(&format!("2 processes are named `{name}`; choose one")), "{message}");
+    for pid in [one.pid(), other.pid()] {
+        assert!(message.lines().any(|line| line.trim().starts_with(&pid.to_string())), "{message}");
+    }
+    let output = run(&["pid", &format!("{name}x\x1b[31m")]);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let want = format!("no process is named `{name}x\\x1b[31m`; did you mean `{name}`?");
+    assert!(message.contains(&want), "{message}");
+}
+
+/// A table of processes of any image, also of those without one, until they exit.
+#[test]
+fn table_follows_a_process() {
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, format!("x {}-no-process\n", unique("follow"))).unwrap();
+    let processes = [unique("follow-one"), unique("follow-two")].map(|name| testproc(&name));
+    let pids: Vec<String> = processes.iter().map(|process| process.pid().to_string()).collect();
+    let both = pids.join(",");
+    let args = ["--pid", &both, "--conf", conf.to_str().unwrap(), "--json"];
+    let (status, table) = json_of(&args);
+    let found: Vec<String> =
+        table["rows"].as_array().unwrap().iter().map(|row| row["pid"].to_string()).collect();
+    assert_eq!((status, found.len()), (0, 2), "{table}");
+    assert!(pids.iter().all(|pid| found.contains(pid)));
+    assert_eq!((&table["kind"], &table["rows"][0]["images"]), (&json!("processes"), &json!([])));
+    assert_eq!(table["total"]["processes"], 2);
+    assert!(table["rows"][0]["rss_bytes"].as_u64().unwrap() > 0);
+    drop(processes);
+    let output = run(&["--pid", &both, "--no-conf"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(stderr(&output).contains("no process matches"));
 }

@@ -6,11 +6,12 @@ use crate::run::{command, run, stderr, stdout, unique};
 
 #[test]
 fn usage_errors_exit_2() {
-    let cases: [(&[&str], &str); 24] = [
+    let cases: [(&[&str], &str); 27] = [
         (&["--nonsense"], "--nonsense"),
-        (&["--columns", "pid"], "no column `pid`"),
-        (&["-p", "--columns", "processes"], "no column `processes`"),
-        (&["--sort", "size"], "no column `size`"),
+        (&["--columns", "pid"], "no column `pid` for images: only processes have it; add -p"),
+        (&["-p", "--columns", "processes"], "only images have it; omit -p"),
+        (&["--sort", "banana"], "no column `banana` for images; available: "),
+        (&["--sort", "WRTIE/S"], "did you mean `write_bytes/s`? "),
         (&["--columns", "\x1b[31m"], "\\x1b[31m"),
         (&["--interval", "0"], "--interval"),
         (&["--count", "0"], "--count"),
@@ -27,11 +28,13 @@ fn usage_errors_exit_2() {
         (&["--class", "a/b"], "class may contain only"),
         (&["--class", ".."], "class may contain only"),
         (&["-p", "check"], "--processes"),
-        (&["pid", "nginx"], "`psstat-dump -p nginx`"),
         (&["explain", "nginx"], "not a process id"),
         (&["pid", "0"], "not a process id"),
         (&["tpo"], "did you mean the command `top`?"),
         (&["chekc", "x.conf"], "did you mean the command `check`?"),
+        (&["fnid", ":8080"], "`fnid` is not a command; did you mean `psstat-dump find`?"),
+        (&["Explian", "--rule", "x"], "did you mean `psstat-dump explain`?"),
+        (&["captrue", "--pid"], "did you mean `psstat-dump capture`?"),
     ];
     for (args, want) in cases {
         let output = run(args);
@@ -40,6 +43,34 @@ fn usage_errors_exit_2() {
         let message = stderr(&output);
         assert!(message.contains(want) && !message.contains('\x1b'), "{args:?}: {message}");
     }
+}
+
+/// The names in the heading, in any case, and those of `ps`.
+#[test]
+fn columns_by_any_name() {
+    let heading = |args: &[&str]| {
+        let output = run(&[&["--no-conf"], args].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output).lines().next().unwrap().to_owned()
+    };
+    let columns = "IMAGE,%CPU,write/s,RSS,mem,fd_limit_percent";
+    let args = ["--columns", columns, "--sort", "WRITE/S"];
+    let names: Vec<String> = heading(&args).split_whitespace().map(str::to_owned).collect();
+    assert_eq!(names, ["IMAGE", "%CPU", "WRITE/S", "RSS", "RSS", "FD%"]);
+    assert!(heading(&["-p", "--columns", "PID,cmd", "--sort", "Thr"]).contains("COMMAND"));
+}
+
+#[test]
+fn help_has_examples_and_explains_images() {
+    for command in ["pid", "explain", "find", "top", "doctor", "capture", "record", "check"] {
+        let help = stdout(&run(&[command, "--help"]));
+        assert!(help.contains("Examples:\n") && help.contains(&format!("psstat-dump {command}")));
+        let explained = help.contains("An image is a group of processes");
+        assert!(explained || !help.contains("IMAGE"), "{help}");
+    }
+    let help = stdout(&run(&["--help"]));
+    assert!(help.find("An image is a").unwrap() < help.find("Usage:").unwrap());
+    assert!(help.contains("Examples:\n"));
 }
 
 /// A script can monitor such an image while it has no process.
