@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
-use psstat_matcher::ImageName;
 use psstat_matcher::host_config::HostClass;
+use psstat_matcher::{ImageName, ImageTemplate};
 use psstat_support::{conf_paths, escape};
 
 use crate::examples;
@@ -246,9 +246,9 @@ pub struct ExplainArgs {
     #[arg(value_name = "PID", required_unless_present = "rule", conflicts_with = "rule")]
     #[arg(value_parser = pid)]
     pub pids: Vec<u32>,
-    /// Match this image's rules against all processes
+    /// Match this image's rules against all processes; also rules that make the image of a group
     #[arg(long, value_name = "IMAGE")]
-    pub rule: Option<ImageName>,
+    pub rule: Option<ImageTemplate>,
     /// Use this regex instead of a config file, as the image NAME, or `match`
     #[arg(short = 'e', long = "regex", value_name = "[NAME=]REGEX")]
     pub patterns: Vec<RuleArg>,

@@ -28,6 +28,7 @@ mod explain;
 mod find;
 pub mod measure;
 mod process_report;
+mod process_text;
 pub mod recording;
 pub mod rule_arg;
 pub mod selector;

@@ -7,11 +7,14 @@ use std::time::Instant;
 
 use psstat_matcher::{ImageName, ImageTable, ImageTemplate, MAX_IMAGES_PER_RULE, Rule, Rules};
 use psstat_proc_parse::{Cmdline, Stat};
-use psstat_sampler::{Candidate, ImageId};
+use psstat_sampler::{Candidate, ImageId, ProcessFields};
+use psstat_support::process_texts::ProcessTexts;
 use psstat_support::procfs;
 
 use crate::executable;
+use crate::measure;
 use crate::process_report::Files;
+use crate::process_text::Fields;
 use crate::table::row::{CommName, ProcessId};
 
 /// The image of all selected processes. Its sums count a process or socket
@@ -69,6 +72,8 @@ pub struct Selector {
     /// The only processes that are selected, with their start times, if known; `None`: all.
     followed: Option<Vec<(u32, Option<u64>)>>,
     proc: PathBuf,
+    /// The texts of processes that rules are about.
+    texts: ProcessTexts,
     /// Whether `proc` is a procfs, not a capture, in which files have other owners.
     is_procfs: bool,
     /// By pid.
@@ -96,6 +101,7 @@ impl Selector {
             followed: None,
             proc: proc.to_owned(),
             is_procfs: procfs::is_procfs(proc).unwrap_or(false),
+            texts: ProcessTexts::new(proc),
             identities: HashMap::new(),
         };
         match &selector.source {
@@ -108,6 +114,7 @@ impl Selector {
                 let (images, now) = (&mut selector.rule_images, Instant::now());
                 let is_included = |name: &str| is_included(&included, name);
                 images.set_rules_by(rules, now, is_included);
+                selector.texts = measure::texts_of_rules(proc, rules);
                 for name in include {
                     images.add(name, now);
                 }
@@ -135,6 +142,17 @@ impl Selector {
     /// The source of the images.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// The files that the sampler has to read of each process for the rules.
+    pub fn fields(&self) -> ProcessFields {
+        self.texts.fields()
+    }
+
+    /// Takes over changes of the names of users. Returns whether all processes are to be classified
+    /// again.
+    pub fn update_users(&mut self) -> bool {
+        self.texts.update_users()
     }
 
     /// All images so far, by id, without the total.
@@ -197,7 +215,7 @@ impl Selector {
             }
             Source::Conf { rules, .. } | Source::Regex(rules) => {
                 let (table, include, now) = (&mut self.rule_images, &self.include, Instant::now());
-                rules.classify(candidate.args_joined, &mut |found| {
+                rules.classify(self.texts.of(candidate), &mut |found| {
                     if is_included(include, found.name) {
                         images.extend(table.number(rules, found, now).map(id_of_rule));
                     }
@@ -219,7 +237,13 @@ impl Selector {
     /// The names of the images of a process with this command line, as in `cmdline`.
     pub(crate) fn images_of(&mut self, pid: u32, command_line: &[u8]) -> Vec<String> {
         let args_joined: Vec<u8> = Cmdline::new(command_line).joined().collect();
-        let candidate = Candidate { pid, ppid: 0, command_line, args_joined: &args_joined };
+        let needed = self.fields();
+        let files = (needed != ProcessFields::NONE).then(|| Files::open(&self.proc, pid).ok());
+        let fields = files.flatten().map(|files| Fields::read(&files, needed)).unwrap_or_default();
+        let Fields { comm, uid, cgroup } = &fields;
+        let (comm, uid, cgroup) = (comm.as_deref(), *uid, cgroup.as_deref());
+        let args_joined = &args_joined;
+        let candidate = Candidate { pid, ppid: 0, command_line, args_joined, comm, uid, cgroup };
         let mut images = Vec::new();
         self.classify(&candidate, &mut images);
         images.retain(|image| *image != TOTAL);
@@ -336,7 +360,8 @@ mod tests {
     }
 
     fn candidate<'a>(pid: u32, command_line: &'a [u8], text: &'a [u8]) -> Candidate<'a> {
-        Candidate { pid, ppid: 1, command_line, args_joined: text }
+        let (comm, uid, cgroup) = (None, None, None);
+        Candidate { pid, ppid: 1, command_line, args_joined: text, comm, uid, cgroup }
     }
 
     fn images_of(selector: &mut Selector, pid: u32, words: &str) -> Vec<String> {

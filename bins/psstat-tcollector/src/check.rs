@@ -9,6 +9,7 @@ use psstat_matcher::sources::load;
 use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
 use psstat_sampler::{Options, Sampler};
 use psstat_support::cmdline::is_collector;
+use psstat_support::process_texts::ProcessTexts;
 use psstat_support::{count, escape};
 
 use crate::conf::path_help;
@@ -70,11 +71,16 @@ fn check_coverage(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
     let Ok(mut sampler) = Sampler::new(options) else { return Vec::new() };
     let mut coverage = CoverageCheck::new(rules);
     let self_pid = std::process::id();
+    let mut texts = ProcessTexts::new(proc);
+    if let Err(error) = texts.set_rules(rules) {
+        eprint(&format!("cannot read the names of users: {error}"));
+    }
+    sampler.set_fields(texts.fields());
     sampler.open(&mut |process, _| {
         if process.pid == self_pid || is_collector(process.args_joined) {
-            coverage.record_self(process.args_joined);
+            coverage.record_self(texts.of(process));
         } else {
-            coverage.record(process.args_joined);
+            coverage.record(texts.of(process));
         }
     });
     coverage.diagnostics()

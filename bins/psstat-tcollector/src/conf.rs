@@ -12,7 +12,8 @@ use psstat_matcher::ownership::{OwnerPolicy, OwnershipIssue};
 use psstat_matcher::sources::{LoadedSources, SourceFile};
 use psstat_matcher::watcher::POLL_INTERVAL;
 use psstat_matcher::{Diagnostic, ImageTable, Rules, Severity};
-use psstat_sampler::{Candidate, ImageId, Sampler};
+use psstat_sampler::{Candidate, ImageId, ProcessFields, Sampler};
+use psstat_support::process_texts::ProcessTexts;
 use psstat_support::{count, failpoint};
 
 use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
@@ -23,6 +24,8 @@ use crate::log::{self, OnceLog};
 pub(crate) struct ActiveRules {
     rules: Rules,
     images: ImageTable,
+    /// The texts of processes that the rules are about.
+    texts: ProcessTexts,
     /// When this cycle began.
     now: Instant,
     /// Indexes of the rules that have exceeded their step limit since they became active.
@@ -36,8 +39,8 @@ pub(crate) struct ActiveRules {
 }
 
 impl ActiveRules {
-    /// No rules yet. A rule makes at most this number of images.
-    fn new(max_images_per_rule: usize) -> ActiveRules {
+    /// No rules yet for the processes of this procfs. A rule makes at most this number of images.
+    fn new(max_images_per_rule: usize, proc: &Path) -> ActiveRules {
         let mut images = ImageTable::new(max_images_per_rule);
         if let Some(lifetime) = failpoint::image_lifetime() {
             images.set_lifetime(lifetime);
@@ -45,6 +48,7 @@ impl ActiveRules {
         ActiveRules {
             rules: Rules::default(),
             images,
+            texts: ProcessTexts::new(proc),
             now: Instant::now(),
             step_limited: Vec::new(),
             limit_hit: false,
@@ -57,10 +61,22 @@ impl ActiveRules {
         self.rules = rules;
         self.show_paths = show_paths;
         self.images.set_rules(&self.rules, Instant::now());
+        if let Err(error) = self.texts.set_rules(&self.rules) {
+            log::line(&format!(
+                "cannot start the thread that reads the names of users: {error}; rules with @user \
+                 are matched against user ids"
+            ));
+        }
         self.step_limited.clear();
     }
 
+    /// The files that the sampler has to read of each process for the rules.
+    pub(crate) fn fields(&self) -> ProcessFields {
+        self.texts.fields()
+    }
+
     /// Begins a cycle: ends the images that have had no process for an hour, in the sampler too.
+    /// If names of users have changed, all processes are classified again.
     pub(crate) fn begin_cycle(&mut self, sampler: &mut Sampler) {
         self.now = Instant::now();
         let ended = &mut self.ended;
@@ -69,6 +85,9 @@ impl ActiveRules {
         self.images.end_unused(self.now, has_processes, |number| ended.push(ImageId(number)));
         sampler.release_images(ended);
         ended.clear();
+        if self.texts.update_users() {
+            sampler.reclassify_all(self.images.end());
+        }
     }
 
     /// Sets `images` to the images that exist now with their numbers, by ascending name, which is
@@ -139,8 +158,8 @@ impl ActiveRules {
 
     /// Adds the images that a process belongs to.
     pub(crate) fn classify(&mut self, candidate: &Candidate<'_>, found: &mut Vec<ImageId>) {
-        let ActiveRules { rules, images, now, .. } = self;
-        let verdict = rules.classify(candidate.args_joined, &mut |image| {
+        let ActiveRules { rules, images, texts, now, .. } = self;
+        let verdict = rules.classify(texts.of(candidate), &mut |image| {
             found.extend(images.number(rules, image, *now).map(ImageId));
         });
         self.limit_hit |= verdict.step_limit_hits > 0;
@@ -180,6 +199,7 @@ pub(crate) struct Conf {
 
 impl Conf {
     /// Starts to watch the files; [`poll_updates`](Conf::poll_updates) applies their updates.
+    /// `proc` is the procfs of the processes.
     ///
     /// # Errors
     /// No descriptor or thread is available.
@@ -188,6 +208,7 @@ impl Conf {
         path_is_explicit: bool,
         owner: OwnerPolicy,
         max_images_per_rule: usize,
+        proc: &Path,
     ) -> std::io::Result<Conf> {
         // A later chdir must not lead to another file.
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -199,7 +220,7 @@ impl Conf {
             reported: OnceLog::default(),
             logged_diagnostics: HashSet::new(),
             first_load_done: false,
-            rules: ActiveRules::new(max_images_per_rule),
+            rules: ActiveRules::new(max_images_per_rule, proc),
             bad_lines: 0,
             loaded: false,
             panics: 0,

@@ -45,6 +45,7 @@ impl SampleLoop {
     /// Classifies all processes again, because the active rules have changed.
     pub(crate) fn rules_changed(&mut self, rules: &ActiveRules) {
         failpoint::hit("panic:rules");
+        self.sampler.set_fields(rules.fields());
         self.sampler.reclassify_all(rules.image_end());
     }
 
@@ -178,6 +179,8 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
         ("stat", denied.stat, failed.stat, deferred.stat, "failed stat"),
         ("limits", denied.limits, failed.limits, deferred.limits, "failed limits"),
         ("status", denied.status, failed.status, deferred.status, "failed status"),
+        ("comm", denied.comm, failed.comm, deferred.comm, "failed comm"),
+        ("cgroup", denied.cgroup, failed.cgroup, deferred.cgroup, "failed cgroup"),
         ("net/*", denied.net, failed.net, deferred.net, "failed net/*"),
     ] {
         // Deferred reads have their own message.
@@ -209,8 +212,9 @@ fn missing_values(health: &Health, help: &str, mut report: impl FnMut(&str, &dyn
 
 /// The sum over all files.
 fn total(files: &PerFile) -> u64 {
-    let PerFile { command_line, io, fd, netns, statm, stat, limits, status, net } = *files;
-    [command_line, io, fd, netns, statm, stat, limits, status, net].into_iter().sum()
+    let PerFile { command_line, io, fd, netns, statm, stat, limits, status, comm, cgroup, net } =
+        *files;
+    [command_line, io, fd, netns, statm, stat, limits, status, comm, cgroup, net].into_iter().sum()
 }
 
 /// Whether a process is not in the list of reported ones; adds it.
@@ -520,6 +524,8 @@ mod tests {
             stat: count,
             limits: count,
             status: count,
+            comm: count,
+            cgroup: count,
             net: count,
         };
         let logged = |denied: u64, failed: u64| {
@@ -535,9 +541,10 @@ mod tests {
         for (messages, count, help) in
             [(logged(7, 0), "of 7 processes", "setcap"), (logged(0, 7), "7 reads of", "doctor")]
         {
-            for file in
-                ["io", "fd", "ns/net", "cmdline", "statm", "stat", "limits", "status", "net/*"]
-            {
+            for file in [
+                "io", "fd", "ns/net", "cmdline", "statm", "stat", "limits", "status", "comm",
+                "cgroup", "net/*",
+            ] {
                 let one = messages.iter().filter(|(_, message)| {
                     message.contains(&format!("/proc/PID/{file} "))
                         && message.contains(count)
@@ -548,6 +555,6 @@ mod tests {
         }
         // Denied and failed reads have different keys.
         let keys: HashSet<String> = logged(1, 1).into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys.len(), 18);
+        assert_eq!(keys.len(), 22);
     }
 }

@@ -95,6 +95,7 @@ pub fn run(settings: Settings) -> u8 {
         settings.conf_is_explicit,
         owner,
         settings.max_images_per_rule,
+        &settings.proc,
     ) {
         Ok(conf) => conf,
         Err(error) => {

@@ -96,10 +96,16 @@ fn testprocs() -> [TestProcess; 3] {
 
 fn inside() {
     let mut children = sleepers(30);
-    let testprocs = testprocs();
+    let mut testprocs = testprocs();
+    // It is classified again in turn, also in the steady cycles.
+    testprocs[0].burn_until_stopped(1.0, 1).unwrap();
     let directory = TempDir::new().unwrap();
     let conf = directory.join("psstat.conf");
-    std::fs::write(&conf, "sleepers ^sleep\\s\n").unwrap();
+    // A rule that makes the name, and rules of other fields for the same image, so that the output
+    // of a cycle is one read.
+    let rules = "{s}ers ^(?P<s>sleep)\\s\n@comm sleepers ^sleep$\n@user sleepers ^no one$\n\
+        @cgroup sleepers ^/no/group$\n@unit sleepers ^no$\n@container sleepers ^no$\n";
+    std::fs::write(&conf, rules).unwrap();
     // A packet-mode pipe: each write of up to 4,096 bytes is one read.
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::DIRECT).unwrap();
     let stdout = rustix::io::dup(rustix::stdio::stdout()).unwrap();

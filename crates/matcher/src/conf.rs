@@ -275,21 +275,20 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// Whether lines can begin with a field. The programs do not read the other fields yet, so such a
-/// line is invalid.
-const ENABLED: bool = false;
-
 /// The field of a rule, and the start of its image name.
 fn field(number: usize, line: &[u8], start: usize) -> Result<(Field, usize), Diagnostic> {
     let rest = line.get(start..).unwrap_or_default();
-    let Some(word) = rest.strip_prefix(b"@").filter(|_| ENABLED) else {
+    let Some(word) = rest.strip_prefix(b"@") else {
         return Ok((Field::CommandLine, start));
     };
     let len = word.iter().position(|b| is_space(*b)).unwrap_or(word.len());
     let word = word.get(..len).unwrap_or_default();
     let Some(field) = Field::from_word(word) else {
         let message = "unknown field";
-        let help = format!("the fields are {}", Field::list());
+        let help = match Field::nearest(word) {
+            Some(field) => format!("write `{field}`; the fields are {}", Field::list()),
+            None => format!("the fields are {}", Field::list()),
+        };
         return Err(error(number, line, start, characters(word).count() + 1, message, help));
     };
     let after = rest.get(len + 1..).unwrap_or_default();

@@ -49,12 +49,61 @@ impl Field {
         Field::ALL.into_iter().skip(1).find(|field| field.word().as_bytes() == word)
     }
 
+    /// The field that an unknown word probably means.
+    pub(crate) fn nearest(word: &[u8]) -> Option<Field> {
+        // Words of other tools.
+        let meant = match &word.to_ascii_lowercase()[..] {
+            b"service" | b"systemd" => Some(Field::Unit),
+            b"docker" | b"pod" | b"lxc" => Some(Field::Container),
+            b"uid" | b"username" | b"euid" => Some(Field::User),
+            b"command" | b"name" => Some(Field::Comm),
+            _ => None,
+        };
+        let of_words = Field::ALL.into_iter().skip(1);
+        let by_distance =
+            of_words.map(|field| (edit_distance(field.word().as_bytes(), word), field));
+        let (distance, nearest) = by_distance.min_by_key(|(distance, _)| *distance)?;
+        meant.or((distance <= MAX_EDITS).then_some(nearest))
+    }
+
     /// The words of all fields, for a message.
     pub(crate) fn list() -> String {
         let words: Vec<String> =
             Field::ALL.into_iter().skip(1).map(|field| format!("`@{}`", field.word())).collect();
         words.join(", ")
     }
+}
+
+/// Of a word that is taken for another one.
+const MAX_EDITS: usize = 2;
+
+/// Number of letters to insert, remove or replace to turn one word into another, regardless of
+/// case. A word that is much longer is as far away as it has letters.
+fn edit_distance(word: &[u8], other: &[u8]) -> usize {
+    if other.len() > 2 * word.len() {
+        return other.len();
+    }
+    // The distances of the first letters of `word` to those of `other` so far.
+    let mut distances: Vec<usize> = (0..=word.len()).collect();
+    for letter in other {
+        let mut diagonal = 0;
+        for (at, distance) in distances.iter_mut().enumerate() {
+            let above = *distance;
+            *distance = match at.checked_sub(1).and_then(|at| word.get(at)) {
+                None => above + 1,
+                Some(same) if same.eq_ignore_ascii_case(letter) => diagonal,
+                Some(_) => 1 + diagonal.min(above),
+            };
+            diagonal = above;
+        }
+        for at in 1..distances.len() {
+            let before = distances.get(at - 1).copied().unwrap_or_default();
+            if let Some(distance) = distances.get_mut(at) {
+                *distance = (*distance).min(before + 1);
+            }
+        }
+    }
+    distances.last().copied().unwrap_or_default()
 }
 
 /// As in a config file: `@comm`; empty for the command line.
@@ -115,5 +164,34 @@ impl<'a, const N: usize> From<&'a [u8; N]> for ProcessText<'a> {
 impl<'a> From<&'a Vec<u8>> for ProcessText<'a> {
     fn from(command_line: &'a Vec<u8>) -> Self {
         Self::from(&command_line[..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_field() {
+        for (word, field) in [
+            ("COMM", Some(Field::Comm)),
+            ("com", Some(Field::Comm)),
+            ("command", Some(Field::Comm)),
+            ("usr", Some(Field::User)),
+            ("users", Some(Field::User)),
+            ("cgrp", Some(Field::Cgroup)),
+            ("group", Some(Field::Cgroup)),
+            ("units", Some(Field::Unit)),
+            ("service", Some(Field::Unit)),
+            ("contianer", Some(Field::Container)),
+            ("containers", Some(Field::Container)),
+            ("exe", None),
+            ("", None),
+            ("environment", None),
+        ] {
+            assert_eq!(Field::nearest(word.as_bytes()), field, "{word}");
+        }
+        assert_eq!(edit_distance(b"kitten", b"sitting"), 3);
+        assert_eq!(edit_distance(b"unit", b""), 4);
     }
 }

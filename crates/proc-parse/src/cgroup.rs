@@ -84,6 +84,19 @@ impl<'a> Cgroups<'a> {
         self.iter().find(Cgroup::is_v2)
     }
 
+    /// The path of the group in the hierarchy that the service manager and the container runtimes
+    /// use: that of `name=systemd`, unless the process is at its root, else that of version 2.
+    /// `None` if there is neither.
+    ///
+    /// Where both exist, systemd has the same groups in both, but a container runtime that uses
+    /// version 1 has no group in version 2.
+    #[must_use]
+    pub fn path(self) -> Option<&'a [u8]> {
+        let path = |group: Cgroup<'a>| group.path;
+        let systemd = self.get(b"name=systemd").map(path);
+        systemd.filter(|&path| path != b"/").or(self.v2().map(path)).or(systemd)
+    }
+
     /// The group in the version 1 hierarchy that has this controller (`memory`)
     /// or name (`name=systemd`).
     #[must_use]

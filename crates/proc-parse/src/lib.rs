@@ -21,7 +21,7 @@
 //!
 //! One type per file: [`Stat`], [`Statm`], [`Io`], [`Status`], [`Cmdline`],
 //! [`Cgroups`], [`Limits`], [`FdTarget`] for the links of `fd`, and the socket
-//! tables of [`net`]. Fields have the names of proc(5) and document their unit and
+//! tables of [`net`]; [`CgroupPath`] for the path in `cgroup`. Fields have the names of proc(5) and document their unit and
 //! the kernel version that introduced them.
 //!
 //! Each grammar is written with nom, in the order of proc(5), and is a nom parser
@@ -44,6 +44,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cgroup;
+mod cgroup_path;
 mod cmdline;
 mod error;
 mod fd;
@@ -58,6 +59,7 @@ mod statm;
 mod status;
 
 pub use cgroup::{Cgroup, Cgroups};
+pub use cgroup_path::{CgroupPath, Container};
 pub use cmdline::{Cmdline, CmdlineArgs};
 pub use error::{Error, Expected, ProcFile};
 pub use fd::FdTarget;

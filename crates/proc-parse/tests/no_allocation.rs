@@ -5,7 +5,9 @@ use std::hint::black_box;
 use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::net::sockstat::udp_in_use;
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cgroups, Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status};
+use psstat_proc_parse::{
+    CgroupPath, Cgroups, Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status,
+};
 use psstat_testproc::alloc::{CountingAllocator, measure};
 
 #[global_allocator]
@@ -55,6 +57,8 @@ fn everything() {
 
     let cgroups = Cgroups::parse(b"1:name=systemd:/a\n0::/b\n").unwrap();
     black_box((cgroups.v2().unwrap(), cgroups.get(b"name=systemd").unwrap()));
+    let path = CgroupPath(b"/lxc.payload.a/system.slice/machine-a\\x2db.scope");
+    black_box((cgroups.path(), path.unit().unwrap(), path.container().unwrap().bytes().count()));
 
     // Nor do errors.
     black_box(Stat::parse(b"1 (a) R 2 3").unwrap_err());

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use psstat_corpus::{TARGETS, Target, check_file};
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{Cgroups, Limits, Stat, StatCore, Status, grammar};
+use psstat_proc_parse::{CgroupPath, Cgroups, Limits, Stat, StatCore, Status, grammar};
 
 /// Numbers of all lengths.
 fn number() -> impl Strategy<Value = u64> {
@@ -184,8 +184,11 @@ fn edited(original: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
 fn check_with_all(text: &[u8]) {
     TARGETS[..9].iter().for_each(|target| (target.check)(text));
     if let Ok(cgroups) = Cgroups::parse(text) {
-        let _ = (cgroups.iter().count(), cgroups.v2(), cgroups.get(b"memory"));
+        let _ = (cgroups.iter().count(), cgroups.v2(), cgroups.get(b"memory"), cgroups.path());
     }
+    let path = CgroupPath(text);
+    assert!(path.unit().is_none_or(|unit| text.windows(unit.len()).any(|part| part == unit)));
+    assert!(path.container().is_none_or(|container| container.bytes().count() > 0));
     for error in inet::Rows::new(text).filter_map(Result::err) {
         assert!(error.offset() <= text.len() && !error.to_string().is_empty());
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use psstat_proc_parse::Cmdline;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::fields::FieldTexts;
 use crate::image::ImageId;
 use crate::io_counters::IoCounters;
 use crate::shrink::{shrink_map, shrink_vec};
@@ -36,6 +37,14 @@ pub struct Candidate<'a> {
     pub command_line: &'a [u8],
     /// The arguments joined by single spaces, without a trailing one. Empty if all arguments are.
     pub args_joined: &'a [u8],
+    /// The name of its program, `/proc/PID/comm` without the line end. This and the following are
+    /// `None` if they are not [requested](crate::Sampler::set_fields), or could not be read.
+    pub comm: Option<&'a [u8]>,
+    /// Its effective user id.
+    pub uid: Option<u32>,
+    /// The path of its control group, that of
+    /// [`Cgroups::path`](psstat_proc_parse::Cgroups::path).
+    pub cgroup: Option<&'a [u8]>,
 }
 
 /// Decides which images a process belongs to and adds them to the list. Called for new
@@ -69,13 +78,23 @@ pub(crate) struct Classifier {
     recent: HashMap<u32, Recent>,
 
     // Buffers, empty between the steps.
-    /// The positions in the process table of those whose command line is read, and
-    pub(crate) requested: Vec<usize>,
-    /// the pids to read it from.
-    pub(crate) pids: Vec<u32>,
-    /// The command line that was read last.
+    /// The processes that are due.
+    pub(crate) due: Vec<DueProcess>,
+    /// The command line that was read last, and the fields.
     pub(crate) line: Vec<u8>,
+    pub(crate) fields: FieldTexts,
     pub(crate) batch: CmdlineBatch,
+}
+
+/// A process whose command line is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DueProcess {
+    /// Its position in the process table.
+    pub(crate) at: usize,
+    /// The pid to read it from.
+    pub(crate) tid: u32,
+    /// Only if it is in another control group.
+    pub(crate) if_moved: bool,
 }
 
 /// Command lines that are classified together, and then the images of each.
@@ -85,8 +104,8 @@ pub(crate) struct Classifier {
 #[derive(Debug, Default)]
 pub(crate) struct CmdlineBatch {
     items: Vec<BatchItem>,
-    /// The command lines, concatenated.
-    lines: Vec<u8>,
+    /// The command lines, each followed by the fields, concatenated.
+    texts: Vec<u8>,
     /// The images, concatenated.
     images: Vec<ImageId>,
     // Buffers.
@@ -100,8 +119,13 @@ struct BatchItem {
     at: usize,
     pid: u32,
     ppid: u32,
-    /// The end of its command line.
+    /// The end of its command line, and of its other texts.
     line_end: usize,
+    end: usize,
+    /// The lengths of these.
+    comm: Option<usize>,
+    cgroup: Option<usize>,
+    uid: Option<u32>,
     /// The end of its images.
     images_end: usize,
     /// The CPU time of the caller's closure.
@@ -110,15 +134,39 @@ struct BatchItem {
 
 impl CmdlineBatch {
     /// Adds the command line of a process, which is at this position of the process table.
-    pub(crate) fn push(&mut self, at: usize, entry: &ProcessEntry, command_line: &[u8]) {
-        self.lines.extend_from_slice(command_line);
-        let (pid, ppid, line_end) = (entry.pid, entry.ppid, self.lines.len());
-        self.items.push(BatchItem { at, pid, ppid, line_end, images_end: 0, time: Duration::ZERO });
+    pub(crate) fn push(
+        &mut self,
+        at: usize,
+        entry: &ProcessEntry,
+        command_line: &[u8],
+        fields: &FieldTexts,
+    ) {
+        let (pid, ppid, uid) = (entry.pid, entry.ppid, fields.uid);
+        self.texts.extend_from_slice(command_line);
+        let line_end = self.texts.len();
+        let mut push = |text: Option<&[u8]>| {
+            self.texts.extend_from_slice(text.unwrap_or_default());
+            text.map(<[u8]>::len)
+        };
+        let (comm, cgroup) = (push(fields.comm()), push(fields.cgroup()));
+        let (end, images_end, time) = (self.texts.len(), 0, Duration::ZERO);
+        self.items.push(BatchItem {
+            at,
+            pid,
+            ppid,
+            line_end,
+            end,
+            comm,
+            cgroup,
+            uid,
+            images_end,
+            time,
+        });
     }
 
     /// Whether it is to be classified before another command line is read.
     pub(crate) fn is_full(&self, limit: usize) -> bool {
-        self.items.len() >= limit || self.lines.len() >= MAX_BATCH
+        self.items.len() >= limit || self.texts.len() >= MAX_BATCH
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -127,24 +175,32 @@ impl CmdlineBatch {
 
     pub(crate) fn clear(&mut self) {
         self.items.clear();
-        self.lines.clear();
+        self.texts.clear();
         self.images.clear();
         // The memory of a rare large command line is freed.
-        self.lines.shrink_to(2 * LARGE_CMDLINE_BUFFER);
+        self.texts.shrink_to(2 * LARGE_CMDLINE_BUFFER);
     }
 
     /// Finds the images for every command line. They are sorted, each once.
     pub(crate) fn classify(&mut self, classify: &mut Classify<'_>) {
-        let CmdlineBatch { items, lines, images, args_joined, found } = self;
+        let CmdlineBatch { items, texts, images, args_joined, found } = self;
         images.clear();
         let mut start = 0;
         for item in items {
-            let command_line = lines.get(start..item.line_end).unwrap_or_default();
-            start = item.line_end;
+            let command_line = texts.get(start..item.line_end).unwrap_or_default();
+            start = item.end;
             if !command_line.is_empty() {
                 args_joined.extend(Cmdline::new(command_line).joined());
-                let candidate =
-                    Candidate { pid: item.pid, ppid: item.ppid, command_line, args_joined };
+                let cgroup_start = item.line_end + item.comm.unwrap_or(0);
+                let candidate = Candidate {
+                    pid: item.pid,
+                    ppid: item.ppid,
+                    command_line,
+                    args_joined,
+                    comm: item.comm.and_then(|_| texts.get(item.line_end..cgroup_start)),
+                    uid: item.uid,
+                    cgroup: item.cgroup.and_then(|_| texts.get(cgroup_start..item.end)),
+                };
                 let before = thread_cpu_time();
                 classify(&candidate, found);
                 item.time = thread_cpu_time().saturating_sub(before);
@@ -163,7 +219,7 @@ impl CmdlineBatch {
     pub(crate) fn cost(&self, index: usize) -> Option<(u32, usize, Duration)> {
         let item = self.items.get(index)?;
         let before = index.checked_sub(1).and_then(|before| self.items.get(before));
-        let start = before.map_or(0, |before| before.line_end);
+        let start = before.map_or(0, |before| before.end);
         Some((item.pid, item.line_end - start, item.time))
     }
 
@@ -178,7 +234,7 @@ impl CmdlineBatch {
     pub(crate) fn get(&self, index: usize) -> Option<(usize, Option<&[ImageId]>)> {
         let item = self.items.get(index)?;
         let before = index.checked_sub(1).and_then(|before| self.items.get(before));
-        let (line, images) = before.map_or((0, 0), |before| (before.line_end, before.images_end));
+        let (line, images) = before.map_or((0, 0), |before| (before.end, before.images_end));
         let images = self.images.get(images..item.images_end).filter(|_| line < item.line_end);
         Some((item.at, images))
     }
@@ -246,14 +302,13 @@ impl Classifier {
         cycle: u32,
         urgency: Urgency,
     ) {
-        self.requested.clear();
-        self.pids.clear();
+        self.due.clear();
         for (at, entry) in (0..).zip(&mut processes.entries) {
             let is_urgent = entry.is_recent(cycle) || entry.next_read < cycle;
             if entry.next_read > cycle || is_urgent != (urgency == Urgency::Urgent) {
                 continue;
             }
-            let pid = entry.live_thread.unwrap_or(entry.pid);
+            let tid = entry.live_thread.unwrap_or(entry.pid);
             if source.is_cmdline_blocked(entry.pid) {
                 continue;
             }
@@ -268,14 +323,15 @@ impl Classifier {
             let is_idle = cpu.is_some() && cpu == entry.cpu;
             if is_idle && !is_urgent && !is_due_when_idle(entry.pid, cycle) {
                 entry.next_read = next_read(entry.pid, entry.first_seen_cycle, cycle);
+                if entry.cgroup.is_some() {
+                    self.due.push(DueProcess { at, tid, if_moved: true });
+                }
                 continue;
             }
             entry.cpu = cpu;
-            self.requested.push(at);
-            self.pids.push(pid);
+            self.due.push(DueProcess { at, tid, if_moved: false });
         }
-        shrink_vec(&mut self.requested);
-        shrink_vec(&mut self.pids);
+        shrink_vec(&mut self.due);
     }
 
     /// Notes the counters of a recent process that belongs to no image: it may be about to
@@ -312,7 +368,7 @@ mod tests {
             let mut seen = Vec::new();
             let lines = [&b"a\0b c\0"[..], b"", b"d\0", b"\0"];
             for (at, line) in lines.into_iter().enumerate() {
-                batch.push(at, &entry(5, 0), line);
+                batch.push(at, &entry(5, 0), line, &FieldTexts::default());
             }
             batch.classify(&mut |process, images| {
                 seen.push((process.pid, process.ppid, process.args_joined.to_vec()));
@@ -333,6 +389,37 @@ mod tests {
             assert_eq!(seen, texts.map(|text| (5, 1, text.to_vec())));
             batch.clear();
         }
+    }
+
+    #[test]
+    fn fields_of_each_process() {
+        let mut batch = CmdlineBatch::default();
+        let mut texts = FieldTexts::default();
+        for (line, comm, cgroup) in
+            [(&b"a\0"[..], "", ""), (b"b\0", "sh", "/x"), (b"", "sh", "/x"), (b"c\0", "", "/")]
+        {
+            texts.clear();
+            texts.comm_buffer().extend_from_slice(comm.as_bytes());
+            texts.cgroup_buffer().extend_from_slice(cgroup.as_bytes());
+            // The name of a program can be empty, the path cannot.
+            texts.set_read(line != b"a\0", true);
+            texts.uid = (line == b"c\0").then_some(7);
+            batch.push(0, &entry(5, 0), line, &texts);
+        }
+        let mut seen = Vec::new();
+        batch.classify(&mut |process, _| {
+            let text = |text: Option<&[u8]>| text.map(<[u8]>::to_vec);
+            let line = process.args_joined.to_vec();
+            seen.push((line, text(process.comm), process.uid, text(process.cgroup)));
+        });
+        let text = |text: &[u8]| Some(text.to_vec());
+        let expected = [
+            (b"a".to_vec(), None, None, None),
+            (b"b".to_vec(), text(b"sh"), None, text(b"/x")),
+            (b"c".to_vec(), text(b""), Some(7), text(b"/")),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(batch.cost(3).map(|cost| cost.1), Some(2));
     }
 
     #[test]

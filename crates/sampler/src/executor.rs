@@ -508,6 +508,7 @@ mod tests {
     use crate::read::procfs::ProcDir;
     use crate::read::reads::Reads;
     use crate::read::stuck_readers::Limits;
+    use crate::read::text_file::TextFile;
 
     const BLOCKED: Outcome<usize> = Outcome::Unread(Unread::Blocked);
     const DEFERRED: Outcome<usize> = Outcome::Unread(Unread::Deferred);
@@ -524,12 +525,12 @@ mod tests {
             let mut results = Vec::new();
             for tid in pids {
                 let process = ProcDir::Pid(tid);
-                let (limit, line) = (usize::MAX, Vec::new());
-                let read = Read::Cmdline { process, limit, line, outcome: unread() };
+                let (file, limit, text) = (TextFile::Cmdline, usize::MAX, Vec::new());
+                let read = Read::Text { process, file, limit, text, outcome: unread() };
                 let outcome = match self.0.refusal(tid, Lock::AddressSpace) {
                     Some(unread) => Outcome::Unread(unread),
                     None => match self.0.request(tid, read).await {
-                        Some(Read::Cmdline { line, outcome, .. }) => outcome.map(|()| line.len()),
+                        Some(Read::Text { text, outcome, .. }) => outcome.map(|()| text.len()),
                         _ => BLOCKED,
                     },
                 };

@@ -59,13 +59,18 @@ pub struct PerFile {
     pub limits: u64,
     /// `status`
     pub status: u64,
+    /// `comm`
+    pub comm: u64,
+    /// `cgroup`
+    pub cgroup: u64,
     /// `net/*`, or sock_diag (tables, not processes)
     pub net: u64,
 }
 
 impl PerFile {
     pub(crate) fn add(&mut self, other: PerFile) {
-        let PerFile { command_line, io, fd, netns, statm, stat, limits, status, net } = other;
+        let PerFile { command_line, io, fd, netns, statm, stat, limits, status, comm, cgroup, net } =
+            other;
         self.command_line += command_line;
         self.io += io;
         self.fd += fd;
@@ -74,6 +79,8 @@ impl PerFile {
         self.stat += stat;
         self.limits += limits;
         self.status += status;
+        self.comm += comm;
+        self.cgroup += cgroup;
         self.net += net;
     }
 }

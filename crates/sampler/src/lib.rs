@@ -44,6 +44,7 @@ mod cpu_time;
 mod driver;
 mod executor;
 mod fault_counts;
+mod fields;
 mod health;
 mod ids;
 mod image;
@@ -65,6 +66,7 @@ mod usage;
 pub use classifier::{Candidate, Classify};
 pub use cpu_time::CpuTime;
 pub use fault_counts::FaultCounts;
+pub use fields::ProcessFields;
 pub use health::{BlockedRead, Health, PerFile};
 pub use image::ImageId;
 pub use io_counters::IoCounters;
@@ -87,9 +89,9 @@ pub mod intervals {
         CMDLINE_BYTES_TOTAL, CMDLINE_UNCOUNTED,
     };
     pub use crate::state::schedule::{
-        CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL,
-        IDLE_CMDLINE_INTERVAL, LIMITS_INTERVAL, MAX_FDS_PER_CYCLE, REAPING_INTERVAL,
-        TCP_WALK_INTERVAL,
+        CGROUP_INTERVAL, CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL, FD_SCAN_INTERVAL,
+        FULL_LISTING_INTERVAL, IDLE_CMDLINE_INTERVAL, LIMITS_INTERVAL, MAX_FDS_PER_CYCLE,
+        REAPING_INTERVAL, TCP_WALK_INTERVAL,
     };
 }
 

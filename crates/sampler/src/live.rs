@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
-use psstat_proc_parse::{ProcessState, Stat, StatCore};
+use psstat_proc_parse::{Cgroups, ProcessState, Stat, StatCore, Status};
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
@@ -30,6 +30,7 @@ use crate::read::socket_tables::{RowCounts, Shortcuts, SocketTables};
 use crate::read::status::{StatusReader, StatusValues, ThreadSwitches};
 use crate::read::stuck_readers::Limits;
 use crate::read::sys;
+use crate::read::text_file::TextFile;
 use crate::source::{
     Existence, Handles, ParentStat, ProcessSource, SocketSource, StatSummary, Target,
 };
@@ -42,6 +43,11 @@ const CMDLINES_PER_BATCH: usize = 1024;
 const TIMER_SLACK: Duration = Duration::from_micros(50);
 /// How many descriptors are scanned in one request, which takes about 5 ms.
 const LINKS_PER_READ: u64 = 1024;
+/// A longer name of a program does not exist.
+const MAX_COMM: usize = 256;
+/// Longer than `status` and `cgroup` are, with thousands of CPUs or the longest paths in all
+/// hierarchies.
+const MAX_TEXT: usize = 1 << 18;
 
 /// Sleeps for about this time; can wake early. [`std::thread::sleep`] panics where a filter of
 /// system calls (seccomp) refuses `nanosleep`.
@@ -64,6 +70,8 @@ pub(crate) struct LiveSource {
     link_scan: Option<Box<LinkScan>>,
     tables: SocketTables,
     status_reader: StatusReader,
+    /// A buffer for files of names.
+    text: Vec<u8>,
     /// Descriptors that may be kept open,
     budget: usize,
     /// and how they are divided.
@@ -77,6 +85,7 @@ impl LiveSource {
             process_list: ProcessList::new(&procfs),
             tables: SocketTables::new(&procfs),
             status_reader: StatusReader::default(),
+            text: Vec::new(),
             reads: Reads::new(procfs, limits),
             dir_reader: ProcDirReader::new(),
             link_scan: None,
@@ -358,22 +367,44 @@ impl ProcessSource for LiveSource {
         limit: usize,
         line: &mut Vec<u8>,
     ) -> Outcome<()> {
-        if let Some(unread) = self.reads.refusal(pid, Lock::AddressSpace) {
-            return Outcome::Unread(unread);
+        self.reads.text(pid, tid, TextFile::Cmdline, limit, line).await
+    }
+
+    async fn comm(&mut self, pid: u32, text: &mut Vec<u8>) -> Outcome<()> {
+        let outcome = self.reads.text(pid, pid, TextFile::Comm, MAX_COMM, text).await;
+        if text.last() == Some(&b'\n') {
+            text.pop();
         }
-        // A procfs has a directory for each thread, although it does not list it.
-        let process = match self.reads.procfs.is_live || tid == pid {
-            true => ProcDir::Pid(tid),
-            false => ProcDir::Thread(pid, tid),
-        };
-        let read = Read::Cmdline { process, limit, line: std::mem::take(line), outcome: unread() };
-        match self.reads.request(pid, read).await {
-            Some(Read::Cmdline { line: filled, outcome, .. }) => {
-                *line = filled;
-                outcome
+        outcome
+    }
+
+    async fn effective_uid(&mut self, pid: u32) -> Outcome<u32> {
+        let mut text = std::mem::take(&mut self.text);
+        let outcome = self.reads.text(pid, pid, TextFile::Status, MAX_TEXT, &mut text).await;
+        let uid = outcome.and_then(|()| {
+            let status = Status::parse(&text).map(|status| status.uid);
+            match status {
+                Ok(Some(ids)) => Outcome::Value(ids.effective),
+                Ok(None) => rustix::io::Errno::INVAL.into(),
+                Err(error) => error.into(),
             }
-            _ => Outcome::Unread(Unread::Blocked),
-        }
+        });
+        self.text = text;
+        uid
+    }
+
+    async fn cgroup(&mut self, pid: u32, tid: u32, path: &mut Vec<u8>) -> Outcome<()> {
+        let mut text = std::mem::take(&mut self.text);
+        let outcome = self.reads.text(pid, tid, TextFile::Cgroup, MAX_TEXT, &mut text).await;
+        let outcome = outcome.and_then(|()| match Cgroups::parse(&text) {
+            Ok(groups) => {
+                path.extend_from_slice(groups.path().unwrap_or_default());
+                Outcome::Value(())
+            }
+            Err(error) => error.into(),
+        });
+        self.text = text;
+        outcome
     }
 
     fn real_uid(&self, pid: u32) -> Option<u32> {

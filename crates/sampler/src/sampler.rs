@@ -10,6 +10,7 @@ use rustix::process::Resource;
 use crate::classifier::Classify;
 use crate::driver::Driver;
 use crate::executor::{Core, Executor};
+use crate::fields::ProcessFields;
 use crate::health::BlockedRead;
 use crate::image::ImageId;
 use crate::live::LiveSource;
@@ -158,6 +159,12 @@ impl Sampler {
         self.state_mut().driver.reclassify_all(images);
     }
 
+    /// Sets which [fields](ProcessFields) of processes the rules need. Call it before
+    /// [`reclassify_all`](Sampler::reclassify_all); without that, they are read in turn.
+    pub fn set_fields(&mut self, fields: ProcessFields) {
+        self.state_mut().driver.set_fields(fields);
+    }
+
     /// Forgets images without processes: their counters, and what is known of what their processes
     /// did. Their numbers can be given to other images, which begin at 0. Not between
     /// [`open`](Sampler::open) and [`close`](Sampler::close).
@@ -189,7 +196,8 @@ impl Sampler {
         self.state().driver.first_long_cmdline()
     }
 
-    /// The reads that block, at most two of each process: `cmdline`, and one of the others.
+    /// The reads that block, at most three of each process: `cmdline`, one of the other fields, and
+    /// one of the others.
     pub fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
         self.state().source.blocked_reads()
     }

@@ -218,6 +218,22 @@ pub(crate) trait ProcessSource: Sized {
         line: &mut Vec<u8>,
     ) -> Outcome<()>;
 
+    /// Reads the name of a process's program into an empty buffer.
+    async fn comm(&mut self, _pid: u32, _text: &mut Vec<u8>) -> Outcome<()> {
+        Outcome::Denied
+    }
+
+    /// The effective user id of a process.
+    async fn effective_uid(&mut self, _pid: u32) -> Outcome<u32> {
+        Outcome::Denied
+    }
+
+    /// Reads the path of the control group of a process's thread into an empty buffer. It is empty
+    /// if there are no control groups.
+    async fn cgroup(&mut self, _pid: u32, _tid: u32, _path: &mut Vec<u8>) -> Outcome<()> {
+        Outcome::Denied
+    }
+
     /// The real user id of a process, if it can be read.
     fn real_uid(&self, pid: u32) -> Option<u32>;
 

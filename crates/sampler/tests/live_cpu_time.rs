@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{A, B, Watch, in_every_mode, is_root, options, testproc, word};
 use psstat_sampler::{CpuTime, IoStart, Options, Usage};
+use psstat_testproc::cgroup::{Cgroup, Hierarchy};
 use psstat_testproc::{Config, TestProcess, oracle};
 
 /// The kernel shows both modes of the CPU time of children in ticks, and in the slow modes those of
@@ -262,56 +263,13 @@ fn old_process_begins_to_fork() {
     assert!(total(image).abs_diff(all()) <= TICKS, "{:?} of {}", image.cpu, all());
 }
 
-/// A directory of cgroup v2, removed with this.
-struct Cgroup(std::path::PathBuf);
-
-impl Cgroup {
-    /// `None` without the right to create one, or without cgroup v2.
-    fn new() -> Option<Cgroup> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let mount = mounts.lines().find_map(|line| {
-            let mut words = line.split(' ');
-            let (_, at, kind) = (words.next()?, words.next()?, words.next()?);
-            (kind == "cgroup2").then(|| at.to_owned())
-        });
-        let Some(mount) = mount else {
-            println!("skipped: no cgroup2 is mounted");
-            return None;
-        };
-        let dir = std::path::Path::new(&mount).join(word("psstat-cpu"));
-        if let Err(error) = std::fs::create_dir(&dir) {
-            println!("skipped: no cgroup can be created: {error}");
-            return None;
-        }
-        Some(Cgroup(dir))
-    }
-
-    fn add(&self, pid: u32) -> std::io::Result<()> {
-        std::fs::write(self.0.join("cgroup.procs"), pid.to_string())
-    }
-
-    /// User and system time in nanoseconds.
-    fn cpu(&self) -> [u64; 2] {
-        let text = std::fs::read_to_string(self.0.join("cpu.stat")).unwrap();
-        ["user_usec ", "system_usec "].map(|name| {
-            let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            value.parse::<u64>().unwrap() * 1000
-        })
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let mut result = Ok(());
-        for _ in 0..100 {
-            result = std::fs::remove_dir(&self.0);
-            if result.is_ok() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        result.unwrap();
-    }
+/// User and system time of a control group in nanoseconds.
+fn cpu_of(cgroup: &Cgroup) -> [u64; 2] {
+    let text = std::fs::read_to_string(cgroup.dir().join("cpu.stat")).unwrap();
+    ["user_usec ", "system_usec "].map(|name| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.parse::<u64>().unwrap() * 1000
+    })
 }
 
 /// An image that is exactly a cgroup: a server with children of its own command line, others that
@@ -321,7 +279,8 @@ fn image_has_the_cpu_time_of_its_cgroup() {
     if !is_root() {
         return;
     }
-    let Some(cgroup) = Cgroup::new() else { return };
+    let Some(hierarchy) = Hierarchy::v2() else { return };
+    let Some(cgroup) = hierarchy.create(&word("psstat-cpu")) else { return };
     let word = word("cgroup");
     let work = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); done";
     let script = format!(
@@ -334,7 +293,7 @@ fn image_has_the_cpu_time_of_its_cgroup() {
     }
     let mut watch = Watch::with(Options { io_start: IoStart::FirstCycle, ..options() }, &[&word]);
     watch.cycle();
-    let before = cgroup.cpu();
+    let before = cpu_of(&cgroup);
     for _ in 0..4 {
         shell.start();
         // Cycles while it works, and after.
@@ -343,7 +302,7 @@ fn image_has_the_cpu_time_of_its_cgroup() {
         shell.output.read_line(&mut line).unwrap();
     }
     let image = watch.cycle().image(A);
-    let now = cgroup.cpu();
+    let now = cpu_of(&cgroup);
     let used = [now[0] - before[0], now[1] - before[1]];
     let cpu = image.cpu.unwrap();
     println!("{cpu:?}, the cgroup {used:?}");

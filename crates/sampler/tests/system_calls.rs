@@ -8,8 +8,8 @@ use std::process::Child;
 
 use common::second_process::{AS_OTHER_USER, SharedDir};
 use common::{A, B, Watch, has_ipv6, is_root, options, quiesce, testproc, testproc_in_netns, word};
-use psstat_sampler::intervals::TCP_WALK_INTERVAL;
-use psstat_sampler::{FastPaths, Options};
+use psstat_sampler::intervals::{CGROUP_INTERVAL, TCP_WALK_INTERVAL};
+use psstat_sampler::{FastPaths, Options, ProcessFields};
 use psstat_testproc::oracle::{Sockets, established};
 use psstat_testproc::{Config, Kind, TestProcess, isolated, test_name};
 use std::time::Duration;
@@ -370,6 +370,64 @@ fn idle_member_costs_six_calls_per_cycle() {
             // The interval of its command line is 128 cycles, that of its descriptors 320.
             let others = calls.iter().filter(|&calls| *calls != expected).count();
             assert!(others <= 1, "{window} ms, {pid}: {calls:?}");
+        }
+    }
+}
+
+/// The fields of an idle process are not read in each cycle, and only if they are requested: its
+/// control group in turn, the others not, unless all of it is due.
+#[test]
+fn fields_are_read_in_turn() {
+    const MEMBERS: usize = 10;
+    const TURNS: usize = 3;
+    const CYCLES: usize = TURNS * CGROUP_INTERVAL as usize;
+    if let Some((dir, words)) = SharedDir::inherited() {
+        let window = Duration::from_millis(2);
+        let mut watch = Watch::with(Options { window, ..options() }, &[&words[0]]);
+        if !watch.sampler.fast_paths().cpu_clock {
+            return dir.send("skipped", "");
+        }
+        for fields in [ProcessFields { comm: true, user: true, cgroup: true }, ProcessFields::NONE]
+        {
+            watch.sampler.set_fields(fields);
+            watch.sampler.reclassify_all(1);
+            watch.cycles(20);
+            for _ in 0..CYCLES {
+                mark();
+                assert_eq!(watch.cycle().image(A).processes, MEMBERS as u64);
+            }
+        }
+        return mark();
+    }
+    let (word, dir) = (word("in-turn"), SharedDir::new());
+    let testprocs: Vec<TestProcess> = (0..MEMBERS).map(|_| testproc(&word)).collect();
+    testprocs.iter().for_each(|testproc| testproc.quiesce().unwrap());
+    let Some(mut second) = trace(&dir, test_name!(), "%file", &[], &[&word]) else { return };
+    assert!(second.wait().unwrap().success());
+    if dir.join("skipped").exists() {
+        return println!("skipped: no CPU clock");
+    }
+    let cycles = traced_cycles(&dir);
+    assert_eq!(cycles.len(), 2 * CYCLES + 1);
+    for testproc in &testprocs {
+        let pid = testproc.pid();
+        let opens = |cycles: &[Vec<String>], file: &str| -> Vec<usize> {
+            let name = format!("\"{pid}/{file}\"");
+            let of_cycle =
+                |lines: &Vec<String>| lines.iter().filter(|line| line.contains(&name)).count();
+            cycles.iter().map(of_cycle).collect()
+        };
+        let cgroup = opens(&cycles[..CYCLES], "cgroup");
+        assert_eq!(cgroup.iter().sum::<usize>(), TURNS, "{cgroup:?}");
+        for turn in cgroup.chunks(CGROUP_INTERVAL as usize) {
+            assert_eq!(turn.iter().sum::<usize>(), 1, "{cgroup:?}");
+        }
+        for file in ["comm", "status", "cmdline"] {
+            let opens = opens(&cycles[..CYCLES], file);
+            assert!(opens.iter().sum::<usize>() <= 1, "{file}: {opens:?}");
+        }
+        for file in ["comm", "status", "cgroup"] {
+            assert_eq!(opens(&cycles[CYCLES..], file).iter().sum::<usize>(), 0, "{file}");
         }
     }
 }

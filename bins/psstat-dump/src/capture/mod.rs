@@ -1,10 +1,10 @@
 //! Captures the files of processes that a bug report needs.
 //!
 //! The result is a directory like `/proc`: for each process `stat`, `statm`,
-//! `status`, `io`, `limits`, `comm`, the redacted `cmdline`, the links of `fd`
+//! `status`, `io`, `limits`, `comm`, the redacted `cmdline` and `cgroup`, the links of `fd`
 //! and `ns`, and the tables of `net` with only the rows of the captured
 //! processes' sockets; in addition `stat`, `uptime` and `version` of the host, and
-//! its units and byte order ([`Machine`]). If the main thread has exited, the files of memory,
+//! its units and byte order ([`Machine`]), and the names of the users (`etc/passwd`). If the main thread has exited, the files of memory,
 //! descriptors and namespaces are those of a thread that lives, in `task/TID`, as in `/proc`.
 //! Names of files and sockets are redacted like command lines ([`scrub`]); the name
 //! of the process, at most 15 bytes, is not. Files that could not be read are missing.
@@ -20,9 +20,10 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use psstat_proc_parse::FdTarget;
 use psstat_proc_parse::net::{inet, unix};
+use psstat_proc_parse::{FdTarget, Status};
 use psstat_sampler::capture::Machine;
+use psstat_support::users::{self, UserNames};
 
 use crate::process_report::{Files, ReadError, machine, read_host_file};
 use scrub::Scrubber;
@@ -31,6 +32,8 @@ use scrub::Scrubber;
 const FILES: [&str; 6] = ["stat", "statm", "status", "io", "limits", "comm"];
 /// Those of the thread that lives if the main thread has exited.
 const FILES_OF_THREAD: [&str; 4] = ["stat", "statm", "status", "comm"];
+/// The file with the names of users.
+const PASSWD: &str = "etc/passwd";
 /// The socket tables.
 const TABLES: [&str; 5] = ["tcp", "tcp6", "udp", "udp6", "unix"];
 /// Files of the host that are copied without changes.
@@ -104,6 +107,11 @@ pub(crate) fn capture(
             write(&to.join(name), &bytes)?;
         }
     }
+    let passwd = passwd(proc, &processes, scrubber);
+    if !passwd.is_empty() {
+        create_dir(&to.join("etc"))?;
+        write(&to.join(PASSWD), &passwd)?;
+    }
     let mut written: BTreeMap<Vec<u8>, PathBuf> = BTreeMap::new();
     for process in &processes {
         let dir = to.join(process.pid.to_string());
@@ -122,6 +130,25 @@ pub(crate) fn capture(
         written.entry(namespace).or_insert(net);
     }
     Ok(captured)
+}
+
+/// The names of the users of these processes, except those that are redacted.
+fn passwd(proc: &Path, processes: &[Process], scrubber: &Scrubber<'_>) -> Vec<u8> {
+    let mut uids = BTreeSet::new();
+    for process in processes {
+        let status = process.files.iter().find(|(name, _)| *name == "status");
+        let status = status.and_then(|(_, bytes)| Status::parse(bytes).ok());
+        uids.extend(status.and_then(|status| Some(status.uid?.effective)));
+    }
+    let mut lines = Vec::new();
+    let Ok(users) = UserNames::start(users::file_of(proc)) else { return lines };
+    for uid in uids {
+        if let Some(name) = users.name(uid).filter(|name| scrubber.keeps_user(uid, name)) {
+            lines.extend_from_slice(name);
+            lines.extend_from_slice(format!(":x:{uid}:{uid}:::\n").as_bytes());
+        }
+    }
+    lines
 }
 
 /// Reads all files of a process; `None` if it has exited.
@@ -144,6 +171,10 @@ fn read(
             Err(error) => failed(name, &error),
         }
     }
+    match files.read_main_thread("cgroup") {
+        Ok(bytes) => process.files.push(("cgroup", scrubber.cgroup(&bytes))),
+        Err(error) => failed("cgroup", &error),
+    }
     let command_line = match files.read("cmdline") {
         Ok(raw) => Some(("cmdline", scrubber.command_line(&raw))),
         Err(error) => {
@@ -153,7 +184,10 @@ fn read(
     };
     if let Some(tid) = files.live_tid() {
         let read = |name| Some((name, files.read_live_thread(name)?));
-        let of_thread = FILES_OF_THREAD.into_iter().filter_map(read).chain(command_line);
+        let cgroup = files.read_live_thread("cgroup");
+        let cgroup = cgroup.map(|bytes| ("cgroup", scrubber.cgroup(&bytes)));
+        let of_thread = FILES_OF_THREAD.into_iter().filter_map(read);
+        let of_thread = of_thread.chain(cgroup).chain(command_line);
         process.live_thread = Some((tid, of_thread.collect()));
         process.files.push(("cmdline", Vec::new()));
     } else {

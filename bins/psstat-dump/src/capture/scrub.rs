@@ -14,8 +14,8 @@ mod words;
 
 use std::ops::Range;
 
-use psstat_matcher::Rules;
-use psstat_proc_parse::{Cmdline, FdTarget};
+use psstat_matcher::{Field, ProcessText, Rule, Rules};
+use psstat_proc_parse::{Cgroup, CgroupPath, Cgroups, Cmdline, Container, FdTarget};
 
 use words::ArgScanner;
 
@@ -133,6 +133,11 @@ const KEY_STARTS: [&str; 74] = [
     "pat-",
 ];
 
+/// Digits of the id of a container.
+const CONTAINER_ID_LEN: usize = 64;
+/// The last user id that distributions give to accounts of the system (`SYS_UID_MAX`).
+const MAX_SYSTEM_UID: u32 = 999;
+
 /// Decides which parts of texts are kept.
 #[derive(Debug, Default)]
 pub(crate) struct Scrubber<'r> {
@@ -153,7 +158,7 @@ impl Scrubber<'_> {
         let mut keep = safe::mask(&scrubbed);
         let mut redacted = with_mask(&scrubbed, &keep);
         let (original, text) = (joined(raw), joined(&scrubbed));
-        for rule in self.rules.iter().flat_map(|rules| rules.rules()) {
+        for rule in self.rules_of(&[Field::CommandLine]) {
             let find = |text: &[u8]| rule.find(text).ok().flatten();
             if find(&original).is_none() || find(&joined(&redacted)).is_some() {
                 continue;
@@ -183,6 +188,73 @@ impl Scrubber<'_> {
             redacted = with_mask(&scrubbed, &keep);
         }
         redacted
+    }
+
+    fn rules_of(&self, fields: &'static [Field]) -> impl Iterator<Item = &Rule> {
+        let rules = self.rules.iter().flat_map(|rules| rules.rules());
+        rules.filter(|rule| fields.contains(&rule.field()))
+    }
+
+    /// Redacts the paths in the format of `/proc/PID/cgroup`. The ids of containers are kept, and
+    /// all of the path that is matched if a rule matches it.
+    pub(crate) fn cgroup(&self, text: &[u8]) -> Vec<u8> {
+        let mut redacted = Vec::new();
+        // A text in another format can be anything.
+        let Ok(groups) = Cgroups::parse(text) else { return redacted };
+        let matched = groups.path().filter(|&path| self.is_matched(CgroupPath(path)));
+        for Cgroup { hierarchy, controllers, path, .. } in groups.iter() {
+            redacted.extend_from_slice(format!("{hierarchy}:").as_bytes());
+            redacted.extend_from_slice(controllers);
+            redacted.push(b':');
+            if matched == Some(path) {
+                redacted.extend_from_slice(path);
+            } else {
+                redacted.extend(self.cgroup_path(path));
+            }
+            redacted.push(b'\n');
+        }
+        redacted
+    }
+
+    /// Whether a rule matches a path, or the unit or container in it.
+    fn is_matched(&self, path: CgroupPath<'_>) -> bool {
+        let container: Option<Vec<u8>> = path.container().map(|name| name.bytes().collect());
+        let text = ProcessText {
+            cgroup: Some(path.0),
+            unit: path.unit(),
+            container: container.as_deref(),
+            ..ProcessText::default()
+        };
+        self.rules_of(&[Field::Cgroup, Field::Unit, Field::Container]).any(|rule| {
+            text.get(rule.field()).is_some_and(|text| !matches!(rule.find(text), Ok(None)))
+        })
+    }
+
+    fn cgroup_path(&self, path: &[u8]) -> Vec<u8> {
+        let component = |component: &[u8]| {
+            let container: Vec<u8> =
+                CgroupPath(component).container().into_iter().flat_map(Container::bytes).collect();
+            let id = component.windows(CONTAINER_ID_LEN).rposition(|part| part == container);
+            let (before, rest) = component.split_at(id.unwrap_or(component.len()));
+            let (id, after) = rest.split_at(rest.len().min(CONTAINER_ID_LEN));
+            [&self.cgroup_name(before)[..], id, &self.cgroup_name(after)].concat()
+        };
+        let parts: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').map(component).collect();
+        parts.join(&b'/')
+    }
+
+    /// Redacts the name of a control group, or a part of one.
+    fn cgroup_name(&self, name: &[u8]) -> Vec<u8> {
+        let scrubbed = values(name);
+        let is_kept = self.keep_arguments || safe::is_cgroup_name(&scrubbed);
+        if is_kept { scrubbed } else { REDACTED.into() }
+    }
+
+    /// Whether the name of a user is kept: those of system accounts, and those that rules match.
+    pub(crate) fn keeps_user(&self, uid: u32, name: &[u8]) -> bool {
+        self.keep_arguments
+            || uid <= MAX_SYSTEM_UID
+            || self.rules_of(&[Field::User]).any(|rule| !matches!(rule.find(name), Ok(None)))
     }
 
     /// Redacts the target of a descriptor: a file name can contain a key or a
@@ -558,6 +630,7 @@ fn is_base64_key(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use psstat_matcher::Conf;
 
     fn redacted(words: &str) -> String {
         let raw = words.replace('|', "\0");
@@ -705,6 +778,50 @@ mod tests {
         assert_eq!(redacted("token=hunter2"), "token=REDACTED");
         assert_eq!(redacted("/run/docker.sock"), "/run/docker.sock");
         assert_eq!(redacted(""), "");
+    }
+
+    #[test]
+    fn cgroups_and_users() {
+        let id = "4f0c2e9a1b7d8e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
+        let cgroup = |scrubber: &Scrubber<'_>, path: &str| {
+            let text = format!("4:cpu,cpuacct:/\n0::{}\n", path.replace("ID", id));
+            let redacted = String::from_utf8(scrubber.cgroup(text.as_bytes())).unwrap();
+            let path = redacted.strip_prefix("4:cpu,cpuacct:/\n0::").unwrap();
+            path.strip_suffix('\n').unwrap().replace(id, "ID")
+        };
+        for path in [
+            "/",
+            "/system.slice/nginx.service",
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope",
+            "/system.slice/docker-ID.scope",
+            "/kubepods/burstable/ID/init",
+            "/machine.slice/machine-a\\x2db.scope",
+        ] {
+            assert_eq!(cgroup(&Scrubber::default(), path), path);
+            assert_eq!(cgroup(&KEEP, path), path);
+        }
+        let key = "/AKIAIOSFODNN7EXAMPLE/token=hunter2/docker-ID.scope";
+        let redacted = "/REDACTED/token=REDACTED/docker-ID.scope";
+        assert_eq!(cgroup(&KEEP, key), redacted);
+        assert_eq!(cgroup(&Scrubber::default(), key), "/REDACTED/REDACTED/docker-ID.scope");
+        // Text that a rule of the control group matches, but not one of the command line.
+        let rules = |conf: &str| Conf::parse(conf.as_bytes()).rules;
+        for (conf, expected) in [
+            ("@cgroup x ^/AKIA", key),
+            ("@container x ^4f0c", key),
+            ("x AKIA", "/REDACTED/REDACTED/docker-ID.scope"),
+        ] {
+            let rules = rules(conf);
+            let scrubber = Scrubber { keep_arguments: false, rules: &[&rules] };
+            assert_eq!(cgroup(&scrubber, key), expected, "{conf}");
+        }
+        assert_eq!(Scrubber::default().cgroup(b"password\n"), b"");
+        let rules = rules("@user x ^alice$\nx bob\n");
+        let scrubber = Scrubber { keep_arguments: false, rules: &[&rules] };
+        let kept = [(33, "www-data"), (1000, "alice"), (1001, "bob")]
+            .map(|(uid, name)| scrubber.keeps_user(uid, name.as_bytes()));
+        assert_eq!(kept, [true, true, false]);
+        assert!(KEEP.keeps_user(1001, b"bob"));
     }
 
     #[test]

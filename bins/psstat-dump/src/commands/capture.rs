@@ -62,7 +62,9 @@ pub(super) fn run(
 fn selected(global: &GlobalArgs, selector: &mut Selector) -> Result<Vec<u32>, Error> {
     let options = Options { proc_root: global.proc.clone(), ..Options::default() };
     let mut pids = std::collections::BTreeSet::new();
-    Sampler::new(options)?.open(&mut |candidate, images| {
+    let mut sampler = Sampler::new(options)?;
+    sampler.set_fields(selector.fields());
+    sampler.open(&mut |candidate, images| {
         selector.classify(candidate, images);
         if !images.is_empty() {
             pids.insert(candidate.pid);

@@ -12,6 +12,7 @@ use crate::args::{CheckArgs, ConfArgs, Format, GlobalArgs};
 use crate::conf::{self, Unreadable};
 use crate::exit::{Error, Outcome};
 use crate::measure;
+use crate::process_text::field_name;
 use crate::table::{csv, json, units};
 use crate::terminal::{self, Paint};
 use psstat_support::escape;
@@ -97,20 +98,20 @@ pub(super) fn run(
         paths => units::count(paths.len() as u64, "path", "paths"),
     };
     let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == "error");
-    let command_lines = measure::command_lines(&global.proc)?;
+    let texts = measure::process_texts(&global.proc, rules)?;
     let mut coverage = CoverageCheck::new(rules);
-    for text in command_lines.values() {
-        if is_collector(text) {
-            coverage.record_self(text);
+    for text in texts.values() {
+        if is_collector(text.command_line()) {
+            coverage.record_self(text.as_text());
         } else {
-            coverage.record(text);
+            coverage.record(text.as_text());
         }
     }
     diagnostics.extend(of_lines(&coverage.diagnostics()));
     let matched = coverage.matched().collect();
     let made = |rule| coverage.made(rule).map(|(name, count)| (name.to_owned(), count)).collect();
     let made = (0..rules.rules().len()).map(made).collect();
-    let report = CheckReport { rules, files, matched, made, processes: command_lines.len() };
+    let report = CheckReport { rules, files, matched, made, processes: texts.len() };
     let bytes = match global.format() {
         Format::Text => text(&diagnostics, &report, &name, Paint::new(global.color)).into(),
         Format::Csv => as_csv(&diagnostics, &report).into(),
@@ -203,7 +204,7 @@ fn text(
 /// The diagnostics, then the rules with `rule` as their severity.
 fn as_csv(diagnostics: &[FileDiagnostic], report: &CheckReport<'_>) -> String {
     let heading = ["severity", "line", "column", "message", "help", "image", "regex", "processes"];
-    let heading = heading.into_iter().chain(["file"]);
+    let heading = heading.into_iter().chain(["file", "field"]);
     let mut text = csv::line(heading.map(str::to_owned));
     let number = |value: Option<usize>| value.map(|n| n.to_string()).unwrap_or_default();
     let none = String::new;
@@ -218,6 +219,7 @@ fn as_csv(diagnostics: &[FileDiagnostic], report: &CheckReport<'_>) -> String {
             none(),
             none(),
             diagnostic.file.clone().unwrap_or_default(),
+            none(),
         ];
         text.push_str(&csv::line(fields.into_iter()));
     }
@@ -232,6 +234,7 @@ fn as_csv(diagnostics: &[FileDiagnostic], report: &CheckReport<'_>) -> String {
             escape::bytes(rule.pattern()),
             matched.to_string(),
             rule.path().map(conf::display).unwrap_or_default(),
+            field_name(rule.field()).to_owned(),
         ];
         text.push_str(&csv::line(fields.into_iter()));
     }
@@ -261,6 +264,7 @@ fn as_json(
             fields.insert("file".to_owned(), conf::file_of(rule));
             fields.insert("line".to_owned(), json!(rule.line()));
             fields.insert("image".to_owned(), json!(image));
+            fields.insert("field".to_owned(), json!(field_name(rule.field())));
             json::insert_text(&mut fields, "regex", rule.pattern());
             fields.insert("processes".to_owned(), json!(matched));
             let made =

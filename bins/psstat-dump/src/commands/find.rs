@@ -30,7 +30,7 @@ pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &FindArgs) -> Resu
             let path = crate::conf::display(&global.proc);
             Error::Usage(format!("cannot read {path}: {error}"))
         })?;
-    let users = Users::read();
+    let users = Users::read(&global.proc);
     let printed = Printed { findings: &findings, what: &what, users: &users };
     let bytes = match global.format() {
         Format::Text if findings.hits.is_empty() => Vec::new(),

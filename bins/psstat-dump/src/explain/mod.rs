@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
-use psstat_matcher::{ImageName, ImageTemplate, Rule, Rules};
+use psstat_matcher::{ImageTemplate, Rule, Rules};
 use psstat_support::clock::process_cpu_time;
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,7 @@ const INDENT: &str = "    ";
 pub(crate) fn of_rule(
     global: &GlobalArgs,
     source: &Source,
-    image: &ImageName,
+    image: &ImageTemplate,
     ancestors: bool,
 ) -> Result<Outcome, Error> {
     rule::explain(global, source, image, ancestors, Printer::new(global, source))
@@ -84,7 +84,7 @@ impl Printer {
     /// A text with a line of carets below it.
     fn excerpt(self, text: &[u8], at: &Range<usize>) -> String {
         if text.is_empty() {
-            return format!("{INDENT}(empty command line)\n");
+            return format!("{INDENT}(empty)\n");
         }
         let (shown, marks) = excerpt::underline(text, at, self.columns);
         format!("{INDENT}{shown}\n{INDENT}{marks}\n")

@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use psstat_matcher::{MadeName, Rule, Rules, StepLimit};
+use psstat_matcher::{Field, MadeName, Rule, Rules, StepLimit};
 use psstat_proc_parse::{Cmdline, ProcessState, Stat};
+use psstat_sampler::{Candidate, ProcessFields};
 use serde_json::{Map, Value, json};
 
 use super::search::{self, Explanation, NearMiss};
@@ -13,12 +14,15 @@ use crate::args::{Format, GlobalArgs};
 use crate::conf;
 use crate::executable;
 use crate::exit::{Error, Outcome};
+use crate::measure;
 use crate::process_report::{Files, ReadError, is_kernel_thread};
+use crate::process_text::{Fields, OwnedText, field_name, pattern};
 use crate::selector::Source;
 use crate::table::row::CommName;
 use crate::table::{csv, json};
 use crate::terminal;
 use psstat_support::escape;
+use psstat_support::process_texts::ProcessTexts;
 
 /// Why a process has no command line, or that it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,18 +78,30 @@ struct Subject {
     kind: Kind,
     /// `cmdline`.
     raw: Vec<u8>,
-    /// Its arguments joined by spaces; empty also without any.
-    text: Vec<u8>,
+    /// Its arguments joined by spaces, empty also without any, and the other texts that rules are
+    /// about.
+    text: OwnedText,
     comm: Option<Vec<u8>>,
 }
 
 impl Subject {
-    fn read(proc: &Path, pid: u32) -> Result<Subject, ReadError> {
+    fn read(proc: &Path, pid: u32, texts: &mut ProcessTexts) -> Result<Subject, ReadError> {
         let files = Files::open(proc, pid)?;
         let raw = files.read("cmdline")?;
         let kind = Kind::read(&files, &raw);
-        let text = Cmdline::new(&raw).joined().collect();
-        Ok(Subject { pid, kind, raw, text, comm: files.read("comm").ok() })
+        let args_joined: Vec<u8> = Cmdline::new(&raw).joined().collect();
+        let Fields { comm, uid, cgroup } =
+            Fields::read(&files, ProcessFields { comm: true, ..texts.fields() });
+        let text = texts.of(&Candidate {
+            pid,
+            ppid: 0,
+            command_line: &raw,
+            args_joined: &args_joined,
+            comm: comm.as_deref(),
+            uid,
+            cgroup: cgroup.as_deref(),
+        });
+        Ok(Subject { pid, kind, text: text.into(), raw, comm })
     }
 }
 
@@ -153,7 +169,12 @@ pub(super) fn explain(
     pids: &[u32],
     printer: Printer,
 ) -> Result<Outcome, Error> {
-    let read = |&pid: &u32| match Subject::read(&global.proc, pid) {
+    let rules = match source {
+        Source::Conf { rules, .. } | Source::Regex(rules) => rules,
+        Source::Executable => &Rules::default(),
+    };
+    let mut texts = measure::texts_of_rules(&global.proc, rules);
+    let read = |&pid: &u32| match Subject::read(&global.proc, pid, &mut texts) {
         Ok(subject) => Some(subject),
         Err(error) => {
             let error = escape::text(&error.to_string());
@@ -162,10 +183,6 @@ pub(super) fn explain(
         }
     };
     let subjects: Vec<Subject> = pids.iter().filter_map(read).collect();
-    let rules = match source {
-        Source::Conf { rules, .. } | Source::Regex(rules) => rules,
-        Source::Executable => &Rules::default(),
-    };
     let budget = TimeBudget::start();
     let mut results: Vec<Vec<RuleResult<'_>>> = subjects.iter().map(|_| Vec::new()).collect();
     // All rules before any explanation: the time is for the rules first.
@@ -192,7 +209,7 @@ pub(super) fn explain(
                 format!("{gap}{text}").into_bytes()
             }
             Format::Json => json::line(&as_json(subject, results, source, by_name)),
-            Format::Csv => as_csv(subject.pid, &subject.text, results, first).into_bytes(),
+            Format::Csv => as_csv(subject, results, first).into_bytes(),
         };
         first = false;
         terminal::print(&bytes)?;
@@ -210,16 +227,16 @@ fn apply<'r>(
 ) -> Vec<RuleResult<'r>> {
     let apply = |subject: &Subject| {
         let explanation = Explanation::default();
-        let is_matched = subject.kind.has_command_line();
-        let mut result = match is_matched {
-            false => Ok(None),
-            true if budget.has_time() => rule.find(&subject.text).map_err(Unknown::from),
-            true => Err(Unknown::NoTime),
+        let text = subject.text.get(rule.field()).filter(|_| subject.kind.has_command_line());
+        let mut result = match text {
+            None => Ok(None),
+            Some(text) if budget.has_time() => rule.find(text).map_err(Unknown::from),
+            Some(_) => Err(Unknown::NoTime),
         };
         let mut made = None;
-        if let Ok(Some(_)) = result {
+        if let (Ok(Some(_)), Some(text)) = (&result, text) {
             // Without a name within the limit it belongs to no image.
-            match rule.make_name(&subject.text) {
+            match rule.make_name(text) {
                 Ok(name) => made = name,
                 Err(limit) => result = Err(limit.into()),
             }
@@ -232,10 +249,10 @@ fn apply<'r>(
 /// Explains why a rule does not match.
 fn search_near_misses(results: &mut [RuleResult<'_>], subjects: &[Subject], budget: &TimeBudget) {
     let Some(rule) = results.first().map(|first| first.rule) else { return };
-    let pairs = results.iter_mut().zip(subjects.iter().map(|subject| &subject.text));
+    let texts = subjects.iter().map(|subject| subject.text.get(rule.field()).unwrap_or_default());
+    let pairs = results.iter_mut().zip(texts);
     let unmatched = pairs.filter(|(one, text)| matches!(one.result, Ok(None)) && !text.is_empty());
-    let (unmatched, texts): (Vec<_>, Vec<&[u8]>) =
-        unmatched.map(|(one, text)| (one, &text[..])).unzip();
+    let (unmatched, texts): (Vec<_>, Vec<&[u8]>) = unmatched.unzip();
     let explanations = search::explain(rule.pattern(), &texts, &|| budget.has_time());
     for (result, explanation) in unmatched.into_iter().zip(explanations) {
         result.explanation = explanation;
@@ -249,7 +266,7 @@ fn as_text(
     by_name: Option<&str>,
     printer: Printer,
 ) -> String {
-    let (paint, text) = (printer.paint, &subject.text[..]);
+    let (paint, text) = (printer.paint, subject.text.command_line());
     let mut out = format!("{}\n", paint.bold(&format!("process {}", subject.pid)));
     match &subject.kind {
         Kind::KernelThread => {
@@ -274,8 +291,10 @@ fn as_text(
         return out;
     }
     for result in results {
-        let line = printer.place(result.rule);
-        let regex = escape::bytes(result.rule.pattern());
+        let (line, field) = (printer.place(result.rule), result.rule.field());
+        let regex = pattern(field, &escape::bytes(result.rule.pattern()));
+        let known = subject.text.get(field);
+        let text = known.unwrap_or_default();
         let word = match result.matches() {
             Some(true) => paint.bold("matches"),
             Some(false) => "no match".to_owned(),
@@ -292,6 +311,8 @@ fn as_text(
             out.push_str("  step limit exceeded\n");
         } else if result.result.is_err() {
             out.push_str("  not tried (time limit)\n");
+        } else if known.is_none() {
+            out.push_str(&format!("  {}\n", without_text(field)));
         } else if let Some(near_miss) = &result.explanation.near_miss {
             out.push_str(&near_miss_text(result.rule, text, near_miss, printer));
         } else if let Some(prefix) = prefix.filter(|prefix| prefix.is_significant()) {
@@ -312,6 +333,15 @@ fn as_text(
     };
     out.push_str(&format!("{matched} of {} rules match{unknown}\n", results.len()));
     out
+}
+
+/// Why a process has no text of a field.
+fn without_text(field: Field) -> &'static str {
+    match field {
+        Field::Unit => "not in a systemd unit",
+        Field::Container => "not in a container",
+        _ => "could not be read",
+    }
 }
 
 /// The image name that a rule makes, and where each group of it is.
@@ -381,10 +411,16 @@ fn as_json(
 ) -> Value {
     let mut document = json::document("explain");
     document.insert("images_from".to_owned(), json::source(source));
-    let text = &subject.text[..];
     document.insert("pid".to_owned(), json!(subject.pid));
     document.insert("process_kind".to_owned(), json!(subject.kind.word()));
-    json::insert_text(&mut document, "command_line", text);
+    json::insert_text(&mut document, "command_line", subject.text.command_line());
+    for field in Field::ALL.into_iter().skip(1) {
+        let name = field_name(field);
+        match subject.text.get(field) {
+            Some(text) => json::insert_text(&mut document, name, text),
+            None => drop(document.insert(name.to_owned(), Value::Null)),
+        }
+    }
     let image = by_name.or_else(|| {
         let first = results.iter().find(|result| result.matched().is_some());
         first.map(|result| result.image_name().to_owned())
@@ -395,6 +431,9 @@ fn as_json(
         fields.insert("image".to_owned(), json!(result.image));
         fields.insert("file".to_owned(), conf::file_of(result.rule));
         fields.insert("line".to_owned(), json!(result.rule.line()));
+        let field = result.rule.field();
+        let text = subject.text.get(field).unwrap_or_default();
+        fields.insert("field".to_owned(), json!(field_name(field)));
         json::insert_text(&mut fields, "regex", result.rule.pattern());
         let made = result.made.as_ref().map(|made| &made.name);
         fields.insert("made_image".to_owned(), json!(made));
@@ -410,19 +449,19 @@ fn as_json(
     document.into()
 }
 
-fn as_csv(pid: u32, command: &[u8], results: &[RuleResult<'_>], first: bool) -> String {
+fn as_csv(subject: &Subject, results: &[RuleResult<'_>], first: bool) -> String {
     let mut text = String::new();
     if first {
         let fields = ["pid", "line", "image", "regex", "matches", "start_byte", "end_byte"];
         let fields = fields.into_iter().chain(["matches_up_to", "near_miss", "expected", "found"]);
-        let fields = fields.chain(["file"]);
+        let fields = fields.chain(["file", "field"]);
         text.push_str(&csv::line(fields.map(str::to_owned)));
     }
     for result in results {
         let at = result.range();
         let number = |number: Option<usize>| number.map(|n| n.to_string()).unwrap_or_default();
         let fields = [
-            pid.to_string(),
+            subject.pid.to_string(),
             number(result.rule.line()),
             result.image_name().to_owned(),
             escape::bytes(result.rule.pattern()),
@@ -431,9 +470,12 @@ fn as_csv(pid: u32, command: &[u8], results: &[RuleResult<'_>], first: bool) -> 
             number(at.map(|at| at.end)),
             result.longest_prefix().map(escape::text).unwrap_or_default(),
         ];
-        let near_miss = near_miss_csv(result.rule, command, result.explanation.near_miss.as_ref());
+        let field = result.rule.field();
+        let of_field = subject.text.get(field).unwrap_or_default();
+        let near_miss = near_miss_csv(result.rule, of_field, result.explanation.near_miss.as_ref());
         let file = result.rule.path().map(conf::display).unwrap_or_default();
-        text.push_str(&csv::line(fields.into_iter().chain(near_miss).chain([file])));
+        let last = [file, field_name(field).to_owned()];
+        text.push_str(&csv::line(fields.into_iter().chain(near_miss).chain(last)));
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use psstat_matcher::{ImageName, Rule, Rules};
+use psstat_matcher::{ImageName, ImageTemplate, Rule, Rules};
 use serde_json::{Map, Value, json};
 
 use super::search::{self, Hit, Side};
@@ -11,6 +11,7 @@ use crate::args::{Format, GlobalArgs};
 use crate::conf;
 use crate::exit::{Error, Outcome};
 use crate::measure;
+use crate::process_text::{OwnedText, field_name, pattern};
 use crate::selector::{self, Source};
 use crate::table::{csv, json};
 use crate::terminal;
@@ -47,7 +48,7 @@ impl NearMatches<'_> {
 pub(super) fn explain(
     global: &GlobalArgs,
     source: &Source,
-    image: &ImageName,
+    image: &ImageTemplate,
     ancestors: bool,
     printer: Printer,
 ) -> Result<Outcome, Error> {
@@ -55,41 +56,71 @@ pub(super) fn explain(
         Source::Conf { rules, .. } | Source::Regex(rules) => rules,
         Source::Executable => &Rules::default(),
     };
-    let of_image = rules.rules().iter().filter(|rule| image_of(rules, rule) == image.as_str());
-    let mut command_lines = measure::command_lines(&global.proc)?;
+    let mut texts = measure::process_texts(&global.proc, rules)?;
     if matches!(source, Source::Regex(_)) && !ancestors {
         for pid in selector::callers_of_self(&global.proc) {
-            command_lines.remove(&pid);
+            texts.remove(&pid);
         }
     }
     let budget = TimeBudget::start();
-    let results: Vec<RuleMatches<'_, '_>> =
-        of_image.map(|rule| apply(rule, &command_lines, &budget)).collect();
+    let results: Vec<RuleMatches<'_, '_>> = rules
+        .rules()
+        .iter()
+        .filter_map(|rule| {
+            let is_of_image = image_of(rules, rule) == image.as_str();
+            let made = (!is_of_image).then_some(image.name()).flatten();
+            if !is_of_image && (made.is_none() || !has_groups(rules, rule)) {
+                return None;
+            }
+            let matches = apply(rule, made, &texts, &budget);
+            (is_of_image || !matches.matches.is_empty()).then_some(matches)
+        })
+        .collect();
     if results.is_empty() {
         terminal::eprint_line(&format!("psstat-dump: no rule for image {image}"));
     }
     let bytes = match printer.format {
         Format::Text => as_text(image, &results, &budget, printer).into_bytes(),
-        Format::Json => json::line(&as_json(image, &results, source)),
-        Format::Csv => as_csv(&results).into_bytes(),
+        Format::Json => json::line(&as_json(image, &results, &texts, source)),
+        Format::Csv => as_csv(&results, &texts).into_bytes(),
     };
     terminal::print(&bytes)?;
     budget.warn_incomplete();
     Ok(Outcome::when(results.iter().any(|result| !result.matches.is_empty())))
 }
 
-/// Applies a rule to all command lines.
+fn command_line(texts: &BTreeMap<u32, OwnedText>, pid: u32) -> &[u8] {
+    texts.get(&pid).map(OwnedText::command_line).unwrap_or_default()
+}
+
+fn has_groups(rules: &Rules, rule: &Rule) -> bool {
+    rules.images().get(rule.image()).is_some_and(|image| image.name().is_none())
+}
+
+/// Applies a rule to all processes. `made`: only those of which it makes this image, without near
+/// misses.
 fn apply<'r, 't>(
     rule: &'r Rule,
-    command_lines: &'t BTreeMap<u32, Vec<u8>>,
+    made: Option<&ImageName>,
+    texts: &'t BTreeMap<u32, OwnedText>,
     budget: &TimeBudget,
 ) -> RuleMatches<'r, 't> {
     let (mut matches, mut others, mut step_limit_exceeded) = (Vec::new(), Vec::new(), Vec::new());
-    for (&pid, text) in command_lines {
+    for (&pid, texts) in texts {
+        // A process without the text, such as one in no container, is not near to a match.
+        let Some(text) = texts.get(rule.field()) else { continue };
         match rule.find(text) {
-            Ok(Some(at)) => matches.push((pid, &text[..], at)),
-            Ok(None) if text.is_empty() => {}
-            Ok(None) => others.push((pid, &text[..])),
+            Ok(Some(at)) => {
+                let makes = |image: &ImageName| {
+                    let name = rule.make_name(text).ok().flatten();
+                    name.is_some_and(|name| name.name == image.as_str())
+                };
+                if made.is_none_or(makes) {
+                    matches.push((pid, text, at));
+                }
+            }
+            Ok(None) if text.is_empty() || made.is_some() => {}
+            Ok(None) => others.push((pid, text)),
             Err(_) => step_limit_exceeded.push(pid),
         }
     }
@@ -103,7 +134,7 @@ fn apply<'r, 't>(
 }
 
 fn as_text(
-    image: &ImageName,
+    image: &ImageTemplate,
     results: &[RuleMatches<'_, '_>],
     budget: &TimeBudget,
     printer: Printer,
@@ -111,7 +142,7 @@ fn as_text(
     let mut out = String::new();
     for result in results {
         let line = printer.place(result.rule);
-        let regex = escape::bytes(result.rule.pattern());
+        let regex = pattern(result.rule.field(), &escape::bytes(result.rule.pattern()));
         out.push_str(&format!("{}\n", printer.paint.bold(&format!("{image}  {regex}{line}"))));
         out.push_str(&format!("  matching processes: {}\n", result.matches.len()));
         for (pid, text, at) in &result.matches {
@@ -149,12 +180,18 @@ fn near_text(rule: &Rule, near: &NearMatches<'_>, budget: &TimeBudget, printer: 
     out
 }
 
-fn as_json(image: &ImageName, results: &[RuleMatches<'_, '_>], source: &Source) -> Value {
+fn as_json(
+    image: &ImageTemplate,
+    results: &[RuleMatches<'_, '_>],
+    texts: &BTreeMap<u32, OwnedText>,
+    source: &Source,
+) -> Value {
     let hits = |hits: &[Hit<'_>]| -> Value {
         let hit = |(pid, text, at): &Hit<'_>| {
             let mut fields = Map::new();
             fields.insert("pid".to_owned(), json!(pid));
-            json::insert_text(&mut fields, "command_line", text);
+            json::insert_text(&mut fields, "command_line", command_line(texts, *pid));
+            json::insert_text(&mut fields, "text", text);
             insert_range(&mut fields, Some(at));
             Value::Object(fields)
         };
@@ -168,6 +205,7 @@ fn as_json(image: &ImageName, results: &[RuleMatches<'_, '_>], source: &Source) 
         let mut fields = Map::new();
         fields.insert("file".to_owned(), conf::file_of(result.rule));
         fields.insert("line".to_owned(), json!(result.rule.line()));
+        fields.insert("field".to_owned(), json!(field_name(result.rule.field())));
         json::insert_text(&mut fields, "regex", result.rule.pattern());
         fields.insert("matches".to_owned(), hits(&result.matches));
         fields.insert("step_limit_exceeded".to_owned(), json!(result.step_limit_exceeded));
@@ -181,16 +219,17 @@ fn as_json(image: &ImageName, results: &[RuleMatches<'_, '_>], source: &Source) 
     document.into()
 }
 
-fn as_csv(results: &[RuleMatches<'_, '_>]) -> String {
+fn as_csv(results: &[RuleMatches<'_, '_>], texts: &BTreeMap<u32, OwnedText>) -> String {
     let heading = ["line", "regex", "pid", "matches", "start_byte", "end_byte"];
     let heading = heading.into_iter().chain(["matches_up_to", "matches_from", "command_line"]);
-    let heading = heading.chain(["file"]);
-    let mut text = csv::line(heading.map(str::to_owned));
+    let heading = heading.chain(["file", "field", "text"]);
+    let mut lines = csv::line(heading.map(str::to_owned));
     for result in results {
         let regex = escape::bytes(result.rule.pattern());
         let line = result.rule.line().map(|line| line.to_string()).unwrap_or_default();
         let file = result.rule.path().map(conf::display).unwrap_or_default();
-        let mut add = |(pid, command, at): &Hit<'_>, near: Option<&NearMatches<'_>>| {
+        let field = field_name(result.rule.field()).to_owned();
+        let mut add = |(pid, text, at): &Hit<'_>, near: Option<&NearMatches<'_>>| {
             let part = |side| near.and_then(|near| near.part(side)).map(escape::text);
             let fields = [
                 line.clone(),
@@ -201,10 +240,12 @@ fn as_csv(results: &[RuleMatches<'_, '_>]) -> String {
                 at.end.to_string(),
                 part(Side::Prefix).unwrap_or_default(),
                 part(Side::Suffix).unwrap_or_default(),
-                escape::bytes(command),
+                escape::bytes(command_line(texts, *pid)),
                 file.clone(),
+                field.clone(),
+                escape::bytes(text),
             ];
-            text.push_str(&csv::line(fields.into_iter()));
+            lines.push_str(&csv::line(fields.into_iter()));
         };
         for hit in &result.matches {
             add(hit, None);
@@ -218,8 +259,12 @@ fn as_csv(results: &[RuleMatches<'_, '_>]) -> String {
             // All fields after the pid are unknown.
             let known = [line.clone(), regex.clone(), pid.to_string()];
             let empty = std::iter::repeat_n(String::new(), 6);
-            text.push_str(&csv::line(known.into_iter().chain(empty).chain([file.clone()])));
+            lines.push_str(&csv::line(known.into_iter().chain(empty).chain([
+                file.clone(),
+                field.clone(),
+                String::new(),
+            ])));
         }
     }
-    text
+    lines
 }

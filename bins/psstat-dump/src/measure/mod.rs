@@ -13,15 +13,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use psstat_matcher::ImageName;
+use psstat_matcher::{ImageName, Rules};
 use psstat_sampler::{
     Error, Health, ImageId, IoStart, MetricGroups, Options, Sampler, StateCounts, Usage,
 };
+use psstat_support::process_texts::ProcessTexts;
 use psstat_support::procfs;
 
 use crate::process_report::BootInfo;
+use crate::process_text::OwnedText;
 use crate::selector::{Selector, TOTAL, self_pid};
 use crate::table::row::{CommName, Growth, Row};
+use crate::terminal;
 use kernel_threads::KernelThreads;
 
 /// The result of one window.
@@ -123,6 +126,7 @@ impl Measurer {
         let mut sampler = Sampler::new(options)?;
         // Images that the sampler knows from the start begin at 0, even if
         // their first process joins by exec.
+        sampler.set_fields(selector.fields());
         sampler.reclassify_all(selector.id_end());
         let mut measurer = Measurer {
             sampler,
@@ -178,6 +182,9 @@ impl Measurer {
             }
         }
         self.sampler.release_images(&mut ended);
+        if self.selector.update_users() {
+            self.sampler.reclassify_all(self.selector.id_end());
+        }
         if let Some(threads) = self.kernel_threads.as_mut().filter(|_| !self.is_capture) {
             threads.open();
         }
@@ -283,15 +290,35 @@ fn state(counts: StateCounts) -> Option<u8> {
 /// # Errors
 /// When the procfs cannot be opened.
 pub fn command_lines(proc: &Path) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
+    let texts = process_texts(proc, &Rules::default())?;
+    Ok(texts.into_iter().map(|(pid, text)| (pid, text.command_line().to_vec())).collect())
+}
+
+/// The same with the texts that the rules are about.
+///
+/// # Errors
+/// When the procfs cannot be opened.
+pub fn process_texts(proc: &Path, rules: &Rules) -> Result<BTreeMap<u32, OwnedText>, Error> {
     let self_pid = self_pid(proc);
     let mut sampler = Sampler::new(Options { proc_root: proc.to_owned(), ..Options::default() })?;
-    let mut texts = BTreeMap::new();
+    let mut texts = texts_of_rules(proc, rules);
+    sampler.set_fields(texts.fields());
+    let mut found = BTreeMap::new();
     sampler.open(&mut |process, _| {
         if Some(process.pid) != self_pid {
-            texts.insert(process.pid, process.args_joined.to_vec());
+            found.insert(process.pid, OwnedText::from(texts.of(process)));
         }
     });
-    Ok(texts)
+    Ok(found)
+}
+
+/// The means to get the texts that rules are about.
+pub(crate) fn texts_of_rules(proc: &Path, rules: &Rules) -> ProcessTexts {
+    let mut texts = ProcessTexts::new(proc);
+    if let Err(error) = texts.set_rules(rules) {
+        terminal::eprint_line(&format!("psstat-dump: cannot read the names of users: {error}"));
+    }
+    texts
 }
 
 /// Whether a directory is a capture instead of a procfs.

@@ -103,6 +103,8 @@ pub fn unread(health: &Health) -> Value {
         "stat": denied.stat + failed.stat,
         "limits": denied.limits + failed.limits,
         "status": denied.status + failed.status,
+        "comm": denied.comm + failed.comm,
+        "cgroup": denied.cgroup + failed.cgroup,
     })
 }
 

@@ -51,10 +51,12 @@ fn reports_errors_and_match_counts() {
     let records = csv(&stdout(&run(&["--csv", "check", path])));
     let heading = ["severity", "line", "column", "message", "help", "image", "regex", "processes"];
     assert_eq!(records[0][..8], heading);
-    assert_eq!(records[0][8..], ["file"]);
+    assert_eq!(records[0][8..], ["file", "field"]);
     assert_eq!(records[1][..3], ["error", "2", "2"]);
-    assert_eq!(records[5], ["rule", "4", "", "", "", "here", &format!("^{name}$"), "2", path]);
-    assert_eq!(records[6][6..], [format!("^{name}-no$"), "0".to_owned(), path.to_owned()]);
+    let pattern = format!("^{name}$");
+    let expected = ["rule", "4", "", "", "", "here", &pattern, "2", path, "command_line"];
+    assert_eq!(records[5], expected);
+    assert_eq!(records[6][6..], [&format!("^{name}-no$"), "0", path, "command_line"]);
     assert_eq!(records.len(), 8);
 }
 

@@ -154,8 +154,8 @@ fn explains_mismatch() {
     assert_eq!(document["rules"][1]["near_miss"], "case");
     assert_eq!(document["rules"][4]["near_miss"], Value::Null);
     let records = csv(&stdout(&run(&["explain", &pid, "--conf", &path, "--csv"])));
-    assert_eq!(records[0][8..], ["near_miss", "expected", "found", "file"]);
-    assert_eq!(records[3][8..], ["mismatch", "9", "8", &path]);
+    assert_eq!(records[0][8..], ["near_miss", "expected", "found", "file", "field"]);
+    assert_eq!(records[3][8..], ["mismatch", "9", "8", &path, "command_line"]);
 
     // By the suffix, if no prefix matches.
     let text = stdout(&run(&["explain", "--rule", "front", "--conf", &path]));
@@ -218,7 +218,8 @@ fn step_limit_is_reported_separately() {
     let pids = document["rules"][0]["step_limit_exceeded"].as_array().unwrap();
     assert!(status == 1 && pids.contains(&json!(testproc.pid())), "{document}");
     let records = csv(&stdout(&run(&[&of_rule[..], &["--csv"]].concat())));
-    assert_eq!(records[1][2..], [&pid[..], "", "", "", "", "", "", &path]);
+    let expected = [&pid[..], "", "", "", "", "", "", &path, "command_line", ""];
+    assert_eq!(records[1][2..], expected);
 }
 
 /// Each prefix of each rule used to be compiled before the first output, which
@@ -340,7 +341,7 @@ fn empty_command_line_is_not_a_zombie() {
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
     let text = stdout(&run(&["explain", &pid, "-e", "^$", "-e", "x"]));
     let want = format!(
-        "  the command line of {{{}}} is empty\nmatches  match  ^$\n    (empty command line)\n\
+        "  the command line of {{{}}} is empty\nmatches  match  ^$\n    (empty)\n\
          no match  match  x\n1 of 2 rules match\n",
         comm.trim_end()
     );
@@ -378,7 +379,7 @@ fn empty_command_line_without_main_thread_is_not_a_zombie() {
     let pid = process.pid().to_string();
     assert_eq!(psstat_testproc::oracle::state(process.pid()).unwrap(), 'Z');
     let text = stdout(&run(&["explain", &pid, "-e", "^$"]));
-    assert!(text.ends_with("(empty command line)\n1 of 1 rules match\n"), "{text}");
+    assert!(text.ends_with("(empty)\n1 of 1 rules match\n"), "{text}");
     let (status, document) = json_of(&["explain", &pid, "--json", "-e", "^$"]);
     assert_eq!((status, &document["process_kind"]), (0, &json!("process")));
     let (_, document) = json_of(&["explain", "--rule", "match", "--json", "-e", "^$"]);

@@ -6,6 +6,7 @@ mod check;
 mod doctor;
 mod documented;
 mod explain;
+mod fields;
 mod find;
 mod fixture;
 mod formats;

@@ -8,6 +8,7 @@ mod clocks;
 mod conf;
 mod conf_directory;
 mod faults;
+mod fields;
 mod formats;
 mod hidden;
 mod hostile_conf;

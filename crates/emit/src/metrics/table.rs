@@ -253,6 +253,10 @@ metrics! {
             DeniedLimits = "limits",
             /// `/proc/PID/status` is denied.
             DeniedStatus = "status",
+            /// `/proc/PID/comm` is denied.
+            DeniedComm = "comm",
+            /// `/proc/PID/cgroup` is denied.
+            DeniedCgroup = "cgroup",
             /// Socket tables that are denied.
             DeniedNet = "net",
         }
@@ -276,6 +280,10 @@ metrics! {
             FailedLimits = "limits",
             /// Failed reads of `/proc/PID/status`.
             FailedStatus = "status",
+            /// Failed reads of `/proc/PID/comm`.
+            FailedComm = "comm",
+            /// Failed reads of `/proc/PID/cgroup`.
+            FailedCgroup = "cgroup",
             /// Failed reads of a socket table.
             FailedNet = "net",
         }

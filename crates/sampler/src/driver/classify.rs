@@ -5,10 +5,12 @@ use std::num::NonZeroU64;
 use psstat_proc_parse::Cmdline;
 
 use super::Driver;
+use super::fields::FieldsRead;
 use crate::accounting::{History, update_own};
-use crate::classifier::{CmdlineBatch, Recent, Urgency};
+use crate::classifier::{CmdlineBatch, DueProcess, Recent, Urgency};
 use crate::cpu_time::{CpuCounters, CpuReading};
 use crate::fault_counts::FaultCounters;
+use crate::fields::FieldTexts;
 use crate::ids::Slot;
 use crate::image::ImageId;
 use crate::options::IoStart;
@@ -23,20 +25,23 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     pub(super) async fn read_due_cmdlines(&mut self, source: &mut S, urgency: Urgency) {
         let (processes, tracked) = (&mut self.processes, &self.tracked);
         self.classifier.select(source, processes, tracked, self.cycle, urgency);
-        if self.classifier.requested.is_empty() {
+        if self.classifier.due.is_empty() {
             return;
         }
         // Out of their places while the results change everything else.
-        let requested = std::mem::take(&mut self.classifier.requested);
-        let pids = std::mem::take(&mut self.classifier.pids);
+        let due = std::mem::take(&mut self.classifier.due);
+        let mut fields = std::mem::take(&mut self.classifier.fields);
         let mut line = std::mem::take(&mut self.classifier.line);
         let mut batch = std::mem::take(&mut self.classifier.batch);
         // Those that wait for their turn come first.
         let resume_at = self.cmdline_budget.resume_at();
         let entries = &self.processes.entries;
-        let first = requested.partition_point(|&at| entries[at].pid < resume_at);
-        for index in (first..requested.len()).chain(0..first) {
-            let (at, tid) = (requested[index], pids[index]);
+        let first = due.partition_point(|due| entries[due.at].pid < resume_at);
+        for index in (first..due.len()).chain(0..first) {
+            let DueProcess { at, tid, if_moved } = due[index];
+            if if_moved && !self.has_other_cgroup(source, at, tid, &mut fields).await {
+                continue;
+            }
             let Some(outcome) = self.read_cmdline(source, at, tid, &mut line).await else {
                 continue;
             };
@@ -46,7 +51,14 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 if shows_nothing && self.has_no_arguments(source, at, tid, &mut line).await {
                     line.push(0);
                 }
-                self.handle_cmdline(at, outcome.map(|()| &line[..]), &mut batch);
+                let fields_read = match outcome {
+                    Outcome::Value(()) if !line.is_empty() => {
+                        self.read_fields(source, at, tid, &mut fields).await
+                    }
+                    _ => FieldsRead::Complete,
+                };
+                let line = outcome.map(|()| &line[..]);
+                self.handle_cmdline(at, line, (&fields, fields_read), &mut batch);
             }
             if batch.is_full(self.cmdline_budget.batch(source.cmdlines_per_batch())) {
                 batch = self.classify_batch(source, batch).await;
@@ -55,7 +67,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         batch = self.classify_batch(source, batch).await;
         let classifier = &mut self.classifier;
-        (classifier.requested, classifier.pids) = (requested, pids);
+        (classifier.due, classifier.fields) = (due, fields);
         (classifier.line, classifier.batch) = (line, batch);
     }
 
@@ -126,7 +138,13 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         batch
     }
 
-    fn handle_cmdline(&mut self, at: usize, outcome: Outcome<&[u8]>, batch: &mut CmdlineBatch) {
+    fn handle_cmdline(
+        &mut self,
+        at: usize,
+        outcome: Outcome<&[u8]>,
+        (fields, fields_read): (&FieldTexts, FieldsRead),
+        batch: &mut CmdlineBatch,
+    ) {
         let cycle = self.cycle;
         let Some(entry) = self.processes.entries.get_mut(at) else { return };
         if !matches!(outcome, Outcome::Value(_)) {
@@ -139,7 +157,21 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                     // A program may clear its title before it writes the next one.
                     entry.next_read = cycle + 1;
                 }
-                batch.push(at, entry, command_line);
+                let is_known = entry.last_classified != 0;
+                match fields_read {
+                    FieldsRead::Complete => {}
+                    // The next listing shows it.
+                    FieldsRead::Exited => return,
+                    FieldsRead::Incomplete => {
+                        entry.cpu = None;
+                        entry.next_read = cycle + 1;
+                    }
+                }
+                // Until a field can be read, a process stays in its images, and a new one is
+                // classified without it.
+                if fields_read == FieldsRead::Complete || !is_known {
+                    batch.push(at, entry, command_line, fields);
+                }
             }
             // The next listing shows it.
             Outcome::Exited => {}

@@ -6,6 +6,7 @@
 //! process that comes, moves or exits from one to the others.
 
 mod classify;
+mod fields;
 mod gauges;
 mod pace;
 mod refresh;
@@ -22,6 +23,7 @@ use crate::accounting::aggregate::{self, Contribution};
 use crate::accounting::membership::Membership;
 use crate::classifier::{Classifier, Urgency};
 use crate::cpu_time::CpuTime;
+use crate::fields::ProcessFields;
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::image::ImageId;
@@ -54,6 +56,8 @@ pub(crate) struct Driver<S: ProcessSource> {
     pub(crate) metrics: MetricGroups,
     /// They include swap, and there is some.
     has_swap: bool,
+    /// The fields of processes that the rules need.
+    fields: ProcessFields,
     processes: ProcessTable,
     tracked: TrackedProcesses<S::Handles>,
     classifier: Classifier,
@@ -83,6 +87,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             io_start,
             metrics: MetricGroups::default(),
             has_swap: false,
+            fields: ProcessFields::NONE,
             processes,
             tracked: TrackedProcesses::default(),
             classifier: Classifier::default(),
@@ -281,6 +286,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         health.processes = self.processes.entries.len() as u64;
         for entry in &self.processes.entries {
             health.denied.command_line += u64::from(entry.denied);
+            health.denied.comm += u64::from(entry.denied_fields.comm);
+            health.denied.status += u64::from(entry.denied_fields.user);
+            health.denied.cgroup += u64::from(entry.denied_fields.cgroup);
             health.blocked += u64::from(source.is_blocked(entry.pid));
         }
         for (_, process) in self.tracked.iter_mut() {

@@ -10,11 +10,11 @@ use psstat_proc_parse::{Io, StatCore};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 
-use super::command_line;
 use super::fd_sockets::{FdSocketScanner, FdSockets};
 use super::outcome::{Outcome, Unread};
 use super::process::{self, File, identify, parsed, read_held, without_contents};
 use super::procfs::{ProcDir, Procfs, READ, pread_start};
+use super::text_file::{self, TextFile};
 use crate::ids::ProcessKey;
 
 /// The size of a buffer for all of `stat`: up to 52 fields of up to 21 bytes, and a name.
@@ -30,8 +30,8 @@ pub(crate) enum Read {
     Stat { of: StatOf, buffer: StatBuffer, outcome: Outcome<usize> },
     /// `io`, through the descriptor that is held open, if there is one.
     Io { held: Option<OwnedFd>, key: ProcessKey, keep: bool, outcome: Outcome<Io> },
-    /// `cmdline` of the process or of any thread, into the buffer, at most `limit` bytes.
-    Cmdline { process: ProcDir, limit: usize, line: Vec<u8>, outcome: Outcome<()> },
+    /// A text of the process or of any thread, into the buffer, at most `limit` bytes.
+    Text { process: ProcDir, file: TextFile, limit: usize, text: Vec<u8>, outcome: Outcome<()> },
     /// The links in the directory `fd`.
     Links(Box<LinkScan>),
     /// `ns/net`.
@@ -43,6 +43,9 @@ pub(crate) enum Read {
 pub(crate) enum Lock {
     /// The address space of the process, while it is changed: `cmdline`.
     AddressSpace,
+    /// The control groups of all processes, before Linux 6.8: `cgroup`. The other files of names,
+    /// `comm` and `status`, take no lock that could block.
+    Groups,
     /// The program of the process, while it executes another one: all others.
     Program,
 }
@@ -95,7 +98,7 @@ impl Read {
         match self {
             Read::Stat { .. } => "stat",
             Read::Io { .. } => "io",
-            Read::Cmdline { .. } => "cmdline",
+            Read::Text { file, .. } => file.name(),
             Read::Links(_) => "fd",
             Read::Netns { .. } => "ns/net",
         }
@@ -104,7 +107,7 @@ impl Read {
     /// The lock that it may wait for.
     pub(crate) fn lock(&self) -> Lock {
         match self {
-            Read::Cmdline { .. } => Lock::AddressSpace,
+            Read::Text { file, .. } => file.lock(),
             Read::Stat { .. } | Read::Io { .. } | Read::Links(_) | Read::Netns { .. } => {
                 Lock::Program
             }
@@ -116,8 +119,8 @@ impl Read {
         match self {
             Read::Stat { of, buffer, outcome } => *outcome = read_stat(procfs, of, buffer),
             Read::Io { held, key, keep, outcome } => *outcome = read_io(procfs, held, *key, *keep),
-            Read::Cmdline { process, limit, line, outcome } => {
-                *outcome = command_line::read(procfs, *process, *limit, line);
+            Read::Text { process, file, limit, text, outcome } => {
+                *outcome = text_file::read(procfs, *process, *file, *limit, text);
             }
             Read::Links(scan) => {
                 let LinkScan { scanner, dir, from, limit, found, outcome } = &mut **scan;

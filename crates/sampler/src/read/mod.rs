@@ -5,7 +5,6 @@
 
 pub(crate) mod blocking;
 pub(crate) mod boot_clock;
-pub(crate) mod command_line;
 pub(crate) mod fd_sockets;
 pub(crate) mod outcome;
 pub(crate) mod proc_dir;
@@ -20,4 +19,5 @@ pub(crate) mod socket_tables;
 pub(crate) mod status;
 pub(crate) mod stuck_readers;
 pub(crate) mod sys;
+pub(crate) mod text_file;
 pub(crate) mod thread;

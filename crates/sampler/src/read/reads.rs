@@ -14,6 +14,7 @@ use super::outcome::{Outcome, Unread};
 use super::process::{self, identify, parsed};
 use super::procfs::{ProcDir, Procfs, READ, pread_start};
 use super::stuck_readers::{self, StuckReaders};
+use super::text_file::TextFile;
 use crate::executor::{Answer, request};
 use crate::health::BlockedRead;
 use crate::ids::ProcessKey;
@@ -54,6 +55,34 @@ impl Reads {
                 self.stuck.add(blocked, lock, user, thread);
                 None
             }
+        }
+    }
+
+    /// Reads a text of a process by the pid of a thread of it, at most `limit` bytes.
+    pub(crate) async fn text(
+        &mut self,
+        pid: u32,
+        tid: u32,
+        file: TextFile,
+        limit: usize,
+        text: &mut Vec<u8>,
+    ) -> Outcome<()> {
+        // A procfs has a directory for each thread, although it does not list it.
+        let process = match self.procfs.is_live || tid == pid {
+            true => ProcDir::Pid(tid),
+            false => ProcDir::Thread(pid, tid),
+        };
+        if let Some(unread) = self.refusal(pid, file.lock()) {
+            return Outcome::Unread(unread);
+        }
+        let buffer = std::mem::take(text);
+        let read = Read::Text { process, file, limit, text: buffer, outcome: unread() };
+        match self.request(pid, read).await {
+            Some(Read::Text { text: filled, outcome, .. }) => {
+                *text = filled;
+                outcome
+            }
+            _ => Outcome::Unread(Unread::Blocked),
         }
     }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::ops::{Range, RangeInclusive};
 
 use super::schedule::{self, FULL_LISTING_INTERVAL};
+use crate::fields::ProcessFields;
 use crate::ids::{ProcessKey, Slot};
 use crate::read::outcome::Outcome;
 use crate::read::process_list::{PartialListing, PidRange};
@@ -34,6 +35,11 @@ pub(crate) struct ProcessEntry {
     pub(crate) cpu: Option<NonZeroU64>,
     /// The last cycle in which it was classified; 0 if it never was.
     pub(crate) last_classified: u32,
+    /// Identifies the path of its control group, if that was read when it was last classified.
+    pub(crate) cgroup: Option<NonZeroU64>,
+    /// The fields that may not be read, which are tried again in a cycle.
+    pub(crate) denied_fields: ProcessFields,
+    pub(crate) fields_retry: u32,
     /// Its CPU time before its state was last read, if it is a child of a member and the states are
     /// requested; `None` as above.
     pub(crate) state_cpu: Option<NonZeroU64>,
@@ -64,6 +70,9 @@ impl ProcessEntry {
             next_read: cycle,
             cpu: None,
             last_classified: 0,
+            cgroup: None,
+            denied_fields: ProcessFields::NONE,
+            fields_retry: 0,
             state_cpu: None,
             is_zombie: false,
             denied: false,

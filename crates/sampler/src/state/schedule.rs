@@ -13,6 +13,10 @@ pub const CMDLINE_INTERVAL: u32 = 8;
 /// not: another process can write into its memory.
 pub const IDLE_CMDLINE_INTERVAL: u32 = 16 * CMDLINE_INTERVAL;
 
+/// The control group of every process is read again within this number of cycles, CPU or not, if
+/// the rules need it: another process can move it.
+pub const CGROUP_INTERVAL: u32 = CMDLINE_INTERVAL;
+
 /// Whether a process that has used CPU has reaped children is read within this number of cycles,
 /// if it was not known to have any; in its first cycles, and if it was, in each.
 pub const REAPING_INTERVAL: u32 = 8;

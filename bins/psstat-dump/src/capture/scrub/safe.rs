@@ -359,6 +359,11 @@ pub(super) fn path(target: &[u8]) -> Vec<u8> {
     [&out, suffix].concat()
 }
 
+/// Whether the name of a control group, or a part of one, is known to be safe.
+pub(super) fn is_cgroup_name(name: &[u8]) -> bool {
+    is_path_text(name, b"@:\\")
+}
+
 /// Removes one of these bytes at the start.
 trait TrimPrefix {
     fn trim_prefix_of(&self, bytes: &[u8]) -> &[u8];

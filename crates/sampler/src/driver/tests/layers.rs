@@ -36,9 +36,12 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ),
     (
         "state",
-        &["state", "source", "usage", "read", "ids", "image", "shrink", "switches", "cpu_time"],
+        &[
+            "state", "source", "usage", "read", "fields", "ids", "image", "shrink", "switches",
+            "cpu_time",
+        ],
     ),
-    ("classifier.rs", &["state", "source", "image", "io_counters", "shrink"]),
+    ("classifier.rs", &["state", "source", "fields", "image", "io_counters", "shrink"]),
     (
         "accounting",
         &[
