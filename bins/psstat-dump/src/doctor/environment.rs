@@ -12,6 +12,7 @@ use rustix::fs::inotify;
 use rustix::process::{Resource, getrlimit};
 
 use super::Check;
+use crate::blocking;
 use crate::conf::{self, Location, Unreadable};
 use crate::table::units;
 
@@ -142,11 +143,44 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
     checks
 }
 
-/// Whether tcollector and the collector are running.
-pub(super) fn collector(command_lines: &BTreeMap<u32, Vec<u8>>) -> Check {
+/// Whether tcollector and one collector are running.
+pub(super) fn collector(proc: &Path, command_lines: &BTreeMap<u32, Vec<u8>>) -> Check {
+    collector_of(command_lines, |pid| prints_points(proc, pid))
+}
+
+/// Whether the stdout of a collector is a pipe, as under tcollector. One that serves its points, or
+/// replaces a file, has another one. True if it cannot be read.
+fn prints_points(proc: &Path, pid: u32) -> bool {
+    let path = proc.join(pid.to_string()).join("fd/1");
+    match blocking::read(pid, "fd/1", move || std::fs::read_link(path)) {
+        Ok(Ok(target)) => target.as_os_str().as_encoded_bytes().starts_with(b"pipe:"),
+        _ => true,
+    }
+}
+
+fn collector_of(
+    command_lines: &BTreeMap<u32, Vec<u8>>,
+    prints_points: impl Fn(u32) -> bool,
+) -> Check {
     const NAME: &str = "collector";
-    let runs = |is: fn(&[u8]) -> bool| command_lines.values().any(|cmdline| is(cmdline));
-    match (runs(is_collector), runs(is_tcollector)) {
+    let collectors = command_lines.iter().filter(|(_, cmdline)| is_collector(cmdline));
+    let collectors: Vec<u32> = collectors.map(|(pid, _)| *pid).collect();
+    let printing: Vec<String> = collectors
+        .iter()
+        .filter(|pid| collectors.len() > 1 && prints_points(**pid))
+        .map(u32::to_string)
+        .collect();
+    if printing.len() > 1 {
+        let pids = printing.join(", ");
+        return Check::warn(
+            NAME,
+            format!("{} collectors print points: processes {pids}", printing.len()),
+            "stop all but one, unless their tags differ (`--tag`, another host name): OpenTSDB \
+             refuses every query of an hour in which a series has two values for the same second",
+        );
+    }
+    let runs_tcollector = command_lines.values().any(|cmdline| is_tcollector(cmdline));
+    match (!collectors.is_empty(), runs_tcollector) {
         (true, true) => Check::ok(NAME, "psstat-tcollector and tcollector are running"),
         (true, false) => Check::ok(NAME, "psstat-tcollector is running, tcollector is not"),
         (false, true) => Check::warn(
@@ -180,12 +214,25 @@ mod tests {
         let result = |lines: &[&str]| {
             let command_lines =
                 (1..).zip(lines.iter().map(|line| line.as_bytes().to_vec())).collect();
-            collector(&command_lines).result
+            collector_of(&command_lines, |_| true).result
         };
         let both = ["python3 /opt/tcollector/tcollector.py -H x", "/c/0/psstat-tcollector"];
         assert_eq!(result(&both), "psstat-tcollector and tcollector are running");
         assert_eq!(result(&both[1..]), "psstat-tcollector is running, tcollector is not");
         assert_eq!(result(&both[..1]), "tcollector is running, psstat-tcollector is not");
         assert!(result(&["vi a b c tcollector"]).starts_with("neither"));
+    }
+
+    #[test]
+    fn second_collector_is_found() {
+        let command_lines = (5..8).map(|pid| (pid, b"/c/0/psstat-tcollector".to_vec())).collect();
+        let check = collector_of(&command_lines, |_| true);
+        assert_eq!(check.result, "3 collectors print points: processes 5, 6, 7");
+        assert_eq!(check.status, Status::Warn);
+        assert!(check.help.unwrap().contains("--tag"));
+        let check = collector_of(&command_lines, |pid| pid != 6);
+        assert_eq!(check.result, "2 collectors print points: processes 5, 7");
+        // The others are exporters.
+        assert_eq!(collector_of(&command_lines, |pid| pid == 6).status, Status::Ok);
     }
 }

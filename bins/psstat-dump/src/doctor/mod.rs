@@ -82,7 +82,7 @@ pub(crate) fn run_checks(
     if let Some(conf) = conf {
         checks.extend(environment::conf(conf, conf_owner));
     }
-    checks.push(environment::collector(&command_lines));
+    checks.push(environment::collector(proc, &command_lines));
     checks.extend(capabilities::capabilities(proc, &command_lines));
     Ok(checks)
 }

@@ -1,6 +1,7 @@
 //! `doctor`.
 
 use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use psstat_testproc::TempDir;
@@ -52,6 +53,28 @@ fn all_output_formats() {
     assert_eq!(of_csv.collect::<Vec<_>>(), names);
 }
 
+/// Two collectors under tcollector send the same series; an exporter sends none.
+#[test]
+fn second_collector_is_reported() {
+    let start = |stdout: Stdio| {
+        let mut command = Command::new("sleep");
+        command.arg0("psstat-tcollector").arg("600").stdout(stdout).spawn().unwrap()
+    };
+    let mut processes = [Stdio::piped(), Stdio::null(), Stdio::piped()].map(start);
+    let document = json_of(&["doctor", "--json", "--no-conf"]).1;
+    for process in &mut processes {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    let collector = check(&document, "collector");
+    assert_eq!(collector["status"], "warn", "{collector}");
+    // Other tests can run collectors.
+    let (_, pids) = collector["result"].as_str().unwrap().split_once(": processes ").unwrap();
+    let [first, exporter, second] = processes.map(|process| process.id().to_string());
+    let found = |pid: &str| pids.split(", ").any(|one| one == pid);
+    assert!(found(&first) && found(&second) && !found(&exporter), "{collector}");
+}
+
 #[test]
 fn invalid_config_fails() {
     let temp = TempDir::new().unwrap();
@@ -89,7 +112,7 @@ fn unprivileged_run_reports_denied_files() {
     let temp = TempDir::new().unwrap();
     let program = temp.join("psstat-dump");
     copy_program(&program);
-    let mut command = std::process::Command::new(&program);
+    let mut command = Command::new(&program);
     command.args(["doctor", "--json"]).uid(65534).gid(65534).current_dir("/");
     let output = command.output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -110,7 +133,7 @@ fn unprivileged_run_reports_denied_files() {
 #[test]
 fn listed_descriptors_are_not_readable_descriptors() {
     let testproc = testproc(&unique("listed"));
-    let mut command = std::process::Command::new("setpriv");
+    let mut command = Command::new("setpriv");
     command.args(["--bounding-set=-all", "--inh-caps=-all"]);
     let pid = testproc.pid();
     let script = format!("ls /proc/{pid}/fd >&2 && ! readlink /proc/{pid}/fd/0 >&2 && exec \"$@\"");
@@ -129,7 +152,7 @@ fn listed_descriptors_are_not_readable_descriptors() {
 #[test]
 fn low_descriptor_limit_warns() {
     // A shell sets the limit for the program only.
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 70; exec \"$0\" doctor --json"]);
     let output = shell.arg(env!("CARGO_BIN_EXE_psstat-dump")).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -156,7 +179,7 @@ fn hidepid(options: &str, setpriv: &str, proc: &str) -> Option<(i32, Value)> {
         "mount -t proc -o {options} proc proc && exec setpriv {setpriv} \
          ./psstat-dump doctor --json --proc {proc}"
     );
-    let mut shell = std::process::Command::new("unshare");
+    let mut shell = Command::new("unshare");
     shell.args(["--mount", "sh", "-c", &script]).current_dir(temp.path());
     let output = match shell.output() {
         Ok(output) if !output.stdout.is_empty() => output,
@@ -228,10 +251,10 @@ fn hidepid_is_detected_by_any_path() {
 fn unknown_mount_is_reported_as_unknown() {
     let temp = TempDir::new().unwrap();
     std::fs::create_dir(temp.join("proc")).unwrap();
-    let mut shell = std::process::Command::new("unshare");
+    let mut shell = Command::new("unshare");
     let script = "mount -t proc -o hidepid=2 proc proc && echo && exec sleep 1000";
     shell.args(["--mount", "sh", "-c", script]).current_dir(temp.path());
-    let mut child = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = shell.stdout(Stdio::piped()).spawn().unwrap();
     let mut ready = [0];
     let length = std::io::Read::read(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
     let path = format!("/proc/{}/root{}/proc", child.id(), temp.path().display());
@@ -250,7 +273,7 @@ fn with_collector_options(text: &str, args: &[&str]) -> Option<std::process::Out
     let temp = TempDir::new().unwrap();
     std::fs::write(temp.join("psstat"), text).unwrap();
     let script = "mount --bind \"$0\" /etc/default && echo && exec \"$@\"";
-    let mut command = std::process::Command::new("unshare");
+    let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script]).arg(temp.path());
     command.arg(env!("CARGO_BIN_EXE_psstat-dump")).args(args);
     for name in ["PSSTAT_CONF", "PSSTAT_CLASS", "PSSTAT_CONF_OWNER"] {
@@ -310,7 +333,7 @@ fn collector_options_name_the_config_file() {
 #[test]
 fn capabilities_of_a_user_namespace() {
     let doctor = |options: &[&str]| {
-        let mut command = std::process::Command::new("unshare");
+        let mut command = Command::new("unshare");
         command.args(options).arg(env!("CARGO_BIN_EXE_psstat-dump"));
         let output = command.args(["doctor", "--json", "--no-conf"]).output().unwrap();
         serde_json::from_slice::<Value>(&output.stdout).ok()
@@ -339,7 +362,7 @@ fn capabilities_of_a_user_namespace() {
 #[test]
 fn socket_tables_in_use_are_reported() {
     let doctor = |inject: &str| {
-        let mut command = std::process::Command::new("strace");
+        let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-e", inject]);
         command.arg(env!("CARGO_BIN_EXE_psstat-dump")).args(["doctor", "--json", "--no-conf"]);
         let output = command.output().ok()?;
@@ -375,7 +398,7 @@ fn procfs_of_a_pid_namespace_without_this_program() {
         read -r child <pid; \
         mount -t proc -o pidns=/proc/$child/ns/pid proc proc || exit; \
         \"$0\" doctor --json --no-conf --proc proc";
-    let mut shell = std::process::Command::new("unshare");
+    let mut shell = Command::new("unshare");
     shell.args(["--mount", "sh", "-c", script]).arg(env!("CARGO_BIN_EXE_psstat-dump"));
     let output = shell.current_dir(temp.path()).output().unwrap();
     let Ok(document) = serde_json::from_slice::<Value>(&output.stdout) else {
@@ -405,7 +428,7 @@ fn procfs_mounted_with_subset_pid() {
     let run_there = |args: &[&str]| -> Option<Value> {
         let script = "mount -t proc -o subset=pid proc proc && echo && ! test -e proc/loadavg && \
                       exec \"$@\" --json --proc proc";
-        let mut shell = std::process::Command::new("unshare");
+        let mut shell = Command::new("unshare");
         shell.args(["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_psstat-dump")]);
         let output = shell.args(args).current_dir(temp.path()).output().ok()?;
         // The mount succeeded.

@@ -17,6 +17,7 @@ mod lifecycle;
 mod metric_names;
 mod openmetrics;
 mod opentsdb;
+mod opentsdb_storage;
 mod population;
 mod put_json;
 mod shipped;

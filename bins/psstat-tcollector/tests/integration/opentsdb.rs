@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::common::{Cycle, PROGRAM, conf, outcome, testproc, until, word};
 use crate::fake_tcollector::{Clock, Record, Site};
-use crate::http::url_encode;
+use crate::http::{self, url_encode};
 use crate::population::Population;
 use crate::store::{OpenTsdb, Points, filter, series};
 
@@ -200,4 +200,25 @@ fn eight_tags_are_accepted_and_nine_refused() {
     let answers = opentsdb.telnet(&(line(8) + &line(9)));
     assert!(answers.contains("Too many tags"), "{answers}");
     until("the point with eight tags", || opentsdb.points("tags").len() == 1);
+}
+
+/// The other points of the array are stored. `?details` names the bad one.
+#[test]
+fn bad_point_of_an_array_is_refused_alone() {
+    let Some(opentsdb) = OpenTsdb::shared() else { return };
+    let point = |metric: &str| {
+        json!({"metric": metric, "timestamp": 1_700_000_000, "value": 1,
+            "tags": {"host": "refused", "image": "a"}})
+    };
+    let array = json!([point("proc.stat.ps.swap"), point("proc.stat.ps.nothing")]).to_string();
+    let (plain, details) = (opentsdb.put("", &array), opentsdb.put("?details", &array));
+    assert_eq!((plain.status, details.status), (400, 400), "{plain:?} {details:?}");
+    let is_named = |answer: &http::Response| answer.body.contains("proc.stat.ps.nothing");
+    assert!(is_named(&details) && !is_named(&plain), "{plain:?} {details:?}");
+    until("the other point", || opentsdb.points("refused").len() == 1);
+    // Longer requests are refused as a whole.
+    let long = json!(vec![point("proc.stat.ps.swap"); 100]).to_string();
+    let answer = opentsdb.put("?details", &long);
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.body.contains("Chunked request not supported"), "{answer:?}");
 }

@@ -21,7 +21,7 @@ fn victoria_accepts_every_cycle() {
 fn opentsdb_accepts_every_line() {
     let Some(opentsdb) = OpenTsdb::shared() else { return };
     let tags = [("host", "pxy13"), ("cluster", "ams3")];
-    assert_accepted(&tags, |line| opentsdb.put(line), || opentsdb.points("pxy13"));
+    assert_accepted(&tags, |line| opentsdb.put("", line), || opentsdb.points("pxy13"));
 }
 
 /// Otherwise a point would not have a host.

@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use psstat_testproc::TempDir;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(crate) struct OpenTsdb {
     port: u16,
     log: PathBuf,
     /// Ends when its standard input is closed.
-    _process: Child,
+    process: Mutex<Child>,
 }
 
 /// The programs and libraries.
@@ -47,7 +47,7 @@ impl Installation {
     /// Java with the libraries of a directory; with small heaps and quick starts.
     fn java(&self, libraries: &Path) -> Command {
         let mut java = Command::new(&self.java);
-        java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+        java.args(["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
         java.arg(libraries.join("*")).env_clear().stderr(Stdio::null());
         java
     }
@@ -65,7 +65,11 @@ impl OpenTsdb {
         Some(SHARED.get_or_init(|| OpenTsdb::start(&installation, &settings)))
     }
 
-    /// With further settings.
+    /// Another one with these settings.
+    pub(crate) fn with(settings: &[&str]) -> Option<OpenTsdb> {
+        Some(OpenTsdb::start(&Installation::find()?, settings))
+    }
+
     fn start(installation: &Installation, settings: &[&str]) -> OpenTsdb {
         // The process removes it: a static variable is not dropped.
         let data = std::mem::ManuallyDrop::new(TempDir::new().unwrap());
@@ -102,7 +106,7 @@ impl OpenTsdb {
         assign.args(["assign", "metrics"]).args(metric_names::listed());
         let output = assign.output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        OpenTsdb { port, log, _process: child }
+        OpenTsdb { port, log, process: Mutex::new(child) }
     }
 
     /// The last messages of HBase and the TSD.
@@ -133,9 +137,9 @@ impl OpenTsdb {
         answers.join().unwrap()
     }
 
-    /// `/api/put`.
-    pub(crate) fn put(&self, json: &str) -> http::Response {
-        http::post(self.port, "/api/put", json).unwrap()
+    /// `/api/put` with options such as `?details`.
+    pub(crate) fn put(&self, options: &str, json: &str) -> http::Response {
+        http::post(self.port, &format!("/api/put{options}"), json).unwrap()
     }
 
     /// The answer to a GET request.
@@ -175,6 +179,37 @@ impl OpenTsdb {
         points
     }
 
+    /// Waits until the TSD has replaced the cells of rows that are over by one cell each: until
+    /// the number of such rows no longer grows.
+    pub(crate) fn wait_compacted(&self) {
+        let count = || {
+            let answer: Value = serde_json::from_str(&self.get("/api/stats").body).unwrap();
+            let stats = answer.as_array().unwrap().iter();
+            let counts = stats.filter(|one| one["metric"] == "tsd.compaction.count");
+            counts.map(|one| one["value"].as_str().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+        };
+        let (mut last, mut since) = (count(), Instant::now());
+        // It begins every 10 seconds.
+        while since.elapsed() < Duration::from_secs(40) {
+            std::thread::sleep(Duration::from_secs(2));
+            let now = count();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+        println!("{last} rows compacted");
+    }
+
+    /// The size in bytes of the data table after a major compaction of HBase with these settings.
+    pub(crate) fn rewrite(&self, compression: &str, encoding: &str) -> u64 {
+        let mut process = self.process.lock().unwrap();
+        let stdin = process.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{compression} {encoding}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+        answer.trim_end().parse().unwrap()
+    }
+
     /// Every point of a host.
     pub(crate) fn points(&self, host: &str) -> Points {
         let queries = metric_names::listed().into_iter().map(|metric| {
@@ -183,6 +218,14 @@ impl OpenTsdb {
         // A request has at most 8,192 bytes.
         let queries: Vec<Value> = queries.collect();
         queries.chunks(20).flat_map(|some| self.select(&json!(some))).collect()
+    }
+}
+
+impl Drop for OpenTsdb {
+    fn drop(&mut self) {
+        let process = self.process.get_mut().unwrap();
+        drop(process.stdin.take());
+        let _ = process.wait();
     }
 }
 
