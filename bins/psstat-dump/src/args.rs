@@ -90,6 +90,11 @@ pub enum Command {
     /// compressed and of bounded size, and can be read at any time, also after a crash. Runs until
     /// SIGTERM or ctrl-c; when it is started again with the same file, it continues the recording.
     Record(RecordArgs),
+    /// Make one HTML page of a recording, with plots and tables
+    ///
+    /// CPU, memory, I/O, connections, starts and exits by image and of the processes with most of
+    /// each. The page needs no network, so it can be attached to a report of an incident.
+    Report(ReportArgs),
     /// Check a config file and show what its rules match on this host
     ///
     /// Prints each invalid line with the position and a suggestion, warnings,
@@ -375,6 +380,23 @@ pub struct RecordArgs {
     pub size: u64,
 }
 
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The first window [default: that of the recording]; as --at
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// The last window [default: that of the recording]; as --at
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// Write the page to this file instead of stdout
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+}
+
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -397,7 +419,7 @@ fn pid(text: &str) -> Result<u32, String> {
 
 /// The command that a text is probably meant to be; `None` if it is one.
 pub fn similar_command(text: &str) -> Option<&'static str> {
-    let names = ["pid", "explain", "find", "top", "doctor", "capture", "record", "check"];
+    let names = ["pid", "explain", "find", "top", "doctor", "capture", "record", "report", "check"];
     spelling::nearest(text, names)
 }
 

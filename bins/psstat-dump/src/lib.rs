@@ -30,6 +30,7 @@ pub mod measure;
 mod process_report;
 mod process_text;
 pub mod recording;
+mod report;
 pub mod rule_arg;
 pub mod selector;
 mod sockets;

@@ -110,6 +110,7 @@ fn installed(chroot: &Chroot) -> Result<()> {
         "usr/share/psstat/prometheus/psstat.rules.yml",
         "usr/lib/systemd/system/psstat.service",
         "usr/lib/systemd/system/psstat-textfile.service",
+        "usr/lib/systemd/system/psstat-record.service",
         "usr/share/psstat/conf.d/10-base.conf",
         "usr/share/psstat/conf.d/20-web.conf",
         "usr/share/man/man1/psstat-tcollector.1.gz",

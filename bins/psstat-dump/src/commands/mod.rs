@@ -12,6 +12,7 @@ mod pids;
 mod printer;
 mod record;
 mod replay;
+mod report;
 mod source;
 mod top;
 
@@ -46,6 +47,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Some(Command::Capture(capture)) => capture::run(&args.global, &args.conf, &capture),
         Some(Command::Top(top)) => top::run(&args.global, &args.conf, &top),
         Some(Command::Record(record)) => record::run(&args.global, &args.conf, &record),
+        Some(Command::Report(report)) => report::run(&args.global, &report),
         Some(Command::Check(check)) => check::run(&args.global, &args.conf, &check),
     }
 }
@@ -61,7 +63,12 @@ fn replay(args: &Args) -> Result<Outcome, Error> {
         Some(Command::Doctor(_)) => "doctor",
         Some(Command::Capture(_)) => "capture",
         Some(Command::Record(_)) => "record",
+        Some(Command::Report(_)) => "report",
         Some(Command::Check(_)) => "check",
     };
-    Err(Error::Usage(format!("--replay cannot be used with `{name}`: a recording has no files")))
+    let reason = match name {
+        "report" => "write `report FILE`",
+        _ => "a recording does not have the files that it reads",
+    };
+    Err(Error::Usage(format!("--replay cannot be used with `{name}`: {reason}")))
 }

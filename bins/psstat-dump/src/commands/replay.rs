@@ -1,5 +1,6 @@
 //! The table of a recording.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use psstat_support::escape;
@@ -22,9 +23,16 @@ use crate::time;
 /// # Errors
 /// When it cannot be read.
 pub(super) fn open(global: &GlobalArgs) -> Result<Recording, Error> {
-    let path = global.replay.clone().unwrap_or_default();
-    Recording::open(&path).map_err(|error| {
-        Error::Usage(format!("{} {}", conf::display(&path), escape::text(&error.to_string())))
+    open_path(&global.replay.clone().unwrap_or_default())
+}
+
+/// Opens a recording.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn open_path(path: &Path) -> Result<Recording, Error> {
+    Recording::open(path).map_err(|error| {
+        Error::Usage(format!("{} {}", conf::display(path), escape::text(&error.to_string())))
     })
 }
 

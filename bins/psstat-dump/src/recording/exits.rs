@@ -21,6 +21,11 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// Whether it ended with status 0.
+    pub fn is_success(self) -> bool {
+        self == ExitStatus::Exited(0)
+    }
+
     /// The status that `wait` returns.
     pub(super) fn of_wait(status: u32) -> ExitStatus {
         match status & 0x7f {

@@ -293,3 +293,144 @@ fn process_of_a_recording() {
     assert_eq!(run(&["pid", "4194305", "--replay", replay]).status.code(), Some(1));
     assert_eq!(run(&["pid", &pid, "--replay", replay, "--csv"]).status.code(), Some(2));
 }
+
+/// The data in a report.
+fn data_of(page: &str) -> Value {
+    let (_, rest) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn report_has_all_values_and_no_markup_of_others() {
+    let temp = TempDir::new().unwrap();
+    let file = temp.join("recording");
+    let name = unique("report");
+    let hostile = "</script><script>alert(1)</script><!-- {{SCRIPT}} \u{2028}\x1b[31m";
+    let mut process = TestProcess::spawn(&Config::new(&name).arg(hostile).arg("--last")).unwrap();
+    let recorder = Recorder::start(&file, &["--interval", "0.2", &name]);
+    wait_for_row(&file, &[&name], |row| row["processes"] == 1);
+    process.open_sockets(Kind::Tcp, 2).unwrap();
+    process.write_bytes(500_000, 5).unwrap();
+    wait_for_row(&file, &[&name], |row| {
+        row["tcp_established"] == 4 && row["wchar_bytes_per_second"].as_f64() > Some(100_000.0)
+    });
+    let pid = process.pid();
+    drop(process);
+    wait_for_row(&file, &[&name], |row| row["processes"] == 0);
+    recorder.finish();
+    let recording = file.to_str().unwrap();
+    let output = run(&["report", recording]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+    let page = stdout(&output);
+    // Three elements of the page itself, of which none loads anything.
+    assert_eq!(page.matches("<script").count(), 3);
+    assert_eq!(page.matches("</script>").count(), 3);
+    assert!(!page.contains(" src=") && !page.contains("<link") && !page.contains("alert(1)<"));
+    let data = data_of(&page);
+    let frames = frames(&file, &[]);
+    assert_eq!(data["windows"], frames.len());
+    assert_eq!(data["times"].as_array().unwrap().len(), frames.len());
+    let plot = |key: &str| {
+        let plots = data["plots"].as_array().unwrap();
+        plots.iter().find(|plot| plot["key"] == key).unwrap()
+    };
+    // The points are those of the table.
+    let close = |point: &Value, want: &Value| {
+        let (point, want) = (point.as_f64().unwrap_or(0.0), want.as_f64().unwrap_or(0.0));
+        (point - want).abs() <= 0.5 + want.abs() / 1e6
+    };
+    for (key, field) in [("cpu", "pcpu_percent"), ("memory", "rss_bytes")] {
+        let points = plot(key)["total"].as_array().unwrap();
+        for (point, frame) in points.iter().zip(&frames) {
+            let want = &frame["rows"][0][field];
+            assert!(close(point, want), "{key}: {point} and {want}");
+        }
+    }
+    let lines = plot("connections")["images"].as_array().unwrap();
+    assert_eq!(lines[0]["label"], name.as_str());
+    let count = |frame: &Value| -> u64 {
+        let fields = ["tcp_established", "udp_established", "unix_established"];
+        fields.iter().filter_map(|field| frame["rows"][0][*field].as_u64()).sum()
+    };
+    let counts: Vec<Value> = frames.iter().map(|frame| json!(count(frame))).collect();
+    assert_eq!(lines[0]["points"], json!(counts));
+    let most = frames.iter().map(count).max().unwrap();
+    assert!(most >= 4);
+    let label = plot("connections")["processes"][0]["label"].as_str().unwrap();
+    assert!(label.starts_with(&pid.to_string()), "{label}");
+    let exits: f64 =
+        plot("exits")["total"].as_array().unwrap().iter().flat_map(Value::as_f64).sum();
+    assert!(exits > 0.0);
+    let image = &data["image_rows"][0];
+    assert_eq!((&image[0], &image[1], &image[6]), (&json!(name), &json!(1), &json!(most)));
+    let process = &data["process_rows"][0];
+    assert_eq!(process[0], pid);
+    let command = process[9].as_str().unwrap();
+    let escaped = "</script><script>alert(1)</script><!-- {{SCRIPT}} \\u{2028}\\x1b[31m --last";
+    assert!(command.ends_with(escaped), "{command}");
+    assert_eq!((&data["exit_rows"][0][1], &data["exit_count"]), (&json!(pid), &json!(1)));
+
+    // A part of it, in a file.
+    let times: Vec<f64> =
+        frames.iter().map(|frame| frame["time_unix_seconds"].as_f64().unwrap()).collect();
+    let path = temp.join("report.html");
+    let [from, to] = [times[1] - 0.001, times[2] + 0.001].map(|time| format!("@{time}"));
+    let args = ["report", recording, "--from", &from, "--to", &to, "-o", path.to_str().unwrap()];
+    let output = run(&args);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), String::new()));
+    assert_eq!(data_of(&std::fs::read_to_string(&path).unwrap())["windows"], 2);
+    let output = run(&["report", recording, "--to", "@5"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no window"), "{}", stderr(&output));
+}
+
+/// A recording of version 1, as the first psstat-dump with that version wrote it, and the tables that
+/// it showed then.
+#[test]
+fn version_1_is_read() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/recording");
+    let path = |name: &str| directory.join(name).display().to_string();
+    let file = path("v1.recording");
+    for (name, args) in [("images.jsonl", &[][..]), ("processes.jsonl", &["-p"])] {
+        let args = [&["--replay", &file, "--json", "--count", "1000"], args].concat();
+        let found = stdout(&run(&args));
+        let expected = std::fs::read_to_string(path(name)).unwrap();
+        let parse = |text: &str| -> Vec<Value> {
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let (found, expected) = (parse(&found), parse(&expected));
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            // Later versions can have further fields.
+            assert_contains(found, expected, name);
+        }
+    }
+    let ended = |pid: &str| json_of(&["pid", pid, "--replay", &file, "--json"]).1["ended"].clone();
+    let pids = std::fs::read_to_string(path("exits.txt")).unwrap();
+    for line in pids.lines().filter(|line| !line.starts_with('#')) {
+        let (pid, status) = line.split_once(' ').unwrap();
+        let ended = ended(pid);
+        match status.strip_prefix("signal ") {
+            Some(signal) => assert_eq!(ended["signal"].to_string(), signal),
+            None => assert_eq!(ended["status"].to_string(), status),
+        }
+    }
+}
+
+#[track_caller]
+fn assert_contains(found: &Value, expected: &Value, at: &str) {
+    match expected {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                assert_contains(&found[name], value, &format!("{at}.{name}"));
+            }
+        }
+        Value::Array(values) => {
+            assert_eq!(found.as_array().map(Vec::len), Some(values.len()), "{at}");
+            for (number, value) in values.iter().enumerate() {
+                assert_contains(&found[number], value, &format!("{at}[{number}]"));
+            }
+        }
+        value => assert_eq!(found, value, "{at}"),
+    }
+}

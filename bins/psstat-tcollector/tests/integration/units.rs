@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use psstat_testproc::TempDir;
+use psstat_testproc::{TempDir, binary};
 
 use crate::common::PROGRAM;
 use crate::population::Population;
 use crate::store::installed;
 
-const UNITS: [&str; 2] = ["psstat.service", "psstat-textfile.service"];
+const UNITS: [&str; 3] = ["psstat.service", "psstat-textfile.service", "psstat-record.service"];
 
 fn unit(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd").join(name)
@@ -23,9 +23,13 @@ fn systemd_accepts_the_units() {
     let temp = TempDir::new().unwrap();
     for name in UNITS {
         let text = std::fs::read_to_string(unit(name)).unwrap();
-        // The program of this build; its man page is not installed.
+        // The programs of this build; their man pages are not installed.
+        let dump = binary("psstat-dump", "psstat-dump").unwrap();
         let text = text.replace("/usr/bin/psstat-tcollector", PROGRAM);
-        let text = text.replace("Documentation=man:psstat-tcollector(1)\n", "");
+        let text = text.replace("/usr/bin/psstat-dump", dump.to_str().unwrap());
+        let is_documentation = |line: &&str| line.starts_with("Documentation=man:");
+        let lines: Vec<&str> = text.lines().filter(|line| !is_documentation(line)).collect();
+        let text = lines.join("\n");
         let copy = temp.join(name);
         std::fs::write(&copy, text).unwrap();
         let output = Command::new(&analyze).arg("verify").arg(&copy).output().unwrap();
@@ -64,10 +68,13 @@ fn units_allow_all_system_calls() {
     let temp = TempDir::new().unwrap();
     let file = temp.join("psstat.prom");
     let file = file.to_str().unwrap();
-    // SIGTERM ends the server.
+    // SIGTERM ends the server and the recorder.
     let listen = ["timeout", "3", PROGRAM, "--listen", "127.0.0.1:0"];
     let textfile = [PROGRAM, "--cycles", "2", "--format", "prometheus", "--output", file];
-    for (name, command) in UNITS.into_iter().zip([&listen[..], &textfile[..]]) {
+    let (dump, recording) = (binary("psstat-dump", "psstat-dump").unwrap(), temp.join("recording"));
+    let [dump, recording] = [&dump, &recording].map(|path| path.to_str().unwrap());
+    let recorder = ["timeout", "3", dump, "record", recording];
+    for (name, command) in UNITS.into_iter().zip([&listen[..], &textfile[..], &recorder[..]]) {
         let text = std::fs::read_to_string(unit(name)).unwrap();
         let filters = text.lines().filter(|line| line.starts_with("SystemCallFilter="));
         assert_eq!(filters.collect::<Vec<_>>(), ["SystemCallFilter=@system-service"], "{name}");
