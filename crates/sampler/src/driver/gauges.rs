@@ -9,6 +9,7 @@ use super::pace::Pace;
 use crate::read::outcome::Outcome;
 use crate::read::procfs::ProcDir;
 use crate::source::{ProcessSource, SocketSource};
+use crate::state::schedule::LIMITS_SETTLED;
 use crate::state::tracked::{CpuWindow, Lifecycle, Tracked};
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
@@ -51,6 +52,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     pub(super) async fn read_gauges(&mut self, source: &mut S) {
         self.processes.zombies.clear();
         self.has_swap = self.metrics.swap && source.has_swap();
+        let clock = source.boot_clock();
         let reads_status = self.metrics.states || self.has_swap;
         for slot in 0..self.tracked.end() {
             let Some(process) = self.tracked.get_mut(slot) else { continue };
@@ -66,7 +68,9 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if process.fd_limit.is_due(self.cycle) {
                 // By path: that it belongs to this process is shown by the gauges.
                 let limit = source.fd_limit(process.key.pid);
-                process.fd_limit.update(process.key.pid, limit, self.cycle);
+                let is_old = process.starttime != 0
+                    && clock.is_some_and(|clock| clock.age(process.starttime) >= LIMITS_SETTLED);
+                process.fd_limit.update(process.key.pid, limit, self.cycle, is_old);
             }
             if reads_status {
                 process.status = source.status(ProcDir::Pid(process.key.pid));

@@ -1,5 +1,7 @@
 //! When processes are read again.
 
+use std::time::Duration;
+
 /// The command line of every process that has used CPU since it was last read is read
 /// again within this number of cycles: the bound within which an exec or a new title that
 /// left no other trace is noticed.
@@ -26,12 +28,12 @@ pub const REAPING_INTERVAL: u32 = 8;
 /// processes shows that one is missing.
 pub const FULL_LISTING_INTERVAL: u32 = 8;
 
-/// The number of the first cycle.
-const FIRST_CYCLE: u32 = 1;
-
 /// The limit of open descriptors of every process is read again within this number of cycles; of a
 /// process that is new or has executed another program, more often.
 pub const LIMITS_INTERVAL: u32 = 64;
+
+/// A process of this age has set its limits, unless it executes another program.
+pub(crate) const LIMITS_SETTLED: Duration = Duration::from_secs(60);
 
 /// A denied file is tried again after this number of cycles: each attempt may write a
 /// record into the audit log.
@@ -80,11 +82,11 @@ pub(crate) fn next_read(pid: u32, first_seen_cycle: u32, now: u32) -> u32 {
 
 /// The cycle in which the limit of open descriptors is due again after a read in cycle `now`.
 /// `first`: that of the first read since the process was found or has executed another program,
-/// since programs set their limits when they start. Those found in the first cycle have started long
-/// before, as a rule, and their reads are spread over the cycles at once.
-pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32) -> u32 {
+/// since programs set their limits when they start. `is_old`: it started long before that, so its
+/// reads are spread over the cycles at once.
+pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32, is_old: bool) -> u32 {
     let age = now.saturating_sub(first);
-    if first > FIRST_CYCLE && age < LIMITS_INTERVAL / 2 {
+    if !is_old && age < LIMITS_INTERVAL / 2 {
         now + age.max(1)
     } else {
         now + 1 + (pid.wrapping_sub(now + 1) % LIMITS_INTERVAL)
@@ -124,13 +126,13 @@ mod tests {
             let (mut at, mut reads) = (5, Vec::new());
             while at < 1000 {
                 reads.push(at);
-                at = next_limits_read(pid, 5, at);
+                at = next_limits_read(pid, 5, at, false);
             }
             assert_eq!(reads[..6], [5, 6, 7, 9, 13, 21]);
             let intervals: Vec<u32> = reads.windows(2).map(|pair| pair[1] - pair[0]).collect();
             assert!(intervals.iter().all(|interval| (1..=LIMITS_INTERVAL).contains(interval)));
             assert_eq!(intervals.last(), Some(&LIMITS_INTERVAL), "{pid}: {reads:?}");
-            let second = next_limits_read(pid, FIRST_CYCLE, FIRST_CYCLE);
+            let second = next_limits_read(pid, 5, 5, true);
             assert_eq!(second % LIMITS_INTERVAL, pid % LIMITS_INTERVAL);
             per_cycle[(at % LIMITS_INTERVAL) as usize] += 1;
         }

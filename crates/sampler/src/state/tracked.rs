@@ -168,11 +168,13 @@ pub(crate) struct FdLimit {
     first: u32,
     /// The cycle in which it is due.
     next: u32,
+    /// The process has executed another program since it was found.
+    has_executed: bool,
 }
 
 impl Default for FdLimit {
     fn default() -> FdLimit {
-        FdLimit { state: FileState::Never, soft: 0, first: 0, next: 0 }
+        FdLimit { state: FileState::Never, soft: 0, first: 0, next: 0, has_executed: false }
     }
 }
 
@@ -184,13 +186,14 @@ impl FdLimit {
 
     /// The process has executed another program.
     pub(crate) fn mark_stale(&mut self) {
+        self.has_executed = true;
         if self.state.is_due(0) {
             (self.first, self.next) = (0, 0);
         }
     }
 
-    /// Applies the result of a read.
-    pub(crate) fn update(&mut self, pid: u32, limit: Outcome<u64>, cycle: u32) {
+    /// Applies the result of a read. `is_old`: the process had started long before the first one.
+    pub(crate) fn update(&mut self, pid: u32, limit: Outcome<u64>, cycle: u32, is_old: bool) {
         if self.first == 0 {
             self.first = cycle;
         }
@@ -198,7 +201,12 @@ impl FdLimit {
         self.state = match limit {
             Outcome::Value(soft) => {
                 self.soft = soft;
-                self.next = schedule::next_limits_read(pid, self.first, cycle);
+                self.next = schedule::next_limits_read(
+                    pid,
+                    self.first,
+                    cycle,
+                    is_old && !self.has_executed,
+                );
                 FileState::Read
             }
             // Another read shows it.
@@ -497,14 +505,29 @@ mod tests {
         for (soft, fds, percent) in
             [(200, 3, 1.5), (200, 250, 125.0), (0, 3, 300.0), (0, 0, 0.0), (u64::MAX, 900, 0.0)]
         {
-            limit.update(7, Outcome::Value(soft), 4);
+            limit.update(7, Outcome::Value(soft), 4, false);
             assert_eq!(limit.percent(fds), Some(percent), "{soft} {fds}");
         }
         assert!(!limit.is_due(4) && limit.is_due(5));
-        limit.update(7, Outcome::Denied, 5);
+        limit.update(7, Outcome::Denied, 5, false);
         limit.mark_stale();
         assert!(!limit.is_due(6) && limit.percent(3).is_none());
         assert!(limit.is_due(5 + DENIED_RETRY_INTERVAL));
+    }
+
+    /// The first reads of a process are not spread, unless it is old and was not another program since.
+    #[test]
+    fn limit_of_an_old_process_is_read_in_turn() {
+        let dues = |is_old, executes| {
+            let mut limit = FdLimit::default();
+            limit.update(7, Outcome::Value(100), 100, is_old);
+            if executes {
+                limit.mark_stale();
+                limit.update(7, Outcome::Value(100), 100, is_old);
+            }
+            limit.is_due(101)
+        };
+        assert!(dues(false, false) && dues(true, true) && !dues(true, false));
     }
 
     #[test]
