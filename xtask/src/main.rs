@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod assets;
+mod bpf;
 mod capture;
 mod cargo;
 mod dashboard;
@@ -33,6 +34,7 @@ enum Task {
     Release(release::Options),
     Interface(interface::Options),
     Dashboard(dashboard::Options),
+    Bpf(bpf::Options),
     Python(python::Options),
     /// Create fixtures/capture.txtar: a capture by psstat-dump of test processes
     ///
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Task::Release(options) => release::run(&options),
         Task::Interface(options) => interface::run(&options),
         Task::Dashboard(options) => dashboard::run(&options),
+        Task::Bpf(options) => bpf::run(&options),
         Task::Python(options) => python::run(&options),
         Task::Capture => capture::run(),
         Task::Screenshot => screenshot::run(),

@@ -21,6 +21,9 @@ pub(crate) const CYCLE_END: &[&str] =
 /// Former names of series, for older collectors.
 const RENAMED: [(&str, &str); 2] =
     [("collector.seen", "collector.processes"), ("collector.late", "collector.skipped_cycles")];
+/// The variable of the collector's option `--source`. The experiments are on reads from /proc, except
+/// where it is set otherwise.
+pub(crate) const SOURCE: &str = "PSSTAT_SOURCE";
 /// How long to wait for a cycle.
 const CYCLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -105,7 +108,7 @@ impl Collector {
         interval: u64,
     ) -> Result<Collector> {
         let mut command = Command::new(program);
-        command.arg("--conf").arg(config);
+        command.env(SOURCE, "proc").arg("--conf").arg(config);
         command.args(["--interval", &interval.to_string()]);
         command.args(["--descriptors", &fd_budget.to_string()]);
         let mut command = child_modes::bound(&command);

@@ -102,6 +102,12 @@ pub struct Options {
     #[arg(long, value_name = "DIR", env = "PSSTAT_PROC")]
     pub proc: Option<PathBuf>,
 
+    /// How the numbers of processes are read: by a BPF program at once, which needs Linux 5.19 and
+    /// root or CAP_BPF and CAP_PERFMON to load, or from the files in /proc. With --once, auto reads
+    /// /proc
+    #[arg(long, value_enum, env = "PSSTAT_SOURCE", default_value_t = SourceName::Proc)]
+    pub source: SourceName,
+
     /// Maximum number of fds kept open (up to 4 per process); other files are reopened each cycle
     /// [default and maximum: from RLIMIT_NOFILE]
     #[arg(long, value_name = "N", env = "PSSTAT_DESCRIPTORS")]
@@ -134,6 +140,17 @@ pub enum FormatName {
     /// One exposition per cycle in the Prometheus text format 0.0.4, for node_exporter's textfile
     /// collector. Its readers take one exposition, not a stream
     Prometheus,
+}
+
+/// The values of `--source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceName {
+    /// BPF where it works, else /proc
+    Auto,
+    /// BPF; where it does not work, /proc, with a warning
+    Bpf,
+    /// The files in /proc
+    Proc,
 }
 
 /// Units of `proc.stat.ps.mem`.
@@ -178,6 +195,8 @@ pub struct Settings {
     pub proc: PathBuf,
     /// The procfs was given by option or variable.
     pub proc_is_explicit: bool,
+    /// How processes are read.
+    pub source: SourceName,
     /// Maximum number of descriptors kept open; `None` for that of the limit.
     pub descriptors: Option<usize>,
     /// Only check the config file.
@@ -277,6 +296,11 @@ impl Options {
             metrics: self.metrics,
             proc_is_explicit: self.proc.is_some(),
             proc: self.proc.unwrap_or_else(|| "/proc".into()),
+            source: match self.source {
+                // Loading costs more than one cycle.
+                SourceName::Auto if self.once => SourceName::Proc,
+                source => source,
+            },
             descriptors: self.descriptors,
             check: self.check,
             quiet: self.quiet,

@@ -14,6 +14,9 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 /// processes, and to search directories that only their owners may search.
 const KEPT_CAPS: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 
+/// The capabilities that loading a BPF program takes. Only the thread that loads it has them.
+const LOADING_CAPS: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
+
 /// Lower priority than interactive and serving processes.
 const NICE: i32 = 5;
 
@@ -22,7 +25,7 @@ const NICE: i32 = 5;
 static FILE_CAPS: AtomicBool = AtomicBool::new(false);
 
 /// Drops all privileges that are not needed. Has to be called before any file is read, and
-/// before any thread starts, because capabilities belong to a thread. Errors are ignored: a
+/// before any thread starts that keeps running, because capabilities belong to a thread. Errors are ignored: a
 /// privilege that cannot be dropped is not used. Further calls have no effect.
 pub(crate) fn drop_privileges() {
     static ONCE: Once = Once::new();
@@ -46,17 +49,30 @@ fn drop_now() {
         || rustix::thread::capability_is_in_ambient_set(search).unwrap_or(false);
     FILE_CAPS.store(has && !from_caller, Ordering::Relaxed);
     let _ = rustix::thread::clear_ambient_capability_set();
+    keep_only(KEPT_CAPS);
+    // A core dump would contain the command lines of other users' processes.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+}
+
+/// Drops all privileges of the calling thread that loading a BPF program does not take. The thread
+/// starts before [`drop_privileges`], and ends when the program is loaded.
+pub(crate) fn keep_only_loading() {
+    let _ = rustix::thread::set_no_new_privs(true);
+    let _ = rustix::thread::clear_ambient_capability_set();
+    keep_only(LOADING_CAPS);
+}
+
+/// Drops all other capabilities of the calling thread.
+fn keep_only(capabilities: CapabilitySet) {
     if let Ok(sets) = rustix::thread::capabilities(None) {
         let kept = CapabilitySets {
-            effective: sets.effective.intersection(KEPT_CAPS),
-            permitted: sets.permitted.intersection(KEPT_CAPS),
+            effective: sets.effective.intersection(capabilities),
+            permitted: sets.permitted.intersection(capabilities),
             inheritable: CapabilitySet::empty(),
         };
         let _ = rustix::thread::set_capabilities(None, kept);
     }
-    // A core dump would contain the command lines of other users' processes.
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = rustix::process::setrlimit(Resource::Core, none);
 }
 
 /// Raises the limit of open descriptors to the hard limit.

@@ -11,6 +11,7 @@ use psstat_support::sleep::sleep_until;
 use psstat_support::{failpoint, procfs};
 use rustix::io::Errno;
 
+use crate::bpf::Loading;
 use crate::check::check;
 use crate::conf::Conf;
 use crate::cycle::{SampleLoop, Schedule, log_fast_paths, log_missing_files};
@@ -34,6 +35,8 @@ pub fn run(settings: Settings) -> u8 {
     if settings.quiet {
         log::set_quiet();
     }
+    // It needs privileges that nothing else needs.
+    let loading = Loading::start(&settings);
     // Before anything else: --check then has the collector's permissions, and so has the process
     // that looks up a user's uid.
     privileges::drop_privileges();
@@ -56,6 +59,7 @@ pub fn run(settings: Settings) -> u8 {
     if settings.debug {
         log::line(&format!("debug: {}", capabilities.describe()));
     }
+    let loaded = loading.map(Loading::finish);
     let options = Options {
         proc_root: settings.proc.clone(),
         max_open_fds: settings.descriptors,
@@ -67,6 +71,7 @@ pub fn run(settings: Settings) -> u8 {
         } else {
             IoStart::FirstCycle
         },
+        bpf: loaded.as_ref().and_then(|loaded| loaded.bpf.clone()),
         ..Options::default()
     };
     let mut sampler = match Sampler::new(options.clone()) {
@@ -111,6 +116,9 @@ pub fn run(settings: Settings) -> u8 {
             return EXIT_CANNOT_LISTEN;
         }
     };
+    if let Some(loaded) = loaded {
+        loaded.log();
+    }
     Collector {
         server,
         signals,

@@ -38,6 +38,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounting;
+mod bpf;
 pub mod capture;
 mod classifier;
 mod cpu_time;
@@ -63,6 +64,7 @@ mod switches;
 mod tcp_states;
 mod usage;
 
+pub use bpf::{Bpf, BpfError};
 pub use classifier::{Candidate, Classify};
 pub use cpu_time::CpuTime;
 pub use fault_counts::FaultCounts;

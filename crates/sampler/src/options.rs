@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::bpf::Bpf;
+
 /// Maximum number of descriptors that a sampler keeps open per process.
 pub const FDS_PER_PROCESS: usize = 4;
 /// Number of descriptors under the soft limit that a sampler leaves for everything else.
@@ -62,6 +64,9 @@ pub struct Options {
     pub io_start: IoStart,
     /// The values to read in addition; default none.
     pub metrics: MetricGroups,
+    /// Reads the numbers of processes by BPF instead of from files, where that has them; default
+    /// `None`. It has to be loaded with [`proc_root`](Self::proc_root).
+    pub bpf: Option<Bpf>,
     /// Maximum time of one read of a process before it counts as blocked; default
     /// 100 ms. While the reader does not block but waits for a CPU, up to ten times
     /// that is added. After some reads of a step that block, the time is shorter for
@@ -79,6 +84,7 @@ impl Default for Options {
             fast_paths: FastPaths::ALL,
             io_start: IoStart::default(),
             metrics: MetricGroups::default(),
+            bpf: None,
             read_timeout: Duration::from_millis(100),
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Resource;
 
+use crate::bpf::BpfSource;
 use crate::classifier::Classify;
 use crate::driver::Driver;
 use crate::executor::{Core, Executor};
@@ -37,8 +38,8 @@ pub struct Sampler {
 /// The state that the steps change.
 #[derive(Debug)]
 struct SamplerState {
-    source: LiveSource,
-    driver: Driver<LiveSource>,
+    source: BpfSource,
+    driver: Driver<BpfSource>,
 }
 
 /// A step of the sampler.
@@ -89,12 +90,13 @@ impl Sampler {
     /// When the procfs cannot be opened, or a thread not started.
     pub fn new(options: Options) -> Result<Sampler, Error> {
         let budget = options.max_open_fds.unwrap_or(usize::MAX).min(fd_limit());
-        let Options { proc_root, window, fast_paths, read_timeout, io_start, metrics, .. } =
+        let Options { proc_root, window, fast_paths, read_timeout, io_start, metrics, bpf, .. } =
             options;
         let procfs = Procfs::open(&proc_root, fast_paths)
             .map_err(|errno| Error::Procfs { path: proc_root.clone(), source: errno.into() })?;
         let (procfs, limits) = (Arc::new(procfs), Limits::DEFAULT);
-        let source = LiveSource::new(Arc::clone(&procfs), limits, budget);
+        let live = LiveSource::new(Arc::clone(&procfs), limits, budget);
+        let source = BpfSource::new(live, bpf.as_ref());
         let mut driver = Driver::new(&source, io_start);
         driver.set_metrics(metrics);
         // An instant that far in the future can be represented.
@@ -209,7 +211,7 @@ impl Sampler {
 
     /// The fast paths that are in use.
     pub fn fast_paths(&self) -> FastPaths {
-        self.state().source.fast_paths()
+        self.state().source.live.fast_paths()
     }
 
     /// Tries to read the sockets of each protocol (`tcp`, `udp`, `unix`) by netlink, and returns
@@ -217,7 +219,7 @@ impl Sampler {
     /// some protocols, which shows only when it is used; from then on
     /// [`fast_paths`](Self::fast_paths) reports it as well.
     pub fn probe_sock_diag(&mut self) -> [(&'static str, bool); 3] {
-        let [tcp, udp, unix] = self.state_mut().source.probe_sock_diag();
+        let [tcp, udp, unix] = self.state_mut().source.live.probe_sock_diag();
         [("tcp", tcp), ("udp", udp), ("unix", unix)]
     }
 
@@ -226,7 +228,7 @@ impl Sampler {
     /// [`Health::denied`](crate::Health::denied), except that without `ns/net` all processes
     /// are in one network namespace. Unknown, and so empty, for a captured procfs.
     pub fn missing_files(&self) -> &[&'static str] {
-        self.state().source.missing_files()
+        self.state().source.live.missing_files()
     }
 
     /// Bytes per page of the machine of the procfs. For a captured one it is that of
@@ -238,7 +240,7 @@ impl Sampler {
 
     /// How many descriptors may be kept open.
     pub fn descriptor_budget(&self) -> usize {
-        self.state().source.budget()
+        self.state().source.live.budget()
     }
 }
 

@@ -183,6 +183,24 @@ pub(crate) trait ProcessSource: Sized {
         Duration::from_millis(10)
     }
 
+    /// Reads all processes at once, if the source can. Later reads of a process give its values of
+    /// that moment, where the source has them, until [`end_read_all`](Self::end_read_all).
+    fn read_all(&mut self) {}
+
+    /// From now on, reads give the values of their own moment.
+    fn end_read_all(&mut self) {}
+
+    /// The instant at which all processes were read last, if they were.
+    fn read_all_began(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The instant at which this process was read with all others, if [`cpu_time`](Self::cpu_time)
+    /// gives its value of then.
+    fn cpu_time_instant(&self, _pid: u32) -> Option<Instant> {
+        None
+    }
+
     /// Waits until the last tick of the kernel's clock and the next one are not close.
     fn leave_tick(&mut self) {}
 
@@ -255,7 +273,17 @@ pub(crate) trait ProcessSource: Sized {
     /// Reads the fields of a process that concern its children.
     async fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat>;
 
-    /// Checks whether a process still exists; a zombie does.
+    /// The same of the moment of the last read of its `io`, or later.
+    async fn parent_stat_with_io(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
+        self.parent_stat(key).await
+    }
+
+    /// A number that changes when the process executes a program, if the source has it.
+    fn exec_id(&mut self, _key: ProcessKey) -> Option<u64> {
+        None
+    }
+
+    /// Checks whether a process still exists, after the last read of `io`; a zombie does.
     async fn check_exists(&mut self, process: Target<'_, Self::Handles>) -> Existence;
 
     /// Whether the handles prove that a process exists which is not listed.

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::process::Child;
 
 use common::second_process::{AS_OTHER_USER, SharedDir};
-use common::{A, B, Watch, has_ipv6, is_root, options, quiesce, testproc, testproc_in_netns, word};
+use common::{
+    A, B, Watch, has_ipv6, is_root, options, quiesce, short_window, testproc, testproc_in_netns,
+    word,
+};
 use psstat_sampler::intervals::{CGROUP_INTERVAL, TCP_WALK_INTERVAL};
 use psstat_sampler::{FastPaths, Options, ProcessFields};
 use psstat_testproc::oracle::{Sockets, established};
@@ -81,6 +84,52 @@ impl Netns {
         third.unix_pairs(pairs).unwrap();
         quiesce(&[&first, &second, &third]);
         Some(Netns { first, second, third })
+    }
+}
+
+/// By BPF an idle process costs no system call in a steady cycle, and all processes together some
+/// reads of 32 KiB.
+#[test]
+fn member_costs_no_call_by_bpf() {
+    const MEMBERS: usize = 20;
+    const CYCLES: usize = 12;
+    if let Some((dir, words)) = SharedDir::inherited() {
+        let bpf = common::bpf();
+        if bpf.is_none() {
+            return dir.send("skipped", "");
+        }
+        let mut watch = Watch::with(Options { bpf, ..short_window() }, &[&words[0]]);
+        watch.cycles(20);
+        for _ in 0..CYCLES {
+            mark();
+            assert_eq!(watch.cycle().image(A).processes, MEMBERS as u64);
+        }
+        return mark();
+    }
+    let word = word("by-bpf");
+    let testprocs: Vec<TestProcess> = (0..MEMBERS).map(|_| testproc(&word)).collect();
+    testprocs.iter().for_each(|testproc| testproc.quiesce().unwrap());
+    let dir = SharedDir::new();
+    let calls = "%file,%desc,clock_gettime,bpf";
+    let Some(mut second) = trace(&dir, test_name!(), calls, &[], &[&word]) else { return };
+    assert!(second.wait().unwrap().success());
+    if dir.join("skipped").exists() {
+        return;
+    }
+    let cycles = traced_cycles(&dir);
+    assert_eq!(cycles.len(), CYCLES + 1);
+    for testproc in &testprocs {
+        let pid = testproc.pid();
+        let calls: Vec<_> = cycles[..CYCLES].iter().map(|lines| calls_for(pid, lines)).collect();
+        // The intervals of its command line and descriptors.
+        let others = calls.iter().filter(|calls| !calls.is_empty()).count();
+        assert!(others <= 2, "{pid}: {calls:?}");
+    }
+    for lines in &cycles[..CYCLES] {
+        let iterators = lines.iter().filter(|line| line.contains("BPF_ITER_CREATE"));
+        // One at each end of the window.
+        assert_eq!(iterators.count(), 2, "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("BPF_PROG_LOAD")), "{lines:?}");
     }
 }
 

@@ -22,6 +22,7 @@ use self::options::{Options, Part};
 use self::psstat::Measured;
 use self::targets::Target;
 use crate::child_modes::{ChildGuard, churn};
+use crate::collector::SOURCE;
 use crate::peers::Peer;
 use crate::population::{Population, Spec, raise_fd_limit};
 use crate::run_lock::RunLock;
@@ -93,7 +94,11 @@ fn own_commands(options: &Options, dir: &TempDir) -> Result<Vec<(&'static str, C
     }
     if options.has(Part::Collector) {
         let program = psstat::program(options)?;
-        commands.push(("psstat-tcollector", psstat::collector(&program, options, dir)?));
+        for source in &options.source {
+            let mut command = psstat::collector(&program, options, dir)?;
+            command.env(SOURCE, source.name());
+            commands.push((source.observer(), command));
+        }
     }
     Ok(commands)
 }

@@ -83,6 +83,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH")]
     pub(crate) psstat: Option<PathBuf>,
 
+    /// How the collector reads processes; may be repeated. Each is measured; the targets are those
+    /// of the last one [default: bpf and proc]
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    #[arg(default_values_t = [Source::Bpf, Source::Proc], hide_default_value = true)]
+    pub(crate) source: Vec<Source>,
+
     /// Leave out an observer; may be repeated
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) without: Vec<Part>,
@@ -103,6 +109,33 @@ pub(crate) struct Options {
     /// the collector before and after, where 20,000 others precede. A million takes some minutes
     #[arg(long, value_name = "FORKS")]
     pub(crate) flood: Option<u64>,
+}
+
+/// The values of the collector's `--source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// By a BPF program
+    Bpf,
+    /// From the files in /proc
+    Proc,
+}
+
+impl Source {
+    /// The value of the option.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Source::Bpf => "bpf",
+            Source::Proc => "proc",
+        }
+    }
+
+    /// The collector in the table.
+    pub(crate) fn observer(self) -> &'static str {
+        match self {
+            Source::Bpf => "psstat-tcollector, by BPF",
+            Source::Proc => "psstat-tcollector",
+        }
+    }
 }
 
 /// A part of the comparison.

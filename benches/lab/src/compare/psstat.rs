@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use psstat_testproc::TempDir;
 
-use super::options::{Options, Part};
+use super::options::{Options, Part, Source};
 use super::syscalls::{Calls, Tracer};
-use crate::collector::CYCLE_END;
+use crate::collector::{CYCLE_END, SOURCE};
 use crate::observer::{Marker, Running};
 use crate::population::{Population, Totals, config};
 use crate::stats::Stats;
@@ -46,6 +46,8 @@ pub(crate) fn program(options: &Options) -> Result<PathBuf> {
 pub(crate) fn collector(program: &Path, options: &Options, dir: &TempDir) -> Result<Command> {
     let config = crate::write(dir, "psstat.conf", &config(options.images))?;
     let mut command = Command::new(program);
+    // The variable instead of the option, which older collectors do not have.
+    command.env(SOURCE, Source::Proc.name());
     command.arg("--conf").arg(config).args(["--interval", &options.interval.to_string()]);
     Ok(command)
 }

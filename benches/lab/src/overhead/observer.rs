@@ -7,7 +7,7 @@ use std::time::Duration;
 use psstat_testproc::TempDir;
 
 use crate::Result;
-use crate::collector::CYCLE_END;
+use crate::collector::{CYCLE_END, SOURCE};
 use crate::observer::Running;
 use crate::peers::{Peer, RunningPeer};
 use crate::stop::Stop;
@@ -49,6 +49,7 @@ impl Observer {
             Observer::None => return Ok(Active(None)),
             Observer::Psstat(seconds) => {
                 let mut command = Command::new(program);
+                command.env(SOURCE, "proc");
                 command.arg("--conf").arg(config).args(["--interval", &seconds.to_string()]);
                 RunningPeer::Writing(Running::start(&command, CYCLE_END)?)
             }

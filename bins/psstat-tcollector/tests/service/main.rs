@@ -25,6 +25,7 @@ mod pid_namespace;
 mod privileges;
 mod reload;
 mod security;
+mod source;
 mod startup;
 mod tcollector;
 mod torn_reads;

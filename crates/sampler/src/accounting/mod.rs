@@ -402,7 +402,6 @@ impl IoAccounting {
         cycle: u32,
         pass: Pass,
     ) {
-        self.begin_pass(source, tracked).await;
         let number = self.pass;
         let IoAccounting { ledger, cpu, faults, tree, tree_is_dirty, states, .. } = self;
         let parent = |slot| tracked.get(slot)?.parent;
@@ -430,9 +429,9 @@ impl IoAccounting {
         io_order::read(tree, visitor).await;
     }
 
-    /// Reads the page faults of every parent before its children are read, once per
+    /// Begins a pass, before any process is read. Reads the page faults of every parent, once per
     /// parent: later growth means that it has waited for a child.
-    async fn begin_pass<S: ProcessSource>(
+    pub(crate) async fn begin_pass<S: ProcessSource>(
         &mut self,
         source: &mut S,
         tracked: &TrackedProcesses<S::Handles>,
@@ -675,7 +674,7 @@ impl<S: ProcessSource> Reading<'_, S> {
                 self.cpu.has_unread_past(slot)
                     || self.faults.as_ref().is_some_and(|faults| faults.has_unread_past(slot))
             };
-        let children = if is_due { Some(self.source.parent_stat(key).await) } else { None };
+        let children = if is_due { Some(self.source.parent_stat_with_io(key).await) } else { None };
         if matches!(children, Some(Outcome::Exited)) {
             return None;
         }

@@ -16,10 +16,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Reads the CPU time of every member at the start of the window, one after the other without
     /// other work between them: the readings at the end have the same rhythm.
     pub(super) async fn open_cpu_window(&mut self, source: &mut S) {
+        source.read_all();
         for (_, process) in self.tracked.iter_mut() {
             process.cpu = CpuWindow { last: process.cpu.last, ..CpuWindow::default() };
             if process.is_live_member() {
-                let at = source.wait_until(None);
+                let at = source.cpu_time_instant(process.key.pid);
+                let at = at.unwrap_or_else(|| source.wait_until(None));
                 let reading = source.cpu_time(process.key.pid).await;
                 process.cpu.blocked = matches!(reading, Outcome::Unread(_));
                 process.cpu.denied = matches!(reading, Outcome::Denied | Outcome::Failed(_));
@@ -34,9 +36,14 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Reads it again at the end, a whole number of ticks after the first reading of the process.
     pub(super) async fn close_cpu_window(&mut self, source: &mut S) {
         let mut pace = Pace::new(source.has_cpu_clock().then(|| source.tick()));
+        if let Some(opened) = source.read_all_began() {
+            pace.wait(opened, |due| source.wait_until(due));
+            source.read_all();
+        }
         for (_, process) in self.tracked.iter_mut() {
             let Some(opened) = process.cpu.opened.take() else { continue };
-            let at = pace.wait(opened, |due| source.wait_until(due));
+            let at = source.cpu_time_instant(process.key.pid);
+            let at = at.unwrap_or_else(|| pace.wait(opened, |due| source.wait_until(due)));
             // Whether it was the same process at both ends is shown by later reads.
             if let Outcome::Value(now) = source.cpu_time(process.key.pid).await {
                 let elapsed = at.duration_since(opened).as_nanos();
@@ -76,6 +83,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 process.status = source.status(ProcDir::Pid(process.key.pid));
             }
             let (before, threads) = (process.readings.statm, process.readings.threads);
+            let exec_id = source.exec_id(process.key);
+            let exec_id_before = std::mem::replace(&mut process.exec_id, exec_id);
             let mut readings = process.readings;
             source.read_gauges(process.target(slot), fds, &mut readings).await;
             process.readings = readings;
@@ -99,7 +108,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                         self.sockets.forget(slot, &process.images);
                     }
                 }
-            } else if text_size_changed(before, readings.statm) {
+            } else if match (exec_id_before, exec_id) {
+                (Some(before), Some(now)) => before != now,
+                _ => text_size_changed(before, readings.statm),
+            } {
                 // Another program, or the first one of a recent process.
                 if let Some(entry) = self.processes.find_mut(process.key.pid) {
                     entry.next_read = self.cycle;

@@ -123,12 +123,14 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.refresh_processes(source).await;
         self.read_due_cmdlines(source, Urgency::Urgent).await;
         self.rebuild_tree(source);
+        self.io.begin_pass(source, &self.tracked).await;
         if pace::is_paced(window) {
             source.leave_tick();
         }
         let due = Instant::now() + window;
         self.open_cpu_window(source).await;
         self.io.read_first(source, &mut self.tracked, self.cycle).await;
+        source.end_read_all();
         self.release_exited();
         // Work that fits into the second that has to pass anyway.
         self.read_due_cmdlines(source, Urgency::Scheduled).await;
@@ -147,6 +149,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Reads all that counts at the end of the window.
     async fn read_window_end(&mut self, source: &mut S) {
+        self.io.begin_pass(source, &self.tracked).await;
         self.close_cpu_window(source).await;
         self.io.read_all(source, &mut self.tracked, self.cycle).await;
         self.release_exited();
@@ -172,6 +175,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.io.resolve_exits(source, &mut self.tracked, freed).await;
         self.rebuild_tree(source);
         self.sum_up(source);
+        source.end_read_all();
     }
 
     /// Classifies all processes again in the next cycle, because the rules have changed.

@@ -90,6 +90,11 @@ impl Procfs {
         }
     }
 
+    /// Whether this is the live procfs of the initial pid namespace, and this process is in that.
+    pub(crate) fn is_initial(&self) -> bool {
+        self.is_live && self.is_own_pid_namespace() && self.is_initial_pid_namespace()
+    }
+
     /// Whether pids in this procfs are valid for this process's system calls.
     ///
     /// `NSpid` in `status` lists a process's pid in each namespace from that of the

@@ -34,6 +34,11 @@ pub(crate) struct ThreadSwitches {
 }
 
 impl StatusValues {
+    /// Those of another source than the file, without context switches.
+    pub(crate) fn new(state: ProcessState, threads: u64, swap: Option<u64>) -> StatusValues {
+        StatusValues { state, threads, swap, switches: None }
+    }
+
     /// Whether the process has exited, and is not reaped yet.
     pub(crate) fn is_zombie(&self) -> bool {
         matches!(self.state, ProcessState::Zombie | ProcessState::Dead) && self.threads <= 1

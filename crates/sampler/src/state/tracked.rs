@@ -37,6 +37,8 @@ pub(crate) struct Tracked<H> {
     pub(crate) own: OwnCpu,
     pub(crate) readings: ProcessReadings,
     pub(crate) fd_limit: FdLimit,
+    /// Changes when it executes a program, if the source has it.
+    pub(crate) exec_id: Option<u64>,
     /// `status` at the end of the window, of its main thread or of a living one.
     pub(crate) status: Outcome<StatusValues>,
     /// Its context switches, if they are requested.
@@ -244,6 +246,7 @@ impl<H: Handles> Tracked<H> {
             own: OwnCpu::default(),
             readings: ProcessReadings::NONE,
             fd_limit: FdLimit::default(),
+            exec_id: None,
             status: Outcome::Exited,
             switches: None,
             is_counted: false,

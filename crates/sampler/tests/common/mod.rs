@@ -7,10 +7,12 @@ pub(crate) mod captured_proc;
 pub(crate) mod second_process;
 
 use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use psstat_sampler::{
-    Candidate, Classify, FastPaths, ImageId, IoStart, Options, Sample, Sampler, Usage,
+    Bpf, Candidate, Classify, FastPaths, ImageId, IoStart, Options, Sample, Sampler, Usage,
 };
 pub(crate) use psstat_testproc::unique_word as word;
 use psstat_testproc::{Config, Io, TestProcess, oracle};
@@ -73,7 +75,13 @@ pub(crate) fn short_window() -> Options {
     Options { window: Duration::from_millis(2), ..options() }
 }
 
-/// Fast paths enabled and disabled, each with descriptors held open and not.
+/// The BPF program, if it can be used here: not in a pid namespace.
+pub(crate) fn bpf() -> Option<Bpf> {
+    static BPF: OnceLock<Option<Bpf>> = OnceLock::new();
+    BPF.get_or_init(|| Bpf::load(Path::new("/proc")).ok()).clone()
+}
+
+/// Fast paths enabled and disabled, each with descriptors held open and not; and by BPF.
 pub(crate) fn every_mode() -> Vec<Options> {
     let mut modes = Vec::new();
     for fast_paths in [FastPaths::ALL, FastPaths::NONE] {
@@ -81,6 +89,7 @@ pub(crate) fn every_mode() -> Vec<Options> {
             modes.push(Options { fast_paths, max_open_fds, ..options() });
         }
     }
+    modes.extend(bpf().map(|bpf| Options { bpf: Some(bpf), ..options() }));
     modes
 }
 

@@ -107,3 +107,23 @@ fn imports_follow_the_data() {
         assert!(imports > 0, "{layer}");
     }
 }
+
+/// The default methods of the traits are for sources that do not have a value: the source that
+/// reads by BPF passes each of them on to the live one.
+#[test]
+fn bpf_source_has_every_method() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let methods = |path: &str| -> Vec<String> {
+        let text = fs::read_to_string(source.join(path)).unwrap();
+        let names = text.lines().filter_map(|line| {
+            let line = line.strip_prefix("    ")?;
+            let name = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))?;
+            Some(name.split(['(', '<']).next()?.to_owned())
+        });
+        names.collect()
+    };
+    let (of_traits, of_bpf) = (methods("source.rs"), methods("bpf/source.rs"));
+    let missing = of_traits.iter().filter(|name| !of_bpf.contains(name) && *name != "open_fds");
+    assert_eq!(missing.collect::<Vec<_>>(), <[&String; 0]>::default());
+    assert!(of_bpf.len() > 40);
+}

@@ -1,0 +1,84 @@
+//! Decides how processes are read: by BPF or from the files in /proc.
+
+use std::thread::{Builder, JoinHandle};
+
+use psstat_sampler::{Bpf, BpfError};
+
+use crate::options::{Settings, SourceName};
+use crate::{log, privileges};
+
+const FILTERED: &str = "system calls are filtered (seccomp); to try it: --source bpf";
+
+/// A thread that loads the BPF program, with the privileges that only this takes.
+#[derive(Debug)]
+pub(crate) struct Loading {
+    /// `None` if it could not be started.
+    thread: Option<JoinHandle<Result<Bpf, BpfError>>>,
+    source: SourceName,
+    /// Nothing is loaded, since system calls are filtered.
+    is_filtered: bool,
+}
+
+impl Loading {
+    /// Starts to load, unless processes are to be read from /proc. Has to be called before
+    /// privileges are dropped.
+    pub(crate) fn start(settings: &Settings) -> Option<Loading> {
+        if settings.check || settings.source == SourceName::Proc {
+            return None;
+        }
+        // The filter may end the program.
+        if settings.source == SourceName::Auto && is_filtered() {
+            return Some(Loading { thread: None, source: settings.source, is_filtered: true });
+        }
+        let proc = settings.proc.clone();
+        let load = move || {
+            privileges::keep_only_loading();
+            Bpf::load(&proc)
+        };
+        let thread = Builder::new().name("bpf".into()).spawn(load).ok();
+        Some(Loading { thread, source: settings.source, is_filtered: false })
+    }
+
+    /// Waits for the program.
+    pub(crate) fn finish(self) -> Loaded {
+        let loaded = self.thread.and_then(|thread| thread.join().ok());
+        let (is_warning, reason) = match loaded {
+            Some(Ok(bpf)) => return Loaded { bpf: Some(bpf), reason: None, is_warning: false },
+            Some(Err(error)) => (self.source == SourceName::Bpf, error.to_string()),
+            None if self.is_filtered => (false, FILTERED.to_owned()),
+            None => (true, "the thread that loads it failed".to_owned()),
+        };
+        Loaded { bpf: None, reason: Some(reason), is_warning }
+    }
+}
+
+/// The program, or the reason why it is not used.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) bpf: Option<Bpf>,
+    reason: Option<String>,
+    is_warning: bool,
+}
+
+impl Loaded {
+    /// Logs which way is used, and why.
+    pub(crate) fn log(&self) {
+        match &self.reason {
+            None => log::info("processes are read by BPF"),
+            Some(reason) if self.is_warning => {
+                log::line(&format!("warning: processes are read from /proc; BPF: {reason}"));
+            }
+            Some(reason) => {
+                log::info(&format!("processes are read from /proc; BPF: {reason}"));
+            }
+        }
+    }
+}
+
+/// Whether a filter of system calls (seccomp) applies to this program, as in a systemd unit with
+/// `SystemCallFilter`. For a call that it does not allow it can kill the program.
+fn is_filtered() -> bool {
+    const FILTER: &str = "Seccomp:\t2";
+    let status = std::fs::read_to_string("/proc/self/status");
+    status.is_ok_and(|status| status.lines().any(|line| line == FILTER))
+}

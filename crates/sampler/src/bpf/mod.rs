@@ -1,0 +1,108 @@
+//! Numbers of all processes by one pass of a BPF iterator.
+//!
+//! The program (`bpf/processes.bpf.c`) writes a row for each process. [`BpfSource`] has the rows
+//! of the last pass, and answers from them; what they do not have it reads from the procfs.
+
+#[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
+mod loader;
+mod row;
+mod snapshot;
+mod source;
+// Without a program none is linked.
+#[cfg_attr(
+    not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")),
+    allow(dead_code)
+)]
+mod sys;
+mod verify;
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use self::snapshot::Snapshot;
+pub(crate) use self::source::BpfSource;
+use crate::options::FastPaths;
+use crate::read::procfs::Procfs;
+
+/// A BPF program that reads all processes at once, loaded into the kernel.
+///
+/// [`load`](Bpf::load) needs `CAP_BPF` and `CAP_PERFMON`, or root. The loaded program needs no
+/// capabilities: they can be dropped before the sampler begins. It only reads. The kernel unloads it
+/// when the last clone of this and the last sampler that uses it are dropped.
+#[derive(Clone, Debug)]
+pub struct Bpf {
+    /// Iterators are made of it.
+    link: Arc<OwnedFd>,
+}
+
+/// Why processes cannot be read by BPF.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BpfError {
+    /// The feature `bpf` is missing, or this machine has 32 bits or big-endian numbers.
+    #[error("this build has no BPF program")]
+    NotBuilt,
+    /// The directory is a capture, the procfs of another pid namespace, or one of a pid namespace
+    /// other than the initial one: a pass shows the pids of the initial one.
+    #[error("the procfs is not that of the initial pid namespace")]
+    Namespace,
+    /// The kernel does not describe its types (`CONFIG_DEBUG_INFO_BTF`).
+    #[error("/sys/kernel/btf/vmlinux: {0}")]
+    NoTypes(std::io::Error),
+    /// A right is missing.
+    #[error("needs CAP_BPF and CAP_PERFMON")]
+    Denied,
+    /// The kernel does not load the program: it is older than Linux 5.19, or differs from those
+    /// that the program knows.
+    #[error("the kernel does not load the program: {0}")]
+    Refused(String),
+    /// The program reads other numbers of this process than the procfs has. The name of one.
+    #[error("the program and the procfs differ in {0}")]
+    Differs(&'static str),
+}
+
+impl Bpf {
+    /// Loads the program, and verifies that its numbers of this process are those of the procfs.
+    ///
+    /// # Errors
+    /// When the program cannot be used with this procfs.
+    pub fn load(proc_root: &Path) -> Result<Bpf, BpfError> {
+        let procfs = Procfs::open(proc_root, FastPaths::ALL).map_err(|_| BpfError::Namespace)?;
+        if !procfs.is_initial() {
+            return Err(BpfError::Namespace);
+        }
+        let link = load();
+        sys::release_memory();
+        let bpf = Bpf { link: Arc::new(link?) };
+        bpf.verify(&procfs)?;
+        Ok(bpf)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::new(Arc::clone(&self.link))
+    }
+
+    /// Compares the row of this process with its files, some times, since other threads can change
+    /// its numbers in between.
+    fn verify(&self, procfs: &Procfs) -> Result<(), BpfError> {
+        const ATTEMPTS: usize = 100;
+        let mut snapshot = self.snapshot();
+        let mut difference = "";
+        for _ in 0..ATTEMPTS {
+            match verify::difference(&mut snapshot, procfs) {
+                None => return Ok(()),
+                Some(name) => difference = name,
+            }
+        }
+        Err(BpfError::Differs(difference))
+    }
+}
+
+#[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
+use self::loader::load;
+
+#[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
+fn load() -> Result<OwnedFd, BpfError> {
+    Err(BpfError::NotBuilt)
+}

@@ -1,0 +1,402 @@
+//! The source that answers from the rows of the last pass.
+
+use std::time::{Duration, Instant};
+
+use psstat_proc_parse::net::snmp::TcpCounters;
+
+use super::Bpf;
+use super::row::Row;
+use super::snapshot::Snapshot;
+use crate::classifier::CmdlineBatch;
+use crate::cpu_time::{CpuReading, CpuSamples};
+use crate::health::BlockedRead;
+use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
+use crate::io_counters::IoCounters;
+use crate::live::LiveSource;
+use crate::read::boot_clock::BootClock;
+use crate::read::fd_sockets::FdSockets;
+use crate::read::outcome::{Failure, Outcome};
+use crate::read::process_list::PartialListing;
+use crate::read::procfs::ProcDir;
+use crate::read::socket_tables::{RowCounts, Shortcuts};
+use crate::read::status::{StatusValues, ThreadSwitches};
+use crate::source::{Existence, ParentStat, ProcessSource, SocketSource, StatSummary, Target};
+use crate::tcp_states::OtherTcpState;
+use crate::usage::ProcessReadings;
+
+type Handles = <LiveSource as ProcessSource>::Handles;
+
+/// A procfs, and the rows of the last pass if processes are read by BPF.
+#[derive(Debug)]
+pub(crate) struct BpfSource {
+    pub(crate) live: LiveSource,
+    bpf: Option<Snapshot>,
+    /// The process whose `io` was read last, if that was the one of its row.
+    last_io: Option<ProcessKey>,
+}
+
+impl BpfSource {
+    pub(crate) fn new(live: LiveSource, bpf: Option<&Bpf>) -> BpfSource {
+        BpfSource { live, bpf: bpf.map(Bpf::snapshot), last_io: None }
+    }
+
+    /// The row of a process.
+    fn row(&mut self, key: ProcessKey) -> Option<Row> {
+        let row = *self.bpf.as_ref()?.row(key.pid)?;
+        let is_same = match key.starttime {
+            // It was listed before the pass. If it exists, the row is not that of another one.
+            0 => self.live.inode_matches(key),
+            starttime => row.start_ticks(self.live.tick_nanoseconds()) == starttime,
+        };
+        is_same.then_some(row)
+    }
+
+    /// The row of the process that had this pid at the last pass.
+    fn row_of_pid(&self, pid: u32) -> Option<&Row> {
+        self.bpf.as_ref()?.row(pid)
+    }
+
+    /// The row, unless its io was given already: to be read again means to be read after that.
+    fn unused_io(&mut self, key: ProcessKey) -> Option<IoCounters> {
+        let io = self.row(key)?.io()?;
+        self.bpf.as_mut()?.use_io(key.pid).then_some(io)
+    }
+}
+
+impl ProcessSource for BpfSource {
+    type Handles = Handles;
+
+    fn list(&mut self) -> Result<&[ProcessKey], Failure> {
+        self.live.list()
+    }
+
+    fn list_new(&mut self) -> Option<PartialListing<'_>> {
+        self.live.list_new()
+    }
+
+    fn boot_ticks(&mut self) -> u64 {
+        self.live.boot_ticks()
+    }
+
+    fn boot_clock(&mut self) -> Option<BootClock> {
+        self.live.boot_clock()
+    }
+
+    fn fd_limit(&mut self, pid: u32) -> Outcome<u64> {
+        match self.row_of_pid(pid) {
+            Some(row) => Outcome::Value(row.fd_limit()),
+            None => self.live.fd_limit(pid),
+        }
+    }
+
+    fn status(&mut self, process: ProcDir) -> Outcome<StatusValues> {
+        let row = match process {
+            ProcDir::Pid(pid) => self.row_of_pid(pid),
+            _ => None,
+        };
+        match row.and_then(|row| row.status(self.live.page_size())) {
+            Some(status) => Outcome::Value(status),
+            None => self.live.status(process),
+        }
+    }
+
+    async fn thread_switches(
+        &mut self,
+        key: ProcessKey,
+        is_single: bool,
+        found: &mut Vec<ThreadSwitches>,
+    ) -> Outcome<()> {
+        // A process that the kernel does not visit never has a row.
+        let is_visited = |bpf: &Snapshot| bpf.is_empty() || bpf.row(key.pid).is_some();
+        if !self.bpf.as_ref().is_some_and(is_visited) {
+            return self.live.thread_switches(key, is_single, found).await;
+        }
+        // All threads count as one. They are never read one by one, which would count them twice.
+        match self.row(key).map(|row| row.switches()) {
+            Some(Some((voluntary, involuntary))) => {
+                found.push(ThreadSwitches { tid: key.pid, voluntary, involuntary });
+                Outcome::Value(())
+            }
+            Some(None) | None => rustix::io::Errno::AGAIN.into(),
+        }
+    }
+
+    fn has_swap(&mut self) -> bool {
+        self.live.has_swap()
+    }
+
+    async fn stat(&mut self, pid: u32) -> Outcome<StatSummary> {
+        self.live.stat(pid).await
+    }
+
+    async fn has_argument_addresses(&mut self, pid: u32) -> bool {
+        self.live.has_argument_addresses(pid).await
+    }
+
+    fn inode_matches(&mut self, key: ProcessKey) -> bool {
+        self.live.inode_matches(key)
+    }
+
+    async fn live_thread(&mut self, key: ProcessKey) -> Option<u32> {
+        self.live.live_thread(key).await
+    }
+
+    fn has_thread(&mut self, pid: u32, tid: u32) -> bool {
+        self.live.has_thread(pid, tid)
+    }
+
+    fn has_cpu_clock(&self) -> bool {
+        self.live.has_cpu_clock()
+    }
+
+    fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
+        self.live.cpu_clock(pid)
+    }
+
+    async fn cpu_time(&mut self, pid: u32) -> Outcome<CpuReading> {
+        match self.row_of_pid(pid).and_then(Row::cpu) {
+            Some(total) => Outcome::Value(CpuReading { total, user: None }),
+            None => self.live.cpu_time(pid).await,
+        }
+    }
+
+    fn cpu_samples(&mut self, pid: u32) -> Option<CpuSamples> {
+        let samples = self.row_of_pid(pid).and_then(Row::cpu_samples);
+        samples.or_else(|| self.live.cpu_samples(pid))
+    }
+
+    fn tick_nanoseconds(&self) -> u64 {
+        self.live.tick_nanoseconds()
+    }
+
+    fn tick(&self) -> Duration {
+        self.live.tick()
+    }
+
+    fn read_all(&mut self) {
+        self.last_io = None;
+        if let Some(bpf) = &mut self.bpf {
+            // After an error there are no rows, and all is read from the procfs.
+            let _ = bpf.take();
+        }
+    }
+
+    fn end_read_all(&mut self) {
+        self.last_io = None;
+        if let Some(bpf) = &mut self.bpf {
+            bpf.forget();
+        }
+    }
+
+    fn read_all_began(&self) -> Option<Instant> {
+        self.bpf.as_ref()?.began()
+    }
+
+    fn cpu_time_instant(&self, pid: u32) -> Option<Instant> {
+        let bpf = self.bpf.as_ref()?;
+        bpf.row(pid).filter(|row| row.is_consistent()).and_then(|row| bpf.instant(row))
+    }
+
+    fn leave_tick(&mut self) {
+        self.live.leave_tick();
+    }
+
+    fn wait_until(&mut self, due: Option<Instant>) -> Instant {
+        self.live.wait_until(due)
+    }
+
+    fn review_blocked(&mut self) {
+        self.live.review_blocked();
+    }
+
+    fn is_blocked(&self, pid: u32) -> bool {
+        self.live.is_blocked(pid)
+    }
+
+    fn is_cmdline_blocked(&self, pid: u32) -> bool {
+        self.live.is_cmdline_blocked(pid)
+    }
+
+    fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
+        self.live.blocked_reads()
+    }
+
+    async fn cmdline(
+        &mut self,
+        pid: u32,
+        tid: u32,
+        limit: usize,
+        line: &mut Vec<u8>,
+    ) -> Outcome<()> {
+        self.live.cmdline(pid, tid, limit, line).await
+    }
+
+    async fn comm(&mut self, pid: u32, text: &mut Vec<u8>) -> Outcome<()> {
+        self.live.comm(pid, text).await
+    }
+
+    async fn effective_uid(&mut self, pid: u32) -> Outcome<u32> {
+        self.live.effective_uid(pid).await
+    }
+
+    async fn cgroup(&mut self, pid: u32, tid: u32, path: &mut Vec<u8>) -> Outcome<()> {
+        self.live.cgroup(pid, tid, path).await
+    }
+
+    fn real_uid(&self, pid: u32) -> Option<u32> {
+        self.live.real_uid(pid)
+    }
+
+    async fn classify(&mut self, batch: CmdlineBatch) -> CmdlineBatch {
+        self.live.classify(batch).await
+    }
+
+    fn end_cmdline(&mut self) {
+        self.live.end_cmdline();
+    }
+
+    fn cmdlines_per_batch(&self) -> usize {
+        self.live.cmdlines_per_batch()
+    }
+
+    async fn io(&mut self, process: Target<'_, Handles>) -> Outcome<IoCounters> {
+        self.last_io = None;
+        let key = process.key;
+        if let Some(io) = self.unused_io(key) {
+            self.last_io = Some(key);
+            return Outcome::Value(io);
+        }
+        self.live.io(process).await
+    }
+
+    async fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
+        self.live.io_once(key).await
+    }
+
+    async fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
+        self.live.parent_stat(key).await
+    }
+
+    async fn parent_stat_with_io(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
+        if self.last_io == Some(key) {
+            let tick = self.live.tick_nanoseconds();
+            if let Some(parent) = self.row(key).and_then(|row| row.parent(tick)) {
+                return Outcome::Value(parent);
+            }
+        }
+        self.live.parent_stat(key).await
+    }
+
+    fn exec_id(&mut self, key: ProcessKey) -> Option<u64> {
+        self.row(key).map(|row| row.exec_id())
+    }
+
+    async fn check_exists(&mut self, process: Target<'_, Handles>) -> Existence {
+        // A process that was seen after the other one's io was read is not in that.
+        if let Some(last) = self.last_io
+            && let Some(last) = self.row_of_pid(last.pid).map(|row| row.time)
+            && let Some(row) = self.row(process.key)
+            && row.time > last
+        {
+            return Existence { exited: false, fds: row.fds().map(Outcome::Value) };
+        }
+        self.live.check_exists(process).await
+    }
+
+    async fn is_alive_by_handles(&mut self, process: Target<'_, Handles>) -> bool {
+        let key = process.key;
+        if self.bpf.is_none() {
+            return self.live.is_alive_by_handles(process).await;
+        }
+        // It has no handles, but shows in a new pass, if a process has its pid at all.
+        if self.live.cpu_clock(key.pid).is_none() {
+            return false;
+        }
+        self.read_all();
+        let is_alive = self.row(key).is_some();
+        self.end_read_all();
+        is_alive || self.live.is_alive_by_handles(process).await
+    }
+
+    async fn read_gauges(
+        &mut self,
+        process: Target<'_, Handles>,
+        fds: Option<Outcome<u64>>,
+        readings: &mut ProcessReadings,
+    ) {
+        let page_size = self.live.page_size();
+        let is_read =
+            self.row(process.key).is_some_and(|row| row.read_gauges(fds, page_size, readings));
+        if !is_read {
+            self.live.read_gauges(process, fds, readings).await;
+        }
+    }
+
+    async fn read_thread_gauges(&mut self, pid: u32, tid: u32, readings: &mut ProcessReadings) {
+        self.live.read_thread_gauges(pid, tid, readings).await;
+    }
+
+    fn counts_fds_by_listing(&self) -> bool {
+        self.bpf.is_none() && self.live.counts_fds_by_listing()
+    }
+
+    fn split_fd_budget(&mut self, processes: usize) {
+        self.live.split_fd_budget(processes);
+    }
+
+    fn limit_handles(&mut self, slot: Slot, handles: &mut Handles) {
+        self.live.limit_handles(slot, handles);
+    }
+
+    fn page_size(&self) -> u64 {
+        self.live.page_size()
+    }
+}
+
+impl SocketSource for BpfSource {
+    async fn scan_fds(
+        &mut self,
+        process: Target<'_, Handles>,
+        from: u64,
+        limit: u64,
+        found: &mut FdSockets,
+    ) -> Outcome<Option<u64>> {
+        self.live.scan_fds(process, from, limit, found).await
+    }
+
+    async fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {
+        self.live.netns(process).await
+    }
+
+    fn tcp_counters(&mut self, process: ProcDir) -> Option<TcpCounters> {
+        self.live.tcp_counters(process)
+    }
+
+    fn established(
+        &mut self,
+        process: ProcDir,
+        netns: NetnsId,
+        protocol: Protocol,
+        shortcuts: Shortcuts,
+        found: &mut dyn FnMut(SocketInode),
+    ) -> Outcome<RowCounts> {
+        self.live.established(process, netns, protocol, shortcuts, found)
+    }
+
+    fn tcp_states(
+        &mut self,
+        process: ProcDir,
+        netns: NetnsId,
+        found: &mut dyn FnMut(SocketInode, OtherTcpState),
+    ) -> Outcome<()> {
+        self.live.tcp_states(process, netns, found)
+    }
+
+    fn has_table_per_process(&self) -> bool {
+        self.live.has_table_per_process()
+    }
+
+    fn uses_text_table(&self, netns: NetnsId, protocol: Protocol) -> bool {
+        self.live.uses_text_table(netns, protocol)
+    }
+}

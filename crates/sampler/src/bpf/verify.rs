@@ -1,0 +1,114 @@
+//! Compares the row of this process with its files in the procfs.
+
+use psstat_proc_parse::{Io, StatCore, Statm};
+
+use super::row::Row;
+use super::snapshot::Snapshot;
+use crate::io_counters::IoCounters;
+use crate::read::proc_dir::ProcDirReader;
+use crate::read::process;
+use crate::read::procfs::{ProcDir, Procfs};
+use crate::read::sys;
+
+/// By how much the CPU clock of a running process is late, at most: two ticks at 100 Hz.
+const CLOCK_LAG: u64 = 20_000_000;
+/// Before Linux 6.16 `statm` leaves out the pages that a CPU has not yet added: up to this number,
+/// of each of three counters.
+const PAGES_PER_CPU: u64 = 64;
+
+/// The values in the files.
+struct Files {
+    ppid: u32,
+    start: u64,
+    threads: u64,
+    statm: Statm,
+    io: Option<IoCounters>,
+    fds: u64,
+    cpu: u64,
+}
+
+impl Files {
+    fn read(procfs: &Procfs) -> Option<Files> {
+        let mut buffer = [0; 2048];
+        let text = procfs.read(c"self/stat", &mut buffer).value()?;
+        let StatCore { ppid, starttime, num_threads, .. } = StatCore::parse(text).ok()?;
+        let mut buffer = [0; 512];
+        let statm = Statm::parse(procfs.read(c"self/statm", &mut buffer).value()?).ok()?;
+        let io = procfs.read(c"self/io", &mut buffer).value();
+        let io = io.and_then(|text| Io::parse(text).ok()).map(IoCounters::from);
+        let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+        let dir = process::open_fd_dir_at(procfs, ProcDir::Pid(pid)).value()?;
+        Some(Files {
+            ppid: ppid.unsigned_abs(),
+            start: starttime,
+            threads: num_threads,
+            statm,
+            io,
+            // With that of the directory, which stands for the iterator's.
+            fds: ProcDirReader::new().count(&dir).value()?,
+            cpu: sys::process_cpu_time_ns(pid).ok()?,
+        })
+    }
+}
+
+/// Takes a snapshot, and gives the name of a number of it that is not between those that the files
+/// show before and after it.
+pub(super) fn difference(snapshot: &mut Snapshot, procfs: &Procfs) -> Option<&'static str> {
+    let before = Files::read(procfs);
+    if snapshot.take().is_err() {
+        return Some("everything: it cannot be read");
+    }
+    let (Some(before), Some(after)) = (before, Files::read(procfs)) else {
+        return Some("everything: the procfs cannot be read");
+    };
+    let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+    match snapshot.row(pid) {
+        Some(row) => compare(row, procfs, &before, &after),
+        None => Some("this process"),
+    }
+}
+
+fn compare(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<&'static str> {
+    let is_between = |number: u64, one: u64, other: u64, tolerance: u64| {
+        number >= one.min(other).saturating_sub(tolerance)
+            && number <= one.max(other).saturating_add(tolerance)
+    };
+    if row.ppid != before.ppid {
+        return Some("the parent");
+    }
+    if row.start_ticks(procfs.tick_nanoseconds) != before.start {
+        return Some("the start time");
+    }
+    let Some(cpu) = row.cpu() else { return Some("CPU time") };
+    if !is_between(cpu, before.cpu, after.cpu, CLOCK_LAG) {
+        return Some("CPU time");
+    }
+    if let (Some(before), Some(after)) = (before.io, after.io) {
+        let Some(io) = row.io() else { return Some("io") };
+        // They only grow.
+        if !io.all_ge(before) || !after.all_ge(io) {
+            return Some("io");
+        }
+    }
+    // A number that the row does not have is read from the procfs.
+    if let Some(fds) = row.fds()
+        && !is_between(fds, before.fds, after.fds, 0)
+    {
+        return Some("descriptors");
+    }
+    if let Some(statm) = row.statm(procfs.page_size) {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+        let tolerance = 3 * PAGES_PER_CPU.max(2 * cpus) * cpus;
+        let (one, other) = (before.statm, after.statm);
+        if !is_between(statm.size, one.size, other.size, 0)
+            || statm.text != one.text
+            || !is_between(statm.data, one.data, other.data, 0)
+            || !is_between(statm.resident, one.resident, other.resident, tolerance)
+            || !is_between(statm.shared, one.shared, other.shared, tolerance)
+        {
+            return Some("memory");
+        }
+    }
+    let threads = row.threads();
+    (!is_between(threads, before.threads, after.threads, 0)).then_some("threads")
+}
