@@ -10,6 +10,7 @@ pub(crate) fn of(command: &str) -> String {
         "doctor" => (DOCTOR, false),
         "capture" => (CAPTURE, true),
         "record" => (RECORD, true),
+        "report" => (REPORT, false),
         "check" => (CHECK, true),
         _ => ("", false),
     };
@@ -75,7 +76,13 @@ const CAPTURE: &str = "  \
 
 const RECORD: &str = "  \
   psstat-dump record day.rec                 every second
-  psstat-dump --replay day.rec --at 15:00    the table at that time";
+  psstat-dump record day.rec --keep 24h      the last day only
+  psstat-dump --replay day.rec --at 15:00    the table at that time
+  psstat-dump top --replay day.rec           step, play, go to a time";
+
+const REPORT: &str = "  \
+  psstat-dump report day.rec -o report.html                          all of it
+  psstat-dump report day.rec --from 14:55 --to 15:20 -o report.html  25 minutes";
 
 const CHECK: &str = "  \
   psstat-dump check                    the config file of this host

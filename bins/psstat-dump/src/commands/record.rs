@@ -13,8 +13,8 @@ use crate::args::{ConfArgs, Format, GlobalArgs, RecordArgs};
 use crate::conf;
 use crate::exit::{Error, Outcome};
 use crate::measure::Measurer;
-use crate::recording::{Bounds, Meta, Recorder};
-use crate::selector::{Selector, self_pid};
+use crate::recording::{Bounds, ExitScope, Meta, Recorder};
+use crate::selector::{Selector, Source, self_pid};
 use crate::table::columns::{self, Column, Level};
 use crate::table::json;
 use crate::table::units::{self, Style};
@@ -43,15 +43,20 @@ pub(super) fn run(
         .collect::<Result<_, _>>()?;
     let source = source::load(conf, &args.patterns, args.no_conf)?;
     let images_from = json::source(&source);
+    let has_all = matches!(source, Source::Executable) && args.images.is_empty();
     let selector = Selector::new(source, &args.images, &global.proc, args.ancestors);
     // Before the file is opened: one that is too large must not end the program.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let interrupt = Interrupt::listen(&[SIGTERM, SIGINT])?;
     let bounds = Bounds { size: args.size, keep: args.keep };
     let meta = Meta::of_host(args.interval.as_secs_f64(), images_from);
-    let is_host = self_pid(&global.proc) == Some(std::process::id());
+    let exits = match (self_pid(&global.proc) == Some(std::process::id()), has_all) {
+        (false, _) => ExitScope::None,
+        (true, false) => ExitScope::Rows,
+        (true, true) => ExitScope::All,
+    };
     let file = conf::display(&args.file);
-    let mut recorder = Recorder::open(&args.file, bounds, meta, is_host)
+    let mut recorder = Recorder::open(&args.file, bounds, meta, exits)
         .map_err(|error| Error::Usage(format!("{file} {}", escape::text(&error.to_string()))))?;
     let mut measurer =
         Measurer::new(&global.proc, args.interval, selector, columns::groups(columns))?;

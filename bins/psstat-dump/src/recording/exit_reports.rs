@@ -26,6 +26,8 @@ const NETLINK_HEADER: usize = 16;
 const CONNECTOR_HEADER: usize = 20;
 /// Bytes for events between two frames; the kernel needs about 1 KiB for each.
 const BUFFER: usize = 8 << 20;
+/// The parent of kernel threads.
+const KTHREADD: u32 = 2;
 /// Frames after which the report of an exit is no longer compared with the table.
 const MAX_AGE: u8 = 3;
 
@@ -33,6 +35,8 @@ const MAX_AGE: u8 = 3;
 #[derive(Debug)]
 pub(super) struct ExitReports {
     socket: Option<OwnedFd>,
+    /// Whether all processes have rows, so that one without a row was in no frame.
+    has_all_processes: bool,
     /// By pid.
     reports: HashMap<u32, Report>,
 }
@@ -54,12 +58,14 @@ enum Event {
 impl ExitReports {
     /// Without reports.
     pub(super) fn none() -> ExitReports {
-        ExitReports { socket: None, reports: HashMap::new() }
+        ExitReports { socket: None, has_all_processes: false, reports: HashMap::new() }
     }
 
-    /// Listens, if the kernel allows it.
-    pub(super) fn listen() -> ExitReports {
-        ExitReports { socket: listen().ok().flatten(), reports: HashMap::new() }
+    /// Listens, if the kernel allows it. `has_all_processes` is whether the frames have all
+    /// processes of the host.
+    pub(super) fn listen(has_all_processes: bool) -> ExitReports {
+        let socket = listen().ok().flatten();
+        ExitReports { socket, has_all_processes, reports: HashMap::new() }
     }
 
     pub(super) fn are_reported(&self) -> bool {
@@ -93,7 +99,9 @@ impl ExitReports {
                 return report.age < MAX_AGE;
             }
             let Report { status, parent, .. } = *report;
-            short_lived.push(ShortLived { pid: *pid, parent, status });
+            if self.has_all_processes && parent != KTHREADD {
+                short_lived.push(ShortLived { pid: *pid, parent, status });
+            }
             false
         });
         short_lived.sort_unstable_by_key(|one| one.pid);

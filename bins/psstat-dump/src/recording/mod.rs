@@ -30,7 +30,7 @@ use crate::measure::Snapshot;
 pub use exits::{Exit, ExitStatus, Exits};
 pub use meta::Meta;
 pub use reader::Recording;
-pub use recorder::{Recorded, Recorder};
+pub use recorder::{ExitScope, Recorded, Recorder};
 pub use segments::{Bounds, OpenError};
 
 /// Frames from one key frame to the next one.

@@ -28,6 +28,18 @@ pub struct Recorder {
     payload: Vec<u8>,
 }
 
+/// The exits that a recorder records with their status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitScope {
+    /// None: the windows are not those of the procfs of this process, about whose processes the
+    /// kernel reports.
+    None,
+    /// Those of processes with rows.
+    Rows,
+    /// Those of all processes: one that never has a row started and exited between two windows.
+    All,
+}
+
 /// The size of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
@@ -38,8 +50,8 @@ pub struct Recorded {
 }
 
 impl Recorder {
-    /// Continues the recording of this path, or begins one. `is_host` is whether the windows are
-    /// those of the procfs of this process, about whose processes the kernel reports.
+    /// Continues the recording of this path, or begins one. `exits` are those that it
+    /// records.
     ///
     /// # Errors
     /// When the file is something else, or is written to by another recorder.
@@ -47,9 +59,13 @@ impl Recorder {
         path: &Path,
         bounds: Bounds,
         meta: Meta,
-        is_host: bool,
+        exits: ExitScope,
     ) -> Result<Recorder, OpenError> {
-        let exit_reports = if is_host { ExitReports::listen() } else { ExitReports::none() };
+        let exit_reports = match exits {
+            ExitScope::None => ExitReports::none(),
+            ExitScope::Rows => ExitReports::listen(false),
+            ExitScope::All => ExitReports::listen(true),
+        };
         Ok(Recorder {
             segments: Segments::open(path, bounds)?,
             meta,

@@ -12,7 +12,7 @@ use super::decode::Decoder;
 use super::encode::{Encoder, ExitReport};
 use super::fields::FIELDS;
 use super::reader::ReadError;
-use super::{Bounds, FRAMES_PER_KEY, Meta, OpenError, Recorder, Recording, segments};
+use super::{Bounds, ExitScope, FRAMES_PER_KEY, Meta, OpenError, Recorder, Recording, segments};
 use crate::measure::{Measurer, Snapshot};
 use crate::selector::{Selector, Source};
 use crate::table::columns::{self, Level};
@@ -195,7 +195,7 @@ fn meta() -> Meta {
 }
 
 fn record(path: &Path, bounds: Bounds, windows: &[Snapshot]) {
-    let mut recorder = Recorder::open(path, bounds, meta(), false).unwrap();
+    let mut recorder = Recorder::open(path, bounds, meta(), ExitScope::None).unwrap();
     for snapshot in windows {
         recorder.record(snapshot).unwrap();
     }
@@ -339,7 +339,7 @@ fn size_is_bounded() {
     let (temp, path) = file();
     let bounds = Bounds { size: 80_000, keep: None };
     let all = history(1500, 11);
-    let mut recorder = Recorder::open(&path, bounds, meta(), false).unwrap();
+    let mut recorder = Recorder::open(&path, bounds, meta(), ExitScope::None).unwrap();
     let size = || -> u64 {
         let entries = std::fs::read_dir(temp.path()).unwrap();
         entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
@@ -389,7 +389,7 @@ fn time_is_bounded() {
 fn other_files_are_not_touched() {
     let (temp, path) = file();
     std::fs::write(&path, "not a recording").unwrap();
-    let open = |path: &Path| Recorder::open(path, UNBOUNDED, meta(), false);
+    let open = |path: &Path| Recorder::open(path, UNBOUNDED, meta(), ExitScope::None);
     assert!(matches!(open(&path), Err(OpenError::NotRecording)));
     assert!(matches!(Recording::open(&path), Err(ReadError::NotRecording)));
     assert_eq!(std::fs::read(&path).unwrap(), b"not a recording");
@@ -441,7 +441,7 @@ fn replay_equals_the_table() {
     let groups = columns::groups(all_columns.iter().copied());
     let mut measurer = Measurer::new(proc, Duration::from_millis(200), selector, groups).unwrap();
     measurer.set_kernel_threads(true);
-    let mut recorder = Recorder::open(&path, UNBOUNDED, meta(), true).unwrap();
+    let mut recorder = Recorder::open(&path, UNBOUNDED, meta(), ExitScope::All).unwrap();
     let mut windows = Vec::new();
     for _ in 0..4 {
         let due = measurer.open();

@@ -25,8 +25,8 @@
   document.title = "psstat-dump report: " + data.host + ", " + data.from;
   const each = data.windows_per_point > 1 ? "; a point is the average of " + data.windows_per_point + " windows" : "";
   byId("summary").textContent = data.from + " to " + data.to + " (all times in UTC), " + data.windows +
-    " windows of " + data.interval + " s" + each + "; " + data.exit_count + " exits, and " + data.short_lived +
-    " processes on the host that lived between two windows; kernel " + data.kernel + ", psstat-dump " + data.program;
+    " windows of " + data.interval + " s" + each + "; " + data.exit_count + " exits" +
+    (data.short_lived ? ", and " + data.short_lived + " processes that lived between two windows" : "") + "; kernel " + data.kernel + ", psstat-dump " + data.program;
 
   let lines = "images";
   let plots = [];
