@@ -39,6 +39,7 @@ pub mod table;
 mod terminal;
 mod time;
 pub mod top;
+mod users;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

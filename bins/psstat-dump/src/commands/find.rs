@@ -5,10 +5,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::source;
 use crate::args::{ConfArgs, FindArgs, Format, GlobalArgs};
 use crate::exit::{Error, Outcome};
-use crate::find::{self, Findings, Printed, Target, Users};
+use crate::find::{self, Findings, Printed, Target};
 use crate::selector::Selector;
 use crate::table::{json, units};
 use crate::terminal::{self, Paint};
+use crate::users::Users;
 use psstat_support::escape;
 
 pub(super) fn run(global: &GlobalArgs, conf: &ConfArgs, args: &FindArgs) -> Result<Outcome, Error> {

@@ -7,7 +7,7 @@ use psstat_support::escape;
 
 use crate::exit::Error;
 use crate::process_report::{BootInfo, Files};
-use crate::selector::{Selector, Source, self_pid};
+use crate::selector::{Selector, self_pid};
 use crate::table::units;
 use crate::{executable, spelling, terminal};
 
@@ -65,7 +65,7 @@ struct Named {
 /// When a name is that of several processes: the error lists them.
 pub(super) fn by_id_or_name(
     proc: &Path,
-    source: impl FnOnce() -> Result<Source, Error>,
+    selector: &mut Selector,
     words: &[String],
 ) -> Result<Vec<u32>, Error> {
     if let Some(ids) = words.iter().map(|word| id(word)).collect::<Option<Vec<u32>>>() {
@@ -76,7 +76,6 @@ pub(super) fn by_id_or_name(
     {
         return Err(Error::Usage(format!("{number} is not a process id")));
     }
-    let mut selector = Selector::new(source()?, &[], proc, false);
     let all = named(proc);
     let mut ids = Vec::new();
     for word in words {
@@ -85,13 +84,13 @@ pub(super) fn by_id_or_name(
             continue;
         }
         let found: Vec<&Named> =
-            all.iter().filter(|process| process.names(&mut selector).contains(word)).collect();
+            all.iter().filter(|process| process.names(selector).contains(word)).collect();
         match found[..] {
             [only] => ids.push(only.pid),
             [] => {
                 let word_shown = escape::text(word);
                 let names: Vec<String> =
-                    all.iter().flat_map(|process| process.names(&mut selector)).collect();
+                    all.iter().flat_map(|process| process.names(selector)).collect();
                 let help = spelling::nearest(word, names.iter().map(String::as_str))
                     .map(|name| format!("; did you mean `{}`?", escape::text(name)));
                 terminal::eprint_line(&format!(

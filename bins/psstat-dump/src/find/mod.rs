@@ -10,7 +10,6 @@ mod paths;
 mod render;
 mod scan;
 mod target;
-mod users;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -26,7 +25,6 @@ pub(crate) use render::{Printed, as_csv, as_json, as_text, csv_heading};
 use scan::{Held, Query};
 pub(crate) use scan::{HeldBy, HeldFile};
 pub(crate) use target::{End, Target};
-pub(crate) use users::Users;
 
 /// Something that a process holds.
 #[derive(Debug)]

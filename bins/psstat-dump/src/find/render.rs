@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Findings, HeldBy, Hit, Object, Users};
+use super::{Findings, HeldBy, Hit, Object};
 use crate::sockets::Endpoint;
 use crate::table::{csv, json};
 use crate::terminal::Paint;
+use crate::users::Users;
 use psstat_support::escape;
 
 /// A field of a row.

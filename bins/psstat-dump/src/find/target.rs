@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use psstat_support::escape;
 
-use crate::sockets::{Endpoint, Socket};
+use crate::sockets::{Endpoint, Socket, canonical};
 
 /// Something that processes can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,14 +111,6 @@ fn address(text: &str) -> Result<Option<Target>, String> {
         _ if port == "*" && !ips.is_empty() => Ok(Some(Target::Address { ips, port: None })),
         _ if host.contains('/') || text.contains('/') => Ok(None),
         _ => Err(format!("`{}`: the port is not a number from 1 to 65535", escape::text(text))),
-    }
-}
-
-/// An IPv4 address that is written as IPv6, as tcp6 has those of a dual-stack server, as IPv4.
-pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
     }
 }
 

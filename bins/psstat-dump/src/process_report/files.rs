@@ -82,8 +82,8 @@ pub(crate) struct Files {
 }
 
 /// Files that a thread without memory, descriptors and namespaces does not have.
-const FILES_OF_LIVE_THREADS: [&str; 7] =
-    ["statm", "cmdline", "fd", "ns", "net", "mountinfo", "cgroup"];
+const FILES_OF_LIVE_THREADS: [&str; 9] =
+    ["statm", "cmdline", "fd", "ns", "net", "mountinfo", "cgroup", "exe", "cwd"];
 
 /// Files that are not empty in a procfs as long as the process exists.
 const NEVER_EMPTY: [&str; 3] = ["stat", "statm", "io"];

@@ -13,6 +13,7 @@ mod privileges;
 mod render;
 mod signals;
 mod sockets;
+mod summary;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use psstat_proc_parse::{Io, Stat, Statm, Status};
 
 use crate::measure;
+use crate::users::Users;
 
 use cpu::ThreadSums;
 
@@ -305,7 +307,10 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
     let has_exited = state.map(|(state, threads)| files::has_main_thread_exited(state, threads));
     identity.field("main_thread_exited", has_exited.map_or(Value::Absent, Value::Bool));
     identity.unread = status.as_ref().err().cloned();
+    let is_own = is_own_namespace(proc, &files);
+    let (socket_section, sockets) = sockets::section(&files, &links, is_own, boot.byte_order);
     let mut sections = vec![
+        summary::section(&files, status_ok, &identity, &sockets, &Users::read(proc)),
         identity,
         cpu::section(stat, threads, &boot),
         main_thread::section(main, main_status),
@@ -315,7 +320,7 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Result<Report, ReadError> {
         privileges::section(status_ok),
         signals::section(main_status),
         descriptors::section(&files, &links, open, status_ok.and_then(|status| status.fd_size)),
-        sockets::section(&files, &links, is_own_namespace(proc, &files), boot.byte_order),
+        socket_section,
         addresses::section(stat),
     ];
     for section in &mut sections {

@@ -19,7 +19,7 @@ const FIELDS_OF_SOME: [&str; 5] = [
 ];
 /// Sections whose absent fields are omitted: a kernel thread has no memory, and a kernel has only
 /// some of their fields.
-const SECTIONS_OF_SOME: [&str; 2] = ["memory", "addresses"];
+const SECTIONS_OF_SOME: [&str; 3] = ["summary", "memory", "addresses"];
 
 /// The report as text. An absent field is a dash, or omitted if the process or the kernel has no
 /// such value. In a section that could not be read completely, all fields are shown.
@@ -38,7 +38,10 @@ pub(crate) fn as_text(report: &Report, style: Style, paint: Paint) -> String {
             field.value != Value::Absent || section.unread.is_some() || !is_optional(field)
         };
         let present = || section.fields.iter().filter(is_shown);
-        let label = |field: &str| field_label(field).replace('_', " ");
+        let label = |field: &str| match field.strip_suffix("_bytes_per_second") {
+            Some(name) => format!("{name} per second"),
+            None => field_label(field).replace('_', " "),
+        };
         let width = present().map(|field| label(field.name).len()).max().unwrap_or(0);
         for field in present() {
             let value = format_value(field.name, &field.value, style);

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use psstat_proc_parse::FdTarget;
 
 use super::files::Link;
+use super::summary::endpoint;
 use super::{ByteOrder, Files, ReadError, Section, Value};
-use crate::sockets::{self, Endpoint, INET_TABLES, Socket, States};
+use crate::sockets::{self, INET_TABLES, Socket, States};
 
 const FIELDS: &[&str] = &[
     "protocol",
@@ -21,20 +22,20 @@ const FIELDS: &[&str] = &[
     "fds",
 ];
 
-/// `is_own_namespace`: the process is in the network namespace of this program.
+/// The section and all sockets. `is_own_namespace`: the process is in the network namespace of this program.
 /// The peers of unix sockets are known only there, and no row can be forged there.
 pub(super) fn section(
     files: &Files,
     links: &Result<Vec<Link>, ReadError>,
     is_own_namespace: bool,
     byte_order: ByteOrder,
-) -> Section {
+) -> (Section, Vec<Socket>) {
     let mut section = Section::new("sockets");
     let links = match links {
         Ok(links) => links,
         Err(error) => {
             section.unread = Some(error.clone());
-            return section;
+            return (section, Vec::new());
         }
     };
     let mut fds: BTreeMap<u64, Vec<String>> = BTreeMap::new();
@@ -87,8 +88,8 @@ pub(super) fn section(
     let order = order_text(byte_order);
     section.field("address_byte_order", order.map_or(Value::Absent, Value::text));
     section.list("by_state", &["protocol", "state", "sockets"], by_state(&each_once));
-    section.list("list", FIELDS, sockets.into_iter().map(|socket| row(socket, &fds)).collect());
-    section
+    section.list("list", FIELDS, sockets.iter().map(|socket| row(socket, &fds)).collect());
+    (section, sockets)
 }
 
 /// The reason that a table cannot be read.
@@ -125,13 +126,13 @@ fn by_state(sockets: &[&Socket]) -> Vec<Vec<Value>> {
     groups.filter_map(row).collect()
 }
 
-fn row(socket: Socket, fds: &BTreeMap<u64, Vec<String>>) -> Vec<Value> {
+fn row(socket: &Socket, fds: &BTreeMap<u64, Vec<String>>) -> Vec<Value> {
     let fds = fds.get(&socket.inode).map(|fds| fds.join(" ")).unwrap_or_default();
     vec![
         Value::text(socket.protocol),
-        Value::text(socket.state),
-        endpoint(socket.local),
-        endpoint(socket.remote),
+        Value::text(&*socket.state),
+        endpoint(&socket.local),
+        endpoint(&socket.remote),
         Value::number(socket.peer_inode),
         Value::bytes(socket.rx_queue.map(u64::from)),
         Value::bytes(socket.tx_queue.map(u64::from)),
@@ -139,14 +140,6 @@ fn row(socket: Socket, fds: &BTreeMap<u64, Vec<String>>) -> Vec<Value> {
         Value::number(socket.backlog),
         Value::text(fds),
     ]
-}
-
-fn endpoint(endpoint: Endpoint) -> Value {
-    match endpoint {
-        Endpoint::Unnamed => Value::Absent,
-        Endpoint::Path(path) => Value::Text(path),
-        inet => Value::text(inet.to_string()),
-    }
 }
 
 fn order_text(byte_order: ByteOrder) -> Option<&'static str> {

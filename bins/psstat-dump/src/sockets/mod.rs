@@ -79,6 +79,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// An IPv4 address that is written as IPv6, as tcp6 has those of a dual-stack server, as IPv4.
+pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    }
+}
+
 /// Which sockets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum States {

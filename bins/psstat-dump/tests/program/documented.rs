@@ -126,6 +126,7 @@ fn unit(field: &str) -> &'static str {
         ("_seconds", "seconds"),
         ("_percent", "percent"),
         ("_bytes", "bytes"),
+        ("_bytes_per_second", "bytes per second"),
         ("_byte", "byte of the text, from 0"),
         ("_ticks", "clock ticks"),
         ("_calls", "calls"),
@@ -185,6 +186,7 @@ fn scene() -> Scene {
     let [mut one, other] = ["/srv/shop/x", "/srv/shops/x"]
         .map(|arg| TestProcess::spawn(&Config::new(&name).arg(arg).arg("x".repeat(60))).unwrap());
     one.tcp_pairs(1).unwrap();
+    one.non_established_sockets(1).unwrap();
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     let mut rules = format!("a ^{name} /srv/shop/\na (\nb {}\nc {name}.*zz\n", name.to_uppercase());

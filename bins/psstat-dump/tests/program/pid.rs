@@ -735,9 +735,9 @@ fn by_name() {
     assert!(message.contains(&want), "{message}");
 }
 
-/// A table of processes of any image, also of those without one, until they exit.
+/// The rows are those of processes of any image, or without one, until they exit.
 #[test]
-fn table_follows_a_process() {
+fn table_of_followed_processes() {
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
     std::fs::write(&conf, format!("x {}-no-process\n", unique("follow"))).unwrap();
@@ -757,4 +757,131 @@ fn table_follows_a_process() {
     let output = run(&["--pid", &both, "--no-conf"]);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     assert!(stderr(&output).contains("no process matches"));
+}
+
+fn summary(pid: u32) -> Value {
+    let (status, report) = json_of(&["pid", &pid.to_string(), "--json"]);
+    assert_eq!(status, 0);
+    report["summary"].clone()
+}
+
+/// The page begins with program, working directory, user and images.
+#[test]
+fn summary_of_a_process() {
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, "sleepers ^sleep\nall .\n").unwrap();
+    let mut sleep = std::process::Command::new("sleep");
+    let mut sleep = sleep.arg("1000").current_dir(temp.path()).spawn().unwrap();
+    wait_for_sleep(sleep.id());
+    let pid = sleep.id().to_string();
+    let args = ["pid", &pid, "--conf", conf.to_str().unwrap()];
+    let (_, report) = json_of(&[&args[..], &["--json"]].concat());
+    let text = stdout(&run(&args));
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+    let summary = &report["summary"];
+    let program = std::fs::canonicalize(which("sleep")).unwrap();
+    assert_eq!(summary["exe"], program.to_str().unwrap());
+    let directory = temp.path().canonicalize().unwrap();
+    assert_eq!(summary["cwd"], directory.to_str().unwrap());
+    assert_eq!(summary["images"], "sleepers all");
+    assert_eq!(summary["started_unix_seconds"], report["identity"]["started_unix_seconds"]);
+    assert_resident(
+        &summary["resident_bytes"],
+        report["memory"]["statm_resident_bytes"].as_i64().unwrap(),
+    );
+    assert_eq!(summary["wchar_bytes_per_second"], 0);
+    let id = std::process::Command::new("id").arg("-un").output().unwrap();
+    assert_eq!(summary["user"], stdout(&id).trim());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines[0], lines[2]), (&*format!("process {pid}"), "summary"), "{text}");
+    assert_eq!(lines[3].split_whitespace().collect::<Vec<_>>(), ["exe", program.to_str().unwrap()]);
+    assert!(lines[3..11].iter().any(|line| line.trim().starts_with("age ")), "{text}");
+    assert!(lines.iter().any(|line| line.trim().starts_with("wchar per second  ")), "{text}");
+}
+
+#[test]
+fn summary_has_unit_and_container() {
+    let temp = TempDir::new().unwrap();
+    let id = "0123456789abcdef".repeat(4);
+    let proc = temp.path().to_str().unwrap();
+    std::fs::create_dir(temp.join("7")).unwrap();
+    std::fs::write(temp.join("7/status"), "Name:\tx\nUid:\t0\t4242\t0\t0\n").unwrap();
+    for (group, unit, container) in [
+        ("/system.slice/nginx.service", json!("nginx.service"), Value::Null),
+        (
+            &format!("/system.slice/docker-{id}.scope"),
+            json!(format!("docker-{id}.scope")),
+            json!(id),
+        ),
+        ("/", Value::Null, Value::Null),
+    ] {
+        std::fs::write(temp.join("7/cgroup"), format!("0::{group}\n")).unwrap();
+        let (status, report) = json_of(&["pid", "7", "--proc", proc, "--json"]);
+        let summary = &report["summary"];
+        assert_eq!((status, &summary["unit"], &summary["container"]), (0, &unit, &container));
+        assert_eq!(summary["user"], "4242");
+    }
+}
+
+/// The path of a program on the search path.
+fn which(name: &str) -> std::path::PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.exists()).unwrap()
+}
+
+#[test]
+fn summary_has_load_of_a_second() {
+    let (mut writer, mut burner) = (testproc(&unique("writes")), testproc(&unique("burns")));
+    burner.burn_until_stopped(50.0, 1).unwrap();
+    let pids = [writer.pid().to_string(), burner.pid().to_string()];
+    let mut total = 0;
+    // A busy machine can delay the end of the window for too long.
+    for _ in 0..5 {
+        let mut child = crate::run::command(&["pid", &pids[0], &pids[1], "--json"]);
+        let mut child = child.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            writer.write_bytes(1000, 1).unwrap();
+            total += 1000;
+        }
+        let text = stdout(&child.wait_with_output().unwrap());
+        let summaries: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["summary"].clone())
+            .collect();
+        let rate = summaries[0]["wchar_bytes_per_second"].as_u64();
+        let percent = summaries[1]["cpu_percent"].as_f64();
+        if let Some((rate, percent)) = rate.zip(percent) {
+            assert!((1..=total).contains(&rate), "{rate} of {total}");
+            // A busy machine gives it less than it takes.
+            assert!(percent > 1.0 && percent < 80.0, "{percent}");
+            return;
+        }
+    }
+    panic!("no values in five tries");
+}
+
+#[test]
+fn summary_has_listeners_and_peers() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = |_| std::net::TcpStream::connect(address).unwrap();
+    let clients: Vec<_> = (0..3).map(connect).collect();
+    let servers: Vec<_> = (0..2).map(|_| listener.accept().unwrap()).collect();
+    let summary = summary(std::process::id());
+    drop((clients, servers));
+    let find = |list: &str, field: &str, value: &str| {
+        let rows = summary[list].as_array().unwrap().iter();
+        rows.filter(|row| row[field] == value).cloned().collect::<Vec<_>>()
+    };
+    let listening = find("listening", "local", &address.to_string());
+    assert_eq!((listening.len(), &listening[0]["accept_queue"]), (1, &json!(1)));
+    let to_server = find("peers", "local", &format!(":{}", address.port()));
+    let want = json!({"direction": "in", "protocol": "tcp", "local": format!(":{}", address.port()),
+        "remote": "127.0.0.1", "connections": 2});
+    assert_eq!(to_server, [want]);
+    let from_client = find("peers", "remote", &address.to_string());
+    assert_eq!((from_client.len(), &from_client[0]["direction"]), (1, &json!("out")));
+    assert_eq!(from_client[0]["connections"], 3);
 }
