@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use psstat_benches::Sleepers;
-use psstat_sampler::{ImageId, Usage, Options, Sampler};
+use psstat_sampler::{ImageId, Options, Sampler, Usage};
 
 const PROCESSES: u64 = 200;
 /// Cycles until no process is new.

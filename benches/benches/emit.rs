@@ -26,7 +26,9 @@ fn cycle(encoder: &mut Encoder, images: &[ImageName], out: &mut Vec<u8>, time: i
     for (number, &series) in Series::ALL.iter().enumerate() {
         for (at, image) in images.iter().enumerate() {
             let value = match series {
-                Series::Pcpu | Series::CpuUser | Series::CpuSystem => Value::from_thousandths(value(number, at).cast_signed()),
+                Series::Pcpu | Series::CpuUser | Series::CpuSystem => {
+                    Value::from_thousandths(value(number, at).cast_signed())
+                }
                 _ => Value::from_u64(value(number, at)),
             };
             cycle.point(series, image, value).unwrap();

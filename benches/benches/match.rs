@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use psstat_matcher::{Conf, Rules};
+use psstat_matcher::{Conf, Field, ProcessText, Rules};
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 const RULES: [usize; 3] = [5, 50, 500];
@@ -190,5 +190,48 @@ fn choice(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, classify, choice, compile);
+/// Rules that make image names, and rules on another field, beside plain ones: on the same Java
+/// command lines, one of which no rule matches.
+fn made_names(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("made names");
+    group.sample_size(20);
+    for count in [50, 500] {
+        let (patterns, lines): (Vec<String>, Vec<String>) = alike(count);
+        let with_group = |pattern: &String| {
+            pattern.replace("service-", "(?P<name>service-").replace("(?: |$)", ")(?: |$)")
+        };
+        let rules = |image: &dyn Fn(usize) -> String, field: Field, patterns: &[String]| {
+            let mut rules = Rules::default();
+            for (n, pattern) in patterns.iter().enumerate() {
+                rules.push_rule(image(n).parse().unwrap(), field, pattern.as_bytes()).unwrap();
+            }
+            rules
+        };
+        let patterns_with_group: Vec<String> = patterns.iter().map(with_group).collect();
+        let comms: Vec<String> = (0..count).map(|n| format!("^worker-{n}$")).collect();
+        let plain = rules(&|n| format!("image{n}"), Field::CommandLine, &patterns);
+        let made =
+            rules(&|n| format!("image{n}/{{name}}"), Field::CommandLine, &patterns_with_group);
+        let on_comm = rules(&|n| format!("image{n}"), Field::Comm, &comms);
+        let found = |rules: &Rules, comm: Option<&[u8]>| {
+            let mut images = 0;
+            for line in &lines {
+                let text = ProcessText { comm, ..ProcessText::from(line.as_bytes()) };
+                rules.classify(black_box(text), &mut |_| images += 1);
+            }
+            images
+        };
+        assert_eq!((found(&plain, None), found(&made, None)), (3, 3));
+        assert_eq!(found(&on_comm, Some(b"worker-7")), 4);
+        group.throughput(Throughput::Elements(lines.len() as u64));
+        for (what, rules) in [("plain", &plain), ("made", &made), ("on comm", &on_comm)] {
+            group.bench_function(BenchmarkId::new(what, count), |bencher| {
+                bencher.iter(|| found(rules, Some(b"worker-7")));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, classify, choice, compile, made_names);
 criterion_main!(benches);
