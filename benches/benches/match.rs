@@ -190,7 +190,7 @@ fn choice(criterion: &mut Criterion) {
     }
 }
 
-/// Rules that make image names, and rules on another field, beside plain ones: on the same Java
+/// Rules that make image names, and rules on another field, compared with plain ones: on the same Java
 /// command lines, one of which no rule matches.
 fn made_names(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("made names");

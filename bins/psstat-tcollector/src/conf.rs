@@ -122,6 +122,11 @@ impl ActiveRules {
         });
     }
 
+    /// Whether all rules together have reached the limit of images for the first time.
+    pub(crate) fn take_newly_full_in_total(&mut self) -> bool {
+        self.images.take_newly_full_in_total()
+    }
+
     /// More than the largest number of an image.
     pub(crate) fn image_end(&self) -> usize {
         self.images.end()

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use psstat_emit::ImageName;
+use psstat_matcher::MAX_MADE_IMAGES;
 use psstat_sampler::{BlockedRead, Health, ImageId, PerFile, Sampler};
 use psstat_support::{count, failpoint};
 
@@ -71,6 +72,12 @@ impl SampleLoop {
                  further ones as {other}"
             ));
         });
+        if rules.take_newly_full_in_total() {
+            log::line(&format!(
+                "{MAX_MADE_IMAGES} images made by rules, the maximum of all rules; counting all \
+                 further ones as `other` of their rule"
+            ));
+        }
         failpoint::hit(format_args!("panic:{cycle}"));
         failpoint::hit("panic");
         let changed = signals.wait(due, conf);

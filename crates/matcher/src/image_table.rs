@@ -9,6 +9,8 @@ use crate::template::ImageTemplate;
 
 /// The number of images per rule if nothing else is set.
 pub const MAX_IMAGES_PER_RULE: usize = 200;
+/// The number of images that all rules together make.
+pub const MAX_MADE_IMAGES: usize = 10_000;
 /// An image that is in no rule, or was made, ends after this time without a process.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -19,8 +21,8 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 /// last process; then its number is free and is given to another image later.
 ///
 /// Rules with the same image name, such as `java/{app}`, make the same images, and share the limit
-/// of images per rule. The processes beyond it are in the image with `other` in place of the
-/// groups.
+/// of images per rule. The processes beyond it, and beyond [`MAX_MADE_IMAGES`] of all rules, are in
+/// the image with `other` in place of the groups.
 ///
 /// ```
 /// use std::time::Instant;
@@ -47,6 +49,12 @@ pub struct ImageTable {
     numbers: HashMap<ImageName, u32>,
     /// By the index of the image in the rules.
     of_rules: Vec<RuleImage>,
+    max_made: usize,
+    /// The number of images that count in a limit.
+    made: usize,
+    /// An image was not made because of the limit of all rules, and that it was reported.
+    is_full: bool,
+    is_reported: bool,
     is_changed: bool,
 }
 
@@ -88,6 +96,10 @@ impl ImageTable {
             free: Vec::new(),
             numbers: HashMap::new(),
             of_rules: Vec::new(),
+            max_made: MAX_MADE_IMAGES,
+            made: 0,
+            is_full: false,
+            is_reported: false,
             is_changed: false,
         }
     }
@@ -142,11 +154,13 @@ impl ImageTable {
                 }
             }
         }
+        (self.made, self.is_full, self.is_reported) = (0, false, false);
         for entry in self.entries.iter().flatten() {
             if let Origin::Made { image } = entry.origin
                 && let Some(RuleImage::Template { made, .. }) = self.of_rules.get_mut(image)
             {
                 *made += 1;
+                self.made += 1;
             }
         }
     }
@@ -176,32 +190,40 @@ impl ImageTable {
         if let Some(number) = self.find(found.name, image, now) {
             return Some(number);
         }
-        let max_per_rule = self.max_per_rule;
-        if let Some(RuleImage::Template { made, is_full, .. }) = self.of_rules.get_mut(image) {
-            if *made < max_per_rule {
-                *made += 1;
-                return Some(self.insert(found.name, Origin::Made { image }, now));
-            }
-            *is_full = true;
+        if self.count_made(image) {
+            return Some(self.insert(found.name, Origin::Made { image }, now));
         }
         let number = self.find(other.as_str(), image, now);
         Some(number.unwrap_or_else(|| self.insert(other.as_str(), Origin::Other { image }, now)))
     }
 
+    /// Counts one more image that is made for this image of the rules. `false` if a limit is reached.
+    fn count_made(&mut self, image: usize) -> bool {
+        let Some(RuleImage::Template { made, is_full, .. }) = self.of_rules.get_mut(image) else {
+            return false;
+        };
+        let (has_room, has_total_room) = (*made < self.max_per_rule, self.made < self.max_made);
+        *is_full |= !has_room;
+        self.is_full |= !has_total_room;
+        let is_counted = has_room && has_total_room;
+        *made += usize::from(is_counted);
+        self.made += usize::from(is_counted);
+        is_counted
+    }
+
     /// The number of a name that exists and is in use, or has room in the limit of the image.
     fn find(&mut self, name: &str, image: usize, now: Instant) -> Option<u32> {
         let number = *self.numbers.get(name)?;
-        let entry = self.entries.get_mut(number as usize)?.as_mut()?;
+        let entry = self.entries.get(number as usize)?.as_ref()?;
         if entry.origin == Origin::Past {
-            let RuleImage::Template { made, .. } = self.of_rules.get_mut(image)? else {
-                return None;
-            };
-            if *made >= self.max_per_rule {
+            if !self.count_made(image) {
                 return None;
             }
-            *made += 1;
-            entry.origin = Origin::Made { image };
             self.is_changed = true;
+        }
+        let entry = self.entries.get_mut(number as usize)?.as_mut()?;
+        if entry.origin == Origin::Past {
+            entry.origin = Origin::Made { image };
         }
         entry.last_used = now;
         Some(number)
@@ -262,6 +284,7 @@ impl ImageTable {
                 && let Some(RuleImage::Template { made, .. }) = self.of_rules.get_mut(image)
             {
                 *made = made.saturating_sub(1);
+                self.made = self.made.saturating_sub(1);
             }
             self.numbers.remove(&entry.name);
             *place = None;
@@ -310,6 +333,11 @@ impl ImageTable {
                 report(image);
             }
         }
+    }
+
+    /// Whether the limit of images of all rules was reached, once after the rules were set.
+    pub fn take_newly_full_in_total(&mut self) -> bool {
+        self.is_full && !std::mem::replace(&mut self.is_reported, true)
     }
 
     /// The limit of images per rule.
@@ -398,6 +426,34 @@ mod tests {
         assert_eq!(images.of("p -x c"), ["app/c"]);
         assert_eq!(images.of("p -x d"), ["app/other"]);
         assert_eq!(images.active(), ["app/c", "app/b", "app/other"]);
+    }
+
+    /// 10,000 rules, each within its limit, could make two million images.
+    #[test]
+    fn all_rules_have_a_limit_together() {
+        let conf = "a/{x} -a (?P<x>\\S+)\nb/{x} -b (?P<x>\\S+)\nfixed fixed\n";
+        let mut images = Images::new(conf, 2);
+        images.table.max_made = 3;
+        for (text, name) in [("-a 1", "a/1"), ("-a 2", "a/2"), ("-a 3", "a/other"), ("-b 1", "b/1")]
+        {
+            assert_eq!(images.of(text), [name]);
+            assert!(!images.table.take_newly_full_in_total());
+        }
+        assert_eq!(images.of("-b 2"), ["b/other"]);
+        assert_eq!(images.of("fixed -b 3"), ["b/other", "fixed"]);
+        // The rule `b` has room itself.
+        let mut full = Vec::new();
+        images.table.take_newly_full(|image| full.push(image));
+        assert_eq!(full, [0]);
+        assert_eq!([(); 2].map(|()| images.table.take_newly_full_in_total()), [true, false]);
+        assert_eq!(images.of("-b 1"), ["b/1"]);
+        // One that ends makes room, as for the rule, also after a reload.
+        assert_eq!(images.end(60, &["a/1", "b/1"]), 3);
+        assert_eq!(images.of("-b 2"), ["b/2"]);
+        images.reload(conf);
+        assert_eq!(images.of("-a 4"), ["a/other"]);
+        assert!(images.table.take_newly_full_in_total());
+        assert_eq!((images.table.made, MAX_MADE_IMAGES), (3, 10_000));
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub use conf::Conf;
 pub use coverage::CoverageCheck;
 pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
-pub use image_table::{ImageTable, MAX_IMAGES_PER_RULE};
+pub use image_table::{ImageTable, MAX_IMAGES_PER_RULE, MAX_MADE_IMAGES};
 pub use pattern_error::PatternError;
 pub use process_text::{Field, ProcessText};
 pub use python::StepLimit;

@@ -48,9 +48,13 @@ fn table(args: &[&str]) -> BTreeMap<String, u64> {
     rows.iter().map(row).collect()
 }
 
+fn strings(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
 #[test]
 fn fields_in_all_subcommands() {
-    let contained = Contained::new();
+    let mut contained = Contained::new();
     let Contained { process, comm, uid, group } = &contained;
     let pid = process.pid().to_string();
     let temp = TempDir::new().unwrap();
@@ -121,6 +125,20 @@ fn fields_in_all_subcommands() {
         (name.to_owned(), rule["processes"].as_u64().unwrap())
     });
     assert_eq!(matched.collect::<BTreeMap<_, _>>(), expected);
+
+    // By the images of the holder of a file, and of a name.
+    let held = temp.join("held");
+    std::fs::write(&held, "").unwrap();
+    contained.process.open_file(&held).unwrap();
+    let (_, document) = json_of(&["find", held.to_str().unwrap(), "--conf", conf, "--json"]);
+    let mut images: Vec<&str> =
+        expected.iter().filter(|(_, count)| **count > 0).map(|(name, _)| name.as_str()).collect();
+    let mut found: Vec<&str> = strings(&document["rows"][0]["images"]);
+    images.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, images, "{document}");
+    let (status, document) = json_of(&["pid", "named", "--conf", conf, "--json"]);
+    assert_eq!((status, &document["pid"]), (0, &json!(contained.process.pid())));
 
     // A capture gives the same.
     let capture = temp.join("capture");
