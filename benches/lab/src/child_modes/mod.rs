@@ -101,6 +101,12 @@ pub(crate) fn command(mode: &str) -> Command {
 pub(crate) fn bound(command: &Command) -> Command {
     let mut bound = self::command(EXEC_INTO);
     bound.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
     bound
 }
 
