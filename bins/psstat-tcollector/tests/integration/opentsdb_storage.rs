@@ -60,7 +60,8 @@ fn size_of_a_fleet_in_hbase() {
         for host in 0..HOSTS {
             let lines = series.values().flat_map(|points| {
                 (0..).zip(points).map(move |(cycle, point)| {
-                    put(point, HOUR + 15 * cycle, &point.printed(), &format!("host{host}"))
+                    let value = of_host(point, host).to_string();
+                    put(point, HOUR + 15 * cycle, &value, &format!("host{host}"))
                 })
             });
             assert_eq!(opentsdb.telnet(&lines.collect::<String>()), "");
@@ -78,4 +79,11 @@ fn size_of_a_fleet_in_hbase() {
             );
         }
     }
+}
+
+/// A value of a host, with the decimals of the point. Equal values of all hosts would be compressed to
+/// almost nothing.
+fn of_host(point: &Point, host: usize) -> f64 {
+    let unit = if point.value % 1_000_000 == 0 { 1.0 } else { 1000.0 };
+    (point.number() * unit * (1.0 + host as f64 / 997.0)).round() / unit
 }
