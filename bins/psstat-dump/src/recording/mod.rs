@@ -5,9 +5,9 @@
 //! or of the time to keep, it becomes the next segment, and a new one begins. The oldest segments
 //! are deleted. Each file can be read without the others.
 //!
-//! A file is a sequence of blocks ([`block`]), each written with one call and checked by a
-//! checksum. A block is a frame ([`encode`], [`decode`]): one [`Snapshot`], as the differences to the
-//! previous one. Each [`FRAMES_PER_KEY`]th frame is complete.
+//! A file is a sequence of blocks (`block`), each written with one call and checked by a
+//! checksum. A block is a frame (`encode`, `decode`): one [`Snapshot`], as the differences to the
+//! previous one. Each `FRAMES_PER_KEY`th frame is complete.
 //! `docs/recording.md` is the specification.
 
 mod block;

@@ -107,7 +107,8 @@ fn screens_of_several_sizes() {
         top.press("k\rj\r");
         top.wait_until(|screen| {
             screen.starts_with(&format!("process {}\n", first.pid()))
-                && screen.contains("identity")
+                && screen.contains("summary")
+                && (size.1 <= 12 || screen.contains("identity"))
                 && (size.0 <= 60 || screen.contains(&format!("{one} \\x1b[31mred")))
         });
         top.press("q");
