@@ -18,6 +18,7 @@ mod metric_names;
 mod openmetrics;
 mod opentsdb;
 mod opentsdb_storage;
+mod peer;
 mod population;
 mod put_json;
 mod shipped;

@@ -3,6 +3,7 @@
 mod influx;
 mod node_exporter;
 mod opentsdb;
+mod process_exporter;
 mod prometheus;
 mod victoria;
 
@@ -19,6 +20,7 @@ use crate::common::TIMEOUT;
 pub(crate) use influx::Influx;
 pub(crate) use node_exporter::NodeExporter;
 pub(crate) use opentsdb::{OpenTsdb, filter};
+pub(crate) use process_exporter::ProcessExporter;
 pub(crate) use prometheus::Prometheus;
 pub(crate) use victoria::Victoria;
 
