@@ -271,9 +271,9 @@ fn expands_and_opens_a_report() {
     press(&mut app, &[KeyCode::End, KeyCode::Enter, KeyCode::Down, KeyCode::Enter]);
     let lines = screen(&mut app, 80, 24);
     assert_eq!(lines[0], format!("process {pid}"));
-    assert_eq!(lines[2], "identity");
+    assert_eq!(lines[2], "summary");
     press(&mut app, &[KeyCode::Down, KeyCode::Down]);
-    assert_eq!(screen(&mut app, 80, 24)[0], "identity");
+    assert_eq!(screen(&mut app, 80, 24)[0], "summary");
     press(&mut app, &[KeyCode::Esc]);
     assert!(screen(&mut app, 80, 24)[2].starts_with("IMAGE"));
 }

@@ -6,6 +6,7 @@
 //! may happen between two reads.
 
 use std::fmt::Debug;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
@@ -279,7 +280,7 @@ pub(crate) trait ProcessSource: Sized {
     }
 
     /// A number that changes when the process executes a program, if the source has it.
-    fn exec_id(&mut self, _key: ProcessKey) -> Option<u64> {
+    fn exec_id(&mut self, _key: ProcessKey) -> Option<NonZeroU32> {
         None
     }
 

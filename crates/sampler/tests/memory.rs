@@ -36,7 +36,7 @@ fn memory_per_process_is_bounded() {
     // The socket table is as full as with 2,000, 4,000 or 8,000.
     const PROCESSES: usize = 125;
     /// For each process of the machine, matched or not.
-    const BYTES_PER_UNMATCHED: usize = 88;
+    const BYTES_PER_UNMATCHED: usize = 96;
     let _serialized = serialize();
     let word = word("measured");
     let start = |word: &String| {
@@ -62,7 +62,7 @@ fn memory_per_process_is_bounded() {
         .collect();
     bytes.sort_unstable();
     println!("{bytes:?} bytes per process with 34 descriptors and 9 sockets");
-    assert!(bytes[1] + BYTES_PER_UNMATCHED <= 1536, "{bytes:?} bytes per process");
+    assert!(bytes[1] + BYTES_PER_UNMATCHED <= 1600, "{bytes:?} bytes per process");
     drop((testprocs, other));
 }
 

@@ -473,7 +473,8 @@ fn fields_are_read_in_turn() {
         }
         for file in ["comm", "status", "cmdline"] {
             let opens = opens(&cycles[..CYCLES], file);
-            assert!(opens.iter().sum::<usize>() <= 1, "{file}: {opens:?}");
+            // Its turn, and one if the kernel made it run, for example to take its pages.
+            assert!(opens.iter().sum::<usize>() < TURNS, "{file}: {opens:?}");
         }
         for file in ["comm", "status", "cgroup"] {
             assert_eq!(opens(&cycles[CYCLES..], file).iter().sum::<usize>(), 0, "{file}");

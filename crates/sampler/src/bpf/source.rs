@@ -1,5 +1,6 @@
 //! The source that answers from the rows of the last pass.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
@@ -287,8 +288,9 @@ impl ProcessSource for BpfSource {
         self.live.parent_stat(key).await
     }
 
-    fn exec_id(&mut self, key: ProcessKey) -> Option<u64> {
-        self.row(key).map(|row| row.exec_id())
+    fn exec_id(&mut self, key: ProcessKey) -> Option<NonZeroU32> {
+        // Of its 64 bits only a change matters.
+        NonZeroU32::new((self.row(key)?.exec_id() as u32).wrapping_add(1))
     }
 
     async fn check_exists(&mut self, process: Target<'_, Handles>) -> Existence {

@@ -82,11 +82,10 @@ pub(crate) fn next_read(pid: u32, first_seen_cycle: u32, now: u32) -> u32 {
 
 /// The cycle in which the limit of open descriptors is due again after a read in cycle `now`.
 /// `first`: that of the first read since the process was found or has executed another program,
-/// since programs set their limits when they start. `is_old`: it started long before that, so its
-/// reads are spread over the cycles at once.
-pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32, is_old: bool) -> u32 {
-    let age = now.saturating_sub(first);
-    if !is_old && age < LIMITS_INTERVAL / 2 {
+/// since programs set their limits when they start.
+pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32) -> u32 {
+    let age = now.wrapping_sub(first);
+    if age < LIMITS_INTERVAL / 2 {
         now + age.max(1)
     } else {
         now + 1 + (pid.wrapping_sub(now + 1) % LIMITS_INTERVAL)
@@ -126,13 +125,13 @@ mod tests {
             let (mut at, mut reads) = (5, Vec::new());
             while at < 1000 {
                 reads.push(at);
-                at = next_limits_read(pid, 5, at, false);
+                at = next_limits_read(pid, 5, at);
             }
             assert_eq!(reads[..6], [5, 6, 7, 9, 13, 21]);
             let intervals: Vec<u32> = reads.windows(2).map(|pair| pair[1] - pair[0]).collect();
             assert!(intervals.iter().all(|interval| (1..=LIMITS_INTERVAL).contains(interval)));
             assert_eq!(intervals.last(), Some(&LIMITS_INTERVAL), "{pid}: {reads:?}");
-            let second = next_limits_read(pid, 5, 5, true);
+            let second = next_limits_read(pid, 5_u32.wrapping_sub(LIMITS_INTERVAL), 5);
             assert_eq!(second % LIMITS_INTERVAL, pid % LIMITS_INTERVAL);
             per_cycle[(at % LIMITS_INTERVAL) as usize] += 1;
         }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::read::procfs::ProcDir;
 use crate::read::status::StatusValues;
 use crate::shrink::shrink_vec;
 use crate::source::{Handles, Target};
-use crate::state::schedule::{self, DENIED_RETRY_INTERVAL};
+use crate::state::schedule::{self, DENIED_RETRY_INTERVAL, LIMITS_INTERVAL};
 use crate::switches::ProcessSwitches;
 use crate::usage::ProcessReadings;
 
@@ -38,7 +38,7 @@ pub(crate) struct Tracked<H> {
     pub(crate) readings: ProcessReadings,
     pub(crate) fd_limit: FdLimit,
     /// Changes when it executes a program, if the source has it.
-    pub(crate) exec_id: Option<u64>,
+    pub(crate) exec_id: Option<NonZeroU32>,
     /// `status` at the end of the window, of its main thread or of a living one.
     pub(crate) status: Outcome<StatusValues>,
     /// Its context switches, if they are requested.
@@ -170,13 +170,11 @@ pub(crate) struct FdLimit {
     first: u32,
     /// The cycle in which it is due.
     next: u32,
-    /// The process has executed another program since it was found.
-    has_executed: bool,
 }
 
 impl Default for FdLimit {
     fn default() -> FdLimit {
-        FdLimit { state: FileState::Never, soft: 0, first: 0, next: 0, has_executed: false }
+        FdLimit { state: FileState::Never, soft: 0, first: 0, next: 0 }
     }
 }
 
@@ -188,27 +186,24 @@ impl FdLimit {
 
     /// The process has executed another program.
     pub(crate) fn mark_stale(&mut self) {
-        self.has_executed = true;
         if self.state.is_due(0) {
             (self.first, self.next) = (0, 0);
         }
     }
 
-    /// Applies the result of a read. `is_old`: the process had started long before the first one.
+    /// Applies the result of a read. `is_old`: the process started long ago, so that its reads are
+    /// spread over the cycles at once, unless it has executed another program.
     pub(crate) fn update(&mut self, pid: u32, limit: Outcome<u64>, cycle: u32, is_old: bool) {
         if self.first == 0 {
-            self.first = cycle;
+            let is_settled = is_old && self.state == FileState::Never;
+            let first = if is_settled { cycle.wrapping_sub(LIMITS_INTERVAL) } else { cycle };
+            self.first = first.max(1);
         }
         self.next = cycle + 1;
         self.state = match limit {
             Outcome::Value(soft) => {
                 self.soft = soft;
-                self.next = schedule::next_limits_read(
-                    pid,
-                    self.first,
-                    cycle,
-                    is_old && !self.has_executed,
-                );
+                self.next = schedule::next_limits_read(pid, self.first, cycle);
                 FileState::Read
             }
             // Another read shows it.
@@ -530,6 +525,10 @@ mod tests {
             }
             limit.is_due(101)
         };
+        // The interval before the first cycles.
+        let mut early = FdLimit::default();
+        early.update(7, Outcome::Value(100), 1, true);
+        assert!(!early.is_due(2) && early.is_due(7));
         assert!(dues(false, false) && dues(true, true) && !dues(true, false));
     }
 
