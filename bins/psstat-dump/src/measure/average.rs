@@ -48,9 +48,20 @@ impl Accumulator {
         // Counters have no average; their rates are in `growth`. An age
         // grows, and numbers by state belong together.
         let Usage {
-            io, cpu, switches, starts, exits, oldest, youngest, states, tcp_states, ..
+            io,
+            cpu,
+            switches,
+            faults,
+            starts,
+            exits,
+            oldest,
+            youngest,
+            states,
+            tcp_states,
+            ..
         } = last.numbers;
-        (numbers.io, numbers.cpu, numbers.switches) = (io, cpu, switches);
+        (numbers.io, numbers.cpu) = (io, cpu);
+        (numbers.switches, numbers.faults) = (switches, faults);
         (numbers.starts, numbers.exits) = (starts, exits);
         (numbers.oldest, numbers.youngest) = (oldest, youngest);
         (numbers.states, numbers.tcp_states) = (states, tcp_states);

@@ -243,10 +243,10 @@ impl Decoder {
             }
         }
         let seconds = self.seconds.unwrap_or(0.0);
-        let Growth { io, cpu, switches } = &mut row.growth;
+        let Growth { io, cpu, switches, faults } = &mut row.growth;
         io.iter_mut().for_each(|(_, time)| *time = seconds);
         cpu.iter_mut().for_each(|(_, time)| *time = seconds);
-        switches.iter_mut().for_each(|(_, time)| *time = seconds);
+        switches.iter_mut().chain(faults).for_each(|(_, time)| *time = seconds);
         row
     }
 }

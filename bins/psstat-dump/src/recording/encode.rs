@@ -348,6 +348,7 @@ fn growth_seconds(snapshot: &Snapshot) -> Option<f64> {
     rows.map(|row| &row.growth).find_map(|growth| {
         let io = growth.io.map(|(_, seconds)| seconds);
         let cpu = growth.cpu.map(|(_, seconds)| seconds);
-        io.or(cpu).or(growth.switches.map(|(_, seconds)| seconds))
+        let faults = growth.faults.map(|(_, seconds)| seconds);
+        io.or(cpu).or(growth.switches.map(|(_, seconds)| seconds)).or(faults)
     })
 }

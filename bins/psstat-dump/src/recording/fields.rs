@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use psstat_sampler::{IoCounters, StateCounts, SwitchCounts, TcpStateCounts};
+use psstat_sampler::{FaultCounts, IoCounters, StateCounts, SwitchCounts, TcpStateCounts};
 
 use crate::table::row::Row;
 
@@ -150,6 +150,10 @@ pub(super) static FIELDS: &[Field] = fields![
     "write_bytes_growth" Growth(&["write_bytes"]), |row| row.growth.io.map(|(io, _)| io.write_bytes), |row, value| growth_io(row).write_bytes = value;
     "cancelled_write_bytes_growth" Growth(&["cancelled_write_bytes"]), |row| row.growth.io.map(|(io, _)| io.cancelled_write_bytes), |row, value| growth_io(row).cancelled_write_bytes = value;
     "cpu_growth" Growth(&["cpu_user", "cpu_system"]), |row| row.growth.cpu.map(|(cpu, _)| cpu_nanoseconds(cpu)), |row, value| row.growth.cpu.get_or_insert((0.0, 0.0)).0 = value as f64 / 1e9;
+    "minor_faults" Same, |row| row.numbers.faults.map(|one| int(one.minor)), |row, value| row.numbers.faults.get_or_insert(FaultCounts::default()).minor = value as u64;
+    "major_faults" Same, |row| row.numbers.faults.map(|one| int(one.major)), |row, value| row.numbers.faults.get_or_insert(FaultCounts::default()).major = value as u64;
+    "minor_faults_growth" Growth(&["minor_faults"]), |row| row.growth.faults.map(|([minor, _], _)| int(minor)), |row, value| row.growth.faults.get_or_insert(([0; 2], 0.0)).0[0] = value as u64;
+    "major_faults_growth" Growth(&["major_faults"]), |row| row.growth.faults.map(|([_, major], _)| int(major)), |row, value| row.growth.faults.get_or_insert(([0; 2], 0.0)).0[1] = value as u64;
     "voluntary_switches_growth" Growth(&["voluntary_switches"]), |row| row.growth.switches.map(|([voluntary, _], _)| int(voluntary)), |row, value| row.growth.switches.get_or_insert(([0; 2], 0.0)).0[0] = value as u64;
     "involuntary_switches_growth" Growth(&["involuntary_switches"]), |row| row.growth.switches.map(|([_, involuntary], _)| int(involuntary)), |row, value| row.growth.switches.get_or_insert(([0; 2], 0.0)).0[1] = value as u64;
 ];

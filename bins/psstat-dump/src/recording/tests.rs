@@ -64,6 +64,7 @@ impl Random {
             row.growth.io.as_mut().map(|(_, seconds)| seconds),
             row.growth.cpu.as_mut().map(|(_, seconds)| seconds),
             row.growth.switches.as_mut().map(|(_, seconds)| seconds),
+            row.growth.faults.as_mut().map(|(_, seconds)| seconds),
         ]
         .into_iter()
         .flatten()

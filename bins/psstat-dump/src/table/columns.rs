@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
 use psstat_sampler::{
-    CpuTime, IoCounters, MetricGroups, StateCounts, SwitchCounts, TcpStateCounts, Usage,
+    CpuTime, FaultCounts, IoCounters, MetricGroups, StateCounts, SwitchCounts, TcpStateCounts,
+    Usage,
 };
 
 use crate::spelling;
-use crate::table::row::{CommName, ProcessId, Row};
+use crate::table::row::{CommName, ProcessId, Row, Seconds};
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +119,8 @@ pub enum Group {
     Swap,
     /// [`MetricGroups::switches`].
     Switches,
+    /// [`MetricGroups::faults`].
+    Faults,
     /// [`MetricGroups::tcp`].
     Tcp,
 }
@@ -129,6 +132,7 @@ impl Column {
             "state" | "running" | "sleeping" | "disk" | "stopped" | "zombie" => Some(Group::States),
             "swap" => Some(Group::Swap),
             "vcsw" | "vcsw/s" | "ivcsw" | "ivcsw/s" => Some(Group::Switches),
+            "minflt" | "minflt/s" | "majflt" | "majflt/s" => Some(Group::Faults),
             "listen" | "syn_sent" | "syn_recv" | "fin_wait1" | "fin_wait2" | "close_wait"
             | "last_ack" | "closing" => Some(Group::Tcp),
             _ => None,
@@ -176,14 +180,21 @@ fn cpu_rate(row: &Row) -> Cell<'static> {
     row.growth.cpu.map_or(Cell::Absent, |(used, seconds)| Cell::CpuRate(used / seconds))
 }
 
+fn calls(count: u64) -> Cell<'static> {
+    Cell::Calls(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
 fn switches(row: &Row, get: fn(SwitchCounts) -> u64) -> Cell<'static> {
-    let calls = |count: u64| Cell::Calls(i64::try_from(count).unwrap_or(i64::MAX));
     row.numbers.switches.map_or(Cell::Absent, |switches| calls(get(switches)))
 }
 
-fn switch_rate(row: &Row, get: fn([u64; 2]) -> u64) -> Cell<'static> {
-    let rate = |(done, seconds)| Cell::CallRate(get(done) as f64 / seconds);
-    row.growth.switches.map_or(Cell::Absent, rate)
+fn faults(row: &Row, get: fn(FaultCounts) -> u64) -> Cell<'static> {
+    row.numbers.faults.map_or(Cell::Absent, |faults| calls(get(faults)))
+}
+
+/// The rate of one of two counters.
+fn pair_rate(growth: Option<([u64; 2], Seconds)>, get: fn([u64; 2]) -> u64) -> Cell<'static> {
+    growth.map_or(Cell::Absent, |(done, seconds)| Cell::CallRate(get(done) as f64 / seconds))
 }
 
 fn tcp_states(row: &Row, get: fn(TcpStateCounts) -> u64) -> Cell<'static> {
@@ -266,9 +277,13 @@ pub static COLUMNS: &[Column] = columns![
     "system" "SYSTEM" "cpu_system_seconds" None, false, "… in the kernel", |row| cpu_time(row, |cpu| cpu.system);
     "cpu/s" "CPU/S" "cpu_seconds_per_second" None, false, "total CPU time per second, over the window", cpu_rate;
     "vcsw" "VCSW" "voluntary_switches" None, false, "total context switches because a thread had to wait", |row| switches(row, |switches| switches.voluntary);
-    "vcsw/s" "VCSW/S" "voluntary_switches_per_second" None, false, "… per second, over the window", |row| switch_rate(row, |[voluntary, _]| voluntary);
+    "vcsw/s" "VCSW/S" "voluntary_switches_per_second" None, false, "… per second, over the window", |row| pair_rate(row.growth.switches, |[voluntary, _]| voluntary);
     "ivcsw" "IVCSW" "involuntary_switches" None, false, "total context switches because a thread had to yield", |row| switches(row, |switches| switches.involuntary);
-    "ivcsw/s" "IVCSW/S" "involuntary_switches_per_second" None, false, "… per second, over the window", |row| switch_rate(row, |[_, involuntary]| involuntary);
+    "ivcsw/s" "IVCSW/S" "involuntary_switches_per_second" None, false, "… per second, over the window", |row| pair_rate(row.growth.switches, |[_, involuntary]| involuntary);
+    "minflt" "MINFLT" "minor_faults" None, false, "total page faults without a read from storage, with those of reaped children", |row| faults(row, |faults| faults.minor);
+    "minflt/s" "MINFLT/S" "minor_faults_per_second" None, false, "… per second, over the window", |row| pair_rate(row.growth.faults, |[minor, _]| minor);
+    "majflt" "MAJFLT" "major_faults" None, false, "total page faults with a read from storage, with those of reaped children", |row| faults(row, |faults| faults.major);
+    "majflt/s" "MAJFLT/S" "major_faults_per_second" None, false, "… per second, over the window", |row| pair_rate(row.growth.faults, |[_, major]| major);
     "rss" "RSS" "rss_bytes" None, true, "resident memory", |row| bytes(row.numbers.rss);
     "shared" "SHARED" "shared_bytes" None, false, "resident memory that is backed by files or shared memory", |row| bytes(row.numbers.shared);
     "vsize" "VSIZE" "vsize_bytes" None, false, "virtual memory", |row| bytes(row.numbers.vsize);
@@ -312,6 +327,7 @@ pub fn groups<'a>(columns: impl IntoIterator<Item = &'a Column>) -> MetricGroups
             Some(Group::States) => groups.states = true,
             Some(Group::Swap) => groups.swap = true,
             Some(Group::Switches) => groups.switches = true,
+            Some(Group::Faults) => groups.faults = true,
             Some(Group::Tcp) => groups.tcp = true,
             None => {}
         }

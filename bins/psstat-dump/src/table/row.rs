@@ -77,6 +77,8 @@ pub struct Growth {
     pub cpu: Option<(f64, Seconds)>,
     /// Voluntary and involuntary context switches.
     pub switches: Option<([u64; 2], Seconds)>,
+    /// Minor and major page faults, with those of reaped children.
+    pub faults: Option<([u64; 2], Seconds)>,
 }
 
 /// The seconds between two readings.
@@ -88,17 +90,17 @@ impl Growth {
         let io = |before: IoCounters, after: IoCounters| after.saturating_sub(before);
         let total = |usage: &Usage| usage.cpu.map(CpuTime::total);
         let cpu = |before: u64, after: u64| after.saturating_sub(before) as f64 / 1e9;
-        let counts = |usage: &Usage| {
-            usage.switches.map(|switches| [switches.voluntary, switches.involuntary])
+        let switches = |usage: &Usage| usage.switches.map(|it| [it.voluntary, it.involuntary]);
+        let faults = |usage: &Usage| usage.faults.map(|it| [it.minor, it.major]);
+        let pair = |counts: &dyn Fn(&Usage) -> Option<[u64; 2]>| {
+            let ([a, b], [c, d]) = counts(before).zip(counts(after))?;
+            Some(([c.saturating_sub(a), d.saturating_sub(b)], seconds))
         };
-        let switches =
-            |[a, b]: [u64; 2], [c, d]: [u64; 2]| [c.saturating_sub(a), d.saturating_sub(b)];
         Growth {
             io: before.io.zip(after.io).map(|(one, other)| (io(one, other), seconds)),
             cpu: total(before).zip(total(after)).map(|(one, other)| (cpu(one, other), seconds)),
-            switches: counts(before)
-                .zip(counts(after))
-                .map(|(one, other)| (switches(one, other), seconds)),
+            switches: pair(&switches),
+            faults: pair(&faults),
         }
     }
 
@@ -118,6 +120,7 @@ impl Growth {
             io: sum(self.io, other.io, IoCounters::saturating_add),
             cpu: sum(self.cpu, other.cpu, |one, other| one + other),
             switches: sum(self.switches, other.switches, |[a, b], [c, d]| [a + c, b + d]),
+            faults: sum(self.faults, other.faults, |[a, b], [c, d]| [a + c, b + d]),
         }
     }
 }

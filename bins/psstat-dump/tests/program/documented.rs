@@ -31,7 +31,7 @@ fn fields(page: &str, heading: &str) -> Fields {
 }
 
 /// The fields that are present only if their columns are selected.
-const SELECTED: [&str; 18] = [
+const SELECTED: [&str; 22] = [
     "running",
     "sleeping",
     "disk",
@@ -42,6 +42,10 @@ const SELECTED: [&str; 18] = [
     "voluntary_switches_per_second",
     "involuntary_switches",
     "involuntary_switches_per_second",
+    "minor_faults",
+    "minor_faults_per_second",
+    "major_faults",
+    "major_faults_per_second",
     "tcp_listen",
     "tcp_syn_sent",
     "tcp_syn_recv",

@@ -535,6 +535,35 @@ fn context_switches_on_request() {
     assert!(rate("voluntary") + rate("involuntary") > 1.0, "{document}");
 }
 
+/// Page faults of a process (`stat`, fields 10 and 12).
+fn faults(pid: u32) -> [u64; 2] {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    [fields[7], fields[9]].map(|field| field.parse().unwrap())
+}
+
+#[test]
+fn page_faults_on_request() {
+    let name = unique("faults");
+    let mut testproc = testproc(&name);
+    testproc.mmap_touch(8 << 20).unwrap();
+    testproc.quiesce().unwrap();
+    let before = faults(testproc.pid());
+    let columns = "minflt,majflt,minflt/s,majflt/s";
+    let (_, document) = json_of(&["--no-conf", "--json", "--columns", columns, &name]);
+    let after = faults(testproc.pid());
+    for image in [&document["rows"][0], &document["total"]] {
+        for (index, field) in ["minor_faults", "major_faults"].into_iter().enumerate() {
+            let count = image[field].as_u64().unwrap();
+            assert!((before[index]..=after[index]).contains(&count), "{field}: {image}");
+            // It sleeps.
+            let rate = &image[format!("{field}_per_second")];
+            assert!(rate.as_f64().is_some_and(|rate| rate < 50.0), "{image}");
+        }
+        assert!(image["minor_faults"].as_u64() > Some(10), "{image}");
+    }
+}
+
 /// The columns of TCP states, and their numbers in `/proc/PID/net/tcp`.
 const TCP_STATES: [(&str, &str); 8] = [
     ("listen", "0A"),
