@@ -391,7 +391,8 @@ impl Watchers {
                 assert_eq!(row[blocked], Value::Null, "{blocked}");
             }
         }
-        kill_process(Pid::from_child(&self.table.0), Signal::INT).unwrap();
+        // SIGINT is ignored if the tests run in the background of a shell.
+        kill_process(Pid::from_child(&self.table.0), Signal::TERM).unwrap();
         wait_until("the table ends", || self.table.0.try_wait().unwrap().is_some());
         self.top.press(" ");
         let is_dashed = |line: &str, pid: &u32| {
