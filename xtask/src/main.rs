@@ -8,12 +8,14 @@ mod assets;
 mod bpf;
 mod capture;
 mod cargo;
+mod container;
 mod dashboard;
 mod interface;
 mod package;
 mod python;
 mod release;
 mod screenshot;
+mod units;
 
 /// Any failure of a task.
 type Error = Box<dyn std::error::Error>;
@@ -32,6 +34,7 @@ enum Task {
     Assets(assets::Options),
     Package(package::Options),
     Release(release::Options),
+    Units(units::Options),
     Interface(interface::Options),
     Dashboard(dashboard::Options),
     Bpf(bpf::Options),
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Assets(options) => assets::run(&options),
         Task::Package(options) => package::run(&options),
         Task::Release(options) => release::run(&options),
+        Task::Units(options) => units::run(&options),
         Task::Interface(options) => interface::run(&options),
         Task::Dashboard(options) => dashboard::run(&options),
         Task::Bpf(options) => bpf::run(&options),

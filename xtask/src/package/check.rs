@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
-use psstat_testproc::{Config, TempDir, TestProcess};
+use psstat_testproc::{Config, TestProcess};
 
-use super::chroot::{Chroot, CommandOutput};
 use super::page;
 use crate::Result;
+use crate::container::{Chroot, CommandOutput};
 
 /// The program that tcollector runs.
 const COLLECTOR: &str = "/usr/lib/tcollector/collectors/0/psstat";
@@ -17,20 +16,6 @@ const OPTIONS: &str = "/etc/default/psstat";
 
 /// The number of sections of the page with a check.
 const SECTIONS: usize = 12;
-
-/// Runs [`inside`] in a mount namespace, with which all mounts disappear.
-pub(crate) fn outside(out: &Path) -> Result<()> {
-    let dir = TempDir::new()?;
-    let done = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(std::env::current_exe()?)
-        .args(["package", "--out"])
-        .arg(out)
-        .arg("--inside")
-        .arg(dir.path())
-        .status()?;
-    if done.success() { Ok(()) } else { Err("the check of the package failed".into()) }
-}
 
 /// Runs the commands of docs/install.md and checks the result of each section.
 pub(crate) fn inside(dir: &Path, package: &Path) -> Result<()> {

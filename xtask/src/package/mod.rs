@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::container::{Chroot, in_mount_namespace};
 use crate::{Result, assets, cargo};
 
 mod check;
-mod chroot;
 mod page;
 
 /// Build a Debian package of both programs with cargo-deb.
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     build(&options.out)?;
     if options.check {
-        check::outside(&options.out)?;
+        in_mount_namespace(&["package".as_ref(), "--out".as_ref(), options.out.as_os_str()])?;
     }
     Ok(())
 }
@@ -61,6 +61,20 @@ fn build(out: &Path) -> Result<()> {
         return Err("cargo-deb failed; `cargo install cargo-deb` if it is missing".into());
     }
     Ok(())
+}
+
+/// A package that was named, or else the one that was built into the default directory.
+pub(crate) fn given_or_built(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        Some(package) => Ok(package.to_owned()),
+        None => package_in(&cargo::root().join("target/debian")),
+    }
+}
+
+/// Installs a package in a chroot whose machine has its dependencies.
+pub(crate) fn install(chroot: &Chroot, package: &Path) -> Result<()> {
+    std::fs::copy(package, chroot.path("/root/psstat.deb"))?;
+    chroot.sh("dpkg --install psstat.deb").map(drop)
 }
 
 /// The only package in a directory.

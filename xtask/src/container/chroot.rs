@@ -1,4 +1,4 @@
-//! A copy of this machine's root for the installation of packages.
+//! The copy of the root.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,26 +51,17 @@ impl Chroot {
         std::fs::symlink_metadata(self.path(absolute)).is_ok()
     }
 
+    /// The directory that holds it.
+    pub(super) fn dir(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     /// Runs a script as root in /root; an error if one of its commands fails.
     pub(crate) fn sh(&self, script: &str) -> Result<CommandOutput> {
-        let output = Command::new("chroot")
-            .arg(&self.root)
-            .args(["/bin/sh", "-ec", &format!("cd /root\n{script}")])
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", "/root")
-            .env("LC_ALL", "C.UTF-8")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            // systemctl enables units, and starts none.
-            .env("SYSTEMD_OFFLINE", "1")
-            .stdin(Stdio::null())
-            .output()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        if !output.status.success() {
-            return Err(format!("{}\n{script}\n{stdout}{stderr}", output.status).into());
-        }
-        Ok(CommandOutput { stdout, stderr })
+        let mut command = Command::new("chroot");
+        // systemctl enables units, and starts none.
+        command.arg(&self.root).args(["env", "SYSTEMD_OFFLINE=1", "/bin/sh", "-ec"]);
+        run(&mut command, script)
     }
 
     /// The written files whose names contain this text.
@@ -89,7 +80,27 @@ impl Chroot {
     }
 }
 
-fn mount(options: &[&str], on: &Path) -> Result<()> {
+/// Runs a script by a shell command, with the environment of a login of root.
+pub(super) fn run(shell: &mut Command, script: &str) -> Result<CommandOutput> {
+    let output = shell
+        .arg(format!("cd /root\n{script}"))
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root")
+        .env("LC_ALL", "C.UTF-8")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    if !output.status.success() {
+        return Err(format!("{}\n{script}\n{stdout}{stderr}", output.status).into());
+    }
+    Ok(CommandOutput { stdout, stderr })
+}
+
+/// Mounts on a directory in the mount namespace of this process.
+pub(super) fn mount(options: &[&str], on: &Path) -> Result<()> {
     let mounted = Command::new("mount").args(options).arg(on).status()?;
     if !mounted.success() {
         return Err(format!("cannot mount {options:?} on {}; it needs root", on.display()).into());
