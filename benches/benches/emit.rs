@@ -4,14 +4,15 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
+use psstat_emit::metrics::{CollectorSeries, Series, TABLE};
+use psstat_emit::{Encoder, Format, Tag, TagValue, Timestamp, Value};
 
 const IMAGES: usize = 50;
 const POINTS: usize = IMAGES * Series::ALL.len() + CollectorSeries::ALL.len();
 
-fn images() -> Vec<ImageName> {
+fn images() -> Vec<TagValue> {
     (0..IMAGES)
-        .map(|number| ImageName::new(&format!("service/image-{number:02}")).unwrap())
+        .map(|number| TagValue::new(format!("service/image-{number:02}")).unwrap())
         .collect()
 }
 
@@ -20,7 +21,7 @@ fn value(series: usize, image: usize) -> u64 {
     (series as u64 + 1) * 1_000_003 * (image as u64 + 7)
 }
 
-fn cycle(encoder: &mut Encoder, images: &[ImageName], out: &mut Vec<u8>, time: i64) {
+fn cycle(encoder: &mut Encoder, images: &[TagValue], out: &mut Vec<u8>, time: i64) {
     out.clear();
     let mut cycle = encoder.begin(out, Timestamp::from_unix(time).unwrap()).unwrap();
     for (number, &series) in Series::ALL.iter().enumerate() {
@@ -29,15 +30,15 @@ fn cycle(encoder: &mut Encoder, images: &[ImageName], out: &mut Vec<u8>, time: i
                 Series::Pcpu | Series::CpuUser | Series::CpuSystem => {
                     Value::from_thousandths(value(number, at).cast_signed())
                 }
-                _ => Value::from_u64(value(number, at)),
+                _ => Value::from(value(number, at)),
             };
-            cycle.point(series, image, value).unwrap();
+            cycle.point(series.metric(), &[image], value).unwrap();
         }
     }
     for &health in CollectorSeries::ALL {
-        cycle.collector_point(health, Value::from_u64(7)).unwrap();
+        cycle.point(health.metric(), &[], 7).unwrap();
     }
-    cycle.finish();
+    cycle.finish().unwrap();
 }
 
 fn count(text: &str, pattern: &str) -> usize {
@@ -65,7 +66,7 @@ fn check(format: Format, out: &[u8]) {
                 "proc.stat.ps.fd,image=service/image-31,type=open,host=h value={fd}i 1700000000000000000\n"
             ),
         ),
-        Format::OpenMetrics | Format::Prometheus => (
+        _ => (
             text.lines().filter(|line| !line.starts_with('#')).count(),
             format!("{{image=\"service/image-31\",type=\"open\",host=\"h\"}} {fd}\n"),
         ),
@@ -79,8 +80,8 @@ fn encode(criterion: &mut Criterion) {
     let tags = ["host=h".parse::<Tag>().unwrap()];
     let mut group = criterion.benchmark_group("encode a cycle of 50 images");
     group.throughput(Throughput::Elements(POINTS as u64));
-    for format in Format::ALL {
-        let mut encoder = Encoder::new(format, &tags).unwrap();
+    for &format in Format::ALL {
+        let mut encoder = Encoder::new(format, TABLE, &tags).unwrap();
         let mut out = Vec::new();
         let mut time = 1_700_000_000;
         cycle(&mut encoder, &images, &mut out, time);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
-use psstat_emit::metrics::{self, Kind, Metric, Unit};
+use psstat_emit::metrics::{self, Entry};
+use psstat_emit::{Kind, Unit};
 use psstat_testproc::TempDir;
 use serde_json::{Value, json};
 
@@ -119,11 +120,11 @@ impl Store {
 fn dashboard(store: Store) -> Value {
     let mut panels = Vec::new();
     let mut y = 0;
-    type Belongs = fn(&Metric) -> bool;
+    type Belongs = fn(&Entry) -> bool;
     let sections: [(&str, Belongs); 3] = [
-        ("Images", |metric| metric.per_image && metric.group.is_none()),
-        ("Images: groups of --metrics", |metric| metric.group.is_some()),
-        ("The collector", |metric| !metric.per_image),
+        ("Images", |entry| entry.is_per_image() && entry.group.is_none()),
+        ("Images: groups of --metrics", |entry| entry.group.is_some()),
+        ("The collector", |entry| !entry.is_per_image()),
     ];
     for (title, belongs) in sections {
         panels.push(json!({
@@ -135,11 +136,11 @@ fn dashboard(store: Store) -> Value {
             "panels": [],
         }));
         y += 1;
-        let section = metrics::ALL.iter().filter(|metric| belongs(metric));
-        for (at, metric) in section.enumerate() {
+        let section = metrics::ENTRIES.iter().filter(|entry| belongs(entry));
+        for (at, entry) in section.enumerate() {
             let is_right = at % 2 == 1;
             let x = if is_right { WIDTH } else { 0 };
-            panels.push(panel(store, metric, panels.len() + 1, (x, y)));
+            panels.push(panel(store, entry, panels.len() + 1, (x, y)));
             y += if is_right { HEIGHT } else { 0 };
         }
         y += HEIGHT;
@@ -189,39 +190,42 @@ fn variable(store: Store, tag: &str) -> Value {
     })
 }
 
-fn panel(store: Store, metric: &Metric, id: usize, (x, y): (u64, u64)) -> Value {
+fn panel(store: Store, entry: &Entry, id: usize, (x, y): (u64, u64)) -> Value {
+    let metric = &entry.metric;
     let title = metric.name.trim_start_matches("proc.stat.ps.").replace(['.', '_'], " ");
     let is_rate = metric.kind == Kind::Counter;
     // Two entries of the table can share a name.
-    let shares_name = metrics::ALL.iter().filter(|other| other.name == metric.name).count() > 1;
+    let shares_name =
+        metrics::ENTRIES.iter().filter(|other| other.metric.name == metric.name).count() > 1;
     let title = if shares_name { format!("{title}, {}", metric.unit.as_str()) } else { title };
     json!({
         "type": "timeseries",
         "id": id,
         "title": if is_rate { format!("{title}, per second") } else { title },
-        "description": match metric.group {
+        "description": match entry.group {
             Some(group) => format!("{} Sent with --metrics {}.", metric.help, group.as_str()),
             None => metric.help.to_owned(),
         },
         "datasource": store.source(),
         "gridPos": {"h": HEIGHT, "w": WIDTH, "x": x, "y": y},
         "fieldConfig": {
-            "defaults": {"unit": unit(store, metric), "min": 0, "custom": {"fillOpacity": 10}},
+            "defaults": {"unit": unit(store, entry), "min": 0, "custom": {"fillOpacity": 10}},
             "overrides": [],
         },
         "options": {
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
-        "targets": targets(store, metric),
+        "targets": targets(store, entry),
     })
 }
 
 /// Grafana's name of the unit.
-fn unit(store: Store, metric: &Metric) -> &'static str {
+fn unit(store: Store, entry: &Entry) -> &'static str {
+    let metric = &entry.metric;
     let is_rate = metric.kind == Kind::Counter;
     match (store, metric.unit, metric.unit.base()) {
-        (_, Unit::Bytes, _) => {
+        (_, Unit::BYTES, _) => {
             if is_rate {
                 "Bps"
             } else {
@@ -231,7 +235,7 @@ fn unit(store: Store, metric: &Metric) -> &'static str {
         // Seconds per second.
         (_, _, Some("seconds")) if is_rate => "percentunit",
         (Store::Prometheus, _, Some("seconds")) => "s",
-        (Store::OpenTsdb, Unit::Milliseconds, _) => "ms",
+        (Store::OpenTsdb, Unit::MILLISECONDS, _) => "ms",
         (Store::OpenTsdb, _, Some("seconds")) => "s",
         (Store::Prometheus, _, Some("ratio")) => "percentunit",
         (Store::OpenTsdb, _, Some("ratio")) => "percent",
@@ -240,36 +244,37 @@ fn unit(store: Store, metric: &Metric) -> &'static str {
 }
 
 /// Whether hosts are combined by their maximum, because a sum has no meaning.
-fn is_maximum(metric: &Metric) -> bool {
-    ["proc.stat.ps.fd.ratio", "proc.stat.ps.age"].contains(&metric.name)
+fn is_maximum(entry: &Entry) -> bool {
+    ["proc.stat.ps.fd.ratio", "proc.stat.ps.age"].contains(&entry.metric.name)
 }
 
-fn targets(store: Store, metric: &Metric) -> Vec<Value> {
+fn targets(store: Store, entry: &Entry) -> Vec<Value> {
     match store {
-        Store::Prometheus => vec![prometheus_target(metric)],
+        Store::Prometheus => vec![prometheus_target(entry)],
         // A target for each type of the two entries with one name.
-        Store::OpenTsdb => opentsdb_targets(metric),
+        Store::OpenTsdb => opentsdb_targets(entry),
     }
 }
 
-fn prometheus_target(metric: &Metric) -> Value {
-    let filter = if metric.per_image {
+fn prometheus_target(entry: &Entry) -> Value {
+    let metric = &entry.metric;
+    let filter = if entry.is_per_image() {
         "{instance=~\"$instance\",image=~\"$image\"}"
     } else {
         "{instance=~\"$instance\"}"
     };
-    let family = metric.family;
+    let family = metric.family_name();
     let series = match metric.kind {
         Kind::Counter => format!("rate({family}_total{filter}[$__rate_interval])"),
-        Kind::Gauge => format!("{family}{filter}"),
+        _ => format!("{family}{filter}"),
     };
-    let first = if metric.per_image { "image" } else { "instance" };
-    let (by, legend) = if metric.type_tags.is_empty() {
+    let first = if entry.is_per_image() { "image" } else { "instance" };
+    let (by, legend) = if entry.type_tags.is_empty() {
         (first.to_owned(), format!("{{{{{first}}}}}"))
     } else {
         (format!("{first}, type"), format!("{{{{{first}}}}} {{{{type}}}}"))
     };
-    let aggregate = if is_maximum(metric) { "max" } else { "sum" };
+    let aggregate = if is_maximum(entry) { "max" } else { "sum" };
     json!({
         "refId": "A",
         "datasource": Store::Prometheus.source(),
@@ -280,27 +285,28 @@ fn prometheus_target(metric: &Metric) -> Value {
     })
 }
 
-fn opentsdb_targets(metric: &Metric) -> Vec<Value> {
+fn opentsdb_targets(entry: &Entry) -> Vec<Value> {
+    let metric = &entry.metric;
     let filter = |tag: &str, filter: &str, group_by: bool| json!({"type": "literal_or", "tagk": tag, "filter": filter, "groupBy": group_by});
-    let mut filters = vec![filter("host", "$host", !metric.per_image)];
-    if metric.per_image {
+    let mut filters = vec![filter("host", "$host", !entry.is_per_image())];
+    if entry.is_per_image() {
         filters.push(filter("image", "$image", true));
     }
-    if !metric.type_tags.is_empty() {
-        filters.push(filter("type", &metric.type_tags.join("|"), true));
+    if !entry.type_tags.is_empty() {
+        filters.push(filter("type", &entry.type_tags.join("|"), true));
     }
-    let first = if metric.per_image { "$tag_image" } else { "$tag_host" };
+    let first = if entry.is_per_image() { "$tag_image" } else { "$tag_host" };
     let alias =
-        if metric.type_tags.is_empty() { first.to_owned() } else { format!("{first} $tag_type") };
+        if entry.type_tags.is_empty() { first.to_owned() } else { format!("{first} $tag_type") };
     let is_rate = metric.kind == Kind::Counter;
     vec![json!({
         "refId": "A",
         "datasource": Store::OpenTsdb.source(),
         "metric": metric.name,
         "alias": alias,
-        "aggregator": if is_maximum(metric) { "max" } else { "sum" },
+        "aggregator": if is_maximum(entry) { "max" } else { "sum" },
         "downsampleInterval": "1m",
-        "downsampleAggregator": if is_maximum(metric) { "max" } else { "avg" },
+        "downsampleAggregator": if is_maximum(entry) { "max" } else { "avg" },
         "downsampleFillPolicy": "none",
         "disableDownsampling": false,
         "shouldComputeRate": is_rate,
@@ -324,7 +330,7 @@ mod tests {
         for store in [Store::Prometheus, Store::OpenTsdb] {
             let dashboard = dashboard(store);
             let panels = dashboard["panels"].as_array().unwrap();
-            assert_eq!(panels.len(), metrics::ALL.len() + 3);
+            assert_eq!(panels.len(), metrics::ENTRIES.len() + 3);
             let mut places = Vec::new();
             let mut titles = Vec::new();
             for panel in panels {

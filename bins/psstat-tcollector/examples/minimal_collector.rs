@@ -7,9 +7,10 @@
 
 use std::io::Write;
 use std::thread::sleep;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
-use psstat_emit::{Encoder, Format, ImageName, Series, Timestamp, Value};
+use psstat_emit::metrics::{self, Series};
+use psstat_emit::{Encoder, Format, TagValue};
 use psstat_matcher::Conf;
 use psstat_proc_parse::Statm;
 use psstat_sampler::{ImageId, Options, Sampler};
@@ -24,9 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut images = Vec::new();
     for (name, id) in conf.rules.images().iter().zip(0..) {
-        images.push((ImageName::new(name.as_str())?, ImageId(id)));
+        images.push((TagValue::new(name.as_str())?, ImageId(id)));
     }
-    images.sort_unstable();
 
     // sampler: processes and their values. The rules are a closure.
     let mut sampler = Sampler::new(Options::default())?;
@@ -37,25 +37,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sample = sampler.close();
 
     // emit: values to lines, printed in one write.
-    let mut encoder = Encoder::new(Format::Tcollector, &[])?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let mut encoder = Encoder::new(Format::Tcollector, metrics::TABLE, &[])?;
     let mut lines = Vec::new();
-    let mut points = encoder.begin(&mut lines, Timestamp::from_unix(now.try_into()?)?)?;
-    for series in [Series::Threads, Series::MemResident, Series::Procs] {
-        for (image, id) in &images {
-            let numbers = sample.image(*id);
-            let value = match series {
-                Series::Threads => numbers.threads,
-                Series::MemResident => numbers.rss,
-                _ => Some(numbers.processes),
-            };
-            // A value that could not be read has no point; it is not 0.
+    let mut points = encoder.begin(&mut lines, SystemTime::now().try_into()?)?;
+    for (image, id) in &images {
+        let usage = sample.image(*id);
+        points.point(Series::Procs.metric(), &[image], usage.processes)?;
+        // A value that could not be read has no point; it is not 0.
+        for (series, value) in [(Series::Threads, usage.threads), (Series::MemResident, usage.rss)]
+        {
             if let Some(value) = value {
-                points.point(series, image, Value::from_u64(value))?;
+                points.point(series.metric(), &[image], value)?;
             }
         }
     }
-    points.finish();
+    points.finish()?;
     std::io::stdout().write_all(&lines)?;
 
     // proc-parse: a file of the kernel, for values that the sampler does not report.

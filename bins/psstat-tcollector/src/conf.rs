@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use psstat_emit::ImageName;
+use psstat_emit::TagValue;
 use psstat_matcher::file::LoadError;
 use psstat_matcher::ownership::{OwnerPolicy, OwnershipIssue};
 use psstat_matcher::sources::{LoadedSources, SourceFile};
@@ -92,15 +92,14 @@ impl ActiveRules {
 
     /// Sets `images` to the images that exist now with their numbers, by ascending name, which is
     /// the order of the points.
-    pub(crate) fn update_images(&mut self, images: &mut Vec<(ImageName, ImageId)>) {
+    pub(crate) fn update_images(&mut self, images: &mut Vec<(TagValue, ImageId)>) {
         if !self.images.take_changed() {
             return;
         }
         images.clear();
         for (name, number) in self.images.active() {
-            // The matcher accepts no name that the encoder rejects. If it did, the processes of
-            // that image would be counted and not printed.
-            match ImageName::new(name.as_str()) {
+            // Every name of the matcher is a valid value of a tag.
+            match TagValue::new(name.as_str()) {
                 Ok(image) => images.push((image, ImageId(number))),
                 Err(error) => log::line(&format!("image {name}: {error}; skipped")),
             }

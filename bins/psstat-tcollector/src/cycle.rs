@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use psstat_emit::ImageName;
+use psstat_emit::TagValue;
 use psstat_matcher::MAX_MADE_IMAGES;
 use psstat_sampler::{BlockedRead, Health, ImageId, PerFile, Sampler};
 use psstat_support::{count, failpoint};
@@ -55,7 +55,7 @@ impl SampleLoop {
     pub(crate) fn sample(
         &mut self,
         conf: &mut Conf,
-        images: &mut Vec<(ImageName, ImageId)>,
+        images: &mut Vec<(TagValue, ImageId)>,
         signals: &Signals,
         cycle: u64,
         window: Duration,

@@ -7,7 +7,8 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser, Resettable, TypedV
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
-use psstat_emit::{Encoder, Format, Group, Tag};
+use psstat_emit::metrics::{self, Group};
+use psstat_emit::{Encoder, Format, Tag};
 use psstat_matcher::MAX_IMAGES_PER_RULE;
 use psstat_matcher::host_config::HostClass;
 use psstat_support::conf_paths;
@@ -271,8 +272,8 @@ impl Options {
             tags.insert(0, tag);
         }
         let new_encoder = |format| {
-            Encoder::new(format, &tags)
-                .map(|encoder| encoder.with_build_info(env!("CARGO_PKG_VERSION")))
+            Encoder::new(format, metrics::TABLE, &tags)
+                .map(|encoder| encoder.with_build_info("psstat", env!("CARGO_PKG_VERSION")))
                 .map_err(|error| usage(ErrorKind::ValueValidation, format!("--tag: {error}")))
         };
         let encoder = new_encoder(format)?;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use psstat_emit::{CollectorSeries, CycleEncoder, Group, ImageName, Series, Value};
+use psstat_emit::metrics::{CollectorSeries, Group, Series};
+use psstat_emit::{CycleEncoder, TagValue, Value};
 use psstat_sampler::{
     Health, ImageId, IoCounters, MetricGroups, Sample, StateCounts, TcpStateCounts, Usage,
 };
@@ -12,22 +13,21 @@ use crate::health::SelfMetrics;
 use crate::options::MemUnit;
 
 /// Writes all points of a cycle. Values that could not be read have no point.
-pub(crate) fn write<'a>(
-    cycle: &mut CycleEncoder<'a>,
+pub(crate) fn write(
+    cycle: &mut CycleEncoder<'_>,
     sample: &Sample,
-    images: &'a [(ImageName, ImageId)],
+    images: &[(TagValue, ImageId)],
     collector: &SelfMetrics,
     shown: Shown<'_>,
 ) {
     let Shown { memory, groups } = shown;
     let is_shown =
-        |series: &Series| series.metric().group.is_none_or(|group| groups.contains(&group));
+        |series: &Series| series.entry().group.is_none_or(|group| groups.contains(&group));
     for &series in Series::ALL.iter().filter(|series| is_shown(series)) {
         for (image, id) in images {
             if let Some(value) = image_value(series, &sample.image(*id), memory) {
-                // The order is that of the metric table and of the names, and no counter is
-                // negative, so this cannot fail.
-                let _ = cycle.point(series, image, value);
+                // The metric is in the table, and no counter is negative, so this cannot fail.
+                let _ = cycle.point(series.metric(), &[image], value);
             }
         }
     }
@@ -42,7 +42,7 @@ pub(crate) fn write_self(cycle: &mut CycleEncoder<'_>, collector: &SelfMetrics) 
 fn write_collector(cycle: &mut CycleEncoder<'_>, health: Option<&Health>, collector: &SelfMetrics) {
     for &series in CollectorSeries::ALL {
         if let Some(value) = collector_value(series, health, collector) {
-            let _ = cycle.collector_point(series, value);
+            let _ = cycle.point(series.metric(), &[], value);
         }
     }
 }
@@ -84,15 +84,15 @@ pub(crate) struct Memory {
 impl Memory {
     fn value(self, bytes: u64) -> Value {
         match self.unit {
-            MemUnit::Bytes => Value::from_u64(bytes),
-            MemUnit::Pages => Value::from_u64(bytes / self.page_size.max(1)),
+            MemUnit::Bytes => Value::from(bytes),
+            MemUnit::Pages => Value::from(bytes / self.page_size.max(1)),
         }
     }
 }
 
 fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
-    let io = |get: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from_i64(get(io)));
-    let count = |count: Option<u64>| count.map(Value::from_u64);
+    let io = |get: fn(&IoCounters) -> i64| image.io.as_ref().map(|io| Value::from(get(io)));
+    let count = |count: Option<u64>| count.map(Value::from);
     let tcp = |get: fn(&TcpStateCounts) -> u64| count(image.tcp_states.as_ref().map(get));
     let state = |get: fn(&StateCounts) -> u64| count(image.states.as_ref().map(get));
     match series {
@@ -115,7 +115,7 @@ fn image_value(series: Series, image: &Usage, memory: Memory) -> Option<Value> {
         Series::MemTotal => image.vsize.map(|bytes| memory.value(bytes)),
         Series::MemResident => image.rss.map(|bytes| memory.value(bytes)),
         Series::MemShared => image.shared.map(|bytes| memory.value(bytes)),
-        Series::Procs => Some(Value::from_u64(image.processes)),
+        Series::Procs => Some(Value::from(image.processes)),
         Series::Starts => count(Some(image.starts)),
         Series::Exits => count(Some(image.exits)),
         Series::AgeOldest => image.oldest.map(seconds),
@@ -152,8 +152,8 @@ fn collector_value(
     health: Option<&Health>,
     collector: &SelfMetrics,
 ) -> Option<Value> {
-    let sampler = |get: fn(&Health) -> u64| health.map(|health| Value::from_u64(get(health)));
-    let count = |number: u64| Some(Value::from_u64(number));
+    let sampler = |get: fn(&Health) -> u64| health.map(|health| Value::from(get(health)));
+    let count = |number: u64| Some(Value::from(number));
     match series {
         CollectorSeries::Cpu => Some(thousandths(collector.cpu_milliseconds)),
         CollectorSeries::Wall => Some(thousandths(collector.wall_milliseconds)),
@@ -189,7 +189,7 @@ fn collector_value(
         CollectorSeries::Panics => count(collector.panics),
         CollectorSeries::SysPtrace => count(u64::from(collector.capabilities.sys_ptrace)),
         CollectorSeries::DacReadSearch => count(u64::from(collector.capabilities.dac_read_search)),
-        CollectorSeries::Rss => collector.rss.map(Value::from_u64),
+        CollectorSeries::Rss => collector.rss.map(Value::from),
         CollectorSeries::Fds => sampler(|health| health.fds_held),
         CollectorSeries::SkippedCycles => count(collector.skipped_cycles),
     }

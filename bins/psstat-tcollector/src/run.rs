@@ -4,7 +4,7 @@ use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use psstat_emit::{ImageName, Timestamp};
+use psstat_emit::{TagValue, Timestamp};
 use psstat_matcher::ownership::OwnerPolicy;
 use psstat_sampler::{FastPaths, ImageId, IoStart, Options, Sampler};
 use psstat_support::sleep::sleep_until;
@@ -164,7 +164,7 @@ struct Collector {
     prometheus: Vec<u8>,
     /// The images of the sample, by name. Images of rules that became active since it began have no
     /// values yet.
-    images: Vec<(ImageName, ImageId)>,
+    images: Vec<(TagValue, ImageId)>,
     self_metrics: SelfMetrics,
     /// The previous cycle was lost to a panic.
     panicked_last_cycle: bool,
@@ -273,7 +273,8 @@ impl Collector {
                 Ok(mut points) => {
                     let shown = Shown { memory, groups: &self.settings.metrics };
                     points::write(&mut points, sample, &self.images, &self.self_metrics, shown);
-                    points.finish();
+                    // Each series has one point.
+                    let _ = points.finish();
                 }
                 // Timestamps always increase, except in 2106.
                 Err(error) => log::line(&error.to_string()),
@@ -350,7 +351,7 @@ impl Collector {
             {
                 if let Ok(mut points) = encoder.begin(buffer, time) {
                     points::write_self(&mut points, &self.self_metrics);
-                    points.finish();
+                    let _ = points.finish();
                 }
             }
         });

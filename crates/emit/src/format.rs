@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::ConfigError;
+
 /// An output format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Format {
     /// `metric time value tag=value…`, one line per point, for tcollector, which adds `host`.
     Tcollector,
@@ -26,8 +29,13 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Format; 5] =
-        [Format::Tcollector, Format::Json, Format::Influx, Format::OpenMetrics, Format::Prometheus];
+    pub const ALL: &[Format] = &[
+        Format::Tcollector,
+        Format::Json,
+        Format::Influx,
+        Format::OpenMetrics,
+        Format::Prometheus,
+    ];
 
     /// `tcollector`, `json`, `influx`, `openmetrics` or `prometheus`.
     #[must_use]
@@ -47,23 +55,24 @@ impl Format {
     pub fn is_exposition(self) -> bool {
         matches!(self, Format::OpenMetrics | Format::Prometheus)
     }
+
+    /// Whether a point has its time and value before its tags.
+    pub(crate) fn has_value_first(self) -> bool {
+        matches!(self, Format::Tcollector | Format::Json)
+    }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
 impl FromStr for Format {
-    type Err = FormatError;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, FormatError> {
-        Format::ALL.into_iter().find(|format| format.as_str() == text).ok_or(FormatError)
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let format = Format::ALL.iter().copied().find(|format| format.as_str() == text);
+        format.ok_or(ConfigError::UnknownFormat)
     }
 }
-
-/// A text that is not the name of a [`Format`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected tcollector, json, influx, openmetrics or prometheus")]
-pub struct FormatError;

@@ -1,45 +1,62 @@
-//! The metrics of psstat and their encoders.
+//! Encodes metrics in the text formats of time series databases: tcollector lines, JSON for
+//! OpenTSDB's `/api/put`, InfluxDB's line protocol, OpenMetrics, and the Prometheus text format.
+//!
+//! A program declares its metrics as constants, and gives their values in any order. Each format
+//! is made of the same points:
 //!
 //! ```
-//! use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
+//! use psstat_emit::{Encoder, Format, Metric, TagValue, Timestamp, Unit};
 //!
-//! let tags = ["cluster=ams3".parse::<Tag>()?];
-//! let mut encoder = Encoder::new(Format::Tcollector, &tags)?;
-//! let images = [ImageName::new("fi/lrh")?, ImageName::new("httpd")?];
+//! static REQUESTS: Metric =
+//!     Metric::counter("shop.requests", "Requests by route.").labels(&["route"]);
+//! static BUSY: Metric =
+//!     Metric::counter("shop.busy", "Time in requests.").unit(Unit::SECONDS).labels(&["route"]);
+//! static QUEUE: Metric = Metric::gauge("shop.queue", "Requests that wait.");
+//!
+//! let mut encoder = Encoder::new(Format::Prometheus, &[&REQUESTS, &BUSY, &QUEUE], &[])?;
+//! let routes = [(TagValue::new("cart")?, 17, 0.25), (TagValue::new("pay")?, 4, 1.5)];
 //!
 //! let mut out = Vec::new();
-//! let mut cycle = encoder.begin(&mut out, Timestamp::from_unix(1_700_000_000)?)?;
-//! for image in &images {
-//!     cycle.point(Series::Pcpu, image, Value::from_thousandths(12_500))?;
+//! let mut cycle = encoder.begin(&mut out, Timestamp::try_from(std::time::SystemTime::now())?)?;
+//! for (route, requests, seconds) in &routes {
+//!     cycle.point(&REQUESTS, &[route], *requests)?;
+//!     cycle.point(&BUSY, &[route], *seconds)?;
 //! }
-//! cycle.collector_point(CollectorSeries::DeniedIo, Value::from_u64(0))?;
-//! cycle.finish();
+//! cycle.point(&QUEUE, &[], 3)?;
+//! cycle.finish()?;
 //!
 //! assert_eq!(
 //!     String::from_utf8(out)?,
-//!     "proc.stat.ps.pcpu 1700000000 12.5 image=fi/lrh cluster=ams3\n\
-//!      proc.stat.ps.pcpu 1700000000 12.5 image=httpd cluster=ams3\n\
-//!      proc.stat.ps.collector.denied 1700000000 0 type=io cluster=ams3\n"
+//!     r##"# HELP shop_requests_total Requests by route.
+//! ## TYPE shop_requests_total counter
+//! shop_requests_total{route="cart"} 17
+//! shop_requests_total{route="pay"} 4
+//! ## HELP shop_busy_seconds_total Time in requests.
+//! ## TYPE shop_busy_seconds_total counter
+//! shop_busy_seconds_total{route="cart"} 0.25
+//! shop_busy_seconds_total{route="pay"} 1.5
+//! ## HELP shop_queue Requests that wait.
+//! ## TYPE shop_queue gauge
+//! shop_queue 3
+//! "##
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`metrics`] defines each metric's name, types, unit, kind and help. [`Series`] and
-//! [`CollectorSeries`] are its series as enums, so that a `match` that omits one does not
-//! compile.
+//! [`metrics`] is the table of psstat.
 //!
 //! # Invalid points
 //!
 //! This crate cannot encode points that OpenTSDB or tcollector would reject:
 //!
-//! - names and tags outside `[-_./a-zA-Z0-9]+` ([`ImageName::new`], [`Tag::new`]);
-//! - NaN, infinity, and integers outside `i64` ([`Value`] cannot hold them);
+//! - names and tags outside `[-_./a-zA-Z0-9]+` ([`Metric`], [`TagValue`], [`Tag`]);
+//! - NaN, infinity, and integers outside `i64` ([`CycleEncoder::point`], [`Value`]);
 //! - times that are not seconds in 32 bits ([`Timestamp`]);
 //! - a line of 1,000 bytes or more, more tags than OpenTSDB allows, duplicate tags, a JSON point
-//!   without tags ([`Encoder::new`]);
+//!   without tags ([`Encoder::new`], [`CycleEncoder::point`]);
 //! - a timestamp that is not after the previous one ([`Encoder::begin`]);
-//! - duplicate series in a cycle, a negative counter ([`CycleEncoder::point`],
-//!   [`CycleEncoder::collector_point`]).
+//! - duplicate series in a cycle ([`CycleEncoder::finish`]), a negative counter
+//!   ([`CycleEncoder::point`]).
 //!
 //! The caller has to ensure that a counter does not decrease from one cycle to the next.
 
@@ -47,17 +64,22 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod encoder;
+mod error;
 mod format;
+mod metric;
 pub mod metrics;
 mod name;
 mod template;
+mod unit;
 mod value;
 
-pub use encoder::{CycleEncoder, Encoder, EncoderError, PointError, TimeNotAdvanced};
-pub use format::{Format, FormatError};
-pub use metrics::{CollectorSeries, Group, Series};
-pub use name::{ImageName, MAX_TAG_VALUE_LEN, NameError, Tag, TagError};
-pub use value::{Timestamp, TimestampError, Value};
+pub use encoder::{CycleEncoder, Encoder};
+pub use error::{ConfigError, EncodeError, Part};
+pub use format::Format;
+pub use metric::{Kind, Metric};
+pub use name::{MAX_TAG_LEN, Tag, TagValue};
+pub use unit::Unit;
+pub use value::{Timestamp, Value};
 
 /// Compiles the example in the README.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use psstat_emit::{CollectorSeries, Series};
+use psstat_emit::metrics::{CollectorSeries, Series};
 
 use crate::store::installed;
 
@@ -39,8 +39,8 @@ fn metrics_of_the_rules_exist() {
     let families = families.chain(CollectorSeries::ALL.iter().map(|series| series.metric()));
     let mut names = BTreeSet::new();
     for metric in families {
-        names.insert(metric.family.to_owned());
-        names.insert(format!("{}_total", metric.family));
+        names.insert(metric.family_name().into_owned());
+        names.insert(format!("{}_total", metric.family_name()));
     }
     let rules = std::fs::read_to_string(directory().join("psstat.rules.yml")).unwrap();
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
-use psstat_emit::Group;
+use psstat_emit::metrics::Group;
 use serde_json::{Value, json};
 
 use crate::common::{Setup, until};

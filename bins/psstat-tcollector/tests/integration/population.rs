@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use psstat_emit::{CollectorSeries, Series};
+use psstat_emit::metrics::{CollectorSeries, Series};
 use psstat_testproc::{Counts, Io, TempDir, TestProcess};
 
 use crate::common::{conf, testproc, word};
@@ -87,7 +87,7 @@ impl Population {
     pub(crate) fn series() -> BTreeSet<String> {
         let tag = |value: Option<&str>| value.map(|it| format!(" type={it}")).unwrap_or_default();
         // Groups are sent on request.
-        let always = Series::ALL.iter().filter(|series| series.metric().group.is_none());
+        let always = Series::ALL.iter().filter(|series| series.entry().group.is_none());
         let of_images = always.flat_map(|series| {
             let (name, tag) = (series.metric().name, tag(series.type_tag()));
             IMAGES.map(|image| format!("{name} image={image}{tag}"))

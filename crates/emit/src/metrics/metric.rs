@@ -1,26 +1,8 @@
-//! The definition of one metric.
+//! An entry of psstat's table.
 
-use super::unit::Unit;
+use std::fmt;
 
-/// Whether a value is a counter or a gauge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The value never decreases and is never negative; its rate is of interest.
-    Counter,
-    /// The value can increase and decrease.
-    Gauge,
-}
-
-impl Kind {
-    /// `counter` or `gauge`, as in an OpenMetrics TYPE line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        }
-    }
-}
+use crate::metric::Metric;
 
 /// Metrics that a collector reads only if they are requested, since they cost more than others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +20,12 @@ pub enum Group {
     Tcp,
 }
 
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl Group {
     /// All groups.
     pub const ALL: &[Group] =
@@ -45,7 +33,7 @@ impl Group {
 
     /// The name of the group: `states`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Group::States => "states",
             Group::Faults => "faults",
@@ -62,29 +50,26 @@ impl Group {
     }
 }
 
-/// One metric: an entry of the metric table.
+/// One entry of psstat's table: a metric, and its series.
 ///
 /// An entry corresponds to one OpenMetrics family. A family has one kind and one unit, so two
 /// entries share the name `proc.stat.ps.io`: bytes and calls.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Metric {
-    /// The name in tcollector lines and OpenTSDB JSON: `proc.stat.ps.io`.
-    pub name: &'static str,
-    /// The name of its family in expositions: `proc_stat_ps_io_bytes`. It ends in the
-    /// [base unit](Unit::base), and the samples of a counter have the suffix `_total`.
-    pub family: &'static str,
+pub struct Entry {
+    /// Name, kind, unit, help and labels, without the tag `type`.
+    pub metric: Metric,
     /// The values of its `type` tag; empty if it has no such tag.
     pub type_tags: &'static [&'static str],
     /// The group that it belongs to; `None` for a metric that is always there.
     pub group: Option<Group>,
+}
+
+impl Entry {
     /// Whether it has one value per image, named by the `image` tag. If not, it describes the
     /// collector.
-    pub per_image: bool,
-    /// Counter or gauge.
-    pub kind: Kind,
-    /// The unit of its values.
-    pub unit: Unit,
-    /// A one-line description.
-    pub help: &'static str,
+    #[must_use]
+    pub const fn is_per_image(&self) -> bool {
+        !self.metric.labels.is_empty()
+    }
 }

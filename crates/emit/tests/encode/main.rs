@@ -4,5 +4,6 @@ mod limits;
 mod metrics;
 mod names;
 mod order;
+mod own_table;
 mod python;
 mod round_trip;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use psstat_emit::metrics::{ALL, Group, Kind, Metric};
-use psstat_emit::{CollectorSeries, Encoder, Format, ImageName, Series, Tag, Timestamp, Value};
+use psstat_emit::metrics::{CollectorSeries, ENTRIES, Entry, Group, Series, TABLE};
+use psstat_emit::{Encoder, Format, Tag, TagValue, Timestamp, Value};
 
 use psstat_testproc::formats::{in_alphabet, openmetrics};
 
@@ -61,31 +61,39 @@ fn promised_series_exist() {
 fn groups_have_names_and_metrics() {
     for &group in Group::ALL {
         assert_eq!(Group::from_name(group.as_str()), Some(group));
-        assert!(ALL.iter().any(|metric| metric.group == Some(group)), "{group:?}");
+        assert!(ENTRIES.iter().any(|entry| entry.group == Some(group)), "{group:?}");
     }
-    assert!(ALL.iter().all(|metric| metric.group.is_none_or(|group| Group::ALL.contains(&group))));
-    assert!(ALL.iter().all(|metric| metric.per_image || metric.group.is_none()));
+    let mut groups = ENTRIES.iter().filter_map(|entry| entry.group);
+    assert!(groups.all(|group| Group::ALL.contains(&group)));
+    assert!(ENTRIES.iter().all(|entry| entry.is_per_image() || entry.group.is_none()));
     assert_eq!(Group::from_name("cpu"), None);
 }
 
 #[test]
 fn entries_agree_with_their_series() {
-    let mut metrics: Vec<&Metric> = Vec::new();
+    let mut entries: Vec<&Entry> = Vec::new();
     let mut type_tags: Vec<Vec<&str>> = Vec::new();
-    let collector = CollectorSeries::ALL.iter().map(|h| (h.metric(), h.type_tag(), false));
-    let per_image = Series::ALL.iter().map(|s| (s.metric(), s.type_tag(), true));
-    for (metric, kind, per_image) in per_image.chain(collector) {
-        assert_eq!(metric.per_image, per_image, "{metric:?}");
-        if metrics.last() != Some(&metric) {
-            metrics.push(metric);
+    let mut table = Vec::new();
+    let collector =
+        CollectorSeries::ALL.iter().map(|h| (h.entry(), h.metric(), h.type_tag(), false));
+    let per_image = Series::ALL.iter().map(|s| (s.entry(), s.metric(), s.type_tag(), true));
+    for (entry, metric, kind, per_image) in per_image.chain(collector) {
+        assert_eq!(entry.is_per_image(), per_image, "{entry:?}");
+        if entries.last() != Some(&entry) {
+            entries.push(entry);
             type_tags.push(Vec::new());
         }
         type_tags.last_mut().unwrap().extend(kind);
+        table.push(metric);
+        let own: Vec<_> = kind.map(|kind| ("type", kind)).into_iter().collect();
+        assert_eq!(metric.tags, own);
+        assert_eq!(metric.tags(&[]), entry.metric);
     }
-    // The series of a metric are adjacent, and the metrics in the order of ALL.
-    assert_eq!(metrics, ALL);
-    for (metric, expected) in ALL.iter().zip(type_tags) {
-        assert_eq!(metric.type_tags, expected);
+    // The series of an entry are adjacent, and the entries in the order of ENTRIES.
+    assert_eq!(entries, ENTRIES);
+    assert_eq!(table, TABLE);
+    for (entry, expected) in ENTRIES.iter().zip(type_tags) {
+        assert_eq!(entry.type_tags, expected);
     }
 }
 
@@ -107,47 +115,45 @@ fn series_are_distinct() {
 #[test]
 fn names_families_and_help() {
     let mut families = BTreeSet::new();
-    for metric in ALL {
+    for entry in ENTRIES {
+        let metric = &entry.metric;
         let is_collector = metric.name.starts_with("proc.stat.ps.collector.");
         assert!(
-            metric.name.starts_with("proc.stat.ps.") && is_collector != metric.per_image,
+            metric.name.starts_with("proc.stat.ps.") && is_collector != entry.is_per_image(),
             "{metric:?}"
         );
         assert!(in_alphabet(metric.name));
-        assert!(metric.type_tags.iter().all(|kind| in_alphabet(kind)));
+        assert!(entry.type_tags.iter().all(|kind| in_alphabet(kind)));
 
-        assert!(families.insert(metric.family), "{metric:?}");
-        assert!(metric.family.starts_with(&metric.name.replace('.', "_")), "{metric:?}");
-        assert!(!metric.family.ends_with("_total"), "{metric:?}");
+        let family = metric.family_name();
+        assert!(families.insert(family.clone()), "{metric:?}");
+        assert!(family.starts_with(&metric.name.replace('.', "_")), "{metric:?}");
+        assert!(!family.ends_with("_total"), "{metric:?}");
         if let Some(unit) = metric.unit.base() {
-            assert!(metric.family.ends_with(&format!("_{unit}")), "{metric:?}");
+            assert!(family.ends_with(&format!("_{unit}")), "{metric:?}");
         }
 
         let plain = |c: char| c == ' ' || c.is_ascii_graphic() && c != '\\' && c != '"';
         assert!(metric.help.chars().all(plain) && metric.help.ends_with('.'), "{metric:?}");
     }
-    // The suffix of counters must not give the name of another family.
-    for metric in ALL.iter().filter(|metric| metric.kind == Kind::Counter) {
-        assert!(!families.contains(format!("{}_total", metric.family).as_str()));
-    }
 }
 
 /// A small cycle, with one or two series of each kind.
 fn small_cycle(format: Format) -> String {
-    let mut encoder = Encoder::new(format, &[Tag::new("cluster", "ams3").unwrap()]).unwrap();
-    let images = ["fi/lrh", "java"].map(|name| ImageName::new(name).unwrap());
+    let mut encoder = Encoder::new(format, TABLE, &[Tag::new("cluster", "ams3").unwrap()]).unwrap();
+    let images = ["fi/lrh", "java"].map(|name| TagValue::new(name).unwrap());
     let mut out = Vec::new();
     let time = Timestamp::from_unix(1_700_000_000).unwrap();
     let mut cycle = encoder.begin(&mut out, time).unwrap();
     for image in &images {
-        cycle.point(Series::IoRchar, image, Value::from_i64(4096)).unwrap();
+        cycle.point(Series::IoRchar.metric(), &[image], 4096).unwrap();
     }
-    cycle.point(Series::IoWchar, &images[0], Value::from_u64(u64::MAX)).unwrap();
-    cycle.point(Series::IoCancelledWriteBytes, &images[0], Value::from_i64(7)).unwrap();
-    cycle.point(Series::Pcpu, &images[1], Value::from_thousandths(199_003)).unwrap();
-    cycle.collector_point(CollectorSeries::Cpu, Value::from_thousandths(-20)).unwrap();
-    cycle.collector_point(CollectorSeries::DeniedNs, Value::from_i64(0)).unwrap();
-    cycle.finish();
+    cycle.point(Series::IoWchar.metric(), &[&images[0]], u64::MAX).unwrap();
+    cycle.point(Series::IoCancelledWriteBytes.metric(), &[&images[0]], 7).unwrap();
+    cycle.point(Series::Pcpu.metric(), &[&images[1]], Value::from_thousandths(199_003)).unwrap();
+    cycle.point(CollectorSeries::Cpu.metric(), &[], Value::from_thousandths(-20)).unwrap();
+    cycle.point(CollectorSeries::DeniedNs.metric(), &[], 0).unwrap();
+    cycle.finish().unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -246,18 +252,18 @@ proc.stat.ps.collector.denied,type=ns,cluster=ams3 value=0i 1700000000000000000
 
 #[test]
 fn build_info_is_in_expositions() {
-    for format in Format::ALL {
+    for &format in Format::ALL {
         let encode = |encoder: Encoder| {
             let mut encoder = encoder;
             let mut out = Vec::new();
             let mut cycle = encoder.begin(&mut out, Timestamp::MAX).unwrap();
-            cycle.collector_point(CollectorSeries::Rules, Value::from_i64(3)).unwrap();
-            cycle.finish();
+            cycle.point(CollectorSeries::Rules.metric(), &[], 3).unwrap();
+            cycle.finish().unwrap();
             out
         };
-        let encoder = Encoder::new(format, &[Tag::new("host", "a").unwrap()]).unwrap();
+        let encoder = Encoder::new(format, TABLE, &[Tag::new("host", "a").unwrap()]).unwrap();
         let plain = encode(encoder.clone());
-        let with = encode(encoder.with_build_info("1.2.3-rc.1+x"));
+        let with = encode(encoder.with_build_info("psstat", "1.2.3-rc.1+x"));
         let points = match format {
             Format::OpenMetrics => openmetrics::parse(&with).unwrap(),
             Format::Prometheus => openmetrics::parse_prometheus(&with).unwrap(),

@@ -1,9 +1,7 @@
 //! Values that the constructors accept and reject.
 
 use proptest::prelude::*;
-use psstat_emit::{
-    Format, ImageName, MAX_TAG_VALUE_LEN, NameError, Tag, TagError, Timestamp, Value,
-};
+use psstat_emit::{ConfigError, Format, MAX_TAG_LEN, Part, Tag, TagValue, Timestamp, Value};
 
 use psstat_testproc::formats::in_alphabet;
 
@@ -24,12 +22,12 @@ fn is_valid(text: &str) -> bool {
 
 proptest! {
     #[test]
-    fn images(text in text()) {
-        match ImageName::new(&text) {
-            Ok(image) => {
+    fn tag_values(text in text()) {
+        match TagValue::new(text.as_str()) {
+            Ok(value) => {
                 prop_assert!(is_valid(&text));
-                prop_assert_eq!(image.as_str(), text.as_str());
-                prop_assert_eq!(image.to_string(), text);
+                prop_assert_eq!(value.as_str(), text.as_str());
+                prop_assert_eq!(value.to_string(), text);
             }
             Err(_) => prop_assert!(!is_valid(&text)),
         }
@@ -64,22 +62,20 @@ proptest! {
     #[test]
     fn values_saturate(number: u64) {
         let stored = i64::try_from(number).unwrap_or(i64::MAX);
-        prop_assert_eq!(Value::from_u64(number), Value::from_i64(stored));
+        prop_assert_eq!(Value::from(number), Value::from(stored));
     }
 }
 
 #[test]
 fn name_errors() {
-    assert_eq!(ImageName::new(""), Err(NameError::Empty));
-    assert_eq!(ImageName::new("héé"), Err(NameError::Character { at: 1, found: 'é' }));
-    let long = "x".repeat(MAX_TAG_VALUE_LEN + 1);
-    assert_eq!(ImageName::new(&long), Err(NameError::TooLong { length: MAX_TAG_VALUE_LEN + 1 }));
-    assert_eq!("host".parse::<Tag>(), Err(TagError::MissingEquals));
-    assert_eq!(
-        "a b=c".parse::<Tag>(),
-        Err(TagError::Key(NameError::Character { at: 1, found: ' ' }))
-    );
-    assert_eq!("a=".parse::<Tag>(), Err(TagError::Value(NameError::Empty)));
+    let (part, length) = (Part::TagValue, MAX_TAG_LEN + 1);
+    assert_eq!(TagValue::new(""), Err(ConfigError::Empty(part)));
+    assert_eq!(TagValue::new("héé"), Err(ConfigError::Character { part, at: 1, found: 'é' }));
+    assert_eq!(TagValue::new("x".repeat(length)), Err(ConfigError::TooLong { part, length }));
+    assert_eq!("host".parse::<Tag>(), Err(ConfigError::MissingEquals));
+    let part = Part::TagKey;
+    assert_eq!("a b=c".parse::<Tag>(), Err(ConfigError::Character { part, at: 1, found: ' ' }));
+    assert_eq!("a=".parse::<Tag>(), Err(ConfigError::Empty(Part::TagValue)));
     assert_eq!(
         "a=b=c".parse::<Tag>().unwrap_err().to_string(),
         "the tag's value has '=' at byte 1; only letters, digits and - _ . / are allowed"
@@ -88,8 +84,8 @@ fn name_errors() {
 
 #[test]
 fn formats_by_name() {
-    for format in [Format::Tcollector, Format::Json, Format::OpenMetrics] {
+    for &format in Format::ALL {
         assert_eq!(format.to_string().parse(), Ok(format));
     }
-    assert!("JSON".parse::<Format>().is_err());
+    assert_eq!("JSON".parse::<Format>(), Err(ConfigError::UnknownFormat));
 }

@@ -4,7 +4,7 @@
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use psstat_corpus::Target;
-use psstat_emit::{CollectorSeries, Series};
+use psstat_emit::metrics::TABLE;
 
 /// Keys that a TSD accepts.
 const TSD_KEY: &str = "[-_./a-zA-Z0-9]{1,20}";
@@ -35,7 +35,7 @@ pub(crate) fn cycle(key: &'static str) -> impl Strategy<Value = Vec<u8>> {
 /// Points in the order of the format or in any order: the series and the kind of its value, the
 /// image, the value.
 fn points() -> impl Strategy<Value = Vec<u8>> {
-    let choice = 0..2 * u8::try_from(Series::ALL.len() + CollectorSeries::ALL.len()).unwrap();
+    let choice = 0..2 * u8::try_from(TABLE.len()).unwrap();
     let edge = prop_oneof![Just(0), Just(-1), Just(i64::MIN), Just(i64::MAX), -2000..2000_i64];
     let point = (choice, 0..4_u8, prop_oneof![any::<i64>(), edge]);
     (vec(point, 0..70), any::<bool>()).prop_map(|(mut points, is_sorted)| {
