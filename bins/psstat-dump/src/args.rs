@@ -335,14 +335,23 @@ pub struct TopArgs {
     /// Group by executable name, ignoring any config file
     #[arg(long, conflicts_with = "patterns")]
     pub no_conf: bool,
-    /// Columns that are shown first, separated by commas; see `psstat-dump --help`
+    /// Columns, separated by commas, the most important first; see `psstat-dump --help`
     ///
-    /// Those of images. The key c shows the others.
+    /// Each of images, of processes, or of both. The key c chooses columns, too.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub columns: Vec<String>,
-    /// Length of a window
-    #[arg(long, value_name = "SECONDS", value_parser = interval, default_value = "1")]
-    pub interval: Duration,
+    /// Length of a window [default: 1, or that of the settings]; the keys + and - change it
+    #[arg(long, value_name = "SECONDS", value_parser = interval)]
+    pub interval: Option<Duration>,
+    /// Do not use the mouse, so that the terminal can select text with it
+    #[arg(long)]
+    pub no_mouse: bool,
+    /// Never send signals: the key x has no effect
+    #[arg(long)]
+    pub no_signals: bool,
+    /// Draw with ASCII characters, for a terminal without UTF-8
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 /// Arguments of `record`.

@@ -45,6 +45,9 @@ pub(super) fn run(
     let groups = columns::groups(requested.iter().copied().chain([sort]));
     let mut measurer = Measurer::new(&global.proc, window, selector, groups)?;
     measurer.set_kernel_threads(args.kernel_threads);
+    if selected.iter().chain([&sort]).any(|column| column.key == "owner") {
+        measurer.set_owners();
+    }
     let tables = args.count.unwrap_or(if args.interval.is_some() { u64::MAX } else { 1 });
     let printer = Printer {
         format: global.format(),

@@ -25,6 +25,7 @@ use crate::process_text::OwnedText;
 use crate::selector::{Selector, TOTAL, self_pid};
 use crate::table::row::{CommName, Growth, Row};
 use crate::terminal;
+use crate::users::Users;
 use kernel_threads::KernelThreads;
 
 /// The result of one window.
@@ -95,7 +96,9 @@ pub struct Measurer {
     opened: Option<Instant>,
     previous: Option<Previous>,
     kernel_threads: Option<KernelThreads>,
+    users: Option<Users>,
     proc: PathBuf,
+    options: Options,
 }
 
 /// The numbers at the end of a window, by image and by process (pid, start
@@ -123,19 +126,16 @@ impl Measurer {
         let io_start = IoStart::ProcessStart;
         let options =
             Options { proc_root: proc.to_owned(), window, io_start, metrics, ..Options::default() };
-        let mut sampler = Sampler::new(options)?;
-        // Images that the sampler knows from the start begin at 0, even if
-        // their first process joins by exec.
-        sampler.set_fields(selector.fields());
-        sampler.reclassify_all(selector.id_end());
         let mut measurer = Measurer {
-            sampler,
+            sampler: sampler(&options, &selector)?,
             selector,
             is_capture: is_capture(proc),
             opened: None,
             previous: None,
             kernel_threads: None,
+            users: None,
             proc: proc.to_owned(),
+            options,
         };
         if !measurer.is_capture {
             measurer.open();
@@ -161,6 +161,32 @@ impl Measurer {
         if measured != self.kernel_threads.is_some() {
             self.kernel_threads = measured.then(|| KernelThreads::new(&self.proc));
         }
+    }
+
+    /// Reads the values of these groups from the next window on. A change starts the counting of
+    /// starts, exits and exited processes again.
+    ///
+    /// # Errors
+    /// When the procfs cannot be opened.
+    pub fn set_groups(&mut self, metrics: MetricGroups) -> Result<(), Error> {
+        if metrics == self.options.metrics {
+            return Ok(());
+        }
+        self.options.metrics = metrics;
+        self.sampler = sampler(&self.options, &self.selector)?;
+        if !self.is_capture {
+            // For rates; the readings of the last window are kept.
+            let previous = self.previous.take();
+            self.open();
+            self.close();
+            self.previous = previous.or(self.previous.take());
+        }
+        Ok(())
+    }
+
+    /// Determines the owners of processes, from the next window on.
+    pub fn set_owners(&mut self) {
+        self.users.get_or_insert_with(|| Users::read(&self.proc));
     }
 
     /// Sets the length of the following windows.
@@ -260,6 +286,9 @@ impl Measurer {
         for row in &mut processes {
             let has_age = row.numbers.oldest.is_some();
             let Some(id) = &mut row.id else { continue };
+            if let Some(users) = &self.users {
+                id.owner = id.uid.map(|uid| users.name(uid));
+            }
             id.state = id.state.or(row.numbers.states.and_then(state));
             // 0: unknown, except for the first processes.
             let is_kernel_thread = matches!(id.comm, Some(CommName::KernelThread(_)));
@@ -275,6 +304,16 @@ impl Measurer {
         let window = window.filter(|_| !self.is_capture);
         Snapshot { time, window, images, processes, total, health }
     }
+}
+
+/// A sampler for these images.
+fn sampler(options: &Options, selector: &Selector) -> Result<Sampler, Error> {
+    let mut sampler = Sampler::new(options.clone())?;
+    // Images that the sampler knows from the start begin at 0, even if
+    // their first process joins by exec.
+    sampler.set_fields(selector.fields());
+    sampler.reclassify_all(selector.id_end());
+    Ok(sampler)
 }
 
 /// The state of one process, as in `/proc/PID/stat`.

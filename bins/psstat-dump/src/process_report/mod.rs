@@ -30,6 +30,7 @@ pub(crate) use files::{Files, ReadError, Target, machine, read_host_file};
 pub(crate) use identity::is_kernel_thread;
 pub(crate) use privileges::names as capability_names;
 pub(crate) use render::{as_csv, as_json, as_text, csv_heading};
+pub(crate) use signals::name as signal_name;
 
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]

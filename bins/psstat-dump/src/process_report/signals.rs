@@ -32,15 +32,20 @@ pub(super) fn section(status: Option<&Status<'_>>) -> Section {
     section
 }
 
+/// The name of a signal without `SIG`; `None` for a number that has none.
+pub(crate) fn name(number: u32) -> Option<&'static str> {
+    NAMES.get((number as usize).checked_sub(1)?).copied()
+}
+
 /// The signals of a set: `none`, or their names.
 fn names(set: u64) -> String {
-    let name = |signal: u32| match NAMES.get(signal as usize - 1) {
-        Some(name) => (*name).to_owned(),
+    let text = |signal: u32| match name(signal) {
+        Some(name) => name.to_owned(),
         None if signal == RTMIN => "RTMIN".to_owned(),
         None if signal > RTMIN => format!("RTMIN+{}", signal - RTMIN),
         None => signal.to_string(),
     };
-    let names: Vec<_> = (1..=u64::BITS).filter(|n| set >> (n - 1) & 1 == 1).map(name).collect();
+    let names: Vec<_> = (1..=u64::BITS).filter(|n| set >> (n - 1) & 1 == 1).map(text).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 

@@ -140,9 +140,9 @@ impl Column {
     }
 
     /// Whether the column is in JSON and CSV if no columns are selected. The state of a kernel
-    /// thread is.
+    /// thread is; the owner, for which the names of users are read, is not.
     pub fn is_in_documents(&self) -> bool {
-        self.group().is_none() || self.key == "state"
+        (self.group().is_none() || self.key == "state") && self.key != "owner"
     }
 
     /// Whether the total has a value: not for the identity of a process or an image.
@@ -229,6 +229,11 @@ fn call_rate(row: &Row, get: fn(IoCounters) -> i64) -> Cell<'static> {
     rate(row, get).map_or(Cell::Absent, Cell::CallRate)
 }
 
+fn owner(id: &ProcessId) -> Cell<'_> {
+    let number = || id.uid.map_or(Cell::Absent, |uid| Cell::Count(u64::from(uid)));
+    id.owner.as_ref().map_or_else(number, |name| Cell::Text(name))
+}
+
 fn command(id: &ProcessId) -> Cell<'_> {
     match &id.comm {
         Some(comm) if id.command_line.is_empty() => Cell::Comm(comm),
@@ -254,6 +259,7 @@ const PROCESS: Option<Level> = Some(Level::Process);
 pub static COLUMNS: &[Column] = columns![
     "pid" "PID" "pid" PROCESS, true, "process id", |row| count(row.id.as_ref().map(|id| u64::from(id.pid)));
     "ppid" "PPID" "ppid" PROCESS, false, "process id of the parent", |row| count(row.id.as_ref().map(|id| u64::from(id.ppid)));
+    "owner" "OWNER" "owner" PROCESS, false, "user of the process, by name or number", |row| row.id.as_ref().map_or(Cell::Absent, owner);
     "starttime" "STARTTIME" "starttime_ticks" PROCESS, false, "start time, in clock ticks after boot", |row| count(row.id.as_ref().map(|id| id.starttime));
     "started" "STARTED" "started_unix_seconds" PROCESS, false, "time of its start, UTC", |row| row.id.as_ref().and_then(|id| id.started).map_or(Cell::Absent, Cell::Time);
     "age" "AGE" "age_seconds" PROCESS, false, "time since its start", |row| seconds(row.numbers.oldest);

@@ -51,6 +51,8 @@ pub struct ProcessId {
     pub state: Option<u8>,
     /// The owner of its directory in `/proc`: its effective user id, or 0 if it is not dumpable.
     pub uid: Option<u32>,
+    /// The name of this user, or the number without one; `None` unless it is requested.
+    pub owner: Option<Vec<u8>>,
 }
 
 /// One line of a table: an image, a process, or the total.

@@ -25,6 +25,16 @@ impl Metric {
     /// All metrics, in the order of the key `h`.
     pub const ALL: [Metric; 4] = [Metric::Cpu, Metric::Memory, Metric::Io, Metric::Connections];
 
+    /// The name in the settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Cpu => "cpu",
+            Metric::Memory => "memory",
+            Metric::Io => "io",
+            Metric::Connections => "connections",
+        }
+    }
+
     /// The heading.
     pub fn heading(self) -> &'static str {
         match self {
@@ -77,26 +87,52 @@ impl History {
         self.values.push_back(Metric::ALL.map(|metric| metric.value(row)));
     }
 
-    /// The last windows as bars of one character, the most recent at the right.
-    /// The highest value is a full bar; for CPU at least one core. Unknown values
-    /// are blank.
-    pub fn sparkline(&self, metric: Metric, width: usize) -> String {
-        const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    /// The values of a metric, the most recent last.
+    pub fn values(&self, metric: Metric) -> impl Iterator<Item = Option<f64>> + '_ {
         let at = Metric::ALL.iter().position(|one| *one == metric).unwrap_or(0);
-        let values = self.values.iter().map(|window| window.get(at).copied().flatten());
-        let values: Vec<Option<f64>> = values.collect();
-        let scale_min = if metric == Metric::Cpu { 100.0 } else { 1.0 };
-        let highest = values.iter().flatten().fold(scale_min, |highest, value| value.max(highest));
+        self.values.iter().map(move |window| window.get(at).copied().flatten())
+    }
+
+    /// The highest value of a metric.
+    pub fn highest(&self, metric: Metric) -> f64 {
+        self.values(metric).flatten().fold(0.0, f64::max)
+    }
+
+    /// The last windows as bars of one character, the most recent at the right. `top` is a full
+    /// bar. Unknown values are blank.
+    pub fn sparkline(&self, metric: Metric, width: usize, top: f64) -> String {
+        let values: Vec<Option<f64>> = self.values(metric).collect();
         let skipped = values.len().saturating_sub(width);
-        let bars = values.iter().skip(skipped).map(|value| {
-            let Some(value) = value else { return ' ' };
-            // Negative values and NaN become 0.
-            let level = (value / highest * (BARS.len() - 1) as f64).round() as usize;
-            BARS.get(level).copied().unwrap_or('█')
-        });
+        let bars = values.iter().skip(skipped).map(|value| value.map_or(' ', |it| bar(it, top)));
         let bars: String = bars.collect();
         format!("{bars:>width$}")
     }
+}
+
+/// A value as a bar of one character.
+pub(super) fn bar(value: f64, top: f64) -> char {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    // Negative values and NaN become 0.
+    let level = (value / top * (BARS.len() - 1) as f64).round() as usize;
+    BARS.get(level).copied().unwrap_or('█')
+}
+
+/// The end of a scale: the smallest of 1, 2, 5, 10, 20 and so on, times the unit, that is not
+/// below the value; for CPU at least one core.
+pub(super) fn scale(metric: Metric, highest: f64) -> f64 {
+    let (base, least) = match metric {
+        Metric::Cpu => (10.0, 100.0),
+        Metric::Memory | Metric::Io => (1024.0, 1024.0),
+        Metric::Connections => (10.0, 10.0),
+    };
+    let mut unit = 1.0;
+    while unit * base < highest {
+        unit *= base;
+    }
+    let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1024.0];
+    let fits = |step: &&f64| unit * **step >= highest;
+    let step = steps.iter().find(fits).copied().unwrap_or(base).min(base);
+    (unit * step).max(least)
 }
 
 #[cfg(test)]
@@ -116,13 +152,32 @@ mod tests {
         for pcpu in [Some(0.0), None, Some(50.0), Some(100.0)] {
             history.add(&row(pcpu));
         }
-        assert_eq!(history.sparkline(Metric::Cpu, 6), "  ▁ ▅█");
-        assert_eq!(history.sparkline(Metric::Cpu, 2), "▅█");
-        assert_eq!(history.sparkline(Metric::Io, 3), "   ");
+        assert_eq!(history.sparkline(Metric::Cpu, 6, 100.0), "  ▁ ▅█");
+        assert_eq!(history.sparkline(Metric::Cpu, 2, 200.0), "▃▅");
+        assert_eq!(history.sparkline(Metric::Io, 3, 1.0), "   ");
+        assert_eq!(history.highest(Metric::Cpu), 100.0);
         for _ in 0..100 {
             history.add(&row(Some(1.0)));
         }
         assert_eq!(history.values.len(), LENGTH);
+    }
+
+    #[test]
+    fn scales_are_round() {
+        for (metric, highest, want) in [
+            (Metric::Cpu, 0.0, 100.0),
+            (Metric::Cpu, 101.0, 200.0),
+            (Metric::Cpu, 6400.0, 10_000.0),
+            (Metric::Memory, 0.0, 1024.0),
+            (Metric::Memory, 3.5 * 1024.0 * 1024.0, 5.0 * 1024.0 * 1024.0),
+            (Metric::Memory, 600.0 * 1024.0, 1024.0 * 1024.0),
+            (Metric::Io, 1025.0, 2048.0),
+            (Metric::Connections, 11.0, 20.0),
+            (Metric::Connections, 99.0, 100.0),
+        ] {
+            assert_eq!(scale(metric, highest), want, "{metric:?} {highest}");
+        }
+        assert!(scale(Metric::Memory, 1e300).is_finite());
     }
 
     #[test]

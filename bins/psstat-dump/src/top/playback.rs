@@ -1,6 +1,6 @@
 //! The controls of a recording in the live view.
 
-use crossterm::event::KeyCode;
+use super::keys::Action;
 
 /// Windows per interval of the recording.
 const SPEEDS: [u32; 6] = [1, 2, 5, 10, 30, 60];
@@ -51,27 +51,27 @@ impl Playback {
         format!("replay {}, {state}{message}{}", self.position, self.message)
     }
 
-    /// Handles a key of the list; `false` if it is none of these.
-    pub(super) fn key(&mut self, code: KeyCode) -> bool {
-        let seek = match code {
-            KeyCode::Char(' ' | 'p') => {
+    /// Performs an action of a key; `false` if it is none of these.
+    pub(super) fn act(&mut self, action: Action) -> bool {
+        let seek = match action {
+            Action::Play => {
                 self.playing = !self.playing;
                 return true;
             }
-            KeyCode::Char('+') => {
+            Action::Faster => {
                 self.speed = (self.speed + 1).min(SPEEDS.len() - 1);
                 return true;
             }
-            KeyCode::Char('-') => {
+            Action::Slower => {
                 self.speed = self.speed.saturating_sub(1);
                 return true;
             }
-            KeyCode::Left => Seek::By(-1),
-            KeyCode::Right => Seek::By(1),
-            KeyCode::Char('[') => Seek::By(-LONG_STEP),
-            KeyCode::Char(']') => Seek::By(LONG_STEP),
-            KeyCode::Char('{') => Seek::First,
-            KeyCode::Char('}') => Seek::Last,
+            Action::StepBack => Seek::By(-1),
+            Action::StepForward => Seek::By(1),
+            Action::FarBack => Seek::By(-LONG_STEP),
+            Action::FarForward => Seek::By(LONG_STEP),
+            Action::Start => Seek::First,
+            Action::End => Seek::Last,
             _ => return false,
         };
         // A step is meant from the window that is shown.

@@ -1,13 +1,15 @@
-//! The terminal, the keys, and the measuring thread.
+//! The terminal, and the events and signals while the view is shown.
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{
+    self, DisableMouseCapture, EnableMouseCapture, Event, KeyCode, KeyEvent, KeyEventKind,
+    KeyModifiers,
+};
 use crossterm::{execute, terminal};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
@@ -18,11 +20,8 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use super::app::{App, Next};
 use super::view;
 use crate::exit::Error;
-use crate::measure::{Measurer, Snapshot};
 use crate::terminal::fallback_size;
-use psstat_support::clock::process_cpu_time;
 use psstat_support::failpoint;
-use psstat_support::sleep::sleep_until;
 
 /// Interval for checking signals and new windows.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -37,22 +36,24 @@ struct Screen {
     terminal: ManuallyDrop<DefaultTerminal>,
     /// Columns and lines that are drawn.
     size: (u16, u16),
+    /// Whether the terminal reports the mouse.
+    has_mouse: bool,
 }
 
-/// The panic message of the measuring thread.
+/// The panic message of a measuring thread.
 static PANIC_MESSAGE: Mutex<Option<String>> = Mutex::new(None);
 
-/// The name of the measuring thread.
-const MEASURING: &str = "measure";
+/// The name of the measuring threads.
+pub(super) const MEASURING: &str = "measure";
 
 impl Screen {
     /// Sets up the terminal. A panic restores it before the message is printed;
     /// the message of the measuring thread is printed after it is restored.
-    fn enter() -> io::Result<Screen> {
+    fn enter(has_mouse: bool) -> io::Result<Screen> {
         let size = drawn_size();
         let terminal = ManuallyDrop::new(ratatui::try_init_with_options(fixed(size))?);
-        let mut screen = Screen { terminal, size };
-        execute!(io::stdout(), terminal::EnterAlternateScreen)?;
+        let mut screen = Screen { terminal, size, has_mouse };
+        screen.set_modes()?;
         screen.redraw()?;
         let restore = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -60,10 +61,30 @@ impl Screen {
                 let mut message = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner);
                 *message = Some(panic.to_string());
             } else {
+                if has_mouse {
+                    let _ = execute!(io::stdout(), DisableMouseCapture);
+                }
                 restore(panic);
             }
         }));
         Ok(screen)
+    }
+
+    fn set_modes(&self) -> io::Result<()> {
+        execute!(io::stdout(), terminal::EnterAlternateScreen)?;
+        if self.has_mouse {
+            execute!(io::stdout(), EnableMouseCapture)?;
+        }
+        Ok(())
+    }
+
+    /// Restores the modes of the terminal, as far as it still accepts them.
+    fn restore(&mut self) -> io::Result<()> {
+        let shown = self.terminal.show_cursor();
+        let mouse =
+            if self.has_mouse { execute!(io::stdout(), DisableMouseCapture) } else { Ok(()) };
+        ratatui::try_restore()?;
+        shown.and(mouse)
     }
 
     /// Sets up the terminal again after the program was stopped.
@@ -71,7 +92,7 @@ impl Screen {
         // crossterm assumes that the modes are unchanged.
         terminal::disable_raw_mode()?;
         terminal::enable_raw_mode()?;
-        execute!(io::stdout(), terminal::EnterAlternateScreen)?;
+        self.set_modes()?;
         self.redraw()
     }
 
@@ -96,8 +117,7 @@ impl Screen {
     /// Restores the terminal and stops this program, as ctrl-z does. Returns when
     /// it is continued.
     fn suspend(&mut self) -> io::Result<()> {
-        self.terminal.show_cursor()?;
-        ratatui::try_restore()?;
+        self.restore()?;
         signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
         self.reenter()
     }
@@ -133,8 +153,7 @@ fn is_suspend_key(key: KeyEvent) -> bool {
 impl Drop for Screen {
     fn drop(&mut self) {
         // The terminal can be closed.
-        let _ = self.terminal.show_cursor();
-        let _ = ratatui::try_restore();
+        let _ = self.restore();
     }
 }
 
@@ -155,52 +174,23 @@ pub trait Feed {
     fn poll(&mut self, app: &mut App) -> Result<bool, Error>;
 }
 
-/// The windows that the measuring thread measures.
-struct Live {
-    windows: Receiver<(Snapshot, Duration)>,
-    kernel_threads: Arc<AtomicBool>,
+/// The message of the last panic of a measuring thread.
+pub(super) fn take_panic_message() -> String {
+    PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
 }
 
-impl Feed for Live {
-    fn poll(&mut self, app: &mut App) -> Result<bool, Error> {
-        self.kernel_threads.store(app.has_kernel_threads, Ordering::Relaxed);
-        match self.windows.try_recv() {
-            Ok((snapshot, cost)) => {
-                app.set_snapshot(snapshot, cost);
-                Ok(true)
-            }
-            Err(TryRecvError::Empty) => Ok(false),
-            Err(TryRecvError::Disconnected) => {
-                let message = PANIC_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let message = message.unwrap_or_default();
-                Err(Error::Usage(format!("sampling failed: {message}")))
-            }
-        }
-    }
-}
-
-/// Shows the live view until the user quits or a signal ends it.
-///
-/// # Errors
-/// When there is no terminal, or the measuring thread fails.
-pub fn run(measurer: Measurer, app: App) -> Result<(), Error> {
-    let kernel_threads = Arc::new(AtomicBool::new(false));
-    let windows = measure(measurer, Arc::clone(&kernel_threads))?;
-    run_with(&mut Live { windows, kernel_threads }, app)
-}
-
-/// Shows the windows of this source in the same way.
+/// Shows the windows of a source until the user quits or a signal ends it.
 ///
 /// # Errors
 /// When there is no terminal, or the source fails.
-pub fn run_with(feed: &mut dyn Feed, mut app: App) -> Result<(), Error> {
+pub fn run(feed: &mut dyn Feed, mut app: App) -> Result<(), Error> {
     let signals = Signals::default();
     for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::clone(&signals.terminated))?;
     }
     signal_hook::flag::register(SIGTSTP, Arc::clone(&signals.stopped))?;
     signal_hook::flag::register(SIGCONT, Arc::clone(&signals.continued))?;
-    let mut screen = Screen::enter()?;
+    let mut screen = Screen::enter(app.settings.mouse)?;
     match show(&mut screen, &mut app, feed, &signals) {
         // Reading or writing can be what finds that the terminal is closed.
         Err(Error::Output(_)) if is_hung_up() || signals.terminated.load(Ordering::Relaxed) => {
@@ -240,6 +230,10 @@ fn show(
                     }
                     changed = true;
                 }
+                Event::Mouse(event) => {
+                    app.mouse(event);
+                    changed = true;
+                }
                 Event::Resize(..) => {
                     screen.redraw()?;
                     changed = true;
@@ -255,30 +249,4 @@ fn show(
         }
     }
     Ok(())
-}
-
-/// Measures in a separate thread, so that keys are handled immediately. Whether with kernel
-/// threads can change between windows.
-fn measure(
-    mut measurer: Measurer,
-    kernel_threads: Arc<AtomicBool>,
-) -> io::Result<Receiver<(Snapshot, Duration)>> {
-    // At most one window is queued.
-    let (sender, receiver) = sync_channel(1);
-    std::thread::Builder::new().name(MEASURING.to_owned()).spawn(move || {
-        let mut previous = process_cpu_time();
-        loop {
-            measurer.set_kernel_threads(kernel_threads.load(Ordering::Relaxed));
-            let due = measurer.open();
-            sleep_until(due);
-            let snapshot = measurer.close();
-            failpoint::hit("measure");
-            let now = process_cpu_time();
-            if sender.send((snapshot, now.saturating_sub(previous))).is_err() {
-                return;
-            }
-            previous = now;
-        }
-    })?;
-    Ok(receiver)
 }

@@ -15,6 +15,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
     for name in variables {
         command.env_remove(name);
     }
+    // The live view: what the terminal can show, and no settings of a user.
+    command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm").env("XDG_CONFIG_HOME", "/nonexistent");
     command
 }
 

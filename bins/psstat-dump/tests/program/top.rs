@@ -1,6 +1,7 @@
 //! `top` in a terminal: it starts, handles keys, and always restores the
 //! terminal.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use psstat_testproc::terminal::{SIZE, Terminal};
@@ -18,10 +19,10 @@ const SHOWS_CURSOR: &str = "\x1b[?25h";
 #[test]
 fn starts_handles_keys_and_quits() {
     let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
-    top.wait_for("RCHAR/S");
+    top.wait_for("%CPUv");
     assert!(top.is_raw());
     top.press("?");
-    top.wait_for("Press any key to go back.");
+    top.wait_for("Press any other key to go back");
     top.press("x");
     top.resize((100, 30));
     // Keys that arrive together with a resize are handled.
@@ -52,7 +53,7 @@ fn without_numbers(screen: &str) -> Vec<String> {
 }
 
 #[test]
-fn screens_of_several_sizes() {
+fn live_screens_of_several_sizes() {
     let (one, other) = (unique("screen-a"), unique("screen-b"));
     let mut first = TestProcess::spawn(&Config::new(&one).arg("\x1b[31mred")).unwrap();
     first.tcp_pairs(2).unwrap();
@@ -63,10 +64,13 @@ fn screens_of_several_sizes() {
     std::fs::write(&conf, format!("alpha ^{one}\nbeta ^{other}\ngamma ^none-of-{one}$\n")).unwrap();
     let args = ["top", "--interval", "0.3", "--conf", conf.to_str().unwrap()];
     let mut top = terminal(&args);
+    top.wait_for("%CPUv");
+    // Without plots.
+    top.press("g");
     for size in [SIZE, (60, 12), (132, 40)] {
         top.resize(size);
         // By name: idle images would be sorted by memory.
-        top.press("S");
+        top.press("SS");
         // A screen arrives in parts: wait for the complete screen.
         top.wait_until(|screen| {
             let lines = without_numbers(screen);
@@ -74,17 +78,19 @@ fn screens_of_several_sizes() {
                 return false;
             }
             let starts = [
-                (1, "overhead:"),
-                (2, "IMAGEv"),
-                (3, "+alpha"),
-                (4, "+beta"),
-                (5, "+gamma"),
-                (lines.len() - 1, "q quit  / filter"),
+                (1, "load"),
+                (2, "overhead:"),
+                (3, "images by IMAGE, ascending"),
+                (4, "IMAGEv"),
+                (5, "+alpha"),
+                (6, "+beta"),
+                (7, "+gamma"),
+                (lines.len() - 1, "q quit  ? help  / filter"),
             ];
             lines[0].contains("# processes,# images, CPU")
                 && starts.iter().all(|&(at, start)| lines[at].starts_with(start))
-                && lines[6..lines.len() - 1].iter().all(String::is_empty)
-                && (size.0 <= 60 || screen.lines().nth(3).unwrap().contains(" 4 "))
+                && lines[8..lines.len() - 1].iter().all(String::is_empty)
+                && (size.0 <= 80 || screen.lines().nth(5).unwrap().contains(" 4 "))
         });
 
         // Expand the second image: its processes are below it.
@@ -108,8 +114,8 @@ fn screens_of_several_sizes() {
         top.wait_until(|screen| {
             screen.starts_with(&format!("process {}\n", first.pid()))
                 && screen.contains("summary")
-                && (size.1 <= 12 || screen.contains("identity"))
-                && (size.0 <= 60 || screen.contains(&format!("{one} \\x1b[31mred")))
+                && (size.1 < 40 || screen.contains("identity"))
+                && (size.1 < 40 || screen.contains(&format!("{one} \\x1b[31mred")))
         });
         top.press("q");
         top.wait_until(|screen| screen.contains("-alpha"));
@@ -118,8 +124,8 @@ fn screens_of_several_sizes() {
         top.press("phhhh");
         top.wait_until(|screen| !screen.contains("PAUSED"));
         // Return to the first column.
-        top.press("s");
-        top.wait_for("%CPUv");
+        top.press("ss");
+        top.wait_until(|screen| screen.contains("images by %CPU, descending"));
     }
     top.press("q");
     assert_eq!(top.wait(), Some(0));
@@ -163,7 +169,7 @@ fn memory_is_bounded_on_a_huge_terminal() {
         peak.trim_end_matches(" kB").trim().parse::<u64>().unwrap()
     };
     let mut top = Terminal::start(command(&args), (5000, 5000));
-    top.wait_for("RCHAR/S");
+    top.wait_for("%CPUv");
     assert!(peak_kb(&top) < MAX_KB, "{}", peak_kb(&top));
     // It follows a change to another size and back.
     for size in [SIZE, (u16::MAX, u16::MAX)] {
@@ -171,7 +177,7 @@ fn memory_is_bounded_on_a_huge_terminal() {
         let winsize = Winsize { ws_row: size.1, ws_col: size.0, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&top.master, winsize).unwrap();
         top.signal(Signal::WINCH);
-        top.wait_for("RCHAR/S");
+        top.wait_for("%CPUv");
         assert!(peak_kb(&top) < MAX_KB, "{size:?}: {}", peak_kb(&top));
     }
     top.press("q");
@@ -184,11 +190,11 @@ fn key_shows_kernel_threads() {
         return println!("skipped: kernel threads are not visible here");
     }
     let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
-    top.wait_for("RCHAR/S");
+    top.wait_for("%CPUv");
     top.press("/kthreadd");
     top.wait_for("filter: kthreadd_");
     top.press("\r");
-    top.wait_until(|screen| !screen.contains("[kthreadd]") && screen.contains("(esc clears)"));
+    top.wait_until(|screen| !screen.contains("[kthreadd]") && screen.contains("esc clears)"));
     top.press("K");
     top.wait_until(|screen| screen.contains("+[kthreadd]"));
     top.press(" ");
@@ -216,7 +222,7 @@ fn shows_each_history() {
         lines.any(|line| line.contains(|c| ('▂'..='█').contains(&c)))
     };
     let heading = |screen: &str, name: &str| {
-        screen.lines().nth(2).is_some_and(|line| line.ends_with(&format!("  CONN {name}")))
+        screen.lines().nth(4).is_some_and(|line| line.contains(&format!(" {name} 0-")))
     };
     // Memory and connections are constant; CPU and io need activity.
     for name in ["CPU", "MEMORY", "IO", "CONN"] {
@@ -277,7 +283,7 @@ fn restores_terminal_on_exit() {
 #[test]
 fn restores_terminal_on_sigtstp() {
     let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
-    top.wait_for("RCHAR/S");
+    top.wait_for("%CPUv");
     let cooked = |top: &Terminal| !top.is_raw() && top.output.contains(LEAVES);
     for method in ["signal", "ctrl-z", "SIGSTOP"] {
         top.clear();
@@ -302,7 +308,7 @@ fn restores_terminal_on_sigtstp() {
         }
         top.clear();
         top.signal(Signal::CONT);
-        top.wait_for("RCHAR/S");
+        top.wait_for("%CPUv");
         assert!(top.is_raw() && top.output.contains(ENTERS), "{method}: {:?}", top.output);
     }
     top.press("q");
@@ -349,11 +355,6 @@ fn restores_terminal_on_panic() {
         command.env("PSSTAT_FAULT", fault);
         let mut top = Terminal::start(command, SIZE);
         top.wait_for("measuring");
-        // The first waits for a key; the second can exit at once.
-        if fault == "draw" {
-            assert!(top.is_raw());
-            top.press("x");
-        }
         assert_eq!(top.wait(), Some(status), "{fault}");
         assert_eq!(tcgetattr(&top.slave).unwrap().local_modes, top.initial_modes, "{fault}");
         // The message is printed after the terminal is restored.
@@ -378,7 +379,7 @@ fn needs_a_terminal() {
 #[test]
 fn ends_with_its_terminal() {
     let mut top = terminal(&["top", "--no-conf", "--interval", "0.2"]);
-    top.wait_for("RCHAR/S");
+    top.wait_for("%CPUv");
     top.hang_up();
     assert_eq!(top.wait(), Some(0));
 }
@@ -395,4 +396,166 @@ fn table_ends_with_its_terminal() {
     table.wait_for("%CPU");
     table.hang_up();
     assert_eq!((table.wait(), std::fs::read_to_string(&errors).unwrap().as_str()), (Some(0), ""));
+}
+
+/// The first values are shown at once, however long the windows are, and `-` shortens these.
+#[test]
+fn first_values_do_not_wait_for_a_window() {
+    let mut top = terminal(&["top", "--no-conf", "--interval", "3600"]);
+    top.wait_until(|screen| screen.contains("windows of 3600 s"));
+    top.wait_until(|screen| screen.contains("the last 1 window "));
+    top.press("-");
+    top.wait_until(|screen| {
+        screen.contains("windows of 300 s") && screen.contains("the last 2 windows")
+    });
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
+#[test]
+fn sends_a_signal_after_a_question() {
+    let name = unique("signaled");
+    let victim = TestProcess::spawn(&Config::new(&name)).unwrap();
+    let pid = victim.pid();
+    let rule = format!("it=^{name}$");
+    let start = |options: &[&str]| {
+        let mut top = terminal(&[&["top", "--interval", "1", "-e", &rule], options].concat());
+        top.wait_for("%CPUv");
+        top.press("2x");
+        top
+    };
+    // Switched off.
+    let mut top = start(&["--no-signals"]);
+    top.wait_for("signals are switched off");
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+
+    let mut top = start(&[]);
+    top.wait_for(&format!("signal to process {pid}: _"));
+    top.press("stop\r");
+    top.wait_for(&format!("send SIGSTOP (19) to process {pid}?"));
+    assert_ne!(oracle::state(pid).unwrap(), 'T');
+    top.press("n");
+    top.wait_for("no signal was sent");
+    assert_ne!(oracle::state(pid).unwrap(), 'T');
+    top.press("xterm\r");
+    top.wait_for("send SIGTERM (15)");
+    top.press("y");
+    top.wait_for(&format!("sent SIGTERM to process {pid}"));
+    assert_eq!(victim.reap().unwrap().signal(), Some(15));
+    // Its line is marked until it is forgotten.
+    top.wait_until(|screen| screen.contains(&format!("{pid}x")));
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
+/// The choices are kept in a file, and a broken file is reported with its line.
+#[test]
+fn settings_are_kept() {
+    let temp = TempDir::new().unwrap();
+    let start = |args: &[&str]| {
+        let mut command = command(&[&["top", "--no-conf", "--interval", "0.2"], args].concat());
+        command.env("XDG_CONFIG_HOME", temp.path());
+        Terminal::start(command, SIZE)
+    };
+    let mut top = start(&["--columns", "pcpu,shared,owner"]);
+    top.wait_until(|screen| screen.contains("SHARED"));
+    top.press("2");
+    top.wait_until(|screen| screen.contains("processes by %CPU") && screen.contains("OWNER"));
+    top.press("sW");
+    top.wait_for("saved in");
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+
+    let mut top = start(&[]);
+    top.wait_until(|screen| screen.contains("processes by SHARED, descending"));
+    top.press("1");
+    top.wait_until(|screen| {
+        let heading = screen.lines().nth(4).unwrap_or_default();
+        heading.starts_with("IMAGE") && heading.contains("SHAREDv") && !heading.contains("RSS")
+    });
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+
+    let file = temp.join("psstat/top.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("plots =", "plotz =")).unwrap();
+    let mut top = start(&[]);
+    let line = 1 + text.lines().position(|line| line.starts_with("plots")).unwrap();
+    assert_eq!(top.wait(), Some(2));
+    let message = format!("top.toml:{line}: no setting `plotz`: did you mean `plots`?");
+    assert!(top.output.contains(&message), "{}", top.output);
+    assert!(top.output.contains("correct it, or delete the file"), "{}", top.output);
+}
+
+/// Columns that cost a read per process are measured from the moment in which they are shown.
+#[test]
+fn chosen_columns_are_measured() {
+    let name = unique("chosen");
+    let _testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
+    let rule = format!("it=^{name}$");
+    let mut top = terminal(&["top", "--interval", "0.2", "-e", &rule]);
+    top.wait_for("%CPUv");
+    top.press("c");
+    top.wait_for("columns of images");
+    // All of the default columns are left out, and the last one is chosen.
+    top.press(&(" ".repeat(15) + "/"));
+    top.wait_until(|screen| !screen.contains("[x]"));
+    let listed = top.text();
+    let sleeping = listed.lines().position(|line| line.contains("[ ] sleeping")).unwrap();
+    top.press(&"j".repeat(sleeping - 1));
+    top.press(" ");
+    top.wait_until(|screen| screen.contains("[x] sleeping"));
+    top.press("\r");
+    top.wait_until(|screen| {
+        let line = screen.lines().find(|line| line.starts_with("+it")).unwrap_or_default();
+        screen.contains("SLEEP") && line.split_whitespace().nth(2) == Some("1")
+    });
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
+
+/// Without colors and UTF-8: only ASCII, and no sequences for colors.
+#[test]
+fn plain_terminals() {
+    let name = unique("plain");
+    let _testproc = TestProcess::spawn(&Config::new(&name).arg("日本")).unwrap();
+    let args = ["top", "--interval", "0.2", "-e", &format!("it=^{name}")];
+    let mut program = command(&args);
+    program.env("NO_COLOR", "1").env("LC_ALL", "C");
+    let mut top = Terminal::start(program, SIZE);
+    top.wait_for("%CPUv");
+    top.press("2");
+    top.wait_until(|screen| screen.contains(&format!("{name} ? ?")));
+    top.wait_until(|screen| screen.lines().any(|line| line.starts_with("- it, the last")));
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+    assert!(top.output.is_ascii());
+    let colors = ["\x1b[31m", "\x1b[38;", "\x1b[35m", "\x1b[32m"];
+    assert!(!colors.iter().any(|color| top.output.contains(color)), "{:?}", top.output);
+}
+
+#[test]
+fn page_of_a_process_is_searched() {
+    let name = unique("searched");
+    let testproc = TestProcess::spawn(&Config::new(&name)).unwrap();
+    let rule = format!("it=^{name}$");
+    let mut top = terminal(&["top", "--interval", "0.2", "-e", &rule]);
+    top.wait_for("%CPUv");
+    top.press("2\r");
+    top.wait_until(|screen| screen.contains("summary") && screen.contains("q back"));
+    top.press("/max open");
+    top.wait_until(|screen| {
+        let first = screen.lines().next().unwrap_or_default().to_owned();
+        first.trim_start().starts_with("Max open files") && screen.contains("search: max open_")
+    });
+    top.press("\r[");
+    top.wait_until(|screen| screen.starts_with("limits\n"));
+    // It shows that the process has exited when it is read again.
+    let pid = testproc.pid();
+    drop(testproc);
+    top.press("r");
+    top.wait_until(|screen| screen.starts_with(&format!("process {pid}: ")));
+    top.press("qq");
+    assert_eq!(top.wait(), Some(0));
 }

@@ -353,7 +353,7 @@ impl Watchers {
         let tables = tempfile(ready.temp.path());
         let mut table = program(&["-p", "-e", PROGRAM, "--interval", "0.3", "--json"]);
         let table = Killed(table.stdout(tables.try_clone().unwrap()).spawn().unwrap());
-        top.wait_for("RCHAR/S");
+        top.wait_for("%CPUv");
         let watchers = Watchers { top, table, tables };
         wait_until("a table", || {
             let table = watchers.tables().pop();
