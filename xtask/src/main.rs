@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod agents;
 mod assets;
 mod bpf;
 mod capture;
@@ -31,6 +32,7 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Agents(agents::Options),
     Assets(assets::Options),
     Package(package::Options),
     Release(release::Options),
@@ -51,6 +53,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Xtask::parse().task {
+        Task::Agents(options) => agents::run(&options),
         Task::Assets(options) => assets::run(&options),
         Task::Package(options) => package::run(&options),
         Task::Release(options) => release::run(&options),

@@ -8,6 +8,7 @@
 #[path = "../service/common/mod.rs"]
 mod common;
 
+mod agents;
 mod alert_rules;
 mod dashboard;
 mod fake_tcollector;
@@ -21,6 +22,7 @@ mod opentsdb_storage;
 mod peer;
 mod population;
 mod put_json;
+mod scrapers;
 mod shipped;
 mod store;
 mod textfile;

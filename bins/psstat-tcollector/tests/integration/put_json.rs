@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::common::{PROGRAM, outcome, until};
 use crate::http;
 use crate::population::Population;
-use crate::store::{OpenTsdb, Points, Victoria, series};
+use crate::store::{OpenTsdb, Points, Victoria, assert_found, series};
 
 #[test]
 fn victoria_accepts_every_cycle() {
     let Some(victoria) = Victoria::start() else { return };
     let tags = [("host", "pxy12"), ("cluster", "ams3")];
-    assert_accepted(&tags, |line| victoria.put(line), || victoria.points());
+    assert_accepted("VictoriaMetrics", &tags, |line| victoria.put(line), || victoria.points());
 }
 
 /// Each line is a request that OpenTSDB's default configuration accepts.
@@ -21,7 +21,8 @@ fn victoria_accepts_every_cycle() {
 fn opentsdb_accepts_every_line() {
     let Some(opentsdb) = OpenTsdb::shared() else { return };
     let tags = [("host", "pxy13"), ("cluster", "ams3")];
-    assert_accepted(&tags, |line| opentsdb.put("", line), || opentsdb.points("pxy13"));
+    let put = |line: &str| opentsdb.put("", line);
+    assert_accepted("OpenTSDB", &tags, put, || opentsdb.points("pxy13"));
 }
 
 /// Otherwise a point would not have a host.
@@ -29,12 +30,14 @@ fn opentsdb_accepts_every_line() {
 fn points_without_tags_have_the_host() {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let Some(victoria) = Victoria::start() else { return };
-    assert_accepted(&[("host", &host)], |line| victoria.put(line), || victoria.points());
+    let tags = [("host", &*host)];
+    assert_accepted("VictoriaMetrics", &tags, |line| victoria.put(line), || victoria.points());
 }
 
 /// Sends two cycles with these tags to a store, and compares what it has then. The host's name
 /// needs no option.
 fn assert_accepted(
+    store: &str,
     extra: &[(&str, &str)],
     put: impl Fn(&str) -> http::Response,
     points: impl Fn() -> Points,
@@ -78,7 +81,7 @@ fn assert_accepted(
         held = points();
         held.len() >= expected.len()
     });
-    assert_eq!(held, expected);
+    assert_found(store, "json", &expected, &held);
     // The accepted values are those of the processes.
     let last = expected.keys().map(|(_, time)| *time).max().unwrap();
     for (known, value) in population.known() {

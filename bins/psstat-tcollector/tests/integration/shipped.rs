@@ -9,7 +9,7 @@ use psstat_testproc::formats::tsd::parse_stream;
 use crate::common::{Cycle, PROGRAM, until};
 use crate::fake_tcollector::{Clock, Site, Store};
 use crate::population::Population;
-use crate::store::{Influx, OpenTsdb, Points, Victoria, series};
+use crate::store::{Influx, OpenTsdb, Points, Victoria, assert_found, series};
 
 const TAGS: &str = "host=pxy12 cluster=ams3 class=pxy";
 
@@ -115,9 +115,5 @@ fn assert_holds(store: &str, points: impl Fn() -> Points, expected: &Points) {
         held = points();
         held.len() >= expected.len()
     });
-    let strange = held.keys().find(|point| !expected.contains_key(*point));
-    assert_eq!(strange, None, "{store} has a point that was not sent");
-    for (point, value) in expected {
-        assert_eq!(held.get(point), Some(value), "{store}: {point:?}");
-    }
+    assert_found(store, "tcollector", expected, &held);
 }

@@ -58,9 +58,15 @@ batch-timeout = "100ms"
         TcpStream::connect((Ipv4Addr::LOCALHOST, self.opentsdb)).unwrap()
     }
 
+    /// Its port for HTTP, with the database `opentsdb`.
+    pub(crate) fn port(&self) -> u16 {
+        http::post(self.http, "/query?q=CREATE%20DATABASE%20opentsdb", "").unwrap();
+        self.http
+    }
+
     /// Writes lines of its own protocol. Their measurements are those of the listener's points.
     pub(crate) fn write(&self, lines: &str) -> http::Response {
-        http::post(self.http, "/query?q=CREATE%20DATABASE%20opentsdb", "").unwrap();
+        self.port();
         http::post(self.http, "/write?db=opentsdb", lines).unwrap()
     }
 

@@ -34,6 +34,38 @@ pub(crate) fn series(metric: &str, tags: &BTreeMap<String, String>) -> String {
     format!("{metric}{}", tags.concat())
 }
 
+/// The values of an exposition in the Prometheus text format, by series.
+pub(crate) fn exposed(exposition: &str) -> BTreeMap<String, f64> {
+    let samples = exposition.lines().filter(|line| line.starts_with("proc_"));
+    let values = samples.map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+        let labels = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty());
+        let labels = labels.map(|label| {
+            let (key, value) = label.split_once('=').unwrap();
+            (key.to_owned(), value.trim_matches('"').to_owned())
+        });
+        (series(name, &labels.collect()), value.parse().unwrap())
+    });
+    values.collect()
+}
+
+/// Asserts that a consumer has the points that were sent to it, and prints their numbers, of which
+/// `cargo xtask agents` makes a table.
+pub(crate) fn assert_found<K: Ord + std::fmt::Debug>(
+    consumer: &str,
+    format: &str,
+    sent: &BTreeMap<K, f64>,
+    found: &BTreeMap<K, f64>,
+) {
+    println!("points: {consumer} | {format} | {} | {}", sent.len(), found.len());
+    let strange = found.keys().find(|point| !sent.contains_key(*point));
+    assert_eq!(strange, None, "{consumer} has a point that was not sent");
+    for (point, value) in sent {
+        assert_eq!(found.get(point), Some(value), "{consumer}: {point:?}");
+    }
+}
+
 /// The path of a program, if it is installed. If not, the test prints that it is skipped.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -47,15 +79,15 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
 
 /// A server with its data in a temporary directory. Ends when dropped.
 #[derive(Debug)]
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    data: TempDir,
+    pub(crate) data: TempDir,
 }
 
 impl Server {
     /// Starts a program on free ports and waits until it is ready. If a port was taken by another
     /// program meanwhile, it is replaced.
-    fn start<const N: usize>(
+    pub(crate) fn start<const N: usize>(
         program: &Path,
         options: impl Fn(&Path, [u16; N]) -> Vec<String>,
         ready: impl Fn([u16; N]) -> bool,
@@ -72,6 +104,7 @@ impl Server {
                 .args(options(data.path(), ports))
                 .env_clear()
                 .env("HOME", data.path())
+                .env("PATH", "/usr/bin:/bin")
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().unwrap())
                 .stderr(log)
@@ -90,7 +123,8 @@ impl Server {
         }
     }
 
-    fn log(&self) -> String {
+    /// Its output.
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.data.join("log")).unwrap()
     }
 }

@@ -1,7 +1,10 @@
-//! Prometheus, which scrapes an exposition and stores the samples.
+//! Prometheus, which scrapes an exposition and stores the samples, and VictoriaMetrics, which does the
+//! same with the same interface for queries.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+use serde_json::Value;
 
 use super::{Server, installed, series};
 use crate::common::until;
@@ -9,8 +12,16 @@ use crate::http;
 
 #[derive(Debug)]
 pub(crate) struct Prometheus {
-    _server: Server,
-    http: u16,
+    pub(super) _server: Server,
+    pub(super) http: u16,
+}
+
+/// The configuration of a scraper.
+pub(crate) fn scrape_config(exporter: SocketAddr) -> String {
+    format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
+         scrape_configs: [{{job_name: psstat, static_configs: [{{targets: ['{exporter}']}}]}}]\n"
+    )
 }
 
 impl Prometheus {
@@ -20,11 +31,7 @@ impl Prometheus {
         let (server, [http]) = Server::start(
             &program,
             |data, [http]| {
-                let conf = format!(
-                    "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
-                     scrape_configs: [{{job_name: psstat, static_configs: [{{targets: ['{exporter}']}}]}}]\n"
-                );
-                std::fs::write(data.join("prometheus.yml"), conf).unwrap();
+                std::fs::write(data.join("prometheus.yml"), scrape_config(exporter)).unwrap();
                 let data = data.display();
                 vec![
                     format!("--config.file={data}/prometheus.yml"),
@@ -35,6 +42,11 @@ impl Prometheus {
             |[http]| http::get(http, "/-/ready").is_ok_and(|answer| answer.status == 200),
         );
         Some(Prometheus { _server: server, http })
+    }
+
+    /// Its port for HTTP.
+    pub(crate) fn port(&self) -> u16 {
+        self.http
     }
 
     /// The values of one successful scrape, by series, without the tags that Prometheus adds.
@@ -56,26 +68,42 @@ impl Prometheus {
 
     /// Those of the last scrape; none if it failed.
     pub(crate) fn last_values(&self) -> BTreeMap<String, f64> {
+        self.stored_values(&["job", "instance"])
+    }
+
+    /// The last values of the collector's metrics, without these tags.
+    pub(crate) fn stored_values(&self, added: &[&str]) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
-        let query = http::url_encode("{__name__=~\"proc_.*\"}");
-        let answer = http::get_json(self.http, &format!("/api/v1/query?query={query}"));
-        for one in answer["data"]["result"].as_array().unwrap() {
+        for one in self.query("{__name__=~\"proc_.*\"}") {
             let mut tags: BTreeMap<String, String> =
                 serde_json::from_value(one["metric"].clone()).unwrap();
             let name = tags.remove("__name__").unwrap();
-            assert_eq!(tags.remove("job").as_deref(), Some("psstat"));
-            tags.remove("instance").unwrap();
-            let value: f64 = one["value"][1].as_str().unwrap().parse().unwrap();
-            assert_eq!(values.insert(series(&name, &tags), value), None);
+            for tag in added {
+                assert!(tags.remove(*tag).is_some(), "{name}: no {tag}: {tags:?}");
+            }
+            assert_eq!(values.insert(series(&name, &tags), value(&one)), None);
         }
         values
     }
 
+    /// The result of a query.
+    fn query(&self, query: &str) -> Vec<Value> {
+        let query = http::url_encode(query);
+        let mut answer = http::get_json(self.http, &format!("/api/v1/query?query={query}"));
+        let result = answer["data"]["result"].take();
+        serde_json::from_value(result).unwrap()
+    }
+
     /// The number of series in the result of a query.
     pub(crate) fn count(&self, query: &str) -> usize {
-        let answer =
-            http::get_json(self.http, &format!("/api/v1/query?query={}", http::url_encode(query)));
-        answer["data"]["result"].as_array().unwrap().len()
+        self.query(query).len()
+    }
+
+    /// The value of a query with one series; `None` if it has none.
+    pub(crate) fn value(&self, query: &str) -> Option<f64> {
+        let result = self.query(query);
+        assert!(result.len() <= 1, "{result:?}");
+        result.first().map(value)
     }
 
     /// The type of a family in Prometheus's metadata.
@@ -85,4 +113,9 @@ impl Prometheus {
         let one = all.iter().find(|one| one["metric"] == family);
         one.unwrap_or_else(|| panic!("nothing of {family}"))["type"].as_str().unwrap().to_owned()
     }
+}
+
+/// The value of a series in the result of a query.
+fn value(one: &Value) -> f64 {
+    one["value"][1].as_str().unwrap().parse().unwrap()
 }

@@ -1,10 +1,11 @@
 //! VictoriaMetrics, which accepts OpenTSDB's `put` lines and its JSON.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
+use super::prometheus::{Prometheus, scrape_config};
 use super::{Points, Server, installed, series};
 use crate::http;
 
@@ -35,6 +36,41 @@ impl Victoria {
             },
         );
         Some(Victoria { _server: server, http, opentsdb_http })
+    }
+
+    /// One that scrapes as Prometheus does. `None` if it is not installed.
+    pub(crate) fn scraping(exporter: SocketAddr) -> Option<Prometheus> {
+        Victoria::with_prometheus_api(Some(exporter))
+    }
+
+    /// One to which others write, for the queries of Prometheus; `None` if it is not installed.
+    pub(crate) fn written() -> Option<Prometheus> {
+        Victoria::with_prometheus_api(None)
+    }
+
+    fn with_prometheus_api(exporter: Option<SocketAddr>) -> Option<Prometheus> {
+        let program = installed("victoria-metrics")?;
+        let (server, [http]) = Server::start(
+            &program,
+            |data, [http]| {
+                let mut options = vec![
+                    format!("-storageDataPath={}/data", data.display()),
+                    format!("-httpListenAddr=127.0.0.1:{http}"),
+                    "-memory.allowedBytes=512MB".to_owned(),
+                    // Queries of now return what is stored now.
+                    "-search.latencyOffset=0s".to_owned(),
+                    "-search.disableCache".to_owned(),
+                ];
+                if let Some(exporter) = exporter {
+                    let config = data.join("scrape.yml");
+                    std::fs::write(&config, scrape_config(exporter)).unwrap();
+                    options.push(format!("-promscrape.config={}", config.display()));
+                }
+                options
+            },
+            |[http]| http::get(http, "/health").is_ok_and(|answer| answer.body == "OK"),
+        );
+        Some(Prometheus { _server: server, http })
     }
 
     /// The port of OpenTSDB's `/api/put`. Its port for `put` lines does not answer `version`.
