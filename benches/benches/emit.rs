@@ -11,9 +11,7 @@ const IMAGES: usize = 50;
 const POINTS: usize = IMAGES * Series::ALL.len() + CollectorSeries::ALL.len();
 
 fn images() -> Vec<TagValue> {
-    (0..IMAGES)
-        .map(|number| TagValue::new(format!("service/image-{number:02}")).unwrap())
-        .collect()
+    (0..IMAGES).map(|number| TagValue::new(format!("service/image-{number:02}")).unwrap()).collect()
 }
 
 /// A different value for each point, of a typical size.

@@ -16,7 +16,7 @@ use procfs::{ExplicitSystemInfo, FromBufReadSI as _, FromRead as _};
 use psstat_benches::{files, tables};
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{
-    Cmdline, FdTarget, Ids, Io, LimitValue, Limits, Stat, StatCore, Statm, Status,
+    Cmdline, FdTarget, Ids, Io, Kilobytes, LimitValue, Limits, Stat, StatCore, Statm, Status,
 };
 
 const INFO: ExplicitSystemInfo = ExplicitSystemInfo {
@@ -112,7 +112,7 @@ fn compare(texts: &Texts) {
         (Stat::parse(files::STAT).unwrap(), peer::Stat::from_read(files::STAT).unwrap());
     assert_eq!(ours.comm, theirs.comm.as_bytes());
     assert_eq!((ours.pid, ours.ppid, ours.tpgid), (theirs.pid, theirs.ppid, theirs.tpgid));
-    assert_eq!((ours.utime, ours.stime, ours.rss), (theirs.utime, theirs.stime, theirs.rss));
+    assert_eq!((ours.utime, ours.stime, ours.rss.0), (theirs.utime, theirs.stime, theirs.rss));
     assert_eq!((ours.starttime, ours.vsize), (theirs.starttime, theirs.vsize));
     assert_eq!((ours.rsslim, ours.startstack), (theirs.rsslim, theirs.startstack));
     assert_eq!((ours.env_end, ours.exit_code), (theirs.env_end, theirs.exit_code));
@@ -120,7 +120,8 @@ fn compare(texts: &Texts) {
     let (ours, theirs) =
         (Statm::parse(files::STATM).unwrap(), peer::StatM::from_read(files::STATM).unwrap());
     assert_eq!(
-        [ours.size, ours.resident, ours.shared, ours.text, ours.lib, ours.data, ours.dt],
+        [ours.size, ours.resident, ours.shared, ours.text, ours.lib, ours.data, ours.dt]
+            .map(u64::from),
         [
             theirs.size,
             theirs.resident,
@@ -142,7 +143,9 @@ fn compare(texts: &Texts) {
     assert!(ours.name.unwrap().unescaped().eq(theirs.name.bytes()));
     let uids = [theirs.ruid, theirs.euid, theirs.suid, theirs.fuid];
     assert_eq!(ours.uid.map(Ids::to_array), Some(uids));
-    assert_eq!((ours.vm_rss, ours.rss_anon), (theirs.vmrss, theirs.rssanon));
+    let kilobytes = |value: Option<Kilobytes>| value.map(u64::from);
+    let memory = (kilobytes(ours.vm_rss), kilobytes(ours.rss_anon));
+    assert_eq!(memory, (theirs.vmrss, theirs.rssanon));
     assert_eq!((ours.threads, ours.sig_cgt), (Some(theirs.threads), Some(theirs.sigcgt)));
     assert_eq!(ours.nonvoluntary_ctxt_switches, theirs.nonvoluntary_ctxt_switches);
 

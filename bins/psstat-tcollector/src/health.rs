@@ -82,7 +82,7 @@ impl SelfMeter {
         let read = rustix::io::pread(&statm, &mut buffer, 0).ok()?;
         let resident = Statm::parse(buffer.get(..read)?).ok()?.resident;
         self.statm = Some(statm);
-        Some(resident * rustix::param::page_size() as u64)
+        Some(resident.to_bytes(rustix::param::page_size() as u64))
     }
 }
 

@@ -16,16 +16,19 @@ const PATH: Field = Field(ProcFile::Cgroup, 3);
 /// A line of the file: the control group in one hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Cgroup<'a> {
     /// The id of the hierarchy; 0 for version 2.
     pub hierarchy: u32,
     /// The controllers of a version 1 hierarchy, separated by commas, such as
     /// `cpu,cpuacct`, or its name, such as `name=systemd`. Empty for version 2.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
     pub controllers: &'a [u8],
     /// The path of the group from the root of the hierarchy, as seen from the
     /// cgroup namespace of the reader. Contains no newline: the kernel does not
     /// allow it in the name of a group. The path of a removed group in version 2
     /// ends in ` (deleted)`.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
     pub path: &'a [u8],
 }
 
@@ -69,13 +72,9 @@ impl<'a> Cgroups<'a> {
     }
 
     /// The groups in the kernel's order.
-    pub fn iter(self) -> impl Iterator<Item = Cgroup<'a>> + Clone + 'a {
-        let mut rest = self.lines;
-        core::iter::from_fn(move || {
-            let line;
-            (rest, line) = cgroup(rest).ok()?;
-            Some(line)
-        })
+    #[must_use]
+    pub const fn iter(self) -> CgroupsIter<'a> {
+        CgroupsIter { rest: self.lines }
     }
 
     /// The group in the hierarchy of version 2.
@@ -106,6 +105,33 @@ impl<'a> Cgroups<'a> {
         })
     }
 }
+
+impl<'a> IntoIterator for Cgroups<'a> {
+    type Item = Cgroup<'a>;
+    type IntoIter = CgroupsIter<'a>;
+
+    fn into_iter(self) -> CgroupsIter<'a> {
+        self.iter()
+    }
+}
+
+/// The groups of [`Cgroups`], from [`Cgroups::iter`].
+#[derive(Clone, Debug)]
+pub struct CgroupsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for CgroupsIter<'a> {
+    type Item = Cgroup<'a>;
+
+    fn next(&mut self) -> Option<Cgroup<'a>> {
+        let group;
+        (self.rest, group) = cgroup(self.rest).ok()?;
+        Some(group)
+    }
+}
+
+impl core::iter::FusedIterator for CgroupsIter<'_> {}
 
 /// The grammar of [`Cgroups`]: lines up to the end of the input.
 ///

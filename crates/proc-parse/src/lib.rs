@@ -53,22 +53,26 @@ mod leaf;
 mod limits;
 pub mod net;
 mod record;
+#[cfg(feature = "serde")]
+mod serialize;
 mod stat;
 mod state;
 mod statm;
 mod status;
+mod units;
 
-pub use cgroup::{Cgroup, Cgroups};
+pub use cgroup::{Cgroup, Cgroups, CgroupsIter};
 pub use cgroup_path::{CgroupPath, Container};
 pub use cmdline::{Cmdline, CmdlineArgs};
 pub use error::{Error, Expected, ProcFile};
 pub use fd::FdTarget;
 pub use io::Io;
-pub use limits::{LimitValue, Limits, ResourceLimit};
+pub use limits::{LimitValue, Limits, LimitsIter, ResourceLimit};
 pub use stat::{Stat, StatCore};
 pub use state::ProcessState;
 pub use statm::Statm;
 pub use status::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Status, Unescaped};
+pub use units::{Kilobytes, Pages};
 
 /// The grammars as nom parsers, to combine with those of nom and others.
 ///
@@ -82,6 +86,7 @@ pub use status::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Status, Unescap
 /// use nom::multi::fold_many1;
 /// use nom::sequence::pair;
 /// use psstat_proc_parse::grammar::{io, statm};
+/// use psstat_proc_parse::{Io, Pages, Statm};
 ///
 /// // Two files of two processes, one after the other.
 /// let text = b"765 406 377 5 0 123 0\n\
@@ -90,11 +95,11 @@ pub use status::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Status, Unescap
 ///     10 4 3 1 0 2 0\n\
 ///     rchar: 24\nwchar: 0\nsyscr: 2\nsyscw: 0\n\
 ///     read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n";
-/// let sum = |(pages, bytes), (statm, io): (psstat_proc_parse::Statm, psstat_proc_parse::Io)| {
+/// let sum = |(pages, bytes), (statm, io): (Statm, Io)| {
 ///     (pages + statm.resident, bytes + io.rchar)
 /// };
-/// let (rest, sums) = fold_many1(pair(statm, io), || (0, 0), sum).parse(&text[..]).unwrap();
-/// assert_eq!((rest, sums), (&b""[..], (410, 7000)));
+/// let (rest, sums) = fold_many1(pair(statm, io), || (Pages(0), 0), sum).parse(&text[..]).unwrap();
+/// assert_eq!((rest, sums), (&b""[..], (Pages(410), 7000)));
 /// ```
 pub mod grammar {
     pub use crate::cgroup::{cgroup, cgroups};

@@ -44,14 +44,17 @@ impl fmt::Display for LimitValue {
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ResourceLimit<'a> {
     /// The resource, as printed: `Max open files`.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
     pub name: &'a [u8],
     /// The limit that the kernel enforces.
     pub soft: LimitValue,
     /// The ceiling of the soft limit.
     pub hard: LimitValue,
     /// The unit, as printed: `files`. `None` for priorities.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::optional_text"))]
     pub units: Option<&'a [u8]>,
 }
 
@@ -75,7 +78,7 @@ pub struct Limits<'a> {
 }
 
 impl<'a> Limits<'a> {
-    /// Validates the whole table and keeps the text; [`rows`](Self::rows) and
+    /// Validates the whole table and keeps the text; [`iter`](Self::iter) and
     /// [`get`](Self::get) parse the rows again.
     ///
     /// # Errors
@@ -86,21 +89,44 @@ impl<'a> Limits<'a> {
     }
 
     /// The rows in the kernel's order: 16 since Linux 2.6.25.
-    pub fn rows(self) -> impl Iterator<Item = ResourceLimit<'a>> + Clone + 'a {
-        let mut rest = self.rows;
-        core::iter::from_fn(move || {
-            let row;
-            (rest, row) = limits_row(rest).ok()?;
-            Some(row)
-        })
+    #[must_use]
+    pub const fn iter(self) -> LimitsIter<'a> {
+        LimitsIter { rest: self.rows }
     }
 
     /// The row with this name, as printed.
     #[must_use]
     pub fn get(self, name: &[u8]) -> Option<ResourceLimit<'a>> {
-        self.rows().find(|row| row.name == name)
+        self.iter().find(|row| row.name == name)
     }
 }
+
+impl<'a> IntoIterator for Limits<'a> {
+    type Item = ResourceLimit<'a>;
+    type IntoIter = LimitsIter<'a>;
+
+    fn into_iter(self) -> LimitsIter<'a> {
+        self.iter()
+    }
+}
+
+/// The rows of [`Limits`], from [`Limits::iter`].
+#[derive(Clone, Debug)]
+pub struct LimitsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for LimitsIter<'a> {
+    type Item = ResourceLimit<'a>;
+
+    fn next(&mut self) -> Option<ResourceLimit<'a>> {
+        let row;
+        (self.rest, row) = limits_row(self.rest).ok()?;
+        Some(row)
+    }
+}
+
+impl core::iter::FusedIterator for LimitsIter<'_> {}
 
 /// The grammar of [`Limits`]: the header, and rows up to the end of the input.
 ///

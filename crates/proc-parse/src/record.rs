@@ -12,6 +12,7 @@ macro_rules! record {
         }
     ) => {
         $(#[$meta])*
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[non_exhaustive]
         pub struct $record $(<$lifetime>)? {
             $( #[doc = concat!(" ", $number, ":")] $(#[$doc])* pub $field: $type, )+

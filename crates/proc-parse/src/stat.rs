@@ -14,6 +14,7 @@ use crate::leaf::{
 };
 use crate::record::record;
 use crate::state::ProcessState;
+use crate::units::Pages;
 
 record! {
     /// All fields of `/proc/PID/stat` or `/proc/PID/task/TID/stat`.
@@ -43,6 +44,7 @@ record! {
         1 pid: i32 = terminated(signed(), space());
         /// the name of the executable, cut to 15 bytes (kernel threads: 63).
         /// Any bytes except NUL, including spaces, parentheses and newlines.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
         2 comm: &'a [u8] = comm();
         /// the state.
         3 state: ProcessState = after_space(map(letter(), ProcessState::from));
@@ -86,8 +88,8 @@ record! {
         22 starttime: u64 = after_space(unsigned());
         /// virtual memory, bytes.
         23 vsize: u64 = after_space(unsigned());
-        /// resident set size, pages.
-        24 rss: u64 = after_space(unsigned());
+        /// resident set size.
+        24 rss: Pages = after_space(map(unsigned(), Pages));
         /// soft limit of the resident set, bytes; `u64::MAX` for none.
         25 rsslim: u64 = after_space(alt((unlimited(), unsigned())));
         /// start address of the code.
@@ -158,6 +160,7 @@ record! {
         /// the process id.
         1 pid: i32 = terminated(signed(), space());
         /// the name of the executable, raw bytes.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
         2 comm: &'a [u8] = comm();
         /// the state.
         3 state: ProcessState = after_space(map(letter(), ProcessState::from));

@@ -12,6 +12,7 @@ use crate::leaf::{
     Grammar, byte, expect, hex_u64, letter, line_end, octal, signed, spaces, unsigned, until, word,
 };
 use crate::state::ProcessState;
+use crate::units::Kilobytes;
 
 pub use values::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Unescaped};
 
@@ -57,20 +58,21 @@ lines! {
     /// `Option`; the version in parentheses is the first that prints it. Lines
     /// that are not listed here are skipped.
     ///
-    /// `Vm…` and `Rss…` are in kB of 1,024 bytes. In signal masks bit 0 is
+    /// In signal masks bit 0 is
     /// signal 1, in capability masks capability 0.
     ///
     /// ```
-    /// use psstat_proc_parse::{ProcessState, Status};
+    /// use psstat_proc_parse::{Kilobytes, ProcessState, Status};
     ///
     /// let status = Status::parse(b"Name:\ta\\nb\nState:\tS (sleeping)\nVmRSS:\t    1668 kB\n")?;
     /// assert!(status.name.unwrap().unescaped().eq(*b"a\nb"));
     /// assert_eq!(status.state, Some(ProcessState::Sleeping));
-    /// assert_eq!(status.vm_rss, Some(1668));
+    /// assert_eq!(status.vm_rss, Some(Kilobytes(1668)));
     /// assert_eq!(status.vm_swap, None);
     /// # Ok::<(), psstat_proc_parse::Error>(())
     /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize))]
     #[non_exhaustive]
     pub struct Status<'a> {
         /// `comm` of `stat`, escaped by the kernel.
@@ -100,39 +102,39 @@ lines! {
         "NSpid" ns_pid: NsPids<'a> = ns_pids();
         skip "NSpgid" "NSsid" "Kthread";
         /// peak virtual memory.
-        "VmPeak" vm_peak: u64 = kb();
+        "VmPeak" vm_peak: Kilobytes = kb();
         /// virtual memory.
-        "VmSize" vm_size: u64 = kb();
+        "VmSize" vm_size: Kilobytes = kb();
         /// locked memory.
-        "VmLck" vm_lck: u64 = kb();
+        "VmLck" vm_lck: Kilobytes = kb();
         /// pinned memory (Linux 3.2).
-        "VmPin" vm_pin: u64 = kb();
+        "VmPin" vm_pin: Kilobytes = kb();
         /// peak resident set.
-        "VmHWM" vm_hwm: u64 = kb();
+        "VmHWM" vm_hwm: Kilobytes = kb();
         /// resident set.
-        "VmRSS" vm_rss: u64 = kb();
+        "VmRSS" vm_rss: Kilobytes = kb();
         /// anonymous part of the resident set (Linux 4.5).
-        "RssAnon" rss_anon: u64 = kb();
+        "RssAnon" rss_anon: Kilobytes = kb();
         /// part of the resident set backed by files (Linux 4.5).
-        "RssFile" rss_file: u64 = kb();
+        "RssFile" rss_file: Kilobytes = kb();
         /// shared part of the resident set (Linux 4.5).
-        "RssShmem" rss_shmem: u64 = kb();
+        "RssShmem" rss_shmem: Kilobytes = kb();
         /// data.
-        "VmData" vm_data: u64 = kb();
+        "VmData" vm_data: Kilobytes = kb();
         /// stack.
-        "VmStk" vm_stk: u64 = kb();
+        "VmStk" vm_stk: Kilobytes = kb();
         /// code of the program.
-        "VmExe" vm_exe: u64 = kb();
+        "VmExe" vm_exe: Kilobytes = kb();
         /// code of libraries.
-        "VmLib" vm_lib: u64 = kb();
+        "VmLib" vm_lib: Kilobytes = kb();
         /// page tables (Linux 2.6.10).
-        "VmPTE" vm_pte: u64 = kb();
+        "VmPTE" vm_pte: Kilobytes = kb();
         /// second-level page tables (Linux 4.0 to 4.14).
-        "VmPMD" vm_pmd: u64 = kb();
+        "VmPMD" vm_pmd: Kilobytes = kb();
         /// swapped-out anonymous memory (Linux 2.6.34).
-        "VmSwap" vm_swap: u64 = kb();
+        "VmSwap" vm_swap: Kilobytes = kb();
         /// memory in hugetlb pages (Linux 4.4).
-        "HugetlbPages" hugetlb_pages: u64 = kb();
+        "HugetlbPages" hugetlb_pages: Kilobytes = kb();
         skip "CoreDumping" "THP_enabled" "untag_mask";
         /// number of threads.
         "Threads" threads: u64 = unsigned();
@@ -164,9 +166,11 @@ lines! {
         "Seccomp" seccomp: u8 = unsigned();
         skip "Seccomp_filters" "Speculation_Store_Bypass" "SpeculationIndirectBranch" "Cpus_allowed";
         /// as printed, such as `0-3,8` (Linux 2.6.26).
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::optional_text"))]
         "Cpus_allowed_list" cpus_allowed_list: &'a [u8] = rest_of_line();
         skip "Mems_allowed";
         /// as printed (Linux 2.6.26).
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::optional_text"))]
         "Mems_allowed_list" mems_allowed_list: &'a [u8] = rest_of_line();
         /// of the thread (Linux 2.6.23).
         "voluntary_ctxt_switches" voluntary_ctxt_switches: u64 = unsigned();
@@ -240,8 +244,8 @@ fn rest_of_line<'a>() -> impl Grammar<'a, &'a [u8]> {
 
 /// `%8lu kB`.
 #[inline(always)]
-fn kb<'a>() -> impl Grammar<'a, u64> {
-    delimited(spaces(), unsigned(), word(b" kB"))
+fn kb<'a>() -> impl Grammar<'a, Kilobytes> {
+    map(delimited(spaces(), unsigned(), word(b" kB")), Kilobytes)
 }
 
 /// Four numbers separated by tabs.

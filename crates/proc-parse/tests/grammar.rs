@@ -35,7 +35,7 @@ fn files_in_sequence() {
     let (rest, (stat, statm, io)) = (stat, statm, io).parse(&text).unwrap();
     assert!(rest.is_empty());
     assert_eq!(Ok(stat), Stat::parse(fixture!("worker/stat")));
-    assert!(statm.size > 0 && io.rchar > 0);
+    assert!(statm.size.0 > 0 && io.rchar > 0);
 }
 
 /// The last `)` ends a name, but not that of a process further on.

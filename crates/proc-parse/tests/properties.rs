@@ -304,7 +304,7 @@ proptest! {
             format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
         let text = header + &rows.concat();
         check_with_cuts("limits", text.as_bytes(), &cuts);
-        prop_assert_eq!(Limits::parse(text.as_bytes()).unwrap().rows().count(), rows.len());
+        prop_assert_eq!(Limits::parse(text.as_bytes()).unwrap().iter().count(), rows.len());
     }
 
     #[test]

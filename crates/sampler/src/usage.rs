@@ -218,7 +218,7 @@ macro_rules! usage {
                 Usage {
                     processes: 1,
                     $($read: self.$read.value(),)+
-                    $($statm: statm.map(|statm| statm.$field.saturating_mul(page_size)),)+
+                    $($statm: statm.map(|statm| statm.$field.to_bytes(page_size)),)+
                     ..Usage::default()
                 }
             }

@@ -106,7 +106,7 @@ fn read(proc: &Path) -> Vec<Reading> {
         let dir = proc.join(pid.to_string());
         // First the file whose read never blocks: a process with memory is not a kernel thread.
         let statm = read_host_file(&dir, "statm").ok()?;
-        if Statm::parse(&statm).ok()?.size != 0 {
+        if Statm::parse(&statm).ok()?.size.0 != 0 {
             return None;
         }
         let in_thread = dir.clone();

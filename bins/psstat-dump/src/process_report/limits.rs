@@ -1,6 +1,6 @@
 //! Resource limits and their usage.
 
-use psstat_proc_parse::{LimitValue, Limits, Stat, Status};
+use psstat_proc_parse::{Kilobytes, LimitValue, Limits, Stat, Status};
 
 use super::{BootInfo, ReadError, Section, Value};
 
@@ -26,7 +26,7 @@ pub(super) fn section(
             return section;
         }
     };
-    let rows = limits.rows().map(|row| {
+    let rows = limits.iter().map(|row| {
         let used = used(row.name, stat, status, descriptors, boot);
         let percent = match (used, row.soft) {
             (Some(used), LimitValue::Value(limit @ 1..)) => {
@@ -69,7 +69,7 @@ fn used(
     descriptors: Option<u64>,
     boot: &BootInfo,
 ) -> Option<u64> {
-    let kilobytes = |value: Option<u64>| Some(value?.saturating_mul(1024));
+    let bytes = |value: Option<Kilobytes>| value.map(Kilobytes::to_bytes);
     match name {
         b"Max cpu time" => {
             // The limit is in whole seconds.
@@ -77,10 +77,10 @@ fn used(
         }
         b"Max open files" => descriptors,
         b"Max address space" => stat.map(|stat| stat.vsize),
-        b"Max data size" => kilobytes(status?.vm_data),
-        b"Max stack size" => kilobytes(status?.vm_stk),
-        b"Max resident set" => kilobytes(status?.vm_rss),
-        b"Max locked memory" => kilobytes(status?.vm_lck),
+        b"Max data size" => bytes(status?.vm_data),
+        b"Max stack size" => bytes(status?.vm_stk),
+        b"Max resident set" => bytes(status?.vm_rss),
+        b"Max locked memory" => bytes(status?.vm_lck),
         b"Max pending signals" => status?.sig_queue.map(|queue| queue.queued),
         // The limit counts down from 20.
         b"Max nice priority" => u64::try_from(20_i64.checked_sub(stat?.nice)?).ok(),

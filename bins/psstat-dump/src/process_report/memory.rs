@@ -1,6 +1,6 @@
 //! Memory of a process.
 
-use psstat_proc_parse::{Stat, Statm, Status};
+use psstat_proc_parse::{Kilobytes, Stat, Statm, Status};
 
 use super::{ReadError, Section, Value};
 
@@ -32,7 +32,7 @@ pub(super) fn section(
             ("hugetlb_bytes", status.hugetlb_pages),
         ];
         for (field, kilobytes) in lines {
-            section.field(field, Value::kb(kilobytes));
+            section.field(field, Value::bytes(kilobytes.map(Kilobytes::to_bytes)));
         }
     }
     match statm {
@@ -55,6 +55,6 @@ fn pages(section: &mut Section, statm: &Statm, page_size: u64) {
         ("statm_data_bytes", statm.data),
     ];
     for (field, pages) in counts {
-        section.field(field, Value::bytes(Some(pages.saturating_mul(page_size))));
+        section.field(field, Value::bytes(Some(pages.to_bytes(page_size))));
     }
 }

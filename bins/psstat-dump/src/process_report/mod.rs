@@ -67,11 +67,6 @@ impl Value {
         Value::Text(text.into().into_bytes())
     }
 
-    fn kb(kilobytes: Option<u64>) -> Value {
-        let bytes = kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024));
-        Value::bytes(bytes)
-    }
-
     fn bytes(bytes: Option<u64>) -> Value {
         bytes.map_or(Value::Absent, |bytes| Value::Bytes(i64::try_from(bytes).unwrap_or(i64::MAX)))
     }

@@ -156,6 +156,7 @@ impl fmt::Display for TcpState {
 /// A row of the table: a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Row {
     /// The local address.
     pub local: Address,

@@ -84,6 +84,7 @@ impl fmt::Display for UnixState {
 /// A row of the table: a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Row<'a> {
     /// References to the socket in the kernel.
     pub ref_count: u32,
@@ -98,6 +99,7 @@ pub struct Row<'a> {
     /// The path or abstract name that the socket is bound to. An abstract name
     /// starts with `@`, and its NULs are printed as `@`; a path may contain any
     /// other byte.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::optional_text"))]
     pub path: Option<&'a [u8]>,
 }
 
@@ -183,10 +185,10 @@ fn connected_inode(input: &[u8]) -> ParseResult<'_, Option<u64>> {
 
 /// The state and the inode of a row; the other columns are skipped.
 #[inline(always)]
-fn state_and_inode(input: &[u8]) -> ParseResult<'_, (UnixState, u64)> {
+fn state_and_inode(input: &[u8]) -> ParseResult<'_, SocketState> {
     let (rest, (_, state, inode)) =
         (field(NUM, start_of_row()), field(ST, hex::<2>()), inode()).parse_complete(input)?;
-    Ok((rest, (UnixState::from(state as u8), inode)))
+    Ok((rest, SocketState { state: UnixState::from(state as u8), inode }))
 }
 
 /// The columns `Num` to `Type` and the space after them; the digits are not
@@ -346,6 +348,15 @@ impl Iterator for Established<'_> {
     }
 }
 
+/// The state and the inode of a socket, from [`States`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketState {
+    /// The state.
+    pub state: UnixState,
+    /// The inode, as [`Row::inode`].
+    pub inode: u64,
+}
+
 /// State and inode of every socket in a chunk, by the rules of [`Established`]. With the
 /// other states, rows that contradict each other are detected: see [`Rows`].
 #[derive(Clone, Debug)]
@@ -372,7 +383,7 @@ impl<'a> States<'a> {
 }
 
 impl Iterator for States<'_> {
-    type Item = Result<(UnixState, u64), Error>;
+    type Item = Result<SocketState, Error>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {

@@ -58,6 +58,7 @@ impl core::iter::FusedIterator for Unescaped<'_> {}
 /// Four ids of one process: users in [`Status::uid`](crate::Status::uid), groups
 /// in [`Status::gid`](crate::Status::gid).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Ids {
     /// The real id.
     pub real: u32,
@@ -79,6 +80,7 @@ impl Ids {
 
 /// Queued signals, `SigQ` of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SigQueue {
     /// Signals queued for the real user of the process.
     pub queued: u64,

@@ -1,6 +1,6 @@
 //! The rows that the program writes.
 
-use psstat_proc_parse::{ProcessState, Statm};
+use psstat_proc_parse::{Pages, ProcessState, Statm};
 
 use crate::cpu_time::{CpuSamples, CpuTime};
 use crate::fault_counts::FaultCounts;
@@ -205,11 +205,11 @@ impl Row {
         // As the kernel rounds it.
         let text = (end.next_multiple_of(page) - start / page * page) / page;
         let mut statm = Statm::default();
-        statm.size = self.vsize;
-        statm.resident = shared.saturating_add(pages(1));
-        statm.shared = shared;
-        statm.text = text;
-        statm.data = self.data;
+        statm.size = Pages(self.vsize);
+        statm.resident = Pages(shared.saturating_add(pages(1)));
+        statm.shared = Pages(shared);
+        statm.text = Pages(text);
+        statm.data = Pages(self.data);
         Some(statm)
     }
 

@@ -100,11 +100,11 @@ fn compare(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
         let tolerance = 3 * PAGES_PER_CPU.max(2 * cpus) * cpus;
         let (one, other) = (before.statm, after.statm);
-        if !is_between(statm.size, one.size, other.size, 0)
+        if !is_between(statm.size.0, one.size.0, other.size.0, 0)
             || statm.text != one.text
-            || !is_between(statm.data, one.data, other.data, 0)
-            || !is_between(statm.resident, one.resident, other.resident, tolerance)
-            || !is_between(statm.shared, one.shared, other.shared, tolerance)
+            || !is_between(statm.data.0, one.data.0, other.data.0, 0)
+            || !is_between(statm.resident.0, one.resident.0, other.resident.0, tolerance)
+            || !is_between(statm.shared.0, one.shared.0, other.shared.0, tolerance)
         {
             return Some("memory");
         }

@@ -127,9 +127,9 @@ fn page_size(capture: impl AsFd) -> Result<Option<u64>, Errno> {
 /// between the reads of the two files; then the result is not a size of pages.
 fn page_size_of(capture: impl AsFd, process: &str) -> Option<u64> {
     let file = |name: &str| read(&capture, &format!("{process}/{name}"));
-    let pages = Statm::parse(&file("statm")?).ok()?.size;
+    let pages = Statm::parse(&file("statm")?).ok()?.size.0;
     let of_stat = || Some(Stat::parse(&file("stat")?).ok()?.vsize);
-    let of_status = || Status::parse(&file("status")?).ok()?.vm_size?.checked_mul(1024);
+    let of_status = || Status::parse(&file("status")?).ok()?.vm_size?.0.checked_mul(1024);
     let sizes = [of_stat(), of_status()].into_iter().flatten();
     let mut quotients = sizes.filter(|bytes| pages > 0 && bytes.is_multiple_of(pages));
     quotients.find_map(|bytes| Some(bytes / pages).filter(|size| is_page_size(*size)))

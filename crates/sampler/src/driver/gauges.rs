@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use psstat_proc_parse::Statm;
+use psstat_proc_parse::{Pages, Statm};
 
 use super::Driver;
 use super::pace::Pace;
@@ -100,7 +100,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if let Outcome::Value(now) = readings.threads {
                 process.cpu.limit(now.max(threads.value().unwrap_or(0)));
             }
-            if matches!(readings.statm, Outcome::Value(Statm { size: 0, .. }) | Outcome::Denied) {
+            if matches!(
+                readings.statm,
+                Outcome::Value(Statm { size: Pages(0), .. }) | Outcome::Denied
+            ) {
                 inspect_without_memory(source, process, reads_status).await;
                 if process.lifecycle == Lifecycle::Zombie {
                     self.processes.zombies.push(process.key.pid);

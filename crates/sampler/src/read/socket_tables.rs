@@ -339,7 +339,7 @@ impl SocketTables {
             Protocol::Unix => {
                 let mut rows = unix::States::new(bytes);
                 let sockets = rows.by_ref().flatten();
-                sockets.for_each(|(state, inode)| unix.add(state, inode, all));
+                sockets.for_each(|socket| unix.add(socket.state, socket.inode, all));
                 rows.rest().len()
             }
         });

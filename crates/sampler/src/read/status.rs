@@ -1,6 +1,6 @@
 //! The values of `/proc/PID/status` that the metrics use.
 
-use psstat_proc_parse::{ProcessState, Status};
+use psstat_proc_parse::{Kilobytes, ProcessState, Status};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
@@ -98,7 +98,7 @@ fn values(text: &[u8]) -> Outcome<StatusValues> {
             (Some(state), Some(threads)) => Outcome::Value(StatusValues {
                 state,
                 threads,
-                swap: status.vm_swap.map(|kilobytes| kilobytes.saturating_mul(1024)),
+                swap: status.vm_swap.map(Kilobytes::to_bytes),
                 switches: status.voluntary_ctxt_switches.zip(status.nonvoluntary_ctxt_switches),
             }),
             _ => Errno::INVAL.into(),

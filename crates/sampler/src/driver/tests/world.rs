@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use psstat_proc_parse::Statm;
 use psstat_proc_parse::net::snmp::TcpCounters;
+use psstat_proc_parse::{Pages, Statm};
 
 use super::kernel::{Access, Action, Event, Id, Images, Kernel, Limits, Process, State};
 use crate::classifier::CmdlineBatch;
@@ -473,7 +473,7 @@ fn statm(process: &Process, thread: bool) -> Statm {
     let has_memory = process.has_memory() || (thread && process.state == State::Running);
     let size = u64::from(has_memory);
     let mut statm = Statm::default();
-    (statm.size, statm.text) = (size, size * process.text);
+    (statm.size, statm.text) = (Pages(size), Pages(size * process.text));
     statm
 }
 
