@@ -1,4 +1,5 @@
-//! `cargo xtask dashboard`: Grafana dashboards for Prometheus and OpenTSDB, from the metric table.
+//! `cargo xtask dashboard`: dashboards of Grafana, for Prometheus and OpenTSDB, and of vmui, from the
+//! metric table.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,10 +13,12 @@ use serde_json::{Value, json};
 
 use crate::{Result, cargo};
 
-/// Write Grafana dashboards with a panel per metric to packaging/grafana
+mod vmui;
+
+/// Write dashboards with a panel per metric to packaging/grafana and packaging/vmui
 ///
-/// One for Prometheus and VictoriaMetrics, one for OpenTSDB. A test compares the files with the
-/// metric table: run this after a change of it.
+/// Of Grafana: one for Prometheus and VictoriaMetrics, one for OpenTSDB. One of vmui, the page of
+/// VictoriaMetrics. A test compares the files with the metric table: run this after a change of it.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Options {
     /// Only check whether the files are up to date
@@ -39,14 +42,18 @@ enum Store {
 const WIDTH: u64 = 12;
 const HEIGHT: u64 = 8;
 
-/// Writes or checks both dashboards.
+/// Writes or checks all dashboards.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.validate {
         return validate();
     }
     let mut stale = Vec::new();
-    for store in [Store::Prometheus, Store::OpenTsdb] {
-        let (path, now) = (path(store), text(store)?);
+    for (path, dashboard) in [
+        (path(Store::Prometheus), dashboard(Store::Prometheus)),
+        (path(Store::OpenTsdb), dashboard(Store::OpenTsdb)),
+        (cargo::root().join("packaging/vmui/psstat.json"), vmui::dashboard()),
+    ] {
+        let now = serde_json::to_string_pretty(&dashboard)? + "\n";
         if fs::read_to_string(&path).is_ok_and(|before| before == now) {
             continue;
         }
@@ -82,10 +89,6 @@ fn path(store: Store) -> PathBuf {
     cargo::root().join("packaging/grafana").join(format!("psstat-{}.json", store.name()))
 }
 
-fn text(store: Store) -> Result<String> {
-    Ok(serde_json::to_string_pretty(&dashboard(store))? + "\n")
-}
-
 impl Store {
     /// Grafana's name of the type of data source.
     fn name(self) -> &'static str {
@@ -117,16 +120,19 @@ impl Store {
     }
 }
 
+/// The title of a section, and whether a metric belongs to it.
+type Section = (&'static str, fn(&Entry) -> bool);
+
+const SECTIONS: [Section; 3] = [
+    ("Images", |entry| entry.is_per_image() && entry.group.is_none()),
+    ("Images: groups of --metrics", |entry| entry.group.is_some()),
+    ("The collector", |entry| !entry.is_per_image()),
+];
+
 fn dashboard(store: Store) -> Value {
     let mut panels = Vec::new();
     let mut y = 0;
-    type Belongs = fn(&Entry) -> bool;
-    let sections: [(&str, Belongs); 3] = [
-        ("Images", |entry| entry.is_per_image() && entry.group.is_none()),
-        ("Images: groups of --metrics", |entry| entry.group.is_some()),
-        ("The collector", |entry| !entry.is_per_image()),
-    ];
-    for (title, belongs) in sections {
+    for (title, belongs) in SECTIONS {
         panels.push(json!({
             "type": "row",
             "title": title,
@@ -190,22 +196,31 @@ fn variable(store: Store, tag: &str) -> Value {
     })
 }
 
-fn panel(store: Store, entry: &Entry, id: usize, (x, y): (u64, u64)) -> Value {
+/// The title of a metric's panel.
+fn title(entry: &Entry) -> String {
     let metric = &entry.metric;
     let title = metric.name.trim_start_matches("proc.stat.ps.").replace(['.', '_'], " ");
-    let is_rate = metric.kind == Kind::Counter;
     // Two entries of the table can share a name.
     let shares_name =
         metrics::ENTRIES.iter().filter(|other| other.metric.name == metric.name).count() > 1;
     let title = if shares_name { format!("{title}, {}", metric.unit.as_str()) } else { title };
+    if metric.kind == Kind::Counter { format!("{title}, per second") } else { title }
+}
+
+fn description(entry: &Entry) -> String {
+    let help = &entry.metric.help;
+    match entry.group {
+        Some(group) => format!("{help} Sent with --metrics {}.", group.as_str()),
+        None => help.to_string(),
+    }
+}
+
+fn panel(store: Store, entry: &Entry, id: usize, (x, y): (u64, u64)) -> Value {
     json!({
         "type": "timeseries",
         "id": id,
-        "title": if is_rate { format!("{title}, per second") } else { title },
-        "description": match entry.group {
-            Some(group) => format!("{} Sent with --metrics {}.", metric.help, group.as_str()),
-            None => metric.help.to_owned(),
-        },
+        "title": title(entry),
+        "description": description(entry),
         "datasource": store.source(),
         "gridPos": {"h": HEIGHT, "w": WIDTH, "x": x, "y": y},
         "fieldConfig": {
@@ -257,15 +272,27 @@ fn targets(store: Store, entry: &Entry) -> Vec<Value> {
 }
 
 fn prometheus_target(entry: &Entry) -> Value {
-    let metric = &entry.metric;
     let filter = if entry.is_per_image() {
         "{instance=~\"$instance\",image=~\"$image\"}"
     } else {
         "{instance=~\"$instance\"}"
     };
-    let family = metric.family_name();
-    let series = match metric.kind {
-        Kind::Counter => format!("rate({family}_total{filter}[$__rate_interval])"),
+    let (expr, legend) = prometheus_query(entry, filter, "[$__rate_interval]");
+    json!({
+        "refId": "A",
+        "datasource": Store::Prometheus.source(),
+        "editorMode": "code",
+        "expr": expr,
+        "legendFormat": legend,
+        "range": true,
+    })
+}
+
+/// The query of a metric and the names of its series, with a filter and the window of rates.
+fn prometheus_query(entry: &Entry, filter: &str, window: &str) -> (String, String) {
+    let family = entry.metric.family_name();
+    let series = match entry.metric.kind {
+        Kind::Counter => format!("rate({family}_total{filter}{window})"),
         _ => format!("{family}{filter}"),
     };
     let first = if entry.is_per_image() { "image" } else { "instance" };
@@ -275,14 +302,7 @@ fn prometheus_target(entry: &Entry) -> Value {
         (format!("{first}, type"), format!("{{{{{first}}}}} {{{{type}}}}"))
     };
     let aggregate = if is_maximum(entry) { "max" } else { "sum" };
-    json!({
-        "refId": "A",
-        "datasource": Store::Prometheus.source(),
-        "editorMode": "code",
-        "expr": format!("{aggregate} by ({by}) ({series})"),
-        "legendFormat": legend,
-        "range": true,
-    })
+    (format!("{aggregate} by ({by}) ({series})"), legend)
 }
 
 fn opentsdb_targets(entry: &Entry) -> Vec<Value> {

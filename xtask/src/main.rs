@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod agents;
+mod ansible;
 mod assets;
 mod bpf;
 mod capture;
@@ -37,6 +38,7 @@ enum Task {
     Package(package::Options),
     Release(release::Options),
     Units(units::Options),
+    Ansible(ansible::Options),
     Interface(interface::Options),
     Dashboard(dashboard::Options),
     Bpf(bpf::Options),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Task::Package(options) => package::run(&options),
         Task::Release(options) => release::run(&options),
         Task::Units(options) => units::run(&options),
+        Task::Ansible(options) => ansible::run(&options),
         Task::Interface(options) => interface::run(&options),
         Task::Dashboard(options) => dashboard::run(&options),
         Task::Bpf(options) => bpf::run(&options),

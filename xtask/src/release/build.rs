@@ -8,11 +8,11 @@ use super::{PROGRAMS, done};
 use crate::{Result, cargo};
 
 /// Builds both programs of a directory for an architecture.
-pub(super) fn programs(dir: &Path, built: &Path, target: &str) -> Result<()> {
+pub(super) fn programs(dir: &Path, built: &Path, target: &str, time: &str) -> Result<()> {
     let mut build = cargo::command();
     build.current_dir(dir).args(["build", "--quiet", "--release", "--locked", "--target", target]);
     build.args(PROGRAMS.iter().flat_map(|program| ["--package", program]));
-    build.env("CARGO_TARGET_DIR", built).env("SOURCE_DATE_EPOCH", last_commit()?);
+    build.env("CARGO_TARGET_DIR", built).env("SOURCE_DATE_EPOCH", time);
     build.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags(dir, built)?);
     // With musl and Rust's own linker no C compiler is needed.
     let variable = target.to_uppercase().replace('-', "_");

@@ -7,11 +7,13 @@ use std::process::Command;
 use clap::Args;
 use psstat_testproc::TempDir;
 
+use crate::container::in_mount_namespace;
 use crate::{Result, cargo};
 
 mod build;
 mod check;
 mod pack;
+mod rpm;
 
 /// Build the files of a release, reproducibly, into target/dist: .tar.gz, .deb and .rpm.
 ///
@@ -27,10 +29,19 @@ pub(crate) struct Options {
     targets: Vec<String>,
 
     /// Build a second time in another directory, and exit 1 if a byte differs; compare the three
-    /// formats, and run the programs, with qemu-user where the machine has another architecture (needs
-    /// dpkg, rpm2cpio, cpio and qemu-user-static)
+    /// formats, install and remove the .rpm in a copy of this machine's root, and run the programs, with
+    /// qemu-user where the machine has another architecture (needs root, dpkg, rpm, cpio and
+    /// qemu-user-static)
     #[arg(long)]
     check: bool,
+
+    /// Run the check of this .rpm in the current mount namespace
+    #[arg(long, value_name = "FILE", hide = true, requires = "inside")]
+    rpm: Option<PathBuf>,
+
+    /// The directory for the copy of the root
+    #[arg(long, value_name = "DIR", hide = true)]
+    inside: Option<PathBuf>,
 }
 
 /// The released architectures.
@@ -53,17 +64,25 @@ impl Artifacts {
 
 /// Builds, and compares with a second build.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let (Some(rpm), Some(dir)) = (&options.rpm, &options.inside) {
+        return rpm::inside(dir, rpm);
+    }
     let dist = cargo::root().join("target/dist");
     if dist.exists() {
         std::fs::remove_dir_all(&dist)?;
     }
+    // Once: a commit or a change while the first build runs must not look like a difference.
+    let temp = TempDir::new()?;
+    let sources = Sources { dir: temp.join("sources"), time: build::last_commit()? };
+    build::copy_tracked_files(&sources.dir)?;
+    crate::assets::write(&sources.dir.join("target/assets"))?;
     let mut names = Vec::new();
     for target in &options.targets {
-        let made = artifacts_in(&dist, "one", target)?;
+        let made = sources.build_in(&dist, "one", target)?;
         if options.check {
             // A path of another length reveals a path in a program.
             let temp = TempDir::new()?;
-            let again = artifacts_in(temp.path(), "the-other-directory", target)?;
+            let again = sources.build_in(temp.path(), "the-other-directory", target)?;
             for (one, other) in made.all().into_iter().zip(again.all()) {
                 if std::fs::read(one)? != std::fs::read(other)? {
                     return Err(format!("{}: two builds differ", one.display()).into());
@@ -71,6 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
             println!("{target}: two builds in two directories are identical");
             check::formats(&made)?;
+            in_mount_namespace(&["release".as_ref(), "--rpm".as_ref(), made.rpm.as_os_str()])?;
             check::programs(&made, target)?;
         }
         names.extend(made.all().into_iter().filter_map(Path::file_name).map(ToOwned::to_owned));
@@ -80,20 +100,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     done(Command::new("sha256sum").args(&names).current_dir(&dist))
 }
 
-/// Builds in a directory of this name and packs the programs into `to`.
-fn artifacts_in(to: &Path, name: &str, target: &str) -> Result<Artifacts> {
-    let temp = TempDir::new()?;
-    let dir = temp.join(name);
-    build::copy_tracked_files(&dir)?;
-    crate::assets::write(&dir.join("target/assets"))?;
-    let built = temp.join("target");
-    build::programs(&dir, &built, target)?;
-    std::fs::create_dir_all(to)?;
-    pack::all(&dir, &built, target, &std::path::absolute(to)?)
+/// The input of a build: copies of the tracked files and of the pages made from the programs.
+struct Sources {
+    dir: PathBuf,
+    /// The time of the last commit, in seconds since 1970.
+    time: String,
+}
+
+impl Sources {
+    /// Builds in a directory of this name and packs the programs into `to`.
+    fn build_in(&self, to: &Path, name: &str, target: &str) -> Result<Artifacts> {
+        let temp = TempDir::new()?;
+        let (dir, built) = (temp.join(name), temp.join("target"));
+        done(Command::new("cp").arg("--archive").args([&self.dir, &dir]))?;
+        build::programs(&dir, &built, target, &self.time)?;
+        std::fs::create_dir_all(to)?;
+        pack::all(&dir, &built, target, &self.time, &std::path::absolute(to)?)
+    }
 }
 
 /// Runs a program to its end. An error if it fails.
-fn done(command: &mut Command) -> Result<()> {
+pub(crate) fn done(command: &mut Command) -> Result<()> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{command:?}: {status}").into()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Artifacts, PROGRAMS, build, done};
+use super::{Artifacts, PROGRAMS, done};
 use crate::{Result, cargo};
 
 /// The files of the archive next to the programs, by the directory that they come from.
@@ -11,18 +11,23 @@ const ARCHIVED: [(&str, &[&str]); 6] = [
     (".", &["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs"]),
     ("target/assets", &["man", "completions"]),
     ("fixtures/conf", &["example.conf", "conf.d"]),
-    ("packaging", &["collector", "default", "systemd"]),
+    ("packaging", &["collector", "default", "systemd", "ansible"]),
     ("packaging/prometheus", &["psstat.rules.yml"]),
     ("packaging", &["grafana"]),
 ];
 
 /// Packs the programs that were built from a directory.
-pub(super) fn all(dir: &Path, built: &Path, target: &str, to: &Path) -> Result<Artifacts> {
-    let time = build::last_commit()?;
+pub(super) fn all(
+    dir: &Path,
+    built: &Path,
+    target: &str,
+    time: &str,
+    to: &Path,
+) -> Result<Artifacts> {
     let arch = target.split('-').next().ok_or("not a target")?;
     let version = env!("CARGO_PKG_VERSION");
     let tar = to.join(format!("psstat-{version}-{arch}-linux.tar.gz"));
-    archive(dir, &built.join(target).join("release"), &tar, &time)?;
+    archive(dir, &built.join(target).join("release"), &tar, time)?;
     let deb = to.join(format!("psstat_{version}_{arch}.deb"));
     let mut cargo_deb = cargo::command();
     cargo_deb.args([
@@ -34,9 +39,7 @@ pub(super) fn all(dir: &Path, built: &Path, target: &str, to: &Path) -> Result<A
         "psstat-tcollector",
     ]);
     cargo_deb.arg("--target").arg(target).arg("--output").arg(&deb);
-    done(
-        cargo_deb.current_dir(dir).env("CARGO_TARGET_DIR", built).env("SOURCE_DATE_EPOCH", &time),
-    )?;
+    done(cargo_deb.current_dir(dir).env("CARGO_TARGET_DIR", built).env("SOURCE_DATE_EPOCH", time))?;
     let rpm = to.join(format!("psstat-{version}.{arch}.rpm"));
     let mut cargo_rpm = cargo::command();
     cargo_rpm.args([
@@ -47,7 +50,7 @@ pub(super) fn all(dir: &Path, built: &Path, target: &str, to: &Path) -> Result<A
         "disabled",
     ]);
     cargo_rpm.arg("--target").arg(target).arg("--target-dir").arg(built);
-    cargo_rpm.args(["--source-date", &time]).arg("--output").arg(&rpm);
+    cargo_rpm.args(["--source-date", time]).arg("--output").arg(&rpm);
     done(cargo_rpm.current_dir(dir))?;
     Ok(Artifacts { tar, deb, rpm })
 }
