@@ -24,7 +24,7 @@ const NO_DISCOVERY: &str = "remove_all_sd";
 
 const VICTORIA: &str = "github.com/VictoriaMetrics/VictoriaMetrics";
 
-const BUILT: [Built; 5] = [
+const BUILT: [Built; 6] = [
     Built {
         name: "prometheus",
         package: "github.com/prometheus/prometheus/cmd/prometheus",
@@ -61,6 +61,31 @@ const BUILT: [Built; 5] = [
         version: "v0.8.7",
         tags: "",
     },
+    Built {
+        name: "telegraf",
+        package: "github.com/influxdata/telegraf/cmd/telegraf",
+        module: "github.com/influxdata/telegraf",
+        version: "v1.37.2",
+        tags: "custom,inputs.execd,inputs.prometheus,outputs.http,outputs.influxdb,parsers.influx,\
+               serializers.influx,serializers.prometheusremotewrite",
+    },
+];
+
+/// The modules of the OpenTelemetry collector in otelcol.go, and its version.
+const OTELCOL: &str = "0.165.1";
+const OTELCOL_MODULES: [&str; 12] = [
+    "github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusremotewriteexporter v0.165.1",
+    "github.com/open-telemetry/opentelemetry-collector-contrib/processor/cumulativetodeltaprocessor v0.165.1",
+    "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver v0.165.1",
+    "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/prometheusreceiver v0.165.1",
+    "go.opentelemetry.io/collector/component v1.71.0",
+    "go.opentelemetry.io/collector/confmap v1.71.0",
+    "go.opentelemetry.io/collector/confmap/provider/fileprovider v1.71.0",
+    "go.opentelemetry.io/collector/exporter v1.71.0",
+    "go.opentelemetry.io/collector/exporter/debugexporter v0.165.0",
+    "go.opentelemetry.io/collector/otelcol v0.165.0",
+    "go.opentelemetry.io/collector/receiver v1.71.0",
+    "go.opentelemetry.io/collector/service v0.165.0",
 ];
 
 /// Debian's packages and the directories of their programs.
@@ -78,22 +103,27 @@ pub(super) fn install() -> Result<Vec<PathBuf>> {
         let Built { name, package, module, version, tags } = tool;
         let modules = [format!("{module} {version}")];
         let directory = cache.join(format!("{name}-{version}"));
-        build(&directory, name, &modules, package, tags)?;
+        build(&directory, name, &modules, package, tags, None)?;
         directories.push(directory);
     }
+    let directory = cache.join(format!("otelcol-{OTELCOL}"));
+    let source = include_str!("otelcol.go");
+    build(&directory, "otelcol", &OTELCOL_MODULES, ".", NO_DISCOVERY, Some(source))?;
+    directories.push(directory);
     for (package, programs) in UNPACKED {
         directories.push(unpack(&cache, package)?.join(programs));
     }
     Ok(directories)
 }
 
-/// Builds a package of modules as `directory/name`.
+/// Builds a package of modules, or this source, as `directory/name`.
 fn build(
     directory: &Path,
     name: &str,
     modules: &[impl AsRef<str>],
     package: &str,
     tags: &str,
+    source: Option<&str>,
 ) -> Result<()> {
     let program = directory.join(name);
     if program.exists() {
@@ -105,6 +135,9 @@ fn build(
     let require: String =
         modules.iter().map(|module| format!("require {}\n", module.as_ref())).collect();
     fs::write(work.join("go.mod"), format!("module {name}\n\ngo 1.26.0\n\n{require}"))?;
+    if let Some(source) = source {
+        fs::write(work.join("main.go"), source)?;
+    }
     let done = Command::new("nice")
         .args(["go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-tags", tags, "-o"])
         .args([program.as_os_str(), package.as_ref()])

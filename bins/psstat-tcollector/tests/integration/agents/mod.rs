@@ -2,6 +2,8 @@
 //! runs these tests; they are ignored otherwise, since the builds take long.
 
 mod collectd;
+mod otel;
+mod telegraf;
 mod vmagent;
 mod zabbix;
 
