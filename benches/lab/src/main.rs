@@ -22,6 +22,7 @@ mod peers;
 mod population;
 mod run_lock;
 mod scale;
+mod scrape;
 mod soak;
 mod stats;
 mod stop;
@@ -47,6 +48,7 @@ enum Experiment {
     ForkStorm(fork_storm::Options),
     Soak(soak::Options),
     Scale(scale::Options),
+    Scrape(scrape::Options),
     Namespaces(namespaces::Options),
     Overhead(overhead::Options),
     Accuracy(accuracy::Options),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Experiment::ForkStorm(options) => fork_storm::run(&options),
         Experiment::Soak(options) => soak::run(&options),
         Experiment::Scale(options) => scale::run(&options),
+        Experiment::Scrape(options) => scrape::run(&options),
         Experiment::Namespaces(options) => namespaces::run(&options),
         Experiment::Overhead(options) => overhead::run(&options),
         Experiment::Accuracy(options) => accuracy::run(&options),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use psstat_testproc::TempDir;
+use psstat_testproc::{TempDir, oracle};
 
 use crate::child_modes::{self, ChildGuard};
 use crate::observer::Running;
@@ -23,7 +23,18 @@ pub(crate) enum Peer {
     /// Without smaps and thread names.
     ProcessExporterLean,
     ProcessExporter,
+    /// The process scraper of the OpenTelemetry collector.
+    OtelHostmetrics,
     Psutil,
+}
+
+/// The cost of a tool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerCost {
+    /// CPU time per cycle.
+    pub(crate) cpu: Stats,
+    /// Bytes.
+    pub(crate) resident: u64,
 }
 
 /// Cycles before the measured ones, and these.
@@ -33,15 +44,31 @@ const CYCLES: u32 = 10;
 const CYCLE_TIMEOUT: Duration = Duration::from_secs(900);
 /// The Python of Debian, which has python3-psutil.
 const PYTHON: &str = "/usr/bin/python3";
+/// The process scraper with its default metrics. The exporter prints one line per cycle.
+const HOSTMETRICS: &str = "
+receivers:
+  hostmetrics:
+    collection_interval: 2s
+    scrapers: {process: {mute_process_all_errors: true}}
+exporters:
+  debug:
+service:
+  telemetry:
+    metrics: {level: none}
+    logs: {output_paths: [stdout]}
+  pipelines:
+    metrics: {receivers: [hostmetrics], exporters: [debug]}
+";
 
 impl Peer {
     /// All of them; the cheapest come first.
-    pub(crate) const ALL: [Peer; 6] = [
+    pub(crate) const ALL: [Peer; 7] = [
         Peer::Netdata,
         Peer::Pidstat,
         Peer::Python,
         Peer::ProcessExporterLean,
         Peer::ProcessExporter,
+        Peer::OtelHostmetrics,
         Peer::Psutil,
     ];
 
@@ -52,6 +79,7 @@ impl Peer {
             Peer::Python => "plain Python",
             Peer::ProcessExporterLean => "process-exporter, without smaps and thread names",
             Peer::ProcessExporter => "process-exporter, default",
+            Peer::OtelHostmetrics => "OpenTelemetry collector, hostmetrics, process scraper",
             Peer::Psutil => "psutil",
         }
     }
@@ -60,7 +88,7 @@ impl Peer {
     pub(crate) fn lacks(self) -> &'static str {
         match self {
             Peer::Netdata | Peer::ProcessExporterLean | Peer::ProcessExporter => "connections",
-            Peer::Pidstat => "connections, images",
+            Peer::Pidstat | Peer::OtelHostmetrics => "connections, images",
             Peer::Python | Peer::Psutil => "",
         }
     }
@@ -71,7 +99,7 @@ impl Peer {
             Peer::Netdata => Some(3.0),
             Peer::Python => Some(10.0),
             Peer::ProcessExporterLean => Some(15.0),
-            Peer::Pidstat | Peer::ProcessExporter | Peer::Psutil => None,
+            Peer::Pidstat | Peer::ProcessExporter | Peer::OtelHostmetrics | Peer::Psutil => None,
         }
     }
 
@@ -97,6 +125,12 @@ impl Peer {
                 }
                 (script("with_psutil.py")?, &["cycle"])
             }
+            Peer::OtelHostmetrics => {
+                let mut command = Command::new(installed("otelcol")?);
+                let config = crate::write(dir, "otelcol.yaml", HOSTMETRICS)?;
+                command.arg(format!("--config=file:{}", config.display()));
+                (command, &["\"data points\""])
+            }
             Peer::ProcessExporterLean => {
                 let flags = ["-gather-smaps=false", "-threads=false"];
                 return Ok(RunningPeer::Scraped(Exporter::start(dir, &flags, stop)?));
@@ -108,26 +142,16 @@ impl Peer {
         Ok(RunningPeer::Writing(Running::start(&command, ends)?))
     }
 
-    /// CPU time per cycle.
-    pub(crate) fn measure(self, dir: &TempDir, stop: &Stop) -> Result<Stats> {
+    /// The cost per cycle.
+    pub(crate) fn measure(self, dir: &TempDir, stop: &Stop) -> Result<PeerCost> {
         // One cycle of psutil takes too long for more.
         let (warm_up, cycles) = if self == Peer::Psutil { (1, 1) } else { (WARM_UP, CYCLES) };
         match self.start(dir, stop)? {
             RunningPeer::Writing(mut running) => {
-                Ok(running.measure(warm_up, cycles, CYCLE_TIMEOUT, stop)?.0)
+                let cpu = running.measure(warm_up, cycles, CYCLE_TIMEOUT, stop)?.0;
+                Ok(PeerCost { cpu, resident: oracle::memory(running.pid())?.resident })
             }
-            RunningPeer::Scraped(exporter) => {
-                let mut readings = Vec::new();
-                for cycle in 0..warm_up + cycles + 1 {
-                    if cycle >= warm_up {
-                        readings.push(exporter.cpu()?);
-                    }
-                    exporter.scrape()?;
-                    // Garbage collection after a scrape is a part of its cost.
-                    stop.sleep(Duration::from_secs(1))?;
-                }
-                Ok(Stats::between(&readings))
-            }
+            RunningPeer::Scraped(exporter) => exporter.measure(warm_up, cycles, stop),
         }
     }
 }
@@ -188,28 +212,41 @@ fn installed(name: &str) -> Result<PathBuf> {
     candidates.find(|path| path.is_file()).ok_or_else(|| "not installed".into())
 }
 
-/// process-exporter; killed when dropped.
+/// An exporter that reads when it is scraped, or psstat; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Exporter {
     child: ChildGuard,
     port: u16,
+    /// A series of the population.
+    series: &'static str,
 }
 
 impl Exporter {
-    /// Starts it and waits until it accepts connections.
+    /// Starts process-exporter and waits until it accepts connections.
     fn start(dir: &TempDir, flags: &[&str], stop: &Stop) -> Result<Exporter> {
         let names = ["process-exporter", "prometheus-process-exporter"];
         let path = names.iter().find_map(|name| installed(name).ok()).ok_or("not installed")?;
         let rule = "process_names:\n  - name: \"{{.Matches.Name}}\"\n    cmdline:\n      \
                 - '^(?P<Name>member-\\d+) '\n";
         let config = crate::write(dir, "process-exporter.yml", rule)?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut command = Command::new(path);
         command.arg("-config.path").arg(config).args(flags);
-        command.arg(format!("-web.listen-address=127.0.0.1:{port}"));
+        let series = "namedprocess_namegroup_num_procs{groupname=\"member-0\"}";
+        Exporter::spawn(command, "-web.listen-address=127.0.0.1:", series, stop)
+    }
+
+    /// Starts another one, which is passed its port with this option.
+    pub(crate) fn spawn(
+        mut command: Command,
+        listen: &str,
+        series: &'static str,
+        stop: &Stop,
+    ) -> Result<Exporter> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        command.arg(format!("{listen}{port}"));
         let mut command = child_modes::bound(&command);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let exporter = Exporter { child: ChildGuard(command.spawn()?), port };
+        let exporter = Exporter { child: ChildGuard(command.spawn()?), port, series };
         for _ in 0..200 {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
                 return Ok(exporter);
@@ -219,15 +256,29 @@ impl Exporter {
         Err("does not accept connections".into())
     }
 
-    /// Makes it read everything once.
-    fn scrape(&self) -> Result<()> {
+    /// Scrapes it each second.
+    pub(crate) fn measure(&self, warm_up: u32, cycles: u32, stop: &Stop) -> Result<PeerCost> {
+        let mut readings = Vec::new();
+        for cycle in 0..warm_up + cycles + 1 {
+            if cycle >= warm_up {
+                readings.push(self.cpu()?);
+            }
+            self.scrape()?;
+            // Garbage collection after a scrape is a part of its cost.
+            stop.sleep(Duration::from_secs(1))?;
+        }
+        let resident = oracle::memory(self.child.0.id())?.resident;
+        Ok(PeerCost { cpu: Stats::between(&readings), resident })
+    }
+
+    /// Makes it read everything once, or psstat pass on its last cycle.
+    pub(crate) fn scrape(&self) -> Result<()> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut response = Vec::new();
         stream.read_to_end(&mut response)?;
-        let series = "namedprocess_namegroup_num_procs{groupname=\"member-0\"}";
-        if String::from_utf8_lossy(&response).contains(series) {
+        if String::from_utf8_lossy(&response).contains(self.series) {
             Ok(())
         } else {
             Err("does not find the population".into())

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         eprintln!("{}", peer.name());
         match peer.measure(&dir, &stop) {
-            Ok(cpu) => peers.push((peer, floor.relative(cpu)?)),
+            Ok(cost) => peers.push((peer, floor.relative(cost.cpu)?, cost.resident)),
             Err(error) => {
                 stop.check()?;
                 absent.push(format!("{}: {error}", peer.name()));
@@ -110,7 +110,7 @@ fn table(
     bench: &Bench,
     floor: &[Cost],
     own: &[(&'static str, Relative, Measured)],
-    peers: &[(Peer, Relative)],
+    peers: &[(Peer, Relative, u64)],
 ) -> (Table, Vec<Target>) {
     let mut table = Table::new(&[
         "observer",
@@ -176,7 +176,7 @@ fn table(
             String::new(),
         ]);
     }
-    for (peer, relative) in peers {
+    for (peer, relative, resident) in peers {
         let to_psstat = psstat.map(|psstat| relative.to_floor.to(psstat.to_floor).min());
         let target = to_psstat.zip(peer.target().filter(|_| matched == processes));
         let target = target.map(|(ratio, target)| Target::peer(peer.name(), ratio, target));
@@ -188,7 +188,7 @@ fn table(
             ratio(relative.to_floor.min()),
             ratio(relative.with_listing.min()),
             String::new(),
-            String::new(),
+            mib(*resident),
             target.as_ref().map_or_else(String::new, Target::bound),
             peer.lacks().into(),
         ]);

@@ -12,7 +12,7 @@ use crate::population::Spec;
 ///
 /// Needs root, to read everything that psstat reads, and an otherwise idle machine. The tools are
 /// run where they are installed: prometheus-process-exporter, netdata's apps.plugin, pidstat,
-/// python3-psutil. System calls are counted by strace.
+/// python3-psutil, otelcol. System calls are counted by strace.
 ///
 /// The floor is a bare loop over the reads that every cycle of psstat makes of each process and of
 /// the socket tables. It does not include the listing of /proc, which psstat makes completely in
@@ -155,6 +155,8 @@ pub(crate) enum Part {
     Pidstat,
     /// A plain Python script
     Python,
+    /// The OpenTelemetry collector's process scraper
+    Otel,
     /// A Python script with psutil: minutes per cycle
     Psutil,
 }
@@ -184,6 +186,7 @@ impl Options {
             Peer::Pidstat => Part::Pidstat,
             Peer::Python => Part::Python,
             Peer::ProcessExporterLean | Peer::ProcessExporter => Part::ProcessExporter,
+            Peer::OtelHostmetrics => Part::Otel,
             Peer::Psutil => Part::Psutil,
         })
     }
