@@ -6,7 +6,8 @@ use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::net::sockstat::udp_in_use;
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{
-    CgroupPath, Cgroups, Cmdline, FdTarget, Io, Limits, Stat, StatCore, Statm, Status,
+    CgroupPath, Cgroups, Cmdline, FdTarget, Io, Limits, ResourceLimit, Stat, StatCore, Statm,
+    Status,
 };
 use psstat_testproc::alloc::{CountingAllocator, measure};
 
@@ -39,6 +40,7 @@ fn everything() {
 
     let limits = Limits::parse(fixture!("worker/limits")).unwrap();
     black_box((limits.iter().count(), limits.get(b"Max open files").unwrap()));
+    black_box(ResourceLimit::find(fixture!("worker/limits"), b"Max open files").unwrap().unwrap());
 
     for line in fixture!("worker/fd.txt").split(|&byte| byte == b'\n') {
         black_box(FdTarget::parse(line.splitn(3, |&byte| byte == b' ').last().unwrap()));

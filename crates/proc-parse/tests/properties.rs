@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use psstat_corpus::{TARGETS, Target, check_file};
 use psstat_proc_parse::net::{inet, unix};
-use psstat_proc_parse::{CgroupPath, Cgroups, Limits, Stat, StatCore, Status, grammar};
+use psstat_proc_parse::{
+    CgroupPath, Cgroups, Limits, ResourceLimit, Stat, StatCore, Status, grammar,
+};
 
 /// Numbers of all lengths.
 fn number() -> impl Strategy<Value = u64> {
@@ -304,7 +306,12 @@ proptest! {
             format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
         let text = header + &rows.concat();
         check_with_cuts("limits", text.as_bytes(), &cuts);
-        prop_assert_eq!(Limits::parse(text.as_bytes()).unwrap().iter().count(), rows.len());
+        let limits = Limits::parse(text.as_bytes()).unwrap();
+        prop_assert_eq!(limits.iter().count(), rows.len());
+        for row in limits.iter() {
+            prop_assert_eq!(ResourceLimit::find(text.as_bytes(), row.name), Ok(limits.get(row.name)));
+        }
+        prop_assert_eq!(ResourceLimit::find(text.as_bytes(), b"max"), Ok(None));
     }
 
     #[test]

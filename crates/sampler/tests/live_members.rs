@@ -234,7 +234,7 @@ fn descriptors_of_the_process_nearest_to_its_limit() {
         assert_eq!(ratio(watch.cycle()), 30.0);
         // A new limit within some cycles of a new process, later within the interval.
         limit(&one, 50);
-        assert_eq!(ratio(watch.cycles(2)), 50.0);
+        assert_eq!(ratio(watch.cycles(3)), 50.0);
         watch.cycles(INTERVAL);
         limit(&one, 20);
         assert_eq!(ratio(watch.cycles(INTERVAL)), 125.0);

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use psstat_proc_parse::{LimitValue, Limits, Stat, StatCore, Status};
+use psstat_proc_parse::{LimitValue, ResourceLimit, Stat, StatCore, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -179,12 +179,12 @@ impl Reads {
         let mut buffer = [0; MAX_LIMITS];
         let file = self.procfs.open_file(ProcDir::Pid(pid), c"limits", READ);
         let text = file.and_then(|file| pread_start(&file, &mut buffer));
-        text.and_then(|text| match Limits::parse(text) {
-            Ok(limits) => match limits.get(b"Max open files").map(|limit| limit.soft) {
-                Some(LimitValue::Value(soft)) => Outcome::Value(soft),
-                Some(LimitValue::Unlimited) => Outcome::Value(u64::MAX),
-                None => Errno::INVAL.into(),
-            },
+        text.and_then(|text| match ResourceLimit::find(text, b"Max open files") {
+            Ok(Some(limit)) => Outcome::Value(match limit.soft {
+                LimitValue::Value(soft) => soft,
+                LimitValue::Unlimited => u64::MAX,
+            }),
+            Ok(None) => Errno::INVAL.into(),
             Err(error) => error.into(),
         })
     }

@@ -30,7 +30,7 @@ pub const FULL_LISTING_INTERVAL: u32 = 8;
 
 /// The limit of open descriptors of every process is read again within this number of cycles; of a
 /// process that is new or has executed another program, more often.
-pub const LIMITS_INTERVAL: u32 = 64;
+pub const LIMITS_INTERVAL: u32 = 128;
 
 /// A process of this age has set its limits, unless it executes another program.
 pub(crate) const LIMITS_SETTLED: Duration = Duration::from_secs(60);
@@ -85,8 +85,8 @@ pub(crate) fn next_read(pid: u32, first_seen_cycle: u32, now: u32) -> u32 {
 /// since programs set their limits when they start.
 pub(crate) fn next_limits_read(pid: u32, first: u32, now: u32) -> u32 {
     let age = now.wrapping_sub(first);
-    if age < LIMITS_INTERVAL / 2 {
-        now + age.max(1)
+    if age < LIMITS_INTERVAL / 4 {
+        now + (3 * age).max(1)
     } else {
         now + 1 + (pid.wrapping_sub(now + 1) % LIMITS_INTERVAL)
     }
@@ -127,7 +127,7 @@ mod tests {
                 reads.push(at);
                 at = next_limits_read(pid, 5, at);
             }
-            assert_eq!(reads[..6], [5, 6, 7, 9, 13, 21]);
+            assert_eq!(reads[..5], [5, 6, 9, 21, 69]);
             let intervals: Vec<u32> = reads.windows(2).map(|pair| pair[1] - pair[0]).collect();
             assert!(intervals.iter().all(|interval| (1..=LIMITS_INTERVAL).contains(interval)));
             assert_eq!(intervals.last(), Some(&LIMITS_INTERVAL), "{pid}: {reads:?}");
@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(second % LIMITS_INTERVAL, pid % LIMITS_INTERVAL);
             per_cycle[(at % LIMITS_INTERVAL) as usize] += 1;
         }
-        assert_eq!(per_cycle, [10; LIMITS_INTERVAL as usize]);
+        assert_eq!(per_cycle, [5; LIMITS_INTERVAL as usize]);
     }
 
     #[test]
