@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use psstat_proc_parse::Cmdline;
 use rustix::time::{ClockId, clock_gettime};
@@ -12,6 +12,7 @@ use crate::image::ImageId;
 use crate::io_counters::IoCounters;
 use crate::shrink::{shrink_map, shrink_vec};
 use crate::source::ProcessSource;
+use crate::state::cmdline_budget::CMDLINE_UNCOUNTED;
 use crate::state::process_table::{ProcessEntry, ProcessTable};
 use crate::state::schedule::{is_due_when_idle, next_read};
 use crate::state::tracked::TrackedProcesses;
@@ -128,7 +129,7 @@ struct BatchItem {
     uid: Option<u32>,
     /// The end of its images.
     images_end: usize,
-    /// The CPU time of the caller's closure.
+    /// The CPU time of the caller's closure, if that is more than is not counted.
     time: Duration,
 }
 
@@ -186,6 +187,8 @@ impl CmdlineBatch {
         let CmdlineBatch { items, texts, images, args_joined, found } = self;
         images.clear();
         let mut start = 0;
+        // The CPU clock of the thread is a system call, and hardly any command line needs it.
+        let mut used = thread_cpu_time();
         for item in items {
             let command_line = texts.get(start..item.line_end).unwrap_or_default();
             start = item.end;
@@ -201,9 +204,13 @@ impl CmdlineBatch {
                     uid: item.uid,
                     cgroup: item.cgroup.and_then(|_| texts.get(cgroup_start..item.end)),
                 };
-                let before = thread_cpu_time();
+                let started = Instant::now();
                 classify(&candidate, found);
-                item.time = thread_cpu_time().saturating_sub(before);
+                let elapsed = started.elapsed();
+                if elapsed > CMDLINE_UNCOUNTED {
+                    let before = std::mem::replace(&mut used, thread_cpu_time());
+                    item.time = elapsed.min(used.saturating_sub(before));
+                }
                 args_joined.clear();
                 args_joined.shrink_to(LARGE_CMDLINE_BUFFER);
                 found.sort_unstable();

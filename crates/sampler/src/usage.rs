@@ -212,15 +212,19 @@ macro_rules! usage {
                 note(&self.statm, &mut denied.statm, &mut failed.statm);
             }
 
+            /// Writes the plain numbers.
+            pub(crate) fn write(&self, page_size: u64, usage: &mut Usage) {
+                let statm = self.statm.value();
+                usage.processes = 1;
+                $(usage.$read = self.$read.value();)+
+                $(usage.$statm = statm.map(|statm| statm.$field.to_bytes(page_size));)+
+            }
+
             /// The plain numbers; the others are `None`.
             pub(crate) fn usage(&self, page_size: u64) -> Usage {
-                let statm = self.statm.value();
-                Usage {
-                    processes: 1,
-                    $($read: self.$read.value(),)+
-                    $($statm: statm.map(|statm| statm.$field.to_bytes(page_size)),)+
-                    ..Usage::default()
-                }
+                let mut usage = Usage::default();
+                self.write(page_size, &mut usage);
+                usage
             }
         }
     };

@@ -263,6 +263,24 @@ fn old_process_begins_to_fork() {
     assert!(total(image).abs_diff(all()) <= TICKS, "{:?} of {}", image.cpu, all());
 }
 
+/// Of a process that is not new `stat` is read in turn; its own time counts at once all the same.
+#[test]
+fn own_time_of_an_old_process_counts_at_once() {
+    let word = word("cpu-old");
+    let mut process = testproc(&word);
+    let mut watch = Watch::new(&[&word]);
+    watch.cycles(psstat_sampler::intervals::REAPING_INTERVAL as usize + 1);
+    for _ in 0..4 {
+        // With an idle cycle in between.
+        watch.cycle();
+        burn(&mut process);
+        process.quiesce().unwrap();
+        let before = used(&[&process]);
+        let counted = total(watch.cycle().image(A));
+        assert!((before..=used(&[&process])).contains(&counted), "{counted}, not {before}");
+    }
+}
+
 /// User and system time of a control group in nanoseconds.
 fn cpu_of(cgroup: &Cgroup) -> [u64; 2] {
     let text = std::fs::read_to_string(cgroup.dir().join("cpu.stat")).unwrap();

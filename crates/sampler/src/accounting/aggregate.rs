@@ -6,29 +6,26 @@ use crate::image::ImageId;
 use crate::io_counters::IoCounters;
 use crate::usage::Usage;
 
-/// The contribution of one process to its images.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Contribution<'a> {
-    pub(crate) images: &'a [ImageId],
-    /// Its readings. For `io`, `cpu` and the numbers of sockets only the fact counts that
-    /// they could be read: their sums are given.
-    pub(crate) usage: Usage,
-}
-
-/// Sums the contributions by image into `sums`. `io`, `cpu` and `sockets` have the
-/// totals of every image, in the order of their numbers.
-pub(crate) fn sum<'a>(
+/// Sums the contributions of processes, given with their images, into `sums`. `contribute` writes
+/// the readings of a process. For `io`, `cpu` and the numbers of sockets only the fact counts that
+/// they could be read: `io`, `cpu` and `sockets` have the totals of every image, in the order of
+/// their numbers.
+pub(crate) fn sum<'a, P>(
     sums: &mut Vec<Usage>,
-    processes: impl Iterator<Item = Contribution<'a>>,
+    processes: impl Iterator<Item = (&'a [ImageId], P)>,
+    contribute: impl Fn(P, &mut Usage),
     (io, cpu): (&[Option<IoCounters>], &[Option<CpuTime>]),
     sockets: &[SocketCounts],
 ) {
     sums.clear();
     sums.resize(io.len(), Usage::default());
-    for process in processes {
-        for image in process.images {
+    // One for all processes: it is large, and most of it is always `None`.
+    let mut usage = Usage::default();
+    for (images, process) in processes {
+        contribute(process, &mut usage);
+        for image in images {
             if let Some(sum) = sums.get_mut(image.index()) {
-                sum.add(&process.usage);
+                sum.add(&usage);
             }
         }
     }
@@ -64,11 +61,12 @@ mod tests {
             (&[A, B], reading(None)),
             (&[A], Usage { io: None, cpu: None, tcp: None, ..reading(Some(4)) }),
         ];
-        let processes = processes.map(|(images, usage)| Contribution { images, usage });
         let io = [Some(IoCounters { rchar: 7, ..IoCounters::ZERO }), None, None];
         let mut sums = vec![Usage::ZERO; 9];
         let cpu = [Some(CpuTime { user: 8, system: 9 }), None, None];
-        sum(&mut sums, processes.into_iter(), (&io, &cpu), &[[5, 6, 7], [1, 1, 1], [0; 3]]);
+        let contribute = |reading, usage: &mut Usage| *usage = reading;
+        let sockets = [[5, 6, 7], [1, 1, 1], [0; 3]];
+        sum(&mut sums, processes.into_iter(), contribute, (&io, &cpu), &sockets);
         assert_eq!((sums[0].cpu, sums[1].cpu), (cpu[0], Some(CpuTime::ZERO)));
         assert_eq!(sums.len(), 3);
         assert_eq!((sums[0].processes, sums[0].fds, sums[0].io), (3, Some(7), io[0]));

@@ -81,6 +81,8 @@ struct ReadState {
     /// Its own CPU time at the last reading of `stat`, and in the last pass.
     cpu_at_stat: u64,
     cpu_at_pass: u64,
+    /// Its own CPU time that the ledger has.
+    cpu_in_ledger: u64,
     /// By how many ledgers its exit is not resolved.
     unresolved: u8,
 }
@@ -95,6 +97,7 @@ impl ReadState {
             tracked_in: cycle,
             cpu_at_stat: 0,
             cpu_at_pass: 0,
+            cpu_in_ledger: 0,
             unresolved: 0,
         }
     }
@@ -245,6 +248,11 @@ impl IoAccounting {
         self.cpu.last(slot).map(CpuCounters::time)
     }
 
+    /// Whether its CPU time is known.
+    pub(crate) fn has_cpu(&self, slot: Slot) -> bool {
+        self.cpu.last(slot).is_some()
+    }
+
     /// A process still existed after its CPU clock was read at the end of the window.
     pub(crate) fn update_cpu<S: ProcessSource>(
         &mut self,
@@ -254,6 +262,10 @@ impl IoAccounting {
     ) {
         if process.cpu.used.is_some() && process.own.total() != process.cpu.last.total {
             update_own(source, process, process.cpu.last);
+            if let Some(state) = self.states.get_mut(slot as usize) {
+                state.cpu_in_ledger = process.own.total();
+            }
+            self.cpu.mark_alive(slot);
             self.cpu.update_own(slot, CpuCounters::new(process.own.time(), CpuTime::ZERO));
         }
     }
@@ -689,7 +701,12 @@ impl<S: ProcessSource> Reading<'_, S> {
         state.stat = match children {
             None => {
                 if is_same && clock.is_some() {
-                    self.cpu.update_own(slot, own);
+                    self.cpu.mark_alive(slot);
+                    let total = process.own.total();
+                    // Most have used none, and their accounts are not in the cache.
+                    if std::mem::replace(&mut state.cpu_in_ledger, total) != total {
+                        self.cpu.update_own(slot, own);
+                    }
                 }
                 return Some(false);
             }
@@ -697,6 +714,7 @@ impl<S: ProcessSource> Reading<'_, S> {
                 state.stat = FileState::Read;
                 state.stat_is_due = false;
                 state.cpu_at_stat = process.own.total();
+                state.cpu_in_ledger = process.own.total();
                 state.is_parent |= parent.children.total() > 0;
                 let children = CpuCounters::of_children(parent.children);
                 let mut differs = self.cpu.accept(slot, own.saturating_add(children));

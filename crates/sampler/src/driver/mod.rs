@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use self::switches::ImageSwitches;
 use crate::accounting::IoAccounting;
-use crate::accounting::aggregate::{self, Contribution};
+use crate::accounting::aggregate;
 use crate::accounting::membership::Membership;
 use crate::classifier::{Classifier, Urgency};
 use crate::cpu_time::CpuTime;
@@ -311,11 +311,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let mut sample = std::mem::take(&mut self.sample);
         sample.health = health;
         let live = self.tracked.iter().filter(|(_, process)| process.is_live_member());
-        let contributions = live.map(|(slot, process)| Contribution {
-            images: &process.images,
-            usage: self.contribution(slot, process, clock),
-        });
-        aggregate::sum(&mut sample.images, contributions, self.io.totals(), self.sockets.totals());
+        let processes = live.map(|(slot, process)| (&process.images[..], (slot, process)));
+        let contribute = |(slot, process): (Slot, &Tracked<S::Handles>), usage: &mut Usage| {
+            self.contribute(slot, process, clock, usage);
+        };
+        let (totals, sockets) = (self.io.totals(), self.sockets.totals());
+        aggregate::sum(&mut sample.images, processes, contribute, totals, sockets);
         if self.cycle == self.first_cycle {
             self.membership.reset();
         }
@@ -340,35 +341,45 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.sample = sample;
     }
 
-    /// The contribution of a process to its images. Its io, its CPU time and its sockets are
+    /// Writes the contribution of a process to its images. Its io, its CPU time and its sockets are
     /// summed by image elsewhere: 0 marks those that could be read.
-    fn contribution(
+    fn contribute(
         &self,
         slot: Slot,
         process: &Tracked<S::Handles>,
         clock: Option<BootClock>,
-    ) -> Usage {
+        usage: &mut Usage,
+    ) {
         let sockets = |protocol| self.sockets.is_current(slot, protocol).then_some(0);
         let age = self.age(process, clock);
-        Usage {
-            oldest: age,
-            youngest: age,
-            fd_percent: fd_percent(process),
-            states: self.state(process),
-            swap: self.swap(process),
-            faults: self.io.faults(slot),
-            switches: self.process_switches(process),
-            tcp_states: (self.metrics.tcp && self.sockets.are_tcp_states_current(slot))
-                .then_some(TcpStateCounts::ZERO),
-            io: (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO),
-            cpu: self.io.cpu(slot).map(|_| CpuTime::ZERO),
-            tcp: sockets(Protocol::Tcp),
-            udp: sockets(Protocol::Udp),
-            unix: sockets(Protocol::Unix),
-            // A process that did not exist at both ends adds nothing.
-            cpu_percent: (!process.cpu.denied && !process.cpu.blocked)
-                .then(|| process.cpu.percent().unwrap_or(0.0)),
-            ..process.readings.usage(self.page_size)
+        process.readings.write(self.page_size, usage);
+        usage.oldest = age;
+        usage.youngest = age;
+        usage.fd_percent = fd_percent(process);
+        usage.io = (self.io.file(slot) == FileState::Read).then_some(IoCounters::ZERO);
+        usage.cpu = self.io.has_cpu(slot).then_some(CpuTime::ZERO);
+        usage.tcp = sockets(Protocol::Tcp);
+        usage.udp = sockets(Protocol::Udp);
+        usage.unix = sockets(Protocol::Unix);
+        // A process that did not exist at both ends adds nothing.
+        usage.cpu_percent = (!process.cpu.denied && !process.cpu.blocked)
+            .then(|| process.cpu.percent().unwrap_or(0.0));
+        let metrics = self.metrics;
+        if metrics.states {
+            usage.states = self.state(process);
+        }
+        if metrics.swap {
+            usage.swap = self.swap(process);
+        }
+        if metrics.faults {
+            usage.faults = self.io.faults(slot);
+        }
+        if metrics.switches {
+            usage.switches = self.process_switches(process);
+        }
+        if metrics.tcp {
+            let is_current = self.sockets.are_tcp_states_current(slot);
+            usage.tcp_states = is_current.then_some(TcpStateCounts::ZERO);
         }
     }
 

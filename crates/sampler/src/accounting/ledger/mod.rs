@@ -78,6 +78,8 @@ mod resolve;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 pub(crate) use self::counters::Counters;
 pub(crate) use self::resolve::ReadParent;
 use crate::ids::Slot;
@@ -96,6 +98,13 @@ pub(crate) struct Ledger<C> {
     exited: Vec<ExitedAccount>,
     /// Counts the passes over all processes.
     pass: u32,
+    /// How often exits were resolved.
+    settled: u32,
+    /// The accounts that may have changed since then.
+    unsettled: Vec<Slot>,
+    /// By slot: the last pass in which the process existed after `cminflt` was read. Apart from the
+    /// accounts, since most change in nothing else.
+    last_alive_pass: Vec<u32>,
     /// The counters of children in accounts that cannot be read; they are counted already.
     deferred: HashMap<(Slot, ImageId), C>,
     /// By this much less than the truth a reading may show of children, since the kernel rounds.
@@ -120,10 +129,10 @@ struct Account<C> {
     /// The accepted reading when exits were last resolved: `last − settled` is the growth
     /// that children may have caused since.
     settled: Option<C>,
-    /// Accepted a reading since then.
-    read_since_settle: bool,
-    /// The last pass in which the process existed after `cminflt` was read.
-    last_alive_pass: u32,
+    /// When its last reading was accepted, as [`Ledger::reads`]; 0: never, or it was discarded.
+    read_in: u32,
+    /// It is in the list of those that may have changed.
+    is_unsettled: bool,
     /// Page faults of the children that it waited for, and the pass before which they were
     /// read.
     cminflt: Option<(u64, u32)>,
@@ -133,7 +142,7 @@ struct Account<C> {
     /// which therefore contains neither it nor what it had from its own children.
     after_parent_read: bool,
     /// Sorted by image: a process can belong to thousands.
-    memberships: Vec<Membership<C>>,
+    memberships: SmallVec<[Membership<C>; 1]>,
     /// The offset that was set last.
     shared_offset: Offset<C>,
 }
@@ -214,7 +223,9 @@ impl<C: Counters> Ledger<C> {
     /// Opens an account without a membership.
     pub(crate) fn open(&mut self, slot: Slot) {
         self.debts.remove(&slot);
-        *self.account(slot) = Account::default();
+        let account = self.account(slot);
+        *account = Account { is_unsettled: true, ..Account::default() };
+        self.note_alive(slot, 0);
     }
 
     /// The counters of a process from before the first cycle count in no image, up to its first
@@ -250,7 +261,8 @@ impl<C: Counters> Ledger<C> {
     /// Makes room for the memberships of this number of further images.
     pub(crate) fn reserve(&mut self, slot: Slot, images: usize) {
         // Most processes belong to one image.
-        self.account(slot).memberships.reserve_exact(images);
+        let memberships = &mut self.account(slot).memberships;
+        memberships.reserve_exact(images);
     }
 
     /// Adds a process to an image to which it has belonged since its start, or since before
@@ -288,13 +300,12 @@ impl<C: Counters> Ledger<C> {
     /// Sets the baseline of an account that was not read, or not lately, and is about to join
     /// an image: a reading, if there is one. Growth after it may come from children.
     pub(crate) fn set_baseline(&mut self, slot: Slot, reading: Option<C>) {
-        let pass = self.pass;
         let account = self.account(slot);
         account.last = reading;
         account.settled = reading;
-        account.read_since_settle = false;
+        account.read_in = 0;
         if let Some(reading) = reading {
-            account.last_alive_pass = pass;
+            self.note_alive(slot, self.pass);
             self.apply_first_reading(slot, reading);
         }
     }
@@ -343,12 +354,20 @@ impl<C: Counters> Ledger<C> {
     /// reported before exits are resolved. True if children can have caused a difference from the
     /// last one.
     pub(crate) fn accept(&mut self, slot: Slot, reading: C) -> bool {
-        let pass = self.pass;
+        self.note_alive(slot, self.pass);
+        let reads = self.reads();
+        if let Some(account) = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut)
+            && account.last == Some(reading)
+            && account.settled == account.last
+            && !account.awaits_reading()
+        {
+            account.read_in = reads;
+            return false;
+        }
         let account = self.account(slot);
         let before = account.last.replace(reading).map(C::of_children);
         let differs = before != Some(reading.of_children());
-        account.read_since_settle = true;
-        account.last_alive_pass = pass;
+        account.read_in = reads;
         if account.settled.is_none() {
             self.apply_first_reading(slot, reading);
         } else {
@@ -360,18 +379,20 @@ impl<C: Counters> Ledger<C> {
         differs
     }
 
-    /// Accepts a new value of the process's own part, after which it still existed. The part of
-    /// its children is that of the last reading, without which there is nothing to update.
+    /// The process still existed in this pass.
+    pub(crate) fn mark_alive(&mut self, slot: Slot) {
+        self.note_alive(slot, self.pass);
+    }
+
+    /// Accepts a new value of the process's own part. The part of its children is that of the last
+    /// reading, without which there is nothing to update.
     pub(crate) fn update_own(&mut self, slot: Slot, own: C) {
-        let pass = self.pass;
-        let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
-        let Some(account) = account else { return };
-        let Some(last) = &mut account.last else { return };
-        account.last_alive_pass = pass;
-        let reading = own.with_children_of(*last);
-        if *last == reading {
+        if self.get(slot).is_none() {
             return;
         }
+        let account = self.account(slot);
+        let Some(last) = &mut account.last else { return };
+        let reading = own.with_children_of(*last);
         *last = reading;
         let Account { memberships, shared_offset, .. } = account;
         for membership in memberships.iter_mut().filter(|membership| membership.unread) {
@@ -381,8 +402,7 @@ impl<C: Counters> Ledger<C> {
 
     /// Whether a membership of the account begins with its next reading.
     pub(crate) fn awaits_reading(&self, slot: Slot) -> bool {
-        self.get(slot)
-            .is_some_and(|account| account.memberships.iter().any(|membership| membership.unread))
+        self.get(slot).is_some_and(Account::awaits_reading)
     }
 
     /// Calls `each` with the accounts that may have inherited one that has exited and is not
@@ -404,7 +424,7 @@ impl<C: Counters> Ledger<C> {
         let settled = account.settled;
         account.last = settled
             .map(|settled| account.last.map_or(settled, |last| last.with_children_of(settled)));
-        account.read_since_settle = false;
+        account.read_in = 0;
     }
 
     /// A process has exited; `parent` is the account of its last known parent, exited itself
@@ -451,6 +471,8 @@ impl<C: Counters> Ledger<C> {
         if self.accounts.len() > end as usize {
             self.accounts.truncate(end as usize);
             shrink_vec(&mut self.accounts);
+            self.last_alive_pass.truncate(end as usize);
+            shrink_vec(&mut self.last_alive_pass);
         }
     }
 
@@ -487,12 +509,49 @@ impl<C: Counters> Ledger<C> {
         self.accounts.get(slot as usize)?.as_deref()
     }
 
+    /// The account, which is about to change.
     fn account(&mut self, slot: Slot) -> &mut Account<C> {
-        let slot = slot as usize;
-        if self.accounts.len() <= slot {
-            self.accounts.resize_with(slot + 1, || None);
+        let at = slot as usize;
+        if self.accounts.len() <= at {
+            self.accounts.resize_with(at + 1, || None);
         }
-        self.accounts[slot].get_or_insert_default()
+        let account = self.accounts[at].get_or_insert_default();
+        if !std::mem::replace(&mut account.is_unsettled, true) {
+            self.unsettled.push(slot);
+        }
+        account
+    }
+
+    fn note_alive(&mut self, slot: Slot, pass: u32) {
+        let at = slot as usize;
+        if self.last_alive_pass.len() <= at {
+            self.last_alive_pass.resize(at + 1, 0);
+        }
+        self.last_alive_pass[at] = pass;
+    }
+
+    /// The number of the reads since exits were last resolved; from 1.
+    fn reads(&self) -> u32 {
+        self.settled.wrapping_add(1)
+    }
+
+    /// Exits were resolved: the readings until now are settled.
+    fn settle(&mut self) {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        let reads = self.reads();
+        for slot in unsettled.drain(..) {
+            let account = self.accounts.get_mut(slot as usize).and_then(Option::as_deref_mut);
+            let Some(account) = account else { continue };
+            if account.is_new(reads) {
+                account.memberships.iter_mut().for_each(|membership| membership.unread = false);
+            }
+            account.settled = account.last;
+            account.after_parent_read = false;
+            account.is_unsettled = false;
+        }
+        shrink_vec(&mut unsettled);
+        self.unsettled = unsettled;
+        self.settled = reads;
     }
 
     fn totals_of(&mut self, image: ImageId) -> &mut ImageTotals<C> {
@@ -512,6 +571,16 @@ impl<C: Counters> Account<C> {
     /// Whether its growth is known: processes that belong to no image are not read.
     fn is_read(&self) -> bool {
         self.last.is_some() && self.memberships.iter().any(|membership| membership.member)
+    }
+
+    /// Whether a reading was accepted among these reads.
+    fn is_new(&self, reads: u32) -> bool {
+        self.read_in == reads
+    }
+
+    /// Whether a membership begins with the next reading.
+    fn awaits_reading(&self) -> bool {
+        self.memberships.iter().any(|membership| membership.unread)
     }
 
     /// The membership of an image of which it is a member, and the offset that was set last.
@@ -542,10 +611,6 @@ impl<C: Counters> Account<C> {
             let (unread, offset) = self.others().map_or((false, Offset::default()), |others| {
                 (others.unread, others.offset.clone())
             });
-            // Most have one.
-            if self.memberships.is_empty() {
-                self.memberships.reserve_exact(1);
-            }
             // At the end if the images come in their order, as those of a process do.
             self.memberships.insert(at, Membership { image, member: false, unread, offset });
             at

@@ -109,14 +109,7 @@ impl<C: Counters> Ledger<C> {
             }
         }
         self.settle_debts(&facts);
-        for account in self.accounts.iter_mut().flatten() {
-            if account.read_since_settle {
-                account.memberships.iter_mut().for_each(|membership| membership.unread = false);
-            }
-            account.settled = account.last;
-            account.read_since_settle = false;
-            account.after_parent_read = false;
-        }
+        self.settle();
     }
 
     /// Updates what was excluded in excess of the growth.
@@ -197,7 +190,7 @@ impl<C: Counters> Ledger<C> {
             return Resolution::Pending;
         }
         let needed = account.last.unwrap_or_default().as_inherited();
-        let alive = account.last_alive_pass;
+        let alive = self.last_alive_pass.get(exited.slot as usize).copied().unwrap_or(0);
         let mut inheritors = Vec::new();
         // Accounts that may have it, though others claim the same growth.
         let mut disputed = Vec::new();
@@ -206,8 +199,9 @@ impl<C: Counters> Ledger<C> {
         for _ in 0..self.accounts.len() {
             let Some(slot) = self.parent_of(below, parent) else { break };
             below = slot;
+            let reads = self.reads();
             let account = self.account(slot);
-            let (is_read, is_new) = (account.is_read(), account.read_since_settle);
+            let (is_read, is_new) = (account.is_read(), account.is_new(reads));
             if account.exited.is_some() {
                 late |= account.after_parent_read;
                 adopted = true;
@@ -318,14 +312,12 @@ impl<C: Counters> Ledger<C> {
         facts: &mut Facts<impl ReadParent, C>,
     ) -> bool {
         let now = facts.parent(slot).await.map(|parent| parent.cminflt);
-        let pass = self.pass;
-        let account = self.account(slot);
-        match (now, account.cminflt) {
+        match (now, self.account(slot).cminflt) {
             (Some(0), _) => false,
             (Some(now), Some((before, since))) if since <= alive && now == before => false,
             _ => {
                 if now.is_some() {
-                    account.last_alive_pass = pass;
+                    self.note_alive(slot, self.pass);
                 }
                 true
             }
@@ -388,12 +380,10 @@ impl<C: Counters> Ledger<C> {
     ) {
         for &inheritor in inheritors {
             self.exclude_already_counted(inheritor, image, counted, facts);
+            let reads = self.reads();
             let inheritor = self.account(inheritor);
             // Of a process that was not read it is not known.
-            if inheritor.is_read()
-                && inheritor.read_since_settle
-                && inheritor.member(image).is_some()
-            {
+            if inheritor.is_read() && inheritor.is_new(reads) && inheritor.member(image).is_some() {
                 break;
             }
         }
@@ -415,8 +405,9 @@ impl<C: Counters> Ledger<C> {
             }
         }
         let (growth, allowance) = (self.growth(slot), self.allowance(slot));
+        let reads = self.reads();
         let account = self.account(slot);
-        let (is_read, is_new) = (account.is_read(), account.read_since_settle);
+        let (is_read, is_new) = (account.is_read(), account.is_new(reads));
         let (last, settled) = (account.last.unwrap_or_default(), account.settled);
         let (membership, shared) = account.membership(image);
         let offset = membership.offset.get();
