@@ -92,6 +92,7 @@ fn installed(chroot: &Chroot) -> Result<()> {
         "usr/share/psstat/example.conf",
         "usr/share/psstat/grafana/psstat-prometheus.json",
         "usr/share/psstat/grafana/psstat-opentsdb.json",
+        "usr/share/psstat/vmui/psstat.json",
         "usr/share/psstat/prometheus/psstat.rules.yml",
         "usr/lib/systemd/system/psstat.service",
         "usr/lib/systemd/system/psstat-textfile.service",

@@ -13,7 +13,7 @@ const ARCHIVED: [(&str, &[&str]); 6] = [
     ("fixtures/conf", &["example.conf", "conf.d"]),
     ("packaging", &["collector", "default", "systemd", "ansible"]),
     ("packaging/prometheus", &["psstat.rules.yml"]),
-    ("packaging", &["grafana"]),
+    ("packaging", &["grafana", "vmui"]),
 ];
 
 /// Packs the programs that were built from a directory.

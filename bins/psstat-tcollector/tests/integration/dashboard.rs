@@ -2,15 +2,17 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use psstat_emit::metrics::Group;
 use serde_json::{Value, json};
 
 use crate::common::{Setup, until};
 use crate::http::url_encode;
+use crate::openmetrics::exposition_with;
 use crate::opentsdb::{cycle_of, put};
 use crate::population::Population;
-use crate::store::{OpenTsdb, Prometheus};
+use crate::store::{OpenTsdb, Prometheus, Victoria};
 
 /// The panels of a dashboard that have queries.
 fn panels(name: &str) -> Vec<Value> {
@@ -48,6 +50,29 @@ fn prometheus_answers_each_panel() {
             assert!(!query.contains('$'), "{query}");
             // A rate needs two scrapes.
             until(&format!("{title}: {query}"), || prometheus.count(&query) > 0);
+        }
+    }
+}
+
+/// Each query of vmui's dashboard, on two cycles.
+#[test]
+fn victoria_answers_each_panel_of_vmui() {
+    let Some(victoria) = Victoria::start() else { return };
+    let population = Population::new();
+    let exposition = exposition_with(&population, "prometheus", &["--metrics", &all_groups()]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for time in [now - 30, now - 15] {
+        victoria.import(&exposition, time);
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/vmui/psstat.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let rows = dashboard["rows"].as_array().unwrap();
+    let panels: Vec<_> = rows.iter().flat_map(|row| row["panels"].as_array().unwrap()).collect();
+    assert!(panels.len() > 25, "{}", panels.len());
+    for panel in panels {
+        for query in panel["expr"].as_array().unwrap() {
+            let query = query.as_str().unwrap();
+            until(&format!("{}: {query}", panel["title"]), || victoria.count(query, now - 15) > 0);
         }
     }
 }

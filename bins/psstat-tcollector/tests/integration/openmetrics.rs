@@ -9,12 +9,17 @@ use crate::common::{PROGRAM, Setup, outcome, until};
 use crate::population::Population;
 use crate::store::{Prometheus, installed};
 
-fn exposition(population: &Population, format: &str) -> String {
+/// One cycle in this format.
+pub(crate) fn exposition_with(population: &Population, format: &str, options: &[&str]) -> String {
     let mut command = Command::new(PROGRAM);
-    command.env_clear().args(["--format", format, "--once", "--conf"]);
+    command.env_clear().args(options).args(["--format", format, "--once", "--conf"]);
     let (status, stdout, stderr) = outcome(command.arg(&population.conf));
     assert_eq!(status, Some(0), "{stderr}");
     stdout
+}
+
+fn exposition(population: &Population, format: &str) -> String {
+    exposition_with(population, format, &[])
 }
 
 /// Serves the exposition until the test ends.

@@ -83,6 +83,23 @@ impl Victoria {
         http::post(self.opentsdb_http, "/api/put", json).unwrap()
     }
 
+    /// Stores an exposition in the text format of Prometheus, with this time.
+    pub(crate) fn import(&self, exposition: &str, time: u64) {
+        let path = format!("/api/v1/import/prometheus?timestamp={time}000");
+        let response = http::post(self.http, &path, exposition).unwrap();
+        assert_eq!(response.status, 204, "{response:?}");
+        http::get_ok(self.http, "/internal/force_flush");
+    }
+
+    /// The number of series in the result of a query at this time, with steps of a minute.
+    pub(crate) fn count(&self, query: &str, time: u64) -> usize {
+        let query = http::url_encode(query);
+        let path = format!("/api/v1/query?query={query}&time={time}&step=60s&nocache=1");
+        let answer = http::get_json(self.http, &path);
+        assert_eq!(answer["status"], "success", "{answer}");
+        answer["data"]["result"].as_array().unwrap().len()
+    }
+
     pub(crate) fn points(&self) -> Points {
         // New points are buffered for a second otherwise.
         http::get_ok(self.http, "/internal/force_flush");
