@@ -19,7 +19,7 @@ pub(crate) struct Prometheus {
 /// The configuration of a scraper.
 pub(crate) fn scrape_config(exporter: SocketAddr) -> String {
     format!(
-        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
          scrape_configs: [{{job_name: psstat, static_configs: [{{targets: ['{exporter}']}}]}}]\n"
     )
 }
@@ -104,6 +104,21 @@ impl Prometheus {
         let result = self.query(query);
         assert!(result.len() <= 1, "{result:?}");
         result.first().map(value)
+    }
+
+    /// The growth of a counter in the last ten minutes, by its stored samples: a decrease is a reset
+    /// to 0. Without extrapolation.
+    pub(crate) fn growth(&self, series: &str) -> f64 {
+        let result = self.query(&format!("{series}[10m]"));
+        let samples = result[0]["values"].as_array().unwrap().iter();
+        let mut values: Vec<f64> =
+            samples.map(|sample| sample[1].as_str().unwrap().parse().unwrap()).collect();
+        // VictoriaMetrics returns the marks of stale series as samples.
+        values.retain(|value| !value.is_nan());
+        let steps = values
+            .windows(2)
+            .map(|pair| if pair[1] < pair[0] { pair[1] } else { pair[1] - pair[0] });
+        steps.sum()
     }
 
     /// The type of a family in Prometheus's metadata.
