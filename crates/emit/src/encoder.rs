@@ -451,10 +451,15 @@ impl CycleEncoder<'_> {
     fn sort(&mut self) -> Result<(), EncodeError> {
         let Encoder { rows, points, sorted, build_info, .. } = &mut *self.encoder;
         let out = &mut *self.out;
-        points.sort_unstable_by(|a, b| {
-            let labels = || out[a.labels()].cmp(&out[b.labels()]);
-            a.row.cmp(&b.row).then_with(labels).then(a.start.cmp(&b.start))
-        });
+        // The labels of a row's points are often in order already, and texts take long to compare.
+        points.sort_unstable_by_key(|point| (point.row, point.start));
+        for points in points.chunk_by_mut(|a, b| a.row == b.row) {
+            let labels = |point: &Point| &out[point.labels()];
+            if !points.is_sorted_by(|a, b| labels(a) <= labels(b)) {
+                points
+                    .sort_unstable_by(|a, b| labels(a).cmp(labels(b)).then(a.start.cmp(&b.start)));
+            }
+        }
         sorted.clear();
         let mut unique = Ok(());
         let mut frame = Frame { format: self.frame.format, family: None, start: 0, points: 0 };

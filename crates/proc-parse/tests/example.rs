@@ -33,3 +33,15 @@ fn parses_a_file() {
     let output = String::from_utf8(refused.stderr).unwrap();
     assert!(output.contains("stat: field 52 (exit_code) at byte"), "{output}");
 }
+
+/// The page for users of other crates has the functions that the example measures.
+#[test]
+fn page_for_users_of_other_crates_has_the_measured_programs() {
+    let page = include_str!("../../../docs/from-procfs-sysinfo.md");
+    let source = include_str!("../../../benches/examples/side_by_side/one_process.rs");
+    for name in ["psstat", "procfs", "sysinfo"] {
+        let start = source.find(&format!("pub(crate) fn {name}(")).unwrap();
+        let (function, _) = source[start..].split_once("\n}\n").unwrap();
+        assert!(page.contains(&format!("```rust\n{function}\n}}\n```")), "{name}");
+    }
+}
