@@ -75,9 +75,10 @@ pub enum Command {
     /// hidepid, the pid namespace, limits, the config file and running
     /// collectors. Exits 1 if a check fails: values are missing, or will be.
     Doctor(DoctorArgs),
-    /// Copy the /proc files that a bug report needs into a new directory
+    /// Copy the /proc files that a bug report needs into an archive or a new directory
     ///
-    /// Copies the processes of all images, or the selected ones. Probable
+    /// Copies the processes of all images, or the selected ones, with the config file, the output
+    /// of doctor, and versions. Probable
     /// secrets in command lines and in names of files and sockets are redacted,
     /// and socket tables contain only the rows of these processes. Every
     /// command accepts such a directory with --proc. Exits 1 if no process
@@ -295,8 +296,8 @@ pub struct DoctorArgs {
 /// Arguments of `capture`.
 #[derive(Debug, clap::Args)]
 pub struct CaptureArgs {
-    /// Output directory (created if missing; must be empty)
-    #[arg(value_name = "DIR")]
+    /// Output: a file NAME.tar.gz, or a directory (created if missing; must be empty)
+    #[arg(value_name = "PATH")]
     pub dir: PathBuf,
     /// Only processes of these images
     #[arg(value_name = "IMAGE", conflicts_with_all = ["patterns", "pids"])]

@@ -69,7 +69,8 @@ const DOCTOR: &str = "  \
   sudo psstat-dump doctor    the same for root";
 
 const CAPTURE: &str = "  \
-  psstat-dump capture report                 all images, into a new directory
+  psstat-dump capture report.tar.gz          all images, as one file
+  psstat-dump capture report                 the same, into a new directory
   psstat-dump capture report nginx           one image
   psstat-dump --proc report                  the table of it
   psstat-dump capture report --pid 4711      one process";

@@ -4,20 +4,22 @@
 //! `status`, `io`, `limits`, `comm`, the redacted `cmdline` and `cgroup`, the links of `fd`
 //! and `ns`, and the tables of `net` with only the rows of the captured
 //! processes' sockets; in addition `stat`, `uptime` and `version` of the host, and
-//! its units and byte order ([`Machine`]), and the names of the users (`etc/passwd`). If the main thread has exited, the files of memory,
+//! its units and byte order ([`Machine`]), and the names of the users (`etc/passwd`), and the
+//! [`additions`]. If the main thread has exited, the files of memory,
 //! descriptors and namespaces are those of a thread that lives, in `task/TID`, as in `/proc`.
 //! Names of files and sockets are redacted like command lines ([`scrub`]); the name
 //! of the process, at most 15 bytes, is not. Files that could not be read are missing.
 //! The links contain the targets of descriptors, which do not exist on another
 //! host.
 
+pub(crate) mod additions;
+mod output;
 pub(crate) mod scrub;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use psstat_proc_parse::net::{inet, unix};
@@ -26,6 +28,9 @@ use psstat_sampler::capture::Machine;
 use psstat_support::users::{self, UserNames};
 
 use crate::process_report::{Files, ReadError, machine, read_host_file};
+use additions::Addition;
+use output::Output;
+pub(crate) use output::name_in_archive;
 use scrub::Scrubber;
 
 /// Files of a process that are copied without changes.
@@ -62,17 +67,18 @@ struct Process {
     links: Vec<Copied>,
 }
 
-/// Copies these processes from `proc` into the new directory `to`, which is
-/// accessible only for this user. Missing parent directories are created. Without any process,
-/// nothing is written.
+/// Copies these processes from `proc`, and adds the files of `additions`, which is called if there
+/// is any process; otherwise, nothing is written. The output is a new directory, or an archive if
+/// its name is that of one; only this user can read it. Missing parent directories are created.
 ///
 /// # Errors
-/// When the directory exists and is not empty, or cannot be written.
+/// When the output exists (a directory may be empty), or cannot be written.
 pub(crate) fn capture(
     proc: &Path,
     pids: &[u32],
     to: &Path,
     scrubber: &Scrubber<'_>,
+    additions: impl FnOnce() -> Vec<Addition>,
 ) -> io::Result<Captured> {
     let mut captured = Captured::default();
     let mut processes = Vec::new();
@@ -97,38 +103,43 @@ pub(crate) fn capture(
     if processes.is_empty() {
         return Ok(captured);
     }
-    if let Some(parent) = to.parent() {
-        DirBuilder::new().mode(0o700).recursive(true).create(parent)?;
-    }
-    create_dir(to)?;
-    write(&to.join(Machine::FILE), machine(proc).to_string().as_bytes())?;
+    let mut output = Output::create(to)?;
+    output.file(Path::new(Machine::FILE), machine(proc).to_string().as_bytes())?;
     for name in HOST_FILES {
         if let Ok(bytes) = read_host_file(proc, name) {
-            write(&to.join(name), &bytes)?;
+            output.file(Path::new(name), &bytes)?;
         }
     }
     let passwd = passwd(proc, &processes, scrubber);
     if !passwd.is_empty() {
-        create_dir(&to.join("etc"))?;
-        write(&to.join(PASSWD), &passwd)?;
+        output.dir(Path::new("etc"))?;
+        output.file(Path::new(PASSWD), &passwd)?;
+    }
+    let additions = additions();
+    if additions.iter().any(|(path, _)| path.starts_with(additions::CONF)) {
+        output.dir(Path::new(additions::CONF))?;
+    }
+    for (path, bytes) in &additions {
+        output.file(path, bytes)?;
     }
     let mut written: BTreeMap<Vec<u8>, PathBuf> = BTreeMap::new();
     for process in &processes {
-        let dir = to.join(process.pid.to_string());
-        process.write(&dir)?;
+        let dir = PathBuf::from(process.pid.to_string());
+        process.write(&mut output, &dir)?;
         let net = process.dir_of_links(&dir).join("net");
-        create_dir(&net)?;
+        output.dir(&net)?;
         let namespace = process.namespace();
         for (name, table) in tables.get(&namespace).into_iter().flatten() {
             let file = net.join(name);
             // A hard link to the first copy if possible, else another copy.
             let first = written.get(&namespace).map(|first| first.join(name));
-            if first.is_none_or(|first| fs::hard_link(first, &file).is_err()) {
-                write(&file, &filter_rows(name, table, &sockets, scrubber))?;
+            if first.is_none_or(|first| output.same_file(&file, &first).is_err()) {
+                output.file(&file, &filter_rows(name, table, &sockets, scrubber))?;
             }
         }
         written.entry(namespace).or_insert(net);
     }
+    output.finish()?;
     Ok(captured)
 }
 
@@ -228,29 +239,30 @@ impl Process {
         thread.map_or_else(|| dir.to_owned(), |thread| dir.join(thread))
     }
 
-    fn write(&self, dir: &Path) -> io::Result<()> {
-        create_dir(dir)?;
+    fn write(&self, output: &mut Output, dir: &Path) -> io::Result<()> {
+        output.dir(dir)?;
         for (name, bytes) in &self.files {
-            write(&dir.join(name), bytes)?;
+            output.file(&dir.join(name), bytes)?;
         }
+        let thread = self.dir_of_links(dir);
         if let Some((_, files)) = &self.live_thread {
-            create_dir(&dir.join("fd"))?;
-            let thread = self.dir_of_links(dir);
-            DirBuilder::new().mode(0o700).recursive(true).create(&thread)?;
+            output.dir(&dir.join("fd"))?;
+            output.dir(&dir.join("task"))?;
+            output.dir(&thread)?;
             for (name, bytes) in files {
-                write(&thread.join(name), bytes)?;
+                output.file(&thread.join(name), bytes)?;
             }
         }
-        let dir = &self.dir_of_links(dir);
-        create_dir(&dir.join("ns"))?;
+        let path = |link: &[u8]| PathBuf::from(OsString::from_vec(link.to_vec()));
+        output.dir(&thread.join("ns"))?;
         for (name, link) in &self.links {
-            symlink(std::ffi::OsString::from_vec(link.clone()), dir.join(name))?;
+            output.link(&thread.join(name), &path(link))?;
         }
         if let Some(links) = &self.descriptors {
-            create_dir(&dir.join("fd"))?;
+            let directory = thread.join("fd");
+            output.dir(&directory)?;
             for (fd, link) in links {
-                let at = dir.join("fd").join(fd.to_string());
-                symlink(std::ffi::OsString::from_vec(link.clone()), at)?;
+                output.link(&directory.join(fd.to_string()), &path(link))?;
             }
         }
         Ok(())
@@ -292,24 +304,6 @@ fn filter_unix_rows(table: &[u8], sockets: &BTreeSet<u64>, scrubber: &Scrubber<'
             kept.push(b'\n');
         }
     }
-}
-
-/// Creates a directory, or accepts an empty one.
-fn create_dir(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if fs::read_dir(path)?.next().is_some() {
-                return Err(io::Error::new(error.kind(), "the directory is not empty"));
-            }
-            Ok(())
-        }
-        other => other,
-    }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    io::Write::write_all(&mut file?, bytes)
 }
 
 #[cfg(test)]

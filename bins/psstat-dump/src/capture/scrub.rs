@@ -202,7 +202,7 @@ impl Scrubber<'_> {
         // A text in another format can be anything.
         let Ok(groups) = Cgroups::parse(text) else { return redacted };
         let matched = groups.path().filter(|&path| self.is_matched(CgroupPath(path)));
-        for Cgroup { hierarchy, controllers, path, .. } in groups.iter() {
+        for Cgroup { hierarchy, controllers, path, .. } in groups {
             redacted.extend_from_slice(format!("{hierarchy}:").as_bytes());
             redacted.extend_from_slice(controllers);
             redacted.push(b':');

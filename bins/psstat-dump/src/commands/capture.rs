@@ -4,10 +4,10 @@ use psstat_matcher::{Rules, sources};
 use psstat_sampler::{Options, Sampler};
 use serde_json::{Value, json};
 
-use super::source;
+use super::{doctor, source};
 use crate::args::{CaptureArgs, ConfArgs, Format, GlobalArgs};
 use crate::capture::scrub::Scrubber;
-use crate::capture::{self, Captured};
+use crate::capture::{self, Captured, additions};
 use crate::conf;
 use crate::exit::{Error, Outcome};
 use crate::selector::{Selector, Source};
@@ -20,11 +20,10 @@ pub(super) fn run(
     args: &CaptureArgs,
 ) -> Result<Outcome, Error> {
     // The captured command lines match the same rules of the config file.
-    let conf_rules = if args.no_conf {
-        Rules::default()
-    } else {
-        sources::load(conf::locate(conf_args).paths, None).conf.rules
-    };
+    let loaded = (!args.no_conf).then(|| sources::load(conf::locate(conf_args).paths, None));
+    let mut additions = loaded.as_ref().map(additions::conf).unwrap_or_default();
+    let has_conf = !additions.is_empty();
+    let conf_rules = loaded.map_or_else(Rules::default, |loaded| loaded.conf.rules);
     let mut selector = None;
     let pids = if args.pids.is_empty() {
         let source = source::load(conf_args, &args.patterns, args.no_conf)?;
@@ -40,14 +39,19 @@ pub(super) fn run(
     });
     let rules: Vec<_> = std::iter::once(&conf_rules).chain(patterns).collect();
     let scrubber = Scrubber { keep_arguments: args.keep_arguments, rules: &rules };
-    let captured =
-        capture::capture(&global.proc, &pids, &args.dir, &scrubber).map_err(|error| {
-            Error::Usage(format!("cannot capture into {}: {error}", conf::display(&args.dir)))
-        })?;
+    let captured = capture::capture(&global.proc, &pids, &args.dir, &scrubber, || {
+        let location = (!args.no_conf).then(|| conf::locate(conf_args));
+        let doctor = doctor::report(&global.proc, location.as_ref());
+        additions.extend([additions::doctor(doctor), additions::versions()]);
+        additions
+    })
+    .map_err(|error| {
+        Error::Usage(format!("cannot capture into {}: {error}", conf::display(&args.dir)))
+    })?;
     let bytes = match global.format() {
         // Nothing was written.
         Format::Text if captured.process_count == 0 => Vec::new(),
-        Format::Text => text(args, &captured).into_bytes(),
+        Format::Text => text(args, &captured, has_conf).into_bytes(),
         Format::Csv => as_csv(args, &captured).into_bytes(),
         Format::Json => json::line(&as_json(args, &captured)),
     };
@@ -73,7 +77,7 @@ fn selected(global: &GlobalArgs, selector: &mut Selector) -> Result<Vec<u32>, Er
     Ok(pids.into_iter().collect())
 }
 
-fn text(args: &CaptureArgs, captured: &Captured) -> String {
+fn text(args: &CaptureArgs, captured: &Captured, has_conf: bool) -> String {
     let dir = conf::display(&args.dir);
     let processes = captured.process_count;
     let mut text = format!("processes captured in {dir}: {processes}\n");
@@ -88,7 +92,17 @@ fn text(args: &CaptureArgs, captured: &Captured) -> String {
          are known to be safe and those that rules match; review the files before you \
          share them:\n"
     });
-    text.push_str(&format!("  psstat-dump --no-conf -p --proc {dir}\n"));
+    if has_conf {
+        text.push_str("The config file is included without changes.\n");
+    }
+    let name = capture::name_in_archive(&args.dir).map(conf::display);
+    if let Some(name) = &name {
+        text.push_str(&format!("  tar -xzf {dir}   # makes the directory {name}\n"));
+    }
+    let dir = name.unwrap_or(dir);
+    let conf =
+        if has_conf { format!("--conf {dir}/{}", additions::CONF) } else { "--no-conf".to_owned() };
+    text.push_str(&format!("  psstat-dump {conf} -p --proc {dir}\n"));
     text
 }
 

@@ -1,9 +1,11 @@
 //! `doctor`.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::args::{ConfArgs, DoctorArgs, Format, GlobalArgs};
-use crate::conf;
+use crate::conf::{self, Location};
 use crate::doctor::{self, Check, Status};
 use crate::exit::{Error, Outcome};
 use crate::table::{csv, json};
@@ -25,6 +27,14 @@ pub(super) fn run(
     };
     terminal::print(&bytes)?;
     Ok(Outcome::when(is_ok(&checks)))
+}
+
+/// The text of the checks, or of the error, for a capture.
+pub(super) fn report(proc: &Path, conf: Option<&Location>) -> String {
+    match doctor::run_checks(proc, conf, &conf::owner(None)) {
+        Ok(checks) => text(&checks, Paint::PLAIN),
+        Err(error) => format!("{}\n", error.message().unwrap_or_default()),
+    }
 }
 
 fn is_ok(checks: &[Check]) -> bool {

@@ -268,3 +268,61 @@ fn socket_names_with_secrets_are_redacted() {
         assert_eq!(contains(&bytes, "hunterword"), !kept.is_empty(), "{table}");
     }
 }
+
+/// One file has all that a bug report needs, and becomes the same directory.
+#[test]
+fn archive_has_the_config_file_and_the_checks() {
+    let name = unique("archived");
+    let mut testproc = TestProcess::spawn(&Config::new(&name).arg("letmein")).unwrap();
+    testproc.tcp_pairs(2).unwrap();
+    let second = crate::run::testproc(&name);
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("conf.d");
+    fs::create_dir(&conf).unwrap();
+    let rule = format!("# a comment\nit ^{name}\n");
+    fs::write(conf.join("a.conf"), "none ^none-of-these$\n").unwrap();
+    fs::write(conf.join("b.conf"), &rule).unwrap();
+    let conf = conf.to_str().unwrap();
+    let file = temp.join("new/report.tar.gz");
+    let output = run(&["capture", file.to_str().unwrap(), "--conf", conf]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("tar -xzf"), "{}", stdout(&output));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = run(&["capture", file.to_str().unwrap(), "--conf", conf]);
+    assert_eq!(again.status.code(), Some(2), "{}", stdout(&again));
+
+    // By another program.
+    let status = Command::new("tar").arg("-xzf").arg(&file).current_dir(temp.path()).status();
+    assert!(status.unwrap().success());
+    let dir = temp.join("report");
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_to_string(dir.join("conf/002-b.conf")).unwrap(), rule);
+    let versions = fs::read_to_string(dir.join("versions.txt")).unwrap();
+    let release = rustix::system::uname().release().to_str().unwrap().to_owned();
+    assert!(versions.starts_with(concat!("psstat-dump ", env!("CARGO_PKG_VERSION"), "\n")));
+    assert!(versions.contains(&release), "{versions}");
+    let doctor = fs::read_to_string(dir.join("doctor.txt")).unwrap();
+    assert!(
+        doctor.contains("kernel") && doctor.contains(&release) && !doctor.contains('\u{1b}'),
+        "{doctor}"
+    );
+    let mut bytes = Vec::new();
+    everything(&dir, &mut bytes);
+    assert!(!contains(&bytes, "letmein"));
+
+    let report = dir.to_str().unwrap();
+    let unpacked_conf = dir.join("conf").display().to_string();
+    let args = ["-p", "--json", "--proc", report, "--conf", &unpacked_conf];
+    let (status, document) = json_of(&args);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!((status, rows.len()), (0, 2), "{document}");
+    let row = rows.iter().find(|row| row["pid"] == testproc.pid()).unwrap();
+    assert_eq!(row["images"], json!(["it"]));
+    let links = |pid: u32, of: &Path| {
+        let descriptors = fs::read_dir(of.join(pid.to_string()).join("fd")).unwrap();
+        descriptors.filter(|entry| fs::read_link(entry.as_ref().unwrap().path()).is_ok()).count()
+    };
+    for pid in [testproc.pid(), second.pid()] {
+        assert_eq!(links(pid, &dir), links(pid, Path::new("/proc")));
+    }
+}

@@ -1,6 +1,9 @@
 //! Output on a terminal.
 
-use psstat_testproc::{Config, TestProcess, terminal};
+use std::path::Path;
+
+use psstat_testproc::archive::Archive;
+use psstat_testproc::{Config, TempDir, TestProcess, expected_file, terminal};
 
 use crate::run::{command, unique};
 
@@ -54,4 +57,30 @@ fn no_color_disables_auto() {
     assert!(!is_colored("1", "auto"));
     assert!(!is_colored("", "never"));
     assert!(is_colored("1", "always"));
+}
+
+/// The output of `pid` and `find` for a capture, on terminals of several widths, as a file.
+#[test]
+fn screens_of_pid_and_find() {
+    let temp = TempDir::new().unwrap();
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let archive = crate_dir.join("../../fixtures/capture.txtar");
+    Archive::read(archive).unwrap().unpack(temp.path()).unwrap();
+    let [proc, conf] = ["proc", "psstat.conf"].map(|name| temp.join(name).display().to_string());
+    let expected = std::fs::read_to_string(temp.join("expected.txt")).unwrap();
+    let pid = expected.lines().find(|line| !line.starts_with('#')).unwrap();
+    let pid = pid.split(' ').nth(1).unwrap();
+    for columns in [60, 80, 120, 220] {
+        let mut screens = String::new();
+        for args in [&["pid", pid][..], &["find", "/dev/null"], &["find", "--listen"]] {
+            let options = ["--proc", &proc, "--conf", &conf, "--color", "never"];
+            let output = run_on_terminal(columns, &[args, &options].concat());
+            let output = output.rsplit_once("\x1b[K").map_or(&*output, |(_, output)| output);
+            let output = output.replace("\r\n", "\n");
+            assert!(!output.contains('\x1b'), "{output}");
+            screens.push_str(&format!("=== {}\n{output}", args.join(" ")));
+        }
+        // Nothing is left out on a narrow terminal, which wraps the lines.
+        expected_file::assert(crate_dir, "tests/screens/pid-find.txt", &screens);
+    }
 }
