@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use psstat_benches::Sleepers;
-use psstat_sampler::{ImageId, Options, Sampler, Usage};
+use psstat_sampler::{ProcessFields, Sampler, Usage};
 
 const PROCESSES: u64 = 200;
 /// Cycles until no process is new.
 const WARM_UP: usize = 20;
 
 fn cycle(sampler: &mut Sampler, argument: &[u8]) -> Usage {
-    sampler.open(&mut |process, images| {
+    let window = sampler.open_with(|process, images| {
         if process.args_joined.strip_prefix(b"sleep ") == Some(argument) {
-            images.push(ImageId(0));
+            images.add("sleepers");
         }
     });
-    sampler.close().image(ImageId(0))
+    *window.close().image("sleepers").unwrap()
 }
 
 fn steady(criterion: &mut Criterion) {
@@ -27,12 +27,13 @@ fn steady(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("cycle of 200 processes");
     group.throughput(Throughput::Elements(PROCESSES));
     for (name, descriptors_kept) in [("all descriptors kept", None), ("none kept", Some(0))] {
-        let mut sampler = Sampler::new(Options {
-            window: Duration::ZERO,
-            max_open_fds: descriptors_kept,
-            ..Options::default()
-        })
-        .unwrap();
+        let mut sampler = Sampler::builder()
+            .window(Duration::ZERO)
+            .max_open_fds(descriptors_kept.unwrap_or(usize::MAX))
+            .fields(ProcessFields::NONE)
+            .keep_texts(false)
+            .build()
+            .unwrap();
         for _ in 0..WARM_UP {
             cycle(&mut sampler, argument);
         }

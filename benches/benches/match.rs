@@ -1,11 +1,12 @@
 //! The cost of classifying a new process, by the number of rules and by command line. The images
 //! of each command line are checked before anything is measured.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use psstat_matcher::{Conf, Field, ProcessText, Rules};
+use psstat_matcher::{Conf, Field, MatchCache, ProcessText, Rules};
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 const RULES: [usize; 3] = [5, 50, 500];
@@ -67,15 +68,12 @@ fn classify(criterion: &mut Criterion) {
         for count in RULES {
             let rules = rules(count);
             let text = line.as_bytes();
-            let mut found = Vec::new();
-            rules.classify(text, &mut |image| found.push(image.name.to_owned()));
+            let mut cache = MatchCache::default();
+            let found: Vec<_> =
+                rules.matches(text, &mut cache).map(|image| image.name.to_owned()).collect();
             assert_eq!(found, images, "{what} by {count} rules");
             group.bench_function(BenchmarkId::new("rules", count), |bencher| {
-                bencher.iter(|| {
-                    let mut images = 0;
-                    rules.classify(black_box(text), &mut |_| images += 1);
-                    images
-                });
+                bencher.iter(|| rules.matches(black_box(text), &mut cache).len());
             });
         }
         group.finish();
@@ -155,8 +153,10 @@ fn choice(criterion: &mut Criterion) {
             let rules = Conf::parse(conf.as_bytes()).rules;
             assert_eq!(rules.rules().len(), count);
             let (each, set) = (each(&patterns), set(&patterns));
+            let cache = RefCell::new(MatchCache::default());
             let ours = |line: &str, found: &mut Vec<usize>| {
-                rules.classify(line.as_bytes(), &mut |one| found.push(one.image));
+                let cache = &mut cache.borrow_mut();
+                found.extend(rules.matches(line.as_bytes(), cache).map(|one| one.image));
             };
             let by_each = |line: &str, found: &mut Vec<usize>| {
                 let line = line.as_bytes();
@@ -213,11 +213,12 @@ fn made_names(criterion: &mut Criterion) {
         let made =
             rules(&|n| format!("image{n}/{{name}}"), Field::CommandLine, &patterns_with_group);
         let on_comm = rules(&|n| format!("image{n}"), Field::Comm, &comms);
+        let cache = RefCell::new(MatchCache::default());
         let found = |rules: &Rules, comm: Option<&[u8]>| {
             let mut images = 0;
             for line in &lines {
                 let text = ProcessText { comm, ..ProcessText::from(line.as_bytes()) };
-                rules.classify(black_box(text), &mut |_| images += 1);
+                images += rules.matches(black_box(text), &mut cache.borrow_mut()).len();
             }
             images
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use procfs::process::{FDTarget, Process};
 use psstat_benches::Sleepers;
-use psstat_sampler::{ImageId, Options, Sampler};
+use psstat_sampler::{ProcessFields, Sampler};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 const PROCESSES: u64 = 200;
@@ -25,12 +25,12 @@ struct Answer {
 }
 
 fn with_sampler(sampler: &mut Sampler, argument: &[u8]) -> Answer {
-    sampler.open(&mut |process, images| {
+    let window = sampler.open_with(|process, images| {
         if process.args_joined.strip_prefix(b"sleep ") == Some(argument) {
-            images.push(ImageId(0));
+            images.add("sleepers");
         }
     });
-    let image = sampler.close().image(ImageId(0));
+    let image = *window.close().image("sleepers").unwrap();
     assert!(image.io.is_some() && image.cpu_percent.is_some() && image.tcp == Some(0));
     Answer {
         processes: image.processes,
@@ -87,7 +87,12 @@ fn peers(criterion: &mut Criterion) {
 
     let argument = sleepers.argument.as_bytes();
     let mut sampler =
-        Sampler::new(Options { window: Duration::ZERO, ..Options::default() }).unwrap();
+        Sampler::builder()
+            .window(Duration::ZERO)
+            .fields(ProcessFields::NONE)
+            .keep_texts(false)
+            .build()
+            .unwrap();
     // Until no process is new.
     let answer = (0..20).map(|_| with_sampler(&mut sampler, argument)).last().unwrap();
     assert_eq!(answer.processes, PROCESSES);

@@ -63,9 +63,10 @@ pub(crate) fn name_of_first() -> String {
 }
 
 /// The image of a command line.
-pub(crate) fn image_of(text: &[u8]) -> Option<u32> {
+pub(crate) fn image_of(text: &[u8]) -> Option<&str> {
     let name = text.split(|&byte| byte == b' ').next()?;
-    std::str::from_utf8(name).ok()?.strip_prefix(MATCHED)?.parse().ok()
+    let number = std::str::from_utf8(name).ok()?.strip_prefix(MATCHED)?;
+    number.parse::<u32>().is_ok().then_some(number)
 }
 
 /// The config with the same images.
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn image_of_command_line() {
-        assert_eq!(image_of(b"member-12 member 1"), Some(12));
+        assert_eq!(image_of(b"member-12 member 1"), Some("12"));
         assert_eq!(image_of(b"unmatched member member-1"), None);
         assert_eq!(config(2), "image-000 ^member-0\\s\nimage-001 ^member-1\\s\n");
     }

@@ -108,6 +108,8 @@ pub fn rules(args: &[RuleArg]) -> Result<Rules, (usize, PatternError)> {
 
 #[cfg(test)]
 mod tests {
+    use psstat_matcher::MatchCache;
+
     use super::*;
 
     #[test]
@@ -166,9 +168,9 @@ mod tests {
         let images: Vec<&str> = named.images().iter().map(ImageTemplate::as_str).collect();
         assert_eq!(images, ["x", DEFAULT_IMAGE, "y"]);
         let images_of = |text: &str| {
-            let mut found = Vec::new();
-            named.classify(text.as_bytes(), &mut |one| found.push(one.image));
-            found
+            let mut cache = MatchCache::default();
+            let found = named.matches(text.as_bytes(), &mut cache).map(|one| one.image);
+            found.collect::<Vec<_>>()
         };
         assert_eq!(images_of("a b"), [0, 1, 2]);
         assert_eq!(images_of("c"), [0]);

@@ -1,13 +1,15 @@
 //! Selects processes and groups them into images.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use psstat_matcher::{ImageName, ImageTable, ImageTemplate, MAX_IMAGES_PER_RULE, Rule, Rules};
+use psstat_matcher::{
+    ImageName, ImageTable, ImageTemplate, MAX_IMAGES_PER_RULE, MatchCache, Rule, Rules,
+};
 use psstat_proc_parse::{Cmdline, Stat};
-use psstat_sampler::{Candidate, ImageId, ProcessFields};
+use psstat_sampler::{Candidate, ProcessFields};
 use psstat_support::process_texts::ProcessTexts;
 use psstat_support::procfs;
 
@@ -18,8 +20,8 @@ use crate::process_text::Fields;
 use crate::table::row::{CommName, ProcessId};
 
 /// The image of all selected processes. Its sums count a process or socket
-/// that belongs to several images once.
-pub const TOTAL: ImageId = ImageId(0);
+/// that belongs to several images once. No other image has this name.
+pub const TOTAL: &str = "";
 
 /// The source of the images.
 #[derive(Debug)]
@@ -62,11 +64,12 @@ pub struct Selector {
     source: Source,
     /// The selected images; empty: all.
     include: Vec<String>,
-    /// Names of executables by id - 1; id 0 is the total.
+    /// Names of executables, in the order in which they were found.
     names: Vec<String>,
-    ids: HashMap<String, ImageId>,
-    /// The images of rules, by id - 1.
+    known_names: HashSet<String>,
+    /// The images of rules.
     rule_images: ImageTable,
+    cache: MatchCache,
     /// This process and, for patterns, its callers.
     excluded: Vec<u32>,
     /// The only processes that are selected, with their start times, if known; `None`: all.
@@ -95,8 +98,9 @@ impl Selector {
             source,
             include: included.clone(),
             names: Vec::new(),
-            ids: HashMap::new(),
+            known_names: HashSet::new(),
             rule_images: ImageTable::new(MAX_IMAGES_PER_RULE),
+            cache: MatchCache::default(),
             excluded,
             followed: None,
             proc: proc.to_owned(),
@@ -107,7 +111,7 @@ impl Selector {
         match &selector.source {
             Source::Executable => {
                 for name in &included {
-                    selector.id(name);
+                    selector.add_name(name);
                 }
             }
             Source::Conf { rules, .. } | Source::Regex(rules) => {
@@ -155,36 +159,22 @@ impl Selector {
         self.texts.update_users()
     }
 
-    /// All images so far, by id, without the total.
-    pub fn images(&self) -> impl Iterator<Item = (ImageId, &str)> {
-        let executables = (1..).map(ImageId).zip(self.names.iter().map(String::as_str));
-        let of_rules = self.rule_images.active();
-        executables.chain(of_rules.map(|(name, number)| (id_of_rule(number), name.as_str())))
-    }
-
-    /// More than the largest id of an image.
-    pub fn id_end(&self) -> usize {
-        1 + self.names.len().max(self.rule_images.end())
+    /// All images so far, without the total.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let of_rules = self.rule_images.active().map(ImageName::as_str);
+        self.names.iter().map(String::as_str).chain(of_rules)
     }
 
     /// Ends the images that rules made and that have had no process for an hour. `has_processes`
-    /// returns whether an image has any now. Gives their ids, which other images can have from then
-    /// on.
-    pub fn end_unused(&mut self, has_processes: impl Fn(ImageId) -> bool) -> Vec<ImageId> {
+    /// returns whether an image has any now. Gives their names.
+    pub fn end_unused(&mut self, has_processes: impl Fn(&str) -> bool) -> Vec<String> {
         let mut ended = Vec::new();
         self.rule_images.end_unused(
             Instant::now(),
-            |number| has_processes(id_of_rule(number)),
-            |number| ended.push(id_of_rule(number)),
+            |name| has_processes(name.as_str()),
+            |name| ended.push(name.to_string()),
         );
         ended
-    }
-
-    /// The name of an image; `None` for the total.
-    pub fn name(&self, image: ImageId) -> Option<&str> {
-        let index = image.index().checked_sub(1)?;
-        let executable = self.names.get(index).map(String::as_str);
-        executable.or_else(|| Some(self.rule_images.name(u32::try_from(index).ok()?)?.as_str()))
     }
 
     /// The rules that exceeded their step limit on some command line, each with
@@ -199,31 +189,38 @@ impl Selector {
         limited.map(|rule| (image(rule), rule)).collect()
     }
 
-    /// Adds the images of a process to `images`, and records its identity.
-    pub fn classify(&mut self, candidate: &Candidate<'_>, images: &mut Vec<ImageId>) {
+    /// Calls `found` with the name of each image of a process, [`TOTAL`] at last, and records its
+    /// identity.
+    pub fn classify(&mut self, candidate: &Candidate<'_>, mut found: impl FnMut(&str)) {
         let is_followed = self.is_followed(candidate.pid);
         if self.excluded.contains(&candidate.pid) || (self.followed.is_some() && !is_followed) {
             return;
         }
+        let mut is_selected = is_followed;
         match &self.source {
             Source::Executable => {
                 let comm = || comm(&self.proc, candidate.pid);
                 let name = executable::image(candidate.command_line, comm);
                 if self.is_included(&name) {
-                    images.push(self.id(&name));
+                    self.add_name(&name);
+                    found(&name);
+                    is_selected = true;
                 }
             }
             Source::Conf { rules, .. } | Source::Regex(rules) => {
                 let (table, include, now) = (&mut self.rule_images, &self.include, Instant::now());
-                rules.classify(self.texts.of(candidate), &mut |found| {
-                    if is_included(include, found.name) {
-                        images.extend(table.number(rules, found, now).map(id_of_rule));
+                for image in rules.matches(self.texts.of(candidate), &mut self.cache) {
+                    if is_included(include, image.name)
+                        && let Some(name) = table.image(rules, image, now)
+                    {
+                        found(name.as_str());
+                        is_selected = true;
                     }
-                });
+                }
             }
         }
-        if !images.is_empty() || is_followed {
-            images.push(TOTAL);
+        if is_selected {
+            found(TOTAL);
             let has_arguments = !Cmdline::new(candidate.command_line).is_empty();
             let comm = (!has_arguments).then(|| comm(&self.proc, candidate.pid)).flatten();
             let comm = comm.map(CommName::Process);
@@ -242,12 +239,12 @@ impl Selector {
         let fields = files.flatten().map(|files| Fields::read(&files, needed)).unwrap_or_default();
         let Fields { comm, uid, cgroup } = &fields;
         let (comm, uid, cgroup) = (comm.as_deref(), *uid, cgroup.as_deref());
-        let args_joined = &args_joined;
-        let candidate = Candidate { pid, ppid: 0, command_line, args_joined, comm, uid, cgroup };
+        let mut candidate = Candidate::new(pid, command_line, &args_joined);
+        (candidate.comm, candidate.uid, candidate.cgroup) = (comm, uid, cgroup);
         let mut images = Vec::new();
-        self.classify(&candidate, &mut images);
-        images.retain(|image| *image != TOTAL);
-        images.iter().filter_map(|image| self.name(*image)).map(str::to_owned).collect()
+        self.classify(&candidate, |name| images.push(name.to_owned()));
+        images.retain(|image| image != TOTAL);
+        images
     }
 
     /// The identity of a selected process when it was last classified.
@@ -266,22 +263,13 @@ impl Selector {
         is_included(&self.include, name)
     }
 
-    /// The id of an image, which is allocated on the first call.
-    fn id(&mut self, name: &str) -> ImageId {
-        if let Some(&id) = self.ids.get(name) {
-            return id;
+    /// Adds the name of an executable if it is new.
+    fn add_name(&mut self, name: &str) {
+        if !self.known_names.contains(name) {
+            self.names.push(name.to_owned());
+            self.known_names.insert(name.to_owned());
         }
-        self.names.push(name.to_owned());
-        // There are fewer images than processes, whose pids fit.
-        let id = ImageId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        self.ids.insert(name.to_owned(), id);
-        id
     }
-}
-
-/// The id of an image of rules.
-fn id_of_rule(number: u32) -> ImageId {
-    ImageId(number.saturating_add(1))
 }
 
 fn is_included(include: &[String], name: &str) -> bool {
@@ -360,17 +348,17 @@ mod tests {
     }
 
     fn candidate<'a>(pid: u32, command_line: &'a [u8], text: &'a [u8]) -> Candidate<'a> {
-        let (comm, uid, cgroup) = (None, None, None);
-        Candidate { pid, ppid: 1, command_line, args_joined: text, comm, uid, cgroup }
+        Candidate::new(pid, command_line, text)
     }
 
     fn images_of(selector: &mut Selector, pid: u32, words: &str) -> Vec<String> {
         let raw = words.replace(' ', "\0") + "\0";
         let mut images = Vec::new();
-        selector.classify(&candidate(pid, raw.as_bytes(), words.as_bytes()), &mut images);
-        let (total, rest): (Vec<_>, Vec<_>) = images.into_iter().partition(|i| *i == TOTAL);
+        let candidate = candidate(pid, raw.as_bytes(), words.as_bytes());
+        selector.classify(&candidate, |name| images.push(name.to_owned()));
+        let (total, rest): (Vec<_>, Vec<_>) = images.into_iter().partition(|name| name == TOTAL);
         assert_eq!(total.len(), usize::from(!rest.is_empty()));
-        rest.into_iter().map(|image| selector.name(image).unwrap().to_owned()).collect()
+        rest
     }
 
     #[test]
@@ -393,7 +381,7 @@ mod tests {
         let mut selector = new(Source::Executable, &include);
         assert!(images_of(&mut selector, 1, "cat").is_empty());
         assert_eq!(images_of(&mut selector, 2, "dog"), ["dog"]);
-        assert_eq!(selector.images().map(|(_, name)| name).collect::<Vec<_>>(), ["dog", "bird"]);
+        assert_eq!(selector.images().collect::<Vec<_>>(), ["dog", "bird"]);
     }
 
     #[test]
@@ -412,7 +400,7 @@ mod tests {
         let mut some = new(source(), &include);
         assert_eq!(images_of(&mut some, 1, "a cat"), ["animal"]);
         assert!(images_of(&mut some, 1, "bird").is_empty());
-        assert_eq!(some.images().map(|(_, name)| name).collect::<Vec<_>>(), ["animal", "none"]);
+        assert_eq!(some.images().collect::<Vec<_>>(), ["animal", "none"]);
     }
 
     #[test]

@@ -6,14 +6,13 @@
 //! reports its own metrics, and drops privileges.
 
 use std::io::Write;
-use std::thread::sleep;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use psstat_emit::metrics::{self, Series};
 use psstat_emit::{Encoder, Format, TagValue};
-use psstat_matcher::Conf;
+use psstat_matcher::{Conf, MatchCache};
 use psstat_proc_parse::Statm;
-use psstat_sampler::{ImageId, Options, Sampler};
+use psstat_sampler::Sampler;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("usage: minimal_collector CONF")?;
@@ -23,31 +22,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for diagnostic in &conf.diagnostics {
         eprintln!("{}", diagnostic.display(&path));
     }
-    let mut images = Vec::new();
-    for (name, id) in conf.rules.images().iter().zip(0..) {
-        images.push((TagValue::new(name.as_str())?, ImageId(id)));
-    }
+    let names = conf.rules.images().iter().map(|image| image.as_str().to_owned());
+    let names: Vec<String> = names.collect();
 
-    // sampler: processes and their values. The rules are a closure.
-    let mut sampler = Sampler::new(Options::default())?;
-    let due = sampler.open(&mut |process, found| {
-        conf.rules.classify(process.args_joined, &mut |one| found.push(ImageId(one.image as u32)));
-    });
-    sleep(due.saturating_duration_since(Instant::now()));
-    let sample = sampler.close();
+    // sampler: processes and their values. The rules are a closure; images are joined by name.
+    let mut cache = MatchCache::default();
+    let mut sampler = Sampler::builder()
+        .classify(move |process, images| {
+            let matches = conf.rules.matches(process.args_joined, &mut cache);
+            images.extend(matches.map(|found| found.name));
+        })
+        .build()?;
+    sampler.set_images(names.iter().map(String::as_str));
+    let sample = sampler.measure();
 
     // emit: values to lines, printed in one write.
     let mut encoder = Encoder::new(Format::Tcollector, metrics::TABLE, &[])?;
     let mut lines = Vec::new();
     let mut points = encoder.begin(&mut lines, SystemTime::now().try_into()?)?;
-    for (image, id) in &images {
-        let usage = sample.image(*id);
-        points.point(Series::Procs.metric(), &[image], usage.processes)?;
+    for (name, usage) in sample.images() {
+        let image = TagValue::new(name)?;
+        points.point(Series::Procs.metric(), &[&image], usage.processes)?;
         // A value that could not be read has no point; it is not 0.
         for (series, value) in [(Series::Threads, usage.threads), (Series::MemResident, usage.rss)]
         {
             if let Some(value) = value {
-                points.point(series.metric(), &[image], value)?;
+                points.point(series.metric(), &[&image], value)?;
             }
         }
     }
@@ -58,7 +58,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let statm = Statm::parse(&std::fs::read("/proc/self/statm")?)?;
     eprintln!(
         "{} processes; {} resident pages of this one",
-        sample.health.processes, statm.resident
+        sample.health().processes,
+        statm.resident
     );
     Ok(())
 }

@@ -7,7 +7,7 @@ use psstat_matcher::file::LoadError;
 use psstat_matcher::ownership::OwnerPolicy;
 use psstat_matcher::sources::load;
 use psstat_matcher::{CoverageCheck, Diagnostic, Rules, Severity};
-use psstat_sampler::{Options, Sampler};
+use psstat_sampler::{ProcessFields, Sampler};
 use psstat_support::cmdline::is_collector;
 use psstat_support::process_texts::ProcessTexts;
 use psstat_support::{count, escape};
@@ -67,8 +67,8 @@ fn print(diagnostics: &[Diagnostic]) {
 /// Diagnostics of the rules from the processes on this host: rules that match none of them, all
 /// of them, or a collector, or exceed their step limit.
 fn check_coverage(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
-    let options = Options { proc_root: proc.to_owned(), ..Options::default() };
-    let Ok(mut sampler) = Sampler::new(options) else { return Vec::new() };
+    let builder = Sampler::builder().proc_root(proc).fields(ProcessFields::NONE);
+    let Ok(mut sampler) = builder.build() else { return Vec::new() };
     let mut coverage = CoverageCheck::new(rules);
     let self_pid = std::process::id();
     let mut texts = ProcessTexts::new(proc);
@@ -76,7 +76,8 @@ fn check_coverage(rules: &Rules, proc: &Path) -> Vec<Diagnostic> {
         eprint(&format!("cannot read the names of users: {error}"));
     }
     sampler.set_fields(texts.fields());
-    sampler.open(&mut |process, _| {
+    // Only to see each process once.
+    let _ = sampler.open_with(|process, _| {
         if process.pid == self_pid || is_collector(process.args_joined) {
             coverage.record_self(texts.of(process));
         } else {

@@ -11,18 +11,19 @@ use psstat_matcher::file::LoadError;
 use psstat_matcher::ownership::{OwnerPolicy, OwnershipIssue};
 use psstat_matcher::sources::{LoadedSources, SourceFile};
 use psstat_matcher::watcher::POLL_INTERVAL;
-use psstat_matcher::{Diagnostic, ImageTable, Rules, Severity};
-use psstat_sampler::{Candidate, ImageId, ProcessFields, Sampler};
+use psstat_matcher::{Diagnostic, ImageTable, MatchCache, Rules, Severity};
+use psstat_sampler::{Candidate, ImageId, ImageSet, ProcessFields, Sampler, Window};
 use psstat_support::process_texts::ProcessTexts;
 use psstat_support::{count, failpoint};
 
 use crate::config_watcher::{ConfigUpdate, ConfigWatcherThread};
 use crate::log::{self, OnceLog};
 
-/// The active rules, with the numbers and names of their images.
+/// The active rules, with their images.
 #[derive(Debug)]
 pub(crate) struct ActiveRules {
     rules: Rules,
+    cache: MatchCache,
     images: ImageTable,
     /// The texts of processes that the rules are about.
     texts: ProcessTexts,
@@ -34,6 +35,8 @@ pub(crate) struct ActiveRules {
     limit_hit: bool,
     /// Messages about a rule name its file.
     show_paths: bool,
+    /// The ids of images may be others than those of the last cycle.
+    are_images_changed: bool,
     /// A buffer.
     ended: Vec<ImageId>,
 }
@@ -47,12 +50,14 @@ impl ActiveRules {
         }
         ActiveRules {
             rules: Rules::default(),
+            cache: MatchCache::default(),
             images,
             texts: ProcessTexts::new(proc),
             now: Instant::now(),
             step_limited: Vec::new(),
             limit_hit: false,
             show_paths: false,
+            are_images_changed: false,
             ended: Vec::new(),
         }
     }
@@ -71,7 +76,7 @@ impl ActiveRules {
     }
 
     /// The files that the sampler has to read of each process for the rules.
-    pub(crate) fn fields(&self) -> ProcessFields {
+    fn fields(&self) -> ProcessFields {
         self.texts.fields()
     }
 
@@ -80,27 +85,47 @@ impl ActiveRules {
     pub(crate) fn begin_cycle(&mut self, sampler: &mut Sampler) {
         self.now = Instant::now();
         let ended = &mut self.ended;
-        let sample = sampler.sample();
-        let has_processes = |number| sample.image(ImageId(number)).processes > 0;
-        self.images.end_unused(self.now, has_processes, |number| ended.push(ImageId(number)));
-        sampler.release_images(ended);
-        ended.clear();
+        let sample = sampler.last_sample();
+        let has_processes = |name: &psstat_matcher::ImageName| {
+            let usage = sample.as_ref().and_then(|sample| sample.image(name.as_str()));
+            usage.is_some_and(|usage| usage.processes > 0)
+        };
+        self.images.end_unused(self.now, has_processes, |name| {
+            ended.extend(sampler.image_id(name.as_str()));
+        });
+        sampler.remove_images(ended.drain(..));
         if self.texts.update_users() {
-            sampler.reclassify_all(self.images.end());
+            sampler.reclassify_all();
         }
     }
 
-    /// Sets `images` to the images that exist now with their numbers, by ascending name, which is
+    /// Adds all images to the sampler, which makes those that it does not have begin with the next
+    /// cycle, and classifies all processes again.
+    pub(crate) fn reclassify_all(&mut self, sampler: &mut Sampler) {
+        sampler.set_fields(self.fields());
+        for name in self.images.active() {
+            sampler.add_image(name.as_str());
+        }
+        sampler.reclassify_all();
+        self.are_images_changed = true;
+    }
+
+    /// Sets `images` to the images that exist now with their ids, by ascending name, which is
     /// the order of the points.
-    pub(crate) fn update_images(&mut self, images: &mut Vec<(TagValue, ImageId)>) {
-        if !self.images.take_changed() {
+    pub(crate) fn update_images(
+        &mut self,
+        images: &mut Vec<(TagValue, ImageId)>,
+        window: &mut Window<'_>,
+    ) {
+        let are_changed = std::mem::take(&mut self.are_images_changed);
+        if !self.images.take_changed() && !are_changed {
             return;
         }
         images.clear();
-        for (name, number) in self.images.active() {
+        for name in self.images.active() {
             // Every name of the matcher is a valid value of a tag.
             match TagValue::new(name.as_str()) {
-                Ok(image) => images.push((image, ImageId(number))),
+                Ok(image) => images.push((image, window.add_image(name.as_str()))),
                 Err(error) => log::line(&format!("image {name}: {error}; skipped")),
             }
         }
@@ -124,11 +149,6 @@ impl ActiveRules {
     /// Whether all rules together have reached the limit of images for the first time.
     pub(crate) fn take_newly_full_in_total(&mut self) -> bool {
         self.images.take_newly_full_in_total()
-    }
-
-    /// More than the largest number of an image.
-    pub(crate) fn image_end(&self) -> usize {
-        self.images.end()
     }
 
     /// The number of active rules.
@@ -161,12 +181,13 @@ impl ActiveRules {
     }
 
     /// Adds the images that a process belongs to.
-    pub(crate) fn classify(&mut self, candidate: &Candidate<'_>, found: &mut Vec<ImageId>) {
-        let ActiveRules { rules, images, texts, now, .. } = self;
-        let verdict = rules.classify(texts.of(candidate), &mut |image| {
-            found.extend(images.number(rules, image, *now).map(ImageId));
-        });
-        self.limit_hit |= verdict.step_limit_hits > 0;
+    pub(crate) fn classify(&mut self, candidate: &Candidate<'_>, found: &mut ImageSet<'_>) {
+        let ActiveRules { rules, cache, images, texts, now, .. } = self;
+        let matches = rules.matches(texts.of(candidate), cache);
+        self.limit_hit |= matches.stats().step_limit_hits > 0;
+        for image in matches {
+            found.extend(images.image(rules, image, *now).map(psstat_matcher::ImageName::as_str));
+        }
     }
 }
 

@@ -44,10 +44,9 @@ impl SampleLoop {
     }
 
     /// Classifies all processes again, because the active rules have changed.
-    pub(crate) fn rules_changed(&mut self, rules: &ActiveRules) {
+    pub(crate) fn rules_changed(&mut self, rules: &mut ActiveRules) {
         failpoint::hit("panic:rules");
-        self.sampler.set_fields(rules.fields());
-        self.sampler.reclassify_all(rules.image_end());
+        rules.reclassify_all(&mut self.sampler);
     }
 
     /// Takes a sample: opens the window, waits, closes it. Sets `images` to its images by name.
@@ -60,12 +59,14 @@ impl SampleLoop {
         cycle: u64,
         window: Duration,
     ) -> bool {
-        self.sampler.set_window(window);
+        if let Err(error) = self.sampler.set_window(window) {
+            self.reported.log_once("window", || error.to_string());
+        }
         let rules = &mut conf.rules;
         rules.begin_cycle(&mut self.sampler);
-        let due = self.sampler.open(&mut |candidate, found| rules.classify(candidate, found));
+        let mut open = self.sampler.open_with(|candidate, found| rules.classify(candidate, found));
         // Of the present rules: others may replace them before the end of the window.
-        rules.update_images(images);
+        rules.update_images(images, &mut open);
         rules.take_newly_full(|image, other, max| {
             log::line(&format!(
                 "{image}: {max} images, the maximum per rule (--max-images-per-rule); counting all \
@@ -80,14 +81,14 @@ impl SampleLoop {
         }
         failpoint::hit(format_args!("panic:{cycle}"));
         failpoint::hit("panic");
-        let changed = signals.wait(due, conf);
+        let changed = signals.wait(open.deadline(), conf);
         conf.rules.take_newly_limited(|rule| {
             log::line(&format!(
                 "{rule} exceeded its step limit on a command line and was treated as not matching; \
                  simplify it: nested repeats and back-references cost most"
             ));
         });
-        let health = self.sampler.close().health;
+        let health = *open.close().health();
         self.report_missing(&health);
         changed
     }

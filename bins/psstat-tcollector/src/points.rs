@@ -15,7 +15,7 @@ use crate::options::MemUnit;
 /// Writes all points of a cycle. Values that could not be read have no point.
 pub(crate) fn write(
     cycle: &mut CycleEncoder<'_>,
-    sample: &Sample,
+    sample: &Sample<'_>,
     images: &[(TagValue, ImageId)],
     collector: &SelfMetrics,
     shown: Shown<'_>,
@@ -25,13 +25,14 @@ pub(crate) fn write(
         |series: &Series| series.entry().group.is_none_or(|group| groups.contains(&group));
     for &series in Series::ALL.iter().filter(|series| is_shown(series)) {
         for (image, id) in images {
-            if let Some(value) = image_value(series, &sample.image(*id), memory) {
+            let usage = sample.image_by_id(*id);
+            if let Some(value) = usage.and_then(|usage| image_value(series, usage, memory)) {
                 // The metric is in the table, and no counter is negative, so this cannot fail.
                 let _ = cycle.point(series.metric(), &[image], value);
             }
         }
     }
-    write_collector(cycle, Some(&sample.health), collector);
+    write_collector(cycle, Some(sample.health()), collector);
 }
 
 /// Writes only the points of the collector, for a cycle without a sample.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use psstat_emit::{TagValue, Timestamp};
 use psstat_matcher::ownership::OwnerPolicy;
-use psstat_sampler::{FastPaths, ImageId, IoStart, Options, Sampler};
+use psstat_sampler::{Bpf, ImageId, IoStart, ProcessFields, Sampler};
 use psstat_support::sleep::sleep_until;
 use psstat_support::{failpoint, procfs};
 use rustix::io::Errno;
@@ -60,24 +60,12 @@ pub fn run(settings: Settings) -> u8 {
         log::line(&format!("debug: {}", capabilities.describe()));
     }
     let loaded = loading.map(Loading::finish);
-    let options = Options {
-        proc_root: settings.proc.clone(),
-        max_open_fds: settings.descriptors,
-        metrics: points::metric_groups(&settings.metrics),
-        fast_paths: FastPaths::ALL,
-        // One cycle has nothing to compare with.
-        io_start: if settings.once || failpoint::io_starts_with_processes() {
-            IoStart::ProcessStart
-        } else {
-            IoStart::FirstCycle
-        },
-        bpf: loaded.as_ref().and_then(|loaded| loaded.bpf.clone()),
-        ..Options::default()
-    };
-    let mut sampler = match Sampler::new(options.clone()) {
+    let bpf = loaded.as_ref().and_then(|loaded| loaded.bpf.clone());
+    let mut sampler = match new_sampler(&settings, bpf.clone()) {
         Ok(sampler) => sampler,
         Err(error) => {
             let is_usage_error = settings.proc_is_explicit && is_bad_path(&error);
+            let error = with_source(&error);
             log::line(&format!("{error}{}", if is_usage_error { "; check --proc" } else { "" }));
             // A later start may succeed: a shortage may end, and /proc may be mounted.
             return if is_usage_error { EXIT_USAGE } else { cannot_start };
@@ -123,7 +111,7 @@ pub fn run(settings: Settings) -> u8 {
         server,
         signals,
         conf,
-        options,
+        bpf,
         sample_loop: SampleLoop::new(sampler, capabilities),
         timestamps: TimestampSource::default(),
         output: Output::new(output),
@@ -141,6 +129,34 @@ pub fn run(settings: Settings) -> u8 {
     .run()
 }
 
+/// The sampler of these settings. The rules determine the fields, and texts are not reported.
+fn new_sampler(settings: &Settings, bpf: Option<Bpf>) -> Result<Sampler, psstat_sampler::Error> {
+    let mut builder = Sampler::builder()
+        .proc_root(&settings.proc)
+        .metrics(points::metric_groups(&settings.metrics))
+        .fields(ProcessFields::NONE)
+        .keep_texts(false);
+    if let Some(number) = settings.descriptors {
+        builder = builder.max_open_fds(number);
+    }
+    // One cycle has nothing to compare with.
+    if settings.once || failpoint::io_starts_with_processes() {
+        builder = builder.io_start(IoStart::ProcessStart);
+    }
+    if let Some(bpf) = bpf {
+        builder = builder.bpf(bpf);
+    }
+    builder.build()
+}
+
+/// The text of an error and of its cause.
+fn with_source(error: &psstat_sampler::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
 /// Whether the path of the procfs is wrong, so that a retry cannot succeed.
 fn is_bad_path(error: &psstat_sampler::Error) -> bool {
     let psstat_sampler::Error::Procfs { source, .. } = error else { return false };
@@ -150,7 +166,7 @@ fn is_bad_path(error: &psstat_sampler::Error) -> bool {
 
 struct Collector {
     settings: Settings,
-    options: Options,
+    bpf: Option<Bpf>,
     signals: Signals,
     conf: Conf,
     sample_loop: SampleLoop,
@@ -254,7 +270,7 @@ impl Collector {
     fn cycle(&mut self, cycle: u64, rules_changed: bool, window: Duration) -> bool {
         self.buffer.clear();
         if rules_changed {
-            self.sample_loop.rules_changed(&self.conf.rules);
+            self.sample_loop.rules_changed(&mut self.conf.rules);
         }
         let (conf, images) = (&mut self.conf, &mut self.images);
         let changed = self.sample_loop.sample(conf, images, &self.signals, cycle, window);
@@ -265,14 +281,20 @@ impl Collector {
         let memory = Memory { unit: self.settings.mem_unit, page_size };
         let listen = self.settings.listen.as_mut().map(|(_, encoder)| encoder);
         let prometheus = listen.map(|encoder| (encoder, &mut self.prometheus));
-        let sample = self.sample_loop.sampler.sample();
+        let sample = self.sample_loop.sampler.last_sample();
         for (encoder, buffer) in
             iter::once((&mut self.settings.encoder, &mut self.buffer)).chain(prometheus)
         {
             match encoder.begin(buffer, time) {
                 Ok(mut points) => {
                     let shown = Shown { memory, groups: &self.settings.metrics };
-                    points::write(&mut points, sample, &self.images, &self.self_metrics, shown);
+                    let self_metrics = &self.self_metrics;
+                    match &sample {
+                        Some(sample) => {
+                            points::write(&mut points, sample, &self.images, self_metrics, shown);
+                        }
+                        None => points::write_self(&mut points, self_metrics),
+                    }
                     // Each series has one point.
                     let _ = points.finish();
                 }
@@ -280,10 +302,12 @@ impl Collector {
                 Err(error) => log::line(&error.to_string()),
             }
         }
-        if self.settings.debug {
+        if self.settings.debug
+            && let Some(sample) = self.sample_loop.sampler.last_sample()
+        {
             let SelfMetrics { cpu_milliseconds: cpu, wall_milliseconds: wall, .. } =
                 self.self_metrics;
-            let health = &self.sample_loop.sampler.sample().health;
+            let health = sample.health();
             log::line(&format!(
                 "debug: cycle {cycle}: {cpu:.3} ms of CPU, {wall:.0} ms, {} processes, {} matched, {} fds held",
                 health.processes, health.matched, health.fds_held
@@ -328,12 +352,12 @@ impl Collector {
             })
             .is_some();
         if !is_recovered {
-            panic::catch(|| match Sampler::new(self.options.clone()) {
+            panic::catch(|| match new_sampler(&self.settings, self.bpf.clone()) {
                 Ok(sampler) => {
                     let capabilities = self.self_metrics.capabilities;
                     self.sample_loop = SampleLoop::new(sampler, capabilities);
                 }
-                Err(error) => log::line(&error.to_string()),
+                Err(error) => log::line(&with_source(&error)),
             });
         }
     }

@@ -100,14 +100,11 @@ mod tests {
         std::fs::create_dir_all(dir.join("etc")).unwrap();
         std::fs::write(dir.join("etc/passwd"), "web:x:33:33\n").unwrap();
         let mut texts = ProcessTexts::new(&dir);
-        let process = |uid| Candidate {
-            pid: 1,
-            ppid: 0,
-            command_line: b"a\0b\0",
-            args_joined: b"a b",
-            comm: Some(b"a"),
-            uid: Some(uid),
-            cgroup: Some(b"/machine.slice/machine-x\\x2dy.scope/payload"),
+        let process = |uid| {
+            let mut process = Candidate::new(1, b"a\0b\0", b"a b");
+            (process.comm, process.uid) = (Some(&b"a"[..]), Some(uid));
+            process.cgroup = Some(b"/machine.slice/machine-x\\x2dy.scope/payload");
+            process
         };
         assert_eq!(texts.fields(), ProcessFields::NONE);
         texts.set_rules(&Conf::parse(b"@user u .\n@container c .\n").rules).unwrap();

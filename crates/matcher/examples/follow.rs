@@ -12,8 +12,8 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use psstat_matcher::Rules;
 use psstat_matcher::watcher::{ConfigWatcher, Event};
+use psstat_matcher::{MatchCache, Rules};
 
 fn main() -> io::Result<()> {
     let Some(path) = std::env::args_os().nth(1) else {
@@ -29,7 +29,7 @@ pub(crate) fn follow(
     mut out: impl Write,
 ) -> io::Result<()> {
     let mut watcher = ConfigWatcher::new(path);
-    let mut rules = Rules::default();
+    let (mut rules, mut cache) = (Rules::default(), MatchCache::default());
     // A file that was changed just now needs time to settle.
     let deadline = Instant::now() + Duration::from_secs(1);
     while Instant::now() < deadline && !update(&mut watcher, &mut rules, &mut out)? {
@@ -38,8 +38,7 @@ pub(crate) fn follow(
     for line in command_lines.split(b'\n') {
         let line = line?;
         update(&mut watcher, &mut rules, &mut out)?;
-        let mut images = Vec::new();
-        rules.classify(&line, &mut |found| images.push(found.name.to_owned()));
+        let images: Vec<_> = rules.matches(&line, &mut cache).map(|found| found.name).collect();
         writeln!(out, "{}", images.join(" "))?;
         out.flush()?;
     }

@@ -1,4 +1,4 @@
-//! The images of rules by number, with those that rules make.
+//! The images of rules, with those that rules make.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,11 +14,10 @@ pub const MAX_MADE_IMAGES: usize = 10_000;
 /// An image that is in no rule, or was made, ends after this time without a process.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The images by number: those that the rules name, and those that they make of groups.
+/// The images that exist: those that the rules name, and those that they make of groups.
 ///
-/// A number belongs to one name as long as the image exists, also across [reloads](Self::set_rules)
-/// of the rules. An image that was made, or that no rule names any more, ends an hour after its
-/// last process; then its number is free and is given to another image later.
+/// An image that was made, or that no rule names any more after a [reload](Self::set_rules), ends an
+/// hour after its last process.
 ///
 /// Rules with the same image name, such as `java/{app}`, make the same images, and share the limit
 /// of images per rule. The processes beyond it, and beyond [`MAX_MADE_IMAGES`] of all rules, are in
@@ -26,18 +25,18 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 ///
 /// ```
 /// use std::time::Instant;
-/// use psstat_matcher::{Conf, ImageTable, MAX_IMAGES_PER_RULE};
+/// use psstat_matcher::{Conf, ImageTable, MAX_IMAGES_PER_RULE, MatchCache};
 ///
 /// let rules = Conf::parse(b"cat cat\napp/{a} -a (?P<a>\\S+)\n").rules;
 /// let mut images = ImageTable::new(MAX_IMAGES_PER_RULE);
 /// images.set_rules(&rules, Instant::now());
-/// let mut numbers = Vec::new();
-/// rules.classify(b"x -a cat", &mut |found| {
-///     numbers.extend(images.number(&rules, found, Instant::now()));
-/// });
-/// assert_eq!(numbers, [0, 1]);
-/// let names: Vec<_> = images.active().map(|(name, number)| (name.as_str(), number)).collect();
-/// assert_eq!(names, [("cat", 0), ("app/cat", 1)]);
+/// let mut names = Vec::new();
+/// for found in rules.matches(b"x -a cat", &mut MatchCache::default()) {
+///     let image = images.image(&rules, found, Instant::now());
+///     names.extend(image.map(ToString::to_string));
+/// }
+/// assert_eq!(names, ["cat", "app/cat"]);
+/// assert!(images.active().map(|name| name.as_str()).eq(["cat", "app/cat"]));
 /// ```
 #[derive(Debug)]
 pub struct ImageTable {
@@ -104,12 +103,12 @@ impl ImageTable {
         }
     }
 
-    /// Takes new rules in place of those before. Images that both name or make keep their numbers.
+    /// Takes new rules in place of those before. Images that both name or make continue.
     pub fn set_rules(&mut self, rules: &Rules, now: Instant) {
         self.set_rules_by(rules, now, |_| true);
     }
 
-    /// The same, with only those named images that are selected. Others are not numbered.
+    /// The same, with only those named images that are selected. Others do not exist.
     pub fn set_rules_by(
         &mut self,
         rules: &Rules,
@@ -165,9 +164,9 @@ impl ImageTable {
         }
     }
 
-    /// The number of an image that exists although no rule has to name it, until the next rules.
-    pub fn add(&mut self, name: &ImageName, now: Instant) -> u32 {
-        self.insert(name.as_str(), Origin::Named, now)
+    /// Adds an image that exists although no rule has to name it, until the next rules.
+    pub fn add(&mut self, name: &ImageName, now: Instant) {
+        self.insert(name.as_str(), Origin::Named, now);
     }
 
     /// Sets how long an image without a process is kept, in place of an hour.
@@ -175,11 +174,18 @@ impl ImageTable {
         self.lifetime = lifetime;
     }
 
-    /// The number of an image that [`Rules::classify`] found with the rules that were
-    /// [set](Self::set_rules) last. `None` if it was not selected then.
+    /// The image of a process that [`Rules::matches`] found with the rules that were
+    /// [set](Self::set_rules) last: the one that was found, or the one with `other` if a limit is
+    /// reached. `None` if it was not selected then.
     ///
     /// Allocates only if the image is new.
-    pub fn number(&mut self, rules: &Rules, found: Match<'_>, now: Instant) -> Option<u32> {
+    pub fn image(&mut self, rules: &Rules, found: Match<'_>, now: Instant) -> Option<&ImageName> {
+        let number = self.number(rules, found, now)?;
+        self.name(number)
+    }
+
+    /// The number of that image.
+    fn number(&mut self, rules: &Rules, found: Match<'_>, now: Instant) -> Option<u32> {
         let image = found.image;
         let template = match self.of_rules.get(image)? {
             RuleImage::Named { number } => return Some(*number),
@@ -262,19 +268,18 @@ impl ImageTable {
     }
 
     /// Ends the images that no rule names and that have had no process for an hour, and calls
-    /// `ended` with the number of each, which can be given to another image from then on.
-    /// `has_processes` returns whether an image has any now.
+    /// `ended` with each. `has_processes` returns whether an image has any now.
     pub fn end_unused(
         &mut self,
         now: Instant,
-        mut has_processes: impl FnMut(u32) -> bool,
-        mut ended: impl FnMut(u32),
+        mut has_processes: impl FnMut(&ImageName) -> bool,
+        mut ended: impl FnMut(&ImageName),
     ) {
         for (number, place) in (0..).zip(&mut self.entries) {
             let Some(entry) = place.as_mut().filter(|entry| entry.origin != Origin::Named) else {
                 continue;
             };
-            if has_processes(number) {
+            if has_processes(&entry.name) {
                 entry.last_used = now;
             }
             if now.saturating_duration_since(entry.last_used) < self.lifetime {
@@ -286,11 +291,11 @@ impl ImageTable {
                 *made = made.saturating_sub(1);
                 self.made = self.made.saturating_sub(1);
             }
+            ended(&entry.name);
             self.numbers.remove(&entry.name);
             *place = None;
             self.free.push(number);
             self.is_changed = true;
-            ended(number);
         }
         while let Some(None) = self.entries.last() {
             self.entries.pop();
@@ -304,23 +309,15 @@ impl ImageTable {
         std::mem::take(&mut self.is_changed)
     }
 
-    /// The images that the rules name or made, with their numbers, in the order of these.
-    pub fn active(&self) -> impl Iterator<Item = (&ImageName, u32)> {
-        let entries = (0..).zip(&self.entries);
-        entries.filter_map(|(number, entry)| {
-            let entry = entry.as_ref().filter(|entry| entry.origin != Origin::Past)?;
-            Some((&entry.name, number))
-        })
+    /// The images that the rules name or made. Those that continue keep their order.
+    pub fn active(&self) -> impl Iterator<Item = &ImageName> {
+        let entries = self.entries.iter().flatten();
+        entries.filter(|entry| entry.origin != Origin::Past).map(|entry| &entry.name)
     }
 
     /// The name of an image.
-    pub fn name(&self, number: u32) -> Option<&ImageName> {
+    fn name(&self, number: u32) -> Option<&ImageName> {
         Some(&self.entries.get(number as usize)?.as_ref()?.name)
-    }
-
-    /// More than the largest number of an image.
-    pub fn end(&self) -> usize {
-        self.entries.len()
     }
 
     /// Calls `report` with the index of each image of the rules that has reached its limit for the
@@ -349,7 +346,7 @@ impl ImageTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Conf;
+    use crate::{Conf, MatchCache};
 
     struct Images {
         table: ImageTable,
@@ -376,28 +373,23 @@ mod tests {
         fn of(&mut self, text: &str) -> Vec<String> {
             let Images { table, rules, now } = self;
             let mut names = Vec::new();
-            rules.classify(text.as_bytes(), &mut |found| {
-                let number = table.number(rules, found, *now).unwrap();
-                names.push(table.name(number).unwrap().to_string());
-            });
+            for found in rules.matches(text.as_bytes(), &mut MatchCache::default()) {
+                names.push(table.image(rules, found, *now).unwrap().to_string());
+            }
             names
         }
 
         /// The images that end after some time.
         fn end(&mut self, minutes: u64, with_processes: &[&str]) -> usize {
             self.now += Duration::from_secs(60 * minutes);
-            let with: Vec<u32> = (0..self.table.end() as u32)
-                .filter(|n| {
-                    self.table.name(*n).is_some_and(|name| with_processes.contains(&name.as_str()))
-                })
-                .collect();
             let mut ended = 0;
-            self.table.end_unused(self.now, |number| with.contains(&number), |_| ended += 1);
+            let has_processes = |name: &ImageName| with_processes.contains(&name.as_str());
+            self.table.end_unused(self.now, has_processes, |_| ended += 1);
             ended
         }
 
         fn active(&self) -> Vec<String> {
-            self.table.active().map(|(name, _)| name.to_string()).collect()
+            self.table.active().map(ToString::to_string).collect()
         }
     }
 
@@ -457,25 +449,26 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_reused() {
+    fn places_are_reused() {
         let mut images = Images::new(&format!("fixed fixed\n{CONF}"), 50);
         for round in 0..40 {
             for value in 0..100 {
                 images.of(&format!("p -x v{round}-{value}"));
             }
-            assert!(images.table.end() <= 52, "{}", images.table.end());
+            assert!(images.table.entries.len() <= 52, "{}", images.table.entries.len());
             assert_eq!(images.end(60, &[]), 51);
-            assert_eq!(images.table.end(), 1);
+            assert_eq!(images.table.entries.len(), 1);
         }
         assert_eq!(images.active(), ["fixed"]);
     }
 
     #[test]
-    fn images_keep_their_numbers_across_reloads() {
+    fn images_keep_their_places_across_reloads() {
         let mut images = Images::new(&format!("a ^a\nb ^b\n{CONF}"), 5);
         images.of("p -x v");
         let number = |images: &Images, name: &str| {
-            images.table.active().find(|(n, _)| n.as_str() == name).map(|(_, number)| number)
+            let is_active = images.table.active().any(|active| active.as_str() == name);
+            images.table.numbers.get(name).copied().filter(|_| is_active)
         };
         let before = ["b", "app/v"].map(|name| number(&images, name));
         images.reload(&format!("c ^c\nb ^b\n{CONF}"));

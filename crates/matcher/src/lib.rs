@@ -6,7 +6,7 @@
 //! to.
 //!
 //! ```
-//! use psstat_matcher::Conf;
+//! use psstat_matcher::{Conf, MatchCache};
 //!
 //! let conf = Conf::parse(b"fi/lrh  lrh.*fi/\nbad     x(?<name>y)\n");
 //!
@@ -20,29 +20,26 @@
 //!   |          ^^^
 //!   = help: write `(?P<name>…)` for a named group, `(?<=…)` or `(?<!…)` for a look-behind");
 //!
-//! let mut images = Vec::new();
-//! conf.rules.classify(b"/opt/lrh -c /srv/fi/x.conf", &mut |found| {
-//!     images.push(found.name.to_owned());
-//! });
-//! assert_eq!(images, ["fi/lrh"]);
+//! let mut cache = MatchCache::default();
+//! let matches = conf.rules.matches(b"/opt/lrh -c /srv/fi/x.conf", &mut cache);
+//! assert!(matches.map(|found| found.name).eq(["fi/lrh"]));
 //! ```
 //!
-//! [`ConfigWatcher`](watcher::ConfigWatcher) reloads a file, [`Rules::push`]
+//! A [`Pattern`] is such a regex alone. [`ConfigWatcher`](watcher::ConfigWatcher) reloads a file, [`Rules::push`]
 //! adds rules from code, [`CoverageCheck`] finds rules that match no process of
 //! a host, or all of them.
 //!
 //! # Images from groups
-//! An image name can contain named groups of the regex. [`ImageTable`] gives the images numbers,
+//! An image name can contain named groups of the regex. [`ImageTable`] has the images that exist,
 //! limits how many a rule makes, and ends those that are no longer used.
 //!
 //! ```
-//! use psstat_matcher::Conf;
+//! use psstat_matcher::{Conf, MatchCache};
 //!
 //! let conf = Conf::parse(br"java/{app} \bjava\b.*-Dapp=(?P<app>[\w.-]+)");
-//! let mut images = Vec::new();
-//! let text = b"/bin/java -Dapp=shop -jar a.jar";
-//! conf.rules.classify(text, &mut |found| images.push(found.name.to_owned()));
-//! assert_eq!(images, ["java/shop"]);
+//! let mut cache = MatchCache::default();
+//! let mut matches = conf.rules.matches(b"/bin/java -Dapp=shop -jar a.jar", &mut cache);
+//! assert_eq!(matches.next().map(|found| found.name), Some("java/shop"));
 //! ```
 //!
 //! # Meaning of a pattern
@@ -100,6 +97,7 @@ mod image_table;
 mod lint;
 mod match_run;
 pub mod ownership;
+mod pattern;
 mod pattern_error;
 mod prefilter;
 mod process_text;
@@ -119,11 +117,12 @@ pub use coverage::CoverageCheck;
 pub use diagnostic::{Diagnostic, Severity};
 pub use image::{ImageName, ImageNameError};
 pub use image_table::{ImageTable, MAX_IMAGES_PER_RULE, MAX_MADE_IMAGES};
+pub use pattern::{Captures, Pattern, PatternCache};
 pub use pattern_error::PatternError;
 pub use process_text::{Field, ProcessText};
 pub use python::StepLimit;
-pub use rule::{MadeName, Rule};
-pub use rules::{ClassifyStats, Match, Rules};
+pub use rule::{MadeName, Rule, RuleMatch};
+pub use rules::{ClassifyStats, Match, MatchCache, Matches, Rules};
 pub use template::{ImageTemplate, ImageTemplateError};
 
 /// The README's example, compiled and run as a test.

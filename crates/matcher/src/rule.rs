@@ -70,6 +70,16 @@ pub struct MadeName {
     pub groups: Vec<Option<Range<usize>>>,
 }
 
+/// Where a rule matches a text; from [`Rule::search`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuleMatch {
+    /// The byte range in the text.
+    pub range: Range<usize>,
+    /// The match includes the space that follows the text.
+    pub has_trailing_space: bool,
+}
+
 impl Rule {
     pub(crate) fn new(
         image: usize,
@@ -179,19 +189,28 @@ impl Rule {
     /// returns it; `None` if there is no match. `text` is that of the rule's
     /// [field](Self::field).
     ///
-    /// If the rule matches only with the trailing space, the range can end one
-    /// byte after the end of `text`. This function allocates.
+    /// If the rule matches only with the trailing space, the range has the part of
+    /// the match that is in `text`; that can be empty. This function allocates.
     ///
     /// # Errors
     /// If the rule exceeds its step limit; the result is unknown then.
     pub fn find(&self, text: &[u8]) -> Result<Option<Range<usize>>, StepLimit> {
-        let range = self.find_with(text)?;
-        if range.is_some() || !self.tries_space() {
-            return Ok(range);
+        Ok(self.search(text)?.map(|found| found.range))
+    }
+
+    /// The same, with whether the match includes the trailing space.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn search(&self, text: &[u8]) -> Result<Option<RuleMatch>, StepLimit> {
+        let mut range = self.find_with(text)?;
+        if range.is_none() && self.tries_space() {
+            range = self.find_with(&[text, b" "].concat())?;
         }
-        let mut with_trailing_space = text.to_vec();
-        with_trailing_space.push(b' ');
-        self.find_with(&with_trailing_space)
+        Ok(range.map(|range| RuleMatch {
+            range: range.start.min(text.len())..range.end.min(text.len()),
+            has_trailing_space: range.end > text.len(),
+        }))
     }
 
     /// The image name that it makes of a text, and where its groups are; `None` if it does not

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::image::ImageName;
 use crate::match_run::MatchRun;
@@ -22,7 +23,7 @@ const MAX_STEPS_TEXT: u64 = 3_000_000;
 /// Sum of the sizes of all patterns, in characters with repeats written out.
 const MAX_TOTAL_SIZE: u64 = 1_000_000;
 
-/// Statistics about one call of [`Rules::classify`].
+/// Statistics about one call of [`Rules::matches`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassifyStats {
@@ -114,12 +115,19 @@ pub struct Rules {
     unicode_automaton_size: u64,
     /// Built at the first text after the last change.
     matchers: OnceLock<Vec<FieldRules>>,
-    cache: Mutex<Cache>,
+    /// Another number for each set of rules of the program; 0 if there are no rules.
+    serial: u64,
 }
 
-/// Memory that is reused from one text to the next.
+/// The serial number of the next rules.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// Memory that is reused from one text to the next, for [`Rules::matches`]. It works with any rules,
+/// but fastest with the same ones.
 #[derive(Debug, Default)]
-struct Cache {
+pub struct MatchCache {
+    /// The rules whose results are kept.
+    serial: u64,
     run: MatchRun,
     /// Whether each image without groups in its name has matched.
     matched: Vec<bool>,
@@ -129,7 +137,43 @@ struct Cache {
     /// The name that was made last.
     name: String,
     repeated: RepeatedTexts,
+    stats: ClassifyStats,
 }
+
+/// The images that a process belongs to, each once, in the order of [`Rules::images`].
+#[derive(Clone, Debug)]
+pub struct Matches<'a> {
+    images: &'a [ImageTemplate],
+    found: std::slice::Iter<'a, Found>,
+    names: &'a str,
+    stats: ClassifyStats,
+}
+
+impl Matches<'_> {
+    /// How they were found.
+    #[must_use]
+    pub fn stats(&self) -> ClassifyStats {
+        self.stats
+    }
+}
+
+impl<'a> Iterator for Matches<'a> {
+    type Item = Match<'a>;
+
+    fn next(&mut self) -> Option<Match<'a>> {
+        let found = self.found.next()?;
+        let image = found.image as usize;
+        let written = self.images.get(image).map_or("", ImageTemplate::as_str);
+        let name = found.made(self.names).unwrap_or(written);
+        Some(Match { image, rule: found.rule as usize, name })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.found.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Matches<'_> {}
 
 impl Rules {
     /// Adds a rule.
@@ -208,7 +252,7 @@ impl Rules {
         let rule = Rule::new(image, source, pattern, template);
         self.rules.push(rule.of_file(self.path.clone()));
         self.matchers = OnceLock::new();
-        self.cache.get_mut().unwrap_or_else(PoisonError::into_inner).repeated.clear();
+        self.serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -241,8 +285,8 @@ impl Rules {
         self.matchers().1.iter().any(|of_field| of_field.field == field)
     }
 
-    /// Calls `on_match` with each image that a process belongs to, at most once
-    /// per image, in the order of [`images`](Self::images).
+    /// The images that a process belongs to, each once, in the order of
+    /// [`images`](Self::images).
     ///
     /// `process` is its command line, or several of its texts. In the command
     /// line the arguments are joined by one space, without a trailing space. A
@@ -254,31 +298,41 @@ impl Rules {
     /// If the image name of a rule has groups, and the groups cannot be found
     /// within the step limit, the rule counts as not matching.
     ///
-    /// After some texts of each kind (ASCII, other UTF-8, not UTF-8) it does
-    /// not allocate, unless a text is longer than 256 KiB.
-    pub fn classify<'p>(
-        &self,
+    /// All rules are matched before the first image is returned. After some texts of each kind
+    /// (ASCII, other UTF-8, not UTF-8) this does not allocate, unless a text is longer than 256 KiB.
+    ///
+    /// ```
+    /// use psstat_matcher::{Conf, MatchCache};
+    ///
+    /// let rules = Conf::parse(b"web nginx|httpd\n").rules;
+    /// let mut cache = MatchCache::default();
+    /// let mut matches = rules.matches(b"/usr/sbin/httpd -k start", &mut cache);
+    /// assert_eq!(matches.next().map(|found| found.name), Some("web"));
+    /// ```
+    pub fn matches<'c, 'p>(
+        &'c self,
         process: impl Into<ProcessText<'p>>,
-        on_match: &mut dyn FnMut(Match<'_>),
-    ) -> ClassifyStats {
-        self.classify_process(&process.into(), on_match)
+        cache: &'c mut MatchCache,
+    ) -> Matches<'c> {
+        self.match_process(&process.into(), cache);
+        let MatchCache { found, names, stats, .. } = cache;
+        Matches { images: &self.images, found: found.iter(), names, stats: *stats }
     }
 
-    fn classify_process(
-        &self,
-        process: &ProcessText<'_>,
-        on_match: &mut dyn FnMut(Match<'_>),
-    ) -> ClassifyStats {
-        let mut stats = ClassifyStats::default();
-        if self.rules.is_empty() {
-            return stats;
-        }
+    fn match_process(&self, process: &ProcessText<'_>, cache: &mut MatchCache) {
         // A panic can leave partial data in the cache; it is cleared before use.
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.matched.clear();
-        cache.matched.resize(self.images.len(), false);
+        cache.stats = ClassifyStats::default();
         cache.found.clear();
         cache.names.clear();
+        if self.rules.is_empty() {
+            return;
+        }
+        if cache.serial != self.serial {
+            cache.repeated.clear();
+            cache.serial = self.serial;
+        }
+        cache.matched.clear();
+        cache.matched.resize(self.images.len(), false);
         let (_, matchers) = self.matchers();
         for of_field in matchers {
             let Some(text) = process.get(of_field.field) else { continue };
@@ -288,36 +342,29 @@ impl Rules {
             if let Some(key) = key
                 && cache.take_known(key)
             {
-                stats.is_repeated = true;
+                cache.stats.is_repeated = true;
                 continue;
             }
-            stats.step_limit_hits += self.match_field(of_field, text, &mut cache);
+            cache.stats.step_limit_hits += self.match_field(of_field, text, cache);
             if let Some(key) = key {
-                let Cache { found, names, repeated, .. } = &mut *cache;
+                let MatchCache { found, names, repeated, .. } = cache;
                 repeated.insert(key, found, names);
             }
         }
-        let Cache { found, names, .. } = &mut *cache;
+        let MatchCache { found, stats, .. } = cache;
         stats.images = found.len();
         found.sort_unstable_by_key(|found| (found.image, found.name));
-        for found in found.iter() {
-            let image = found.image as usize;
-            let written = self.images.get(image).map_or("", ImageTemplate::as_str);
-            let name = found.made(names).unwrap_or(written);
-            on_match(Match { image, rule: found.rule as usize, name });
-        }
-        stats
     }
 
     /// Matches the rules of a field. Gives the number of those that exceeded their step limit.
-    fn match_field(&self, of_field: &FieldRules, text: &[u8], cache: &mut Cache) -> usize {
+    fn match_field(&self, of_field: &FieldRules, text: &[u8], cache: &mut MatchCache) -> usize {
         let mut budget = Budget {
             steps: MAX_STEPS_TEXT + step_limit(text),
             work_left: MAX_WORK,
             build_left: MAX_BUILD_WORK,
         };
         let mut step_limit_hits = 0;
-        let Cache { run, matched, found, names, name, .. } = cache;
+        let MatchCache { run, matched, found, names, name, .. } = cache;
         let rules = (&self.rules[..], of_field);
         run.for_each_candidate(rules, text, &mut budget, &mut |index, rule, try_rule| {
             let is_made = rule.template().is_some();
@@ -356,7 +403,7 @@ impl Rules {
     }
 }
 
-impl Cache {
+impl MatchCache {
     /// Takes the images of a text that is known. True if it is.
     fn take_known(&mut self, key: crate::repeated::Key) -> bool {
         let Some((found, names)) = self.repeated.get(key) else { return false };
@@ -479,7 +526,7 @@ mod tests {
         assert!(budget.work_left < MAX_WORK && budget.steps == MAX_STEPS);
         let (result, budget) = match_rule(&rules, 1, b"a", 0);
         assert_eq!((result, budget.work_left), (Ok(true), 0));
-        assert_eq!(rules.classify(&text, &mut |_| ()).step_limit_hits, 1);
+        assert_eq!(rules.matches(&text, &mut MatchCache::default()).stats().step_limit_hits, 1);
     }
 
     /// Without work for the linear engine, the counted automaton matches, and the backtracking
@@ -546,7 +593,7 @@ mod tests {
         assert_eq!(steps_taken(&rules, &short), MAX_STEPS);
         assert_eq!(steps_taken(&rules, &long), 100_001 * 32);
         assert_eq!(step_limit(&huge), 32_000_000);
-        let stats = rules.classify(&short, &mut |_| ());
+        let stats = rules.matches(&short, &mut MatchCache::default()).stats();
         assert_eq!((stats.step_limit_hits, rules.rules[0].step_limit_hits()), (1, 1));
         assert_eq!(steps_taken(&rules, &huge), MAX_STEPS);
     }

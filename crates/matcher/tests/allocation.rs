@@ -4,8 +4,8 @@
 use std::os::unix::fs::symlink;
 use std::time::Instant;
 
-use psstat_matcher::Conf;
 use psstat_matcher::watcher::{ConfigWatcher, Event, POLL_INTERVAL, SETTLE_TIME};
+use psstat_matcher::{Conf, MatchCache};
 use psstat_testproc::TempDir;
 use psstat_testproc::alloc::{CountingAllocator, measure};
 
@@ -34,13 +34,13 @@ fn steady_matching_does_not_allocate() {
         b"\xff",
         b"ababababababcc foo\n",
     ];
-    let mut images = 0;
+    let (mut images, mut cache) = (0, MatchCache::default());
     let mut run = || {
         for text in texts {
-            conf.rules.classify(text, &mut |_| images += 1);
+            images += conf.rules.matches(text, &mut cache).len();
         }
         for text in &long {
-            conf.rules.classify(text, &mut |_| images += 1);
+            images += conf.rules.matches(text, &mut cache).len();
         }
     };
     (0..4).for_each(|_| run());
@@ -81,9 +81,13 @@ fn memory_for_unicode_text_is_bounded() {
     let conf = Conf::parse(rules.as_bytes());
     assert!(!conf.has_errors());
     let text = format!("{}9", "\u{e9}".repeat(50));
-    let mut images = Vec::new();
-    let classify = || conf.rules.classify(text.as_bytes(), &mut |found| images.push(found.image));
-    let (stats, used) = measure(classify);
+    let (mut images, mut cache) = (Vec::new(), MatchCache::default());
+    let (stats, used) = measure(|| {
+        let matches = conf.rules.matches(text.as_bytes(), &mut cache);
+        let stats = matches.stats();
+        images.extend(matches.map(|found| found.image));
+        stats
+    });
     assert_eq!((&images[..], stats.step_limit_hits), (&[9, 19, 29, 39, 49, 59][..], 0));
     let (kept, peak) = (used.kept >> 20, used.peak >> 20);
     assert!(kept < 24 && peak < 64, "{kept} MiB kept, peak {peak} MiB");

@@ -1,16 +1,18 @@
 //! Rules on other fields than the command line.
 
-use psstat_matcher::{Conf, CoverageCheck, Field, ImageName, Match, ProcessText, Rule};
+use psstat_matcher::{Conf, CoverageCheck, Field, ImageName, MatchCache, ProcessText, Rule};
 
 /// The names of the images of a text.
 fn names<'p>(conf: &Conf, process: impl Into<ProcessText<'p>>) -> Vec<String> {
     assert!(!conf.has_errors(), "{:?}", conf.diagnostics);
-    let mut names = Vec::new();
-    let stats = conf.rules.classify(process, &mut |found: Match<'_>| {
+    let (mut names, mut cache) = (Vec::new(), MatchCache::default());
+    let matches = conf.rules.matches(process, &mut cache);
+    let stats = matches.stats();
+    for found in matches {
         assert!(found.name.parse::<ImageName>().is_ok(), "{}", found.name);
         assert_eq!(conf.rules.rules()[found.rule].image(), found.image);
         names.push(found.name.to_owned());
-    });
+    }
     assert_eq!((stats.images, stats.step_limit_hits), (names.len(), 0));
     names
 }
@@ -31,12 +33,18 @@ all         java
 ",
     );
     let long = [b"java ", &b"-cp /x.jar:".repeat(1_000)[..], b" -Dapp=shop"].concat();
+    let mut cache = MatchCache::default();
     for comm in [&b"one"[..], b"two", b"three"] {
         let text = ProcessText { comm: Some(comm), ..ProcessText::from(&long) };
         let expected = ["java/shop".to_owned(), "all".into(), format!("c/{}", comm.escape_ascii())];
-        assert_eq!(names(&conf, text), expected);
+        let matches = conf.rules.matches(text, &mut cache);
+        assert_eq!(matches.stats().is_repeated, comm != b"one");
+        assert!(matches.map(|found| found.name.to_owned()).eq(expected));
     }
-    assert!(conf.rules.classify(&long, &mut |_| ()).is_repeated);
+    // With other rules its results are others.
+    let other = Conf::parse(b"other java\n").rules;
+    let mut matches = other.matches(&long, &mut cache);
+    assert_eq!((matches.stats().is_repeated, matches.next().unwrap().name), (false, "other"));
 }
 
 fn fields() -> ProcessText<'static> {

@@ -1,16 +1,15 @@
 //! The config files in fixtures/conf.
 
-use psstat_matcher::{Conf, CoverageCheck, Severity};
+use psstat_matcher::{Conf, CoverageCheck, MatchCache, Severity};
 
 #[test]
 fn example_has_no_diagnostics() {
     let conf = Conf::parse(include_bytes!("../../../fixtures/conf/example.conf"));
     assert_eq!(conf.diagnostics, []);
     let images = |text: &[u8]| {
-        let mut images = Vec::new();
-        conf.rules
-            .classify(text, &mut |found| images.push(conf.rules.images()[found.image].as_str()));
-        images
+        let mut cache = MatchCache::default();
+        let images = conf.rules.matches(text, &mut cache).map(|found| found.name.to_owned());
+        images.collect::<Vec<_>>()
     };
     for (text, expected) in [
         ("/sbin/init splash", &["init"][..]),

@@ -1,15 +1,17 @@
 //! Images that rules make of the groups of their regex.
 
-use psstat_matcher::{Conf, ImageName, Match, ProcessText};
+use psstat_matcher::{Conf, ImageName, MatchCache, ProcessText};
 
 fn names<'p>(conf: &Conf, process: impl Into<ProcessText<'p>>) -> Vec<String> {
     assert!(!conf.has_errors(), "{:?}", conf.diagnostics);
-    let mut names = Vec::new();
-    let stats = conf.rules.classify(process, &mut |found: Match<'_>| {
+    let (mut names, mut cache) = (Vec::new(), MatchCache::default());
+    let matches = conf.rules.matches(process, &mut cache);
+    let stats = matches.stats();
+    for found in matches {
         assert!(found.name.parse::<ImageName>().is_ok(), "{}", found.name);
         assert_eq!(conf.rules.rules()[found.rule].image(), found.image);
         names.push(found.name.to_owned());
-    });
+    }
     assert_eq!((stats.images, stats.step_limit_hits), (names.len(), 0));
     names
 }
@@ -83,9 +85,11 @@ fn groups_have_a_step_limit() {
     let slow = Conf::parse(br"x/{v} (?P<v>(?:a*a*a*a*)*b|a+c)$");
     assert!(slow.rules.rules()[0].is_linear());
     let text = [vec![b'a'; 3_000], b"c".to_vec()].concat();
-    let mut found = 0;
-    let stats = slow.rules.classify(&text, &mut |_| found += 1);
-    assert_eq!((found, stats.step_limit_hits, slow.rules.rules()[0].step_limit_hits()), (0, 1, 1));
+    let stats = slow.rules.matches(&text, &mut MatchCache::default()).stats();
+    assert_eq!(
+        (stats.images, stats.step_limit_hits, slow.rules.rules()[0].step_limit_hits()),
+        (0, 1, 1)
+    );
     // It does not affect other texts.
     assert_eq!(names(&slow, b"aaac"), ["x/aaac"]);
 }

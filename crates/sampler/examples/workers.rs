@@ -2,28 +2,24 @@
 //! line.
 //!
 //! `cargo run -p psstat-sampler --example workers -- WORD [SECONDS]`
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use psstat_sampler::{ImageId, Options, Sampler};
+use psstat_sampler::Sampler;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let word = args.next().ok_or("missing argument: a part of the workers' command line")?;
-    let seconds = args.next().map_or(Ok(u32::MAX), |seconds| seconds.parse())?;
-    let (self_pid, workers) = (std::process::id(), ImageId(0));
-    let options = Options { window: Duration::from_millis(900), ..Options::default() };
-    let mut sampler = Sampler::new(options)?;
-    let (mut before, mut next) = (None, Instant::now());
-    for _ in 0..=seconds {
-        let due = sampler.open(&mut |process, images| {
-            let matches =
-                process.args_joined.windows(word.len()).any(|part| part == word.as_bytes());
-            if matches && process.pid != self_pid {
-                images.push(workers);
-            }
-        });
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let now = sampler.close().image(workers);
+    let seconds = args.next().map_or(Ok(usize::MAX), |seconds| seconds.parse())?;
+    let self_pid = std::process::id();
+    let mut sampler = Sampler::builder()
+        .image("workers", move |process| {
+            let mut parts = process.args_joined.windows(word.len());
+            process.pid != self_pid && parts.any(|part| part == word.as_bytes())
+        })
+        .build()?;
+    let mut before = None;
+    for sample in sampler.every(Duration::from_secs(1)).take(seconds.saturating_add(1)) {
+        let now = sample.image("workers").ok_or("no such image")?;
         if let (Some(io), Some(before)) = (now.io, before.replace(now.io).flatten()) {
             let io = io.saturating_sub(before);
             let cpu = now.cpu_percent.unwrap_or(f64::NAN);
@@ -33,8 +29,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 now.processes, io.rchar, io.wchar
             );
         }
-        next += Duration::from_secs(1);
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())
 }

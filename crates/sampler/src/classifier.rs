@@ -8,7 +8,7 @@ use psstat_proc_parse::Cmdline;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::fields::FieldTexts;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
 use crate::shrink::{shrink_map, shrink_vec};
 use crate::source::ProcessSource;
@@ -27,7 +27,8 @@ const LARGE_CMDLINE_BUFFER: usize = 1 << 16;
 const NEVER: u32 = u32::MAX;
 
 /// A process that may belong to images.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct Candidate<'a> {
     /// Its pid in the procfs that is read.
     pub pid: u32,
@@ -48,9 +49,33 @@ pub struct Candidate<'a> {
     pub cgroup: Option<&'a [u8]>,
 }
 
+/// The length of `comm`; the kernel cuts longer names.
+const COMM_LEN: usize = 15;
+
+impl<'a> Candidate<'a> {
+    /// A process with this content of `/proc/PID/cmdline` and these arguments joined by spaces, for
+    /// tests of closures. The other fields can be set.
+    #[must_use]
+    pub fn new(pid: u32, command_line: &'a [u8], args_joined: &'a [u8]) -> Candidate<'a> {
+        Candidate { pid, command_line, args_joined, ..Candidate::default() }
+    }
+
+    /// The name of its program: `comm`, or the last part of the first argument if `comm` was not
+    /// read, or is cut and that begins with it.
+    #[must_use]
+    pub fn name(&self) -> &'a [u8] {
+        let argv0 = Cmdline::new(self.command_line).argv0();
+        let program = argv0.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        match self.comm {
+            Some(comm) if comm.len() < COMM_LEN || !program.starts_with(comm) => comm,
+            _ => program,
+        }
+    }
+}
+
 /// Decides which images a process belongs to and adds them to the list. Called for new
 /// processes and again from time to time, since a process can become another program.
-pub type Classify<'c> = dyn FnMut(&Candidate<'_>, &mut Vec<ImageId>) + 'c;
+pub(crate) type Classify<'c> = dyn FnMut(&Candidate<'_>, &mut Vec<ImageIndex>) + 'c;
 
 /// The command lines that one step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +133,10 @@ pub(crate) struct CmdlineBatch {
     /// The command lines, each followed by the fields, concatenated.
     texts: Vec<u8>,
     /// The images, concatenated.
-    images: Vec<ImageId>,
+    images: Vec<ImageIndex>,
     // Buffers.
     args_joined: Vec<u8>,
-    found: Vec<ImageId>,
+    found: Vec<ImageIndex>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -238,7 +263,7 @@ impl CmdlineBatch {
     /// The position of a process in the process table, and its images; `None` in place of these
     /// if its command line has no byte: it shows no program then, whereas one NUL is an empty
     /// argument.
-    pub(crate) fn get(&self, index: usize) -> Option<(usize, Option<&[ImageId]>)> {
+    pub(crate) fn get(&self, index: usize) -> Option<(usize, Option<&[ImageIndex]>)> {
         let item = self.items.get(index)?;
         let before = index.checked_sub(1).and_then(|before| self.items.get(before));
         let (line, images) = before.map_or((0, 0), |before| (before.end, before.images_end));
@@ -267,7 +292,7 @@ impl Classifier {
 
     /// Notes that images exist, in ascending order. Those that did not exist before appear in cycle
     /// `first`.
-    pub(crate) fn note_images(&mut self, images: &[ImageId], first: u32) {
+    pub(crate) fn note_images(&mut self, images: &[ImageIndex], first: u32) {
         if let Some(last) = images.last() {
             self.ensure_images(last.index() + 1, NEVER);
         }
@@ -281,7 +306,7 @@ impl Classifier {
     }
 
     /// Forgets images.
-    pub(crate) fn release(&mut self, images: &[ImageId]) {
+    pub(crate) fn release(&mut self, images: &[ImageIndex]) {
         for image in images {
             if let Some(cycle) = self.image_first_cycle.get_mut(image.index()) {
                 *cycle = NEVER;
@@ -290,13 +315,13 @@ impl Classifier {
     }
 
     /// Whether an image appeared after the process was last classified.
-    pub(crate) fn is_new_to(&self, entry: &ProcessEntry, image: ImageId) -> bool {
+    pub(crate) fn is_new_to(&self, entry: &ProcessEntry, image: ImageIndex) -> bool {
         let first = self.image_first_cycle.get(image.index());
         first.is_some_and(|&first| first > entry.last_classified)
     }
 
     /// Whether an image appeared after this cycle.
-    pub(crate) fn is_later(&self, image: ImageId, cycle: u32) -> bool {
+    pub(crate) fn is_later(&self, image: ImageIndex, cycle: u32) -> bool {
         self.image_first_cycle.get(image.index()).is_some_and(|&first| first > cycle)
     }
 
@@ -369,6 +394,24 @@ mod tests {
     }
 
     #[test]
+    fn name_of_the_program() {
+        let name = |line: &'static str, comm: Option<&'static str>| {
+            let line = line.as_bytes();
+            let process =
+                Candidate { comm: comm.map(str::as_bytes), ..Candidate::new(1, line, b"") };
+            String::from_utf8_lossy(process.name()).into_owned()
+        };
+        assert_eq!(name("/usr/bin/cat\0/x/y\0", None), "cat");
+        assert_eq!(name("postgres: writer\0", Some("postgres")), "postgres");
+        assert_eq!(
+            name("/b/prometheus-pushgateway\0", Some("prometheus-push")),
+            "prometheus-pushgateway"
+        );
+        assert_eq!(name("/b/else\0", Some("prometheus-push")), "prometheus-push");
+        assert_eq!(name("\0", None), "");
+    }
+
+    #[test]
     fn images_are_sorted_and_distinct() {
         let mut batch = CmdlineBatch::default();
         for _ in 0..2 {
@@ -380,13 +423,13 @@ mod tests {
             batch.classify(&mut |process, images| {
                 seen.push((process.pid, process.ppid, process.args_joined.to_vec()));
                 let image = process.args_joined.len() as u32;
-                images.extend([image, 1, image].map(ImageId));
+                images.extend([image, 1, image].map(ImageIndex));
             });
             let images = [
-                Some(&[ImageId(1), ImageId(5)][..]),
+                Some(&[ImageIndex(1), ImageIndex(5)][..]),
                 None,
-                Some(&[ImageId(1)]),
-                Some(&[ImageId(0), ImageId(1)]),
+                Some(&[ImageIndex(1)]),
+                Some(&[ImageIndex(0), ImageIndex(1)]),
             ];
             for (at, images) in images.into_iter().enumerate() {
                 assert_eq!(batch.get(at), Some((at, images)));
@@ -435,7 +478,7 @@ mod tests {
         classifier.ensure_images(1, 0);
         classifier.ensure_images(2, 7);
         classifier.ensure_images(2, 9);
-        let is_new = |cycle, image| classifier.is_new_to(&entry(5, cycle), ImageId(image));
+        let is_new = |cycle, image| classifier.is_new_to(&entry(5, cycle), ImageIndex(image));
         assert_eq!([is_new(0, 0), is_new(6, 1), is_new(7, 1)], [false, true, false]);
     }
 
@@ -443,11 +486,11 @@ mod tests {
     fn released_image_appears_again() {
         let mut classifier = Classifier::default();
         classifier.ensure_images(1, 0);
-        classifier.note_images(&[ImageId(0), ImageId(2)], 5);
-        let later = |classifier: &Classifier, image| classifier.is_later(ImageId(image), 4);
+        classifier.note_images(&[ImageIndex(0), ImageIndex(2)], 5);
+        let later = |classifier: &Classifier, image| classifier.is_later(ImageIndex(image), 4);
         assert_eq!([0, 2].map(|image| later(&classifier, image)), [false, true]);
-        classifier.release(&[ImageId(2), ImageId(9)]);
-        classifier.note_images(&[ImageId(2)], 3);
+        classifier.release(&[ImageIndex(2), ImageIndex(9)]);
+        classifier.note_images(&[ImageIndex(2)], 3);
         assert!(!later(&classifier, 2));
     }
 

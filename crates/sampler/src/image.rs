@@ -1,14 +1,13 @@
-//! Images by number.
+//! Images inside the sampler, by number.
 
-/// An image: a group of processes that is summed. The caller assigns the numbers, from 0; the
-/// sampler keeps a few bytes for each up to the largest one. They keep their meaning until they are
-/// [released](crate::Sampler::release_images). The caller also keeps the names.
+/// An image as an index of the lists by image, from 0. It keeps its meaning until the image is
+/// removed. [`ImageRegistry`](crate::registry::ImageRegistry) assigns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ImageId(pub u32);
+pub(crate) struct ImageIndex(pub(crate) u32);
 
-impl ImageId {
+impl ImageIndex {
     /// The number as an index.
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }

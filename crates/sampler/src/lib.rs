@@ -1,22 +1,49 @@
 //! Reads live processes and computes numbers per image from two readings that are one second
 //! apart: io, descriptors, threads, connections, CPU, memory.
 //!
-//! An image is any group of processes that you select by their command line. The sampler calls
-//! a closure to find the images of a process, so it needs no config file. It never sleeps: the
-//! caller waits.
+//! An image is a named group of processes, which a closure selects.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use psstat_sampler::Sampler;
+//!
+//! let mut sampler =
+//!     Sampler::builder().image("web", |process| process.name() == b"nginx").build()?;
+//! for sample in sampler.every(Duration::from_secs(1)) {
+//!     for (name, usage) in sample.images() {
+//!         println!("{name}: {} processes, {:?} % CPU", usage.processes, usage.cpu_percent);
+//!     }
+//!     for process in sample.processes() {
+//!         println!("{} {}: {:?}", process.pid, process.command_line(), process.usage.rss);
+//!     }
+//! }
+//! # Ok::<(), psstat_sampler::Error>(())
+//! ```
+//!
+//! A program with a loop of its own, or without threads, uses the two steps of a cycle itself:
+//! [`open`](Sampler::open) and [`close`](Window::close). These never sleep; [`Sampler::every`] and
+//! [`Sampler::measure`] do.
+//!
+//! # Rules
+//! The images of rules, such as those of the crate `psstat-matcher`, are joined by name. A name stays
+//! that of the same counters, whatever the order of the rules.
 //!
 //! ```
-//! use psstat_sampler::{ImageId, Options, Sampler};
+//! use psstat_sampler::Sampler;
 //!
-//! let mut sampler = Sampler::new(Options::default())?;
-//! let due = sampler.open(&mut |process, images| {
-//!     if process.args_joined.starts_with(b"/usr/sbin/") {
-//!         images.push(ImageId(0));
-//!     }
-//! });
-//! std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
-//! let daemons = sampler.close().image(ImageId(0));
-//! println!("{} processes use {:?} % of a core", daemons.processes, daemons.cpu_percent);
+//! /// Stands for the rules of a config file: the names of the images of a command line.
+//! fn images_of(command_line: &[u8]) -> impl Iterator<Item = &'static str> {
+//!     command_line.starts_with(b"/usr/sbin/").then_some("daemons").into_iter()
+//! }
+//!
+//! let mut sampler = Sampler::builder()
+//!     .classify(|process, images| images.extend(images_of(process.args_joined)))
+//!     .build()?;
+//! sampler.set_images(["daemons"]);
+//! let window = sampler.open();
+//! // Wait until `window.deadline()`.
+//! let sample = window.close();
+//! assert!(sample.image("daemons").is_some() && sample.image("web").is_none());
 //! # Ok::<(), psstat_sampler::Error>(())
 //! ```
 //!
@@ -39,6 +66,7 @@
 
 mod accounting;
 mod bpf;
+mod builder;
 pub mod capture;
 mod classifier;
 mod cpu_time;
@@ -53,6 +81,7 @@ mod io_counters;
 mod live;
 mod options;
 mod read;
+mod registry;
 mod sample;
 mod sampler;
 mod shrink;
@@ -62,26 +91,28 @@ mod state;
 mod state_counts;
 mod switches;
 mod tcp_states;
+mod texts;
 mod usage;
+mod window;
 
 pub use bpf::{Bpf, BpfError};
-pub use classifier::{Candidate, Classify};
+pub use builder::SamplerBuilder;
+pub use classifier::Candidate;
 pub use cpu_time::CpuTime;
 pub use fault_counts::FaultCounts;
 pub use fields::ProcessFields;
 pub use health::{BlockedRead, Health, PerFile};
-pub use image::ImageId;
 pub use io_counters::IoCounters;
-pub use options::{
-    FDS_PER_PROCESS, FastPaths, IoStart, MAX_WINDOW, MetricGroups, Options, RESERVED_FDS,
-};
+pub use options::{FDS_PER_PROCESS, FastPaths, IoStart, MAX_WINDOW, MetricGroups, RESERVED_FDS};
 pub use read::thread::{spawn_with_private_fd_table, unblock_signals};
+pub use registry::{ImageId, ImageSet};
 pub use sample::{ProcessSample, Sample};
 pub use sampler::{Error, Sampler};
 pub use state_counts::StateCounts;
 pub use switches::SwitchCounts;
 pub use tcp_states::TcpStateCounts;
 pub use usage::{UnreadCounts, Usage};
+pub use window::{DetachedWindow, Samples, Window};
 
 /// The intervals within which changes are noticed, for this crate's tests.
 #[doc(hidden)]

@@ -1,16 +1,13 @@
 //! Options of the sampler.
 
-use std::path::PathBuf;
 use std::time::Duration;
-
-use crate::bpf::Bpf;
 
 /// Maximum number of descriptors that a sampler keeps open per process.
 pub const FDS_PER_PROCESS: usize = 4;
 /// Number of descriptors under the soft limit that a sampler leaves for everything else.
 pub const RESERVED_FDS: usize = 64;
 
-/// Maximum of [`Options::window`]: a day.
+/// Maximum of [`SamplerBuilder::window`](crate::SamplerBuilder::window): a day.
 pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where the I/O counters of images begin. Those of a process are always the kernel's.
@@ -43,54 +40,8 @@ pub struct MetricGroups {
     pub tcp: bool,
 }
 
-/// Options of a [`Sampler`](crate::Sampler). The defaults suit a collector on a
-/// live machine.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The procfs to read; default `/proc`. A captured one in a directory works
-    /// too, without fast paths.
-    pub proc_root: PathBuf,
-    /// Time between the two readings of CPU time; default 1 s, at most [`MAX_WINDOW`]: a longer
-    /// one is shortened to it.
-    pub window: Duration,
-    /// Maximum number of descriptors held open, up to [`FDS_PER_PROCESS`] per process; with
-    /// fewer, some files are reopened at each reading. Default (`None`) and upper
-    /// bound: the descriptors available under the soft limit (`RLIMIT_NOFILE`)
-    /// when the sampler is created, minus [`RESERVED_FDS`].
-    pub max_open_fds: Option<usize>,
-    /// The fast paths to use if the kernel supports them; default all.
-    pub fast_paths: FastPaths,
-    /// Where the I/O counters of images begin; default [`IoStart::FirstCycle`].
-    pub io_start: IoStart,
-    /// The values to read in addition; default none.
-    pub metrics: MetricGroups,
-    /// Reads the numbers of processes by BPF instead of from files, where that has them; default
-    /// `None`. It has to be loaded with [`proc_root`](Self::proc_root).
-    pub bpf: Option<Bpf>,
-    /// Maximum time of one read of a process before it counts as blocked; default
-    /// 100 ms. While the reader does not block but waits for a CPU, up to ten times
-    /// that is added. After some reads of a step that block, the time is shorter for
-    /// the next ones of that step. The kernel blocks a reader while the process
-    /// has its memory map or its program locked.
-    pub read_timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            proc_root: PathBuf::from("/proc"),
-            window: Duration::from_secs(1),
-            max_open_fds: None,
-            fast_paths: FastPaths::ALL,
-            io_start: IoStart::default(),
-            metrics: MetricGroups::default(),
-            bpf: None,
-            read_timeout: Duration::from_millis(100),
-        }
-    }
-}
-
-/// Faster ways to read the same values. In [`Options`]: those to use; from
+/// Faster ways to read the same values. In
+/// [`SamplerBuilder::fast_paths`](crate::SamplerBuilder::fast_paths): those to use; from
 /// [`Sampler::fast_paths`](crate::Sampler::fast_paths): those in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FastPaths {

@@ -3,37 +3,57 @@
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Resource;
 
 use crate::bpf::BpfSource;
-use crate::classifier::Classify;
+use crate::builder::{Classifier, SamplerBuilder, check_window};
+use crate::classifier::{Candidate, Classify};
 use crate::driver::Driver;
 use crate::executor::{Core, Executor};
 use crate::fields::ProcessFields;
 use crate::health::BlockedRead;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::live::LiveSource;
-use crate::options::{FastPaths, MAX_WINDOW, Options, RESERVED_FDS};
+use crate::options::{FastPaths, RESERVED_FDS};
 use crate::read::procfs::Procfs;
 use crate::read::stuck_readers::Limits;
-use crate::sample::{ProcessSample, Sample};
+use crate::registry::{self, ImageId, ImageRegistry, ImageSet};
+use crate::sample::{ImageSums, ProcessNumbers, Sample, WallTime};
 use crate::source::ProcessSource as _;
+use crate::texts::{MemberText, MemberTexts};
+use crate::window::{DetachedWindow, Samples, Window, sleep_until};
 
 /// Reads live processes and computes the numbers of images from two readings of each.
 ///
-/// A cycle is [`open`](Sampler::open), some time in which the caller waits, and
-/// [`close`](Sampler::close). The state that is kept from cycle to cycle makes both cheap and
-/// io counters continuous, so use one sampler for as long as numbers are needed.
+/// An image is a named group of processes. [`every`](Sampler::every) gives a sample in each interval.
+/// A program with a loop of its own [opens](Sampler::open) a window, waits, and
+/// [closes](Window::close) it. The state that is kept from cycle to cycle makes both cheap and
+/// counters continuous, so use one sampler for as long as numbers are needed.
 #[derive(Debug)]
 pub struct Sampler {
     /// `None` while a step runs.
     state: Option<Box<SamplerState>>,
     executor: Executor<Box<SamplerState>>,
     window: Duration,
-    is_open: bool,
+    images: Arc<ImageRegistry>,
+    /// The closures of the builder.
+    classifiers: Vec<Classifier>,
+    /// `None` if they are not kept.
+    texts: Option<MemberTexts>,
+    /// The number of the open window, another one for each window of the program.
+    open: Option<u64>,
+    /// Whether there is a sample.
+    has_sample: bool,
+    sample_time: WallTime,
+    /// A buffer.
+    removed: Vec<ImageIndex>,
 }
+
+/// The number of the next window.
+static NEXT_WINDOW: AtomicU64 = AtomicU64::new(0);
 
 /// The state that the steps change.
 #[derive(Debug)]
@@ -45,7 +65,11 @@ struct SamplerState {
 /// A step of the sampler.
 #[derive(Debug)]
 enum Step {
-    Open { window: Duration },
+    Open {
+        window: Duration,
+        /// It begins where the last one ended.
+        follows: bool,
+    },
     Close,
 }
 
@@ -57,7 +81,10 @@ impl Core for Box<SamplerState> {
     async fn perform(&mut self, step: Step) -> Option<Instant> {
         let SamplerState { source, driver } = &mut **self;
         match step {
-            Step::Open { window } => Some(driver.open(source, window).await),
+            Step::Open { window, follows } => {
+                driver.follow_last_window(follows);
+                Some(driver.open(source, window).await)
+            }
             Step::Close => {
                 driver.close(source).await;
                 None
@@ -66,12 +93,12 @@ impl Core for Box<SamplerState> {
     }
 }
 
-/// Why there is no sampler.
+/// Why there is no sampler, or an option cannot be set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The procfs cannot be opened.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Procfs {
         /// The directory.
         path: PathBuf,
@@ -79,72 +106,167 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The thread that reads cannot be started.
-    #[error("cannot start the thread that reads: {0}")]
-    Thread(std::io::Error),
+    #[error("cannot start the thread that reads")]
+    Thread(#[source] std::io::Error),
+    /// The window is longer than [`MAX_WINDOW`](crate::MAX_WINDOW).
+    #[error("a window of {0:?} is longer than a day")]
+    Window(Duration),
+    /// The timeout of a read is zero, or longer than [`MAX_WINDOW`](crate::MAX_WINDOW).
+    #[error("a read timeout of {0:?} is not between 0 and a day")]
+    ReadTimeout(Duration),
 }
 
 impl Sampler {
-    /// Opens the procfs and probes the fast paths.
-    ///
-    /// # Errors
-    /// When the procfs cannot be opened, or a thread not started.
-    pub fn new(options: Options) -> Result<Sampler, Error> {
-        let budget = options.max_open_fds.unwrap_or(usize::MAX).min(fd_limit());
-        let Options { proc_root, window, fast_paths, read_timeout, io_start, metrics, bpf, .. } =
-            options;
+    /// The options of a sampler, and its images.
+    pub fn builder() -> SamplerBuilder {
+        SamplerBuilder::default()
+    }
+
+    pub(crate) fn from_builder(builder: SamplerBuilder) -> Result<Sampler, Error> {
+        let SamplerBuilder { proc_root, window, fast_paths, read_timeout, io_start, .. } = builder;
+        let budget = builder.max_open_fds.unwrap_or(usize::MAX).min(fd_limit());
         let procfs = Procfs::open(&proc_root, fast_paths)
             .map_err(|errno| Error::Procfs { path: proc_root.clone(), source: errno.into() })?;
         let (procfs, limits) = (Arc::new(procfs), Limits::DEFAULT);
         let live = LiveSource::new(Arc::clone(&procfs), limits, budget);
-        let source = BpfSource::new(live, bpf.as_ref());
+        let source = BpfSource::new(live, builder.bpf.as_ref());
         let mut driver = Driver::new(&source, io_start);
-        driver.set_metrics(metrics);
-        // An instant that far in the future can be represented.
-        let window = window.min(MAX_WINDOW);
+        driver.set_metrics(builder.metrics);
+        driver.set_fields(builder.fields);
         let state = Some(Box::new(SamplerState { source, driver }));
         let executor =
             Executor::new(procfs, proc_root, read_timeout, limits.total).map_err(Error::Thread)?;
-        Ok(Sampler { state, executor, window, is_open: false })
-    }
-
-    /// Begins a cycle: finds the processes, calls `classify` for those that are due, and
-    /// reads the CPU time of all members. Gives the instant at which to close the window, 1 ms
-    /// before it ends, so that a late wake-up does no harm; for a window shorter than 20 ms, its
-    /// end.
-    pub fn open(&mut self, classify: &mut Classify<'_>) -> Instant {
-        let due = self.run(Step::Open { window: self.window }, classify);
-        self.is_open = true;
-        due.unwrap_or_else(Instant::now)
-    }
-
-    /// Ends a cycle: reads CPU time again and all that counts at one moment, and computes the sums.
-    ///
-    /// Call it at the instant that [`open`](Sampler::open) gave. It waits so that the two readings
-    /// of each process are a whole number of ticks apart (a multiple of 20 ms), as a CPU clock is
-    /// late by up to a tick; if it is called later, CPU is averaged over a longer time. A window of
-    /// less than 20 ms ends at once. It delays the end of a window by at most 100 ms.
-    ///
-    /// Without [`open`](Sampler::open) before, it gives the last sample again.
-    pub fn close(&mut self) -> &Sample {
-        if std::mem::take(&mut self.is_open) {
-            self.run(Step::Close, &mut |_, _| ());
+        let mut images = ImageRegistry::default();
+        for name in &builder.names {
+            images.add(name);
         }
-        self.state().driver.sample()
+        let mut sampler = Sampler {
+            state,
+            executor,
+            window,
+            images: Arc::new(images),
+            classifiers: builder.classifiers,
+            texts: builder.keeps_texts.then(MemberTexts::default),
+            open: None,
+            has_sample: false,
+            sample_time: WallTime::UNIX_EPOCH,
+            removed: Vec::new(),
+        };
+        if !builder.names.is_empty() {
+            sampler.reclassify_all();
+        }
+        Ok(sampler)
     }
 
-    /// Sets the [window](Options::window) from the next cycle on.
-    pub fn set_window(&mut self, window: Duration) {
-        self.window = window.min(MAX_WINDOW);
+    /// Takes a sample in each interval. See [`Samples`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use psstat_sampler::Sampler;
+    ///
+    /// let mut sampler =
+    ///     Sampler::builder().image("web", |process| process.name() == b"nginx").build()?;
+    /// for sample in sampler.every(Duration::from_secs(1)) {
+    ///     for process in sample.processes() {
+    ///         println!("{} {:?}", process.command_line(), process.usage.cpu_percent);
+    ///     }
+    /// }
+    /// # Ok::<(), psstat_sampler::Error>(())
+    /// ```
+    pub fn every(&mut self, interval: Duration) -> Samples<'_> {
+        Samples::new(self, interval)
     }
 
-    fn run(&mut self, step: Step, classify: &mut Classify<'_>) -> Option<Instant> {
-        let state = self.state.take()?;
-        let finished = self.executor.run(state, step, classify);
-        self.state = Some(finished.core);
-        finished.result.unwrap_or_else(|payload| resume_unwind(payload))
+    /// Takes one sample: opens a window, waits, and closes it.
+    pub fn measure(&mut self) -> Sample<'_> {
+        let window = self.open();
+        sleep_until(window.deadline());
+        window.close()
     }
 
-    // The state is missing only while `run` has it, which has this sampler for itself.
+    /// Begins a cycle: finds the processes, calls the closures of the builder for those that are
+    /// due, and reads the CPU time of all processes of images.
+    pub fn open(&mut self) -> Window<'_> {
+        self.open_with(|_, _| ())
+    }
+
+    /// The same, with a further closure that adds the images of a process. It is called for new
+    /// processes, and again from time to time, since a process can become another program; so it
+    /// has to be the same in each cycle, or [all processes are to be
+    /// reclassified](Self::reclassify_all).
+    pub fn open_with(
+        &mut self,
+        classify: impl FnMut(&Candidate<'_>, &mut ImageSet<'_>),
+    ) -> Window<'_> {
+        self.open_window(self.window, false, classify)
+    }
+
+    /// Opens a window that begins where the last one ended, for those processes that were in it.
+    pub(crate) fn open_following(&mut self, window: Duration, follows: bool) -> Window<'_> {
+        self.open_window(window, follows, |_, _| ())
+    }
+
+    fn open_window(
+        &mut self,
+        window: Duration,
+        follows: bool,
+        mut classify: impl FnMut(&Candidate<'_>, &mut ImageSet<'_>),
+    ) -> Window<'_> {
+        self.open = None;
+        let Sampler { state, executor, images, classifiers, texts, .. } = self;
+        let deadline =
+            run(state, executor, Step::Open { window, follows }, &mut |process, found| {
+                let mut set = ImageSet::new(images, found);
+                for Classifier(classify) in &mut *classifiers {
+                    classify(process, &mut set);
+                }
+                classify(process, &mut set);
+                let is_member = !set.is_empty();
+                if let Some(texts) = texts {
+                    texts.update(process, is_member);
+                }
+            });
+        self.open = Some(NEXT_WINDOW.fetch_add(1, Ordering::Relaxed));
+        Window::new(self, deadline.unwrap_or_else(Instant::now))
+    }
+
+    /// Closes the open window.
+    pub(crate) fn close(&mut self) -> Sample<'_> {
+        self.open = None;
+        run(&mut self.state, &mut self.executor, Step::Close, &mut |_, _| ());
+        (self.sample_time, self.has_sample) = (WallTime::now(), true);
+        if let Some(mut texts) = self.texts.take() {
+            let driver = &self.state().driver;
+            texts.prune(driver.sample().health.matched, |pid| driver.is_member(pid));
+            self.texts = Some(texts);
+        }
+        Sample::of(self)
+    }
+
+    /// The number of the open window.
+    pub(crate) fn open_serial(&self) -> u64 {
+        // No window has that one.
+        self.open.unwrap_or(u64::MAX)
+    }
+
+    /// Continues with a window that was [detached](Window::detach). `None` if it is not the one that
+    /// is open: another one was opened since, or it is one of another sampler.
+    pub fn attach(&mut self, window: DetachedWindow) -> Option<Window<'_>> {
+        let DetachedWindow { serial, deadline } = window;
+        (self.open == Some(serial)).then(|| Window::new(self, deadline))
+    }
+
+    /// Sets the [window](SamplerBuilder::window) from the next cycle on.
+    ///
+    /// # Errors
+    /// When it is too long.
+    pub fn set_window(&mut self, window: Duration) -> Result<(), Error> {
+        check_window(window)?;
+        self.window = window;
+        Ok(())
+    }
+
+    // The state is missing only while `run` has it, which has it for itself.
     #[allow(clippy::expect_used)]
     fn state(&self) -> &SamplerState {
         self.state.as_deref().expect("no step runs")
@@ -155,10 +277,62 @@ impl Sampler {
         self.state.as_deref_mut().expect("no step runs")
     }
 
-    /// Classifies all processes again in the next cycle, because the rules have changed.
-    /// `images` is the number of images now; earlier images keep their numbers and counters.
-    pub fn reclassify_all(&mut self, images: usize) {
-        self.state_mut().driver.reclassify_all(images);
+    /// The id of the image with this name, which begins at 0 if there is none. The images of the
+    /// builder exist already, and those that a closure adds begin with their first process.
+    ///
+    /// If processes belong to a new image by rules that have changed,
+    /// [reclassify all](Self::reclassify_all) after this.
+    pub fn add_image(&mut self, name: &str) -> ImageId {
+        registry::add(&mut self.images, name)
+    }
+
+    /// The id of the image with this name, if there is one.
+    pub fn image_id(&self, name: &str) -> Option<ImageId> {
+        self.images.find(name)
+    }
+
+    /// The name of an image. `None` if the id is not one of this sampler, or the image was removed.
+    pub fn image_name(&self, image: ImageId) -> Option<&str> {
+        Some(self.images.get(self.images.index(image)?)?.1)
+    }
+
+    /// Removes images: their counters, and what is known of what their processes did. An image that is
+    /// added later with one of these names begins at 0. Ids that are not those of an image of this
+    /// sampler are ignored.
+    ///
+    /// If an image has processes, they leave it, until they are classified again.
+    pub fn remove_images(&mut self, images: impl IntoIterator<Item = ImageId>) {
+        let mut removed = std::mem::take(&mut self.removed);
+        for image in images {
+            if self.images.index(image).is_some() {
+                removed.extend(Arc::make_mut(&mut self.images).remove(image));
+            }
+        }
+        if !removed.is_empty() {
+            removed.sort_unstable();
+            self.state_mut().driver.release_images(&removed);
+            removed.clear();
+        }
+        self.removed = removed;
+    }
+
+    /// Makes the images those with these names, after a change of rules: adds the new ones, removes
+    /// the others, and [reclassifies all processes](Self::reclassify_all). Images that stay keep
+    /// their counters.
+    pub fn set_images<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+        let ids: Vec<ImageId> = names.into_iter().map(|name| self.add_image(name)).collect();
+        let others: Vec<ImageId> =
+            self.images.iter().map(|(_, id, _)| id).filter(|id| !ids.contains(id)).collect();
+        self.remove_images(others);
+        self.reclassify_all();
+    }
+
+    /// Classifies all processes again in the next cycle, because the closures or their rules have
+    /// changed. Images that exist keep their counters, and those that were added since the last
+    /// cycle begin at 0 with the next one.
+    pub fn reclassify_all(&mut self) {
+        let end = self.images.end();
+        self.state_mut().driver.reclassify_all(end);
     }
 
     /// Sets which [fields](ProcessFields) of processes the rules need. Call it before
@@ -167,28 +341,40 @@ impl Sampler {
         self.state_mut().driver.set_fields(fields);
     }
 
-    /// Forgets images without processes: their counters, and what is known of what their processes
-    /// did. Their numbers can be given to other images, which begin at 0. Not between
-    /// [`open`](Sampler::open) and [`close`](Sampler::close).
-    ///
-    /// If an image has processes, they leave it, until they are classified again.
-    pub fn release_images(&mut self, images: &mut [ImageId]) {
-        if !images.is_empty() {
-            images.sort_unstable();
-            self.state_mut().driver.release_images(images);
-        }
+    /// The last sample again. `None` before the first one.
+    pub fn last_sample(&self) -> Option<Sample<'_>> {
+        self.has_sample.then(|| Sample::of(self))
     }
 
-    /// The numbers of the last cycle again.
-    pub fn sample(&self) -> &Sample {
+    pub(crate) fn sums(&self) -> &ImageSums {
         self.state().driver.sample()
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<ImageRegistry> {
+        &self.images
+    }
+
+    pub(crate) fn registry_mut(&mut self) -> &mut Arc<ImageRegistry> {
+        &mut self.images
+    }
+
+    pub(crate) fn process_numbers(&self) -> impl Iterator<Item = ProcessNumbers<'_>> {
+        self.state().driver.processes()
+    }
+
+    pub(crate) fn member_text(&self, pid: u32) -> Option<&MemberText> {
+        self.texts.as_ref()?.get(pid)
+    }
+
+    pub(crate) fn sample_time(&self) -> WallTime {
+        self.sample_time
     }
 
     /// Restores order after a panic in the middle of a cycle, from a bug here or in
     /// `classify`. Counters are kept; the next cycle repeats the steps that the interrupted
     /// one had begun.
     pub fn recover_after_panic(&mut self) {
-        self.is_open = false;
+        self.open = None;
         self.state_mut().driver.recover();
     }
 
@@ -202,11 +388,6 @@ impl Sampler {
     /// one of the others.
     pub fn blocked_reads(&self) -> impl Iterator<Item = BlockedRead> {
         self.state().source.blocked_reads()
-    }
-
-    /// The processes of the last sample, in no particular order.
-    pub fn processes(&self) -> impl Iterator<Item = ProcessSample<'_>> {
-        self.state().driver.processes()
     }
 
     /// The fast paths that are in use.
@@ -244,6 +425,18 @@ impl Sampler {
     }
 }
 
+/// Runs one step.
+fn run(
+    state: &mut Option<Box<SamplerState>>,
+    executor: &mut Executor<Box<SamplerState>>,
+    step: Step,
+    classify: &mut Classify<'_>,
+) -> Option<Instant> {
+    let finished = executor.run(state.take()?, step, classify);
+    *state = Some(finished.core);
+    finished.result.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
 /// The soft limit of descriptors, less a reserve.
 fn fd_limit() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current;
@@ -254,22 +447,24 @@ fn fd_limit() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::MAX_WINDOW;
 
     /// An end of the window beyond the range of `Instant` was a panic.
     #[test]
     fn longest_window() {
-        let options = Options { window: Duration::MAX, ..Options::default() };
-        let mut sampler = Sampler::new(options).unwrap();
+        let pid = std::process::id();
+        let builder = || Sampler::builder().image("self", move |process| process.pid == pid);
+        for window in [MAX_WINDOW + Duration::from_nanos(1), Duration::MAX] {
+            assert!(matches!(builder().window(window).build(), Err(Error::Window(_))));
+            assert!(matches!(builder().read_timeout(window).build(), Err(Error::ReadTimeout(_))));
+        }
+        assert!(builder().read_timeout(Duration::ZERO).build().is_err());
+        let mut sampler = builder().window(MAX_WINDOW).build().unwrap();
+        assert!(sampler.set_window(Duration::MAX).is_err());
         let begin = Instant::now();
-        let mut opened = 0;
-        let due = sampler.open(&mut |process, images| {
-            if process.pid == std::process::id() {
-                images.push(ImageId(0));
-                opened += 1;
-            }
-        });
-        let due = due + Duration::from_millis(1);
+        let window = sampler.open();
+        let due = window.deadline() + Duration::from_millis(1);
         assert!(due >= begin + MAX_WINDOW && due <= Instant::now() + MAX_WINDOW);
-        assert_eq!((sampler.close().image(ImageId(0)).processes, opened), (1, 1));
+        assert_eq!(window.close().image("self").unwrap().processes, 1);
     }
 }

@@ -25,7 +25,7 @@ macro_rules! usage {
             pub processes: u64,
             /// Bytes and calls from `/proc/PID/io` (Linux 2.6.20). For a process: since its
             /// start, with those of the children that it has waited for. For an image: since
-            /// [`Options::io_start`](crate::Options::io_start), with those of exited processes;
+            /// [`SamplerBuilder::io_start`](crate::SamplerBuilder::io_start), with those of exited processes;
             /// it never falls.
             /// `None` also where the kernel does not count them
             /// (`CONFIG_TASK_IO_ACCOUNTING`).
@@ -79,7 +79,7 @@ macro_rules! usage {
             pub faults: Option<FaultCounts>,
             /// Context switches of all threads, from `/proc/PID/task/TID/status`. For a process:
             /// of the threads that were seen, since their start. For an image: since
-            /// [`Options::io_start`](crate::Options::io_start), with those of exited threads and
+            /// [`SamplerBuilder::io_start`](crate::SamplerBuilder::io_start), with those of exited threads and
             /// processes until they were last read; it never falls. `None` also without
             /// [`MetricGroups::switches`](crate::MetricGroups::switches).
             pub switches: Option<SwitchCounts>,

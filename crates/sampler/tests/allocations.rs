@@ -7,8 +7,8 @@ mod common;
 
 use std::process::{Child, Command, Stdio};
 
-use common::{A, every_mode, has_word, quiesce, short_window, testproc};
-use psstat_sampler::{MetricGroups, Options, Sampler};
+use common::{A, Options, Sampler, every_mode, has_word, quiesce, short_window, testproc};
+use psstat_sampler::MetricGroups;
 use psstat_testproc::alloc::{CountingAllocator, allocations_of_other_threads};
 use psstat_testproc::{TestProcess, isolated, oracle, test_name, wait_until};
 

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{
-    A, B, Watch, assert_matches_oracle, close, io_of, options, procs, quiesce, short_window,
-    testproc, word,
+    A, B, Options, Sampler, Watch, assert_matches_oracle, close, io_of, options, procs, quiesce,
+    short_window, testproc, word,
 };
-use psstat_sampler::{Bpf, BpfError, CpuTime, MetricGroups, Options, Sampler, Usage};
+use psstat_sampler::{Bpf, BpfError, CpuTime, MetricGroups, Usage};
 use psstat_testproc::{Config, Io, Kind, TestProcess, oracle};
 
 const ALL: MetricGroups = all_groups();

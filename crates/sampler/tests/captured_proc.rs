@@ -6,8 +6,8 @@ use std::fs;
 use std::time::Duration;
 
 use common::captured_proc::{add_sockets, sampler, set_netns, write_process, write_tables};
-use common::{A, B, cycle, tcp};
-use psstat_sampler::{ImageId, IoStart, Options, Sample, Sampler};
+use common::{A, B, ImageId, Options, Sample, Sampler, cycle, tcp};
+use psstat_sampler::IoStart;
 use psstat_testproc::{TempDir, wait_until};
 
 /// The pids of the processes whose tcp sockets are known.

@@ -1,8 +1,9 @@
 //! The example measures worker processes, here ones with a known usage.
 
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use psstat_testproc::{Config, TestProcess, example};
+use psstat_testproc::{Config, TempDir, TestProcess, binary, example};
 
 /// Two worker processes.
 fn workers(word: &str) -> [TestProcess; 2] {
@@ -51,4 +52,75 @@ fn example_measures_busy_workers() {
     assert!(cpu > 1.0);
     // The writer also reads commands and writes responses.
     assert!(read > 0.0 && (1000.0..=2.0 * total).contains(&written), "{total}");
+}
+
+/// A process that is killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An example that runs until it is killed.
+fn endless(name: &str) -> (Killed, BufReader<ChildStdout>) {
+    let mut command = Command::new(example("psstat-sampler", name).unwrap());
+    let mut running = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
+    let output = running.0.stdout.take().unwrap();
+    (running, BufReader::new(output))
+}
+
+#[test]
+fn example_shows_processes_named_postgres() {
+    let dir = TempDir::new().unwrap();
+    let program = dir.join("postgres");
+    psstat_testproc::copy_program(binary("psstat-testproc", "psstat-testproc").unwrap(), &program)
+        .unwrap();
+    let mut process = Command::new(&program);
+    let process = process.arg("-D").arg("data dir").stdin(Stdio::piped()).stdout(Stdio::null());
+    let process = Killed(process.spawn().unwrap());
+    let (_running, output) = endless("postgres");
+    let mut lines = output.lines().map(Result::unwrap);
+    // Others may have the same name.
+    let line = format!("{} -D data dir", program.display());
+    let of_process = lines.find(|text| text.ends_with(&line)).unwrap();
+    let words: Vec<&str> = of_process.split(' ').collect();
+    assert_eq!(words[0], process.0.id().to_string(), "{of_process}");
+    let rss = words[3].strip_prefix("Some(").unwrap().strip_suffix(')').unwrap();
+    assert!(rss.parse::<u64>().unwrap() > 100_000, "{of_process}");
+    assert!(of_process.contains("Some(IoCounters { rchar: "), "{of_process}");
+    assert!(lines.any(|line| line.starts_with("db: Some(")));
+}
+
+/// The README shows this program, which is to have at most 15 lines.
+#[test]
+fn readme_has_the_example() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(dir.join(path)).unwrap();
+    let program = read("examples/postgres.rs");
+    let program = program.split_once('\n').unwrap().1;
+    assert!(read("README.md").contains(program));
+    assert!(program.lines().filter(|line| !line.is_empty()).count() <= 15);
+}
+
+#[test]
+fn example_shows_the_largest_processes() {
+    let output = Command::new(example("psstat-sampler", "top_rss").unwrap()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let rss: Vec<u64> =
+        text.lines().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+    assert!(output.status.success() && (2..=5).contains(&rss.len()), "{text}");
+    assert!(rss.is_sorted_by(|a, b| a >= b) && rss[1] > 0, "{text}");
+}
+
+#[test]
+fn example_has_a_loop_of_its_own() {
+    let (_running, output) = endless("own_loop");
+    for line in output.lines().take(2) {
+        let line = line.unwrap();
+        let count = line.strip_prefix("Some((").unwrap().split(',').next().unwrap();
+        assert!(count.parse::<u64>().unwrap() > 1, "{line}");
+    }
 }

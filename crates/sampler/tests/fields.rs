@@ -8,9 +8,12 @@ use std::path::Path;
 
 use common::captured_proc::{sampler as captured_sampler, write_process};
 use common::second_process::OTHER_UID;
-use common::{A, B, close, has_word, is_root, options, procs, short_window, testproc, word};
+use common::{
+    A, B, ImageId, Options, Sample, Sampler, close, has_word, is_root, options, procs,
+    short_window, testproc, word,
+};
 use psstat_sampler::intervals::{CGROUP_INTERVAL, CMDLINE_INTERVAL, DENIED_RETRY_INTERVAL};
-use psstat_sampler::{Candidate, FastPaths, ImageId, Options, ProcessFields, Sample, Sampler};
+use psstat_sampler::{Candidate, FastPaths, ProcessFields};
 use psstat_testproc::cgroup::Hierarchy;
 use psstat_testproc::{Config, TempDir, TestProcess, wait_until};
 

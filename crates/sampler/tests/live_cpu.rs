@@ -5,8 +5,8 @@ mod common;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{A, Watch, options, quiesce, testproc, word};
-use psstat_sampler::{FastPaths, Options};
+use common::{A, Options, Watch, options, quiesce, testproc, word};
+use psstat_sampler::FastPaths;
 use psstat_testproc::{oracle, wait_until};
 
 /// The CPU clock and the ticks of `stat` measure the same windows. Both results are at most the

@@ -6,8 +6,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use common::{A, B, Watch, in_every_mode, is_root, options, testproc, word};
-use psstat_sampler::{CpuTime, IoStart, Options, Usage};
+use common::{A, B, Options, Watch, in_every_mode, is_root, options, testproc, word};
+use psstat_sampler::{CpuTime, IoStart, Usage};
 use psstat_testproc::cgroup::{Cgroup, Hierarchy};
 use psstat_testproc::{Config, TestProcess, oracle};
 

@@ -5,9 +5,9 @@ mod common;
 use std::process::Command;
 
 use common::second_process::{AS_OTHER_USER, OTHER_UID, SharedDir};
-use common::{A, Watch, io_of, is_root, options, quiesce, short_window, testproc, word};
+use common::{A, Options, Watch, io_of, is_root, options, quiesce, short_window, testproc, word};
 use psstat_sampler::intervals::DENIED_RETRY_INTERVAL;
-use psstat_sampler::{FastPaths, Options, Usage};
+use psstat_sampler::{FastPaths, Usage};
 use psstat_testproc::{Io, TestProcess, oracle, test_name};
 
 /// A test process of the other user, which that user may read.

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{A, Watch, every_mode, options, quiesce, testproc, word};
-use psstat_sampler::{FaultCounts, IoStart, MetricGroups, Options};
+use common::{A, Options, Watch, every_mode, options, quiesce, testproc, word};
+use psstat_sampler::{FaultCounts, IoStart, MetricGroups};
 use psstat_testproc::{Config, TestProcess};
 
 fn with_faults(options: Options) -> Options {

@@ -5,8 +5,8 @@ mod common;
 use std::process::{Child, Command, Stdio};
 
 use common::captured_proc::write_process;
-use common::{A, B, Watch, every_mode, options, quiesce, testproc, word};
-use psstat_sampler::{IoStart, MetricGroups, Options, StateCounts, SwitchCounts, TcpStateCounts};
+use common::{A, B, Options, Watch, every_mode, options, quiesce, testproc, word};
+use psstat_sampler::{IoStart, MetricGroups, StateCounts, SwitchCounts, TcpStateCounts};
 use psstat_testproc::{Config, TempDir, TestProcess, oracle, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 

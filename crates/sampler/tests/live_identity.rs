@@ -8,9 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{A, B, Watch, cycle, in_every_mode, io_of, options, procs, testproc, word};
+use common::{
+    A, B, Images, Sampler, Watch, cycle, in_every_mode, io_of, options, procs, testproc, word,
+};
+use psstat_sampler::Candidate;
 use psstat_sampler::intervals::CMDLINE_INTERVAL;
-use psstat_sampler::{Candidate, ImageId, Sampler};
 use psstat_testproc::{Config, Io, TempDir, TestProcess, oracle, wait_until};
 
 const INTERVAL: usize = CMDLINE_INTERVAL as usize;
@@ -98,7 +100,7 @@ fn title_is_rematched_and_comm_is_ignored() {
 }
 
 /// Sets whether these processes are in image B, and the others with an empty command line in none.
-fn by_pid(pids: &[u32], process: &Candidate<'_>, images: &mut Vec<ImageId>) {
+fn by_pid(pids: &[u32], process: &Candidate<'_>, images: &mut Images<'_, '_>) {
     if pids.contains(&process.pid) {
         let is_empty = process.args_joined.is_empty();
         assert_eq!(is_empty, process.command_line.iter().all(|byte| *byte == 0));
@@ -117,7 +119,7 @@ fn empty_command_line_is_a_command_line() {
         assert_eq!(oracle::cmdline(pid).unwrap(), vec![0; nuls]);
     }
     let mut sampler = Sampler::new(options()).unwrap();
-    let mut classify = |process: &Candidate<'_>, images: &mut Vec<ImageId>| {
+    let mut classify = |process: &Candidate<'_>, images: &mut Images<'_, '_>| {
         by_pid(&pids, process, images);
     };
     let sample = cycle(&mut sampler, &mut classify);
@@ -140,7 +142,7 @@ fn samplers_agree_about_process_that_loses_its_arguments() {
     for (change, expected) in changes {
         let mut one = TestProcess::spawn(&Config::new("ab")).unwrap();
         let pids = [one.pid()];
-        let mut classify = |process: &Candidate<'_>, images: &mut Vec<ImageId>| {
+        let mut classify = |process: &Candidate<'_>, images: &mut Images<'_, '_>| {
             by_pid(&pids, process, images);
         };
         let mut old = Sampler::new(options()).unwrap();

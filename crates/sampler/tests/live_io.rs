@@ -7,8 +7,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{A, B, C, Watch, io_of, options, procs, testproc, word};
-use psstat_sampler::Options;
+use common::{A, B, C, Options, Watch, io_of, options, procs, testproc, word};
 use psstat_testproc::{Config, Io, oracle};
 
 #[test]

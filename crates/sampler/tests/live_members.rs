@@ -4,9 +4,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{A, B, C, Watch, cycle, every_mode, has_word, options, short_window, testproc, word};
+use common::{
+    A, B, C, ImageId, Options, Sample, Sampler, Watch, cycle, every_mode, has_word, options,
+    short_window, testproc, word,
+};
+use psstat_sampler::IoStart;
 use psstat_sampler::intervals::LIMITS_INTERVAL;
-use psstat_sampler::{ImageId, IoStart, Options, Sample, Sampler};
 use psstat_testproc::{Config, TestProcess};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 

@@ -3,14 +3,15 @@
 
 mod common;
 
+use common::{ImageId, Sampler};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use common::captured_proc::{sampler, write_process};
+use psstat_sampler::Health;
 use psstat_sampler::intervals::{CMDLINE_BYTES_COMMON, CMDLINE_BYTES_PER_USER};
-use psstat_sampler::{Health, ImageId, Sampler};
 use psstat_testproc::TempDir;
 use rustix::time::{ClockId, clock_gettime};
 

@@ -2,12 +2,12 @@
 
 mod common;
 
+use common::{ImageId, Sampler};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use common::captured_proc::{add_sockets, sampler, set_netns, write_process, write_tables};
 use psstat_sampler::intervals::{FD_SCAN_INTERVAL, MAX_FDS_PER_CYCLE};
-use psstat_sampler::{ImageId, Sampler};
 use psstat_testproc::TempDir;
 
 /// Runs a cycle with one image per process; gives the tcp sockets of each.

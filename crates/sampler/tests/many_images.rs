@@ -3,7 +3,6 @@
 mod common;
 
 use common::captured_proc::{add_sockets, sampler, set_netns, write_process, write_tables};
-use psstat_sampler::ImageId;
 use psstat_testproc::TempDir;
 use psstat_testproc::alloc::{CountingAllocator, Usage, measure};
 
@@ -24,16 +23,20 @@ fn classify_all(images: u32) -> Usage {
         set_netns(&dir, "net:[1]");
         write_tables(&dir, 1..1 + SOCKETS);
     }
-    let mut sampler = sampler(proc.path());
+    // Images by name, since the list of those by number would be measured too.
+    let mut sampler = sampler(proc.path()).into_inner();
     let (_, used) = measure(|| {
+        let ids: Vec<_> =
+            (0..images).map(|number| sampler.add_image(&number.to_string())).collect();
         for step in [1, 1, 2] {
-            sampler.reclassify_all(images as usize);
-            let sample = common::cycle(&mut sampler, &mut |_, list| {
-                list.extend((0..images).step_by(step).map(ImageId));
+            sampler.reclassify_all();
+            let window = sampler.open_with(|_, set| {
+                ids.iter().step_by(step).for_each(|id| assert!(set.add_id(*id)));
             });
-            for image in 0..images {
-                let usage = sample.image(ImageId(image));
-                let is_member = (image as usize).is_multiple_of(step);
+            let sample = window.close();
+            for (image, id) in ids.iter().enumerate() {
+                let usage = sample.image_by_id(*id).unwrap();
+                let is_member = image.is_multiple_of(step);
                 let expected = if is_member { (PROCESSES, SOCKETS) } else { (0, 0) };
                 assert_eq!(
                     (usage.processes, usage.tcp),

@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{A, B, Watch, cycle, procs, short_window, tcp, testproc, word};
+use common::{A, B, Options, Sampler, Watch, cycle, procs, short_window, tcp, testproc, word};
+use psstat_sampler::FastPaths;
 use psstat_sampler::intervals::{
     CMDLINE_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL, IDLE_CMDLINE_INTERVAL,
 };
-use psstat_sampler::{FastPaths, Options, Sampler};
 use psstat_testproc::{Config, Kind, TestProcess};
 
 /// Runs cycles over one process; gives the number of reads of its command line.

@@ -8,11 +8,11 @@ use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{A, B, C, Watch, options, word};
+use common::{A, B, C, Options, Sample, Watch, options, word};
 use psstat_testproc::{oracle, wait_until};
 use rustix::process::WaitOptions;
 
-use psstat_sampler::{IoCounters, Options, Sample};
+use psstat_sampler::IoCounters;
 
 fn shell(word: &str, script: &str, stdin: Stdio) -> Child {
     let mut command = Command::new("/bin/sh");

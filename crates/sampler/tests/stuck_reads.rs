@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{A, Watch, io_of, options, quiesce, testproc};
-use psstat_sampler::{Options, Sample};
+use common::{A, Options, Sample, Watch, io_of, options, quiesce, testproc};
 use psstat_testproc::fuse::{FuseServer, Mode};
 use psstat_testproc::{Config, Io, TempDir, TestProcess, isolated, oracle, test_name, wait_until};
 use rustix::process::{Pid, Signal};

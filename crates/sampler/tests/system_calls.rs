@@ -8,11 +8,11 @@ use std::process::Child;
 
 use common::second_process::{AS_OTHER_USER, SharedDir};
 use common::{
-    A, B, Watch, has_ipv6, is_root, options, quiesce, short_window, testproc, testproc_in_netns,
-    word,
+    A, B, Options, Watch, has_ipv6, is_root, options, quiesce, short_window, testproc,
+    testproc_in_netns, word,
 };
 use psstat_sampler::intervals::{CGROUP_INTERVAL, TCP_WALK_INTERVAL};
-use psstat_sampler::{FastPaths, Options, ProcessFields};
+use psstat_sampler::{FastPaths, ProcessFields};
 use psstat_testproc::oracle::{Sockets, established};
 use psstat_testproc::{Config, Kind, TestProcess, isolated, test_name};
 use std::time::Duration;

@@ -9,9 +9,10 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use common::{
-    A, Watch, cycle, every_mode, has_ipv6, quiesce, short_window, testproc, testproc_in_netns, word,
+    A, Options, Sampler, Watch, cycle, every_mode, has_ipv6, quiesce, short_window, testproc,
+    testproc_in_netns, word,
 };
-use psstat_sampler::{FastPaths, MetricGroups, Options, Sampler, TcpStateCounts};
+use psstat_sampler::{FastPaths, MetricGroups, TcpStateCounts};
 use psstat_testproc::{isolated, test_name, wait_until};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};

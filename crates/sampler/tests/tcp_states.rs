@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{A, cycle, has_ipv6, short_window};
-use psstat_sampler::{FastPaths, Options, Sampler};
+use common::{A, Options, Sampler, cycle, has_ipv6, short_window};
+use psstat_sampler::FastPaths;
 use psstat_testproc::{isolated, oracle, test_name};
 
 /// New namespaces, with the loopback interface up and without other processes.

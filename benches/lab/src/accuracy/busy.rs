@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{FastPaths, ImageId};
+use psstat_sampler::FastPaths;
 
 use super::{open, sampler};
 use crate::Result;
@@ -25,7 +25,7 @@ pub(crate) fn run(windows: u32, stop: &Stop) -> Result<Vec<String>> {
     let pid = child.0.id();
     stop.sleep(Duration::from_millis(200))?;
     let mut sampler = sampler(FastPaths::ALL)?;
-    sampler.set_window(WINDOW);
+    sampler.set_window(WINDOW)?;
     let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
     println!(
         "\na thread that never sleeps, to the elapsed time less its waits for a CPU; ticks of {} ms\n",
@@ -35,11 +35,13 @@ pub(crate) fn run(windows: u32, stop: &Stop) -> Result<Vec<String>> {
     let (mut missed, mut undisturbed) = (Vec::new(), 0);
     for number in 0..=windows {
         let before = waited(pid)?;
-        let due = open(&mut sampler, &names);
-        stop.sleep(due.saturating_duration_since(Instant::now()))?;
-        let share = sampler.close().image(ImageId(0)).cpu_percent.ok_or("no CPU share")?;
+        let window = open(&mut sampler, &names);
+        stop.sleep(window.deadline().saturating_duration_since(Instant::now()))?;
+        let sample = window.close();
+        let share = sample.image(&names[0]).and_then(|usage| usage.cpu_percent);
+        let share = share.ok_or("no CPU share")?;
         let waited = waited(pid)?.saturating_sub(before).as_secs_f64() * 1e3;
-        let length = sampler.processes().next().and_then(|process| process.window);
+        let length = sample.processes().next().and_then(|process| process.window);
         let length = length.ok_or("no window")?.as_secs_f64() * 1e3;
         // The first window classifies the processes.
         if number == 0 {

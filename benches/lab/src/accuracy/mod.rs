@@ -8,7 +8,7 @@ mod window;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use psstat_sampler::{FastPaths, ImageId, Sampler};
+use psstat_sampler::{FastPaths, ProcessFields, Sampler, Window};
 use psstat_testproc::{Config, TestProcess};
 
 use self::errors::Errors;
@@ -59,18 +59,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn sampler(fast: FastPaths) -> Result<Sampler> {
-    Ok(Sampler::new(psstat_sampler::Options {
-        fast_paths: fast,
-        ..psstat_sampler::Options::default()
-    })?)
+    let builder = Sampler::builder().fast_paths(fast);
+    Ok(builder.fields(ProcessFields::NONE).keep_texts(false).build()?)
 }
 
-/// Opens a window; the image of a process is the index of the name with which its command line
-/// begins.
-fn open(sampler: &mut Sampler, names: &[String]) -> Instant {
-    sampler.open(&mut |process, images| {
-        let found = names.iter().position(|name| process.args_joined.starts_with(name.as_bytes()));
-        images.extend(found.and_then(|at| u32::try_from(at).ok()).map(ImageId));
+/// Opens a window; the image of a process is the name with which its command line begins.
+fn open<'s>(sampler: &'s mut Sampler, names: &[String]) -> Window<'s> {
+    sampler.open_with(|process, images| {
+        let found = names.iter().find(|name| process.args_joined.starts_with(name.as_bytes()));
+        images.extend(found.map(String::as_str));
     })
 }
 
@@ -104,18 +101,19 @@ fn measure_loads(options: &Options, stop: &Stop) -> Result<Vec<String>> {
     }
     for _ in 0..options.windows {
         let before = loaded.iter().map(|one| cpu_time(&one.process)).collect::<Result<Vec<_>>>()?;
-        let dues = samplers.each_mut().map(|sampler| open(sampler, &names));
-        for (number, (sampler, due)) in samplers.iter_mut().zip(dues).enumerate() {
-            stop.sleep(due.saturating_duration_since(Instant::now()))?;
+        let windows = samplers.each_mut().map(|sampler| open(sampler, &names));
+        for (number, window) in windows.into_iter().enumerate() {
+            stop.sleep(window.deadline().saturating_duration_since(Instant::now()))?;
             if number == 0 {
                 for (one, &(cpu, at)) in loaded.iter_mut().zip(&before) {
                     let (now, after) = cpu_time(&one.process)?;
                     one.reading = percent(now.saturating_sub(cpu), after - at);
                 }
             }
-            let sample = sampler.close();
-            for (one, image) in loaded.iter_mut().zip((0..).map(ImageId)) {
-                let share = sample.image(image).cpu_percent.ok_or("no CPU share")?;
+            let sample = window.close();
+            for (one, name) in loaded.iter_mut().zip(&names) {
+                let usage = sample.image(name).ok_or("no image")?;
+                let share = usage.cpu_percent.ok_or("no CPU share")?;
                 let errors = one.errors.get_mut(number).ok_or("no such reading")?;
                 errors.add(share, one.load as f64, one.reading);
             }

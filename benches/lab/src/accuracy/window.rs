@@ -28,9 +28,13 @@ pub(crate) fn run(size: usize, stop: &Stop) -> Result<Vec<String>> {
     println!("processes  shortest      mean   longest  late by      open     close");
     let mut missed = Vec::new();
     for number in 0..=WINDOWS {
-        let before = clocks(sampler.processes().map(|process| process.pid));
+        let last = sampler.last_sample();
+        let pids = last.iter().flat_map(psstat_sampler::Sample::processes);
+        let before = clocks(pids.map(|process| process.pid));
+        drop(last);
         let start = Instant::now();
-        let due = open(&mut sampler, &names);
+        let window = open(&mut sampler, &names);
+        let due = window.deadline();
         let opened = start.elapsed();
         let at_start = clocks(before.keys().copied());
         stop.sleep(Duration::from_millis(100))?;
@@ -39,7 +43,7 @@ pub(crate) fn run(size: usize, stop: &Stop) -> Result<Vec<String>> {
         let at_end = clocks(before.keys().copied());
         let start = Instant::now();
         let late = start - due;
-        sampler.close();
+        let sample = window.close();
         let closed = start.elapsed();
         // The first window classifies the processes.
         if number == 0 {
@@ -47,7 +51,7 @@ pub(crate) fn run(size: usize, stop: &Stop) -> Result<Vec<String>> {
         }
         let after = clocks(before.keys().copied());
         let mut windows = Vec::new();
-        for process in sampler.processes() {
+        for process in sample.processes() {
             let clock = |clocks: &HashMap<u32, u64>| clocks.get(&process.pid).copied();
             let (first, last) = (clock(&before), clock(&after));
             // It slept while both readers read it.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{ImageId, Options, Sampler};
+use psstat_sampler::{ProcessFields, Sampler};
 
 use crate::Result;
 use crate::population::image_of;
@@ -12,16 +12,19 @@ use crate::population::image_of;
 /// the comparison checks, as the collector would.
 pub(crate) fn run(fields: &[u64]) -> Result<()> {
     let &[window, interval] = fields else { return Err("wrong number of fields".into()) };
-    let options = Options { window: Duration::from_millis(window), ..Options::default() };
-    let mut sampler = Sampler::new(options)?;
+    let mut sampler = Sampler::builder()
+        .window(Duration::from_millis(window))
+        .fields(ProcessFields::NONE)
+        .keep_texts(false)
+        .build()?;
     let mut out = Vec::new();
     let mut next = Instant::now();
     loop {
-        let due = sampler.open(&mut |process, images| {
-            images.extend(image_of(process.args_joined).map(ImageId));
+        let window = sampler.open_with(|process, images| {
+            images.extend(image_of(process.args_joined));
         });
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let sample = sampler.close();
+        std::thread::sleep(window.deadline().saturating_duration_since(Instant::now()));
+        let sample = window.close();
         out.clear();
         for (_, image) in sample.images() {
             let counts = [

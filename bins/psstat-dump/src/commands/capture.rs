@@ -1,7 +1,7 @@
 //! `capture`.
 
 use psstat_matcher::{Rules, sources};
-use psstat_sampler::{Options, Sampler};
+use psstat_sampler::Sampler;
 use serde_json::{Value, json};
 
 use super::{doctor, source};
@@ -64,15 +64,13 @@ pub(super) fn run(
 
 /// The pids of the selected processes.
 fn selected(global: &GlobalArgs, selector: &mut Selector) -> Result<Vec<u32>, Error> {
-    let options = Options { proc_root: global.proc.clone(), ..Options::default() };
     let mut pids = std::collections::BTreeSet::new();
-    let mut sampler = Sampler::new(options)?;
-    sampler.set_fields(selector.fields());
-    sampler.open(&mut |candidate, images| {
-        selector.classify(candidate, images);
-        if !images.is_empty() {
+    let builder = Sampler::builder().proc_root(&global.proc).fields(selector.fields());
+    // Only to see each process once.
+    let _ = builder.build()?.open_with(|candidate, _| {
+        selector.classify(candidate, |_| {
             pids.insert(candidate.pid);
-        }
+        });
     });
     Ok(pids.into_iter().collect())
 }

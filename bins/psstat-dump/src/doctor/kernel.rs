@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use psstat_proc_parse::{FdTarget, Status};
-use psstat_sampler::{Bpf, BpfError, Options, Sampler};
+use psstat_sampler::{Bpf, BpfError, Sampler};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, netlink};
 
@@ -24,8 +24,7 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
         checks.push(Check::warn("procfs", result, "omit --proc to check this host"));
         return Ok(checks);
     }
-    let options = Options { proc_root: proc.to_owned(), ..Options::default() };
-    let mut sampler = Sampler::new(options)?;
+    let mut sampler = Sampler::builder().proc_root(proc).build()?;
     let fast = sampler.fast_paths();
     let is_visible = proc.join("self").exists();
     let has_loadavg = proc.join("loadavg").exists();

@@ -92,15 +92,9 @@ impl Subject {
         let args_joined: Vec<u8> = Cmdline::new(&raw).joined().collect();
         let Fields { comm, uid, cgroup } =
             Fields::read(&files, ProcessFields { comm: true, ..texts.fields() });
-        let text = texts.of(&Candidate {
-            pid,
-            ppid: 0,
-            command_line: &raw,
-            args_joined: &args_joined,
-            comm: comm.as_deref(),
-            uid,
-            cgroup: cgroup.as_deref(),
-        });
+        let mut process = Candidate::new(pid, &raw, &args_joined);
+        (process.comm, process.uid, process.cgroup) = (comm.as_deref(), uid, cgroup.as_deref());
+        let text = texts.of(&process);
         Ok(Subject { pid, kind, text: text.into(), raw, comm })
     }
 }

@@ -355,7 +355,10 @@ impl<'t> Search<'t> {
             // Only an empty prefix matches an empty text.
             [] => find(prefix, self.text).filter(|found| found.end == 0).map(|_| 0),
             // The match can include the space that closes the last argument.
-            text => Some(find(prefix, text)?.end).filter(|end| *end <= at),
+            text => {
+                let found = prefix.rules().first()?.search(text).ok().flatten()?;
+                Some(found.range.end).filter(|_| !found.has_trailing_space)
+            }
         };
         let suffixes = self.suffixes.iter().filter(|(start, _)| *start >= end);
         suffixes.into_iter().find_map(|(start, matches)| {
@@ -372,7 +375,7 @@ impl<'t> Search<'t> {
         prefix: &Rules,
         parts: &Parts<'_>,
     ) -> Option<(Range<usize>, Range<usize>)> {
-        let from = find(prefix, self.text)?.end.min(self.text.len());
+        let from = find(prefix, self.text)?.end;
         let rest = self.text.get(from..)?;
         let width = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
         Some((end..parts.pattern.len(), from..from + width))

@@ -10,12 +10,13 @@ pub mod average;
 mod kernel_threads;
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use psstat_matcher::{ImageName, Rules};
 use psstat_sampler::{
-    Error, Health, ImageId, IoStart, MetricGroups, Options, Sampler, StateCounts, Usage,
+    DetachedWindow, Error, Health, IoStart, MetricGroups, Sampler, StateCounts, Usage,
 };
 use psstat_support::process_texts::ProcessTexts;
 use psstat_support::procfs;
@@ -36,7 +37,7 @@ pub struct Snapshot {
     /// The time between the readings of CPU time. `None` for a capture, whose
     /// values do not change.
     pub window: Option<Duration>,
-    /// One row per image, by its id.
+    /// One row per image, in the order in which they were found.
     pub images: Vec<Row>,
     /// One row per process, by pid.
     pub processes: Vec<Row>,
@@ -93,12 +94,13 @@ pub struct Measurer {
     selector: Selector,
     /// Whether the procfs is a capture.
     is_capture: bool,
-    opened: Option<Instant>,
+    opened: Option<(Instant, DetachedWindow)>,
     previous: Option<Previous>,
     kernel_threads: Option<KernelThreads>,
     users: Option<Users>,
     proc: PathBuf,
-    options: Options,
+    window: Duration,
+    metrics: MetricGroups,
 }
 
 /// The numbers at the end of a window, by image and by process (pid, start
@@ -106,7 +108,7 @@ pub struct Measurer {
 #[derive(Debug, Default)]
 struct Previous {
     at: Option<Instant>,
-    images: Vec<Option<Usage>>,
+    images: HashMap<String, Usage>,
     processes: HashMap<(u32, u64), Usage>,
 }
 
@@ -122,12 +124,8 @@ impl Measurer {
         selector: Selector,
         metrics: MetricGroups,
     ) -> Result<Measurer, Error> {
-        // One window: counters that begin with it would show nothing.
-        let io_start = IoStart::ProcessStart;
-        let options =
-            Options { proc_root: proc.to_owned(), window, io_start, metrics, ..Options::default() };
         let mut measurer = Measurer {
-            sampler: sampler(&options, &selector)?,
+            sampler: sampler(proc, window, metrics, &selector)?,
             selector,
             is_capture: is_capture(proc),
             opened: None,
@@ -135,7 +133,8 @@ impl Measurer {
             kernel_threads: None,
             users: None,
             proc: proc.to_owned(),
-            options,
+            window,
+            metrics,
         };
         if !measurer.is_capture {
             measurer.open();
@@ -169,11 +168,11 @@ impl Measurer {
     /// # Errors
     /// When the procfs cannot be opened.
     pub fn set_groups(&mut self, metrics: MetricGroups) -> Result<(), Error> {
-        if metrics == self.options.metrics {
+        if metrics == self.metrics {
             return Ok(());
         }
-        self.options.metrics = metrics;
-        self.sampler = sampler(&self.options, &self.selector)?;
+        self.sampler = sampler(&self.proc, self.window, metrics, &self.selector)?;
+        self.metrics = metrics;
         if !self.is_capture {
             // For rates; the readings of the last window are kept.
             let previous = self.previous.take();
@@ -191,36 +190,49 @@ impl Measurer {
 
     /// Sets the length of the following windows.
     pub fn set_window(&mut self, window: Duration) {
-        self.sampler.set_window(window);
+        // The options limit it to less.
+        let _ = self.sampler.set_window(window);
     }
 
     /// Opens a window and returns the time at which to close it.
     pub fn open(&mut self) -> Instant {
-        self.opened = Some(Instant::now());
-        let sample = self.sampler.sample();
-        let mut ended = self.selector.end_unused(|image| sample.image(image).processes > 0);
-        for image in &ended {
-            let previous = self.previous.as_mut();
-            if let Some(numbers) =
-                previous.and_then(|previous| previous.images.get_mut(image.index()))
-            {
-                *numbers = None;
+        let opened = Instant::now();
+        if let Some(sample) = self.sampler.last_sample() {
+            let has_processes =
+                |name: &str| sample.image(name).is_some_and(|usage| usage.processes > 0);
+            let ended = self.selector.end_unused(has_processes);
+            if let Some(previous) = &mut self.previous {
+                previous.images.retain(|name, _| !ended.contains(name));
             }
+            let ids: Vec<_> = ended.iter().filter_map(|name| self.sampler.image_id(name)).collect();
+            self.sampler.remove_images(ids);
         }
-        self.sampler.release_images(&mut ended);
         if self.selector.update_users() {
-            self.sampler.reclassify_all(self.selector.id_end());
+            self.sampler.reclassify_all();
         }
         if let Some(threads) = self.kernel_threads.as_mut().filter(|_| !self.is_capture) {
             threads.open();
         }
-        self.sampler.open(&mut |candidate, images| self.selector.classify(candidate, images))
+        let window = self.sampler.open_with(|candidate, images| {
+            self.selector.classify(candidate, |name| images.add(name));
+        });
+        let window = window.detach();
+        let deadline = window.deadline();
+        self.opened = Some((opened, window));
+        deadline
     }
 
-    /// Closes the window and returns its rows.
+    /// Closes the window and returns its rows. Opens one before if none is open.
     pub fn close(&mut self) -> Snapshot {
+        let Some((opened, window)) = self.opened.take() else {
+            self.open();
+            return self.close();
+        };
         let now = Instant::now();
-        let sample = self.sampler.close();
+        let sample = match self.sampler.attach(window) {
+            Some(window) => window.close(),
+            None => self.sampler.measure(),
+        };
         let time = SystemTime::now();
         let previous = self.previous.take().unwrap_or_default();
         let seconds = previous.at.map(|at| now.saturating_duration_since(at).as_secs_f64());
@@ -238,40 +250,36 @@ impl Measurer {
             }
             numbers
         };
-        let image = |id: ImageId| {
-            let numbers = sample.image(id);
+        let image = |name: &str| {
+            let numbers = sample.image(name).copied().unwrap_or_default();
             Row {
-                images: self.selector.name(id).map(str::to_owned).into_iter().collect(),
+                images: Some(name)
+                    .filter(|name| *name != TOTAL)
+                    .map(str::to_owned)
+                    .into_iter()
+                    .collect(),
                 id: None,
                 numbers: without_cpu_of_capture(numbers),
-                growth: growth(previous.images.get(id.index()).and_then(Option::as_ref), &numbers),
+                growth: growth(previous.images.get(name), &numbers),
             }
         };
-        let ids: Vec<ImageId> = self.selector.images().map(|(id, _)| id).collect();
-        let mut images: Vec<Row> = ids.iter().map(|id| image(*id)).collect();
+        let mut images: Vec<Row> = self.selector.images().map(image).collect();
         let mut total = image(TOTAL);
-        let health = sample.health;
+        let health = *sample.health();
 
         let mut current = Previous { at: Some(now), ..Previous::default() };
         // All images, with or without processes, so that an image has rates
         // from its first process on.
-        current.images.resize(self.selector.id_end(), None);
-        for (id, row) in ids.iter().zip(&images).chain([(&TOTAL, &total)]) {
-            if let Some(numbers) = current.images.get_mut(id.index()) {
-                *numbers = Some(row.numbers);
-            }
-        }
+        let names = self.selector.images().chain(iter::once(TOTAL)).map(str::to_owned);
+        let numbers = images.iter().chain([&total]).map(|row| row.numbers);
+        current.images = names.zip(numbers).collect();
         let mut processes = Vec::new();
-        for process in self.sampler.processes() {
+        for process in sample.processes() {
             let key = (process.pid, process.starttime);
             let numbers = process.usage;
             current.processes.insert(key, numbers);
             processes.push(Row {
-                images: process
-                    .images
-                    .iter()
-                    .filter_map(|image| self.selector.name(*image).map(str::to_owned))
-                    .collect(),
+                images: process.images().filter(|name| *name != TOTAL).map(str::to_owned).collect(),
                 id: Some(self.selector.identity(process.pid, process.starttime)),
                 numbers: without_cpu_of_capture(numbers),
                 growth: growth(previous.processes.get(&key), &numbers),
@@ -300,19 +308,31 @@ impl Measurer {
         let pid_of = |row: &Row| row.id.as_ref().map(|id| id.pid);
         self.selector.retain(|pid| processes.binary_search_by_key(&Some(pid), pid_of).is_ok());
         self.previous = Some(current);
-        let window = self.opened.take().map(|opened| now.saturating_duration_since(opened));
-        let window = window.filter(|_| !self.is_capture);
+        let window = now.saturating_duration_since(opened);
+        let window = Some(window).filter(|_| !self.is_capture);
         Snapshot { time, window, images, processes, total, health }
     }
 }
 
 /// A sampler for these images.
-fn sampler(options: &Options, selector: &Selector) -> Result<Sampler, Error> {
-    let mut sampler = Sampler::new(options.clone())?;
+fn sampler(
+    proc: &Path,
+    window: Duration,
+    metrics: MetricGroups,
+    selector: &Selector,
+) -> Result<Sampler, Error> {
+    let mut sampler = Sampler::builder()
+        .proc_root(proc)
+        .window(window)
+        // One window: counters that begin with it would show nothing.
+        .io_start(IoStart::ProcessStart)
+        .metrics(metrics)
+        .fields(selector.fields())
+        .keep_texts(false)
+        .build()?;
     // Images that the sampler knows from the start begin at 0, even if
     // their first process joins by exec.
-    sampler.set_fields(selector.fields());
-    sampler.reclassify_all(selector.id_end());
+    sampler.set_images(iter::once(TOTAL).chain(selector.images()));
     Ok(sampler)
 }
 
@@ -339,11 +359,11 @@ pub fn command_lines(proc: &Path) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
 /// When the procfs cannot be opened.
 pub fn process_texts(proc: &Path, rules: &Rules) -> Result<BTreeMap<u32, OwnedText>, Error> {
     let self_pid = self_pid(proc);
-    let mut sampler = Sampler::new(Options { proc_root: proc.to_owned(), ..Options::default() })?;
     let mut texts = texts_of_rules(proc, rules);
-    sampler.set_fields(texts.fields());
+    let mut sampler = Sampler::builder().proc_root(proc).fields(texts.fields()).build()?;
     let mut found = BTreeMap::new();
-    sampler.open(&mut |process, _| {
+    // Only to see each process once.
+    let _ = sampler.open_with(|process, _| {
         if Some(process.pid) != self_pid {
             found.insert(process.pid, OwnedText::from(texts.of(process)));
         }

@@ -34,6 +34,7 @@ mod translate;
 #[cfg(test)]
 mod work_tests;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::pattern_error::PatternError;
@@ -45,6 +46,7 @@ pub(crate) use linear::{MAX_BUILD_WORK, MAX_WORK, UNICODE_LIMIT};
 pub(crate) use possessive::NoValue;
 
 use linear::Linear;
+use parse::Parsed;
 use program::Program;
 use text::{TextKind, decoded_offset, encode};
 use translate::{Target, translate};
@@ -101,6 +103,23 @@ pub(crate) enum NamedGroup {
     Unknown(Vec<String>),
 }
 
+/// The groups of a pattern.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Groups {
+    /// Whether each group has the value that CPython gives it, by number; 0 is the whole match.
+    pub(crate) have_value: Vec<bool>,
+    /// The numbers of those with a name.
+    pub(crate) names: HashMap<String, usize>,
+}
+
+impl Parsed {
+    /// Whether a group has the value that CPython gives it.
+    fn check_value(&self, group: usize) -> Result<(), NoValue> {
+        let repeats = self.unreliable.iter().copied();
+        possessive::check_value(&self.node, self.groups, repeats, group)
+    }
+}
+
 impl Pattern {
     pub(crate) fn new(pattern: &[u8]) -> Result<Self, PatternError> {
         Self::with_groups(pattern, std::iter::empty()).map(|(pattern, _)| pattern)
@@ -111,25 +130,41 @@ impl Pattern {
         pattern: &[u8],
         names: impl Iterator<Item = &'n str>,
     ) -> Result<(Self, Vec<NamedGroup>), PatternError> {
+        Self::with_parsed(pattern, |parsed| {
+            let group = |name: &str| {
+                let Some(&group) = parsed.names.get(name) else {
+                    let mut names: Vec<String> = parsed.names.keys().cloned().collect();
+                    names.sort_unstable();
+                    return NamedGroup::Unknown(names);
+                };
+                match parsed.check_value(group) {
+                    Ok(()) => NamedGroup::Found(group),
+                    Err(reason) => NamedGroup::NoValue(reason),
+                }
+            };
+            names.map(group).collect()
+        })
+    }
+
+    /// A pattern with all of its groups.
+    pub(crate) fn with_all_groups(pattern: &[u8]) -> Result<(Self, Groups), PatternError> {
+        Self::with_parsed(pattern, |parsed| Groups {
+            have_value: (0..parsed.groups).map(|group| parsed.check_value(group).is_ok()).collect(),
+            names: parsed.names.iter().map(|(name, group)| (name.clone(), *group)).collect(),
+        })
+    }
+
+    fn with_parsed<T>(
+        pattern: &[u8],
+        groups: impl FnOnce(&Parsed) -> T,
+    ) -> Result<(Self, T), PatternError> {
         if pattern.len() > MAX_PATTERN_LEN {
             let message = format!("the pattern is longer than {MAX_PATTERN_LEN} bytes");
             return Err(PatternError::new(message, 0, 1, "split it into several rules"));
         }
         let parsed = parse::parse(pattern)?;
+        let groups = groups(&parsed);
         let node = parsed.node;
-        let group = |name: &str| {
-            let Some(&group) = parsed.names.get(name) else {
-                let mut names: Vec<String> = parsed.names.keys().cloned().collect();
-                names.sort_unstable();
-                return NamedGroup::Unknown(names);
-            };
-            let repeats = parsed.unreliable.iter().copied();
-            match possessive::check_value(&node, parsed.groups, repeats, group) {
-                Ok(()) => NamedGroup::Found(group),
-                Err(reason) => NamedGroup::NoValue(reason),
-            }
-        };
-        let groups = names.map(group).collect();
         let too_large = || {
             let message = "the pattern is too large with its repeats written out";
             let help = "repeat less, or write `*` or `+` without an upper bound";

@@ -2,7 +2,7 @@
 
 use crate::cpu_time::CpuTime;
 use crate::ids::SocketCounts;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
 use crate::usage::Usage;
 
@@ -12,7 +12,7 @@ use crate::usage::Usage;
 /// their numbers.
 pub(crate) fn sum<'a, P>(
     sums: &mut Vec<Usage>,
-    processes: impl Iterator<Item = (&'a [ImageId], P)>,
+    processes: impl Iterator<Item = (&'a [ImageIndex], P)>,
     contribute: impl Fn(P, &mut Usage),
     (io, cpu): (&[Option<IoCounters>], &[Option<CpuTime>]),
     sockets: &[SocketCounts],
@@ -45,8 +45,8 @@ pub(crate) fn sum<'a, P>(
 mod tests {
     use super::*;
 
-    const A: ImageId = ImageId(0);
-    const B: ImageId = ImageId(1);
+    const A: ImageIndex = ImageIndex(0);
+    const B: ImageIndex = ImageIndex(1);
 
     fn reading(fds: Option<u64>) -> Usage {
         let io = Some(IoCounters::ZERO);

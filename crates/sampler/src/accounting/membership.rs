@@ -1,6 +1,6 @@
 //! How often processes began to belong to an image, and ceased to.
 
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 
 /// The counts of one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,14 +22,14 @@ impl Membership {
     }
 
     /// A process began to belong to an image.
-    pub(crate) fn add_start(&mut self, image: ImageId) {
+    pub(crate) fn add_start(&mut self, image: ImageIndex) {
         if let Some(image) = self.0.get_mut(image.index()) {
             image.starts += 1;
         }
     }
 
     /// A process that belonged to an image has exited, or left it.
-    pub(crate) fn add_exit(&mut self, image: ImageId) {
+    pub(crate) fn add_exit(&mut self, image: ImageIndex) {
         if let Some(image) = self.0.get_mut(image.index()) {
             image.exits += 1;
         }
@@ -41,7 +41,7 @@ impl Membership {
     }
 
     /// Forgets images.
-    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
+    pub(crate) fn release_images(&mut self, images: &[ImageIndex]) {
         for image in images {
             if let Some(changes) = self.0.get_mut(image.index()) {
                 *changes = MemberChanges::default();

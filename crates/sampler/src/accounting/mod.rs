@@ -31,7 +31,7 @@ use self::ledger::{Counters as _, Ledger, ReadParent};
 use crate::cpu_time::{CpuCounters, CpuReading, CpuTime, ImageCpu};
 use crate::fault_counts::{FaultCounters, FaultCounts};
 use crate::ids::Slot;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
 use crate::read::outcome::Outcome;
 use crate::shrink::shrink_vec;
@@ -276,7 +276,7 @@ impl IoAccounting {
     }
 
     /// Forgets images, given in ascending order.
-    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
+    pub(crate) fn release_images(&mut self, images: &[ImageIndex]) {
         self.ledger.release_images(images);
         self.cpu.release_images(images);
         for image in images {
@@ -317,7 +317,7 @@ impl IoAccounting {
     }
 
     /// Adds a process to an image.
-    pub(crate) fn join(&mut self, slot: Slot, image: ImageId, history: History) {
+    pub(crate) fn join(&mut self, slot: Slot, image: ImageIndex, history: History) {
         match history {
             History::All => {
                 in_each_ledger!(self, |ledger| ledger.join_with_history(slot, image));
@@ -332,7 +332,7 @@ impl IoAccounting {
     }
 
     /// Removes a process from an image; its counters there stay counted.
-    pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
+    pub(crate) fn leave(&mut self, slot: Slot, image: ImageIndex) {
         in_each_ledger!(self, |ledger| ledger.leave(slot, image));
     }
 

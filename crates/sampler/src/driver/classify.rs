@@ -12,7 +12,7 @@ use crate::cpu_time::{CpuCounters, CpuReading};
 use crate::fault_counts::FaultCounters;
 use crate::fields::FieldTexts;
 use crate::ids::Slot;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::options::IoStart;
 use crate::read::outcome::{Outcome, Unread};
 use crate::source::{ProcessSource, SocketSource};
@@ -254,7 +254,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// Applies the images that were found for a process; `None` if its command line has no byte.
-    async fn assign_images(&mut self, source: &mut S, at: usize, found: Option<&[ImageId]>) {
+    async fn assign_images(&mut self, source: &mut S, at: usize, found: Option<&[ImageIndex]>) {
         let Some(&entry) = self.processes.entries.get(at) else { return };
         let process = entry.slot.and_then(|slot| self.tracked.get(slot));
         let before = process.map_or(&[][..], |process| &process.images);
@@ -285,7 +285,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         source: &mut S,
         at: usize,
         entry: &ProcessEntry,
-        images: &[ImageId],
+        images: &[ImageIndex],
     ) {
         // If the rules have changed, new images begin with this cycle. If they have not, what the
         // first process of the image did before is the image's.
@@ -333,7 +333,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// How much of its io from before now counts in an image that a process joins. `is_first`:
     /// it belonged to none.
-    fn history(&self, entry: &ProcessEntry, image: ImageId, is_first: bool) -> History {
+    fn history(&self, entry: &ProcessEntry, image: ImageIndex, is_first: bool) -> History {
         let is_new_image = self.classifier.is_new_to(entry, image);
         let was_classified = entry.last_classified != 0;
         match self.io_start {
@@ -354,7 +354,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// Whether a process that joins an image starts in it: not if it was there before the image.
-    fn is_start(&self, entry: &ProcessEntry, image: ImageId) -> bool {
+    fn is_start(&self, entry: &ProcessEntry, image: ImageIndex) -> bool {
         if entry.last_classified == 0 {
             !self.classifier.is_later(image, entry.first_seen_cycle)
         } else {
@@ -368,7 +368,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         source: &mut S,
         slot: Slot,
         entry: &ProcessEntry,
-        images: &[ImageId],
+        images: &[ImageIndex],
     ) {
         let Some(process) = self.tracked.get_mut(slot) else { return };
         let before = std::mem::replace(&mut process.images, images.into());

@@ -18,7 +18,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     pub(super) async fn open_cpu_window(&mut self, source: &mut S) {
         source.read_all();
         for (_, process) in self.tracked.iter_mut() {
+            let closed = process.cpu.closed.take().filter(|_| self.follows_last_window);
             process.cpu = CpuWindow { last: process.cpu.last, ..CpuWindow::default() };
+            if closed.is_some() && process.is_live_member() {
+                process.cpu.opened = closed;
+                continue;
+            }
             if process.is_live_member() {
                 let at = source.cpu_time_instant(process.key.pid);
                 let at = at.unwrap_or_else(|| source.wait_until(None));
@@ -37,8 +42,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     pub(super) async fn close_cpu_window(&mut self, source: &mut S) {
         let mut pace = Pace::new(source.has_cpu_clock().then(|| source.tick()));
         if let Some(opened) = source.read_all_began() {
+            let last = self.last_window_end.filter(|_| self.follows_last_window);
+            let opened = last.unwrap_or(opened);
             pace.wait(opened, |due| source.wait_until(due));
             source.read_all();
+            self.last_window_end = source.read_all_began();
         }
         for (_, process) in self.tracked.iter_mut() {
             let Some(opened) = process.cpu.opened.take() else { continue };
@@ -51,6 +59,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 let used = now.total.saturating_sub(process.cpu.last.total);
                 process.cpu.used = NonZeroU64::new(elapsed).map(|elapsed| (used, elapsed));
                 process.cpu.last = now;
+                process.cpu.closed = Some(at);
             }
         }
     }

@@ -26,12 +26,12 @@ use crate::cpu_time::CpuTime;
 use crate::fields::ProcessFields;
 use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
 use crate::options::{IoStart, MetricGroups};
 use crate::read::boot_clock::BootClock;
 use crate::read::outcome::{Outcome, Unread};
-use crate::sample::{ProcessSample, Sample};
+use crate::sample::{ImageSums, ProcessNumbers};
 use crate::sockets::SocketTracker;
 use crate::source::{Handles as _, ProcessSource, SocketSource};
 use crate::state::cmdline_budget::CmdlineBudget;
@@ -52,6 +52,10 @@ pub(crate) struct Driver<S: ProcessSource> {
     /// The same, not set after a panic.
     reload_cycle: u32,
     io_start: IoStart,
+    /// The readings at the end of the last window are those at the start of the next one.
+    follows_last_window: bool,
+    /// When the pass over all processes at the end of the last window began, if the source has it.
+    last_window_end: Option<Instant>,
     /// The values to read in addition.
     pub(crate) metrics: MetricGroups,
     /// They include swap, and there is some.
@@ -66,7 +70,7 @@ pub(crate) struct Driver<S: ProcessSource> {
     sockets: SocketTracker,
     membership: Membership,
     switches: ImageSwitches,
-    sample: Sample,
+    sample: ImageSums,
     health: Health,
     /// The time at which the sample was computed.
     clock: Option<BootClock>,
@@ -85,6 +89,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             rules_cycle: 0,
             reload_cycle: 0,
             io_start,
+            follows_last_window: false,
+            last_window_end: None,
             metrics: MetricGroups::default(),
             has_swap: false,
             fields: ProcessFields::NONE,
@@ -96,7 +102,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             sockets: SocketTracker::default(),
             membership: Membership::default(),
             switches: ImageSwitches::default(),
-            sample: Sample::default(),
+            sample: ImageSums::default(),
             health: Health::default(),
             clock: None,
             page_size: source.page_size(),
@@ -109,6 +115,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         if metrics.faults {
             self.io.count_faults();
         }
+    }
+
+    /// Whether the next window begins where the last one ended, for the processes that were in it.
+    pub(crate) fn follow_last_window(&mut self, follows: bool) {
+        self.follows_last_window = follows;
     }
 
     /// Begins a cycle: finds the processes, classifies those that are due, and reads the
@@ -193,14 +204,14 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Forgets images, given in ascending order. Their numbers can be those of other images from
     /// then on.
-    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
-        let is_released = |image: &ImageId| images.binary_search(image).is_ok();
+    pub(crate) fn release_images(&mut self, images: &[ImageIndex]) {
+        let is_released = |image: &ImageIndex| images.binary_search(image).is_ok();
         for (slot, process) in self.tracked.iter_mut() {
             // Such as a zombie, which keeps the images that it had.
             if !process.images.iter().any(is_released) {
                 continue;
             }
-            let kept: Vec<ImageId> =
+            let kept: Vec<ImageIndex> =
                 process.images.iter().copied().filter(|image| !is_released(image)).collect();
             self.sockets.set_images(slot, &process.images, &kept);
             process.images = kept[..].into();
@@ -220,7 +231,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.make_all_due(self.classifier.images());
     }
 
-    pub(crate) fn sample(&self) -> &Sample {
+    pub(crate) fn sample(&self) -> &ImageSums {
         &self.sample
     }
 
@@ -230,15 +241,22 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     }
 
     /// The processes of the last sample.
-    pub(crate) fn processes(&self) -> impl Iterator<Item = ProcessSample<'_>> {
+    pub(crate) fn processes(&self) -> impl Iterator<Item = ProcessNumbers<'_>> {
         let live = self.tracked.iter().filter(|(_, process)| process.is_live_member());
-        live.map(|(slot, process)| ProcessSample {
+        live.map(|(slot, process)| ProcessNumbers {
             pid: process.key.pid,
+            ppid: self.processes.find(process.key.pid).map_or(0, |entry| entry.ppid),
             starttime: process.starttime,
             images: &process.images,
             window: process.cpu.length(),
             usage: self.process_usage(slot, process),
         })
+    }
+
+    /// Whether a process belongs to an image.
+    pub(crate) fn is_member(&self, pid: u32) -> bool {
+        let slot = self.processes.find(pid).and_then(|entry| entry.slot);
+        slot.and_then(|slot| self.tracked.get(slot)).is_some_and(Tracked::is_live_member)
     }
 
     fn ensure_images(&mut self, count: usize, first: u32) {

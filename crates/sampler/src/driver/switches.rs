@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use super::Driver;
 use crate::accounting::History;
 use crate::ids::Slot;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::read::outcome::Outcome;
 use crate::read::status::ThreadSwitches;
 use crate::source::{ProcessSource, SocketSource};
@@ -19,7 +19,7 @@ use crate::usage::Usage;
 pub(super) struct ImageSwitches {
     totals: Vec<SwitchCounts>,
     /// Processes whose next reading does not count in an image.
-    skipped: Vec<(Slot, ImageId)>,
+    skipped: Vec<(Slot, ImageIndex)>,
     /// The threads of the process that is read.
     threads: Vec<ThreadSwitches>,
 }
@@ -32,7 +32,7 @@ impl ImageSwitches {
     }
 
     /// Forgets images, given in ascending order.
-    pub(super) fn release_images(&mut self, images: &[ImageId]) {
+    pub(super) fn release_images(&mut self, images: &[ImageIndex]) {
         for image in images {
             if let Some(total) = self.totals.get_mut(image.index()) {
                 *total = SwitchCounts::ZERO;
@@ -46,7 +46,7 @@ impl ImageSwitches {
         self.skipped.retain(|(skipped, _)| *skipped != slot);
     }
 
-    fn add(&mut self, image: ImageId, counts: SwitchCounts) {
+    fn add(&mut self, image: ImageIndex, counts: SwitchCounts) {
         if let Some(total) = self.totals.get_mut(image.index()) {
             *total = total.plus(counts);
         }
@@ -57,7 +57,7 @@ impl ImageSwitches {
         &mut self,
         slot: Slot,
         process: &Tracked<H>,
-        image: ImageId,
+        image: ImageIndex,
         history: History,
         has_past: bool,
     ) {

@@ -20,7 +20,7 @@ use self::fd_scan::FdScan;
 use self::owners::{Group, SocketOwners, Table, UnownedSockets};
 use self::tcp_states::TcpStates;
 use crate::ids::{NetnsId, Protocol, Slot, SocketCounts, SocketInode};
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::read::fd_sockets::FdSockets;
 use crate::shrink::shrink_vec;
 use crate::source::SocketSource;
@@ -90,7 +90,7 @@ impl ProcessSockets {
     /// The owners of its sockets: its images, in its network namespace.
     fn groups<'a>(
         &self,
-        images: &'a [ImageId],
+        images: &'a [ImageIndex],
     ) -> impl DoubleEndedIterator<Item = Group> + use<'a> {
         let netns = self.netns;
         images.iter().filter_map(move |&image| Some(Group { image, netns: netns? }))
@@ -128,7 +128,7 @@ impl SocketTracker {
     }
 
     /// Moves a process from some images to others.
-    pub(crate) fn set_images(&mut self, slot: Slot, before: &[ImageId], now: &[ImageId]) {
+    pub(crate) fn set_images(&mut self, slot: Slot, before: &[ImageIndex], now: &[ImageIndex]) {
         let Some(process) = self.processes.get_mut(slot as usize).and_then(Option::as_deref_mut)
         else {
             return;
@@ -166,7 +166,7 @@ impl SocketTracker {
 
     /// The sockets of a process are unknown, or it has exited: they belong to no process
     /// any more, or only to the others that hold them.
-    pub(crate) fn forget(&mut self, slot: Slot, images: &[ImageId]) {
+    pub(crate) fn forget(&mut self, slot: Slot, images: &[ImageIndex]) {
         let process = self.processes.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(process) = process else { return };
         for group in process.groups(images).rev() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::ids::{NetnsId, Protocol, SocketInode};
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::shrink::{shrink_map, shrink_vec};
 
 /// Hashes a number by one multiplication (Fibonacci hashing): 18,000 look-ups per cycle are a
@@ -159,7 +159,7 @@ impl PackedState {
 /// sockets of its namespace, although it may hold one of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Group {
-    pub(crate) image: ImageId,
+    pub(crate) image: ImageIndex,
     pub(crate) netns: NetnsId,
 }
 
@@ -315,7 +315,7 @@ impl SocketOwners {
     }
 
     /// Calls `count` for each image that holds the socket of a row.
-    pub(crate) fn count_owners(&self, row: SocketRow, mut count: impl FnMut(ImageId)) {
+    pub(crate) fn count_owners(&self, row: SocketRow, mut count: impl FnMut(ImageIndex)) {
         let Some(socket) = self.sockets.get(&row.inode) else { return };
         let further = if socket.state.is_shared() { self.extra.get(&row.inode) } else { None };
         let owners = std::iter::once(&socket.first).chain(further.into_iter().flatten());
@@ -329,7 +329,7 @@ impl SocketOwners {
     /// Calls `count` for each image and each distinct socket that it holds and
     /// that is ESTABLISHED in this cycle, with the table that has it. In an
     /// image and a namespace there is one owner, so none is counted twice.
-    pub(crate) fn count(&self, mut count: impl FnMut(ImageId, Table)) {
+    pub(crate) fn count(&self, mut count: impl FnMut(ImageIndex, Table)) {
         for (inode, socket) in &self.sockets {
             if !socket.state.is_established(self.cycle) {
                 continue;
@@ -352,7 +352,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     fn group(image: u32, netns: u32) -> Group {
-        Group { image: ImageId(image), netns: NetnsId(netns) }
+        Group { image: ImageIndex(image), netns: NetnsId(netns) }
     }
 
     fn found(inode: SocketInode, netns: u32) -> SocketRow {

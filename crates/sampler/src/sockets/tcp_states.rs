@@ -7,7 +7,7 @@ use super::SocketTracker;
 use super::owners::{SocketOwners, SocketRow};
 use crate::health::Health;
 use crate::ids::{NetnsId, Protocol, Slot, SocketInode};
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::read::outcome::Outcome;
 use crate::shrink::shrink_vec;
 use crate::source::SocketSource;
@@ -97,7 +97,7 @@ impl SocketTracker {
         totals.clear();
         totals.resize(images, TcpStateCounts::ZERO);
         for row in rows.iter().filter(|row| !unread.contains(&row.netns)) {
-            let count = |image: ImageId| {
+            let count = |image: ImageIndex| {
                 if let Some(counts) = totals.get_mut(image.index()) {
                     counts.add(row.state);
                 }
@@ -108,7 +108,7 @@ impl SocketTracker {
     }
 }
 
-fn count_owners(owners: &SocketOwners, row: &Row, count: impl FnMut(ImageId)) {
+fn count_owners(owners: &SocketOwners, row: &Row, count: impl FnMut(ImageIndex)) {
     let Row { inode, netns, .. } = *row;
     owners.count_owners(SocketRow { inode, protocol: Protocol::Tcp, netns }, count);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::cpu_time::{CpuReading, OwnCpu};
 use crate::ids::{ProcessKey, Slot};
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::read::outcome::{Outcome, Unread};
 use crate::read::procfs::ProcDir;
 use crate::read::status::StatusValues;
@@ -54,12 +54,12 @@ pub(crate) struct Tracked<H> {
 pub(crate) enum Images {
     #[default]
     None,
-    One(ImageId),
-    Several(Box<[ImageId]>),
+    One(ImageIndex),
+    Several(Box<[ImageIndex]>),
 }
 
-impl From<&[ImageId]> for Images {
-    fn from(images: &[ImageId]) -> Images {
+impl From<&[ImageIndex]> for Images {
+    fn from(images: &[ImageIndex]) -> Images {
         match images {
             [] => Images::None,
             &[image] => Images::One(image),
@@ -69,9 +69,9 @@ impl From<&[ImageId]> for Images {
 }
 
 impl Deref for Images {
-    type Target = [ImageId];
+    type Target = [ImageIndex];
 
-    fn deref(&self) -> &[ImageId] {
+    fn deref(&self) -> &[ImageIndex] {
         match self {
             Images::None => &[],
             Images::One(image) => std::slice::from_ref(image),
@@ -98,6 +98,8 @@ pub(crate) struct CpuWindow {
     pub(crate) last: CpuReading,
     /// The instant of that reading, while the window is open.
     pub(crate) opened: Option<Instant>,
+    /// The instant of that reading, if it was the one at the end of the last window.
+    pub(crate) closed: Option<Instant>,
     /// CPU time used in the window, and the length of the window, in nanoseconds.
     pub(crate) used: Option<(u64, NonZeroU64)>,
     /// Neither the clock nor `stat` could be read.

@@ -1,12 +1,11 @@
 //! A procfs of plain files.
 
+use super::{Options, Sampler};
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use psstat_sampler::{Options, Sampler};
 
 /// Writes the files of a process; `starttime` is field 22 of `stat`.
 pub(crate) fn write_process(proc: &Path, pid: u32, starttime: u64, rchar: u64) -> PathBuf {

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod captured_proc;
+pub(crate) mod sampler;
 pub(crate) mod second_process;
 
 use std::io::ErrorKind;
@@ -11,11 +12,10 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use psstat_sampler::{
-    Bpf, Candidate, Classify, FastPaths, ImageId, IoStart, Options, Sample, Sampler, Usage,
-};
+use psstat_sampler::{Bpf, Candidate, FastPaths, IoStart, Usage};
 pub(crate) use psstat_testproc::unique_word as word;
 use psstat_testproc::{Config, Io, TestProcess, oracle};
+pub(crate) use sampler::{Classify, ImageId, Images, Options, Sample, Sampler};
 
 pub(crate) const A: ImageId = ImageId(0);
 pub(crate) const B: ImageId = ImageId(1);

@@ -83,11 +83,11 @@ use smallvec::SmallVec;
 pub(crate) use self::counters::Counters;
 pub(crate) use self::resolve::ReadParent;
 use crate::ids::Slot;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::shrink::shrink_vec;
 
 /// Stands for every image that an account has no membership of. It has no members.
-const OTHERS: ImageId = ImageId(u32::MAX);
+const OTHERS: ImageIndex = ImageIndex(u32::MAX);
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger<C> {
@@ -106,7 +106,7 @@ pub(crate) struct Ledger<C> {
     /// accounts, since most change in nothing else.
     last_alive_pass: Vec<u32>,
     /// The counters of children in accounts that cannot be read; they are counted already.
-    deferred: HashMap<(Slot, ImageId), C>,
+    deferred: HashMap<(Slot, ImageIndex), C>,
     /// By this much less than the truth a reading may show of children, since the kernel rounds.
     rounding: C,
     /// By account, the exclusions in excess of its growth, because the kernel rounds: at most
@@ -149,7 +149,7 @@ struct Account<C> {
 
 #[derive(Debug)]
 struct Membership<C> {
-    image: ImageId,
+    image: ImageIndex,
     member: bool,
     /// The first reading will be the offset, or is, until exits are resolved.
     unread: bool,
@@ -207,8 +207,8 @@ impl<C: Counters> Ledger<C> {
 
     /// Forgets images, given in ascending order: their sums, and what all accounts have in them.
     /// Afterwards their numbers are those of images that nothing is known of.
-    pub(crate) fn release_images(&mut self, images: &[ImageId]) {
-        let is_released = |image: &ImageId| images.binary_search(image).is_ok();
+    pub(crate) fn release_images(&mut self, images: &[ImageIndex]) {
+        let is_released = |image: &ImageIndex| images.binary_search(image).is_ok();
         for image in images {
             if let Some(totals) = self.images.get_mut(image.index()) {
                 *totals = ImageTotals::default();
@@ -267,7 +267,7 @@ impl<C: Counters> Ledger<C> {
 
     /// Adds a process to an image to which it has belonged since its start, or since before
     /// the first cycle: all its io counts, except an excluded past.
-    pub(crate) fn join_with_history(&mut self, slot: Slot, image: ImageId) {
+    pub(crate) fn join_with_history(&mut self, slot: Slot, image: ImageIndex) {
         self.ensure_images(image.index() + 1);
         self.ensure_membership(slot, image);
         // Except what is counted already of the children that it has waited for.
@@ -276,14 +276,14 @@ impl<C: Counters> Ledger<C> {
 
     /// Adds a process to an image that begins now: its io until the end of this cycle does not
     /// count in the image, or until its next reading if there is none in this cycle.
-    pub(crate) fn join_at_next_reading(&mut self, slot: Slot, image: ImageId) {
+    pub(crate) fn join_at_next_reading(&mut self, slot: Slot, image: ImageIndex) {
         self.join(slot, image);
         self.account(slot).membership(image).0.unread = true;
     }
 
     /// Adds a process to an image that belonged to others or none: its io until its last
     /// reading does not count in the image, or until its next one if it has none.
-    pub(crate) fn join(&mut self, slot: Slot, image: ImageId) {
+    pub(crate) fn join(&mut self, slot: Slot, image: ImageIndex) {
         self.ensure_images(image.index() + 1);
         self.ensure_membership(slot, image);
         let account = self.account(slot);
@@ -329,7 +329,7 @@ impl<C: Counters> Ledger<C> {
     }
 
     /// Removes a process from an image; its io there stays counted.
-    pub(crate) fn leave(&mut self, slot: Slot, image: ImageId) {
+    pub(crate) fn leave(&mut self, slot: Slot, image: ImageIndex) {
         let account = self.account(slot);
         let last = account.last;
         let has_unread_past = account.others().is_some_and(|others| others.unread);
@@ -495,7 +495,7 @@ impl<C: Counters> Ledger<C> {
     }
 
     /// A new membership continues that of [`OTHERS`], with the charges deferred there.
-    fn ensure_membership(&mut self, slot: Slot, image: ImageId) {
+    fn ensure_membership(&mut self, slot: Slot, image: ImageIndex) {
         let account = self.account(slot);
         if account.others().is_some() && account.position(image).is_err() {
             account.membership(image);
@@ -554,7 +554,7 @@ impl<C: Counters> Ledger<C> {
         self.settled = reads;
     }
 
-    fn totals_of(&mut self, image: ImageId) -> &mut ImageTotals<C> {
+    fn totals_of(&mut self, image: ImageIndex) -> &mut ImageTotals<C> {
         self.ensure_images(image.index() + 1);
         &mut self.images[image.index()]
     }
@@ -584,14 +584,14 @@ impl<C: Counters> Account<C> {
     }
 
     /// The membership of an image of which it is a member, and the offset that was set last.
-    fn member(&mut self, image: ImageId) -> Option<(&mut Membership<C>, &mut Offset<C>)> {
+    fn member(&mut self, image: ImageIndex) -> Option<(&mut Membership<C>, &mut Offset<C>)> {
         let at = self.position(image).ok()?;
         let membership = self.memberships.get_mut(at).filter(|membership| membership.member)?;
         Some((membership, &mut self.shared_offset))
     }
 
     /// The position of the membership of an image, or the one at which it belongs.
-    fn position(&self, image: ImageId) -> Result<usize, usize> {
+    fn position(&self, image: ImageIndex) -> Result<usize, usize> {
         self.memberships.binary_search_by_key(&image, |membership| membership.image)
     }
 
@@ -600,13 +600,13 @@ impl<C: Counters> Account<C> {
         self.memberships.last().filter(|last| last.image == OTHERS)
     }
 
-    fn is_member(&self, image: ImageId) -> bool {
+    fn is_member(&self, image: ImageIndex) -> bool {
         self.position(image).is_ok_and(|at| self.memberships[at].member)
     }
 
     /// The membership of an image, and the offset that was set last. A new membership is that
     /// of a process that is not a member.
-    fn membership(&mut self, image: ImageId) -> (&mut Membership<C>, &mut Offset<C>) {
+    fn membership(&mut self, image: ImageIndex) -> (&mut Membership<C>, &mut Offset<C>) {
         let at = self.position(image).unwrap_or_else(|at| {
             let (unread, offset) = self.others().map_or((false, Offset::default()), |others| {
                 (others.unread, others.offset.clone())

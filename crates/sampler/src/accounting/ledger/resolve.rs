@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Account, Counters, ExitedAccount, Ledger, OTHERS};
 use crate::ids::Slot;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::shrink::{shrink_map, shrink_vec};
 use crate::source::ParentStat;
 
@@ -36,7 +36,7 @@ struct Facts<R, C> {
     /// Growth of accounts that is not attributed to a child yet.
     unattributed: HashMap<Slot, C>,
     /// The part of an account's growth that is excluded from the sum of an image.
-    excluded: HashMap<(Slot, ImageId), C>,
+    excluded: HashMap<(Slot, ImageIndex), C>,
 }
 
 impl<R: ReadParent, C> Facts<R, C> {
@@ -361,7 +361,7 @@ impl<C: Counters> Ledger<C> {
             let memberships = self.get(*slot).map_or(&[][..], |account| &account.memberships);
             memberships.iter().map(|membership| membership.image)
         };
-        let mut images: Vec<ImageId> = inheritors.iter().flat_map(images).collect();
+        let mut images: Vec<ImageIndex> = inheritors.iter().flat_map(images).collect();
         images.retain(|&image| account.position(image).is_err());
         images.sort_unstable();
         images.dedup();
@@ -373,7 +373,7 @@ impl<C: Counters> Ledger<C> {
     /// Excludes counters from those of the inheritors, up to the first that certainly has them.
     fn exclude_in<R>(
         &mut self,
-        image: ImageId,
+        image: ImageIndex,
         counted: C,
         inheritors: &[Slot],
         facts: &mut Facts<R, C>,
@@ -394,7 +394,7 @@ impl<C: Counters> Ledger<C> {
     fn exclude_already_counted<R>(
         &mut self,
         slot: Slot,
-        image: ImageId,
+        image: ImageIndex,
         counted: C,
         facts: &mut Facts<R, C>,
     ) {

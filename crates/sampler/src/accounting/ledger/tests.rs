@@ -4,7 +4,7 @@ use crate::accounting::ledger::{Ledger, ReadParent};
 use crate::cpu_time::CpuTime;
 use crate::fault_counts::FaultCounts;
 use crate::ids::Slot;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
 use crate::source::{ParentStat, ready};
 
@@ -32,7 +32,7 @@ fn three_generations() -> Ledger<IoCounters> {
     let mut ledger = Ledger::default();
     for (slot, n) in [(2, 100), (1, 10), (0, 1)] {
         ledger.open(slot);
-        ledger.join_with_history(slot, ImageId(0));
+        ledger.join_with_history(slot, ImageIndex(0));
         ledger.accept(slot, bytes(n));
     }
     settle(&mut ledger);
@@ -110,7 +110,7 @@ fn first_reading_may_contain_a_child() {
     let mut ledger = Ledger::default();
     for slot in [0, 1] {
         ledger.open(slot);
-        ledger.join_with_history(slot, ImageId(0));
+        ledger.join_with_history(slot, ImageIndex(0));
     }
     ledger.accept(1, bytes(100));
     ledger.mark_exited(1, Some(0));
@@ -145,7 +145,7 @@ fn any_smaller_counter_rules_out_absorption() {
         let mut ledger = Ledger::default();
         for (slot, n) in [(1, 100), (0, 10)] {
             ledger.open(slot);
-            ledger.join_with_history(slot, ImageId(0));
+            ledger.join_with_history(slot, ImageIndex(0));
             ledger.accept(slot, all(n));
         }
         settle(&mut ledger);
@@ -169,7 +169,7 @@ fn charge_never_exceeds_growth() {
     for (waited, in_the_end) in [(Some(7), 141), (None, 111)] {
         let mut ledger = three_generations();
         ledger.note_cminflt(0, 7);
-        ledger.leave(1, ImageId(0));
+        ledger.leave(1, ImageIndex(0));
         ledger.mark_exited(2, Some(1));
         ledger.accept(0, bytes(1));
         settle(&mut ledger);
@@ -191,7 +191,7 @@ fn nearer_inheritor_is_kept_while_pending() {
     // Accounts 0 to 3, each the parent of the next.
     for (slot, image, n) in [(3, 0, 100), (2, 0, 0), (1, 1, 10), (0, 0, 1)] {
         ledger.open(slot);
-        ledger.join_with_history(slot, ImageId(image));
+        ledger.join_with_history(slot, ImageIndex(image));
         ledger.accept(slot, bytes(n));
     }
     settle(&mut ledger);

@@ -10,13 +10,13 @@ use psstat_testproc::{Config, TestProcess};
 use crate::classifier::{Candidate, Urgency};
 use crate::driver::Driver;
 use crate::executor::run_here;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::live::LiveSource;
 use crate::options::{FastPaths, IoStart};
 use crate::read::procfs::Procfs;
 use crate::read::stuck_readers::Limits;
 
-const A: ImageId = ImageId(0);
+const A: ImageIndex = ImageIndex(0);
 
 /// A pid belonged to another process when `stat` was read, and that one was taken for the
 /// listed process. It counted once as that, and once more as itself.
@@ -28,7 +28,7 @@ fn reused_pid_is_not_read_as_listed() {
     let procfs = Arc::new(Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap());
     let mut source = LiveSource::new(Arc::clone(&procfs), Limits::DEFAULT, usize::MAX);
     let mut driver = Driver::new(&source, IoStart::ProcessStart);
-    let mut classify = |candidate: &Candidate<'_>, images: &mut Vec<ImageId>| {
+    let mut classify = |candidate: &Candidate<'_>, images: &mut Vec<ImageIndex>| {
         if candidate.command_line.starts_with(word.as_bytes()) {
             images.push(A);
         }

@@ -9,7 +9,7 @@ use crate::classifier::Candidate;
 use crate::cpu_time::CpuTime;
 use crate::driver::Driver;
 use crate::fault_counts::FaultCounts;
-use crate::image::ImageId;
+use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
 use crate::options::{IoStart, MetricGroups};
 use crate::source::ready;
@@ -98,7 +98,7 @@ impl Model {
 
     /// The number of ESTABLISHED tcp sockets of an image after the last cycle.
     pub(super) fn tcp(&self, image: u32) -> Option<u64> {
-        self.driver.sample().image(ImageId(image)).tcp
+        self.driver.sample().image(ImageIndex(image)).tcp
     }
 
     /// The parent of a process as the driver knows it.
@@ -190,8 +190,8 @@ impl Model {
 }
 
 /// The images that the command line states.
-pub(super) fn classify(candidate: &Candidate<'_>, found: &mut Vec<ImageId>) {
+pub(super) fn classify(candidate: &Candidate<'_>, found: &mut Vec<ImageIndex>) {
     let images = (0..1 << IMAGES).find(|&images| command_line(images) == candidate.command_line);
     let images: Images = images.unwrap();
-    found.extend((0..IMAGES as u32).filter(|image| images & (1 << image) != 0).map(ImageId));
+    found.extend((0..IMAGES as u32).filter(|image| images & (1 << image) != 0).map(ImageIndex));
 }
