@@ -308,7 +308,7 @@ proptest! {
         check_with_cuts("limits", text.as_bytes(), &cuts);
         let limits = Limits::parse(text.as_bytes()).unwrap();
         prop_assert_eq!(limits.iter().count(), rows.len());
-        for row in limits.iter() {
+        for row in limits {
             prop_assert_eq!(ResourceLimit::find(text.as_bytes(), row.name), Ok(limits.get(row.name)));
         }
         prop_assert_eq!(ResourceLimit::find(text.as_bytes(), b"max"), Ok(None));
