@@ -263,7 +263,7 @@ fn old_process_begins_to_fork() {
     assert!(total(image).abs_diff(all()) <= TICKS, "{:?} of {}", image.cpu, all());
 }
 
-/// Of a process that is not new `stat` is read in turn; its own time counts at once all the same.
+/// Of a process that is not new `stat` is read in turn; its own time counts at once.
 #[test]
 fn own_time_of_an_old_process_counts_at_once() {
     let word = word("cpu-old");
