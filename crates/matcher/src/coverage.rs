@@ -77,7 +77,7 @@ impl<'a> CoverageCheck<'a> {
     }
 
     /// Records a process by its command line or all its texts, in the form that
-    /// [`Rules::classify`](crate::Rules::classify) takes. Kernel threads and zombies have no
+    /// [`Rules::matches`](crate::Rules::matches) takes. Kernel threads and zombies have no
     /// command line and are not recorded.
     pub fn record<'p>(&mut self, process: impl Into<ProcessText<'p>>) {
         self.record_matches(&process.into(), &|_| ());
