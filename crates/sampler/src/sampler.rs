@@ -98,7 +98,7 @@ impl Core for Box<SamplerState> {
 #[non_exhaustive]
 pub enum Error {
     /// The procfs cannot be opened.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Procfs {
         /// The directory.
         path: PathBuf,
@@ -106,8 +106,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The thread that reads cannot be started.
-    #[error("cannot start the thread that reads")]
-    Thread(#[source] std::io::Error),
+    #[error("cannot start the thread that reads: {0}")]
+    Thread(std::io::Error),
     /// The window is longer than [`MAX_WINDOW`](crate::MAX_WINDOW).
     #[error("a window of {0:?} is longer than a day")]
     Window(Duration),
