@@ -559,3 +559,41 @@ fn page_of_a_process_is_searched() {
     top.press("qq");
     assert_eq!(top.wait(), Some(0));
 }
+
+/// As many images as a large config file makes, whose processes come and go.
+#[test]
+fn thousand_images_come_and_go() {
+    let name = unique("thousand");
+    let temp = TempDir::new().unwrap();
+    let conf = temp.join("psstat.conf");
+    let rule = |n: usize| format!("t/{n:03} ^{name} {n:03}$\n");
+    std::fs::write(&conf, (0..1000).map(rule).collect::<String>()).unwrap();
+    let spawn = |n: usize| TestProcess::spawn(&Config::new(&name).arg(&format!("{n:03}"))).unwrap();
+    let mut args = vec!["top", "--interval", "0.2", "--conf", conf.to_str().unwrap()];
+    args.push("--no-mouse");
+    let mut top = terminal(&args);
+    // By name; without plots.
+    top.wait_for("%CPUv");
+    top.press("gSS");
+    let processes = |screen: &str, n: usize| -> Option<u64> {
+        let row = screen
+            .lines()
+            .find(|line| line.trim_start_matches(['*', '+']).starts_with(&format!("t/{n:03} ")))?;
+        row.split_whitespace().find_map(|word| word.parse().ok())
+    };
+    top.wait_until(|screen| processes(screen, 0) == Some(0));
+    for n in [3, 7] {
+        let one = spawn(n);
+        top.wait_until(|screen| processes(screen, n) == Some(1));
+        drop(one);
+        top.wait_until(|screen| processes(screen, n) == Some(0));
+    }
+    // The last ones.
+    top.press("\x1b[F");
+    top.wait_until(|screen| processes(screen, 999) == Some(0));
+    let last = spawn(999);
+    top.wait_until(|screen| processes(screen, 999) == Some(1));
+    drop(last);
+    top.press("q");
+    assert_eq!(top.wait(), Some(0));
+}
