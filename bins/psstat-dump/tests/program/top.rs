@@ -560,9 +560,9 @@ fn page_of_a_process_is_searched() {
     assert_eq!(top.wait(), Some(0));
 }
 
-/// As many images as a large config file makes, whose processes come and go.
+/// As many images as a large config file makes, whose processes start and exit.
 #[test]
-fn thousand_images_come_and_go() {
+fn thousand_images() {
     let name = unique("thousand");
     let temp = TempDir::new().unwrap();
     let conf = temp.join("psstat.conf");
