@@ -568,7 +568,7 @@ fn thousand_images() {
     let conf = temp.join("psstat.conf");
     let rule = |n: usize| format!("t/{n:03} ^{name} {n:03}$\n");
     std::fs::write(&conf, (0..1000).map(rule).collect::<String>()).unwrap();
-    let spawn = |n: usize| TestProcess::spawn(&Config::new(&name).arg(&format!("{n:03}"))).unwrap();
+    let spawn = |n: usize| TestProcess::spawn(&Config::new(&name).arg(format!("{n:03}"))).unwrap();
     let mut args = vec!["top", "--interval", "0.2", "--conf", conf.to_str().unwrap()];
     args.push("--no-mouse");
     let mut top = terminal(&args);
