@@ -1,12 +1,10 @@
 //! Connections of live processes, compared with the output of `ss` (iproute2).
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::process::Command;
 
-use common::{A, Watch, every_mode, has_ipv6, quiesce, testproc, word};
+use crate::common::{A, Watch, every_mode, has_ipv6, quiesce, testproc, word};
 use psstat_sampler::Usage;
 use psstat_testproc::{Kind, TestProcess};
 

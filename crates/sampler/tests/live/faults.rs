@@ -1,8 +1,6 @@
 //! The counters of page faults of live processes.
 
-mod common;
-
-use common::{A, Options, Watch, every_mode, options, quiesce, testproc, word};
+use crate::common::{A, Options, Watch, every_mode, options, quiesce, testproc, word};
 use psstat_sampler::{FaultCounts, IoStart, MetricGroups};
 use psstat_testproc::{Config, TestProcess};
 

@@ -1,14 +1,12 @@
 //! The fields of processes besides their command lines: what is read, when, and what a process that
 //! changes them or hides them does.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::captured_proc::{sampler as captured_sampler, write_process};
-use common::second_process::OTHER_UID;
-use common::{
+use crate::common::captured_proc::{sampler as captured_sampler, write_process};
+use crate::common::second_process::OTHER_UID;
+use crate::common::{
     A, B, ImageId, Options, Sample, Sampler, close, has_word, is_root, options, procs,
     short_window, testproc, word,
 };

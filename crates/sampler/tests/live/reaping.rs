@@ -1,8 +1,6 @@
 //! I/O of live processes, by the process that reaps them and the time at which it does.
 
-mod common;
-
-use common::{A, Watch, in_every_mode, io_of, quiesce, testproc};
+use crate::common::{A, Watch, in_every_mode, io_of, quiesce, testproc};
 use psstat_testproc::{Config, Io, TestProcess};
 
 fn expected(testprocs: &[&TestProcess]) -> Io {

@@ -1,10 +1,8 @@
 //! Starts, exits and ages of processes, and the distance to their limit of descriptors.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{
+use crate::common::{
     A, B, C, ImageId, Options, Sample, Sampler, Watch, cycle, every_mode, has_word, options,
     short_window, testproc, word,
 };

@@ -1,9 +1,9 @@
 //! The intervals in which idle processes are read, and in which changes are detected that leave
 //! no trace except the CPU time that they took.
 
-mod common;
-
-use common::{A, B, Options, Sampler, Watch, cycle, procs, short_window, tcp, testproc, word};
+use crate::common::{
+    A, B, Options, Sampler, Watch, cycle, procs, short_window, tcp, testproc, word,
+};
 use psstat_sampler::FastPaths;
 use psstat_sampler::intervals::{
     CMDLINE_INTERVAL, FD_SCAN_INTERVAL, FULL_LISTING_INTERVAL, IDLE_CMDLINE_INTERVAL,

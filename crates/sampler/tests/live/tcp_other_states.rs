@@ -1,14 +1,12 @@
 //! TCP sockets in other states than ESTABLISHED, compared with `ss` and with what this test has
 //! done.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
-use common::{
+use crate::common::{
     A, Options, Sampler, Watch, cycle, every_mode, has_ipv6, quiesce, short_window, testproc,
     testproc_in_netns, word,
 };

@@ -1,12 +1,10 @@
 //! The counter of CPU time of live processes, by the process that reaps them.
 
-mod common;
-
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use common::{A, B, Options, Watch, in_every_mode, is_root, options, testproc, word};
+use crate::common::{A, B, Options, Watch, in_every_mode, is_root, options, testproc, word};
 use psstat_sampler::{CpuTime, IoStart, Usage};
 use psstat_testproc::cgroup::{Cgroup, Hierarchy};
 use psstat_testproc::{Config, TestProcess, oracle};
@@ -251,7 +249,7 @@ fn old_process_begins_to_fork() {
     let word = word("begins");
     let mut shell = Shell::spawn(CHILDREN, &word);
     let pid = shell.child.id();
-    let mut watch = Watch::with(common::short_window(), &[&word]);
+    let mut watch = Watch::with(crate::common::short_window(), &[&word]);
     let interval = psstat_sampler::intervals::REAPING_INTERVAL as usize;
     watch.cycles(3 * interval);
     shell.run();

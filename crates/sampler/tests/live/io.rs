@@ -1,13 +1,11 @@
 //! I/O of live processes that exec, change their rules or reuse a pid.
 
-mod common;
-
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{A, B, C, Options, Watch, io_of, options, procs, testproc, word};
+use crate::common::{A, B, C, Options, Watch, io_of, options, procs, testproc, word};
 use psstat_testproc::{Config, Io, oracle};
 
 #[test]

@@ -1,8 +1,6 @@
 //! Descriptors, threads, memory and sockets of live processes, compared with the oracle.
 
-mod common;
-
-use common::{
+use crate::common::{
     A, B, C, Watch, assert_matches_oracle, every_mode, has_ipv6, in_every_mode, procs, quiesce,
     tcp, testproc, testproc_in_netns, word,
 };

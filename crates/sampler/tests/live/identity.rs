@@ -1,14 +1,12 @@
 //! Which processes belong to an image: after an exec, with another title, without a leader; not
 //! kernel threads and zombies.
 
-mod common;
-
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     A, B, Images, Sampler, Watch, cycle, in_every_mode, io_of, options, procs, testproc, word,
 };
 use psstat_sampler::Candidate;

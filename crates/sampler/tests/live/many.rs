@@ -1,8 +1,6 @@
 //! Large numbers of descriptors, threads and pages, and several network namespaces.
 
-mod common;
-
-use common::{
+use crate::common::{
     A, B, Watch, assert_matches_oracle, every_mode, quiesce, testproc, testproc_in_netns, word,
 };
 use psstat_testproc::TestProcess;

@@ -2,15 +2,13 @@
 //! cycle the sockets of this test, in a network namespace of its own, are compared with a walk
 //! through the tables.
 
-mod common;
-
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{A, Options, Sampler, cycle, has_ipv6, short_window};
+use crate::common::{A, Options, Sampler, cycle, has_ipv6, short_window};
 use psstat_sampler::FastPaths;
 use psstat_testproc::{isolated, oracle, test_name};
 

@@ -1,11 +1,11 @@
 //! Values of processes that an ordinary user may not read.
 
-mod common;
-
 use std::process::Command;
 
-use common::second_process::{AS_OTHER_USER, OTHER_UID, SharedDir};
-use common::{A, Options, Watch, io_of, is_root, options, quiesce, short_window, testproc, word};
+use crate::common::second_process::{AS_OTHER_USER, OTHER_UID, SharedDir};
+use crate::common::{
+    A, Options, Watch, io_of, is_root, options, quiesce, short_window, testproc, word,
+};
 use psstat_sampler::intervals::DENIED_RETRY_INTERVAL;
 use psstat_sampler::{FastPaths, Usage};
 use psstat_testproc::{Io, TestProcess, oracle, test_name};

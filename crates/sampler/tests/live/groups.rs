@@ -1,11 +1,9 @@
 //! Values that are read only if they are requested, compared with processes of known behavior.
 
-mod common;
-
 use std::process::{Child, Command, Stdio};
 
-use common::captured_proc::write_process;
-use common::{A, B, Options, Watch, every_mode, options, quiesce, testproc, word};
+use crate::common::captured_proc::write_process;
+use crate::common::{A, B, Options, Watch, every_mode, options, quiesce, testproc, word};
 use psstat_sampler::{IoStart, MetricGroups, StateCounts, SwitchCounts, TcpStateCounts};
 use psstat_testproc::{Config, TempDir, TestProcess, oracle, wait_until};
 use rustix::process::{Pid, Signal, kill_process};

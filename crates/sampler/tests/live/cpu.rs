@@ -1,11 +1,9 @@
 //! CPU time of live processes: by the CPU clock and by ticks.
 
-mod common;
-
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{A, Options, Watch, options, quiesce, testproc, word};
+use crate::common::{A, Options, Watch, options, quiesce, testproc, word};
 use psstat_sampler::FastPaths;
 use psstat_testproc::{oracle, wait_until};
 

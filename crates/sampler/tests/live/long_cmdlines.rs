@@ -1,15 +1,13 @@
 //! The bytes of command lines that are read per cycle, and the time for classifying them, over a
 //! procfs of plain files.
 
-mod common;
-
-use common::{ImageId, Sampler};
+use crate::common::{ImageId, Sampler};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::captured_proc::{sampler, write_process};
+use crate::common::captured_proc::{sampler, write_process};
 use psstat_sampler::Health;
 use psstat_sampler::intervals::{CMDLINE_BYTES_COMMON, CMDLINE_BYTES_PER_USER};
 use psstat_testproc::TempDir;
@@ -38,7 +36,7 @@ struct Cycle {
 
 fn cycle(sampler: &mut Sampler) -> Cycle {
     let (mut bytes, mut pids) = (0, BTreeSet::new());
-    let sample = common::cycle(sampler, &mut |process, images| {
+    let sample = crate::common::cycle(sampler, &mut |process, images| {
         bytes += process.command_line.len() as u64;
         pids.insert(process.pid);
         images.push(ImageId(u32::from(process.pid >= FORKS.end)));
@@ -107,7 +105,7 @@ fn expensive_command_lines_of_a_user_wait_for_their_turn() {
         let (mut all, mut cycles) = (BTreeSet::new(), 0);
         while !FORKS.into_iter().all(|pid| all.contains(&pid)) {
             let (mut forks, mut time, mut ordinary) = (0, Duration::ZERO, 0);
-            let sample = common::cycle(&mut sampler, &mut |process, _| {
+            let sample = crate::common::cycle(&mut sampler, &mut |process, _| {
                 if !FORKS.contains(&process.pid) {
                     ordinary += u64::from(process.pid >= ORDINARY);
                     return;
