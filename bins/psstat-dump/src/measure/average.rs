@@ -58,6 +58,7 @@ impl Accumulator {
             youngest,
             states,
             tcp_states,
+            unread,
             ..
         } = last.numbers;
         (numbers.io, numbers.cpu) = (io, cpu);
@@ -65,6 +66,7 @@ impl Accumulator {
         (numbers.starts, numbers.exits) = (starts, exits);
         (numbers.oldest, numbers.youngest) = (oldest, youngest);
         (numbers.states, numbers.tcp_states) = (states, tcp_states);
+        numbers.unread = unread;
         Some(Row { numbers, growth: self.growth, ..last.clone() })
     }
 }
@@ -142,6 +144,7 @@ mod tests {
             let io = IoCounters { wchar: written, ..IoCounters::default() };
             row.numbers.io = Some(io);
             row.numbers.starts = procs + 10;
+            row.numbers.unread.io = procs;
             row.numbers.oldest = Some(Duration::from_secs(procs));
             row.growth.io = Some((io, seconds));
             row
@@ -161,6 +164,7 @@ mod tests {
         );
         assert_eq!(a.io.map(|io| io.wchar), Some(600));
         // That of the last window.
+        assert_eq!(a.unread.io, 2);
         assert_eq!((a.starts, a.oldest), (12, Some(Duration::from_secs(2))));
         assert_eq!(rows[1].numbers.cpu_percent, Some(3.0));
         assert_eq!(average.total().map(|row| row.numbers.processes), Some(1));

@@ -277,6 +277,11 @@ pub static COLUMNS: &[Column] = columns![
     "exits" "EXITS" "exits" IMAGE, false, "processes that exited or left it since psstat-dump started", |row| member_count(row, |numbers| numbers.exits);
     "oldest" "OLDEST" "oldest_seconds" IMAGE, false, "time since the start of its oldest process", |row| seconds(row.numbers.oldest);
     "youngest" "YOUNGEST" "youngest_seconds" IMAGE, false, "time since the start of its youngest process", |row| seconds(row.numbers.youngest);
+    "unread_io" "UNREAD_IO" "unread_io" IMAGE, false, "its processes whose `io` could not be read: they are missing in the sums", |row| Cell::Count(row.numbers.unread.io);
+    "unread_net" "UNREAD_NET" "unread_net" IMAGE, false, "… whose connections", |row| Cell::Count(row.numbers.unread.net);
+    "unread_fd" "UNREAD_FD" "unread_fd" IMAGE, false, "… whose descriptors", |row| Cell::Count(row.numbers.unread.fd);
+    "unread_mem" "UNREAD_MEM" "unread_mem" IMAGE, false, "… whose memory", |row| Cell::Count(row.numbers.unread.mem);
+    "unread_cpu" "UNREAD_CPU" "unread_cpu" IMAGE, false, "… whose CPU time", |row| Cell::Count(row.numbers.unread.cpu);
     "pcpu" "%CPU" "pcpu_percent" None, true, "CPU time in the window, percent of one core", |row| row.numbers.cpu_percent.map_or(Cell::Absent, Cell::Percent);
     "cpu" "CPUTIME" "cpu_seconds" None, false, "total CPU time, with that of reaped children", |row| cpu_time(row, CpuTime::total);
     "user" "USER" "cpu_user_seconds" None, false, "… in user mode", |row| cpu_time(row, |cpu| cpu.user);

@@ -789,6 +789,12 @@ fn denied_values_are_absent() {
     assert_eq!(row["threads"], oracle::threads(testproc.pid()).unwrap());
     assert_eq!(document["unread"]["io"], 1);
     assert_eq!(document["unread"]["fd"], 1);
+    for of in [row, &document["total"]] {
+        let unread = ["io", "net", "fd", "mem", "cpu"].map(|kind| &of[format!("unread_{kind}")]);
+        // Since 6.2 `stat` of the directory gives the number of descriptors.
+        let fds = u8::from(of["fds"].is_null());
+        assert_eq!(unread, [1, 1, fds, 0, 0], "{of}");
+    }
 }
 
 /// The children of kthreadd, and itself, with their states.
