@@ -13,6 +13,7 @@ mod cargo;
 mod container;
 mod dashboard;
 mod interface;
+mod known;
 mod package;
 mod python;
 mod release;
@@ -22,6 +23,11 @@ mod units;
 /// Any failure of a task.
 type Error = Box<dyn std::error::Error>;
 type Result<T> = std::result::Result<T, Error>;
+
+/// An error with this message if a check fails.
+fn assert_ok(ok: bool, message: &str) -> Result<()> {
+    if ok { Ok(()) } else { Err(message.into()) }
+}
 
 /// Chores of the psstat workspace.
 #[derive(Debug, Parser)]

@@ -1,13 +1,11 @@
 //! Installs, uses, upgrades and removes the package.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use psstat_testproc::{Config, TestProcess};
-
 use super::page;
-use crate::Result;
 use crate::container::{Chroot, CommandOutput};
+use crate::known::Known;
+use crate::{Result, assert_ok};
 
 /// The program that tcollector runs.
 const COLLECTOR: &str = "/usr/lib/tcollector/collectors/0/psstat";
@@ -44,7 +42,7 @@ pub(crate) fn inside(dir: &Path, package: &Path) -> Result<()> {
                 "no metric was created",
             )?,
             "The config file" => {
-                known.write_rule(&chroot)?;
+                chroot.sh(&format!("echo '{}' >> /etc/psstat.conf", known.rule()))?;
                 without_the_group(&chroot, &known)?;
             }
             "tcollector's directory" => assert_ok(
@@ -75,10 +73,6 @@ pub(crate) fn inside(dir: &Path, package: &Path) -> Result<()> {
     }
     // A heading that was changed on the page has no check.
     assert_ok(checked == SECTIONS, &format!("{checked} sections were checked, not {SECTIONS}"))
-}
-
-fn assert_ok(ok: bool, message: &str) -> Result<()> {
-    if ok { Ok(()) } else { Err(message.into()) }
 }
 
 /// Checks that every file is installed, with its type and permissions.
@@ -140,69 +134,15 @@ fn is_enabled(chroot: &Chroot, unit: &str, expected: bool) -> Result<()> {
     assert_ok(link.is_symlink() == expected, &format!("{unit}: enabled is not {expected}"))
 }
 
-/// A process of root with known numbers.
-struct Known {
-    name: String,
-    process: TestProcess,
-}
-
-impl Known {
-    fn new() -> Result<Known> {
-        let name = format!("known-{}x", std::process::id());
-        let mut process = TestProcess::spawn(&Config::new(&name))?;
-        process.write_bytes(123_456, 12)?;
-        process.tcp_pairs(3)?;
-        process.open_files(7)?;
-        process.quiesce()?;
-        Ok(Known { name, process })
-    }
-
-    fn write_rule(&self, chroot: &Chroot) -> Result<()> {
-        chroot.sh(&format!("echo 'known {}' >> /etc/psstat.conf", self.name)).map(drop)
-    }
-
-    /// The values that need privileges.
-    fn privileged(&self) -> Result<BTreeMap<&'static str, u64>> {
-        let io = self.process.expected_io()?;
-        Ok(BTreeMap::from([
-            ("io type=rchar", io.rchar),
-            ("io type=wchar", io.wchar),
-            ("io type=syscr", io.syscr),
-            ("io type=syscw", io.syscw),
-            ("net type=tcp", 6),
-        ]))
-    }
-
-    /// Compares a cycle with the process. Values that need privileges must be absent without them.
-    fn compare(&self, user: &str, output: &CommandOutput, is_privileged: bool) -> Result<()> {
-        let mut values = BTreeMap::new();
-        for line in output.stdout.lines().filter(|line| line.contains(" image=known")) {
-            let words: Vec<&str> = line.split(' ').collect();
-            let [metric, _, value, _, rest @ ..] = &words[..] else { return Err(line.into()) };
-            let metric = metric.trim_start_matches("proc.stat.ps.");
-            let series = [&[metric], rest].concat().join(" ");
-            values.insert(series, value.parse::<f64>()?);
-        }
-        let mut wrong = Vec::new();
-        for (series, value) in [("procs", 1), ("threads", 1)] {
-            if values.get(series) != Some(&f64::from(value)) {
-                wrong.push(format!("{series} is not {value}"));
-            }
-        }
-        for (series, value) in self.privileged()? {
-            let expected = is_privileged.then_some(value as f64);
-            if values.get(series) != expected.as_ref() {
-                wrong.push(format!("{series} is not {expected:?}"));
-            }
-        }
-        let stderr = &output.stderr;
-        assert_ok(wrong.is_empty(), &format!("{user}: {wrong:?}: {values:#?}\n{stderr}"))
-    }
-}
-
 /// Runs a cycle of the program that tcollector runs, through setpriv(1).
 fn cycle(chroot: &Chroot, user: &str) -> Result<CommandOutput> {
     chroot.sh(&format!("setpriv {user} env PSSTAT_ONCE=true {COLLECTOR}"))
+}
+
+/// Compares a cycle with the known process.
+fn compare(known: &Known, user: &str, output: &CommandOutput, is_privileged: bool) -> Result<()> {
+    let compared = known.compare(&output.stdout, is_privileged);
+    compared.map_err(|error| format!("{user}: {error}\n{}", output.stderr).into())
 }
 
 /// tcollector's user with its current groups.
@@ -210,9 +150,9 @@ const MEMBER: &str = "--reuid tcollector --regid nogroup --init-groups --inh-cap
 
 /// Checks that a user outside of the group gets fewer values, and no wrong one.
 fn without_the_group(chroot: &Chroot, known: &Known) -> Result<()> {
-    known.compare("root", &cycle(chroot, "--reuid root")?, true)?;
+    compare(known, "root", &cycle(chroot, "--reuid root")?, true)?;
     let output = cycle(chroot, MEMBER)?;
-    known.compare("another user", &output, false)?;
+    compare(known, "another user", &output, false)?;
     assert_ok(output.stderr.contains("setcap"), &format!("no hint at setcap: {}", output.stderr))?;
     // As AmbientCapabilities of a unit.
     let both = "+sys_ptrace,+dac_read_search";
@@ -220,14 +160,14 @@ fn without_the_group(chroot: &Chroot, known: &Known) -> Result<()> {
         "--reuid tcollector --regid nogroup --init-groups --no-new-privs \
          --inh-caps={both} --ambient-caps={both}"
     );
-    known.compare("ambient capabilities", &cycle(chroot, &ambient)?, true)
+    compare(known, "ambient capabilities", &cycle(chroot, &ambient)?, true)
 }
 
 /// Checks that a member of the group gets all values, unless capabilities are removed.
 fn with_the_group(chroot: &Chroot, known: &Known) -> Result<()> {
-    known.compare("a member of the group", &cycle(chroot, MEMBER)?, true)?;
+    compare(known, "a member of the group", &cycle(chroot, MEMBER)?, true)?;
     for less in ["--no-new-privs", "--bounding-set=-sys_ptrace,-dac_read_search"] {
-        known.compare(less, &cycle(chroot, &format!("{MEMBER} {less}"))?, false)?;
+        compare(known, less, &cycle(chroot, &format!("{MEMBER} {less}"))?, false)?;
     }
     Ok(())
 }

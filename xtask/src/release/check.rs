@@ -6,7 +6,8 @@ use std::process::Command;
 use psstat_testproc::TempDir;
 
 use super::{Artifacts, PROGRAMS, done, pack};
-use crate::{Result, cargo};
+use crate::known::Known;
+use crate::{Result, assert_ok};
 
 /// The three formats contain the same programs.
 pub(super) fn formats(made: &Artifacts) -> Result<()> {
@@ -61,16 +62,17 @@ pub(super) fn programs(made: &Artifacts, target: &str) -> Result<()> {
             return Err(format!("{program} is of version {version}").into());
         }
     }
-    let conf = cargo::root().join("fixtures/everywhere.conf");
+    let known = Known::new()?;
+    let conf = temp.join("psstat.conf");
+    std::fs::write(&conf, known.rule() + "\n")?;
     let conf = conf.to_str().ok_or("the path is not UTF-8")?;
     run("psstat-tcollector", &["--check", "--conf", conf])?;
     let points = run("psstat-tcollector", &["--once", "--conf", conf])?;
-    let has_io = points.lines().any(|line| line.starts_with("proc.stat.ps.io "));
-    let table = run("psstat-dump", &["--no-conf", "--json"])?;
-    if !has_io || !table.contains("\"kind\":\"images\"") {
-        return Err(format!("no values: {points}{table}").into());
-    }
-    println!("{target}: both programs run, and {} points were printed", points.lines().count());
+    known.compare(&points, true)?;
+    let table = run("psstat-dump", &["--conf", conf, "--json"])?;
+    assert_ok(table.contains("\"kind\":\"images\"") && table.contains("\"known\""), &table)?;
+    let count = points.lines().count();
+    println!("{target}: both programs run, and {count} points of a known process are right");
     Ok(())
 }
 
