@@ -25,8 +25,9 @@ pub(crate) struct Options {
 }
 
 /// The tests that use the programs.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 8] = [
     "agents::",
+    "alert_rules::",
     "influx_lines::",
     "openmetrics::",
     "put_json::",

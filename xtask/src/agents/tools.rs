@@ -24,10 +24,17 @@ const NO_DISCOVERY: &str = "remove_all_sd";
 
 const VICTORIA: &str = "github.com/VictoriaMetrics/VictoriaMetrics";
 
-const BUILT: [Built; 6] = [
+const BUILT: [Built; 7] = [
     Built {
         name: "prometheus",
         package: "github.com/prometheus/prometheus/cmd/prometheus",
+        module: "github.com/prometheus/prometheus",
+        version: "v0.316.0",
+        tags: NO_DISCOVERY,
+    },
+    Built {
+        name: "promtool",
+        package: "github.com/prometheus/prometheus/cmd/promtool",
         module: "github.com/prometheus/prometheus",
         version: "v0.316.0",
         tags: NO_DISCOVERY,

@@ -18,6 +18,7 @@ mod lifecycle;
 mod metric_names;
 mod openmetrics;
 mod opentsdb;
+mod opentsdb_alerts;
 mod opentsdb_storage;
 mod peer;
 mod population;
