@@ -151,7 +151,7 @@ fn rows() -> BTreeMap<&'static str, Vec<&'static str>> {
 /// The values of a query by host, with their times since the beginning.
 type Answer = BTreeMap<String, Vec<(u64, f64)>>;
 
-fn ask(opentsdb: &OpenTsdb, query: &str) -> Answer {
+fn answer(opentsdb: &OpenTsdb, query: &str) -> Answer {
     let path =
         format!("/api/query?start={BEGIN}&end={}&m={}", BEGIN + LENGTH - 1, url_encode(query));
     let answer = opentsdb.get(&path);
@@ -205,13 +205,13 @@ fn alerts_are_raised_by_their_hosts_alone() {
     for name in SERIES.map(|(name, _)| name).into_iter().chain([ALIVE]) {
         let metric = name.split(' ').next().unwrap();
         until(&format!("all points of {metric}"), || {
-            let answer = ask(opentsdb, &format!("sum:proc.stat.ps.{metric}{{host=*}}"));
+            let found = answer(opentsdb, &format!("sum:proc.stat.ps.{metric}{{host=*}}"));
             // The last ten minutes of one host are missing.
-            answer.values().map(Vec::len).sum::<usize>() == HOSTS.len() * 120 - 40
+            found.values().map(Vec::len).sum::<usize>() == HOSTS.len() * 120 - 40
         });
     }
     for (condition, queries) in rows {
-        let answers: Vec<Answer> = queries.iter().map(|query| ask(opentsdb, query)).collect();
+        let answers: Vec<Answer> = queries.iter().map(|query| answer(opentsdb, query)).collect();
         let raised = HOSTS.map(|(host, _)| host);
         let raised = raised.into_iter().filter(|host| is_raised(condition, &answers, &tag(host)));
         let expected = HOSTS.map(|(host, _)| host);
