@@ -3,7 +3,7 @@
 #
 # The status is 200 and the answer is an empty list, without an error. Row keys contain the time of an hour
 # as a number of 32 bits, so the end of such a scan does not fit; the query accepts it nevertheless. A client
-# that asks for everything with the largest time of 32 bits takes that for a store without data.
+# that requests everything with the largest time of 32 bits takes that for a store without data.
 #
 # Seen: one series with end=4294959600, none with end=4294967295.
 set -euo pipefail
