@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::common::{A, B, C, Options, Watch, io_of, options, procs, testproc, word};
 use psstat_testproc::{Config, Io, oracle};
@@ -100,36 +100,64 @@ fn reclassification_keeps_counters() {
     }
 }
 
-/// This process writes a file, and a shell truncates it before it is on disk.
+/// A shell that runs a command for each line that it reads.
+struct Commands {
+    shell: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+}
+
+impl Commands {
+    /// `command` has the line as `$line` and the path as `$1`.
+    fn spawn(word: &str, command: &str, path: &Path) -> Commands {
+        let script = format!("while read -r line; do {command}; echo; done");
+        let mut shell = Command::new("sh")
+            .args(["-c", &script, word])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
+        Commands { shell, stdin, stdout }
+    }
+
+    fn run(&mut self, line: usize) {
+        self.stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.stdout.read_exact(&mut [0]).unwrap();
+    }
+
+    fn cancelled(&self) -> i64 {
+        oracle::io(self.shell.id()).unwrap()["cancelled_write_bytes"]
+    }
+}
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+/// One shell writes a file, and another truncates it before it is on disk.
 #[test]
 fn cancelled_bytes_count_where_the_file_is_truncated() {
-    // On a file system on disk: in memory nothing is written.
     let word = word("truncates");
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&word);
-    let script = r#"while read -r _; do : >"$1"; echo; done"#;
-    let mut shell = Command::new("sh")
-        .args(["-c", script, &word])
-        .arg(&path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (mut stdin, mut stdout) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
-    let cancelled = |pid| oracle::io(pid).unwrap()["cancelled_write_bytes"];
+    // On a file system on disk: in memory nothing is written.
+    let file = format!("truncated-{}", std::process::id());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    let mut writer = Commands::spawn("writer", r#"head -c "$line" /dev/zero >"$1""#, &path);
+    let mut truncating = Commands::spawn(&word, r#": >"$1""#, &path);
     let mut watch = Watch::new(&[&word]);
     let mut counts = vec![watch.cycle().image(A).io.unwrap().cancelled_write_bytes];
-    let by_writer = cancelled(std::process::id());
     for size in [4 << 20, 1 << 20, 4 << 20] {
-        fs::write(&path, vec![7; size]).unwrap();
-        stdin.write_all(b"\n").unwrap();
-        stdout.read_exact(&mut [0]).unwrap();
+        writer.run(size);
+        truncating.run(size);
         let count = watch.cycle().image(A).io.unwrap().cancelled_write_bytes;
-        assert_eq!(count - counts[0], cancelled(shell.id()));
+        assert_eq!(count - counts[0], truncating.cancelled());
         counts.push(count);
     }
-    assert_eq!(cancelled(std::process::id()), by_writer);
-    shell.kill().unwrap();
-    shell.wait().unwrap();
+    assert_eq!(writer.cancelled(), 0);
     fs::remove_file(&path).unwrap();
     assert!(counts.is_sorted(), "{counts:?}");
     if counts[3] == 0 {
