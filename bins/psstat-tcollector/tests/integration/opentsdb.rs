@@ -14,7 +14,7 @@ use crate::common::{Cycle, PROGRAM, conf, outcome, testproc, until, word};
 use crate::fake_tcollector::{Clock, Record, Site};
 use crate::http::{self, url_encode};
 use crate::population::Population;
-use crate::store::{OpenTsdb, Points, filter, series};
+use crate::store::{Influx, OpenTsdb, Points, filter, series};
 
 /// The points of one cycle of a collector with these options.
 pub(crate) fn cycle_of(options: &[&str]) -> Vec<Point> {
@@ -34,10 +34,11 @@ pub(crate) fn put(point: &Point, time: u64, value: &str, host: &str) -> String {
 }
 
 /// A counter that begins at 0 again is a reset for `rate{dropcounter}`; docs/opentsdb.md shows what
-/// other rates make of it.
+/// other rates make of it. The same for `non_negative_derivative` of InfluxDB.
 #[test]
 fn rates_survive_a_restart_of_the_collector() {
     let Some(opentsdb) = OpenTsdb::shared() else { return };
+    let Some(influx) = Influx::start() else { return };
     let word = word("restarted");
     let mut process = testproc(&word);
     let temp = TempDir::new().unwrap();
@@ -52,7 +53,7 @@ fn rates_survive_a_restart_of_the_collector() {
         ],
         clock: Clock::SHORT,
         tags: "host=restarted",
-        stores: vec![opentsdb.connect().into()],
+        stores: vec![opentsdb.connect().into(), influx.connect().into()],
     };
     let tcollector = site.start();
     const BYTES: u64 = 5_000_000;
@@ -101,6 +102,21 @@ fn rates_survive_a_restart_of_the_collector() {
     assert!(total <= 6_100_000.0 && expected.values().all(|rate| *rate >= 0.0), "{expected:?}");
     assert!(rates("rate").values().any(|rate| *rate < 0.0));
     assert!(rates("rate{counter}").values().any(|rate| *rate > 1e15));
+
+    let rates = |function: &str| {
+        influx.select(&format!(
+            "SELECT {function}(value, 1s) FROM \"proc.stat.ps.io\" WHERE type = 'wchar'"
+        ))
+    };
+    until("the last point in InfluxDB", || {
+        rates("derivative").contains_key(&shipped.last().unwrap().0)
+    });
+    let found = rates("non_negative_derivative");
+    assert!(found.keys().eq(expected.keys()), "{found:?}, not {expected:?}");
+    for (time, rate) in &expected {
+        assert!((found[time] - rate).abs() <= rate * 1e-9, "{time}: {}, not {rate}", found[time]);
+    }
+    assert!(rates("derivative").values().any(|rate| *rate < 0.0));
 }
 
 /// 200 hosts with different values.

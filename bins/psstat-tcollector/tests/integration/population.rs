@@ -23,6 +23,8 @@ const IMAGES: [&str; 3] = ["svc/web", "svc/db", "svc/none"];
 pub(crate) struct Population {
     pub(crate) temp: TempDir,
     pub(crate) conf: std::path::PathBuf,
+    /// In the command lines of `svc/web`.
+    word_of_web: String,
     /// Of `svc/web`.
     web: Vec<Member>,
     /// The I/O of the processes of `svc/web` that have exited.
@@ -42,6 +44,7 @@ impl Population {
         let mut population = Population {
             temp,
             conf,
+            word_of_web: web.clone(),
             web: [&web, &web, &web].map(|word| member(word)).into(),
             exited: Io::default(),
             db: vec![member(&db)],
@@ -75,6 +78,12 @@ impl Population {
         self.exited += last.testproc.expected_io().unwrap();
         last.testproc.kill().unwrap();
         last.testproc.reap().unwrap();
+    }
+
+    /// Another process of `svc/web`.
+    pub(crate) fn start_one(&mut self) {
+        let word = self.word_of_web.clone();
+        self.web.push(member(&word));
     }
 
     fn quiesce(&self) {

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::common::{Collector, Setup, conf, testproc, until, wait_settled, word, write_conf};
 use crate::http;
 use crate::population::Population;
-use crate::store::{Prometheus, Victoria, assert_found, exposed};
+use crate::store::{NodeExporter, Prometheus, Victoria, assert_found, exposed};
 
 /// Starts a scraper of an address.
 type Start = fn(SocketAddr) -> Option<Prometheus>;
@@ -148,4 +148,20 @@ fn ended_image_is_stale() {
         // The other image is still there.
         assert_eq!(scraper.count("proc_stat_ps_procs{image=\"stays\"}"), 1, "{name}");
     }
+}
+
+/// The same with node_exporter between the collector's file and Prometheus.
+#[test]
+fn ended_image_is_stale_behind_node_exporter() {
+    let Some(exporter) = NodeExporter::start() else { return };
+    let Some(prometheus) = Prometheus::scraping(exporter.address()) else { return };
+    let [stays, ends] = ["stays", "ends"].map(word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("stays {stays}\nends {ends}\n"));
+    let setup = Setup::with(&path).arg("--output").arg(exporter.directory().join("psstat.prom"));
+    let _collector = setup.other_format("prometheus").spawn();
+    until("the image", || prometheus.count("proc_stat_ps_procs{image=\"ends\"}") == 1);
+    write_conf(&path, &format!("stays {stays}\n"));
+    until("stale", || prometheus.count("{image=\"ends\"}") == 0);
+    assert_eq!(prometheus.count("proc_stat_ps_procs{image=\"stays\"}"), 1);
 }

@@ -7,7 +7,7 @@ use psstat_testproc::TempDir;
 use psstat_testproc::formats::tsd;
 
 use super::{INSTALLED, configuration, recorded_collector};
-use crate::common::until;
+use crate::common::{PROGRAM, until};
 use crate::population::Population;
 use crate::store::{Points, Server, assert_found, installed};
 
@@ -15,41 +15,10 @@ use crate::store::{Points, Server, assert_found, installed};
 #[ignore = "run by cargo xtask agents"]
 fn collectd_runs_the_collector() {
     let Some(program) = installed("collectd") else { return };
-    // Of Debian's package, which is unpacked.
-    let root = program.ancestors().nth(3).unwrap().to_owned();
     let population = Population::new();
     let temp = TempDir::new().unwrap();
     let (collector, output) = recorded_collector(&population.conf, &temp);
-    let script = temp.join("psstat-collectd");
-    let text = configuration("psstat-collectd", &[(INSTALLED, collector.to_str().unwrap())]);
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
-    let plugin = configuration(
-        "collectd.conf.d/psstat.conf",
-        &[
-            ("/usr/local/bin/psstat-collectd", script.to_str().unwrap()),
-            ("\"collectd:psstat\"", "\"daemon\""),
-            ("Interval 15", "Interval 1"),
-        ],
-    );
-    let (agent, []) = Server::start(
-        &program,
-        |data, []| {
-            let config = format!(
-                "BaseDir \"{data}\"\nPIDFile \"{data}/pid\"\nHostname \"pxy12\"\n\
-                 PluginDir \"{root}/usr/lib/collectd\"\nTypesDB \"{root}/usr/share/collectd/types.db\"\n\
-                 LoadPlugin logfile\n<Plugin logfile>\n  LogLevel info\n  File STDERR\n</Plugin>\n\
-                 {plugin}\
-                 LoadPlugin csv\n<Plugin csv>\n  DataDir \"{data}/csv\"\n  StoreRates false\n</Plugin>\n",
-                data = data.display(),
-                root = root.display()
-            );
-            let path = data.join("collectd.conf");
-            std::fs::write(&path, config).unwrap();
-            vec!["-f".to_owned(), "-C".to_owned(), path.display().to_string()]
-        },
-        |[]| true,
-    );
+    let agent = start(&program, &collector, &temp, false);
     let mut sent = Points::new();
     let mut found = Points::new();
     until("three cycles", || {
@@ -68,6 +37,92 @@ fn collectd_runs_the_collector() {
     let mut errors =
         log.lines().filter(|line| line.contains("error") && !line.contains("psstat: "));
     assert_eq!(errors.next(), None, "{log}");
+}
+
+/// Starts collectd with the configuration of the page and this program as the collector. It writes
+/// values, or for counters their rates, to files.
+fn start(program: &Path, collector: &Path, temp: &TempDir, rates: bool) -> Server {
+    // Of Debian's package, which is unpacked.
+    let root = program.ancestors().nth(3).unwrap().to_owned();
+    let script = temp.join("psstat-collectd");
+    let text = configuration("psstat-collectd", &[(INSTALLED, collector.to_str().unwrap())]);
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let plugin = configuration(
+        "collectd.conf.d/psstat.conf",
+        &[
+            ("/usr/local/bin/psstat-collectd", script.to_str().unwrap()),
+            ("\"collectd:psstat\"", "\"daemon\""),
+            ("Interval 15", "Interval 1"),
+        ],
+    );
+    let (agent, []) = Server::start(
+        program,
+        |data, []| {
+            let config = format!(
+                "BaseDir \"{data}\"\nPIDFile \"{data}/pid\"\nHostname \"pxy12\"\n\
+                 PluginDir \"{root}/usr/lib/collectd\"\nTypesDB \"{root}/usr/share/collectd/types.db\"\n\
+                 LoadPlugin logfile\n<Plugin logfile>\n  LogLevel info\n  File STDERR\n</Plugin>\n\
+                 {plugin}\
+                 LoadPlugin csv\n<Plugin csv>\n  DataDir \"{data}/csv\"\n  StoreRates {rates}\n</Plugin>\n",
+                data = data.display(),
+                root = root.display()
+            );
+            let path = data.join("collectd.conf");
+            std::fs::write(&path, config).unwrap();
+            vec!["-f".to_owned(), "-C".to_owned(), path.display().to_string()]
+        },
+        |[]| true,
+    );
+    agent
+}
+
+/// collectd starts the script again after the collector has ended. The rate between the last value of
+/// one collector and the first of the next is not a number, and none is negative.
+#[test]
+#[ignore = "run by cargo xtask agents"]
+fn collectd_drops_the_rate_of_a_restart() {
+    let Some(program) = installed("collectd") else { return };
+    let mut population = Population::new();
+    let temp = TempDir::new().unwrap();
+    let (collector, pids) = (temp.join("collector"), temp.join("pids"));
+    let text = format!(
+        "#!/bin/sh\necho $$ >> {}\nPSSTAT_CONF={} PSSTAT_TEST_IO_START=process exec {PROGRAM} \"$@\"\n",
+        pids.display(),
+        population.conf.display()
+    );
+    std::fs::write(&collector, text).unwrap();
+    std::fs::set_permissions(&collector, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(&pids, "").unwrap();
+    // collectd runs the script as another user.
+    std::fs::set_permissions(&pids, PermissionsExt::from_mode(0o666)).unwrap();
+    let agent = start(&program, &collector, &temp, true);
+    let started = || -> Vec<i32> {
+        let text = std::fs::read_to_string(&pids).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    // A counter that this user may read too.
+    let rates = || -> Vec<f64> {
+        let points = stored(&agent.data.join("csv/pxy12"));
+        let mut rates: Vec<(u64, f64)> = points
+            .into_iter()
+            .filter(|((series, _), _)| series == "svc_web/starts")
+            .map(|((_, time), value)| (time, value))
+            .collect();
+        rates.sort_by_key(|(time, _)| *time);
+        rates.into_iter().map(|(_, rate)| rate).collect()
+    };
+    until("rates", || rates().iter().filter(|rate| rate.is_finite()).count() >= 2);
+    population.start_one();
+    until("the start is counted", || rates().iter().any(|rate| *rate > 0.0));
+    let pid = rustix::process::Pid::from_raw(started()[0]).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    until("the second collector", || started().len() == 2);
+    let before = rates().len();
+    until("its rates", || rates().len() >= before + 3);
+    let rates = rates();
+    assert!(rates.iter().skip(1).any(|rate| rate.is_nan()), "{rates:?}");
+    assert!(!rates.iter().any(|rate| *rate < 0.0), "{rates:?}");
 }
 
 /// The points of the collector's lines, with collectd's names.

@@ -7,9 +7,9 @@ use std::path::Path;
 use psstat_testproc::TempDir;
 
 use super::{EXPORTER, STORE, assert_scraped, configuration};
-use crate::common::{Setup, conf, testproc, until, word};
+use crate::common::{Setup, conf, testproc, until, word, write_conf};
 use crate::scrapers::free_address;
-use crate::store::{Server, installed};
+use crate::store::{Server, Victoria, installed};
 
 /// Its own metrics would need a port.
 const WITHOUT_TELEMETRY: &str = "service:\n  telemetry: {metrics: {level: none}}\n";
@@ -50,6 +50,27 @@ fn otel_collector_scrapes() {
             &["job", "instance"],
         );
     }
+}
+
+/// The series of an image whose rule was removed end in the store, not five minutes later.
+#[test]
+#[ignore = "run by cargo xtask agents"]
+fn otel_collector_ends_series() {
+    let Some(program) = installed("otelcol") else { return };
+    let Some(store) = Victoria::written() else { return };
+    let [stays, ends] = ["stays", "ends"].map(word);
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("stays {stays}\nends {ends}\n"));
+    let exporter = free_address();
+    let setup = Setup::with(&path).arg("--listen").arg(exporter.to_string());
+    let _collector = setup.spawn();
+    let url = format!("http://127.0.0.1:{}", store.port());
+    let config = scrape_config("otelcol.yaml", exporter, &[(STORE, &url)]);
+    let _agent = start(&program, &config);
+    until("the image", || store.count("proc_stat_ps_procs{image=\"ends\"}") == 1);
+    write_conf(&path, &format!("stays {stays}\n"));
+    until("stale", || store.count("{image=\"ends\"}") == 0);
+    assert_eq!(store.count("proc_stat_ps_procs{image=\"stays\"}"), 1);
 }
 
 /// The deltas of a counter over a restart of the collector: what the processes did.

@@ -41,7 +41,11 @@ fn zabbix_agent_reads_the_exporter() {
         let of_one = exposed(&value(port, "psstat.image[svc/web]"));
         let expected = sent.clone().into_iter().filter(|(name, _)| name.contains(" image=svc/web"));
         assert_eq!(of_one, expected.collect());
+        // An image that is not in the exposition.
+        assert_eq!(first_answer(port, "psstat.image[svc/ended]"), "");
     }
+    // Without the collector.
+    assert_eq!(first_answer(port, "psstat.metrics"), "");
     add_images(&population, 1000);
     let (_collector, exposition) = constant(&population.conf, exporter);
     let sent = exposed(&exposition);
@@ -60,20 +64,25 @@ fn value(port: u16, key: &str) -> String {
     answer
 }
 
-/// The answer to a server that requests an item.
+/// The answer to a server that requests an item until it has a value.
 fn answer(port: u16, key: &str) -> String {
     let mut value = String::new();
     until(key, || {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        let mut request = b"ZBXD\x01".to_vec();
-        request.extend((key.len() as u64).to_le_bytes());
-        request.extend(key.as_bytes());
-        stream.write_all(&request).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        // Its header has 13 bytes.
-        value = String::from_utf8_lossy(answer.get(13..).unwrap_or_default()).into_owned();
+        value = first_answer(port, key);
         !value.is_empty()
     });
     value
+}
+
+/// The answer to one request.
+fn first_answer(port: u16, key: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let mut request = b"ZBXD\x01".to_vec();
+    request.extend((key.len() as u64).to_le_bytes());
+    request.extend(key.as_bytes());
+    stream.write_all(&request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    // Its header has 13 bytes.
+    String::from_utf8_lossy(answer.get(13..).unwrap_or_default()).into_owned()
 }

@@ -70,6 +70,15 @@ batch-timeout = "100ms"
         http::post(self.http, "/write?db=opentsdb", lines).unwrap()
     }
 
+    /// The values of a query with one series, by time.
+    pub(crate) fn select(&self, query: &str) -> BTreeMap<u64, f64> {
+        let query = http::url_encode(query);
+        let answer = http::get_json(self.http, &format!("/query?db=opentsdb&epoch=s&q={query}"));
+        let rows = answer["results"][0]["series"][0]["values"].as_array();
+        let rows = rows.into_iter().flatten();
+        rows.map(|row| (row[0].as_u64().unwrap(), row[1].as_f64().unwrap())).collect()
+    }
+
     pub(crate) fn points(&self) -> Points {
         let query = http::url_encode("SELECT value FROM /.*/ GROUP BY *");
         let answer = http::get_json(self.http, &format!("/query?db=opentsdb&epoch=s&q={query}"));

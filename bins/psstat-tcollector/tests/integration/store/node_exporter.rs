@@ -1,5 +1,6 @@
 //! node_exporter, whose textfile collector serves the files of a directory.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::{Server, installed};
@@ -35,6 +36,11 @@ impl NodeExporter {
     pub(crate) fn directory(&self) -> PathBuf {
         let data: &Path = self.server.data.path();
         data.join("files")
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.http).into()
     }
 
     /// Its exposition.
