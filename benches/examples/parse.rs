@@ -46,7 +46,7 @@ struct Texts {
 }
 
 fn count_rows(table: &[u8]) {
-    run(table, |text| inet::Rows::new(text).filter(|row| black_box(row).is_ok()).count());
+    run(table, |text| inet::InetRows::new(text).filter(|row| black_box(row).is_ok()).count());
 }
 
 fn add_inodes(table: &[u8]) {
@@ -72,7 +72,7 @@ fn parser<'a>(name: &'static str, rows: u32, run: impl Fn() + 'a) -> Parser<'a> 
 fn parsers(texts: &Texts) -> Vec<Parser<'_>> {
     let Texts { status, tcp, tcp6, udp, unix: unix_table } = texts;
     let link = b"socket:[1234567]";
-    let unix_rows = |text| unix::Rows::new(text).filter(|row| black_box(row).is_ok()).count();
+    let unix_rows = |text| unix::UnixRows::new(text).filter(|row| black_box(row).is_ok()).count();
     let unix_inodes = |text| unix::Established::new(text).flatten().sum::<u64>();
     let peer_fd = |text| std::str::from_utf8(text).map(str::parse::<peer::FDTarget>);
     vec![
@@ -112,7 +112,7 @@ fn compare(texts: &Texts) {
         (Stat::parse(files::STAT).unwrap(), peer::Stat::from_read(files::STAT).unwrap());
     assert_eq!(ours.comm, theirs.comm.as_bytes());
     assert_eq!((ours.pid, ours.ppid, ours.tpgid), (theirs.pid, theirs.ppid, theirs.tpgid));
-    assert_eq!((ours.utime, ours.stime, ours.rss.0), (theirs.utime, theirs.stime, theirs.rss));
+    assert_eq!((ours.utime.0, ours.stime.0, ours.rss.0), (theirs.utime, theirs.stime, theirs.rss));
     assert_eq!((ours.starttime, ours.vsize), (theirs.starttime, theirs.vsize));
     assert_eq!((ours.rsslim, ours.startstack), (theirs.rsslim, theirs.startstack));
     assert_eq!((ours.env_end, ours.exit_code), (theirs.env_end, theirs.exit_code));
@@ -149,7 +149,8 @@ fn compare(texts: &Texts) {
     assert_eq!((ours.threads, ours.sig_cgt), (Some(theirs.threads), Some(theirs.sigcgt)));
     assert_eq!(ours.nonvoluntary_ctxt_switches, theirs.nonvoluntary_ctxt_switches);
 
-    let ours = Limits::parse(files::LIMITS).unwrap().get(b"Max open files").unwrap();
+    let ours =
+        Limits::parse(files::LIMITS).unwrap().get(psstat_proc_parse::Resource::OpenFiles).unwrap();
     let theirs = peer::Limits::from_read(files::LIMITS).unwrap().max_open_files;
     for (ours, theirs) in [(ours.soft, theirs.soft_limit), (ours.hard, theirs.hard_limit)] {
         assert_eq!(
@@ -183,8 +184,8 @@ fn compare(texts: &Texts) {
     );
 
     let theirs = UnixNetEntries::from_read(&*texts.unix).unwrap().0;
-    assert_eq!(unix::Rows::new(&texts.unix).count(), theirs.len());
-    for (ours, theirs) in unix::Rows::new(&texts.unix).map(Result::unwrap).zip(&theirs) {
+    assert_eq!(unix::UnixRows::new(&texts.unix).count(), theirs.len());
+    for (ours, theirs) in unix::UnixRows::new(&texts.unix).map(Result::unwrap).zip(&theirs) {
         assert_eq!((ours.inode, ours.socket_type), (theirs.inode, theirs.socket_type));
         assert_eq!(ours.path, theirs.path.as_ref().map(|path| path.as_os_str().as_encoded_bytes()));
     }
@@ -196,7 +197,7 @@ type InetRow = (SocketAddr, SocketAddr, bool, (u32, u32, u64));
 fn compare_inet(table: &[u8], theirs: impl Iterator<Item = InetRow>) {
     let theirs: Vec<InetRow> = theirs.collect();
     let address = |address: inet::Address| SocketAddr::new(address.ip, address.port);
-    let ours = inet::Rows::new(table).map(Result::unwrap).map(|row| {
+    let ours = inet::InetRows::new(table).map(Result::unwrap).map(|row| {
         let is_established = row.state == inet::TcpState::Established;
         let numbers = (row.rx_queue, row.uid, row.inode);
         (address(row.local), address(row.remote), is_established, numbers)

@@ -14,7 +14,7 @@ pub(crate) fn psstat(pid: i32) -> Result<Usage, Error> {
     let stat = psstat_proc_parse::Stat::parse(&buffer[..read])?;
     let (page_size, ticks_per_second) = (procfs::page_size(), procfs::ticks_per_second());
     let name = String::from_utf8_lossy(stat.comm).into_owned();
-    let cpu = (stat.utime + stat.stime) as f64 / ticks_per_second as f64;
+    let cpu = (stat.utime + stat.stime).to_duration(ticks_per_second).as_secs_f64();
     Ok((name, stat.rss.to_bytes(page_size), cpu))
 }
 

@@ -323,7 +323,7 @@ fn callers(proc: &Path, self_pid: u32) -> Vec<u32> {
 
 fn start_time(proc: &Path, pid: u32) -> Option<u64> {
     let stat = Files::open(proc, pid).ok()?.read("stat").ok()?;
-    Stat::parse(&stat).ok().map(|stat| stat.starttime)
+    Stat::parse(&stat).ok().map(|stat| stat.starttime.0)
 }
 
 fn parent_and_session(proc: &Path, pid: u32) -> Option<(u32, u32)> {

@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = std::fs::read(&path)?;
     let stat = Stat::parse(&text).map_err(|error| format!("{path}: {error}"))?;
     println!("{} {}", stat.pid, stat.comm.escape_ascii());
-    println!("{} ticks, {} threads", stat.utime + stat.stime, stat.num_threads);
-    println!("{} bytes, {} pages resident", stat.vsize, stat.rss);
+    println!("{}, {} threads", stat.utime + stat.stime, stat.num_threads);
+    println!("{} bytes, {} resident", stat.vsize, stat.rss);
     Ok(())
 }

@@ -16,20 +16,40 @@ const PATH: Field = Field(ProcFile::Cgroup, 3);
 /// A line of the file: the control group in one hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Cgroup<'a> {
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(bound(serialize = "T: AsRef<[u8]>")))]
+pub struct CgroupOf<T> {
     /// The id of the hierarchy; 0 for version 2.
     pub hierarchy: u32,
     /// The controllers of a version 1 hierarchy, separated by commas, such as
     /// `cpu,cpuacct`, or its name, such as `name=systemd`. Empty for version 2.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
-    pub controllers: &'a [u8],
+    pub controllers: T,
     /// The path of the group from the root of the hierarchy, as seen from the
     /// cgroup namespace of the reader. Contains no newline: the kernel does not
     /// allow it in the name of a group. The path of a removed group in version 2
     /// ends in ` (deleted)`.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
-    pub path: &'a [u8],
+    pub path: T,
+}
+
+/// [`CgroupOf`] that borrows from the text of the file.
+pub type Cgroup<'a> = CgroupOf<&'a [u8]>;
+
+/// [`CgroupOf`] that keeps its text.
+#[cfg(feature = "alloc")]
+pub type OwnedCgroup = CgroupOf<alloc::vec::Vec<u8>>;
+
+#[cfg(feature = "alloc")]
+impl Cgroup<'_> {
+    /// A copy that does not borrow from the text of the file.
+    #[must_use]
+    pub fn into_owned(self) -> OwnedCgroup {
+        CgroupOf {
+            hierarchy: self.hierarchy,
+            controllers: self.controllers.into(),
+            path: self.path.into(),
+        }
+    }
 }
 
 impl Cgroup<'_> {

@@ -1,12 +1,12 @@
 //! Parsers for the files of Linux's `/proc`, over `&[u8]`.
 //!
 //! ```
-//! use psstat_proc_parse::{FdTarget, Io, Stat};
+//! use psstat_proc_parse::{FdTarget, Io, Stat, Ticks};
 //! use psstat_proc_parse::net::inet;
 //!
 //! let stat = Stat::parse(b"42 (sh) S 1 42 42 0 -1 4194304 117 0 1 0 7 3 0 0 20 0 1 0 133599 \
 //!     3133440 381 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0\n")?;
-//! assert_eq!((stat.pid, stat.comm, stat.utime + stat.stime), (42, &b"sh"[..], 10));
+//! assert_eq!((stat.pid, stat.comm, stat.utime + stat.stime), (42, &b"sh"[..], Ticks(10)));
 //!
 //! assert_eq!(FdTarget::parse(b"socket:[1145]"), FdTarget::Socket(1145));
 //!
@@ -43,6 +43,9 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 mod cgroup;
 mod cgroup_path;
 mod cmdline;
@@ -61,18 +64,24 @@ mod statm;
 mod status;
 mod units;
 
-pub use cgroup::{Cgroup, Cgroups, CgroupsIter};
+#[cfg(feature = "alloc")]
+pub use cgroup::OwnedCgroup;
+pub use cgroup::{Cgroup, CgroupOf, Cgroups, CgroupsIter};
 pub use cgroup_path::{CgroupPath, Container};
 pub use cmdline::{Cmdline, CmdlineArgs};
 pub use error::{Error, Expected, ProcFile};
 pub use fd::FdTarget;
 pub use io::Io;
-pub use limits::{LimitValue, Limits, LimitsIter, ResourceLimit};
-pub use stat::{Stat, StatCore};
+#[cfg(feature = "alloc")]
+pub use limits::OwnedResourceLimit;
+pub use limits::{LimitValue, Limits, LimitsIter, Resource, ResourceLimit, ResourceLimitOf};
+#[cfg(feature = "alloc")]
+pub use stat::{OwnedStat, OwnedStatCore};
+pub use stat::{Stat, StatCore, StatCoreOf, StatOf};
 pub use state::ProcessState;
 pub use statm::Statm;
 pub use status::{EscapedName, Ids, NsPids, NsPidsIter, SigQueue, Status, Unescaped};
-pub use units::{Kilobytes, Pages};
+pub use units::{Kilobytes, Pages, SignedTicks, Ticks};
 
 /// The grammars as nom parsers, to combine with those of nom and others.
 ///

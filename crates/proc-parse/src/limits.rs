@@ -41,41 +41,159 @@ impl fmt::Display for LimitValue {
     }
 }
 
+/// A resource with a limit. See getrlimit(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resource {
+    /// `Max cpu time`: seconds.
+    CpuTime,
+    /// `Max file size`: bytes.
+    FileSize,
+    /// `Max data size`: bytes.
+    DataSize,
+    /// `Max stack size`: bytes.
+    StackSize,
+    /// `Max core file size`: bytes.
+    CoreFileSize,
+    /// `Max resident set`: bytes.
+    ResidentSet,
+    /// `Max processes`: of the user.
+    Processes,
+    /// `Max open files`: the largest descriptor, plus 1.
+    OpenFiles,
+    /// `Max locked memory`: bytes.
+    LockedMemory,
+    /// `Max address space`: bytes.
+    AddressSpace,
+    /// `Max file locks`: not enforced since Linux 2.4.25.
+    FileLocks,
+    /// `Max pending signals`: of the user.
+    PendingSignals,
+    /// `Max msgqueue size`: bytes.
+    MsgqueueSize,
+    /// `Max nice priority`: 20 minus the nice value.
+    NicePriority,
+    /// `Max realtime priority`: 1 to 99.
+    RealtimePriority,
+    /// `Max realtime timeout`: microseconds.
+    RealtimeTimeout,
+}
+
+impl Resource {
+    /// All resources, in the kernel's order.
+    pub const ALL: &'static [Resource] = &[
+        Self::CpuTime,
+        Self::FileSize,
+        Self::DataSize,
+        Self::StackSize,
+        Self::CoreFileSize,
+        Self::ResidentSet,
+        Self::Processes,
+        Self::OpenFiles,
+        Self::LockedMemory,
+        Self::AddressSpace,
+        Self::FileLocks,
+        Self::PendingSignals,
+        Self::MsgqueueSize,
+        Self::NicePriority,
+        Self::RealtimePriority,
+        Self::RealtimeTimeout,
+    ];
+
+    /// The name as the kernel prints it: `Max open files`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CpuTime => "Max cpu time",
+            Self::FileSize => "Max file size",
+            Self::DataSize => "Max data size",
+            Self::StackSize => "Max stack size",
+            Self::CoreFileSize => "Max core file size",
+            Self::ResidentSet => "Max resident set",
+            Self::Processes => "Max processes",
+            Self::OpenFiles => "Max open files",
+            Self::LockedMemory => "Max locked memory",
+            Self::AddressSpace => "Max address space",
+            Self::FileLocks => "Max file locks",
+            Self::PendingSignals => "Max pending signals",
+            Self::MsgqueueSize => "Max msgqueue size",
+            Self::NicePriority => "Max nice priority",
+            Self::RealtimePriority => "Max realtime priority",
+            Self::RealtimeTimeout => "Max realtime timeout",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct ResourceLimit<'a> {
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(bound(serialize = "T: AsRef<[u8]>")))]
+pub struct ResourceLimitOf<T> {
     /// The resource, as printed: `Max open files`.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
-    pub name: &'a [u8],
+    pub name: T,
     /// The limit that the kernel enforces.
     pub soft: LimitValue,
     /// The ceiling of the soft limit.
     pub hard: LimitValue,
     /// The unit, as printed: `files`. `None` for priorities.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::optional_text"))]
-    pub units: Option<&'a [u8]>,
+    pub units: Option<T>,
+}
+
+/// [`ResourceLimitOf`] that borrows from the text of the file.
+pub type ResourceLimit<'a> = ResourceLimitOf<&'a [u8]>;
+
+/// [`ResourceLimitOf`] that keeps its text.
+#[cfg(feature = "alloc")]
+pub type OwnedResourceLimit = ResourceLimitOf<alloc::vec::Vec<u8>>;
+
+#[cfg(feature = "alloc")]
+impl ResourceLimit<'_> {
+    /// A copy that does not borrow from the text of the file.
+    #[must_use]
+    pub fn into_owned(self) -> OwnedResourceLimit {
+        ResourceLimitOf {
+            name: self.name.into(),
+            soft: self.soft,
+            hard: self.hard,
+            units: self.units.map(Into::into),
+        }
+    }
 }
 
 impl<'a> ResourceLimit<'a> {
-    /// Parses the row with this name, as printed, and skips the others: a tenth of the
+    /// Parses the row of a resource, and skips the others: a tenth of the
     /// work of [`Limits::parse`]. `None` without such a row.
     ///
     /// ```
-    /// use psstat_proc_parse::{LimitValue, ResourceLimit};
+    /// use psstat_proc_parse::{LimitValue, Resource, ResourceLimit};
     ///
     /// let text = b"Limit                     Soft Limit           Hard Limit           Units     \n\
     ///     Max open files            1024                 unlimited            files     \n";
-    /// let limit = ResourceLimit::find(text, b"Max open files")?.unwrap();
+    /// let limit = ResourceLimit::find(text, Resource::OpenFiles)?.unwrap();
     /// assert_eq!(limit.soft, LimitValue::Value(1024));
-    /// assert_eq!(ResourceLimit::find(text, b"Max open")?, None);
+    /// assert_eq!(ResourceLimit::find(text, Resource::CpuTime)?, None);
     /// # Ok::<(), psstat_proc_parse::Error>(())
     /// ```
     ///
     /// # Errors
     /// If that row is malformed or does not end.
-    pub fn find(text: &'a [u8], name: &[u8]) -> Result<Option<Self>, Error> {
+    pub fn find(text: &'a [u8], resource: Resource) -> Result<Option<Self>, Error> {
+        Self::find_by_name(text, resource.name().as_bytes())
+    }
+
+    /// The same by name, as printed: of a resource that this version does not know.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_by_name(text: &'a [u8], name: &[u8]) -> Result<Option<Self>, Error> {
         let mut rest = text;
         while !rest.is_empty() {
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
@@ -95,13 +213,13 @@ impl<'a> ResourceLimit<'a> {
 /// All resource limits of a process. The file exists since Linux 2.6.24.
 ///
 /// ```
-/// use psstat_proc_parse::{LimitValue, Limits};
+/// use psstat_proc_parse::{LimitValue, Limits, Resource};
 ///
 /// let limits = Limits::parse(
 ///     b"Limit                     Soft Limit           Hard Limit           Units     \n\
 ///       Max open files            1024                 unlimited            files     \n",
 /// )?;
-/// let row = limits.get(b"Max open files").unwrap();
+/// let row = limits.get(Resource::OpenFiles).unwrap();
 /// assert_eq!((row.soft, row.hard), (LimitValue::Value(1024), LimitValue::Unlimited));
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
@@ -128,9 +246,16 @@ impl<'a> Limits<'a> {
         LimitsIter { rest: self.rows }
     }
 
-    /// The row with this name, as printed.
+    /// The row of a resource. `None` if the kernel does not have its limit.
     #[must_use]
-    pub fn get(self, name: &[u8]) -> Option<ResourceLimit<'a>> {
+    pub fn get(self, resource: Resource) -> Option<ResourceLimit<'a>> {
+        self.get_by_name(resource.name())
+    }
+
+    /// The row with this name, as printed: of a resource that this version does not know.
+    #[must_use]
+    pub fn get_by_name(self, name: impl AsRef<[u8]>) -> Option<ResourceLimit<'a>> {
+        let name = name.as_ref();
         self.iter().find(|row| row.name == name)
     }
 }

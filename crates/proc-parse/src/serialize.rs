@@ -26,16 +26,19 @@ impl Serialize for Text<'_> {
 }
 
 /// For a field that is text.
-pub(crate) fn text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    Text(bytes).serialize(serializer)
+pub(crate) fn text<S: Serializer>(
+    bytes: &impl AsRef<[u8]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    Text(bytes.as_ref()).serialize(serializer)
 }
 
 /// For a field that can be text.
 pub(crate) fn optional_text<S: Serializer>(
-    bytes: &Option<&[u8]>,
+    bytes: &Option<impl AsRef<[u8]>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    bytes.map(Text).serialize(serializer)
+    bytes.as_ref().map(|bytes| Text(bytes.as_ref())).serialize(serializer)
 }
 
 /// Serializes types as `Display` prints them.

@@ -14,7 +14,7 @@ use crate::leaf::{
 };
 use crate::record::record;
 use crate::state::ProcessState;
-use crate::units::Pages;
+use crate::units::{Pages, SignedTicks, Ticks};
 
 record! {
     /// All fields of `/proc/PID/stat` or `/proc/PID/task/TID/stat`.
@@ -27,7 +27,7 @@ record! {
     /// (`startcode` and others) are 0 for a reader without ptrace permission.
     ///
     /// ```
-    /// use psstat_proc_parse::{ProcessState, Stat};
+    /// use psstat_proc_parse::{ProcessState, Stat, Ticks};
     ///
     /// let stat = Stat::parse(
     ///     b"42 (a) b) S 1 42 42 0 -1 4194304 117 0 1 0 7 3 0 0 20 0 4 0 133599 3133440 381 \
@@ -35,17 +35,17 @@ record! {
     /// )?;
     /// assert_eq!(stat.comm, b"a) b");
     /// assert_eq!(stat.state, ProcessState::Sleeping);
-    /// assert_eq!((stat.utime, stat.stime, stat.num_threads), (7, 3, 4));
+    /// assert_eq!((stat.utime, stat.stime, stat.num_threads), (Ticks(7), Ticks(3), 4));
     /// # Ok::<(), psstat_proc_parse::Error>(())
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Stat<'a>, grammar stat of Stat {
+    pub struct StatOf<T>: Stat or OwnedStat, grammar stat of Stat {
         /// the process id.
         1 pid: i32 = terminated(signed(), space());
         /// the name of the executable, cut to 15 bytes (kernel threads: 63).
         /// Any bytes except NUL, including spaces, parentheses and newlines.
         #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
-        2 comm: &'a [u8] = comm();
+        2 comm: T = comm();
         /// the state.
         3 state: ProcessState = after_space(map(letter(), ProcessState::from));
         /// the parent; 0 if it is outside the pid namespace.
@@ -69,13 +69,13 @@ record! {
         /// major faults of reaped children.
         13 cmajflt: u64 = after_space(zero_or_unsigned());
         /// ticks in user mode, all threads, including `guest_time`.
-        14 utime: u64 = after_space(unsigned());
+        14 utime: Ticks = after_space(map(unsigned(), Ticks));
         /// ticks in kernel mode, all threads.
-        15 stime: u64 = after_space(unsigned());
+        15 stime: Ticks = after_space(map(unsigned(), Ticks));
         /// ticks of reaped children in user mode.
-        16 cutime: i64 = after_space(zero_or_signed());
+        16 cutime: SignedTicks = after_space(map(zero_or_signed(), SignedTicks));
         /// ticks of reaped children in kernel mode.
-        17 cstime: i64 = after_space(zero_or_signed());
+        17 cstime: SignedTicks = after_space(map(zero_or_signed(), SignedTicks));
         /// kernel priority: nice + 20, negative for real-time policies.
         18 priority: i64 = after_space(signed());
         /// nice value, 19 (low) to -20 (high).
@@ -85,7 +85,7 @@ record! {
         /// always 0 since Linux 2.6.17.
         21 itrealvalue: i64 = after_space(zero_or_signed());
         /// start time, ticks since boot (before Linux 2.6: jiffies).
-        22 starttime: u64 = after_space(unsigned());
+        22 starttime: Ticks = after_space(map(unsigned(), Ticks));
         /// virtual memory, bytes.
         23 vsize: u64 = after_space(unsigned());
         /// resident set size.
@@ -125,11 +125,11 @@ record! {
         /// scheduling policy, `SCHED_*`.
         41 policy: u32 = after_space(unsigned());
         /// ticks spent waiting for block devices (Linux 2.6.18).
-        42 delayacct_blkio_ticks: Option<u64> = later(zero_or_unsigned());
+        42 delayacct_blkio_ticks: Option<Ticks> = later(map(zero_or_unsigned(), Ticks));
         /// ticks spent running a guest (Linux 2.6.24).
-        43 guest_time: Option<u64> = later(zero_or_unsigned());
+        43 guest_time: Option<Ticks> = later(map(zero_or_unsigned(), Ticks));
         /// `guest_time` of reaped children (Linux 2.6.24).
-        44 cguest_time: Option<i64> = later(zero_or_signed());
+        44 cguest_time: Option<SignedTicks> = later(map(zero_or_signed(), SignedTicks));
         /// start address of the data (Linux 3.3).
         45 start_data: Option<u64> = later(unsigned());
         /// end address of the data (Linux 3.3).
@@ -156,25 +156,25 @@ record! {
     /// [`StatCore::parse`] stops after field 22 and does not read the numbers
     /// between its fields, so it costs less than half of [`Stat::parse`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct StatCore<'a>, grammar stat_core of Stat {
+    pub struct StatCoreOf<T>: StatCore or OwnedStatCore, grammar stat_core of Stat {
         /// the process id.
         1 pid: i32 = terminated(signed(), space());
         /// the name of the executable, raw bytes.
         #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
-        2 comm: &'a [u8] = comm();
+        2 comm: T = comm();
         /// the state.
         3 state: ProcessState = after_space(map(letter(), ProcessState::from));
         /// the parent.
         4 ppid: i32 = after_space(signed());
         /// ticks in user mode.
-        14 utime: u64 = preceded(skipped_fields(5..=13), after_space(unsigned()));
+        14 utime: Ticks = preceded(skipped_fields(5..=13), after_space(map(unsigned(), Ticks)));
         /// ticks in kernel mode.
-        15 stime: u64 = after_space(unsigned());
+        15 stime: Ticks = after_space(map(unsigned(), Ticks));
         /// number of threads.
         20 num_threads: u64 = preceded(skipped_fields(16..=19), after_space(unsigned()));
         /// start time, ticks since boot.
-        22 starttime: u64 =
-            delimited(skipped_fields(21..=21), after_space(unsigned()), space());
+        22 starttime: Ticks =
+            delimited(skipped_fields(21..=21), after_space(map(unsigned(), Ticks)), space());
     }
 }
 

@@ -47,11 +47,11 @@ fn messages_name_file_field_and_byte() {
         "limits: field 5 (header) at byte 0: expected the field's keyword",
     );
     assert_message(
-        inet::Row::parse(b"   0: 0100007F:0G77 "),
+        inet::InetRow::parse(b"   0: 0100007F:0G77 "),
         "inet: field 2 (local_address) at byte 15: expected a hexadecimal number",
     );
     assert_message(
-        unix::Row::parse(b"0000000000000000: 0000000x 0"),
+        unix::UnixRow::parse(b"0000000000000000: 0000000x 0"),
         "unix: field 2 (RefCount) at byte 18: expected a hexadecimal number",
     );
 }
@@ -72,7 +72,7 @@ fn rows_after_a_malformed_row() {
     let good = "   1: 0100007F:0277 00000000:0000 01 00000000:00000000 00:00000000 00000000     \
                 0        0 1145 1 00000000a8ab655e 100 0 0 10 0\n";
     let table = format!("{}{good}{}", good.replace("0277", "02G7"), &good[..40]);
-    let mut rows = inet::Rows::new(table.as_bytes());
+    let mut rows = inet::InetRows::new(table.as_bytes());
     assert_eq!(rows.next().unwrap().unwrap_err().field(), "local_address");
     assert_eq!(rows.next().unwrap().unwrap().inode, 1145);
     assert!(rows.next().is_none());

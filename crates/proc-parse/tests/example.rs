@@ -23,7 +23,10 @@ fn parses_a_file() {
     let ticks = field(14).parse::<u64>().unwrap() + field(15).parse::<u64>().unwrap();
     let output = String::from_utf8(whole.stdout).unwrap();
     assert!(output.contains(&format!("{ticks} ticks, {} threads", field(20))), "{output}");
-    assert!(output.contains(&format!("{} bytes, {} pages", field(23), field(24))), "{output}");
+    assert!(
+        output.contains(&format!("{} bytes, {} pages resident\n", field(23), field(24))),
+        "{output}"
+    );
 
     let temp = TempDir::new().unwrap();
     let truncated = temp.join("stat");
@@ -32,6 +35,36 @@ fn parses_a_file() {
     assert!(!refused.status.success());
     let output = String::from_utf8(refused.stderr).unwrap();
     assert!(output.contains("stat: field 52 (exit_code) at byte"), "{output}");
+}
+
+/// Sockets of the test, of each kind that it can open.
+#[test]
+fn lists_the_sockets_of_a_process() {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::UnixListener;
+
+    let temp = TempDir::new().unwrap();
+    let path = temp.join("a b");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let _unix = UnixListener::bind(&path).unwrap();
+    let program = example("psstat-proc-parse", "sockets").unwrap();
+    let output = Command::new(program).arg(std::process::id().to_string()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (local, remote) = (client.local_addr().unwrap(), listener.local_addr().unwrap());
+    for line in [
+        format!("tcp {remote} 0.0.0.0:0 LISTEN"),
+        format!("tcp {local} {remote} ESTABLISHED"),
+        format!("udp {} 0.0.0.0:0 CLOSE", udp.local_addr().unwrap()),
+        format!("unix {} UNCONNECTED", path.display()),
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
+    }
+    // Those of other processes are not listed: there are others in each test run.
+    let own = text.lines().filter(|line| line.starts_with("tcp ")).count();
+    assert_eq!(own, 2, "{text}");
 }
 
 /// The page for users of other crates has the functions that the example measures.

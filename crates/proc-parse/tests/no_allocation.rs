@@ -6,8 +6,8 @@ use psstat_proc_parse::net::snmp::TcpCounters;
 use psstat_proc_parse::net::sockstat::udp_in_use;
 use psstat_proc_parse::net::{inet, unix};
 use psstat_proc_parse::{
-    CgroupPath, Cgroups, Cmdline, FdTarget, Io, Limits, ResourceLimit, Stat, StatCore, Statm,
-    Status,
+    CgroupPath, Cgroups, Cmdline, FdTarget, Io, Limits, Resource, ResourceLimit, Stat, StatCore,
+    Statm, Status,
 };
 use psstat_testproc::alloc::{CountingAllocator, measure};
 
@@ -39,8 +39,10 @@ fn everything() {
     ));
 
     let limits = Limits::parse(fixture!("worker/limits")).unwrap();
-    black_box((limits.iter().count(), limits.get(b"Max open files").unwrap()));
-    black_box(ResourceLimit::find(fixture!("worker/limits"), b"Max open files").unwrap().unwrap());
+    black_box((limits.iter().count(), limits.get(Resource::OpenFiles).unwrap()));
+    black_box(
+        ResourceLimit::find(fixture!("worker/limits"), Resource::OpenFiles).unwrap().unwrap(),
+    );
 
     for line in fixture!("worker/fd.txt").split(|&byte| byte == b'\n') {
         black_box(FdTarget::parse(line.splitn(3, |&byte| byte == b' ').last().unwrap()));
@@ -48,12 +50,12 @@ fn everything() {
     for table in
         [&fixture!("net/tcp")[..], fixture!("net/tcp6"), fixture!("net/udp"), fixture!("net/udp6")]
     {
-        assert!(inet::Rows::new(table).all(|row| row.is_ok()));
+        assert!(inet::InetRows::new(table).all(|row| row.is_ok()));
         assert!(inet::Established::new(table).all(|row| row.is_ok()));
     }
     black_box(TcpCounters::parse(fixture!("net/snmp"))).unwrap();
     black_box(udp_in_use(fixture!("net/sockstat"))).unwrap();
-    assert!(unix::Rows::new(fixture!("net/unix")).all(|row| row.is_ok()));
+    assert!(unix::UnixRows::new(fixture!("net/unix")).all(|row| row.is_ok()));
     assert!(unix::Established::new(fixture!("net/unix")).all(|row| row.is_ok()));
     assert!(unix::States::new(fixture!("net/unix")).all(|row| row.is_ok()));
 

@@ -191,10 +191,10 @@ fn check_with_all(text: &[u8]) {
     let path = CgroupPath(text);
     assert!(path.unit().is_none_or(|unit| text.windows(unit.len()).any(|part| part == unit)));
     assert!(path.container().is_none_or(|container| container.bytes().count() > 0));
-    for error in inet::Rows::new(text).filter_map(Result::err) {
+    for error in inet::InetRows::new(text).filter_map(Result::err) {
         assert!(error.offset() <= text.len() && !error.to_string().is_empty());
     }
-    for error in unix::Rows::new(text).filter_map(Result::err) {
+    for error in unix::UnixRows::new(text).filter_map(Result::err) {
         assert!(error.offset() <= text.len() && !error.to_string().is_empty());
     }
 }
@@ -309,9 +309,9 @@ proptest! {
         let limits = Limits::parse(text.as_bytes()).unwrap();
         prop_assert_eq!(limits.iter().count(), rows.len());
         for row in limits {
-            prop_assert_eq!(ResourceLimit::find(text.as_bytes(), row.name), Ok(limits.get(row.name)));
+            prop_assert_eq!(ResourceLimit::find_by_name(text.as_bytes(), row.name), Ok(limits.get_by_name(row.name)));
         }
-        prop_assert_eq!(ResourceLimit::find(text.as_bytes(), b"max"), Ok(None));
+        prop_assert_eq!(ResourceLimit::find_by_name(text.as_bytes(), b"max"), Ok(None));
     }
 
     #[test]
@@ -360,7 +360,7 @@ proptest! {
     ) {
         let text = header.to_owned() + &rows.concat();
         check_with_cuts("tcp", text.as_bytes(), &cuts);
-        let read = inet::Rows::new(text.as_bytes());
+        let read = inet::InetRows::new(text.as_bytes());
         prop_assert_eq!(read.count(), rows.len());
         let after_header = &text.as_bytes()[header.len()..];
         let (rest, count) = many0_count(grammar::inet_row).parse(after_header).unwrap();
@@ -368,8 +368,8 @@ proptest! {
         // A truncated row: an error or the same row.
         let whole = rows[0].trim_end().as_bytes();
         for cut in (0..whole.len()).map(|end| &whole[..end]) {
-            if let Ok(row) = inet::Row::parse(cut) {
-                prop_assert_eq!(Ok(row), inet::Row::parse(whole));
+            if let Ok(row) = inet::InetRow::parse(cut) {
+                prop_assert_eq!(Ok(row), inet::InetRow::parse(whole));
             }
             if let Ok(inode) = inet::established(cut) {
                 prop_assert_eq!(Ok(inode), inet::established(whole));
@@ -385,7 +385,7 @@ proptest! {
     ) {
         let text = [header.as_bytes(), &rows.concat()].concat();
         check_with_cuts("unix", &text, &cuts);
-        prop_assert_eq!(unix::Rows::new(&text).count(), rows.len());
+        prop_assert_eq!(unix::UnixRows::new(&text).count(), rows.len());
         let (rest, count) = many0_count(grammar::unix_row).parse(&text[header.len()..]).unwrap();
         prop_assert!(rest.is_empty() && count == rows.len());
     }

@@ -51,9 +51,9 @@ fn tables_and_lines() {
 fn sockets() {
     let row = b"0: 0100007F:0277 00000000:0000 0A 00000000:00000000 00:00000000 00000000     \
         0        0 1145 1";
-    let row = to_json(inet::Row::parse(row).unwrap());
+    let row = to_json(inet::InetRow::parse(row).unwrap());
     assert_eq!((&row["local"], &row["state"]), (&json!("127.0.0.1:631"), &json!("LISTEN")));
     let row = b"0000000000000000: 00000002 00000000 00010000 0001 01 20 /run/a";
-    let row = to_json(unix::Row::parse(row).unwrap());
+    let row = to_json(unix::UnixRow::parse(row).unwrap());
     assert_eq!((&row["path"], &row["inode"]), (&json!("/run/a"), &json!(20)));
 }

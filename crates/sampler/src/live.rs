@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
-use psstat_proc_parse::{Cgroups, ProcessState, Stat, StatCore, Status};
+use psstat_proc_parse::{Cgroups, ProcessState, SignedTicks, Stat, StatCore, Status};
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
@@ -155,7 +155,7 @@ impl From<&StatCore<'_>> for StatSummary {
     fn from(stat: &StatCore<'_>) -> StatSummary {
         StatSummary {
             ppid: stat.ppid.unsigned_abs(),
-            starttime: Some(stat.starttime),
+            starttime: Some(stat.starttime.0),
             is_zombie: matches!(stat.state, ProcessState::Zombie | ProcessState::Dead),
             num_threads: stat.num_threads,
         }
@@ -167,7 +167,7 @@ fn parent_stat(stat: &Stat<'_>, tick: u64) -> ParentStat {
     // A process whose leader alone has exited has other threads.
     let is_zombie =
         matches!(stat.state, ProcessState::Zombie | ProcessState::Dead) && stat.num_threads <= 1;
-    let time = |ticks: i64| u64::try_from(ticks).unwrap_or(0).saturating_mul(tick);
+    let time = |ticks: SignedTicks| u64::try_from(ticks.0).unwrap_or(0).saturating_mul(tick);
     let children = CpuTime { user: time(stat.cutime), system: time(stat.cstime) };
     ParentStat {
         cminflt: stat.cminflt,
@@ -294,7 +294,7 @@ impl ProcessSource for LiveSource {
             };
         }
         let tick = self.reads.procfs.tick_nanoseconds;
-        let ticks = self.reads.stat_core(pid, |stat| (stat.utime, stat.stime)).await;
+        let ticks = self.reads.stat_core(pid, |stat| (stat.utime.0, stat.stime.0)).await;
         ticks.map(|(user, system)| CpuReading {
             total: user.saturating_add(system).saturating_mul(tick),
             user: Some(user.saturating_mul(tick)),

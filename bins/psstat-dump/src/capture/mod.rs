@@ -281,7 +281,7 @@ fn filter_rows(
         return filter_unix_rows(table, sockets, scrubber);
     }
     let is_kept = |line: &&[u8]| {
-        let row = inet::Row::parse(line.strip_suffix(b"\n").unwrap_or(line));
+        let row = inet::InetRow::parse(line.strip_suffix(b"\n").unwrap_or(line));
         row.map_or(true, |row| sockets.contains(&row.inode))
     };
     table.split_inclusive(|byte| *byte == b'\n').filter(is_kept).collect::<Vec<_>>().concat()
@@ -289,7 +289,7 @@ fn filter_rows(
 
 /// The path of a socket can contain secrets, and line breaks: a text that is not a row is dropped.
 fn filter_unix_rows(table: &[u8], sockets: &BTreeSet<u64>, scrubber: &Scrubber<'_>) -> Vec<u8> {
-    let mut rows = unix::Rows::new(table);
+    let mut rows = unix::UnixRows::new(table);
     let mut kept = table.strip_suffix(rows.rest()).unwrap_or_default().to_vec();
     loop {
         let before = rows.rest();

@@ -136,7 +136,7 @@ fn named(proc: &Path) -> Vec<Named> {
         let is_kernel_thread = command_line.is_empty() && files.link("exe").is_err();
         let stat = files.read("stat").ok();
         let stat = stat.as_deref().and_then(|stat| psstat_proc_parse::Stat::parse(stat).ok());
-        let age = stat.and_then(|stat| boot.age(stat.starttime));
+        let age = stat.and_then(|stat| boot.age(stat.starttime.0));
         let comm = comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec();
         (!is_kernel_thread).then_some(Named { pid: *pid, command_line, comm, age })
     };

@@ -115,13 +115,13 @@ fn read(proc: &Path) -> Vec<Reading> {
         let stat = Stat::parse(&stat).ok().filter(is_kernel_thread)?;
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         let of_ticks = || {
-            let ticks_used = stat.utime.saturating_add(stat.stime);
+            let ticks_used = stat.utime.0.saturating_add(stat.stime.0);
             Duration::from_secs_f64(ticks_used as f64 / ticks as f64)
         };
         let id = ProcessId {
             pid,
             ppid: u32::try_from(stat.ppid).unwrap_or(0),
-            starttime: stat.starttime,
+            starttime: stat.starttime.0,
             comm: Some(CommName::KernelThread(stat.comm.to_vec())),
             state: Some(stat.state.as_byte()),
             ..ProcessId::default()

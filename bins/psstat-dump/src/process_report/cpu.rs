@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use psstat_proc_parse::{Stat, Status};
+use psstat_proc_parse::{SignedTicks, Stat, Status};
 
 use super::{BootInfo, Files, ReadError, Section, Value, read_host_file};
 
@@ -59,7 +59,7 @@ impl ThreadSums {
         let (voluntary, nonvoluntary) = switches.unwrap_or_default();
         add(&mut self.voluntary_switches, voluntary);
         add(&mut self.nonvoluntary_switches, nonvoluntary);
-        add(&mut self.blkio_delay, stat.and_then(|stat| stat.delayacct_blkio_ticks));
+        add(&mut self.blkio_delay, stat.and_then(|stat| stat.delayacct_blkio_ticks).map(u64::from));
     }
 }
 
@@ -77,18 +77,18 @@ pub(super) fn section(stat: Option<&Stat<'_>>, threads: ThreadSums, boot: &BootI
     let ticks = |ticks: Option<u64>| {
         ticks.map_or(Value::Absent, |ticks| Value::Seconds(boot.seconds(ticks)))
     };
-    let of_children = |ticks: i64| u64::try_from(ticks).unwrap_or(0);
-    section.field("utime_seconds", ticks(stat.map(|stat| stat.utime)));
-    section.field("stime_seconds", ticks(stat.map(|stat| stat.stime)));
+    let of_children = |ticks: SignedTicks| u64::try_from(ticks.0).unwrap_or(0);
+    section.field("utime_seconds", ticks(stat.map(|stat| stat.utime.0)));
+    section.field("stime_seconds", ticks(stat.map(|stat| stat.stime.0)));
     let (utime, stime) = (stat.map(|stat| stat.cutime), stat.map(|stat| stat.cstime));
     section.field("children_utime_seconds", ticks(utime.map(of_children)));
     section.field("children_stime_seconds", ticks(stime.map(of_children)));
-    section.field("guest_seconds", ticks(stat.and_then(|stat| stat.guest_time)));
+    section.field("guest_seconds", ticks(stat.and_then(|stat| stat.guest_time).map(u64::from)));
     let guest = stat.and_then(|stat| stat.cguest_time);
     section.field("children_guest_seconds", ticks(guest.map(of_children)));
     let share = stat.zip(boot.uptime).and_then(|(stat, uptime)| {
-        let age = uptime - boot.start_seconds(stat.starttime);
-        let used = boot.seconds(stat.utime.saturating_add(stat.stime));
+        let age = uptime - boot.start_seconds(stat.starttime.0);
+        let used = boot.seconds(stat.utime.0.saturating_add(stat.stime.0));
         (age > 0.0).then(|| used / age * 100.0)
     });
     section.field("cpu_since_start_percent", share.map_or(Value::Absent, Value::Percent));

@@ -38,12 +38,12 @@ pub(super) fn section(
     };
     section.field("command_line", text);
     section.field("command_line_error", error);
-    let start = stat.map(|stat| boot.start_seconds(stat.starttime));
+    let start = stat.map(|stat| boot.start_seconds(stat.starttime.0));
     let started = start.and_then(|start| boot.time_at(start));
     section.field("started_unix_seconds", started.map_or(Value::Absent, Value::Time));
     let age = boot.uptime.zip(start).map(|(uptime, start)| (uptime - start).max(0.0));
     section.field("age_seconds", age.map_or(Value::Absent, Value::Seconds));
-    section.field("starttime_ticks", of_stat(|stat| Value::Number(stat.starttime)));
+    section.field("starttime_ticks", of_stat(|stat| Value::Number(stat.starttime.0)));
     let ppid = stat.map(|stat| stat.ppid).or_else(|| status?.ppid);
     section.field("ppid", Value::signed(ppid));
     section.field("pgrp", of_stat(|stat| Value::Signed(stat.pgrp.into())));

@@ -73,7 +73,7 @@ fn used(
     match name {
         b"Max cpu time" => {
             // The limit is in whole seconds.
-            stat.map(|stat| boot.seconds(stat.utime.saturating_add(stat.stime)) as u64)
+            stat.map(|stat| boot.seconds(stat.utime.0.saturating_add(stat.stime.0)) as u64)
         }
         b"Max open files" => descriptors,
         b"Max address space" => stat.map(|stat| stat.vsize),

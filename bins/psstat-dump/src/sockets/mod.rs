@@ -15,7 +15,7 @@ use psstat_proc_parse::net::unix::{self, UnixState};
 use crate::process_report::{ByteOrder, Files, ReadError};
 use unix_diag::{Peer, UnixSocket};
 
-/// The state of a unix socket with a forged row: see [`unix::Rows`].
+/// The state of a unix socket with a forged row: see [`unix::UnixRows`].
 const CONTRADICTORY: &str = "CONTRADICTORY";
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
@@ -113,7 +113,7 @@ pub(crate) fn inet_sockets(
 ) -> Result<Vec<Socket>, ReadError> {
     let mut sockets = match is_own_namespace.then(|| inet_diag::query(table, states)) {
         Some(Ok(sockets)) => sockets,
-        _ => inet::Rows::new(&files.read(&format!("net/{table}"))?)
+        _ => inet::InetRows::new(&files.read(&format!("net/{table}"))?)
             .filter_map(Result::ok)
             .map(|row| of_inet(table, &row, byte_order))
             .collect(),
@@ -160,7 +160,7 @@ fn unix_rows(
         return Ok(sockets.map(|(inode, socket)| (inode, UnixRow::from(socket))).collect());
     }
     let mut rows: BTreeMap<u64, UnixRow> = BTreeMap::new();
-    for row in unix::Rows::new(&files.read("net/unix")?).filter_map(Result::ok) {
+    for row in unix::UnixRows::new(&files.read("net/unix")?).filter_map(Result::ok) {
         if !is_selected(&row.inode) {
             continue;
         }
@@ -195,7 +195,7 @@ fn endpoint_of(address: inet::Address, byte_order: ByteOrder) -> Endpoint {
     Endpoint::Inet(ip, address.port)
 }
 
-fn of_inet(protocol: &'static str, row: &inet::Row, byte_order: ByteOrder) -> Socket {
+fn of_inet(protocol: &'static str, row: &inet::InetRow, byte_order: ByteOrder) -> Socket {
     let listens = row.state == TcpState::Listen;
     Socket {
         inode: row.inode,
@@ -226,8 +226,8 @@ impl From<UnixSocket> for UnixRow {
     }
 }
 
-impl From<unix::Row<'_>> for UnixRow {
-    fn from(row: unix::Row<'_>) -> UnixRow {
+impl From<unix::UnixRow<'_>> for UnixRow {
+    fn from(row: unix::UnixRow<'_>) -> UnixRow {
         let state = match row.state {
             UnixState::Unconnected if row.flags & SO_ACCEPTCON != 0 => LISTEN.to_owned(),
             UnixState::Unconnected => "UNCONNECTED".to_owned(),

@@ -92,7 +92,7 @@ fn try_send(proc: &Path, pid: u32, starttime: u64, signal: u32) -> Result<(), St
     // After the descriptor refers to the process: its pid can be that of another one by now.
     let stat = Files::open(proc, pid).and_then(|files| files.read("stat"));
     let stat = stat.map_err(|error| error.to_string())?;
-    if !Stat::parse(&stat).is_ok_and(|stat| stat.starttime == starttime) {
+    if !Stat::parse(&stat).is_ok_and(|stat| stat.starttime.0 == starttime) {
         return Err("it has exited, and another process has its pid".to_owned());
     }
     pidfd_send_signal(process, number).map_err(reason)

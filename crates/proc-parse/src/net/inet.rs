@@ -2,7 +2,7 @@
 //! proc_pid_net(5) and the kernel's `networking/proc_net_tcp.rst`.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nom::Parser;
 use nom::branch::alt;
@@ -37,6 +37,7 @@ const CLOSE_WAIT: u32 = 8;
 
 /// One end of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Address {
     /// The address; unspecified (`0.0.0.0`, `::`) if there is none. In tcp6 and
     /// udp6 the IPv4 peers of a dual-stack socket are `::ffff:a.b.c.d`.
@@ -45,15 +46,21 @@ pub struct Address {
     pub port: u16,
 }
 
-impl From<Address> for core::net::SocketAddr {
+impl From<Address> for SocketAddr {
     fn from(Address { ip, port }: Address) -> Self {
         Self::new(ip, port)
     }
 }
 
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Address { ip: address.ip(), port: address.port() }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::net::SocketAddr::from(*self).fmt(f)
+        SocketAddr::from(*self).fmt(f)
     }
 }
 
@@ -157,7 +164,7 @@ impl fmt::Display for TcpState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Row {
+pub struct InetRow {
     /// The local address.
     pub local: Address,
     /// The remote address.
@@ -174,7 +181,7 @@ pub struct Row {
     pub inode: u64,
 }
 
-impl Row {
+impl InetRow {
     /// Parses one row, with or without its line end. The columns after the
     /// inode, which differ between the tables, are ignored.
     ///
@@ -197,7 +204,7 @@ impl Row {
 /// skipped.
 ///
 /// # Errors
-/// As [`Row::parse`], for the columns that are parsed.
+/// As [`InetRow::parse`], for the columns that are parsed.
 #[inline]
 pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
     if is_header(line) {
@@ -212,8 +219,8 @@ pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
 /// The grammar of a row, with its line end.
 ///
 /// # Errors
-/// As [`Row::parse`]; also if the line does not end.
-pub fn row(input: &[u8]) -> ParseResult<'_, Row> {
+/// As [`InetRow::parse`]; also if the line does not end.
+pub fn row(input: &[u8]) -> ParseResult<'_, InetRow> {
     let end = field(INODE, preceded(until(b'\n'), line_end()));
     terminated(columns(), end).parse_complete(input)
 }
@@ -230,7 +237,7 @@ pub fn header(input: &[u8]) -> ParseResult<'_, ()> {
 /// `%4d: %08X:%04X %08X:%04X %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu `, up to
 /// the space after the inode.
 #[inline(always)]
-fn columns<'a>() -> impl Grammar<'a, Row> {
+fn columns<'a>() -> impl Grammar<'a, InetRow> {
     let state = map(hex::<2>(), |number| TcpState::from(number as u8));
     let queues = separated_pair(zero_or_hex(), byte(b':'), zero_or_hex());
     let columns = (
@@ -243,7 +250,7 @@ fn columns<'a>() -> impl Grammar<'a, Row> {
         field(UID, preceded((space(), spaces()), unsigned())),
         inode(),
     );
-    map(columns, |(_, local, remote, state, (tx_queue, rx_queue), _, uid, inode)| Row {
+    map(columns, |(_, local, remote, state, (tx_queue, rx_queue), _, uid, inode)| InetRow {
         local,
         remote,
         state,
@@ -337,24 +344,24 @@ fn is_header(line: &[u8]) -> bool {
 /// The rows of a chunk of one of the four tables.
 ///
 /// ```
-/// use psstat_proc_parse::net::inet::{Rows, TcpState};
+/// use psstat_proc_parse::net::inet::{InetRows, TcpState};
 ///
 /// let table = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
 ///     uid  timeout inode\n   \
 ///     0: 0100007F:0277 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        \
 ///     0 1145 1 00000000a8ab655e 100 0 0 10 0\n";
-/// let mut rows = Rows::new(table);
+/// let mut rows = InetRows::new(table);
 /// let row = rows.next().unwrap()?;
 /// assert_eq!((row.local.port, row.state, row.inode), (631, TcpState::Listen, 1145));
 /// assert!(rows.next().is_none() && rows.rest().is_empty());
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Rows<'a> {
+pub struct InetRows<'a> {
     lines: Lines<'a>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> InetRows<'a> {
     /// The rows in the complete lines of `chunk`.
     #[must_use]
     pub fn new(chunk: &'a [u8]) -> Self {
@@ -370,8 +377,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Iterator for Rows<'_> {
-    type Item = Result<Row, Error>;
+impl Iterator for InetRows<'_> {
+    type Item = Result<InetRow, Error>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {

@@ -84,8 +84,8 @@ impl fmt::Display for UnixState {
 /// A row of the table: a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Row<'a> {
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(bound(serialize = "T: AsRef<[u8]>")))]
+pub struct UnixRowOf<T> {
     /// References to the socket in the kernel.
     pub ref_count: u32,
     /// Flags of the kernel; `0x10000` (`SO_ACCEPTCON`) is a listener.
@@ -100,10 +100,33 @@ pub struct Row<'a> {
     /// starts with `@`, and its NULs are printed as `@`; a path may contain any
     /// other byte.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::optional_text"))]
-    pub path: Option<&'a [u8]>,
+    pub path: Option<T>,
 }
 
-impl<'a> Row<'a> {
+/// [`UnixRowOf`] that borrows from the text of the file.
+pub type UnixRow<'a> = UnixRowOf<&'a [u8]>;
+
+/// [`UnixRowOf`] that keeps its text.
+#[cfg(feature = "alloc")]
+pub type OwnedUnixRow = UnixRowOf<alloc::vec::Vec<u8>>;
+
+#[cfg(feature = "alloc")]
+impl UnixRow<'_> {
+    /// A copy that does not borrow from the text of the file.
+    #[must_use]
+    pub fn into_owned(self) -> OwnedUnixRow {
+        UnixRowOf {
+            ref_count: self.ref_count,
+            flags: self.flags,
+            socket_type: self.socket_type,
+            state: self.state,
+            inode: self.inode,
+            path: self.path.map(Into::into),
+        }
+    }
+}
+
+impl<'a> UnixRow<'a> {
     /// Parses one row without its line end: everything after the inode is the
     /// path.
     ///
@@ -119,7 +142,7 @@ impl<'a> Row<'a> {
 /// `None` for a row in another state and for the header of the table.
 ///
 /// # Errors
-/// As [`Row::parse`], for the columns that are parsed.
+/// As [`UnixRow::parse`], for the columns that are parsed.
 #[inline]
 pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
     if is_header(line) { Ok(None) } else { parse(ProcFile::Unix, line, inlined(connected_inode)) }
@@ -129,8 +152,8 @@ pub fn established(line: &[u8]) -> Result<Option<u64>, Error> {
 /// before the next line that starts a row, or at the end of the input.
 ///
 /// # Errors
-/// As [`Row::parse`]; also if the last line does not end.
-pub fn row(input: &[u8]) -> ParseResult<'_, Row<'_>> {
+/// As [`UnixRow::parse`]; also if the last line does not end.
+pub fn row(input: &[u8]) -> ParseResult<'_, UnixRow<'_>> {
     let more_of_path = (line_end(), not(start_of_row()), not(eof), until(b'\n'));
     let text = recognize((until(b'\n'), many0_count(more_of_path)));
     let (rest, text) = field(PATH, terminated(text, line_end())).parse_complete(input)?;
@@ -153,7 +176,7 @@ pub fn header(input: &[u8]) -> ParseResult<'_, ()> {
 /// `%p: %08X %08X %08X %04X %02X %5lu`, a space and a path, up to the end of the
 /// input.
 #[inline(always)]
-fn columns<'a>() -> impl Grammar<'a, Row<'a>> {
+fn columns<'a>() -> impl Grammar<'a, UnixRow<'a>> {
     let path = alt((value(None, eof), map(after_space(nom::combinator::rest), Some)));
     let columns = (
         pointer(),
@@ -165,7 +188,7 @@ fn columns<'a>() -> impl Grammar<'a, Row<'a>> {
         inode(),
         field(PATH, path),
     );
-    map(columns, |(_, ref_count, _, flags, socket_type, state, inode, path)| Row {
+    map(columns, |(_, ref_count, _, flags, socket_type, state, inode, path)| UnixRow {
         ref_count,
         flags,
         socket_type: socket_type as u16,
@@ -241,22 +264,22 @@ fn is_row(line: &[u8]) -> bool {
 /// inode and different states mean that one of them is forged.
 ///
 /// ```
-/// use psstat_proc_parse::net::unix::{Rows, UnixState};
+/// use psstat_proc_parse::net::unix::{UnixRows, UnixState};
 ///
 /// let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
 ///     0000000004cdac08: 00000003 00000000 00000000 0001 03  1142 /run/a b\n";
-/// let mut rows = Rows::new(table);
+/// let mut rows = UnixRows::new(table);
 /// let row = rows.next().unwrap()?;
 /// assert_eq!((row.state, row.inode), (UnixState::Connected, 1142));
 /// assert_eq!(row.path, Some(&b"/run/a b"[..]));
 /// # Ok::<(), psstat_proc_parse::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Rows<'a> {
+pub struct UnixRows<'a> {
     lines: Lines<'a>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> UnixRows<'a> {
     /// The rows in the complete lines of `chunk`.
     #[must_use]
     pub fn new(chunk: &'a [u8]) -> Self {
@@ -289,20 +312,20 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl<'a> Iterator for Rows<'a> {
-    type Item = Result<Row<'a>, Error>;
+impl<'a> Iterator for UnixRows<'a> {
+    type Item = Result<UnixRow<'a>, Error>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let offset = self.lines.offset();
         let line = self.next_logical_line()?;
-        Some(Row::parse(line).map_err(|error| error.offset_by(offset)))
+        Some(UnixRow::parse(line).map_err(|error| error.offset_by(offset)))
     }
 }
 
 /// The inodes of the connected sockets in a chunk: [`established`] for every
 /// complete line that starts a row. Other lines after a row are part of its path,
-/// as for [`Rows`].
+/// as for [`UnixRows`].
 #[derive(Clone, Debug)]
 pub struct Established<'a> {
     lines: Lines<'a>,
@@ -350,15 +373,16 @@ impl Iterator for Established<'_> {
 
 /// The state and the inode of a socket, from [`States`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct SocketState {
     /// The state.
     pub state: UnixState,
-    /// The inode, as [`Row::inode`].
+    /// The inode, as [`UnixRow::inode`].
     pub inode: u64,
 }
 
 /// State and inode of every socket in a chunk, by the rules of [`Established`]. With the
-/// other states, rows that contradict each other are detected: see [`Rows`].
+/// other states, rows that contradict each other are detected: see [`UnixRows`].
 #[derive(Clone, Debug)]
 pub struct States<'a> {
     lines: Lines<'a>,

@@ -40,7 +40,7 @@ impl Files {
         let dir = process::open_fd_dir_at(procfs, ProcDir::Pid(pid)).value()?;
         Some(Files {
             ppid: ppid.unsigned_abs(),
-            start: starttime,
+            start: starttime.0,
             threads: num_threads,
             statm,
             io,

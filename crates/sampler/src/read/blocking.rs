@@ -177,7 +177,7 @@ fn open_process_dir(procfs: &Procfs, key: ProcessKey) -> Outcome<OwnedFd> {
             text.and_then(|length| {
                 parsed(StatCore::parse(buffer.get(..length).unwrap_or_default()))
             })
-            .and_then(|stat| identify(dir, stat.starttime, key))
+            .and_then(|stat| identify(dir, stat.starttime.0, key))
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use psstat_proc_parse::{LimitValue, ResourceLimit, Stat, StatCore, Status};
+use psstat_proc_parse::{LimitValue, Resource, ResourceLimit, Stat, StatCore, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -137,7 +137,7 @@ impl Reads {
             Ok(again) => again,
             Err(errno) => return errno.into(),
         };
-        let parse = |bytes: &[u8]| parsed(StatCore::parse(bytes)).map(|stat| stat.starttime);
+        let parse = |bytes: &[u8]| parsed(StatCore::parse(bytes)).map(|stat| stat.starttime.0);
         let starttime = self.stat_text(key.pid, StatOf::Dir(again), parse).await;
         starttime.and_then(|starttime| identify(dir, starttime, key))
     }
@@ -179,7 +179,7 @@ impl Reads {
         let mut buffer = [0; MAX_LIMITS];
         let file = self.procfs.open_file(ProcDir::Pid(pid), c"limits", READ);
         let text = file.and_then(|file| pread_start(&file, &mut buffer));
-        text.and_then(|text| match ResourceLimit::find(text, b"Max open files") {
+        text.and_then(|text| match ResourceLimit::find(text, Resource::OpenFiles) {
             Ok(Some(limit)) => Outcome::Value(match limit.soft {
                 LimitValue::Value(soft) => soft,
                 LimitValue::Unlimited => u64::MAX,

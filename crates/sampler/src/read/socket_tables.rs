@@ -208,7 +208,7 @@ impl SocketTables {
         }
         for table in [Table::TCP, Table::TCP6] {
             let outcome = self.read_rows(procfs, process, &table, &mut |bytes| {
-                let mut rows = inet::Rows::new(bytes);
+                let mut rows = inet::InetRows::new(bytes);
                 for row in rows.by_ref().flatten() {
                     let state = OtherTcpState::from_number(row.state.into());
                     let inode = SocketInode::try_from(row.inode).ok().filter(|&inode| inode != 0);

@@ -251,7 +251,7 @@ fn cancelled_write_bytes_counts_for_the_one_that_truncates() {
 fn unix_states(path: &std::path::Path) -> Vec<UnixState> {
     let table = fs::read("/proc/self/net/unix").unwrap();
     let path = path.as_os_str().as_encoded_bytes();
-    let rows = unix::Rows::new(&table).map(Result::unwrap);
+    let rows = unix::UnixRows::new(&table).map(Result::unwrap);
     rows.filter(|row| row.path == Some(path)).map(|row| row.state).collect()
 }
 
