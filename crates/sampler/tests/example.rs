@@ -66,8 +66,12 @@ impl Drop for Killed {
 
 /// An example that runs until it is killed.
 fn endless(name: &str) -> (Killed, BufReader<ChildStdout>) {
+    endless_with(name, &[])
+}
+
+fn endless_with(name: &str, args: &[&str]) -> (Killed, BufReader<ChildStdout>) {
     let mut command = Command::new(example("psstat-sampler", name).unwrap());
-    let mut running = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut running = Killed(command.args(args).stdout(Stdio::piped()).spawn().unwrap());
     let output = running.0.stdout.take().unwrap();
     (running, BufReader::new(output))
 }
@@ -92,6 +96,20 @@ fn example_shows_processes_named_postgres() {
     assert!(rss.parse::<u64>().unwrap() > 100_000, "{of_process}");
     assert!(of_process.contains("Some(IoCounters { rchar: "), "{of_process}");
     assert!(lines.any(|line| line.starts_with("db: Some(")));
+}
+
+#[test]
+fn example_shows_the_io_of_a_group() {
+    // The name of the program is cut to the first 15 bytes of this.
+    let name = format!("psstat-testproc-io-{}", std::process::id());
+    let mut writer = TestProcess::spawn(&Config::new(&name)).unwrap();
+    let (_running, output) = endless_with("io_rate", &[&name]);
+    let mut lines = output.lines().map(Result::unwrap);
+    let written = |line: String| -> u64 { line.split(' ').nth(3).unwrap().parse().unwrap() };
+    assert!((0..1_000_000).contains(&written(lines.next().unwrap())));
+    writer.write_bytes(1_000_000, 1).unwrap();
+    let sum = lines.map(written).find(|written| *written > 0).unwrap();
+    assert!((1_000_000..1_100_000).contains(&sum), "{sum}");
 }
 
 /// The README shows this program, which is to have at most 15 lines.
