@@ -113,7 +113,7 @@ fn compare(texts: &Texts) {
     assert_eq!(ours.comm, theirs.comm.as_bytes());
     assert_eq!((ours.pid, ours.ppid, ours.tpgid), (theirs.pid, theirs.ppid, theirs.tpgid));
     assert_eq!((ours.utime.0, ours.stime.0, ours.rss.0), (theirs.utime, theirs.stime, theirs.rss));
-    assert_eq!((ours.starttime, ours.vsize), (theirs.starttime, theirs.vsize));
+    assert_eq!((ours.starttime.0, ours.vsize), (theirs.starttime, theirs.vsize));
     assert_eq!((ours.rsslim, ours.startstack), (theirs.rsslim, theirs.startstack));
     assert_eq!((ours.env_end, ours.exit_code), (theirs.env_end, theirs.exit_code));
 
