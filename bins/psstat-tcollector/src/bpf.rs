@@ -64,7 +64,10 @@ impl Loaded {
     /// Logs which way is used, and why.
     pub(crate) fn log(&self) {
         match &self.reason {
-            None => log::info("processes are read by BPF"),
+            None => log::info(
+                "processes are read by BPF; other users' sockets from /proc, which takes \
+                 CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+            ),
             Some(reason) if self.is_warning => {
                 log::line(&format!("warning: processes are read from /proc; BPF: {reason}"));
             }

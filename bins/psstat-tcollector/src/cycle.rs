@@ -23,6 +23,8 @@ pub(crate) struct SampleLoop {
     reported: OnceLog,
     /// The processes of which a read blocked in the previous cycle.
     blocked: Vec<u32>,
+    /// The BPF program failed in the previous cycle.
+    bpf_fails: bool,
     /// The processes that have been logged as blocked, the last one first.
     reported_blocked: VecDeque<u32>,
 }
@@ -39,6 +41,7 @@ impl SampleLoop {
             capabilities,
             reported: OnceLog::default(),
             blocked: Vec::new(),
+            bpf_fails: false,
             reported_blocked: VecDeque::new(),
         }
     }
@@ -103,6 +106,7 @@ impl SampleLoop {
         } else {
             self.reported.reset("listing");
         }
+        self.report_failed_bpf(health);
         // On a busy host a read may take a whole cycle; only the points count that.
         for read in self.sampler.blocked_reads() {
             let BlockedRead { pid, file } = read;
@@ -144,6 +148,24 @@ impl SampleLoop {
         }
         self.blocked.clear();
         self.blocked.extend(self.sampler.blocked_reads().map(|read| read.pid));
+    }
+
+    /// Logs that processes are read from /proc since the BPF program fails, and when it works again.
+    fn report_failed_bpf(&mut self, health: &Health) {
+        let fails = health.failed_bpf_passes > 0;
+        if fails == std::mem::replace(&mut self.bpf_fails, fails) {
+            return;
+        }
+        if fails {
+            let reason =
+                self.sampler.bpf_error().map_or_else(String::new, |error| format!(": {error}"));
+            log::line(&format!(
+                "warning: processes are read from /proc: the BPF program cannot be run{reason}; trying \
+                 again in each cycle"
+            ));
+        } else {
+            log::line("processes are read by BPF again");
+        }
     }
 }
 

@@ -104,9 +104,9 @@ pub struct Options {
     pub proc: Option<PathBuf>,
 
     /// How the numbers of processes are read: by a BPF program at once, which needs Linux 5.19 and
-    /// root or CAP_BPF and CAP_PERFMON to load, or from the files in /proc. With --once, auto reads
-    /// /proc
-    #[arg(long, value_enum, env = "PSSTAT_SOURCE", default_value_t = SourceName::Proc)]
+    /// root or CAP_BPF and CAP_PERFMON to load, or from the files in /proc. auto is bpf where it
+    /// works, and /proc with --once
+    #[arg(long, value_enum, env = "PSSTAT_SOURCE", default_value_t = SourceName::Auto)]
     pub source: SourceName,
 
     /// Maximum number of fds kept open (up to 4 per process); other files are reopened each cycle

@@ -25,6 +25,9 @@ pub struct Health {
     /// Unix sockets with rows in different states in a text table: the name of another socket
     /// contains a row. They do not count as connected.
     pub contradictory_sockets: u64,
+    /// Passes of the [BPF program](crate::Bpf) in this cycle that failed: the numbers were read from
+    /// the procfs. Each cycle tries again. [`Sampler::bpf_error`](crate::Sampler::bpf_error) gives the reason.
+    pub failed_bpf_passes: u64,
     /// Descriptors kept open.
     pub fds_held: u64,
     /// `/proc` could not be listed; the numbers are those of the processes of before.

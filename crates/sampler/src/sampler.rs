@@ -419,6 +419,12 @@ impl Sampler {
         self.state().source.page_size()
     }
 
+    /// Why the last pass of the [BPF program](crate::Bpf) that failed did. See
+    /// [`Health::failed_bpf_passes`](crate::Health::failed_bpf_passes).
+    pub fn bpf_error(&self) -> Option<std::io::Error> {
+        self.state().source.last_error().map(Into::into)
+    }
+
     /// How many descriptors may be kept open.
     pub fn descriptor_budget(&self) -> usize {
         self.state().source.live.budget()

@@ -191,6 +191,11 @@ pub(crate) trait ProcessSource: Sized {
     /// From now on, reads give the values of their own moment.
     fn end_read_all(&mut self) {}
 
+    /// How many of these reads failed since the last call of this.
+    fn take_failed_passes(&mut self) -> u64 {
+        0
+    }
+
     /// The instant at which all processes were read last, if they were.
     fn read_all_began(&self) -> Option<Instant> {
         None

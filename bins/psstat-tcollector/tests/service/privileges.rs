@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use psstat_testproc::{TempDir, oracle};
@@ -12,7 +13,18 @@ use super::common::{PROGRAM, Setup, conf, expected_values, is_root, testproc, wo
 const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
 const CAP_SETPCAP: u64 = 1 << 8;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
+pub(super) const CAP_PERFMON: u64 = 1 << 38;
+pub(super) const CAP_BPF: u64 = 1 << 39;
 const NEEDED: u64 = CAP_DAC_READ_SEARCH | CAP_SYS_PTRACE;
+
+/// Gives capabilities to a program file, as `setcap` does.
+pub(super) fn set_file_capabilities(program: &Path, set: u64) -> std::io::Result<()> {
+    // struct vfs_cap_data: revision 2, effective; permitted, inheritable, of 32 bits each.
+    let words = [0x0200_0001, set as u32, 0, (set >> 32) as u32, 0];
+    let data = words.map(u32::to_le_bytes).concat();
+    let flags = rustix::fs::XattrFlags::empty();
+    Ok(rustix::fs::setxattr(program, "security.capability", &data, flags)?)
+}
 
 fn capabilities(pid: u32, set: &str) -> u64 {
     u64::from_str_radix(&oracle::status_field(pid, set).unwrap(), 16).unwrap()
@@ -108,18 +120,11 @@ fn file_caps_do_not_open_config() {
     super::common::write_conf(&open, &format!("others {others}\n"));
     let program = temp.join("psstat-tcollector");
     psstat_testproc::copy_program(PROGRAM, &program).unwrap();
-    // struct vfs_cap_data: revision 2, effective; permitted; inheritable.
-    let mut capabilities = vec![];
-    for word in [0x0200_0001_u32, NEEDED as u32, 0, 0, 0] {
-        capabilities.extend(word.to_le_bytes());
-    }
-    let flags = rustix::fs::XattrFlags::empty();
-    if let Err(error) = rustix::fs::setxattr(&program, "security.capability", &capabilities, flags)
-    {
+    if let Err(error) = set_file_capabilities(&program, NEEDED) {
         println!("skipped: no capabilities on files of {}: {error}", temp.path().display());
         return;
     }
-    let run = |conf: &std::path::Path| {
+    let run = |conf: &Path| {
         let mut command = Command::new(&program);
         command.uid(65534).gid(65534).env_clear().arg("--conf").arg(conf);
         command

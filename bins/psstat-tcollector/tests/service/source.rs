@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use psstat_testproc::{Kind, TempDir, oracle};
+use rustix::process::{Pid, Signal};
 
 use super::common::{Collector, PROGRAM, Setup, conf, expected_values, is_root, testproc, word};
-use super::privileges::assert_needed_capabilities;
+use super::privileges::{CAP_BPF, CAP_PERFMON, assert_needed_capabilities, set_file_capabilities};
 
 const BY_BPF: &str = "processes are read by BPF";
 const BY_PROC: &str = "processes are read from /proc; BPF: ";
@@ -31,12 +32,32 @@ fn start(path: &std::path::Path, source: &str) -> Collector {
     Setup::with(path).env("PSSTAT_SOURCE", source).spawn()
 }
 
+/// The threads of a process with this name.
+fn threads(pid: u32, name: &str) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let named = tasks.filter(|task| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    });
+    named.map(|task| task.file_name().to_str().unwrap().parse().unwrap()).collect()
+}
+
 /// The BPF objects that a process holds, by the links of its descriptors.
 fn bpf_descriptors(pid: u32) -> Vec<String> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let targets = links.filter_map(|link| fs::read_link(link.path()).ok());
     let names = targets.map(|target| target.to_string_lossy().into_owned());
     names.filter(|name| name.contains("bpf")).collect()
+}
+
+/// What the kernel says about the link of the iterator.
+fn link_info(pid: u32) -> String {
+    let mut links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let is_link = |link: &fs::DirEntry| {
+        let target = fs::read_link(link.path());
+        target.is_ok_and(|target| target.to_str() == Some("anon_inode:bpf_link"))
+    };
+    let link = links.find(is_link).unwrap().file_name();
+    fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", link.to_str().unwrap())).unwrap()
 }
 
 /// With no other capabilities than by /proc while it runs.
@@ -57,7 +78,8 @@ fn bpf_is_used_where_it_works() {
     for testproc in [&one, &two] {
         testproc.quiesce().unwrap();
     }
-    for source in ["auto", "bpf"] {
+    // An empty variable is the default.
+    for source in ["", "auto", "bpf"] {
         let collector = start(&path, source);
         let cycle = collector.cycles(3).remove(2);
         assert_eq!(cycle.image("all"), expected_values("all", &[one.pid(), two.pid()]));
@@ -66,6 +88,10 @@ fn bpf_is_used_where_it_works() {
         assert_eq!(collector.log().len(), 2, "{source}: {:#?}", collector.log());
         // The link of the iterator, and nothing that can be changed.
         assert_eq!(bpf_descriptors(collector.pid()), ["anon_inode:bpf_link"]);
+        let info = link_info(collector.pid());
+        for line in ["link_type:\titer\n", "target_name:\ttask\n"] {
+            assert!(info.contains(line), "{info}");
+        }
         for task in fs::read_dir(format!("/proc/{}/task", collector.pid())).unwrap() {
             let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
             assert_needed_capabilities(&status);
@@ -80,15 +106,12 @@ fn proc_is_used_on_request() {
     let path = conf(&temp, &format!("all {word}\n"));
     let one = testproc(&word);
     one.quiesce().unwrap();
-    // By default, too.
-    for source in ["", "proc"] {
-        let collector = start(&path, source);
-        let cycle = collector.cycles(2).remove(1);
-        assert_eq!(cycle.image("all"), expected_values("all", &[one.pid()]));
-        // That of the rules.
-        assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
-        assert_eq!(bpf_descriptors(collector.pid()), <[String; 0]>::default());
-    }
+    let collector = start(&path, "proc");
+    let cycle = collector.cycles(2).remove(1);
+    assert_eq!(cycle.image("all"), expected_values("all", &[one.pid()]));
+    // That of the rules.
+    assert_eq!(collector.log().len(), 1, "{:#?}", collector.log());
+    assert_eq!(bpf_descriptors(collector.pid()), <[String; 0]>::default());
     // One cycle is not worth the time to load it.
     let once = Setup::bare().env("PSSTAT_SOURCE", "auto").arg("--once").arg("--conf").arg(&path);
     let mut once = once.spawn();
@@ -141,4 +164,115 @@ fn proc_is_used_where_bpf_does_not_work() {
         }
     }
     assert!(oracle::state(one.pid()).is_ok());
+}
+
+/// The program may load it and has no other capability, and then none at all: it reads everything of
+/// other users' processes except their sockets.
+#[test]
+fn without_capabilities_only_sockets_are_missing() {
+    if !is_supported() {
+        return;
+    }
+    let (word, temp) = (word("no-rights"), TempDir::new().unwrap());
+    let path = conf(&temp, &format!("all {word}\n"));
+    fs::set_permissions(temp.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut one = testproc(&word);
+    one.threads(3).unwrap();
+    one.open_files(100).unwrap();
+    one.write_bytes(500_000, 5).unwrap();
+    one.tcp_pairs(1).unwrap();
+    one.quiesce().unwrap();
+    let program = temp.join("psstat-tcollector");
+    psstat_testproc::copy_program(PROGRAM, &program).unwrap();
+    if let Err(error) = set_file_capabilities(&program, CAP_BPF | CAP_PERFMON) {
+        println!("skipped: no capabilities on files of {}: {error}", temp.path().display());
+        return;
+    }
+    let mut command = Command::new(&program);
+    command.uid(65534).gid(65534);
+    let setup = Setup::of(command).by_default().env("PSSTAT_INTERVAL", "1");
+    let collector = setup.arg("--conf").arg(&path).spawn();
+    for cycle in collector.cycles(4) {
+        for (series, value) in expected_values("all", &[one.pid()]) {
+            let expected = match series.as_str() {
+                "unread image=all type=net" => Some("1".to_owned()),
+                series => (!series.starts_with("net ")).then(|| value.to_string()),
+            };
+            assert_eq!(cycle.printed(&series), expected.as_deref(), "{series}");
+        }
+    }
+    assert_eq!(collector.logged(BY_BPF).len(), 1, "{:#?}", collector.log());
+    for task in fs::read_dir(format!("/proc/{}/task", collector.pid())).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+        }
+    }
+}
+
+/// While the program cannot be run, cycles are read from /proc, which is logged once.
+#[test]
+fn failed_passes_are_read_from_proc() {
+    if !is_supported() {
+        return;
+    }
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("skipped: no strace");
+        return;
+    }
+    let (word, temp) = (word("failing"), TempDir::new().unwrap());
+    let path = conf(&temp, &format!("all {word}\n"));
+    let mut one = testproc(&word);
+    one.threads(3).unwrap();
+    one.write_bytes(500_000, 5).unwrap();
+    one.quiesce().unwrap();
+    let collector = Setup::with(&path).by_default().spawn();
+    collector.cycles(2);
+    assert_eq!(collector.logged(BY_BPF).len(), 1, "{:#?}", collector.log());
+    let [reader] = threads(collector.pid(), "reader")[..] else { panic!("one thread reads") };
+    let mut strace = Command::new("strace");
+    strace.args(["-qq", "-e", "trace=bpf", "-e", "inject=bpf:error=ENFILE", "-o", "/dev/null"]);
+    let mut strace = Reaped(strace.arg("-p").arg(reader.to_string()).spawn().unwrap());
+    let failing = "warning: processes are read from /proc: the BPF program cannot be run: ";
+    let line = collector.wait_for_log(1, failing);
+    assert!(line.text.contains("Too many open files in system"), "{}", line.text);
+    for _ in 0..2 {
+        assert_eq!(collector.next_cycle().image("all"), expected_values("all", &[one.pid()]));
+    }
+    let pid = i32::try_from(strace.0.id()).ok().and_then(Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    strace.0.wait().unwrap();
+    collector.wait_for_log(1, "processes are read by BPF again");
+    assert_eq!(collector.next_cycle().image("all"), expected_values("all", &[one.pid()]));
+    assert_eq!(collector.logged(failing).len(), 1, "{:#?}", collector.log());
+}
+
+/// A child that is killed and reaped when the test ends.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The types of the kernel take 20 MB while the program is loaded. The allocator kept 13 MB of them.
+#[test]
+fn memory_for_loading_is_released() {
+    if !is_supported() {
+        return;
+    }
+    const MAX: u64 = 6 << 20;
+    let temp = TempDir::new().unwrap();
+    let path = conf(&temp, &format!("none {}\n", word("unused")));
+    let collectors = ["proc", "auto"].map(|source| start(&path, source));
+    let [by_proc, by_bpf] = collectors.each_ref().map(|collector| {
+        collector.cycles(4);
+        let status = |name| oracle::status_field(collector.pid(), name).unwrap();
+        let kib: u64 = status("VmRSS").trim_end_matches(" kB").trim().parse().unwrap();
+        kib << 10
+    });
+    assert_eq!(collectors[1].logged(BY_BPF).len(), 1, "{:#?}", collectors[1].log());
+    assert!(by_bpf < by_proc + MAX, "{by_bpf} bytes by BPF, {by_proc} from /proc");
 }

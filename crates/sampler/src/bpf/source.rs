@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
+use rustix::io::Errno;
 
 use super::Bpf;
 use super::row::Row;
@@ -32,13 +33,27 @@ type Handles = <LiveSource as ProcessSource>::Handles;
 pub(crate) struct BpfSource {
     pub(crate) live: LiveSource,
     bpf: Option<Snapshot>,
+    /// The passes that failed since the last question, and why the last one did.
+    failed_passes: u64,
+    last_error: Option<Errno>,
     /// The process whose `io` was read last, if that was the one of its row.
     last_io: Option<ProcessKey>,
 }
 
 impl BpfSource {
     pub(crate) fn new(live: LiveSource, bpf: Option<&Bpf>) -> BpfSource {
-        BpfSource { live, bpf: bpf.map(Bpf::snapshot), last_io: None }
+        BpfSource {
+            live,
+            bpf: bpf.map(Bpf::snapshot),
+            failed_passes: 0,
+            last_error: None,
+            last_io: None,
+        }
+    }
+
+    /// Why the last pass that failed did.
+    pub(crate) fn last_error(&self) -> Option<Errno> {
+        self.last_error
     }
 
     /// The row of a process.
@@ -118,7 +133,7 @@ impl ProcessSource for BpfSource {
                 found.push(ThreadSwitches { tid: key.pid, voluntary, involuntary });
                 Outcome::Value(())
             }
-            Some(None) | None => rustix::io::Errno::AGAIN.into(),
+            Some(None) | None => Errno::AGAIN.into(),
         }
     }
 
@@ -178,8 +193,15 @@ impl ProcessSource for BpfSource {
         self.last_io = None;
         if let Some(bpf) = &mut self.bpf {
             // After an error there are no rows, and all is read from the procfs.
-            let _ = bpf.take();
+            if let Err(errno) = bpf.take() {
+                self.failed_passes += 1;
+                self.last_error = Some(errno);
+            }
         }
+    }
+
+    fn take_failed_passes(&mut self) -> u64 {
+        std::mem::take(&mut self.failed_passes)
     }
 
     fn end_read_all(&mut self) {

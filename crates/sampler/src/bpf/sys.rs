@@ -56,6 +56,20 @@ pub(super) fn new_iterator(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     bpf(BPF_ITER_CREATE, &IterCreate { link_fd: number(link), flags: 0 })
 }
 
+/// Keeps the threshold above which the allocator of glibc gives free memory back at its default. Otherwise it
+/// grows to twice the largest allocation that was freed, here 16 MB, and the heap of the thread that
+/// loads keeps as much: `malloc_trim` does not reduce the end of such a heap.
+pub(super) fn limit_free_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const DEFAULT: libc::c_int = 128 * 1024;
+        // SAFETY: the call only sets a number of the allocator.
+        unsafe {
+            libc::mallopt(libc::M_TRIM_THRESHOLD, DEFAULT);
+        }
+    }
+}
+
 /// Gives the memory that was freed back to the system: the types of the kernel take some 20 MB while
 /// the program is loaded, and nothing later takes as much.
 pub(super) fn release_memory() {

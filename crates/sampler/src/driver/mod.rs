@@ -185,6 +185,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         };
         self.io.resolve_exits(source, &mut self.tracked, freed).await;
         self.rebuild_tree(source);
+        self.health.failed_bpf_passes = source.take_failed_passes();
         self.sum_up(source);
         source.end_read_all();
     }

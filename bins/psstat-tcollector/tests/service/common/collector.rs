@@ -41,12 +41,21 @@ impl Setup {
         command.env_clear().stdin(Stdio::null());
         // So that its counters can be compared with the kernel's.
         command.env("PSSTAT_TEST_IO_START", "process");
+        // Most tests are on what does not depend on it; to load the program takes a second of CPU time
+        // without optimization. `by_default` uses it where the collector does.
+        command.env("PSSTAT_SOURCE", "proc");
         Setup { command, stdout: None, stderr: None, are_points: true }
     }
 
     /// I/O counters begin with the collector, as they do for users.
     pub(crate) fn io_since_start(self) -> Setup {
         self.env("PSSTAT_TEST_IO_START", "collector")
+    }
+
+    /// Reads processes as it does for users: by BPF where that works.
+    pub(crate) fn by_default(mut self) -> Setup {
+        self.command.env_remove("PSSTAT_SOURCE");
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Setup {
