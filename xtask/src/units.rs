@@ -83,6 +83,8 @@ struct Unit {
     name: &'static str,
     is_root: bool,
     can_reload: bool,
+    /// It may load the BPF program.
+    loads_bpf: bool,
     /// Prints the values.
     show: &'static str,
     parse: fn(&str) -> Result<Values>,
@@ -95,6 +97,7 @@ const UNITS: [Unit; 3] = [
         name: "psstat",
         is_root: false,
         can_reload: true,
+        loads_bpf: true,
         show: "bash -ec 'exec 3<>/dev/tcp/127.0.0.1/9256
             printf \"GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n\" >&3
             cat <&3'",
@@ -105,6 +108,7 @@ const UNITS: [Unit; 3] = [
         name: "psstat-textfile",
         is_root: true,
         can_reload: true,
+        loads_bpf: true,
         show: "cat /var/lib/prometheus/node-exporter/psstat.prom",
         parse: of_exposition,
         clean: "test -z \"$(ls /var/lib/prometheus/node-exporter)\"",
@@ -113,6 +117,7 @@ const UNITS: [Unit; 3] = [
         name: "psstat-record",
         is_root: false,
         can_reload: false,
+        loads_bpf: false,
         show: "psstat-dump --replay /var/lib/psstat/recording --json",
         parse: of_table,
         clean: "rm /var/lib/psstat/*",
@@ -238,11 +243,15 @@ impl Unit {
             line.and_then(|line| line.split_whitespace().next()).unwrap_or_default()
         };
         // CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.
-        let two = format!("{:016x}", 1 << 2 | 1 << 19);
+        let two = 1_u64 << 2 | 1 << 19;
+        // And CAP_PERFMON and CAP_BPF, which a unit of the collector drops when the BPF program is loaded, or
+        // cannot be. A bounding set can only be reduced with CAP_SETPCAP.
+        let bound = if self.loads_bpf { two | 1 << 38 | 1 << 39 } else { two };
+        let [two, bound] = [two, bound].map(|set| format!("{set:016x}"));
         for (name, expected) in [
             ("CapPrm:", &*two),
             ("CapEff:", &two),
-            ("CapBnd:", &two),
+            ("CapBnd:", &bound),
             ("NoNewPrivs:", "1"),
             ("Seccomp:", "2"),
         ] {

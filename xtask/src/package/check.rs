@@ -115,7 +115,8 @@ fn installed(chroot: &Chroot) -> Result<()> {
     }
     let capable = "/usr/lib/psstat/psstat-tcollector";
     let permissions = chroot.sh(&format!("getcap {capable}; stat -c '%U:%G %a' {capable}"))?.stdout;
-    let expected = format!("{capable} cap_dac_read_search,cap_sys_ptrace=ep\nroot:psstat 750\n");
+    let capabilities = "cap_dac_read_search,cap_sys_ptrace,cap_perfmon,cap_bpf=ep";
+    let expected = format!("{capable} {capabilities}\nroot:psstat 750\n");
     assert_ok(permissions == expected, &format!("{permissions}, not {expected}"))?;
     let target =
         chroot.sh(&format!("readlink -f {COLLECTOR}; dpkg --verify psstat; dpkg --audit"))?.stdout;

@@ -49,7 +49,7 @@ fn bpf_descriptors(pid: u32) -> Vec<String> {
     names.filter(|name| name.contains("bpf")).collect()
 }
 
-/// What the kernel says about the link of the iterator.
+/// The information of the kernel on the link of the iterator.
 fn link_info(pid: u32) -> String {
     let mut links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let is_link = |link: &fs::DirEntry| {
@@ -173,7 +173,7 @@ fn without_capabilities_only_sockets_are_missing() {
     if !is_supported() {
         return;
     }
-    let (word, temp) = (word("no-rights"), TempDir::new().unwrap());
+    let (word, temp) = (word("unprivileged"), TempDir::new().unwrap());
     let path = conf(&temp, &format!("all {word}\n"));
     fs::set_permissions(temp.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut one = testproc(&word);
