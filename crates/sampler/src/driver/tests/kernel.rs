@@ -75,6 +75,8 @@ pub(super) struct Process {
     pub(super) sockets: Vec<u32>,
     /// The images that the driver found it in last.
     seen_in: Option<Images>,
+    /// Those of a command line that was read and is being classified.
+    read_in: Images,
     /// The driver has read its io while it belonged to no image.
     has_baseline: bool,
     /// The io that it did itself.
@@ -209,7 +211,7 @@ struct Absorbed {
 impl Process {
     /// The images in whose sums its counters may be.
     fn may_count_in(&self) -> Images {
-        self.images | self.seen_in.unwrap_or_default()
+        self.images | self.seen_in.unwrap_or_default() | self.read_in
     }
 
     /// `io` of the leader's directory: no memory, descriptors or command line there.
@@ -374,6 +376,7 @@ impl Kernel {
             open: Rc::new(()),
             sockets: Vec::new(),
             seen_in: None,
+            read_in: 0,
             has_baseline: false,
             own: IoCounters::ZERO,
             own_in: zero,
@@ -547,6 +550,7 @@ impl Kernel {
     /// From now on the driver counts the process as a member of these images.
     pub(super) fn see(&mut self, id: Id, images: Images) {
         let process = &mut self.processes[id];
+        process.read_in = 0;
         let before = process.seen_in.replace(images);
         // Io of a process from a time when it was known to belong to no image counts in none,
         // unless its io then was read: what it did since then counts.
@@ -578,6 +582,12 @@ impl Kernel {
                 }
             }
         }
+    }
+
+    /// The driver has read the command line of a process, which has these images; or does not use
+    /// it after all.
+    pub(super) fn note_command_line(&mut self, id: Id, images: Option<Images>) {
+        self.processes[id].read_in = images.unwrap_or_default();
     }
 
     /// The driver has read only the CPU clock of a process.

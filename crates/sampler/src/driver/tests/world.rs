@@ -346,6 +346,7 @@ impl ProcessSource for World {
             if self.kernel.is_unseen(id) {
                 self.kernel.see(id, images);
             } else {
+                self.kernel.note_command_line(id, Some(images));
                 self.classified = Some((id, images));
             }
         }
@@ -359,9 +360,10 @@ impl ProcessSource for World {
     }
 
     fn end_cmdline(&mut self) {
-        if let Some((id, images)) = self.classified.take()
-            && !self.inode_differed
-        {
+        let Some((id, images)) = self.classified.take() else { return };
+        if self.inode_differed {
+            self.kernel.note_command_line(id, None);
+        } else {
             self.kernel.see(id, images);
         }
     }
