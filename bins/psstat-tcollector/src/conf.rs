@@ -449,7 +449,10 @@ pub(crate) fn path_help(error: &LoadError, path_is_explicit: bool) -> &'static s
 fn format_line(diagnostic: &Diagnostic) -> String {
     let Diagnostic { severity, path, line, column, message, help, .. } = diagnostic;
     let path = path.as_ref().map_or(String::new(), |path| path.display().to_string());
-    let location = if *line == 0 { path } else { format!("{path}:{line}:{column}") };
+    let location = match line {
+        Some(line) => format!("{path}:{line}:{column}"),
+        None => path,
+    };
     let help = if help.is_empty() { String::new() } else { format!("; {help}") };
     format!("{location}: {severity}: {message}{help}")
 }

@@ -109,7 +109,7 @@ impl SampleLoop {
         self.report_failed_bpf(health);
         // On a busy host a read may take a whole cycle; only the points count that.
         for read in self.sampler.blocked_reads() {
-            let BlockedRead { pid, file } = read;
+            let BlockedRead { pid, file, .. } = read;
             if self.blocked.contains(&pid) && is_unreported(&mut self.reported_blocked, pid) {
                 log::line(&format!(
                     "reading {file} of process {pid} blocks; skipping its files that can block until \
@@ -561,7 +561,8 @@ mod tests {
         let logged = |denied: u64, failed: u64| {
             let (denied, failed) = (all(denied), all(failed));
             let mut logged = Vec::new();
-            let health = Health { denied, failed, ..Health::default() };
+            let mut health = Health::default();
+            (health.denied, health.failed) = (denied, failed);
             missing_values(&health, denied_help(Capabilities::default(), false), |key, message| {
                 logged.push((key.to_owned(), message()));
             });

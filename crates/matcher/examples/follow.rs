@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         match watcher.poll(Instant::now()) {
             Some(Event::Loaded(loaded)) => {
-                let images = loaded.conf.rules.images().iter().map(|image| image.as_str());
+                let images = loaded.conf.rules.images().iter().map(AsRef::<str>::as_ref);
                 println!("{}", images.collect::<Vec<_>>().join(" "));
             }
             Some(Event::Unusable(_)) => println!("it has no rules; the rules of before stay"),

@@ -72,7 +72,7 @@ pub(crate) fn of_file(
     Diagnostic {
         severity,
         path: None,
-        line: 0,
+        line: None,
         column: 1,
         span: 1,
         text: Vec::new(),
@@ -142,13 +142,13 @@ impl Parser {
             return;
         }
         if let Err(diagnostic) = self.rule(number, line, start) {
-            self.report(diagnostic);
+            self.report(*diagnostic);
         }
     }
 
     /// Parses a line that is neither blank nor a comment. Its first character
     /// is at `start`.
-    fn rule(&mut self, number: usize, line: &[u8], start: usize) -> Result<(), Diagnostic> {
+    fn rule(&mut self, number: usize, line: &[u8], start: usize) -> Result<(), Box<Diagnostic>> {
         if line.len() > MAX_LINE_LEN {
             let message =
                 format!("the line has {} bytes; the maximum is {MAX_LINE_LEN}", line.len());
@@ -210,16 +210,16 @@ impl Parser {
                 }
             };
             let before = characters(line.get(..at).unwrap_or_default()).count();
-            Diagnostic {
+            Box::new(Diagnostic {
                 severity: Severity::Error,
                 path: None,
-                line: number,
+                line: Some(number),
                 column: before + e.column(),
                 span: e.span(),
                 text: line.to_vec(),
                 message: e.message().to_owned(),
                 help: e.help().to_owned(),
-            }
+            })
         })
     }
 
@@ -231,7 +231,7 @@ impl Parser {
 
     fn report_for(&mut self, index: usize, mut diagnostic: Diagnostic) {
         let Some(file) = self.files.get_mut(index) else { return };
-        if file.is_earlier && diagnostic.line > 0 {
+        if file.is_earlier && diagnostic.line.is_some() {
             return;
         }
         if file.reported < MAX_DIAGNOSTICS {
@@ -276,7 +276,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// The field of a rule, and the start of its image name.
-fn field(number: usize, line: &[u8], start: usize) -> Result<(Field, usize), Diagnostic> {
+fn field(number: usize, line: &[u8], start: usize) -> Result<(Field, usize), Box<Diagnostic>> {
     let rest = line.get(start..).unwrap_or_default();
     let Some(word) = rest.strip_prefix(b"@") else {
         return Ok((Field::CommandLine, start));
@@ -308,17 +308,17 @@ fn error(
     len: usize,
     message: impl Into<String>,
     help: impl Into<String>,
-) -> Diagnostic {
-    Diagnostic {
+) -> Box<Diagnostic> {
+    Box::new(Diagnostic {
         severity: Severity::Error,
         path: None,
-        line,
+        line: Some(line),
         column: characters(text.get(..at).unwrap_or_default()).count() + 1,
         span: len.max(1),
         text: text.to_vec(),
         message: message.into(),
         help: help.into(),
-    }
+    })
 }
 
 fn invalid_name(
@@ -327,7 +327,7 @@ fn invalid_name(
     start: usize,
     name: &[u8],
     e: ImageTemplateError,
-) -> Diagnostic {
+) -> Box<Diagnostic> {
     let (at, len) = match e {
         ImageTemplateError::Name(ImageNameError::BadCharacter { at })
         | ImageTemplateError::Unclosed { at }

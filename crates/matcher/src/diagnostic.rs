@@ -36,9 +36,9 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The file, if it is known.
     pub path: Option<Arc<Path>>,
-    /// 1-based line number; 0 if the diagnostic is about the whole file.
-    pub line: usize,
-    /// 1-based, in characters; a byte that is not UTF-8 is one character.
+    /// 1-based line number; `None` if the diagnostic is about the whole file.
+    pub line: Option<usize>,
+    /// 1 if there is no line. 1-based, in characters; a byte that is not UTF-8 is one character.
     pub column: usize,
     /// Number of characters from `column` that it refers to; at least 1.
     pub span: usize,

@@ -27,16 +27,16 @@ impl fmt::Display for DisplayDiagnostic<'_> {
             None => self.file.chars().for_each(|c| push_escaped(&mut file, c)),
         }
         writeln!(f, "{}: {}", d.severity, d.message)?;
-        if d.line == 0 {
-            writeln!(f, " --> {file}")?;
-        } else {
-            let number = d.line.to_string();
+        if let Some(line) = d.line {
+            let number = line.to_string();
             let gutter = " ".repeat(number.len());
-            let (line, carets) = excerpt(&d.text, d.column, d.span);
-            writeln!(f, "{gutter}--> {file}:{}:{}", d.line, d.column)?;
+            let (text, carets) = excerpt(&d.text, d.column, d.span);
+            writeln!(f, "{gutter}--> {file}:{number}:{}", d.column)?;
             writeln!(f, "{gutter} |")?;
-            writeln!(f, "{number} | {line}")?;
+            writeln!(f, "{number} | {text}")?;
             writeln!(f, "{gutter} | {carets}")?;
+        } else {
+            writeln!(f, " --> {file}")?;
         }
         write!(f, "  = help: {}", d.help)
     }

@@ -133,7 +133,7 @@ impl Rule {
         Diagnostic {
             severity: Severity::Warning,
             path: path.clone(),
-            line: line.unwrap_or(0),
+            line: *line,
             column: characters(before).count() + 1,
             span: characters(self.pattern()).count().max(1),
             text: text.clone(),

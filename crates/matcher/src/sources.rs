@@ -405,7 +405,7 @@ pub(crate) fn merge(files: &mut [&mut FileData], redact: bool) -> LoadedSources 
     if redact && !private.is_empty() {
         for diagnostic in &mut conf.diagnostics {
             let is_private = diagnostic.path.as_ref().is_some_and(|path| private.contains(path));
-            if is_private && diagnostic.line > 0 {
+            if is_private && diagnostic.line.is_some() {
                 diagnostic.text.clear();
                 diagnostic.help = "run `psstat-dump check` to see the line".to_owned();
             }

@@ -34,7 +34,7 @@ fn check(conf: &str, severity: Severity, expected: &[Expected<'_>]) {
     for (actual, (line, column, span, message)) in diagnostics.iter().zip(expected) {
         assert_eq!(
             (actual.severity, actual.line, actual.column, actual.span),
-            (severity, *line, *column, *span),
+            (severity, Some(*line), *column, *span),
             "{actual:?}"
         );
         assert!(actual.message.contains(message), "{actual:?}");
@@ -206,7 +206,7 @@ fn coverage_on_this_host() {
     assert_eq!(coverage.processes(), 6);
     assert_eq!(coverage.matched().collect::<Vec<_>>(), [0, 6, 1, 1, 6, 1]);
     let diagnostics = coverage.diagnostics();
-    let locations: Vec<_> = diagnostics.iter().map(|d| (d.severity, d.line)).collect();
+    let locations: Vec<_> = diagnostics.iter().map(|d| (d.severity, d.line.unwrap())).collect();
     assert_eq!(locations, [(Severity::Note, 1), (Severity::Warning, 2), (Severity::Warning, 3)]);
     for (diagnostic, message) in diagnostics.iter().zip(["none of the 6", "all 6", "the collector"])
     {
@@ -246,11 +246,11 @@ fn limits_of_files_and_lines() {
     long.resize(10 << 20, b'a');
     let all = diagnostics(&long);
     assert_eq!(all.len(), 1);
-    assert_eq!((all[0].severity, all[0].line), (Severity::Error, 0));
+    assert_eq!((all[0].severity, all[0].line), (Severity::Error, None));
     assert_eq!(rules(&long), []);
     long.truncate(MAX_FILE_LEN);
     let all = diagnostics(&long);
-    assert_eq!((all.len(), all[0].line, all[0].column), (1, 2, 1));
+    assert_eq!((all.len(), all[0].line, all[0].column), (1, Some(2), 1));
     assert_eq!(rules(&long).len(), 1);
     let conf = Conf::parse(&long);
     assert_eq!(conf.diagnostics[0].text.len(), MAX_LINE_LEN);
@@ -525,7 +525,7 @@ fn line_breaks_that_prevent_a_match_are_reported() {
     let messages: Vec<String> = coverage
         .diagnostics()
         .into_iter()
-        .map(|d| format!("{} {} {}; {}", d.line, d.severity, d.message, d.help))
+        .map(|d| format!("{} {} {}; {}", d.line.unwrap(), d.severity, d.message, d.help))
         .collect();
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(messages[0].starts_with("1 note ") && messages[0].contains("line break"));

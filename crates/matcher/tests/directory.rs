@@ -243,7 +243,7 @@ fn unusable_file_keeps_its_rules_while_others_change() {
     // Its errors are still part of the result; those of the earlier version are not.
     let diagnostics: Vec<_> =
         loaded.conf.diagnostics.iter().map(|d| (d.severity, d.line)).collect();
-    assert_eq!(diagnostics, [(Severity::Error, 1)]);
+    assert_eq!(diagnostics, [(Severity::Error, Some(1))]);
     let a = &loaded.files[1];
     assert!(a.is_earlier && a.rules == 1 && !a.is_current() && !a.has_changed, "{a:?}");
     assert!(!loaded.is_current());
@@ -391,7 +391,7 @@ fn numbers_and_sizes_are_limited() {
     let last = names(&loaded).last().map(|name| (*name).to_owned());
     assert_eq!(last, Some(format!("i{}", MAX_FILES - 1)));
     let diagnostics = &loaded.conf.diagnostics;
-    assert_eq!((diagnostics.len(), diagnostics[0].line), (1, 0));
+    assert_eq!((diagnostics.len(), diagnostics[0].line), (1, None));
     let message = diagnostics[0].display("").to_string();
     assert!(message.contains("266 files `*.conf`; only the first 256"), "{message}");
     fs::remove_dir_all(&dir).unwrap();

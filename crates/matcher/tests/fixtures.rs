@@ -46,10 +46,14 @@ fn every_invalid_line_is_reported() {
         .diagnostics
         .iter()
         .filter(|d| d.severity == Severity::Warning)
-        .map(|d| d.line)
+        .map(|d| d.line.unwrap())
         .collect();
-    let errors: Vec<usize> =
-        conf.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(|d| d.line).collect();
+    let errors: Vec<usize> = conf
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .map(|d| d.line.unwrap())
+        .collect();
     // From the first invalid line to the last, and the one at the end.
     let (first, last) = (line("bad:name"), line("size"));
     let expected: Vec<usize> =

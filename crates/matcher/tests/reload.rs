@@ -257,7 +257,7 @@ fn file_without_a_name_has_a_warning() {
     assert_eq!(images(&event), ["one"]);
     let diagnostics = warnings(&event);
     assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
-    assert_eq!((diagnostics[0].severity, diagnostics[0].line), (Severity::Warning, 0));
+    assert_eq!((diagnostics[0].severity, diagnostics[0].line), (Severity::Warning, None));
     assert!(diagnostics[0].message.contains("link count is 0"), "{diagnostics:?}");
     assert!(diagnostics[0].help.contains("directory"), "{diagnostics:?}");
     // Once.

@@ -78,3 +78,27 @@ fn page_for_users_of_other_crates_has_the_measured_programs() {
         assert!(page.contains(&format!("```rust\n{function}\n}}\n```")), "{name}");
     }
 }
+
+/// The table of the page counts the lines of the programs as they are.
+#[test]
+fn page_for_users_of_other_crates_counts_the_lines_of_the_programs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = include_str!("../../../docs/from-procfs-sysinfo.md");
+    let (_, table) = page.split_once("## Ten programs\n").unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).take(11).collect();
+    let cells = rows[1..].iter().flat_map(|row| row.split("](../"));
+    let mut counted = 0;
+    let mut count = None;
+    for cell in cells {
+        if let Some((path, _)) = cell.split_once(')')
+            && let Some(count) = count
+        {
+            let text = std::fs::read_to_string(root.join(path)).unwrap();
+            let code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+            assert_eq!(text.lines().filter(code).count(), count, "{path}");
+            counted += 1;
+        }
+        count = cell.rsplit('[').next().unwrap().parse::<usize>().ok();
+    }
+    assert_eq!((rows.len(), counted), (11, 19), "{rows:?}");
+}

@@ -2,6 +2,7 @@
 
 /// How a cycle went. Each is a number of processes unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Health {
     /// Processes in `/proc`.
     pub processes: u64,
@@ -36,6 +37,7 @@ pub struct Health {
 
 /// A read of a process that blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BlockedRead {
     /// The process.
     pub pid: u32,

@@ -122,7 +122,6 @@ pub(super) fn run(
 }
 
 fn of_line(diagnostic: &Diagnostic) -> FileDiagnostic {
-    let has_line = diagnostic.line > 0;
     FileDiagnostic {
         severity: match diagnostic.severity {
             Severity::Error => "error",
@@ -130,8 +129,8 @@ fn of_line(diagnostic: &Diagnostic) -> FileDiagnostic {
             _ => "warning",
         },
         file: diagnostic.path.as_deref().map(conf::display),
-        line: has_line.then_some(diagnostic.line),
-        column: has_line.then_some(diagnostic.column),
+        line: diagnostic.line,
+        column: diagnostic.line.map(|_| diagnostic.column),
         message: diagnostic.message.clone(),
         help: diagnostic.help.clone(),
         text: diagnostic.display("").to_string(),

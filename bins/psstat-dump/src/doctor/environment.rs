@@ -126,7 +126,7 @@ pub(super) fn conf(location: &Location, owner: &str) -> Vec<Check> {
         .conf
         .diagnostics
         .iter()
-        .filter(|one| one.line == 0 && one.severity == Severity::Warning)
+        .filter(|one| one.line.is_none() && one.severity == Severity::Warning)
     {
         let Diagnostic { message, help, path, .. } = diagnostic;
         let path = path.as_deref().map(conf::display).unwrap_or_default();
