@@ -100,5 +100,5 @@ fn page_for_users_of_other_crates_counts_the_lines_of_the_programs() {
         }
         count = cell.rsplit('[').next().unwrap().parse::<usize>().ok();
     }
-    assert_eq!((rows.len(), counted), (11, 19), "{rows:?}");
+    assert_eq!((rows.len(), counted), (11, 20), "{rows:?}");
 }
