@@ -72,7 +72,7 @@ pub(super) fn programs(made: &Artifacts, target: &str) -> Result<()> {
     let table = run("psstat-dump", &["--conf", conf, "--json"])?;
     assert_ok(table.contains("\"kind\":\"images\"") && table.contains("\"known\""), &table)?;
     let count = points.lines().count();
-    println!("{target}: both programs run, and {count} points of a known process are right");
+    println!("{target}: both programs run; {count} points, right for a known process");
     Ok(())
 }
 
