@@ -1,4 +1,4 @@
-//! `cargo xtask bpf`: the BPF program of the sampler as a tracked object, so that a build needs no
+//! `cargo xtask bpf`: the BPF programs of the sampler as tracked objects, so that a build needs no
 //! C compiler.
 
 use std::fs;
@@ -9,35 +9,39 @@ use clap::Args;
 
 use crate::{Result, cargo};
 
-/// Compile the BPF program of the sampler: crates/sampler/bpf/processes.bpf.o
+/// Compile the BPF programs of the sampler: the objects in crates/sampler/bpf
 ///
 /// Needs clang-14, llvm-14 and libbpf-dev of Debian 12: other versions make other objects. Run this
-/// after a change of the program.
+/// after a change of a program.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Options {
-    /// Only check whether the object is that of the source
+    /// Only check whether the objects are those of the sources
     #[arg(long)]
     check: bool,
 }
 
-/// The source, and its object.
-const SOURCE: &str = "processes.bpf.c";
-const OBJECT: &str = "processes.bpf.o";
+/// The programs: the sources are `NAME.bpf.c`, the objects `NAME.bpf.o`.
+const PROGRAMS: [&str; 2] = ["processes", "lifetimes"];
 
-/// Makes or checks the object.
+/// Makes or checks the objects.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    PROGRAMS.iter().try_for_each(|name| run_one(options, name))
+}
+
+fn run_one(options: &Options, name: &str) -> Result<()> {
     let dir = cargo::root().join("crates/sampler/bpf");
-    let made = cargo::target()?.join(format!("{}-{OBJECT}", std::process::id()));
-    let result = compile(&dir, &made).and_then(|()| Ok(fs::read(&made)?));
+    let source = format!("{name}.bpf.c");
+    let made = cargo::target()?.join(format!("{}-{name}.bpf.o", std::process::id()));
+    let result = compile(&dir, &source, &made).and_then(|()| Ok(fs::read(&made)?));
     // It may not exist.
     let _ = fs::remove_file(&made);
-    let (made, object) = (result?, dir.join(OBJECT));
+    let (made, object) = (result?, dir.join(format!("{name}.bpf.o")));
     if fs::read(&object).is_ok_and(|before| before == made) {
         return Ok(());
     }
     if options.check {
         return Err(
-            format!("{} differs from {SOURCE}; run `cargo xtask bpf`", object.display()).into()
+            format!("{} differs from {source}; run `cargo xtask bpf`", object.display()).into()
         );
     }
     fs::write(&object, made)?;
@@ -46,11 +50,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Compiles from within the directory, so that no path is in the object.
-fn compile(dir: &Path, to: &Path) -> Result<()> {
+fn compile(dir: &Path, source: &str, to: &Path) -> Result<()> {
     let mut clang = Command::new("clang-14");
     // With the types (BTF), which relocation needs, and without the debug information.
     clang.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-fdebug-compilation-dir=."]);
-    clang.args(["-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-c", SOURCE, "-o"]);
+    clang.args(["-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-c", source, "-o"]);
     run_in(clang.arg(to), dir)?;
     run_in(Command::new("llvm-strip-14").arg("-g").arg(to), dir)
 }

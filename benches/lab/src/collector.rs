@@ -106,9 +106,10 @@ impl Collector {
         config: &Path,
         fd_budget: usize,
         interval: u64,
+        source: &str,
     ) -> Result<Collector> {
         let mut command = Command::new(program);
-        command.env(SOURCE, "proc").arg("--conf").arg(config);
+        command.env(SOURCE, source).arg("--conf").arg(config);
         command.args(["--interval", &interval.to_string()]);
         command.args(["--descriptors", &fd_budget.to_string()]);
         let mut command = child_modes::bound(&command);

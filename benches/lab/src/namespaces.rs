@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let members = (0..options.namespaces).map(|_| start(state)).collect::<Result<Vec<_>>>()?;
         let collectors = programs
             .iter()
-            .map(|(_, program)| Collector::start(program, &config, FD_BUDGET, INTERVAL));
+            .map(|(_, program)| Collector::start(program, &config, FD_BUDGET, INTERVAL, "proc"));
         let mut collectors = collectors.collect::<Result<Vec<_>>>()?;
         let mut costs = vec![Vec::new(); collectors.len()];
         for number in 0..WARM_UP + options.cycles {

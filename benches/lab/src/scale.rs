@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!(" fd budget  processes  cpu, ms  wall, ms  resident, MiB    fds  gap, s");
     for budget in [usize::try_from(options.processes)? * 4, 64] {
         let sleepers = Sleepers::start(NAME, usize::try_from(options.processes)?)?;
-        let mut collector = Collector::start(&program, &config, budget, INTERVAL)?;
+        let mut collector = Collector::start(&program, &config, budget, INTERVAL, "proc")?;
         let mut io = 0;
         for number in 0..4 {
             let cycle = collector.next(&stop)?;

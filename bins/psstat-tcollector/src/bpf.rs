@@ -13,7 +13,7 @@ const FILTERED: &str = "system calls are filtered (seccomp); to try it: --source
 #[derive(Debug)]
 pub(crate) struct Loading {
     /// `None` if it could not be started.
-    thread: Option<JoinHandle<Result<Bpf, BpfError>>>,
+    thread: Option<JoinHandle<Result<(Bpf, Option<String>), BpfError>>>,
     source: SourceName,
     /// Nothing is loaded, since system calls are filtered.
     is_filtered: bool,
@@ -30,10 +30,20 @@ impl Loading {
         if settings.source == SourceName::Auto && is_filtered() {
             return Some(Loading { thread: None, source: settings.source, is_filtered: true });
         }
-        let proc = settings.proc.clone();
+        let (proc, ring) = (settings.proc.clone(), settings.bpf_ring);
+        // One cycle has nothing before it.
+        let ring = if settings.once { 0 } else { ring };
         let load = move || {
             privileges::keep_only_loading();
-            Bpf::load(&proc)
+            let bpf = Bpf::load(&proc)?;
+            if ring == 0 {
+                return Ok((bpf, None));
+            }
+            // Processes are read by BPF without it too.
+            match bpf.clone().with_ring(ring.saturating_mul(1024)) {
+                Ok(bpf) => Ok((bpf, None)),
+                Err(error) => Ok((bpf, Some(error.to_string()))),
+            }
         };
         let thread = Builder::new().name("bpf".into()).spawn(load).ok();
         Some(Loading { thread, source: settings.source, is_filtered: false })
@@ -43,12 +53,14 @@ impl Loading {
     pub(crate) fn finish(self) -> Loaded {
         let loaded = self.thread.and_then(|thread| thread.join().ok());
         let (is_warning, reason) = match loaded {
-            Some(Ok(bpf)) => return Loaded { bpf: Some(bpf), reason: None, is_warning: false },
+            Some(Ok((bpf, no_ring))) => {
+                return Loaded { bpf: Some(bpf), reason: None, is_warning: false, no_ring };
+            }
             Some(Err(error)) => (self.source == SourceName::Bpf, error.to_string()),
             None if self.is_filtered => (false, FILTERED.to_owned()),
             None => (true, "the thread that loads it failed".to_owned()),
         };
-        Loaded { bpf: None, reason: Some(reason), is_warning }
+        Loaded { bpf: None, reason: Some(reason), is_warning, no_ring: None }
     }
 }
 
@@ -58,6 +70,8 @@ pub(crate) struct Loaded {
     pub(crate) bpf: Option<Bpf>,
     reason: Option<String>,
     is_warning: bool,
+    /// Why starts and ends of processes are not recorded, although they are to be.
+    no_ring: Option<String>,
 }
 
 impl Loaded {
@@ -74,6 +88,9 @@ impl Loaded {
             Some(reason) => {
                 log::info(&format!("processes are read from /proc; BPF: {reason}"));
             }
+        }
+        if let Some(reason) = &self.no_ring {
+            log::line(&format!("warning: processes between two cycles are not counted: {reason}"));
         }
     }
 }

@@ -109,6 +109,12 @@ pub struct Options {
     #[arg(long, value_enum, env = "PSSTAT_SOURCE", default_value_t = SourceName::Auto)]
     pub source: SourceName,
 
+    /// Size of the ring in which BPF records the starts and ends of processes between two cycles, in
+    /// KiB: 64 to 1048576, rounded up to a power of two, or 0 for none. Half a KiB per process
+    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING", default_value_t = 2048)]
+    #[arg(value_parser = ring_size)]
+    pub bpf_ring: u32,
+
     /// Maximum number of fds kept open (up to 4 per process); other files are reopened each cycle
     /// [default and maximum: from RLIMIT_NOFILE]
     #[arg(long, value_name = "N", env = "PSSTAT_DESCRIPTORS")]
@@ -198,6 +204,8 @@ pub struct Settings {
     pub proc_is_explicit: bool,
     /// How processes are read.
     pub source: SourceName,
+    /// The size of the ring for starts and ends of processes, in KiB; 0 for none.
+    pub bpf_ring: u32,
     /// Maximum number of descriptors kept open; `None` for that of the limit.
     pub descriptors: Option<usize>,
     /// Only check the config file.
@@ -302,12 +310,19 @@ impl Options {
                 SourceName::Auto if self.once => SourceName::Proc,
                 source => source,
             },
+            bpf_ring: self.bpf_ring,
             descriptors: self.descriptors,
             check: self.check,
             quiet: self.quiet,
             debug: self.debug,
         })
     }
+}
+
+/// A size in KiB, or 0.
+fn ring_size(text: &str) -> Result<u32, String> {
+    let is_valid = |size: &u32| *size == 0 || (64..=1 << 20).contains(size);
+    text.parse().ok().filter(is_valid).ok_or_else(|| "expected 0, or 64 to 1048576 KiB".to_owned())
 }
 
 /// The name of a group.

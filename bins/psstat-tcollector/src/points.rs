@@ -192,6 +192,7 @@ fn collector_value(
         CollectorSeries::DacReadSearch => count(u64::from(collector.capabilities.dac_read_search)),
         CollectorSeries::Rss => collector.rss.map(Value::from),
         CollectorSeries::Fds => sampler(|health| health.fds_held),
+        CollectorSeries::LostEvents => sampler(|health| health.lost_events),
         CollectorSeries::SkippedCycles => count(collector.skipped_cycles),
     }
 }

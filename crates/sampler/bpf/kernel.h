@@ -19,7 +19,9 @@ typedef __u32 __be32;
 typedef __u32 __wsum;
 
 /* For bpf_helper_defs.h. */
-enum bpf_map_type { BPF_MAP_TYPE_PERCPU_ARRAY = 6 };
+enum bpf_map_type { BPF_MAP_TYPE_PERCPU_ARRAY = 6, BPF_MAP_TYPE_RINGBUF = 27 };
+
+#define BPF_RB_NO_WAKEUP 1
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
@@ -60,7 +62,12 @@ struct rlimit {
 	unsigned long rlim_cur;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct signal_struct {
+	atomic_t live;
 	int nr_threads;
 	struct list_head thread_head;
 	seqlock_t stats_lock;
@@ -94,6 +101,8 @@ struct mm_struct {
 	unsigned long stack_vm;
 	unsigned long start_code;
 	unsigned long end_code;
+	unsigned long arg_start;
+	unsigned long arg_end;
 	struct percpu_counter rss_stat[4];
 };
 
@@ -119,15 +128,40 @@ struct sched_entity {
 	__u64 sum_exec_runtime;
 };
 
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t euid;
+};
+
+struct sigaction {
+	void *sa_handler;
+	unsigned long sa_flags;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
+struct sighand_struct {
+	struct k_sigaction action[64];
+};
+
 struct task_struct {
 	unsigned int __state;
 	unsigned int flags;
 	int exit_state;
+	int exit_code;
+	int exit_signal;
 	__s32 pid;
 	__s32 tgid;
 	__u64 self_exec_id;
 	struct sched_entity se;
 	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	const struct cred *cred;
 	struct list_head thread_node;
 	__u64 utime;
 	__u64 stime;
@@ -139,6 +173,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct files_struct *files;
 	struct signal_struct *signal;
+	struct sighand_struct *sighand;
 	struct task_io_accounting ioac;
 };
 

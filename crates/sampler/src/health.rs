@@ -29,6 +29,9 @@ pub struct Health {
     /// Passes of the [BPF program](crate::Bpf) in this cycle that failed: the numbers were read from
     /// the procfs. Each cycle tries again. [`Sampler::bpf_error`](crate::Sampler::bpf_error) gives the reason.
     pub failed_bpf_passes: u64,
+    /// Forks, execs and ends of processes that were lost since the first cycle, because the
+    /// [ring](crate::Bpf::with_ring) was full.
+    pub lost_events: u64,
     /// Descriptors kept open.
     pub fds_held: u64,
     /// `/proc` could not be listed; the numbers are those of the processes of before.

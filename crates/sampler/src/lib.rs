@@ -78,6 +78,7 @@ mod health;
 mod ids;
 mod image;
 mod io_counters;
+mod lifetimes;
 mod live;
 mod options;
 mod read;
@@ -95,7 +96,7 @@ mod texts;
 mod usage;
 mod window;
 
-pub use bpf::{Bpf, BpfError};
+pub use bpf::{Bpf, BpfError, MIN_RING};
 pub use builder::SamplerBuilder;
 pub use classifier::Candidate;
 pub use cpu_time::CpuTime;

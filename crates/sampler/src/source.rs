@@ -17,6 +17,7 @@ use crate::fault_counts::FaultCounts;
 use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
+use crate::lifetimes::LifeEvents;
 use crate::read::boot_clock::BootClock;
 use crate::read::fd_sockets::FdSockets;
 use crate::read::outcome::{Failure, Outcome};
@@ -109,6 +110,15 @@ pub(crate) trait ProcessSource: Sized {
     fn list_new(&mut self) -> Option<PartialListing<'_>> {
         None
     }
+
+    /// Whether it reports the events of processes.
+    fn has_life_events(&self) -> bool {
+        false
+    }
+
+    /// Moves the next events of processes into an empty buffer, in their order: some of those since
+    /// the last call, none if there are no more.
+    fn take_life_events(&mut self, _events: &mut LifeEvents) {}
 
     /// Clock ticks since boot, in which start times are given.
     fn boot_ticks(&mut self) -> u64;

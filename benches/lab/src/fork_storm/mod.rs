@@ -44,6 +44,11 @@ pub(crate) struct Options {
     #[arg(value_parser = clap::value_parser!(u64).range(10..=5_000))]
     rate: u64,
 
+    /// How the collector reads processes: proc or bpf
+    #[arg(long, value_name = "SOURCE", default_value = "proc")]
+    #[arg(value_parser = ["proc", "bpf"])]
+    source: String,
+
     #[command(flatten)]
     stuck: stuck::Options,
 }
@@ -118,7 +123,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let stuck = options.stuck.start()?;
     let number = u64::from(std::process::id());
     let mut config = Config::new(number)?;
-    let collector = Collector::start(&program, &config.path(), FD_BUDGET, 1)?;
+    let collector = Collector::start(&program, &config.path(), FD_BUDGET, 1, &options.source)?;
     let mut session = Session::new(collector, FD_BUDGET, &stop);
     session.checks.stuck = stuck.as_ref().map_or(0, Stuck::number);
     let first = cycles(&mut session, &config, 3)?;

@@ -221,7 +221,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let stuck = options.stuck.start()?;
     let number = u64::from(std::process::id());
     let config = Config::new(number)?;
-    let collector = Collector::start(&program, &config.path(), FD_BUDGET, options.interval)?;
+    let collector =
+        Collector::start(&program, &config.path(), FD_BUDGET, options.interval, "proc")?;
     let mut session = Session::new(collector, FD_BUDGET, &stop);
     session.checks.stuck = stuck.as_ref().map_or(0, Stuck::number);
     let (start, trace) = (Instant::now(), Trace::default());

@@ -246,7 +246,7 @@ fn empty_variables_are_ignored() {
     let (_, help, _) = outcome(Command::new(PROGRAM).env_clear().arg("--help"));
     let variables: Vec<&str> =
         help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap()).collect();
-    assert_eq!(variables.len(), 20, "{help}");
+    assert_eq!(variables.len(), 21, "{help}");
     let mut setup = Setup::bare().args(&["--once", "--conf"]).arg(&path);
     for variable in variables {
         setup = setup.env(variable, "");

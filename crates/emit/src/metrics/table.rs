@@ -353,6 +353,13 @@ metrics! {
             /// Cycles that panicked.
             Panics,
         }
+        LOST_EVENTS: "proc.stat.ps.collector.lost_events", Counter, EVENTS,
+        family "proc_stat_ps_collector_lost_events",
+        help "Starts and ends of processes that were not recorded since the collector started, because the BPF ring was full.",
+        {
+            /// Records that did not fit into the ring.
+            LostEvents,
+        }
         SKIPPED_CYCLES: "proc.stat.ps.collector.skipped_cycles", Counter, CYCLES,
         family "proc_stat_ps_collector_skipped_cycles",
         help "Cycles skipped since the collector started, because its output was blocked or the host was suspended.",

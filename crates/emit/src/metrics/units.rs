@@ -10,6 +10,8 @@ pub(super) const CALLS: Unit = Unit::new("calls");
 pub(super) const CYCLES: Unit = Unit::new("cycles");
 /// Open file descriptors.
 pub(super) const DESCRIPTORS: Unit = Unit::new("descriptors");
+/// Events of processes.
+pub(super) const EVENTS: Unit = Unit::new("events");
 /// Page faults.
 pub(super) const FAULTS: Unit = Unit::new("page faults");
 /// Lines of the config file.

@@ -33,6 +33,7 @@ use crate::fault_counts::{FaultCounters, FaultCounts};
 use crate::ids::Slot;
 use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
+use crate::lifetimes::FinalCounters;
 use crate::read::outcome::Outcome;
 use crate::shrink::shrink_vec;
 use crate::source::{Handles, ParentStat, ProcessSource};
@@ -214,6 +215,33 @@ impl IoAccounting {
     pub(crate) fn note_parent(&mut self, slot: Slot) {
         if let Some(state) = self.states.get_mut(slot as usize) {
             state.is_parent = true;
+        }
+    }
+
+    /// A process has reaped one that has no account: its next reading has that one's counters.
+    pub(crate) fn note_reaped(&mut self, slot: Slot) {
+        if let Some(state) = self.states.get_mut(slot as usize) {
+            state.is_parent = true;
+            state.stat_is_due = true;
+        }
+    }
+
+    /// Counts a process in an image that has ended without an account, and whose counters those of no
+    /// other process have.
+    pub(crate) fn count_ended(&mut self, image: ImageIndex, counters: FinalCounters) {
+        self.ledger.count_ended(image, counters.io);
+        self.cpu.count_ended(image, counters.cpu);
+        if let Some(ledger) = &mut self.faults {
+            ledger.count_ended(image, counters.faults);
+        }
+    }
+
+    /// The last accepted readings of a process; 0 where there is none.
+    pub(crate) fn last_readings(&self, slot: Slot) -> FinalCounters {
+        FinalCounters {
+            io: self.ledger.last(slot).unwrap_or_default(),
+            cpu: self.cpu.last(slot).unwrap_or_default(),
+            faults: self.faults.as_ref().and_then(|faults| faults.last(slot)).unwrap_or_default(),
         }
     }
 

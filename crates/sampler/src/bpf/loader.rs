@@ -53,14 +53,14 @@ fn count(list: &str) -> Option<u32> {
     last.checked_add(1)
 }
 
-fn from_ebpf(error: &EbpfError) -> BpfError {
+pub(super) fn from_ebpf(error: &EbpfError) -> BpfError {
     if let EbpfError::ProgramError(error) = error {
         return from_program(error);
     }
     from_chain(error)
 }
 
-fn from_program(error: &ProgramError) -> BpfError {
+pub(super) fn from_program(error: &ProgramError) -> BpfError {
     from_chain(error)
 }
 
@@ -78,7 +78,7 @@ fn from_chain(error: &(dyn std::error::Error + 'static)) -> BpfError {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let mut line = String::new();
     for cause in causes.map(ToString::to_string) {

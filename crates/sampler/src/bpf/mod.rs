@@ -1,8 +1,11 @@
 //! Numbers of all processes by one pass of a BPF iterator.
 //!
 //! The program (`bpf/processes.bpf.c`) writes a row for each process. [`BpfSource`] has the rows
-//! of the last pass, and answers from them; what they do not have it reads from the procfs.
+//! of the last pass, and answers from them; what they do not have it reads from the procfs. Further
+//! programs (`bpf/lifetimes.bpf.c`) report the processes that begin and end between two passes.
 
+#[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
+mod lifetimes;
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 mod loader;
 mod row;
@@ -18,12 +21,16 @@ mod verify;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use self::snapshot::Snapshot;
 pub(crate) use self::source::BpfSource;
 use crate::options::FastPaths;
 use crate::read::procfs::Procfs;
+
+/// The smallest [ring](Bpf::with_ring), in bytes. It is a multiple of the size of a page on every
+/// machine.
+pub const MIN_RING: u32 = 1 << 16;
 
 /// A BPF program that reads all processes at once, loaded into the kernel.
 ///
@@ -34,6 +41,8 @@ use crate::read::procfs::Procfs;
 pub struct Bpf {
     /// Iterators are made of it.
     link: Arc<OwnedFd>,
+    /// What is read from it is no longer in it.
+    ring: Option<Arc<Mutex<Ring>>>,
 }
 
 /// Why processes cannot be read by BPF.
@@ -78,9 +87,30 @@ impl Bpf {
         sys::limit_free_memory();
         let link = load();
         sys::release_memory();
-        let bpf = Bpf { link: Arc::new(link?) };
+        let bpf = Bpf { link: Arc::new(link?), ring: None };
         bpf.verify(&procfs)?;
         Ok(bpf)
+    }
+
+    /// Reports the fork, the execs and the end of every process of the host in a ring from now on, so
+    /// that processes count that no listing shows. One sampler at a time can use this or a clone of
+    /// it: what one has read from the ring no other one gets.
+    ///
+    /// `bytes` is the size of the ring: at least [`MIN_RING`], rounded up to a power of two. A process
+    /// takes about 400 bytes, more with long arguments, until the next cycle. What does not fit is
+    /// lost: [`Health::lost_events`](crate::Health::lost_events).
+    ///
+    /// # Errors
+    /// When the programs cannot be loaded. It needs the capabilities that [`load`](Bpf::load) needs.
+    pub fn with_ring(self, bytes: u32) -> Result<Bpf, BpfError> {
+        let bytes = bytes.clamp(MIN_RING, 1 << 30).next_power_of_two();
+        let ring = Ring::load(bytes);
+        sys::release_memory();
+        Ok(Bpf { ring: Some(Arc::new(Mutex::new(ring?))), ..self })
+    }
+
+    fn ring(&self) -> Option<Arc<Mutex<Ring>>> {
+        self.ring.clone()
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -104,9 +134,25 @@ impl Bpf {
 }
 
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
+use self::lifetimes::Ring;
+#[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 use self::loader::load;
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
 fn load() -> Result<OwnedFd, BpfError> {
     Err(BpfError::NotBuilt)
+}
+
+/// Without programs there are no records.
+#[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
+#[derive(Debug)]
+enum Ring {}
+
+#[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
+impl Ring {
+    fn load(_bytes: u32) -> Result<Ring, BpfError> {
+        Err(BpfError::NotBuilt)
+    }
+
+    fn take(&mut self, _events: &mut crate::lifetimes::LifeEvents) {}
 }

@@ -1,19 +1,21 @@
 //! The source that answers from the rows of the last pass.
 
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
 use rustix::io::Errno;
 
-use super::Bpf;
 use super::row::Row;
 use super::snapshot::Snapshot;
+use super::{Bpf, Ring};
 use crate::classifier::CmdlineBatch;
 use crate::cpu_time::{CpuReading, CpuSamples};
 use crate::health::BlockedRead;
 use crate::ids::{NetnsId, ProcessKey, Protocol, Slot, SocketInode};
 use crate::io_counters::IoCounters;
+use crate::lifetimes::LifeEvents;
 use crate::live::LiveSource;
 use crate::read::boot_clock::BootClock;
 use crate::read::fd_sockets::FdSockets;
@@ -36,6 +38,7 @@ pub(crate) struct BpfSource {
     /// The passes that failed since the last question, and why the last one did.
     failed_passes: u64,
     last_error: Option<Errno>,
+    ring: Option<Arc<Mutex<Ring>>>,
     /// The process whose `io` was read last, if that was the one of its row.
     last_io: Option<ProcessKey>,
 }
@@ -45,6 +48,7 @@ impl BpfSource {
         BpfSource {
             live,
             bpf: bpf.map(Bpf::snapshot),
+            ring: bpf.and_then(Bpf::ring),
             failed_passes: 0,
             last_error: None,
             last_io: None,
@@ -88,6 +92,16 @@ impl ProcessSource for BpfSource {
 
     fn list_new(&mut self) -> Option<PartialListing<'_>> {
         self.live.list_new()
+    }
+
+    fn has_life_events(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    fn take_life_events(&mut self, events: &mut LifeEvents) {
+        if let Some(ring) = &self.ring {
+            ring.lock().unwrap_or_else(PoisonError::into_inner).take(events);
+        }
     }
 
     fn boot_ticks(&mut self) -> u64 {

@@ -8,6 +8,7 @@
 mod classify;
 mod fields;
 mod gauges;
+mod lifetimes;
 mod pace;
 mod refresh;
 mod states;
@@ -28,6 +29,7 @@ use crate::health::{Health, PerFile};
 use crate::ids::{Protocol, Slot};
 use crate::image::ImageIndex;
 use crate::io_counters::IoCounters;
+use crate::lifetimes::LifeEvents;
 use crate::options::{IoStart, MetricGroups};
 use crate::read::boot_clock::BootClock;
 use crate::read::outcome::{Outcome, Unread};
@@ -36,7 +38,8 @@ use crate::sockets::SocketTracker;
 use crate::source::{Handles as _, ProcessSource, SocketSource};
 use crate::state::cmdline_budget::CmdlineBudget;
 use crate::state::process_table::ProcessTable;
-use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
+use crate::state::tracked::{FileState, Images, Tracked, TrackedProcesses};
+use crate::state::unlisted::UnlistedProcesses;
 use crate::tcp_states::TcpStateCounts;
 use crate::usage::Usage;
 
@@ -64,6 +67,16 @@ pub(crate) struct Driver<S: ProcessSource> {
     fields: ProcessFields,
     processes: ProcessTable,
     tracked: TrackedProcesses<S::Handles>,
+    unlisted: UnlistedProcesses,
+    /// A buffer, empty between the cycles.
+    life_events: LifeEvents,
+    life_events_at: Option<Instant>,
+    /// The source reports events.
+    has_life_events: bool,
+    /// Members that were found to have exited in this cycle, with their start and images.
+    noted_exits: Vec<(Slot, u32, u64, Images)>,
+    /// Events that were lost, since the first cycle.
+    lost_events: u64,
     classifier: Classifier,
     cmdline_budget: CmdlineBudget,
     io: IoAccounting,
@@ -96,6 +109,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             fields: ProcessFields::NONE,
             processes,
             tracked: TrackedProcesses::default(),
+            unlisted: UnlistedProcesses::default(),
+            life_events: LifeEvents::default(),
+            life_events_at: None,
+            has_life_events: source.has_life_events(),
+            noted_exits: Vec::new(),
+            lost_events: 0,
             classifier: Classifier::default(),
             cmdline_budget: CmdlineBudget::default(),
             io: IoAccounting::new(source.tick_nanoseconds()),
@@ -131,8 +150,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.health = Health::default();
         self.cmdline_budget.begin();
         source.review_blocked();
+        self.process_life_events(source).await;
         self.refresh_processes(source).await;
         self.read_due_cmdlines(source, Urgency::Urgent).await;
+        let tick = source.tick_nanoseconds();
+        let now = self.now();
+        self.unlisted.forget_listed(&self.processes, tick, now);
         self.rebuild_tree(source);
         self.io.begin_pass(source, &self.tracked).await;
         if pace::is_paced(window) {
@@ -177,6 +200,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Resolves the exits and computes the sample.
     async fn finish(&mut self, source: &mut S) {
+        self.complete_exits(source.tick_nanoseconds());
         let Driver { processes, sockets, switches, .. } = self;
         let freed = |slot, pid| {
             processes.free(slot, pid);
@@ -218,6 +242,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             process.images = kept[..].into();
             self.io.invalidate_tree();
         }
+        self.unlisted.clear();
         self.classifier.release(images);
         self.io.release_images(images);
         self.membership.release_images(images);
@@ -227,6 +252,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Restores order after a panic in the middle of a cycle. Counters are kept; the
     /// next cycle repeats the steps that the interrupted one had begun.
     pub(crate) fn recover(&mut self) {
+        self.unlisted.clear();
         self.io.invalidate_tree();
         self.sockets.mark_all_stale();
         self.make_all_due(self.classifier.images());
@@ -294,10 +320,15 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Tells the other parts of the processes that were found to have exited.
     fn release_exited(&mut self) {
-        let Driver { sockets, tracked, membership, .. } = self;
+        let Driver { sockets, tracked, membership, noted_exits, .. } = self;
+        let has_events = self.has_life_events;
         let any = tracked.drain_exited(|slot, process| {
             sockets.forget(slot, &process.images);
             count_member(process, membership);
+            if has_events && process.is_member() {
+                let images = process.images.clone();
+                noted_exits.push((slot, process.key.pid, process.starttime, images));
+            }
         });
         self.processes.exit_noticed |= any;
     }
@@ -307,6 +338,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let clock = source.boot_clock();
         let mut health = self.health;
         health.processes = self.processes.entries.len() as u64;
+        health.lost_events = self.lost_events;
         for entry in &self.processes.entries {
             health.denied.command_line += u64::from(entry.denied);
             health.denied.comm += u64::from(entry.denied_fields.comm);

@@ -6,3 +6,4 @@ pub(crate) mod process_table;
 pub(crate) mod process_tree;
 pub(crate) mod schedule;
 pub(crate) mod tracked;
+pub(crate) mod unlisted;

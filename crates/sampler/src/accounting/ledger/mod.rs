@@ -454,6 +454,11 @@ impl<C: Counters> Ledger<C> {
         });
     }
 
+    /// Counts a process in an image that had no account, whose counters no account has.
+    pub(crate) fn count_ended(&mut self, image: ImageIndex, counters: C) {
+        self.totals_of(image).add(counters);
+    }
+
     /// Forgets resolved accounts: their slots are free.
     pub(crate) fn forget_closed(&mut self, mut is_free: impl FnMut(Slot) -> bool) {
         let accounts = &mut self.accounts;

@@ -1,7 +1,10 @@
 //! Processes read by BPF: the same numbers as from the procfs, and where these are inexact, the
 //! right ones. The tests that run in every mode compare both with what the test processes did.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod lifetimes;
 
 use std::collections::HashMap;
 use std::path::Path;
