@@ -9,11 +9,14 @@ use crate::{log, privileges};
 
 const FILTERED: &str = "system calls are filtered (seccomp); to try it: --source bpf";
 
+/// The program, and why starts and ends of processes are not recorded, although they are to be.
+type WithRing = (Bpf, Option<String>);
+
 /// A thread that loads the BPF program, with the privileges that only this takes.
 #[derive(Debug)]
 pub(crate) struct Loading {
     /// `None` if it could not be started.
-    thread: Option<JoinHandle<Result<(Bpf, Option<String>), BpfError>>>,
+    thread: Option<JoinHandle<Result<WithRing, BpfError>>>,
     source: SourceName,
     /// Nothing is loaded, since system calls are filtered.
     is_filtered: bool,

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use crate::accounting::ledger::Counters as _;
 use crate::cpu_time::{CpuCounters, CpuReading, CpuSamples, CpuTime, OwnCpu};
 use crate::fault_counts::{FaultCounters, FaultCounts};
 use crate::io_counters::IoCounters;
 
-/// What happened to a process.
+/// An event of a process.
 #[derive(Clone, Debug)]
 pub(crate) struct LifeEvent {
     pub(crate) pid: u32,
@@ -18,7 +17,7 @@ pub(crate) struct LifeEvent {
 
 #[derive(Clone, Debug)]
 pub(crate) enum LifeEventKind {
-    /// Before this event, so many others were lost.
+    /// This number of events before it were lost.
     Lost(u64),
     /// It began, as a copy of this process.
     Fork { parent: u32 },
@@ -102,10 +101,13 @@ impl FinalCounters {
     /// By how much they are more than others; 0 where they are not.
     #[must_use]
     pub(crate) fn growth_since(self, before: FinalCounters) -> FinalCounters {
+        let cpu = self.cpu.zip(before.cpu, i64::saturating_sub);
+        let faults = self.faults.zip(before.faults, i64::saturating_sub);
         FinalCounters {
-            io: self.io.saturating_sub(before.io).or_zero(),
-            cpu: self.cpu.zip(before.cpu, i64::saturating_sub).or_zero(),
-            faults: self.faults.zip(before.faults, i64::saturating_sub).or_zero(),
+            io: self.io.saturating_sub(before.io).max(IoCounters::ZERO),
+            // Only the sum of its modes is exact.
+            cpu: if cpu.total() < 0 { CpuCounters::default() } else { cpu },
+            faults: faults.zip(FaultCounters::default(), i64::max),
         }
     }
 

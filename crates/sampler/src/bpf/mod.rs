@@ -41,7 +41,7 @@ pub const MIN_RING: u32 = 1 << 16;
 pub struct Bpf {
     /// Iterators are made of it.
     link: Arc<OwnedFd>,
-    /// What is read from it is no longer in it.
+    /// Each record is read once.
     ring: Option<Arc<Mutex<Ring>>>,
 }
 
@@ -97,7 +97,7 @@ impl Bpf {
     /// it: what one has read from the ring no other one gets.
     ///
     /// `bytes` is the size of the ring: at least [`MIN_RING`], rounded up to a power of two. A process
-    /// takes about 400 bytes, more with long arguments, until the next cycle. What does not fit is
+    /// takes about 400 bytes, more with long arguments, until the next cycle. Records that do not fit are
     /// lost: [`Health::lost_events`](crate::Health::lost_events).
     ///
     /// # Errors

@@ -29,9 +29,9 @@ use crate::state::process_table::ProcessEntry;
 use crate::state::tracked::Images;
 use crate::state::unlisted::{Destination, Moment, has_program, is_same};
 
-/// So many ancestors are considered.
+/// The number of ancestors that are considered.
 const MAX_DEPTH: usize = 64;
-/// So many batches of events are processed in one cycle. More come only if processes begin faster
+/// The number of batches of events that are processed in one cycle. More come only if processes begin faster
 /// than their events are read.
 const MAX_BATCHES: usize = 1024;
 
@@ -46,7 +46,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if events.events.is_empty() {
                 break;
             }
-            // What happened before the first listing does not count.
+            // Events from before the first listing do not count.
             if self.first_cycle == 0 {
                 self.count_lost(&events);
                 continue;

@@ -1,8 +1,8 @@
 //! Processes that no listing has shown with a program: what is known of them by the events of a
 //! source.
 //!
-//! A listing shows a process only if it lives at that moment. What is counted by readings is not
-//! counted here again: of a process that was listed only what it did after its last reading.
+//! A listing shows a process only if it lives at that moment. Of a process that was listed, only its
+//! growth after the last reading counts here: the readings count already.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use crate::shrink::shrink_map;
 use crate::state::process_table::{ProcessEntry, ProcessTable};
 use crate::state::tracked::Images;
 
-/// The kernel reports the end of a process later than it happens, usually by milliseconds. So long,
-/// and for so many cycles, it is waited for.
+/// The kernel reports the end of a process later than it happens, usually by milliseconds. The end is
+/// waited for as long as either of these has not passed.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 const MAX_CYCLES: u32 = 3;
-/// So long an ended process is known, whose children may be reported after it.
+/// For this time an ended process is known, whose children may be reported after it.
 const ENDED_KEPT: Duration = Duration::from_secs(2);
 
 /// A time, and the cycle.
@@ -40,7 +40,7 @@ impl Moment {
     }
 }
 
-/// What is known of a process.
+/// The facts that are known of a process.
 #[derive(Debug)]
 pub(crate) struct Life {
     /// Its start, in nanoseconds since boot.
@@ -81,7 +81,7 @@ pub(crate) struct Exited {
     pub(crate) images: Images,
     /// Its last reading, which counts.
     pub(crate) counted: FinalCounters,
-    /// What it did after that is counted, or is not to be.
+    /// Its growth after that is counted, or is not to be.
     is_complete: bool,
     at: Moment,
 }

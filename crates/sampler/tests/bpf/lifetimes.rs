@@ -1,4 +1,4 @@
-//! Processes that begin and end between two looks at the process list: what they did counts to the
+//! Processes that begin and end between two listings: their counters count to the
 //! byte, once.
 //!
 //! The kernel reports the end of a process some milliseconds after it, so the tests run cycles until
@@ -31,7 +31,7 @@ fn io(sample: &Sample) -> Io {
     sample.image(A).io.map_or(Io::default(), |_| io_of(sample.image(A)))
 }
 
-/// What a process has done since.
+/// The growth of the counters of a process.
 fn since(process: &TestProcess, before: Io) -> Io {
     let now = process.expected_io().unwrap();
     Io {
@@ -128,7 +128,7 @@ fn children_of_the_same_image_count_once() {
     let was = parent.expected_io().unwrap();
     for _ in 0..3 {
         run_children(&mut parent, &word, 4);
-        // A look in between.
+        // A cycle in between.
         watch.cycle();
     }
     parent.quiesce().unwrap();
@@ -229,7 +229,7 @@ fn full_ring_loses_records_but_no_counts() {
     println!("skipped: other processes fill the ring all the time");
 }
 
-/// What a process does after its last reading.
+/// The growth of a process after its last reading counts.
 #[test]
 fn listed_processes_count_to_their_end() {
     let word = word("listed");
