@@ -110,8 +110,8 @@ pub struct Options {
     pub source: SourceName,
 
     /// Size of the ring in which BPF records the starts and ends of processes between two cycles, in
-    /// KiB: 64 to 1048576, rounded up to a power of two, or 0 for none. Half a KiB per process
-    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING", default_value_t = 2048)]
+    /// KiB: 64 to 1048576, rounded up to a power of two. 0: they are not recorded
+    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING", default_value_t = 0)]
     #[arg(value_parser = ring_size)]
     pub bpf_ring: u32,
 
