@@ -90,7 +90,7 @@ fn run_children(parent: &mut TestProcess, word: &str, number: u64) -> Io {
         child.write_bytes(100_000 * at, at).unwrap();
         child.read_bytes(1000 * at, 1).unwrap();
         child.exit(0).unwrap();
-        done = done + child.expected_io().unwrap();
+        done += child.expected_io().unwrap();
         parent.wait(child).unwrap();
     }
     done
@@ -106,7 +106,7 @@ fn children_of_another_image_count_to_the_byte() {
     let mut child = parent.fork_child(&Config::new(&word)).unwrap();
     child.burn(100.0, Duration::from_millis(50)).unwrap();
     child.exit(0).unwrap();
-    done = done + child.expected_io().unwrap();
+    done += child.expected_io().unwrap();
     // It has ended, but is not reaped.
     watch.cycle();
     parent.wait(child).unwrap();
@@ -151,10 +151,10 @@ fn copies_of_a_member_count() {
         let mut child = parent.fork_copy().unwrap();
         child.write_bytes(70_000 * at, at).unwrap();
         child.exit(0).unwrap();
-        done = done + child.expected_io().unwrap();
+        done += child.expected_io().unwrap();
     }
     parent.quiesce().unwrap();
-    done = done + since(&parent, was);
+    done += since(&parent, was);
     assert_growth(&mut watch, &before, done, 5);
 }
 
@@ -181,7 +181,7 @@ fn grandchildren_count_once() {
             done = Io::default();
         }
         parent.quiesce().unwrap();
-        done = done + since(&parent, was);
+        done += since(&parent, was);
         assert_growth(&mut watch, &before, done, 3);
     }
 }
@@ -251,12 +251,12 @@ fn listed_processes_count_to_their_end() {
                 watch.cycle();
             }
             if !is_same {
-                done = done + child.expected_io().unwrap();
+                done += child.expected_io().unwrap();
             }
             parent.wait(child).unwrap();
         }
     }
     same.quiesce().unwrap();
-    done = done + since(&same, was);
+    done += since(&same, was);
     assert_growth(&mut watch, &before, done, 8);
 }
