@@ -28,8 +28,9 @@ fn links_of_packaged_pages_resolve() {
                 continue;
             }
             assert!(root.join("docs").join(link).exists(), "{link} in {page:?}");
-            // Pages for developers are in the repository only.
-            if link.strip_prefix("../").is_some_and(|file| FOR_CLONES.contains(&file)) {
+            // Pages for developers and examples are in the repository only.
+            let is_for_clones = |file| FOR_CLONES.contains(&file) || file.contains("/examples/");
+            if link.strip_prefix("../").is_some_and(is_for_clones) {
                 continue;
             }
             let brought = match link.strip_prefix("../") {
