@@ -1,7 +1,7 @@
 //! Processes that no listing has shown with a program: what is known of them by the events of a
 //! source.
 //!
-//! A listing shows a process only if it lives at that moment. Of a process that was listed, only its
+//! A listing shows a process only if it lives at that moment. If a process was listed, only its
 //! growth after the last reading counts here: the readings count already.
 
 use std::collections::HashMap;
