@@ -193,7 +193,9 @@ fn lost_terminal_exits_0() {
     let start = |name: &str, before: &str| {
         let file = temp.join(name);
         let script = format!("{before} exec \"$@\" >{} 2>/dev/null", file.display());
-        let session = ["setsid", "--ctty", "sh", "-c", &script, "sh"];
+        // The test may run under nohup.
+        let default = ["env", "--default-signal=HUP"];
+        let session = ["setsid", "--ctty", default[0], default[1], "sh", "-c", &script, "sh"];
         let terminal = Terminal::start(collector(&session), SIZE);
         until("a cycle", || points(&file) > 0);
         (terminal, file)
