@@ -78,6 +78,11 @@ mod health;
 mod ids;
 mod image;
 mod io_counters;
+// Only BPF reports them.
+#[cfg_attr(
+    not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")),
+    allow(dead_code)
+)]
 mod lifetimes;
 mod live;
 mod options;
