@@ -15,7 +15,8 @@ pub(super) fn inside(dir: &Path, rpm: &Path) -> Result<()> {
     chroot.sh("rpm --verify --nodeps psstat")?;
     let capable = "/usr/lib/psstat/psstat-tcollector";
     let privileges = chroot.sh(&format!("getcap {capable}; stat -c '%U:%G %a' {capable}"))?.stdout;
-    let expected = format!("{capable} cap_dac_read_search,cap_sys_ptrace=ep\nroot:psstat 750\n");
+    let capabilities = "cap_dac_read_search,cap_sys_ptrace,cap_perfmon,cap_bpf=ep";
+    let expected = format!("{capable} {capabilities}\nroot:psstat 750\n");
     if privileges != expected {
         return Err(format!("{privileges}, not {expected}").into());
     }

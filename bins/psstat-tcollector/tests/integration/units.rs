@@ -16,6 +16,59 @@ fn unit(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd").join(name)
 }
 
+/// The lists of capabilities in a text, each in alphabetic order.
+fn capabilities(text: &str) -> BTreeSet<Vec<String>> {
+    let words = text.split(|char: char| !(char.is_ascii_alphanumeric() || "_, ".contains(char)));
+    let lists = words.map(|words| {
+        let names = words.split([',', ' ']).map(str::to_ascii_lowercase);
+        let mut names: Vec<String> = names.filter(|name| name.starts_with("cap_")).collect();
+        names.sort();
+        names
+    });
+    lists.filter(|list| !list.is_empty()).collect()
+}
+
+/// The units of the collector, the .deb and the .rpm grant what docs/security.md names.
+#[test]
+fn packages_and_units_grant_the_same_capabilities() {
+    let read = ["cap_dac_read_search", "cap_sys_ptrace"].map(str::to_owned);
+    let load = ["cap_bpf", "cap_perfmon"].map(str::to_owned);
+    let mut all = [&load[..], &read[..]].concat();
+    all.sort();
+    let read = read.to_vec();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = |path: &str| std::fs::read_to_string(package.join(path)).unwrap();
+    let lines = |text: &str, with: &str| {
+        let lines = text.lines().filter(|line| line.contains(with)).map(str::to_owned);
+        lines.collect::<Vec<String>>().join("\n")
+    };
+    for (name, granted) in [
+        ("psstat.service", &all),
+        ("psstat-textfile.service", &all),
+        // It loads no program.
+        ("psstat-record.service", &read),
+    ] {
+        let text = std::fs::read_to_string(unit(name)).unwrap();
+        let settings = ["CapabilityBoundingSet=", "AmbientCapabilities="];
+        let settings = settings.map(|setting| lines(&text, setting)).join("\n");
+        assert_eq!(capabilities(&settings), BTreeSet::from([granted.clone()]), "{name}");
+    }
+    let manifest = file("Cargo.toml");
+    let rpm = capabilities(&lines(&manifest, "caps ="));
+    assert_eq!(rpm, BTreeSet::from([all.clone()]));
+    // With the fallback of both.
+    let fallback = capabilities(&lines(&manifest, "setcap cap_"));
+    assert_eq!(fallback, BTreeSet::from([read.clone()]));
+    let postinst = file("../../packaging/deb/postinst");
+    let loading = postinst.lines().find_map(|line| line.trim().strip_prefix("loading=")).unwrap();
+    let deb = capabilities(&lines(&postinst, "setcap cap_").replace("$loading", loading));
+    assert_eq!(deb, BTreeSet::from([all.clone(), read]));
+    let page = file("../../docs/security.md");
+    let named = page.split(|char: char| !(char.is_ascii_alphanumeric() || char == '_'));
+    let named = named.filter(|word| word.starts_with("CAP_")).map(str::to_ascii_lowercase);
+    assert_eq!(named.collect::<BTreeSet<String>>(), all.into_iter().collect());
+}
+
 /// systemd knows every setting, and finds every program.
 #[test]
 fn systemd_accepts_the_units() {
