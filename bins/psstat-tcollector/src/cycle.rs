@@ -52,6 +52,12 @@ impl SampleLoop {
         rules.reclassify_all(&mut self.sampler);
     }
 
+    /// Reads the starts and ends of processes so far.
+    pub(crate) fn read_events(&mut self, conf: &mut Conf) {
+        let rules = &mut conf.rules;
+        self.sampler.read_events_with(|candidate, found| rules.classify(candidate, found));
+    }
+
     /// Takes a sample: opens the window, waits, closes it. Sets `images` to its images by name.
     /// Returns whether the rules changed meanwhile; new rules apply from the next cycle.
     pub(crate) fn sample(
@@ -84,7 +90,7 @@ impl SampleLoop {
         }
         failpoint::hit(format_args!("panic:{cycle}"));
         failpoint::hit("panic");
-        let changed = signals.wait(open.deadline(), conf);
+        let changed = signals.wait(open.deadline(), conf, None);
         conf.rules.take_newly_limited(|rule| {
             log::line(&format!(
                 "{rule} exceeded its step limit on a command line and was treated as not matching; \

@@ -194,7 +194,10 @@ struct Collector {
 impl Collector {
     fn run(mut self) -> u8 {
         let deadline = Instant::now() + INITIAL_CONF_WAIT;
-        let mut rules_changed = self.wait(deadline, Signals::wait_for_conf);
+        let mut rules_changed = self.wait(
+            |collector| collector.signals.wait_for_conf(deadline, &mut collector.conf),
+            deadline,
+        );
         self.schedule = Schedule::new(self.schedule.interval(), Instant::now());
         let mut cycle = 0;
         loop {
@@ -248,7 +251,11 @@ impl Collector {
             log::flush_dropped();
             let next = self.schedule.next(Instant::now());
             self.self_metrics.skipped_cycles += next.skipped;
-            rules_changed |= self.wait(next.at, Signals::wait);
+            let has_rules = !rules_changed;
+            let wait = |Collector { signals, conf, sample_loop, .. }: &mut Collector| {
+                signals.wait(next.at, conf, has_rules.then_some(sample_loop))
+            };
+            rules_changed |= self.wait(wait, next.at);
             if self.signals.is_terminal_lost() {
                 return EXIT_OK;
             }
@@ -257,10 +264,10 @@ impl Collector {
 
     /// Waits while handling config updates. If that panics, waits without. Returns whether the
     /// active rules have changed, or may have.
-    fn wait(&mut self, until: Instant, wait: fn(&Signals, Instant, &mut Conf) -> bool) -> bool {
-        let changed = panic::catch(|| wait(&self.signals, until, &mut self.conf));
-        changed.unwrap_or_else(|| {
+    fn wait(&mut self, wait: impl FnOnce(&mut Collector) -> bool, until: Instant) -> bool {
+        panic::catch(|| wait(self)).unwrap_or_else(|| {
             self.self_metrics.panics += 1;
+            self.recover();
             sleep_until(until);
             true
         })

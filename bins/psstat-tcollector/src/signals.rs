@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use crate::EXIT_OK;
 use crate::conf::Conf;
 use crate::controlling_terminal::ControllingTerminal;
+use crate::cycle::SampleLoop;
 use crate::output::OutputFile;
 
 /// The interval of the checks whether a config file has been parsed.
@@ -69,16 +70,22 @@ impl Signals {
     }
 
     /// Waits until `until`, or until the terminal is lost, and applies config updates meanwhile.
-    /// Returns whether the active rules have changed.
-    pub(crate) fn wait(&self, until: Instant, conf: &mut Conf) -> bool {
-        self.wait_until_done(|_, now| now >= until, until, conf)
+    /// Returns whether the active rules have changed. If `events` is given, the starts and ends of
+    /// processes are read from it meanwhile: the sampler has the active rules, and no open window.
+    pub(crate) fn wait(
+        &self,
+        until: Instant,
+        conf: &mut Conf,
+        events: Option<&mut SampleLoop>,
+    ) -> bool {
+        self.wait_until_done(|_, now| now >= until, until, conf, events)
     }
 
     /// Waits until the config file has been loaded or found to be unusable. A file that is being
     /// written has until `until` to stop changing; parsing a large one may take longer.
     pub(crate) fn wait_for_conf(&self, until: Instant, conf: &mut Conf) -> bool {
         let is_done = |conf: &Conf, now| conf.first_load_done || (now >= until && !conf.is_busy());
-        self.wait_until_done(is_done, until, conf)
+        self.wait_until_done(is_done, until, conf, None)
     }
 
     fn wait_until_done(
@@ -86,6 +93,7 @@ impl Signals {
         is_done: impl Fn(&Conf, Instant) -> bool,
         until: Instant,
         conf: &mut Conf,
+        mut events: Option<&mut SampleLoop>,
     ) -> bool {
         let mut changed = false;
         loop {
@@ -97,12 +105,22 @@ impl Signals {
                 conf.reload();
             }
             changed |= conf.poll_updates();
+            if changed {
+                // The sampler gets the new rules with the next cycle.
+                events = None;
+            }
             let now = Instant::now();
             if is_done(conf, now) {
                 return changed;
             }
             let rest = until.saturating_duration_since(now);
-            self.sleep(if rest.is_zero() { CHECK_INTERVAL } else { rest }, conf);
+            let time = if rest.is_zero() { CHECK_INTERVAL } else { rest };
+            let fd = events.as_ref().and_then(|sample_loop| sample_loop.sampler.events_fd());
+            if self.sleep(time, conf, fd)
+                && let Some(sample_loop) = &mut events
+            {
+                sample_loop.read_events(conf);
+            }
         }
     }
 
@@ -116,11 +134,15 @@ impl Signals {
         received
     }
 
-    fn sleep(&self, time: Duration, conf: &Conf) {
-        let mut fds =
-            [self.sighup.as_fd(), conf.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    /// Whether the third descriptor is readable.
+    fn sleep(&self, time: Duration, conf: &Conf, third: Option<BorrowedFd<'_>>) -> bool {
+        let sighup = self.sighup.as_fd();
+        let mut fds = [sighup, conf.fd(), third.unwrap_or(sighup)]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         // The caller checks the time after an interrupted sleep.
         let _ = rustix::event::poll(&mut fds, Timespec::try_from(time).ok().as_ref());
+        let [_, _, last] = fds;
+        third.is_some() && !last.revents().is_empty()
     }
 }
 

@@ -94,6 +94,15 @@ static __always_inline void count_lost(void)
 	__sync_fetch_and_add(&lost, 1);
 }
 
+/* The reader is woken when half of the ring is full. Each process has a record that does so. */
+static __always_inline __u64 wakeup(void)
+{
+	__u64 used = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	return used < bpf_ringbuf_query(&ring, BPF_RB_RING_SIZE) / 2 ? BPF_RB_NO_WAKEUP :
+								       BPF_RB_FORCE_WAKEUP;
+}
+
 static __always_inline void fill(struct header *header, __u32 kind, struct task_struct *task)
 {
 	header->kind = kind;
@@ -217,6 +226,6 @@ int on_free(__u64 *context)
 	end->maj_flt = signal->maj_flt;
 	end->cmin_flt = signal->cmin_flt;
 	end->cmaj_flt = signal->cmaj_flt;
-	bpf_ringbuf_submit(end, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(end, wakeup());
 	return 0;
 }

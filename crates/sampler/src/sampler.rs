@@ -1,5 +1,6 @@
 //! The sampler of a procfs.
 
+use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +72,8 @@ enum Step {
         follows: bool,
     },
     Close,
+    /// Between two windows.
+    Events,
 }
 
 impl Core for Box<SamplerState> {
@@ -87,6 +90,10 @@ impl Core for Box<SamplerState> {
             }
             Step::Close => {
                 driver.close(source).await;
+                None
+            }
+            Step::Events => {
+                driver.read_life_events(source).await;
                 None
             }
         }
@@ -210,24 +217,54 @@ impl Sampler {
         &mut self,
         window: Duration,
         follows: bool,
-        mut classify: impl FnMut(&Candidate<'_>, &mut ImageSet<'_>),
+        classify: impl FnMut(&Candidate<'_>, &mut ImageSet<'_>),
     ) -> Window<'_> {
         self.open = None;
-        let Sampler { state, executor, images, classifiers, texts, .. } = self;
-        let deadline =
-            run(state, executor, Step::Open { window, follows }, &mut |process, found| {
-                let mut set = ImageSet::new(images, found);
-                for Classifier(classify) in &mut *classifiers {
-                    classify(process, &mut set);
-                }
-                classify(process, &mut set);
-                let is_member = !set.is_empty();
-                if let Some(texts) = texts {
-                    texts.update(process, is_member);
-                }
-            });
+        let deadline = self.run_classifying(Step::Open { window, follows }, classify);
         self.open = Some(NEXT_WINDOW.fetch_add(1, Ordering::Relaxed));
         Window::new(self, deadline.unwrap_or_else(Instant::now))
+    }
+
+    /// Runs a step that classifies processes.
+    fn run_classifying(
+        &mut self,
+        step: Step,
+        mut classify: impl FnMut(&Candidate<'_>, &mut ImageSet<'_>),
+    ) -> Option<Instant> {
+        let Sampler { state, executor, images, classifiers, texts, .. } = self;
+        run(state, executor, step, &mut |process, found| {
+            let mut set = ImageSet::new(images, found);
+            for Classifier(classify) in &mut *classifiers {
+                classify(process, &mut set);
+            }
+            classify(process, &mut set);
+            let is_member = !set.is_empty();
+            if let Some(texts) = texts {
+                texts.update(process, is_member);
+            }
+        })
+    }
+
+    /// Empties the [ring](crate::Bpf::with_ring) of starts and ends of processes. Each window begins
+    /// with that. A program whose windows are seconds apart calls it in between whenever
+    /// [`events_fd`](Self::events_fd) is readable, so that the ring does not overflow. Without a ring
+    /// it does nothing.
+    pub fn read_events(&mut self) {
+        self.read_events_with(|_, _| ());
+    }
+
+    /// The same, with a further closure that adds the images of a process, as in
+    /// [`open_with`](Self::open_with).
+    pub fn read_events_with(&mut self, classify: impl FnMut(&Candidate<'_>, &mut ImageSet<'_>)) {
+        if self.events_fd().is_some() {
+            self.run_classifying(Step::Events, classify);
+        }
+    }
+
+    /// A descriptor that becomes readable (poll(2)) when the [ring](crate::Bpf::with_ring) is half
+    /// full, until it is read. `None` without a ring.
+    pub fn events_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.state().source.events_fd()
     }
 
     /// Closes the open window.

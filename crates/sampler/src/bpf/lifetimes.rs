@@ -1,11 +1,16 @@
 //! The ring into which the programs of `lifetimes.bpf.c` write what happens to processes.
 
-use std::fmt;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::{fmt, io};
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, EbpfLoader, VerifierLogLevel};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::time::Timespec;
 
 use super::BpfError;
 use super::loader::{chain, from_ebpf, from_program};
@@ -40,6 +45,8 @@ const MAX_BATCH: usize = 64 * 1024;
 /// The ring. While it exists, the programs are attached.
 pub(super) struct Ring {
     ring: RingBuf<MapData>,
+    /// An epoll descriptor, which the kernel makes readable when the ring is half full.
+    half_full: Arc<OwnedFd>,
     /// Records that were lost, as far as a record has shown it.
     lost: u64,
     _links: Vec<BtfTracePointLink>,
@@ -65,6 +72,7 @@ impl Ring {
             .load(OBJECT);
         let mut object = loaded.map_err(|error| from_ebpf(&error))?;
         let map = object.take_map("ring").ok_or(BpfError::NotBuilt)?;
+        let half_full = epoll(&map).map_err(|error| BpfError::Refused(chain(&error)))?;
         let ring = RingBuf::try_from(map).map_err(|error| BpfError::Refused(chain(&error)))?;
         let mut links = Vec::with_capacity(PROGRAMS.len());
         for (name, tracepoint) in PROGRAMS {
@@ -75,11 +83,19 @@ impl Ring {
             let link = program.attach().map_err(|error| from_program(&error))?;
             links.push(program.take_link(link).map_err(|error| from_program(&error))?);
         }
-        Ok(Ring { ring, lost: 0, _links: links })
+        Ok(Ring { ring, half_full: Arc::new(half_full), lost: 0, _links: links })
+    }
+
+    /// A descriptor that is readable when the ring is half full.
+    pub(super) fn fd(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.half_full)
     }
 
     /// Moves records into `events`, a limited number of them.
     pub(super) fn take(&mut self, events: &mut LifeEvents) {
+        // It is not readable any more, until the kernel wakes again.
+        let mut woken = [MaybeUninit::uninit()];
+        let _ = epoll::wait(&*self.half_full, &mut woken, Some(&Timespec::default()));
         let mut bytes = 0;
         while bytes < MAX_BATCH
             && let Some(record) = self.ring.next()
@@ -88,6 +104,16 @@ impl Ring {
             parse(&record, &mut self.lost, events);
         }
     }
+}
+
+/// Polling the ring itself finds it readable with one record. An event of the edge comes only where a
+/// program wakes the reader.
+fn epoll(map: &Map) -> io::Result<OwnedFd> {
+    let Map::RingBuf(map) = map else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let flags = EventFlags::IN | EventFlags::ET;
+    epoll::add(&epoll, map.fd(), EventData::new_u64(0), flags)?;
+    Ok(epoll)
 }
 
 /// The fields of a record in their order.

@@ -21,7 +21,7 @@ mod verify;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use self::snapshot::Snapshot;
 pub(crate) use self::source::BpfSource;
@@ -97,8 +97,9 @@ impl Bpf {
     /// it: what one has read from the ring no other one gets.
     ///
     /// `bytes` is the size of the ring: at least [`MIN_RING`], rounded up to a power of two. A process
-    /// takes about 400 bytes, more with long arguments, until the next cycle. Records that do not fit are
-    /// lost: [`Health::lost_events`](crate::Health::lost_events).
+    /// takes about 300 bytes, more with long arguments, until the ring is read: at the start of a cycle,
+    /// or by [`Sampler::read_events`](crate::Sampler::read_events). Records that do not fit are lost:
+    /// [`Health::lost_events`](crate::Health::lost_events).
     ///
     /// # Errors
     /// When the programs cannot be loaded. It needs the capabilities that [`load`](Bpf::load) needs.
@@ -111,6 +112,10 @@ impl Bpf {
 
     fn ring(&self) -> Option<Arc<Mutex<Ring>>> {
         self.ring.clone()
+    }
+
+    fn events_fd(&self) -> Option<Arc<OwnedFd>> {
+        self.ring.as_ref().map(|ring| ring.lock().unwrap_or_else(PoisonError::into_inner).fd())
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -155,4 +160,8 @@ impl Ring {
     }
 
     fn take(&mut self, _events: &mut crate::lifetimes::LifeEvents) {}
+
+    fn fd(&self) -> Arc<OwnedFd> {
+        match *self {}
+    }
 }

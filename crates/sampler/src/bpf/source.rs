@@ -1,6 +1,7 @@
 //! The source that answers from the rows of the last pass.
 
 use std::num::NonZeroU32;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(crate) struct BpfSource {
     failed_passes: u64,
     last_error: Option<Errno>,
     ring: Option<Arc<Mutex<Ring>>>,
+    /// Readable when the ring is half full.
+    events_fd: Option<Arc<OwnedFd>>,
     /// The process whose `io` was read last, if that was the one of its row.
     last_io: Option<ProcessKey>,
 }
@@ -49,6 +52,7 @@ impl BpfSource {
             live,
             bpf: bpf.map(Bpf::snapshot),
             ring: bpf.and_then(Bpf::ring),
+            events_fd: bpf.and_then(Bpf::events_fd),
             failed_passes: 0,
             last_error: None,
             last_io: None,
@@ -58,6 +62,11 @@ impl BpfSource {
     /// Why the last pass that failed did.
     pub(crate) fn last_error(&self) -> Option<Errno> {
         self.last_error
+    }
+
+    /// A descriptor that is readable when the ring is half full.
+    pub(crate) fn events_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.events_fd.as_deref().map(AsFd::as_fd)
     }
 
     /// The row of a process.

@@ -36,7 +36,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_BATCHES: usize = 1024;
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
-    /// Processes the events since the last cycle. The process table is that of the last listing.
+    /// Processes the events since the last call. The process table is that of the last listing.
     pub(super) async fn process_life_events(&mut self, source: &mut S) {
         self.life_events_at = Some(Instant::now());
         let mut events = std::mem::take(&mut self.life_events);
@@ -55,6 +55,15 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
         events.clear();
         self.life_events = events;
+    }
+
+    /// Processes the events so far between two cycles, as those of the next one.
+    pub(crate) async fn read_life_events(&mut self, source: &mut S) {
+        self.cycle = self.cycle.saturating_add(1);
+        self.process_life_events(source).await;
+        let now = self.now();
+        self.unlisted.forget_listed(&self.processes, source.tick_nanoseconds(), now);
+        self.cycle = self.cycle.saturating_sub(1);
     }
 
     fn count_lost(&mut self, events: &LifeEvents) {
@@ -78,10 +87,10 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 continue;
             };
             let line = events.text(line);
-            if !self.cmdline_budget.has_common_for(line.len()) {
+            if !self.event_budget.has_common_for(line.len()) {
                 continue;
             }
-            self.cmdline_budget.charge(None, line.len());
+            self.event_budget.charge(None, line.len());
             fields.clear();
             if self.fields.comm {
                 fields.comm_buffer().extend_from_slice(events.text(comm));
@@ -91,7 +100,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let mut entry = ProcessEntry::new(event.pid, 0, self.cycle);
             entry.ppid = self.parent_of(event.pid);
             batch.push(at, &entry, line, &fields);
-            if batch.is_full(self.cmdline_budget.batch(source.cmdlines_per_batch())) {
+            if batch.is_full(self.event_budget.batch(source.cmdlines_per_batch())) {
                 batch = source.classify(batch).await;
                 self.process_classified(source, events, done..at + 1, &batch);
                 done = at + 1;
@@ -121,7 +130,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 let images = match batch.get(classified) {
                     Some((of, images)) if of == at => {
                         if let Some((_, bytes, time)) = batch.cost(classified) {
-                            self.cmdline_budget.charge_time(bytes, time, || None);
+                            self.event_budget.charge_time(bytes, time, || None);
                         }
                         classified += 1;
                         images

@@ -79,6 +79,8 @@ pub(crate) struct Driver<S: ProcessSource> {
     lost_events: u64,
     classifier: Classifier,
     cmdline_budget: CmdlineBudget,
+    /// That of the programs that events report.
+    event_budget: CmdlineBudget,
     io: IoAccounting,
     sockets: SocketTracker,
     membership: Membership,
@@ -117,6 +119,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             lost_events: 0,
             classifier: Classifier::default(),
             cmdline_budget: CmdlineBudget::default(),
+            event_budget: CmdlineBudget::default(),
             io: IoAccounting::new(source.tick_nanoseconds()),
             sockets: SocketTracker::default(),
             membership: Membership::default(),
@@ -151,6 +154,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.cmdline_budget.begin();
         source.review_blocked();
         self.process_life_events(source).await;
+        self.event_budget.begin();
         self.refresh_processes(source).await;
         self.read_due_cmdlines(source, Urgency::Urgent).await;
         let tick = source.tick_nanoseconds();

@@ -17,8 +17,9 @@ use crate::state::tracked::Images;
 /// waited for as long as either of these has not passed.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 const MAX_CYCLES: u32 = 3;
-/// For this time an ended process is known, whose children may be reported after it.
-const ENDED_KEPT: Duration = Duration::from_secs(2);
+/// For this time after its end was read an ended process is known, whose children may be reported
+/// after it.
+const ENDED_KEPT: Duration = Duration::from_secs(5);
 
 /// A time, and the cycle.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +35,9 @@ impl Moment {
             || now.time.saturating_duration_since(self.time) < MAX_DELAY
     }
 
-    /// Whether it is of this cycle, or of a time shortly before.
+    /// Whether an end of then may precede the report of the end of a child.
     fn is_current(self, now: Moment) -> bool {
-        now.cycle == self.cycle || now.time.saturating_duration_since(self.time) < ENDED_KEPT
+        now.time.saturating_duration_since(self.time) < ENDED_KEPT
     }
 }
 

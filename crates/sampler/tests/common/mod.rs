@@ -144,6 +144,15 @@ impl Watch {
         })
     }
 
+    /// Reads the events if the ring is half full.
+    pub(crate) fn read_events(&mut self) {
+        let words = &self.words;
+        self.sampler.read_events(&mut |process, images| {
+            let matching = (0..).zip(words).filter(|(_, word)| has_word(process, word));
+            images.extend(matching.map(|(number, _)| ImageId(number)));
+        });
+    }
+
     pub(crate) fn close(&mut self, due: Instant) -> Sample {
         close(&mut self.sampler, due).clone()
     }

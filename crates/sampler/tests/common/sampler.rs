@@ -9,6 +9,8 @@ use psstat_sampler::{
     Bpf, Candidate, DetachedWindow, FastPaths, Health, ImageSet, IoStart, MetricGroups,
     ProcessFields, Usage,
 };
+use rustix::event::{PollFd, PollFlags};
+use rustix::time::Timespec;
 
 /// An image by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +138,20 @@ impl Sampler {
         let deadline = window.deadline();
         self.window = Some(window);
         deadline
+    }
+
+    /// Reads the events if the ring is half full.
+    pub(crate) fn read_events(&mut self, classify: &mut Classify<'_>) {
+        let fd = self.inner.events_fd().expect("there is a ring");
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        let ready = rustix::event::poll(&mut fds, Some(&Timespec::default())).unwrap();
+        if ready > 0 {
+            let ids = &self.ids;
+            let classify = |process: &Candidate<'_>, set: &mut ImageSet<'_>| {
+                classify(process, &mut Images { set, ids });
+            };
+            self.inner.read_events_with(classify);
+        }
     }
 
     pub(crate) fn close(&mut self) -> &Sample {
