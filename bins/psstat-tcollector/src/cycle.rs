@@ -357,12 +357,13 @@ pub(crate) fn log_fast_paths(sampler: &mut Sampler) {
     let fast = sampler.fast_paths();
     let source = |fast: bool, yes: &'static str, no: &'static str| if fast { yes } else { no };
     log::line(&format!(
-        "debug: CPU from {}, fd counts from {}, thread counts from {}, sockets from {sockets}, processes from {}, socket tables {}; up to {} fds are kept open",
+        "debug: CPU from {}, fd counts from {}, thread counts from {}, sockets from {sockets}, processes from {}, socket tables {}, idle processes {}; up to {} fds are kept open",
         source(fast.cpu_clock, "the CPU clock (nanoseconds)", "stat (ticks)"),
         source(fast.fd_count_from_size, "the size of fd", "listings of fd"),
         source(fast.thread_count_from_links, "the links of task", "stat"),
         source(fast.partial_listing, "partial listings of /proc", "full listings of /proc"),
         source(fast.socket_counters, "where counters changed", "in every cycle"),
+        source(fast.idle_processes, "in turn", "in every cycle"),
         sampler.descriptor_budget(),
     ));
 }

@@ -282,6 +282,10 @@ impl ProcessSource for LiveSource {
         self.reads.procfs.fast.cpu_clock
     }
 
+    fn skips_idle(&self) -> bool {
+        self.reads.procfs.fast.idle_processes
+    }
+
     fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
         sys::process_cpu_time_ns(pid).ok()
     }

@@ -65,6 +65,10 @@ pub struct FastPaths {
     /// The socket tables of a network namespace are left out if the kernel's counters
     /// (`/proc/PID/net/snmp`, `sockstat`) show that they have no rows, or the same as before.
     pub socket_counters: bool,
+    /// The files of a process that has not run since they were read, by its CPU clock, are read in
+    /// turn, each within 8 cycles. Needs `cpu_clock`, and a kernel whose clocks count less than a
+    /// tick. By BPF the values of all processes are read in each cycle.
+    pub idle_processes: bool,
 }
 
 impl FastPaths {
@@ -76,6 +80,7 @@ impl FastPaths {
         sock_diag: true,
         partial_listing: true,
         socket_counters: true,
+        idle_processes: true,
     };
     /// No fast path.
     pub const NONE: FastPaths = FastPaths {
@@ -85,5 +90,6 @@ impl FastPaths {
         sock_diag: false,
         partial_listing: false,
         socket_counters: false,
+        idle_processes: false,
     };
 }

@@ -177,6 +177,11 @@ pub(crate) trait ProcessSource: Sized {
     /// whether it has run.
     fn has_cpu_clock(&self) -> bool;
 
+    /// Whether a process whose CPU clock has not moved need not be read.
+    fn skips_idle(&self) -> bool {
+        false
+    }
+
     /// The CPU clock of a process in nanoseconds.
     fn cpu_clock(&mut self, pid: u32) -> Option<u64>;
 

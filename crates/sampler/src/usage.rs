@@ -206,6 +206,11 @@ macro_rules! usage {
                 $(self.$read.is_exited() ||)+ self.statm.is_exited()
             }
 
+            /// Whether each of them gave a value.
+            pub(crate) fn are_known(&self) -> bool {
+                $(self.$read.value().is_some() &&)+ self.statm.value().is_some()
+            }
+
             /// Counts the files that were denied (each once), and the reads that failed.
             pub(crate) fn count_errors(&self, denied: &mut PerFile, failed: &mut PerFile) {
                 $(note(&self.$read, &mut denied.$file, &mut failed.$file);)+

@@ -11,7 +11,7 @@ use common::{
     A, B, Options, Watch, has_ipv6, is_root, options, quiesce, short_window, testproc,
     testproc_in_netns, word,
 };
-use psstat_sampler::intervals::{CGROUP_INTERVAL, TCP_WALK_INTERVAL};
+use psstat_sampler::intervals::{CGROUP_INTERVAL, IDLE_READ_INTERVAL, TCP_WALK_INTERVAL};
 use psstat_sampler::{FastPaths, ProcessFields};
 use psstat_testproc::oracle::{Sockets, established};
 use psstat_testproc::{Config, Kind, TestProcess, isolated, test_name};
@@ -375,17 +375,18 @@ fn calls_for(pid: u32, lines: &[String]) -> BTreeMap<&str, usize> {
     calls
 }
 
-/// The number in the documentation: an idle process costs six system calls in a steady cycle,
-/// also if the window leaves no time for the round-robin scans.
+/// The numbers in the documentation: an idle process costs two system calls in a steady cycle, also
+/// if the window leaves no time for the round-robin scans, and six where it is read in turn.
 #[test]
-fn idle_member_costs_six_calls_per_cycle() {
+fn idle_member_costs_two_calls_per_cycle() {
     const MEMBERS: usize = 20;
-    const CYCLES: usize = 12;
+    const TURNS: usize = 2;
+    const CYCLES: usize = TURNS * IDLE_READ_INTERVAL as usize;
     if let Some((dir, words)) = SharedDir::inherited() {
         let window = Duration::from_millis(words[1].parse().unwrap());
         let mut watch = Watch::with(Options { window, ..options() }, &[&words[0]]);
         let fast = watch.sampler.fast_paths();
-        if !(fast.cpu_clock && fast.fd_count_from_size && fast.thread_count_from_links) {
+        if !(fast.idle_processes && fast.fd_count_from_size && fast.thread_count_from_links) {
             return dir.send("skipped", "");
         }
         // In the first cycles of a process it is read more often.
@@ -411,14 +412,18 @@ fn idle_member_costs_six_calls_per_cycle() {
         let cycles = traced_cycles(&dir);
         // The lines after the last mark are the end of the process.
         assert_eq!(cycles.len(), CYCLES + 1);
-        let expected = BTreeMap::from([("clock_gettime", 2), ("fstat", 2), ("pread64", 2)]);
+        let idle = BTreeMap::from([("clock_gettime", 2)]);
+        let read = BTreeMap::from([("clock_gettime", 2), ("fstat", 2), ("pread64", 2)]);
         for testproc in &testprocs {
             let pid = testproc.pid();
             let calls: Vec<_> =
                 cycles[..CYCLES].iter().map(|lines| calls_for(pid, lines)).collect();
             // The interval of its command line is 128 cycles, that of its descriptors 320.
-            let others = calls.iter().filter(|&calls| *calls != expected).count();
-            assert!(others <= 1, "{window} ms, {pid}: {calls:?}");
+            // Either may be in one of its cycles, and the kernel may make it run once.
+            let count = |expected| calls.iter().filter(|&calls| calls == expected).count();
+            let (idle, read) = (count(&idle), count(&read));
+            assert!(idle + read + 1 >= CYCLES, "{window} ms, {pid}: {calls:?}");
+            assert!(read + 1 >= TURNS && read <= TURNS + 1, "{window} ms, {pid}: {calls:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use super::options::{Options, Part};
 use super::psstat::{self, CYCLE_TIMEOUT, WINDOW};
 use super::syscalls::Tracer;
 use super::targets::{self, Target};
-use crate::collector::CYCLE_END;
+use crate::collector::{CYCLE_END, SOURCE};
 use crate::observer::Running;
 use crate::stats::{Ratio, Stats};
 use crate::stop::Stop;
@@ -33,7 +33,13 @@ pub(super) fn run(commit: &str, options: &Options, dir: &TempDir, stop: &Stop) -
     let commands = [baseline, psstat::program(options)?]
         .map(|program| psstat::collector(&program, options, dir));
     let [baseline, current] = commands;
-    let commands = [baseline?, current?];
+    let mut commands = [baseline?, current?];
+    // Otherwise each by its default.
+    if let [source] = options.source[..] {
+        for command in &mut commands {
+            command.env(SOURCE, source.name());
+        }
+    }
     let bench = Bench::start(options, stop)?;
     let timeout = CYCLE_TIMEOUT + options.interval();
     let mut sides = [Side::default(), Side::default()];

@@ -94,8 +94,8 @@ pub(crate) struct Options {
     pub(crate) without: Vec<Part>,
 
     /// Instead: run the collector of this commit and that of the working tree at the same time on
-    /// the same population. Exits 1 if the latter takes more than 1.03 times the CPU per cycle or
-    /// more system calls. The commit is built in a git worktree under target/baseline
+    /// the same population, both by one --source if that is given. Exits 1 if the latter takes more
+    /// than 1.03 times the CPU per cycle or more system calls. The commit is built in a git worktree under target/baseline
     #[arg(long, value_name = "COMMIT", conflicts_with_all = ["curves", "flood"])]
     pub(crate) baseline: Option<String>,
 

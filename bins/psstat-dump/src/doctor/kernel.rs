@@ -58,6 +58,13 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
             if has_loadavg { "the initial pid namespace avoids it" } else { NO_LOADAVG },
         ),
         (
+            "idle_processes",
+            fast.idle_processes,
+            "files of processes that have not run are read in turn",
+            "files of all processes are read in each cycle",
+            "it needs clocks of this pid namespace that count less than a tick",
+        ),
+        (
             "socket_counters",
             fast.socket_counters,
             "socket tables are read where the kernel's counters changed",

@@ -482,6 +482,7 @@ fn reports_fast_paths() {
     let first = std::fs::read_link("/proc/self/ns/pid").unwrap();
     let is_first = first.to_str() == Some("pid:[4026531836]");
     assert_eq!(works("partial_listing"), works("cpu_clock") && is_first);
+    assert_eq!(works("idle_processes"), works("cpu_clock"));
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::NETLINK,
         rustix::net::SocketType::DGRAM,

@@ -5,13 +5,23 @@
 use crate::ids::Slot;
 use crate::state::process_tree::{ProcessTree, TreeNode};
 
+/// The result of a read of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// It was not read, since it has not run: its last reading stands.
+    Idle,
+    /// The same as the last reading, or nothing.
+    Same,
+    /// Another reading than the last one: only this can contain a process that was not in that.
+    Growth,
+}
+
 /// The steps of a pass over the tree for one process.
 pub(super) trait IoVisitor {
     /// Whether this pass reads the process.
     fn is_selected(&self, slot: Slot) -> bool;
-    /// Reads its io into the ledger, or notes that it has exited. True if the reading
-    /// differs from the last one: only then can it contain a process that was not in that.
-    async fn read(&mut self, slot: Slot) -> bool;
+    /// Reads its io into the ledger, or notes that it has exited.
+    async fn read(&mut self, slot: Slot) -> Shown;
     /// Checks whether it still exists, and notes it if it has exited.
     async fn check_alive(&mut self, slot: Slot);
     /// Whether its exit was noted.
@@ -50,7 +60,11 @@ async fn read_one(
     node: &TreeNode,
 ) -> Option<usize> {
     let slot = node.slot;
-    let mut has_grown = visitor.read(slot).await;
+    let shown = visitor.read(slot).await;
+    if shown == Shown::Idle {
+        return None;
+    }
+    let mut has_grown = shown == Shown::Growth;
     let mut is_final = false;
     for _ in 0..MAX_READS {
         let mut any_exited = false;
@@ -76,7 +90,7 @@ async fn read_one(
             is_final = true;
             break;
         }
-        has_grown |= visitor.read(slot).await;
+        has_grown |= visitor.read(slot).await == Shown::Growth;
     }
     if !is_final && !visitor.has_exited(slot) {
         visitor.discard_read(slot);
@@ -127,12 +141,12 @@ mod tests {
             true
         }
 
-        async fn read(&mut self, slot: Slot) -> bool {
-            let is_read = !self.has_exited(slot) && self.exists(slot);
-            if is_read {
-                self.read[slot as usize] = Some(self.now);
+        async fn read(&mut self, slot: Slot) -> Shown {
+            if self.has_exited(slot) || !self.exists(slot) {
+                return Shown::Same;
             }
-            is_read
+            self.read[slot as usize] = Some(self.now);
+            Shown::Growth
         }
 
         async fn check_alive(&mut self, slot: Slot) {

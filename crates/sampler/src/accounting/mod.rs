@@ -15,6 +15,11 @@
 //!   io than they can have done in their CPU time; of the others in turn. Where there is no CPU
 //!   clock, ticks do not show that a process has used none.
 //!
+//! # Idle processes
+//! If the CPU clock of a member has not moved since its last complete reading, it is left out, unless
+//! there was an exit below it, or it has joined an image. Its last reading stands without being
+//! accepted again: the clock of a thread that runs is late by up to a tick.
+//!
 //! # Page faults
 //! If they are to be counted, `stat` is read of each member that has used CPU time since, as a page
 //! fault takes some. It has both parts of their reading.
@@ -26,7 +31,7 @@ pub(crate) mod membership;
 
 use std::collections::HashMap;
 
-use self::io_order::IoVisitor;
+use self::io_order::{IoVisitor, Shown};
 use self::ledger::{Counters as _, Ledger, ReadParent};
 use crate::cpu_time::{CpuCounters, CpuReading, CpuTime, ImageCpu};
 use crate::fault_counts::{FaultCounters, FaultCounts};
@@ -71,6 +76,8 @@ pub(crate) struct IoAccounting {
 #[derive(Clone, Copy, Debug)]
 struct ReadState {
     io: FileState,
+    /// Its last readings were accepted, and its images are the same since.
+    is_current: bool,
     /// `stat`, for the CPU time of the children that it reaped.
     stat: FileState,
     /// `stat` has to be read: a process below has exited.
@@ -92,6 +99,7 @@ impl ReadState {
     fn new(cycle: u32) -> ReadState {
         ReadState {
             io: FileState::Never,
+            is_current: false,
             stat: FileState::Never,
             stat_is_due: false,
             is_parent: false,
@@ -265,6 +273,13 @@ impl IoAccounting {
         self.ledger.last(slot)
     }
 
+    /// Whether its last reading of `io` is one of the last cycle, or stands.
+    #[cfg(test)]
+    pub(crate) fn is_current(&self, slot: Slot) -> bool {
+        let state = self.states.get(slot as usize);
+        state.is_some_and(|state| state.io == FileState::Read && state.is_current)
+    }
+
     /// The last accepted reading of its CPU time.
     #[cfg(test)]
     pub(crate) fn last_cpu(&self, slot: Slot) -> Option<CpuCounters> {
@@ -336,6 +351,7 @@ impl IoAccounting {
         if let Some(state) = self.states.get_mut(slot as usize) {
             // Its children may have been reaped before its next reading of its CPU clock.
             state.stat_is_due = true;
+            state.is_current = false;
         }
     }
 
@@ -346,6 +362,9 @@ impl IoAccounting {
 
     /// Adds a process to an image.
     pub(crate) fn join(&mut self, slot: Slot, image: ImageIndex, history: History) {
+        if let Some(state) = self.states.get_mut(slot as usize) {
+            state.is_current = false;
+        }
         match history {
             History::All => {
                 in_each_ledger!(self, |ledger| ledger.join_with_history(slot, image));
@@ -450,6 +469,7 @@ impl IoAccounting {
                 state.stat_is_due = true;
             }
         };
+        ledger.for_each_possible_inheritor(parent, &mut is_due);
         cpu.for_each_possible_inheritor(parent, &mut is_due);
         if let Some(faults) = &*faults {
             faults.for_each_possible_inheritor(parent, &mut is_due);
@@ -653,6 +673,7 @@ impl<S: ProcessSource> Reading<'_, S> {
         state.io = match outcome {
             Outcome::Value(counters) => {
                 state.io = FileState::Read;
+                state.is_current = true;
                 let before = self.ledger.last(slot);
                 let done = before.map(|before| counters.saturating_sub(before));
                 return IoRead::Read { done, differs: self.ledger.accept(slot, counters) };
@@ -665,6 +686,24 @@ impl<S: ProcessSource> Reading<'_, S> {
         // An earlier reading of this cycle may be from before the exit of a child.
         self.ledger.discard_read(slot);
         IoRead::NotRead
+    }
+
+    /// Whether the last readings of a process stand: it has not run, and no process below it has
+    /// exited, which it may have reaped since the last tick.
+    fn is_idle(&self, slot: Slot) -> bool {
+        let process = self.tracked.get(slot).filter(|process| process.cpu.is_idle);
+        let (Some(process), Some(state)) = (process, self.states.get(slot as usize)) else {
+            return false;
+        };
+        let counts_faults = self.faults.is_some();
+        let (pid, clock) = (process.key.pid, process.cpu.last);
+        self.pass == Pass::All
+            && process.is_live_member()
+            && state.is_current
+            && state.io == FileState::Read
+            && state.stat == FileState::Read
+            && !state.stat_is_due
+            && !state.may_have_reaped(pid, self.cycle, clock, None, counts_faults)
     }
 
     /// The CPU clock of a process: that of the end or start of the window, or, of a process that
@@ -764,6 +803,9 @@ impl<S: ProcessSource> Reading<'_, S> {
 
     /// Discards the readings of `stat`.
     fn discard_stat(&mut self, slot: Slot) {
+        if let Some(state) = self.states.get_mut(slot as usize) {
+            state.is_current = false;
+        }
         self.cpu.discard_read(slot);
         if let Some(ledger) = self.faults.as_mut() {
             ledger.discard_read(slot);
@@ -786,22 +828,28 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
         }
     }
 
-    async fn read(&mut self, slot: Slot) -> bool {
+    async fn read(&mut self, slot: Slot) -> Shown {
         if self.tracked.live(slot).is_none() {
-            return false;
+            return Shown::Same;
+        }
+        if self.is_idle(slot) {
+            // Not accepted again: a thread that runs now may have done more since the last tick.
+            self.ledger.mark_alive(slot);
+            self.cpu.mark_alive(slot);
+            return Shown::Idle;
         }
         let clock = self.read_clock(slot).await;
         let io = self.read_io(slot).await;
         if matches!(io, IoRead::Exited) {
             self.mark_exited(slot);
-            return false;
+            return Shown::Same;
         }
         let cpu = self.read_cpu(slot, clock, &io).await;
         if cpu.is_none() {
             // Unless it is hidden from this user since it was opened.
             self.check_alive(slot).await;
             if self.has_exited(slot) {
-                return false;
+                return Shown::Same;
             }
             self.discard_stat(slot);
         }
@@ -809,7 +857,8 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
             // Not to be read again.
             process.handles = S::Handles::default();
         }
-        cpu == Some(true) || matches!(io, IoRead::Read { differs: true, .. })
+        let differs = cpu == Some(true) || matches!(io, IoRead::Read { differs: true, .. });
+        if differs { Shown::Growth } else { Shown::Same }
     }
 
     async fn check_alive(&mut self, slot: Slot) {

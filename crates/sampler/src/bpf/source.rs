@@ -188,6 +188,10 @@ impl ProcessSource for BpfSource {
         self.live.has_cpu_clock()
     }
 
+    fn skips_idle(&self) -> bool {
+        self.bpf.is_none() && self.live.skips_idle()
+    }
+
     fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
         self.live.cpu_clock(pid)
     }

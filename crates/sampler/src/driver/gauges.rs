@@ -9,7 +9,7 @@ use super::pace::Pace;
 use crate::read::outcome::Outcome;
 use crate::read::procfs::ProcDir;
 use crate::source::{ProcessSource, SocketSource};
-use crate::state::schedule::LIMITS_SETTLED;
+use crate::state::schedule::{LIMITS_SETTLED, is_idle_read_due};
 use crate::state::tracked::{CpuWindow, Lifecycle, Tracked};
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
@@ -19,7 +19,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         source.read_all();
         for (_, process) in self.tracked.iter_mut() {
             let closed = process.cpu.closed.take().filter(|_| self.follows_last_window);
-            process.cpu = CpuWindow { last: process.cpu.last, ..CpuWindow::default() };
+            let CpuWindow { last, at_read, .. } = process.cpu;
+            process.cpu = CpuWindow { last, at_read, ..CpuWindow::default() };
             if closed.is_some() && process.is_live_member() {
                 process.cpu.opened = closed;
                 continue;
@@ -40,6 +41,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
 
     /// Reads it again at the end, a whole number of ticks after the first reading of the process.
     pub(super) async fn close_cpu_window(&mut self, source: &mut S) {
+        let skips_idle = source.skips_idle();
         let mut pace = Pace::new(source.has_cpu_clock().then(|| source.tick()));
         if let Some(opened) = source.read_all_began() {
             let last = self.last_window_end.filter(|_| self.follows_last_window);
@@ -60,11 +62,15 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 process.cpu.used = NonZeroU64::new(elapsed).map(|elapsed| (used, elapsed));
                 process.cpu.last = now;
                 process.cpu.closed = Some(at);
+                process.cpu.is_idle = skips_idle
+                    && now.total != 0
+                    && now.total == process.cpu.at_read
+                    && !is_idle_read_due(process.key.pid, self.cycle);
             }
         }
     }
 
-    /// Reads the gauges of every member: those in the table of numbers.
+    /// Reads the gauges of every member that is not idle: those in the table of numbers.
     pub(super) async fn read_gauges(&mut self, source: &mut S) {
         self.processes.zombies.clear();
         self.has_swap = self.metrics.swap && source.has_swap();
@@ -75,6 +81,17 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if process.lifecycle == Lifecycle::Exited || !process.is_member() {
                 continue;
             }
+            let mut is_idle = process.cpu.is_idle && !process.fd_limit.is_due(self.cycle);
+            // A process becomes runnable without running.
+            let keeps_status = is_idle && !self.metrics.states && process.status.value().is_some();
+            if reads_status && !keeps_status {
+                process.status = source.status(ProcDir::Pid(process.key.pid));
+                is_idle &= process.status.value().is_some_and(|status| !status.is_zombie());
+            }
+            if is_idle {
+                continue;
+            }
+            process.cpu.at_read = 0;
             let fds = if source.counts_fds_by_listing() {
                 self.sockets.are_fds_denied(slot, self.cycle).then_some(Outcome::Denied)
             } else {
@@ -87,9 +104,6 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 let is_old = process.starttime != 0
                     && clock.is_some_and(|clock| clock.age(process.starttime) >= LIMITS_SETTLED);
                 process.fd_limit.update(process.key.pid, limit, self.cycle, is_old);
-            }
-            if reads_status {
-                process.status = source.status(ProcDir::Pid(process.key.pid));
             }
             let (before, threads) = (process.readings.statm, process.readings.threads);
             let exec_id = source.exec_id(process.key);
@@ -131,6 +145,13 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 self.sockets.mark_stale(slot);
                 process.fd_limit.mark_stale();
                 self.io.retry_denied(slot);
+            }
+            let is_known = process.lifecycle == Lifecycle::Running
+                && process.live_thread.is_none()
+                && process.readings.are_known()
+                && process.cpu.used.is_some();
+            if is_known {
+                process.cpu.at_read = process.cpu.last.total;
             }
         }
         self.processes.sort_zombies();

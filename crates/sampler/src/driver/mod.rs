@@ -258,6 +258,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     pub(crate) fn recover(&mut self) {
         self.unlisted.clear();
         self.io.invalidate_tree();
+        self.tracked.iter_mut().for_each(|(_, process)| process.cpu.at_read = 0);
         self.sockets.mark_all_stale();
         self.make_all_due(self.classifier.images());
     }

@@ -73,8 +73,9 @@ impl Procfs {
             task.is_some_and(|stat| links(&stat).checked_sub(2) == self.self_thread_count())
         };
         let is_own_pid_namespace = self.is_own_pid_namespace();
+        let cpu_clock = enabled.cpu_clock && is_own_pid_namespace;
         FastPaths {
-            cpu_clock: enabled.cpu_clock && is_own_pid_namespace,
+            cpu_clock,
             // 0 before Linux 6.2; this process has descriptors.
             fd_count_from_size: enabled.fd_count_from_size
                 && fd.is_some_and(|stat| stat.st_size > 0),
@@ -87,6 +88,7 @@ impl Procfs {
                 && self.statat(c"loadavg").value().is_some(),
             socket_counters: enabled.socket_counters
                 && self.read_tcp_counters(ProcDir::SelfDir, &mut [0; 4096]).is_some(),
+            idle_processes: enabled.idle_processes && cpu_clock && has_fine_cpu_clock(),
         }
     }
 
@@ -296,6 +298,18 @@ impl Procfs {
 const NETNS: &CStr = c"ns/net";
 /// Stands for the inode of a kernel's only network namespace; 0 means none.
 const ONLY_NETNS: u32 = 1;
+
+/// Whether CPU clocks show a run that is shorter than a tick, by this process's own, which it reads
+/// for some microseconds. Some kernels have no clock for that, and emulations of Linux count ticks.
+fn has_fine_cpu_clock() -> bool {
+    const READINGS: usize = 64;
+    let mut last = None;
+    let steps = (0..READINGS).filter(|_| {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        last.replace(now) != Some(now)
+    });
+    steps.count() > READINGS / 4
+}
 
 /// The outcome for a file that does not exist. Either the process has exited, or, if its `stat`
 /// exists, it has no such file: the kernel lacks it, or a captured procfs has no copy.

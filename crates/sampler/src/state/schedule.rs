@@ -23,6 +23,11 @@ pub const CGROUP_INTERVAL: u32 = CMDLINE_INTERVAL;
 /// if it was not known to have any; in its first cycles, and if it was, in each.
 pub const REAPING_INTERVAL: u32 = 8;
 
+/// The files of every process are read again within this number of cycles, although its CPU clock has
+/// not moved: its memory can change without it (by reclaim, swap, or a write of another process), and
+/// so can a table of descriptors that it shares (`CLONE_FILES`).
+pub const IDLE_READ_INTERVAL: u32 = 8;
+
 /// `/proc` is listed in full at least once in this number of cycles. In between only the
 /// pids that were assigned since are listed, and all where the kernel's number of
 /// processes shows that one is missing.
@@ -103,6 +108,11 @@ pub(crate) fn is_due_when_idle(pid: u32, now: u32) -> bool {
 pub(crate) fn is_reaping_check_due(pid: u32, tracked_in: u32, now: u32) -> bool {
     now.saturating_sub(tracked_in) < REAPING_INTERVAL
         || now.wrapping_sub(pid).is_multiple_of(REAPING_INTERVAL)
+}
+
+/// Whether the files of a process are read in this cycle although it is idle.
+pub(crate) fn is_idle_read_due(pid: u32, now: u32) -> bool {
+    now.wrapping_sub(pid).is_multiple_of(IDLE_READ_INTERVAL)
 }
 
 #[cfg(test)]

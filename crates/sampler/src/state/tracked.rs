@@ -102,6 +102,11 @@ pub(crate) struct CpuWindow {
     pub(crate) closed: Option<Instant>,
     /// CPU time used in the window, and the length of the window, in nanoseconds.
     pub(crate) used: Option<(u64, NonZeroU64)>,
+    /// Its CPU clock before the last read of all its values; 0 if it is not known, or one of them
+    /// is not.
+    pub(crate) at_read: u64,
+    /// The clock has not moved since, so it is not read at the end of this window.
+    pub(crate) is_idle: bool,
     /// Neither the clock nor `stat` could be read.
     pub(crate) denied: bool,
     /// There is no clock, and the read of `stat` blocks.

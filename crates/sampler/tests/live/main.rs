@@ -12,6 +12,7 @@ mod fields;
 mod gauges;
 mod groups;
 mod identity;
+mod idle;
 mod io;
 mod kernel_counts;
 mod long_cmdlines;

@@ -84,10 +84,13 @@ fn driver() -> impl Strategy<Value = (Abilities, bool, IoStart)> {
     // Some processes exist before the first cycle, or only init.
     let io_start = prop_oneof![Just(IoStart::ProcessStart), Just(IoStart::FirstCycle)];
     let tick = prop_oneof![2 => Just(0), 1 => Just(16)];
-    let abilities = (proptest::bool::weighted(0.8), any::<bool>(), any::<bool>(), tick);
+    let clocks = (any::<bool>(), proptest::bool::weighted(0.3));
+    let abilities = (proptest::bool::weighted(0.8), clocks, any::<bool>(), tick);
     (abilities, reclassify, io_start).prop_map(
-        |((handles, cpu_clock, partial_listing, tick), reclassify, io_start)| {
-            (Abilities { handles, cpu_clock, partial_listing, tick }, reclassify, io_start)
+        |((handles, (cpu_clock, late_clock), partial_listing, tick), reclassify, io_start)| {
+            let late_clock = late_clock && cpu_clock;
+            let abilities = Abilities { handles, cpu_clock, partial_listing, tick, late_clock };
+            (abilities, reclassify, io_start)
         },
     )
 }

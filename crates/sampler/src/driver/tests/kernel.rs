@@ -104,6 +104,8 @@ pub(super) struct Process {
     last_read: Option<IoCounters>,
     /// `/proc/PID/io`: with the counters of the children that it has waited for.
     pub(super) counters: IoCounters,
+    /// The same when its CPU clock was brought up to date.
+    pub(super) shown: IoCounters,
     absorbed: Option<Absorbed>,
     /// It had another parent once, or its parent did not always or never ignore SIGCHLD.
     reparented: bool,
@@ -125,7 +127,9 @@ pub(super) struct Cpu {
     /// The rest counts in the image that it is found in next, as far as it exceeds `read_since`.
     since: [i64; IMAGES],
     read_since: [i64; IMAGES],
-    /// Its own CPU time when its CPU clock was read last, alone.
+    /// Its own CPU time as its CPU clock shows it, in both modes.
+    pub(super) shown: CpuTime,
+    /// That when its CPU clock was read last, alone.
     clock: i64,
     has_baseline: bool,
     was_read: bool,
@@ -332,6 +336,8 @@ pub(super) struct Kernel {
     pub(super) tcp: Option<TcpCounters>,
     /// How often the table was read.
     pub(super) tcp_walks: u32,
+    /// The CPU time that processes have used only because their pid is that of an earlier one.
+    pub(super) further_cpu: i64,
 }
 
 impl Kernel {
@@ -349,6 +355,7 @@ impl Kernel {
             unaccepted: 0,
             tcp: None,
             tcp_walks: 0,
+            further_cpu: 0,
         };
         kernel.add(1, INIT, 0, false, true);
         kernel
@@ -390,6 +397,7 @@ impl Kernel {
             past_read: None,
             last_read: None,
             counters: IoCounters::ZERO,
+            shown: IoCounters::ZERO,
             absorbed: None,
             reparented: false,
             switched: false,
@@ -504,7 +512,13 @@ impl Kernel {
         };
         let switched = self.processes[parent].switched;
         self.run(parent);
+        // No two processes with the same pid ever show the same CPU time, as in nanoseconds.
+        let earlier = self.processes.iter().filter(|process| process.pid == pid);
+        let most = earlier.map(|process| process.cpu.own()).max().unwrap_or(0);
         self.add(pid, parent, images, ignores, subreaper);
+        let process = self.processes.last_mut().unwrap();
+        process.cpu.use_time(most, 0, process.may_count_in());
+        self.further_cpu += most;
         self.processes.last_mut().unwrap().reparented = switched;
     }
 
@@ -540,6 +554,22 @@ impl Kernel {
     fn run(&mut self, id: Id) {
         let process = &mut self.processes[id];
         process.cpu.use_time(1, 0, process.may_count_in());
+    }
+
+    /// A process opens and closes sockets.
+    pub(super) fn set_sockets(&mut self, id: Id, sockets: &[u32]) {
+        self.processes[id].sockets = sockets.to_vec();
+        self.run(id);
+    }
+
+    /// A tick: the CPU clocks show all that processes have run.
+    pub(super) fn update_clocks(&mut self) {
+        for process in &mut self.processes {
+            let CpuCounters { user, system, .. } = process.cpu.counters;
+            process.cpu.shown =
+                CpuTime { user: user.cast_unsigned(), system: system.cast_unsigned() };
+            process.shown = process.counters;
+        }
     }
 
     /// Whether the driver has not classified a process yet.
@@ -593,7 +623,7 @@ impl Kernel {
     /// The driver has read only the CPU clock of a process.
     pub(super) fn note_clock(&mut self, id: Id) {
         let cpu = &mut self.processes[id].cpu;
-        cpu.clock = cpu.own();
+        cpu.clock = cpu.shown.total().cast_signed();
     }
 
     /// At the end of a cycle the driver has this as its last reading of the CPU time of a process.

@@ -2,6 +2,7 @@
 //! which process inherited it: no image's io falls, and none counts twice.
 
 mod histories;
+mod idle;
 mod kernel;
 mod layers;
 mod live;

@@ -120,11 +120,21 @@ impl Model {
     }
 
     /// # Errors
-    /// When the counters of an image have fallen, or are more than its processes did.
+    /// When the counters of an image have fallen, or are more than its processes did, or a process
+    /// was not read that had run.
     pub(super) fn close(&mut self) -> Result<(), String> {
+        let shown = self.world.shown_io();
         ready(self.driver.read_window_end(&mut self.world));
         for (slot, process) in self.driver.tracked.iter() {
             let id = self.world.id(process.key);
+            let last = self.driver.io.last(slot);
+            // All that a process did before, by its clock, is in its reading.
+            if process.is_live_member()
+                && self.driver.io.is_current(slot)
+                && !last.is_some_and(|last| last.all_ge(shown[id]))
+            {
+                return Err(format!("process {id} had {:?} before {last:?}", shown[id]));
+            }
             if let Some(last) = self.driver.io.last(slot) {
                 self.read.insert(id, last);
                 self.world.kernel.note_last(id, last);

@@ -94,7 +94,13 @@ fn orphan_of_unreadable_parent() {
 #[test]
 fn parent_of_orphan_is_read_again() {
     let limits = Limits { orphans: true, ..Limits::default() };
-    let abilities = Abilities { handles: true, cpu_clock: true, partial_listing: true, tick: 0 };
+    let abilities = Abilities {
+        handles: true,
+        cpu_clock: true,
+        partial_listing: true,
+        tick: 0,
+        late_clock: false,
+    };
     let mut model = Model::new(limits, abilities, false, Vec::new());
     for parent in [INIT, 1, 2] {
         let (images, reuses_pid) = (1, false);

@@ -15,12 +15,18 @@ fn fork(kernel: &mut Kernel, images: Images, sockets: &[u32]) -> Id {
     let (parent, ignores, subreaper, reuses_pid) = (INIT, false, false, false);
     kernel.perform(&Action::Fork { parent, images, ignores, subreaper, reuses_pid });
     let id = kernel.processes.len() - 1;
-    kernel.processes[id].sockets = sockets.to_vec();
+    kernel.set_sockets(id, sockets);
     id
 }
 
 fn model() -> Model {
-    let abilities = Abilities { handles: true, cpu_clock: true, partial_listing: true, tick: 0 };
+    let abilities = Abilities {
+        handles: true,
+        cpu_clock: true,
+        partial_listing: true,
+        tick: 0,
+        late_clock: false,
+    };
     Model::new(Limits::default(), abilities, false, Vec::new())
 }
 
@@ -58,7 +64,7 @@ fn replaced_socket_is_found() {
     let id = fork(&mut model.world.kernel, A, &[10]);
     establish(&mut model, &[10]);
     assert_eq!(tcp(&mut model), [Some(1), Some(0)]);
-    model.world.kernel.processes[id].sockets = vec![20];
+    model.world.kernel.set_sockets(id, &[20]);
     establish(&mut model, &[20]);
     assert_eq!(tcp(&mut model), [Some(1), Some(0)]);
 }
@@ -120,7 +126,7 @@ fn table_is_walked_when_counters_change() {
     count(&mut model, 8);
     assert_eq!(walked(&mut model).0, Some(1));
     // A socket of the table that no process held has an owner now, besides another one.
-    model.world.kernel.processes[id].sockets = vec![11, 12, 99];
+    model.world.kernel.set_sockets(id, &[11, 12, 99]);
     assert_eq!(walked(&mut model), (Some(2), 0));
     // Segments without a change of state.
     count(&mut model, 9);

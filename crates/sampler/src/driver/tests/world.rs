@@ -40,7 +40,12 @@ pub(super) struct Abilities {
     pub(super) partial_listing: bool,
     /// The kernel shows the CPU time of children in ticks of this length; 0: exactly.
     pub(super) tick: u64,
+    /// A CPU clock shows what a process has run at the next tick, some reads later.
+    pub(super) late_clock: bool,
 }
+
+/// The reads from one tick to the next.
+const READS_PER_TICK: u64 = 6;
 
 /// The kernel, and what is still to happen.
 #[derive(Debug)]
@@ -50,6 +55,8 @@ pub(super) struct World {
     /// Each step happens after a number of reads more, once the last one has.
     pending: VecDeque<(u8, Step)>,
     reads: u64,
+    /// How often `io`, and the memory, of each process was read.
+    pub(super) reads_of: BTreeMap<Id, (u32, u32)>,
     /// A key was not that of its process any more, so the driver discards the command line.
     inode_differed: bool,
     /// The process whose command line is being classified, and its images.
@@ -92,6 +99,7 @@ impl World {
             abilities,
             pending: pending.collect(),
             reads: 0,
+            reads_of: BTreeMap::new(),
             inode_differed: false,
             classified: None,
             blocked: BTreeSet::new(),
@@ -128,6 +136,9 @@ impl World {
     fn tick(&mut self) {
         self.reads += 1;
         self.kernel.ticks += u64::from(self.reads.is_multiple_of(16));
+        if self.reads.is_multiple_of(READS_PER_TICK) {
+            self.kernel.update_clocks();
+        }
         while let Some((reads, step)) = self.pending.front_mut() {
             if *reads > 0 {
                 *reads -= 1;
@@ -143,6 +154,17 @@ impl World {
                 self.kernel.perform(&action);
             }
         }
+        if !self.abilities.late_clock {
+            self.kernel.update_clocks();
+        }
+    }
+
+    /// The counters of all processes that their CPU clocks show.
+    pub(super) fn shown_io(&mut self) -> Vec<IoCounters> {
+        if !self.abilities.late_clock {
+            self.kernel.update_clocks();
+        }
+        self.kernel.processes.iter().map(|process| process.shown).collect()
     }
 
     fn is_visible(process: &Process) -> bool {
@@ -284,27 +306,30 @@ impl ProcessSource for World {
         self.abilities.cpu_clock
     }
 
+    fn skips_idle(&self) -> bool {
+        self.abilities.cpu_clock
+    }
+
     fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
         self.tick();
         let id = self.by_pid(pid)?;
         self.kernel.note_clock(id);
-        Some(self.process(id).cpu.own().cast_unsigned())
+        Some(self.process(id).cpu.shown.total())
     }
 
     async fn cpu_time(&mut self, pid: u32) -> Outcome<CpuReading> {
         self.tick();
         let Some(id) = self.by_pid(pid) else { return Outcome::Exited };
-        let cpu = &self.process(id).cpu;
-        let user = (!self.abilities.cpu_clock).then_some(cpu.counters.user.cast_unsigned());
-        Outcome::Value(CpuReading { total: cpu.own().cast_unsigned(), user })
+        let shown = self.process(id).cpu.shown;
+        let user = (!self.abilities.cpu_clock).then_some(shown.user);
+        Outcome::Value(CpuReading { total: shown.total(), user })
     }
 
     fn cpu_samples(&mut self, pid: u32) -> Option<CpuSamples> {
         self.tick();
         let id = self.by_pid(pid).filter(|_| self.abilities.cpu_clock)?;
-        let cpu = &self.process(id).cpu;
-        let user = cpu.counters.user.cast_unsigned();
-        Some(CpuSamples { user, total: cpu.own().cast_unsigned() })
+        let shown = self.process(id).cpu.shown;
+        Some(CpuSamples { user: shown.user, total: shown.total() })
     }
 
     fn tick_nanoseconds(&self) -> u64 {
@@ -380,6 +405,7 @@ impl ProcessSource for World {
     async fn io(&mut self, process: Target<'_, ModelHandles>) -> Outcome<IoCounters> {
         self.tick();
         let Some(id) = self.by_target(&process) else { return Outcome::Exited };
+        self.reads_of.entry(id).or_default().0 += 1;
         let outcome = self.io_of(id);
         if matches!(outcome, Outcome::Value(_)) {
             self.kernel.note_read(id);
@@ -451,7 +477,10 @@ impl ProcessSource for World {
         };
         self.tick();
         readings.statm = match self.by_target(&process) {
-            Some(id) => Outcome::Value(statm(self.process(id), false)),
+            Some(id) => {
+                self.reads_of.entry(id).or_default().1 += 1;
+                Outcome::Value(statm(self.process(id), false))
+            }
             None => Outcome::Exited,
         };
     }
