@@ -1,12 +1,14 @@
 //! The builds of the collector that the experiments run.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::Result;
 
 /// The package of the collector.
 const COLLECTOR: &str = "psstat-tcollector";
+/// The level of optimization for an emulated processor.
+const EMULATED: &str = "1";
 
 /// Builds the collector of the working tree in release mode; returns the path of the program.
 pub(crate) fn collector() -> Result<PathBuf> {
@@ -28,8 +30,8 @@ pub(crate) fn collector_of(commit: &str) -> Result<(PathBuf, String)> {
     Ok((build(&tree, &baseline.join(format!("{hash}-target")))?, hash))
 }
 
-/// Builds programs of the working tree without optimization, for another target or this one; returns
-/// their directory. `environment` selects the linker.
+/// Builds programs of the working tree, for another target or, without optimization, for this one;
+/// returns their directory. `environment` selects the linker.
 pub(crate) fn programs(
     names: &[&str],
     triple: Option<&str>,
@@ -45,13 +47,38 @@ pub(crate) fn programs(
     cargo.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
     let mut directory = target;
     if let Some(triple) = triple {
-        cargo.args(["--target", triple]);
+        cargo.args(["--target", triple]).env("CARGO_PROFILE_DEV_OPT_LEVEL", EMULATED);
         directory.push(triple);
     }
     if !cargo.status()?.success() {
         return Err(format!("the build for {} failed", triple.unwrap_or("this machine")).into());
     }
     Ok(directory.join("debug"))
+}
+
+/// Builds an integration test of a package as above; returns the path of its program.
+pub(crate) fn test_program(
+    package: &str,
+    test: &str,
+    triple: &str,
+    environment: &[(String, String)],
+) -> Result<PathBuf> {
+    let mut cargo = cargo_command("test", root(), &target()?);
+    cargo.args(["--no-run", "--message-format", "json", "--package", package, "--test", test]);
+    cargo.args(["--target", triple]).envs(environment.iter().map(|(name, value)| (name, value)));
+    cargo.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
+    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", EMULATED);
+    let output = cargo.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("the build of {package}'s test {test} for {triple} failed").into());
+    }
+    let messages = String::from_utf8(output.stdout)?;
+    let program = messages.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        (message["target"]["name"] == test)
+            .then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    program.ok_or_else(|| format!("cargo names no program of the test {test}").into())
 }
 
 /// The abbreviated hash of the working tree's commit, with `+` if files differ from it.
@@ -68,8 +95,13 @@ pub(crate) fn downloads(name: &str) -> Result<PathBuf> {
 
 /// `cargo build` in a tree.
 fn cargo(tree: &Path, target: &Path) -> Command {
+    cargo_command("build", tree, target)
+}
+
+/// A subcommand of cargo in a tree.
+fn cargo_command(subcommand: &str, tree: &Path, target: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked"]);
+    cargo.args([subcommand, "--quiet", "--locked"]);
     cargo.arg("--target-dir").arg(target).current_dir(tree);
     // Variables that `cargo run` set for this package must not reach the build.
     for (name, _) in std::env::vars_os() {

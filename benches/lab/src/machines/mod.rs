@@ -1,4 +1,4 @@
-//! `cargo lab machines`: the programs on emulated machines of other architectures.
+//! `cargo lab machines`: the programs on emulated machines of other architectures and kernels.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum as _};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use psstat_testproc::TempDir;
 use psstat_testproc::archive::Archive;
 use serde_json::Value;
@@ -16,69 +17,76 @@ use crate::stop::Stop;
 use crate::table::Table;
 use crate::{Result, cargo, host_info};
 
-mod architecture;
 mod initramfs;
 mod kernel;
+mod machine;
 
-use architecture::{Architecture, Machine};
 use initramfs::Initramfs;
 use kernel::Kernel;
+use machine::{MACHINES, Machine};
 
-/// Run both programs on emulated machines of other architectures, and check their values.
+/// Run both programs on emulated machines of other architectures and kernels, and check their values.
 ///
-/// Boots Debian's kernels in qemu, each with known processes: files, threads, sockets of all kinds,
-/// io beyond 32 bits, inherited io, memory, shared sockets, a main thread that has exited, CPU load.
-/// Compares the sums and processes of `psstat-dump`, its page for each process, and the series of
-/// the collector with them and with the kernel's files. A capture of each machine is then read on
-/// this one. Installs the emulators and linkers (apt) and Rust's targets (rustup), and downloads the
-/// kernels. Exits 1 if a value is wrong.
+/// Boots kernels of Debian and Ubuntu in qemu, each with known processes: files, threads, sockets of
+/// all kinds, io beyond 32 bits, inherited io, memory, swap, shared sockets, a main thread that has
+/// exited, CPU load. Compares the sums and processes of `psstat-dump`, its page for each process, and
+/// the series of the collector, from /proc and by BPF, with them and with the kernel's files. Where
+/// BPF works, it also runs the sampler's tests of it, and counts a process between two cycles of the
+/// collector. A capture of each machine is then read on this one. Installs the emulators and linkers
+/// (apt) and Rust's targets (rustup), and downloads the kernels. Exits 1 if a value is wrong.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// The machines; all by default
-    #[arg(value_enum, value_name = "ARCHITECTURE")]
-    architectures: Vec<Architecture>,
+    #[arg(value_name = "MACHINE")]
+    #[arg(value_parser = PossibleValuesParser::new(MACHINES.iter().map(|machine| machine.name)))]
+    machines: Vec<String>,
     /// Seconds that a machine may take
     #[arg(long, default_value_t = 600)]
     timeout: u64,
 }
 
 const PROGRAMS: [&str; 4] = ["psstat-guest", "psstat-testproc", "psstat-tcollector", "psstat-dump"];
-const MEMORY: &str = "768";
+/// The sampler's tests of BPF.
+const TESTS: &str = "sampler-tests";
+const MEMORY: &str = "1024";
 const CPUS: &str = "2";
 
 /// Runs the experiment.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let _lock = RunLock::acquire()?;
     let stop = Stop::on_signals()?;
-    let architectures = match &options.architectures[..] {
-        [] => Architecture::value_variants(),
-        some => some,
+    let machines: Vec<&Machine> = match &options.machines[..] {
+        [] => MACHINES.iter().collect(),
+        some => some.iter().filter_map(|name| Machine::named(name)).collect(),
     };
-    let machines: Vec<Machine> = architectures.iter().map(|one| one.machine()).collect();
     install(&machines)?;
     let dump = cargo::programs(&["psstat-dump"], None, &[])?.join("psstat-dump");
     let downloads = cargo::downloads("machines")?;
     let mut table = Table::new(&[
         "machine",
         "kernel",
+        "package",
         "bits",
         "page",
         "byte order",
         "compared",
-        "wrong",
+        "by BPF",
+        "tests of BPF",
         "in its capture",
         "wrong",
         "collector, KiB",
         "seconds",
     ]);
     let mut wrong = Vec::new();
+    let mut notes = Vec::new();
     for machine in &machines {
         stop.check()?;
-        let programs =
-            cargo::programs(&PROGRAMS, Some(machine.triple), &machine.build_environment())?;
+        let environment = machine.build_environment();
+        let programs = cargo::programs(&PROGRAMS, Some(machine.triple), &environment)?;
+        let tests = cargo::test_program("psstat-sampler", "bpf", machine.triple, &environment)?;
         let kernel = Kernel::download(machine, &downloads)?;
         let log = downloads.join(format!("{}.log", machine.name));
-        let time = boot(machine, &kernel, &programs, &log, options, &stop)?;
+        let time = boot(machine, &kernel, (&programs, &tests), &log, options, &stop)?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).replace('\r', "");
         let result = GuestResult::parse(&text).map_err(|error| {
             format!("{}: {error}; its console is in {}", machine.name, log.display())
@@ -89,23 +97,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         table.row([
             machine.name.to_owned(),
             fact("KERNEL"),
+            kernel.version()?,
             fact("BITS"),
             fact("PAGE"),
             fact("ORDER"),
             result.compared.to_string(),
-            result.wrong.len().to_string(),
+            fact("BY-BPF"),
+            fact("TESTS"),
             captured.to_string(),
-            capture_wrong.len().to_string(),
+            (result.wrong.len() + capture_wrong.len()).to_string(),
             (resident / 1024).to_string(),
             time.as_secs().to_string(),
         ]);
         for line in result.wrong.iter().chain(&capture_wrong) {
             wrong.push(format!("{}: {line}", machine.name));
         }
+        notes.extend(result.log.iter().map(|line| format!("{}: {line}", machine.name)));
     }
     println!("commit {}; {}; load {}", cargo::commit()?, host_info::line(), host_info::load());
     print!("{}", table.text());
-    for line in &wrong {
+    for line in notes.iter().chain(&wrong) {
         println!("{line}");
     }
     if wrong.is_empty() { Ok(()) } else { Err(format!("{} values are wrong", wrong.len()).into()) }
@@ -121,8 +132,8 @@ fn command(command: &mut Command) -> Result<String> {
 }
 
 /// Installs missing packages and targets.
-fn install(machines: &[Machine]) -> Result<()> {
-    let mut packages = vec!["xz-utils"];
+fn install(machines: &[&Machine]) -> Result<()> {
+    let mut packages = vec!["xz-utils", "zstd"];
     packages.extend(machines.iter().flat_map(|machine| machine.packages));
     packages.sort_unstable();
     packages.dedup();
@@ -149,7 +160,7 @@ fn install(machines: &[Machine]) -> Result<()> {
 fn boot(
     machine: &Machine,
     kernel: &Kernel,
-    programs: &Path,
+    (programs, tests): (&Path, &Path),
     log: &Path,
     options: &Options,
     stop: &Stop,
@@ -164,8 +175,9 @@ fn boot(
     for program in PROGRAMS {
         initramfs.file(&format!("bin/{program}"), &fs::read(programs.join(program))?);
     }
+    initramfs.file(&format!("bin/{TESTS}"), &fs::read(tests)?);
     for (module, content) in kernel.modules()? {
-        initramfs.file(&format!("modules/{module}.ko"), &content);
+        initramfs.file(&format!("modules/{module}"), &content);
     }
     let image = temp.join("initramfs");
     fs::write(&image, initramfs.finish())?;
@@ -182,7 +194,7 @@ fn boot(
         .args(["-monitor", "none", "-serial", "stdio"])
         .args(["-append", &parameters])
         .arg("-kernel")
-        .arg(kernel.image()?)
+        .arg(kernel.image())
         .arg("-initrd")
         .arg(&image)
         .stdin(Stdio::null())
@@ -214,6 +226,8 @@ struct GuestResult {
     facts: BTreeMap<String, String>,
     compared: u64,
     wrong: Vec<String>,
+    /// The collector's log about BPF.
+    log: Vec<String>,
     /// The expected values of the capture: image, pid, field, value.
     captured: Vec<(String, u64, String, u64)>,
     capture: String,
@@ -232,6 +246,8 @@ impl GuestResult {
                 }
             } else if let Some(wrong) = line.strip_prefix("WRONG ") {
                 result.wrong.push(wrong.to_owned());
+            } else if let Some(log) = line.strip_prefix("LOG ") {
+                result.log.push(log.to_owned());
             } else if let Some(error) = line.strip_prefix("ERROR ") {
                 return Err(error.into());
             } else if let Some(counts) = line.strip_prefix("COMPARED ") {
@@ -282,7 +298,7 @@ mod tests {
     use super::*;
 
     const CONSOLE: &str = "[    0.1] a message\nKERNEL 6.1.0\nNOTE collector.rss 65536\n\
-        CAPTURED tcp 7 tcp_established 8\nCAPTURE BEGIN\n-- 7/stat --\n7 (x) S\nCAPTURE END\n\
+        LOG processes are read by BPF\nCAPTURED tcp 7 tcp_established 8\nCAPTURE BEGIN\n-- 7/stat --\n7 (x) S\nCAPTURE END\n\
         WRONG table tcp tcp: 7 instead of Exactly(8)\nCOMPARED 415 1\nEND\n";
 
     #[test]
@@ -291,6 +307,7 @@ mod tests {
         assert_eq!(result.facts["KERNEL"], "6.1.0");
         assert_eq!(result.facts["NOTE collector.rss"], "65536");
         assert_eq!((result.compared, result.wrong.len()), (415, 1));
+        assert_eq!(result.log, ["processes are read by BPF"]);
         assert_eq!(result.captured, [("tcp".into(), 7, "tcp_established".into(), 8)]);
         assert_eq!(result.capture, "-- 7/stat --\n7 (x) S\n");
     }

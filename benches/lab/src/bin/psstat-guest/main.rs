@@ -11,8 +11,10 @@ use std::process::{Command, Stdio};
 use psstat_testproc::archive::Archive;
 use serde_json::Value;
 
+mod bpf;
 mod population;
 mod report;
+mod sys;
 mod system;
 
 use population::Role;
@@ -55,29 +57,44 @@ fn run() -> Result<()> {
     }
     check_table(&roles, conf, &mut report)?;
     check_processes(&roles, conf, &mut report)?;
-    check_collector(&roles, conf, &mut report)?;
+    check_collector("collector", &roles, conf, "proc", &mut report)?;
+    let works = bpf::check(&roles, conf, &mut report)?;
     for role in &roles {
         check_process_report(role, &mut report)?;
     }
     capture(&roles, conf)?;
+    // Some use CPU time.
+    drop(roles);
+    if works {
+        bpf::run_tests(&mut report)?;
+    }
     report.print();
     Ok(())
 }
 
-/// The output of a program. Its messages are printed.
-fn output(program: &str, args: &[&str]) -> Result<String> {
+/// A program of psstat.
+fn program(name: &str) -> Command {
     let directory = std::env::var("PSSTAT_PROGRAMS").unwrap_or_else(|_| PROGRAMS.to_owned());
-    let output = Command::new(Path::new(&directory).join(program))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()?;
-    for line in String::from_utf8_lossy(&output.stderr).lines() {
+    let mut command = Command::new(Path::new(&directory).join(name));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The output and the messages of a program. Its messages are printed.
+fn output_and_messages(name: &str, args: &[&str]) -> Result<(String, String)> {
+    let output = program(name).args(args).output()?;
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    for line in messages.lines() {
         println!("MESSAGE {line}");
     }
     if !output.status.success() {
-        return Err(format!("{program} {args:?}: {}", output.status).into());
+        return Err(format!("{name} {args:?}: {}", output.status).into());
     }
-    Ok(String::from_utf8(output.stdout)?)
+    Ok((String::from_utf8(output.stdout)?, messages))
+}
+
+fn output(name: &str, args: &[&str]) -> Result<String> {
+    Ok(output_and_messages(name, args)?.0)
 }
 
 fn json(args: &[&str]) -> Result<Value> {
@@ -110,39 +127,51 @@ fn find(document: &Value, is: impl Fn(&Value) -> bool) -> Option<&Value> {
     document["rows"].as_array()?.iter().find(|row| is(row))
 }
 
-/// The series of the collector.
-fn check_collector(roles: &[Role], conf: &str, report: &mut Report) -> Result<()> {
-    let text = output("psstat-tcollector", &["--conf", conf, "--once"])?;
-    let series: BTreeMap<String, &str> = text
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split(' ');
-            let name = words.next()?.strip_prefix("proc.stat.ps.")?;
-            let value = words.nth(1)?;
-            let mut tags: Vec<&str> = words.collect();
-            tags.sort_unstable();
-            Some((format!("{name} {}", tags.join(" ")).trim().to_owned(), value))
-        })
-        .collect();
+/// The values of the collector's output by metric, without its prefix, and tags.
+fn series(output: &str) -> BTreeMap<String, &str> {
+    let lines = output.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let name = words.next()?.strip_prefix("proc.stat.ps.")?;
+        let value = words.nth(1)?;
+        let mut tags: Vec<&str> = words.collect();
+        tags.sort_unstable();
+        Some((format!("{name} {}", tags.join(" ")).trim().to_owned(), value))
+    });
+    lines.collect()
+}
+
+/// The series of the collector with a source of readings; its messages.
+fn check_collector(
+    name: &str,
+    roles: &[Role],
+    conf: &str,
+    source: &str,
+    report: &mut Report,
+) -> Result<String> {
+    let args = ["--conf", conf, "--once", "--metrics", "swap", "--source", source];
+    let (text, messages) = output_and_messages("psstat-tcollector", &args)?;
+    let series = series(&text);
     for role in roles {
-        for (name, expected) in role.sums()? {
-            let Some((metric, kind)) = population::series(name) else { continue };
+        let sums = if source == "bpf" { bpf::sums(role)? } else { role.sums()? };
+        for (value, expected) in sums {
+            let Some((metric, kind)) = population::series(value) else { continue };
             let kind = kind.map_or(String::new(), |kind| format!(" type={kind}"));
             let found = series.get(&format!("{metric} image={}{kind}", role.name));
             let found = found.and_then(|value| value.parse().ok());
-            report.compare("collector", role.name, name, &expected, found);
+            report.compare(name, role.name, value, &expected, found);
         }
     }
-    for name in ["collector.rss", "collector.panics"] {
-        println!("NOTE {name} {}", series.get(name).unwrap_or(&"absent"));
+    for value in ["collector.rss", "collector.panics"] {
+        println!("NOTE {value} {}", series.get(value).unwrap_or(&"absent"));
     }
-    for (name, value) in &series {
-        let errors = ["collector.failed", "collector.denied"].iter().any(|of| name.starts_with(of));
-        if errors && *value != "0" {
-            println!("NOTE {name} {value}");
+    for (value, number) in &series {
+        let errors =
+            ["collector.failed", "collector.denied"].iter().any(|of| value.starts_with(of));
+        if errors && *number != "0" {
+            println!("NOTE {value} {number}");
         }
     }
-    Ok(())
+    Ok(messages)
 }
 
 /// All values of one process.

@@ -36,6 +36,8 @@ pub(crate) struct Role {
     shared: bool,
     /// The least resident memory.
     touched: u64,
+    /// The least memory that is swapped out, if there is swap space.
+    swapped: u64,
     /// CPU time, in percent of one core.
     percent: Option<f64>,
 }
@@ -53,6 +55,7 @@ impl Role {
             fds: 3,
             shared: false,
             touched: 0,
+            swapped: 0,
             percent: None,
         })
     }
@@ -103,6 +106,7 @@ impl Role {
         let memory = oracle::memory(process.tid())?;
         values.insert("vsize", Expected::Exactly(memory.total));
         values.insert("rss", Expected::Exactly(memory.resident));
+        values.insert("swap", Expected::Exactly(swapped(process.pid())?));
         Ok(values)
     }
 
@@ -156,6 +160,11 @@ impl Role {
                     report.compare("kernel", self.name, name, &expected, Some(found as f64));
                 }
             }
+            if self.swapped > 0 && has_swap_space()? {
+                let swapped = Expected::AtLeast(self.swapped);
+                let found = self::swapped(process.pid())? as f64;
+                report.compare("kernel", self.name, "swap", &swapped, Some(found));
+            }
             if self.touched == 0 {
                 continue;
             }
@@ -180,6 +189,31 @@ impl Role {
             report.compare(source, self.name, name, expected, found);
         }
     }
+}
+
+/// Whether the kernel shows datagram sockets as connected: since Linux 5.15.
+fn shows_connected_datagram_sockets() -> bool {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(15))
+}
+
+/// The memory of a process that is swapped out, in bytes; 0 if it has none.
+fn swapped(pid: u32) -> Result<u64> {
+    let Ok(swap) = oracle::status_field(pid, "VmSwap") else { return Ok(0) };
+    Ok(swap.trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
+}
+
+fn has_swap_space() -> Result<bool> {
+    Ok(std::fs::read_to_string("/proc/swaps")?.lines().count() > 1)
+}
+
+/// The resident memory of a process, in bytes, by its page tables. `None` if it has none.
+pub(crate) fn resident_by_page_tables(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    Some(line.trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
 }
 
 /// The field of a row of psstat-dump's JSON.
@@ -233,6 +267,7 @@ pub(crate) fn series(name: &str) -> Option<(&'static str, Option<&'static str>)>
         "syscw" => ("io", Some("syscw")),
         "vsize" => ("mem", Some("total")),
         "rss" => ("mem", Some("resident")),
+        "swap" => ("swap", None),
         _ => return None,
     })
 }
@@ -252,7 +287,11 @@ pub(crate) fn start() -> Result<Vec<Role>> {
     roles.push(Role::sockets("tcp", Kind::Tcp, 4)?);
     roles.push(Role::sockets("udp", Kind::Udp, 3)?);
     roles.push(Role::sockets("unix", Kind::UnixStream, 3)?);
-    roles.push(Role::sockets("datagram", Kind::UnixDgram, 2)?);
+    let mut datagram = Role::sockets("datagram", Kind::UnixDgram, 2)?;
+    if !shows_connected_datagram_sockets() {
+        datagram.unix = 0;
+    }
+    roles.push(datagram);
     if std::fs::exists("/proc/net/tcp6")? {
         roles.push(Role::sockets("tcp6", Kind::Tcp6, 3)?);
         roles.push(Role::sockets("mapped", Kind::Tcp6Mapped, 2)?);
@@ -283,6 +322,11 @@ pub(crate) fn start() -> Result<Vec<Role>> {
     memory.processes[0].mmap_touch(TOUCHED)?;
     memory.touched = TOUCHED;
     roles.push(memory);
+
+    let mut swap = Role::new("swap")?;
+    swap.processes[0].page_out(TOUCHED / 2)?;
+    swap.swapped = TOUCHED / 4;
+    roles.push(swap);
 
     // Two processes with the same sockets.
     let mut copies = Role::new("copies")?;

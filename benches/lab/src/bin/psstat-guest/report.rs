@@ -7,6 +7,8 @@ pub(crate) enum Expected {
     Exactly(u64),
     /// This number or more.
     AtLeast(u64),
+    /// One of two numbers.
+    Either(u64, u64),
     /// A number that is at most `by` away from `value`.
     About {
         /// The middle of the range.
@@ -21,7 +23,7 @@ impl Expected {
     pub(crate) fn exactly(self) -> Option<u64> {
         match self {
             Expected::Exactly(value) => Some(value),
-            Expected::AtLeast(_) | Expected::About { .. } => None,
+            Expected::Either(..) | Expected::AtLeast(_) | Expected::About { .. } => None,
         }
     }
 
@@ -29,6 +31,7 @@ impl Expected {
         match self {
             // All are below 2^53.
             Expected::Exactly(value) => found == value as f64,
+            Expected::Either(one, other) => found == one as f64 || found == other as f64,
             Expected::AtLeast(value) => found >= value as f64,
             Expected::About { value, by } => (found - value).abs() <= by,
         }
@@ -57,6 +60,16 @@ impl Report {
             let found = found.map_or("nothing".to_owned(), |found| found.to_string());
             self.wrong.push(format!("{source} {role} {name}: {found} instead of {expected:?}"));
         }
+    }
+
+    /// Adds an error other than a value.
+    pub(crate) fn wrong(&mut self, wrong: String) {
+        self.wrong.push(wrong);
+    }
+
+    /// The number of comparisons.
+    pub(crate) fn made(&self) -> u64 {
+        self.made
     }
 
     pub(crate) fn print(&self) {

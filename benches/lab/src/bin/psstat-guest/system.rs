@@ -1,7 +1,6 @@
 //! The rest of a system: file systems, modules, the loopback interface, power.
 
 use std::fs::{self, File};
-use std::path::Path;
 
 use rustix::fs::{CWD, Mode};
 use rustix::mount::MountFlags;
@@ -9,7 +8,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, socket};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::Result;
+use crate::{Result, sys};
 
 /// Mounts the file systems, loads the modules, and brings the loopback interface up.
 pub(crate) fn boot() -> Result<()> {
@@ -20,18 +19,37 @@ pub(crate) fn boot() -> Result<()> {
             .map_err(|error| format!("mount of {target}: {error}"))?;
     }
     rustix::fs::chmodat(CWD, "/tmp", Mode::from_raw_mode(0o1777), rustix::fs::AtFlags::empty())?;
-    // The kernel has them built in if they are missing here. Their order is that of their
-    // dependencies.
-    for module in ["inet_diag", "tcp_diag", "udp_diag", "unix_diag"] {
-        let path = format!("/modules/{module}.ko");
-        if Path::new(&path).exists() {
-            match rustix::system::finit_module(File::open(&path)?, c"", 0) {
-                Ok(()) => println!("NOTE module {module}"),
-                Err(error) => println!("NOTE module {module}: {error}"),
-            }
+    // The kernel has the others built in. Their order is that of their dependencies.
+    let mut modules: Vec<_> = fs::read_dir("/modules")?.flatten().map(|file| file.path()).collect();
+    modules.sort();
+    for path in modules {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match rustix::system::finit_module(File::open(&path)?, c"", 0) {
+            Ok(()) => println!("NOTE module {name}"),
+            Err(error) => println!("NOTE module {name}: {error}"),
         }
     }
+    if let Err(error) = swap_space() {
+        println!("NOTE swap: {error}");
+    }
     loopback_up()
+}
+
+/// Adds swap space in memory, on the device that the driver makes.
+fn swap_space() -> Result<()> {
+    const SIZE: u64 = 128 << 20;
+    fs::write("/sys/block/zram0/disksize", SIZE.to_string())?;
+    let page = rustix::param::page_size();
+    // union swap_header: version and last page after the boot sector, and a signature at the end.
+    let mut header = vec![0; page];
+    let last = u32::try_from(SIZE / page as u64 - 1)?;
+    header[1024..1028].copy_from_slice(&1u32.to_ne_bytes());
+    header[1028..1032].copy_from_slice(&last.to_ne_bytes());
+    header[page - 10..].copy_from_slice(b"SWAPSPACE2");
+    fs::write("/dev/zram0", header)?;
+    sys::swap_on(c"/dev/zram0")?;
+    println!("NOTE swap");
+    Ok(())
 }
 
 /// Sets the flag `IFF_UP` of interface 1 by rtnetlink.
