@@ -111,7 +111,7 @@ pub struct Options {
 
     /// Size of the ring in which BPF records the starts and ends of processes between two cycles, in
     /// KiB: 64 to 1048576, rounded up to a power of two. 0: they are not recorded
-    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING", default_value_t = 0)]
+    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING", default_value_t = 1024)]
     #[arg(value_parser = ring_size)]
     pub bpf_ring: u32,
 

@@ -104,7 +104,11 @@ fn quiescent_cycle_with_partial_listing_does_not_allocate() {
     }
     let image = Image::new();
     let by_bpf = common::bpf().map(|bpf| Options { bpf: Some(bpf), ..short_window() });
-    for options in [Some(short_window()), by_bpf].into_iter().flatten() {
+    let by_ring = common::bpf().map(|bpf| {
+        let bpf = Some(bpf.with_ring(1 << 20).unwrap());
+        Options { bpf, ..short_window() }
+    });
+    for options in [Some(short_window()), by_bpf, by_ring].into_iter().flatten() {
         let mut sampler = Sampler::new(options.clone()).unwrap();
         if !sampler.fast_paths().partial_listing {
             return println!("skipped: not the initial pid namespace");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
-use psstat_testproc::{Kind, TempDir, oracle};
+use psstat_testproc::{Config, Kind, TempDir, oracle};
 use rustix::process::{Pid, Signal};
 
 use super::common::{Collector, PROGRAM, Setup, conf, expected_values, is_root, testproc, word};
@@ -49,15 +49,16 @@ fn bpf_descriptors(pid: u32) -> Vec<String> {
     names.filter(|name| name.contains("bpf")).collect()
 }
 
-/// The information of the kernel on the link of the iterator.
-fn link_info(pid: u32) -> String {
-    let mut links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    let is_link = |link: &fs::DirEntry| {
+/// The information of the kernel on the links.
+fn link_infos(pid: u32) -> Vec<String> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let links = links.filter(|link| {
         let target = fs::read_link(link.path());
         target.is_ok_and(|target| target.to_str() == Some("anon_inode:bpf_link"))
-    };
-    let link = links.find(is_link).unwrap().file_name();
-    fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", link.to_str().unwrap())).unwrap()
+    });
+    let name = |link: fs::DirEntry| link.file_name().into_string().unwrap();
+    let info = |link| fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", name(link))).unwrap();
+    links.map(info).collect()
 }
 
 /// With no other capabilities than by /proc while it runs.
@@ -79,18 +80,28 @@ fn bpf_is_used_where_it_works() {
         testproc.quiesce().unwrap();
     }
     // An empty variable is the default.
-    for source in ["", "auto", "bpf"] {
-        let collector = start(&path, source);
+    for (source, ring) in [("", ""), ("auto", "64"), ("bpf", "0")] {
+        let collector =
+            Setup::with(&path).env("PSSTAT_SOURCE", source).env("PSSTAT_BPF_RING", ring).spawn();
         let cycle = collector.cycles(3).remove(2);
         assert_eq!(cycle.image("all"), expected_values("all", &[one.pid(), two.pid()]));
         assert_eq!(collector.logged(BY_BPF).len(), 1, "{source}: {:#?}", collector.log());
         // And that of the rules.
         assert_eq!(collector.log().len(), 2, "{source}: {:#?}", collector.log());
-        // The link of the iterator, and nothing that can be changed.
-        assert_eq!(bpf_descriptors(collector.pid()), ["anon_inode:bpf_link"]);
-        let info = link_info(collector.pid());
-        for line in ["link_type:\titer\n", "target_name:\ttask\n"] {
-            assert!(info.contains(line), "{info}");
+        // The link of the iterator, those of the tracepoints, and their ring. No program.
+        let mut descriptors = bpf_descriptors(collector.pid());
+        descriptors.sort();
+        let expected = ["anon_inode:bpf-map"].into_iter().chain(["anon_inode:bpf_link"; 5]);
+        let expected: Vec<&str> = expected.collect();
+        let expected = if ring == "0" { &["anon_inode:bpf_link"][..] } else { &expected[..] };
+        assert_eq!(descriptors, expected);
+        let infos = link_infos(collector.pid());
+        let has = |line: &str| infos.iter().filter(|info| info.contains(line)).count();
+        assert_eq!((has("link_type:\titer\n"), has("target_name:\ttask\n")), (1, 1), "{infos:?}");
+        let tracepoints = ["fork", "exec", "exit", "free"];
+        let number = usize::from(ring != "0");
+        for name in tracepoints {
+            assert_eq!(has(&format!("tp_name:\tsched_process_{name}\n")), number, "{infos:?}");
         }
         for task in fs::read_dir(format!("/proc/{}/task", collector.pid())).unwrap() {
             let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
@@ -98,6 +109,41 @@ fn bpf_is_used_where_it_works() {
             assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
         }
     }
+}
+
+/// A process that no cycle sees counts to the byte.
+#[test]
+fn processes_between_two_cycles_count() {
+    if !is_supported() {
+        return;
+    }
+    let (word, temp) = (word("between"), TempDir::new().unwrap());
+    let path = conf(&temp, &format!("all {word}\n"));
+    let mut parent = testproc("of no image");
+    let collector =
+        Setup::with(&path).env("PSSTAT_SOURCE", "bpf").env("PSSTAT_INTERVAL", "3").spawn();
+    // In some virtual machines not every end is reported.
+    for round in 1..=5 {
+        let before = collector.next_cycle();
+        assert_eq!(before.get("procs image=all"), 0);
+        let was = before.printed("io image=all type=wchar").map_or(0, |was| was.parse().unwrap());
+        let exits = before.get("exits image=all");
+        let mut child = parent.fork_child(&Config::new(&word)).unwrap();
+        child.write_bytes(300_000 * round, round).unwrap();
+        child.exit(0).unwrap();
+        let wrote = i64::try_from(child.expected_io().unwrap().wchar).unwrap();
+        parent.wait(child).unwrap();
+        for _ in 0..3 {
+            let after = collector.next_cycle();
+            if after.get("exits image=all") > exits {
+                let now = after.get("io image=all type=wchar");
+                assert_eq!(now - was, wrote);
+                assert_eq!(after.get("starts image=all"), after.get("exits image=all"));
+                return;
+            }
+        }
+    }
+    panic!("no process was counted");
 }
 
 #[test]
