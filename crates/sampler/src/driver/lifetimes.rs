@@ -62,7 +62,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.cycle = self.cycle.saturating_add(1);
         self.process_life_events(source).await;
         let now = self.now();
-        self.unlisted.forget_listed(&self.processes, source.tick_nanoseconds(), now);
+        self.unlisted.forget_ended(now);
         self.cycle = self.cycle.saturating_sub(1);
     }
 
@@ -151,7 +151,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             self.classifier.note_images(images, first);
             self.ensure_images(self.classifier.images(), 0);
         }
-        let life = self.unlisted.entry(event.pid, event.start, self.now());
+        let now = self.now();
+        let life = self.unlisted.entry(event.pid, event.start, now);
+        if life.is_listed && self.fields.cgroup {
+            // Its control group, which determined its images, is that of before.
+            return;
+        }
         life.images = images.map(Images::from);
         // Then it does not count.
         life.is_listed |= images.is_none();
@@ -196,7 +201,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let starttime = event.start / tick.max(1);
             if let Some(exited) = self.unlisted.complete(event.pid, starttime) {
                 let rest = counters.growth_since(exited.counted);
-                self.count_rest(&exited.images, rest, reaper);
+                self.count_rest(&exited.images, images.as_ref(), rest, reaper);
             } else if self.is_tracked(event.pid) {
                 // Its exit will be noticed in this cycle.
                 self.unlisted.entry(event.pid, event.start, self.now()).last = Some(counters);
@@ -219,10 +224,26 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
-    /// Counts what a listed process did after its last reading.
-    fn count_rest(&mut self, images: &Images, rest: FinalCounters, reaper: Option<u32>) {
-        if rest != FinalCounters::default() {
-            for &image in &**images {
+    /// Counts what a listed process did after its last reading: in the images of the program that it
+    /// has executed since, if any.
+    fn count_rest(
+        &mut self,
+        listed: &Images,
+        executed: Option<&Images>,
+        rest: FinalCounters,
+        reaper: Option<u32>,
+    ) {
+        let images = executed.unwrap_or(listed);
+        for &image in &**images {
+            // It begins in this cycle.
+            if self.classifier.is_later(image, self.cycle.saturating_sub(1)) {
+                continue;
+            }
+            if listed.binary_search(&image).is_err() {
+                self.membership.add_start(image);
+                self.membership.add_exit(image);
+            }
+            if rest != FinalCounters::default() {
                 self.count_ended(image, rest, reaper);
             }
         }
@@ -236,7 +257,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             let counted = self.io.last_readings(slot);
             let ended = self.unlisted.note_exit(pid, (starttime, tick), &images, counted, now);
             if let Some((reaper, rest)) = ended {
-                self.count_rest(&images, rest, reaper);
+                let executed = self.unlisted.get(pid).and_then(|life| life.images.clone());
+                self.count_rest(&images, executed.as_ref(), rest, reaper);
             }
         }
         self.noted_exits = noted;

@@ -189,6 +189,12 @@ impl UnlistedProcesses {
         self.lives.retain(|_, life| life.ended.is_some());
     }
 
+    /// Forgets the processes that ended some time ago.
+    pub(crate) fn forget_ended(&mut self, now: Moment) {
+        self.lives.retain(|_, life| life.ended.is_none() || life.is_needed(now));
+        shrink_map(&mut self.lives);
+    }
+
     /// Forgets the processes that the table has with a program, since their readings count, and
     /// those that ended some time ago.
     pub(crate) fn forget_listed(
@@ -204,8 +210,7 @@ impl UnlistedProcesses {
         shrink_map(&mut self.exited);
         self.lives.retain(|&pid, life| {
             if life.ended.is_some() {
-                let is_due = life.last.is_some() && life.at.is_recent(now);
-                return is_due || life.at.is_current(now);
+                return life.is_needed(now);
             }
             let Some(entry) = processes.find(pid) else { return life.at.is_recent(now) };
             if is_same(entry, life.start, tick_nanoseconds) {
@@ -223,6 +228,12 @@ impl UnlistedProcesses {
 }
 
 impl Life {
+    /// Whether the facts of an ended process can still matter.
+    fn is_needed(&self, now: Moment) -> bool {
+        let is_due = self.last.is_some() && self.at.is_recent(now);
+        is_due || self.at.is_current(now)
+    }
+
     /// A process of which nothing is known but that its readings count.
     fn listed(start: u64, now: Moment) -> Life {
         Life {

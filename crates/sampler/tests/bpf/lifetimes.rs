@@ -15,7 +15,7 @@ use psstat_sampler::{CpuTime, IoStart};
 use psstat_testproc::{Config, Io, TestProcess};
 
 use super::common::sampler::Sample;
-use super::common::{A, Options, Watch, io_of, short_window, testproc, word};
+use super::common::{A, B, Options, Watch, io_of, short_window, testproc, word};
 use super::{ALL, load};
 
 /// Of all processes of the host.
@@ -299,6 +299,44 @@ fn full_ring_loses_records_but_no_counts() {
         }
     }
     // Other processes have filled the ring all the time, and no sum had too much.
+}
+
+/// A process that executes a program of another image and ends before the next listing counts there
+/// from its last reading on.
+#[test]
+fn listed_process_counts_in_the_image_that_it_executes() {
+    let words = [word("before"), word("after")];
+    let Some(bpf) = load() else { return };
+    let bpf = Some(bpf.with_ring(RING).unwrap());
+    let options = Options { bpf, io_start: IoStart::FirstCycle, ..short_window() };
+    let mut watch = Watch::with(options, &words.each_ref());
+    let mut parent = testproc("another-image");
+    retry(|| {
+        let count = |sample: &Sample| {
+            [A, B].map(|image| (sample.image(image).starts, sample.image(image).exits))
+        };
+        let io = |sample: &Sample, image| sample.image(image).io.map_or(0, |io| io.wchar);
+        let begin = watch.cycle();
+        let mut child = parent.fork_child(&Config::new(&words[0])).unwrap();
+        child.write_bytes(70_000, 1).unwrap();
+        let before = watch.cycles(3);
+        child.exec(&Config::new(&words[1])).unwrap();
+        child.write_bytes(500_000, 1).unwrap();
+        child.exit(0).unwrap();
+        let wrote = i64::try_from(child.expected_io().unwrap().wchar).unwrap();
+        parent.wait(child).unwrap();
+        let [(start, exit), (other_start, other_exit)] = count(&begin);
+        let expected = [(start + 1, exit + 1), (other_start + 1, other_exit + 1)];
+        let after = wait_for(&mut watch, |sample| count(sample) == expected);
+        let grown = [A, B].map(|image| io(&after, image) - io(&begin, image));
+        if count(&after) != expected {
+            assert!(grown.iter().sum::<i64>() <= wrote);
+            return None;
+        }
+        let first = io(&before, A) - io(&begin, A);
+        assert_eq!(grown, [first, wrote - first]);
+        Some(())
+    });
 }
 
 /// The growth of a process after its last reading counts.
