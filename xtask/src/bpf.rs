@@ -21,7 +21,7 @@ pub(crate) struct Options {
 }
 
 /// The programs: the sources are `NAME.bpf.c`, the objects `NAME.bpf.o`.
-const PROGRAMS: [&str; 2] = ["processes", "lifetimes"];
+const PROGRAMS: [&str; 3] = ["processes", "sockets", "lifetimes"];
 
 /// Makes or checks the objects.
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -114,10 +114,6 @@ impl LiveSource {
         self.budget
     }
 
-    fn is_own_netns(&self, netns: NetnsId) -> bool {
-        self.reads.procfs.self_netns == Some(netns.0)
-    }
-
     fn access(&self, process: &Target<'_, ProcessFds>) -> Access {
         Access { key: process.key, allowance: self.shares.at(process.slot) }
     }
@@ -540,6 +536,10 @@ impl SocketSource for LiveSource {
         let outcome = std::mem::replace(&mut scan.outcome, unread());
         self.link_scan = Some(scan);
         outcome
+    }
+
+    fn is_own_netns(&self, netns: NetnsId) -> bool {
+        self.reads.procfs.self_netns == Some(netns.0)
     }
 
     async fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {

@@ -354,6 +354,42 @@ pub(crate) trait SocketSource: ProcessSource {
         Outcome::Value(None)
     }
 
+    /// Whether it can read the sockets of many processes at once, with their states.
+    fn reads_sockets_at_once(&self) -> bool {
+        false
+    }
+
+    /// Reads the sockets of these processes. Later scans of their descriptors give those of this
+    /// moment, until the next call or [`end_read_all`](ProcessSource::end_read_all).
+    fn read_sockets(&mut self, _pids: &[u32]) {}
+
+    /// The same of further processes, until the next call of this as well.
+    fn read_more_sockets(&mut self, _pids: &[u32]) {}
+
+    /// Whether it has the sockets of a process from one of these calls.
+    fn has_sockets(&self, _pid: u32) -> bool {
+        false
+    }
+
+    /// Whether the last [`read_sockets`](Self::read_sockets) and scans have all its sockets.
+    fn has_all_sockets(&self, _pid: u32) -> bool {
+        false
+    }
+
+    /// The last [`read_sockets`](Self::read_sockets) has read all members of these namespaces, given
+    /// in ascending order: it stands for their tables, until the next call.
+    fn leave_out_tables(&mut self, _namespaces: &[NetnsId]) {}
+
+    /// Whether it stands for those of this namespace.
+    fn leaves_out_tables(&self, _netns: NetnsId) -> bool {
+        false
+    }
+
+    /// Whether a namespace is that of this process, whose tables are read by netlink.
+    fn is_own_netns(&self, _netns: NetnsId) -> bool {
+        true
+    }
+
     /// The network namespace of a process.
     async fn netns(&mut self, _process: ProcDir) -> Outcome<NetnsId> {
         Outcome::Denied

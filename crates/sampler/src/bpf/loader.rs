@@ -1,23 +1,29 @@
-//! Loads the program into the kernel.
+//! Loads the iterators into the kernel.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::fmt;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
+use aya::maps::{Array, MapData};
 use aya::programs::{Iter, ProgramError};
-use aya::{Btf, EbpfError, EbpfLoader, VerifierLogLevel};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use rustix::io::Errno;
 
+use super::sockets::Request;
 use super::{BpfError, sys};
 
 /// Made by `cargo xtask bpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/processes.bpf.o");
+static PROCESSES: &[u8] = aya::include_bytes_aligned!("../../bpf/processes.bpf.o");
+static SOCKETS: &[u8] = aya::include_bytes_aligned!("../../bpf/sockets.bpf.o");
 
 /// The type information of the running kernel.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The CPUs that can exist.
 const CPUS: &str = "/sys/devices/system/cpu/possible";
 
-/// Loads the iterator over processes, and gives a link of which iterators can be made.
-pub(super) fn load() -> Result<OwnedFd, BpfError> {
+/// Loads the iterator over processes, and gives a link of which iterators can be made; and that over
+/// their sockets.
+pub(super) fn load() -> Result<(OwnedFd, Result<Sockets, BpfError>), BpfError> {
     if let Err(error) = std::fs::metadata(BTF) {
         return Err(BpfError::NoTypes(error));
     }
@@ -25,21 +31,68 @@ pub(super) fn load() -> Result<OwnedFd, BpfError> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
     let types = Btf::from_sys_fs().map_err(|error| BpfError::Refused(chain(&error)))?;
+    loader.btf(Some(&types)).verifier_log_level(VerifierLogLevel::DISABLE);
+    let sockets = Sockets::load(&mut loader, &types);
     let cpus = std::fs::read_to_string(CPUS).ok().and_then(|list| count(&list)).unwrap_or(0);
-    let loaded = loader
-        .btf(Some(&types))
-        .verifier_log_level(VerifierLogLevel::DISABLE)
-        .override_global("cpus", &cpus, true)
-        .load(OBJECT);
+    let loaded = loader.override_global("cpus", &cpus, true).load(PROCESSES);
     let mut object = loaded.map_err(|error| from_ebpf(&error))?;
-    let program = object.program_mut("processes").ok_or(BpfError::NotBuilt)?;
+    Ok((link(&mut object, "processes", &types)?, sockets))
+}
+
+/// Loads an iterator over tasks, and links it.
+fn link(object: &mut Ebpf, name: &str, types: &Btf) -> Result<OwnedFd, BpfError> {
+    let program = object.program_mut(name).ok_or(BpfError::NotBuilt)?;
     let program: &mut Iter = program.try_into().map_err(|error| from_program(&error))?;
-    program.load("task", &types).map_err(|error| from_program(&error))?;
+    program.load("task", types).map_err(|error| from_program(&error))?;
     let fd = program.fd().map_err(|error| from_program(&error))?;
     sys::link_iterator(fd.as_fd()).map_err(|errno| match errno {
         Errno::PERM | Errno::ACCESS => BpfError::Denied,
         errno => BpfError::Refused(errno.to_string()),
     })
+}
+
+/// The loaded iterator over the sockets of the processes that are requested.
+pub(super) struct Sockets {
+    link: OwnedFd,
+    requests: Mutex<Array<MapData, Request>>,
+}
+
+impl fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sockets").field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+impl Sockets {
+    fn load(loader: &mut EbpfLoader<'_>, types: &Btf) -> Result<Sockets, BpfError> {
+        let mut object = loader.load(SOCKETS).map_err(|error| from_ebpf(&error))?;
+        let map = object.take_map("requests").ok_or(BpfError::NotBuilt)?;
+        let requests = Array::try_from(map).map_err(|error| from_chain(&error))?;
+        let link = link(&mut object, "sockets", types)?;
+        Ok(Sockets { link, requests: Mutex::new(requests) })
+    }
+
+    /// Sets the processes that the next pass shows. It begins and ends while this lives.
+    ///
+    /// # Errors
+    /// Those of bpf(2).
+    pub(super) fn request(&self, request: &Request) -> Result<impl Drop, Errno> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.set(0, request, 0).map_err(|error| errno_of(&error))?;
+        Ok(requests)
+    }
+
+    /// Iterators are made of it.
+    pub(super) fn link(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+/// The reason of the kernel.
+fn errno_of(error: &(dyn std::error::Error + 'static)) -> Errno {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let errno = causes.find_map(|error| Errno::from_io_error(error.downcast_ref()?));
+    errno.unwrap_or(Errno::INVAL)
 }
 
 /// The number of CPUs if their numbers begin at 0 and have no gap: `0-3`, or `0`.

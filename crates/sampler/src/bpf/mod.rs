@@ -1,7 +1,8 @@
 //! Numbers of all processes by one pass of a BPF iterator.
 //!
 //! The program (`bpf/processes.bpf.c`) writes a row for each process. [`BpfSource`] has the rows
-//! of the last pass, and answers from them; what they do not have it reads from the procfs. Further
+//! of the last pass, and answers from them; what they do not have it reads from the procfs. Another
+//! program (`bpf/sockets.bpf.c`) writes the sockets of the processes that are requested. Further
 //! programs (`bpf/lifetimes.bpf.c`) report the processes that begin and end between two passes.
 
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
@@ -10,6 +11,7 @@ mod lifetimes;
 mod loader;
 mod row;
 mod snapshot;
+mod sockets;
 mod source;
 // Without a program none is linked.
 #[cfg_attr(
@@ -24,6 +26,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::snapshot::Snapshot;
+use self::sockets::SocketPass;
 pub(crate) use self::source::BpfSource;
 use crate::options::FastPaths;
 use crate::read::procfs::Procfs;
@@ -41,6 +44,7 @@ pub const MIN_RING: u32 = 1 << 16;
 pub struct Bpf {
     /// Iterators are made of it.
     link: Arc<OwnedFd>,
+    sockets: Result<Arc<Sockets>, Arc<BpfError>>,
     /// Each record is read once.
     ring: Option<Arc<Mutex<Ring>>>,
 }
@@ -85,11 +89,22 @@ impl Bpf {
             return Err(BpfError::Namespace);
         }
         sys::limit_free_memory();
-        let link = load();
+        let loaded = load();
         sys::release_memory();
-        let bpf = Bpf { link: Arc::new(link?), ring: None };
+        let (link, sockets) = loaded?;
+        let sockets = sockets.map(Arc::new).and_then(|program| {
+            verify::verify_sockets(SocketPass::new(Arc::clone(&program)), &procfs)?;
+            Ok(program)
+        });
+        let bpf = Bpf { link: Arc::new(link), sockets: sockets.map_err(Arc::new), ring: None };
         bpf.verify(&procfs)?;
         Ok(bpf)
+    }
+
+    /// Why the sockets of processes are read from the procfs, if they are. Those of other users' processes
+    /// need `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` then. By BPF they need no capability.
+    pub fn sockets_error(&self) -> Option<&BpfError> {
+        self.sockets.as_ref().err().map(|error| &**error)
     }
 
     /// Reports the fork, the execs and the end of every process of the host in a ring from now on, so
@@ -122,6 +137,10 @@ impl Bpf {
         Snapshot::new(Arc::clone(&self.link))
     }
 
+    fn socket_pass(&self) -> Option<SocketPass> {
+        self.sockets.as_ref().ok().map(|program| SocketPass::new(Arc::clone(program)))
+    }
+
     /// Compares the row of this process with its files, some times, since other threads can change
     /// its numbers in between.
     fn verify(&self, procfs: &Procfs) -> Result<(), BpfError> {
@@ -141,11 +160,27 @@ impl Bpf {
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 use self::lifetimes::Ring;
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
-use self::loader::load;
+use self::loader::{Sockets, load};
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
-fn load() -> Result<OwnedFd, BpfError> {
+fn load() -> Result<(OwnedFd, Result<Sockets, BpfError>), BpfError> {
     Err(BpfError::NotBuilt)
+}
+
+/// Without a program no sockets are read by it.
+#[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
+#[derive(Debug)]
+enum Sockets {}
+
+#[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
+impl Sockets {
+    fn request(&self, _request: &sockets::Request) -> Result<(), rustix::io::Errno> {
+        match *self {}
+    }
+
+    fn link(&self) -> std::os::fd::BorrowedFd<'_> {
+        match *self {}
+    }
 }
 
 /// Without programs there are no records.

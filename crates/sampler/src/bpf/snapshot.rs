@@ -12,8 +12,6 @@ use super::sys;
 
 /// The kernel gives at most this number of bytes in one read, always whole rows.
 const BUFFER: usize = 32 * 1024;
-/// So often a read may give nothing yet, after which it is repeated.
-const MAX_RETRIES: usize = 1000;
 
 /// The rows of the last pass.
 #[derive(Debug)]
@@ -67,18 +65,11 @@ impl Snapshot {
 
     fn read(&mut self) -> Result<(), Errno> {
         let iterator = sys::new_iterator(self.link.as_fd())?;
-        let mut retries = 0;
         loop {
-            let length = match rustix::io::read(&iterator, &mut self.buffer[..]) {
-                Ok(0) => return Ok(()),
-                Ok(length) => length,
-                // After a million threads without a row.
-                Err(Errno::AGAIN | Errno::INTR) if retries < MAX_RETRIES => {
-                    retries += 1;
-                    continue;
-                }
-                Err(errno) => return Err(errno),
-            };
+            let length = sys::read_rows(iterator.as_fd(), &mut self.buffer)?;
+            if length == 0 {
+                return Ok(());
+            }
             let (rows, rest) = self.buffer[..length].as_chunks::<{ row::SIZE }>();
             if !rest.is_empty() {
                 return Err(Errno::OVERFLOW);

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::row::Row;
 use super::snapshot::Snapshot;
+use super::sockets::SocketPass;
 use super::{Bpf, Ring};
 use crate::classifier::CmdlineBatch;
 use crate::cpu_time::{CpuReading, CpuSamples};
@@ -36,6 +37,10 @@ type Handles = <LiveSource as ProcessSource>::Handles;
 pub(crate) struct BpfSource {
     pub(crate) live: LiveSource,
     bpf: Option<Snapshot>,
+    sockets: Option<SocketPass>,
+    more_sockets: Option<SocketPass>,
+    /// The namespaces for which the pass over sockets stands for the tables, sorted.
+    without_tables: Vec<NetnsId>,
     /// The passes that failed since the last question, and why the last one did.
     failed_passes: u64,
     last_error: Option<Errno>,
@@ -51,6 +56,9 @@ impl BpfSource {
         BpfSource {
             live,
             bpf: bpf.map(Bpf::snapshot),
+            sockets: bpf.and_then(Bpf::socket_pass),
+            more_sockets: bpf.and_then(Bpf::socket_pass),
+            without_tables: Vec::new(),
             ring: bpf.and_then(Bpf::ring),
             events_fd: bpf.and_then(Bpf::events_fd),
             failed_passes: 0,
@@ -83,6 +91,61 @@ impl BpfSource {
     /// The row of the process that had this pid at the last pass.
     fn row_of_pid(&self, pid: u32) -> Option<&Row> {
         self.bpf.as_ref()?.row(pid)
+    }
+
+    /// The pass over sockets, if it stands for the tables of a namespace.
+    fn pass_for(&self, netns: NetnsId) -> Option<&SocketPass> {
+        let has_states = self.without_tables.binary_search(&netns).is_ok();
+        self.sockets.as_ref().filter(|_| has_states)
+    }
+
+    /// The pass that was to show the sockets of a process.
+    fn socket_pass(&self, pid: u32) -> Option<&SocketPass> {
+        let mut passes = [&self.more_sockets, &self.sockets].into_iter().flatten();
+        passes.find(|pass| pass.is_requested(pid))
+    }
+
+    /// Adds the sockets of a process to `found` from a descriptor on. Gives that at which to
+    /// continue, if there are more than `limit`. `None` if they cannot be read by BPF.
+    fn scan_pass(
+        &mut self,
+        key: ProcessKey,
+        from: u64,
+        limit: u64,
+        found: &mut FdSockets,
+    ) -> Option<Option<u64>> {
+        let tick = self.live.tick_nanoseconds().max(1);
+        let is_same = |start: Option<u64>| start.is_some_and(|start| start / tick == key.starttime);
+        let end = found.fds.saturating_add(limit);
+        let mut next = Some(from);
+        if from == 0
+            && let Some(pass) = self.socket_pass(key.pid)
+        {
+            // One that it does not have has exited, or is not visited.
+            if !is_same(pass.start(key.pid)) {
+                return None;
+            }
+            next = pass.scan(key.pid, found)?;
+        }
+        while let Some(from) = next.filter(|_| found.fds < end) {
+            let sockets = self.sockets.as_mut()?;
+            next = match sockets.scan_from((key.pid, from), is_same, found) {
+                Ok(next) => next?,
+                Err(errno) => {
+                    self.note(Some(errno));
+                    return None;
+                }
+            };
+        }
+        Some(next)
+    }
+
+    /// Notes the error of a pass.
+    fn note(&mut self, error: Option<Errno>) {
+        if error.is_some() {
+            self.failed_passes += 1;
+            self.last_error = error;
+        }
     }
 
     /// The row, unless its io was given already: to be read again means to be read after that.
@@ -220,10 +283,8 @@ impl ProcessSource for BpfSource {
         self.last_io = None;
         if let Some(bpf) = &mut self.bpf {
             // After an error there are no rows, and all is read from the procfs.
-            if let Err(errno) = bpf.take() {
-                self.failed_passes += 1;
-                self.last_error = Some(errno);
-            }
+            let error = bpf.take().err();
+            self.note(error);
         }
     }
 
@@ -236,6 +297,10 @@ impl ProcessSource for BpfSource {
         if let Some(bpf) = &mut self.bpf {
             bpf.forget();
         }
+        for sockets in [&mut self.sockets, &mut self.more_sockets].into_iter().flatten() {
+            sockets.forget();
+        }
+        self.without_tables.clear();
     }
 
     fn read_all_began(&self) -> Option<Instant> {
@@ -412,11 +477,63 @@ impl SocketSource for BpfSource {
         limit: u64,
         found: &mut FdSockets,
     ) -> Outcome<Option<u64>> {
-        self.live.scan_fds(process, from, limit, found).await
+        let key = process.key;
+        match self.scan_pass(key, from, limit, found) {
+            Some(next) => Outcome::Value(next),
+            // Such as one that has exited.
+            None => self.live.scan_fds(process, from, limit, found).await,
+        }
+    }
+
+    fn reads_sockets_at_once(&self) -> bool {
+        self.sockets.is_some()
+    }
+
+    fn read_sockets(&mut self, pids: &[u32]) {
+        self.without_tables.clear();
+        if let Some(more) = &mut self.more_sockets {
+            more.forget();
+        }
+        let result = self.sockets.as_mut().map(|sockets| sockets.take(pids));
+        self.note(result.and_then(Result::err));
+    }
+
+    fn read_more_sockets(&mut self, pids: &[u32]) {
+        let result = self.more_sockets.as_mut().map(|sockets| sockets.take(pids));
+        self.note(result.and_then(Result::err));
+    }
+
+    fn has_sockets(&self, pid: u32) -> bool {
+        self.socket_pass(pid).is_some()
+    }
+
+    fn has_all_sockets(&self, pid: u32) -> bool {
+        self.sockets.as_ref().is_some_and(|sockets| sockets.has_all(pid))
+    }
+
+    fn leave_out_tables(&mut self, namespaces: &[NetnsId]) {
+        self.without_tables.clear();
+        self.without_tables.extend_from_slice(namespaces);
+    }
+
+    fn leaves_out_tables(&self, netns: NetnsId) -> bool {
+        self.pass_for(netns).is_some()
+    }
+
+    fn is_own_netns(&self, netns: NetnsId) -> bool {
+        self.live.is_own_netns(netns)
     }
 
     async fn netns(&mut self, process: ProcDir) -> Outcome<NetnsId> {
-        self.live.netns(process).await
+        let pid = match process {
+            ProcDir::Pid(pid) | ProcDir::Thread(pid, _) => Some(pid),
+            _ => None,
+        };
+        let passes = [&self.more_sockets, &self.sockets].into_iter().flatten();
+        match pid.and_then(|pid| passes.flat_map(|pass| pass.netns(pid)).next()) {
+            Some(netns) => Outcome::Value(netns),
+            None => self.live.netns(process).await,
+        }
     }
 
     fn tcp_counters(&mut self, process: ProcDir) -> Option<TcpCounters> {
@@ -431,7 +548,13 @@ impl SocketSource for BpfSource {
         shortcuts: Shortcuts,
         found: &mut dyn FnMut(SocketInode),
     ) -> Outcome<RowCounts> {
-        self.live.established(process, netns, protocol, shortcuts, found)
+        match self.pass_for(netns) {
+            Some(sockets) => {
+                sockets.established(netns, protocol).for_each(found);
+                Outcome::Value(RowCounts::default())
+            }
+            None => self.live.established(process, netns, protocol, shortcuts, found),
+        }
     }
 
     fn tcp_states(
@@ -440,7 +563,13 @@ impl SocketSource for BpfSource {
         netns: NetnsId,
         found: &mut dyn FnMut(SocketInode, OtherTcpState),
     ) -> Outcome<()> {
-        self.live.tcp_states(process, netns, found)
+        match self.pass_for(netns) {
+            Some(sockets) => {
+                sockets.tcp_states(netns).for_each(|(inode, state)| found(inode, state));
+                Outcome::Value(())
+            }
+            None => self.live.tcp_states(process, netns, found),
+        }
     }
 
     fn has_table_per_process(&self) -> bool {
@@ -448,6 +577,6 @@ impl SocketSource for BpfSource {
     }
 
     fn uses_text_table(&self, netns: NetnsId, protocol: Protocol) -> bool {
-        self.live.uses_text_table(netns, protocol)
+        self.pass_for(netns).is_none() && self.live.uses_text_table(netns, protocol)
     }
 }

@@ -56,6 +56,23 @@ pub(super) fn new_iterator(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     bpf(BPF_ITER_CREATE, &IterCreate { link_fd: number(link), flags: 0 })
 }
 
+/// Reads the next rows of an iterator; gives the number of bytes, 0 at the end. The kernel gives whole rows.
+///
+/// # Errors
+/// Those of read(2).
+pub(super) fn read_rows(iterator: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    /// So often a read may give nothing yet, after which it is repeated.
+    const MAX_RETRIES: usize = 1000;
+    for _ in 0..MAX_RETRIES {
+        match rustix::io::read(iterator, &mut *buffer) {
+            // After a million tasks without a row.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
 /// Keeps the threshold above which the allocator of glibc gives free memory back at its default. Otherwise it
 /// grows to twice the largest allocation that was freed, here 16 MB, and the heap of the thread that
 /// loads keeps as much: `malloc_trim` does not reduce the end of such a heap.

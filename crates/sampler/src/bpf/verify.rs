@@ -1,10 +1,18 @@
 //! Compares the row of this process with its files in the procfs.
 
-use psstat_proc_parse::{Io, StatCore, Statm};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 
+use psstat_proc_parse::{Io, StatCore, Statm};
+use rustix::fs::fstat;
+
+use super::BpfError;
 use super::row::Row;
 use super::snapshot::Snapshot;
+use super::sockets::SocketPass;
+use crate::ids::Protocol;
 use crate::io_counters::IoCounters;
+use crate::read::fd_sockets::FdSockets;
 use crate::read::proc_dir::ProcDirReader;
 use crate::read::process;
 use crate::read::procfs::{ProcDir, Procfs};
@@ -66,6 +74,35 @@ pub(super) fn difference(snapshot: &mut Snapshot, procfs: &Procfs) -> Option<&'s
         Some(row) => compare(row, procfs, &before, &after),
         None => Some("this process"),
     }
+}
+
+/// Compares the sockets that the program shows of this process with its own: a pair of connected unix
+/// sockets, and one that is not connected.
+///
+/// # Errors
+/// When they differ.
+pub(super) fn verify_sockets(mut pass: SocketPass, procfs: &Procfs) -> Result<(), BpfError> {
+    let differs = |_| BpfError::Differs("sockets");
+    let (one, other) = UnixStream::pair().map_err(differs)?;
+    let unconnected = UnixDatagram::unbound().map_err(differs)?;
+    let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+    pass.take(&[pid]).map_err(|errno| BpfError::Refused(errno.to_string()))?;
+    let netns = pass.netns(pid).unwrap_or_default();
+    let inode = |fd: BorrowedFd<'_>| fstat(fd).map_or(0, |stat| stat.st_ino);
+    let mut found = FdSockets::default();
+    pass.scan(pid, &mut found);
+    let is_found = |inode: u64| found.sockets.iter().any(|&socket| u64::from(socket) == inode);
+    let is_established = |inode: u64| {
+        let mut sockets = pass.established(netns, Protocol::Unix);
+        sockets.any(|socket| u64::from(socket) == inode)
+    };
+    let connected = [one.as_fd(), other.as_fd()].map(inode);
+    let unconnected = inode(unconnected.as_fd());
+    let is_right = procfs.self_netns == Some(netns.0)
+        && connected.into_iter().all(|inode| is_found(inode) && is_established(inode))
+        && is_found(unconnected)
+        && !is_established(unconnected);
+    if is_right { Ok(()) } else { Err(BpfError::Differs("sockets")) }
 }
 
 fn compare(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<&'static str> {

@@ -111,7 +111,9 @@ impl SocketTracker {
                 }
             };
             let directory = process.proc_dir();
-            let outcome = match table_of(tcp, netns).filter(|_| protocol == Protocol::Tcp) {
+            let outcome = match table_of(tcp, netns)
+                .filter(|_| protocol == Protocol::Tcp && !source.leaves_out_tables(netns))
+            {
                 Some(tables) if again.is_none() => {
                     tables.read(source, (process.key, directory), cycle, found)
                 }
@@ -153,7 +155,7 @@ impl SocketTracker {
         }
     }
 
-    fn refresh_namespaces<H>(&mut self, tracked: &TrackedProcesses<H>) {
+    pub(super) fn refresh_namespaces<H>(&mut self, tracked: &TrackedProcesses<H>) {
         if !std::mem::take(&mut self.namespaces.changed) {
             return;
         }
@@ -183,6 +185,11 @@ impl Namespaces {
     /// The namespaces with their members, sorted.
     pub(super) fn members(&self) -> impl Iterator<Item = (NetnsId, Slot)> {
         self.members.iter().copied()
+    }
+
+    /// The members of one namespace after the other, never none.
+    pub(super) fn by_namespace(&self) -> impl Iterator<Item = &[(NetnsId, Slot)]> {
+        self.members.chunk_by(|(a, _), (b, _)| a == b)
     }
 
     /// Whether a TCP table of a namespace was not read in this cycle.

@@ -73,14 +73,16 @@ impl SocketTracker {
     ) {
         while Instant::now() < deadline && self.scan_next(source, tracked, cycle).await {}
         for slot in 0..tracked.end() {
-            if self.is_unread(slot, tracked) {
+            if tracked.get(slot).is_some_and(|process| self.is_unread(slot, process)) {
                 if Instant::now() >= deadline {
                     break;
                 }
+                self.read_ahead(source, tracked, slot, SocketTracker::is_unread);
                 self.scan_sockets(source, tracked, slot, cycle).await;
             }
-            while self.scan.partial.as_ref().is_some_and(|scan| self.is_unread(scan.slot, tracked))
-                && Instant::now() < deadline
+            while self.scan.partial.as_ref().is_some_and(|scan| {
+                tracked.get(scan.slot).is_some_and(|process| self.is_unread(scan.slot, process))
+            }) && Instant::now() < deadline
             {
                 self.continue_partial_scan(source, tracked, MAX_FDS_PER_CYCLE, cycle).await;
             }
@@ -124,7 +126,16 @@ impl SocketTracker {
                 // Counts as scanned, so that the interval does not become shorter where
                 // few processes are busy: its length is for all.
                 sockets.fds + 1
+            } else if source.reads_sockets_at_once() && sockets.scanned_in + 1 == cycle {
+                // As in every cycle, at the end of its window.
+                sockets.fds + 1
             } else {
+                let uses_clock = source.has_cpu_clock();
+                self.read_ahead(source, tracked, slot, |sockets, slot, process| {
+                    sockets.process(slot).is_some_and(|sockets| {
+                        !uses_clock || sockets.may_have_changed(process, cycle)
+                    })
+                });
                 self.scan_sockets(source, tracked, slot, cycle).await
             }
         };
@@ -132,8 +143,8 @@ impl SocketTracker {
         true
     }
 
-    fn is_unread<H>(&self, slot: Slot, tracked: &TrackedProcesses<H>) -> bool {
-        tracked.get(slot).is_some_and(Tracked::is_live_member)
+    fn is_unread<H>(&self, slot: Slot, process: &Tracked<H>) -> bool {
+        process.is_live_member()
             && self.process(slot).is_some_and(|sockets| sockets.state == FileState::Never)
     }
 
@@ -151,8 +162,7 @@ impl SocketTracker {
             let (Some(process), Some(sockets)) = (tracked.get(slot), self.process(slot)) else {
                 continue;
             };
-            let fds = process.readings.fds.value();
-            if sockets.stale || fds.is_some_and(|fds| fds != sockets.fds) {
+            if sockets.may_have_changed_fds(process) {
                 self.scan_one_stale(source, tracked, slot, cycle).await;
             }
         }
@@ -168,10 +178,19 @@ impl SocketTracker {
         for slot in 0..tracked.end() {
             let Some(sockets) = self.process(slot) else { continue };
             let is_recent = sockets.scanned_in == cycle && !sockets.stale;
-            if !is_recent && sockets.inodes.iter().any(|&inode| self.owners.is_missing(inode)) {
+            if !is_recent && self.has_missing(slot) {
+                let is_wanted = |sockets: &SocketTracker, slot, _: &_| sockets.has_missing(slot);
+                self.read_ahead(source, tracked, slot, is_wanted);
                 self.scan_one_stale(source, tracked, slot, cycle).await;
             }
         }
+    }
+
+    /// Whether a process held a socket which is no longer ESTABLISHED.
+    fn has_missing(&self, slot: Slot) -> bool {
+        self.process(slot).is_some_and(|sockets| {
+            sockets.inodes.iter().any(|&inode| self.owners.is_missing(inode))
+        })
     }
 
     /// Scans the descriptors of a member, if the budget of this cycle allows.
@@ -189,12 +208,16 @@ impl SocketTracker {
         if sockets.fd_count(process) > MAX_FDS_PER_CYCLE {
             return;
         }
-        if self.scan.budget_left == 0 {
+        // They were read within a limit of their own.
+        let is_read = source.reads_sockets_at_once() && source.has_sockets(process.key.pid);
+        if self.scan.budget_left == 0 && !is_read {
             self.scan.resume_at.get_or_insert(slot);
             return;
         }
         let scanned = self.scan_sockets(source, tracked, slot, cycle).await;
-        self.scan.budget_left = self.scan.budget_left.saturating_sub(scanned);
+        if !is_read {
+            self.scan.budget_left = self.scan.budget_left.saturating_sub(scanned);
+        }
     }
 
     /// Scans the descriptors of a member; gives their number. If there are very many, it
@@ -330,8 +353,13 @@ impl SocketTracker {
 }
 
 impl super::ProcessSockets {
+    /// Whether something indicates that its descriptors have changed since the last scan.
+    pub(super) fn may_have_changed_fds<H>(&self, process: &Tracked<H>) -> bool {
+        self.stale || process.readings.fds.value().is_some_and(|fds| fds != self.fds)
+    }
+
     /// The number of descriptors of the process, as far as it is known.
-    fn fd_count<H>(&self, process: &Tracked<H>) -> u64 {
+    pub(super) fn fd_count<H>(&self, process: &Tracked<H>) -> u64 {
         process.readings.fds.value().unwrap_or(self.fds)
     }
 

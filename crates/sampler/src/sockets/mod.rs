@@ -5,8 +5,10 @@
 //! that there is, so the owners are remembered ([`owners`]) and the descriptors of a
 //! process are scanned again only now and then ([`fd_scan`]). The tables of each
 //! network namespace are read in every cycle ([`established`]), those of TCP if a counter of the
-//! kernel shows a change ([`tcp_table`]).
+//! kernel shows a change ([`tcp_table`]). Where a source reads the descriptors of many processes at
+//! once, they can stand for the tables ([`at_once`]).
 
+mod at_once;
 mod established;
 mod fd_scan;
 pub(crate) mod owners;
@@ -15,6 +17,7 @@ mod tcp_table;
 
 use std::time::Instant;
 
+use self::at_once::AtOnce;
 use self::established::Namespaces;
 use self::fd_scan::FdScan;
 use self::owners::{Group, SocketOwners, Table, UnownedSockets};
@@ -34,6 +37,7 @@ pub(crate) struct SocketTracker {
     owners: SocketOwners,
     namespaces: Namespaces,
     scan: FdScan,
+    at_once: AtOnce,
     /// The tables that could not be read in this cycle.
     unread_tables: Vec<Table>,
     /// The rows of this cycle's tables that no tracked process owns.
@@ -197,8 +201,10 @@ impl SocketTracker {
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
     ) {
+        self.read_at_once(source, tracked, cycle);
         self.scan_stale(source, tracked, cycle).await;
         self.finish_round_robin(source, tracked, cycle).await;
+        self.leave_out_tables(source, tracked);
     }
 
     /// Whether the sockets of a process can be counted in this cycle.

@@ -5,6 +5,7 @@
 mod common;
 
 mod lifetimes;
+mod sockets;
 
 use std::collections::HashMap;
 use std::path::Path;

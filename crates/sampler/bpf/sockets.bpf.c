@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
+/*
+ * Writes the sockets that the descriptors of some processes refer to, with their states: an iterator
+ * over all tasks of the pid namespace. It only reads.
+ *
+ * `socket`, `process` and `request` have the layouts that src/bpf/sockets.rs reads and writes.
+ */
+#include "kernel.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+#define PF_KTHREAD 0x00200000
+
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_MPTCP 262
+
+/* The kinds of sockets. */
+#define TCP 1
+#define UDP 2
+#define UNIX 3
+
+#define FDS_PER_WORD 64
+/* The most that bpf_loop allows: 500 million descriptors. */
+#define MAX_WORDS (1 << 23)
+
+/* Processes by the low bits of their ids: a row more than requested does no harm. */
+#define REQUEST_BITS 65536
+
+/* The processes to read. */
+struct request {
+	/* Only this one, if it is not 0. */
+	__u32 pid;
+	/* From this descriptor on, a multiple of FDS_PER_WORD. */
+	__u32 from;
+	/* At most this number of sockets of each. What one task writes has to fit into the 32 KiB of the
+	 * kernel's buffer. The verifier does not know the number, so it does not follow the count. */
+	__u64 max_sockets;
+	__u64 bits[REQUEST_BITS / 64];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct request);
+} requests SEC(".maps");
+
+struct socket_row {
+	__u32 pid;
+	__u32 netns;
+	__u32 inode;
+	__u16 kind;
+	__u16 state;
+};
+
+/* Follows the sockets of a process. Its kind is 0. */
+struct process_row {
+	__u32 pid;
+	/* Its network namespace; 0 if it is unknown. */
+	__u32 netns;
+	/* How many descriptors were visited. */
+	__u32 fds;
+	__u16 kind;
+	__u16 padding;
+	__u64 start_boottime;
+	/* The descriptor from which on to continue; 0 if these were all. */
+	__u64 next;
+};
+
+_Static_assert(sizeof(struct socket_row) == 2 * 8, "as in src/bpf/sockets.rs");
+_Static_assert(sizeof(struct process_row) == 4 * 8, "as in src/bpf/sockets.rs");
+_Static_assert(sizeof(struct request) == 16 + REQUEST_BITS / 8, "as in src/bpf/sockets.rs");
+
+/* A walk over the descriptors of a process. */
+struct walk {
+	struct seq_file *seq;
+	/* Addresses in the kernel. */
+	__u64 open_fds;
+	__u64 fd;
+	/* The word of open_fds that is visited, and its value. */
+	__u64 index;
+	__u64 words;
+	__u64 word;
+	/* How many sockets may still be written. */
+	__u64 left;
+	__u32 pid;
+	__u32 fds;
+};
+
+/* Writes a row for a file that is a socket. */
+static __always_inline void write_socket(struct walk *walk, struct file *file)
+{
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+	struct socket_row row = {};
+	struct inode *inode;
+	struct sock *sk;
+	__u16 family, protocol;
+
+	if (!socket)
+		return;
+	inode = BPF_CORE_READ(file, f_inode);
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return;
+	/* The file of a socket that is bound to a path has such an inode too (O_PATH). */
+	if (BPF_CORE_READ(socket, file) != file)
+		return;
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk)
+		return;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (family == AF_UNIX)
+		row.kind = UNIX;
+	else if (family != AF_INET && family != AF_INET6)
+		return;
+	else if (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP)
+		row.kind = TCP;
+	else if (protocol == IPPROTO_UDP)
+		row.kind = UDP;
+	else
+		return;
+	row.pid = walk->pid;
+	row.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	row.inode = BPF_CORE_READ(inode, i_ino);
+	row.state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	bpf_seq_write(walk->seq, &row, sizeof(row));
+	walk->left--;
+}
+
+static long visit_fd(__u64 bit, void *context)
+{
+	struct walk *walk = context;
+	struct file *file = 0;
+
+	if (!(walk->word >> (bit & 63) & 1))
+		return 0;
+	walk->fds++;
+	bpf_probe_read_kernel(&file, sizeof(file),
+			      (void *)(walk->fd + (walk->index * FDS_PER_WORD + bit) * sizeof(file)));
+	if (file)
+		write_socket(walk, file);
+	return 0;
+}
+
+static long visit_word(__u64 index, void *context)
+{
+	struct walk *walk = context;
+
+	if (walk->index >= walk->words || walk->left < FDS_PER_WORD)
+		return 1;
+	walk->word = 0;
+	bpf_probe_read_kernel(&walk->word, sizeof(walk->word),
+			      (void *)(walk->open_fds + walk->index * sizeof(walk->word)));
+	if (walk->word)
+		bpf_loop(FDS_PER_WORD, visit_fd, walk, 0);
+	walk->index++;
+	return 0;
+}
+
+static __always_inline int is_requested(struct request *request, __u32 pid)
+{
+	if (request->pid)
+		return request->pid == pid;
+	return request->bits[pid / 64 % (REQUEST_BITS / 64)] >> (pid % 64) & 1;
+}
+
+SEC("iter/task")
+int sockets(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct process_row row = {};
+	struct files_struct *files;
+	struct task_struct *leader;
+	struct walk walk = {};
+	struct request *request;
+	struct fdtable *fdt;
+	__u32 key = 0;
+
+	if (!task || task->flags & PF_KTHREAD)
+		return 0;
+	request = bpf_map_lookup_elem(&requests, &key);
+	if (!request || !is_requested(request, task->tgid))
+		return 0;
+	leader = task->group_leader;
+	files = task->files;
+	if (!files)
+		return 0;
+	/* If the main thread has exited, the next one has the descriptors of the process. */
+	if (task->pid != task->tgid &&
+	    (leader->files || task->thread_node.prev != &leader->thread_node))
+		return 0;
+	fdt = files->fdt;
+	walk.seq = context->meta->seq;
+	walk.pid = task->tgid;
+	walk.open_fds = (__u64)fdt->open_fds;
+	walk.fd = (__u64)fdt->fd;
+	walk.words = fdt->max_fds / FDS_PER_WORD;
+	walk.index = request->from / FDS_PER_WORD;
+	walk.left = request->max_sockets;
+	bpf_loop(MAX_WORDS, visit_word, &walk, 0);
+	row.pid = walk.pid;
+	row.netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	row.fds = walk.fds;
+	row.start_boottime = leader->start_boottime;
+	if (walk.index < walk.words)
+		row.next = walk.index * FDS_PER_WORD;
+	bpf_seq_write(walk.seq, &row, sizeof(row));
+	return 0;
+}
