@@ -5,6 +5,7 @@ use std::thread::{Builder, JoinHandle};
 use psstat_sampler::{Bpf, BpfError};
 
 use crate::options::{Settings, SourceName};
+use crate::privileges::Capabilities;
 use crate::{log, privileges};
 
 const FILTERED: &str = "system calls are filtered (seccomp); to try it: --source bpf";
@@ -57,13 +58,15 @@ impl Loading {
         let loaded = self.thread.and_then(|thread| thread.join().ok());
         let (is_warning, reason) = match loaded {
             Some(Ok((bpf, no_ring))) => {
-                return Loaded { bpf: Some(bpf), reason: None, is_warning: false, no_ring };
+                let kept = Capabilities::now();
+                return Loaded { bpf: Some(bpf), reason: None, is_warning: false, no_ring, kept };
             }
             Some(Err(error)) => (self.source == SourceName::Bpf, error.to_string()),
             None if self.is_filtered => (false, FILTERED.to_owned()),
             None => (true, "the thread that loads it failed".to_owned()),
         };
-        Loaded { bpf: None, reason: Some(reason), is_warning, no_ring: None }
+        let kept = Capabilities::now();
+        Loaded { bpf: None, reason: Some(reason), is_warning, no_ring: None, kept }
     }
 }
 
@@ -75,16 +78,25 @@ pub(crate) struct Loaded {
     is_warning: bool,
     /// Why starts and ends of processes are not recorded, although they are to be.
     no_ring: Option<String>,
+    /// The capabilities while it runs.
+    kept: Capabilities,
 }
 
 impl Loaded {
+    /// Drops the capabilities that nothing needs if everything of the processes is read by BPF. Has to
+    /// be called before a thread starts that keeps running.
+    pub(crate) fn drop_capabilities(&mut self, settings: &Settings) {
+        if self.bpf.as_ref().is_some_and(|bpf| bpf.sockets_error().is_none()) {
+            self.kept = privileges::keep_only_needed_by_bpf(&settings.conf, &settings.proc);
+        }
+    }
+
     /// Logs which way is used, and why.
     pub(crate) fn log(&self) {
         match &self.reason {
-            None => log::info(
-                "processes are read by BPF; other users' sockets from /proc, which takes \
-                 CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-            ),
+            None => {
+                log::info(&format!("processes are read by BPF; {}", self.describe_privileges()))
+            }
             Some(reason) if self.is_warning => {
                 log::line(&format!("warning: processes are read from /proc; BPF: {reason}"));
             }
@@ -95,6 +107,28 @@ impl Loaded {
         if let Some(reason) = &self.no_ring {
             log::line(&format!("warning: processes between two cycles are not counted: {reason}"));
         }
+    }
+}
+
+impl Loaded {
+    /// The capabilities that are held by BPF, and what for.
+    fn describe_privileges(&self) -> String {
+        if let Some(error) = self.bpf.as_ref().and_then(Bpf::sockets_error) {
+            return format!(
+                "other users' sockets from /proc, which takes CAP_SYS_PTRACE and \
+                 CAP_DAC_READ_SEARCH: {error}"
+            );
+        }
+        match (self.kept.sys_ptrace, self.kept.dac_read_search) {
+            (false, false) => "no capability is held",
+            (false, true) => "CAP_DAC_READ_SEARCH is held to read a config file",
+            (true, false) => "CAP_SYS_PTRACE is held, since /proc hides processes (hidepid)",
+            (true, true) => {
+                "CAP_SYS_PTRACE is held, since /proc hides processes (hidepid), and \
+                 CAP_DAC_READ_SEARCH to read a config file"
+            }
+        }
+        .to_owned()
     }
 }
 

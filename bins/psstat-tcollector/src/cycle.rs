@@ -167,7 +167,12 @@ impl SampleLoop {
                 self.sampler.bpf_error().map_or_else(String::new, |error| format!(": {error}"));
             log::line(&format!(
                 "warning: processes are read from /proc: the BPF program cannot be run{reason}; trying \
-                 again in each cycle"
+                 again in each cycle{}",
+                if self.capabilities.sys_ptrace {
+                    ""
+                } else {
+                    "; without CAP_SYS_PTRACE values of other users' processes are missing until then"
+                }
             ));
         } else {
             log::line("processes are read by BPF again");

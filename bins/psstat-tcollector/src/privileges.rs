@@ -7,6 +7,8 @@ use std::sync::{Once, mpsc};
 use std::time::Duration;
 
 use psstat_support::{procfs, user_namespace};
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -73,6 +75,35 @@ fn keep_only(capabilities: CapabilitySet) {
         };
         let _ = rustix::thread::set_capabilities(None, kept);
     }
+}
+
+/// Drops the capabilities that are not needed when everything of the processes is read by BPF: all,
+/// unless a config file cannot be read without one, or processes are hidden. Has to be called before a
+/// thread starts that keeps running.
+pub(crate) fn keep_only_needed_by_bpf(conf: &[PathBuf], proc: &Path) -> Capabilities {
+    let Ok(sets) = rustix::thread::capabilities(None) else { return Capabilities::now() };
+    let none = CapabilitySets { effective: CapabilitySet::empty(), ..sets };
+    if rustix::thread::set_capabilities(None, none).is_err() {
+        return Capabilities::now();
+    }
+    let mut kept = CapabilitySet::empty();
+    if conf.iter().any(|path| access(path, Access::READ_OK) == Err(Errno::ACCESS)) {
+        kept |= CapabilitySet::DAC_READ_SEARCH;
+    }
+    // With the option `hidepid` of the procfs, those of other users.
+    if access(&proc.join("1/status"), Access::READ_OK).is_err() {
+        kept |= CapabilitySet::SYS_PTRACE;
+    }
+    let kept = kept.intersection(sets.permitted);
+    let inheritable = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable };
+    let _ = rustix::thread::set_capabilities(None, sets);
+    Capabilities::now()
+}
+
+/// Whether a file may be accessed with the effective user and capabilities.
+fn access(path: &Path, access: Access) -> Result<(), Errno> {
+    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS)
 }
 
 /// Raises the limit of open descriptors to the hard limit.

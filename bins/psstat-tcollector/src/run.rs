@@ -55,12 +55,15 @@ pub fn run(settings: Settings) -> u8 {
     };
     failpoint::hit("panic:start");
     privileges::raise_fd_limit();
+    let mut loaded = loading.map(Loading::finish);
+    if let Some(loaded) = &mut loaded {
+        loaded.drop_capabilities(&settings);
+    }
+    let bpf = loaded.as_ref().and_then(|loaded| loaded.bpf.clone());
     let capabilities = Capabilities::towards(&settings.proc);
     if settings.debug {
         log::line(&format!("debug: {}", capabilities.describe()));
     }
-    let loaded = loading.map(Loading::finish);
-    let bpf = loaded.as_ref().and_then(|loaded| loaded.bpf.clone());
     let mut sampler = match new_sampler(&settings, bpf.clone()) {
         Ok(sampler) => sampler,
         Err(error) => {

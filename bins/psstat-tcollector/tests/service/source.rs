@@ -8,7 +8,7 @@ use psstat_testproc::{Config, Kind, TempDir, oracle};
 use rustix::process::{Pid, Signal};
 
 use super::common::{Collector, PROGRAM, Setup, conf, expected_values, is_root, testproc, word};
-use super::privileges::{CAP_BPF, CAP_PERFMON, assert_needed_capabilities, set_file_capabilities};
+use super::privileges::{CAP_BPF, CAP_PERFMON, set_file_capabilities};
 
 const BY_BPF: &str = "processes are read by BPF";
 const BY_PROC: &str = "processes are read from /proc; BPF: ";
@@ -61,7 +61,7 @@ fn link_infos(pid: u32) -> Vec<String> {
     links.map(info).collect()
 }
 
-/// With no other capabilities than by /proc while it runs.
+/// Without any capability while it runs.
 #[test]
 fn bpf_is_used_where_it_works() {
     if !is_supported() {
@@ -88,16 +88,16 @@ fn bpf_is_used_where_it_works() {
         assert_eq!(collector.logged(BY_BPF).len(), 1, "{source}: {:#?}", collector.log());
         // And that of the rules.
         assert_eq!(collector.log().len(), 2, "{source}: {:#?}", collector.log());
-        // The link of the iterator, those of the tracepoints, and their ring. No program.
+        // The links of the iterators, the request of the second one, the links of the tracepoints, and
+        // their ring. No program.
         let mut descriptors = bpf_descriptors(collector.pid());
         descriptors.sort();
-        let expected = ["anon_inode:bpf-map"].into_iter().chain(["anon_inode:bpf_link"; 5]);
-        let expected: Vec<&str> = expected.collect();
-        let expected = if ring == "0" { &["anon_inode:bpf_link"][..] } else { &expected[..] };
-        assert_eq!(descriptors, expected);
+        let (maps, links) = if ring == "0" { (1, 2) } else { (2, 6) };
+        let expected = [vec!["anon_inode:bpf-map"; maps], vec!["anon_inode:bpf_link"; links]];
+        assert_eq!(descriptors, expected.concat());
         let infos = link_infos(collector.pid());
         let has = |line: &str| infos.iter().filter(|info| info.contains(line)).count();
-        assert_eq!((has("link_type:\titer\n"), has("target_name:\ttask\n")), (1, 1), "{infos:?}");
+        assert_eq!((has("link_type:\titer\n"), has("target_name:\ttask\n")), (2, 2), "{infos:?}");
         let tracepoints = ["fork", "exec", "exit", "free"];
         let number = usize::from(ring != "0");
         for name in tracepoints {
@@ -105,7 +105,7 @@ fn bpf_is_used_where_it_works() {
         }
         for task in fs::read_dir(format!("/proc/{}/task", collector.pid())).unwrap() {
             let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-            assert_needed_capabilities(&status);
+            assert_no_capabilities(&status);
             assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
         }
     }
@@ -212,10 +212,17 @@ fn proc_is_used_where_bpf_does_not_work() {
     assert!(oracle::state(one.pid()).is_ok());
 }
 
+#[track_caller]
+fn assert_no_capabilities(status: &str) {
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+    }
+}
+
 /// The program may load it and has no other capability, and then none at all: it reads everything of
-/// other users' processes except their sockets.
+/// other users' processes.
 #[test]
-fn without_capabilities_only_sockets_are_missing() {
+fn nothing_is_missing_without_capabilities() {
     if !is_supported() {
         return;
     }
@@ -239,24 +246,38 @@ fn without_capabilities_only_sockets_are_missing() {
     let setup = Setup::of(command).by_default().env("PSSTAT_INTERVAL", "1");
     let collector = setup.arg("--conf").arg(&path).spawn();
     for cycle in collector.cycles(4) {
-        for (series, value) in expected_values("all", &[one.pid()]) {
-            let expected = match series.as_str() {
-                "unread image=all type=net" => Some("1".to_owned()),
-                series => (!series.starts_with("net ")).then(|| value.to_string()),
-            };
-            assert_eq!(cycle.printed(&series), expected.as_deref(), "{series}");
-        }
+        assert_eq!(cycle.image("all"), expected_values("all", &[one.pid()]));
     }
     assert_eq!(collector.logged(BY_BPF).len(), 1, "{:#?}", collector.log());
     for task in fs::read_dir(format!("/proc/{}/task", collector.pid())).unwrap() {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
-        }
+        assert_no_capabilities(&status);
     }
 }
 
-/// While the program cannot be run, cycles are read from /proc, which is logged once.
+/// A config file that only its owner and a capability may read: that one is kept.
+#[test]
+fn capability_to_read_a_config_file_is_kept() {
+    if !is_supported() {
+        return;
+    }
+    let (word, temp) = (word("private"), TempDir::new().unwrap());
+    let path = conf(&temp, &format!("all {word}\n"));
+    fs::set_permissions(temp.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+    let one = testproc(&word);
+    one.quiesce().unwrap();
+    let collector = Setup::with(&path).by_default().spawn();
+    assert_eq!(collector.cycles(2)[1].image("all"), expected_values("all", &[one.pid()]));
+    let line = "processes are read by BPF; CAP_DAC_READ_SEARCH is held to read a config file";
+    assert_eq!(collector.logged(line).len(), 1, "{:#?}", collector.log());
+    let status = fs::read_to_string(format!("/proc/{}/status", collector.pid())).unwrap();
+    assert!(status.contains("CapEff:\t0000000000000004\n"), "{status}");
+}
+
+/// While the program cannot be run, cycles are read from /proc, which is logged once. Values that may not
+/// be read there are missing until it works again.
 #[test]
 fn failed_passes_are_read_from_proc() {
     if !is_supported() {
@@ -282,8 +303,15 @@ fn failed_passes_are_read_from_proc() {
     let failing = "warning: processes are read from /proc: the BPF program cannot be run: ";
     let line = collector.wait_for_log(1, failing);
     assert!(line.text.contains("Too many open files in system"), "{}", line.text);
+    assert!(line.text.contains("values of other users' processes are missing"), "{}", line.text);
     for _ in 0..2 {
-        assert_eq!(collector.next_cycle().image("all"), expected_values("all", &[one.pid()]));
+        let cycle = collector.next_cycle();
+        assert_eq!(cycle.get("procs image=all"), 1);
+        for (series, value) in expected_values("all", &[one.pid()]) {
+            let printed = cycle.printed(&series);
+            let is_missing = printed.is_none() || series.starts_with("unread ");
+            assert!(is_missing || printed == Some(&*value.to_string()), "{series} {printed:?}");
+        }
     }
     let pid = i32::try_from(strace.0.id()).ok().and_then(Pid::from_raw).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();

@@ -174,7 +174,10 @@ enum Sockets {}
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
 impl Sockets {
-    fn request(&self, _request: &sockets::Request) -> Result<(), rustix::io::Errno> {
+    fn request(
+        &self,
+        _request: &sockets::Request,
+    ) -> Result<std::sync::MutexGuard<'_, ()>, rustix::io::Errno> {
         match *self {}
     }
 

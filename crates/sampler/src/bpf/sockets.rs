@@ -213,10 +213,10 @@ impl SocketPass {
         netns: NetnsId,
         protocol: Protocol,
     ) -> impl Iterator<Item = SocketInode> {
-        let is_wanted = move |socket: &&Socket| {
+        let is_match = move |socket: &&Socket| {
             (socket.netns, socket.protocol) == (netns, protocol) && socket.state == ESTABLISHED
         };
-        self.rows.sockets.iter().filter(is_wanted).map(|socket| socket.inode)
+        self.rows.sockets.iter().filter(is_match).map(|socket| socket.inode)
     }
 
     /// The TCP sockets of the pass in a network namespace that are in other states.

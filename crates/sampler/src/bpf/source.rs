@@ -44,6 +44,8 @@ pub(crate) struct BpfSource {
     /// The passes that failed since the last question, and why the last one did.
     failed_passes: u64,
     last_error: Option<Errno>,
+    /// The last pass failed.
+    is_failing: bool,
     ring: Option<Arc<Mutex<Ring>>>,
     /// Readable when the ring is half full.
     events_fd: Option<Arc<OwnedFd>>,
@@ -63,6 +65,7 @@ impl BpfSource {
             events_fd: bpf.and_then(Bpf::events_fd),
             failed_passes: 0,
             last_error: None,
+            is_failing: false,
             last_io: None,
         }
     }
@@ -140,12 +143,22 @@ impl BpfSource {
         Some(next)
     }
 
+    /// A value from the procfs, since the pass failed. A value that may not be read there is not denied for
+    /// long: the next pass may have it.
+    fn without_pass<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        match outcome {
+            Outcome::Denied if self.is_failing => Errno::AGAIN.into(),
+            outcome => outcome,
+        }
+    }
+
     /// Notes the error of a pass.
     fn note(&mut self, error: Option<Errno>) {
         if error.is_some() {
             self.failed_passes += 1;
             self.last_error = error;
         }
+        self.is_failing = error.is_some();
     }
 
     /// The row, unless its io was given already: to be read again means to be read after that.
@@ -187,7 +200,10 @@ impl ProcessSource for BpfSource {
     fn fd_limit(&mut self, pid: u32) -> Outcome<u64> {
         match self.row_of_pid(pid) {
             Some(row) => Outcome::Value(row.fd_limit()),
-            None => self.live.fd_limit(pid),
+            None => {
+                let outcome = self.live.fd_limit(pid);
+                self.without_pass(outcome)
+            }
         }
     }
 
@@ -211,7 +227,8 @@ impl ProcessSource for BpfSource {
         // A process that the kernel does not visit never has a row.
         let is_visited = |bpf: &Snapshot| bpf.is_empty() || bpf.row(key.pid).is_some();
         if !self.bpf.as_ref().is_some_and(is_visited) {
-            return self.live.thread_switches(key, is_single, found).await;
+            let outcome = self.live.thread_switches(key, is_single, found).await;
+            return self.without_pass(outcome);
         }
         // All threads count as one. They are never read one by one, which would count them twice.
         match self.row(key).map(|row| row.switches()) {
@@ -381,7 +398,8 @@ impl ProcessSource for BpfSource {
             self.last_io = Some(key);
             return Outcome::Value(io);
         }
-        self.live.io(process).await
+        let outcome = self.live.io(process).await;
+        self.without_pass(outcome)
     }
 
     async fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
@@ -481,7 +499,10 @@ impl SocketSource for BpfSource {
         match self.scan_pass(key, from, limit, found) {
             Some(next) => Outcome::Value(next),
             // Such as one that has exited.
-            None => self.live.scan_fds(process, from, limit, found).await,
+            None => {
+                let outcome = self.live.scan_fds(process, from, limit, found).await;
+                self.without_pass(outcome)
+            }
         }
     }
 

@@ -19,7 +19,7 @@ const MAX_FDS_OWN: u64 = 4096;
 const MAX_FDS_OTHER: u64 = 16_384;
 /// At most this number of processes is read ahead of a scan, unless they are all due,
 const MAX_AHEAD: usize = 256;
-/// and so many descriptors, with those of one more process.
+/// and about this number of descriptors.
 const MAX_FDS_AHEAD: u64 = 8192;
 
 /// The passes of a cycle. Lists that are kept to be used again.
@@ -120,13 +120,13 @@ impl SocketTracker {
     }
 
     /// Before the scan of a process in turn: reads its sockets together with those of the next ones
-    /// that are wanted, unless they were read.
+    /// that are due, unless they were read.
     pub(super) fn read_ahead<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &TrackedProcesses<S::Handles>,
         slot: Slot,
-        is_wanted: impl Fn(&SocketTracker, Slot, &Tracked<S::Handles>) -> bool,
+        is_due: impl Fn(&SocketTracker, Slot, &Tracked<S::Handles>) -> bool,
     ) {
         let member = tracked.get(slot).filter(|process| process.is_live_member());
         if !source.reads_sockets_at_once()
@@ -142,7 +142,7 @@ impl SocketTracker {
             let Some((process, sockets)) = tracked.get(next).zip(self.process(next)) else {
                 continue;
             };
-            if !process.is_live_member() || (next != slot && !is_wanted(self, next, process)) {
+            if !process.is_live_member() || (next != slot && !is_due(self, next, process)) {
                 continue;
             }
             ahead.push(process.key.pid);

@@ -179,8 +179,8 @@ impl SocketTracker {
             let Some(sockets) = self.process(slot) else { continue };
             let is_recent = sockets.scanned_in == cycle && !sockets.stale;
             if !is_recent && self.has_missing(slot) {
-                let is_wanted = |sockets: &SocketTracker, slot, _: &_| sockets.has_missing(slot);
-                self.read_ahead(source, tracked, slot, is_wanted);
+                let is_due = |sockets: &SocketTracker, slot, _: &_| sockets.has_missing(slot);
+                self.read_ahead(source, tracked, slot, is_due);
                 self.scan_one_stale(source, tracked, slot, cycle).await;
             }
         }

@@ -105,7 +105,7 @@ fn sockets_without_main_thread_are_counted() {
     for _ in 0..3 {
         assert_eq!(counts(&mut watch), [Some(4), Some(0), Some(6)]);
     }
-    // As many descriptors, one socket less.
+    // The same number of descriptors, one socket less.
     process.replace_socket(Kind::UnixStream, Kind::Tcp).unwrap();
     process.quiesce().unwrap();
     assert_eq!(counts(&mut watch), [Some(4), Some(0), Some(5)]);
