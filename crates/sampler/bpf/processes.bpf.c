@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 /*
- * Writes one row for each process that has a program: an iterator over all tasks of the pid
- * namespace, in ascending order of their ids. It only reads.
+ * Write one row for each process that has a program: iterators over all tasks of the pid
+ * namespace, in ascending order of their ids. They only read. One writes all values, the other one CPU
+ * time alone, which takes a third of the time.
  *
- * `row` has the layout of `Row` in src/bpf/row.rs.
+ * `row` and `cpu_row` have the layouts that src/bpf/row.rs reads.
  */
 #include "kernel.h"
 
@@ -17,6 +18,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define HAS_MM 4
 /* The number of descriptors is known. */
 #define HAS_FDS 8
+/* Only CPU time is known. */
+#define HAS_ONLY_CPU 16
 
 #define PF_KTHREAD 0x00200000
 #define EXIT_DEAD 0x10
@@ -80,6 +83,17 @@ struct row {
 };
 
 _Static_assert(sizeof(struct row) == 34 * 8, "as in src/bpf/row.rs");
+
+struct cpu_row {
+	__u32 pid;
+	__u32 flags;
+	__u64 time;
+	__u64 start_boottime;
+	__u64 exec_id;
+	__u64 cpu;
+};
+
+_Static_assert(sizeof(struct cpu_row) == 5 * 8, "as in src/bpf/row.rs");
 
 static __always_inline void add_io(__u64 *sum, const struct task_io_accounting *io)
 {
@@ -334,6 +348,15 @@ static __always_inline int count_fds(struct row *row, struct task_struct *task)
 	return 1;
 }
 
+/* Whether a task stands for a process that has a row. */
+static __always_inline int has_row(struct task_struct *task)
+{
+	if (!task || task->pid != task->tgid || task->flags & PF_KTHREAD)
+		return 0;
+	/* Otherwise its parent has begun to add its counters to its own. */
+	return task->exit_state != EXIT_DEAD;
+}
+
 SEC("iter/task")
 int processes(struct bpf_iter__task *context)
 {
@@ -342,10 +365,7 @@ int processes(struct bpf_iter__task *context)
 	struct work work = {};
 	struct row *row = &work.row;
 
-	if (!task || task->pid != task->tgid || task->flags & PF_KTHREAD)
-		return 0;
-	/* Its parent has begun to add its counters to its own. */
-	if (task->exit_state == EXIT_DEAD)
+	if (!has_row(task))
 		return 0;
 	signal = task->signal;
 	row->pid = task->pid;
@@ -371,5 +391,71 @@ int processes(struct bpf_iter__task *context)
 	row->exit_state = task->exit_state;
 	row->fd_limit = signal->rlim[RLIMIT_NOFILE].rlim_cur;
 	bpf_seq_write(context->meta->seq, row, sizeof(*row));
+	return 0;
+}
+
+/* A walk over the threads of a process. */
+struct cpu_work {
+	__u64 cpu;
+	__u64 head;
+	__u64 next;
+};
+
+static long visit_thread_cpu(__u64 index, void *context)
+{
+	struct cpu_work *work = context;
+	struct task_struct *thread;
+
+	if (work->next == work->head)
+		return 1;
+	thread = (void *)(work->next - bpf_core_field_offset(struct task_struct, thread_node));
+	work->cpu += BPF_CORE_READ(thread, se.sum_exec_runtime);
+	work->next = (__u64)BPF_CORE_READ(thread, thread_node.next);
+	return 0;
+}
+
+/* As sum_group. */
+static __always_inline int sum_cpu(struct cpu_work *work, struct task_struct *task,
+				   struct signal_struct *signal)
+{
+	unsigned int before = signal->stats_lock.seqcount.seqcount.sequence;
+
+	if (before & 1)
+		return 0;
+	work->cpu = signal->sum_sched_runtime;
+	work->head = (__u64)&signal->thread_head;
+	work->next = (__u64)signal->thread_head.next;
+	if (work->next == (__u64)&task->thread_node &&
+	    (__u64)task->thread_node.next == work->head) {
+		work->cpu += task->se.sum_exec_runtime;
+	} else {
+		bpf_loop(MAX_THREADS, visit_thread_cpu, work, 0);
+		if (work->next != work->head)
+			return 0;
+	}
+	return signal->stats_lock.seqcount.seqcount.sequence == before;
+}
+
+SEC("iter/task")
+int cpu_times(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct cpu_work work = {};
+	struct cpu_row row = {};
+
+	if (!has_row(task))
+		return 0;
+	row.pid = task->pid;
+	row.time = bpf_ktime_get_ns();
+	row.start_boottime = task->start_boottime;
+	row.exec_id = task->self_exec_id;
+	for (int i = 0; i < ATTEMPTS; i++) {
+		if (sum_cpu(&work, task, task->signal)) {
+			row.flags = HAS_ONLY_CPU;
+			break;
+		}
+	}
+	row.cpu = work.cpu;
+	bpf_seq_write(context->meta->seq, &row, sizeof(row));
 	return 0;
 }

@@ -203,6 +203,11 @@ pub(crate) trait ProcessSource: Sized {
     /// that moment, where the source has them, until [`end_read_all`](Self::end_read_all).
     fn read_all(&mut self) {}
 
+    /// The same for CPU time alone.
+    fn read_all_cpu_times(&mut self) {
+        self.read_all();
+    }
+
     /// From now on, reads give the values of their own moment.
     fn end_read_all(&mut self) {}
 

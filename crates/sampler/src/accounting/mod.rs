@@ -258,6 +258,16 @@ impl IoAccounting {
         self.states.get(slot as usize).map_or(FileState::Never, |state| state.io)
     }
 
+    /// Whether [`read_first`](Self::read_first) reads a process.
+    pub(crate) fn is_read_first<H>(&self, slot: Slot, process: &Tracked<H>) -> bool {
+        let Some(state) = self.states.get(slot as usize) else { return false };
+        if process.is_member() {
+            state.io == FileState::Never || state.stat == FileState::Never
+        } else {
+            self.ledger.has_unread_past(slot) || self.cpu.has_unread_past(slot)
+        }
+    }
+
     /// Makes a denied file due again: the process has become another program.
     pub(crate) fn retry_denied(&mut self, slot: Slot) {
         let Some(state) = self.states.get_mut(slot as usize) else { return };

@@ -9,6 +9,7 @@ use aya::programs::{Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use rustix::io::Errno;
 
+use super::snapshot::Links;
 use super::sockets::Request;
 use super::{BpfError, sys};
 
@@ -21,9 +22,9 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The CPUs that can exist.
 const CPUS: &str = "/sys/devices/system/cpu/possible";
 
-/// Loads the iterator over processes, and gives a link of which iterators can be made; and that over
+/// Loads the iterators over processes, and gives links of which they can be made; and that over
 /// their sockets.
-pub(super) fn load() -> Result<(OwnedFd, Result<Sockets, BpfError>), BpfError> {
+pub(super) fn load() -> Result<(Links, Result<Sockets, BpfError>), BpfError> {
     if let Err(error) = std::fs::metadata(BTF) {
         return Err(BpfError::NoTypes(error));
     }
@@ -36,7 +37,9 @@ pub(super) fn load() -> Result<(OwnedFd, Result<Sockets, BpfError>), BpfError> {
     let cpus = std::fs::read_to_string(CPUS).ok().and_then(|list| count(&list)).unwrap_or(0);
     let loaded = loader.override_global("cpus", &cpus, true).load(PROCESSES);
     let mut object = loaded.map_err(|error| from_ebpf(&error))?;
-    Ok((link(&mut object, "processes", &types)?, sockets))
+    let processes = link(&mut object, "processes", &types)?;
+    let cpu_times = link(&mut object, "cpu_times", &types)?;
+    Ok((Links { processes, cpu_times }, sockets))
 }
 
 /// Loads an iterator over tasks, and links it.

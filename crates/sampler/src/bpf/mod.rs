@@ -25,7 +25,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::snapshot::Snapshot;
+use self::snapshot::{Links, Snapshot};
 use self::sockets::SocketPass;
 pub(crate) use self::source::BpfSource;
 use crate::options::FastPaths;
@@ -43,7 +43,7 @@ pub const MIN_RING: u32 = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct Bpf {
     /// Iterators are made of it.
-    link: Arc<OwnedFd>,
+    links: Arc<Links>,
     sockets: Result<Arc<Sockets>, Arc<BpfError>>,
     /// Each record is read once.
     ring: Option<Arc<Mutex<Ring>>>,
@@ -91,12 +91,12 @@ impl Bpf {
         sys::limit_free_memory();
         let loaded = load();
         sys::release_memory();
-        let (link, sockets) = loaded?;
+        let (links, sockets) = loaded?;
         let sockets = sockets.map(Arc::new).and_then(|program| {
             verify::verify_sockets(SocketPass::new(Arc::clone(&program)), &procfs)?;
             Ok(program)
         });
-        let bpf = Bpf { link: Arc::new(link), sockets: sockets.map_err(Arc::new), ring: None };
+        let bpf = Bpf { links: Arc::new(links), sockets: sockets.map_err(Arc::new), ring: None };
         bpf.verify(&procfs)?;
         Ok(bpf)
     }
@@ -134,7 +134,7 @@ impl Bpf {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::new(Arc::clone(&self.link))
+        Snapshot::new(Arc::clone(&self.links))
     }
 
     fn socket_pass(&self) -> Option<SocketPass> {
@@ -163,7 +163,7 @@ use self::lifetimes::Ring;
 use self::loader::{Sockets, load};
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
-fn load() -> Result<(OwnedFd, Result<Sockets, BpfError>), BpfError> {
+fn load() -> Result<(Links, Result<Sockets, BpfError>), BpfError> {
     Err(BpfError::NotBuilt)
 }
 

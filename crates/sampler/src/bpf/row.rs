@@ -10,19 +10,22 @@ use crate::read::status::StatusValues;
 use crate::source::ParentStat;
 use crate::usage::ProcessReadings;
 
-/// The size of a row.
+/// The size of a row,
 pub(super) const SIZE: usize = 34 * 8;
+/// and of one with CPU time alone.
+pub(super) const CPU_SIZE: usize = 5 * 8;
 
 /// The bits of `flags` in `processes.bpf.c`.
 const IS_CONSISTENT: u32 = 1;
 const HAS_MEMORY: u32 = 2;
 const HAS_MM: u32 = 4;
 const HAS_FDS: u32 = 8;
+const HAS_ONLY_CPU: u32 = 16;
 
 const EXIT_ZOMBIE: u32 = 0x20;
 
 /// The numbers of one process: `struct row` of `processes.bpf.c`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row {
     pub(super) pid: u32,
     pub(super) ppid: u32,
@@ -119,6 +122,20 @@ impl Row {
         }
     }
 
+    /// Parses a `struct cpu_row`: the row has CPU time and what identifies the process.
+    pub(super) fn parse_cpu(bytes: &[u8; CPU_SIZE]) -> Row {
+        let mut fields = Fields(bytes);
+        Row {
+            pid: fields.u32(),
+            flags: fields.u32(),
+            time: fields.u64(),
+            start: fields.u64(),
+            exec_id: fields.u64(),
+            cpu: fields.u64(),
+            ..Row::default()
+        }
+    }
+
     /// Whether the counters of the threads are those of one moment. Otherwise none of them is used.
     pub(super) fn is_consistent(&self) -> bool {
         self.flags & IS_CONSISTENT != 0
@@ -136,7 +153,7 @@ impl Row {
 
     /// CPU time of all threads, in nanoseconds.
     pub(super) fn cpu(&self) -> Option<u64> {
-        self.is_consistent().then_some(self.cpu)
+        (self.flags & (IS_CONSISTENT | HAS_ONLY_CPU) != 0).then_some(self.cpu)
     }
 
     /// CPU time by the kernel's samples.
@@ -189,8 +206,8 @@ impl Row {
     }
 
     /// The soft limit of descriptors; `u64::MAX` for no limit.
-    pub(super) fn fd_limit(&self) -> u64 {
-        self.fd_limit
+    pub(super) fn fd_limit(&self) -> Option<u64> {
+        (self.flags & HAS_ONLY_CPU == 0).then_some(self.fd_limit)
     }
 
     /// The memory, in pages; all zero for a main thread without memory.

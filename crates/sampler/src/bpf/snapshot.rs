@@ -1,6 +1,6 @@
 //! One pass over all processes.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,17 @@ use super::sys;
 /// The kernel gives at most this number of bytes in one read, always whole rows.
 const BUFFER: usize = 32 * 1024;
 
+/// Iterators over processes are made of them.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) processes: OwnedFd,
+    pub(super) cpu_times: OwnedFd,
+}
+
 /// The rows of the last pass.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    link: Arc<OwnedFd>,
+    links: Arc<Links>,
     /// By pid.
     rows: Vec<Row>,
     /// Whether the io of this row was given to the driver.
@@ -28,9 +35,9 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Without rows.
-    pub(super) fn new(link: Arc<OwnedFd>) -> Snapshot {
+    pub(super) fn new(links: Arc<Links>) -> Snapshot {
         Snapshot {
-            link,
+            links,
             rows: Vec::new(),
             is_io_used: Vec::new(),
             buffer: vec![0; BUFFER],
@@ -43,12 +50,24 @@ impl Snapshot {
     /// # Errors
     /// Those of the system calls.
     pub(super) fn take(&mut self) -> Result<(), Errno> {
+        self.read(Self::read_rows)
+    }
+
+    /// Reads CPU time of all processes. After an error there are no rows.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(super) fn take_cpu_times(&mut self) -> Result<(), Errno> {
+        self.read(Self::read_cpu_rows)
+    }
+
+    fn read(&mut self, read: fn(&mut Snapshot) -> Result<(), Errno>) -> Result<(), Errno> {
         self.rows.clear();
         self.is_io_used.clear();
         let now = clock_gettime(ClockId::Monotonic);
         let nanoseconds = Duration::try_from(now).unwrap_or_default().as_nanos();
         self.began = Some((Instant::now(), u64::try_from(nanoseconds).unwrap_or(u64::MAX)));
-        let result = self.read();
+        let result = read(self);
         if result.is_err() {
             self.rows.clear();
             self.began = None;
@@ -63,19 +82,16 @@ impl Snapshot {
         result
     }
 
-    fn read(&mut self) -> Result<(), Errno> {
-        let iterator = sys::new_iterator(self.link.as_fd())?;
-        loop {
-            let length = sys::read_rows(iterator.as_fd(), &mut self.buffer)?;
-            if length == 0 {
-                return Ok(());
-            }
-            let (rows, rest) = self.buffer[..length].as_chunks::<{ row::SIZE }>();
-            if !rest.is_empty() {
-                return Err(Errno::OVERFLOW);
-            }
-            self.rows.extend(rows.iter().map(Row::parse));
-        }
+    fn read_rows(&mut self) -> Result<(), Errno> {
+        let Snapshot { links, rows, buffer, .. } = self;
+        let add = |bytes: &[u8; row::SIZE]| rows.push(Row::parse(bytes));
+        each_row(links.processes.as_fd(), buffer, add)
+    }
+
+    fn read_cpu_rows(&mut self) -> Result<(), Errno> {
+        let Snapshot { links, rows, buffer, .. } = self;
+        let add = |bytes: &[u8; row::CPU_SIZE]| rows.push(Row::parse_cpu(bytes));
+        each_row(links.cpu_times.as_fd(), buffer, add)
     }
 
     /// Forgets the rows.
@@ -113,5 +129,25 @@ impl Snapshot {
     pub(super) fn use_io(&mut self, pid: u32) -> bool {
         let used = self.find(pid).and_then(|at| self.is_io_used.get_mut(at));
         used.is_some_and(|used| !std::mem::replace(used, true))
+    }
+}
+
+/// Calls `add` with each row of a pass.
+fn each_row<const SIZE: usize>(
+    link: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    mut add: impl FnMut(&[u8; SIZE]),
+) -> Result<(), Errno> {
+    let iterator = sys::new_iterator(link)?;
+    loop {
+        let length = sys::read_rows(iterator.as_fd(), buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let (rows, rest) = buffer[..length].as_chunks::<SIZE>();
+        if !rest.is_empty() {
+            return Err(Errno::OVERFLOW);
+        }
+        rows.iter().for_each(&mut add);
     }
 }

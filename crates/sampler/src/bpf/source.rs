@@ -152,6 +152,15 @@ impl BpfSource {
         }
     }
 
+    fn read_rows(&mut self, take: fn(&mut Snapshot) -> Result<(), Errno>) {
+        self.last_io = None;
+        if let Some(bpf) = &mut self.bpf {
+            // After an error there are no rows, and all is read from the procfs.
+            let error = take(bpf).err();
+            self.note(error);
+        }
+    }
+
     /// Notes the error of a pass.
     fn note(&mut self, error: Option<Errno>) {
         if error.is_some() {
@@ -198,8 +207,8 @@ impl ProcessSource for BpfSource {
     }
 
     fn fd_limit(&mut self, pid: u32) -> Outcome<u64> {
-        match self.row_of_pid(pid) {
-            Some(row) => Outcome::Value(row.fd_limit()),
+        match self.row_of_pid(pid).and_then(Row::fd_limit) {
+            Some(limit) => Outcome::Value(limit),
             None => {
                 let outcome = self.live.fd_limit(pid);
                 self.without_pass(outcome)
@@ -297,12 +306,11 @@ impl ProcessSource for BpfSource {
     }
 
     fn read_all(&mut self) {
-        self.last_io = None;
-        if let Some(bpf) = &mut self.bpf {
-            // After an error there are no rows, and all is read from the procfs.
-            let error = bpf.take().err();
-            self.note(error);
-        }
+        self.read_rows(Snapshot::take);
+    }
+
+    fn read_all_cpu_times(&mut self) {
+        self.read_rows(Snapshot::take_cpu_times);
     }
 
     fn take_failed_passes(&mut self) -> u64 {
@@ -326,7 +334,7 @@ impl ProcessSource for BpfSource {
 
     fn cpu_time_instant(&self, pid: u32) -> Option<Instant> {
         let bpf = self.bpf.as_ref()?;
-        bpf.row(pid).filter(|row| row.is_consistent()).and_then(|row| bpf.instant(row))
+        bpf.row(pid).filter(|row| row.cpu().is_some()).and_then(|row| bpf.instant(row))
     }
 
     fn leave_tick(&mut self) {
@@ -446,7 +454,7 @@ impl ProcessSource for BpfSource {
         if self.live.cpu_clock(key.pid).is_none() {
             return false;
         }
-        self.read_all();
+        self.read_all_cpu_times();
         let is_alive = self.row(key).is_some();
         self.end_read_all();
         is_alive || self.live.is_alive_by_handles(process).await

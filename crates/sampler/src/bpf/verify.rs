@@ -66,14 +66,18 @@ pub(super) fn difference(snapshot: &mut Snapshot, procfs: &Procfs) -> Option<&'s
     if snapshot.take().is_err() {
         return Some("everything: it cannot be read");
     }
+    let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+    let row = snapshot.row(pid).copied();
+    if snapshot.take_cpu_times().is_err() {
+        return Some("CPU time: it cannot be read");
+    }
+    let cpu_row = snapshot.row(pid).copied();
     let (Some(before), Some(after)) = (before, Files::read(procfs)) else {
         return Some("everything: the procfs cannot be read");
     };
-    let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
-    match snapshot.row(pid) {
-        Some(row) => compare(row, procfs, &before, &after),
-        None => Some("this process"),
-    }
+    let (Some(row), Some(cpu_row)) = (row, cpu_row) else { return Some("this process") };
+    let difference = compare(&row, procfs, &before, &after);
+    difference.or_else(|| compare_cpu(&cpu_row, procfs, &before, &after))
 }
 
 /// Compares the sockets that the program shows of this process with its own: a pair of connected unix
@@ -105,20 +109,26 @@ pub(super) fn verify_sockets(mut pass: SocketPass, procfs: &Procfs) -> Result<()
     if is_right { Ok(()) } else { Err(BpfError::Differs("sockets")) }
 }
 
-fn compare(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<&'static str> {
-    let is_between = |number: u64, one: u64, other: u64, tolerance: u64| {
-        number >= one.min(other).saturating_sub(tolerance)
-            && number <= one.max(other).saturating_add(tolerance)
-    };
-    if row.ppid != before.ppid {
-        return Some("the parent");
-    }
+fn is_between(number: u64, one: u64, other: u64, tolerance: u64) -> bool {
+    number >= one.min(other).saturating_sub(tolerance)
+        && number <= one.max(other).saturating_add(tolerance)
+}
+
+/// Compares the values of both kinds of rows.
+fn compare_cpu(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<&'static str> {
     if row.start_ticks(procfs.tick_nanoseconds) != before.start {
         return Some("the start time");
     }
-    let Some(cpu) = row.cpu() else { return Some("CPU time") };
-    if !is_between(cpu, before.cpu, after.cpu, CLOCK_LAG) {
-        return Some("CPU time");
+    let is_right = row.cpu().is_some_and(|cpu| is_between(cpu, before.cpu, after.cpu, CLOCK_LAG));
+    (!is_right).then_some("CPU time")
+}
+
+fn compare(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<&'static str> {
+    if row.ppid != before.ppid {
+        return Some("the parent");
+    }
+    if let Some(difference) = compare_cpu(row, procfs, before, after) {
+        return Some(difference);
     }
     if let (Some(before), Some(after)) = (before.io, after.io) {
         let Some(io) = row.io() else { return Some("io") };

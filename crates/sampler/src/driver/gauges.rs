@@ -16,7 +16,12 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Reads the CPU time of every member at the start of the window, one after the other without
     /// other work between them: the readings at the end have the same rhythm.
     pub(super) async fn open_cpu_window(&mut self, source: &mut S) {
-        source.read_all();
+        // Those that are new are read completely.
+        if self.tracked.iter().any(|(slot, process)| self.io.is_read_first(slot, process)) {
+            source.read_all();
+        } else {
+            source.read_all_cpu_times();
+        }
         for (_, process) in self.tracked.iter_mut() {
             let closed = process.cpu.closed.take().filter(|_| self.follows_last_window);
             let CpuWindow { last, at_read, .. } = process.cpu;
