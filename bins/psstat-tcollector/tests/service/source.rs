@@ -88,16 +88,16 @@ fn bpf_is_used_where_it_works() {
         assert_eq!(collector.logged(BY_BPF).len(), 1, "{source}: {:#?}", collector.log());
         // And that of the rules.
         assert_eq!(collector.log().len(), 2, "{source}: {:#?}", collector.log());
-        // The links of the iterators, the request of the second one, the links of the tracepoints, and
+        // The links of the iterators, the request of that over sockets, the links of the tracepoints, and
         // their ring. No program.
         let mut descriptors = bpf_descriptors(collector.pid());
         descriptors.sort();
-        let (maps, links) = if ring == "0" { (1, 2) } else { (2, 6) };
+        let (maps, links) = if ring == "0" { (1, 3) } else { (2, 7) };
         let expected = [vec!["anon_inode:bpf-map"; maps], vec!["anon_inode:bpf_link"; links]];
         assert_eq!(descriptors, expected.concat());
         let infos = link_infos(collector.pid());
         let has = |line: &str| infos.iter().filter(|info| info.contains(line)).count();
-        assert_eq!((has("link_type:\titer\n"), has("target_name:\ttask\n")), (2, 2), "{infos:?}");
+        assert_eq!((has("link_type:\titer\n"), has("target_name:\ttask\n")), (3, 3), "{infos:?}");
         let tracepoints = ["fork", "exec", "exit", "free"];
         let number = usize::from(ring != "0");
         for name in tracepoints {

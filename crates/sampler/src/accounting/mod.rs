@@ -111,6 +111,17 @@ impl ReadState {
         }
     }
 
+    /// io or `stat` was never read.
+    fn is_new(&self) -> bool {
+        self.io == FileState::Never || self.stat == FileState::Never
+    }
+
+    /// Whether a past that was not read, of io and of `stat`, can be read.
+    fn is_past_readable(&self, (io, stat): (bool, bool)) -> bool {
+        let is_readable = |file: FileState| matches!(file, FileState::Never | FileState::Read);
+        (io && is_readable(self.io)) || (stat && is_readable(self.stat))
+    }
+
     /// Whether the process may have reaped children that its last reading does not have.
     /// `cpu`: its own CPU time now; `io`: its growth since the last pass, if that is known.
     fn may_have_reaped(
@@ -261,11 +272,8 @@ impl IoAccounting {
     /// Whether [`read_first`](Self::read_first) reads a process.
     pub(crate) fn is_read_first<H>(&self, slot: Slot, process: &Tracked<H>) -> bool {
         let Some(state) = self.states.get(slot as usize) else { return false };
-        if process.is_member() {
-            state.io == FileState::Never || state.stat == FileState::Never
-        } else {
-            self.ledger.has_unread_past(slot) || self.cpu.has_unread_past(slot)
-        }
+        let past = (self.ledger.has_unread_past(slot), self.cpu.has_unread_past(slot));
+        if process.is_member() { state.is_new() } else { state.is_past_readable(past) }
     }
 
     /// Makes a denied file due again: the process has become another program.
@@ -827,14 +835,12 @@ impl<S: ProcessSource> IoVisitor for Reading<'_, S> {
     fn is_selected(&self, slot: Slot) -> bool {
         let is_member = self.tracked.get(slot).is_some_and(Tracked::is_member);
         let Some(state) = self.states.get(slot as usize) else { return false };
-        let (io, stat) = (state.io, state.stat);
         if is_member {
-            self.pass == Pass::All || io == FileState::Never || stat == FileState::Never
+            self.pass == Pass::All || state.is_new()
         } else {
             // Once, unless the reading was discarded.
-            let is_readable = |file: FileState| matches!(file, FileState::Never | FileState::Read);
-            (is_readable(io) && self.ledger.has_unread_past(slot))
-                || (is_readable(stat) && self.cpu.has_unread_past(slot))
+            let past = (self.ledger.has_unread_past(slot), self.cpu.has_unread_past(slot));
+            state.is_past_readable(past)
         }
     }
 
