@@ -269,7 +269,7 @@ impl IoAccounting {
         self.states.get(slot as usize).map_or(FileState::Never, |state| state.io)
     }
 
-    /// Whether [`read_first`](Self::read_first) reads a process.
+    /// Whether a process is among those of [`read_first`](Self::read_first).
     pub(crate) fn is_read_first<H>(&self, slot: Slot, process: &Tracked<H>) -> bool {
         let Some(state) = self.states.get(slot as usize) else { return false };
         let past = (self.ledger.has_unread_past(slot), self.cpu.has_unread_past(slot));
