@@ -95,7 +95,7 @@ impl Loaded {
     pub(crate) fn log(&self) {
         match &self.reason {
             None => {
-                log::info(&format!("processes are read by BPF; {}", self.describe_privileges()))
+                log::info(&format!("processes are read by BPF; {}", self.describe_privileges()));
             }
             Some(reason) if self.is_warning => {
                 log::line(&format!("warning: processes are read from /proc; BPF: {reason}"));

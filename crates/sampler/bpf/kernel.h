@@ -159,6 +159,10 @@ struct sock {
 	__u16 sk_protocol;
 };
 
+struct mptcp_sock {
+	struct sock *first;
+};
+
 struct socket {
 	struct file *file;
 	struct sock *sk;

@@ -99,7 +99,7 @@ static __always_inline void write_socket(struct walk *walk, struct file *file)
 	struct socket *socket = BPF_CORE_READ(file, private_data);
 	struct socket_row row = {};
 	struct inode *inode;
-	struct sock *sk;
+	struct sock *sk, *first;
 	__u16 family, protocol;
 
 	if (!socket)
@@ -128,6 +128,12 @@ static __always_inline void write_socket(struct walk *walk, struct file *file)
 	row.pid = walk->pid;
 	row.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	row.inode = BPF_CORE_READ(inode, i_ino);
+	/* The tables have the subflows of an MPTCP socket: the state is that of the first one. */
+	if (protocol == IPPROTO_MPTCP && bpf_core_field_exists(((struct mptcp_sock *)sk)->first)) {
+		first = BPF_CORE_READ((struct mptcp_sock *)sk, first);
+		if (first)
+			sk = first;
+	}
 	row.state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	bpf_seq_write(walk->seq, &row, sizeof(row));
 	walk->left--;

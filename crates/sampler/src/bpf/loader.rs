@@ -144,12 +144,24 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
             line.push_str(&cause);
         }
     }
-    line.lines().next().unwrap_or_default().to_owned()
+    let line = line.lines().next().unwrap_or_default().trim_end();
+    // The verifier is not asked for a log.
+    line.strip_suffix(" Verifier output:").unwrap_or(line).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_one_line() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the call failed")]
+        struct Failed(#[source] std::io::Error);
+        let cause = |text: &str| Failed(std::io::Error::other(text.to_owned()));
+        assert_eq!(chain(&cause("no log. Verifier output: ")), "the call failed: no log.");
+        assert_eq!(chain(&cause("one\ntwo")), "the call failed: one");
+    }
 
     #[test]
     fn possible_cpus() {

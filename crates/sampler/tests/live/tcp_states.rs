@@ -8,26 +8,28 @@ use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{A, Options, Sampler, cycle, has_ipv6, short_window};
+use crate::common::{A, Options, Sampler, bpf, cycle, has_ipv6, short_window};
 use psstat_sampler::FastPaths;
 use psstat_testproc::{isolated, oracle, test_name};
 
-/// New namespaces, with the loopback interface up and without other processes.
+/// A new namespace, with the loopback interface up.
 #[rustfmt::skip]
-const IN_NETNS: [&str; 10] = [
-    "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+const IN_NETNS: [&str; 6] = [
+    "unshare", "--net",
     "sh", "-c", "ip link set lo up && exec \"$@\"", "sh",
 ];
 
-/// Samplers of this process: by netlink and by the text tables, as if the namespace were that
-/// of another process.
+/// Samplers of this process: by netlink, by the text tables, as if the namespace were that
+/// of another process, and by BPF.
 struct Samplers(Vec<Sampler>);
 
 impl Samplers {
     fn new() -> Samplers {
         let modes = [true, false].map(|sock_diag| FastPaths { sock_diag, ..FastPaths::ALL });
-        let sampler = |fast_paths| Sampler::new(Options { fast_paths, ..short_window() }).unwrap();
-        let mut samplers = Samplers(modes.map(sampler).into());
+        let by_proc = modes.map(|fast_paths| Options { fast_paths, ..short_window() });
+        let by_bpf = bpf().map(|bpf| Options { bpf: Some(bpf), ..short_window() });
+        let sampler = |options| Sampler::new(options).unwrap();
+        let mut samplers = Samplers(by_proc.into_iter().chain(by_bpf).map(sampler).collect());
         assert!(samplers.0.iter().all(|sampler| sampler.fast_paths().socket_counters));
         samplers.check("first");
         samplers
