@@ -29,6 +29,8 @@ pub(crate) struct Population {
     web: Vec<Member>,
     /// The I/O of the processes of `svc/web` that have exited.
     exited: Io,
+    /// How many of them were killed, each in a read of its next command.
+    pub(crate) killed: i64,
     /// Of `svc/db`.
     db: Vec<Member>,
 }
@@ -47,6 +49,7 @@ impl Population {
             word_of_web: web.clone(),
             web: [&web, &web, &web].map(|word| member(word)).into(),
             exited: Io::default(),
+            killed: 0,
             db: vec![member(&db)],
         };
         let [first, second, ..] = &mut population.web[..] else { unreachable!() };
@@ -77,6 +80,7 @@ impl Population {
         let mut last = self.web.pop().unwrap();
         self.exited += last.testproc.expected_io().unwrap();
         last.testproc.kill().unwrap();
+        self.killed += 1;
         last.testproc.reap().unwrap();
     }
 

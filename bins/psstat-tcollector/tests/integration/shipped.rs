@@ -94,7 +94,11 @@ fn now() -> u64 {
 
 fn assert_known(cycle: &Cycle, population: &Population) {
     for (series, value) in population.known() {
-        assert_eq!(cycle.get(&series), value, "{series}: {cycle:#?}");
+        // By BPF the last call of a process that was killed counts too, a read that was interrupted.
+        let is_call = series == "io image=svc/web type=syscr";
+        let last_calls = if is_call { population.killed } else { 0 };
+        let counted = cycle.get(&series);
+        assert!((value..=value + last_calls).contains(&counted), "{series} {value}: {cycle:#?}");
     }
 }
 
