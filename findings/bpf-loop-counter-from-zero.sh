@@ -4,7 +4,7 @@
 #
 # The verifier follows the callback until its state repeats. A count that starts at a constant is a known
 # number in each round, and the comparison with the limit makes it a number that matters: no two states are
-# equal, and the verifier gives up after 8,192 branches. The value of a variable of the program
+# equal, and the verifier stops after 8,192 branches. The value of a variable of the program
 # is unknown to the verifier, so is the count, and the second round is equal to the first.
 #
 # Seen: "The sequence of 8193 jumps is too complex" from 0, loaded from the variable. Needs root, and the BPF

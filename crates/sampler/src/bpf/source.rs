@@ -118,7 +118,14 @@ impl BpfSource {
         found: &mut FdSockets,
     ) -> Option<Option<u64>> {
         let tick = self.live.tick_nanoseconds().max(1);
-        let is_same = |start: Option<u64>| start.is_some_and(|start| start / tick == key.starttime);
+        // It was listed before the pass, as in `row`.
+        let is_known = key.starttime != 0;
+        if !is_known && !self.live.inode_matches(key) {
+            return None;
+        }
+        let is_same = |start: Option<u64>| {
+            start.is_some_and(|start| !is_known || start / tick == key.starttime)
+        };
         let end = found.fds.saturating_add(limit);
         let mut next = Some(from);
         if from == 0
