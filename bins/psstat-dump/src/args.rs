@@ -291,6 +291,10 @@ pub struct DoctorArgs {
     /// Expected owner of the config file, besides root and this user [default: appsc]
     #[arg(long, value_name = "USER", env = "PSSTAT_CONF_OWNER")]
     pub conf_owner: Option<String>,
+    /// Size of the collector's ring for the starts and ends of processes, in KiB; 0: it has none
+    /// [default: that in /etc/default/psstat, or 1024]
+    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING")]
+    pub bpf_ring: Option<String>,
 }
 
 /// Arguments of `capture`.

@@ -11,13 +11,14 @@ use psstat_matcher::ownership::OwnerPolicy;
 use psstat_matcher::sources::{self, LoadedSources};
 
 use crate::args::ConfArgs;
-use psstat_support::{conf_paths, escape};
+use psstat_support::{bpf_ring, conf_paths, escape};
 
 /// The file with the options of the collector, which its start script reads.
 const DEFAULTS: &str = "/etc/default/psstat";
 /// The options in it with the paths of the config files, and with the class of the host.
 const CONF: &str = "PSSTAT_CONF";
 const CLASS: &str = "PSSTAT_CLASS";
+const RING: &str = "PSSTAT_BPF_RING";
 /// The expected owner of the config file if nothing else is set.
 const OWNER: &str = "appsc";
 
@@ -116,6 +117,43 @@ pub(crate) fn locate(args: &ConfArgs) -> Location {
 pub(crate) fn owner(option: Option<&str>) -> String {
     let of_collector = || collector_option("PSSTAT_CONF_OWNER");
     option.map(str::to_owned).or_else(of_collector).unwrap_or_else(|| OWNER.to_owned())
+}
+
+/// The size of the collector's ring for starts and ends of processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RingSize {
+    /// In KiB; `None` for the default.
+    pub value: Option<String>,
+    /// It is in the collector's options, not in those of this program.
+    pub is_of_collector: bool,
+}
+
+impl RingSize {
+    /// Its size in KiB; 0 for none.
+    ///
+    /// # Errors
+    /// The collector does not accept it.
+    pub(crate) fn kib(&self) -> Result<u32, String> {
+        self.value.as_deref().map_or(Ok(bpf_ring::DEFAULT_KIB), bpf_ring::parse)
+    }
+
+    /// The option as text.
+    pub(crate) fn describe(&self) -> String {
+        let value = self.value.as_deref().unwrap_or_default();
+        match self.is_of_collector {
+            true => format!("{RING}={value} in {DEFAULTS}"),
+            false => format!("--bpf-ring {value}"),
+        }
+    }
+}
+
+/// The size of the option or its variable, of the collector's options, or the default. As for the
+/// collector, an empty variable is ignored.
+pub(crate) fn ring_size(option: Option<&str>) -> RingSize {
+    match option.filter(|value| !value.is_empty()) {
+        Some(value) => RingSize { value: Some(value.to_owned()), is_of_collector: false },
+        None => RingSize { value: collector_option(RING), is_of_collector: true },
+    }
 }
 
 fn collector_option(name: &str) -> Option<String> {

@@ -11,7 +11,7 @@ use psstat_emit::metrics::{self, Group};
 use psstat_emit::{Encoder, Format, Tag};
 use psstat_matcher::MAX_IMAGES_PER_RULE;
 use psstat_matcher::host_config::HostClass;
-use psstat_support::conf_paths;
+use psstat_support::{bpf_ring, conf_paths};
 
 /// Prints the resource usage of each image of the config file: I/O, open file descriptors, threads,
 /// established connections, CPU and memory, as proc.stat.ps.* points for tcollector.
@@ -111,8 +111,8 @@ pub struct Options {
 
     /// Size of the ring in which BPF records the starts and ends of processes between two cycles, in
     /// KiB: 64 to 1048576, rounded up to a power of two. 0: they are not recorded
-    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING", default_value_t = 1024)]
-    #[arg(value_parser = ring_size)]
+    #[arg(long, value_name = "KIB", env = "PSSTAT_BPF_RING")]
+    #[arg(default_value_t = bpf_ring::DEFAULT_KIB, value_parser = bpf_ring::parse)]
     pub bpf_ring: u32,
 
     /// Maximum number of fds kept open (up to 4 per process); other files are reopened each cycle
@@ -317,12 +317,6 @@ impl Options {
             debug: self.debug,
         })
     }
-}
-
-/// A size in KiB, or 0.
-fn ring_size(text: &str) -> Result<u32, String> {
-    let is_valid = |size: &u32| *size == 0 || (64..=1 << 20).contains(size);
-    text.parse().ok().filter(is_valid).ok_or_else(|| "expected 0, or 64 to 1048576 KiB".to_owned())
 }
 
 /// The name of a group.

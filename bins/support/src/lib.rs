@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod bpf_ring;
 pub mod clock;
 pub mod cmdline;
 pub mod conf_paths;

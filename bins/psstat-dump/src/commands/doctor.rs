@@ -19,7 +19,8 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let location = (!args.no_conf).then(|| conf::locate(conf_args));
     let owner = conf::owner(args.conf_owner.as_deref());
-    let checks = doctor::run_checks(&global.proc, location.as_ref(), &owner)?;
+    let ring = conf::ring_size(args.bpf_ring.as_deref());
+    let checks = doctor::run_checks(&global.proc, location.as_ref(), &owner, &ring)?;
     let bytes = match global.format() {
         Format::Text => text(&checks, Paint::new(global.color)).into_bytes(),
         Format::Csv => as_csv(&checks).into_bytes(),
@@ -31,7 +32,7 @@ pub(super) fn run(
 
 /// The text of the checks, or of the error, for a capture.
 pub(super) fn report(proc: &Path, conf: Option<&Location>) -> String {
-    match doctor::run_checks(proc, conf, &conf::owner(None)) {
+    match doctor::run_checks(proc, conf, &conf::owner(None), &conf::ring_size(None)) {
         Ok(checks) => text(&checks, Paint::PLAIN),
         Err(error) => format!("{}\n", error.message().unwrap_or_default()),
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use psstat_proc_parse::{FdTarget, Status};
-use psstat_sampler::{Bpf, BpfError, Sampler};
+use psstat_sampler::Sampler;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, netlink};
 
@@ -84,29 +84,7 @@ pub(super) fn kernel(proc: &Path) -> Result<Vec<Check>, Error> {
     } else {
         Check::warn("sock_diag", "sockets are read from text tables (twice the CPU)", NOT_VISIBLE)
     });
-    checks.push(bpf(Bpf::load(proc).map(drop)));
     Ok(checks)
-}
-
-/// Whether a BPF program can read the processes, as the collector does if it can.
-fn bpf(loaded: Result<(), BpfError>) -> Check {
-    const NAME: &str = "bpf";
-    let error = match loaded {
-        Ok(()) => return Check::ok(NAME, "processes can be read by BPF, all at once"),
-        Err(error) => error,
-    };
-    let help = match error {
-        BpfError::Denied => {
-            "the collector needs root, or CAP_BPF and CAP_PERFMON, to load the program; it drops \
-             them afterwards"
-        }
-        BpfError::NoTypes(_) => "use a kernel with CONFIG_DEBUG_INFO_BTF",
-        BpfError::Namespace => "BPF needs the procfs of the initial pid namespace",
-        BpfError::Refused(_) => "use Linux 5.19 or later",
-        BpfError::NotBuilt => "use a build for a little-endian machine with 64 bits",
-        _ => "report it; the collector reads from /proc",
-    };
-    Check::warn(NAME, format!("processes are read from /proc; BPF: {error}"), help)
 }
 
 /// The help if this program is not in the procfs.

@@ -1,5 +1,6 @@
 //! Checks which data this user can read on this host.
 
+mod bpf;
 mod capabilities;
 mod environment;
 mod file_access;
@@ -8,7 +9,7 @@ mod kernel;
 
 use std::path::Path;
 
-use crate::conf::Location;
+use crate::conf::{Location, RingSize};
 use crate::exit::Error;
 use crate::measure;
 
@@ -69,10 +70,12 @@ pub(crate) fn run_checks(
     proc: &Path,
     conf: Option<&Location>,
     conf_owner: &str,
+    ring: &RingSize,
 ) -> Result<Vec<Check>, Error> {
     let command_lines = measure::command_lines(proc)?;
     let mut checks = kernel::kernel(proc)?;
     if !measure::is_capture(proc) {
+        checks.extend(bpf::bpf(proc, ring));
         checks.push(hidepid::hidepid(proc));
         checks.push(kernel::pid_namespace(proc));
     }

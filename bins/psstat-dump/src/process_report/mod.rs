@@ -26,7 +26,7 @@ use crate::users::Users;
 use cpu::ThreadSums;
 
 pub(crate) use descriptors::descriptor_kind;
-pub(crate) use files::{Files, ReadError, Target, machine, read_host_file};
+pub(crate) use files::{Files, Link, ReadError, Target, machine, read_host_file};
 pub(crate) use identity::is_kernel_thread;
 pub(crate) use privileges::names as capability_names;
 pub(crate) use render::{as_csv, as_json, as_text, csv_heading};

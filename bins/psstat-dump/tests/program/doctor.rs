@@ -126,6 +126,99 @@ fn unprivileged_run_reports_denied_files() {
         assert!(check["help"].as_str().unwrap().contains(&setcap), "{check}");
     }
     assert_eq!(check(&document, "statm")["status"], "ok");
+    // The programs cannot be loaded without capabilities.
+    let (_, as_root) = json_of(&["doctor", "--json", "--no-conf"]);
+    for name in ["bpf", "bpf_sockets", "bpf_ring"] {
+        if check(&as_root, name)["status"] != "ok" {
+            println!("skipped: {}", check(&as_root, name));
+            continue;
+        }
+        let check = check(&document, name);
+        assert_eq!(check["status"], "warn", "{check}");
+        let result = check["result"].as_str().unwrap();
+        assert!(result.ends_with("; BPF: needs CAP_BPF and CAP_PERFMON"), "{check}");
+        assert!(check["help"].as_str().unwrap().contains("root, or CAP_BPF"), "{check}");
+    }
+}
+
+/// The size is that of the option, its variable, or the collector's options.
+#[test]
+fn size_of_the_bpf_ring() {
+    let ring = |args: &[&str], variable: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_psstat-dump"));
+        command.args(["doctor", "--json", "--no-conf"]).args(args);
+        let output = command.env("PSSTAT_BPF_RING", variable).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        check(&document, "bpf_ring").clone()
+    };
+    let not_counted = "processes between two cycles are not counted";
+    for (args, variable) in [(&["--bpf-ring", "0"][..], "64"), (&[], "0")] {
+        let off = ring(args, variable);
+        assert_eq!(off["result"], format!("off (--bpf-ring 0): {not_counted}"));
+        assert_eq!(off["status"], "ok");
+    }
+    let invalid = ring(&["--bpf-ring", "1M"], "");
+    let result = "--bpf-ring 1M: expected 0, or 64 to 1048576 KiB; the collector does not start";
+    assert_eq!((&invalid["status"], &invalid["result"]), (&json!("fail"), &json!(result)));
+
+    if let Some(output) =
+        with_collector_options("PSSTAT_BPF_RING=0\n", &["doctor", "--json", "--no-conf"])
+    {
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let result = check(&document, "bpf_ring")["result"].as_str().unwrap();
+        assert_eq!(
+            result,
+            format!("off (PSSTAT_BPF_RING=0 in /etc/default/psstat): {not_counted}")
+        );
+    } else {
+        println!("skipped: no mount namespace, or no /etc/default");
+    }
+
+    if check(&json_of(&["doctor", "--json", "--no-conf"]).1, "bpf")["status"] != "ok" {
+        return println!("skipped: no BPF");
+    }
+    for (args, kib) in [(&[][..], 1024), (&["--bpf-ring", "65"], 128)] {
+        let size = format!("processes between two cycles can be counted: a ring of {kib} KiB");
+        assert_eq!(ring(args, "")["result"], size);
+    }
+}
+
+/// The kernel may load the program for processes and none of the others.
+#[test]
+fn bpf_programs_are_reported_one_by_one() {
+    if check(&json_of(&["doctor", "--json", "--no-conf"]).1, "bpf")["status"] != "ok" {
+        return println!("skipped: no BPF");
+    }
+    let temp = TempDir::new().unwrap();
+    let log = temp.join("log");
+    let doctor = |options: &[&str]| {
+        let mut command = Command::new("strace");
+        command.arg("-o").arg(&log).args(options).arg(env!("CARGO_BIN_EXE_psstat-dump"));
+        let output = command.args(["doctor", "--json", "--no-conf"]).output().ok()?;
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    if doctor(&["-e", "trace=bpf"]).is_none() {
+        return println!("skipped: no strace");
+    }
+    let calls = std::fs::read_to_string(&log).unwrap();
+    for (program, name, help) in [
+        ("sockets", "bpf_sockets", "keeps CAP_SYS_PTRACE"),
+        ("on_exec", "bpf_ring", "a smaller ring"),
+    ] {
+        let is_load = |line: &str| {
+            line.starts_with("bpf(BPF_PROG_LOAD")
+                && line.contains(&format!("prog_name=\"{program}\""))
+        };
+        let call = calls.lines().position(is_load).unwrap() + 1;
+        let document = doctor(&["-e", &format!("inject=bpf:error=EINVAL:when={call}")]).unwrap();
+        for other in ["bpf", "bpf_sockets", "bpf_ring"].iter().filter(|other| **other != name) {
+            assert_eq!(check(&document, other)["status"], "ok", "{document}");
+        }
+        let check = check(&document, name);
+        assert_eq!(check["status"], "warn", "{check}");
+        assert!(check["result"].as_str().unwrap().contains("Invalid argument"), "{check}");
+        assert!(check["help"].as_str().unwrap().contains(help), "{check}");
+    }
 }
 
 /// Root without capabilities can list the descriptors of root's processes, but cannot read their
@@ -276,7 +369,7 @@ fn with_collector_options(text: &str, args: &[&str]) -> Option<std::process::Out
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script]).arg(temp.path());
     command.arg(env!("CARGO_BIN_EXE_psstat-dump")).args(args);
-    for name in ["PSSTAT_CONF", "PSSTAT_CLASS", "PSSTAT_CONF_OWNER"] {
+    for name in ["PSSTAT_CONF", "PSSTAT_CLASS", "PSSTAT_CONF_OWNER", "PSSTAT_BPF_RING"] {
         command.env_remove(name);
     }
     let mut output = command.output().ok()?;
