@@ -11,6 +11,7 @@ use psstat_testproc::oracle;
 use rustix::process::{Pid, Signal};
 
 use crate::observer::{self, Running};
+use crate::reads::Reads;
 use crate::stop::Stop;
 use crate::{Result, child_modes};
 
@@ -24,6 +25,8 @@ const RENAMED: [(&str, &str); 2] =
 /// The variable of the collector's option `--source`. The experiments are on reads from /proc, except
 /// where it is set otherwise.
 pub(crate) const SOURCE: &str = "PSSTAT_SOURCE";
+/// The variable of its option `--bpf-ring`.
+const RING: &str = "PSSTAT_BPF_RING";
 /// How long to wait for a cycle.
 const CYCLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -106,10 +109,12 @@ impl Collector {
         config: &Path,
         fd_budget: usize,
         interval: u64,
-        source: &str,
+        reads: &Reads,
     ) -> Result<Collector> {
         let mut command = Command::new(program);
-        command.env(SOURCE, source).arg("--conf").arg(config);
+        command.env(SOURCE, &reads.source).env_remove(RING);
+        command.envs(reads.bpf_ring.map(|kib| (RING, kib.to_string())));
+        command.arg("--conf").arg(config);
         command.args(["--interval", &interval.to_string()]);
         command.args(["--descriptors", &fd_budget.to_string()]);
         let mut command = child_modes::bound(&command);

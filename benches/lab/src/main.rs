@@ -20,6 +20,7 @@ mod observer;
 mod overhead;
 mod peers;
 mod population;
+mod reads;
 mod run_lock;
 mod scale;
 mod scrape;

@@ -12,6 +12,7 @@ use psstat_testproc::TempDir;
 use crate::child_modes::netns_member::STATES;
 use crate::child_modes::{self, ChildGuard};
 use crate::collector::Collector;
+use crate::reads::Reads;
 use crate::run_lock::RunLock;
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -63,9 +64,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("|{}", "---|".repeat(names.len() + 1));
     for (state, (title, sockets)) in (0..).zip(STATES) {
         let members = (0..options.namespaces).map(|_| start(state)).collect::<Result<Vec<_>>>()?;
-        let collectors = programs
-            .iter()
-            .map(|(_, program)| Collector::start(program, &config, FD_BUDGET, INTERVAL, "proc"));
+        let collectors = programs.iter().map(|(_, program)| {
+            Collector::start(program, &config, FD_BUDGET, INTERVAL, &Reads::from_proc())
+        });
         let mut collectors = collectors.collect::<Result<Vec<_>>>()?;
         let mut costs = vec![Vec::new(); collectors.len()];
         for number in 0..WARM_UP + options.cycles {

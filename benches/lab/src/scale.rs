@@ -8,6 +8,7 @@ use psstat_testproc::TempDir;
 
 use crate::child_modes::sleepers::Sleepers;
 use crate::collector::Collector;
+use crate::reads::Reads;
 use crate::run_lock::RunLock;
 use crate::stop::Stop;
 use crate::{Result, cargo, host_info};
@@ -87,7 +88,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!(" fd budget  processes  cpu, ms  wall, ms  resident, MiB    fds  gap, s");
     for budget in [usize::try_from(options.processes)? * 4, 64] {
         let sleepers = Sleepers::start(NAME, usize::try_from(options.processes)?)?;
-        let mut collector = Collector::start(&program, &config, budget, INTERVAL, "proc")?;
+        let mut collector =
+            Collector::start(&program, &config, budget, INTERVAL, &Reads::from_proc())?;
         let mut io = 0;
         for number in 0..4 {
             let cycle = collector.next(&stop)?;

@@ -133,14 +133,18 @@ impl Kind {
         matches!(self, Kind::Inside | Kind::Ignored | Kind::Shell)
     }
 
-    /// Whether some of the io may be lost.
-    pub(crate) fn may_lose_io(self) -> bool {
+    /// Whether only the end of a process, which a ring reports, shows some of the io.
+    pub(crate) fn needs_ring(self) -> bool {
         matches!(self, Kind::Ignored | Kind::Brief)
     }
 
-    /// Why io is lost, or not.
-    pub(crate) fn explanation(self) -> &'static str {
+    /// Why io is lost, or not. `has_ring`: the ends of processes are reported.
+    pub(crate) fn explanation(self, has_ring: bool) -> &'static str {
         match self {
+            Kind::Ignored if has_ring => "not reaped: the ring has the counters at the end",
+            Kind::Brief if has_ring => {
+                "20 ms between two reads: the ring has the counters at the end"
+            }
             Kind::Inside => "the kernel adds the io of reaped children to their parent",
             Kind::Shell => "the shell inherits the io of its subshells",
             Kind::Zombie => "the io of a zombie is still readable",

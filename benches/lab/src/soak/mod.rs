@@ -19,6 +19,7 @@ use self::trace::{Medians, Snapshot, Trace};
 use crate::checks::Session;
 use crate::child_modes::{role, workload};
 use crate::collector::{Collector, Cycle};
+use crate::reads::Reads;
 use crate::run_lock::RunLock;
 use crate::stop::Stop;
 use crate::stuck::Stuck;
@@ -221,8 +222,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let stuck = options.stuck.start()?;
     let number = u64::from(std::process::id());
     let config = Config::new(number)?;
-    let collector =
-        Collector::start(&program, &config.path(), FD_BUDGET, options.interval, "proc")?;
+    let collector = Collector::start(
+        &program,
+        &config.path(),
+        FD_BUDGET,
+        options.interval,
+        &Reads::from_proc(),
+    )?;
     let mut session = Session::new(collector, FD_BUDGET, &stop);
     session.checks.stuck = stuck.as_ref().map_or(0, Stuck::number);
     let (start, trace) = (Instant::now(), Trace::default());
