@@ -379,6 +379,10 @@ impl Classifier {
 
     /// Removes the processes that have exited or are no longer recent.
     pub(crate) fn drop_old(&mut self, processes: &ProcessTable, cycle: u32) {
+        // The pid can be that of another recent process now.
+        for exited in &processes.exited {
+            self.recent.remove(&exited.pid);
+        }
         self.recent
             .retain(|pid, _| processes.find(*pid).is_some_and(|entry| entry.is_recent(cycle)));
         shrink_map(&mut self.recent);

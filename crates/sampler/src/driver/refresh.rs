@@ -5,17 +5,28 @@ use super::Driver;
 use crate::ids::Slot;
 use crate::read::outcome::Outcome;
 use crate::source::{ProcessSource, SocketSource};
-use crate::state::process_table::ProcessEntry;
+use crate::state::process_table::{Listed, ProcessEntry};
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Brings the process table up to date.
     pub(super) async fn refresh_processes(&mut self, source: &mut S) {
         self.processes.confirm_starttimes(source, self.cycle).await;
         self.update_keys();
-        if !self.processes.list(source, self.cycle) {
-            self.health.listing_failed = true;
-            return;
+        let listed = self.list_processes(source).await;
+        if listed == Some(Listed::NewPids) && self.processes.lacks_parent(source, self.cycle) {
+            // Before the child counts: if its parent were found after it had reaped the child, that
+            // would count twice.
+            self.processes.exit_noticed = true;
+            self.list_processes(source).await;
         }
+    }
+
+    /// Lists the processes, and applies the changes since the last listing.
+    async fn list_processes(&mut self, source: &mut S) -> Option<Listed> {
+        let Some(listed) = self.processes.list(source, self.cycle) else {
+            self.health.listing_failed = true;
+            return None;
+        };
         if self.first_cycle == 0 {
             self.first_cycle = self.cycle;
         }
@@ -30,6 +41,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.update_reparented(source).await;
         self.release_exited();
         self.classifier.drop_old(&self.processes, self.cycle);
+        Some(listed)
     }
 
     /// Notes which processes have new children.
@@ -93,15 +105,23 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             if !self.processes.has_lost_parent(&entry) {
                 continue;
             }
-            match source.stat(entry.pid).await {
-                Outcome::Value(stat) => {
+            let stat = source.stat(entry.pid).await;
+            let is_same = stat.value().is_some_and(|stat| {
+                (entry.starttime_is_unique && stat.starttime == Some(entry.starttime))
+                    || source.inode_matches(entry.key())
+            });
+            match stat {
+                Outcome::Value(stat) if is_same => {
                     self.processes.entries[at].ppid = stat.ppid;
                     self.processes.note_adoption(at);
                     self.io.invalidate_tree();
+                    continue;
                 }
                 // It is marked now, because after the next rebuild of the tree it has no
                 // parent. A process that is hidden from this user still exists.
-                Outcome::Exited => {
+                Outcome::Exited | Outcome::Value(_) => {
+                    // The next listing shows which process has the pid.
+                    self.processes.exit_noticed |= matches!(stat, Outcome::Value(_));
                     if let Some(slot) = entry.slot
                         && let Some(process) = self.tracked.get_mut(slot)
                         && !source.is_alive_by_handles(process.target(slot)).await
@@ -110,6 +130,11 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                     }
                 }
                 Outcome::Denied | Outcome::Failed(_) | Outcome::Unread(_) => {}
+            }
+            if self.processes.is_reused(entry.ppid) {
+                // Its new owner can be a descendant: parents in a circle would not be read.
+                self.processes.entries[at].ppid = 0;
+                self.io.invalidate_tree();
             }
         }
     }

@@ -132,6 +132,14 @@ fn is_before(starttime: u64, now: u64) -> bool {
     starttime < now || WRAPPED.contains(&starttime)
 }
 
+/// Which processes were listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// Those with pids that were assigned since the last listing.
+    NewPids,
+    All,
+}
+
 /// The first listing.
 #[derive(Clone, Copy, Debug, Default)]
 enum Start {
@@ -151,9 +159,9 @@ impl ProcessTable {
         ProcessTable { start: Start::Pending, ..ProcessTable::default() }
     }
 
-    /// Lists the processes again: those that can have changed, or all. `false` if they
+    /// Lists the processes again: those that can have changed, or all. `None` if they
     /// cannot be listed; then the table is that of before.
-    pub(crate) fn list(&mut self, source: &mut impl ProcessSource, cycle: u32) -> bool {
+    pub(crate) fn list(&mut self, source: &mut impl ProcessSource, cycle: u32) -> Option<Listed> {
         // The pid of a process that was found to have exited may belong to another one
         // whose creator chose it (clone3); then the number of processes is the same.
         let exit_noticed = std::mem::take(&mut self.exit_noticed);
@@ -166,7 +174,7 @@ impl ProcessTable {
             && let Some(part) = source.list_new()
             && self.update_partial(&part, cycle)
         {
-            return true;
+            return Some(Listed::NewPids);
         }
         match source.list() {
             Ok(listed) => {
@@ -174,18 +182,19 @@ impl ProcessTable {
                 if matches!(self.start, Start::Pending) {
                     self.start = Start::At { cycle, ticks };
                 }
-                true
+                Some(Listed::All)
             }
             Err(_) => {
                 self.exited.clear();
-                false
+                None
             }
         }
     }
 
-    /// Reads `stat` of the new processes.
+    /// Reads `stat` of the new processes, unless an earlier listing of this cycle had them.
     pub(crate) async fn read_new(&mut self, source: &mut impl ProcessSource, cycle: u32) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.first_seen_cycle == cycle) {
+        let is_new = |entry: &&mut ProcessEntry| entry.first_seen_cycle == cycle;
+        for entry in self.entries.iter_mut().filter(is_new).filter(|entry| entry.starttime == 0) {
             if let Start::At { cycle: first, .. } = self.start {
                 entry.has_past = cycle == first;
             }
@@ -214,6 +223,24 @@ impl ProcessTable {
                 entry.live_thread = source.live_thread(entry.key()).await;
             }
         }
+    }
+
+    /// Whether the parent of a new process is missing, after a listing of new pids: another process
+    /// has exited, and the creator of the parent chose its pid (clone3). The pid can be the one of
+    /// the exited process, whose entry is not that of the parent.
+    pub(crate) fn lacks_parent(&self, source: &mut impl ProcessSource, cycle: u32) -> bool {
+        let is_new = |entry: &ProcessEntry| entry.first_seen_cycle == cycle;
+        let mut last = 0;
+        self.entries.iter().filter(|entry| is_new(entry)).any(|entry| {
+            let is_same = std::mem::replace(&mut last, entry.ppid) == entry.ppid;
+            if is_same || entry.ppid == 0 {
+                return false;
+            }
+            match self.find(entry.ppid) {
+                Some(parent) => !is_new(parent) && !source.inode_matches(parent.key()),
+                None => true,
+            }
+        })
     }
 
     /// Merges a full listing, sorted by pid.
@@ -404,6 +431,11 @@ impl ProcessTable {
     /// Whether the parent of a process has exited.
     pub(crate) fn has_lost_parent(&self, entry: &ProcessEntry) -> bool {
         find(&self.exited, entry.ppid).is_some() || self.zombies.binary_search(&entry.ppid).is_ok()
+    }
+
+    /// Whether the owner of a pid has exited, and another process has the pid.
+    pub(crate) fn is_reused(&self, pid: u32) -> bool {
+        find(&self.exited, pid).is_some() && self.find(pid).is_some()
     }
 
     /// Sorts the list of zombies after it was filled.

@@ -44,7 +44,7 @@ fn reused_pid_is_not_read_as_listed() {
     let mut first = parent.fork_child(&Config::new(&word)).unwrap();
     let pid = first.pid();
     driver.cycle += 1;
-    assert!(driver.processes.list(&mut source, driver.cycle));
+    assert!(driver.processes.list(&mut source, driver.cycle).is_some());
     first.exit(0).unwrap();
     parent.wait(first).unwrap();
     let mut second = match parent.fork_child_as(pid, &Config::new(&word)) {

@@ -364,3 +364,42 @@ fn denied_child_counts_once() {
          show(3) exit(3) wait(2) cycle*2 => 105",
     );
 }
+
+/// A listing of new pids does not show the parent, whose pid was chosen: the number of processes
+/// is the same. The children that the parent had reaped counted twice once it was found.
+#[test]
+fn parent_with_a_chosen_pid_is_found_with_its_child() {
+    // With the pid of a process that has exited since the last listing, or earlier.
+    for before in
+        ["fork(1,2,-) cycle exit(2)", "fork(1,5,-) fork(1,2,-) cycle exit(5) cycle exit(2)"]
+    {
+        check(&format!(
+            "{before} fork(1,3,a,reuse) fork(3,4) write(4,100) cycle => 100
+             exit(4) wait(3) cycle*3 => 100"
+        ));
+    }
+}
+
+/// A process exits between a listing and the read of its new parent. Its last parent's pid belongs
+/// to a process below it then: both had each other as ancestors, and were not read.
+#[test]
+fn reused_pid_of_an_ancestor() {
+    check_all(
+        (40, 0),
+        "fork(1,2,-) fork(2,3) fork(3,4) write(4,10) cycle => 10
+         exit(2) fork(4,5,-,reuse) write(4,100) @$i exit(3) cycle => 110
+         cycle*2 => 110",
+    );
+}
+
+/// The counters of a recent process without an image were taken for those of the next owner of
+/// its pid, which could not be read then.
+#[test]
+fn recent_process_with_a_reused_pid() {
+    check(
+        "cycle fork(1,2,-) fork(1,3,-) write(2,5) cycle => 0
+         exit(2) exit(3) fork(1,4,-,reuse) write(4,100) hide(4) cycle => 0
+         show(4) exec(4,a) cycle => 0
+         write(4,1) cycle => 1",
+    );
+}
