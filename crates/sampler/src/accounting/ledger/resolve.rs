@@ -411,7 +411,9 @@ impl<C: Counters> Ledger<C> {
         let (last, settled) = (account.last.unwrap_or_default(), account.settled);
         let (membership, shared) = account.membership(image);
         let offset = membership.offset.get();
-        if !is_read {
+        if membership.unread && is_new {
+            // It is part of the first reading, which is the offset.
+        } else if !is_read {
             membership.offset.set(offset.saturating_add(counted), shared);
         } else if !is_new {
             let deferred = self.deferred.entry((slot, image)).or_default();
@@ -420,8 +422,6 @@ impl<C: Counters> Ledger<C> {
             // No more than its growth, or the sum would fall.
             let excluded = facts.excluded.entry((slot, image)).or_default();
             let room = match settled {
-                // It is part of the first reading.
-                _ if membership.unread => C::default(),
                 None if membership.member => {
                     last.saturating_sub(offset).of_children().saturating_add(allowance)
                 }

@@ -87,3 +87,32 @@ fn unreadable_past() {
          write(2,5) cycle => 5",
     );
 }
+
+/// A parent without an image, whose first reading has the child: what that did was excluded again.
+/// The image fell when it had the parent, or missed what the next parent did.
+#[test]
+fn past_in_a_first_reading_is_excluded_once() {
+    check_all(
+        (40, 0),
+        "first cycle: fork(1,2,-) block(2) fork(2,3) write(3,1000)
+         @$i exit(3) @0 wait(2) cycle => 0
+         exec(2,a) unblock(2) cycle*2 => 0
+         write(2,1) cycle => 1",
+    );
+    check_all(
+        (40, 0),
+        "first cycle: fork(1,2) fork(2,3,-) fork(3,4) write(4,1000)
+         @$i exit(4) @0 wait(3) cycle*2 => 0
+         write(2,5000) exit(3) wait(2) cycle*3 => 5000",
+    );
+}
+
+/// The process that has its pid is another one, with another parent: its own parent has its past.
+#[test]
+fn past_of_exited_process_with_a_reused_pid() {
+    check_all(
+        (60, 0),
+        "first cycle: fork(1,2,-) fork(2,3) fork(3,4,-) write(4,1000) exit(4)
+         @$i wait(3) @0 exit(3) @0 fork(1,5,-,reuse) cycle*4 => 0",
+    );
+}
