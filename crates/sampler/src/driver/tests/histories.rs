@@ -88,7 +88,6 @@ fn driver() -> impl Strategy<Value = (Abilities, bool, IoStart)> {
     let abilities = (proptest::bool::weighted(0.8), clocks, any::<bool>(), tick);
     (abilities, reclassify, io_start).prop_map(
         |((handles, (cpu_clock, late_clock), partial_listing, tick), reclassify, io_start)| {
-            let late_clock = late_clock && cpu_clock;
             let abilities = Abilities { handles, cpu_clock, partial_listing, tick, late_clock };
             (abilities, reclassify, io_start)
         },

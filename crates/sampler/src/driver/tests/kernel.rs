@@ -131,6 +131,8 @@ pub(super) struct Cpu {
     pub(super) shown: CpuTime,
     /// That when its CPU clock was read last, alone.
     clock: i64,
+    /// The same, alone or not.
+    last_clock: i64,
     has_baseline: bool,
     was_read: bool,
     past_end: Option<usize>,
@@ -597,8 +599,13 @@ impl Kernel {
         }
         let process = &mut self.processes[id];
         let has_baseline = std::mem::take(&mut process.cpu.has_baseline);
-        if before != Some(0) || has_baseline {
-            let joined = images & !before.unwrap_or_default();
+        let joined = images & !before.unwrap_or_default();
+        if before == Some(0) && !has_baseline && joined != 0 {
+            // Its CPU clock was read when it was found in the image, and does not show what it has
+            // used since the last tick, so that counts.
+            process.cpu.read_until(process.cpu.last_clock);
+        }
+        if joined != 0 {
             for image in (0..IMAGES).filter(|image| joined & (1 << image) != 0) {
                 let cpu = &mut process.cpu;
                 cpu.own_in[image] += cpu.since[image] - cpu.read_since[image];
@@ -624,6 +631,13 @@ impl Kernel {
     pub(super) fn note_clock(&mut self, id: Id) {
         let cpu = &mut self.processes[id].cpu;
         cpu.clock = cpu.shown.total().cast_signed();
+        cpu.last_clock = cpu.clock;
+    }
+
+    /// The driver has read the CPU time of a process.
+    pub(super) fn note_cpu_time(&mut self, id: Id) {
+        let cpu = &mut self.processes[id].cpu;
+        cpu.last_clock = cpu.shown.total().cast_signed();
     }
 
     /// At the end of a cycle the driver has this as its last reading of the CPU time of a process.

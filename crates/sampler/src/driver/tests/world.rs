@@ -320,6 +320,7 @@ impl ProcessSource for World {
     async fn cpu_time(&mut self, pid: u32) -> Outcome<CpuReading> {
         self.tick();
         let Some(id) = self.by_pid(pid) else { return Outcome::Exited };
+        self.kernel.note_cpu_time(id);
         let shown = self.process(id).cpu.shown;
         let user = (!self.abilities.cpu_clock).then_some(shown.user);
         Outcome::Value(CpuReading { total: shown.total(), user })
