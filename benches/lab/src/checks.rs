@@ -18,6 +18,10 @@ pub(crate) const MEMORY_SLACK: u64 = 2 << 20;
 /// start while the experiment runs.
 pub(crate) const MEMORY_PER_PROCESS: u64 = 1 << 10;
 
+/// With a ring the collector remembers an ended process for 30 s, in about this number of bytes.
+const MEMORY_PER_ENDED: u64 = 256;
+const ENDED_KEPT_SECONDS: u64 = 30;
+
 /// Checks cycles and collects the violations.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
@@ -27,6 +31,8 @@ pub(crate) struct Checks {
     pub(crate) fd_budget: usize,
     /// Processes of which a read blocks from the second cycle on.
     pub(crate) stuck: u64,
+    /// Processes that end in a second, if the collector has a ring.
+    pub(crate) ended_per_second: u64,
     /// Resident memory when it became stable, and the maximum of processes by then.
     stable: Option<(u64, u64)>,
     max_processes: u64,
@@ -57,6 +63,11 @@ impl Checks {
     /// Resident memory when it became stable.
     pub(crate) fn stable(&self) -> Option<u64> {
         self.stable.map(|(resident, _)| resident)
+    }
+
+    /// How much resident memory may grow, with the same number of processes on the machine.
+    pub(crate) fn memory_slack(&self) -> u64 {
+        MEMORY_SLACK + self.ended_per_second * ENDED_KEPT_SECONDS * MEMORY_PER_ENDED
     }
 
     /// The maximum of processes on the machine.
@@ -105,7 +116,7 @@ impl Checks {
         self.max_processes = self.max_processes.max(cycle.get("collector.processes").unwrap_or(0));
         if let Some((stable, processes)) = self.stable {
             let more = self.max_processes.saturating_sub(processes);
-            let limit = stable + MEMORY_SLACK + more * MEMORY_PER_PROCESS;
+            let limit = stable + self.memory_slack() + more * MEMORY_PER_PROCESS;
             // Reported when it gets worse, not in each cycle.
             if cycle.resident > limit.max(self.max_resident) {
                 let now = cycle.resident;
@@ -220,6 +231,21 @@ mod tests {
         assert_eq!(checks.count(), 0);
         checks.cycle(&cycle(1), &[]);
         assert_eq!(checks.count(), 1);
+    }
+
+    /// A collector with a ring remembers processes that have ended.
+    #[test]
+    fn ended_processes_are_remembered_with_a_ring() {
+        let violations = |ended_per_second, grown| {
+            let mut checks = Checks { ended_per_second, ..Checks::default() };
+            checks.set_stable(&cycle(0));
+            let mut cycle = cycle(0);
+            cycle.resident += grown;
+            checks.cycle(&cycle, &[]);
+            checks.count()
+        };
+        assert_eq!([violations(0, 2 << 20), violations(0, 3 << 20)], [0, 1]);
+        assert_eq!([violations(200, 3 << 20), violations(200, 4 << 20)], [0, 1]);
     }
 
     #[test]

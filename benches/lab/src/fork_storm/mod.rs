@@ -30,7 +30,7 @@ use crate::{Result, cargo, observer, stuck};
 /// image, not reaped, as orphans, as zombies, in another image after an exec. Checks in each cycle:
 /// no panic, no counter that decreases, every line is accepted by tcollector, no more counted than
 /// written, file descriptors within the budget, memory within 2 MiB of its value after ten seconds
-/// and 1 KiB per further process of the machine. Checks at the end: file descriptors closed, and
+/// and 1 KiB per further process of the machine, and 8 KiB for each end per second with a ring. Checks at the end: file descriptors closed, and
 /// everything counted that each image wrote, except for images whose processes live too briefly or
 /// are not reaped. With the ring of BPF these count too, up to 1 % for which the kernel reports no end
 /// of a process. Exits 1 if a check fails. Needs root, or processes of the same user only. The
@@ -132,6 +132,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.reads.source == "bpf" && !used.bpf {
         return Err("the collector cannot read by BPF here; its log says why".into());
     }
+    session.checks.ended_per_second = used.ring.map_or(0, |_| options.rate);
 
     let (time, rate) = (Duration::from_secs(options.seconds), options.rate);
     let flag = config.dir().join("stop");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checks::{Checks, MEMORY_SLACK};
+use crate::checks::Checks;
 use crate::child_modes::kind::Kind;
 use crate::child_modes::storm::Written;
 use crate::collector::Cycle;
@@ -11,8 +11,8 @@ use crate::reads::Used;
 
 /// The maximum time between two cycles with which no process that lives for 2.5 s is missed.
 const MAX_CYCLE_GAP: Duration = Duration::from_millis(1200);
-/// One in so many bytes may be of a process whose end the kernel does not report: on virtual machines,
-/// no BPF program runs where the end interrupts some threads of the host's agent.
+/// One in this number of bytes may be of a process whose end the kernel does not report: on some virtual
+/// machines no BPF program runs where the end interrupts a thread of the host's agent.
 const MAX_UNREPORTED: u64 = 100;
 
 /// The written and the counted io of an image.
@@ -152,7 +152,7 @@ pub(crate) fn print(checks: &Checks, numbers: &Numbers<'_>) {
         checks.stable().map_or("-".to_owned(), |bytes| kib(bytes).to_string()),
         kib(checks.max_resident),
         kib(last.resident),
-        kib(MEMORY_SLACK),
+        kib(checks.memory_slack()),
     );
     println!("processes          {} maximum", checks.max_processes());
     println!(
