@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use psstat_testproc::{Config, TestProcess};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::population::{self, PREFIX, Role, Values};
 use crate::report::{Expected, Report};
@@ -19,6 +20,8 @@ const PROCESSES: u64 = 3;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The program with the tests, in the directory of the others.
 const TESTS: &str = "sampler-tests";
+/// The limit of descriptors for the tests.
+const MAX_FDS: u64 = 16_384;
 /// One has bounds for a CPU share that clocks of an emulated processor exceed; the others need a shell.
 const SKIPPED: [&str; 3] = [
     "busy_threads_are_measured",
@@ -124,6 +127,9 @@ fn check_ring(report: &mut Report) -> Result<()> {
 
 /// Runs the sampler's tests of BPF.
 pub(crate) fn run_tests(report: &mut Report) -> Result<()> {
+    // The kernel gives the first process 4,096. One test has more sockets.
+    let limit = Rlimit { current: Some(MAX_FDS), maximum: Some(MAX_FDS) };
+    setrlimit(Resource::Nofile, limit)?;
     let mut tests: Command = program(TESTS);
     tests.args(["--test-threads", "1", "--show-output"]);
     for test in SKIPPED {
