@@ -131,6 +131,9 @@ struct Account<C> {
     settled: Option<C>,
     /// When its last reading was accepted, as [`Ledger::reads`]; 0: never, or it was discarded.
     read_in: u32,
+    /// It has no reading after its baseline yet. That can contain children whose exits are not
+    /// resolved, which its growth does not show.
+    begins_with_baseline: bool,
     /// It is in the list of those that may have changed.
     is_unsettled: bool,
     /// Page faults of the children that it waited for, and the pass before which they were
@@ -304,6 +307,7 @@ impl<C: Counters> Ledger<C> {
         account.last = reading;
         account.settled = reading;
         account.read_in = 0;
+        account.begins_with_baseline = true;
         if let Some(reading) = reading {
             self.note_alive(slot, self.pass);
             self.apply_first_reading(slot, reading);
@@ -360,6 +364,7 @@ impl<C: Counters> Ledger<C> {
             && account.last == Some(reading)
             && account.settled == account.last
             && !account.awaits_reading()
+            && !account.begins_with_baseline
         {
             account.read_in = reads;
             return false;
@@ -549,6 +554,7 @@ impl<C: Counters> Ledger<C> {
             let Some(account) = account else { continue };
             if account.is_new(reads) {
                 account.memberships.iter_mut().for_each(|membership| membership.unread = false);
+                account.begins_with_baseline = false;
             }
             account.settled = account.last;
             account.after_parent_read = false;

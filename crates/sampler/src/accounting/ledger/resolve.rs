@@ -202,6 +202,7 @@ impl<C: Counters> Ledger<C> {
             let reads = self.reads();
             let account = self.account(slot);
             let (is_read, is_new) = (account.is_read(), account.is_new(reads));
+            let begins = account.begins_with_baseline;
             if account.exited.is_some() {
                 late |= account.after_parent_read;
                 adopted = true;
@@ -216,17 +217,22 @@ impl<C: Counters> Ledger<C> {
                     } else {
                         disputed.push(slot);
                     }
+                } else if begins {
+                    disputed.push(slot);
                 }
                 continue;
             }
             // While its parent lives, no other process inherits it. A zombie is listed until
             // its own parent waits for it.
             adopted |= facts.parent(slot).await.is_none_or(|parent| parent.is_zombie);
-            let may_have_it = !(is_read && is_new) || self.growth(slot).all_ge(needed);
+            let may_have_it = !(is_read && is_new) || begins || self.growth(slot).all_ge(needed);
             if may_have_it && self.may_have_inherited(slot, alive, facts).await {
                 // Not once the growth of a nearer ancestor in this cycle allows it.
                 let is_first = inheritors.is_empty() && disputed.is_empty();
-                if is_read && !is_new && exited.age < MAX_SETTLES_WITHOUT_READ && is_first {
+                // Nor once that of an ancestor further up does, in which it counts already.
+                let is_awaited =
+                    is_first && !(adopted && self.any_above_grew(slot, needed, parent));
+                if is_read && !is_new && exited.age < MAX_SETTLES_WITHOUT_READ && is_awaited {
                     return Resolution::Pending;
                 }
                 // Of a process that is not read nothing is known; it carries what is counted
@@ -254,6 +260,21 @@ impl<C: Counters> Ledger<C> {
         }
         inheritors.extend(disputed);
         Resolution::InheritedBy(inheritors)
+    }
+
+    /// Whether an ancestor was read in this cycle and has grown by these counters.
+    fn any_above_grew(
+        &self,
+        slot: Slot,
+        needed: C,
+        parent: &impl Fn(Slot) -> Option<Slot>,
+    ) -> bool {
+        let reads = self.reads();
+        let has_grown = |slot: Slot| {
+            let is_new = self.get(slot).is_some_and(|it| it.is_read() && it.is_new(reads));
+            is_new && self.growth(slot).all_ge(needed)
+        };
+        needed != C::default() && self.ancestors(slot, parent).any(has_grown)
     }
 
     /// Whether an account is a member of all images that an exited one has to do with: then
@@ -408,12 +429,13 @@ impl<C: Counters> Ledger<C> {
         let reads = self.reads();
         let account = self.account(slot);
         let (is_read, is_new) = (account.is_read(), account.is_new(reads));
+        let begins = account.begins_with_baseline;
         let (last, settled) = (account.last.unwrap_or_default(), account.settled);
         let (membership, shared) = account.membership(image);
         let offset = membership.offset.get();
         if membership.unread && is_new {
             // It is part of the first reading, which is the offset.
-        } else if !is_read {
+        } else if !is_read || (is_new && begins && !membership.member) {
             membership.offset.set(offset.saturating_add(counted), shared);
         } else if !is_new {
             let deferred = self.deferred.entry((slot, image)).or_default();
@@ -422,7 +444,7 @@ impl<C: Counters> Ledger<C> {
             // No more than its growth, or the sum would fall.
             let excluded = facts.excluded.entry((slot, image)).or_default();
             let room = match settled {
-                None if membership.member => {
+                _ if membership.member && (settled.is_none() || begins) => {
                     last.saturating_sub(offset).of_children().saturating_add(allowance)
                 }
                 _ => growth.saturating_sub(*excluded),

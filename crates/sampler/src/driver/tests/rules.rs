@@ -403,3 +403,30 @@ fn recent_process_with_a_reused_pid() {
          write(4,1) cycle => 1",
     );
 }
+
+/// The parent joins another image, and its counters until then have the child: their growth does
+/// not show it. The child counted again when the next parent had both.
+#[test]
+fn parent_of_exited_process_joins_another_image() {
+    for images in ["b", "ab"] {
+        check_all(
+            (30, 0),
+            &format!(
+                "fork(1,2) fork(2,3,-) fork(3,4) write(4,100) cycle*3 => 100
+                 @$i exit(4) @0 wait(3) @0 exec(3,{images}) cycle*3 => 100
+                 exit(3) wait(2) cycle*3 => 100"
+            ),
+        );
+    }
+}
+
+/// The nearest ancestor that may have an orphan's io cannot be read, and the one that has it is
+/// read: the orphan counted twice while the other reading was waited for.
+#[test]
+fn adopted_orphan_below_an_unreadable_process() {
+    check(
+        "fork(1,2,b,subreaper) fork(2,3) fork(3,4,-) fork(4,5,b) write(5,100) cycle*3 => b:100
+         exit(4) exit(5) wait(2) wait(3) hide(3) cycle*3 => b:100
+         show(3) cycle*3 => b:100",
+    );
+}
