@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 /*
- * Write one row for each process that has a program: iterators over all tasks of the pid
- * namespace, in ascending order of their ids. They only read. One writes all values, the other one CPU
- * time alone, which takes a third of the time.
+ * Writes the numbers of the processes that are requested: an iterator over the entries of a map, which finds the
+ * process of each in the kernel's table of ids. So its cost does not depend on the number of other processes. It
+ * only reads.
  *
- * `row` and `cpu_row` have the layouts that src/bpf/row.rs reads.
+ * `request`, `cpu_row` and `row` have the layouts that src/bpf/row.rs and src/bpf/snapshot.rs read and write.
  */
 #include "kernel.h"
+#include "find.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -18,11 +19,15 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define HAS_MM 4
 /* The number of descriptors is known. */
 #define HAS_FDS 8
-/* Only CPU time is known. */
-#define HAS_ONLY_CPU 16
+/* CPU time is known. */
+#define HAS_CPU 16
+/* All values follow. */
+#define IS_COMPLETE 32
+/* The main thread is the only one. */
+#define IS_SINGLE 64
+/* The process has not run: nothing follows. */
+#define IS_UNCHANGED 128
 
-#define PF_KTHREAD 0x00200000
-#define EXIT_DEAD 0x10
 #define RLIMIT_NOFILE 7
 
 /* Sizes of resident memory in the order of the kernel. */
@@ -46,9 +51,33 @@ struct {
 	__type(value, __u64);
 } cpu_variable SEC(".maps");
 
+/* Only CPU time is requested. */
+#define ONLY_CPU 1
+/* The known time is that of the main thread, which was the only one. */
+#define IS_MAIN 2
+
+/* A process to read. */
+struct target {
+	__u32 pid;
+	__u32 flags;
+	/* A CPU time of it in nanoseconds. If it is still this, the other values are not requested. 0: they are. */
+	__u64 known_cpu;
+};
+
+struct request {
+	__u64 count;
+	struct target targets[MAX_TARGETS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct request);
+} requests SEC(".maps");
+
 /* What the threads of a process did. */
 struct sums {
-	__u64 cpu;
 	__u64 utime;
 	__u64 stime;
 	__u64 io[7];
@@ -58,15 +87,27 @@ struct sums {
 	__u64 nivcsw;
 };
 
-struct row {
+struct head {
 	__u32 pid;
-	__u32 ppid;
 	__u32 flags;
+	__u64 time;
+};
+
+struct cpu_row {
+	struct head head;
+	/* 0 if only CPU time is requested. */
+	__u64 start_boottime;
+	__u64 cpu;
+	/* That of the main thread. */
+	__u64 main_cpu;
+};
+
+struct row {
+	struct cpu_row cpu;
+	__u32 ppid;
 	__u32 threads;
 	__u32 state;
 	__u32 exit_state;
-	__u64 time;
-	__u64 start_boottime;
 	__u64 exec_id;
 	struct sums sums;
 	__u64 cutime;
@@ -82,34 +123,26 @@ struct row {
 	__u64 fd_limit;
 };
 
-_Static_assert(sizeof(struct row) == 34 * 8, "as in src/bpf/row.rs");
-
-struct cpu_row {
-	__u32 pid;
-	__u32 flags;
-	__u64 time;
-	__u64 start_boottime;
-	__u64 exec_id;
-	__u64 cpu;
-};
-
+_Static_assert(sizeof(struct head) == 2 * 8, "as in src/bpf/row.rs");
 _Static_assert(sizeof(struct cpu_row) == 5 * 8, "as in src/bpf/row.rs");
+_Static_assert(sizeof(struct row) == 35 * 8, "as in src/bpf/row.rs");
 
 static __always_inline void add_io(__u64 *sum, const struct task_io_accounting *io)
 {
-	sum[0] += BPF_CORE_READ(io, rchar);
-	sum[1] += BPF_CORE_READ(io, wchar);
-	sum[2] += BPF_CORE_READ(io, syscr);
-	sum[3] += BPF_CORE_READ(io, syscw);
-	sum[4] += BPF_CORE_READ(io, read_bytes);
-	sum[5] += BPF_CORE_READ(io, write_bytes);
-	sum[6] += BPF_CORE_READ(io, cancelled_write_bytes);
+	__u64 counters[7] = {};
+
+	/* The fields lie one behind the other: that is verified when the program is loaded. */
+	bpf_probe_read_kernel(counters, sizeof(counters), &io->rchar);
+	for (int i = 0; i < 7; i++)
+		sum[i] += counters[i];
 }
 
-/* Adds what a thread did. A pointer that is not the iterator's own cannot be followed directly. */
-static __always_inline void add_thread(struct sums *sums, const struct task_struct *thread)
+/* Adds what a thread did. */
+static __always_inline void add_thread(struct row *row, const struct task_struct *thread)
 {
-	sums->cpu += BPF_CORE_READ(thread, se.sum_exec_runtime);
+	struct sums *sums = &row->sums;
+
+	row->cpu.cpu += BPF_CORE_READ(thread, se.sum_exec_runtime);
 	sums->utime += BPF_CORE_READ(thread, utime);
 	sums->stime += BPF_CORE_READ(thread, stime);
 	sums->min_flt += BPF_CORE_READ(thread, min_flt);
@@ -134,66 +167,46 @@ static long visit_thread(__u64 index, void *context)
 	if (work->next == work->head)
 		return 1;
 	thread = (void *)(work->next - bpf_core_field_offset(struct task_struct, thread_node));
-	add_thread(&work->row.sums, thread);
+	add_thread(&work->row, thread);
 	work->next = (__u64)BPF_CORE_READ(thread, thread_node.next);
 	return 0;
 }
 
+static __always_inline unsigned int sequence(struct signal_struct *signal)
+{
+	return BPF_CORE_READ(signal, stats_lock.seqcount.seqcount.sequence);
+}
+
 /* Sums the counters of a process over its threads, living and ended, as the kernel does for
  * /proc/PID/io: the sequence shows whether a thread ended meanwhile. */
-static __always_inline int sum_group(struct work *work, struct task_struct *task,
+static __noinline int sum_group(struct work *work, struct task_struct *task,
 				     struct signal_struct *signal)
 {
-	unsigned int before = signal->stats_lock.seqcount.seqcount.sequence;
+	unsigned int before = sequence(signal);
 	struct row *row = &work->row;
 	struct sums *sums = &row->sums;
 
 	if (before & 1)
 		return 0;
-	sums->cpu = signal->sum_sched_runtime;
-	sums->utime = signal->utime;
-	sums->stime = signal->stime;
-	sums->min_flt = signal->min_flt;
-	sums->maj_flt = signal->maj_flt;
-	sums->nvcsw = signal->nvcsw;
-	sums->nivcsw = signal->nivcsw;
-	sums->io[0] = signal->ioac.rchar;
-	sums->io[1] = signal->ioac.wchar;
-	sums->io[2] = signal->ioac.syscr;
-	sums->io[3] = signal->ioac.syscw;
-	sums->io[4] = signal->ioac.read_bytes;
-	sums->io[5] = signal->ioac.write_bytes;
-	sums->io[6] = signal->ioac.cancelled_write_bytes;
-	row->cutime = signal->cutime;
-	row->cstime = signal->cstime;
-	row->cmin_flt = signal->cmin_flt;
-	row->cmaj_flt = signal->cmaj_flt;
-	row->threads = signal->nr_threads;
+	row->cpu.cpu = BPF_CORE_READ(signal, sum_sched_runtime);
+	sums->utime = BPF_CORE_READ(signal, utime);
+	sums->stime = BPF_CORE_READ(signal, stime);
+	sums->min_flt = BPF_CORE_READ(signal, min_flt);
+	sums->maj_flt = BPF_CORE_READ(signal, maj_flt);
+	sums->nvcsw = BPF_CORE_READ(signal, nvcsw);
+	sums->nivcsw = BPF_CORE_READ(signal, nivcsw);
+	for (int i = 0; i < 7; i++)
+		sums->io[i] = 0;
+	add_io(sums->io, &signal->ioac);
+	row->cutime = BPF_CORE_READ(signal, cutime);
+	row->cstime = BPF_CORE_READ(signal, cstime);
+	row->cmin_flt = BPF_CORE_READ(signal, cmin_flt);
+	row->cmaj_flt = BPF_CORE_READ(signal, cmaj_flt);
+	row->threads = BPF_CORE_READ(signal, nr_threads);
 	work->head = (__u64)&signal->thread_head;
-	work->next = (__u64)signal->thread_head.next;
-	if (work->next == (__u64)&task->thread_node &&
-	    (__u64)task->thread_node.next == work->head) {
-		/* The only thread: its fields can be read directly. */
-		sums->cpu += task->se.sum_exec_runtime;
-		sums->utime += task->utime;
-		sums->stime += task->stime;
-		sums->min_flt += task->min_flt;
-		sums->maj_flt += task->maj_flt;
-		sums->nvcsw += task->nvcsw;
-		sums->nivcsw += task->nivcsw;
-		sums->io[0] += task->ioac.rchar;
-		sums->io[1] += task->ioac.wchar;
-		sums->io[2] += task->ioac.syscr;
-		sums->io[3] += task->ioac.syscw;
-		sums->io[4] += task->ioac.read_bytes;
-		sums->io[5] += task->ioac.write_bytes;
-		sums->io[6] += task->ioac.cancelled_write_bytes;
-	} else {
-		bpf_loop(MAX_THREADS, visit_thread, work, 0);
-		if (work->next != work->head)
-			return 0;
-	}
-	return signal->stats_lock.seqcount.seqcount.sequence == before;
+	work->next = (__u64)BPF_CORE_READ(signal, thread_head.next);
+	bpf_loop(MAX_THREADS, visit_thread, work, 0);
+	return work->next == work->head && sequence(signal) == before;
 }
 
 /* A sum over the parts of the counters that each CPU has. */
@@ -260,33 +273,35 @@ static __always_inline int read_rss(struct row *row, struct mm_struct *mm)
 	if ((__u64)BPF_CORE_READ(mm, rss_stat[3].counters) != counters + 3 * sizeof(__s32))
 		return 0;
 	/* Only constant indices are relocated. */
-	row->resident[0] = before[0] = mm->rss_stat[0].count;
-	row->resident[1] = before[1] = mm->rss_stat[1].count;
-	row->resident[2] = before[2] = mm->rss_stat[2].count;
-	row->resident[3] = before[3] = mm->rss_stat[3].count;
+	row->resident[0] = before[0] = BPF_CORE_READ(mm, rss_stat[0].count);
+	row->resident[1] = before[1] = BPF_CORE_READ(mm, rss_stat[1].count);
+	row->resident[2] = before[2] = BPF_CORE_READ(mm, rss_stat[2].count);
+	row->resident[3] = before[3] = BPF_CORE_READ(mm, rss_stat[3].count);
 	per_cpu.distance = counters - variable;
 	bpf_loop(cpus, visit_cpu, &per_cpu, 0);
 	/* A CPU may have moved its part into the count meanwhile. */
-	return mm->rss_stat[0].count == before[0] && mm->rss_stat[1].count == before[1] &&
-	       mm->rss_stat[2].count == before[2] && mm->rss_stat[3].count == before[3];
+	return BPF_CORE_READ(mm, rss_stat[0].count) == before[0] &&
+	       BPF_CORE_READ(mm, rss_stat[1].count) == before[1] &&
+	       BPF_CORE_READ(mm, rss_stat[2].count) == before[2] &&
+	       BPF_CORE_READ(mm, rss_stat[3].count) == before[3];
 }
 
-static __always_inline int read_memory(struct row *row, struct task_struct *task)
+static __noinline int read_memory(struct row *row, struct task_struct *task)
 {
-	struct mm_struct *mm = task->mm;
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 
 	if (!mm) {
-		row->flags |= HAS_MEMORY;
+		row->cpu.head.flags |= HAS_MEMORY;
 		return 1;
 	}
-	row->vsize = mm->total_vm;
+	row->vsize = BPF_CORE_READ(mm, total_vm);
 	/* In bytes, not yet rounded to pages. */
-	row->text_end = mm->end_code;
-	row->data = mm->data_vm + mm->stack_vm;
-	row->text_start = mm->start_code;
-	if (!read_rss(row, mm) || task->mm != mm)
+	row->text_end = BPF_CORE_READ(mm, end_code);
+	row->data = BPF_CORE_READ(mm, data_vm) + BPF_CORE_READ(mm, stack_vm);
+	row->text_start = BPF_CORE_READ(mm, start_code);
+	if (!read_rss(row, mm) || BPF_CORE_READ(task, mm) != mm)
 		return 0;
-	row->flags |= HAS_MEMORY | HAS_MM;
+	row->cpu.head.flags |= HAS_MEMORY | HAS_MM;
 	return 1;
 }
 
@@ -325,57 +340,143 @@ static long visit_words(__u64 index, void *context)
 	return 0;
 }
 
-static __always_inline int count_fds(struct row *row, struct task_struct *task)
+static __noinline int count_fds(struct row *row, struct task_struct *task)
 {
-	struct files_struct *files = task->files;
+	struct files_struct *files = BPF_CORE_READ(task, files);
 	struct bitmap bitmap = {};
 	struct fdtable *fdt;
 	__u32 max;
 
 	if (files) {
-		fdt = files->fdt;
-		max = fdt->max_fds;
+		fdt = BPF_CORE_READ(files, fdt);
+		max = BPF_CORE_READ(fdt, max_fds);
 		if (max > MAX_FDS)
 			return 0;
 		bitmap.left = max / 64;
-		bitmap.words = (__u64)fdt->open_fds;
+		bitmap.words = (__u64)BPF_CORE_READ(fdt, open_fds);
 		bpf_loop(MAX_FDS / 64 / WORDS_PER_CHUNK + 1, visit_words, &bitmap, 0);
-		if (task->files != files || files->fdt != fdt)
+		if (BPF_CORE_READ(task, files) != files || BPF_CORE_READ(files, fdt) != fdt)
 			return 0;
 	}
 	row->fds = bitmap.count;
-	row->flags |= HAS_FDS;
+	row->cpu.head.flags |= HAS_FDS;
 	return 1;
 }
 
-/* Whether a task stands for a process that has a row. */
-static __always_inline int has_row(struct task_struct *task)
+/* A walk over the threads of a process. */
+struct cpu_walk {
+	__u64 cpu;
+	__u64 head;
+	__u64 next;
+};
+
+static long visit_thread_cpu(__u64 index, void *context)
 {
-	if (!task || task->pid != task->tgid || task->flags & PF_KTHREAD)
-		return 0;
-	/* Otherwise its parent has begun to add its counters to its own. */
-	return task->exit_state != EXIT_DEAD;
+	struct cpu_walk *walk = context;
+	struct task_struct *thread;
+
+	if (walk->next == walk->head)
+		return 1;
+	thread = (void *)(walk->next - bpf_core_field_offset(struct task_struct, thread_node));
+	walk->cpu += BPF_CORE_READ(thread, se.sum_exec_runtime);
+	walk->next = (__u64)BPF_CORE_READ(thread, thread_node.next);
+	return 0;
 }
 
-SEC("iter/task")
-int processes(struct bpf_iter__task *context)
+/* As sum_group, CPU time alone. */
+static __noinline int sum_cpu(struct cpu_row *row, struct task_struct *task,
+				   struct signal_struct *signal)
 {
-	struct task_struct *task = context->task;
-	struct signal_struct *signal;
-	struct work work = {};
-	struct row *row = &work.row;
+	struct cpu_walk walk = {};
+	unsigned int before;
 
-	if (!has_row(task))
+	/* The main thread alone: with a thread that ended meanwhile there would be another number of them. */
+	if (BPF_CORE_READ(signal, nr_threads) == 1) {
+		row->cpu = BPF_CORE_READ(signal, sum_sched_runtime) + row->main_cpu;
+		row->head.flags = HAS_CPU | IS_SINGLE;
+		return BPF_CORE_READ(signal, nr_threads) == 1;
+	}
+	before = sequence(signal);
+	if (before & 1)
 		return 0;
-	signal = task->signal;
-	row->pid = task->pid;
-	row->ppid = task->real_parent->tgid;
-	row->time = bpf_ktime_get_ns();
-	row->start_boottime = task->start_boottime;
-	row->exec_id = task->self_exec_id;
+	walk.cpu = BPF_CORE_READ(signal, sum_sched_runtime);
+	walk.head = (__u64)&signal->thread_head;
+	walk.next = (__u64)BPF_CORE_READ(signal, thread_head.next);
+	bpf_loop(MAX_THREADS, visit_thread_cpu, &walk, 0);
+	row->cpu = walk.cpu;
+	row->head.flags = HAS_CPU;
+	return walk.next == walk.head && sequence(signal) == before;
+}
+
+/* Whether a process has no thread but its main thread: the list of all has one entry. */
+static __always_inline int is_single(struct task_struct *task)
+{
+	struct list_head node = {};
+
+	bpf_core_read(&node, sizeof(node), &task->thread_node);
+	return node.next == node.prev;
+}
+
+/* Whether a process has run since its CPU time was this. Without running it cannot exit, execute a program, or
+ * start a thread. Each structure that is read costs a miss of the cache, so its signal_struct is not. */
+static __always_inline int has_run(struct task_struct *task, struct target *target, __u64 main_cpu)
+{
+	return !(target->flags & IS_MAIN) || main_cpu != target->known_cpu || !is_single(task);
+}
+
+SEC("iter/bpf_map_elem")
+int processes(struct bpf_iter__bpf_map_elem *context)
+{
+	__u32 *turn = context->key;
+	struct signal_struct *signal;
+	struct task_struct *task;
+	struct request *request;
+	struct work work = {};
+	struct target *target;
+	__u32 index, key = 0;
+	struct row *row = &work.row;
+	struct head *head = &row->cpu.head;
+
+	if (!turn)
+		return 0;
+	index = *turn;
+	request = bpf_map_lookup_elem(&requests, &key);
+	if (!request || index >= request->count || index >= MAX_TARGETS)
+		return 0;
+	target = &request->targets[index];
+	task = find_process(target->pid);
+	if (!task)
+		return 0;
+	head->pid = target->pid;
+	head->time = bpf_ktime_get_ns();
+	row->cpu.main_cpu = BPF_CORE_READ(task, se.sum_exec_runtime);
+	if (!has_run(task, target, row->cpu.main_cpu)) {
+		head->flags = IS_UNCHANGED;
+		bpf_seq_write(context->meta->seq, head, sizeof(*head));
+		return 0;
+	}
+	signal = BPF_CORE_READ(task, signal);
+	if (is_reaped(task, signal))
+		return 0;
+	for (int i = 0; i < ATTEMPTS; i++) {
+		if (sum_cpu(&row->cpu, task, signal))
+			break;
+		head->flags = 0;
+	}
+	if (!(target->flags & ONLY_CPU))
+		row->cpu.start_boottime = BPF_CORE_READ(task, start_boottime);
+	if (target->flags & ONLY_CPU ||
+	    (head->flags && !(target->flags & IS_MAIN) && target->known_cpu &&
+	     row->cpu.cpu == target->known_cpu)) {
+		bpf_seq_write(context->meta->seq, &row->cpu, sizeof(row->cpu));
+		return 0;
+	}
+	head->flags = IS_COMPLETE | (head->flags & IS_SINGLE);
+	row->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	row->exec_id = BPF_CORE_READ(task, self_exec_id);
 	for (int i = 0; i < ATTEMPTS; i++) {
 		if (sum_group(&work, task, signal)) {
-			row->flags |= IS_CONSISTENT;
+			head->flags |= IS_CONSISTENT | HAS_CPU;
 			break;
 		}
 	}
@@ -387,75 +488,9 @@ int processes(struct bpf_iter__task *context)
 		if (count_fds(row, task))
 			break;
 	}
-	row->state = task->__state;
-	row->exit_state = task->exit_state;
-	row->fd_limit = signal->rlim[RLIMIT_NOFILE].rlim_cur;
+	row->state = BPF_CORE_READ(task, __state);
+	row->exit_state = BPF_CORE_READ(task, exit_state);
+	row->fd_limit = BPF_CORE_READ(signal, rlim[RLIMIT_NOFILE].rlim_cur);
 	bpf_seq_write(context->meta->seq, row, sizeof(*row));
-	return 0;
-}
-
-/* A walk over the threads of a process. */
-struct cpu_work {
-	__u64 cpu;
-	__u64 head;
-	__u64 next;
-};
-
-static long visit_thread_cpu(__u64 index, void *context)
-{
-	struct cpu_work *work = context;
-	struct task_struct *thread;
-
-	if (work->next == work->head)
-		return 1;
-	thread = (void *)(work->next - bpf_core_field_offset(struct task_struct, thread_node));
-	work->cpu += BPF_CORE_READ(thread, se.sum_exec_runtime);
-	work->next = (__u64)BPF_CORE_READ(thread, thread_node.next);
-	return 0;
-}
-
-/* As sum_group. */
-static __always_inline int sum_cpu(struct cpu_work *work, struct task_struct *task,
-				   struct signal_struct *signal)
-{
-	unsigned int before = signal->stats_lock.seqcount.seqcount.sequence;
-
-	if (before & 1)
-		return 0;
-	work->cpu = signal->sum_sched_runtime;
-	work->head = (__u64)&signal->thread_head;
-	work->next = (__u64)signal->thread_head.next;
-	if (work->next == (__u64)&task->thread_node &&
-	    (__u64)task->thread_node.next == work->head) {
-		work->cpu += task->se.sum_exec_runtime;
-	} else {
-		bpf_loop(MAX_THREADS, visit_thread_cpu, work, 0);
-		if (work->next != work->head)
-			return 0;
-	}
-	return signal->stats_lock.seqcount.seqcount.sequence == before;
-}
-
-SEC("iter/task")
-int cpu_times(struct bpf_iter__task *context)
-{
-	struct task_struct *task = context->task;
-	struct cpu_work work = {};
-	struct cpu_row row = {};
-
-	if (!has_row(task))
-		return 0;
-	row.pid = task->pid;
-	row.time = bpf_ktime_get_ns();
-	row.start_boottime = task->start_boottime;
-	row.exec_id = task->self_exec_id;
-	for (int i = 0; i < ATTEMPTS; i++) {
-		if (sum_cpu(&work, task, task->signal)) {
-			row.flags = HAS_ONLY_CPU;
-			break;
-		}
-	}
-	row.cpu = work.cpu;
-	bpf_seq_write(context->meta->seq, &row, sizeof(row));
 	return 0;
 }

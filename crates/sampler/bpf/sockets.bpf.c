@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 /*
- * Writes the sockets that the descriptors of some processes refer to, with their states: an iterator
- * over all tasks of the pid namespace. It only reads.
+ * Writes the sockets that the descriptors of the requested processes refer to, with their states: an iterator
+ * over the entries of a map, as in processes.bpf.c. It only reads.
  *
  * `socket`, `process` and `request` have the layouts that src/bpf/sockets.rs reads and writes.
  */
 #include "kernel.h"
+#include "find.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-#define PF_KTHREAD 0x00200000
 
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
@@ -29,19 +28,19 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* Of one visit, so that it takes 20 ms at most: 262,144 descriptors. */
 #define MAX_WORDS (1 << 12)
 
-/* Processes by the low bits of their ids: a row more than requested does no harm. */
-#define REQUEST_BITS 65536
-
-/* The processes to read. */
-struct request {
-	/* Only this one, if it is not 0. */
+/* A process to read. */
+struct target {
 	__u32 pid;
 	/* From this descriptor on, a multiple of FDS_PER_WORD. */
 	__u32 from;
-	/* At most this number of sockets of each. What one task writes has to fit into the 32 KiB of the
-	 * kernel's buffer. The verifier does not know the number, so it does not follow the count. */
+};
+
+struct request {
+	__u64 count;
+	/* At most this number of sockets of each. What one process has is written at once, and has to fit into the
+	 * 32 KiB of the kernel's buffer. The verifier does not know the number, so it does not follow the count. */
 	__u64 max_sockets;
-	__u64 bits[REQUEST_BITS / 64];
+	struct target targets[MAX_TARGETS];
 };
 
 struct {
@@ -75,7 +74,7 @@ struct process_row {
 
 _Static_assert(sizeof(struct socket_row) == 2 * 8, "as in src/bpf/sockets.rs");
 _Static_assert(sizeof(struct process_row) == 4 * 8, "as in src/bpf/sockets.rs");
-_Static_assert(sizeof(struct request) == 16 + REQUEST_BITS / 8, "as in src/bpf/sockets.rs");
+_Static_assert(sizeof(struct request) == (2 + MAX_TARGETS) * 8, "as in src/bpf/sockets.rs");
 
 /* A walk over the descriptors of a process. */
 struct walk {
@@ -169,51 +168,59 @@ static long visit_word(__u64 index, void *context)
 	return 0;
 }
 
-static __always_inline int is_requested(struct request *request, __u32 pid)
+/* The thread that has the descriptors of a process: if the main thread has exited, the next one. */
+static __always_inline struct task_struct *thread_with_files(struct task_struct *leader)
 {
-	if (request->pid)
-		return request->pid == pid;
-	return request->bits[pid / 64 % (REQUEST_BITS / 64)] >> (pid % 64) & 1;
+	__u64 next;
+
+	if (BPF_CORE_READ(leader, files))
+		return leader;
+	next = (__u64)BPF_CORE_READ(leader, thread_node.next);
+	if (next == (__u64)&BPF_CORE_READ(leader, signal)->thread_head)
+		return 0;
+	return (void *)(next - bpf_core_field_offset(struct task_struct, thread_node));
 }
 
-SEC("iter/task")
-int sockets(struct bpf_iter__task *context)
+SEC("iter/bpf_map_elem")
+int sockets(struct bpf_iter__bpf_map_elem *context)
 {
-	struct task_struct *task = context->task;
+	struct task_struct *leader, *task;
 	struct process_row row = {};
 	struct files_struct *files;
-	struct task_struct *leader;
+	__u32 *turn = context->key;
 	struct walk walk = {};
 	struct request *request;
+	struct target *target;
+	__u32 index, key = 0;
 	struct fdtable *fdt;
-	__u32 key = 0;
 
-	if (!task || task->flags & PF_KTHREAD)
+	if (!turn)
 		return 0;
+	index = *turn;
 	request = bpf_map_lookup_elem(&requests, &key);
-	if (!request || !is_requested(request, task->tgid))
+	if (!request || index >= request->count || index >= MAX_TARGETS)
 		return 0;
-	leader = task->group_leader;
-	files = task->files;
+	target = &request->targets[index];
+	leader = find_process(target->pid);
+	if (!leader)
+		return 0;
+	task = thread_with_files(leader);
+	files = task ? BPF_CORE_READ(task, files) : 0;
 	if (!files)
 		return 0;
-	/* If the main thread has exited, the next one has the descriptors of the process. */
-	if (task->pid != task->tgid &&
-	    (leader->files || task->thread_node.prev != &leader->thread_node))
-		return 0;
-	fdt = files->fdt;
+	fdt = BPF_CORE_READ(files, fdt);
 	walk.seq = context->meta->seq;
-	walk.pid = task->tgid;
-	walk.open_fds = (__u64)fdt->open_fds;
-	walk.fd = (__u64)fdt->fd;
-	walk.words = fdt->max_fds / FDS_PER_WORD;
-	walk.index = request->from / FDS_PER_WORD;
+	walk.pid = target->pid;
+	walk.open_fds = (__u64)BPF_CORE_READ(fdt, open_fds);
+	walk.fd = (__u64)BPF_CORE_READ(fdt, fd);
+	walk.words = BPF_CORE_READ(fdt, max_fds) / FDS_PER_WORD;
+	walk.index = target->from / FDS_PER_WORD;
 	walk.left = request->max_sockets;
 	bpf_loop(MAX_WORDS, visit_word, &walk, 0);
 	row.pid = walk.pid;
 	row.netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
 	row.fds = walk.fds;
-	row.start_boottime = leader->start_boottime;
+	row.start_boottime = BPF_CORE_READ(leader, start_boottime);
 	if (walk.index < walk.words)
 		row.next = walk.index * FDS_PER_WORD;
 	bpf_seq_write(walk.seq, &row, sizeof(row));

@@ -335,9 +335,16 @@ impl Classifier {
         urgency: Urgency,
     ) {
         self.due.clear();
+        let has_kernel_threads = source.has_kernel_threads();
         for (at, entry) in (0..).zip(&mut processes.entries) {
             let is_urgent = entry.is_recent(cycle) || entry.next_read < cycle;
             if entry.next_read > cycle || is_urgent != (urgency == Urgency::Urgent) {
+                continue;
+            }
+            // It runs without a command line. A program that the kernel starts has the same parent at first.
+            let is_kernel_thread = has_kernel_threads && entry.may_be_kernel_thread();
+            if is_kernel_thread && !is_urgent && !is_due_when_idle(entry.pid, cycle) {
+                entry.next_read = next_read(entry.pid, entry.first_seen_cycle, cycle);
                 continue;
             }
             let tid = entry.live_thread.unwrap_or(entry.pid);

@@ -234,6 +234,17 @@ impl<C: Core> Shared<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes the other thread, unlocked: otherwise it would be woken only to wait for the lock.
+    fn notify<'s>(
+        &'s self,
+        state: MutexGuard<'s, State<C>>,
+        other: &Condvar,
+    ) -> MutexGuard<'s, State<C>> {
+        drop(state);
+        other.notify_one();
+        self.lock()
+    }
+
     /// Polls and reads as long as this thread is in charge.
     fn work(&self, generation: u64) {
         let mut state = self.lock();
@@ -256,11 +267,11 @@ impl<C: Core> Shared<C> {
                 }
                 Polled::Classify(batch) => {
                     state.batch = Some(batch);
-                    self.suspended.notify_one();
+                    state = self.notify(state, &self.suspended);
                 }
                 Polled::Finished(finished) => {
                     state.finished = Some(finished);
-                    self.suspended.notify_one();
+                    state = self.notify(state, &self.suspended);
                 }
             }
         }
@@ -361,7 +372,7 @@ impl<C: Core> Executor<C> {
         if reader.is_none() {
             *reader = Reader::start_another(shared, &state, *max_stuck);
         }
-        shared.resumed.notify_one();
+        state = shared.notify(state, &shared.resumed);
         loop {
             if let Some(finished) = state.finished.take() {
                 return finished;
@@ -374,7 +385,7 @@ impl<C: Core> Executor<C> {
                 }));
                 state = shared.lock();
                 state.runnable = Some(Some(Reply::Classified(result)));
-                shared.resumed.notify_one();
+                state = shared.notify(state, &shared.resumed);
                 continue;
             }
             let Some(active) = reader else {

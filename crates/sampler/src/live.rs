@@ -70,6 +70,8 @@ pub(crate) struct LiveSource {
     link_scan: Option<Box<LinkScan>>,
     tables: SocketTables,
     status_reader: StatusReader,
+    /// The procfs shows the kernel's threads.
+    has_kernel_threads: bool,
     /// A buffer for files of names.
     text: Vec<u8>,
     /// Descriptors that may be kept open,
@@ -85,6 +87,7 @@ impl LiveSource {
             process_list: ProcessList::new(&procfs),
             tables: SocketTables::new(&procfs),
             status_reader: StatusReader::default(),
+            has_kernel_threads: procfs.is_initial(),
             text: Vec::new(),
             reads: Reads::new(procfs, limits),
             dir_reader: ProcDirReader::new(),
@@ -272,6 +275,10 @@ impl ProcessSource for LiveSource {
 
     fn has_thread(&mut self, pid: u32, tid: u32) -> bool {
         process::has_thread(&self.reads.procfs, pid, tid)
+    }
+
+    fn has_kernel_threads(&self) -> bool {
+        self.has_kernel_threads
     }
 
     fn has_cpu_clock(&self) -> bool {

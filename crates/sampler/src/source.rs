@@ -6,7 +6,7 @@
 //! may happen between two reads.
 
 use std::fmt::Debug;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::{Duration, Instant};
 
 use psstat_proc_parse::net::snmp::TcpCounters;
@@ -95,6 +95,23 @@ pub(crate) struct Existence {
     pub(crate) fds: Option<Outcome<u64>>,
 }
 
+/// A process to read at once with others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadRequest {
+    pub(crate) pid: u32,
+    pub(crate) values: Values,
+}
+
+/// The values of a process to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    All,
+    /// CPU time alone.
+    Cpu,
+    /// All, unless its CPU time is still this, in nanoseconds: then CPU time alone.
+    AllUnless(NonZeroU64),
+}
+
 /// Reads processes.
 pub(crate) trait ProcessSource: Sized {
     type Handles: Handles;
@@ -173,6 +190,11 @@ pub(crate) trait ProcessSource: Sized {
     /// Whether a process has this thread.
     fn has_thread(&mut self, pid: u32, tid: u32) -> bool;
 
+    /// Whether the children of the process with pid 2, and itself, are threads of the kernel.
+    fn has_kernel_threads(&self) -> bool {
+        false
+    }
+
     /// Whether processes have a CPU clock, which tells without a lock of the process
     /// whether it has run.
     fn has_cpu_clock(&self) -> bool;
@@ -199,29 +221,30 @@ pub(crate) trait ProcessSource: Sized {
         Duration::from_millis(10)
     }
 
-    /// Reads all processes at once, if the source can. Later reads of a process give its values of
-    /// that moment, where the source has them, until [`end_read_all`](Self::end_read_all).
-    fn read_all(&mut self) {}
-
-    /// The same for CPU time alone.
-    fn read_all_cpu_times(&mut self) {
-        self.read_all();
+    /// Whether it can read many processes at once.
+    fn reads_at_once(&self) -> bool {
+        false
     }
 
+    /// Reads these processes at once, if it can. Later reads of a process give its values of
+    /// that moment, where the source has them, until [`end_read_at_once`](Self::end_read_at_once).
+    /// The order of the requests may change.
+    fn read_at_once(&mut self, _requests: &mut Vec<ReadRequest>) {}
+
     /// From now on, reads give the values of their own moment.
-    fn end_read_all(&mut self) {}
+    fn end_read_at_once(&mut self) {}
 
     /// How many of these reads failed since the last call of this.
     fn take_failed_passes(&mut self) -> u64 {
         0
     }
 
-    /// The instant at which all processes were read last, if they were.
-    fn read_all_began(&self) -> Option<Instant> {
+    /// The instant at which processes were read at once last, unless that failed.
+    fn read_at_once_began(&self) -> Option<Instant> {
         None
     }
 
-    /// The instant at which this process was read with all others, if [`cpu_time`](Self::cpu_time)
+    /// The instant at which this process was read at once with others, if [`cpu_time`](Self::cpu_time)
     /// gives its value of then.
     fn cpu_time_instant(&self, _pid: u32) -> Option<Instant> {
         None
@@ -365,7 +388,7 @@ pub(crate) trait SocketSource: ProcessSource {
     }
 
     /// Reads the sockets of these processes. Later scans of their descriptors give those of this
-    /// moment, until the next call or [`end_read_all`](ProcessSource::end_read_all).
+    /// moment, until the next call or [`end_read_at_once`](ProcessSource::end_read_at_once).
     fn read_sockets(&mut self, _pids: &[u32]) {}
 
     /// The same of further processes, until the next call of this as well.

@@ -116,6 +116,14 @@ impl ReadState {
         self.io == FileState::Never || self.stat == FileState::Never
     }
 
+    /// Whether its last readings stand if it has not run.
+    fn stands(&self) -> bool {
+        self.is_current
+            && self.io == FileState::Read
+            && self.stat == FileState::Read
+            && !self.stat_is_due
+    }
+
     /// Whether a past that was not read, of io and of `stat`, can be read.
     fn is_past_readable(&self, (io, stat): (bool, bool)) -> bool {
         let is_readable = |file: FileState| matches!(file, FileState::Never | FileState::Read);
@@ -274,6 +282,11 @@ impl IoAccounting {
         let Some(state) = self.states.get(slot as usize) else { return false };
         let past = (self.ledger.has_unread_past(slot), self.cpu.has_unread_past(slot));
         if process.is_member() { state.is_new() } else { state.is_past_readable(past) }
+    }
+
+    /// Whether the last readings of a process stand if it has not run.
+    pub(crate) fn stands(&self, slot: Slot) -> bool {
+        self.states.get(slot as usize).is_some_and(ReadState::stands)
     }
 
     /// Makes a denied file due again: the process has become another program.
@@ -717,10 +730,7 @@ impl<S: ProcessSource> Reading<'_, S> {
         let (pid, clock) = (process.key.pid, process.cpu.last);
         self.pass == Pass::All
             && process.is_live_member()
-            && state.is_current
-            && state.io == FileState::Read
-            && state.stat == FileState::Read
-            && !state.stat_is_due
+            && state.stands()
             && !state.may_have_reaped(pid, self.cycle, clock, None, counts_faults)
     }
 

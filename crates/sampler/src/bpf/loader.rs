@@ -4,14 +4,12 @@ use std::fmt;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, Map, MapData};
 use aya::programs::{Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use rustix::io::Errno;
 
-use super::snapshot::Links;
-use super::sockets::Request;
-use super::{BpfError, sys};
+use super::{BpfError, ProcessProgram, SocketProgram, sys};
 
 /// Made by `cargo xtask bpf`.
 static PROCESSES: &[u8] = aya::include_bytes_aligned!("../../bpf/processes.bpf.o");
@@ -22,9 +20,11 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The CPUs that can exist.
 const CPUS: &str = "/sys/devices/system/cpu/possible";
 
-/// Loads the iterators over processes, and gives links of which they can be made; and that over
-/// their sockets.
-pub(super) fn load() -> Result<(Links, Result<Sockets, BpfError>), BpfError> {
+/// The loaded iterators over processes, and over their sockets.
+pub(super) type Loaded = (ProcessProgram, Result<SocketProgram, BpfError>);
+
+/// Loads the iterators.
+pub(super) fn load() -> Result<Loaded, BpfError> {
     if let Err(error) = std::fs::metadata(BTF) {
         return Err(BpfError::NoTypes(error));
     }
@@ -33,53 +33,63 @@ pub(super) fn load() -> Result<(Links, Result<Sockets, BpfError>), BpfError> {
     loader.btf(None);
     let types = Btf::from_sys_fs().map_err(|error| BpfError::Refused(chain(&error)))?;
     loader.btf(Some(&types)).verifier_log_level(VerifierLogLevel::DISABLE);
-    let sockets = Sockets::load(&mut loader, &types);
+    let sockets = Program::load(&mut loader, SOCKETS, "sockets", &types);
     let cpus = std::fs::read_to_string(CPUS).ok().and_then(|list| count(&list)).unwrap_or(0);
-    let loaded = loader.override_global("cpus", &cpus, true).load(PROCESSES);
-    let mut object = loaded.map_err(|error| from_ebpf(&error))?;
-    let processes = link(&mut object, "processes", &types)?;
-    let cpu_times = link(&mut object, "cpu_times", &types)?;
-    Ok((Links { processes, cpu_times }, sockets))
+    loader.override_global("cpus", &cpus, true);
+    Ok((Program::load(&mut loader, PROCESSES, "processes", &types)?, sockets))
 }
 
-/// Loads an iterator over tasks, and links it.
-fn link(object: &mut Ebpf, name: &str, types: &Btf) -> Result<OwnedFd, BpfError> {
+/// Links an iterator over the entries of a map.
+fn link(
+    object: &mut Ebpf,
+    name: &str,
+    map: BorrowedFd<'_>,
+    types: &Btf,
+) -> Result<OwnedFd, BpfError> {
     let program = object.program_mut(name).ok_or(BpfError::NotBuilt)?;
     let program: &mut Iter = program.try_into().map_err(|error| from_program(&error))?;
-    program.load("task", types).map_err(|error| from_program(&error))?;
+    program.load("bpf_map_elem", types).map_err(|error| from_program(&error))?;
     let fd = program.fd().map_err(|error| from_program(&error))?;
-    sys::link_iterator(fd.as_fd()).map_err(|errno| match errno {
+    sys::link_iterator(fd.as_fd(), map).map_err(|errno| match errno {
         Errno::PERM | Errno::ACCESS => BpfError::Denied,
         errno => BpfError::Refused(errno.to_string()),
     })
 }
 
-/// The loaded iterator over the sockets of the processes that are requested.
-pub(super) struct Sockets {
+/// A loaded iterator over the processes of a request, which has this number of words.
+pub(super) struct Program<const WORDS: usize> {
     link: OwnedFd,
-    requests: Mutex<Array<MapData, Request>>,
+    requests: Mutex<Array<MapData, [u64; WORDS]>>,
 }
 
-impl fmt::Debug for Sockets {
+impl<const WORDS: usize> fmt::Debug for Program<WORDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sockets").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Program").field("link", &self.link).finish_non_exhaustive()
     }
 }
 
-impl Sockets {
-    fn load(loader: &mut EbpfLoader<'_>, types: &Btf) -> Result<Sockets, BpfError> {
-        let mut object = loader.load(SOCKETS).map_err(|error| from_ebpf(&error))?;
-        let map = object.take_map("requests").ok_or(BpfError::NotBuilt)?;
-        let requests = Array::try_from(map).map_err(|error| from_chain(&error))?;
-        let link = link(&mut object, "sockets", types)?;
-        Ok(Sockets { link, requests: Mutex::new(requests) })
+impl<const WORDS: usize> Program<WORDS> {
+    fn load(
+        loader: &mut EbpfLoader<'_>,
+        object: &[u8],
+        name: &str,
+        types: &Btf,
+    ) -> Result<Program<WORDS>, BpfError> {
+        let mut object = loader.load(object).map_err(|error| from_ebpf(&error))?;
+        let requests = object.take_map("requests").ok_or(BpfError::NotBuilt)?;
+        let requests = Array::try_from(requests).map_err(|error| from_chain(&error))?;
+        let Some(Map::Array(turns)) = object.take_map("turns") else {
+            return Err(BpfError::NotBuilt);
+        };
+        let link = link(&mut object, name, turns.fd().as_fd(), types)?;
+        Ok(Program { link, requests: Mutex::new(requests) })
     }
 
-    /// Sets the processes that the next pass shows. It begins and ends while this lives.
+    /// Sets the processes of the next pass. It begins and ends while this lives.
     ///
     /// # Errors
     /// Those of bpf(2).
-    pub(super) fn request(&self, request: &Request) -> Result<impl Drop, Errno> {
+    pub(super) fn request(&self, request: &[u64; WORDS]) -> Result<impl Drop, Errno> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.set(0, request, 0).map_err(|error| errno_of(&error))?;
         Ok(requests)

@@ -1,14 +1,15 @@
-//! Numbers of all processes by one pass of a BPF iterator.
+//! Numbers of many processes by one pass of a BPF iterator.
 //!
-//! The program (`bpf/processes.bpf.c`) writes a row for each process. [`BpfSource`] has the rows
+//! The program (`bpf/processes.bpf.c`) writes a row for each process that is requested. [`BpfSource`] has the rows
 //! of the last pass, and answers from them; what they do not have it reads from the procfs. Another
-//! program (`bpf/sockets.bpf.c`) writes the sockets of the processes that are requested. Further
+//! program (`bpf/sockets.bpf.c`) writes the sockets of requested processes. Further
 //! programs (`bpf/lifetimes.bpf.c`) report the processes that begin and end between two passes.
 
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 mod lifetimes;
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 mod loader;
+mod pass;
 mod row;
 mod snapshot;
 mod sockets;
@@ -25,7 +26,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::snapshot::{Links, Snapshot};
+use self::pass::MAX_TARGETS;
+use self::snapshot::Snapshot;
 use self::sockets::SocketPass;
 pub(crate) use self::source::BpfSource;
 use crate::options::FastPaths;
@@ -35,16 +37,20 @@ use crate::read::procfs::Procfs;
 /// machine.
 pub const MIN_RING: u32 = 1 << 16;
 
-/// A BPF program that reads all processes at once, loaded into the kernel.
+/// The iterators over processes and over sockets, by the size of their requests: a number, and two words for each
+/// process; two numbers, and a word for each.
+type ProcessProgram = Program<{ 1 + 2 * MAX_TARGETS }>;
+type SocketProgram = Program<{ 2 + MAX_TARGETS }>;
+
+/// A BPF program that reads many processes at once, loaded into the kernel.
 ///
 /// [`load`](Bpf::load) needs `CAP_BPF` and `CAP_PERFMON`, or root. The loaded program needs no
 /// capabilities: they can be dropped before the sampler begins. It only reads. The kernel unloads it
 /// when the last clone of this and the last sampler that uses it are dropped.
 #[derive(Clone, Debug)]
 pub struct Bpf {
-    /// Iterators are made of it.
-    links: Arc<Links>,
-    sockets: Result<Arc<Sockets>, Arc<BpfError>>,
+    processes: Arc<ProcessProgram>,
+    sockets: Result<Arc<SocketProgram>, Arc<BpfError>>,
     /// Each record is read once.
     ring: Option<Arc<Mutex<Ring>>>,
 }
@@ -91,12 +97,13 @@ impl Bpf {
         sys::limit_free_memory();
         let loaded = load();
         sys::release_memory();
-        let (links, sockets) = loaded?;
+        let (processes, sockets) = loaded?;
         let sockets = sockets.map(Arc::new).and_then(|program| {
             verify::verify_sockets(SocketPass::new(Arc::clone(&program)), &procfs)?;
             Ok(program)
         });
-        let bpf = Bpf { links: Arc::new(links), sockets: sockets.map_err(Arc::new), ring: None };
+        let processes = Arc::new(processes);
+        let bpf = Bpf { processes, sockets: sockets.map_err(Arc::new), ring: None };
         bpf.verify(&procfs)?;
         Ok(bpf)
     }
@@ -134,7 +141,7 @@ impl Bpf {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::new(Arc::clone(&self.links))
+        Snapshot::new(Arc::clone(&self.processes))
     }
 
     fn socket_pass(&self) -> Option<SocketPass> {
@@ -160,23 +167,23 @@ impl Bpf {
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 use self::lifetimes::Ring;
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
-use self::loader::{Sockets, load};
+use self::loader::{Program, load};
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
-fn load() -> Result<(Links, Result<Sockets, BpfError>), BpfError> {
+fn load() -> Result<(ProcessProgram, Result<SocketProgram, BpfError>), BpfError> {
     Err(BpfError::NotBuilt)
 }
 
-/// Without a program no sockets are read by it.
+/// Without a program nothing is read by it.
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
 #[derive(Debug)]
-enum Sockets {}
+enum Program<const WORDS: usize> {}
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
-impl Sockets {
+impl<const WORDS: usize> Program<WORDS> {
     fn request(
         &self,
-        _request: &sockets::Request,
+        _request: &[u64; WORDS],
     ) -> Result<std::sync::MutexGuard<'_, ()>, rustix::io::Errno> {
         match *self {}
     }

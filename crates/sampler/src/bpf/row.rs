@@ -10,37 +10,49 @@ use crate::read::status::StatusValues;
 use crate::source::ParentStat;
 use crate::usage::ProcessReadings;
 
-/// The size of a row,
-pub(super) const SIZE: usize = 34 * 8;
-/// and of one with CPU time alone.
-pub(super) const CPU_SIZE: usize = 5 * 8;
+/// The sizes of the parts of a row: its head, CPU time, and the other values.
+const HEAD_SIZE: usize = 2 * 8;
+const CPU_SIZE: usize = 3 * 8;
+const REST_SIZE: usize = 30 * 8;
 
 /// The bits of `flags` in `processes.bpf.c`.
 const IS_CONSISTENT: u32 = 1;
 const HAS_MEMORY: u32 = 2;
 const HAS_MM: u32 = 4;
 const HAS_FDS: u32 = 8;
-const HAS_ONLY_CPU: u32 = 16;
+const HAS_CPU: u32 = 16;
+const IS_COMPLETE: u32 = 32;
+const IS_SINGLE: u32 = 64;
+const IS_UNCHANGED: u32 = 128;
 
 const EXIT_ZOMBIE: u32 = 0x20;
+
+/// CPU time of a process, and what identifies it: `struct cpu_row` of `processes.bpf.c`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CpuRow {
+    pub(super) pid: u32,
+    flags: u32,
+    /// The time of the reading by the monotonic clock, in nanoseconds.
+    pub(super) time: u64,
+    /// In nanoseconds by the boot-time clock. 0 if it was not requested.
+    pub(super) start: u64,
+    /// Of all threads, living and ended, in nanoseconds.
+    cpu: u64,
+    /// Of the main thread.
+    main_cpu: u64,
+}
 
 /// The numbers of one process: `struct row` of `processes.bpf.c`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row {
-    pub(super) pid: u32,
+    pub(super) cpu: CpuRow,
     pub(super) ppid: u32,
-    flags: u32,
     threads: u32,
     state: u32,
     exit_state: u32,
-    /// The time of the reading by the monotonic clock, in nanoseconds.
-    pub(super) time: u64,
-    /// In nanoseconds by the boot-time clock.
-    start: u64,
     /// Grows with each exec.
     exec_id: u64,
     /// Of all threads, living and ended; times in nanoseconds.
-    cpu: u64,
     user: u64,
     system: u64,
     io: [u64; 7],
@@ -88,21 +100,98 @@ impl Fields<'_> {
     }
 }
 
-impl Row {
-    pub(super) fn parse(bytes: &[u8; SIZE]) -> Row {
+impl CpuRow {
+    fn parse_head(bytes: &[u8; HEAD_SIZE]) -> CpuRow {
         let mut fields = Fields(bytes);
         // The expressions are evaluated in this order.
+        CpuRow { pid: fields.u32(), flags: fields.u32(), time: fields.u64(), ..CpuRow::default() }
+    }
+
+    fn parse(head: CpuRow, bytes: &[u8; CPU_SIZE]) -> CpuRow {
+        let mut fields = Fields(bytes);
+        CpuRow { start: fields.u64(), cpu: fields.u64(), main_cpu: fields.u64(), ..head }
+    }
+
+    /// The row of a process that has not run since this time was known.
+    pub(super) fn unchanged(self, known: KnownCpu) -> CpuRow {
+        let flags = IS_UNCHANGED | IS_SINGLE | HAS_CPU;
+        CpuRow { flags, cpu: known.total, main_cpu: known.main, ..self }
+    }
+
+    /// Whether the process has not run since its CPU time was known, so that it is the same one.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.flags & IS_UNCHANGED != 0
+    }
+
+    /// CPU time by which the program can find out that the process has not run. `None` if it has several threads.
+    pub(super) fn known(&self) -> Option<KnownCpu> {
+        let is_known = self.flags & IS_SINGLE != 0 && self.total().is_some() && self.main_cpu != 0;
+        is_known.then_some(KnownCpu { pid: self.pid, total: self.cpu, main: self.main_cpu })
+    }
+
+    /// The start time in ticks, as in `/proc/PID/stat`.
+    pub(super) fn start_ticks(&self, tick_nanoseconds: u64) -> u64 {
+        self.start / tick_nanoseconds.max(1)
+    }
+
+    /// CPU time of all threads, in nanoseconds.
+    pub(super) fn total(&self) -> Option<u64> {
+        (self.flags & HAS_CPU != 0).then_some(self.cpu)
+    }
+}
+
+/// CPU time of a process that has one thread, in nanoseconds: with that of threads that have ended, and of its main
+/// thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownCpu {
+    pub(super) pid: u32,
+    pub(super) total: u64,
+    pub(super) main: u64,
+}
+
+/// One of the rows of a read.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub(super) enum AnyRow {
+    /// The process has not run.
+    Unchanged(CpuRow),
+    Cpu(CpuRow),
+    Complete(Row),
+}
+
+/// Calls `add` with each row; false if the last one is cut off.
+pub(super) fn parse(mut bytes: &[u8], mut add: impl FnMut(AnyRow)) -> bool {
+    while let Some((head, rest)) = bytes.split_first_chunk() {
+        let head = CpuRow::parse_head(head);
+        bytes = rest;
+        if head.is_unchanged() {
+            add(AnyRow::Unchanged(head));
+            continue;
+        }
+        let Some((cpu, rest)) = bytes.split_first_chunk() else { return false };
+        let cpu = CpuRow::parse(head, cpu);
+        bytes = rest;
+        if cpu.flags & IS_COMPLETE == 0 {
+            add(AnyRow::Cpu(cpu));
+            continue;
+        }
+        let Some((body, rest)) = bytes.split_first_chunk() else { return false };
+        add(AnyRow::Complete(Row::parse(cpu, body)));
+        bytes = rest;
+    }
+    bytes.is_empty()
+}
+
+impl Row {
+    fn parse(cpu: CpuRow, bytes: &[u8; REST_SIZE]) -> Row {
+        let mut fields = Fields(bytes);
+        // As above.
         Row {
-            pid: fields.u32(),
+            cpu,
             ppid: fields.u32(),
-            flags: fields.u32(),
             threads: fields.u32(),
             state: fields.u32(),
             exit_state: fields.u32(),
-            time: fields.u64(),
-            start: fields.u64(),
             exec_id: fields.u64(),
-            cpu: fields.u64(),
             user: fields.u64(),
             system: fields.u64(),
             io: std::array::from_fn(|_| fields.u64()),
@@ -122,38 +211,18 @@ impl Row {
         }
     }
 
-    /// Parses a `struct cpu_row`: the row has CPU time and what identifies the process.
-    pub(super) fn parse_cpu(bytes: &[u8; CPU_SIZE]) -> Row {
-        let mut fields = Fields(bytes);
-        Row {
-            pid: fields.u32(),
-            flags: fields.u32(),
-            time: fields.u64(),
-            start: fields.u64(),
-            exec_id: fields.u64(),
-            cpu: fields.u64(),
-            ..Row::default()
-        }
+    pub(super) fn pid(&self) -> u32 {
+        self.cpu.pid
     }
 
     /// Whether the counters of the threads are those of one moment. Otherwise none of them is used.
     pub(super) fn is_consistent(&self) -> bool {
-        self.flags & IS_CONSISTENT != 0
-    }
-
-    /// The start time in ticks, as in `/proc/PID/stat`.
-    pub(super) fn start_ticks(&self, tick_nanoseconds: u64) -> u64 {
-        self.start / tick_nanoseconds.max(1)
+        self.cpu.flags & IS_CONSISTENT != 0
     }
 
     /// A number that grows with each exec.
     pub(super) fn exec_id(&self) -> u64 {
         self.exec_id
-    }
-
-    /// CPU time of all threads, in nanoseconds.
-    pub(super) fn cpu(&self) -> Option<u64> {
-        (self.flags & (IS_CONSISTENT | HAS_ONLY_CPU) != 0).then_some(self.cpu)
     }
 
     /// CPU time by the kernel's samples.
@@ -202,17 +271,17 @@ impl Row {
 
     /// The number of descriptors.
     pub(super) fn fds(&self) -> Option<u64> {
-        (self.flags & HAS_FDS != 0).then_some(self.fds)
+        (self.cpu.flags & HAS_FDS != 0).then_some(self.fds)
     }
 
     /// The soft limit of descriptors; `u64::MAX` for no limit.
-    pub(super) fn fd_limit(&self) -> Option<u64> {
-        (self.flags & HAS_ONLY_CPU == 0).then_some(self.fd_limit)
+    pub(super) fn fd_limit(&self) -> u64 {
+        self.fd_limit
     }
 
     /// The memory, in pages; all zero for a main thread without memory.
     pub(super) fn statm(&self, page_size: u64) -> Option<Statm> {
-        if self.flags & HAS_MEMORY == 0 {
+        if self.cpu.flags & HAS_MEMORY == 0 {
             return None;
         }
         let page = page_size.max(1);
@@ -232,10 +301,10 @@ impl Row {
 
     /// The state of the main thread, and the swapped-out memory.
     pub(super) fn status(&self, page_size: u64) -> Option<StatusValues> {
-        if self.flags & HAS_MEMORY == 0 || !self.is_consistent() {
+        if self.cpu.flags & HAS_MEMORY == 0 || !self.is_consistent() {
             return None;
         }
-        let swap = (self.flags & HAS_MM != 0)
+        let swap = (self.cpu.flags & HAS_MM != 0)
             .then(|| u64::try_from(self.resident[2]).unwrap_or(0).saturating_mul(page_size));
         let state = self.process_state();
         Some(StatusValues::new(state, u64::from(self.threads), swap))

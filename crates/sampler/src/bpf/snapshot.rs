@@ -1,108 +1,180 @@
-//! One pass over all processes.
+//! The rows of the last pass over processes.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::row::{self, Row};
-use super::sys;
+use super::ProcessProgram;
+use super::pass::{self, BUFFER, MAX_TARGETS};
+use super::row::{self, AnyRow, CpuRow, KnownCpu, Row};
+use crate::source::{ReadRequest, Values};
 
-/// The kernel gives at most this number of bytes in one read, always whole rows.
-const BUFFER: usize = 32 * 1024;
-
-/// Iterators over processes are made of them.
-#[derive(Debug)]
-pub(super) struct Links {
-    pub(super) processes: OwnedFd,
-    pub(super) cpu_times: OwnedFd,
-}
+/// The flags of a `struct target` of `processes.bpf.c`, in its first word.
+const ONLY_CPU: u64 = 1 << 32;
+const IS_MAIN: u64 = 2 << 32;
 
 /// The rows of the last pass.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    links: Arc<Links>,
-    /// By pid.
+    program: Arc<ProcessProgram>,
+    request: Box<[u64; 1 + 2 * MAX_TARGETS]>,
+    /// Complete ones, by pid.
     rows: Vec<Row>,
     /// Whether the io of this row was given to the driver.
     is_io_used: Vec<bool>,
+    /// Those with CPU time alone, by pid.
+    cpu_rows: Vec<CpuRow>,
+    /// The CPU time of the processes of the last pass and of the one before, by pid.
+    known: Vec<KnownCpu>,
+    known_before: Vec<KnownCpu>,
     buffer: Vec<u8>,
     /// A time, and the same by the clock of the rows, in nanoseconds.
     began: Option<(Instant, u64)>,
 }
 
+/// Finds entries of a list that is sorted by pid, in ascending order.
+struct Known<'a>(&'a [KnownCpu]);
+
+impl Known<'_> {
+    fn find(&mut self, pid: u32) -> Option<KnownCpu> {
+        while let Some((first, rest)) = self.0.split_first()
+            && first.pid < pid
+        {
+            self.0 = rest;
+        }
+        self.0.first().copied().filter(|known| known.pid == pid)
+    }
+}
+
 impl Snapshot {
     /// Without rows.
-    pub(super) fn new(links: Arc<Links>) -> Snapshot {
+    pub(super) fn new(program: Arc<ProcessProgram>) -> Snapshot {
         Snapshot {
-            links,
+            program,
+            request: Box::new([0; 1 + 2 * MAX_TARGETS]),
             rows: Vec::new(),
             is_io_used: Vec::new(),
+            cpu_rows: Vec::new(),
+            known: Vec::new(),
+            known_before: Vec::new(),
             buffer: vec![0; BUFFER],
             began: None,
         }
     }
 
-    /// Reads all processes. After an error there are no rows.
+    /// Reads these processes, and sorts the requests by pid. After an error there are no rows.
     ///
     /// # Errors
     /// Those of the system calls.
-    pub(super) fn take(&mut self) -> Result<(), Errno> {
-        self.read(Self::read_rows)
-    }
-
-    /// Reads CPU time of all processes. After an error there are no rows.
-    ///
-    /// # Errors
-    /// Those of the system calls.
-    pub(super) fn take_cpu_times(&mut self) -> Result<(), Errno> {
-        self.read(Self::read_cpu_rows)
-    }
-
-    fn read(&mut self, read: fn(&mut Snapshot) -> Result<(), Errno>) -> Result<(), Errno> {
-        self.rows.clear();
-        self.is_io_used.clear();
+    pub(super) fn take(&mut self, requests: &mut Vec<ReadRequest>) -> Result<(), Errno> {
+        self.forget();
         let now = clock_gettime(ClockId::Monotonic);
         let nanoseconds = Duration::try_from(now).unwrap_or_default().as_nanos();
         self.began = Some((Instant::now(), u64::try_from(nanoseconds).unwrap_or(u64::MAX)));
-        let result = read(self);
-        if result.is_err() {
-            self.rows.clear();
-            self.began = None;
+        if requests.is_empty() {
+            return Ok(());
         }
-        // The kernel gives them in this order, except that a process whose main thread is replaced
-        // (an exec by another thread) can come twice.
-        if !self.rows.is_sorted_by(|one, next| one.pid < next.pid) {
-            self.rows.sort_unstable_by_key(|row| (row.pid, std::cmp::Reverse(row.time)));
-            self.rows.dedup_by_key(|row| row.pid);
+        // As the slots of most processes are.
+        if !requests.is_sorted_by_key(|request| request.pid) {
+            requests.sort_unstable_by_key(|request| request.pid);
+        }
+        requests.dedup_by_key(|request| request.pid);
+        std::mem::swap(&mut self.known, &mut self.known_before);
+        self.known.clear();
+        let result = requests.chunks(MAX_TARGETS).try_for_each(|requests| self.read(requests));
+        if result.is_err() {
+            self.forget();
+            self.known.clear();
+            self.began = None;
         }
         self.is_io_used.resize(self.rows.len(), false);
         result
     }
 
-    fn read_rows(&mut self) -> Result<(), Errno> {
-        let Snapshot { links, rows, buffer, .. } = self;
-        let add = |bytes: &[u8; row::SIZE]| rows.push(Row::parse(bytes));
-        each_row(links.processes.as_fd(), buffer, add)
+    fn read(&mut self, requests: &[ReadRequest]) -> Result<(), Errno> {
+        let Snapshot { program, request, rows, cpu_rows, known, known_before, buffer, .. } = self;
+        let [count, targets @ ..] = &mut **request;
+        *count = requests.len() as u64;
+        let (targets, _) = targets.as_chunks_mut::<2>();
+        let mut before = Known(known_before);
+        for (target, request) in targets.iter_mut().zip(requests) {
+            // The order of the numbers in memory: the program is for little-endian machines alone.
+            let pid = u64::from(request.pid);
+            let known = before.find(request.pid);
+            *target = match (request.values, known) {
+                (Values::All, _) => [pid, 0],
+                (Values::Cpu, Some(known)) => [IS_MAIN | ONLY_CPU | pid, known.main],
+                (Values::Cpu, None) => [ONLY_CPU | pid, 0],
+                (Values::AllUnless(cpu), Some(known)) if known.total == cpu.get() => {
+                    [IS_MAIN | pid, known.main]
+                }
+                (Values::AllUnless(cpu), _) => [pid, cpu.get()],
+            };
+        }
+        let mut before = Known(known_before);
+        pass::read(program, request, buffer, |bytes| {
+            row::parse(bytes, |row| {
+                let row = match row {
+                    AnyRow::Complete(row) => {
+                        rows.push(row);
+                        row.cpu
+                    }
+                    AnyRow::Cpu(row) => {
+                        cpu_rows.push(row);
+                        row
+                    }
+                    AnyRow::Unchanged(row) => {
+                        let Some(known) = before.find(row.pid) else { return };
+                        let row = row.unchanged(known);
+                        cpu_rows.push(row);
+                        row
+                    }
+                };
+                known.extend(row.known());
+            })
+        })
     }
 
-    fn read_cpu_rows(&mut self) -> Result<(), Errno> {
-        let Snapshot { links, rows, buffer, .. } = self;
-        let add = |bytes: &[u8; row::CPU_SIZE]| rows.push(Row::parse_cpu(bytes));
-        each_row(links.cpu_times.as_fd(), buffer, add)
+    /// Reads all values of one process again, and gives its row, if it exists.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(super) fn read_again(&mut self, pid: u32) -> Result<Option<&Row>, Errno> {
+        let Snapshot { program, request, buffer, .. } = self;
+        (request[0], request[1], request[2]) = (1, pid.into(), 0);
+        let mut found = None;
+        pass::read(program, request, buffer, |bytes| {
+            row::parse(bytes, |row| {
+                if let AnyRow::Complete(row) = row {
+                    found = Some(row);
+                }
+            })
+        })?;
+        let Some(row) = found else { return Ok(None) };
+        let at = match self.find(pid) {
+            Ok(at) => {
+                self.rows[at] = row;
+                at
+            }
+            Err(at) => {
+                self.rows.insert(at, row);
+                self.is_io_used.insert(at, false);
+                at
+            }
+        };
+        if let Some(used) = self.is_io_used.get_mut(at) {
+            *used = false;
+        }
+        Ok(self.rows.get(at))
     }
 
     /// Forgets the rows.
     pub(super) fn forget(&mut self) {
         self.rows.clear();
         self.is_io_used.clear();
-    }
-
-    /// Whether there are no rows.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.cpu_rows.clear();
     }
 
     /// The instant at which the last pass began, unless it failed.
@@ -111,43 +183,32 @@ impl Snapshot {
     }
 
     /// The instant of a row.
-    pub(super) fn instant(&self, row: &Row) -> Option<Instant> {
+    pub(super) fn instant(&self, row: &CpuRow) -> Option<Instant> {
         let (began, nanoseconds) = self.began?;
         began.checked_add(Duration::from_nanos(row.time.saturating_sub(nanoseconds)))
     }
 
-    fn find(&self, pid: u32) -> Option<usize> {
-        self.rows.binary_search_by_key(&pid, |row| row.pid).ok()
+    fn find(&self, pid: u32) -> Result<usize, usize> {
+        self.rows.binary_search_by_key(&pid, Row::pid)
     }
 
-    /// The row of the process that had this pid.
+    /// The complete row of the process that had this pid.
     pub(super) fn row(&self, pid: u32) -> Option<&Row> {
-        self.rows.get(self.find(pid)?)
+        self.rows.get(self.find(pid).ok()?)
     }
 
-    /// Notes that the io of a row is used; false if it was already.
+    /// Its CPU time, from either kind of row.
+    pub(super) fn cpu_row(&self, pid: u32) -> Option<&CpuRow> {
+        if let Some(row) = self.row(pid) {
+            return Some(&row.cpu);
+        }
+        let at = self.cpu_rows.binary_search_by_key(&pid, |row| row.pid).ok()?;
+        self.cpu_rows.get(at)
+    }
+
+    /// Notes that the io of a row is used; false if it was already, or there is none.
     pub(super) fn use_io(&mut self, pid: u32) -> bool {
-        let used = self.find(pid).and_then(|at| self.is_io_used.get_mut(at));
+        let used = self.find(pid).ok().and_then(|at| self.is_io_used.get_mut(at));
         used.is_some_and(|used| !std::mem::replace(used, true))
-    }
-}
-
-/// Calls `add` with each row of a pass.
-fn each_row<const SIZE: usize>(
-    link: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    mut add: impl FnMut(&[u8; SIZE]),
-) -> Result<(), Errno> {
-    let iterator = sys::new_iterator(link)?;
-    loop {
-        let length = sys::read_rows(iterator.as_fd(), buffer)?;
-        if length == 0 {
-            return Ok(());
-        }
-        let (rows, rest) = buffer[..length].as_chunks::<SIZE>();
-        if !rest.is_empty() {
-            return Err(Errno::OVERFLOW);
-        }
-        rows.iter().for_each(&mut add);
     }
 }

@@ -1,19 +1,17 @@
 //! The sockets that the descriptors of processes refer to, with their states.
 
 use std::ops::Range;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::{Sockets, sys};
+use super::SocketProgram;
+use super::pass::{self, BUFFER, MAX_TARGETS};
 use crate::ids::{NetnsId, Protocol, SocketInode};
 use crate::read::fd_sockets::FdSockets;
 use crate::shrink::shrink_vec;
 use crate::tcp_states::OtherTcpState;
 
-/// The kernel gives at most this number of bytes in one read, always whole rows.
-const BUFFER: usize = 32 * 1024;
 /// The size of a row of a socket, and half of that of a process.
 const ROW: usize = 16;
 /// The kinds of rows. Another one is that of a process, which follows its sockets.
@@ -22,14 +20,11 @@ const UDP: u16 = 2;
 const UNIX: u16 = 3;
 /// `TCP_ESTABLISHED`, which the other protocols use as well.
 const ESTABLISHED: u8 = 1;
-/// Processes are requested by these bits of their ids.
-const REQUEST_BITS: usize = 1 << 16;
-
 /// At most this number of sockets of a process in one pass: they have to fit into the kernel's buffer.
 const MAX_SOCKETS: u64 = 1536;
 
-/// `struct request` of `sockets.bpf.c`: two numbers of 32 bits, one of 64, and a bit for each process.
-pub(super) type Request = [u64; 2 + REQUEST_BITS / 64];
+/// `struct request` of `sockets.bpf.c`: the number of processes, that of sockets, and a word for each process.
+type Request = [u64; 2 + MAX_TARGETS];
 
 /// A socket of a process.
 #[derive(Clone, Copy, Debug)]
@@ -58,38 +53,32 @@ struct Process {
 /// The sockets of the last pass.
 #[derive(Debug)]
 pub(super) struct SocketPass {
-    program: Arc<Sockets>,
+    program: Arc<SocketProgram>,
     request: Box<Request>,
     buffer: Vec<u8>,
+    /// The processes that were requested, sorted.
+    requested: Vec<u32>,
     rows: Rows,
-    /// The rows are those of the request.
-    is_taken: bool,
     /// Of a pass over one process.
     one: Rows,
-}
-
-/// The place in a request of the bit of a process.
-fn place(pid: u32) -> (usize, u64) {
-    let bit = pid as usize % REQUEST_BITS;
-    (2 + bit / 64, 1 << (bit % 64))
 }
 
 /// The rows of a pass.
 #[derive(Debug, Default)]
 struct Rows {
     sockets: Vec<Socket>,
-    /// By pid.
+    /// By pid, as requested.
     processes: Vec<Process>,
 }
 
 impl SocketPass {
-    pub(super) fn new(program: Arc<Sockets>) -> SocketPass {
+    pub(super) fn new(program: Arc<SocketProgram>) -> SocketPass {
         SocketPass {
             program,
-            request: Box::new([0; 2 + REQUEST_BITS / 64]),
+            request: Box::new([0; 2 + MAX_TARGETS]),
             buffer: vec![0; BUFFER],
+            requested: Vec::new(),
             rows: Rows::default(),
-            is_taken: false,
             one: Rows::default(),
         }
     }
@@ -99,62 +88,56 @@ impl SocketPass {
     /// # Errors
     /// Those of the system calls.
     pub(super) fn take(&mut self, pids: &[u32]) -> Result<(), Errno> {
-        self.request.fill(0);
-        for &pid in pids {
-            let (word, bit) = place(pid);
-            self.request[word] |= bit;
-        }
-        let result = self.read();
-        self.is_taken = result.is_ok();
-        result
-    }
-
-    /// Reads those of one process from a descriptor on. After an error there are none.
-    fn take_one(&mut self, pid: u32, from: u64) -> Result<(), Errno> {
-        let from = u32::try_from(from).unwrap_or(u32::MAX);
-        // The bits do not count then. The order of the numbers in memory: the program is for little-endian machines alone.
-        self.request[0] = u64::from(from) << 32 | u64::from(pid);
-        self.read()
-    }
-
-    fn read(&mut self) -> Result<(), Errno> {
         self.rows.clear();
-        self.request[1] = MAX_SOCKETS;
-        let result = self.read_rows();
-        if result.is_err() {
+        self.requested.clear();
+        self.requested.extend_from_slice(pids);
+        self.requested.sort_unstable();
+        self.requested.dedup();
+        let requested = std::mem::take(&mut self.requested);
+        let mut chunks = requested.chunks(MAX_TARGETS);
+        let result = chunks.try_for_each(|pids| self.read(pids, 0));
+        if result.is_ok() {
+            self.requested = requested;
+        } else {
             self.rows.clear();
         }
         self.rows.finish();
         result
     }
 
-    fn read_rows(&mut self) -> Result<(), Errno> {
-        let program = Arc::clone(&self.program);
-        // Until the pass ends no other one can set its request.
-        let _lock = program.request(&self.request)?;
-        let iterator = sys::new_iterator(program.link())?;
-        loop {
-            let length = sys::read_rows(iterator.as_fd(), &mut self.buffer)?;
-            if length == 0 {
-                return Ok(());
-            }
-            let (rows, rest) = self.buffer[..length].as_chunks::<ROW>();
-            if !rest.is_empty() || !self.rows.parse(rows) {
-                return Err(Errno::OVERFLOW);
-            }
+    /// Reads those of one process from a descriptor on. After an error there are none.
+    fn take_one(&mut self, pid: u32, from: u64) -> Result<(), Errno> {
+        self.rows.clear();
+        let result = self.read(&[pid], u32::try_from(from).unwrap_or(u32::MAX));
+        if result.is_err() {
+            self.rows.clear();
         }
+        result
+    }
+
+    fn read(&mut self, pids: &[u32], from: u32) -> Result<(), Errno> {
+        let SocketPass { program, request, buffer, rows, .. } = self;
+        let [count, sockets, targets @ ..] = &mut **request;
+        (*count, *sockets) = (pids.len() as u64, MAX_SOCKETS);
+        for (target, &pid) in targets.iter_mut().zip(pids) {
+            // The order of the numbers in memory: the program is for little-endian machines alone.
+            *target = u64::from(from) << 32 | u64::from(pid);
+        }
+        pass::read(program, request, buffer, |bytes| {
+            let (read, rest) = bytes.as_chunks::<ROW>();
+            rest.is_empty() && rows.parse(read)
+        })
     }
 
     /// Forgets the pass.
     pub(super) fn forget(&mut self) {
-        self.is_taken = false;
+        self.requested.clear();
         self.rows.clear();
     }
 
     /// Whether the pass was to show this process.
     pub(super) fn is_requested(&self, pid: u32) -> bool {
-        let (word, bit) = place(pid);
-        self.is_taken && self.request[word] & bit != 0
+        self.requested.binary_search(&pid).is_ok()
     }
 
     /// Whether the pass has all sockets of this process.
@@ -241,11 +224,6 @@ impl Rows {
 
     /// After a pass.
     fn finish(&mut self) {
-        // A thread of a process whose main thread has exited comes after processes with lower pids.
-        if !self.processes.is_sorted_by(|one, next| one.pid < next.pid) {
-            self.processes.sort_by_key(|process| process.pid);
-            self.processes.dedup_by_key(|process| process.pid);
-        }
         shrink_vec(&mut self.sockets);
         shrink_vec(&mut self.processes);
     }

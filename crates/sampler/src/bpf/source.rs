@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use psstat_proc_parse::net::snmp::TcpCounters;
 use rustix::io::Errno;
 
-use super::row::Row;
+use super::row::{CpuRow, Row};
 use super::snapshot::Snapshot;
 use super::sockets::SocketPass;
 use super::{Bpf, Ring};
@@ -26,7 +26,9 @@ use crate::read::process_list::PartialListing;
 use crate::read::procfs::ProcDir;
 use crate::read::socket_tables::{RowCounts, Shortcuts};
 use crate::read::status::{StatusValues, ThreadSwitches};
-use crate::source::{Existence, ParentStat, ProcessSource, SocketSource, StatSummary, Target};
+use crate::source::{
+    Existence, ParentStat, ProcessSource, ReadRequest, SocketSource, StatSummary, Target, Values,
+};
 use crate::tcp_states::OtherTcpState;
 use crate::usage::ProcessReadings;
 
@@ -80,20 +82,50 @@ impl BpfSource {
         self.events_fd.as_deref().map(AsFd::as_fd)
     }
 
-    /// The row of a process.
-    fn row(&mut self, key: ProcessKey) -> Option<Row> {
-        let row = *self.bpf.as_ref()?.row(key.pid)?;
-        let is_same = match key.starttime {
-            // It was listed before the pass. If it exists, the row is not that of another one.
-            0 => self.live.inode_matches(key),
-            starttime => row.start_ticks(self.live.tick_nanoseconds()) == starttime,
-        };
+    /// CPU time of a process at the last pass.
+    fn cpu_row(&mut self, key: ProcessKey) -> Option<CpuRow> {
+        let row = *self.cpu_row_of_pid(key.pid)?;
+        let is_same = row.is_unchanged()
+            || match key.starttime {
+                // It was listed before the pass. If it exists, the row is not that of another one.
+                0 => self.live.inode_matches(key),
+                starttime => row.start_ticks(self.live.tick_nanoseconds()) == starttime,
+            };
         is_same.then_some(row)
     }
 
-    /// The row of the process that had this pid at the last pass.
-    fn row_of_pid(&self, pid: u32) -> Option<&Row> {
-        self.bpf.as_ref()?.row(pid)
+    /// The same of the process that had this pid then.
+    fn cpu_row_of_pid(&self, pid: u32) -> Option<&CpuRow> {
+        self.bpf.as_ref()?.cpu_row(pid)
+    }
+
+    /// The row of a process.
+    fn row(&mut self, key: ProcessKey) -> Option<Row> {
+        self.cpu_row(key)?;
+        self.row_of_pid(key.pid)
+    }
+
+    /// The row of the process that had this pid at the last pass. If that has its CPU time alone, it is read
+    /// again: it has not run, but something else shows a change.
+    fn row_of_pid(&mut self, pid: u32) -> Option<Row> {
+        let bpf = self.bpf.as_ref()?;
+        let before = *bpf.cpu_row(pid)?;
+        if let Some(&row) = bpf.row(pid) {
+            return Some(row);
+        }
+        let row = self.read_again(pid)?;
+        (before.is_unchanged() || row.cpu.start == before.start).then_some(row)
+    }
+
+    /// Reads a process now.
+    fn read_again(&mut self, pid: u32) -> Option<Row> {
+        match self.bpf.as_mut()?.read_again(pid) {
+            Ok(row) => row.copied(),
+            Err(errno) => {
+                self.note(Some(errno));
+                None
+            }
+        }
     }
 
     /// The pass over sockets, if it stands for the tables of a namespace.
@@ -159,15 +191,6 @@ impl BpfSource {
         }
     }
 
-    fn read_rows(&mut self, take: fn(&mut Snapshot) -> Result<(), Errno>) {
-        self.last_io = None;
-        if let Some(bpf) = &mut self.bpf {
-            // After an error there are no rows, and all is read from the procfs.
-            let error = take(bpf).err();
-            self.note(error);
-        }
-    }
-
     /// Notes the error of a pass.
     fn note(&mut self, error: Option<Errno>) {
         if error.is_some() {
@@ -177,10 +200,15 @@ impl BpfSource {
         self.is_failing = error.is_some();
     }
 
-    /// The row, unless its io was given already: to be read again means to be read after that.
-    fn unused_io(&mut self, key: ProcessKey) -> Option<IoCounters> {
-        let io = self.row(key)?.io()?;
-        self.bpf.as_mut()?.use_io(key.pid).then_some(io)
+    /// The io of a process that has a row. To be read again means to be read after that.
+    fn io_by_row(&mut self, key: ProcessKey) -> Option<IoCounters> {
+        let mut row = self.row(key)?;
+        if !self.bpf.as_mut()?.use_io(key.pid) {
+            self.read_again(key.pid)?;
+            row = self.row(key)?;
+            self.bpf.as_mut()?.use_io(key.pid);
+        }
+        row.io()
     }
 }
 
@@ -214,8 +242,8 @@ impl ProcessSource for BpfSource {
     }
 
     fn fd_limit(&mut self, pid: u32) -> Outcome<u64> {
-        match self.row_of_pid(pid).and_then(Row::fd_limit) {
-            Some(limit) => Outcome::Value(limit),
+        match self.row_of_pid(pid) {
+            Some(row) => Outcome::Value(row.fd_limit()),
             None => {
                 let outcome = self.live.fd_limit(pid);
                 self.without_pass(outcome)
@@ -240,11 +268,8 @@ impl ProcessSource for BpfSource {
         is_single: bool,
         found: &mut Vec<ThreadSwitches>,
     ) -> Outcome<()> {
-        // A process that the kernel does not visit never has a row.
-        let is_visited = |bpf: &Snapshot| bpf.is_empty() || bpf.row(key.pid).is_some();
-        if !self.bpf.as_ref().is_some_and(is_visited) {
-            let outcome = self.live.thread_switches(key, is_single, found).await;
-            return self.without_pass(outcome);
+        if self.bpf.is_none() {
+            return self.live.thread_switches(key, is_single, found).await;
         }
         // All threads count as one. They are never read one by one, which would count them twice.
         match self.row(key).map(|row| row.switches()) {
@@ -280,12 +305,16 @@ impl ProcessSource for BpfSource {
         self.live.has_thread(pid, tid)
     }
 
+    fn has_kernel_threads(&self) -> bool {
+        self.live.has_kernel_threads()
+    }
+
     fn has_cpu_clock(&self) -> bool {
         self.live.has_cpu_clock()
     }
 
     fn skips_idle(&self) -> bool {
-        self.bpf.is_none() && self.live.skips_idle()
+        self.live.skips_idle()
     }
 
     fn cpu_clock(&mut self, pid: u32) -> Option<u64> {
@@ -293,14 +322,14 @@ impl ProcessSource for BpfSource {
     }
 
     async fn cpu_time(&mut self, pid: u32) -> Outcome<CpuReading> {
-        match self.row_of_pid(pid).and_then(Row::cpu) {
+        match self.cpu_row_of_pid(pid).and_then(CpuRow::total) {
             Some(total) => Outcome::Value(CpuReading { total, user: None }),
             None => self.live.cpu_time(pid).await,
         }
     }
 
     fn cpu_samples(&mut self, pid: u32) -> Option<CpuSamples> {
-        let samples = self.row_of_pid(pid).and_then(Row::cpu_samples);
+        let samples = self.row_of_pid(pid).and_then(|row| row.cpu_samples());
         samples.or_else(|| self.live.cpu_samples(pid))
     }
 
@@ -312,19 +341,24 @@ impl ProcessSource for BpfSource {
         self.live.tick()
     }
 
-    fn read_all(&mut self) {
-        self.read_rows(Snapshot::take);
+    fn reads_at_once(&self) -> bool {
+        self.bpf.is_some()
     }
 
-    fn read_all_cpu_times(&mut self) {
-        self.read_rows(Snapshot::take_cpu_times);
+    fn read_at_once(&mut self, requests: &mut Vec<ReadRequest>) {
+        self.last_io = None;
+        if let Some(bpf) = &mut self.bpf {
+            // After an error there are no rows, and all is read from the procfs.
+            let error = bpf.take(requests).err();
+            self.note(error);
+        }
     }
 
     fn take_failed_passes(&mut self) -> u64 {
         std::mem::take(&mut self.failed_passes)
     }
 
-    fn end_read_all(&mut self) {
+    fn end_read_at_once(&mut self) {
         self.last_io = None;
         if let Some(bpf) = &mut self.bpf {
             bpf.forget();
@@ -335,13 +369,13 @@ impl ProcessSource for BpfSource {
         self.without_tables.clear();
     }
 
-    fn read_all_began(&self) -> Option<Instant> {
+    fn read_at_once_began(&self) -> Option<Instant> {
         self.bpf.as_ref()?.began()
     }
 
     fn cpu_time_instant(&self, pid: u32) -> Option<Instant> {
         let bpf = self.bpf.as_ref()?;
-        bpf.row(pid).filter(|row| row.cpu().is_some()).and_then(|row| bpf.instant(row))
+        bpf.cpu_row(pid).filter(|row| row.total().is_some()).and_then(|row| bpf.instant(row))
     }
 
     fn leave_tick(&mut self) {
@@ -409,7 +443,7 @@ impl ProcessSource for BpfSource {
     async fn io(&mut self, process: Target<'_, Handles>) -> Outcome<IoCounters> {
         self.last_io = None;
         let key = process.key;
-        if let Some(io) = self.unused_io(key) {
+        if let Some(io) = self.io_by_row(key) {
             self.last_io = Some(key);
             return Outcome::Value(io);
         }
@@ -443,11 +477,12 @@ impl ProcessSource for BpfSource {
     async fn check_exists(&mut self, process: Target<'_, Handles>) -> Existence {
         // A process that was seen after the other one's io was read is not in that.
         if let Some(last) = self.last_io
-            && let Some(last) = self.row_of_pid(last.pid).map(|row| row.time)
-            && let Some(row) = self.row(process.key)
+            && let Some(last) = self.cpu_row_of_pid(last.pid).map(|row| row.time)
+            && let Some(row) = self.cpu_row(process.key)
             && row.time > last
         {
-            return Existence { exited: false, fds: row.fds().map(Outcome::Value) };
+            let row = self.bpf.as_ref().and_then(|bpf| bpf.row(process.key.pid));
+            return Existence { exited: false, fds: row.and_then(Row::fds).map(Outcome::Value) };
         }
         self.live.check_exists(process).await
     }
@@ -457,13 +492,10 @@ impl ProcessSource for BpfSource {
         if self.bpf.is_none() {
             return self.live.is_alive_by_handles(process).await;
         }
-        // It has no handles, but shows in a new pass, if a process has its pid at all.
-        if self.live.cpu_clock(key.pid).is_none() {
-            return false;
-        }
-        self.read_all_cpu_times();
-        let is_alive = self.row(key).is_some();
-        self.end_read_all();
+        // It has no handles, but shows in a pass.
+        self.read_at_once(&mut vec![ReadRequest { pid: key.pid, values: Values::All }]);
+        let is_alive = self.cpu_row(key).is_some();
+        self.end_read_at_once();
         is_alive || self.live.is_alive_by_handles(process).await
     }
 

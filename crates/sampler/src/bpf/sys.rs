@@ -18,9 +18,16 @@ struct LinkCreate {
     target_fd: u32,
     attach_type: u32,
     flags: u32,
+    /// The address of an [`IterInfo`].
     iter_info: u64,
     iter_info_len: u32,
     padding: u32,
+}
+
+/// `union bpf_iter_link_info`.
+#[repr(C)]
+struct IterInfo {
+    map_fd: u32,
 }
 
 /// The arguments of `BPF_ITER_CREATE`.
@@ -30,18 +37,23 @@ struct IterCreate {
     flags: u32,
 }
 
-/// Links an iterator program, so that iterators can be made of it. Needs the capabilities that loading it needs.
+/// Links a program that iterates over the entries of a map, so that iterators can be made of it. Needs the
+/// capabilities that loading it needs.
 ///
 /// # Errors
 /// Those of bpf(2).
-pub(super) fn link_iterator(program: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub(super) fn link_iterator(
+    program: BorrowedFd<'_>,
+    map: BorrowedFd<'_>,
+) -> Result<OwnedFd, Errno> {
+    let info = IterInfo { map_fd: number(map) };
     let arguments = LinkCreate {
         prog_fd: number(program),
         target_fd: 0,
         attach_type: BPF_TRACE_ITER,
         flags: 0,
-        iter_info: 0,
-        iter_info_len: 0,
+        iter_info: std::ptr::from_ref(&info).expose_provenance() as u64,
+        iter_info_len: size_of::<IterInfo>() as u32,
         padding: 0,
     };
     bpf(BPF_LINK_CREATE, &arguments)
@@ -65,7 +77,7 @@ pub(super) fn read_rows(iterator: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<u
     const MAX_RETRIES: usize = 1000;
     for _ in 0..MAX_RETRIES {
         match rustix::io::read(iterator, &mut *buffer) {
-            // After a million tasks without a row.
+            // After a million entries without a row.
             Err(Errno::AGAIN | Errno::INTR) => {}
             result => return result,
         }
@@ -103,8 +115,8 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 
 /// Calls bpf(2) with a command that gives a descriptor.
 fn bpf<T>(command: libc::c_int, arguments: &T) -> Result<OwnedFd, Errno> {
-    // SAFETY: the arguments are valid during the call and have their size; neither command writes
-    // to them or keeps them, and they contain no addresses.
+    // SAFETY: the arguments are valid during the call and have their size, as has what the address of the one in
+    // them refers to; neither command writes to them or keeps them.
     let result = unsafe {
         let arguments = std::ptr::from_ref(arguments);
         libc::syscall(libc::SYS_bpf, command, arguments, size_of::<T>())

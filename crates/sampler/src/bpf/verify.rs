@@ -7,7 +7,7 @@ use psstat_proc_parse::{Io, StatCore, Statm};
 use rustix::fs::fstat;
 
 use super::BpfError;
-use super::row::Row;
+use super::row::{CpuRow, Row};
 use super::snapshot::Snapshot;
 use super::sockets::SocketPass;
 use crate::ids::Protocol;
@@ -17,6 +17,7 @@ use crate::read::proc_dir::ProcDirReader;
 use crate::read::process;
 use crate::read::procfs::{ProcDir, Procfs};
 use crate::read::sys;
+use crate::source::{ReadRequest, Values};
 
 /// By how much the CPU clock of a running process is late, at most: two ticks at 100 Hz.
 const CLOCK_LAG: u64 = 20_000_000;
@@ -63,21 +64,21 @@ impl Files {
 /// show before and after it.
 pub(super) fn difference(snapshot: &mut Snapshot, procfs: &Procfs) -> Option<&'static str> {
     let before = Files::read(procfs);
-    if snapshot.take().is_err() {
+    let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+    if snapshot.take(&mut vec![ReadRequest { pid, values: Values::All }]).is_err() {
         return Some("everything: it cannot be read");
     }
-    let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
     let row = snapshot.row(pid).copied();
-    if snapshot.take_cpu_times().is_err() {
+    if snapshot.take(&mut vec![ReadRequest { pid, values: Values::Cpu }]).is_err() {
         return Some("CPU time: it cannot be read");
     }
-    let cpu_row = snapshot.row(pid).copied();
+    let cpu_row = snapshot.cpu_row(pid).copied();
     let (Some(before), Some(after)) = (before, Files::read(procfs)) else {
         return Some("everything: the procfs cannot be read");
     };
     let (Some(row), Some(cpu_row)) = (row, cpu_row) else { return Some("this process") };
     let difference = compare(&row, procfs, &before, &after);
-    difference.or_else(|| compare_cpu(&cpu_row, procfs, &before, &after))
+    difference.or_else(|| compare_cpu(&cpu_row, &before, &after))
 }
 
 /// Compares the sockets that the program shows of this process with its own: a pair of connected unix
@@ -115,11 +116,8 @@ fn is_between(number: u64, one: u64, other: u64, tolerance: u64) -> bool {
 }
 
 /// Compares the values of both kinds of rows.
-fn compare_cpu(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<&'static str> {
-    if row.start_ticks(procfs.tick_nanoseconds) != before.start {
-        return Some("the start time");
-    }
-    let is_right = row.cpu().is_some_and(|cpu| is_between(cpu, before.cpu, after.cpu, CLOCK_LAG));
+fn compare_cpu(row: &CpuRow, before: &Files, after: &Files) -> Option<&'static str> {
+    let is_right = row.total().is_some_and(|cpu| is_between(cpu, before.cpu, after.cpu, CLOCK_LAG));
     (!is_right).then_some("CPU time")
 }
 
@@ -127,7 +125,10 @@ fn compare(row: &Row, procfs: &Procfs, before: &Files, after: &Files) -> Option<
     if row.ppid != before.ppid {
         return Some("the parent");
     }
-    if let Some(difference) = compare_cpu(row, procfs, before, after) {
+    if row.cpu.start_ticks(procfs.tick_nanoseconds) != before.start {
+        return Some("the start time");
+    }
+    if let Some(difference) = compare_cpu(&row.cpu, before, after) {
         return Some(difference);
     }
     if let (Some(before), Some(after)) = (before.io, after.io) {

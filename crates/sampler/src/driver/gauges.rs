@@ -6,22 +6,25 @@ use psstat_proc_parse::{Pages, Statm};
 
 use super::Driver;
 use super::pace::Pace;
+use crate::ids::Slot;
 use crate::read::outcome::Outcome;
 use crate::read::procfs::ProcDir;
-use crate::source::{ProcessSource, SocketSource};
-use crate::state::schedule::{LIMITS_SETTLED, is_idle_read_due};
+use crate::source::{ProcessSource, ReadRequest, SocketSource, Values};
+use crate::state::schedule::LIMITS_SETTLED;
 use crate::state::tracked::{CpuWindow, Lifecycle, Tracked};
 
 impl<S: ProcessSource + SocketSource> Driver<S> {
     /// Reads the CPU time of every member at the start of the window, one after the other without
     /// other work between them: the readings at the end have the same rhythm.
     pub(super) async fn open_cpu_window(&mut self, source: &mut S) {
-        // Those that are new are read completely.
-        if self.tracked.iter().any(|(slot, process)| self.io.is_read_first(slot, process)) {
-            source.read_all();
-        } else {
-            source.read_all_cpu_times();
-        }
+        self.read_at_once(source, |driver, slot, process| {
+            // Those that are new are read completely.
+            if driver.io.is_read_first(slot, process) {
+                return Some(Values::All);
+            }
+            let is_open = driver.follows_last_window && process.cpu.closed.is_some();
+            (process.is_live_member() && !is_open).then_some(Values::Cpu)
+        });
         for (_, process) in self.tracked.iter_mut() {
             let closed = process.cpu.closed.take().filter(|_| self.follows_last_window);
             let CpuWindow { last, at_read, .. } = process.cpu;
@@ -48,12 +51,24 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
     pub(super) async fn close_cpu_window(&mut self, source: &mut S) {
         let skips_idle = source.skips_idle();
         let mut pace = Pace::new(source.has_cpu_clock().then(|| source.tick()));
-        if let Some(opened) = source.read_all_began() {
+        if let Some(opened) = source.read_at_once_began() {
             let last = self.last_window_end.filter(|_| self.follows_last_window);
             let opened = last.unwrap_or(opened);
             pace.wait(opened, |due| source.wait_until(due));
-            source.read_all();
-            self.last_window_end = source.read_all_began();
+            self.read_at_once(source, |driver, slot, process| {
+                if !process.is_live_member() {
+                    return driver.io.is_read_first(slot, process).then_some(Values::All);
+                }
+                // Its state and limit are to be known even if it is idle.
+                let is_due = driver.metrics.states || process.fd_limit.is_due(driver.cycle);
+                let may_be_idle = skips_idle
+                    && !is_due
+                    && process.cpu.may_be_idle(process.key.pid, driver.cycle)
+                    && driver.io.stands(slot);
+                let cpu = NonZeroU64::new(process.cpu.at_read).filter(|_| may_be_idle);
+                Some(cpu.map_or(Values::All, Values::AllUnless))
+            });
+            self.last_window_end = source.read_at_once_began();
         }
         for (_, process) in self.tracked.iter_mut() {
             let Some(opened) = process.cpu.opened.take() else { continue };
@@ -68,11 +83,30 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 process.cpu.last = now;
                 process.cpu.closed = Some(at);
                 process.cpu.is_idle = skips_idle
-                    && now.total != 0
                     && now.total == process.cpu.at_read
-                    && !is_idle_read_due(process.key.pid, self.cycle);
+                    && process.cpu.may_be_idle(process.key.pid, self.cycle);
             }
         }
+    }
+
+    /// Reads the tracked processes for which `values` gives some, if the source can read them at once.
+    fn read_at_once(
+        &mut self,
+        source: &mut S,
+        values: impl Fn(&Self, Slot, &Tracked<S::Handles>) -> Option<Values>,
+    ) {
+        if !source.reads_at_once() {
+            return;
+        }
+        let mut requests = std::mem::take(&mut self.requests);
+        requests.clear();
+        let tracked =
+            self.tracked.iter().filter(|(_, process)| process.lifecycle != Lifecycle::Exited);
+        requests.extend(tracked.filter_map(|(slot, process)| {
+            Some(ReadRequest { pid: process.key.pid, values: values(self, slot, process)? })
+        }));
+        source.read_at_once(&mut requests);
+        self.requests = requests;
     }
 
     /// Reads the gauges of every member that is not idle: those in the table of numbers.

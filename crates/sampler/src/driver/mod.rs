@@ -35,7 +35,7 @@ use crate::read::boot_clock::BootClock;
 use crate::read::outcome::{Outcome, Unread};
 use crate::sample::{ImageSums, ProcessNumbers};
 use crate::sockets::SocketTracker;
-use crate::source::{Handles as _, ProcessSource, SocketSource};
+use crate::source::{Handles as _, ProcessSource, ReadRequest, SocketSource};
 use crate::state::cmdline_budget::CmdlineBudget;
 use crate::state::process_table::ProcessTable;
 use crate::state::tracked::{FileState, Images, Tracked, TrackedProcesses};
@@ -57,8 +57,10 @@ pub(crate) struct Driver<S: ProcessSource> {
     io_start: IoStart,
     /// The readings at the end of the last window are those at the start of the next one.
     follows_last_window: bool,
-    /// When the pass over all processes at the end of the last window began, if the source has it.
+    /// When the processes were read at once at the end of the last window, if the source can.
     last_window_end: Option<Instant>,
+    /// The processes to read at once. Empty between the steps.
+    requests: Vec<ReadRequest>,
     /// The values to read in addition.
     pub(crate) metrics: MetricGroups,
     /// They include swap, and there is some.
@@ -106,6 +108,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
             io_start,
             follows_last_window: false,
             last_window_end: None,
+            requests: Vec::new(),
             metrics: MetricGroups::default(),
             has_swap: false,
             fields: ProcessFields::NONE,
@@ -168,7 +171,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         let due = Instant::now() + window;
         self.open_cpu_window(source).await;
         self.io.read_first(source, &mut self.tracked, self.cycle).await;
-        source.end_read_all();
+        source.end_read_at_once();
         self.release_exited();
         // Work that fits into the second that has to pass anyway.
         self.read_due_cmdlines(source, Urgency::Scheduled).await;
@@ -194,7 +197,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.read_gauges(source).await;
         self.release_exited();
         self.read_switches(source).await;
-        self.sockets.scan_changed(source, &mut self.tracked, self.cycle).await;
+        let states = self.metrics.tcp;
+        self.sockets.scan_changed(source, &mut self.tracked, self.cycle, states).await;
         let (sockets, tracked) = (&mut self.sockets, &mut self.tracked);
         sockets.read_tables(source, tracked, self.cycle, &mut self.health).await;
         if self.metrics.tcp {
@@ -215,7 +219,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         self.rebuild_tree(source);
         self.health.failed_bpf_passes = source.take_failed_passes();
         self.sum_up(source);
-        source.end_read_all();
+        source.end_read_at_once();
     }
 
     /// Classifies all processes again in the next cycle, because the rules have changed.

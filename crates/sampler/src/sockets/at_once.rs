@@ -45,7 +45,6 @@ impl SocketTracker {
         if !source.reads_sockets_at_once() {
             return;
         }
-        self.refresh_namespaces(tracked);
         let AtOnce { mut pids, ahead, mut namespaces } = std::mem::take(&mut self.at_once);
         pids.clear();
         namespaces.clear();
@@ -53,12 +52,15 @@ impl SocketTracker {
             let process = tracked.get(slot).zip(self.process(slot));
             process.map_or(0, |(process, sockets)| sockets.fd_count(process))
         };
-        for members in self.namespaces.by_namespace() {
+        for members in self.namespaces.by_namespace().filter(|_| !self.all_stand) {
             let Some(&(netns, _)) = members.first() else { continue };
             let max = if source.is_own_netns(netns) { MAX_FDS_OWN } else { MAX_FDS_OTHER };
             if members.iter().map(|&(_, slot)| fds(slot)).sum::<u64>() <= max {
                 namespaces.push(netns);
             }
+        }
+        for &netns in &namespaces {
+            self.namespaces.begin_at_once(source, tracked, netns);
         }
         let mut budget = MAX_FDS_PER_CYCLE;
         for (slot, process) in tracked.iter() {
@@ -115,6 +117,7 @@ impl SocketTracker {
                 namespaces.push(netns);
             }
         }
+        self.namespaces.set_at_once(&namespaces);
         source.leave_out_tables(&namespaces);
         self.at_once = AtOnce { pids, ahead, namespaces };
     }

@@ -1,14 +1,17 @@
 //! Which sockets are ESTABLISHED, in every network namespace that a member lives in.
 
 use super::SocketTracker;
+use super::kept_table::KeptTable;
 use super::owners::SocketRow;
 use super::tcp_table::TcpTable;
 use crate::health::Health;
-use crate::ids::{NetnsId, Protocol, Slot};
+use crate::ids::{NetnsId, ProcessKey, Protocol, Slot};
 use crate::read::outcome::Outcome;
+use crate::read::procfs::ProcDir;
 use crate::read::socket_tables::Shortcuts;
 use crate::shrink::shrink_vec;
 use crate::source::SocketSource;
+use crate::state::schedule::is_idle_table_due;
 use crate::state::tracked::TrackedProcesses;
 
 /// How often a text table that lacks a row is read again in a cycle, as long as
@@ -21,9 +24,51 @@ pub(super) struct Namespaces {
     /// (namespace, member), sorted.
     members: Vec<(NetnsId, Slot)>,
     /// One for each namespace, sorted.
-    tcp: Vec<TcpTable>,
+    tables: Vec<Tables>,
     /// A member came, exited, or moved to another namespace.
     pub(super) changed: bool,
+    /// The CPU time of each member in the last cycle, by slot; 0 if it is not known.
+    cpu: Vec<u64>,
+}
+
+/// The tables of a namespace.
+#[derive(Debug, Default)]
+struct Tables {
+    tcp: TcpTable,
+    udp: KeptTable,
+    unix: KeptTable,
+    /// A member has run since the last cycle.
+    has_run: bool,
+    /// They were not read in the last cycle: the pass over the sockets of members stood for them.
+    is_at_once: bool,
+}
+
+impl Tables {
+    /// Whether they are those of the last read.
+    fn stand<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        reader: (ProcessKey, ProcDir),
+        cycle: u32,
+        states: bool,
+    ) -> bool {
+        let netns = self.tcp.netns;
+        if self.is_at_once {
+            let stands = !self.has_run && !states && !is_idle_table_due(netns.0, cycle);
+            return stands && self.tcp.has_counters(source, reader);
+        }
+        self.udp.stands(netns, cycle)
+            && self.unix.stands(netns, cycle)
+            && self.tcp.stands(source, reader, cycle)
+    }
+
+    fn kept(&mut self, protocol: Protocol) -> Option<&mut KeptTable> {
+        match protocol {
+            Protocol::Tcp => None,
+            Protocol::Udp => Some(&mut self.udp),
+            Protocol::Unix => Some(&mut self.unix),
+        }
+    }
 }
 
 impl SocketTracker {
@@ -36,7 +81,16 @@ impl SocketTracker {
         health: &mut Health,
     ) {
         self.refresh_namespaces(tracked);
-        self.owners.begin(cycle);
+        self.all_stand &= !self.owners_changed;
+        if self.all_stand {
+            let tables =
+                self.namespaces.tables.iter().flat_map(|tables| [&tables.udp, &tables.unix]);
+            health.contradictory_sockets += tables.map(KeptTable::contradictory).sum::<u64>();
+            return;
+        }
+        self.owners_changed = false;
+        self.tables_read += 1;
+        self.owners.begin(self.tables_read);
         self.unowned.clear();
         self.unread_tables.clear();
         for protocol in Protocol::ALL {
@@ -51,6 +105,29 @@ impl SocketTracker {
             self.reread_for_missing(source, tracked, cycle, health);
         }
         self.unowned.finish();
+    }
+
+    /// Finds out whether all tables and their owners are as at the last read, before the scans at the end of the
+    /// window. `states`: the other TCP states are requested as well.
+    pub(super) fn note_standing<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &TrackedProcesses<S::Handles>,
+        cycle: u32,
+        states: bool,
+    ) {
+        self.refresh_namespaces(tracked);
+        self.namespaces.note_runs(source, tracked);
+        let is_known =
+            !self.owners_changed && self.unread_tables.is_empty() && !self.owners.has_missing();
+        let Namespaces { members, tables, .. } = &mut self.namespaces;
+        let mut namespaces = members.chunk_by(|(a, _), (b, _)| a == b).zip(tables);
+        self.all_stand = is_known
+            && namespaces.all(|(members, tables)| {
+                let mut live = members.iter().filter_map(|&(_, slot)| tracked.live(slot));
+                let reader = live.next().map(|process| (process.key, process.proc_dir()));
+                reader.is_some_and(|reader| tables.stand(source, reader, cycle, states))
+            });
     }
 
     /// Reads the text tables again that may have omitted a row, and those that were not
@@ -96,7 +173,7 @@ impl SocketTracker {
         health: &mut Health,
     ) {
         let mut done = None;
-        let Namespaces { members, tcp, .. } = &mut self.namespaces;
+        let Namespaces { members, tables, .. } = &mut self.namespaces;
         for &(netns, slot) in &*members {
             if done == Some(netns) || again.is_some_and(|again| again != netns) {
                 continue;
@@ -111,19 +188,38 @@ impl SocketTracker {
                 }
             };
             let directory = process.proc_dir();
-            let outcome = match table_of(tcp, netns)
-                .filter(|_| protocol == Protocol::Tcp && !source.leaves_out_tables(netns))
-            {
-                Some(tables) if again.is_none() => {
-                    tables.read(source, (process.key, directory), cycle, found)
-                }
-                Some(tables) => tables.read_again(source, directory, found),
-                None => {
+            let without_tables = source.leaves_out_tables(netns);
+            let tables = tables_of(tables, netns).filter(|_| !without_tables);
+            let outcome = match tables {
+                Some(Tables { tcp, .. }) if protocol == Protocol::Tcp => match again {
+                    None => tcp.read(source, (process.key, directory), cycle, found),
+                    Some(_) => tcp.read_again(source, directory, found),
+                },
+                tables => {
+                    let mut kept = tables.and_then(|tables| tables.kept(protocol));
+                    if let Some(kept) = &mut kept {
+                        if again.is_none() && kept.stands(netns, cycle) {
+                            health.contradictory_sockets += kept.contradictory();
+                            kept.sockets().for_each(found);
+                            done = Some(netns);
+                            continue;
+                        }
+                        kept.begin();
+                    }
                     let shortcuts = Shortcuts { udp: again.is_none(), ..Shortcuts::NONE };
+                    let found = &mut |inode| {
+                        if let Some(kept) = &mut kept {
+                            kept.push(inode);
+                        }
+                        found(inode);
+                    };
                     let rows = source.established(directory, netns, protocol, shortcuts, found);
                     rows.map(|rows| {
                         if again.is_none() {
                             health.contradictory_sockets += rows.contradictory;
+                            if let Some(kept) = kept {
+                                kept.finish(rows.contradictory);
+                            }
                         }
                     })
                 }
@@ -159,7 +255,7 @@ impl SocketTracker {
         if !std::mem::take(&mut self.namespaces.changed) {
             return;
         }
-        let Namespaces { members, tcp, .. } = &mut self.namespaces;
+        let Namespaces { members, tables, .. } = &mut self.namespaces;
         members.clear();
         for (slot, process) in tracked.iter() {
             let sockets = self.processes.get(slot as usize).and_then(Option::as_deref);
@@ -171,12 +267,14 @@ impl SocketTracker {
         }
         members.sort_unstable();
         shrink_vec(members);
-        let mut before = std::mem::take(tcp).into_iter().peekable();
+        let mut before = std::mem::take(tables).into_iter().peekable();
         for namespace in members.chunk_by(|(a, _), (b, _)| a == b) {
             let Some(&(netns, _)) = namespace.first() else { continue };
-            while before.next_if(|table| table.netns < netns).is_some() {}
-            let table = before.next_if(|table| table.netns == netns);
-            tcp.push(table.unwrap_or_else(|| TcpTable::new(netns)));
+            while before.next_if(|tables| tables.tcp.netns < netns).is_some() {}
+            let known = before.next_if(|tables| tables.tcp.netns == netns);
+            tables.push(
+                known.unwrap_or_else(|| Tables { tcp: TcpTable::new(netns), ..Tables::default() }),
+            );
         }
     }
 }
@@ -192,14 +290,72 @@ impl Namespaces {
         self.members.chunk_by(|(a, _), (b, _)| a == b)
     }
 
+    /// The tables of a namespace in which a member has run no longer stand.
+    fn note_runs<S: SocketSource>(&mut self, source: &S, tracked: &TrackedProcesses<S::Handles>) {
+        let skips_idle = source.skips_idle();
+        self.cpu.resize(tracked.end() as usize, 0);
+        shrink_vec(&mut self.cpu);
+        let namespaces = self.members.chunk_by(|(a, _), (b, _)| a == b);
+        for (members, tables) in namespaces.zip(&mut self.tables) {
+            let mut has_run = !skips_idle;
+            for &(_, slot) in members {
+                let process = tracked.live(slot).filter(|process| process.cpu.used.is_some());
+                let now = process.map_or(0, |process| process.cpu.last.total);
+                if let Some(before) = self.cpu.get_mut(slot as usize) {
+                    let is_same = std::mem::replace(before, now) == now;
+                    has_run |= !is_same || now == 0;
+                }
+            }
+            tables.has_run = has_run;
+            if has_run {
+                tables.udp.invalidate();
+                tables.unix.invalidate();
+            }
+        }
+    }
+
+    /// The pass over the sockets of members is about to be read instead of the tables of a namespace.
+    pub(super) fn begin_at_once<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        tracked: &TrackedProcesses<S::Handles>,
+        netns: NetnsId,
+    ) {
+        let Some(tables) = tables_of(&mut self.tables, netns) else { return };
+        let members = self.members.iter().filter(|(other, _)| *other == netns);
+        let reader = members.filter_map(|&(_, slot)| tracked.live(slot)).next();
+        // In another namespace the counters cost more than such a pass.
+        let reader = reader.filter(|_| source.is_own_netns(netns));
+        tables.tcp.note_counters(source, reader.map(|process| (process.key, process.proc_dir())));
+    }
+
+    /// These namespaces, sorted, need no tables in this cycle.
+    pub(super) fn set_at_once(&mut self, namespaces: &[NetnsId]) {
+        for tables in &mut self.tables {
+            tables.is_at_once = namespaces.binary_search(&tables.tcp.netns).is_ok();
+        }
+    }
+
+    /// The next reads take nothing for granted.
+    pub(super) fn forget_runs(&mut self) {
+        self.cpu.fill(0);
+    }
+
+    /// The same for a process that has come, or moved.
+    pub(super) fn forget_run(&mut self, slot: Slot) {
+        if let Some(cpu) = self.cpu.get_mut(slot as usize) {
+            *cpu = 0;
+        }
+    }
+
     /// Whether a TCP table of a namespace was not read in this cycle.
     fn used_shortcut(&mut self, netns: NetnsId) -> bool {
-        table_of(&mut self.tcp, netns).is_some_and(|table| table.used_shortcut)
+        tables_of(&mut self.tables, netns).is_some_and(|tables| tables.tcp.used_shortcut)
     }
 }
 
-/// The table of a namespace in a sorted list.
-fn table_of(tables: &mut [TcpTable], netns: NetnsId) -> Option<&mut TcpTable> {
-    let index = tables.binary_search_by_key(&netns, |table| table.netns).ok()?;
+/// The tables of a namespace in a sorted list.
+fn tables_of(tables: &mut [Tables], netns: NetnsId) -> Option<&mut Tables> {
+    let index = tables.binary_search_by_key(&netns, |tables| tables.tcp.netns).ok()?;
     tables.get_mut(index)
 }

@@ -333,6 +333,7 @@ impl SocketTracker {
         }
         let moved = sockets.netns != netns;
         if moved || *sockets.inodes != *self.found.sockets {
+            self.owners_changed = true;
             // The new groups first, so that a socket that stays is not forgotten in
             // between.
             let before = sockets.groups(&process.images);
@@ -344,6 +345,7 @@ impl SocketTracker {
                 self.owners.remove(group, &sockets.inodes);
             }
             self.namespaces.changed |= moved;
+            self.namespaces.forget_run(slot);
             if *sockets.inodes != *self.found.sockets {
                 sockets.inodes = self.found.sockets.as_slice().into();
             }

@@ -4,13 +4,14 @@
 //! Reading the links of all descriptors of all processes is the most expensive read
 //! that there is, so the owners are remembered ([`owners`]) and the descriptors of a
 //! process are scanned again only now and then ([`fd_scan`]). The tables of each
-//! network namespace are read in every cycle ([`established`]), those of TCP if a counter of the
-//! kernel shows a change ([`tcp_table`]). Where a source reads the descriptors of many processes at
+//! network namespace are read ([`established`]) if something may have changed: those of TCP if a counter of the
+//! kernel shows it ([`tcp_table`]), the others if a member has run ([`kept_table`]). Where a source reads the descriptors of many processes at
 //! once, they can stand for the tables ([`at_once`]).
 
 mod at_once;
 mod established;
 mod fd_scan;
+mod kept_table;
 pub(crate) mod owners;
 mod tcp_states;
 mod tcp_table;
@@ -45,6 +46,12 @@ pub(crate) struct SocketTracker {
     tcp_states: TcpStates,
     /// The sockets of the process that is scanned.
     found: FdSockets,
+    /// How often the tables were read.
+    tables_read: u32,
+    /// A process has other sockets, or other images, than at the last read of the tables.
+    owners_changed: bool,
+    /// All tables stand in this cycle, and so do the totals.
+    all_stand: bool,
     /// By image, counted at the end of a cycle.
     totals: Vec<SocketCounts>,
 }
@@ -109,6 +116,7 @@ impl SocketTracker {
             self.processes.resize_with(at + 1, || None);
         }
         self.processes[at] = Some(Box::default());
+        self.namespaces.forget_run(slot);
     }
 
     /// Removes a process whose slot is freed.
@@ -146,6 +154,7 @@ impl SocketTracker {
         }
         process.stale = true;
         self.namespaces.changed = true;
+        self.owners_changed = true;
     }
 
     /// Something indicates that the sockets of a process have changed.
@@ -158,6 +167,10 @@ impl SocketTracker {
     /// The same for all processes and their namespaces.
     pub(crate) fn mark_all_stale(&mut self) {
         self.namespaces.changed = true;
+        self.namespaces.forget_runs();
+        self.owners_changed = true;
+        // As if there was a read that found nothing.
+        self.tables_read += 1;
         for process in self.processes.iter_mut().flatten() {
             process.stale = true;
         }
@@ -178,6 +191,7 @@ impl SocketTracker {
         }
         process.inodes = Box::default();
         self.namespaces.changed = true;
+        self.owners_changed = true;
     }
 
     /// Scans the descriptors of this cycle's share of the processes, in turn, until
@@ -194,17 +208,21 @@ impl SocketTracker {
     }
 
     /// Scans at the end of the window: the processes whose sockets may have changed,
-    /// and the rest of this cycle's share.
+    /// and the rest of this cycle's share. `states`: the other TCP states will be read too.
     pub(crate) async fn scan_changed<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &mut TrackedProcesses<S::Handles>,
         cycle: u32,
+        states: bool,
     ) {
+        self.note_standing(source, tracked, cycle, states);
         self.read_at_once(source, tracked, cycle);
         self.scan_stale(source, tracked, cycle).await;
         self.finish_round_robin(source, tracked, cycle).await;
-        self.leave_out_tables(source, tracked);
+        if !self.all_stand {
+            self.leave_out_tables(source, tracked);
+        }
     }
 
     /// Whether the sockets of a process can be counted in this cycle.
@@ -229,6 +247,9 @@ impl SocketTracker {
     /// Counts the distinct ESTABLISHED sockets by image. SocketTables that could not be read
     /// to their end do not count.
     pub(crate) fn sum(&mut self, images: usize) {
+        if self.all_stand && self.totals.len() == images {
+            return;
+        }
         self.totals.clear();
         self.totals.resize(images, SocketCounts::default());
         self.owners.count(|image, table| {

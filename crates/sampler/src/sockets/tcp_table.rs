@@ -49,11 +49,56 @@ pub(super) struct TcpTable {
     tcp6_only: bool,
     /// A table was not walked in this cycle.
     pub(super) used_shortcut: bool,
+    /// The counters that were read last, the cycle, and the process through which they were read.
+    counters: Option<(u32, (u32, u64), TcpCounters)>,
 }
 
 impl TcpTable {
     pub(super) fn new(netns: NetnsId) -> TcpTable {
         TcpTable { netns, ..TcpTable::default() }
+    }
+
+    /// Whether the sockets of the last walk are those of now. Their counters are kept for
+    /// [`read`](Self::read).
+    pub(super) fn stands<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        (key, process): (ProcessKey, ProcDir),
+        cycle: u32,
+    ) -> bool {
+        let reader = (key.pid, key.inode);
+        let Some(now) = source.tcp_counters(process) else { return false };
+        self.counters = Some((cycle, reader, now));
+        self.reader == Some(reader)
+            && self.is_curr_estab_right
+            && self.valid_for == Some(now)
+            && !self.is_due(cycle)
+    }
+
+    /// Notes the counters before the sockets are read in another way; none without a reader.
+    pub(super) fn note_counters<S: SocketSource>(
+        &mut self,
+        source: &mut S,
+        reader: Option<(ProcessKey, ProcDir)>,
+    ) {
+        self.is_curr_estab_right = false;
+        self.reader = reader.map(|(key, _)| (key.pid, key.inode));
+        self.valid_for = reader.and_then(|(_, process)| source.tcp_counters(process));
+    }
+
+    /// Whether they are the same.
+    pub(super) fn has_counters<S: SocketSource>(
+        &self,
+        source: &mut S,
+        (key, process): (ProcessKey, ProcDir),
+    ) -> bool {
+        self.reader == Some((key.pid, key.inode))
+            && self.valid_for.is_some()
+            && source.tcp_counters(process) == self.valid_for
+    }
+
+    fn is_due(&self, cycle: u32) -> bool {
+        cycle.wrapping_add(self.netns.0).is_multiple_of(TCP_WALK_INTERVAL)
     }
 
     /// Calls `found` for each ESTABLISHED socket.
@@ -65,17 +110,19 @@ impl TcpTable {
         found: &mut dyn FnMut(SocketInode),
     ) -> Outcome<()> {
         self.used_shortcut = false;
-        let Some(now) = source.tcp_counters(process) else {
+        let reader = Some((key.pid, key.inode));
+        let known =
+            self.counters.take().filter(|known| (known.0, Some(known.1)) == (cycle, reader));
+        let known = known.map(|(_, _, counters)| counters);
+        let Some(now) = known.or_else(|| source.tcp_counters(process)) else {
             // Or the process has exited.
             return self.walk(source, process, Shortcuts::NONE, found).map(drop);
         };
-        let reader = Some((key.pid, key.inode));
         if std::mem::replace(&mut self.reader, reader) != reader {
             self.valid_for = None;
             self.is_curr_estab_right = false;
         }
-        let is_due = cycle.wrapping_add(self.netns.0).is_multiple_of(TCP_WALK_INTERVAL);
-        let is_trusted = self.is_curr_estab_right && !is_due;
+        let is_trusted = self.is_curr_estab_right && !self.is_due(cycle);
         if is_trusted {
             if now.curr_estab == 0 {
                 self.sockets.clear();

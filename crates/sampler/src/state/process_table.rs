@@ -100,6 +100,12 @@ impl ProcessEntry {
         cycle.saturating_sub(self.first_seen_cycle) < 2
     }
 
+    /// Whether it has the parent of the kernel's threads, or is that, and no command line as yet.
+    pub(crate) fn may_be_kernel_thread(&self) -> bool {
+        const KTHREADD: u32 = 2;
+        self.last_classified == 0 && (self.ppid == KTHREADD || self.pid == KTHREADD)
+    }
+
     /// Notes that its command line was read.
     pub(crate) fn mark_read(&mut self, cycle: u32) {
         self.denied = false;

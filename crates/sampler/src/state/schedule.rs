@@ -28,6 +28,10 @@ pub const REAPING_INTERVAL: u32 = 8;
 /// so can a table of descriptors that it shares (`CLONE_FILES`).
 pub const IDLE_READ_INTERVAL: u32 = 8;
 
+/// The udp and unix tables of a network namespace are read again within this number of cycles, although no member
+/// of it has run: another process that holds one of their sockets can have changed it.
+pub const IDLE_TABLE_INTERVAL: u32 = 8;
+
 /// `/proc` is listed in full at least once in this number of cycles. In between only the
 /// pids that were assigned since are listed, and all where the kernel's number of
 /// processes shows that one is missing.
@@ -113,6 +117,11 @@ pub(crate) fn is_reaping_check_due(pid: u32, tracked_in: u32, now: u32) -> bool 
 /// Whether the files of a process are read in this cycle although it is idle.
 pub(crate) fn is_idle_read_due(pid: u32, now: u32) -> bool {
     now.wrapping_sub(pid).is_multiple_of(IDLE_READ_INTERVAL)
+}
+
+/// Whether the udp and unix tables of a network namespace are read in this cycle although no member has run.
+pub(crate) fn is_idle_table_due(netns: u32, now: u32) -> bool {
+    now.wrapping_add(netns).is_multiple_of(IDLE_TABLE_INTERVAL)
 }
 
 #[cfg(test)]

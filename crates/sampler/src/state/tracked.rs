@@ -117,6 +117,11 @@ pub(crate) struct CpuWindow {
 const LONGEST_TICK: u64 = 10_000_000;
 
 impl CpuWindow {
+    /// Whether the process is idle in this cycle if its clock is still the same.
+    pub(crate) fn may_be_idle(&self, pid: u32, cycle: u32) -> bool {
+        self.at_read != 0 && !schedule::is_idle_read_due(pid, cycle)
+    }
+
     /// Limits the CPU time to what this number of threads can use: the reading at the start of the
     /// window may have been late by up to a tick per thread, which the window then has in excess.
     /// A larger excess is CPU time of threads that started and exited in the window.

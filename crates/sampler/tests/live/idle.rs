@@ -1,24 +1,28 @@
 //! Idle processes, whose files are read in turn: what they do shows at once, and what others do to
 //! them within the interval.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use crate::common::{
     A, B, ImageId, Options, Sampler, Watch, assert_matches_oracle, bpf, cycle, has_word, is_root,
     quiesce, short_window, testproc, word,
 };
-use psstat_sampler::intervals::IDLE_READ_INTERVAL;
+use psstat_sampler::intervals::{IDLE_READ_INTERVAL, IDLE_TABLE_INTERVAL};
 use psstat_sampler::{FastPaths, IoStart};
-use psstat_testproc::{Config, TestProcess};
+use psstat_testproc::{Config, Kind, TestProcess};
+use rustix::net::{AddressFamily, SocketType, connect, getpeername, sockopt};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// One exact thing of each kind, each after a number of cycles in which nothing happens, and each
 /// complete in the next cycle.
-fn each_change_shows(idle: usize) {
+fn each_change_shows(options: &Options, idle: usize) {
     let word = word("idle");
     let mut one = testproc(&word);
     let mut other = testproc(&word);
     quiesce(&[&one, &other]);
-    let mut watch = Watch::with(short_window(), &[&word]);
+    let mut watch = Watch::with(options.clone(), &[&word]);
     let mut check = |one: &TestProcess, others: &[&TestProcess]| {
         one.quiesce().unwrap();
         let all: Vec<&TestProcess> = std::iter::once(one).chain(others.iter().copied()).collect();
@@ -36,6 +40,12 @@ fn each_change_shows(idle: usize) {
     check(&one, &[&other]);
     one.tcp_pairs(1).unwrap();
     check(&one, &[&other]);
+    one.udp_connected(1).unwrap();
+    check(&one, &[&other]);
+    one.unix_pairs(1).unwrap();
+    check(&one, &[&other]);
+    one.close_sockets(Kind::Udp, 1).unwrap();
+    check(&one, &[&other]);
     let mut child = one.fork_child(&Config::new(&word)).unwrap();
     child.write_bytes(1_000_000, 1).unwrap();
     child.quiesce().unwrap();
@@ -51,9 +61,12 @@ fn each_change_shows(idle: usize) {
 
 #[test]
 fn idle_process_shows_each_change_in_the_next_cycle() {
-    // Not only where it is its turn.
-    for idle in [2, 3] {
-        each_change_shows(idle);
+    let by_bpf = bpf().map(|bpf| Options { bpf: Some(bpf), ..short_window() });
+    for options in std::iter::once(short_window()).chain(by_bpf) {
+        // Not only where it is its turn.
+        for idle in [2, 3] {
+            each_change_shows(&options, idle);
+        }
     }
 }
 
@@ -82,7 +95,8 @@ fn memory_that_another_process_frees_shows_within_the_interval() {
     let mut modes = vec![(short_window(), IDLE_READ_INTERVAL as usize)];
     // Where nothing is left out.
     modes.push((Options { fast_paths: all, ..short_window() }, 1));
-    modes.extend(bpf().map(|bpf| (Options { bpf: Some(bpf), ..short_window() }, 1)));
+    let by_bpf = bpf().map(|bpf| Options { bpf: Some(bpf), ..short_window() });
+    modes.extend(by_bpf.map(|options| (options, IDLE_READ_INTERVAL as usize)));
     for (options, cycles) in modes {
         let word = word("freed");
         let mut one = testproc(&word);
@@ -98,6 +112,43 @@ fn memory_that_another_process_frees_shows_within_the_interval() {
             assert!(wrong <= SLACK, "{cycles}: {before:?} {after:?}");
         }
         assert_eq!(after.io, before.io);
+    }
+}
+
+/// An unconnected UDP socket of a process.
+fn unconnected_udp(pid: u32) -> OwnedFd {
+    let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    let fds = (0..64).filter_map(|fd| pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty()).ok());
+    let is_unconnected = |fd: &OwnedFd| {
+        sockopt::socket_domain(fd) == Ok(AddressFamily::INET)
+            && sockopt::socket_type(fd) == Ok(SocketType::DGRAM)
+            && getpeername(fd).is_err()
+    };
+    fds.into_iter().find(is_unconnected).unwrap()
+}
+
+#[test]
+fn socket_that_another_process_connects_shows_within_the_interval() {
+    if !is_root() {
+        return;
+    }
+    let all = FastPaths { idle_processes: false, ..FastPaths::ALL };
+    let mut modes = vec![(short_window(), IDLE_TABLE_INTERVAL as usize)];
+    modes.push((Options { fast_paths: all, ..short_window() }, 1));
+    let by_bpf = bpf().map(|bpf| Options { bpf: Some(bpf), ..short_window() });
+    modes.extend(by_bpf.map(|options| (options, IDLE_TABLE_INTERVAL as usize)));
+    for (options, cycles) in modes {
+        let word = word("connected");
+        let mut one = testproc(&word);
+        one.non_established_sockets(1).unwrap();
+        one.udp_connected(1).unwrap();
+        one.quiesce().unwrap();
+        let mut watch = Watch::with(options, &[&word]);
+        assert_eq!(watch.cycles(9).image(A).udp, Some(1));
+        let socket = unconnected_udp(one.pid());
+        connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9)).unwrap();
+        assert_eq!(watch.cycles(cycles).image(A).udp, Some(2), "{cycles}");
     }
 }
 
