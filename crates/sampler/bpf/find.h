@@ -9,21 +9,93 @@
 
 #include "kernel.h"
 
-/* The processes of one pass. */
+/* The processes of one pass, and of one over few. */
 #define MAX_TARGETS 4096
+#define FEW_TARGETS 64
 
 #define EXIT_DEAD 0x10
 #define PIDTYPE_TGID 1
 /* 64 slots of each node are enough for 2^24 ids with this number of levels. */
 #define MAX_LEVELS 4
 
-/* An iterator over it runs once for each process of a pass. */
+/* A process to read. */
+struct target {
+	__u32 pid;
+	/* Flags, or the descriptor from which on to read. */
+	__u32 option;
+	__u64 known_cpu;
+};
+
+struct request {
+	__u64 count;
+	__u64 limit;
+	struct target targets[MAX_TARGETS];
+};
+
+struct few_request {
+	__u64 count;
+	__u64 limit;
+	struct target targets[FEW_TARGETS];
+};
+
+_Static_assert(sizeof(struct request) == (2 + 2 * MAX_TARGETS) * 8, "as in src/bpf/loader.rs");
+_Static_assert(sizeof(struct few_request) == (2 + 2 * FEW_TARGETS) * 8, "as in src/bpf/loader.rs");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct request);
+} requests SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct few_request);
+} few_requests SEC(".maps");
+
+/* An iterator over one of them runs once for each entry. Entries cost time even if there is no process for them,
+ * so there are two. The values of the second one are set to 1 by the loader. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_TARGETS);
 	__type(key, __u32);
 	__type(value, __u32);
 } turns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FEW_TARGETS);
+	__type(key, __u32);
+	__type(value, __u32);
+} few_turns SEC(".maps");
+
+/* The process of an entry; 0 if there is none. */
+static __always_inline struct target *next_target(struct bpf_iter__bpf_map_elem *context,
+						  __u64 *limit)
+{
+	__u32 *turn = context->key, *is_few = context->value;
+	struct few_request *few;
+	struct request *request;
+	__u32 index, key = 0;
+
+	if (!turn || !is_few)
+		return 0;
+	index = *turn;
+	if (*is_few) {
+		few = bpf_map_lookup_elem(&few_requests, &key);
+		if (!few || index >= few->count || index >= FEW_TARGETS)
+			return 0;
+		*limit = few->limit;
+		return &few->targets[index];
+	}
+	request = bpf_map_lookup_elem(&requests, &key);
+	if (!request || index >= request->count || index >= MAX_TARGETS)
+		return 0;
+	*limit = request->limit;
+	return &request->targets[index];
+}
 
 /* The address of the initial pid namespace, once it is known. */
 static struct pid_namespace *initial_namespace;

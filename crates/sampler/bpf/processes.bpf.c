@@ -51,30 +51,11 @@ struct {
 	__type(value, __u64);
 } cpu_variable SEC(".maps");
 
-/* Only CPU time is requested. */
+/* Options of a request. Only CPU time is requested, */
 #define ONLY_CPU 1
-/* The known time is that of the main thread, which was the only one. */
+/* the known time is that of the main thread, which was the only one. If CPU time is still the known one, the other
+ * values are not requested. 0: they are. */
 #define IS_MAIN 2
-
-/* A process to read. */
-struct target {
-	__u32 pid;
-	__u32 flags;
-	/* A CPU time of it in nanoseconds. If it is still this, the other values are not requested. 0: they are. */
-	__u64 known_cpu;
-};
-
-struct request {
-	__u64 count;
-	struct target targets[MAX_TARGETS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct request);
-} requests SEC(".maps");
 
 /* What the threads of a process did. */
 struct sums {
@@ -421,29 +402,23 @@ static __always_inline int is_single(struct task_struct *task)
  * start a thread. Each structure that is read costs a miss of the cache, so its signal_struct is not. */
 static __always_inline int has_run(struct task_struct *task, struct target *target, __u64 main_cpu)
 {
-	return !(target->flags & IS_MAIN) || main_cpu != target->known_cpu || !is_single(task);
+	return !(target->option & IS_MAIN) || main_cpu != target->known_cpu || !is_single(task);
 }
 
 SEC("iter/bpf_map_elem")
 int processes(struct bpf_iter__bpf_map_elem *context)
 {
-	__u32 *turn = context->key;
 	struct signal_struct *signal;
 	struct task_struct *task;
-	struct request *request;
 	struct work work = {};
 	struct target *target;
-	__u32 index, key = 0;
 	struct row *row = &work.row;
 	struct head *head = &row->cpu.head;
+	__u64 limit = 0;
 
-	if (!turn)
+	target = next_target(context, &limit);
+	if (!target)
 		return 0;
-	index = *turn;
-	request = bpf_map_lookup_elem(&requests, &key);
-	if (!request || index >= request->count || index >= MAX_TARGETS)
-		return 0;
-	target = &request->targets[index];
 	task = find_process(target->pid);
 	if (!task)
 		return 0;
@@ -463,10 +438,10 @@ int processes(struct bpf_iter__bpf_map_elem *context)
 			break;
 		head->flags = 0;
 	}
-	if (!(target->flags & ONLY_CPU))
+	if (!(target->option & ONLY_CPU))
 		row->cpu.start_boottime = BPF_CORE_READ(task, start_boottime);
-	if (target->flags & ONLY_CPU ||
-	    (head->flags && !(target->flags & IS_MAIN) && target->known_cpu &&
+	if (target->option & ONLY_CPU ||
+	    (head->flags && !(target->option & IS_MAIN) && target->known_cpu &&
 	     row->cpu.cpu == target->known_cpu)) {
 		bpf_seq_write(context->meta->seq, &row->cpu, sizeof(row->cpu));
 		return 0;

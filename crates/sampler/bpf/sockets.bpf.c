@@ -28,28 +28,6 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* Of one visit, so that it takes 20 ms at most: 262,144 descriptors. */
 #define MAX_WORDS (1 << 12)
 
-/* A process to read. */
-struct target {
-	__u32 pid;
-	/* From this descriptor on, a multiple of FDS_PER_WORD. */
-	__u32 from;
-};
-
-struct request {
-	__u64 count;
-	/* At most this number of sockets of each. What one process has is written at once, and has to fit into the
-	 * 32 KiB of the kernel's buffer. The verifier does not know the number, so it does not follow the count. */
-	__u64 max_sockets;
-	struct target targets[MAX_TARGETS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct request);
-} requests SEC(".maps");
-
 struct socket_row {
 	__u32 pid;
 	__u32 netns;
@@ -74,7 +52,6 @@ struct process_row {
 
 _Static_assert(sizeof(struct socket_row) == 2 * 8, "as in src/bpf/sockets.rs");
 _Static_assert(sizeof(struct process_row) == 4 * 8, "as in src/bpf/sockets.rs");
-_Static_assert(sizeof(struct request) == (2 + MAX_TARGETS) * 8, "as in src/bpf/sockets.rs");
 
 /* A walk over the descriptors of a process. */
 struct walk {
@@ -187,20 +164,16 @@ int sockets(struct bpf_iter__bpf_map_elem *context)
 	struct task_struct *leader, *task;
 	struct process_row row = {};
 	struct files_struct *files;
-	__u32 *turn = context->key;
 	struct walk walk = {};
-	struct request *request;
 	struct target *target;
-	__u32 index, key = 0;
 	struct fdtable *fdt;
+	__u64 limit = 0;
 
-	if (!turn)
+	/* The limit is that of the sockets of each. What one process has is written at once, and has to fit into
+	 * the 32 KiB of the kernel's buffer. The verifier does not know it, so it does not follow the count. */
+	target = next_target(context, &limit);
+	if (!target)
 		return 0;
-	index = *turn;
-	request = bpf_map_lookup_elem(&requests, &key);
-	if (!request || index >= request->count || index >= MAX_TARGETS)
-		return 0;
-	target = &request->targets[index];
 	leader = find_process(target->pid);
 	if (!leader)
 		return 0;
@@ -214,8 +187,9 @@ int sockets(struct bpf_iter__bpf_map_elem *context)
 	walk.open_fds = (__u64)BPF_CORE_READ(fdt, open_fds);
 	walk.fd = (__u64)BPF_CORE_READ(fdt, fd);
 	walk.words = BPF_CORE_READ(fdt, max_fds) / FDS_PER_WORD;
-	walk.index = target->from / FDS_PER_WORD;
-	walk.left = request->max_sockets;
+	/* The option is the descriptor from which on to read, a multiple of FDS_PER_WORD. */
+	walk.index = target->option / FDS_PER_WORD;
+	walk.left = limit;
 	bpf_loop(MAX_WORDS, visit_word, &walk, 0);
 	row.pid = walk.pid;
 	row.netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);

@@ -11,9 +11,7 @@ use common::{
     A, B, Options, Watch, has_ipv6, is_root, options, quiesce, short_window, testproc,
     testproc_in_netns, word,
 };
-use psstat_sampler::intervals::{
-    CGROUP_INTERVAL, IDLE_READ_INTERVAL, IDLE_TABLE_INTERVAL, TCP_WALK_INTERVAL,
-};
+use psstat_sampler::intervals::{CGROUP_INTERVAL, IDLE_READ_INTERVAL, TCP_WALK_INTERVAL};
 use psstat_sampler::{FastPaths, ProcessFields};
 use psstat_testproc::oracle::{Sockets, established};
 use psstat_testproc::{Config, Kind, TestProcess, isolated, test_name};
@@ -127,14 +125,14 @@ fn member_costs_no_call_by_bpf() {
         let others = calls.iter().filter(|calls| !calls.is_empty()).count();
         assert!(others <= 2, "{pid}: {calls:?}");
     }
-    // One at each end of the window, and one for the sockets, which stands for their tables, if it is its turn.
     let iterators = cycles[..CYCLES]
         .iter()
         .map(|lines| lines.iter().filter(|line| line.contains("BPF_ITER_CREATE")).count());
     let iterators: Vec<usize> = iterators.collect();
-    assert!(iterators.iter().all(|count| [2, 3].contains(count)), "{iterators:?}");
-    let sockets = iterators.iter().filter(|&&count| count == 3).count();
-    assert!(sockets <= CYCLES / IDLE_TABLE_INTERVAL as usize + 1, "{iterators:?}");
+    // One at each end of the window. Further ones for the sockets, which stand for their tables, if it is their
+    // turn or another process has connected, and for new processes.
+    let idle = iterators.iter().filter(|&&count| count == 2).count();
+    assert!(idle >= CYCLES / 3 && iterators.iter().all(|&count| count >= 2), "{iterators:?}");
     for lines in &cycles[..CYCLES] {
         let is_table = |line: &&String| {
             let is_file = line.contains(" openat(") && line.contains("net/");

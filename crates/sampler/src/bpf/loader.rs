@@ -9,7 +9,7 @@ use aya::programs::{Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use rustix::io::Errno;
 
-use super::{BpfError, ProcessProgram, SocketProgram, sys};
+use super::{BpfError, sys};
 
 /// Made by `cargo xtask bpf`.
 static PROCESSES: &[u8] = aya::include_bytes_aligned!("../../bpf/processes.bpf.o");
@@ -21,7 +21,7 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 const CPUS: &str = "/sys/devices/system/cpu/possible";
 
 /// The loaded iterators over processes, and over their sockets.
-pub(super) type Loaded = (ProcessProgram, Result<SocketProgram, BpfError>);
+pub(super) type Loaded = (Program, Result<Program, BpfError>);
 
 /// Loads the iterators.
 pub(super) fn load() -> Result<Loaded, BpfError> {
@@ -39,66 +39,147 @@ pub(super) fn load() -> Result<Loaded, BpfError> {
     Ok((Program::load(&mut loader, PROCESSES, "processes", &types)?, sockets))
 }
 
-/// Links an iterator over the entries of a map.
-fn link(
-    object: &mut Ebpf,
-    name: &str,
-    map: BorrowedFd<'_>,
-    types: &Btf,
-) -> Result<OwnedFd, BpfError> {
+fn iterator<'o>(object: &'o mut Ebpf, name: &str) -> Result<&'o mut Iter, BpfError> {
     let program = object.program_mut(name).ok_or(BpfError::NotBuilt)?;
-    let program: &mut Iter = program.try_into().map_err(|error| from_program(&error))?;
-    program.load("bpf_map_elem", types).map_err(|error| from_program(&error))?;
-    let fd = program.fd().map_err(|error| from_program(&error))?;
+    program.try_into().map_err(|error| from_program(&error))
+}
+
+/// Loads an iterator over the entries of a map.
+fn load_program(object: &mut Ebpf, name: &str, types: &Btf) -> Result<(), BpfError> {
+    let result = iterator(object, name)?.load("bpf_map_elem", types);
+    result.map_err(|error| from_program(&error))
+}
+
+/// Links it to a map.
+fn link(object: &mut Ebpf, name: &str, map: BorrowedFd<'_>) -> Result<OwnedFd, BpfError> {
+    let fd = iterator(object, name)?.fd().map_err(|error| from_program(&error))?;
     sys::link_iterator(fd.as_fd(), map).map_err(|errno| match errno {
         Errno::PERM | Errno::ACCESS => BpfError::Denied,
         errno => BpfError::Refused(errno.to_string()),
     })
 }
 
-/// A loaded iterator over the processes of a request, which has this number of words.
-pub(super) struct Program<const WORDS: usize> {
-    link: OwnedFd,
-    requests: Mutex<Array<MapData, [u64; WORDS]>>,
+/// At most this number of processes is read in one pass: as in `bpf/find.h`, as is all that follows.
+pub(super) const MAX_TARGETS: usize = 4096;
+const FEW_TARGETS: usize = 64;
+
+/// A process of a request, in two words.
+pub(super) type Target = [u64; 2];
+
+/// A loaded iterator over the processes of a request.
+#[derive(Debug)]
+pub(super) struct Program {
+    many: Requests<{ 2 + 2 * MAX_TARGETS }>,
+    /// An iterator has the same number of steps for each request, so there is one for short ones.
+    few: Requests<{ 2 + 2 * FEW_TARGETS }>,
 }
 
-impl<const WORDS: usize> fmt::Debug for Program<WORDS> {
+/// Requests of up to this number of words.
+struct Requests<const WORDS: usize> {
+    /// Iterators are made of it.
+    link: OwnedFd,
+    request: Mutex<Request<WORDS>>,
+}
+
+/// The map of a request, and its next value.
+struct Request<const WORDS: usize> {
+    map: Array<MapData, [u64; WORDS]>,
+    words: Box<[u64; WORDS]>,
+}
+
+impl<const WORDS: usize> fmt::Debug for Requests<WORDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Program").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Requests").field("link", &self.link).finish_non_exhaustive()
     }
 }
 
-impl<const WORDS: usize> Program<WORDS> {
+impl Program {
     fn load(
         loader: &mut EbpfLoader<'_>,
         object: &[u8],
         name: &str,
         types: &Btf,
-    ) -> Result<Program<WORDS>, BpfError> {
+    ) -> Result<Program, BpfError> {
         let mut object = loader.load(object).map_err(|error| from_ebpf(&error))?;
-        let requests = object.take_map("requests").ok_or(BpfError::NotBuilt)?;
-        let requests = Array::try_from(requests).map_err(|error| from_chain(&error))?;
-        let Some(Map::Array(turns)) = object.take_map("turns") else {
-            return Err(BpfError::NotBuilt);
-        };
-        let link = link(&mut object, name, turns.fd().as_fd(), types)?;
-        Ok(Program { link, requests: Mutex::new(requests) })
+        load_program(&mut object, name, types)?;
+        let mut turns = object.take_map("few_turns").ok_or(BpfError::NotBuilt)?;
+        set_all(&mut turns)?;
+        let few = Requests::new(&mut object, name, "few_requests", &turns)?;
+        let turns = object.take_map("turns").ok_or(BpfError::NotBuilt)?;
+        let many = Requests::new(&mut object, name, "requests", &turns)?;
+        Ok(Program { many, few })
     }
 
-    /// Sets the processes of the next pass. It begins and ends while this lives.
+    /// Reads the rows of these processes, at most [`MAX_TARGETS`]. `add` gets those of each read; false if they
+    /// are incomplete.
     ///
     /// # Errors
-    /// Those of bpf(2).
-    pub(super) fn request(&self, request: &[u64; WORDS]) -> Result<impl Drop, Errno> {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.set(0, request, 0).map_err(|error| errno_of(&error))?;
-        Ok(requests)
+    /// Those of the system calls.
+    pub(super) fn read(
+        &self,
+        targets: impl ExactSizeIterator<Item = Target>,
+        limit: u64,
+        buffer: &mut [u8],
+        add: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), Errno> {
+        if targets.len() <= FEW_TARGETS {
+            self.few.read(targets, limit, buffer, add)
+        } else {
+            self.many.read(targets, limit, buffer, add)
+        }
+    }
+}
+
+impl<const WORDS: usize> Requests<WORDS> {
+    fn new(
+        object: &mut Ebpf,
+        program: &str,
+        requests: &str,
+        turns: &Map,
+    ) -> Result<Requests<WORDS>, BpfError> {
+        let Map::Array(turns) = turns else { return Err(BpfError::NotBuilt) };
+        let link = link(object, program, turns.fd().as_fd())?;
+        let requests = object.take_map(requests).ok_or(BpfError::NotBuilt)?;
+        let map = Array::try_from(requests).map_err(|error| from_chain(&error))?;
+        let request = Request { map, words: Box::new([0; WORDS]) };
+        Ok(Requests { link, request: Mutex::new(request) })
     }
 
-    /// Iterators are made of it.
-    pub(super) fn link(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
+    fn read(
+        &self,
+        targets: impl ExactSizeIterator<Item = Target>,
+        limit: u64,
+        buffer: &mut [u8],
+        mut add: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), Errno> {
+        // Until the pass ends no other one can set its request.
+        let mut request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
+        let Request { map, words } = &mut *request;
+        let [count, max, rest @ ..] = &mut words[..] else { return Err(Errno::INVAL) };
+        (*count, *max) = (targets.len() as u64, limit);
+        let (places, _) = rest.as_chunks_mut();
+        places.iter_mut().zip(targets).for_each(|(place, target)| *place = target);
+        #[expect(clippy::needless_borrows_for_generic_args, reason = "it is large")]
+        map.set(0, &**words, 0).map_err(|error| errno_of(&error))?;
+        let iterator = sys::new_iterator(self.link.as_fd())?;
+        loop {
+            let length = sys::read_rows(iterator.as_fd(), buffer)?;
+            if length == 0 {
+                return Ok(());
+            }
+            if !add(buffer.get(..length).unwrap_or_default()) {
+                return Err(Errno::OVERFLOW);
+            }
+        }
     }
+}
+
+/// Sets all entries of an array to 1.
+fn set_all(map: &mut Map) -> Result<(), BpfError> {
+    let mut array: Array<_, u32> = Array::try_from(map).map_err(|error| from_chain(&error))?;
+    (0..array.len())
+        .try_for_each(|index| array.set(index, 1, 0))
+        .map_err(|error| from_chain(&error))
 }
 
 /// The reason of the kernel.

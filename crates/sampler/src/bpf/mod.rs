@@ -9,7 +9,6 @@
 mod lifetimes;
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 mod loader;
-mod pass;
 mod row;
 mod snapshot;
 mod sockets;
@@ -26,7 +25,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::pass::MAX_TARGETS;
 use self::snapshot::Snapshot;
 use self::sockets::SocketPass;
 pub(crate) use self::source::BpfSource;
@@ -37,10 +35,8 @@ use crate::read::procfs::Procfs;
 /// machine.
 pub const MIN_RING: u32 = 1 << 16;
 
-/// The iterators over processes and over sockets, by the size of their requests: a number, and two words for each
-/// process; two numbers, and a word for each.
-type ProcessProgram = Program<{ 1 + 2 * MAX_TARGETS }>;
-type SocketProgram = Program<{ 2 + MAX_TARGETS }>;
+/// The kernel gives at most this number of bytes in one read, always whole rows.
+const BUFFER: usize = 32 * 1024;
 
 /// A BPF program that reads many processes at once, loaded into the kernel.
 ///
@@ -49,8 +45,8 @@ type SocketProgram = Program<{ 2 + MAX_TARGETS }>;
 /// when the last clone of this and the last sampler that uses it are dropped.
 #[derive(Clone, Debug)]
 pub struct Bpf {
-    processes: Arc<ProcessProgram>,
-    sockets: Result<Arc<SocketProgram>, Arc<BpfError>>,
+    processes: Arc<Program>,
+    sockets: Result<Arc<Program>, Arc<BpfError>>,
     /// Each record is read once.
     ring: Option<Arc<Mutex<Ring>>>,
 }
@@ -167,28 +163,30 @@ impl Bpf {
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 use self::lifetimes::Ring;
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
-use self::loader::{Program, load};
+use self::loader::{MAX_TARGETS, Program, load};
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
-fn load() -> Result<(ProcessProgram, Result<SocketProgram, BpfError>), BpfError> {
+fn load() -> Result<(Program, Result<Program, BpfError>), BpfError> {
     Err(BpfError::NotBuilt)
 }
+
+#[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
+const MAX_TARGETS: usize = 1;
 
 /// Without a program nothing is read by it.
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
 #[derive(Debug)]
-enum Program<const WORDS: usize> {}
+enum Program {}
 
 #[cfg(not(all(feature = "bpf", target_endian = "little", target_pointer_width = "64")))]
-impl<const WORDS: usize> Program<WORDS> {
-    fn request(
+impl Program {
+    fn read(
         &self,
-        _request: &[u64; WORDS],
-    ) -> Result<std::sync::MutexGuard<'_, ()>, rustix::io::Errno> {
-        match *self {}
-    }
-
-    fn link(&self) -> std::os::fd::BorrowedFd<'_> {
+        _targets: impl ExactSizeIterator<Item = [u64; 2]>,
+        _limit: u64,
+        _buffer: &mut [u8],
+        _add: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), rustix::io::Errno> {
         match *self {}
     }
 }

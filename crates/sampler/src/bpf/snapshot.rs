@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::ProcessProgram;
-use super::pass::{self, BUFFER, MAX_TARGETS};
 use super::row::{self, AnyRow, CpuRow, KnownCpu, Row};
+use super::{BUFFER, MAX_TARGETS, Program};
 use crate::source::{ReadRequest, Values};
 
 /// The flags of a `struct target` of `processes.bpf.c`, in its first word.
@@ -18,8 +17,7 @@ const IS_MAIN: u64 = 2 << 32;
 /// The rows of the last pass.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    program: Arc<ProcessProgram>,
-    request: Box<[u64; 1 + 2 * MAX_TARGETS]>,
+    program: Arc<Program>,
     /// Complete ones, by pid.
     rows: Vec<Row>,
     /// Whether the io of this row was given to the driver.
@@ -50,10 +48,9 @@ impl Known<'_> {
 
 impl Snapshot {
     /// Without rows.
-    pub(super) fn new(program: Arc<ProcessProgram>) -> Snapshot {
+    pub(super) fn new(program: Arc<Program>) -> Snapshot {
         Snapshot {
             program,
-            request: Box::new([0; 1 + 2 * MAX_TARGETS]),
             rows: Vec::new(),
             is_io_used: Vec::new(),
             cpu_rows: Vec::new(),
@@ -94,16 +91,13 @@ impl Snapshot {
     }
 
     fn read(&mut self, requests: &[ReadRequest]) -> Result<(), Errno> {
-        let Snapshot { program, request, rows, cpu_rows, known, known_before, buffer, .. } = self;
-        let [count, targets @ ..] = &mut **request;
-        *count = requests.len() as u64;
-        let (targets, _) = targets.as_chunks_mut::<2>();
+        let Snapshot { program, rows, cpu_rows, known, known_before, buffer, .. } = self;
         let mut before = Known(known_before);
-        for (target, request) in targets.iter_mut().zip(requests) {
+        let targets = requests.iter().map(|request| {
             // The order of the numbers in memory: the program is for little-endian machines alone.
             let pid = u64::from(request.pid);
             let known = before.find(request.pid);
-            *target = match (request.values, known) {
+            match (request.values, known) {
                 (Values::All, _) => [pid, 0],
                 (Values::Cpu, Some(known)) => [IS_MAIN | ONLY_CPU | pid, known.main],
                 (Values::Cpu, None) => [ONLY_CPU | pid, 0],
@@ -111,10 +105,10 @@ impl Snapshot {
                     [IS_MAIN | pid, known.main]
                 }
                 (Values::AllUnless(cpu), _) => [pid, cpu.get()],
-            };
-        }
+            }
+        });
         let mut before = Known(known_before);
-        pass::read(program, request, buffer, |bytes| {
+        program.read(targets, 0, buffer, |bytes| {
             row::parse(bytes, |row| {
                 let row = match row {
                     AnyRow::Complete(row) => {
@@ -137,37 +131,35 @@ impl Snapshot {
         })
     }
 
-    /// Reads all values of one process again, and gives its row, if it exists.
+    /// Reads all values of one process now, if it exists. The rows stay.
     ///
     /// # Errors
     /// Those of the system calls.
-    pub(super) fn read_again(&mut self, pid: u32) -> Result<Option<&Row>, Errno> {
-        let Snapshot { program, request, buffer, .. } = self;
-        (request[0], request[1], request[2]) = (1, pid.into(), 0);
+    pub(super) fn read_one(&mut self, pid: u32) -> Result<Option<Row>, Errno> {
+        let Snapshot { program, buffer, .. } = self;
         let mut found = None;
-        pass::read(program, request, buffer, |bytes| {
+        program.read(std::iter::once([pid.into(), 0]), 0, buffer, |bytes| {
             row::parse(bytes, |row| {
                 if let AnyRow::Complete(row) = row {
                     found = Some(row);
                 }
             })
         })?;
-        let Some(row) = found else { return Ok(None) };
-        let at = match self.find(pid) {
+        Ok(found)
+    }
+
+    /// Replaces the row of a process that has one.
+    pub(super) fn set_row(&mut self, row: Row) {
+        match self.find(row.pid()) {
             Ok(at) => {
                 self.rows[at] = row;
-                at
+                self.is_io_used[at] = false;
             }
             Err(at) => {
                 self.rows.insert(at, row);
                 self.is_io_used.insert(at, false);
-                at
             }
-        };
-        if let Some(used) = self.is_io_used.get_mut(at) {
-            *used = false;
         }
-        Ok(self.rows.get(at))
     }
 
     /// Forgets the rows.

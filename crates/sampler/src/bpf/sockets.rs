@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::SocketProgram;
-use super::pass::{self, BUFFER, MAX_TARGETS};
+use super::{BUFFER, MAX_TARGETS, Program};
 use crate::ids::{NetnsId, Protocol, SocketInode};
 use crate::read::fd_sockets::FdSockets;
 use crate::shrink::shrink_vec;
@@ -22,9 +21,6 @@ const UNIX: u16 = 3;
 const ESTABLISHED: u8 = 1;
 /// At most this number of sockets of a process in one pass: they have to fit into the kernel's buffer.
 const MAX_SOCKETS: u64 = 1536;
-
-/// `struct request` of `sockets.bpf.c`: the number of processes, that of sockets, and a word for each process.
-type Request = [u64; 2 + MAX_TARGETS];
 
 /// A socket of a process.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +49,7 @@ struct Process {
 /// The sockets of the last pass.
 #[derive(Debug)]
 pub(super) struct SocketPass {
-    program: Arc<SocketProgram>,
-    request: Box<Request>,
+    program: Arc<Program>,
     buffer: Vec<u8>,
     /// The processes that were requested, sorted.
     requested: Vec<u32>,
@@ -72,10 +67,9 @@ struct Rows {
 }
 
 impl SocketPass {
-    pub(super) fn new(program: Arc<SocketProgram>) -> SocketPass {
+    pub(super) fn new(program: Arc<Program>) -> SocketPass {
         SocketPass {
             program,
-            request: Box::new([0; 2 + MAX_TARGETS]),
             buffer: vec![0; BUFFER],
             requested: Vec::new(),
             rows: Rows::default(),
@@ -116,14 +110,10 @@ impl SocketPass {
     }
 
     fn read(&mut self, pids: &[u32], from: u32) -> Result<(), Errno> {
-        let SocketPass { program, request, buffer, rows, .. } = self;
-        let [count, sockets, targets @ ..] = &mut **request;
-        (*count, *sockets) = (pids.len() as u64, MAX_SOCKETS);
-        for (target, &pid) in targets.iter_mut().zip(pids) {
-            // The order of the numbers in memory: the program is for little-endian machines alone.
-            *target = u64::from(from) << 32 | u64::from(pid);
-        }
-        pass::read(program, request, buffer, |bytes| {
+        let SocketPass { program, buffer, rows, .. } = self;
+        // The order of the numbers in memory: the program is for little-endian machines alone.
+        let targets = pids.iter().map(|&pid| [u64::from(from) << 32 | u64::from(pid), 0]);
+        program.read(targets, MAX_SOCKETS, buffer, |bytes| {
             let (read, rest) = bytes.as_chunks::<ROW>();
             rest.is_empty() && rows.parse(read)
         })

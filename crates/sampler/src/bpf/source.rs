@@ -85,13 +85,18 @@ impl BpfSource {
     /// CPU time of a process at the last pass.
     fn cpu_row(&mut self, key: ProcessKey) -> Option<CpuRow> {
         let row = *self.cpu_row_of_pid(key.pid)?;
-        let is_same = row.is_unchanged()
-            || match key.starttime {
-                // It was listed before the pass. If it exists, the row is not that of another one.
-                0 => self.live.inode_matches(key),
-                starttime => row.start_ticks(self.live.tick_nanoseconds()) == starttime,
-            };
-        is_same.then_some(row)
+        self.is_same(key, &row).then_some(row)
+    }
+
+    /// Whether a row is that of a process, and not of another one with its pid.
+    fn is_same(&mut self, key: ProcessKey, row: &CpuRow) -> bool {
+        let tick = self.live.tick_nanoseconds();
+        match key.starttime {
+            _ if row.is_unchanged() => true,
+            // It was listed before the pass. If it exists, the row is not that of another one.
+            0 => self.live.inode_matches(key),
+            starttime => row.start_ticks(tick) == starttime,
+        }
     }
 
     /// The same of the process that had this pid then.
@@ -117,10 +122,21 @@ impl BpfSource {
         (before.is_unchanged() || row.cpu.start == before.start).then_some(row)
     }
 
-    /// Reads a process now.
+    /// Reads a process now, which then has this row.
     fn read_again(&mut self, pid: u32) -> Option<Row> {
-        match self.bpf.as_mut()?.read_again(pid) {
-            Ok(row) => row.copied(),
+        let row = self.read_one(pid)?;
+        self.bpf.as_mut()?.set_row(row);
+        Some(row)
+    }
+
+    /// Reads a process now.
+    fn read_one(&mut self, pid: u32) -> Option<Row> {
+        // One error is enough.
+        if self.is_failing {
+            return None;
+        }
+        match self.bpf.as_mut()?.read_one(pid) {
+            Ok(row) => row,
             Err(errno) => {
                 self.note(Some(errno));
                 None
@@ -200,13 +216,23 @@ impl BpfSource {
         self.is_failing = error.is_some();
     }
 
-    /// The io of a process that has a row. To be read again means to be read after that.
-    fn io_by_row(&mut self, key: ProcessKey) -> Option<IoCounters> {
-        let mut row = self.row(key)?;
-        if !self.bpf.as_mut()?.use_io(key.pid) {
-            self.read_again(key.pid)?;
-            row = self.row(key)?;
-            self.bpf.as_mut()?.use_io(key.pid);
+    /// The io of a process, from its row if that was not used: to be read again means to be read after that.
+    /// Reading it needs no capability, as it would in the procfs.
+    fn io_by_bpf(&mut self, key: ProcessKey) -> Option<IoCounters> {
+        let has_row = self.row(key).is_some();
+        if has_row && self.bpf.as_mut()?.use_io(key.pid) {
+            self.last_io = Some(key);
+            return self.row(key)?.io();
+        }
+        let row = self.read_one(key.pid)?;
+        if !self.is_same(key, &row.cpu) {
+            return None;
+        }
+        if has_row {
+            let bpf = self.bpf.as_mut()?;
+            bpf.set_row(row);
+            bpf.use_io(key.pid);
+            self.last_io = Some(key);
         }
         row.io()
     }
@@ -442,9 +468,7 @@ impl ProcessSource for BpfSource {
 
     async fn io(&mut self, process: Target<'_, Handles>) -> Outcome<IoCounters> {
         self.last_io = None;
-        let key = process.key;
-        if let Some(io) = self.io_by_row(key) {
-            self.last_io = Some(key);
+        if let Some(io) = self.io_by_bpf(process.key) {
             return Outcome::Value(io);
         }
         let outcome = self.live.io(process).await;
@@ -452,7 +476,10 @@ impl ProcessSource for BpfSource {
     }
 
     async fn io_once(&mut self, key: ProcessKey) -> Outcome<IoCounters> {
-        self.live.io_once(key).await
+        match self.io_by_bpf(key) {
+            Some(io) => Outcome::Value(io),
+            None => self.live.io_once(key).await,
+        }
     }
 
     async fn parent_stat(&mut self, key: ProcessKey) -> Outcome<ParentStat> {
