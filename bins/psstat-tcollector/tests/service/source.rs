@@ -7,7 +7,9 @@ use std::process::{Child, Command};
 use psstat_testproc::{Config, Kind, TempDir, oracle};
 use rustix::process::{Pid, Signal};
 
-use super::common::{Collector, PROGRAM, Setup, conf, expected_values, is_root, testproc, word};
+use super::common::{
+    Collector, Cycle, PROGRAM, Setup, conf, expected_values, is_root, testproc, word,
+};
 use super::privileges::{CAP_BPF, CAP_PERFMON, set_file_capabilities};
 
 const BY_BPF: &str = "processes are read by BPF";
@@ -88,16 +90,17 @@ fn bpf_is_used_where_it_works() {
         assert_eq!(collector.logged(BY_BPF).len(), 1, "{source}: {:#?}", collector.log());
         // And that of the rules.
         assert_eq!(collector.log().len(), 2, "{source}: {:#?}", collector.log());
-        // The links of the iterators, the request of that over sockets, the links of the tracepoints, and
-        // their ring. No program.
+        // Two links of each iterator with its requests, the links of the tracepoints, and their ring. No
+        // program.
         let mut descriptors = bpf_descriptors(collector.pid());
         descriptors.sort();
-        let (maps, links) = if ring == "0" { (1, 3) } else { (2, 7) };
+        let (maps, links) = if ring == "0" { (4, 4) } else { (5, 8) };
         let expected = [vec!["anon_inode:bpf-map"; maps], vec!["anon_inode:bpf_link"; links]];
         assert_eq!(descriptors, expected.concat());
         let infos = link_infos(collector.pid());
         let has = |line: &str| infos.iter().filter(|info| info.contains(line)).count();
-        assert_eq!((has("link_type:\titer\n"), has("target_name:\ttask\n")), (3, 3), "{infos:?}");
+        let iterators = (has("link_type:\titer\n"), has("target_name:\tbpf_map_elem\n"));
+        assert_eq!(iterators, (4, 4), "{infos:?}");
         let tracepoints = ["fork", "exec", "exit", "free"];
         let number = usize::from(ring != "0");
         for name in tracepoints {
@@ -249,6 +252,16 @@ fn nothing_is_missing_without_capabilities() {
         assert_eq!(cycle.image("all"), expected_values("all", &[one.pid()]));
     }
     assert_eq!(collector.logged(BY_BPF).len(), 1, "{:#?}", collector.log());
+    // What a process writes after it has executed a program of the image, before the next cycle.
+    let mut late = testproc("another");
+    late.write_bytes(1000, 1).unwrap();
+    let listed = collector.count() + 1;
+    let written = |cycle: &Cycle| cycle.image("all")["io image=all type=wchar"];
+    let before = written(collector.cycles(listed).last().unwrap());
+    late.exec(&Config::new(&word)).unwrap();
+    late.write_bytes(300_000, 1).unwrap();
+    let grown = written(collector.cycles(listed + 4).last().unwrap()) - before;
+    assert!((300_000..310_000).contains(&grown), "{grown}");
     for task in fs::read_dir(format!("/proc/{}/task", collector.pid())).unwrap() {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
         assert_no_capabilities(&status);
