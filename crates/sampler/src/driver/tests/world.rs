@@ -63,7 +63,7 @@ pub(super) struct World {
     classified: Option<(Id, Images)>,
     /// The processes whose command line blocked.
     blocked: BTreeSet<Id>,
-    /// The last result of `boot_ticks`.
+    /// The last result of `boot_ticks`, until an inode is read.
     ticks_read: u64,
     listed: Vec<ProcessKey>,
     /// The pid that had been assigned last at the last listing.
@@ -282,9 +282,11 @@ impl ProcessSource for World {
             self.inode_differed = true;
             return false;
         };
+        // The driver takes it as identified only if it has read the time before.
+        let ticks = std::mem::take(&mut self.ticks_read);
         let process = &mut self.kernel.processes[id];
         let matches = process.inode == key.inode;
-        process.identified |= matches && process.starttime < self.ticks_read;
+        process.identified |= matches && process.starttime < ticks;
         self.inode_differed |= !matches;
         matches
     }
