@@ -341,7 +341,8 @@ impl Classifier {
             if entry.next_read > cycle || is_urgent != (urgency == Urgency::Urgent) {
                 continue;
             }
-            // It runs without a command line. A program that the kernel starts has the same parent at first.
+            // It runs without a command line. A program that the kernel starts has the same parent
+            // at first.
             let is_kernel_thread = has_kernel_threads && entry.may_be_kernel_thread();
             if is_kernel_thread && !is_urgent && !is_due_when_idle(entry.pid, cycle) {
                 entry.next_read = next_read(entry.pid, entry.first_seen_cycle, cycle);

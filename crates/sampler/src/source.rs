@@ -244,8 +244,8 @@ pub(crate) trait ProcessSource: Sized {
         None
     }
 
-    /// The instant at which this process was read at once with others, if [`cpu_time`](Self::cpu_time)
-    /// gives its value of then.
+    /// The instant at which this process was read at once with others, if
+    /// [`cpu_time`](Self::cpu_time) gives its value of then.
     fn cpu_time_instant(&self, _pid: u32) -> Option<Instant> {
         None
     }
@@ -404,8 +404,8 @@ pub(crate) trait SocketSource: ProcessSource {
         false
     }
 
-    /// The last [`read_sockets`](Self::read_sockets) has read all members of these namespaces, given
-    /// in ascending order: it stands for their tables, until the next call.
+    /// The last [`read_sockets`](Self::read_sockets) has read all members of these namespaces,
+    /// given in ascending order: it stands for their tables, until the next call.
     fn leave_out_tables(&mut self, _namespaces: &[NetnsId]) {}
 
     /// Whether it stands for those of this namespace.

@@ -129,8 +129,8 @@ fn member_costs_no_call_by_bpf() {
         .iter()
         .map(|lines| lines.iter().filter(|line| line.contains("BPF_ITER_CREATE")).count());
     let iterators: Vec<usize> = iterators.collect();
-    // One at each end of the window. Further ones for the sockets, which stand for their tables, if it is their
-    // turn or another process has connected, and for new processes.
+    // One at each end of the window. Further ones for the sockets, which stand for their tables, if
+    // it is their turn or another process has connected, and for new processes.
     let idle = iterators.iter().filter(|&&count| count == 2).count();
     assert!(idle >= CYCLES / 3 && iterators.iter().all(|&count| count >= 2), "{iterators:?}");
     for lines in &cycles[..CYCLES] {

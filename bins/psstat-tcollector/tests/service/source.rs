@@ -252,7 +252,7 @@ fn nothing_is_missing_without_capabilities() {
         assert_eq!(cycle.image("all"), expected_values("all", &[one.pid()]));
     }
     assert_eq!(collector.logged(BY_BPF).len(), 1, "{:#?}", collector.log());
-    // What a process writes after it has executed a program of the image, before the next cycle.
+    // A process executes a program of the image and writes before the next cycle.
     let mut late = testproc("another");
     late.write_bytes(1000, 1).unwrap();
     let listed = collector.count() + 1;

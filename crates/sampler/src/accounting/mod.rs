@@ -116,8 +116,8 @@ impl ReadState {
         self.io == FileState::Never || self.stat == FileState::Never
     }
 
-    /// Whether its last readings stand if it has not run.
-    fn stands(&self) -> bool {
+    /// Whether its last readings are those of now, if it has not run.
+    fn is_current_if_idle(&self) -> bool {
         self.is_current
             && self.io == FileState::Read
             && self.stat == FileState::Read
@@ -284,9 +284,9 @@ impl IoAccounting {
         if process.is_member() { state.is_new() } else { state.is_past_readable(past) }
     }
 
-    /// Whether the last readings of a process stand if it has not run.
-    pub(crate) fn stands(&self, slot: Slot) -> bool {
-        self.states.get(slot as usize).is_some_and(ReadState::stands)
+    /// Whether the last readings of a process are those of now, if it has not run.
+    pub(crate) fn is_current_if_idle(&self, slot: Slot) -> bool {
+        self.states.get(slot as usize).is_some_and(ReadState::is_current_if_idle)
     }
 
     /// Makes a denied file due again: the process has become another program.
@@ -730,7 +730,7 @@ impl<S: ProcessSource> Reading<'_, S> {
         let (pid, clock) = (process.key.pid, process.cpu.last);
         self.pass == Pass::All
             && process.is_live_member()
-            && state.stands()
+            && state.is_current_if_idle()
             && !state.may_have_reaped(pid, self.cycle, clock, None, counts_faults)
     }
 

@@ -106,8 +106,8 @@ impl Ring {
     }
 }
 
-/// Polling the ring itself finds it readable with one record. An event of the edge comes only where a
-/// program wakes the reader.
+/// Polling the ring itself finds it readable with one record. An event of the edge comes only where
+/// a program wakes the reader.
 fn epoll(map: &Map) -> io::Result<OwnedFd> {
     let Map::RingBuf(map) = map else { return Err(io::ErrorKind::InvalidInput.into()) };
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;

@@ -59,7 +59,8 @@ fn link(object: &mut Ebpf, name: &str, map: BorrowedFd<'_>) -> Result<OwnedFd, B
     })
 }
 
-/// At most this number of processes is read in one pass: as in `bpf/find.h`, as is all that follows.
+/// At most this number of processes is read in one pass: as in `bpf/find.h`, as is all that
+/// follows.
 pub(super) const MAX_TARGETS: usize = 4096;
 const FEW_TARGETS: usize = 64;
 
@@ -110,8 +111,8 @@ impl Program {
         Ok(Program { many, few })
     }
 
-    /// Reads the rows of these processes, at most [`MAX_TARGETS`]. `add` gets those of each read; false if they
-    /// are incomplete.
+    /// Reads the rows of these processes, at most [`MAX_TARGETS`]. `add` gets those of each read;
+    /// false if they are incomplete.
     ///
     /// # Errors
     /// Those of the system calls.

@@ -1,9 +1,10 @@
 //! Numbers of many processes by one pass of a BPF iterator.
 //!
-//! The program (`bpf/processes.bpf.c`) writes a row for each process that is requested. [`BpfSource`] has the rows
-//! of the last pass, and answers from them; what they do not have it reads from the procfs. Another
-//! program (`bpf/sockets.bpf.c`) writes the sockets of requested processes. Further
-//! programs (`bpf/lifetimes.bpf.c`) report the processes that begin and end between two passes.
+//! The program (`bpf/processes.bpf.c`) writes a row for each process that is requested.
+//! [`BpfSource`] has the rows of the last pass, and answers from them; what they do not have it
+//! reads from the procfs. Another program (`bpf/sockets.bpf.c`) writes the sockets of requested
+//! processes. Further programs (`bpf/lifetimes.bpf.c`) report the processes that begin and end
+//! between two passes.
 
 #[cfg(all(feature = "bpf", target_endian = "little", target_pointer_width = "64"))]
 mod lifetimes;
@@ -41,8 +42,8 @@ const BUFFER: usize = 32 * 1024;
 /// A BPF program that reads many processes at once, loaded into the kernel.
 ///
 /// [`load`](Bpf::load) needs `CAP_BPF` and `CAP_PERFMON`, or root. The loaded program needs no
-/// capabilities: they can be dropped before the sampler begins. It only reads. The kernel unloads it
-/// when the last clone of this and the last sampler that uses it are dropped.
+/// capabilities: they can be dropped before the sampler begins. It only reads. The kernel unloads
+/// it when the last clone of this and the last sampler that uses it are dropped.
 #[derive(Clone, Debug)]
 pub struct Bpf {
     processes: Arc<Program>,
@@ -80,8 +81,8 @@ pub enum BpfError {
 impl Bpf {
     /// Loads the program, and verifies that its numbers of this process are those of the procfs.
     ///
-    /// This takes some 20 MB, which are given back: with glibc, `M_TRIM_THRESHOLD` of the process is
-    /// set to its default for that (mallopt(3)).
+    /// This takes some 20 MB, which are given back: with glibc, `M_TRIM_THRESHOLD` of the process
+    /// is set to its default for that (mallopt(3)).
     ///
     /// # Errors
     /// When the program cannot be used with this procfs.
@@ -104,23 +105,25 @@ impl Bpf {
         Ok(bpf)
     }
 
-    /// Why the sockets of processes are read from the procfs, if they are. Those of other users' processes
-    /// need `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` then. By BPF they need no capability.
+    /// Why the sockets of processes are read from the procfs, if they are. Those of other users'
+    /// processes need `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` then. By BPF they need no
+    /// capability.
     pub fn sockets_error(&self) -> Option<&BpfError> {
         self.sockets.as_ref().err().map(|error| &**error)
     }
 
-    /// Reports the fork, the execs and the end of every process of the host in a ring from now on, so
-    /// that processes count that no listing shows. One sampler at a time can use this or a clone of
-    /// it: what one has read from the ring no other one gets.
+    /// Reports the fork, the execs and the end of every process of the host in a ring from now on,
+    /// so that processes count that no listing shows. One sampler at a time can use this or a clone
+    /// of it: what one has read from the ring no other one gets.
     ///
-    /// `bytes` is the size of the ring: at least [`MIN_RING`], rounded up to a power of two. A process
-    /// takes about 300 bytes, more with long arguments, until the ring is read: at the start of a cycle,
-    /// or by [`Sampler::read_events`](crate::Sampler::read_events). Records that do not fit are lost:
-    /// [`Health::lost_events`](crate::Health::lost_events).
+    /// `bytes` is the size of the ring: at least [`MIN_RING`], rounded up to a power of two. A
+    /// process takes about 300 bytes, more with long arguments, until the ring is read: at the
+    /// start of a cycle, or by [`Sampler::read_events`](crate::Sampler::read_events). Records that
+    /// do not fit are lost: [`Health::lost_events`](crate::Health::lost_events).
     ///
     /// # Errors
-    /// When the programs cannot be loaded. It needs the capabilities that [`load`](Bpf::load) needs.
+    /// When the programs cannot be loaded. It needs the capabilities that [`load`](Bpf::load)
+    /// needs.
     pub fn with_ring(self, bytes: u32) -> Result<Bpf, BpfError> {
         let bytes = bytes.clamp(MIN_RING, 1 << 30).next_power_of_two();
         let ring = Ring::load(bytes);

@@ -123,7 +123,8 @@ impl CpuRow {
         self.flags & IS_UNCHANGED != 0
     }
 
-    /// CPU time by which the program can find out that the process has not run. `None` if it has several threads.
+    /// CPU time by which the program can find out that the process has not run. `None` if it has
+    /// several threads.
     pub(super) fn known(&self) -> Option<KnownCpu> {
         let is_known = self.flags & IS_SINGLE != 0 && self.total().is_some() && self.main_cpu != 0;
         is_known.then_some(KnownCpu { pid: self.pid, total: self.cpu, main: self.main_cpu })
@@ -140,8 +141,8 @@ impl CpuRow {
     }
 }
 
-/// CPU time of a process that has one thread, in nanoseconds: with that of threads that have ended, and of its main
-/// thread.
+/// CPU time of a process that has one thread, in nanoseconds: with that of threads that have ended,
+/// and of its main thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KnownCpu {
     pub(super) pid: u32,

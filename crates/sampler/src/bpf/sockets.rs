@@ -19,7 +19,8 @@ const UDP: u16 = 2;
 const UNIX: u16 = 3;
 /// `TCP_ESTABLISHED`, which the other protocols use as well.
 const ESTABLISHED: u8 = 1;
-/// At most this number of sockets of a process in one pass: they have to fit into the kernel's buffer.
+/// At most this number of sockets of a process in one pass: they have to fit into the kernel's
+/// buffer.
 const MAX_SOCKETS: u64 = 1536;
 
 /// A socket of a process.
@@ -151,8 +152,8 @@ impl SocketPass {
         self.rows.scan(pid, found)
     }
 
-    /// The same from a descriptor on, in a pass of its own. `is_same` gets the start of the process. If
-    /// the pass has what comes before, this becomes a part of it.
+    /// The same from a descriptor on, in a pass of its own. `is_same` gets the start of the
+    /// process. If the pass has what comes before, this becomes a part of it.
     ///
     /// # Errors
     /// Those of the system calls.

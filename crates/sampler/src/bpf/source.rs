@@ -110,8 +110,8 @@ impl BpfSource {
         self.row_of_pid(key.pid)
     }
 
-    /// The row of the process that had this pid at the last pass. If that has its CPU time alone, it is read
-    /// again: it has not run, but something else shows a change.
+    /// The row of the process that had this pid at the last pass. If that has its CPU time alone,
+    /// it is read again: it has not run, but something else shows a change.
     fn row_of_pid(&mut self, pid: u32) -> Option<Row> {
         let bpf = self.bpf.as_ref()?;
         let before = *bpf.cpu_row(pid)?;
@@ -122,14 +122,14 @@ impl BpfSource {
         (before.is_unchanged() || row.cpu.start == before.start).then_some(row)
     }
 
-    /// Reads a process now, which then has this row.
+    /// Reads one process now: it has this row then.
     fn read_again(&mut self, pid: u32) -> Option<Row> {
         let row = self.read_one(pid)?;
         self.bpf.as_mut()?.set_row(row);
         Some(row)
     }
 
-    /// Reads a process now.
+    /// Reads one process now.
     fn read_one(&mut self, pid: u32) -> Option<Row> {
         // One error is enough.
         if self.is_failing {
@@ -198,8 +198,8 @@ impl BpfSource {
         Some(next)
     }
 
-    /// A value from the procfs, since the pass failed. A value that may not be read there is not denied for
-    /// long: the next pass may have it.
+    /// A value from the procfs, since the pass failed. A value that may not be read there is not
+    /// denied for long: the next pass may have it.
     fn without_pass<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
         match outcome {
             Outcome::Denied if self.is_failing => Errno::AGAIN.into(),
@@ -216,8 +216,8 @@ impl BpfSource {
         self.is_failing = error.is_some();
     }
 
-    /// The io of a process, from its row if that was not used: to be read again means to be read after that.
-    /// Reading it needs no capability, as it would in the procfs.
+    /// The io of a process, from its row if that was not used: to be read again means to be read
+    /// after that. Reading it needs no capability, as it would in the procfs.
     fn io_by_bpf(&mut self, key: ProcessKey) -> Option<IoCounters> {
         let has_row = self.row(key).is_some();
         if has_row && self.bpf.as_mut()?.use_io(key.pid) {

@@ -37,8 +37,8 @@ struct IterCreate {
     flags: u32,
 }
 
-/// Links a program that iterates over the entries of a map, so that iterators can be made of it. Needs the
-/// capabilities that loading it needs.
+/// Links a program that iterates over the entries of a map, so that iterators can be made of it.
+/// Needs the capabilities that loading it needs.
 ///
 /// # Errors
 /// Those of bpf(2).
@@ -68,7 +68,8 @@ pub(super) fn new_iterator(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     bpf(BPF_ITER_CREATE, &IterCreate { link_fd: number(link), flags: 0 })
 }
 
-/// Reads the next rows of an iterator; gives the number of bytes, 0 at the end. The kernel gives whole rows.
+/// Reads the next rows of an iterator; gives the number of bytes, 0 at the end. The kernel gives
+/// whole rows.
 ///
 /// # Errors
 /// Those of read(2).
@@ -85,9 +86,9 @@ pub(super) fn read_rows(iterator: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<u
     Err(Errno::AGAIN)
 }
 
-/// Keeps the threshold above which the allocator of glibc gives free memory back at its default. Otherwise it
-/// grows to twice the largest allocation that was freed, here 16 MB, and the heap of the thread that
-/// loads keeps as much: `malloc_trim` does not reduce the end of such a heap.
+/// Keeps the threshold above which the allocator of glibc gives free memory back at its default.
+/// Otherwise it grows to twice the largest allocation that was freed, here 16 MB, and the heap of
+/// the thread that loads keeps as much: `malloc_trim` does not reduce the end of such a heap.
 pub(super) fn limit_free_memory() {
     #[cfg(target_env = "gnu")]
     {
@@ -99,8 +100,8 @@ pub(super) fn limit_free_memory() {
     }
 }
 
-/// Gives the memory that was freed back to the system: the types of the kernel take some 20 MB while
-/// the program is loaded, and nothing later takes as much.
+/// Gives the memory that was freed back to the system: the types of the kernel take some 20 MB
+/// while the program is loaded, and nothing later takes as much.
 pub(super) fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the call only unmaps memory of the allocator that is free.
@@ -115,8 +116,8 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 
 /// Calls bpf(2) with a command that gives a descriptor.
 fn bpf<T>(command: libc::c_int, arguments: &T) -> Result<OwnedFd, Errno> {
-    // SAFETY: the arguments are valid during the call and have their size, as has what the address of the one in
-    // them refers to; neither command writes to them or keeps them.
+    // SAFETY: the arguments are valid during the call and have their size, as has what the address
+    // of the one in them refers to; neither command writes to them or keeps them.
     let result = unsafe {
         let arguments = std::ptr::from_ref(arguments);
         libc::syscall(libc::SYS_bpf, command, arguments, size_of::<T>())

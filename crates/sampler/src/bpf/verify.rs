@@ -81,8 +81,8 @@ pub(super) fn difference(snapshot: &mut Snapshot, procfs: &Procfs) -> Option<&'s
     difference.or_else(|| compare_cpu(&cpu_row, &before, &after))
 }
 
-/// Compares the sockets that the program shows of this process with its own: a pair of connected unix
-/// sockets, and one that is not connected.
+/// Compares the sockets that the program shows of this process with its own: a pair of connected
+/// unix sockets, and one that is not connected.
 ///
 /// # Errors
 /// When they differ.

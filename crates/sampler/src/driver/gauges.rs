@@ -64,7 +64,7 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
                 let may_be_idle = skips_idle
                     && !is_due
                     && process.cpu.may_be_idle(process.key.pid, driver.cycle)
-                    && driver.io.stands(slot);
+                    && driver.io.is_current_if_idle(slot);
                 let cpu = NonZeroU64::new(process.cpu.at_read).filter(|_| may_be_idle);
                 Some(cpu.map_or(Values::All, Values::AllUnless))
             });
@@ -89,7 +89,8 @@ impl<S: ProcessSource + SocketSource> Driver<S> {
         }
     }
 
-    /// Reads the tracked processes for which `values` gives some, if the source can read them at once.
+    /// Reads the tracked processes for which `values` gives some, if the source can read them at
+    /// once.
     fn read_at_once(
         &mut self,
         source: &mut S,

@@ -2,9 +2,9 @@
 //! states of the sockets that these refer to.
 //!
 //! So few or many processes cost a pass over all tasks, and then something for each descriptor. The
-//! tables cost something for each socket of the machine, and those of another network namespace than
-//! this process's far more, since they are text. So the descriptors of all members of a namespace
-//! are read in every cycle, instead of its tables, unless they have very many.
+//! tables cost something for each socket of the machine, and those of another network namespace
+//! than this process's far more, since they are text. So the descriptors of all members of a
+//! namespace are read in every cycle, instead of its tables, unless they have very many.
 
 use super::SocketTracker;
 use crate::ids::{NetnsId, Slot};
@@ -12,8 +12,8 @@ use crate::source::SocketSource;
 use crate::state::schedule::MAX_FDS_PER_CYCLE;
 use crate::state::tracked::{FileState, Tracked, TrackedProcesses};
 
-/// The members of this process's network namespace are read without tables if they have at most this
-/// number of descriptors together: they cost as much as a walk over tables without sockets.
+/// The members of this process's network namespace are read without tables if they have at most
+/// this number of descriptors together: they cost as much as a walk over tables without sockets.
 const MAX_FDS_OWN: u64 = 4096;
 /// The same of another namespace, the text tables of which cost several times more.
 const MAX_FDS_OTHER: u64 = 16_384;
@@ -52,7 +52,7 @@ impl SocketTracker {
             let process = tracked.get(slot).zip(self.process(slot));
             process.map_or(0, |(process, sockets)| sockets.fd_count(process))
         };
-        for members in self.namespaces.by_namespace().filter(|_| !self.all_stand) {
+        for members in self.namespaces.by_namespace().filter(|_| !self.are_tables_current) {
             let Some(&(netns, _)) = members.first() else { continue };
             let max = if source.is_own_netns(netns) { MAX_FDS_OWN } else { MAX_FDS_OTHER };
             if members.iter().map(|&(_, slot)| fds(slot)).sum::<u64>() <= max {

@@ -45,7 +45,7 @@ struct Tables {
 
 impl Tables {
     /// Whether they are those of the last read.
-    fn stand<S: SocketSource>(
+    fn are_current<S: SocketSource>(
         &mut self,
         source: &mut S,
         reader: (ProcessKey, ProcDir),
@@ -54,12 +54,12 @@ impl Tables {
     ) -> bool {
         let netns = self.tcp.netns;
         if self.is_at_once {
-            let stands = !self.has_run && !states && !is_idle_table_due(netns.0, cycle);
-            return stands && self.tcp.has_counters(source, reader);
+            let is_quiet = !self.has_run && !states && !is_idle_table_due(netns.0, cycle);
+            return is_quiet && self.tcp.has_counters(source, reader);
         }
-        self.udp.stands(netns, cycle)
-            && self.unix.stands(netns, cycle)
-            && self.tcp.stands(source, reader, cycle)
+        self.udp.is_current(netns, cycle)
+            && self.unix.is_current(netns, cycle)
+            && self.tcp.is_current(source, reader, cycle)
     }
 
     fn kept(&mut self, protocol: Protocol) -> Option<&mut KeptTable> {
@@ -81,8 +81,8 @@ impl SocketTracker {
         health: &mut Health,
     ) {
         self.refresh_namespaces(tracked);
-        self.all_stand &= !self.owners_changed;
-        if self.all_stand {
+        self.are_tables_current &= !self.owners_changed;
+        if self.are_tables_current {
             let tables =
                 self.namespaces.tables.iter().flat_map(|tables| [&tables.udp, &tables.unix]);
             health.contradictory_sockets += tables.map(KeptTable::contradictory).sum::<u64>();
@@ -107,9 +107,9 @@ impl SocketTracker {
         self.unowned.finish();
     }
 
-    /// Finds out whether all tables and their owners are as at the last read, before the scans at the end of the
-    /// window. `states`: the other TCP states are requested as well.
-    pub(super) fn note_standing<S: SocketSource>(
+    /// Finds out whether all tables and their owners are as at the last read, before the scans at
+    /// the end of the window. `states`: the other TCP states are requested as well.
+    pub(super) fn check_tables<S: SocketSource>(
         &mut self,
         source: &mut S,
         tracked: &TrackedProcesses<S::Handles>,
@@ -122,11 +122,11 @@ impl SocketTracker {
             !self.owners_changed && self.unread_tables.is_empty() && !self.owners.has_missing();
         let Namespaces { members, tables, .. } = &mut self.namespaces;
         let mut namespaces = members.chunk_by(|(a, _), (b, _)| a == b).zip(tables);
-        self.all_stand = is_known
+        self.are_tables_current = is_known
             && namespaces.all(|(members, tables)| {
                 let mut live = members.iter().filter_map(|&(_, slot)| tracked.live(slot));
                 let reader = live.next().map(|process| (process.key, process.proc_dir()));
-                reader.is_some_and(|reader| tables.stand(source, reader, cycle, states))
+                reader.is_some_and(|reader| tables.are_current(source, reader, cycle, states))
             });
     }
 
@@ -198,7 +198,7 @@ impl SocketTracker {
                 tables => {
                     let mut kept = tables.and_then(|tables| tables.kept(protocol));
                     if let Some(kept) = &mut kept {
-                        if again.is_none() && kept.stands(netns, cycle) {
+                        if again.is_none() && kept.is_current(netns, cycle) {
                             health.contradictory_sockets += kept.contradictory();
                             kept.sockets().for_each(found);
                             done = Some(netns);
@@ -290,7 +290,7 @@ impl Namespaces {
         self.members.chunk_by(|(a, _), (b, _)| a == b)
     }
 
-    /// The tables of a namespace in which a member has run no longer stand.
+    /// The tables of a namespace in which a member has run are out of date.
     fn note_runs<S: SocketSource>(&mut self, source: &S, tracked: &TrackedProcesses<S::Handles>) {
         let skips_idle = source.skips_idle();
         self.cpu.resize(tracked.end() as usize, 0);
@@ -314,7 +314,8 @@ impl Namespaces {
         }
     }
 
-    /// The pass over the sockets of members is about to be read instead of the tables of a namespace.
+    /// The pass over the sockets of members is about to be read instead of the tables of a
+    /// namespace.
     pub(super) fn begin_at_once<S: SocketSource>(
         &mut self,
         source: &mut S,

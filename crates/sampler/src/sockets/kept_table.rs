@@ -1,9 +1,9 @@
 //! The udp and unix tables of a network namespace, which are read only if a member has run.
 //!
-//! Such a socket becomes ESTABLISHED, or ceases to be, by a call of a process that holds it: connect(2),
-//! socketpair(2), accept(2), close(2). So if the CPU clocks of all members stand, the rows of their sockets are
-//! those of the last read. A process that is no member can hold the same socket, and clocks are late by up to a
-//! tick; so the tables are read in some cycles in any case.
+//! Such a socket becomes ESTABLISHED, or ceases to be, by a call of a process that holds it:
+//! connect(2), socketpair(2), accept(2), close(2). So if the CPU clocks of all members have not
+//! moved, the rows of their sockets are those of the last read. Another process can hold the same
+//! socket, and clocks are late by up to a tick; so the tables are read in some cycles in any case.
 
 use crate::ids::{NetnsId, SocketInode};
 use crate::shrink::shrink_vec;
@@ -20,7 +20,7 @@ pub(super) struct KeptTable {
 
 impl KeptTable {
     /// Whether these rows are those of now.
-    pub(super) fn stands(&self, netns: NetnsId, cycle: u32) -> bool {
+    pub(super) fn is_current(&self, netns: NetnsId, cycle: u32) -> bool {
         self.is_valid && !is_idle_table_due(netns.0, cycle)
     }
 

@@ -1,12 +1,12 @@
 //! Socket ownership: which process holds which sockets, and which of them are
 //! ESTABLISHED.
 //!
-//! Reading the links of all descriptors of all processes is the most expensive read
-//! that there is, so the owners are remembered ([`owners`]) and the descriptors of a
-//! process are scanned again only now and then ([`fd_scan`]). The tables of each
-//! network namespace are read ([`established`]) if something may have changed: those of TCP if a counter of the
-//! kernel shows it ([`tcp_table`]), the others if a member has run ([`kept_table`]). Where a source reads the descriptors of many processes at
-//! once, they can stand for the tables ([`at_once`]).
+//! Reading the links of all descriptors of all processes is the most expensive read that there is,
+//! so the owners are remembered ([`owners`]) and the descriptors of a process are scanned again
+//! only now and then ([`fd_scan`]). The tables of each network namespace are read ([`established`])
+//! if something may have changed: those of TCP if a counter of the kernel shows it ([`tcp_table`]),
+//! the others if a member has run ([`kept_table`]). Where a source reads the descriptors of many
+//! processes at once, they can stand for the tables ([`at_once`]).
 
 mod at_once;
 mod established;
@@ -50,8 +50,8 @@ pub(crate) struct SocketTracker {
     tables_read: u32,
     /// A process has other sockets, or other images, than at the last read of the tables.
     owners_changed: bool,
-    /// All tables stand in this cycle, and so do the totals.
-    all_stand: bool,
+    /// In this cycle all tables and totals are those of the last read.
+    are_tables_current: bool,
     /// By image, counted at the end of a cycle.
     totals: Vec<SocketCounts>,
 }
@@ -216,11 +216,11 @@ impl SocketTracker {
         cycle: u32,
         states: bool,
     ) {
-        self.note_standing(source, tracked, cycle, states);
+        self.check_tables(source, tracked, cycle, states);
         self.read_at_once(source, tracked, cycle);
         self.scan_stale(source, tracked, cycle).await;
         self.finish_round_robin(source, tracked, cycle).await;
-        if !self.all_stand {
+        if !self.are_tables_current {
             self.leave_out_tables(source, tracked);
         }
     }
@@ -247,7 +247,7 @@ impl SocketTracker {
     /// Counts the distinct ESTABLISHED sockets by image. SocketTables that could not be read
     /// to their end do not count.
     pub(crate) fn sum(&mut self, images: usize) {
-        if self.all_stand && self.totals.len() == images {
+        if self.are_tables_current && self.totals.len() == images {
             return;
         }
         self.totals.clear();

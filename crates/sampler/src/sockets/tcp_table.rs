@@ -60,7 +60,7 @@ impl TcpTable {
 
     /// Whether the sockets of the last walk are those of now. Their counters are kept for
     /// [`read`](Self::read).
-    pub(super) fn stands<S: SocketSource>(
+    pub(super) fn is_current<S: SocketSource>(
         &mut self,
         source: &mut S,
         (key, process): (ProcessKey, ProcDir),

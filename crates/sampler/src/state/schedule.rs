@@ -23,13 +23,14 @@ pub const CGROUP_INTERVAL: u32 = CMDLINE_INTERVAL;
 /// if it was not known to have any; in its first cycles, and if it was, in each.
 pub const REAPING_INTERVAL: u32 = 8;
 
-/// The files of every process are read again within this number of cycles, although its CPU clock has
-/// not moved: its memory can change without it (by reclaim, swap, or a write of another process), and
-/// so can a table of descriptors that it shares (`CLONE_FILES`).
+/// The files of every process are read again within this number of cycles, although its CPU clock
+/// has not moved: its memory can change without it (by reclaim, swap, or a write of another
+/// process), and so can a table of descriptors that it shares (`CLONE_FILES`).
 pub const IDLE_READ_INTERVAL: u32 = 8;
 
-/// The udp and unix tables of a network namespace are read again within this number of cycles, although no member
-/// of it has run: another process that holds one of their sockets can have changed it.
+/// The udp and unix tables of a network namespace are read again within this number of cycles,
+/// although no member of it has run: another process that holds one of their sockets can have
+/// changed it.
 pub const IDLE_TABLE_INTERVAL: u32 = 8;
 
 /// `/proc` is listed in full at least once in this number of cycles. In between only the
@@ -119,7 +120,8 @@ pub(crate) fn is_idle_read_due(pid: u32, now: u32) -> bool {
     now.wrapping_sub(pid).is_multiple_of(IDLE_READ_INTERVAL)
 }
 
-/// Whether the udp and unix tables of a network namespace are read in this cycle although no member has run.
+/// Whether the udp and unix tables of a network namespace are read in this cycle although no member
+/// has run.
 pub(crate) fn is_idle_table_due(netns: u32, now: u32) -> bool {
     now.wrapping_add(netns).is_multiple_of(IDLE_TABLE_INTERVAL)
 }
