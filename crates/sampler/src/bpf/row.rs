@@ -127,7 +127,12 @@ impl CpuRow {
     /// several threads.
     pub(super) fn known(&self) -> Option<KnownCpu> {
         let is_known = self.flags & IS_SINGLE != 0 && self.total().is_some() && self.main_cpu != 0;
-        is_known.then_some(KnownCpu { pid: self.pid, total: self.cpu, main: self.main_cpu })
+        is_known.then_some(KnownCpu {
+            pid: self.pid,
+            total: self.cpu,
+            main: self.main_cpu,
+            is_kept: false,
+        })
     }
 
     /// The start time in ticks, as in `/proc/PID/stat`.
@@ -148,6 +153,8 @@ pub(super) struct KnownCpu {
     pub(super) pid: u32,
     pub(super) total: u64,
     pub(super) main: u64,
+    /// The last pass did not request the process.
+    pub(super) is_kept: bool,
 }
 
 /// One of the rows of a read.

@@ -24,7 +24,7 @@ pub(super) struct Snapshot {
     is_io_used: Vec<bool>,
     /// Those with CPU time alone, by pid.
     cpu_rows: Vec<CpuRow>,
-    /// The CPU time of the processes of the last pass and of the one before, by pid.
+    /// The CPU time of the processes of the last pass, with others of the one before, by pid.
     known: Vec<KnownCpu>,
     known_before: Vec<KnownCpu>,
     buffer: Vec<u8>,
@@ -81,6 +81,7 @@ impl Snapshot {
         std::mem::swap(&mut self.known, &mut self.known_before);
         self.known.clear();
         let result = requests.chunks(MAX_TARGETS).try_for_each(|requests| self.read(requests));
+        self.keep_known(requests);
         if result.is_err() {
             self.forget();
             self.known.clear();
@@ -88,6 +89,19 @@ impl Snapshot {
         }
         self.is_io_used.resize(self.rows.len(), false);
         result
+    }
+
+    /// Keeps the known times of processes that were not requested, for one more pass. `requests`: by
+    /// pid.
+    fn keep_known(&mut self, requests: &[ReadRequest]) {
+        let kept = self.known_before.iter().filter(|known| !known.is_kept).filter(|known| {
+            requests.binary_search_by_key(&known.pid, |request| request.pid).is_err()
+        });
+        let read = self.known.len();
+        self.known.extend(kept.map(|&known| KnownCpu { is_kept: true, ..known }));
+        if self.known.len() > read {
+            self.known.sort_unstable_by_key(|known| known.pid);
+        }
     }
 
     fn read(&mut self, requests: &[ReadRequest]) -> Result<(), Errno> {
@@ -202,5 +216,41 @@ impl Snapshot {
     pub(super) fn use_io(&mut self, pid: u32) -> bool {
         let used = self.find(pid).ok().and_then(|at| self.is_io_used.get_mut(at));
         used.is_some_and(|used| !std::mem::replace(used, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::{Command, id};
+
+    use super::*;
+    use crate::Bpf;
+
+    /// Where windows follow each other, the pass at the start of one is over new processes alone.
+    #[test]
+    fn pass_over_others_keeps_known_times() {
+        let Ok(bpf) = Bpf::load(Path::new("/proc")) else {
+            return println!("skipped: processes cannot be read by BPF here");
+        };
+        let mut snapshot = bpf.snapshot();
+        let mut is_unchanged = |pid, values| {
+            snapshot.take(&mut vec![ReadRequest { pid, values }]).unwrap();
+            snapshot.cpu_row(pid).unwrap().is_unchanged()
+        };
+        let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!is_unchanged(sleeper.id(), Values::All));
+        while !is_unchanged(sleeper.id(), Values::Cpu) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        is_unchanged(id(), Values::All);
+        let is_known = is_unchanged(sleeper.id(), Values::Cpu);
+        // Not for long: it may have exited.
+        is_unchanged(id(), Values::All);
+        is_unchanged(id(), Values::All);
+        let is_known_later = is_unchanged(sleeper.id(), Values::Cpu);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        assert!(is_known && !is_known_later, "{is_known} {is_known_later}");
     }
 }
