@@ -107,7 +107,9 @@ impl BpfSource {
     /// The row of a process.
     fn row(&mut self, key: ProcessKey) -> Option<Row> {
         self.cpu_row(key)?;
-        self.row_of_pid(key.pid)
+        let row = self.row_of_pid(key.pid)?;
+        // If it was read again, that may be another one.
+        self.is_same(key, &row.cpu).then_some(row)
     }
 
     /// The row of the process that had this pid at the last pass. If that has its CPU time alone,
@@ -673,5 +675,47 @@ impl SocketSource for BpfSource {
 
     fn uses_text_table(&self, netns: NetnsId, protocol: Protocol) -> bool {
         self.pass_for(netns).is_none() && self.live.uses_text_table(netns, protocol)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use psstat_testproc::{Config, TestProcess, oracle};
+
+    use super::*;
+    use crate::options::FastPaths;
+    use crate::read::procfs::Procfs;
+    use crate::read::stuck_readers::Limits;
+
+    /// A process that has not run has no start time in its row, and another one has its pid when it
+    /// is read again.
+    #[test]
+    fn row_that_is_read_again_is_not_that_of_another_process() {
+        let Ok(bpf) = Bpf::load(Path::new("/proc")) else {
+            return println!("skipped: processes cannot be read by BPF here");
+        };
+        let procfs = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
+        let live = LiveSource::new(Arc::new(procfs), Limits::DEFAULT, 0);
+        let mut source = BpfSource::new(live, Some(&bpf));
+        let mut parent = TestProcess::spawn(&Config::new("reused")).unwrap();
+        let mut child = parent.fork_child(&Config::new("reused")).unwrap();
+        child.quiesce().unwrap();
+        let pid = child.pid();
+        let key = ProcessKey { pid, inode: 0, starttime: oracle::starttime(pid).unwrap() };
+        source.read_at_once(&mut vec![ReadRequest { pid, values: Values::All }]);
+        assert!(source.exec_id(key).is_some());
+        while !source.cpu_row_of_pid(pid).unwrap().is_unchanged() {
+            source.read_at_once(&mut vec![ReadRequest { pid, values: Values::Cpu }]);
+        }
+        // A tick later.
+        std::thread::sleep(2 * source.tick());
+        child.exit(0).unwrap();
+        parent.wait(child).unwrap();
+        let Ok(_other) = parent.fork_child_as(pid, &Config::new("reused")) else {
+            return println!("skipped: no privilege to choose a pid");
+        };
+        assert_eq!(source.exec_id(key), None);
     }
 }
