@@ -3,7 +3,8 @@
 //! Such a socket becomes ESTABLISHED, or ceases to be, by a call of a process that holds it:
 //! connect(2), socketpair(2), accept(2), close(2). So if the CPU clocks of all members have not
 //! moved, the rows of their sockets are those of the last read. Another process can hold the same
-//! socket, and clocks are late by up to a tick; so the tables are read in some cycles in any case.
+//! socket, or connect to a unix datagram socket, which is ESTABLISHED then too; and clocks are late
+//! by up to a tick. So the tables are read in some cycles in any case.
 
 use crate::ids::{NetnsId, SocketInode};
 use crate::shrink::shrink_vec;
