@@ -685,6 +685,7 @@ mod tests {
     use psstat_testproc::{Config, TestProcess, oracle};
 
     use super::*;
+    use crate::bpf::load_in_test;
     use crate::options::FastPaths;
     use crate::read::procfs::Procfs;
     use crate::read::stuck_readers::Limits;
@@ -693,9 +694,7 @@ mod tests {
     /// is read again.
     #[test]
     fn row_that_is_read_again_is_not_that_of_another_process() {
-        let Ok(bpf) = Bpf::load(Path::new("/proc")) else {
-            return println!("skipped: processes cannot be read by BPF here");
-        };
+        let Some(bpf) = load_in_test() else { return };
         let procfs = Procfs::open(Path::new("/proc"), FastPaths::ALL).unwrap();
         let live = LiveSource::new(Arc::new(procfs), Limits::DEFAULT, 0);
         let mut source = BpfSource::new(live, Some(&bpf));

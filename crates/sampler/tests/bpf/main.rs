@@ -26,7 +26,10 @@ const fn all_groups() -> MetricGroups {
 
 /// The program. `None` if this build has none, or if the test is skipped.
 fn load() -> Option<Bpf> {
-    match Bpf::load(Path::new("/proc")) {
+    // Other tests change the numbers of this process while they are compared.
+    let load = || Bpf::load(Path::new("/proc"));
+    let is_certain = |loaded: &Result<Bpf, BpfError>| !matches!(loaded, Err(BpfError::Differs(_)));
+    match (0..10).map(|_| load()).find(is_certain).unwrap_or_else(load) {
         Ok(bpf) => Some(bpf),
         Err(BpfError::NotBuilt) => None,
         Err(error @ (BpfError::Differs(_) | BpfError::Refused(_))) => panic!("{error}"),
