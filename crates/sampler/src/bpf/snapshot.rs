@@ -226,6 +226,24 @@ mod tests {
     use super::*;
     use crate::bpf::load_in_test;
 
+    /// More processes than one pass of the kernel reads: those at both ends of the request are found.
+    #[test]
+    fn long_requests_are_read_in_parts() {
+        let Some(bpf) = load_in_test() else { return };
+        let mut snapshot = bpf.snapshot();
+        let values = Values::All;
+        // Most of them do not exist.
+        let others = (1..=2 * MAX_TARGETS as u32).filter(|&pid| pid < id());
+        let missing = (0..2 * MAX_TARGETS as u32).map(|number| u32::MAX / 2 + number);
+        let pids = others.chain(missing).chain([id()]);
+        let mut requests: Vec<_> = pids.map(|pid| ReadRequest { pid, values }).collect();
+        snapshot.take(&mut requests).unwrap();
+        assert!(requests.len() > MAX_TARGETS);
+        assert_eq!(snapshot.row(1).map(Row::pid), Some(1));
+        assert_eq!(snapshot.row(id()).map(Row::pid), Some(id()));
+        assert!(snapshot.rows.is_sorted_by(|one, next| one.pid() < next.pid()));
+    }
+
     /// Where windows follow each other, the pass at the start of one is over new processes alone.
     #[test]
     fn pass_over_others_keeps_known_times() {

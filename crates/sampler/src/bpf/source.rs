@@ -592,7 +592,10 @@ impl SocketSource for BpfSource {
             more.forget();
         }
         let result = self.sockets.as_mut().map(|sockets| sockets.take(pids));
-        self.note(result.and_then(Result::err));
+        // Without processes nothing is read, which does not show that it works.
+        if !pids.is_empty() {
+            self.note(result.and_then(Result::err));
+        }
     }
 
     fn read_more_sockets(&mut self, pids: &[u32]) {
